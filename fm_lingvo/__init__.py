@@ -1,0 +1,1 @@
+"""fm_lingvo: declarative experiments for adapting speech foundation models."""

@@ -1,0 +1,136 @@
+"""Waveform -> log-mel features, normalised over an utterance's own frames.
+
+B: utterances, S: samples (16 kHz), T: log-mel frames, F: mel bins.
+"""
+
+from fm_lingvo import errors
+from lingvo import compat as tf
+from lingvo.core import base_layer
+from lingvo.core import py_utils
+from lingvo.tasks.asr import frontend as asr_frontend
+import numpy as np
+
+NORMALIZATIONS = ('none', 'per_utterance', 'global')
+
+# The fields that a checkpoint records, see LogMelFrontend.record.
+_RECORD = ('normalization', 'num_bins', 'frame_size_ms', 'frame_step_ms',
+           'lower_edge_hertz', 'upper_edge_hertz', 'sample_rate')
+
+
+def FramesToSamples(frames):
+  """Samples of a waveform that gives `frames` log-mel frames of 10 ms."""
+  return frames * 160
+
+
+class LogMelFrontend(base_layer.BaseLayer):
+  """Log-mel features in the graph, by Lingvo's MelAsrFrontend.
+
+  A waveform of S samples gives T = S / 160 frames. A frame counts as unpadded
+  where its whole window lies inside the utterance, so that features do not
+  depend on how far a batch is padded.
+
+  `per_utterance` normalisation gives every mel bin mean 0 and standard deviation
+  1 over the unpadded frames of its utterance, which the random projection needs
+  (BEST-RQ, arXiv 2202.01855, section 3.1). `global` uses `mel.per_bin_mean` and
+  `mel.per_bin_stddev`.
+
+  What later stages must share is kept in a frozen variable, `record`:
+  CheckRecord refuses a checkpoint made with another front end.
+  """
+
+  @classmethod
+  def Params(cls):
+    p = super().Params()
+    p.Define('mel', asr_frontend.MelAsrFrontend.Params(),
+             'The log-mel filter bank; its noise_scale must be 0, for labels must '
+             'not change between two readings of an utterance.')
+    p.Define('normalization', 'per_utterance',
+             f'One of {", ".join(NORMALIZATIONS)}.')
+    p.Define('variance_floor', 1e-5,
+             'Added to the variance of a bin before the division, > 0.')
+    p.mel.Set(num_bins=80, frame_size_ms=25.0, frame_step_ms=10.0,
+              noise_scale=0.0, fft_overdrive=False, pad_end=False)
+    return p
+
+  def __init__(self, params):
+    super().__init__(params)
+    p = self.params
+    if p.normalization not in NORMALIZATIONS:
+      raise errors.ConfigError(f'{p.name}.normalization = {p.normalization!r}: expected '
+                       f'one of {", ".join(NORMALIZATIONS)}')
+    if p.mel.noise_scale:
+      raise errors.ConfigError(f'{p.name}.mel.noise_scale = {p.mel.noise_scale}: expected '
+                       '0, for BEST-RQ labels must not depend on noise')
+    self.CreateChild('mel', p.mel.Copy())
+
+  def _CreateLayerVariables(self):
+    super()._CreateLayerVariables()
+    values = self._RecordValues()
+    self.CreateVariable(
+        'record',
+        py_utils.WeightParams(
+            [len(values)],
+            init=py_utils.WeightInit.CustomVarInit(
+                lambda shape, dtype=tf.float32, **_: tf.constant(values, dtype)),
+            dtype=tf.float32),
+        trainable=False)
+
+  def _RecordValues(self):
+    p = self.params
+    return [float(NORMALIZATIONS.index(p.normalization))] + [
+        float(p.mel.Get(name)) for name in _RECORD[1:]]
+
+  def CheckRecord(self, value, source):
+    """Raises ValueError if a checkpoint's record differs from these params.
+
+    Args:
+      value: float array, the checkpoint's `record`.
+      source: Where it was read, for the message.
+    """
+    for name, found, expected in zip(_RECORD, np.asarray(value),
+                                     self._RecordValues()):
+      if abs(found - expected) > 1e-4 * max(1.0, abs(expected)):
+        if name == 'normalization':
+          found, expected = (NORMALIZATIONS[int(x)] for x in (found, expected))
+        raise errors.ConfigError(
+            f'{source}: made with frontend {name} = {found}, but this run has '
+            f'{expected}; set the same front end, or start from another '
+            'checkpoint')
+
+  def FProp(self, theta, waveforms, num_samples):
+    """Computes normalised features.
+
+    Args:
+      theta: This layer's variables.
+      waveforms: float32 [B, S] in [-1, 1), zero on padding; S a multiple of 160.
+      num_samples: int32 [B], unpadded samples.
+
+    Returns:
+      NestedMap of features float32 [B, T, F], zero on padding, and paddings
+      float32 [B, T], with T = S / 160.
+    """
+    del theta
+    step = self.mel.window_frame_step
+    window = self.mel.window_frame_size
+    # [B, S] -> [B, S + window - step], whose frames without padding are S / step.
+    waveforms = tf.pad(waveforms * 32768.0, [[0, 0], [0, window - step]])
+    mel = self.mel.FProp(
+        self.mel.theta,
+        py_utils.NestedMap(src_inputs=waveforms, paddings=tf.zeros_like(waveforms)))
+    features = tf.squeeze(mel.src_inputs, -1)  # [B, T, F, 1] -> [B, T, F]
+    num_frames = tf.maximum(0, (num_samples - window) // step + 1)  # [B]
+    paddings = 1.0 - tf.sequence_mask(
+        num_frames, py_utils.GetShape(features)[1], dtype=tf.float32)
+    if self.params.normalization == 'per_utterance':
+      features = self._NormalizePerUtterance(features, paddings)
+    features *= 1.0 - paddings[:, :, tf.newaxis]
+    return py_utils.NestedMap(features=features, paddings=paddings)
+
+  def _NormalizePerUtterance(self, features, paddings):
+    """Mean 0, standard deviation 1 of each bin over unpadded frames."""
+    valid = 1.0 - paddings[:, :, tf.newaxis]  # [B, T, 1]
+    count = tf.maximum(tf.reduce_sum(valid, axis=1, keepdims=True), 1.0)
+    mean = tf.reduce_sum(features * valid, axis=1, keepdims=True) / count
+    centered = (features - mean) * valid
+    variance = tf.reduce_sum(tf.square(centered), axis=1, keepdims=True) / count
+    return centered * tf.math.rsqrt(variance + self.params.variance_floor)

@@ -1,0 +1,216 @@
+"""The hydra: one body, several heads, a branch for each stream of data.
+
+B: utterances, S: samples, T: log-mel frames, N: encoded frames, F: mel bins,
+D: model width.
+"""
+
+from fm_lingvo import encoder
+from fm_lingvo import errors
+from fm_lingvo import frontend
+from fm_lingvo import heads
+from lingvo import compat as tf
+from lingvo.core import base_model
+from lingvo.core import hyperparams
+from lingvo.core import py_utils
+
+
+def BranchParams(stream, head, weight=1.0):
+  """Params of one branch: which stream feeds which head, how much it counts."""
+  p = hyperparams.Params()
+  p.Define('stream', stream, 'Name of the input stream that feeds this branch.')
+  p.Define('head', head, 'Name of the head, in task.heads, that it trains.')
+  p.Define('weight', weight, 'Factor, >= 0, of the branch\'s loss in the sum.')
+  return p
+
+
+class HydraTask(base_model.BaseTask):
+  """Front end and encoder shared by every branch, a head for each objective.
+
+  For each branch: features of its stream, head.Corrupt, encoder, head.Loss; the
+  loss is the sum of the branches' losses times their weights. All branches are
+  encoded in one pass. An experiment chooses streams, heads and branches; the task
+  is the same for all of them.
+  """
+
+  @classmethod
+  def Params(cls):
+    p = super().Params()
+    p.name = 'task'
+    p.Define('frontend', frontend.LogMelFrontend.Params(), 'Waveform -> log-mel.')
+    p.encoder = encoder.ConformerEncoder.Params()
+    p.Define('heads', hyperparams.Params(), 'Heads by name.')
+    p.Define('branches', hyperparams.Params(),
+             'Branches by name, see hydra.BranchParams.')
+    tp = p.train
+    tp.Define('eval_datasets', [],
+              'Names of the data sets that a local run evaluates on.')
+    tp.Define('eval_interval_steps', 500,
+              'Steps, >= 1, between two evaluations of a local run.')
+    tp.Define('log_interval_steps', 50,
+              'Steps, >= 1, between two lines of a local run\'s log.')
+    tp.save_interval_steps = 500
+    tp.save_max_to_keep = 5
+    return p
+
+  @classmethod
+  def AddHead(cls, p, name, head):
+    """Adds Params `head` to the task Params `p` under `name`."""
+    p.heads.Define(name, head, f'Head {name}: {head.cls.__doc__.splitlines()[0]}')
+
+  @classmethod
+  def AddBranch(cls, p, name, stream, head, weight=1.0):
+    """Adds a branch to the task Params `p`, see BranchParams."""
+    p.branches.Define(name, BranchParams(stream, head, weight), f'Branch {name}.')
+
+  def __init__(self, params):
+    super().__init__(params)
+    p = self.params
+    self._branches = [(name, branch) for name, branch in p.branches.IterParams()]
+    if not self._branches:
+      raise errors.ConfigError(f'{p.name}.branches: expected at least one branch')
+    head_names = [name for name, _ in p.heads.IterParams()]
+    for name, branch in self._branches:
+      if branch.head not in head_names:
+        raise errors.ConfigError(f'{p.name}.branches.{name}.head = {branch.head!r}: '
+                         f'expected one of {", ".join(head_names)}')
+      if branch.weight < 0:
+        raise errors.ConfigError(f'{p.name}.branches.{name}.weight = {branch.weight}: '
+                         'expected >= 0')
+    num_bins = p.frontend.mel.num_bins
+    self.CreateChild('frontend', p.frontend)
+    encoder_p = p.encoder.Copy()
+    encoder_p.subsampling.num_bins = num_bins
+    self.CreateChild('encoder', encoder_p)
+    self._head_names = sorted({branch.head for _, branch in self._branches})
+    for name in self._head_names:
+      self.CreateChild(name, p.heads.Get(name).Copy().Set(
+          input_dim=p.encoder.model_dim, num_bins=num_bins))
+
+  def Head(self, name):
+    """The head layer called `name` in task.heads."""
+    return self.children[name]
+
+  @property
+  def branches(self):
+    """List of (name, Params) of the branches, in the order of their adding."""
+    return self._branches
+
+  def Components(self):
+    """dict: component name -> its layer, for tables of parameter counts."""
+    return {'frontend': self.frontend, 'encoder': self.encoder,
+            **{f'heads.{name}': self.Head(name) for name in self._head_names}}
+
+  def CheckRestored(self, sess, source):
+    """Raises ValueError if restored variables contradict these params.
+
+    Args:
+      sess: Session that holds the variables.
+      source: Where they come from, for the message.
+    """
+    self.frontend.CheckRecord(sess.run(self.frontend.vars.record), source)
+
+  def ComputePredictions(self, theta, input_batch):
+    """Features, corruption and one encoder pass for all branches.
+
+    Args:
+      theta: This task's variables.
+      input_batch: NestedMap: stream name -> its batch (fm_lingvo/input.py).
+
+    Returns:
+      NestedMap: branch name -> NestedMap of clean, corrupted, encoded [B, N, D]
+      and paddings [B, N].
+    """
+    features = {}
+    for stream in sorted({branch.stream for _, branch in self._branches}):
+      batch = input_batch[stream]
+      features[stream] = self.frontend.FProp(theta.frontend, batch.waveforms,
+                                             batch.num_samples)
+    corrupted = [
+        self.Head(branch.head).Corrupt(theta[branch.head],
+                                       features[branch.stream].features,
+                                       features[branch.stream].paddings)
+        for _, branch in self._branches
+    ]
+    encoded = self._EncodeTogether(
+        theta.encoder, [c.features for c in corrupted],
+        [features[branch.stream].paddings for _, branch in self._branches])
+    predictions = py_utils.NestedMap()
+    for (name, branch), corrupt, (x, paddings) in zip(self._branches, corrupted,
+                                                      encoded):
+      predictions[name] = py_utils.NestedMap(
+          clean=features[branch.stream], corrupted=corrupt, encoded=x,
+          paddings=paddings)
+    return predictions
+
+  def _EncodeTogether(self, theta, features, paddings):
+    """Encodes several [B_i, T_i, F] in one pass; a list of ([B_i, N_i, D], [B_i, N_i])."""
+    if len(features) == 1:
+      return [self.encoder.FProp(theta, features[0], paddings[0])]
+    sizes = [py_utils.GetShape(x, 2) for x in features]
+    longest = py_utils.GetShape(features[0])[1]
+    for _, time in sizes[1:]:
+      longest = max(longest, time) if (
+          isinstance(longest, int) and isinstance(time, int)) else tf.maximum(
+              longest, time)
+    x = tf.concat([
+        tf.pad(f, [[0, 0], [0, longest - time], [0, 0]])
+        for f, (_, time) in zip(features, sizes)], axis=0)  # [sum B_i, max T_i, F]
+    pads = tf.concat([
+        tf.pad(f, [[0, 0], [0, longest - time]], constant_values=1.0)
+        for f, (_, time) in zip(paddings, sizes)], axis=0)
+    x, pads = self.encoder.FProp(theta, x, pads)
+    outputs, start = [], 0
+    for batch, time in sizes:
+      frames = time // encoder.SUBSAMPLING_FACTOR
+      outputs.append((x[start:start + batch, :frames],
+                      pads[start:start + batch, :frames]))
+      start += batch
+    return outputs
+
+  def ComputeLoss(self, theta, predictions, input_batch):
+    """Sums the branches' losses.
+
+    Returns:
+      (metrics, tensors) as BaseTask.FPropTower. Metrics and tensors of a branch
+      carry its name, e.g. `unlabeled/masked_accuracy`; of a stream,
+      `unlabeled/dropped` (examples so far) and `unlabeled/audio_seconds` (of one
+      step). `loss` has the branch's own weight (frames) where there is one
+      branch, so that replicas average exactly, and 1 where there are several.
+    """
+    metrics, tensors = {}, {}
+    losses = []
+    for name, branch in self._branches:
+      out = predictions[name]
+      branch_metrics, branch_tensors = self.Head(branch.head).Loss(
+          theta[branch.head], out.encoded, out.paddings, out.corrupted,
+          input_batch[branch.stream])
+      value, weight = branch_metrics['loss']
+      losses.append((value * branch.weight, weight))
+      metrics.update({f'{name}/{k}': v for k, v in branch_metrics.items()})
+      branch_tensors['features'] = out.clean.features[:1]  # [1, T, F]
+      branch_tensors['masked_features'] = out.corrupted.features[:1]
+      branch_tensors['paddings'] = out.clean.paddings[:1]
+      tensors.update({f'{name}/{k}': v for k, v in branch_tensors.items()})
+    for stream in sorted({branch.stream for _, branch in self._branches}):
+      tensors.update(self._StreamTensors(stream, input_batch[stream]))
+    if len(losses) == 1:
+      metrics['loss'] = losses[0]
+    else:
+      metrics['loss'] = tf.add_n([value for value, _ in losses]), 1.0
+    return metrics, tensors
+
+  def _StreamTensors(self, stream, batch):
+    """Per-utterance counts of a stream, and one utterance to listen to."""
+    tensors = {
+        f'{stream}/num_samples': batch.num_samples,  # [B]
+        f'{stream}/weights': batch.weights,  # [B]
+        f'{stream}/waveform': batch.waveforms[:1],  # [1, S]
+    }
+    for key in batch:
+      if key.startswith('dropped'):
+        tensors[f'{stream}/{key}'] = batch[key]  # [B]
+    return tensors
+
+  def FilterPerExampleTensors(self, per_example):
+    """All of them: the runner fetches those that it needs."""
+    return per_example

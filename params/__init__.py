@@ -1,0 +1,1 @@
+"""The registered experiments; `params/asr.py` holds every `asr.*` model."""

@@ -1,0 +1,94 @@
+"""Properties of the Conformer encoder."""
+
+from absl.testing import absltest
+from fm_lingvo import encoder
+from lingvo import compat as tf
+import numpy as np
+from tests import graph_case
+
+
+class ConformerEncoderTest(graph_case.GraphCase):
+
+  def _Encoder(self, **overrides):
+    p = encoder.ConformerEncoder.Params().Set(
+        model_dim=16, num_layers=2, num_heads=2, kernel_size=5, dropout_prob=0.0,
+        random_seed=3)
+    p.subsampling.Set(num_bins=80, channels=4)
+    kind = overrides.pop('kind', None)
+    if kind:
+      p.subsampling.kind = kind
+    return self.Layer(p, **overrides)
+
+  def _Encode(self, layer, features, lengths):
+    paddings = (np.arange(features.shape[1])[None] >=
+                np.asarray(lengths)[:, None]).astype(np.float32)
+    x, pads = layer.FProp(
+        layer.theta, tf.constant(features * (1 - paddings[:, :, None])),
+        tf.constant(paddings))
+    return self.Eval(x, pads)
+
+  def _Features(self, *shape):
+    return np.random.RandomState(0).randn(*shape).astype(np.float32)
+
+  def test_an_encoded_frame_each_4_frames(self):
+    for kind in ('conv', 'stack'):
+      with self.subTest(kind), self.NewGraph():
+        x, pads = self._Encode(self._Encoder(kind=kind), self._Features(2, 64, 80),
+                               [64, 30])
+        self.assertEqual(x.shape, (2, 16, 16))
+        np.testing.assert_array_equal((1 - pads).sum(axis=1), [16, 7])
+
+  def test_encoding_does_not_depend_on_padding_or_batch(self):
+    for settings in (dict(kind='conv'), dict(kind='stack'),
+                     dict(conv_norm='group_norm', group_norm_groups=4),
+                     dict(atten_left_context=8, atten_right_context=4),
+                     dict(atten_chunk_size=4, atten_left_context=4)):
+      with self.subTest(**settings), self.NewGraph():
+        layer = self._Encoder(**settings)
+        features = self._Features(3, 64, 80)
+        alone, _ = self._Encode(layer, features[1:2, :40], [40])
+        padded = np.concatenate([features, np.zeros([3, 64, 80], np.float32)], 1)
+        together, _ = self._Encode(layer, padded, [64, 40, 12])
+        np.testing.assert_allclose(together[1, :10], alone[0], atol=2e-4)
+
+  def test_remat_changes_nothing(self):
+    outputs = []
+    for remat in (False, True):
+      with self.NewGraph():
+        layer = self._Encoder(remat=remat)
+        features = tf.constant(self._Features(2, 32, 80))
+        x, _ = layer.FProp(layer.theta, features, tf.zeros([2, 32]))
+        grad = tf.gradients(tf.reduce_sum(x**2), features)[0]
+        outputs.append(self.Eval(x, grad))
+    for a, b in zip(*outputs):
+      np.testing.assert_allclose(a, b, atol=1e-4)
+
+  def test_bfloat16_stays_near_float32(self):
+    outputs = []
+    for dtype in (tf.float32, tf.bfloat16):
+      with self.NewGraph():
+        layer = self._Encoder(fprop_dtype=dtype)
+        outputs.append(self._Encode(layer, self._Features(2, 32, 80), [32, 32])[0])
+        self.assertEqual({v.dtype.base_dtype for v in layer.vars.Flatten()},
+                         {tf.float32})
+    self.assertEqual(outputs[1].dtype, np.float32)
+    self.assertLess(np.abs(outputs[0] - outputs[1]).mean(), 0.05)
+
+  def test_no_batch_statistics(self):
+    layer = self._Encoder(conv_norm='group_norm', group_norm_groups=4)
+    self.assertEmpty([v.name for v in layer.vars.Flatten() if 'moving' in v.name])
+    self.assertEqual(len(tf.trainable_variables()), len(layer.vars.Flatten()))
+
+  def test_errors_name_field_value_and_range(self):
+    for field, value, expected in (
+        ('model_dim', 15, 'model_dim = 15: expected a multiple of num_heads = 2'),
+        ('num_layers', 0, 'num_layers = 0: expected >= 1'),
+        ('conv_norm', 'batch_norm',
+         "conv_norm = 'batch_norm': expected one of layer_norm, group_norm"),
+        ('kind', 'pool', "kind = 'pool': expected one of conv, stack")):
+      with self.subTest(field), self.assertRaisesRegex(ValueError, expected):
+        self._Encoder(**{field: value})
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,59 @@
+"""Base class of tests that build a graph and run it in a session."""
+
+import contextlib
+import os
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+# pylint: disable=g-import-not-at-top,wrong-import-position
+from absl import flags
+from absl import logging
+from absl.testing import absltest
+from lingvo import compat as tf
+from lingvo.core import base_layer
+from lingvo.core import cluster_factory
+from lingvo.core import py_utils
+# pylint: enable=g-import-not-at-top,wrong-import-position
+
+py_utils.SetEagerMode(False)
+logging.set_verbosity(logging.ERROR)
+
+
+class GraphCase(absltest.TestCase):
+  """Runs each test in a graph of its own."""
+
+  def setUp(self):
+    super().setUp()
+    if not flags.FLAGS.is_parsed():
+      flags.FLAGS(['test'])
+    self._session = None
+    self.enter_context(self.NewGraph())
+
+  @contextlib.contextmanager
+  def NewGraph(self):
+    """Context of another graph with the same seeds."""
+    session, self._session = self._session, None
+    with tf.Graph().as_default():
+      tf.random.set_seed(1234)
+      py_utils.GetOrCreateGlobalStepVar()
+      yield
+    self._session = session
+
+  def Layer(self, params, **overrides):
+    """Instantiates layer Params under the name `layer`."""
+    return params.Copy().Set(name='layer', **overrides).Instantiate()
+
+  def Eval(self, *tensors):
+    """Values of tensors, variables initialised at the first call."""
+    if self._session is None:
+      self._session = tf.Session(graph=tf.get_default_graph())
+      self._session.run(tf.global_variables_initializer())
+    values = self._session.run(tensors)
+    return values[0] if len(tensors) == 1 else values
+
+  def EvalMode(self):
+    """Context in which layers are built for evaluation."""
+    return cluster_factory.SetEval(True)
+
+
+__all__ = ['GraphCase', 'absltest', 'base_layer', 'tf', 'py_utils']
