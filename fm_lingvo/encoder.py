@@ -11,6 +11,7 @@ from lingvo.core import base_layer
 from lingvo.core import bn_layers
 from lingvo.core import conformer_layer
 from lingvo.core import conv_layers_with_time_padding as conv_layers
+from lingvo.core import hyperparams
 from lingvo.core import layers
 from lingvo.core import py_utils
 
@@ -124,7 +125,7 @@ class ConformerEncoder(base_layer.BaseLayer):
       raise errors.ConfigError(f'{p.name}.conv_norm = {p.conv_norm!r}: expected one of '
                        f'{", ".join(_CONV_NORMS)}')
     self.CreateChild('subsampling', p.subsampling.Copy().Set(model_dim=p.model_dim))
-    self.CreateChild('dropout', layers.DropoutLayer.Params().Set(
+    self.CreateChild('dropout', layers.DeterministicDropoutLayer.Params().Set(
         keep_prob=1.0 - p.dropout_prob))
     self.CreateChildren('blocks', [self._BlockParams(i)
                                    for i in range(p.num_layers)])
@@ -151,6 +152,7 @@ class ConformerEncoder(base_layer.BaseLayer):
         dropout_prob=p.dropout_prob,
         conv_norm_layer_tpl=norm,
         fprop_dtype=p.fprop_dtype)
+    _UseStatelessDropout(block)
     return block.Set(name=f'block_{index}', remat=p.remat)
 
   def FProp(self, theta, features, paddings):
@@ -173,3 +175,18 @@ class ConformerEncoder(base_layer.BaseLayer):
     for block, block_theta in zip(self.blocks, theta.blocks):
       state = block.FProp(block_theta, state)
     return tf.cast(state.features, tf.float32), paddings
+
+
+def _UseStatelessDropout(p):
+  """Makes every dropout in Params `p` a function of the step.
+
+  A resumed run then drops what the uninterrupted one would have, and a block that
+  is recomputed what its forward pass did.
+  """
+  for name, value in p.IterParams():
+    if isinstance(value, hyperparams.InstantiableParams) and (
+        value.cls is layers.DropoutLayer):
+      p.Set(**{name: layers.DeterministicDropoutLayer.Params().Set(
+          keep_prob=value.keep_prob)})
+    elif isinstance(value, hyperparams.Params):
+      _UseStatelessDropout(value)

@@ -101,7 +101,7 @@ class BestRqHead(BaseHead):
     q = p.quantizer
     self.CreateVariable('w', py_utils.WeightParams(
         [q.num_codebooks, p.input_dim, q.codebook_size],
-        init=py_utils.WeightInit.Gaussian(p.input_dim ** -0.5), dtype=tf.float32))
+        init=py_utils.WeightInit.Gaussian(0.02), dtype=tf.float32))
     self.CreateVariable('b', py_utils.WeightParams(
         [q.num_codebooks, q.codebook_size],
         init=py_utils.WeightInit.Constant(0.0), dtype=tf.float32))

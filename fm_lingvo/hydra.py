@@ -48,6 +48,9 @@ class HydraTask(base_model.BaseTask):
               'Steps, >= 1, between two evaluations of a local run.')
     tp.Define('log_interval_steps', 50,
               'Steps, >= 1, between two lines of a local run\'s log.')
+    tp.Define('max_minutes', None,
+              'Minutes, > 0, of training after which a local run saves, evaluates '
+              'and ends; None: at max_steps only.')
     tp.save_interval_steps = 500
     tp.save_max_to_keep = 5
     return p

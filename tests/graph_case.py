@@ -16,6 +16,8 @@ from lingvo.core import py_utils
 # pylint: enable=g-import-not-at-top,wrong-import-position
 
 py_utils.SetEagerMode(False)
+if not flags.FLAGS.is_parsed():
+  flags.FLAGS(['test'])  # pytest does not; absltest.main parses again.
 logging.set_verbosity(logging.ERROR)
 
 
@@ -24,8 +26,6 @@ class GraphCase(absltest.TestCase):
 
   def setUp(self):
     super().setUp()
-    if not flags.FLAGS.is_parsed():
-      flags.FLAGS(['test'])
     self._session = None
     self.enter_context(self.NewGraph())
 

@@ -1,0 +1,48 @@
+# The front door: `make demo`, `make test`; `make help` lists the rest. Only make and some Python 3 are needed to begin with.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/ready
+RUNS ?= runs
+PORT ?= 6006
+# Tests run in this many processes; TensorFlow takes about 1 GB in each.
+JOBS ?= 2
+UV ?= uv
+
+.PHONY: help env demo data test tensorboard lock clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+env: $(STAMP)  ## .venv with the stack that fits this machine
+
+$(STAMP): requirements/classic.txt requirements/current.txt pyproject.toml tools/setup_env.py
+	@command -v $(PYTHON) >/dev/null || { echo 'setup: no $(PYTHON) on PATH: install Python 3.10 (any glibc) or 3.11 to 3.13 (glibc >= 2.38), or pass PYTHON=/path/to/python3' >&2; exit 2; }
+	@$(PYTHON) tools/setup_env.py --venv $(VENV)
+
+demo: $(STAMP)  ## prepare the demo data, pretrain for at most 5 minutes, say what was measured
+	@$(BIN)/python -m tools.demo
+
+data: $(STAMP)  ## only prepare the demo data
+	@$(BIN)/python -m tools.demo --data_only
+
+test: $(STAMP)  ## every test under tests/
+	$(BIN)/python -m pytest tests -q -n $(JOBS) --dist loadfile
+
+tensorboard: $(STAMP)  ## TensorBoard on the newest runs, http://localhost:$(PORT)
+	@test -d $(RUNS) || { echo 'tensorboard: no $(RUNS)/ here: train first (make demo), or pass RUNS=DIR' >&2; exit 2; }
+	$(BIN)/tensorboard --logdir $(RUNS) --port $(PORT)
+
+lock: requirements.txt requirements/overrides.txt  ## write the locks again (needs uv: pip install uv)
+	$(UV) pip compile -q requirements.txt --overrides requirements/overrides.txt --only-binary :all: --no-header --no-annotate \
+	  --python-version 3.10 --python-platform x86_64-manylinux_2_28 -o requirements/classic.txt
+	$(UV) pip compile -q requirements.txt --overrides requirements/overrides.txt --only-binary :all: --no-header --no-annotate \
+	  --universal --python-version 3.11 -o requirements/current.txt
+	sed -i -E "s/ and implementation_name == 'cpython' and platform_machine == 'x86_64' and sys_platform == 'linux'//; \
+	  s/( ;| and) python_full_version < '3.14'\$$//" requirements/current.txt
+
+clean:  ## remove the environment and caches; runs and data stay
+	rm -rf $(VENV) build *.egg-info .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

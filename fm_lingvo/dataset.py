@@ -1,0 +1,221 @@
+"""A data set on disk: TFRecord shards of 16 kHz speech, a manifest, a report and `dataset.json`.
+
+Layout of a data set's directory:
+  train-00000-of-00004.tfrecord   uncompressed TFRecord of tf.train.Example, see FEATURES; the same for dev and test
+  manifest.jsonl                  a line per utterance: MANIFEST_KEYS
+  report.json                     hours, utterances, rejects with their reasons
+  dataset.json                    what the directory holds; written last, so a directory without it is not a data set
+
+Nothing here imports TensorFlow at module level; remote paths (gs://, ...) and the codec import it when they are used.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+
+SAMPLE_RATE = 16000
+SPLITS = ('train', 'dev', 'test')
+FORMAT = 'fm_lingvo.dataset'
+VERSION = 1
+
+# Name -> kind of every feature of a record. `audio` is 16 kHz mono PCM16, little endian; `text` is UTF-8 and empty where
+# the utterance has no label; `duration` is in seconds.
+FEATURES = {
+    'utt_id': 'bytes',
+    'audio': 'bytes',
+    'text': 'bytes',
+    'speaker': 'bytes',
+    'domain': 'bytes',
+    'duration': 'float',
+}
+MANIFEST_KEYS = ('utt_id', 'split', 'shard', 'text', 'speaker', 'domain', 'duration')
+
+
+class DatasetError(ValueError):
+  """A directory that is not a whole data set; the message is one line that names the path and what is wrong."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+  """One TFRecord file of a data set."""
+  name: str
+  utterances: int
+  size: int  # Bytes.
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+  """What `dataset.json` says about a data set."""
+  path: str
+  shards: dict  # Split -> tuple of Shard.
+  hours: dict  # Split -> float.
+  domains: tuple
+  settings: dict  # How the data set was made.
+
+  def Utterances(self, split):
+    """Number of utterances of a split."""
+    return sum(shard.utterances for shard in self.shards[split])
+
+
+def IsRemote(path):
+  """Whether a path names a file system that only TensorFlow's gfile can reach."""
+  return '://' in path
+
+
+def Open(path, mode='r'):
+  """Opens a local or remote file; text is UTF-8."""
+  if IsRemote(path):
+    import tensorflow as tf  # pylint: disable=g-import-not-at-top
+    return tf.io.gfile.GFile(path, mode)
+  return open(path, mode, encoding=None if 'b' in mode else 'utf-8')
+
+
+def Exists(path):
+  """Whether a local or remote file exists."""
+  if IsRemote(path):
+    import tensorflow as tf  # pylint: disable=g-import-not-at-top
+    return tf.io.gfile.exists(path)
+  return os.path.exists(path)
+
+
+def FileSize(path):
+  """Size of a local or remote file in bytes."""
+  if IsRemote(path):
+    import tensorflow as tf  # pylint: disable=g-import-not-at-top
+    return tf.io.gfile.stat(path).length
+  return os.path.getsize(path)
+
+
+def _Hash(utt_id, purpose, buckets):
+  digest = hashlib.blake2b(utt_id.encode('utf-8'), digest_size=8, person=purpose)
+  return int.from_bytes(digest.digest(), 'big') % buckets
+
+
+def SplitOf(utt_id, dev_percent=5.0, test_percent=5.0):
+  """The split of an utterance: 'train', 'dev' or 'test'.
+
+  It depends on the id and the two shares only. The test set is one end of the hash's range and the dev set the other, so
+  that changing one share moves no utterance of the other set.
+
+  Args:
+    utt_id: the utterance's id.
+    dev_percent: share of the dev set in percent.
+    test_percent: share of the test set in percent.
+
+  Returns:
+    One of SPLITS.
+
+  Raises:
+    ValueError: a share is negative, or both together exceed 100.
+  """
+  if dev_percent < 0 or test_percent < 0 or dev_percent + test_percent > 100:
+    raise ValueError(f'dev_percent = {dev_percent}, test_percent = {test_percent}: expected shares >= 0 with a sum <= 100')
+  percent = _Hash(utt_id, b'split', 1_000_000) / 10_000
+  if percent < test_percent:
+    return 'test'
+  return 'dev' if percent >= 100 - dev_percent else 'train'
+
+
+def ShardIndex(utt_id, num_shards):
+  """The shard of an utterance within its split, by a hash that is independent of SplitOf's."""
+  return _Hash(utt_id, b'shard', num_shards)
+
+
+def ShardName(split, index, num_shards):
+  """File name of a shard, e.g. train-00000-of-00004.tfrecord."""
+  return f'{split}-{index:05d}-of-{num_shards:05d}.tfrecord'
+
+
+def ReadDataset(path, check_shards=True):
+  """Reads and validates a data set.
+
+  Args:
+    path: the data set's directory, local or remote.
+    check_shards: also compare the shards' sizes with dataset.json.
+
+  Returns:
+    A Dataset.
+
+  Raises:
+    DatasetError: the directory is missing, unfinished, of another format or version, or a shard is missing or cut off.
+  """
+  info_path = os.path.join(path, 'dataset.json')
+  if not Exists(info_path):
+    what = 'no dataset.json, so not a finished data set' if Exists(path) else 'no such data set'
+    raise DatasetError(f'{path}: {what}; make one with: python -m tools.prepare_data --output={path} ...')
+  with Open(info_path) as f:
+    try:
+      info = json.loads(f.read())
+    except json.JSONDecodeError as e:
+      raise DatasetError(f'{info_path}: not JSON ({e})') from e
+  expected = {'format': FORMAT, 'version': VERSION, 'sample_rate': SAMPLE_RATE}
+  for key, value in expected.items():
+    found = info.get(key) if isinstance(info, dict) else None
+    if found != value:
+      raise DatasetError(f'{info_path}: {key} = {found!r}, expected {value!r}')
+  try:
+    shards = {split: tuple(Shard(**shard) for shard in info['splits'][split]['shards']) for split in SPLITS}
+    hours = {split: float(info['splits'][split]['hours']) for split in SPLITS}
+    result = Dataset(path, shards, hours, tuple(info['domains']), info['settings'])
+  except (KeyError, TypeError) as e:
+    raise DatasetError(f'{info_path}: malformed entry ({type(e).__name__}: {e})') from e
+  if check_shards:
+    for shard in (s for split in SPLITS for s in shards[split]):
+      shard_path = os.path.join(path, shard.name)
+      size = FileSize(shard_path) if Exists(shard_path) else None
+      if size != shard.size:
+        raise DatasetError(f'{shard_path}: {"missing" if size is None else f"{size} bytes"}, expected {shard.size} bytes')
+  return result
+
+
+def ShardPaths(path, split):
+  """Paths of a split's shards that hold at least one utterance, in order.
+
+  Args:
+    path: the data set's directory.
+    split: one of SPLITS.
+
+  Returns:
+    A list of paths; empty when the split is.
+
+  Raises:
+    DatasetError: as ReadDataset.
+    ValueError: no such split.
+  """
+  if split not in SPLITS:
+    raise ValueError(f'split = {split!r}: expected one of {", ".join(SPLITS)}')
+  return [os.path.join(path, s.name) for s in ReadDataset(path).shards[split] if s.utterances]
+
+
+def ReadManifest(path, split=None):
+  """Yields the manifest's rows, dicts with MANIFEST_KEYS, of one split or of all."""
+  with Open(os.path.join(path, 'manifest.jsonl')) as f:
+    for line in f:
+      row = json.loads(line)
+      if split is None or row['split'] == split:
+        yield row
+
+
+def EncodeExample(record):
+  """Serialises a record, a dict with FEATURES' keys (str or bytes, and a float), to a tf.train.Example's bytes."""
+  import tensorflow as tf  # pylint: disable=g-import-not-at-top
+  if set(record) != set(FEATURES):
+    raise ValueError(f'record has the features {sorted(record)}, expected {sorted(FEATURES)}')
+  features = {}
+  for name, kind in FEATURES.items():
+    value = record[name]
+    if kind == 'float':
+      features[name] = tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
+    else:
+      value = value.encode('utf-8') if isinstance(value, str) else value
+      features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+  example = tf.train.Example(features=tf.train.Features(feature=features))
+  return example.SerializeToString(deterministic=True)
+
+
+def FeatureSpec():
+  """The spec of FEATURES for tf.io.parse_single_example."""
+  import tensorflow as tf  # pylint: disable=g-import-not-at-top
+  kinds = {'bytes': tf.string, 'float': tf.float32}
+  return {name: tf.io.FixedLenFeature([], kinds[kind]) for name, kind in FEATURES.items()}

@@ -1,0 +1,18 @@
+"""Flags of the trainer that are not Lingvo's; imports no TensorFlow."""
+
+from absl import flags
+
+flags.DEFINE_multi_string(
+    'gin_file', [], 'A Gin file to apply; repeatable, later ones win.')
+flags.DEFINE_multi_string(
+    'gin_bindings', [],
+    'A Gin binding such as \'task.encoder.num_layers = 2\'; repeatable, applied '
+    'after every --gin_file. --gin.NAME=VALUE is short for it.')
+flags.DEFINE_multi_string(
+    'gin_search_paths', [], 'A folder to look for Gin files in; repeatable.')
+flags.DEFINE_bool(
+    'list_models', False, 'Print the registered experiments and exit.')
+flags.DEFINE_bool(
+    'dry_run', False,
+    'Build and check everything, print the configuration and the parameters of '
+    'each component, and exit.')

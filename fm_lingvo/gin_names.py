@@ -1,0 +1,60 @@
+"""The error of the configuration, and the nearest names that its messages suggest."""
+
+import difflib
+
+from fm_lingvo import errors
+
+
+class GinError(errors.ConfigError):
+  """A Gin file, binding or flag that cannot be used; its message is one line.
+
+  The line names the place, the path, the value, what was expected and the nearest
+  name, e.g. `--gin_bindings: task.encoder.num_layer = 2: no such param; did you mean
+  task.encoder.num_layers (int, default 6)?`.
+  """
+
+
+def Nearest(name, candidates, cutoff=0.6):
+  """The candidate most like `name`, None if none is alike; case does not count."""
+  by_lower = {}
+  for candidate in candidates:
+    by_lower.setdefault(candidate.lower(), candidate)
+  found = difflib.get_close_matches(name.lower(), list(by_lower), 1, cutoff)
+  return by_lower[found[0]] if found else None
+
+
+def NearestPath(path, candidates, cutoff=0.6):
+  """As Nearest, for dotted paths: the last part counts as much as the whole.
+
+  Args:
+    path: Dotted path.
+    candidates: Iterable of dotted paths, thousands of them at most.
+    cutoff: How alike, in [0, 1], the last parts must be.
+  """
+  last = path.rpartition('.')[2].lower()
+  likeness = {}
+  scored = []
+  for candidate in candidates:
+    name = candidate.rpartition('.')[2].lower()
+    if name not in likeness:
+      likeness[name] = difflib.SequenceMatcher(None, last, name).ratio()
+    if likeness[name] >= cutoff:
+      scored.append((likeness[name], candidate))
+  scored.sort(key=lambda s: -s[0])
+  return max(scored[:400], default=(0, None), key=lambda s: s[0] +
+             difflib.SequenceMatcher(None, path.lower(), s[1].lower()).ratio())[1]
+
+
+def DidYouMean(name, detail=''):
+  """`; did you mean NAME (DETAIL)?`, empty if there is no name."""
+  if not name:
+    return ''
+  return f'; did you mean {name}{f" ({detail})" if detail else ""}?'
+
+
+def Some(names, limit=8):
+  """`a, b, c, ... (12 in all)`: the first names of many, for a message."""
+  names = list(names)
+  if len(names) <= limit:
+    return ', '.join(names)
+  return f'{", ".join(names[:limit])}, ... ({len(names)} in all)'

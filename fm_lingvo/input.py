@@ -1,0 +1,321 @@
+"""The input generator: batches of several named streams, one NestedMap each.
+
+B: utterances in a batch of a stream, S: samples in a padded row (16 kHz).
+"""
+
+import functools
+
+from fm_lingvo import stream as stream_lib
+from fm_lingvo import stream_params
+from lingvo import compat as tf
+from lingvo.core import base_input_generator
+from lingvo.core import batch_utils
+from lingvo.core import cluster as cluster_lib
+from lingvo.core import hyperparams
+from lingvo.core import input_generator_helper
+from lingvo.core import py_utils
+
+StreamParams = stream_params.StreamParams
+
+STRING_KEYS = ('utt_ids', 'texts', 'domains')
+
+
+def AddStream(p, name, stream_params):
+  """Adds a stream to the Params of a HydraInput.
+
+  Args:
+    p: HydraInput.Params().
+    name: Name of the stream, lower case, such as 'unlabeled'; the batch has a
+      NestedMap of this name.
+    stream_params: A StreamParams().
+
+  Returns:
+    `stream_params`.
+  """
+  p.streams.Define(name, stream_params, f'The data stream {name}.')
+  return stream_params
+
+
+def MissingData(p):
+  """Returns [(stream, glob)] of the globs that match no file; builds no graph.
+
+  Args:
+    p: HydraInput.Params() with its streams.
+  """
+  return [(name, pattern)
+          for name, sp in p.streams.IterParams()
+          for pattern in stream_params.Patterns(sp)
+          if not pattern or not tf.io.gfile.glob(pattern)]
+
+
+class HydraInput(base_input_generator.BaseInputGenerator):
+  """Batches of named streams for the branches of a hydra.
+
+  A batch is a NestedMap stream name -> what `stream.Stream.Dataset` describes:
+  waveforms, num_samples, weights, dropped, dropped_REASON and, on the host,
+  utt_ids, texts and domains. Every tensor has B first and is split over
+  replicas along it, stream by stream.
+
+  Training goes on for ever in an order that depends on seeds, worker and batch
+  number only; the batch numbers of all streams are the same. A runner that
+  resumes at step k sets `start_step = k` before Initialize: batch k comes
+  first.
+  Evaluation sees every accepted utterance once, then raises
+  tf.errors.OutOfRangeError; rows and batches of padding have weight 0.
+
+  B is static where a stream's buckets have equal batch sizes; S is static with
+  `pad_to_bucket` and a single bucket only, which a TPU needs.
+  """
+
+  @classmethod
+  def Params(cls):
+    p = super().Params()
+    p.Define('streams', hyperparams.Params(),
+             'StreamParams by name; add with AddStream.')
+    p.Define('pad_to_bucket', None,
+             'Whether rows are padded to their bucket\'s upper bound; else to '
+             'the longest of the batch. None: on a TPU yes, elsewhere no.')
+    p.Define('pad_multiple_samples', 640,
+             'A padded row is a multiple of this many samples, > 0; 640 are '
+             'the 40 ms of an encoded frame. More means fewer shapes to compile.')
+    p.Define('emit_strings', None,
+             'Whether batches hold utt_ids, texts and domains. None: on a TPU '
+             'no, elsewhere yes.')
+    p.Define('num_workers', None,
+             'Workers that share the data; None: from the cluster.')
+    p.Define('worker_index', None,
+             'Which share is read here, in [0, num_workers); None: from the '
+             'cluster.')
+    p.Define('prefetch_batches', 4, 'Batches made ahead, >= 0.')
+    p.name = 'input'
+    p.resettable = True
+    return p
+
+  def __init__(self, params):
+    super().__init__(params)
+    p = self.params
+    self._Validate()
+    self.start_step = 0
+    self._iterators = {}  # (host, number of hosts) -> _Iterator.
+    self._streams = {
+        name: self._CreateStream(name)
+        for name, _ in p.streams.IterParams()
+    }
+
+  def _Validate(self):
+    p = self.params
+    if not len(p.streams):
+      raise ValueError(f'{p.name}.streams: no stream; add one with AddStream')
+    if p.batch_size:
+      raise ValueError(
+          f'{p.name}.batch_size = {p.batch_size}: expected 0, since each '
+          f'stream has its own, such as {p.name}.streams.{p.streams.GetKeys()[0]}'
+          '.batch_size')
+    if p.file_datasource:
+      raise ValueError(f'{p.name}.file_datasource: expected None, since each '
+                       'stream has its file_pattern')
+    if p.pad_multiple_samples < 1:
+      raise ValueError(f'{p.name}.pad_multiple_samples = '
+                       f'{p.pad_multiple_samples}: expected > 0')
+    if p.prefetch_batches < 0:
+      raise ValueError(
+          f'{p.name}.prefetch_batches = {p.prefetch_batches}: expected >= 0')
+    if (p.num_workers is None) != (p.worker_index is None):
+      raise ValueError(
+          f'{p.name}.num_workers = {p.num_workers} and worker_index = '
+          f'{p.worker_index}: expected both or neither')
+    if p.num_workers is not None and not 0 <= p.worker_index < p.num_workers:
+      raise ValueError(f'{p.name}.worker_index = {p.worker_index}: expected in '
+                       f'[0, {p.num_workers}), which num_workers gives')
+    if self._on_tpu:
+      for name, sp in p.streams.IterParams():
+        if len(sp.bucket_upper_bound_seconds) > 1 or not self._pad_to_bucket:
+          raise ValueError(
+              f'{p.name}.streams.{name}.bucket_upper_bound_seconds = '
+              f'{sp.bucket_upper_bound_seconds!r}: expected one bucket, and '
+              'pad_to_bucket, on a TPU, whose shapes are static')
+
+  @property
+  def _on_tpu(self):
+    return py_utils.use_tpu()
+
+  @property
+  def _pad_to_bucket(self):
+    p = self.params
+    return self._on_tpu if p.pad_to_bucket is None else p.pad_to_bucket
+
+  @property
+  def _emit_strings(self):
+    p = self.params
+    return not self._on_tpu if p.emit_strings is None else p.emit_strings
+
+  def _WorkerShare(self):
+    """Returns (index, count): this graph's part of the data.
+
+    An asynchronous trainer reads for itself; the one client of synchronous
+    training reads for all its workers; each TPU host with an infeed of its own
+    reads for its cores. Evaluation reads everything.
+    """
+    p = self.params
+    if p.num_workers is not None:
+      return p.worker_index, p.num_workers
+    if self.do_eval:
+      return 0, 1
+    if p.use_per_host_infeed:
+      infeed = cluster_lib.GetInfeedContext()
+      return infeed.infeed_host_index, max(infeed.num_infeed_hosts, 1)
+    if self.cluster.asynchronous and self.cluster.job == 'trainer':
+      return self.cluster.task, self.cluster.num_replicas
+    return 0, 1
+
+  def _CreateStream(self, name):
+    p = self.params
+    return stream_lib.Stream(
+        name,
+        p.streams.Get(name),
+        path=f'{p.name}.streams.{name}',
+        seed=p.random_seed,
+        do_eval=self.do_eval,
+        batch_scale=functools.partial(
+            batch_utils.scale_split_to_infeed,
+            use_per_host_infeed=p.use_per_host_infeed),
+        pad_to_bucket=self._pad_to_bucket,
+        pad_multiple_samples=p.pad_multiple_samples)
+
+  # Plain tensor code; converting it would cost half a second at start-up.
+  @tf.autograph.experimental.do_not_convert
+  def _Dataset(self, start_batch):
+    """Dataset of batches of all streams; ends when every stream has ended."""
+    p = self.params
+    share = self._WorkerShare()
+    streams = {
+        name: stream.Dataset(start_batch, share)
+        for name, stream in self._streams.items()
+    }
+    ds = tf.data.Dataset.zip(streams)
+    ds = ds.take_while(self._AnyLive)
+    ds = ds.map(self._ToBatch)
+    ds = ds.prefetch(p.prefetch_batches)
+    options = tf.data.Options()
+    options.deterministic = True
+    return ds.with_options(options)
+
+  def _AnyLive(self, streams):
+    return tf.reduce_any(tf.stack([live for live, _ in streams.values()]))
+
+  def _ToBatch(self, streams):
+    batch = py_utils.NestedMap()
+    for name, (_, tensors) in streams.items():
+      batch[name] = py_utils.NestedMap({
+          k: v
+          for k, v in tensors.items()
+          if self._emit_strings or k not in STRING_KEYS
+      })
+    return batch
+
+  def _InputBatch(self):
+    infeed = cluster_lib.GetInfeedContext()
+    key = (infeed.infeed_host_index, infeed.num_infeed_hosts)
+    if key not in self._iterators:
+      # Outside of any tf.function, so that its retracing finds the same data.
+      with tf.init_scope(), py_utils.GlobalStepContext(None), self._Device():
+        self._iterators[key] = _Iterator(self._Dataset, self.start_step)
+    with self._Device():
+      return self._iterators[key].GetNext()
+
+  def _Device(self):
+    """Strings and tf.data live on the host, also where ops default to a GPU."""
+    on_gpu = self.cluster.job_spec.gpus_per_replica > 0
+    return tf.device('/cpu:0' if on_gpu else None)
+
+  def Initialize(self, sess=None):
+    """Makes batch `start_step` the next one."""
+    super().Initialize(sess)
+    for iterator in self._iterators.values():
+      iterator.Start(self.start_step, sess)
+
+  def Reset(self, sess=None):
+    """Makes batch 0 the next one."""
+    for iterator in self._iterators.values():
+      iterator.Start(0, sess)
+
+  def SplitInputBatch(self, num_splits):
+    """Splits each stream's batch on its own: their B may differ."""
+    assert num_splits >= 1
+    batch = self.GetPreprocessedInputBatch()
+    if num_splits == 1:
+      return [batch]
+    splits = [py_utils.NestedMap() for _ in range(num_splits)]
+    for name, tensors in batch.items():
+      pieces = input_generator_helper.SplitTensors(
+          tensors.Flatten(), num_splits)
+      for i, split in enumerate(splits):
+        split[name] = tensors.Pack([piece[i] for piece in pieces])
+    return splits
+
+  def InfeedBatchSize(self):
+    """Rows of all streams in one batch; with unequal buckets the largest."""
+    return sum(max(s.batch_sizes) for s in self._streams.values())
+
+  def GetPerBatchSize(self, input_batch):
+    """Utterances in a batch of all streams, without padding; int32 scalar."""
+    batches = input_batch if isinstance(input_batch, list) else [input_batch]
+    return tf.cast(
+        tf.add_n([
+            tf.reduce_sum(batch[name].weights)
+            for batch in batches
+            for name in self._streams
+        ]), tf.int32)
+
+  def GetCpuPassthroughKeys(self):
+    keys = list(self.params.cpu_passthrough_keys)
+    if self._on_tpu and self._emit_strings:
+      keys += [f'{name}.{k}' for name in self._streams for k in STRING_KEYS]
+    return keys
+
+
+class _Iterator:
+  """An iterator that can start anew at any batch, in sessions and eagerly."""
+
+  def __init__(self, dataset_fn, start_step):
+    """Makes the iterator, in eager mode started.
+
+    Args:
+      dataset_fn: Function from the first batch's number, a scalar int64 tensor,
+        to a tf.data.Dataset of NestedMaps.
+      start_step: Where an eager iterator starts, int.
+    """
+    self._eager = tf.executing_eagerly_outside_functions()
+    self._dataset_fn = dataset_fn
+    if not self._eager:
+      self._start = tf.placeholder_with_default(
+          tf.constant(0, tf.int64), [], 'start_batch')
+      dataset = dataset_fn(self._start)
+      self._iterator = tf.data.make_initializable_iterator(dataset)
+      return
+    # Raw ops: Start must not replace the handle that a tf.function captured.
+    self._spec = dataset_fn(tf.constant(0, tf.int64)).element_spec
+    self._types = [s.dtype for s in tf.nest.flatten(self._spec)]
+    self._shapes = [s.shape for s in tf.nest.flatten(self._spec)]
+    self._handle = tf.raw_ops.AnonymousIteratorV3(
+        output_types=self._types, output_shapes=self._shapes)
+    self.Start(start_step)
+
+  def Start(self, step, sess=None):
+    """Makes batch `step` the next one."""
+    if not self._eager:
+      sess.run(self._iterator.initializer, {self._start: step})
+      return
+    dataset = self._dataset_fn(tf.constant(step, tf.int64))
+    tf.raw_ops.MakeIterator(
+        dataset=tf.data.experimental.to_variant(dataset), iterator=self._handle)
+
+  def GetNext(self):
+    """Returns the next batch, a NestedMap."""
+    if not self._eager:
+      return self._iterator.get_next()
+    tensors = tf.raw_ops.IteratorGetNext(
+        iterator=self._handle,
+        output_types=self._types,
+        output_shapes=self._shapes)
+    return tf.nest.pack_sequence_as(self._spec, tensors)

@@ -1,0 +1,136 @@
+"""From parsed flags to a run: configuration, data, then local or cluster jobs."""
+
+import os
+import subprocess
+import sys
+
+from absl import logging
+from fm_lingvo import errors
+from fm_lingvo import gin_params
+from fm_lingvo import input as hydra_input
+from fm_lingvo import local_runner
+from fm_lingvo import run_dir
+from lingvo import compat as tf
+from lingvo import model_registry
+from lingvo import trainer as lingvo_trainer
+from lingvo.core import py_utils
+
+DEMO_DATA = 'data/demo'
+
+
+def Launch(flags):
+  """Runs what the flags ask for.
+
+  Args:
+    flags: Parsed absl flags of fm_lingvo/flags.py and of lingvo.trainer.
+
+  Returns:
+    The exit code.
+
+  Raises:
+    errors.ConfigError: A configuration, device or data set that cannot be used.
+  """
+  py_utils.SetEagerMode(False)
+  is_cluster = (flags.job or flags.cluster_spec or flags.tpu or
+                flags.mode not in ('sync', 'async'))
+  if not is_cluster and not flags['verbosity'].present:
+    # Lingvo logs thousands of lines; a local run speaks for itself.
+    logging.set_verbosity(logging.ERROR)
+  gin_params.Configure(flags.model, flags.gin_file, flags.gin_bindings,
+                       flags.gin_search_paths)
+  if flags.dry_run:
+    return _DryRun(flags.model)
+  if not flags.logdir:
+    flags.logdir = run_dir.NewRunDir(flags.model)
+  if is_cluster:
+    lingvo_trainer.RunnerManager(flags.model).Start()
+    return 0
+  return _RunLocally(flags)
+
+
+def _DryRun(model_name):
+  """Prints the configuration and the table of parameters."""
+  params = model_registry.GetParams(model_name, 'Train')
+  table = run_dir.FormatParameterTable(*run_dir.ParameterTable(params))
+  print(gin_params.ConfigText(model_name, reference=False))
+  print(table)
+  return 0
+
+
+def _RunLocally(flags):
+  """One process that trains and evaluates; see local_runner."""
+  flags.run_locally = flags.run_locally or 'cpu'
+  _CheckDevice(flags.run_locally, flags.worker_gpus)
+  train = model_registry.GetParams(flags.model, 'Train')
+  _PrepareDemoData(train)
+  manager = lingvo_trainer.RunnerManager(flags.model)
+  flags.mode = 'sync'
+  flags.add_summary = False  # Summaries are written from fetched metrics.
+  manager.MaybeConfigRunLocally()
+  train = manager.GetParamsForDataset('trainer_client', 'Train')
+  missing = hydra_input.MissingData(train.input)
+  if missing:
+    raise errors.ConfigError('; '.join(
+        f'Train/input.streams.{stream}: no file matches {pattern}'
+        for stream, pattern in missing))
+  eval_params = _EvalParams(manager, train.task.train.eval_datasets)
+  os.makedirs(flags.logdir, exist_ok=True)
+  config_text = gin_params.ConfigText(flags.model)
+  with open(os.path.join(flags.logdir, 'config.gin'), 'w', encoding='utf-8') as f:
+    f.write(config_text)
+  print(f'run directory: {flags.logdir}', flush=True)
+  for path, value, source in gin_params.Overrides():
+    print(f'set by {source}: {path} = {value!r}')
+  runner = local_runner.LocalRunner(train, eval_params, flags.logdir, config_text)
+  print(run_dir.FormatParameterTable(*run_dir.TaskParameterTable(runner.task)),
+        flush=True)
+  try:
+    runner.Start()
+  except local_runner.Interrupted as e:
+    print(f'trainer: {e}', file=sys.stderr)
+    return e.exit_code
+  print(f'done: {flags.logdir}; tensorboard --logdir={flags.logdir} shows it')
+  return 0
+
+
+def _CheckDevice(device, worker_gpus):
+  """Raises ConfigError, never falls back to the CPU, if a device is missing."""
+  if device not in ('cpu', 'gpu', 'tpu'):
+    raise errors.ConfigError(
+        f'--run_locally={device}: expected cpu, gpu or tpu')
+  if device == 'cpu':
+    return
+  found = len(tf.config.list_physical_devices(device.upper()))
+  wanted = max(1, worker_gpus) if device == 'gpu' else 1
+  if found < wanted:
+    raise errors.ConfigError(
+        f'--run_locally={device}: {wanted} {device.upper()} wanted, TensorFlow '
+        f'sees {found} on this machine; use --run_locally=cpu')
+
+
+def _PrepareDemoData(params):
+  """Makes the demo data set where a run wants it and it is not there yet."""
+  missing = hydra_input.MissingData(params.input)
+  if missing and all(pattern.startswith(DEMO_DATA) for _, pattern in missing) and (
+      not os.path.exists(DEMO_DATA)):
+    print(f'preparing the demo data in {DEMO_DATA} (once)', flush=True)
+    result = subprocess.run(
+        [sys.executable, '-m', 'tools.prepare_data', '--importer=demo',
+         f'--output={DEMO_DATA}'], check=False)
+    if result.returncode:
+      raise errors.ConfigError(
+          f'{DEMO_DATA}: preparing it failed, exit code {result.returncode}')
+
+
+def _EvalParams(manager, names):
+  """dict data set -> Params, of those that have data; the others are named."""
+  params = {}
+  for name in names:
+    p = manager.GetParamsForDataset('evaler', name)
+    missing = hydra_input.MissingData(p.input)
+    if missing:
+      print(f'{name}: not evaluated, no file matches '
+            f'{", ".join(pattern for _, pattern in missing)}', flush=True)
+    else:
+      params[name] = p
+  return params

@@ -1,0 +1,204 @@
+"""One local process that trains, evaluates, summarises, checkpoints and resumes.
+
+Lingvo's cluster jobs spread this over a controller, trainers and evalers, which
+poll for one another's checkpoints; on one machine a single loop starts faster and
+saves at exactly the steps asked for.
+"""
+
+import os
+import signal
+import time
+
+import fm_lingvo
+from fm_lingvo import evaluation
+from fm_lingvo import fit
+from fm_lingvo import metrics_log
+from fm_lingvo import progress
+from fm_lingvo import summaries
+from lingvo import base_runner
+from lingvo import compat as tf
+from lingvo.core import checkpointer
+from lingvo.core import py_utils
+
+
+class Interrupted(Exception):
+  """A signal ended the run after a checkpoint; `exit_code` is 128 + its number."""
+
+  def __init__(self, signum, step):
+    super().__init__(f'{signal.Signals(signum).name}: checkpoint at step {step} '
+                     'saved; the same command goes on from there')
+    self.exit_code = 128 + signum
+
+
+class LocalRunner(base_runner.BaseRunner):
+  """Runs an experiment on this machine's CPU or GPUs; see the module."""
+
+  def __init__(self, params, eval_params, logdir, config_text):
+    """Builds the training graph.
+
+    Args:
+      params: Model Params with the training input.
+      eval_params: dict: data set name -> model Params with its input, evaluated
+        every task.train.eval_interval_steps.
+      logdir: Folder of the run.
+      config_text: Text of config.gin, for TensorBoard.
+    """
+    super().__init__(params, logdir=logdir)
+    self._job_name = 'local'
+    self._signum = None
+    self._task_params = params.task.train
+    with self._graph.as_default(), self._cluster, tf.device(
+        self._cluster.GetPlacer()):
+      # Variables are then initialised from seed and name.
+      tf.random.set_seed(params.task.random_seed or 0)
+      self._model = self.params.Instantiate()
+      self._model.ConstructFPropBPropGraph()
+      self._task = self._model.GetTask()
+      self._checkpointer = checkpointer.Checkpointer(self._train_dir, self._model)
+      self._local_init = tf.group(tf.local_variables_initializer(),
+                                  tf.tables_initializer())
+      self._summary_writer = self._CreateSummaryWriter(self._train_dir)
+    self._eval_params = eval_params
+    self._evaluators = {}
+    self._writers = {}
+    self._rows = metrics_log.MetricsLog(logdir)
+    self._WriteConfiguration(config_text)
+
+  def _WriteConfiguration(self, config_text):
+    self._WriteToLog(self.params.ToText(), self._train_dir, 'trainer_params.txt')
+    self._summary_writer.add_summary(summaries.Text('config.gin', config_text), 0)
+    self._summary_writer.add_summary(
+        summaries.Text('params', self.params.ToText()), 0)
+
+  def Start(self):
+    """Trains to the end, or until a signal.
+
+    Returns:
+      dict: the last metrics written for each of train and the eval data sets.
+
+    Raises:
+      Interrupted: After SIGTERM or SIGINT, once a checkpoint is saved.
+    """
+    with self._cluster, self._graph.as_default(), self._GetSession() as sess:
+      sess.run(self._local_init)
+      step = self._RestoreOrInitialize(sess)
+      self._task.input.start_step = step
+      self._task.input.Initialize(sess)
+      with _CatchSignals(self):
+        return self._Loop(sess, step)
+
+  def _RestoreOrInitialize(self, sess):
+    """Returns the step to go on from."""
+    path = self._checkpointer.Restore(sess, force_reinitialize=True)
+    step = int(sess.run(py_utils.GetGlobalStep()))
+    self._task.CheckRestored(sess, path or 'initialisation')
+    if path:
+      print(f'resumed from {path}', flush=True)
+      self._rows.DropAfter(step)
+    else:
+      fit.FitQuantizers(self._task, sess)
+    return step
+
+  def _Loop(self, sess, step):
+    """Trains from `step`; see Start."""
+    tp = self._task_params
+    first = step
+    bar = progress.Progress(tp.max_steps, step, tp.log_interval_steps)
+    window = metrics_log.Window()
+    latest = {}
+    fetches = [self._task.train_op, self._task.eval_metrics,
+               evaluation.CountTensors(self._task)]
+    deadline = time.time() + 60 * (tp.max_minutes or float('inf'))
+    last = step >= tp.max_steps
+    try:
+      while not last:
+        _, metrics, counts = sess.run(fetches)
+        step += 1
+        window.Add(metrics, counts)
+        if step == first + 1:
+          bar.Line('first training step '
+                   f'{time.time() - fm_lingvo.START_TIME:.1f} s after the start')
+        bar.Step(step, window.Brief())
+        last = (step == tp.max_steps or time.time() >= deadline or
+                self._signum is not None)
+        if last or step % tp.summary_interval_steps == 0:
+          latest['train'] = self._WriteTrain(step, window.Flush())
+        if last or step % tp.save_interval_steps == 0:
+          self._checkpointer.Save(sess, step)
+        if self._signum is not None:
+          raise Interrupted(self._signum, step)
+        if last or step % tp.eval_interval_steps == 0:
+          with window.Paused():
+            started = time.time()
+            for name in self._eval_params:
+              latest[name] = self._Evaluate(sess, name, step, bar)
+            deadline += time.time() - started
+    finally:
+      bar.Close()
+      for writer in [self._summary_writer, *self._writers.values()]:
+        writer.flush()
+    return latest
+
+  def _WriteTrain(self, step, values):
+    self._summary_writer.add_summary(summaries.Scalars(values), step)
+    self._summary_writer.flush()
+    self._rows.Write('train', step, values)
+    return values
+
+  def _Evaluate(self, sess, name, step, bar):
+    """Evaluates a data set with the weights of `sess`."""
+    if name not in self._evaluators:
+      self._evaluators[name] = evaluation.Evaluator(self._eval_params[name])
+      self._writers[name] = self._CreateSummaryWriter(
+          os.path.join(self._logdir, f'eval_{name.lower()}'))
+    evaluator = self._evaluators[name]
+    started = time.time()
+    values, panel = evaluator.Run(
+        evaluator.CopyWeights(self._graph, sess),
+        should_stop=lambda: self._signum is not None)
+    if values is None:
+      return None
+    writer = self._writers[name]
+    writer.add_summary(summaries.Scalars(values), step)
+    for summary in evaluation.PanelSummaries(panel):
+      writer.add_summary(summary, step)
+    writer.flush()
+    self._rows.Write(name, step, values)
+    brief = ', '.join(f'{k} {v:.4g}' for k, v in evaluation.Brief(values).items())
+    bar.Line(f'step {step}: {name}: {brief} ({time.time() - started:.1f} s)')
+    return values
+
+  @property
+  def task(self):
+    """The HydraTask in training."""
+    return self._task
+
+  def RequestStop(self, signum):
+    """Ends the run after the step in progress."""
+    self._signum = signum
+
+
+class _CatchSignals:
+  """SIGTERM and SIGINT end the run after a checkpoint; a second one at once."""
+
+  _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+  def __init__(self, runner):
+    self._runner = runner
+    self._previous = {}
+
+  def __enter__(self):
+    def _Handle(signum, unused_frame):
+      print(f'{signal.Signals(signum).name}: saving a checkpoint and ending; again '
+            'to end at once', flush=True)
+      self._runner.RequestStop(signum)
+      self._Restore()
+
+    self._previous = {s: signal.signal(s, _Handle) for s in self._SIGNALS}
+
+  def _Restore(self):
+    for signum, handler in self._previous.items():
+      signal.signal(signum, handler)
+
+  def __exit__(self, *unused):
+    self._Restore()

@@ -1,0 +1,289 @@
+"""One named data stream: TFRecord shards of PCM16 -> bucketed, padded batches.
+
+B: utterances in a batch, S: samples in a padded row (16 kHz), R: drop reasons.
+"""
+
+import functools
+import zlib
+
+from fm_lingvo import accounting
+from fm_lingvo import stream_params
+from lingvo import compat as tf
+from lingvo.core import py_utils
+
+_NUM_REASONS = len(accounting.DROP_REASONS)
+_MAX_SEED = 2**31 - 1
+
+
+class Stream:
+  """The tf.data pipeline of one stream.
+
+  An epoch reads every record of this worker's share once; its order follows
+  from the seed and the epoch's number only.
+  """
+
+  def __init__(self, name, params, *, path, seed, do_eval, batch_scale,
+               pad_to_bucket, pad_multiple_samples):
+    """Constructor.
+
+    Args:
+      name: The stream's name, str.
+      params: A StreamParams().
+      path: Where `params` are, for errors.
+      seed: Seed of the input generator, int or None.
+      do_eval: Whether to read one epoch in fixed order.
+      batch_scale: Function from batch size per split to that of this pipeline.
+      pad_to_bucket: Whether S is the bucket's bound; else the longest row's.
+      pad_multiple_samples: S is a multiple of this.
+
+    Raises:
+      ValueError: if params are unusable or no file matches.
+    """
+    stream_params.Validate(path, params)
+    self._path, self._params = path, params
+    self._pad_to_bucket = pad_to_bucket
+    self._multiple = pad_multiple_samples
+    self._repeat = not do_eval if params.repeat is None else params.repeat
+    self._shuffle = self._repeat if params.shuffle is None else params.shuffle
+    if params.seed is None:
+      seed = (seed or 0) * 1000003 + zlib.crc32(name.encode())
+    else:
+      seed = params.seed
+    self._seed = seed % _MAX_SEED
+    self._files = stream_params.ListFiles(path, params)
+    self.bounds = [
+        int(round(b * stream_params.SAMPLE_RATE))
+        for b in params.bucket_upper_bound_seconds
+    ]
+    self.batch_sizes = [
+        batch_scale(b) for b in params.bucket_batch_size or
+        [params.batch_size] * len(self.bounds)
+    ]
+
+  def Dataset(self, start_batch, share):
+    """Returns the dataset of batches.
+
+    Args:
+      start_batch: int64 scalar, a tensor or an int: batches to pass over.
+      share: (index, count): which part of the records to read, ints.
+
+    Returns:
+      A tf.data.Dataset of (live, batch). batch is a NestedMap: waveforms
+      float32 [B, S] in [-1, 1), num_samples int32 [B], weights float32 [B] (0:
+      a row of padding), utt_ids, texts and domains string [B], and dropped plus
+      dropped_REASON int64 [B], each filled with the number of examples dropped
+      up to this batch. A stream that does not repeat goes on with batches of
+      padding, `live` false, so that longer streams beside it can end.
+    """
+    if self._repeat:
+      jump = self._Jump(tf.cast(start_batch, tf.int64), share)
+      epochs = tf.data.Dataset.range(jump.epoch, tf.int64.max)
+      ds = self._Examples(epochs, share, jump.counts, jump.passed)
+      start_batch = jump.batches
+    else:
+      ds = self._Examples(tf.data.Dataset.range(1), share)
+    ds = ds.group_by_window(
+        lambda example: self._Bucket(example),
+        self._BatchOfBucket,
+        window_size_func=lambda b: tf.constant(self.batch_sizes, tf.int64)[b])
+    if not self._repeat:
+      ds = ds.concatenate(tf.data.Dataset.from_tensors(self._NoRows()).repeat())
+    ds = ds.scan(tf.zeros([_NUM_REASONS], tf.int64), self._RunningCounts)
+    ds = ds.skip(start_batch)
+    return ds.map(self._Decode, num_parallel_calls=2, deterministic=True)
+
+  def _Examples(self, epochs, share, counts=None, passed=None):
+    """Dataset of accepted, undecoded examples with their running counts.
+
+    Args:
+      epochs: Dataset of the numbers of the epochs to read.
+      share: (index, count).
+      counts: int64 [R], where the running counts start; None: zeros.
+      passed: int64 [number of buckets], examples of each bucket to pass over
+        first; None: zeros.
+    """
+    if counts is None:
+      counts = tf.zeros([_NUM_REASONS], tf.int64)
+    if passed is None:
+      passed = tf.zeros([len(self.bounds)], tf.int64)
+    ds = epochs.flat_map(functools.partial(self._Epoch, share))
+    accountant = accounting.Accountant(
+        self._params,
+        path=self._path,
+        bounds=self.bounds,
+        num_files=len(self._files),
+        must_accept=self._repeat or share[1] == 1)
+    ds = ds.scan(accountant.InitialState(counts, passed), accountant.Step)
+    ds = ds.filter(lambda emit, example: emit)
+    return ds.map(lambda emit, example: example)
+
+  def _Jump(self, start_batch, share):
+    """Finds the latest epoch from which batch `start_batch` can be reached.
+
+    With n examples of a bucket in an epoch and batches of B, k epochs make
+    k n // B batches of the bucket, whatever their order. Examples that complete
+    a batch begun before epoch k are passed over, so that from then on batches
+    begin where they do in an uninterrupted run. Counting n takes one pass over
+    the data, and no more of it than the batches to skip would.
+
+    Args:
+      start_batch: int64 scalar.
+      share: (index, count).
+
+    Returns:
+      NestedMap of the epoch to begin with, the batches left to skip (int64
+      scalars), the running counts (int64 [R]), and the examples of each bucket
+      to pass over (`passed`, int64 [number of buckets]).
+    """
+    sizes = tf.constant(self.batch_sizes, tf.int64)
+    limit = start_batch * max(self.batch_sizes)
+    zeros = tf.zeros_like(sizes)
+    no_counts = tf.zeros([_NUM_REASONS], tf.int64)
+    examples = self._Examples(tf.data.Dataset.range(1), share).take(limit)
+
+    def Count(state, example):
+      bucket = self._Bucket(example)
+      one = tf.one_hot(bucket, len(self.bounds), dtype=tf.int64)
+      return state[0] + one, example['counts']
+
+    n, counts = examples.reduce((zeros, no_counts), Count)
+
+    def Jump():
+      # Epochs within which a batch begun before them is complete.
+      slack = tf.reduce_max(
+          tf.where(n > 0, -(-sizes // tf.maximum(n, 1)), zeros))
+      per_epoch = tf.reduce_sum(n / sizes)
+      last = tf.cast(tf.cast(start_batch, tf.float64) / per_epoch, tf.int64)
+      # The division may have rounded up.
+      last -= tf.cast(tf.reduce_sum(last * n // sizes) > start_batch, tf.int64)
+      epoch = tf.maximum(last - slack, 0)
+      begun = epoch * n % sizes
+      done = tf.reduce_sum(epoch * n // sizes + tf.cast(begun > 0, tf.int64))
+      return epoch, start_batch - done, epoch * counts, -begun % sizes
+
+    whole_epoch_seen = tf.reduce_sum(n) < limit
+    epoch, batches, counts, passed = tf.cond(
+        whole_epoch_seen, Jump,
+        lambda: (tf.zeros_like(start_batch), start_batch, no_counts, zeros))
+    return py_utils.NestedMap(
+        epoch=epoch, batches=batches, counts=counts, passed=passed)
+
+  def _Epoch(self, share, epoch):
+    """Dataset of (index, is_end, features) of one pass, with an end marker."""
+    p = self._params
+    index, count = share
+    by_file = count > 1 and len(self._files) >= count
+    files = self._files[index::count] if by_file else self._files
+    ds = tf.data.Dataset.from_tensor_slices(
+        (files, list(range(len(files)))))
+    seed = tf.cast(self._seed, tf.int64) + 7919 * epoch
+    if self._shuffle:
+      ds = ds.shuffle(
+          len(files), seed=seed % _MAX_SEED, reshuffle_each_iteration=False)
+
+    def Records(file, file_index):
+      records = tf.data.TFRecordDataset(file)
+      if count > 1 and not by_file:
+        shift = tf.cast(file_index, tf.int64)
+        records = records.shard(count, (index + shift) % count)
+      return records
+
+    ds = ds.interleave(
+        Records,
+        cycle_length=p.num_readers,
+        block_length=1,
+        num_parallel_calls=p.num_readers,
+        deterministic=True)
+    if self._shuffle:
+      ds = ds.shuffle(
+          p.shuffle_buffer_size,
+          seed=(seed + 1) % _MAX_SEED,
+          reshuffle_each_iteration=False)
+    ds = ds.map(lambda record: (record, False))
+    ds = ds.concatenate(tf.data.Dataset.from_tensors(('', True)))
+    # One dataset per record: an example that does not parse vanishes from it,
+    # and the gap in `index` counts it. Errors of reading still stop the run.
+    return ds.enumerate().flat_map(self._Parse)
+
+  def _Parse(self, index, record_and_end):
+    record, is_end = record_and_end
+    spec = {
+        name: tf.io.FixedLenFeature([], tf.string, default_value='')
+        for name in accounting.FEATURES
+    }
+    ds = tf.data.Dataset.from_tensors((index, is_end, record))
+    ds = ds.map(lambda i, e, r:  # pylint: disable=g-long-lambda
+                (i, e, tf.io.parse_single_example(r, spec)))
+    return ds.apply(tf.data.experimental.ignore_errors())
+
+  def _Bucket(self, example):
+    return accounting.Bucket(example['num_samples'], self.bounds)
+
+  def _BatchOfBucket(self, bucket, window):
+    """Dataset of the one batch of undecoded examples that `window` holds."""
+    batch_size = tf.constant(self.batch_sizes, tf.int64)[bucket]
+    return window.batch(batch_size).map(
+        lambda batch: dict(  # pylint: disable=g-long-lambda
+            batch,
+            counts=tf.reduce_max(batch['counts'], axis=0),
+            bucket=bucket,
+            live=True))
+
+  def _NoRows(self):
+    """What _BatchOfBucket gives, without examples."""
+    batch = {k: tf.zeros([0], tf.string) for k in accounting.FEATURES}
+    return dict(
+        batch,
+        num_samples=tf.zeros([0], tf.int32),
+        counts=tf.zeros([_NUM_REASONS], tf.int64),
+        bucket=tf.zeros([], tf.int64),
+        live=False)
+
+  def _RunningCounts(self, highest, batch):
+    """Last batches of the buckets come out of order: counts never go down."""
+    highest = tf.maximum(highest, batch['counts'])
+    return highest, dict(batch, counts=highest)
+
+  def _Decode(self, batch):
+    """PCM16 -> padded waveforms; fills an incomplete batch with empty rows."""
+    bucket = batch['bucket']
+    rows = tf.constant(self.batch_sizes, tf.int32)[bucket]
+    present = tf.shape(batch['num_samples'])[0]
+
+    def Fill(x):
+      x = tf.concat([x, tf.fill([rows - present], tf.zeros([], x.dtype))], 0)
+      return self._WithRows(x)
+
+    if self._pad_to_bucket:
+      samples = tf.constant(self.bounds, tf.int32)[bucket]
+    else:
+      samples = tf.maximum(1, tf.reduce_max(batch['num_samples']))
+    pcm = tf.io.decode_raw(
+        Fill(batch['audio']),
+        tf.int16,
+        little_endian=True,
+        fixed_length=self._RoundUp(samples) * accounting.BYTES_PER_SAMPLE)
+    if self._pad_to_bucket and len(self.bounds) == 1:
+      pcm.set_shape([None, self._RoundUp(self.bounds[0])])
+    ret = py_utils.NestedMap(
+        waveforms=self._WithRows(tf.cast(pcm, tf.float32) / 32768.0),
+        num_samples=Fill(batch['num_samples']),
+        weights=Fill(tf.ones([present], tf.float32)),
+        utt_ids=Fill(batch['utt_id']),
+        texts=Fill(batch['text']),
+        domains=Fill(batch['domain']),
+        dropped=self._WithRows(
+            tf.fill([rows], tf.reduce_sum(batch['counts']))))
+    for i, reason in enumerate(accounting.DROP_REASONS):
+      ret[f'dropped_{reason}'] = self._WithRows(
+          tf.fill([rows], batch['counts'][i]))
+    return batch['live'], ret
+
+  def _RoundUp(self, samples):
+    return (samples + self._multiple - 1) // self._multiple * self._multiple
+
+  def _WithRows(self, x):
+    """Sets the static B where all buckets share it."""
+    if len(set(self.batch_sizes)) == 1:
+      x.set_shape([self.batch_sizes[0]] + x.shape[1:].as_list())
+    return x

@@ -1,0 +1,82 @@
+"""The trainer: `trainer --model=asr.BestRqPretrain` runs one experiment.
+
+Exit codes: 0 done, 2 wrong usage or configuration, 128 + N after signal N (once a
+checkpoint is saved), 1 anything else.
+"""
+
+import logging
+import os
+import sys
+
+from absl import flags
+from fm_lingvo import errors
+from fm_lingvo import flags as _  # Defines the trainer's flags.
+from fm_lingvo import listing
+
+FLAGS = flags.FLAGS
+_USAGE = """usage: trainer --model=asr.BestRqPretrain [flags]
+
+Trains, evaluates, writes summaries and checkpoints; goes on where --logdir's
+newest checkpoint left off.
+
+  --model=NAME           experiment to run; --list_models names them
+  --logdir=DIR           folder of the run; default: a new one under runs/
+  --run_locally=DEVICE   cpu (the default), gpu or tpu; with --job and
+                         --cluster_spec instead, Lingvo's cluster jobs
+"""
+
+
+def main_cli():
+  """Entry point of the `trainer` command."""
+  sys.exit(Main(sys.argv))
+
+
+def Main(argv):
+  """Runs the trainer.
+
+  Args:
+    argv: The command line, program name first.
+
+  Returns:
+    The exit code, see the module.
+  """
+  # Answers that need neither TensorFlow nor a graph come first.
+  if any(a in ('--help', '-help', '-h') for a in argv[1:]):
+    print(_USAGE + FLAGS.get_key_flags_help())
+    return 0
+  if any(a in ('--list_models', '--list_models=true') for a in argv[1:]):
+    print(listing.Format(listing.ListModels()))
+    return 0
+  try:
+    return _Run(argv)
+  except errors.ConfigError as e:
+    print(f'trainer: {e}', file=sys.stderr)
+    return 2
+  except KeyboardInterrupt:
+    print('trainer: interrupted before the first step', file=sys.stderr)
+    return 130
+
+
+def _Run(argv):
+  """Parses, configures and starts; see Main."""
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+  # Lingvo's imports of names that TensorFlow has moved: no user can help it.
+  logging.getLogger('tensorflow').setLevel(logging.ERROR)
+  # pylint: disable=g-import-not-at-top
+  from fm_lingvo import gin_params
+  from fm_lingvo import launch
+  import lingvo.trainer  # pylint: disable=unused-import  # Defines its flags.
+  # pylint: enable=g-import-not-at-top
+  try:
+    rest = FLAGS(gin_params.RewriteGinArgs(argv))[1:]
+  except flags.Error as e:
+    raise errors.ConfigError(' '.join(str(e).split())) from e
+  if rest:
+    raise errors.ConfigError(f'{rest[0]}: no arguments are expected, only flags')
+  if not FLAGS.model:
+    raise errors.ConfigError('--model is required; --list_models names the experiments')
+  return launch.Launch(FLAGS)
+
+
+if __name__ == '__main__':
+  main_cli()

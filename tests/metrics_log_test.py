@@ -1,0 +1,135 @@
+"""Properties of metric windows, the metrics file, progress lines and summaries."""
+
+import io
+import os
+
+from absl.testing import absltest
+from fm_lingvo import metrics_log
+from fm_lingvo import progress
+from fm_lingvo import summaries
+import numpy as np
+from tests import graph_case  # pylint: disable=unused-import  # Sets up TensorFlow.
+
+
+def _Counts(samples, codes, dropped=0):
+  counts = np.bincount(codes, minlength=4).astype(np.float32)[None, None]
+  return {
+      'a/code_counts': counts, 'a/masked_code_counts': counts,
+      's/num_samples': np.array(samples), 's/weights': np.ones(len(samples)),
+      's/dropped': np.full(len(samples), dropped),
+      's/dropped_too_long': np.full(len(samples), dropped),
+  }
+
+
+class AggregateTest(absltest.TestCase):
+
+  def test_means_are_weighted(self):
+    values = metrics_log.Aggregate(
+        [{'loss': (1.0, 30.0)}, {'loss': (4.0, 10.0)}], [])
+    self.assertAlmostEqual(values['loss'], (30 + 40) / 40)
+
+  def test_a_metric_without_weight_is_left_out(self):
+    self.assertEmpty(metrics_log.Aggregate([{'loss': (0.0, 0.0)}], []))
+
+  def test_code_statistics_come_from_summed_counts(self):
+    values = metrics_log.Aggregate(
+        [{'loss': (1.0, 1.0)}] * 2,
+        [_Counts([160], [0, 0]), _Counts([160], [1, 1])])
+    self.assertAlmostEqual(values['a/code_perplexity'], 2.0)
+    self.assertAlmostEqual(values['a/majority_accuracy'], 0.5)
+
+  def test_audio_and_examples_add_up_and_drops_are_the_newest_count(self):
+    values = metrics_log.Aggregate(
+        [{'loss': (1.0, 1.0)}] * 2,
+        [_Counts([16000, 8000], [0], dropped=3), _Counts([8000], [0], dropped=5)])
+    self.assertAlmostEqual(values['s/audio_seconds'], 2.0)
+    self.assertEqual(values['s/examples'], 3)
+    self.assertEqual(values['s/dropped'], 5)
+    self.assertEqual(values['s/dropped_too_long'], 5)
+
+  def test_learner_metrics_get_public_names(self):
+    values = metrics_log.Aggregate([{
+        'loss': (1.0, 1.0), 'grad_norm/all/loss': (2.0, 1.0),
+        'learning_rate/loss': (3.0, 1.0), 'num_samples_in_batch': (8, 1.0),
+        'lr_schedule/loss': (0.1, 1.0)}], [])
+    self.assertEqual(
+        values, {'loss': 1.0, 'grad_norm': 2.0, 'learning_rate': 3.0})
+
+
+class MetricsLogTest(absltest.TestCase):
+
+  def test_rows_past_the_resumed_step_are_dropped(self):
+    folder = self.create_tempdir().full_path
+    log = metrics_log.MetricsLog(folder)
+    for step in (10, 20, 30):
+      log.Write('train', step, {'loss': step / 10})
+    path = os.path.join(folder, 'metrics.jsonl')
+    with open(path, 'a', encoding='utf-8') as f:
+      f.write('{"dataset": "tra')  # A kill cut this line off.
+    metrics_log.MetricsLog(folder).DropAfter(20)
+    log.Write('train', 30, {'loss': 9.0})
+    rows = metrics_log.ReadMetrics(path)
+    self.assertEqual([(r['step'], r['loss']) for r in rows],
+                     [(10, 1.0), (20, 2.0), (30, 9.0)])
+
+
+class ProgressTest(absltest.TestCase):
+
+  def test_no_terminal_gives_a_line_every_n_steps_and_the_last(self):
+    out = io.StringIO()
+    bar = progress.Progress(max_steps=105, first_step=0, every=50, stream=out)
+    for step in range(1, 106):
+      bar.Step(step, {'loss': 1.5})
+    bar.Close()
+    lines = out.getvalue().splitlines()
+    self.assertLen(lines, 3)
+    self.assertRegex(lines[0], r'^step 50/105: loss 1\.5, 0:0\d left$')
+    self.assertStartsWith(lines[2], 'step 105/105')
+
+  def test_a_terminal_gets_a_bar(self):
+    class _Terminal(io.StringIO):
+      def isatty(self):
+        return True
+    out = _Terminal()
+    bar = progress.Progress(max_steps=10, first_step=4, every=1, stream=out)
+    bar.Step(10, {'loss': 1.5})
+    bar.Line('step 10: DevHuman: loss 2')
+    bar.Close()
+    self.assertIn('100%', out.getvalue())
+    self.assertIn('loss 1.5', out.getvalue())
+    self.assertIn('step 10: DevHuman: loss 2', out.getvalue())
+
+
+class SummariesTest(absltest.TestCase):
+
+  def test_histogram_keeps_every_count(self):
+    counts = np.arange(512)
+    histo = summaries.CodeHistogram('codes', counts).value[0].histo
+    self.assertEqual(sum(histo.bucket), counts.sum())
+    self.assertEqual(histo.num, counts.sum())
+    self.assertLen(histo.bucket, len(histo.bucket_limit))
+    self.assertSequenceEqual(histo.bucket_limit, sorted(histo.bucket_limit))
+
+  def test_audio_is_16_bit_wav_of_all_samples(self):
+    audio = summaries.Audio('a', np.linspace(-1, 1, 1600)).value[0].audio
+    self.assertStartsWith(audio.encoded_audio_string, b'RIFF')
+    self.assertEqual(audio.length_frames, 1600)
+    self.assertLen(audio.encoded_audio_string, 44 + 2 * 1600)
+
+  def test_masked_log_mel_is_a_png(self):
+    rng = np.random.RandomState(0)
+    mask = np.zeros(100)
+    mask[20:60] = 1
+    image = summaries.MaskedLogMel(
+        'x', rng.randn(100, 80), mask, rng.randint(0, 9, 25), rng.randint(0, 9, 25),
+        mask[::4], 90).value[0].image
+    self.assertStartsWith(image.encoded_image_string, b'\x89PNG')
+
+  def test_text_is_shown_verbatim(self):
+    value = summaries.Text('config', 'a = 1\nb = 2').value[0]
+    self.assertEqual(value.metadata.plugin_data.plugin_name, 'text')
+    self.assertEqual(value.tensor.string_val[0], b'    a = 1\n    b = 2')
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,302 @@
+"""The data preparation: rejects with reasons, byte-identical shards, and no data set that only looks whole."""
+
+import contextlib
+import functools
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from unittest import mock
+
+from absl import flags
+from absl.testing import absltest
+from absl.testing import flagsaver
+import numpy as np
+import soundfile
+
+from fm_lingvo import dataset
+from tools import demo_data
+from tools import importers
+from tools import pipeline
+from tools import prepare_data
+
+RATE = 16000
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def Speech(seconds, seed=0):
+  """Noise at speech level: float64 [seconds * RATE]."""
+  return np.random.RandomState(seed).uniform(-0.2, 0.2, round(seconds * RATE))
+
+
+def Fail(unused_max_seconds):
+  raise RuntimeError('a bug in a loader')
+
+
+class PrepareCase(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    tmp = tempfile.TemporaryDirectory()
+    self.addCleanup(tmp.cleanup)
+    self.dir = tmp.name
+    self.output = os.path.join(self.dir, 'out')
+
+  def Write(self, name, samples):
+    soundfile.write(os.path.join(self.dir, name), samples, RATE)
+    return name
+
+  def Manifest(self, rows, name='in.jsonl'):
+    path = os.path.join(self.dir, name)
+    with open(path, 'w', encoding='utf-8') as f:
+      f.writelines(json.dumps(r) + '\n' for r in rows)
+    return path
+
+  def Good(self, count):
+    return [{'audio_filepath': self.Write(f'good{i}.wav', Speech(0.5 + 0.1 * (i % 5), i)), 'text': f'good {"abcdefgh"[i % 8]}',
+             'speaker': f's{i % 3}', 'domain': f'd{i % 2}'} for i in range(count)]
+
+  def Prepare(self, rows, output=None, **kwargs):
+    return pipeline.PrepareData('manifest', output or self.output, options=importers.Options(input=self.Manifest(rows)), **kwargs)
+
+  def Bytes(self, path):
+    result = {}
+    for name in sorted(os.listdir(path)):
+      with open(os.path.join(path, name), 'rb') as f:
+        result[name] = f.read()
+    return result
+
+  def Cli(self, *args):
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join([ROOT] + sys.path))
+    return subprocess.run([sys.executable, '-m', 'tools.prepare_data', *args], cwd=ROOT, env=env, capture_output=True, text=True,
+                          check=False)
+
+  def Main(self, *args):
+    """As Cli, in this process: (exit code, standard error)."""
+    err = io.StringIO()
+    with flagsaver.flagsaver(), contextlib.redirect_stderr(err):
+      code = prepare_data.main(flags.FLAGS(['prepare_data', *args], known_only=True))
+    return code, err.getvalue()
+
+
+class ContentTest(PrepareCase):
+
+  def test_what_goes_in_comes_out(self):
+    import tensorflow as tf  # pylint: disable=g-import-not-at-top
+    rows = self.Good(40)
+    made, report = self.Prepare(rows, dev_percent=10, test_percent=20)
+    records = {}
+    for split in dataset.SPLITS:
+      for path in dataset.ShardPaths(self.output, split):
+        for data in tf.data.TFRecordDataset(path).as_numpy_iterator():
+          e = {k: v.numpy() for k, v in tf.io.parse_single_example(data, dataset.FeatureSpec()).items()}
+          utt_id = e['utt_id'].decode()
+          self.assertEqual(dataset.SplitOf(utt_id, 10, 20), split)
+          records[utt_id] = e
+    self.assertLen(records, 40)
+    for row in rows:
+      e = records[row['audio_filepath'][:-4]]
+      samples, _ = soundfile.read(os.path.join(self.dir, row['audio_filepath']), dtype='int16')
+      np.testing.assert_array_equal(np.frombuffer(e['audio'], '<i2'), samples)
+      self.assertEqual((e['text'].decode(), e['speaker'].decode(), e['domain'].decode()),
+                       (row['text'], row['speaker'], row['domain']))
+      self.assertAlmostEqual(e['duration'], len(samples) / RATE, places=4)
+    manifest = {r['utt_id']: r for r in dataset.ReadManifest(self.output)}
+    self.assertEqual(set(manifest), set(records))
+    self.assertEqual(list(next(iter(manifest.values()))), list(dataset.MANIFEST_KEYS))
+    self.assertEqual(sum(made.Utterances(s) for s in dataset.SPLITS), 40)
+    self.assertAlmostEqual(sum(made.hours.values()) * 3600, sum(r['duration'] for r in manifest.values()), delta=1)
+    self.assertEqual(report['by_domain']['d1']['utterances'], 20)
+    self.assertEqual(report['labeled'], 40)
+
+  def test_bad_files_are_rejected_with_their_reasons_and_the_rest_goes_on(self):
+    rows = self.Good(3)
+    expected = {}
+
+    def Bad(reason, name, **row):
+      rows.append({'audio_filepath': name, **row})
+      expected[reason] = name[:-4]
+
+    Bad('silent', self.Write('silent.wav', np.zeros(RATE)))
+    Bad('too_long', self.Write('long.wav', Speech(4.0)))
+    Bad('too_short', self.Write('short.wav', Speech(0.1)))
+    Bad('mislabelled', self.Write('label.wav', Speech(0.5)), text='far too many words for half a second of speech')
+    Bad('missing', 'nowhere.wav')
+    for reason, data in (('empty', b''), ('not_audio', b'<html>not found</html>' * 99)):
+      with open(os.path.join(self.dir, f'{reason}.wav'), 'wb') as f:
+        f.write(data)
+      Bad(reason, f'{reason}.wav')
+    with open(os.path.join(self.dir, self.Write('whole.wav', Speech(1.0))), 'rb') as f, \
+        open(os.path.join(self.dir, 'cut.wav'), 'wb') as g:
+      g.write(f.read()[:9000])
+    Bad('corrupt', 'cut.wav')
+    rows.append(dict(rows[0]))
+    expected['duplicate_id'] = 'good0'
+    _, report = self.Prepare(rows, limits={'max_duration': 3.0})
+    self.assertEqual(report['utterances'], 3)
+    rejects = report['rejects']
+    self.assertEqual({r['reason']: r['utt_id'] for r in rejects['files']}, expected)
+    self.assertEqual(rejects['by_reason'], {reason: 1 for reason in expected})
+    self.assertEqual(set(rejects['meaning']), set(expected))
+    for r in rejects['files']:
+      self.assertNotEmpty(r['detail'])
+      self.assertTrue(r['source'].startswith(self.dir), r)
+    with open(os.path.join(self.output, 'report.json'), encoding='utf-8') as f:
+      self.assertEqual(json.load(f), report)
+
+  def test_labels_can_be_required(self):
+    rows = self.Good(2) + [{'audio_filepath': self.Write('unlabeled.wav', Speech(1.0)), 'text': '...'}]
+    _, report = self.Prepare(rows, require_text=True)
+    self.assertEqual(report['rejects']['by_reason'], {'no_text': 1})
+    _, report = self.Prepare(rows, output=self.output + '2')
+    self.assertEqual((report['utterances'], report['labeled']), (3, 2))
+
+  def test_nothing_accepted_is_an_error_that_says_why(self):
+    rows = [{'audio_filepath': self.Write('silent.wav', np.zeros(RATE))}]
+    with self.assertRaisesRegex(pipeline.NothingAccepted, 'none accepted: 1 silent'):
+      self.Prepare(rows)
+    self.assertFalse(os.path.exists(self.output))
+
+
+class StabilityTest(PrepareCase):
+
+  def test_running_twice_gives_the_same_bytes(self):
+    rows = self.Good(30) + [{'audio_filepath': 'nowhere.wav'}]
+    self.Prepare(rows)
+    self.Prepare(rows, output=self.output + '2')
+    self.assertEqual(self.Bytes(self.output), self.Bytes(self.output + '2'))
+
+  def test_the_order_of_the_input_does_not_matter(self):
+    rows = self.Good(30)
+    self.Prepare(rows)
+    self.Prepare(rows[::-1], output=self.output + '2')
+    self.assertEqual(self.Bytes(self.output), self.Bytes(self.output + '2'))
+
+  def test_new_utterances_move_no_old_one(self):
+    rows = self.Good(40)
+    self.Prepare(rows[:20])
+    self.Prepare(rows, output=self.output + '2')
+    before, after = ({r['utt_id']: (r['split'], r['shard']) for r in dataset.ReadManifest(path)}
+                     for path in (self.output, self.output + '2'))
+    self.assertEqual(before, {u: after[u] for u in before})
+
+  def test_every_shard_is_there_even_if_empty(self):
+    self.Prepare(self.Good(2), num_shards=8)
+    names = [s.name for shards in dataset.ReadDataset(self.output).shards.values() for s in shards]
+    self.assertLen(names, 8 + 2 + 2)
+    for name in names:
+      self.assertTrue(os.path.exists(os.path.join(self.output, name)), name)
+
+
+class CrashTest(PrepareCase):
+
+  def Leftovers(self):
+    return [n for n in os.listdir(self.dir) if '.partial-' in n]
+
+  def test_killed_run_leaves_nothing_that_looks_whole(self):
+    rows = self.Good(20)
+    os.mkfifo(os.path.join(self.dir, 'never.wav'))  # Opening it waits for ever, in the middle of the run.
+    path = self.Manifest(rows + [{'audio_filepath': 'never.wav'}])
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'tools.prepare_data', '--importer=manifest', f'--input={path}', f'--output={self.output}'],
+        cwd=ROOT, env=dict(os.environ, PYTHONPATH=os.pathsep.join([ROOT] + sys.path)), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL)
+    deadline = time.time() + 60
+    while time.time() < deadline and not (
+        self.Leftovers() and any(n.startswith('train-') for n in os.listdir(os.path.join(self.dir, self.Leftovers()[0])))):
+      time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    self.assertNotEmpty(self.Leftovers(), 'the run was not in its middle')
+    self.assertFalse(os.path.exists(self.output))
+    with self.assertRaises(dataset.DatasetError):
+      dataset.ReadDataset(os.path.join(self.dir, self.Leftovers()[0]))
+    self.Prepare(rows)  # The next run does its work and tidies up.
+    self.assertEmpty(self.Leftovers())
+    self.assertLen(list(dataset.ReadManifest(self.output)), 20)
+
+  def test_failed_run_keeps_the_old_data_set(self):
+    rows = self.Good(4)
+    self.Prepare(rows)
+    before = self.Bytes(self.output)
+    bad = importers.Listing(utterances=[importers.Utterance('a', '', 's', 'd', 'x', functools.partial(Fail))])
+    with mock.patch.object(importers, 'GetImporter', return_value=lambda options: bad):
+      with self.assertRaisesRegex(Exception, 'a bug in a loader'):
+        pipeline.PrepareData('manifest', self.output, overwrite=True)
+    self.assertEqual(self.Bytes(self.output), before)
+    self.assertEmpty(self.Leftovers())
+
+  def test_existing_output_is_replaced_only_when_asked(self):
+    self.Prepare(self.Good(4))
+    with self.assertRaisesRegex(importers.UsageError, 'exists; give another directory or --overwrite'):
+      self.Prepare(self.Good(6))
+    self.Prepare(self.Good(6), overwrite=True)
+    self.assertLen(list(dataset.ReadManifest(self.output)), 6)
+
+
+class DemoTest(PrepareCase):
+
+  def test_without_apt_the_demo_is_synthetic_and_made_once(self):
+    text = os.path.join(self.dir, 'text.txt')
+    with open(text, 'w', encoding='utf-8') as f:
+      f.write(''.join(f'This is sentence number {i}.\n' for i in range(12)))
+    env = dict(PATH=os.path.join(self.dir, 'empty'), XDG_CACHE_HOME=os.path.join(self.dir, 'cache'))
+    printed = []
+    from tools.importers import synth  # pylint: disable=g-import-not-at-top
+    with mock.patch.dict(os.environ, env), mock.patch.object(synth, 'DEFAULT_TEXT', text), \
+        mock.patch('builtins.print', lambda *args, **kwargs: printed.append(' '.join(map(str, args)))):
+      first = demo_data.PrepareDemo(self.output)
+      before = self.Bytes(os.path.join(self.output, 'synthetic'))
+      second = demo_data.PrepareDemo(self.output)
+    self.assertIsNone(first['human'])
+    self.assertEqual(first['synthetic'], second['synthetic'])
+    self.assertEqual(self.Bytes(os.path.join(self.output, 'synthetic')), before)
+    self.assertLen([line for line in printed if 'no human prompts: apt-get not found' in line], 2)
+    self.assertLen([line for line in printed if 'synthetic: reused' in line], 1)
+    self.assertFalse(os.path.exists(os.path.join(self.output, 'human')))
+
+
+class CommandLineTest(PrepareCase):
+
+  def test_summary_and_exit_code(self):
+    path = self.Manifest(self.Good(3) + [{'audio_filepath': 'nowhere.wav'}])
+    out = self.Cli('--importer=manifest', f'--input={path}', f'--output={self.output}', '--runner=DirectRunner',
+                   '--direct_num_workers=1')
+    self.assertEqual(out.returncode, 0, out.stderr)
+    self.assertIn('3 utterances', out.stdout)
+    self.assertIn('rejected 1: 1 missing', out.stdout)
+    self.assertNotIn('Traceback', out.stderr)
+
+  def test_bad_usage_is_exit_code_2_and_one_line(self):
+    for args, message in (
+        (['--output=o'], '--importer is missing: expected one of librispeech, manifest, prompts, synth, demo'),
+        (['--importer=promts', f'--output={self.output}'], '--importer=promts: .*did you mean prompts'),
+        (['--importer=prompts'], '--output is missing'),
+        (['--importer=manifest', f'--output={self.output}', '--input=/no/such'], '--input=/no/such: expected a JSONL manifest'),
+        (['--importer=synth', f'--output={self.output}', '--max_duraton=3'], '--max_duraton: no such flag; did you mean max_duration'),
+        (['--importer=synth', f'--output={self.output}', '--test_percent=99'], 'test_percent = 99.0'),
+    ):
+      with self.subTest(message):
+        code, err = self.Main(*args)
+        self.assertEqual(code, 2, err)
+        self.assertRegex(err, f'^prepare_data: error: .*{message}.*\n$')
+        self.assertFalse(os.path.exists(self.output))
+
+  def test_nothing_accepted_is_exit_code_1(self):
+    path = self.Manifest([{'audio_filepath': 'nowhere.wav'}])
+    code, err = self.Main('--importer=manifest', f'--input={path}', f'--output={self.output}')
+    self.assertEqual(code, 1, err)
+    self.assertIn('none accepted: 1 missing', err)
+
+  def test_the_command_fails_with_the_same_exit_code(self):
+    out = self.Cli('--importer=promts', f'--output={self.output}')
+    self.assertEqual(out.returncode, 2, out.stderr)
+    self.assertNotIn('Traceback', out.stderr)
+
+
+if __name__ == '__main__':
+  absltest.main()

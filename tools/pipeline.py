@@ -1,0 +1,302 @@
+"""The data preparation as a function: importer -> Beam pipeline -> data set, complete or not there at all."""
+
+import collections
+import dataclasses
+import json
+import logging
+import os
+import shutil
+import socket
+import sys
+import time
+import uuid
+
+import apache_beam as beam
+from apache_beam.options import pipeline_options
+
+from fm_lingvo import dataset
+from tools import audio
+from tools import importers
+from tools import preparation_progress
+from tools import shards as shards_lib
+
+_DEFAULT_TEST_PERCENT = {'prompts': 30.0}
+_REQUIRES_TEXT = ('librispeech', 'synth')
+
+
+class NothingAccepted(RuntimeError):
+  """Every utterance was rejected; no data set was written."""
+
+
+def CheckBeamFlags(args, known):
+  """Checks that flags are Beam's: Beam itself ignores a misspelled one.
+
+  Args:
+    args: flags that absl did not know.
+    known: names of the flags that absl knows, for the error.
+
+  Returns:
+    args.
+
+  Raises:
+    importers.UsageError: a flag that nobody knows, with the nearest name.
+  """
+  if not args:
+    return args  # Asking Beam for its options imports all of it.
+  names = set(pipeline_options.PipelineOptions([]).get_all_options()) | {'runner'}
+  for arg in args:
+    if not arg.startswith('--'):
+      raise importers.UsageError(f'{arg}: expected flags only')
+    name = arg[2:].split('=')[0]
+    if name.replace('-', '_') not in names and name.replace('no_', '', 1) not in names:
+      raise importers.UsageError(f'--{name}: no such flag{importers.Nearest(name, names | set(known))}')
+  return args
+
+
+def PrepareData(importer, output, *, options=None, overwrite=False, dev_percent=5.0, test_percent=None, num_shards=4,
+                require_text=None, limits=None, beam_args=()):
+  """Makes a data set.
+
+  Args:
+    importer: a name of importers.IMPORTERS.
+    output: the data set's directory.
+    options: importers.Options.
+    overwrite: replace an existing output, when the new data set is complete.
+    dev_percent: share of the dev set.
+    test_percent: share of the test set; None: 30 for prompts, else 5.
+    num_shards: shards of the train set.
+    require_text: reject utterances without a transcript; None: for librispeech and synth.
+    limits: dict of fields of shards.Limits.
+    beam_args: flags for Beam.
+
+  Returns:
+    (dataset.Dataset, report): the data set as written, and the content of report.json.
+
+  Raises:
+    importers.UsageError: bad usage.
+    NothingAccepted: no utterance passed the checks; nothing is written.
+  """
+  started = time.time()
+  options = options or importers.Options()
+  import_fn = importers.GetImporter(importer)
+  if test_percent is None:
+    test_percent = _DEFAULT_TEST_PERCENT.get(importer, 5.0)
+  if require_text is None:
+    require_text = importer in _REQUIRES_TEXT
+  limits = shards_lib.Limits(**dict(limits or {}, require_text=require_text))
+  try:
+    dataset.SplitOf('', dev_percent, test_percent)
+  except ValueError as e:
+    raise importers.UsageError(str(e)) from e
+  output = output.rstrip('/')
+  if dataset.Exists(output) and not overwrite:
+    raise importers.UsageError(f'--output={output}: exists; give another directory or --overwrite')
+
+  listing = import_fn(options)
+  utterances = _DropDuplicates(listing)
+  num = {split: num_shards if split == 'train' else max(1, num_shards // 4) for split in dataset.SPLITS}
+
+  def ShardOf(utterance):
+    split = dataset.SplitOf(utterance.utt_id, dev_percent, test_percent)
+    return dataset.ShardName(split, dataset.ShardIndex(utterance.utt_id, num[split]), num[split])
+
+  names = {split: [dataset.ShardName(split, i, num[split]) for i in range(num[split])] for split in dataset.SPLITS}
+  settings = {
+      'importer': importer, 'languages': list(options.languages), 'engines': list(options.engines),
+      'voices_per_line': options.voices_per_line, 'max_utterances': options.max_utterances,
+      'dev_percent': dev_percent, 'test_percent': test_percent, **dataclasses.asdict(limits)}
+  staging = _MakeStaging(output)
+  try:
+    listed = shards_lib.WriteListings(staging, utterances, ShardOf)
+    with preparation_progress.Watch(staging, len(utterances)):
+      _RunPipeline(listed, staging, limits, list(beam_args))
+    rows, rejects = _MergeRows(staging, names, listing.rejects)
+    report = _Report(rows, rejects, listing.notes, settings)
+    if not rows:
+      raise NothingAccepted(f'{len(rejects)} utterances listed by the importer {importer}, none accepted: '
+                            + _Reasons(report['rejects']['by_reason']))
+    _WriteMetadata(staging, names, rows, report, settings)
+    _Publish(staging, output, overwrite)
+  finally:
+    _Remove(staging)
+  _PrintSummary(output, report, time.time() - started)
+  return dataset.ReadDataset(output), report
+
+
+def _DropDuplicates(listing):
+  """Utterances with distinct ids, the first of each; the others become rejects."""
+  seen = {}
+  for utterance in listing.utterances:
+    first = seen.setdefault(utterance.utt_id, utterance)
+    if first is not utterance:
+      listing.Reject(utterance.utt_id, utterance.source, 'duplicate_id', f'id of {first.source}')
+  return list(seen.values())
+
+
+def _RunPipeline(shard_names, staging, limits, beam_args):
+  if logging.getLogger('apache_beam').level == logging.NOTSET:
+    logging.getLogger('apache_beam').setLevel(logging.WARNING)  # At INFO it tells of every channel that it opens.
+  options = pipeline_options.PipelineOptions(beam_args)
+  runner = options.view_as(pipeline_options.StandardOptions).runner
+  if runner in (None, 'DirectRunner'):
+    # Beam's DirectRunner first tries to download and start another runner (Prism); this is the one that it falls back to.
+    from apache_beam.runners.portability import fn_api_runner  # pylint: disable=g-import-not-at-top
+    runner = fn_api_runner.FnApiRunner()
+    direct = options.view_as(pipeline_options.DirectOptions)
+    if not any(arg.startswith(('--direct_num_workers', '--direct_running_mode')) for arg in beam_args):
+      # Threads suffice: decoders, resamplers and synthesisers release Python's lock.
+      direct.direct_running_mode = 'multi_threading'
+      direct.direct_num_workers = min(os.cpu_count() or 1, 8)
+  with beam.Pipeline(runner=runner, options=options) as p:
+    _ = (p
+         | 'Shards' >> beam.Create(shard_names)
+         | 'Spread' >> beam.Reshuffle()
+         | 'WriteShard' >> beam.ParDo(shards_lib.WriteShard(staging, limits)))
+
+
+def _MergeRows(staging, names, rejects):
+  """Merges the shards' rows; returns the manifest's rows in the order of the shards, and all rejects sorted by id."""
+  rows = []
+  rejects = [dataclasses.asdict(r) for r in rejects]
+  for split in dataset.SPLITS:
+    for name in names[split]:
+      path = os.path.join(staging, name + shards_lib.ROWS_SUFFIX)
+      if not dataset.Exists(path):  # No utterance fell into it.
+        with dataset.Open(os.path.join(staging, name), 'wb'):
+          continue
+      with dataset.Open(path) as f:
+        for line in f:
+          row = json.loads(line)
+          if 'reason' in row:
+            rejects.append(row)
+          else:
+            row.update(split=split, shard=name)
+            rows.append({key: row[key] for key in dataset.MANIFEST_KEYS})
+      _RemoveFile(path)
+      _RemoveFile(os.path.join(staging, name + shards_lib.LISTING_SUFFIX))
+  rejects.sort(key=lambda r: (r['utt_id'], r['source'], r['reason']))
+  return rows, rejects
+
+
+def _Report(rows, rejects, notes, settings):
+  def Sums(selected):
+    return {'utterances': len(selected), 'hours': round(sum(r['duration'] for r in selected) / 3600, 4)}
+
+  by_split = {split: Sums([r for r in rows if r['split'] == split]) for split in dataset.SPLITS}
+  by_domain = {}
+  for domain in sorted({r['domain'] for r in rows}):
+    mine = [r for r in rows if r['domain'] == domain]
+    by_domain[domain] = dict(
+        Sums(mine), labeled=sum(bool(r['text']) for r in mine), speakers=len({r['speaker'] for r in mine}),
+        splits={split: Sums([r for r in mine if r['split'] == split]) for split in dataset.SPLITS})
+  reasons = collections.Counter(r['reason'] for r in rejects)
+  return {
+      **Sums(rows), 'labeled': sum(bool(r['text']) for r in rows), 'by_split': by_split, 'by_domain': by_domain,
+      'rejects': {'total': len(rejects), 'by_reason': dict(sorted(reasons.items())),
+                  'meaning': {reason: audio.REASONS[reason] for reason in sorted(reasons)}, 'files': rejects},
+      'notes': notes, 'settings': settings}
+
+
+def _WriteMetadata(staging, names, rows, report, settings):
+  """Writes the manifest, the report and, last of all, dataset.json."""
+  with dataset.Open(os.path.join(staging, 'manifest.jsonl'), 'w') as f:
+    for row in rows:
+      f.write(json.dumps(row, ensure_ascii=False) + '\n')
+  _WriteJson(os.path.join(staging, 'report.json'), report)
+  counts = collections.Counter(r['shard'] for r in rows)
+  splits = {}
+  for split in dataset.SPLITS:
+    shards = [{'name': n, 'utterances': counts[n], 'size': dataset.FileSize(os.path.join(staging, n))} for n in names[split]]
+    splits[split] = {**report['by_split'][split], 'shards': shards}
+  _WriteJson(os.path.join(staging, 'dataset.json'), {
+      'format': dataset.FORMAT, 'version': dataset.VERSION, 'sample_rate': dataset.SAMPLE_RATE,
+      'features': dataset.FEATURES, 'splits': splits, 'domains': sorted(report['by_domain']), 'settings': settings})
+
+
+def _WriteJson(path, value):
+  with dataset.Open(path, 'w') as f:
+    f.write(json.dumps(value, indent=2, ensure_ascii=False) + '\n')
+
+
+def _MakeStaging(output):
+  """A directory beside the output; leftovers of runs that died on this machine are removed first."""
+  parent, name = os.path.split(output)
+  host = socket.gethostname()
+  staging = os.path.join(parent, f'.{name}.partial-{host}-{os.getpid()}-{uuid.uuid4().hex[:8]}')
+  if dataset.IsRemote(output):
+    import tensorflow as tf  # pylint: disable=g-import-not-at-top
+    tf.io.gfile.makedirs(staging)
+    return staging
+  os.makedirs(parent or '.', exist_ok=True)
+  prefix = f'.{name}.partial-{host}-'
+  for entry in os.listdir(parent or '.'):
+    if entry.startswith(prefix) and not _IsAlive(entry[len(prefix):].split('-')[0]):
+      _Remove(os.path.join(parent, entry))
+  os.makedirs(staging)
+  return staging
+
+
+def _IsAlive(pid):
+  try:
+    os.kill(int(pid), 0)
+  except ProcessLookupError:
+    return False
+  except (PermissionError, ValueError):
+    pass
+  return True
+
+
+def _Publish(staging, output, overwrite):
+  """Moves the finished data set to its place; a reader sees the old one, none, or the new one."""
+  if dataset.IsRemote(output):
+    import tensorflow as tf  # pylint: disable=g-import-not-at-top
+    if tf.io.gfile.exists(output):
+      tf.io.gfile.rmtree(output)
+    tf.io.gfile.makedirs(output)
+    names = sorted(tf.io.gfile.listdir(staging), key=lambda n: (n == 'dataset.json', n))
+    for name in names:  # Object stores cannot rename a directory at once: dataset.json comes last.
+      tf.io.gfile.rename(os.path.join(staging, name), os.path.join(output, name), overwrite=True)
+    return
+  if os.path.exists(output):
+    if not overwrite:
+      raise importers.UsageError(f'--output={output}: another run has made it meanwhile; this run\'s result is dropped')
+    old = staging + '.old'
+    os.rename(output, old)
+    os.rename(staging, output)
+    _Remove(old)
+  else:
+    os.rename(staging, output)
+
+
+def _Remove(path):
+  if dataset.IsRemote(path):
+    import tensorflow as tf  # pylint: disable=g-import-not-at-top
+    if tf.io.gfile.exists(path):
+      tf.io.gfile.rmtree(path)
+  elif os.path.isdir(path):
+    shutil.rmtree(path)
+
+
+def _RemoveFile(path):
+  if dataset.IsRemote(path):
+    import tensorflow as tf  # pylint: disable=g-import-not-at-top
+    tf.io.gfile.remove(path)
+  else:
+    os.remove(path)
+
+
+def _Reasons(by_reason):
+  return ', '.join(f'{count} {reason}' for reason, count in sorted(by_reason.items(), key=lambda x: -x[1])) or 'none'
+
+
+def _PrintSummary(output, report, seconds):
+  hours = report['hours']
+  splits = ', '.join(f'{s} {v["utterances"]} ({v["hours"] * 60:.1f} min)' for s, v in report['by_split'].items())
+  print(f'{output}: {report["utterances"]} utterances, {hours:.2f} h ({splits}), {report["labeled"]} labeled')
+  for domain, sums in report['by_domain'].items():
+    print(f'  {domain}: {sums["utterances"]} utterances, {sums["hours"] * 60:.1f} min, {sums["labeled"]} labeled')
+  rejects = report['rejects']
+  where = ' (files in report.json)' if rejects['total'] else ''
+  print(f'  rejected {rejects["total"]}: {_Reasons(rejects["by_reason"])}{where}')
+  print(f'  {seconds:.1f} s, {hours * 3600 / max(seconds, 1e-3):.0f} x real time')
+  sys.stdout.flush()

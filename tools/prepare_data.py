@@ -1,0 +1,87 @@
+"""Audio files -> a data set: 16 kHz TFRecord shards, a manifest and a report. An Apache Beam pipeline.
+
+  python -m tools.prepare_data --importer=prompts --output=data/prompts
+  python -m tools.prepare_data --importer=librispeech --input=LibriSpeech/dev-clean --output=data/dev-clean
+  python -m tools.prepare_data --importer=manifest --input=train.jsonl --output=gs://bucket/train --runner=DataflowRunner ...
+  python -m tools.prepare_data --importer=synth --input=sentences.txt --output=data/synth
+  python -m tools.prepare_data --importer=demo --output=data/demo
+
+Flags that are not listed by --help belong to Beam (--runner and its options). The format is described in
+fm_lingvo/dataset.py, the text's in tools/normalize.py. Exit code 0: done; 1: nothing was accepted; 2: bad usage.
+"""
+
+import logging
+import os
+import sys
+
+from absl import app
+from absl import flags
+
+from fm_lingvo import dataset
+from tools import importers
+
+_IMPORTER = flags.DEFINE_string('importer', None, f'What to import: {", ".join(sorted(importers.IMPORTERS))}, or demo for '
+                                'the demo data (prompts and synth).')
+_INPUT = flags.DEFINE_string('input', None, 'The importer\'s source: a directory (prompts, librispeech), a JSONL manifest '
+                             '(manifest) or a text file (synth). Optional for prompts, synth and demo.')
+_OUTPUT = flags.DEFINE_string('output', None, 'Directory of the data set to write; it must not exist, or see --overwrite.')
+_OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace --output, once the new data set is complete.')
+_LANGUAGES = flags.DEFINE_list('languages', [], 'prompts: which of en,es,fr,it,ru (default all). manifest: language of the '
+                               'texts without a `lang`, for spelling numbers.')
+_ENGINES = flags.DEFINE_list('engines', [], 'synth: which of espeak-ng,piper (default: what is installed).')
+_VOICES_PER_LINE = flags.DEFINE_integer('voices_per_line', 1, 'synth: by how many voices a line is spoken.', lower_bound=1)
+_MAX_UTTERANCES = flags.DEFINE_integer('max_utterances', None, 'synth: at most so many utterances.', lower_bound=1)
+_DEV_PERCENT = flags.DEFINE_float('dev_percent', 5.0, 'Share of the utterances that are the dev set, by a hash of the id.')
+_TEST_PERCENT = flags.DEFINE_float('test_percent', None, 'Share of the test set; by default 30 for prompts and 5 otherwise.')
+_MIN_DURATION = flags.DEFINE_float('min_duration', 0.3, 'Shortest utterance in seconds.', lower_bound=0)
+_MAX_DURATION = flags.DEFINE_float('max_duration', 30.0, 'Longest utterance in seconds.', lower_bound=0)
+_SILENCE_DBFS = flags.DEFINE_float('silence_dbfs', -55.0, 'An utterance whose loudest 100 ms is below this is silent.')
+_MIN_CHARS = flags.DEFINE_float('min_chars_per_second', 0.5, 'Transcripts with fewer characters per second, in recordings of '
+                                '5 s or more, are mislabelled.')
+_MAX_CHARS = flags.DEFINE_float('max_chars_per_second', 24.0, 'Transcripts with more characters per second are mislabelled.')
+_REQUIRE_TEXT = flags.DEFINE_bool('require_text', None, 'Reject utterances without a transcript; by default true for '
+                                  'librispeech and synth.')
+_NUM_SHARDS = flags.DEFINE_integer('num_shards', 4, 'Shards of the train set; dev and test have a quarter as many.',
+                                   lower_bound=1)
+
+
+def main(argv):
+  # TensorFlow only writes records here: no talk about GPUs, and none of theirs taken.
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
+  logging.getLogger('apache_beam').setLevel(logging.WARNING)
+  from tools import pipeline  # Beam takes a second to import: --help need not wait.  pylint: disable=g-import-not-at-top
+  try:
+    beam_args = pipeline.CheckBeamFlags(argv[1:], known=list(flags.FLAGS))
+    if not _IMPORTER.value:
+      raise importers.UsageError(f'--importer is missing: expected one of {", ".join(sorted(importers.IMPORTERS))}, demo')
+    if not _OUTPUT.value:
+      raise importers.UsageError('--output is missing: the directory of the data set to write')
+    if _IMPORTER.value == 'demo':
+      from tools import demo_data  # pylint: disable=g-import-not-at-top
+      demo_data.PrepareDemo(_OUTPUT.value, overwrite=_OVERWRITE.value)
+      return 0
+    pipeline.PrepareData(
+        _IMPORTER.value, _OUTPUT.value, overwrite=_OVERWRITE.value, beam_args=beam_args, dev_percent=_DEV_PERCENT.value,
+        test_percent=_TEST_PERCENT.value, num_shards=_NUM_SHARDS.value, require_text=_REQUIRE_TEXT.value,
+        options=importers.Options(
+            input=_INPUT.value, languages=tuple(_LANGUAGES.value), engines=tuple(_ENGINES.value),
+            voices_per_line=_VOICES_PER_LINE.value, max_utterances=_MAX_UTTERANCES.value),
+        limits=dict(min_duration=_MIN_DURATION.value, max_duration=_MAX_DURATION.value, silence_dbfs=_SILENCE_DBFS.value,
+                    min_chars_per_second=_MIN_CHARS.value, max_chars_per_second=_MAX_CHARS.value))
+    return 0
+  except (importers.UsageError, dataset.DatasetError) as e:
+    print(f'prepare_data: error: {e}', file=sys.stderr)
+    return 2
+  except pipeline.NothingAccepted as e:
+    print(f'prepare_data: error: {e}', file=sys.stderr)
+    return 1
+
+
+def Main():
+  """Entry point: flags that absl does not know go to Beam."""
+  app.run(main, flags_parser=lambda argv: flags.FLAGS(argv, known_only=True))
+
+
+if __name__ == '__main__':
+  Main()

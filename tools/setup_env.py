@@ -1,0 +1,247 @@
+"""Makes .venv with the stack that fits this machine: `python3 tools/setup_env.py`, which `make env` calls.
+
+Runs with any Python >= 3.8 and its standard library alone, since nothing is installed yet; never needs root.
+
+  stack    classic: Python 3.10, any glibc; current: Python 3.11 to 3.13, glibc >= 2.38
+  lock     requirements/STACK.txt, every package pinned
+  stamp    VENV/ready, a digest of what the environment was made from; the same digest means nothing to do
+"""
+
+import argparse
+import collections
+import glob
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+CURRENT_GLIBC = (2, 38)
+CURRENT_PYTHONS = ((3, 13), (3, 12), (3, 11))  # Best first.
+CLASSIC_PYTHON = (3, 10)
+PROGRESS_SECONDS = 10
+
+# An interpreter: version (major, minor), path, has_venv (it can make an environment with pip in it).
+Python = collections.namedtuple('Python', 'version path has_venv')
+Choice = collections.namedtuple('Choice', 'stack python')
+
+
+class SetupError(Exception):
+  """Set-up cannot go on; the message is one line that says what to do."""
+
+
+def _Dots(version):
+  return '.'.join(str(v) for v in version)
+
+
+def ChooseStack(glibc, pythons, machine='x86_64', system='Linux'):
+  """Picks the stack and the interpreter for a machine. Pure: looks at its arguments only.
+
+  Args:
+    glibc: (major, minor) of the C library, or None where it is not glibc.
+    pythons: list of Python, in order of preference among those of one version.
+    machine: as platform.machine() says.
+    system: as platform.system() says.
+
+  Returns:
+    A Choice.
+
+  Raises:
+    SetupError: nothing fits; one line names what was found and what to install.
+  """
+  if system != 'Linux' or machine != 'x86_64' or not glibc:
+    raise SetupError('setup: no fitting stack: lingvo has wheels for Linux x86_64 with glibc only; '
+                     'this is %s %s%s' % (system, machine, '' if glibc else ' without glibc'))
+  glibc = tuple(glibc)
+  wanted = [('classic', CLASSIC_PYTHON)]
+  if glibc >= CURRENT_GLIBC:
+    wanted = [('current', v) for v in CURRENT_PYTHONS] + wanted
+  fitting = [(stack, p) for stack, version in wanted for p in pythons if p.version == version]
+  for stack, python in fitting:
+    if python.has_venv:
+      return Choice(stack, python)
+  if fitting:
+    python = fitting[0][1]
+    raise SetupError('setup: Python %s at %s cannot make an environment, it has no venv or ensurepip: '
+                     'install python%s-venv (Debian, Ubuntu) or a Python of pyenv' %
+                     (_Dots(python.version), python.path, _Dots(python.version)))
+  need = 'Python 3.11 to 3.13' if glibc >= CURRENT_GLIBC else 'Python 3.10'
+  hint = 'apt-get install python3 python3-venv' if glibc >= CURRENT_GLIBC else 'pyenv install 3.10'
+  found = ', '.join(sorted({_Dots(p.version) for p in pythons}, key=lambda v: [int(x) for x in v.split('.')]))
+  raise SetupError('setup: no fitting stack: glibc %s needs %s (for example: %s); found %s' %
+                   (_Dots(glibc), need, hint, found or 'no Python'))
+
+
+def GlibcVersion():
+  """(major, minor) of this process's glibc, or None."""
+  try:
+    text = os.confstr('CS_GNU_LIBC_VERSION') or ''
+  except (ValueError, OSError):  # Not a name that this C library knows: musl, macOS.
+    text = ' '.join(platform.libc_ver())
+  match = re.match(r'glibc (\d+)\.(\d+)', text)
+  return (int(match.group(1)), int(match.group(2))) if match else None
+
+
+def _Probe(path):
+  """Python for an executable, or None where it does not run (a pyenv shim of an inactive version, say)."""
+  code = ('import sys; v = sys.version_info\n'
+          'try:\n  import venv, ensurepip; ok = 1\n'
+          'except ImportError:\n  ok = 0\n'
+          'print(v[0], v[1], ok, sys.implementation.name)\n'
+          # Out of an active environment: setting .venv up again would delete its own interpreter.
+          'import os\n'
+          'print(os.path.realpath(sys.executable) if sys.prefix != sys.base_prefix else "")')
+  try:
+    run = subprocess.run([path, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60)
+  except (OSError, subprocess.TimeoutExpired):
+    return None
+  lines = run.stdout.decode(errors='replace').splitlines()
+  words = lines[0].split() if lines else []
+  if run.returncode or len(words) != 4 or words[3] != 'cpython':
+    return None
+  return Python((int(words[0]), int(words[1])), lines[1] or path, words[2] == '1')
+
+
+def FindPythons(environ=None):
+  """Every CPython that runs, on PATH first, then pyenv's versions.
+
+  Args:
+    environ: mapping with PATH, HOME and PYENV_ROOT; os.environ by default.
+
+  Returns:
+    List of Python.
+  """
+  environ = os.environ if environ is None else environ
+  path = environ.get('PATH', '')
+  names = ['python%s' % _Dots(v) for v in CURRENT_PYTHONS + (CLASSIC_PYTHON,)] + ['python3']
+  paths = [shutil.which(name, path=path) for name in names]
+  # pyenv: its root by name, in the home directory, or the one that a shim on PATH belongs to.
+  roots = [environ.get('PYENV_ROOT'), os.path.join(environ.get('HOME', ''), '.pyenv')]
+  roots += [os.path.dirname(d) for d in path.split(os.pathsep) if os.path.basename(d) == 'shims']
+  for root in filter(None, roots):
+    for version in ('3.13', '3.12', '3.11', '3.10'):
+      # The newest patch release first: 3.10.13 before 3.10.9.
+      homes = glob.glob(os.path.join(root, 'versions', version + '.*'))
+      homes.sort(key=lambda d: [int(n) for n in re.findall(r'\d+', os.path.basename(d))], reverse=True)
+      paths += [os.path.join(d, 'bin', 'python' + version) for d in homes]
+  found = [_Probe(p) for p in dict.fromkeys(filter(None, paths))]
+  return list(dict.fromkeys(p for p in found if p))
+
+
+def _Digest(choice):
+  """What the environment depends on: the lock, the project's metadata, this file and the interpreter."""
+  digest = hashlib.sha256(repr((choice.stack, choice.python.version)).encode())
+  for name in ('requirements/%s.txt' % choice.stack, 'pyproject.toml', 'tools/setup_env.py'):
+    with open(os.path.join(ROOT, name), 'rb') as f:
+      digest.update(f.read())
+  return digest.hexdigest()
+
+
+def _Stamp(venv):
+  try:
+    with open(os.path.join(venv, 'ready')) as f:
+      return json.load(f)
+  except (OSError, ValueError):
+    return {}
+
+
+def _Run(command, log_path, what, total=0, check=True):
+  """Runs `command` with its output in a log, and prints a line every PROGRESS_SECONDS.
+
+  Args:
+    command: list of strings.
+    log_path: file that the output is appended to.
+    what: the step's name in the progress and error lines.
+    total: number of packages; if set, fetched ones are counted.
+    check: whether a failing command is an error.
+
+  Raises:
+    SetupError: the command failed; the log's last lines are printed first.
+  """
+  start = last = time.time()
+  fetched = 0
+  with open(log_path, 'a+') as log:
+    offset = log.seek(0, os.SEEK_END)
+    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
+    try:
+      while process.poll() is None:
+        time.sleep(0.2)
+        if time.time() - last < PROGRESS_SECONDS:
+          continue
+        last = time.time()
+        with open(log_path, errors='replace') as text:
+          text.seek(offset)
+          fetched = len(re.findall(r'^(?:Collecting|Processing) ', text.read(), re.M))
+        count = ', %d of %d packages' % (min(fetched, total), total) if total else ''
+        print('  %s: %d s%s' % (what, last - start, count), flush=True)
+    except BaseException:
+      process.terminate()
+      raise
+  if process.returncode and check:
+    with open(log_path, errors='replace') as text:
+      text.seek(offset)
+      sys.stderr.writelines('  ' + line for line in text.read().splitlines(True)[-15:])
+    raise SetupError('setup: %s failed (exit code %d); the whole log is in %s' % (what, process.returncode, log_path))
+
+
+def MakeEnvironment(choice, venv):
+  """Makes or updates the environment at path `venv` with the lock of `choice.stack`; a crash leaves no stamp."""
+  digest = _Digest(choice)
+  stamp_path = os.path.join(venv, 'ready')
+  python = os.path.join(venv, 'bin', 'python')
+  old = _Stamp(venv)
+  if old.get('digest') == digest and old.get('root') == ROOT and _Probe(python):
+    os.utime(stamp_path)
+    print('setup: %s is up to date (%s stack)' % (venv, choice.stack))
+    return
+  start = time.time()
+  if os.path.exists(stamp_path):
+    os.remove(stamp_path)
+  lock = os.path.join(ROOT, 'requirements', choice.stack + '.txt')
+  with open(lock) as f:
+    total = len({line.split('==')[0] for line in f if '==' in line})
+  print('setup: %s stack, Python %s (%s), %d packages into %s' %
+        (choice.stack, _Dots(choice.python.version), choice.python.path, total, venv), flush=True)
+  existing = _Probe(python)
+  log_path = os.path.join(os.path.dirname(os.path.abspath(venv)), '.setup.log')
+  with open(log_path, 'w'):
+    pass
+  if not existing or existing.version != choice.python.version:
+    _Run([choice.python.path, '-m', 'venv', '--clear', venv], log_path, 'make ' + venv)
+  pip = [python, '-m', 'pip', '--disable-pip-version-check', '--no-input', 'install', '--progress-bar', 'off', '--no-deps']
+  # The locks hold the whole closure, as wheels: nothing to resolve, nothing to compile (requirements/README.md).
+  _Run(pip + ['--only-binary', ':all:', '--no-compile', '-r', lock], log_path, 'install', total)
+  _Run(pip + ['--no-build-isolation', '-e', '.'], log_path, 'install fm_lingvo')
+  # pip would compile on one core. Unchecked: some packages ship files for other Pythons, which then stay uncompiled.
+  _Run([python, '-m', 'compileall', '-qq', '-j', '0', os.path.join(venv, 'lib')], log_path, 'compile', check=False)
+  with open(stamp_path, 'w') as f:
+    json.dump({'stack': choice.stack, 'digest': digest, 'root': ROOT}, f)
+    f.write('\n')
+  os.replace(log_path, os.path.join(venv, 'setup.log'))
+  print('setup: ready in %d s; activate it with: . %s/bin/activate' % (time.time() - start, venv), flush=True)
+
+
+def main(argv=None):
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--venv', default='.venv', help='where the environment goes')
+  parser.add_argument('--dry_run', action='store_true', help='only print the stack and the interpreter')
+  args = parser.parse_args(argv)
+  try:
+    choice = ChooseStack(GlibcVersion(), FindPythons(), platform.machine(), platform.system())
+    if args.dry_run:
+      print('%s %s' % (choice.stack, choice.python.path))
+    else:
+      MakeEnvironment(choice, args.venv)
+  except SetupError as e:
+    print(e, file=sys.stderr)
+    return 2
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main())
