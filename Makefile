@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/ready
 RUNS ?= runs
 PORT ?= 6006
+# Minutes of training in the demo.
+MINUTES ?= 4.5
 # Tests run in this many processes; TensorFlow takes about 1 GB in each.
 JOBS ?= 2
 UV ?= uv
@@ -23,7 +25,7 @@ $(STAMP): requirements/classic.txt requirements/current.txt pyproject.toml tools
 	@$(PYTHON) tools/setup_env.py --venv $(VENV)
 
 demo: $(STAMP)  ## prepare the demo data, pretrain for at most 5 minutes, say what was measured
-	@$(BIN)/python -m tools.demo
+	@$(BIN)/python -m tools.demo --minutes=$(MINUTES)
 
 data: $(STAMP)  ## only prepare the demo data
 	@$(BIN)/python -m tools.demo --data_only

@@ -4,6 +4,7 @@ T: log-mel frames, N: encoded frames, G: codebooks, V: codes a codebook.
 """
 
 from fm_lingvo import metrics_log
+from fm_lingvo import session
 from fm_lingvo import summaries
 from lingvo import compat as tf
 from lingvo.core import cluster_factory
@@ -50,7 +51,7 @@ class Evaluator:
         self._assign = {name: (tf.placeholder(v.dtype.base_dtype, v.shape), v)
                         for name, v in self._variables.items()}
         self._load = [tf.assign(v, value) for value, v in self._assign.values()]
-    self._session = tf.Session(graph=self._graph)
+    self._session = tf.Session(graph=self._graph, config=session.Config())
     self._session.run(self._init)
 
   def CopyWeights(self, graph, sess):
@@ -117,7 +118,7 @@ def PanelSummaries(panel):
   """
   for key, value in sorted(panel.items()):
     prefix, _, name = key.rpartition('/')
-    if name == 'masked_features':
+    if name == 'masked_features' and f'{prefix}/codes' in panel:
       frames = int(np.sum(1.0 - panel[f'{prefix}/paddings'][0]))
       yield summaries.MaskedLogMel(
           f'{prefix}/masked_log_mel', value[0], panel[f'{prefix}/mask'][0],

@@ -5,6 +5,7 @@ B: utterances, T: log-mel frames, F: mel bins, H: stacked width.
 
 from fm_lingvo import heads
 from fm_lingvo import quantizer
+from fm_lingvo import session
 from lingvo import compat as tf
 from lingvo.core import cluster_factory
 import numpy as np
@@ -41,7 +42,7 @@ def _StackedFrames(task, stream, stack, num_batches):
     batch = source.GetPreprocessedInputBatch()[stream]
     out = frontend.FProp(frontend.theta, batch.waveforms, batch.num_samples)
     stacked, paddings = quantizer.StackFrames(out.features, out.paddings, stack)
-    with tf.Session() as sess:
+    with tf.Session(config=session.Config()) as sess:
       sess.run([tf.global_variables_initializer(), tf.tables_initializer()])
       source.Initialize(sess)
       for _ in range(num_batches):

@@ -10,6 +10,7 @@ from fm_lingvo import gin_params
 from fm_lingvo import input as hydra_input
 from fm_lingvo import local_runner
 from fm_lingvo import run_dir
+from fm_lingvo import session
 from lingvo import compat as tf
 from lingvo import model_registry
 from lingvo import trainer as lingvo_trainer
@@ -31,6 +32,7 @@ def Launch(flags):
     errors.ConfigError: A configuration, device or data set that cannot be used.
   """
   py_utils.SetEagerMode(False)
+  session.PatchLingvo()
   is_cluster = (flags.job or flags.cluster_spec or flags.tpu or
                 flags.mode not in ('sync', 'async'))
   if not is_cluster and not flags['verbosity'].present:
@@ -42,6 +44,8 @@ def Launch(flags):
     return _DryRun(flags.model)
   if not flags.logdir:
     flags.logdir = run_dir.NewRunDir(flags.model)
+  if '://' not in flags.logdir:
+    flags.logdir = os.path.abspath(flags.logdir)  # Checkpoints name one another.
   if is_cluster:
     lingvo_trainer.RunnerManager(flags.model).Start()
     return 0
@@ -111,8 +115,8 @@ def _CheckDevice(device, worker_gpus):
 def _PrepareDemoData(params):
   """Makes the demo data set where a run wants it and it is not there yet."""
   missing = hydra_input.MissingData(params.input)
-  if missing and all(pattern.startswith(DEMO_DATA) for _, pattern in missing) and (
-      not os.path.exists(DEMO_DATA)):
+  if missing and all(
+      pattern.startswith(DEMO_DATA + os.sep) for _, pattern in missing):
     print(f'preparing the demo data in {DEMO_DATA} (once)', flush=True)
     result = subprocess.run(
         [sys.executable, '-m', 'tools.prepare_data', '--importer=demo',

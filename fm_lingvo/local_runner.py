@@ -103,13 +103,16 @@ class LocalRunner(base_runner.BaseRunner):
     """Trains from `step`; see Start."""
     tp = self._task_params
     first = step
-    bar = progress.Progress(tp.max_steps, step, tp.log_interval_steps)
+    seconds = 60 * tp.max_minutes if tp.max_minutes else None
+    bar = progress.Progress(tp.max_steps, step, tp.log_interval_steps, seconds)
     window = metrics_log.Window()
     latest = {}
     fetches = [self._task.train_op, self._task.eval_metrics,
                evaluation.CountTensors(self._task)]
-    deadline = time.time() + 60 * (tp.max_minutes or float('inf'))
+    deadline = time.time() + (seconds or float('inf'))
     last = step >= tp.max_steps
+    if last:
+      bar.Line(f'nothing to train: step {step} is past max_steps = {tp.max_steps}')
     try:
       while not last:
         _, metrics, counts = sess.run(fetches)

@@ -96,7 +96,7 @@ class Window:
   def Brief(self):
     """dict name -> number of the newest step, for one line on a terminal."""
     values = Aggregate(self._metrics[-1:], self._counts[-1:])
-    brief = {'loss': values['loss']}
+    brief = {'loss': values['loss']} if 'loss' in values else {}
     accuracies = [v for k, v in values.items() if k.endswith('/masked_accuracy')]
     if accuracies:
       brief['masked accuracy'] = float(np.mean(accuracies))

@@ -9,13 +9,15 @@ import tqdm
 class Progress:
   """Reports steps to standard output; lines and bar never overwrite each other."""
 
-  def __init__(self, max_steps, first_step, every, stream=None):
+  def __init__(self, max_steps, first_step, every, max_seconds=None, stream=None):
     """Starts reporting.
 
     Args:
       max_steps: Step at which the run ends.
       first_step: Step at which it starts or resumes.
       every: Steps between two lines where the output is no terminal, >= 1.
+      max_seconds: Seconds after which the run ends, if max_steps does not end it
+        first; None means no such limit.
       stream: File to write to; None means standard output.
     """
     self._stream = stream or sys.stdout
@@ -23,6 +25,7 @@ class Progress:
     self._max_steps = max_steps
     self._first_step = first_step
     self._start = time.time()
+    self._max_seconds = float('inf') if max_seconds is None else max_seconds
     self._bar = None
     if self._stream.isatty():
       self._bar = tqdm.tqdm(
@@ -40,8 +43,9 @@ class Progress:
       self._bar.set_postfix_str(text, refresh=False)
       self._bar.update(step - self._bar.n)
     elif step % self._every == 0 or step == self._max_steps:
-      done = step - self._first_step
-      left = (time.time() - self._start) / max(1, done) * (self._max_steps - step)
+      done, elapsed = step - self._first_step, time.time() - self._start
+      left = min(elapsed / max(1, done) * (self._max_steps - step),
+                 max(0.0, self._max_seconds - elapsed))
       self.Line(f'step {step}/{self._max_steps}: {text}, '
                 f'{_Duration(left)} left')
 

@@ -10,7 +10,7 @@ import sys
 
 from absl import flags
 from fm_lingvo import errors
-from fm_lingvo import flags as _  # Defines the trainer's flags.
+from fm_lingvo import flags as trainer_flags
 from fm_lingvo import listing
 
 FLAGS = flags.FLAGS
@@ -23,6 +23,7 @@ newest checkpoint left off.
   --logdir=DIR           folder of the run; default: a new one under runs/
   --run_locally=DEVICE   cpu (the default), gpu or tpu; with --job and
                          --cluster_spec instead, Lingvo's cluster jobs
+  --verbosity=N          0 shows Lingvo's log too
 """
 
 
@@ -42,7 +43,7 @@ def Main(argv):
   """
   # Answers that need neither TensorFlow nor a graph come first.
   if any(a in ('--help', '-help', '-h') for a in argv[1:]):
-    print(_USAGE + FLAGS.get_key_flags_help())
+    print(_USAGE + FLAGS.module_help(trainer_flags))
     return 0
   if any(a in ('--list_models', '--list_models=true') for a in argv[1:]):
     print(listing.Format(listing.ListModels()))
@@ -59,6 +60,8 @@ def Main(argv):
 
 def _Run(argv):
   """Parses, configures and starts; see Main."""
+  # `bazel run` starts in its own folder; relative paths are the user's.
+  os.chdir(os.environ.get('BUILD_WORKING_DIRECTORY', '.'))
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   # Lingvo's imports of names that TensorFlow has moved: no user can help it.
   logging.getLogger('tensorflow').setLevel(logging.ERROR)
@@ -75,6 +78,11 @@ def _Run(argv):
     raise errors.ConfigError(f'{rest[0]}: no arguments are expected, only flags')
   if not FLAGS.model:
     raise errors.ConfigError('--model is required; --list_models names the experiments')
+  for name in ('model_params_override', 'model_params_file_override'):
+    if FLAGS[name].value:
+      raise errors.ConfigError(
+          f'--{name}: not applied, config.gin would not replay it; use '
+          '--gin_bindings or --gin_file')
   return launch.Launch(FLAGS)
 
 

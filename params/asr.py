@@ -31,13 +31,14 @@ class BestRqPretrain(registry.Experiment):
   num_codebooks: int = 1
   codebook_size: int = 512
   projection: str = 'xavier'  # xavier or pca.
-  mask_start_prob: float = 0.01
-  mask_span_ms: float = 400.0
+  mask_start_prob: float = 0.05  # The paper: 0.01 and 400 ms. At demo size the
+  mask_span_ms: float = 100.0  # middle of long spans cannot be predicted yet.
   kl_weight: float = 0.0
+  dropout_prob: float = 0.0  # Masks and shuffles regularise enough at this size.
   batch_seconds: float = 32.0  # Audio in a batch, padding included.
   max_seconds: float = 16.0  # Longer utterances are dropped, and counted.
-  learning_rate: float = 1e-3  # Peak, reached after warmup_steps.
-  warmup_steps: int = 200
+  learning_rate: float = 1.5e-3  # Peak, reached after warmup_steps.
+  warmup_steps: int = 300
   max_steps: int = 2000
   eval_interval_steps: int = 500
   save_interval_steps: int = 500
@@ -50,6 +51,7 @@ class BestRqPretrain(registry.Experiment):
   def Task(self):
     """The hydra with one branch: unlabeled -> best_rq."""
     p = hydra.HydraTask.Params()
+    p.encoder.dropout_prob = self.dropout_prob
     head = heads.BestRqHead.Params().Set(kl_weight=self.kl_weight)
     head.masker.Set(mask_start_prob=self.mask_start_prob,
                     mask_span_ms=self.mask_span_ms)
@@ -77,8 +79,8 @@ class BestRqPretrain(registry.Experiment):
   def _Input(self, pattern, domain_regex=''):
     """Input Params with the one stream of this experiment."""
     p = hydra_input.HydraInput.Params()
-    bounds = [self.max_seconds / 8, self.max_seconds / 4, self.max_seconds / 2,
-              self.max_seconds]
+    # Eight buckets, each sqrt(2) longer than the one before.
+    bounds = [round(self.max_seconds * 2 ** (-k / 2), 2) for k in range(7, -1, -1)]
     hydra_input.AddStream(p, 'unlabeled', hydra_input.StreamParams().Set(
         file_pattern=os.path.join(self.data_dir, pattern),
         domain_regex=domain_regex,
@@ -92,8 +94,12 @@ class BestRqPretrain(registry.Experiment):
     return self._Input('*/train-*.tfrecord', self.domain_regex)
 
   def DevHuman(self):
-    """Held-out human speech."""
+    """Held-out human speech, a little, for watching a run."""
     return self._Input('human/dev-*.tfrecord')
+
+  def TestHuman(self):
+    """Held-out human speech, enough for a figure to report."""
+    return self._Input('human/test-*.tfrecord')
 
   def DevSynthetic(self):
     """Held-out synthetic speech."""

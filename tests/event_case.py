@@ -3,9 +3,13 @@
 import os
 import time
 
+from absl import flags
 from tensorboard.compat.proto import event_pb2
 from tensorboard.compat.proto import summary_pb2
 from tensorboard.summary.writer import event_file_writer
+
+if not flags.FLAGS.is_parsed():
+  flags.FLAGS(['test'])  # pytest does not; absltest.main parses again.
 
 
 def WriteScalars(folder, rows, wall_time=None):

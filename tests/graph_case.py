@@ -9,6 +9,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 from absl import flags
 from absl import logging
 from absl.testing import absltest
+from fm_lingvo import session
 from lingvo import compat as tf
 from lingvo.core import base_layer
 from lingvo.core import cluster_factory
@@ -46,7 +47,8 @@ class GraphCase(absltest.TestCase):
   def Eval(self, *tensors):
     """Values of tensors, variables initialised at the first call."""
     if self._session is None:
-      self._session = tf.Session(graph=tf.get_default_graph())
+      self._session = tf.Session(graph=tf.get_default_graph(),
+                                 config=session.Config())
       self._session.run(tf.global_variables_initializer())
     values = self._session.run(tensors)
     return values[0] if len(tensors) == 1 else values

@@ -2,6 +2,7 @@
 
 import io
 import os
+import time
 
 from absl.testing import absltest
 from fm_lingvo import metrics_log
@@ -56,6 +57,25 @@ class AggregateTest(absltest.TestCase):
         values, {'loss': 1.0, 'grad_norm': 2.0, 'learning_rate': 3.0})
 
 
+class WindowTest(absltest.TestCase):
+
+  def test_a_step_that_nothing_was_masked_in_is_no_error(self):
+    window = metrics_log.Window()
+    window.Add({'loss': (0.0, 0.0)}, _Counts([16000], [0]))
+    self.assertNotIn('loss', window.Brief())
+    window.Add({'loss': (2.0, 1.0)}, _Counts([16000], [0]))
+    values = window.Flush()
+    self.assertEqual(values['loss'], 2.0)
+    self.assertGreater(values['throughput/audio_seconds_per_second'], 0)
+
+  def test_pauses_do_not_count_towards_rates(self):
+    window = metrics_log.Window()
+    window.Add({'loss': (1.0, 1.0)}, _Counts([16000], [0]))
+    with window.Paused():
+      time.sleep(0.5)
+    self.assertGreater(window.Flush()['throughput/steps_per_second'], 2)
+
+
 class MetricsLogTest(absltest.TestCase):
 
   def test_rows_past_the_resumed_step_are_dropped(self):
@@ -85,6 +105,13 @@ class ProgressTest(absltest.TestCase):
     self.assertLen(lines, 3)
     self.assertRegex(lines[0], r'^step 50/105: loss 1\.5, 0:0\d left$')
     self.assertStartsWith(lines[2], 'step 105/105')
+
+  def test_time_left_heeds_a_limit_of_time(self):
+    out = io.StringIO()
+    bar = progress.Progress(max_steps=10**9, first_step=0, every=1, max_seconds=60,
+                            stream=out)
+    bar.Step(1, {'loss': 1.5})
+    self.assertRegex(out.getvalue(), r', (1:00|0:59) left$')
 
   def test_a_terminal_gets_a_bar(self):
     class _Terminal(io.StringIO):

@@ -6,6 +6,7 @@ import os
 from unittest import mock
 
 from absl.testing import absltest
+from fm_lingvo import errors
 from fm_lingvo import summaries
 import numpy as np
 from tests import event_case
@@ -105,12 +106,14 @@ class ChromiumTest(absltest.TestCase):
       path = os.path.join(self.output, f'tensorboard_{tab}.png')
       self.assertGreater(os.path.getsize(path), 10000, tab)
 
-  def test_a_tab_without_data_is_an_error_and_no_picture(self):
+  def test_missing_tags_and_broken_scripts_are_errors(self):
     event_case.WriteScalars(os.path.join(self.run_dir, 'train'), [(1, {'other': 1.0})])
     with chromium.Browser() as browser, screenshots.TensorBoard(self.run_dir) as board:
-      with self.assertRaisesRegex(Exception, 'no scalars with a tag like .*found: other'):
-        board.Tags('scalars', 'accuracy', timeout=15)
-      with self.assertRaisesRegex(Exception, 'Chromium: ReferenceError: nothing'):
+      self.assertEqual(board.Tags('scalars', 'other'), ['other'])
+      with self.assertRaisesRegex(errors.ConfigError,
+                                  'no scalars with a tag like .*found: other'):
+        board.Tags('scalars', 'accuracy', timeout=1)
+      with self.assertRaisesRegex(errors.ConfigError, 'Chromium: ReferenceError: nothing'):
         browser.Evaluate('nothing.here')
 
 

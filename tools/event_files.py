@@ -29,6 +29,23 @@ def Describe(dataset):
   return _DESCRIPTIONS.get(dataset, dataset)
 
 
+def Folders(run):
+  """Sorted paths of the folders of a run that have event files.
+
+  Raises:
+    errors.ConfigError: No such run, or no event files in it.
+  """
+  if not os.path.isdir(run):
+    raise errors.ConfigError(f'{run}: no such run directory')
+  folders = sorted({os.path.dirname(f) for f in glob.glob(
+      os.path.join(glob.escape(run), '*', 'events.out.tfevents.*'))})
+  if not folders:
+    raise errors.ConfigError(
+        f'{run}: no event files (expected {os.path.join(run, "train")}'
+        '/events.out.tfevents.* and one such folder per evaluated data set)')
+  return folders
+
+
 def ReadRun(run):
   """Scalars of each data set of a run.
 
@@ -41,14 +58,7 @@ def ReadRun(run):
   Raises:
     errors.ConfigError: No such folder, no event files, or none with a scalar.
   """
-  if not os.path.isdir(run):
-    raise errors.ConfigError(f'{run}: no such run directory')
-  folders = sorted({os.path.dirname(f) for f in glob.glob(
-      os.path.join(glob.escape(run), '*', 'events.out.tfevents.*'))})
-  if not folders:
-    raise errors.ConfigError(
-        f'{run}: no event files (expected {os.path.join(run, "train")}'
-        '/events.out.tfevents.* and one such folder per evaluated data set)')
+  folders = Folders(run)
   datasets = {os.path.basename(f): ReadScalars(f) for f in folders}
   datasets = {name: tags for name, tags in datasets.items() if tags}
   if not datasets:

@@ -22,6 +22,7 @@ import urllib.request
 
 from fm_lingvo import errors
 from tools import chromium
+from tools import event_files
 import numpy as np
 
 # plugin: TensorBoard's name of the tab. tags: regex of the tags to show. panel: CSS
@@ -72,10 +73,9 @@ class TensorBoard:
     """Starts it.
 
     Raises:
-      errors.ConfigError: `run` is not there, or TensorBoard did not start.
+      errors.ConfigError: `run` has no event files, or TensorBoard did not start.
     """
-    if not os.path.isdir(run):
-      raise errors.ConfigError(f'{run}: no such run directory')
+    event_files.Folders(run)
     parent, name = os.path.split(os.path.abspath(run))
     self._run, self._log = run, tempfile.TemporaryFile()
     # In the parent, so that the page shows the run's name and no path.

@@ -1,0 +1,309 @@
+"""README.md says what is so: its commands run, its tables match the code, its files exist.
+
+The commands run as written, in the README's order, in a copy of the checkout with a
+few seconds of sound for data; each one shares what those before it left. `trainer`
+and `python` are this interpreter's. What a test adds to a command is in _Extra; what
+CI or another test runs is in _ELSEWHERE. A command that nothing runs fails.
+"""
+
+import dataclasses
+import glob
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import wave
+
+from absl.testing import absltest
+from fm_lingvo import dataset
+from fm_lingvo import gin_params
+from fm_lingvo import listing
+from params import asr
+from tests import tiny_data
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_COPIED = ('fm_lingvo', 'params', 'tools', 'tests', 'docs', 'requirements')
+_BAZEL_RUN = 'bazel run //fm_lingvo:trainer -- --model=asr.BestRqPretrain --dry_run'
+
+# Command -> (file that runs it, regex of the line that does).
+_ELSEWHERE = {
+    'make demo': ('.ci/run', r'^\s*make demo\b'),
+    'make test': ('.ci/run', r'^\s*make test$'),
+    _BAZEL_RUN: ('.ci/run', rf'^\s*{re.escape(_BAZEL_RUN)}'),
+    # A part of it: one test more under Bazel would be all of `make test` again.
+    'bazel test //tests/...': ('.ci/run', r'^\s*bazel test //tests:\w+'),
+    'python -m tools.screenshots runs/first':
+        ('tests/screenshots_test.py', r'screenshots\.Main\(\[.screenshots., \*argv\]\)'),
+}
+_RUN_HERE = re.compile(r'trainer |\.venv/bin/trainer |(\w+=\w+ )?python -m |for |make tensorboard$')
+
+
+def _Read(name):
+  with open(os.path.join(ROOT, name), encoding='utf-8') as f:
+    return f.read()
+
+
+def _Blocks(language):
+  """Texts of the fenced blocks of a language."""
+  return re.findall(rf'(?ms)^```{language}\n(.*?)^```$', _Read('README.md'))
+
+
+def Commands():
+  """The commands of the README's sh blocks, lines that end in \\ joined."""
+  text = ''.join(_Blocks('sh')).replace('\\\n', ' ')
+  return [' '.join(line.split()) for line in text.splitlines() if line.strip()]
+
+
+def _Table(header):
+  """Rows, lists of cells, of the table whose first header cell is `header`."""
+  match = re.search(rf'(?m)^\| {re.escape(header)} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)',
+                    _Read('README.md'))
+  if not match:
+    raise AssertionError(f'README.md: no table that begins with {header}')
+  return [[cell.strip() for cell in line.strip().strip('|').split('|')]
+          for line in match.group(1).splitlines()]
+
+
+class CommandsTest(absltest.TestCase):
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    folder = tempfile.mkdtemp()
+    cls.addClassCleanup(shutil.rmtree, folder)
+    cls.root = os.path.join(folder, 'checkout')
+    for name in _COPIED:
+      shutil.copytree(os.path.join(ROOT, name), os.path.join(cls.root, name),
+                      ignore=shutil.ignore_patterns('__pycache__', 'goldens'))
+    for name in ('README.md', 'Makefile', 'pyproject.toml', 'requirements.txt'):
+      shutil.copy(os.path.join(ROOT, name), cls.root)
+    cls._WriteEnvironment()
+    cls._WriteExamples()
+    cls._WriteSound()
+
+  @classmethod
+  def _Path(cls, *parts):
+    path = os.path.join(cls.root, *parts)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    return path
+
+  @classmethod
+  def _Write(cls, name, text):
+    with open(cls._Path(name), 'w', encoding='utf-8') as f:
+      f.write(text)
+
+  @classmethod
+  def _WriteEnvironment(cls):
+    """.venv whose commands are this interpreter's, up to date for make."""
+    for name, module in (('python', ''), ('trainer', '-m fm_lingvo.trainer'),
+                         ('tensorboard', '-m tensorboard.main')):
+      cls._Write(f'.venv/bin/{name}',
+                 f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {module} "$@"\n')
+      os.chmod(cls._Path('.venv/bin', name), 0o755)
+    cls._Write('.venv/ready', '')
+
+  @classmethod
+  def _WriteExamples(cls):
+    """The README's python and gin blocks, each under the name in its first line."""
+    for block in _Blocks('python') + _Blocks('gin'):
+      name = re.match(r'# (\S+)\n', block).group(1)
+      assert not os.path.exists(cls._Path(name)), name
+      cls._Write(name, block)
+
+  @classmethod
+  def _WriteSound(cls):
+    """What the commands read: the demo's data set, recordings and sentences."""
+    tiny_data.WriteAll(cls._Path('data/demo'))
+    wanted = {'train': 16, 'dev': 3, 'test': 1}  # Names that fall into each split.
+    number = 0
+    while any(wanted.values()):
+      split = dataset.SplitOf(f'my_audio/{number}')
+      if wanted[split]:
+        wanted[split] -= 1
+        cls._WriteWav(f'my_audio/{number}.wav', number)
+      number += 1
+    for i in range(3):
+      cls._WriteWav(f'LibriSpeech/dev-clean/84/121123/84-121123-000{i}.wav', i)
+    cls._Write('LibriSpeech/dev-clean/84/121123/84-121123.trans.txt',
+               ''.join(f'84-121123-000{i} SOME WORDS\n' for i in range(3)))
+    for voice in ('en_US_f_A', 'es_MX_f_B'):
+      for i in range(3):
+        cls._WriteWav(f'prompts/{voice}/prompt-{i}.wav', i)
+    cls._Write('sentences.txt', 'The first sentence.\nAnd one more.\n')
+
+  @classmethod
+  def _WriteWav(cls, name, seed):
+    with wave.open(cls._Path(name), 'wb') as f:
+      f.setnchannels(1)
+      f.setsampwidth(2)
+      f.setframerate(16000)
+      f.writeframes(tiny_data.Waveform(1.5, seed).tobytes())
+
+  def _Extra(self, command):
+    """Arguments that make a command of the README small enough for a test."""
+    if re.match(r'\S*trainer ', command) and not re.search(
+        '--(dry_run|help|list_models)', command):
+      knobs = re.search(r'--model=\w+\.(\w+)', command).group(1)
+      bindings = [*tiny_data.TINY_BINDINGS, 'BestRqPretrain.max_steps = 2']
+      if 'eval_datasets' not in command:  # One evaluation for the figures is enough.
+        names = [] if 'config.gin' in command else ['DevHuman']
+        bindings.append(f'task.train.eval_datasets = {names}')
+      return [f'--gin_bindings={b.replace("BestRqPretrain.", knobs + ".")}'
+              for b in bindings]
+    if '--importer=prompts' in command:
+      return ['--input=prompts']  # Without the network.
+    if 'tools.results add' in command:
+      return ['--commit=0123456789']  # The copy is no git checkout.
+    if 'pytest tests/experiments_test.py' in command:
+      return ['-q', '-k', 'golden', '-p', 'no:cacheprovider']
+    return []
+
+  def _Environment(self):
+    return {**os.environ, 'PYTHONPATH': os.pathsep.join(
+        [self.root, os.environ.get('PYTHONPATH', '')]),
+            'PATH': self._Path('.venv/bin') + os.pathsep + os.environ['PATH']}
+
+  def _Run(self, command):
+    whole = ' '.join([command, *map(shlex.quote, self._Extra(command))])
+    started = time.time()
+    done = subprocess.run(['bash', '-c', whole], cwd=self.root, env=self._Environment(),
+                          text=True, capture_output=True, check=False, timeout=600)
+    print(f'{time.time() - started:.1f} s: {command}', flush=True)
+    self.assertEqual(done.returncode, 0,
+                     f'README.md: `{command}`:\n{(done.stdout + done.stderr)[-3000:]}')
+    return done.stdout
+
+  def test_every_command_is_run_by_something(self):
+    self.assertNotEmpty(Commands())
+    for command in Commands():
+      if command in _ELSEWHERE:
+        name, pattern = _ELSEWHERE[command]
+        self.assertIsNotNone(re.search(pattern, _Read(name), re.M),
+                             f'README.md: `{command}`: {name} does not run it')
+      else:
+        self.assertIsNotNone(_RUN_HERE.match(command),
+                             f'README.md: `{command}`: nothing runs it')
+    for command in _ELSEWHERE:
+      self.assertIn(command, Commands(), 'an entry of _ELSEWHERE that is not needed')
+
+  def test_make_targets_exist(self):
+    targets = re.findall(r'(?m)^([a-z]+):', _Read('Makefile'))
+    for target in re.findall(r'\bmake ([a-z]+)', ''.join(
+        re.findall(r'`[^`\n]+`', _Read('README.md'))) + '\n'.join(Commands())):
+      self.assertIn(target, targets, f'README.md: `make {target}`')
+
+  def test_commands_run_in_their_order(self):
+    for command in Commands():
+      if command in _ELSEWHERE:
+        continue
+      if command == 'make tensorboard':
+        self._RunTensorBoard(command)
+      else:
+        out = self._Run(command)
+        if '--model=mine.' in command:
+          self.assertRegex(out, r'(?m)^heads\.reconstruct +[\d,]+')
+          self.assertIn('step 2/2: loss', out)
+        if '--dry_run' in command:
+          self.assertRegex(out, r'\nparameters total=\d+ trained=\d+\n$', command)
+    for made in ('runs/first/config.gin', 'runs/first/metrics.jsonl',
+                 'runs/replay/train/ckpt-00000002.index', 'runs/mine/eval_devhuman',
+                 'data/libri/human/dataset.json', 'docs/images/pretrain.png',
+                 'tests/goldens/asr.BestRqPretrain.txt'):
+      self.assertTrue(os.path.exists(self._Path(made)), made)
+  def _RunTensorBoard(self, command):
+    """Starts it, waits for its address, ends it."""
+    process = subprocess.Popen(
+        ['bash', '-c', f'exec {command} PORT=0'], cwd=self.root, text=True,
+        env=self._Environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True)
+    lines = []
+    try:
+      for line in process.stdout:
+        lines.append(line)
+        if re.match(r'TensorBoard \S+ at http://', line):
+          return
+      self.fail(f'README.md: `{command}`: {"".join(lines)[-2000:]}')
+    finally:
+      os.killpg(process.pid, signal.SIGKILL)
+      process.communicate()
+
+
+class PageTest(absltest.TestCase):
+
+  def tearDown(self):
+    super().tearDown()
+    gin_params.Reset()
+
+  def test_the_knobs_are_the_dataclass_s(self):
+    table = [row[:2] for row in _Table('knob of `BestRqPretrain`')]
+    fields = dataclasses.fields(asr.BestRqPretrain)
+    self.assertEqual(table, [[f'`{f.name}`', f'`{f.default!r}`'] for f in fields])
+
+  def test_the_experiments_are_the_registered_ones(self):
+    table = [row[0].strip('`') for row in _Table('`--model=`')]
+    self.assertEqual(table, list(listing.ListModels()))
+
+  def test_the_sizes_are_those_of_the_gin_files(self):
+    for size, *numbers, _ in _Table('size'):
+      text = _Read(f'params/gin/{size.strip("`")}.gin')
+      for name, number in zip(('num_layers', 'model_dim', 'num_heads'), numbers):
+        self.assertIn(f'task.encoder.{name} = {number}\n', text, size)
+
+  def test_the_features_are_those_of_the_format(self):
+    table = {row[0].strip('`'): row[1] for row in _Table('feature of a record')}
+    self.assertEqual(table, dataset.FEATURES)
+
+  def test_the_errors_shown_are_the_trainer_s(self):
+    shown = re.findall(r'(?m)^\$ trainer (.*)\n(.*)$', '\n'.join(_Blocks('text')))
+    self.assertNotEmpty(shown)
+    for args, message in shown:
+      model, *rest = gin_params.RewriteGinArgs(shlex.split(args))
+      bindings = [arg[len('--gin_bindings='):] for arg in rest]
+      with self.assertRaises(gin_params.GinError) as raised:
+        gin_params.Configure(model[len('--model='):], (), bindings)
+      self.assertEqual(message, f'trainer: {raised.exception}')
+
+  def test_the_names_that_can_be_bound_are_bound(self):
+    names = [row[0].strip('`') for row in _Table('name') if row[0].strip('`') != 'STEPS']
+    gin_params.Configure('asr.BestRqPretrain')
+    config = gin_params.ConfigText('asr.BestRqPretrain')
+    for name in [*names, 'task.train.max_minutes']:
+      self.assertIn(f'{name.replace("DevHuman/", "")} = ', config, name)
+
+  def test_files_of_the_layout_exist_and_none_is_left_out(self):
+    layout = re.search(r'### Layout\n+```text\n(.*?)```', _Read('README.md'),
+                       re.S).group(1)
+    patterns = [p.strip(',') for line in layout.splitlines()
+                for p in re.split(r'\s{2,}', line)[0].split()]
+    found = set()
+    for pattern in patterns:
+      paths = glob.glob(os.path.join(ROOT, pattern))
+      self.assertNotEmpty(paths, f'README.md, layout: {pattern}: no such file')
+      found.update(os.path.relpath(p, ROOT) for p in paths)
+    sources = [os.path.relpath(p, ROOT) for folder in ('fm_lingvo', 'params', 'tools')
+               for p in glob.glob(os.path.join(ROOT, folder, '**', '*.py'),
+                                  recursive=True)]
+    missing = [s for s in sources if s not in found and not s.endswith('__init__.py')]
+    self.assertEmpty(missing, 'README.md, layout: files without a line')
+
+  def test_links_and_images_exist(self):
+    text = re.sub(r'(?ms)^```.*?^```$', '', _Read('README.md'))
+    anchors = {re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-')
+               for title in re.findall(r'(?m)^#+ (.*)$', text)}
+    missing = []
+    for target in re.findall(r'\]\(([^)]+)\)', text):
+      if target.startswith('#'):
+        self.assertIn(target[1:], anchors, f'README.md: link to {target}')
+      elif '://' not in target and not os.path.exists(os.path.join(ROOT, target)):
+        missing.append(target)
+    self.assertEmpty(missing, 'README.md: linked files that are not there; images are '
+                     'made by python -m tools.screenshots and python -m tools.plot_run')
+
+
+if __name__ == '__main__':
+  absltest.main()

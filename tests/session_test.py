@@ -1,0 +1,33 @@
+"""A forward pass alone gives what it gives beside the gradients."""
+
+from absl.testing import absltest
+from fm_lingvo import encoder
+from fm_lingvo import session
+from lingvo import compat as tf
+import numpy as np
+from tests import graph_case
+
+
+class SessionTest(graph_case.GraphCase):
+
+  def test_graph_optimisation_does_not_change_an_encoding(self):
+    with self.EvalMode():
+      p = encoder.ConformerEncoder.Params().Set(model_dim=144, num_layers=2)
+      p.subsampling.Set(num_bins=80, kind='stack')
+      layer = self.Layer(p)
+    features = np.random.RandomState(0).randn(8, 200, 80).astype(np.float32)
+    x, _ = layer.FProp(layer.theta, tf.constant(features), tf.zeros([8, 200]))
+    saver = tf.train.Saver()
+    with tf.Session(config=session.Config()) as sess:
+      sess.run(tf.global_variables_initializer())
+      optimised = sess.run(x)
+      path = saver.save(sess, self.create_tempdir().full_path + '/ckpt')
+    plain = tf.tf1.ConfigProto()
+    plain.graph_options.rewrite_options.disable_meta_optimizer = True
+    with tf.Session(config=plain) as sess:
+      saver.restore(sess, path)
+      np.testing.assert_allclose(optimised, sess.run(x), atol=1e-3)
+
+
+if __name__ == '__main__':
+  absltest.main()
