@@ -38,7 +38,7 @@ def _StackedFrames(task, stream, stack, num_batches):
   """Yields [frames, H] of unpadded stacked frames, a batch of the stream each."""
   with tf.Graph().as_default(), cluster_factory.Current():
     source = task.params.input.Instantiate()
-    frontend = task.params.frontend.Copy().Instantiate()
+    frontend = task.params.frontend.Copy().Set(name='frontend').Instantiate()
     batch = source.GetPreprocessedInputBatch()[stream]
     out = frontend.FProp(frontend.theta, batch.waveforms, batch.num_samples)
     stacked, paddings = quantizer.StackFrames(out.features, out.paddings, stack)

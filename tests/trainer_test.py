@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 from absl.testing import absltest
@@ -31,8 +32,9 @@ class TrainerTest(absltest.TestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
-    cls.folder = os.path.join(
-        os.environ.get('TEST_TMPDIR', absltest.TEST_TMPDIR.value), 'trainer')
+    folder = tempfile.TemporaryDirectory()
+    cls.addClassCleanup(folder.cleanup)
+    cls.folder = folder.name
     cls.data_dir = os.path.join(cls.folder, 'data')
     tiny_data.WriteAll(cls.data_dir)
 
