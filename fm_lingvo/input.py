@@ -5,6 +5,7 @@ B: utterances in a batch of a stream, S: samples in a padded row (16 kHz).
 
 import functools
 
+from fm_lingvo import errors
 from fm_lingvo import stream as stream_lib
 from fm_lingvo import stream_params
 from lingvo import compat as tf
@@ -37,7 +38,9 @@ def AddStream(p, name, stream_params):
 
 
 def MissingData(p):
-  """Returns [(stream, glob)] of the globs that match no file; builds no graph.
+  """Returns [(stream, glob)] of the globs that no record matches; builds no graph.
+
+  A shard of a small data set may be empty; where all are, there is nothing to read.
 
   Args:
     p: HydraInput.Params() with its streams.
@@ -45,7 +48,8 @@ def MissingData(p):
   return [(name, pattern)
           for name, sp in p.streams.IterParams()
           for pattern in stream_params.Patterns(sp)
-          if not pattern or not tf.io.gfile.glob(pattern)]
+          if not pattern or not any(
+              tf.io.gfile.stat(f).length for f in tf.io.gfile.glob(pattern))]
 
 
 class HydraInput(base_input_generator.BaseInputGenerator):
@@ -105,32 +109,32 @@ class HydraInput(base_input_generator.BaseInputGenerator):
   def _Validate(self):
     p = self.params
     if not len(p.streams):
-      raise ValueError(f'{p.name}.streams: no stream; add one with AddStream')
+      raise errors.ConfigError(f'{p.name}.streams: no stream; add one with AddStream')
     if p.batch_size:
-      raise ValueError(
+      raise errors.ConfigError(
           f'{p.name}.batch_size = {p.batch_size}: expected 0, since each '
           f'stream has its own, such as {p.name}.streams.{p.streams.GetKeys()[0]}'
           '.batch_size')
     if p.file_datasource:
-      raise ValueError(f'{p.name}.file_datasource: expected None, since each '
+      raise errors.ConfigError(f'{p.name}.file_datasource: expected None, since each '
                        'stream has its file_pattern')
     if p.pad_multiple_samples < 1:
-      raise ValueError(f'{p.name}.pad_multiple_samples = '
+      raise errors.ConfigError(f'{p.name}.pad_multiple_samples = '
                        f'{p.pad_multiple_samples}: expected > 0')
     if p.prefetch_batches < 0:
-      raise ValueError(
+      raise errors.ConfigError(
           f'{p.name}.prefetch_batches = {p.prefetch_batches}: expected >= 0')
     if (p.num_workers is None) != (p.worker_index is None):
-      raise ValueError(
+      raise errors.ConfigError(
           f'{p.name}.num_workers = {p.num_workers} and worker_index = '
           f'{p.worker_index}: expected both or neither')
     if p.num_workers is not None and not 0 <= p.worker_index < p.num_workers:
-      raise ValueError(f'{p.name}.worker_index = {p.worker_index}: expected in '
+      raise errors.ConfigError(f'{p.name}.worker_index = {p.worker_index}: expected in '
                        f'[0, {p.num_workers}), which num_workers gives')
     if self._on_tpu:
       for name, sp in p.streams.IterParams():
         if len(sp.bucket_upper_bound_seconds) > 1 or not self._pad_to_bucket:
-          raise ValueError(
+          raise errors.ConfigError(
               f'{p.name}.streams.{name}.bucket_upper_bound_seconds = '
               f'{sp.bucket_upper_bound_seconds!r}: expected one bucket, and '
               'pad_to_bucket, on a TPU, whose shapes are static')

@@ -75,7 +75,7 @@ def _RunLocally(flags):
   missing = hydra_input.MissingData(train.input)
   if missing:
     raise errors.ConfigError('; '.join(
-        f'Train/input.streams.{stream}: no file matches {pattern}'
+        f'Train/input.streams.{stream}: no record in files like {pattern}'
         for stream, pattern in missing))
   eval_params = _EvalParams(manager, train.task.train.eval_datasets)
   os.makedirs(flags.logdir, exist_ok=True)
@@ -133,7 +133,7 @@ def _EvalParams(manager, names):
     p = manager.GetParamsForDataset('evaler', name)
     missing = hydra_input.MissingData(p.input)
     if missing:
-      print(f'{name}: not evaluated, no file matches '
+      print(f'{name}: not evaluated, no record in files like '
             f'{", ".join(pattern for _, pattern in missing)}', flush=True)
     else:
       params[name] = p

@@ -3,6 +3,7 @@
 import os
 import re
 
+from fm_lingvo import errors
 from lingvo import compat as tf
 from lingvo.core import hyperparams
 
@@ -55,7 +56,7 @@ def Validate(path, p):
 
   def Check(ok, field, expected):
     if not ok:
-      raise ValueError(
+      raise errors.ConfigError(
           f'{path}.{field} = {p.Get(field)!r}: expected {expected}')
 
   patterns = Patterns(p)
@@ -110,7 +111,7 @@ def ListFiles(path, p):
   for pattern in Patterns(p):
     found = tf.io.gfile.glob(pattern)
     if not found:
-      raise ValueError(
+      raise errors.ConfigError(
           f'{path}.file_pattern = {pattern!r}: {_WhyEmpty(pattern)}')
     files.update(found)
   return sorted(files)

@@ -185,7 +185,7 @@ class TrainerTest(absltest.TestCase):
         (['--model=asr.BestRqPretrain', '--run_locally=gpu'],
          '--run_locally=gpu: 1 GPU wanted, TensorFlow sees 0'),
         (['--model=asr.BestRqPretrain', '--gin.BestRqPretrain.data_dir=nowhere'],
-         'no file matches nowhere/*/train-*.tfrecord')):
+         'no record in files like nowhere/*/train-*.tfrecord')):
       with self.subTest(args):
         started = time.time()
         error = self._Run(*args, code=2).stderr
