@@ -11,14 +11,18 @@ import sys
 import time
 import uuid
 
+logging.disable(logging.WARNING)  # Beam misses crcmod even beside google-crc32c.
+# pylint: disable=g-import-not-at-top,wrong-import-position
 import apache_beam as beam
 from apache_beam.options import pipeline_options
+logging.disable(logging.NOTSET)
 
 from fm_lingvo import dataset
 from tools import audio
 from tools import importers
 from tools import preparation_progress
 from tools import shards as shards_lib
+# pylint: enable=g-import-not-at-top,wrong-import-position
 
 _DEFAULT_TEST_PERCENT = {'prompts': 30.0}
 _REQUIRES_TEXT = ('librispeech', 'synth')
