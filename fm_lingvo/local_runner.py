@@ -192,8 +192,10 @@ class _CatchSignals:
 
   def __enter__(self):
     def _Handle(signum, unused_frame):
-      print(f'{signal.Signals(signum).name}: saving a checkpoint and ending; again '
-            'to end at once', flush=True)
+      # Not print: the signal may have come inside one, which must not be entered
+      # twice.
+      os.write(1, f'{signal.Signals(signum).name}: saving a checkpoint and ending; '
+               'again to end at once\n'.encode())
       self._runner.RequestStop(signum)
       self._Restore()
 
