@@ -16,6 +16,7 @@ import numpy as np
 _DESCRIPTIONS = {
     'train': 'training data',
     'eval_devhuman': 'held-out human speech',
+    'eval_testhuman': 'held-out human speech (test)',
     'eval_devsynthetic': 'held-out synthetic speech',
 }
 
