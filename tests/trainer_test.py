@@ -159,13 +159,18 @@ class TrainerTest(absltest.TestCase):
         self.assertRegex(error, f'trainer: {signum.name}: checkpoint at step')
         self.assertLen(self._Checkpoints(logdir), 1)
 
-  def test_pca_projection_is_fitted_before_the_first_step(self):
+  def test_16_codebooks_train_on_a_pca_projection_fitted_before_the_first_step(self):
     logdir = os.path.join(self.folder, 'pca')
     out = self._Run(*self._Args(
-        logdir, "BestRqPretrain.projection = 'pca'", max_steps=2)).stdout
+        logdir, "BestRqPretrain.projection = 'pca'",
+        'BestRqPretrain.num_codebooks = 16', max_steps=2)).stdout
     self.assertIn('pca projection fitted on 50 batches of unlabeled', out)
     mean = self._Variables(logdir, 2)['task/best_rq/quantizer/mean/var']
     self.assertGreater(np.abs(mean).max(), 0)
+    rows = metrics_log.ReadMetrics(f'{logdir}/metrics.jsonl')
+    for g in range(16):
+      self.assertIn(f'unlabeled/masked_accuracy_{g}', rows[0])
+      self.assertGreater(rows[0][f'unlabeled/code_perplexity_{g}'], 1.0)
 
   def test_another_front_end_than_the_checkpoint_s_is_refused(self):
     logdir = os.path.join(self.folder, 'record')
