@@ -9,6 +9,7 @@ from fm_lingvo import errors
 from fm_lingvo import gin_params
 from fm_lingvo import input as hydra_input
 from fm_lingvo import local_runner
+from fm_lingvo import quiet
 from fm_lingvo import run_dir
 from fm_lingvo import session
 from lingvo import compat as tf
@@ -70,7 +71,8 @@ def _RunLocally(flags):
   manager = lingvo_trainer.RunnerManager(flags.model)
   flags.mode = 'sync'
   flags.add_summary = False  # Summaries are written from fetched metrics.
-  manager.MaybeConfigRunLocally()
+  with quiet.HoldStderr():
+    manager.MaybeConfigRunLocally()
   train = manager.GetParamsForDataset('trainer_client', 'Train')
   missing = hydra_input.MissingData(train.input)
   if missing:
@@ -104,7 +106,8 @@ def _CheckDevice(device, worker_gpus):
         f'--run_locally={device}: expected cpu, gpu or tpu')
   if device == 'cpu':
     return
-  found = len(tf.config.list_physical_devices(device.upper()))
+  with quiet.HoldStderr():
+    found = len(tf.config.list_physical_devices(device.upper()))
   wanted = max(1, worker_gpus) if device == 'gpu' else 1
   if found < wanted:
     raise errors.ConfigError(

@@ -12,6 +12,7 @@ from absl import flags
 from fm_lingvo import errors
 from fm_lingvo import flags as trainer_flags
 from fm_lingvo import listing
+from fm_lingvo import quiet
 
 FLAGS = flags.FLAGS
 _USAGE = """usage: trainer --model=asr.BestRqPretrain [flags]
@@ -66,9 +67,10 @@ def _Run(argv):
   # Lingvo's imports of names that TensorFlow has moved: no user can help it.
   logging.getLogger('tensorflow').setLevel(logging.ERROR)
   # pylint: disable=g-import-not-at-top
-  from fm_lingvo import gin_params
-  from fm_lingvo import launch
-  import lingvo.trainer  # pylint: disable=unused-import  # Defines its flags.
+  with quiet.HoldStderr():
+    from fm_lingvo import gin_params
+    from fm_lingvo import launch
+    import lingvo.trainer  # pylint: disable=unused-import  # Defines its flags.
   # pylint: enable=g-import-not-at-top
   try:
     rest = FLAGS(gin_params.RewriteGinArgs(argv))[1:]

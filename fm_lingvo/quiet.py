@@ -1,0 +1,26 @@
+"""Holds back what C++ libraries write to standard error while they start."""
+
+import contextlib
+import os
+import tempfile
+
+
+@contextlib.contextmanager
+def HoldStderr():
+  """Keeps standard error back inside the context; shows it if an exception ends it.
+
+  TensorFlow 2.21 writes several lines on start-up whatever TF_CPP_MIN_LOG_LEVEL says,
+  among which one line about a user's mistake would drown.
+  """
+  stderr = os.dup(2)
+  with tempfile.TemporaryFile() as held:
+    os.dup2(held.fileno(), 2)
+    try:
+      yield
+    except BaseException:
+      held.seek(0)
+      os.write(stderr, held.read())
+      raise
+    finally:
+      os.dup2(stderr, 2)
+      os.close(stderr)
