@@ -17,11 +17,6 @@ _RECORD = ('normalization', 'num_bins', 'frame_size_ms', 'frame_step_ms',
            'lower_edge_hertz', 'upper_edge_hertz', 'sample_rate')
 
 
-def FramesToSamples(frames):
-  """Samples of a waveform that gives `frames` log-mel frames of 10 ms."""
-  return frames * 160
-
-
 class LogMelFrontend(base_layer.BaseLayer):
   """Log-mel features in the graph, by Lingvo's MelAsrFrontend.
 
