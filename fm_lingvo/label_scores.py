@@ -1,0 +1,85 @@
+"""Joint's logits -> log-probabilities of blank and of the next label, and the gradient.
+
+M: nodes of the lattice, V: vocabulary with blank.
+"""
+
+import collections
+
+from fm_lingvo import lattice
+from lingvo import compat as tf
+from lingvo.core import py_utils
+
+FACTORIZATIONS = ('rnnt', 'hat')
+
+# factorization: one of FACTORIZATIONS; blank_id: int; label_smoothing: share in [0, 1).
+Options = collections.namedtuple(
+    'Options', ['factorization', 'blank_id', 'label_smoothing'])
+
+
+def Scores(logits, next_labels, options):
+  """Log-probabilities of blank and of the next label.
+
+  Args:
+    logits: [M, V].
+    next_labels: int32 [M], none of them blank.
+    options: An Options.
+
+  Returns:
+    ((blank, label), saved): [M] each, and what ScoresGradient needs: a softmax
+    without its denominator [M, V], that denominator [M] and blank's logit [M].
+  """
+  blank_id, smoothing = options.blank_id, options.label_smoothing
+  vocab = py_utils.GetShape(logits)[1]
+  blank_logit = logits[:, blank_id]  # [M]
+  if smoothing:
+    mean = tf.reduce_sum(logits, axis=1) - blank_logit
+    mean /= tf.cast(vocab - 1, logits.dtype)
+  if options.factorization == 'hat':
+    # The labels have a softmax of their own.
+    logits += lattice.NEVER * tf.one_hot(blank_id, vocab, dtype=logits.dtype)
+  top = tf.reduce_max(logits, axis=1)  # [M]
+  logits -= top[:, tf.newaxis]
+  powers = tf.exp(logits)
+  total = tf.reduce_sum(powers, axis=1)
+  log_total = tf.math.log(total)
+  # [M, V], [M, 1] -> [M, 1] -> [M]
+  label = tf.gather(logits, next_labels[:, tf.newaxis], batch_dims=1)[:, 0]
+  if smoothing:
+    label = (1 - smoothing) * label + smoothing * (mean - top)
+  label -= log_total
+  if options.factorization == 'hat':
+    blank = -tf.nn.softplus(-blank_logit)
+    label -= tf.nn.softplus(blank_logit)
+  else:
+    blank = logits[:, blank_id] - log_total
+  return (blank, label), (powers, total, blank_logit)
+
+
+def ScoresGradient(saved, next_labels, upstream, options):
+  """Gradient [M, V] of Scores by its logits.
+
+  Args:
+    saved: What Scores gave.
+    next_labels: int32 [M].
+    upstream: Gradients by blank and label, [M] each.
+    options: An Options.
+  """
+  powers, total, blank_logit = saved
+  blank, label = upstream
+  smoothing = options.label_smoothing
+  vocab = py_utils.GetShape(powers)[1]
+  if options.factorization == 'hat':
+    share = label / total
+    blank = (blank * tf.sigmoid(-blank_logit) - label * tf.sigmoid(blank_logit))
+  else:
+    share = (blank + label) / total
+  ids = tf.range(vocab)[tf.newaxis]
+  zero = tf.zeros([], powers.dtype)
+  # Every label has its part of the smoothed share, the next one the rest too.
+  rest = label * (smoothing / tf.cast(vocab - 1, powers.dtype)) if smoothing else zero
+  gradient = tf.where_v2(tf.equal(ids, next_labels[:, tf.newaxis]),
+                         ((1 - smoothing) * label + rest)[:, tf.newaxis],
+                         rest[:, tf.newaxis] if smoothing else zero)
+  gradient -= powers * share[:, tf.newaxis]
+  onehot = tf.one_hot(options.blank_id, vocab, dtype=powers.dtype)
+  return gradient + (blank - rest)[:, tf.newaxis] * onehot
