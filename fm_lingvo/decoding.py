@@ -1,0 +1,287 @@
+"""Greedy decoding of transducers and of CTC, and beam search for transducers.
+
+B: utterances, N: encoded frames, V: vocabulary with blank (id 0), J: joint width,
+K: hypotheses, M = B * K, L: labels of a hypothesis, S: symbols per frame.
+
+Both transducer decoders are one loop over steps in which every utterance is at a
+frame of its own: at a step it takes a label and stays, or a blank and goes on. They
+run in the graph, with a number of steps known beforehand, and compile under XLA.
+They take the model as two functions, so that they know nothing of its layers:
+
+  log_probs(enc_t [M, J], pred [M, J]) -> float32 [M, V], log-probabilities
+  step(ids int32 [M], state) -> (pred [M, J], state), ids = 0 at the start
+
+After S labels at a frame, or L in all, only blank is left, and costs what it costs:
+a score is the log-probability of alignments that the model itself defines.
+"""
+
+from lingvo import compat as tf
+from lingvo.core import py_utils
+
+# Score of hypotheses that do not exist.
+NEVER = -1e30
+
+_HASH_FACTOR = 6364136223846793005  # Knuth, MMIX; products wrap round 2^64.
+
+
+def Greedy(log_probs, step, state, enc, lengths, max_symbols_per_frame, max_labels):
+  """Takes the most probable of blank and labels at each step.
+
+  Args:
+    log_probs: See above.
+    step: See above.
+    state: What `step` takes at the start, a NestedMap of [B, ...].
+    enc: float32 [B, N, J], projected frames. Padding may hold anything.
+    lengths: int32 [B], frames in use, 0 to N.
+    max_symbols_per_frame: int, labels S at one frame, >= 1.
+    max_labels: int or int32 scalar, labels L in all, >= 1; an int gives outputs of
+      static shape.
+
+  Returns:
+    NestedMap, K = 1: labels int32 [B, K, L] without blanks, 0 past their lengths
+    int32 [B, K], scores float32 [B, K], the log-probability of the alignment taken, and
+    frames int32 [B, K, L], the frame at which each label came.
+  """
+  batch, time = py_utils.GetShape(enc, 2)
+  pred, state = step(tf.zeros([batch], tf.int32), state)
+  now = py_utils.NestedMap(
+      t=tf.zeros([batch], tf.int32), s=tf.zeros([batch], tf.int32),
+      scores=tf.zeros([batch]), pred=pred, state=state,
+      **_NoLabels([batch], max_labels))
+
+  def _Step(now):
+    active = now.t < lengths  # [B]
+    scores = log_probs(_FramesAt(enc, now.t), now.pred)  # [B, V]
+    allowed = _MayEmit(now.s, now.lengths, max_symbols_per_frame, max_labels)
+    blank = tf.equal(tf.range(py_utils.GetShape(scores)[1]), 0)  # [V]
+    scores = tf.where_v2(allowed[:, tf.newaxis] | blank, scores, NEVER)
+    best = tf.argmax(scores, axis=-1, output_type=tf.int32)  # [B]
+    emit = active & (best > 0)
+    pred, state = step(best, now.state)
+    return py_utils.NestedMap(
+        t=now.t + tf.cast(active & ~emit, tf.int32),
+        s=tf.where_v2(emit, now.s + 1, 0),
+        scores=now.scores + tf.where_v2(active, tf.reduce_max(scores, axis=-1), 0.0),
+        pred=_Where(emit, pred, now.pred), state=_Where(emit, state, now.state),
+        **_Append(now, best, now.t, emit))
+
+  now = _Loop(_Step, now, lengths, time + tf.minimum(
+      max_labels, max_symbols_per_frame * time))
+  return py_utils.NestedMap(
+      labels=now.labels[:, tf.newaxis], frames=now.frames[:, tf.newaxis],
+      lengths=now.lengths[:, tf.newaxis], scores=now.scores[:, tf.newaxis])
+
+
+def BeamSearch(log_probs, step, state, enc, lengths, max_symbols_per_frame, max_labels,
+               beam_size, lm=None, lm_weight=0.0):
+  """Keeps the K best transcripts, each with the sum over the alignments found.
+
+  Frame-synchronous: all hypotheses of an utterance take their blank before any goes
+  on to the next frame; until then those that wait compete with those that still
+  emit. Equal transcripts are merged. A beam of 1 is Greedy.
+
+  Args:
+    log_probs: See above, on M hypotheses.
+    step: See above, on M hypotheses.
+    state: See Greedy.
+    enc: See Greedy.
+    lengths: See Greedy.
+    max_symbols_per_frame: See Greedy.
+    max_labels: See Greedy.
+    beam_size: int, hypotheses K, >= 1.
+    lm: Language model over labels for shallow fusion, or None: an object with
+      ZeroState(batch) -> NestedMap of [batch, ...] and, as the prediction network,
+      Step(ids int32 [M], state) -> (float32 [M, V], state): log-probabilities of the
+      next label, blank's ignored; ids = 0 at the start.
+    lm_weight: float, weight of the language model's log-probabilities.
+
+  Returns:
+    NestedMap as Greedy's, hypotheses distinct and best first. Scores are the log of
+    the summed probability of alignments, plus lm_weight times that of the language
+    model; where two were merged, frames are the likelier's. Where there are fewer
+    than K hypotheses, the rest has no labels and score NEVER.
+  """
+  batch, time = py_utils.GetShape(enc, 2)
+  rows = batch * beam_size  # M
+  origin = tf.range(rows) // beam_size  # [M], the utterance of a hypothesis.
+
+  def _Advance(ids, state):
+    """Takes labels [M] into the state: predictions and the LM's log-probabilities."""
+    pred, model = step(ids, state.model)
+    after = py_utils.NestedMap(pred=pred, model=model, lm=state.lm)
+    if lm is not None:
+      after.lm_scores, after.lm = lm.Step(ids, state.lm)
+    return after
+
+  def _Scores(t, state):  # [B], state -> [B, K, V]
+    scores = log_probs(tf.gather(_FramesAt(enc, t), origin), state.pred)  # [M, V]
+    vocab_size = py_utils.GetShape(scores)[1]
+    if lm is not None:
+      labels = tf.cast(tf.range(vocab_size) > 0, tf.float32)  # [V]
+      scores += lm_weight * labels * tf.maximum(state.lm_scores, NEVER)
+    # [M, V] -> [B, K, V]
+    return tf.reshape(tf.maximum(scores, NEVER), [batch, beam_size, vocab_size])
+
+  def _Step(now):
+    active = now.t < lengths  # [B]
+    waits = now.waits | ~active[:, tf.newaxis]  # [B, K]
+    may_emit = ~waits & _MayEmit(now.s[:, tf.newaxis], now.lengths,
+                                 max_symbols_per_frame, max_labels)
+    scores, parents, labels = _Extend(now, _Scores(now.t, now.state), waits, may_emit)
+    emit = labels > 0  # [B, K]
+    before = py_utils.NestedMap({
+        name: tf.gather(now[name], parents, batch_dims=1)
+        for name in ('labels', 'frames', 'lengths', 'hashes')})
+    hashes = before.hashes * _HASH_FACTOR + tf.cast(labels, tf.int64)
+    # [B, K] -> [M]
+    parents = tf.reshape(parents, [rows]) + origin * beam_size
+    state = now.state.Transform(lambda x: tf.gather(x, parents))
+    after = _Advance(tf.reshape(labels, [rows]), state)
+    ends = active & ~tf.reduce_any(emit, axis=1)  # [B], all wait for the next frame.
+    return py_utils.NestedMap(
+        t=now.t + tf.cast(ends, tf.int32), s=tf.where_v2(ends, 0, now.s + 1),
+        scores=scores, state=_Where(tf.reshape(emit, [rows]), after, state),
+        waits=tf.where_v2(ends[:, tf.newaxis], scores <= NEVER, ~emit),
+        hashes=tf.where_v2(emit, hashes, before.hashes),
+        **_Append(before, labels, now.t[:, tf.newaxis], emit))
+
+  state = _Advance(tf.zeros([rows], tf.int32), py_utils.NestedMap(
+      model=state.Transform(lambda x: tf.gather(x, origin)),
+      lm=py_utils.NestedMap() if lm is None else lm.ZeroState(rows)))
+  # One empty hypothesis an utterance; the others do not exist yet.
+  scores = tf.one_hot(tf.zeros([batch], tf.int32), beam_size, 0.0, NEVER)  # [B, K]
+  now = py_utils.NestedMap(
+      t=tf.zeros([batch], tf.int32), s=tf.zeros([batch], tf.int32), scores=scores,
+      waits=scores <= NEVER, hashes=tf.zeros([batch, beam_size], tf.int64),
+      state=state, **_NoLabels([batch, beam_size], max_labels))
+  now = _Loop(_Step, now, lengths, time * (max_symbols_per_frame + 1))
+  exists = tf.cast(now.scores > NEVER, tf.int32)  # [B, K]
+  return py_utils.NestedMap(
+      labels=now.labels * exists[..., tf.newaxis],
+      frames=now.frames * exists[..., tf.newaxis],
+      lengths=now.lengths * exists, scores=now.scores)
+
+
+def CtcGreedy(logits, lengths):
+  """Takes the best label of each frame, joins repeats and drops blanks (id 0).
+
+  Args:
+    logits: float [B, N, V]. Padding may hold anything.
+    lengths: int32 [B], frames in use, 0 to N.
+
+  Returns:
+    NestedMap as Greedy's with L = N. Scores are the log-probability of the best
+    labels of all frames; a label's frame is the first of its repeats.
+  """
+  log_probs = tf.nn.log_softmax(tf.cast(logits, tf.float32))
+  time = py_utils.GetShape(logits)[1]
+  inside = tf.range(time) < lengths[:, tf.newaxis]  # [B, N]
+  best = tf.argmax(log_probs, axis=-1, output_type=tf.int32)  # [B, N]
+  before = tf.pad(best, [[0, 0], [1, 0]])[:, :-1]  # [B, N]
+  keep = inside & (best > 0) & tf.not_equal(best, before)
+  # Sorting moves the frames to keep to the front, in their order.
+  frames = tf.sort(tf.where_v2(keep, tf.range(time), time), axis=1)  # [B, N]
+  exists = frames < time
+  frames = tf.where_v2(exists, frames, 0)
+  labels = tf.where_v2(exists, tf.gather(best, frames, batch_dims=1), 0)
+  scores = tf.where_v2(inside, tf.reduce_max(log_probs, axis=-1), 0.0)
+  return py_utils.NestedMap(
+      labels=labels[:, tf.newaxis], frames=frames[:, tf.newaxis],
+      lengths=tf.reduce_sum(tf.cast(keep, tf.int32), axis=1)[:, tf.newaxis],
+      scores=tf.reduce_sum(scores, axis=1)[:, tf.newaxis])
+
+
+def _NoLabels(shape, max_labels):
+  """Hypotheses [...] of no labels: labels and frames [..., L], lengths [...]."""
+  return dict(labels=tf.zeros(shape + [max_labels], tf.int32),
+              frames=tf.zeros(shape + [max_labels], tf.int32),
+              lengths=tf.zeros(shape, tf.int32))
+
+
+def _Append(now, labels, frames, emit):
+  """Adds labels [...] that came at frames to the hypotheses where emit is true."""
+  max_labels = py_utils.GetShape(now.labels)[-1]
+  here = emit[..., tf.newaxis] & tf.equal(
+      tf.range(max_labels), now.lengths[..., tf.newaxis])  # [..., L]
+  return dict(labels=tf.where_v2(here, labels[..., tf.newaxis], now.labels),
+              frames=tf.where_v2(here, frames[..., tf.newaxis], now.frames),
+              lengths=now.lengths + tf.cast(emit, tf.int32))
+
+
+def _MayEmit(symbols, lengths, max_symbols_per_frame, max_labels):
+  """Whether a hypothesis with `symbols` at this frame may take one more."""
+  return (symbols < max_symbols_per_frame) & (lengths < max_labels)
+
+
+def _Extend(now, steps, waits, may_emit):
+  """Merges hypotheses that take their blank, and keeps the best of all.
+
+  Args:
+    now: NestedMap with scores float32, hashes and lengths [B, K].
+    steps: float32 [B, K, V], what blank and labels add to the scores.
+    waits: bool [B, K], hypotheses that had their blank: they stay as they are.
+    may_emit: bool [B, K], hypotheses that may take a label.
+
+  Returns:
+    (scores float32 [B, K], best first, parents int32 [B, K], the index of the
+    hypothesis that was extended, labels int32 [B, K], 0 where none was added).
+  """
+  batch, beam_size, vocab_size = py_utils.GetShape(steps)
+  width = vocab_size - 1
+  stay = now.scores + tf.where_v2(waits, 0.0, steps[..., 0])  # [B, K]
+  stay = _Merge(stay, now.hashes, now.lengths)
+  move = now.scores[..., tf.newaxis] + steps[..., 1:]  # [B, K, V - 1]
+  move = tf.where_v2(may_emit[..., tf.newaxis], move, NEVER)
+  # [B, K], [B, K, V - 1] -> [B, K * V]; blanks first, so that ties go as in Greedy.
+  candidates = tf.concat([stay, tf.reshape(move, [batch, beam_size * width])], axis=1)
+  scores, chosen = tf.math.top_k(tf.maximum(candidates, NEVER), beam_size)
+  chosen -= beam_size  # < 0: blanks.
+  labels = tf.where_v2((chosen >= 0) & (scores > NEVER), chosen % width + 1, 0)
+  parents = tf.where_v2(chosen >= 0, chosen // width, chosen + beam_size)
+  return scores, parents, labels
+
+
+def _Merge(scores, hashes, lengths):
+  """Gives the sum of equal hypotheses to their likeliest, NEVER to the others.
+
+  Args:
+    scores: float32 [B, K].
+    hashes: int64 [B, K], of the labels.
+    lengths: int32 [B, K].
+
+  Returns:
+    scores [B, K].
+  """
+  size = py_utils.GetShape(scores)[1]
+  mine, other = scores[:, :, tf.newaxis], scores[:, tf.newaxis]
+  equal = (tf.equal(hashes[:, :, tf.newaxis], hashes[:, tf.newaxis]) &
+           tf.equal(lengths[:, :, tf.newaxis], lengths[:, tf.newaxis]))  # [B, K, K]
+  first = tf.range(size) < tf.range(size)[:, tf.newaxis]  # [K, K]
+  beaten = equal & ((other > mine) | (tf.equal(other, mine) & first))
+  total = tf.reduce_logsumexp(tf.where_v2(equal, other, NEVER), axis=2)
+  return tf.where_v2(tf.reduce_any(beaten, axis=2), NEVER, total)
+
+
+def _FramesAt(enc, t):
+  """Frame t of each utterance, the last one behind it. [B, N, J], [B] -> [B, J]."""
+  last = py_utils.GetShape(enc)[1] - 1
+  return tf.gather(enc, tf.minimum(t, last), batch_dims=1)
+
+
+def _Where(condition, new, old):
+  """tf.where by rows, condition [M], of tensors or NestedMaps of [M, ...]."""
+
+  def _Rows(new, old):
+    shape = [-1] + [1] * (new.shape.rank - 1)
+    return tf.where_v2(tf.reshape(condition, shape), new, old)
+
+  return tf.nest.map_structure(_Rows, new, old)
+
+
+def _Loop(step, now, lengths, max_steps):
+  """Repeats `step` on NestedMap `now` until every utterance is at its end."""
+  flat = tf.while_loop(
+      lambda *flat: tf.reduce_any(now.Pack(flat).t < lengths),
+      lambda *flat: step(now.Pack(flat)).Flatten(), now.Flatten(),
+      maximum_iterations=max_steps)
+  return now.Pack(flat)
