@@ -1,0 +1,182 @@
+"""Transcripts <-> labels by a SentencePiece model, in-graph and on the host.
+
+B: utterances, U: labels of the longest, L: labels of a hypothesis, V: vocabulary.
+Label 0 is the blank of transducers and CTC, which no text has, and pads.
+"""
+
+import hashlib
+import os
+
+from fm_lingvo import errors
+from fm_lingvo import gin_text
+from lingvo import compat as tf
+
+BLANK_ID = 0
+
+_HOW_TO = ('train one with: python -m tools.train_tokenizer --input=DATA_SET '
+           '--output=FILE.model')
+
+
+class Tokenizer:
+  """One SentencePiece model.
+
+  In-graph methods take texts as they are in a tf.data pipeline or in a batch on the
+  host; their operations have kernels for the CPU only.
+  """
+
+  def __init__(self, model_file):
+    """Reads and checks a model.
+
+    Args:
+      model_file: Its path; a relative one is looked up from the working directory,
+        then from the checkout.
+
+    Raises:
+      errors.ConfigError: No such file, not a SentencePiece model, or label 0 is a
+        piece of text.
+    """
+    self._path = FindModel(model_file)
+    with tf.io.gfile.GFile(self._path, 'rb') as f:
+      self._model = f.read()
+    self._processor = _Processor(self._model, model_file)
+
+  @property
+  def path(self):
+    """Where the model was found."""
+    return self._path
+
+  @property
+  def model(self):
+    """The model file's bytes."""
+    return self._model
+
+  @property
+  def vocab_size(self):
+    """Labels V, blank included."""
+    return len(self._processor)
+
+  @property
+  def unk_id(self):
+    """The label of whatever the model cannot spell."""
+    return self._processor.unk_id()
+
+  @property
+  def pieces(self):
+    """The V pieces in the order of their labels; a leading U+2581 is a space."""
+    return [self._processor.id_to_piece(i) for i in range(self.vocab_size)]
+
+  @property
+  def sha256(self):
+    """Hexadecimal digest of the model file."""
+    return hashlib.sha256(self._model).hexdigest()
+
+  @property
+  def record(self):
+    """The digest as 16 floats, each a whole number < 2**16, see fm_lingvo/record.py."""
+    return [float(int(self.sha256[i:i + 4], 16)) for i in range(0, 64, 4)]
+
+  def Encode(self, texts, max_labels=None):
+    """Labels of texts, in-graph.
+
+    Args:
+      texts: string [B], normalised as the model's training texts.
+      max_labels: U, if it has to be static; longer transcripts are cut. None: U is
+        the longest's, >= 1.
+
+    Returns:
+      labels int32 [B, U], 0 past their lengths int32 [B]; an empty text has none.
+    """
+    ragged = self._Processor().tokenize(texts)  # [B, (U)]
+    if max_labels is not None:
+      ragged = ragged[:, :max_labels]
+    lengths = tf.cast(ragged.row_lengths(), tf.int32)
+    labels = ragged.to_tensor(BLANK_ID, shape=[None, max_labels])
+    if max_labels is None:
+      # A dimension of 0 would be a special case of every loss.
+      empty = tf.cast(tf.equal(tf.shape(labels)[1], 0), tf.int32)
+      labels = tf.pad(labels, [[0, 0], [0, empty]])
+    labels.set_shape([texts.shape[0], max_labels])
+    lengths.set_shape([texts.shape[0]])
+    return labels, lengths
+
+  def Decode(self, labels, lengths):
+    """Texts of labels, in-graph.
+
+    Args:
+      labels: int32 [B, L].
+      lengths: int32 [B]; labels past it do not count.
+
+    Returns:
+      string [B] without spaces at its ends; U+2047 stands for the unknown.
+    """
+    ragged = tf.RaggedTensor.from_tensor(labels, lengths=lengths)  # [B, (L)]
+    texts = tf.strings.strip(self._Processor().detokenize(ragged))
+    return tf.ensure_shape(texts, [labels.shape[0]])
+
+  def CountUnknown(self, labels, lengths):
+    """How many labels the model could not spell: int32 [B].
+
+    Args:
+      labels: int32 [B, U].
+      lengths: int32 [B].
+    """
+    valid = tf.sequence_mask(lengths, tf.shape(labels)[1])  # [B, U]
+    unknown = tf.logical_and(valid, tf.equal(labels, self.unk_id))
+    return tf.reduce_sum(tf.cast(unknown, tf.int32), axis=1)
+
+  def EncodeText(self, text):
+    """Labels of a text: list of ints."""
+    return self._processor.encode(text)
+
+  def DecodeIds(self, ids):
+    """Text of a list of labels, without spaces at its ends."""
+    return self._processor.decode([int(i) for i in ids]).strip()
+
+  def _Processor(self):
+    """The model as operations of the current graph, outside any loop or function."""
+    # It takes a quarter of a second to import.
+    import tensorflow_text  # pylint: disable=g-import-not-at-top
+    with tf.init_scope(), tf.device('/cpu:0'):
+      return tensorflow_text.SentencepieceTokenizer(self._model, out_type=tf.int32)
+
+
+def FindModel(model_file):
+  """Path of a model file: from the working directory, else from the checkout.
+
+  Args:
+    model_file: A path, local or remote.
+
+  Raises:
+    errors.ConfigError: There is none.
+  """
+  if not model_file:
+    raise errors.ConfigError('tokenizer_file is empty: expected a SentencePiece model '
+                             f'such as params/tokenizers/graphemes_en.model; {_HOW_TO}')
+  places = [model_file]
+  if '://' not in model_file and not os.path.isabs(model_file):
+    places.append(os.path.join(gin_text.ROOT, model_file))
+  for path in places:
+    if tf.io.gfile.exists(path) and not tf.io.gfile.isdir(path):
+      return path
+  where = '' if len(places) == 1 else f' in {os.getcwd()} or {gin_text.ROOT}'
+  raise errors.ConfigError(f'{model_file}: no such tokenizer{where}; {_HOW_TO}')
+
+
+def _Processor(model, model_file):
+  """The sentencepiece.SentencePieceProcessor of a model's bytes, checked."""
+  import sentencepiece  # pylint: disable=g-import-not-at-top
+  # It takes no bytes at all for no argument.
+  processor = None
+  if model:
+    try:
+      processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    except RuntimeError:
+      pass
+  if processor is None or not len(processor):
+    raise errors.ConfigError(f'{model_file}: not a SentencePiece model ({len(model)} '
+                             f'bytes); {_HOW_TO}')
+  if not processor.is_control(BLANK_ID):
+    raise errors.ConfigError(
+        f'{model_file}: label 0 is the piece {processor.id_to_piece(0)!r}, expected '
+        f'the blank, a control piece (pad_id=0); {_HOW_TO}')
+  return processor

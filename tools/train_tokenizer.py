@@ -1,0 +1,199 @@
+"""Texts -> a SentencePiece model whose label 0 is the blank of transducers and CTC.
+
+  python -m tools.train_tokenizer --alphabet="abcdefghijklmnopqrstuvwxyz'" --output=params/tokenizers/graphemes_en.model
+  python -m tools.train_tokenizer --input=data/recipe/source --kind=char --output=graphemes.model
+  python -m tools.train_tokenizer --input=data/a,data/b,texts.txt --kind=bpe --vocab_size=500 --output=bpe500.model
+
+An input is a data set, whose training transcripts count, or a UTF-8 text file, an utterance a line. Texts are taken as
+they are: data sets hold normalised ones, see tools/normalize.py. Labels: 0 blank, 1 the unknown, then pieces; with
+--alphabet the space, then its characters in order. The same texts and flags give the same file.
+Exit code 0: done; 2: bad usage.
+"""
+
+import collections
+import io
+import os
+import sys
+
+from absl import app
+from absl import flags
+
+from fm_lingvo import dataset
+from fm_lingvo import quiet
+from tools import importers
+
+KINDS = ('char', 'unigram', 'bpe')
+_SPACE = '\u2581'
+
+_INPUT = flags.DEFINE_list('input', [], 'Data sets and text files, with commas between them.')
+_ALPHABET = flags.DEFINE_string('alphabet', None, 'Characters of a --kind=char model instead of those of --input; the space '
+                                'comes by itself.')
+_KIND = flags.DEFINE_string('kind', 'char', f'What a piece is, one of {", ".join(KINDS)}: a character, or several by a '
+                            'unigram language model or by byte-pair encoding.')
+_VOCAB_SIZE = flags.DEFINE_integer('vocab_size', None, 'Labels of a unigram or bpe model, blank and unknown included.')
+_OUTPUT = flags.DEFINE_string('output', None, 'The model file to write; one that exists is replaced.')
+
+
+def ReadTexts(inputs):
+  """Texts of data sets and text files.
+
+  Args:
+    inputs: paths.
+
+  Returns:
+    A list of strings with single spaces between words, none of them empty.
+
+  Raises:
+    importers.UsageError: no such input, or one without a text.
+    dataset.DatasetError: an unfinished data set.
+  """
+  texts = []
+  for path in inputs:
+    if os.path.isdir(path) or dataset.IsRemote(path):
+      dataset.ReadDataset(path, check_shards=False)
+      lines = [row['text'] for row in dataset.ReadManifest(path, 'train')]
+      what = 'transcript in its training set'
+    elif os.path.exists(path):
+      try:
+        with dataset.Open(path) as f:
+          lines = f.read().splitlines()
+      except UnicodeDecodeError as e:
+        raise importers.UsageError(f'--input={path}: neither a data set nor a UTF-8 text file ({e})') from e
+      what = 'text in it'
+    else:
+      raise importers.UsageError(f'--input={path}: no such data set or text file')
+    lines = [' '.join(line.split()) for line in lines]
+    lines = [line for line in lines if line]
+    if not lines:
+      raise importers.UsageError(f'--input={path}: no {what}')
+    texts += lines
+  return texts
+
+
+def AlphabetTexts(alphabet):
+  """Texts of which a char model has the space and these characters, in this order.
+
+  SentencePiece orders characters by how often they occur.
+
+  Args:
+    alphabet: three distinct characters or more.
+
+  Returns:
+    A list of strings.
+
+  Raises:
+    importers.UsageError: another alphabet.
+  """
+  characters = [c for c in alphabet if not c.isspace()]
+  if len(characters) < 3 or len(set(characters)) != len(characters):
+    raise importers.UsageError(f'--alphabet={alphabet}: expected distinct characters, at least three')
+  texts = []
+  for i, c in enumerate(characters):
+    texts += [f'{c} {c}'] * (len(characters) - i)
+  # One of each character, and more spaces than the most frequent of them has occurrences so far.
+  return texts + [' '.join(characters)] * (2 * len(characters))
+
+
+def Train(texts, kind, vocab_size=None):
+  """Trains a model.
+
+  Args:
+    texts: list of strings.
+    kind: one of KINDS.
+    vocab_size: labels of the model; with kind char all characters have one.
+
+  Returns:
+    The model file's bytes.
+
+  Raises:
+    importers.UsageError: a vocabulary that these texts cannot have.
+  """
+  import sentencepiece  # Not needed for --help.  pylint: disable=g-import-not-at-top
+  characters = {_SPACE if c == ' ' else c for text in texts for c in text}
+  if kind == 'char':
+    vocab_size = len(characters) + 2
+  elif vocab_size is None or vocab_size < len(characters) + 3:
+    raise importers.UsageError(f'--vocab_size={vocab_size}: expected more than {len(characters) + 2}, a label for each '
+                               'character of the texts, blank and unknown')
+  model = io.BytesIO()
+  try:
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts), model_writer=model, model_type=kind, vocab_size=vocab_size,
+        pad_id=0, pad_piece='<blank>', unk_id=1, bos_id=-1, eos_id=-1, unk_surface='\u2047',
+        normalization_rule_name='identity', character_coverage=1.0, add_dummy_prefix=kind != 'char',
+        max_sentence_length=1 << 20, num_threads=1, minloglevel=3)
+  except (RuntimeError, OSError) as e:
+    reason = str(e).strip().splitlines()[-1]
+    raise importers.UsageError(f'--vocab_size={vocab_size}: SentencePiece cannot train a {kind} model of these '
+                               f'{len(texts)} texts ({reason})') from e
+  return model.getvalue()
+
+
+def Coverage(tokens, texts):
+  """How well a model spells texts.
+
+  Args:
+    tokens: a fm_lingvo.tokenizer.Tokenizer.
+    texts: list of strings.
+
+  Returns:
+    (share of characters that the model can spell, labels a text, Counter of the characters that it cannot).
+  """
+  counts = collections.Counter(c for text in texts for c in text)
+  pieces = {piece.replace(_SPACE, ' ') for piece in tokens.pieces}
+  missing = collections.Counter({c: n for c, n in counts.items() if c not in pieces})
+  labels = sum(len(tokens.EncodeText(text)) for text in texts)
+  return 1 - sum(missing.values()) / max(1, sum(counts.values())), labels / max(1, len(texts)), missing
+
+
+def _Run():
+  """Trains, writes and describes the model of the flags."""
+  if _KIND.value not in KINDS:
+    raise importers.UsageError(f'--kind={_KIND.value}: expected one of {", ".join(KINDS)}')
+  if not _OUTPUT.value:
+    raise importers.UsageError('--output is missing: the model file to write')
+  if not _INPUT.value and not _ALPHABET.value:
+    raise importers.UsageError('--input is missing: data sets or text files; or give an --alphabet')
+  if _KIND.value != 'char' and _ALPHABET.value:
+    raise importers.UsageError(f'--alphabet with --kind={_KIND.value}: expected --kind=char')
+  if _KIND.value == 'char' and _VOCAB_SIZE.value:
+    raise importers.UsageError(f'--vocab_size={_VOCAB_SIZE.value} with --kind=char: expected none, characters make it')
+  if os.path.isdir(_OUTPUT.value):
+    raise importers.UsageError(f'--output={_OUTPUT.value}: a directory, expected the model file to write')
+  texts = ReadTexts(_INPUT.value)
+  model = Train(AlphabetTexts(_ALPHABET.value) if _ALPHABET.value else texts, _KIND.value, _VOCAB_SIZE.value)
+  folder = os.path.dirname(_OUTPUT.value)
+  try:
+    if folder:
+      os.makedirs(folder, exist_ok=True)
+    with open(_OUTPUT.value + '.part', 'wb') as f:
+      f.write(model)
+    os.replace(_OUTPUT.value + '.part', _OUTPUT.value)
+  except OSError as e:
+    raise importers.UsageError(f'--output={_OUTPUT.value}: cannot be written ({e.strerror})') from e
+  with quiet.HoldStderr():
+    from fm_lingvo import tokenizer  # TensorFlow: --help need not wait.  pylint: disable=g-import-not-at-top
+  tokens = tokenizer.Tokenizer(os.path.abspath(_OUTPUT.value))
+  print(f'{_OUTPUT.value}: {_KIND.value}, {tokens.vocab_size} labels with blank and unknown, sha256 {tokens.sha256}')
+  if texts:
+    share, labels, missing = Coverage(tokens, texts)
+    shown = ' '.join(f'{c!r} ({n})' for c, n in missing.most_common(10))
+    print(f'{len(texts)} texts: {100 * share:.3f} % of the characters covered, {labels:.1f} labels a text'
+          + (f'; not covered: {shown}' if missing else ''))
+
+
+def main(argv):
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
+  try:
+    if len(argv) > 1:
+      raise importers.UsageError(f'{argv[1]}: unexpected argument; flags only, see --help')
+    _Run()
+    return 0
+  except (importers.UsageError, dataset.DatasetError) as e:
+    print(f'train_tokenizer: error: {e}', file=sys.stderr)
+    return 2
+
+
+if __name__ == '__main__':
+  app.run(main)
