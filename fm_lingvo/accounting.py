@@ -7,12 +7,16 @@ from fm_lingvo import stream_params
 from lingvo import compat as tf
 
 # Why an example that the stream selects is not used. Order of `counts`.
-DROP_REASONS = ('unparsable', 'too_short', 'too_long', 'unlabeled')
+DROP_REASONS = ('unparsable', 'too_short', 'too_long', 'unlabeled',
+                'too_many_labels')
 
 # Features of a record that are read, all bytes.
 FEATURES = ('utt_id', 'audio', 'text', 'domain')
 
 BYTES_PER_SAMPLE = 2
+
+# Shares are as fine as this many hash buckets.
+_SHARE_BUCKETS = 1_000_000
 
 
 def Bucket(num_samples, bounds):
@@ -23,6 +27,33 @@ def Bucket(num_samples, bounds):
     bounds: Ascending upper bounds in samples, list of int.
   """
   return tf.reduce_sum(tf.cast(num_samples > tf.constant(bounds), tf.int64))
+
+
+def InShare(utt_ids, share, seed=0):
+  """Which utterances belong to a share of the data; shares are nested.
+
+  Args:
+    utt_ids: string tensor of any shape.
+    share: In (0, 1].
+    seed: Integer >= 0; another one is another choice.
+
+  Returns:
+    bool tensor of the same shape.
+  """
+  keyed = tf.strings.join([f'{seed}/', utt_ids])
+  bucket = tf.strings.to_hash_bucket_fast(keyed, _SHARE_BUCKETS)
+  return bucket < int(round(share * _SHARE_BUCKETS))
+
+
+def MaxLabels(bounds, max_chars_per_second):
+  """Labels, int, that an utterance of each length bucket may have.
+
+  Args:
+    bounds: Upper bounds of the buckets in samples, list of int.
+    max_chars_per_second: See StreamParams.
+  """
+  return [int(b / stream_params.SAMPLE_RATE * max_chars_per_second) + 1
+          for b in bounds]
 
 
 class Accountant:
@@ -133,16 +164,24 @@ class Accountant:
     selected = tf.constant(True)
     if p.domain_regex:
       selected = tf.strings.regex_full_match(features['domain'], p.domain_regex)
+    if p.share < 1:
+      selected &= InShare(features['utt_id'], p.share, p.share_seed)
     num_bytes = tf.strings.length(features['audio'])
     samples = num_bytes // BYTES_PER_SAMPLE
     malformed = tf.logical_or(
         tf.equal(num_bytes, 0), tf.not_equal(num_bytes % BYTES_PER_SAMPLE, 0))
     min_samples = int(round(p.min_seconds * stream_params.SAMPLE_RATE))
     no_text = tf.equal(tf.strings.strip(features['text']), '')
+    bucket = tf.minimum(Bucket(samples, self._bounds), len(self._bounds) - 1)
+    chars = tf.strings.length(features['text'], unit='UTF8_CHAR')
+    # A SentencePiece model puts a word boundary before the first character.
+    too_many = chars + 1 > tf.constant(
+        MaxLabels(self._bounds, p.max_chars_per_second))[bucket]
     reasons = tf.cast(
         tf.stack([
             malformed, samples < min_samples, samples > self._bounds[-1],
-            tf.logical_and(p.labeled, no_text)
+            tf.logical_and(p.labeled, no_text),
+            tf.logical_and(bool(p.tokenizer_file), too_many)
         ]), tf.int64)
     return selected, reasons * tf.cast(tf.cumsum(reasons) <= 1, tf.int64)
 
@@ -150,6 +189,6 @@ class Accountant:
     dropped = ', '.join(f'{reason} {{}}' for reason in DROP_REASONS)
     message = tf.strings.format(
         f'{self._path}: no example is left of {{}} in {self._num_files} files; '
-        f'dropped: {dropped}; outside of domain_regex: {{}}', tallies)
+        f'dropped: {dropped}; outside of domain_regex and share: {{}}', tallies)
     with tf.control_dependencies([tf.debugging.Assert(False, [message])]):
       return tf.constant(True)

@@ -1,9 +1,10 @@
-"""The body of the hydra: subsampling by 4, then a stack of Conformer blocks.
+"""The body of the hydra: subsampling by 4, then Conformer blocks, with adapters or not.
 
 B: utterances, T: log-mel frames, N: encoded frames = T / 4, F: mel bins,
 C: convolution channels, D: model width.
 """
 
+from fm_lingvo import adapter
 from fm_lingvo import errors
 from fm_lingvo import quantizer
 from lingvo import compat as tf
@@ -73,11 +74,38 @@ class Subsampling(base_layer.BaseLayer):
     return self.proj.FProp(theta.proj, stacked), out_paddings
 
 
+class AdaptedConformerLayer(conformer_layer.ConformerLayer):
+  """Lingvo's block with adapters that belong to the encoder, not to the block.
+
+  So the block's variables keep their names. FProp finds the adapters' variables in
+  `theta.adapters`, beside its own: a block under remat must be given all it uses.
+  """
+
+  def SetAdapters(self, group):
+    """Applies the adapters of an adapter.Group from now on."""
+    self._adapters = group
+
+  def _MoeOrFFLayer(self, theta, fflayer_name, *args, **kwargs):
+    features, *rest = super()._MoeOrFFLayer(theta, fflayer_name, *args, **kwargs)
+    return (adapter.Adapt(self._adapters, theta.adapters, fflayer_name, features),
+            *rest)
+
+  def _FProp(self, theta, in_nmap):
+    out = super()._FProp(theta, in_nmap)
+    for place in ('after_block', 'parallel'):
+      out.features = adapter.Adapt(self._adapters, theta.adapters, place,
+                                   out.features, in_nmap.features)
+    return out
+
+
 class ConformerEncoder(base_layer.BaseLayer):
   """Subsampling and `num_layers` of Lingvo's ConformerLayer.
 
   No layer keeps batch statistics, so that neither padding nor the other
   utterances of a batch nor freezing change what an utterance is encoded to.
+
+  `adapters` names sets of adapters, one for each domain; their variables lie under
+  adapters/NAME/. `active_adapter` is the set that is applied, in every block.
   """
 
   @classmethod
@@ -111,6 +139,14 @@ class ConformerEncoder(base_layer.BaseLayer):
     p.Define('remat', False,
              'If True, recomputes each block in the backward pass: memory for '
              'activations falls to one block, for about a third more time.')
+    p.Define('adapters', [], 'Names of the sets of adapters that the encoder has, '
+             'one set for each domain.')
+    p.Define('active_adapter', None,
+             'Which of `adapters` is applied; None: none.')
+    p.Define('adapter_position', 'after_block',
+             'Where in every block: after_block; parallel, to the whole block; or '
+             'after_ff, after each of its two feed-forward modules.')
+    p.Define('adapter_tpl', adapter.ResidualAdapter.Params(), 'One adapter.')
     return p
 
   def __init__(self, params):
@@ -129,6 +165,15 @@ class ConformerEncoder(base_layer.BaseLayer):
         keep_prob=1.0 - p.dropout_prob))
     self.CreateChildren('blocks', [self._BlockParams(i)
                                    for i in range(p.num_layers)])
+    if p.adapters:
+      self.CreateChild('adapters', adapter.AdaptersParams(
+          p.name, p.adapters, p.adapter_position, p.num_layers,
+          p.adapter_tpl.Copy().Set(input_dim=p.model_dim)))
+    if p.active_adapter is not None:
+      adapter.CheckChoice(f'{p.name}.active_adapter', p.active_adapter, p.adapters)
+      for i, block in enumerate(self.blocks):
+        block.SetAdapters(
+            self.adapters.children[p.active_adapter].children[f'block_{i}'])
 
   def _BlockParams(self, index):
     """Params of the block number `index`."""
@@ -140,7 +185,10 @@ class ConformerEncoder(base_layer.BaseLayer):
     left, right = p.atten_left_context, p.atten_right_context
     if p.atten_chunk_size is not None:
       left, right = left or 0, right or 0
-    block = conformer_layer.ConformerLayer.CommonParams(
+    cls = conformer_layer.ConformerLayer
+    if p.active_adapter is not None:
+      cls = AdaptedConformerLayer
+    block = cls.CommonParams(
         input_dim=p.model_dim,
         atten_num_heads=p.num_heads,
         atten_left_context=left,
@@ -172,9 +220,17 @@ class ConformerEncoder(base_layer.BaseLayer):
     x = self.dropout.FProp(theta.dropout, x)
     state = py_utils.NestedMap(
         features=x, paddings=tf.cast(paddings, dtype))
-    for block, block_theta in zip(self.blocks, theta.blocks):
+    for block, block_theta in zip(self.blocks, self._BlocksTheta(theta)):
       state = block.FProp(block_theta, state)
     return tf.cast(state.features, tf.float32), paddings
+
+  def _BlocksTheta(self, theta):
+    """List of each block's variables, with those of its active adapters."""
+    active = self.params.active_adapter
+    if active is None:
+      return theta.blocks
+    return [py_utils.NestedMap(block, adapters=theta.adapters[active][f'block_{i}'])
+            for i, block in enumerate(theta.blocks)]
 
 
 def _UseStatelessDropout(p):

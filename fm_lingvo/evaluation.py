@@ -4,6 +4,7 @@ T: log-mel frames, N: encoded frames, G: codebooks, V: codes a codebook.
 """
 
 from fm_lingvo import metrics_log
+from fm_lingvo import recognition
 from fm_lingvo import session
 from fm_lingvo import summaries
 from lingvo import compat as tf
@@ -26,8 +27,8 @@ def CountTensors(task):
 
 def Brief(values):
   """The few metrics that one line on a terminal shows."""
-  names = ('loss', 'masked_accuracy', 'majority_accuracy', 'cross_entropy',
-           'unigram_entropy')
+  names = ('loss', 'wer', 'cer', 'masked_accuracy', 'majority_accuracy',
+           'cross_entropy', 'unigram_entropy')
   return {k: v for name in names for k, v in sorted(values.items())
           if k == name or k.endswith('/' + name) and name != 'loss'}
 
@@ -45,6 +46,7 @@ class Evaluator:
         self._model = p.Instantiate()
         self._model.ConstructFPropGraph()
         self._task = self._model.GetTask()
+        self._recognitions = recognition.ForTask(self._task)
         self._init = tf.group(tf.local_variables_initializer(),
                               tf.tables_initializer())
         self._variables = {v.op.name: v for v in tf.global_variables()}
@@ -75,30 +77,34 @@ class Evaluator:
       should_stop: Asked before each batch; True ends the pass.
 
     Returns:
-      (values, panel): values as metrics_log.Aggregate, over the whole data set;
-      panel, tensors of the first utterance (PanelSummaries). (None, None) if
-      should_stop ended the pass.
+      (values, panel, rows): values as metrics_log.Aggregate, over the whole data
+      set, with the error rates of branches that decode; panel, tensors of the first
+      utterance (PanelSummaries); rows, what was recognised (recognition.Write).
+      (None, None, None) if should_stop ended the pass.
     """
     self._session.run(self._load, {placeholder: weights[name] for name, (
         placeholder, _) in self._assign.items()})
     self._task.input.Reset(self._session)
-    fetches = [self._task.eval_metrics, CountTensors(self._task)]
+    fetches = [self._task.eval_metrics, CountTensors(self._task),
+               [r.fetches for r in self._recognitions]]
     panel_fetch = {key: tensor for key, tensor in
                    self._task.per_example_tensors.items()
                    if key.rpartition('/')[2] in _PANEL}
     metrics_list, counts_list, panel = [], [], None
     while True:
       if should_stop():
-        return None, None
+        return None, None, None
       try:
         if panel is None:
-          (metrics, counts), panel = self._session.run([fetches, panel_fetch])
+          (metrics, counts, found), panel = self._session.run([fetches, panel_fetch])
         else:
-          metrics, counts = self._session.run(fetches)
+          metrics, counts, found = self._session.run(fetches)
       except tf.errors.OutOfRangeError:
         break
       metrics_list.append(metrics)
       counts_list.append(counts)
+      for collected, batch in zip(self._recognitions, found):
+        collected.Add(batch)
     if not metrics_list:
       raise ValueError('evaluation: the data set gave no batch')
     values = metrics_log.Aggregate(metrics_list, counts_list)
@@ -106,7 +112,12 @@ class Evaluator:
       key = f'{branch}/code_counts'
       if key in counts_list[0]:
         panel[key] = sum(np.sum(c[key], axis=0) for c in counts_list)  # [G, V]
-    return values, panel
+    rows = []
+    for collected in self._recognitions:
+      scores, branch_rows = collected.Finish()
+      values.update(scores)
+      rows += branch_rows
+    return values, panel, rows
 
 
 def PanelSummaries(panel):

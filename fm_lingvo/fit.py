@@ -11,19 +11,23 @@ from lingvo.core import cluster_factory
 import numpy as np
 
 
-def FitQuantizers(task, sess):
+def FitQuantizers(task, sess, loaded=()):
   """Fits every `pca` quantizer of a hydra to its first branch's training data.
 
   Args:
     task: A HydraTask, in whose graph this runs.
     sess: Session that holds its initialised variables; those of the quantizers
       are overwritten.
+    loaded: Names of variables that came from another run's checkpoint; a quantizer
+      among them keeps the fit that its codes were learnt with.
   """
   for name, branch in task.branches:
     head = task.Head(branch.head)
     if isinstance(head, heads.BestRqHead) and (
         head.params.quantizer.projection == 'pca'):
       q = head.quantizer
+      if q.vars.projection.op.name in loaded:
+        continue
       frames = _StackedFrames(task, branch.stream, q.params.stack,
                               q.params.pca_batches)
       mean, projection = quantizer.FitPca(frames, q.params.codebook_dim)

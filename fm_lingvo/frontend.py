@@ -4,6 +4,7 @@ B: utterances, S: samples (16 kHz), T: log-mel frames, F: mel bins.
 """
 
 from fm_lingvo import errors
+from fm_lingvo import record
 from lingvo import compat as tf
 from lingvo.core import base_layer
 from lingvo.core import py_utils
@@ -60,15 +61,7 @@ class LogMelFrontend(base_layer.BaseLayer):
 
   def _CreateLayerVariables(self):
     super()._CreateLayerVariables()
-    values = self._RecordValues()
-    self.CreateVariable(
-        'record',
-        py_utils.WeightParams(
-            [len(values)],
-            init=py_utils.WeightInit.CustomVarInit(
-                lambda shape, dtype=tf.float32, **_: tf.constant(values, dtype)),
-            dtype=tf.float32),
-        trainable=False)
+    record.CreateRecord(self, 'record', self._RecordValues())
 
   def _RecordValues(self):
     p = self.params

@@ -7,7 +7,8 @@ D: model width.
 from fm_lingvo import encoder
 from fm_lingvo import errors
 from fm_lingvo import frontend
-from fm_lingvo import heads
+from fm_lingvo import input as hydra_input
+from fm_lingvo import supervised_heads
 from lingvo import compat as tf
 from lingvo.core import base_model
 from lingvo.core import hyperparams
@@ -20,6 +21,9 @@ def BranchParams(stream, head, weight=1.0):
   p.Define('stream', stream, 'Name of the input stream that feeds this branch.')
   p.Define('head', head, 'Name of the head, in task.heads, that it trains.')
   p.Define('weight', weight, 'Factor, >= 0, of the branch\'s loss in the sum.')
+  p.Define('weight_schedule', None,
+           'Params of a Lingvo schedule (lingvo/core/schedule.py) whose value at each '
+           'step multiplies the weight; None: constant.')
   return p
 
 
@@ -27,9 +31,11 @@ class HydraTask(base_model.BaseTask):
   """Front end and encoder shared by every branch, a head for each objective.
 
   For each branch: features of its stream, head.Corrupt, encoder, head.Loss; the
-  loss is the sum of the branches' losses times their weights. All branches are
-  encoded in one pass. An experiment chooses streams, heads and branches; the task
-  is the same for all of them.
+  loss is the sum of the branches' losses times their weights. An experiment chooses
+  streams, heads and branches; the task is the same for all of them.
+
+  Training wants the streams of all branches. Evaluation takes what its data set has:
+  branches whose stream is absent are left out.
   """
 
   @classmethod
@@ -41,9 +47,14 @@ class HydraTask(base_model.BaseTask):
     p.Define('heads', hyperparams.Params(), 'Heads by name.')
     p.Define('branches', hyperparams.Params(),
              'Branches by name, see hydra.BranchParams.')
+    p.Define('encode_together', True,
+             'Whether all branches are encoded in one pass, padded to the longest; '
+             'else each in its own.')
     tp = p.train
     tp.Define('eval_datasets', [],
               'Names of the data sets that a local run evaluates on.')
+    tp.Define('final_eval_datasets', [],
+              'Names of the data sets that a local run evaluates once, at its end.')
     tp.Define('eval_interval_steps', 500,
               'Steps, >= 1, between two evaluations of a local run.')
     tp.Define('log_interval_steps', 50,
@@ -79,6 +90,8 @@ class HydraTask(base_model.BaseTask):
       if branch.weight < 0:
         raise errors.ConfigError(f'{p.name}.branches.{name}.weight = {branch.weight}: '
                          'expected >= 0')
+      if branch.weight_schedule is not None:
+        self.CreateChild(f'{name}_weight', branch.weight_schedule)
     num_bins = p.frontend.mel.num_bins
     self.CreateChild('frontend', p.frontend)
     encoder_p = p.encoder.Copy()
@@ -92,6 +105,11 @@ class HydraTask(base_model.BaseTask):
   def Head(self, name):
     """The head layer called `name` in task.heads."""
     return self.children[name]
+
+  def Tokenizers(self):
+    """dict: branch name -> the Tokenizer of its labels, of branches that have any."""
+    return {name: self.Head(branch.head).tokenizer for name, branch in self._branches
+            if isinstance(self.Head(branch.head), supervised_heads.SupervisedHead)}
 
   @property
   def branches(self):
@@ -111,6 +129,10 @@ class HydraTask(base_model.BaseTask):
       source: Where they come from, for the message.
     """
     self.frontend.CheckRecord(sess.run(self.frontend.vars.record), source)
+    for name in self._head_names:
+      head = self.Head(name)
+      if isinstance(head, supervised_heads.SupervisedHead):
+        head.CheckRecord(sess.run(head.vars.tokenizer_record), source)
 
   def ComputePredictions(self, theta, input_batch):
     """Features, corruption and one encoder pass for all branches.
@@ -123,8 +145,9 @@ class HydraTask(base_model.BaseTask):
       NestedMap: branch name -> NestedMap of clean, corrupted, encoded [B, N, D]
       and paddings [B, N].
     """
+    branches = self._BranchesFor(input_batch)
     features = {}
-    for stream in sorted({branch.stream for _, branch in self._branches}):
+    for stream in sorted({branch.stream for _, branch in branches}):
       batch = input_batch[stream]
       features[stream] = self.frontend.FProp(theta.frontend, batch.waveforms,
                                              batch.num_samples)
@@ -132,23 +155,34 @@ class HydraTask(base_model.BaseTask):
         self.Head(branch.head).Corrupt(theta[branch.head],
                                        features[branch.stream].features,
                                        features[branch.stream].paddings)
-        for _, branch in self._branches
+        for _, branch in branches
     ]
-    encoded = self._EncodeTogether(
+    encoded = self._Encode(
         theta.encoder, [c.features for c in corrupted],
-        [features[branch.stream].paddings for _, branch in self._branches])
+        [features[branch.stream].paddings for _, branch in branches])
     predictions = py_utils.NestedMap()
-    for (name, branch), corrupt, (x, paddings) in zip(self._branches, corrupted,
-                                                      encoded):
+    for (name, branch), corrupt, (x, paddings) in zip(branches, corrupted, encoded):
       predictions[name] = py_utils.NestedMap(
           clean=features[branch.stream], corrupted=corrupt, encoded=x,
           paddings=paddings)
     return predictions
 
-  def _EncodeTogether(self, theta, features, paddings):
-    """Encodes several [B_i, T_i, F] in one pass; a list of ([B_i, N_i, D], [B_i, N_i])."""
-    if len(features) == 1:
-      return [self.encoder.FProp(theta, features[0], paddings[0])]
+  def _BranchesFor(self, input_batch):
+    """The branches to run on a batch, see the class."""
+    found = [(name, branch) for name, branch in self._branches
+             if branch.stream in input_batch]
+    if len(found) < (1 if self.do_eval else len(self._branches)):
+      raise errors.ConfigError(
+          f'{self.params.name}.branches: the input has the streams '
+          f'{", ".join(sorted(input_batch.keys()))}; expected '
+          f'{", ".join(sorted({b.stream for _, b in self._branches}))}')
+    return found
+
+  def _Encode(self, theta, features, paddings):
+    """Encodes several [B_i, T_i, F]; a list of ([B_i, N_i, D], [B_i, N_i])."""
+    if len(features) == 1 or not self.params.encode_together:
+      return [self.encoder.FProp(theta, x, pads)
+              for x, pads in zip(features, paddings)]
     sizes = [py_utils.GetShape(x, 2) for x in features]
     longest = py_utils.GetShape(features[0])[1]
     for _, time in sizes[1:]:
@@ -182,19 +216,24 @@ class HydraTask(base_model.BaseTask):
     """
     metrics, tensors = {}, {}
     losses = []
-    for name, branch in self._branches:
+    branches = self._BranchesFor(input_batch)
+    for name, branch in branches:
       out = predictions[name]
       branch_metrics, branch_tensors = self.Head(branch.head).Loss(
           theta[branch.head], out.encoded, out.paddings, out.corrupted,
           input_batch[branch.stream])
       value, weight = branch_metrics['loss']
-      losses.append((value * branch.weight, weight))
+      factor = self._BranchWeight(name, branch)
+      losses.append((value * factor, weight))
+      if branch.weight_schedule is not None:
+        branch_metrics['weight'] = factor, 1.0
+      branch_tensors.update(self._Hypotheses(theta, branch, out))
       metrics.update({f'{name}/{k}': v for k, v in branch_metrics.items()})
       branch_tensors['features'] = out.clean.features[:1]  # [1, T, F]
       branch_tensors['masked_features'] = out.corrupted.features[:1]
       branch_tensors['paddings'] = out.clean.paddings[:1]
       tensors.update({f'{name}/{k}': v for k, v in branch_tensors.items()})
-    for stream in sorted({branch.stream for _, branch in self._branches}):
+    for stream in sorted({branch.stream for _, branch in branches}):
       tensors.update(self._StreamTensors(stream, input_batch[stream]))
     if len(losses) == 1:
       metrics['loss'] = losses[0]
@@ -202,15 +241,30 @@ class HydraTask(base_model.BaseTask):
       metrics['loss'] = tf.add_n([value for value, _ in losses]), 1.0
     return metrics, tensors
 
+  def _BranchWeight(self, name, branch):
+    """The factor of a branch's loss at this step, a float or a scalar tensor."""
+    if branch.weight_schedule is None:
+      return branch.weight
+    return branch.weight * self.children[f'{name}_weight'].Value()
+
+  def _Hypotheses(self, theta, branch, out):
+    """In evaluation, what a head with labels decodes: hyp_labels [B, K, L], ..."""
+    head = self.Head(branch.head)
+    if not (self.do_eval and isinstance(head, supervised_heads.SupervisedHead)):
+      return {}
+    hypotheses = head.Decode(theta[branch.head], out.encoded, out.paddings)
+    return {f'hyp_{key}': value for key, value in hypotheses.items()}
+
   def _StreamTensors(self, stream, batch):
-    """Per-utterance counts of a stream, and one utterance to listen to."""
+    """Per-utterance counts and, where batches hold them, strings of a stream."""
     tensors = {
         f'{stream}/num_samples': batch.num_samples,  # [B]
         f'{stream}/weights': batch.weights,  # [B]
         f'{stream}/waveform': batch.waveforms[:1],  # [1, S]
     }
     for key in batch:
-      if key.startswith('dropped'):
+      if key.startswith('dropped') or (self.do_eval and
+                                       key in hydra_input.STRING_KEYS):
         tensors[f'{stream}/{key}'] = batch[key]  # [B]
     return tensors
 

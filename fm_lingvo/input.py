@@ -49,15 +49,15 @@ def MissingData(p):
           for name, sp in p.streams.IterParams()
           for pattern in stream_params.Patterns(sp)
           if not pattern or not any(
-              tf.io.gfile.stat(f).length for f in tf.io.gfile.glob(pattern))]
+              tf.io.gfile.stat(f).length for f in stream_params.Glob(pattern))]
 
 
 class HydraInput(base_input_generator.BaseInputGenerator):
   """Batches of named streams for the branches of a hydra.
 
   A batch is a NestedMap stream name -> what `stream.Stream.Dataset` describes:
-  waveforms, num_samples, weights, dropped, dropped_REASON and, on the host,
-  utt_ids, texts and domains. Every tensor has B first and is split over
+  waveforms, num_samples, weights, labels, label_lengths, dropped, dropped_REASON
+  and, on the host, utt_ids, texts and domains. Every tensor has B first and is split over
   replicas along it, stream by stream.
 
   Training goes on for ever in an order that depends on seeds, worker and batch

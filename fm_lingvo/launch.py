@@ -7,6 +7,7 @@ import sys
 from absl import logging
 from fm_lingvo import errors
 from fm_lingvo import gin_params
+from fm_lingvo import handover
 from fm_lingvo import input as hydra_input
 from fm_lingvo import local_runner
 from fm_lingvo import quiet
@@ -34,6 +35,7 @@ def Launch(flags):
   """
   py_utils.SetEagerMode(False)
   session.PatchLingvo()
+  handover.PatchLingvo()
   is_cluster = (flags.job or flags.cluster_spec or flags.tpu or
                 flags.mode not in ('sync', 'async'))
   if not is_cluster and not flags['verbosity'].present:
@@ -79,7 +81,10 @@ def _RunLocally(flags):
     raise errors.ConfigError('; '.join(
         f'Train/input.streams.{stream}: no record in files like {pattern}'
         for stream, pattern in missing))
-  eval_params = _EvalParams(manager, train.task.train.eval_datasets)
+  eval_params = _EvalParams(manager, list(dict.fromkeys(
+      [*train.task.train.eval_datasets, *train.task.train.final_eval_datasets])))
+  if not tf.train.latest_checkpoint(os.path.join(flags.logdir, 'train')):
+    handover.CheckSources(train.task.train)
   os.makedirs(flags.logdir, exist_ok=True)
   config_text = gin_params.ConfigText(flags.model)
   with open(os.path.join(flags.logdir, 'config.gin'), 'w', encoding='utf-8') as f:
@@ -88,8 +93,6 @@ def _RunLocally(flags):
   for path, value, source in gin_params.Overrides():
     print(f'set by {source}: {path} = {value!r}')
   runner = local_runner.LocalRunner(train, eval_params, flags.logdir, config_text)
-  print(run_dir.FormatParameterTable(*run_dir.TaskParameterTable(runner.task)),
-        flush=True)
   try:
     runner.Start()
   except local_runner.Interrupted as e:

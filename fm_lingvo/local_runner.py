@@ -12,12 +12,14 @@ import time
 import fm_lingvo
 from fm_lingvo import evaluation
 from fm_lingvo import fit
+from fm_lingvo import handover
 from fm_lingvo import metrics_log
 from fm_lingvo import progress
+from fm_lingvo import recognition
+from fm_lingvo import run_dir
 from fm_lingvo import summaries
 from lingvo import base_runner
 from lingvo import compat as tf
-from lingvo.core import checkpointer
 from lingvo.core import py_utils
 
 
@@ -38,8 +40,8 @@ class LocalRunner(base_runner.BaseRunner):
 
     Args:
       params: Model Params with the training input.
-      eval_params: dict: data set name -> model Params with its input, evaluated
-        every task.train.eval_interval_steps.
+      eval_params: dict: data set name -> model Params with its input: those of
+        task.train.eval_datasets and of final_eval_datasets.
       logdir: Folder of the run.
       config_text: Text of config.gin, for TensorBoard.
     """
@@ -54,7 +56,7 @@ class LocalRunner(base_runner.BaseRunner):
       self._model = self.params.Instantiate()
       self._model.ConstructFPropBPropGraph()
       self._task = self._model.GetTask()
-      self._checkpointer = checkpointer.Checkpointer(self._train_dir, self._model)
+      self._checkpointer = handover.Checkpointer(self._train_dir, self._model)
       self._local_init = tf.group(tf.local_variables_initializer(),
                                   tf.tables_initializer())
       self._summary_writer = self._CreateSummaryWriter(self._train_dir)
@@ -63,12 +65,20 @@ class LocalRunner(base_runner.BaseRunner):
     self._writers = {}
     self._rows = metrics_log.MetricsLog(logdir)
     self._WriteConfiguration(config_text)
+    self._WriteParameters()
 
   def _WriteConfiguration(self, config_text):
     self._WriteToLog(self.params.ToText(), self._train_dir, 'trainer_params.txt')
     self._summary_writer.add_summary(summaries.Text('config.gin', config_text), 0)
     self._summary_writer.add_summary(
         summaries.Text('params', self.params.ToText()), 0)
+
+  def _WriteParameters(self):
+    """How many there are, trained and frozen: on the terminal and in the run."""
+    table = run_dir.TaskParameterTable(self._task)
+    print(run_dir.FormatParameterTable(*table), flush=True)
+    run_dir.WriteParameters(self._logdir, *table)
+    self._summary_writer.add_summary(run_dir.ParameterSummary(*table), 0)
 
   def Start(self):
     """Trains to the end, or until a signal.
@@ -92,11 +102,12 @@ class LocalRunner(base_runner.BaseRunner):
     path = self._checkpointer.Restore(sess, force_reinitialize=True)
     step = int(sess.run(py_utils.GetGlobalStep()))
     self._task.CheckRestored(sess, path or 'initialisation')
+    run_dir.CopyTokenizers(self._task, self._logdir)
     if path:
       print(f'resumed from {path}', flush=True)
       self._rows.DropAfter(step)
     else:
-      fit.FitQuantizers(self._task, sess)
+      fit.FitQuantizers(self._task, sess, self._checkpointer.loaded)
     return step
 
   def _Loop(self, sess, step):
@@ -133,7 +144,7 @@ class LocalRunner(base_runner.BaseRunner):
         if last or step % tp.eval_interval_steps == 0:
           with window.Paused():
             started = time.time()
-            for name in self._eval_params:
+            for name in self._DueDatasets(last):
               latest[name] = self._Evaluate(sess, name, step, bar)
             deadline += time.time() - started
     finally:
@@ -141,6 +152,14 @@ class LocalRunner(base_runner.BaseRunner):
       for writer in [self._summary_writer, *self._writers.values()]:
         writer.flush()
     return latest
+
+  def _DueDatasets(self, last):
+    """Names of the data sets to evaluate now; the final ones at the end only."""
+    tp = self._task_params
+    names = list(tp.eval_datasets)
+    if last:
+      names += [n for n in tp.final_eval_datasets if n not in names]
+    return [name for name in names if name in self._eval_params]
 
   def _WriteTrain(self, step, values):
     self._summary_writer.add_summary(summaries.Scalars(values), step)
@@ -156,7 +175,7 @@ class LocalRunner(base_runner.BaseRunner):
           os.path.join(self._logdir, f'eval_{name.lower()}'))
     evaluator = self._evaluators[name]
     started = time.time()
-    values, panel = evaluator.Run(
+    values, panel, rows = evaluator.Run(
         evaluator.CopyWeights(self._graph, sess),
         should_stop=lambda: self._signum is not None)
     if values is None:
@@ -165,6 +184,9 @@ class LocalRunner(base_runner.BaseRunner):
     writer.add_summary(summaries.Scalars(values), step)
     for summary in evaluation.PanelSummaries(panel):
       writer.add_summary(summary, step)
+    if rows:
+      recognition.Write(self._logdir, name, step, rows)
+      writer.add_summary(recognition.Summary(rows), step)
     writer.flush()
     self._rows.Write(name, step, values)
     brief = ', '.join(f'{k} {v:.4g}' for k, v in evaluation.Brief(values).items())

@@ -1,13 +1,16 @@
 """One named data stream: TFRecord shards of PCM16 -> bucketed, padded batches.
 
-B: utterances in a batch, S: samples in a padded row (16 kHz), R: drop reasons.
+B: utterances in a batch, S: samples in a padded row (16 kHz), U: labels in a padded
+row, R: drop reasons.
 """
 
 import functools
 import zlib
 
 from fm_lingvo import accounting
+from fm_lingvo import augment
 from fm_lingvo import stream_params
+from fm_lingvo import tokenizer
 from lingvo import compat as tf
 from lingvo.core import py_utils
 
@@ -50,6 +53,12 @@ class Stream:
     else:
       seed = params.seed
     self._seed = seed % _MAX_SEED
+    self._augment = None if do_eval else params.augment
+    if params.augment is not None:
+      augment.Validate(f'{path}.augment', params.augment)
+    self._tokenizer = None
+    if params.tokenizer_file:
+      self._tokenizer = tokenizer.Tokenizer(params.tokenizer_file)
     self._files = stream_params.ListFiles(path, params)
     self.bounds = [
         int(round(b * stream_params.SAMPLE_RATE))
@@ -72,11 +81,13 @@ class Stream:
       float32 [B, S] in [-1, 1), num_samples int32 [B], weights float32 [B] (0:
       a row of padding), utt_ids, texts and domains string [B], and dropped plus
       dropped_REASON int64 [B], each filled with the number of examples dropped
-      up to this batch. A stream that does not repeat goes on with batches of
+      up to this batch; with a tokenizer also labels int32 [B, U], 0 past their
+      label_lengths int32 [B]. A stream that does not repeat goes on with batches of
       padding, `live` false, so that longer streams beside it can end.
     """
+    first_batch = tf.cast(start_batch, tf.int64)
     if self._repeat:
-      jump = self._Jump(tf.cast(start_batch, tf.int64), share)
+      jump = self._Jump(first_batch, share)
       epochs = tf.data.Dataset.range(jump.epoch, tf.int64.max)
       ds = self._Examples(epochs, share, jump.counts, jump.passed)
       start_batch = jump.batches
@@ -90,6 +101,7 @@ class Stream:
       ds = ds.concatenate(tf.data.Dataset.from_tensors(self._NoRows()).repeat())
     ds = ds.scan(tf.zeros([_NUM_REASONS], tf.int64), self._RunningCounts)
     ds = ds.skip(start_batch)
+    ds = ds.enumerate(first_batch)
     return ds.map(self._Decode, num_parallel_calls=2, deterministic=True)
 
   def _Examples(self, epochs, share, counts=None, passed=None):
@@ -244,8 +256,13 @@ class Stream:
     highest = tf.maximum(highest, batch['counts'])
     return highest, dict(batch, counts=highest)
 
-  def _Decode(self, batch):
-    """PCM16 -> padded waveforms; fills an incomplete batch with empty rows."""
+  def _Decode(self, number, batch):
+    """PCM16 -> padded waveforms; fills an incomplete batch with empty rows.
+
+    Args:
+      number: int64 scalar, the batch's number, which seeds its augmentation.
+      batch: What _BatchOfBucket gives, with running counts.
+    """
     bucket = batch['bucket']
     rows = tf.constant(self.batch_sizes, tf.int32)[bucket]
     present = tf.shape(batch['num_samples'])[0]
@@ -265,19 +282,45 @@ class Stream:
         fixed_length=self._RoundUp(samples) * accounting.BYTES_PER_SAMPLE)
     if self._pad_to_bucket and len(self.bounds) == 1:
       pcm.set_shape([None, self._RoundUp(self.bounds[0])])
+    waveforms = self._WithRows(tf.cast(pcm, tf.float32) / 32768.0)
+    num_samples = Fill(batch['num_samples'])
+    if self._augment is not None:
+      seeds = augment.Seeds(self._seed * 2**31 + number, Fill(batch['utt_id']))
+      waveforms, num_samples = augment.Augment(
+          self._augment, waveforms, num_samples, seeds)
+      waveforms = self._PadToMultiple(waveforms)
     ret = py_utils.NestedMap(
-        waveforms=self._WithRows(tf.cast(pcm, tf.float32) / 32768.0),
-        num_samples=Fill(batch['num_samples']),
+        waveforms=waveforms,
+        num_samples=num_samples,
         weights=Fill(tf.ones([present], tf.float32)),
         utt_ids=Fill(batch['utt_id']),
         texts=Fill(batch['text']),
         domains=Fill(batch['domain']),
         dropped=self._WithRows(
             tf.fill([rows], tf.reduce_sum(batch['counts']))))
+    if self._tokenizer is not None:
+      ret.labels, ret.label_lengths = self._Labels(ret.texts, bucket)
     for i, reason in enumerate(accounting.DROP_REASONS):
       ret[f'dropped_{reason}'] = self._WithRows(
           tf.fill([rows], batch['counts'][i]))
     return batch['live'], ret
+
+  def _Labels(self, texts, bucket):
+    """Labels int32 [B, U] and their lengths [B] of texts [B]."""
+    labels, lengths = self._tokenizer.Encode(texts)
+    if self._pad_to_bucket:
+      limits = accounting.MaxLabels(self.bounds, self._params.max_chars_per_second)
+      width = tf.constant(limits)[bucket]
+      labels = tf.pad(labels, [[0, 0], [0, width - tf.shape(labels)[1]]])
+      if len(limits) == 1:
+        labels.set_shape([None, limits[0]])
+    return self._WithRows(labels), self._WithRows(lengths)
+
+  def _PadToMultiple(self, waveforms):
+    """Zeros behind rows [B, S] whose length augmentation has changed."""
+    samples = py_utils.GetShape(waveforms)[1]
+    padded = self._RoundUp(samples)
+    return tf.pad(waveforms, [[0, 0], [0, padded - samples]])
 
   def _RoundUp(self, samples):
     return (samples + self._multiple - 1) // self._multiple * self._multiple

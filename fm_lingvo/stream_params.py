@@ -23,6 +23,19 @@ def StreamParams():
   p.Define('labeled', False,
            'Whether the stream needs transcripts: examples without are dropped '
            'and counted as unlabeled.')
+  p.Define('share', 1.0,
+           'Share, in (0, 1], of the examples that is used, chosen by a hash of '
+           'utt_id: a smaller share is a part of every larger one. A selection, so '
+           'the others are not counted as dropped.')
+  p.Define('share_seed', 0, 'Seed of that hash, an integer >= 0.')
+  p.Define('tokenizer_file', '',
+           'SentencePiece model that turns transcripts into labels; empty: none.')
+  p.Define('max_chars_per_second', 30.0,
+           'With labels, examples with more characters than this times their '
+           'bucket\'s upper bound are dropped and counted as too_many_labels; > 0. '
+           'It bounds U, for a label stands for a character or more.')
+  p.Define('augment', None,
+           'augment.Params() of what is done to training waveforms; None: nothing.')
   p.Define('batch_size', 8, 'Utterances in a batch per device split, > 0.')
   p.Define('bucket_upper_bound_seconds', [4.0, 8.0, 16.0],
            'Ascending upper bounds of the length buckets; longer examples than '
@@ -66,6 +79,11 @@ def Validate(path, p):
     re.compile(p.domain_regex)
   except re.error as e:
     Check(False, 'domain_regex', f'a regular expression ({e})')
+  Check(0 < p.share <= 1, 'share', 'a share in (0, 1]')
+  Check(_IsInt(p.share_seed) and p.share_seed >= 0, 'share_seed', 'an integer >= 0')
+  Check(p.max_chars_per_second > 0, 'max_chars_per_second', '> 0')
+  Check(p.labeled or not p.tokenizer_file, 'labeled',
+        'True, since tokenizer_file is set')
   for field in ('batch_size', 'shuffle_buffer_size', 'num_readers'):
     Check(_IsInt(p.Get(field)) and p.Get(field) > 0, field, 'an integer > 0')
   Check(p.seed is None or (_IsInt(p.seed) and p.seed >= 0), 'seed',
@@ -97,6 +115,13 @@ def Patterns(p):
           list(p.file_pattern))
 
 
+def Glob(pattern):
+  """Files that match, without those in hidden folders: data sets being made."""
+  hidden = re.compile(r'(^|/)\.[^./]')
+  return [f for f in tf.io.gfile.glob(pattern)
+          if hidden.search(pattern) or not hidden.search(f)]
+
+
 def ListFiles(path, p):
   """Returns the sorted shards of a stream.
 
@@ -109,7 +134,7 @@ def ListFiles(path, p):
   """
   files = set()
   for pattern in Patterns(p):
-    found = tf.io.gfile.glob(pattern)
+    found = Glob(pattern)
     if not found:
       raise errors.ConfigError(
           f'{path}.file_pattern = {pattern!r}: {_WhyEmpty(pattern)}')

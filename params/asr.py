@@ -1,20 +1,15 @@
 """Every `asr.*` experiment; each states only its differences from the others."""
 
-import os
-
-from fm_lingvo import heads
+from fm_lingvo import handover
 from fm_lingvo import hydra
-from fm_lingvo import input as hydra_input
 from fm_lingvo import registry
-from lingvo.core import learner
-from lingvo.core import optimizer
+from fm_lingvo import supervised_heads
 from lingvo.core import schedule
-
-_GIN_DIR = os.path.join(os.path.dirname(__file__), 'gin')
+from params import base
 
 
 @registry.RegisterExperiment
-class BestRqPretrain(registry.Experiment):
+class BestRqPretrain(base.BestRqKnobs, base.AsrExperiment):
   """Stage 1: pretrains the encoder with BEST-RQ on unlabeled audio.
 
   Data: `data_dir`/*/train-* of any domain, transcripts unused. Trained: encoder
@@ -25,82 +20,222 @@ class BestRqPretrain(registry.Experiment):
   Measured: docs/results/pretrain.json, shown in README.md.
   """
 
-  size: str = 'tiny'  # Gin file of sizes, params/gin/SIZE.gin.
-  data_dir: str = 'data/demo'  # Folder whose sub-folders are data sets.
+  unlabeled: tuple = ('*',)  # Folders of speech to train on, under data_dir.
   domain_regex: str = ''  # Domains to train on; '' means all.
-  num_codebooks: int = 1
-  codebook_size: int = 512
-  projection: str = 'xavier'  # xavier or pca.
-  mask_start_prob: float = 0.05  # The paper: 0.01 and 400 ms. At demo size the
-  mask_span_ms: float = 100.0  # middle of long spans cannot be predicted yet.
-  kl_weight: float = 0.0
-  dropout_prob: float = 0.0  # Masks and shuffles regularise enough at this size.
-  batch_seconds: float = 32.0  # Audio in a batch, padding included.
-  max_seconds: float = 16.0  # Longer utterances are dropped, and counted.
-  learning_rate: float = 1.5e-3  # Peak, reached after warmup_steps.
-  warmup_steps: int = 300
-  max_steps: int = 2000
-  eval_interval_steps: int = 500
-  save_interval_steps: int = 500
-  summary_interval_steps: int = 50
-  seed: int = 1
-
-  def _GinFiles(self):
-    return [os.path.join(_GIN_DIR, f'{self.size}.gin')]
+  human: str = 'human'  # Folders under data_dir whose held-out shares are
+  synthetic: str = 'synthetic'  # evaluated on.
 
   def Task(self):
     """The hydra with one branch: unlabeled -> best_rq."""
     p = hydra.HydraTask.Params()
-    p.encoder.dropout_prob = self.dropout_prob
-    head = heads.BestRqHead.Params().Set(kl_weight=self.kl_weight)
-    head.masker.Set(mask_start_prob=self.mask_start_prob,
-                    mask_span_ms=self.mask_span_ms)
-    head.quantizer.Set(num_codebooks=self.num_codebooks,
-                       codebook_size=self.codebook_size,
-                       projection=self.projection)
-    hydra.HydraTask.AddHead(p, 'best_rq', head)
+    hydra.HydraTask.AddHead(p, 'best_rq', self._BestRqHead())
     hydra.HydraTask.AddBranch(p, 'unlabeled', stream='unlabeled', head='best_rq')
-    p.random_seed = self.seed
-    p.train.Set(
-        learner=learner.Learner.Params().Set(
-            name='loss',
-            learning_rate=self.learning_rate,
-            lr_schedule=schedule.LinearRampupSqrtDecay.Params().Set(
-                warmup_steps=self.warmup_steps),
-            optimizer=optimizer.Adam.ParamsB(),
-            clip_gradient_norm_to_value=1.0),
-        max_steps=self.max_steps,
-        eval_interval_steps=self.eval_interval_steps,
-        eval_datasets=['DevHuman', 'DevSynthetic'],
-        save_interval_steps=self.save_interval_steps,
-        summary_interval_steps=self.summary_interval_steps)
-    return p
-
-  def _Input(self, pattern, domain_regex=''):
-    """Input Params with the one stream of this experiment."""
-    p = hydra_input.HydraInput.Params()
-    # Eight buckets, each sqrt(2) longer than the one before.
-    bounds = [round(self.max_seconds * 2 ** (-k / 2), 2) for k in range(7, -1, -1)]
-    hydra_input.AddStream(p, 'unlabeled', hydra_input.StreamParams().Set(
-        file_pattern=os.path.join(self.data_dir, pattern),
-        domain_regex=domain_regex,
-        bucket_upper_bound_seconds=bounds,
-        bucket_batch_size=[max(1, int(self.batch_seconds / b)) for b in bounds]))
-    p.random_seed = self.seed
-    return p
+    rampup = schedule.LinearRampupSqrtDecay.Params().Set(
+        warmup_steps=self.warmup_steps)
+    return self._Train(p, rampup, ['DevHuman', 'DevSynthetic'])
 
   def Train(self):
     """All domains, or those that domain_regex selects."""
-    return self._Input('*/train-*.tfrecord', self.domain_regex)
+    return self._Input(unlabeled=self._UnlabeledStream(
+        self.unlabeled, domain_regex=self.domain_regex))
 
   def DevHuman(self):
     """Held-out human speech, a little, for watching a run."""
-    return self._Input('human/dev-*.tfrecord')
+    return self._Input(unlabeled=self._Stream(f'{self.human}/dev-*.tfrecord'))
 
   def TestHuman(self):
     """Held-out human speech, enough for a figure to report."""
-    return self._Input('human/test-*.tfrecord')
+    return self._Input(unlabeled=self._Stream(f'{self.human}/test-*.tfrecord'))
 
   def DevSynthetic(self):
     """Held-out synthetic speech."""
-    return self._Input('synthetic/dev-*.tfrecord')
+    return self._Input(unlabeled=self._Stream(f'{self.synthetic}/dev-*.tfrecord'))
+
+
+@registry.RegisterExperiment
+class Supervised(base.SupervisedKnobs, base.AsrExperiment):
+  """Trains encoder and transducer on labeled source speech alone.
+
+  Data: `data_dir`/`source`, transcripts used. Trained: all. With `init_from` a
+  BestRqPretrain run, the encoder starts from there: stage 2 without its unlabeled
+  branch. Method: Conformer transducer, arXiv 2005.08100 and 1211.3711.
+
+  Measured: docs/results/recipe.json, shown in README.md.
+  """
+
+  def Task(self):
+    """The hydra with one branch: labeled -> transducer."""
+    p = hydra.HydraTask.Params()
+    hydra.HydraTask.AddHead(p, 'transducer', self._TransducerHead())
+    hydra.HydraTask.AddBranch(p, 'labeled', stream='labeled', head='transducer')
+    return self._TrainSupervised(p, fresh=['transducer/'])
+
+  def Train(self):
+    """Labeled source speech."""
+    return self._Input(labeled=self._LabeledStream(self.source, 'train'))
+
+  def DevSource(self):
+    """Held-out source speech, a little, for watching a run."""
+    return self._Input(labeled=self._LabeledStream(self.source, 'dev'))
+
+  def DevTarget(self):
+    """Held-out target speech, a little, for watching a run."""
+    return self._Input(labeled=self._LabeledStream(self.target, 'dev'))
+
+  def TestSource(self):
+    """Held-out source speech, for a figure to report."""
+    return self._Input(labeled=self._LabeledStream(self.source, 'test'))
+
+  def TestTarget(self):
+    """Held-out target speech, for a figure to report."""
+    return self._Input(labeled=self._LabeledStream(self.target, 'test'))
+
+
+@registry.RegisterExperiment
+class JustHydra(base.BestRqKnobs, Supervised):
+  """Stage 2: labeled source speech and unlabeled target speech, jointly.
+
+  Data: `data_dir`/`source` with transcripts, `data_dir`/`unlabeled` without.
+  Trained: encoder, transducer and best_rq head. The source branch sees BEST-RQ's
+  masks only with `source_best_rq_weight`, in a branch of its own. Method: JUST,
+  arXiv 2111.08137, on two streams (arXiv 2302.01496).
+
+  Measured: docs/results/recipe.json, shown in README.md.
+  """
+
+  unlabeled: tuple = ('target',)  # Folders of unlabeled speech under data_dir.
+  unlabeled_batch_seconds: float = 16.0
+  best_rq_weight: float = 0.1
+  source_best_rq_weight: float = 0.0  # > 0 adds source speech -> best_rq.
+
+  def Task(self):
+    """The hydra with two branches, or three."""
+    p = super().Task()
+    hydra.HydraTask.AddHead(p, 'best_rq', self._BestRqHead())
+    hydra.HydraTask.AddBranch(p, 'unlabeled', stream='unlabeled', head='best_rq',
+                              weight=self.best_rq_weight)
+    if self.source_best_rq_weight:
+      hydra.HydraTask.AddBranch(p, 'labeled_best_rq', stream='labeled',
+                                head='best_rq', weight=self.source_best_rq_weight)
+    return p
+
+  def Train(self):
+    """Labeled source speech and unlabeled target speech."""
+    return self._Input(
+        labeled=self._LabeledStream(self.source, 'train'),
+        unlabeled=self._UnlabeledStream(
+            self.unlabeled, batch_seconds=self.unlabeled_batch_seconds))
+
+
+@registry.RegisterExperiment
+class FullFinetune(Supervised):
+  """Finetunes everything on labeled target speech: the costly way to adapt.
+
+  Data: a share of `data_dir`/`target`, transcripts used. Trained: all, from
+  `init_from`, a Supervised or JustHydra run.
+
+  Measured: docs/results/recipe.json, shown in README.md.
+  """
+
+  learning_rate: float = 5e-4
+  warmup_steps: int = 50
+  max_steps: int = 500
+  label_share: float = 0.067  # Share of the target's labels that is used.
+  label_seed: int = 0  # Which share: another seed is another choice.
+
+  def Task(self):
+    """As Supervised; the transducer goes on from init_from."""
+    p = super().Task()
+    p.train.init_from_checkpoint_rules = handover.InitRules(self.init_from)
+    return p
+
+  def Train(self):
+    """A share of the labeled target speech."""
+    return self._Input(labeled=self._LabeledStream(
+        self.target, 'train', share=self.label_share, share_seed=self.label_seed))
+
+
+@registry.RegisterExperiment
+class AdapterFinetune(FullFinetune):
+  """Stage 3: trains only adapters and decoder on a little labeled target speech.
+
+  Data: a share of `data_dir`/`target`, transcripts used. Trained: the adapters
+  called `adapter` and the transducer; the encoder of `init_from`, a JustHydra run,
+  stays bit-equal. Method: residual adapters (arXiv 2302.01496).
+
+  Measured: docs/results/recipe.json, shown in README.md.
+  """
+
+  learning_rate: float = 1e-3
+  adapter: str = 'target'  # Name of the adapters, one set for each domain.
+  adapter_dim: int = 32  # Width of the bottleneck.
+  adapter_position: str = 'after_block'  # after_block, parallel or after_ff.
+
+  def Task(self):
+    """As FullFinetune, with adapters and the rest of the encoder frozen."""
+    p = super().Task()
+    p.encoder.Set(adapters=[self.adapter], active_adapter=self.adapter,
+                  adapter_position=self.adapter_position)
+    p.encoder.adapter_tpl.bottleneck_dim = self.adapter_dim
+    fresh = [f'encoder/adapters/{self.adapter}/']
+    p.train.init_from_checkpoint_rules = handover.InitRules(self.init_from, fresh)
+    p.train.learner.bprop_variable_filter = '|'.join(fresh + ['/transducer/'])
+    return p
+
+
+@registry.RegisterExperiment
+class FromScratch(FullFinetune):
+  """Baseline: the same model from random weights on labeled target speech.
+
+  Data: all of `data_dir`/`target` and, with `source_weight`, `data_dir`/`source`,
+  transcripts used. Trained: all.
+
+  Measured: docs/results/recipe.json, shown in README.md.
+  """
+
+  learning_rate: float = 1.5e-3
+  warmup_steps: int = 300
+  max_steps: int = 3000
+  label_share: float = 1.0
+  source_weight: float = 0.0  # > 0 adds a branch: source speech -> transducer.
+
+  def Task(self):
+    """As Supervised, with a second branch if source_weight is given."""
+    p = super().Task()
+    if self.source_weight:
+      hydra.HydraTask.AddBranch(p, 'source', stream='source', head='transducer',
+                                weight=self.source_weight)
+    return p
+
+  def Train(self):
+    """Labeled target speech, and source speech if source_weight is given."""
+    p = super().Train()
+    if self.source_weight:
+      p = self._Input(labeled=p.streams.labeled,
+                      source=self._LabeledStream(self.source, 'train'))
+    return p
+
+
+@registry.RegisterExperiment
+class CtcProbe(FullFinetune):
+  """Probe: what a CTC projection reads from a frozen encoder.
+
+  Data: all of `data_dir`/`target`, transcripts used. Trained: the projection alone;
+  the encoder of `init_from`, of any stage, or a random one without, stays bit-equal.
+
+  Measured: docs/results/recipe.json, shown in README.md.
+  """
+
+  learning_rate: float = 3e-3
+  max_steps: int = 1000
+  label_share: float = 1.0
+
+  def Task(self):
+    """The hydra with one branch: labeled -> ctc."""
+    p = hydra.HydraTask.Params()
+    hydra.HydraTask.AddHead(p, 'ctc', supervised_heads.CtcHead.Params().Set(
+        tokenizer_file=self.tokenizer))
+    hydra.HydraTask.AddBranch(p, 'labeled', stream='labeled', head='ctc')
+    p = self._TrainSupervised(p, fresh=['/ctc/'])
+    p.train.learner.bprop_variable_filter = '/ctc/'
+    return p

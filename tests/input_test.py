@@ -7,8 +7,10 @@ from unittest import mock
 
 from absl.testing import absltest
 from fm_lingvo import accounting
+from fm_lingvo import augment
 from fm_lingvo import input as input_lib
 from fm_lingvo import stream_params
+from fm_lingvo import tokenizer
 from lingvo import compat as tf
 from lingvo.core import cluster as cluster_lib
 from lingvo.core import cluster_factory
@@ -17,6 +19,7 @@ import numpy as np
 
 RATE = stream_params.SAMPLE_RATE
 END = 'end'
+GRAPHEMES = 'params/tokenizers/graphemes_en.model'
 
 
 def Pcm(index, samples):
@@ -41,6 +44,7 @@ def Record(utt_id, pcm, text='a text', domain='prompts/en'):
 
 
 def WriteShards(folder, split, records, num_shards):
+  os.makedirs(folder, exist_ok=True)
   for shard in range(num_shards):
     path = os.path.join(folder, f'{split}-{shard:05d}.tfrecord')
     with tf.io.TFRecordWriter(path) as writer:
@@ -183,6 +187,42 @@ class InputTest(absltest.TestCase):
         ValueError, r'seconds = \[0.4, 0.7, 1.0\]: expected one bucket'):
       self.Params().Instantiate()
 
+  def test_labels_are_the_texts(self):
+    p = self.Params(source=dict(labeled=True, tokenizer_file=GRAPHEMES))
+    model = tokenizer.Tokenizer(GRAPHEMES)
+    for batch in self.Read(p, is_eval=True)[:-1]:
+      b = batch.source
+      for text, labels, length in zip(b.texts, b.labels, b.label_lengths):
+        # Digits are not graphemes of normalised English.
+        self.assertEqual(labels[:length].tolist(), model.EncodeText(text.decode()))
+        self.assertFalse(labels[length:].any())
+
+  def test_labels_of_one_bucket_padded_to_its_bound_are_static(self):
+    p = self.Params(source=dict(
+        labeled=True, tokenizer_file=GRAPHEMES, bucket_upper_bound_seconds=[1.0],
+        max_chars_per_second=20.0))
+    p.Set(pad_to_bucket=True, emit_strings=False)
+    with tf.Graph().as_default():
+      batch = p.Instantiate().GetPreprocessedInputBatch()
+    self.assertEqual(batch.source.labels.shape.as_list(), [3, 21])
+    self.assertEqual(batch.source.label_lengths.shape.as_list(), [3])
+
+  def test_training_speech_is_augmented_anew_in_each_epoch_and_repeatably(self):
+    values = dict(labeled=True, augment=augment.Params(), batch_size=1)
+    first = self.Read(self.Params(source=values), 52)
+    again = self.Read(self.Params(source=values), 22, start_step=30)
+    self.AssertSameBatches(first[30:], again)
+    waves = collections.defaultdict(list)
+    for batch in first:
+      waves[batch.source.utt_ids[0]].append(batch.source.waveforms.tobytes())
+    self.assertLen(waves, 26)
+    for versions in waves.values():
+      self.assertLen(set(versions), 2)
+    plain = self.Read(self.Params(source=dict(labeled=True)), is_eval=True)
+    held_out = self.Read(self.Params(source=dict(values, batch_size=3)),
+                         is_eval=True)
+    self.AssertSameBatches(plain, held_out)
+
   # Order.
 
   def test_each_epoch_is_another_permutation(self):
@@ -285,6 +325,33 @@ class InputTest(absltest.TestCase):
     self.assertCountEqual(self.Ids(batches), list(self.samples)[::2])
     self.assertEqual(batches[-2].unlabeled.dropped[0], 0)
 
+  def test_a_smaller_share_is_a_part_of_a_larger_one_and_no_drop(self):
+    chosen = {}
+    for share in (0.2, 0.5, 1.0):
+      batches = self.Read(self.Params(unlabeled=dict(share=share)), is_eval=True)
+      chosen[share] = set(self.Ids(batches))
+      self.assertEqual(batches[-2].unlabeled.dropped[0], 0)
+    self.assertLess(chosen[0.2], chosen[0.5])
+    self.assertLess(chosen[0.5], chosen[1.0])
+    self.assertLen(chosen[1.0], 40)
+    other = self.Read(self.Params(unlabeled=dict(share=0.5, share_seed=1)),
+                      is_eval=True)
+    self.assertNotEqual(chosen[0.5], set(self.Ids(other)))
+
+  def test_transcripts_longer_than_their_bucket_allows_are_dropped(self):
+    # 'text 10' and longer ones have 7 characters, 8 labels with the word boundary.
+    p = self.Params(source=dict(
+        labeled=True, tokenizer_file=GRAPHEMES, max_chars_per_second=7.0,
+        bucket_upper_bound_seconds=[1.0]))
+    batches = self.Read(p, is_eval=True)
+    kept = {u for u in self.Ids(batches, 'source')}
+    self.assertEqual(kept, {f'u{i:02d}' for i in range(40) if i % 3})
+    p.streams.source.max_chars_per_second = 6.0
+    batches = self.Read(p, is_eval=True)
+    self.assertEqual(set(self.Ids(batches, 'source')),
+                     {f'u{i:02d}' for i in range(10) if i % 3})
+    self.assertEqual(batches[-2].source.dropped_too_many_labels[0], 20)
+
   def test_labeled_stream_has_texts(self):
     batches = self.Read(self.Params(source=dict(labeled=True)), is_eval=True)
     texts = {
@@ -300,8 +367,8 @@ class InputTest(absltest.TestCase):
     with self.assertRaisesRegex(
         tf.errors.InvalidArgumentError,
         'input.streams.unlabeled: no example is left of 40 in 5 files; dropped: '
-        'unparsable 0, too_short 0, too_long 0, unlabeled 0; outside of '
-        'domain_regex: 40'):
+        'unparsable 0, too_short 0, too_long 0, unlabeled 0, too_many_labels 0; '
+        'outside of domain_regex and share: 40'):
       self.Read(p, 1)
 
   # Workers.
@@ -379,6 +446,12 @@ class InputTest(absltest.TestCase):
         (dict(min_seconds=2.0), 'min_seconds = 2.0: expected >= 0 and <= 1.0'),
         (dict(seed=-1), 'seed = -1: expected None or an integer >= 0'),
         (dict(domain_regex='('), r"domain_regex = '\(': expected a regular"),
+        (dict(share=0.0), r'share = 0.0: expected a share in \(0, 1\]'),
+        (dict(share_seed=-1), 'share_seed = -1: expected an integer >= 0'),
+        (dict(max_chars_per_second=0), 'max_chars_per_second = 0: expected > 0'),
+        (dict(tokenizer_file=GRAPHEMES), 'labeled = False: expected True, since'),
+        (dict(augment=augment.Params().Set(noise_prob=2.0)),
+         r'augment.noise_prob = 2.0: expected a probability in \[0, 1\]'),
         (dict(file_pattern=''), "file_pattern = '': expected a glob")):
       with self.subTest(**values), tf.Graph().as_default():
         with self.assertRaisesRegex(ValueError,
@@ -412,6 +485,15 @@ class InputTest(absltest.TestCase):
           p.Instantiate()
         self.assertIn(f'input.streams.unlabeled.file_pattern = {pattern!r}',
                       str(e.exception))
+
+  def test_data_sets_being_made_are_not_read(self):
+    hidden = os.path.join(self.folder, '.new.partial')
+    WriteShards(hidden, 'train', [Record('half', Pcm(1, RATE))], 1)
+    shown = os.path.join(self.folder, 'done')
+    WriteShards(shown, 'train', [Record('whole', Pcm(1, RATE))], 1)
+    p = self.Params(unlabeled=dict(
+        file_pattern=os.path.join(self.folder, '*', 'train-*')))
+    self.assertEqual(self.Ids(self.Read(p, is_eval=True)), ['whole'])
 
   def test_input_without_streams_is_refused(self):
     with self.assertRaisesRegex(ValueError, 'input.streams: no stream'):

@@ -1,0 +1,158 @@
+"""What a finished run's folder says about how to recognise speech with it."""
+
+import dataclasses
+import os
+import re
+
+from fm_lingvo import errors
+from fm_lingvo import gin_names
+from fm_lingvo import gin_params
+from fm_lingvo import handover
+from fm_lingvo import run_dir
+from fm_lingvo import supervised_heads
+from lingvo import compat as tf
+from lingvo import model_registry
+from lingvo.core import hyperparams
+
+NO_ADAPTER = 'none'
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """A run, with one checkpoint, one head and at most one set of adapters."""
+  path: str
+  model_name: str
+  checkpoint: str  # Prefix of its files.
+  params: hyperparams.Params  # Of the task, with the one branch that decodes.
+  cluster: hyperparams.Params
+  head: str  # Name of the head that decodes.
+  adapter: str  # NO_ADAPTER or the name of the set of adapters that is applied.
+  max_seconds: float  # Longest utterance that the run was trained on.
+
+
+def Load(path, *, checkpoint=None, adapter=None, beam_size=None):
+  """Reads a run's configuration and chooses what recognition needs of it.
+
+  Args:
+    path: Folder of the run.
+    checkpoint: Prefix of a checkpoint's files, or a name in the run's train folder;
+      None: the run's newest.
+    adapter: Name of a set of adapters in the checkpoint, or NO_ADAPTER; None: the one
+      that the run has active.
+    beam_size: Hypotheses kept while decoding, >= 1; None: as in the run.
+
+  Returns:
+    A Run.
+
+  Raises:
+    errors.ConfigError: No such run, checkpoint or adapter, or nothing in it decodes.
+  """
+  config = os.path.join(path, 'config.gin')
+  if not tf.io.gfile.exists(config):
+    raise errors.ConfigError(
+        f'{path}: no config.gin in it; expected the folder of a run of the trainer')
+  model_name = _ModelName(config)
+  gin_params.Configure(model_name, [config])
+  try:
+    params = model_registry.GetParams(model_name, 'Train')
+  finally:
+    gin_params.Reset()
+  checkpoint = FindCheckpoint(path, checkpoint)
+  task = params.task.Copy().Set(input=None)
+  head, stream = _KeepDecodingBranch(task, f'{path}: {model_name}')
+  _ChooseBeam(task.heads.Get(head), head, beam_size)
+  # The copy in the run's folder is what the run was trained with, wherever the
+  # configuration's has gone.
+  copy = run_dir.TokenizerPath(path, head)
+  if tf.io.gfile.exists(copy):
+    task.heads.Get(head).tokenizer_file = copy
+  adapter = _ChooseAdapter(task, adapter, checkpoint)
+  return Run(path, model_name, checkpoint, task, params.cluster, head, adapter,
+             float(params.input.streams.Get(stream).bucket_upper_bound_seconds[-1]))
+
+
+def _ModelName(config):
+  """Name of the model that a run's config.gin configures."""
+  with tf.io.gfile.GFile(config) as f:
+    found = re.search(r'^# .*--model=(\S+)', f.read(), re.M)
+  if not found:
+    raise errors.ConfigError(
+        f'{config}: no line `# trainer --model=NAME`; expected a file as a run '
+        'writes it')
+  return found.group(1)
+
+
+def FindCheckpoint(path, name=None):
+  """Prefix of the files of a run's checkpoint `name`, see LoadRun."""
+  folder = os.path.join(path, 'train')
+  found = sorted(f[:-len('.index')] for f in tf.io.gfile.glob(
+      os.path.join(folder, 'ckpt-*.index')))
+  if name:
+    for prefix in (name, os.path.join(folder, name)):
+      if tf.io.gfile.exists(prefix + '.index'):
+        return prefix
+    nearest = gin_names.Nearest(name, [os.path.basename(f) for f in found])
+    raise errors.ConfigError(f'{name}: no such checkpoint, here or in {folder}' +
+                             gin_names.DidYouMean(nearest))
+  if not found:
+    raise errors.ConfigError(f'{folder}: no checkpoint (ckpt-*.index) in it yet')
+  return found[-1]
+
+
+def _KeepDecodingBranch(task, where):
+  """Removes all but the first branch whose head decodes; its (head, stream)."""
+  for name, branch in task.branches.IterParams():
+    head = task.heads.Get(branch.head)
+    if issubclass(head.cls, supervised_heads.SupervisedHead):
+      break
+  else:
+    heads = ', '.join(name for name, _ in task.heads.IterParams())
+    raise errors.ConfigError(f'{where} has no head that decodes (heads: {heads}); '
+                             'expected a run with a transducer or a CTC head')
+  kept = branch.Copy().Set(weight=1.0, weight_schedule=None)
+  task.heads, task.branches = hyperparams.Params(), hyperparams.Params()
+  task.heads.Define(kept.head, head.Copy(), 'The head that decodes.')
+  task.branches.Define(name, kept, 'Its branch.')
+  return kept.head, kept.stream
+
+
+def _ChooseBeam(head, name, beam_size):
+  """Sets the beam of a head's Params, where one is asked for."""
+  if beam_size is None:
+    return
+  if beam_size < 1:
+    raise errors.ConfigError(f'beam_size = {beam_size}: expected >= 1')
+  if 'beam_size' in head:
+    head.beam_size = beam_size
+  elif beam_size > 1:
+    raise errors.ConfigError(
+        f'beam_size = {beam_size}: the head {name} takes the best label of each frame '
+        'and has no beam; expected 1')
+
+
+def _ChooseAdapter(task, adapter, checkpoint):
+  """Makes the set of adapters called `adapter` the only one; returns its name."""
+  if adapter is None:
+    adapter = task.encoder.active_adapter or NO_ADAPTER
+  if adapter == NO_ADAPTER:
+    task.encoder.Set(adapters=[], active_adapter=None)
+    return adapter
+  found = {}  # Name -> [(place, parts of the variable's name, shape)].
+  prefix = f'{task.name}/encoder/adapters/'
+  for variable, (_, shape) in handover.Checkpoint(checkpoint).weights.items():
+    if variable.startswith(prefix):
+      name, _, place, *rest = variable[len(prefix):].split('/')
+      found.setdefault(name, []).append((place, '/'.join(rest), shape))
+  if adapter not in found:
+    expected = ', '.join([*sorted(found), NO_ADAPTER])
+    raise errors.ConfigError(
+        f'{checkpoint}: no adapters called {adapter!r}; expected one of {expected}' +
+        gin_names.DidYouMean(gin_names.Nearest(adapter, [*found, NO_ADAPTER])))
+  # Adapters put in later may be of another place and width than this run's own.
+  places = {place for place, _, _ in found[adapter]}
+  task.encoder.Set(
+      adapters=[adapter], active_adapter=adapter,
+      adapter_position=places.pop() if len(places) == 1 else 'after_ff')
+  task.encoder.adapter_tpl.bottleneck_dim = next(
+      shape[1] for _, rest, shape in found[adapter] if rest == 'down/w/var')
+  return adapter

@@ -1,0 +1,148 @@
+"""What all experiments share: knobs of size, data and schedule, and how streams are made."""
+
+import dataclasses
+import os
+
+from fm_lingvo import augment
+from fm_lingvo import handover
+from fm_lingvo import heads
+from fm_lingvo import input as hydra_input
+from fm_lingvo import registry
+from fm_lingvo import supervised_heads
+from lingvo.core import learner
+from lingvo.core import optimizer
+from lingvo.core import schedule
+
+GRAPHEMES_EN = 'params/tokenizers/graphemes_en.model'
+
+_GIN_DIR = os.path.join(os.path.dirname(__file__), 'gin')
+
+
+@dataclasses.dataclass(eq=False)
+class AsrExperiment(registry.Experiment):
+  """Knobs of size, data and schedule."""
+
+  size: str = 'tiny'  # Gin file of sizes, params/gin/SIZE.gin.
+  data_dir: str = 'data/demo'  # Folder whose sub-folders are data sets.
+  dropout_prob: float = 0.0  # Masks and shuffles regularise enough at this size.
+  batch_seconds: float = 32.0  # Audio in a batch of a stream, padding included.
+  max_seconds: float = 16.0  # Longer utterances are dropped, and counted.
+  learning_rate: float = 1.5e-3  # Peak, reached after warmup_steps.
+  warmup_steps: int = 300
+  max_steps: int = 2000
+  eval_interval_steps: int = 500
+  save_interval_steps: int = 500
+  summary_interval_steps: int = 50
+  seed: int = 1
+
+  def _GinFiles(self):
+    return [os.path.join(_GIN_DIR, f'{self.size}.gin')]
+
+  def _Train(self, p, schedule, eval_datasets, final_eval_datasets=()):
+    """Fills p.train and the seed of task Params `p`; returns them."""
+    p.encoder.dropout_prob = self.dropout_prob
+    p.random_seed = self.seed
+    p.train.Set(
+        learner=learner.Learner.Params().Set(
+            name='loss',
+            learning_rate=self.learning_rate,
+            lr_schedule=schedule,
+            optimizer=optimizer.Adam.ParamsB(),
+            clip_gradient_norm_to_value=1.0),
+        max_steps=self.max_steps,
+        eval_interval_steps=self.eval_interval_steps,
+        eval_datasets=list(eval_datasets),
+        final_eval_datasets=list(final_eval_datasets),
+        save_interval_steps=self.save_interval_steps,
+        summary_interval_steps=self.summary_interval_steps)
+    return p
+
+  def _Stream(self, *patterns, batch_seconds=None, **fields):
+    """StreamParams of shards under data_dir, in eight buckets by length."""
+    # Each bucket is sqrt(2) longer than the one before.
+    bounds = [round(self.max_seconds * 2 ** (-k / 2), 2) for k in range(7, -1, -1)]
+    patterns = [os.path.join(self.data_dir, pattern) for pattern in patterns]
+    return hydra_input.StreamParams().Set(
+        file_pattern=patterns if len(patterns) > 1 else patterns[0],
+        bucket_upper_bound_seconds=bounds,
+        bucket_batch_size=[max(1, int((batch_seconds or self.batch_seconds) / b))
+                           for b in bounds],
+        **fields)
+
+  def _UnlabeledStream(self, folders, **fields):
+    """StreamParams of the training speech in folders under data_dir."""
+    return self._Stream(*[f'{name}/train-*.tfrecord' for name in folders], **fields)
+
+  def _Input(self, **streams):
+    """Input Params with the streams given by name."""
+    p = hydra_input.HydraInput.Params()
+    for name, stream in streams.items():
+      hydra_input.AddStream(p, name, stream)
+    p.random_seed = self.seed
+    return p
+
+
+@dataclasses.dataclass(eq=False)
+class BestRqKnobs:
+  """Knobs of the best_rq head."""
+
+  num_codebooks: int = 1
+  codebook_size: int = 512
+  projection: str = 'xavier'  # xavier or pca.
+  mask_start_prob: float = 0.05  # The paper: 0.01 and 400 ms. At demo size the
+  mask_span_ms: float = 100.0  # middle of long spans cannot be predicted yet.
+  kl_weight: float = 0.0
+
+  def _BestRqHead(self):
+    """Params of the head."""
+    head = heads.BestRqHead.Params().Set(kl_weight=self.kl_weight)
+    head.masker.Set(mask_start_prob=self.mask_start_prob,
+                    mask_span_ms=self.mask_span_ms)
+    head.quantizer.Set(num_codebooks=self.num_codebooks,
+                       codebook_size=self.codebook_size,
+                       projection=self.projection)
+    return head
+
+
+@dataclasses.dataclass(eq=False)
+class SupervisedKnobs:
+  """Knobs of experiments with a transducer, and how they read labeled speech."""
+
+  data_dir: str = 'data/recipe'
+  source: str = 'source'  # Folders under data_dir of the source's and the
+  target: str = 'target'  # target's data sets.
+  tokenizer: str = GRAPHEMES_EN  # SentencePiece model, see tools/train_tokenizer.py.
+  init_from: str = ''  # Run or checkpoint to start from; '': from scratch.
+  factorization: str = 'rnnt'  # rnnt or hat.
+  ctc_weight: float = 0.3  # Share of a CTC loss beside the transducer's.
+  label_smoothing: float = 0.0
+  beam_size: int = 1  # Of decoding; 1 is greedy.
+  augment: bool = True  # Speed, noise and channel of training speech.
+  spec_augment: bool = True
+
+  def _TransducerHead(self):
+    """Params of the head."""
+    head = supervised_heads.TransducerHead.Params().Set(
+        tokenizer_file=self.tokenizer, ctc_weight=self.ctc_weight,
+        beam_size=self.beam_size)
+    head.joint.Set(factorization=self.factorization,
+                   label_smoothing=self.label_smoothing)
+    if not self.spec_augment:
+      head.spec_augment = None
+    return head
+
+  def _TrainSupervised(self, p, fresh):
+    """As _Train, with a cosine schedule; `fresh` variables are not in init_from."""
+    cosine = schedule.LinearRampupCosineSchedule.Params().Set(
+        warmup_steps=self.warmup_steps, total_steps=self.max_steps, num_splits=1)
+    p.train.init_from_checkpoint_rules = handover.InitRules(self.init_from, fresh)
+    return self._Train(p, cosine, ['DevTarget', 'DevSource'],
+                       ['TestTarget', 'TestSource'])
+
+  def _LabeledStream(self, name, split, **fields):
+    """StreamParams of a data set under data_dir with transcripts."""
+    stream = self._Stream(f'{name}/{split}-*.tfrecord', labeled=True,
+                          tokenizer_file=self.tokenizer, **fields)
+    if split == 'train' and self.augment:
+      stream.augment = augment.Params()
+    return stream

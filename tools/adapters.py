@@ -1,0 +1,265 @@
+"""Adapters as small files: lists, extracts, injects and removes them, with their decoder or without.
+
+  python -m tools.adapters list RUN
+  python -m tools.adapters extract RUN --adapter=target --decoder --output=target.ckpt
+  python -m tools.adapters inject target.ckpt RUN --output=adapted.ckpt
+  python -m tools.adapters remove RUN --adapter=target --output=plain.ckpt
+
+RUN is the folder of a run, whose newest checkpoint is read, or a checkpoint's prefix. All that is written are
+TensorFlow checkpoints, OUTPUT.index and OUTPUT.data-00000-of-00001; nothing is changed in place, and every value is
+copied bit by bit. What inject and remove write holds weights and the step, so that `init_from` and evaluation take
+it, but no optimizer's slots: training goes on from it as a new run. Exit code 2: nothing done, said in one line.
+"""
+
+import argparse
+import hashlib
+import os
+import sys
+
+from fm_lingvo import adapter as adapter_lib
+from fm_lingvo import errors
+from fm_lingvo import gin_names
+from fm_lingvo import handover
+from lingvo import compat as tf
+import numpy as np
+
+_ADAPTERS = 'encoder/adapters/'
+_DIGEST = 'adapters/encoder_sha256'  # uint8 [32] of the encoder that the adapters belong to.
+_STEP = 'global_step'
+
+
+def Adapters(checkpoint):
+  """dict: name of adapters -> sorted names of their variables."""
+  found = {}
+  for name in checkpoint.weights:
+    component = handover.Component(name)
+    if component.startswith(_ADAPTERS):
+      found.setdefault(component[len(_ADAPTERS):], []).append(name)
+  return found
+
+
+def Decoder(checkpoint):
+  """Sorted names of the variables of heads that have a tokenizer."""
+  heads = {handover.Component(name) for name in checkpoint.weights if name.endswith('/tokenizer_record/var')}
+  return [name for name in checkpoint.weights if handover.Component(name) in heads]
+
+
+def EncoderDigest(checkpoint):
+  """uint8 [32]: SHA-256 of the encoder without its adapters; None if the checkpoint has no encoder."""
+  names = [name for name in checkpoint.weights if handover.Component(name) == 'encoder']
+  if not names:
+    return checkpoint.Read(_DIGEST) if _DIGEST in checkpoint.others else None
+  digest = hashlib.sha256()
+  for name in names:
+    digest.update(name.encode())
+    digest.update(np.ascontiguousarray(checkpoint.Read(name)).tobytes())
+  return np.frombuffer(digest.digest(), np.uint8)
+
+
+def List(run):
+  """List of lines: the adapters of a checkpoint, its decoder, and of which encoder they are."""
+  checkpoint = handover.Checkpoint(run)
+  lines = [checkpoint.prefix]
+  found = Adapters(checkpoint)
+  for name, variables in found.items():
+    places = {'after_ff' if v.split('/')[5].startswith('fflayer') else v.split('/')[5] for v in variables}
+    blocks = {v.split('/')[4] for v in variables}
+    widths = {checkpoint.weights[v][1][1] for v in variables if v.endswith('/down/w/var')}
+    lines.append(f'adapters {name}: {", ".join(sorted(places))}, width {", ".join(map(str, sorted(widths)))}, '
+                 f'{len(blocks)} blocks, {_Size(checkpoint, variables)}')
+  if not found:
+    lines.append('no adapters')
+  decoder = Decoder(checkpoint)
+  if decoder:
+    names = sorted({handover.Component(name) for name in decoder})
+    lines.append(f'decoder {", ".join(names)}: {_Size(checkpoint, decoder)}')
+  digest = EncoderDigest(checkpoint)
+  if digest is not None:
+    lines.append(f'encoder sha256 {digest.tobytes().hex()[:12]}')
+  return lines
+
+
+def Extract(run, adapter, output, decoder=False):
+  """Writes the adapters `adapter`, and the decoder if asked for, to a small checkpoint.
+
+  The front end's record and the encoder's digest go with them, for Inject to compare.
+  """
+  checkpoint = handover.Checkpoint(run)
+  names = _Named(checkpoint, adapter)
+  if decoder:
+    found = Decoder(checkpoint)
+    if not found:
+      raise errors.ConfigError(f'{checkpoint.prefix}: no decoder; expected a head with a tokenizer\'s record')
+    names = names + found
+  names = names + _Records(checkpoint)
+  values = {name: checkpoint.Read(name) for name in names}
+  digest = EncoderDigest(checkpoint)
+  if digest is not None:
+    values[_DIGEST] = digest
+  _Write(values, output)
+  return [f'wrote {output}: {_Size(checkpoint, names)}']
+
+
+def Inject(source, run, output, name=None, any_encoder=False):
+  """Writes a checkpoint that is RUN's with the adapters, and the decoder if there is one, of `source`.
+
+  Args:
+    source: A checkpoint by Extract, or a run with one set of adapters or several.
+    run: Run or checkpoint to add them to.
+    output: Prefix of the checkpoint to write.
+    name: What to call the adapters there; None: as in `source`.
+    any_encoder: Whether RUN's encoder may be another than the one that they were trained on.
+
+  Returns:
+    List of lines that say what was done.
+
+  Raises:
+    errors.ConfigError: The two do not fit, or RUN has adapters of that name.
+  """
+  added, base = handover.Checkpoint(source), handover.Checkpoint(run)
+  found = Adapters(added)
+  if not found:
+    raise errors.ConfigError(f'{added.prefix}: no adapters in it; expected what extract writes')
+  if name and len(found) > 1:
+    raise errors.ConfigError(f'--name={name}: {added.prefix} has several sets of adapters ({", ".join(found)}); '
+                             'extract one')
+  if name is not None and not adapter_lib.IsName(name):
+    raise errors.ConfigError(f'--name={name}: no name of adapters, expected {adapter_lib.NAME_RULE}')
+  _CheckSameBase(added, base, any_encoder)
+  values = {n: base.Read(n) for n in base.weights}
+  _AddStep(base, values)
+  lines = []
+  for old, variables in found.items():
+    new = name or old
+    if new in Adapters(base):
+      raise errors.ConfigError(
+          f'{base.prefix}: has adapters {new} already; remove them first, or choose another --name')
+    for variable in variables:
+      values[variable.replace(f'/{_ADAPTERS}{old}/', f'/{_ADAPTERS}{new}/')] = added.Read(variable)
+    lines.append(f'added adapters {new}: {_Size(added, variables)}')
+  decoder = Decoder(added)
+  if decoder:
+    heads = {handover.Component(n) for n in decoder}
+    replaced = [n for n in values if n in base.weights and handover.Component(n) in heads]
+    for n in replaced:
+      del values[n]
+    values.update({n: added.Read(n) for n in decoder})
+    verb = 'replaced' if replaced else 'added'
+    lines.append(f'{verb} decoder {", ".join(sorted(heads))}: {_Size(added, decoder)}')
+  _Write(values, output)
+  return [*lines, f'wrote {output}']
+
+
+def Remove(run, adapter, output):
+  """Writes a checkpoint that is RUN's without the adapters `adapter`."""
+  checkpoint = handover.Checkpoint(run)
+  gone = _Named(checkpoint, adapter)
+  values = {name: checkpoint.Read(name) for name in checkpoint.weights if name not in set(gone)}
+  _AddStep(checkpoint, values)
+  _Write(values, output)
+  return [f'removed adapters {adapter}: {_Size(checkpoint, gone)}', f'wrote {output}']
+
+
+def _Named(checkpoint, adapter):
+  """Names of the variables of the adapters `adapter`."""
+  found = Adapters(checkpoint)
+  if adapter not in found:
+    known = f'it has {", ".join(found)}' if found else 'it has none'
+    raise errors.ConfigError(f'{checkpoint.prefix}: no adapters {adapter}, {known}'
+                             f'{gin_names.DidYouMean(gin_names.Nearest(adapter, found))}')
+  return found[adapter]
+
+
+def _Records(checkpoint):
+  """Names of the front end's variables."""
+  return [name for name in checkpoint.weights if handover.Component(name) == 'frontend']
+
+
+def _CheckSameBase(added, base, any_encoder):
+  """Raises ConfigError if adapters belong to another front end or encoder."""
+  for name in _Records(added):
+    if name not in base.weights or not np.array_equal(added.Read(name), base.Read(name)):
+      raise errors.ConfigError(f'{added.prefix}: made with another front end than {base.prefix} ({name} differs)')
+  here, there = EncoderDigest(base), EncoderDigest(added)
+  if here is None:
+    raise errors.ConfigError(f'{base.prefix}: no encoder in it; expected a run, or a checkpoint of one')
+  if not any_encoder and there is not None and not np.array_equal(here, there):
+    raise errors.ConfigError(
+        f'{added.prefix}: its adapters were trained on another encoder (sha256 {there.tobytes().hex()[:12]}) than '
+        f'{base.prefix} has ({here.tobytes().hex()[:12]}); --any_encoder adds them all the same')
+
+
+def _AddStep(checkpoint, values):
+  if _STEP in checkpoint.others:
+    values[_STEP] = checkpoint.Read(_STEP)
+
+
+def _Size(checkpoint, names):
+  values, size = 0, 0
+  for name in names:
+    dtype, shape = checkpoint.weights[name]
+    values += int(np.prod(shape))
+    size += int(np.prod(shape)) * tf.as_dtype(dtype).size
+  return f'{values:,} values, {size / 1e6:.2f} MB'
+
+
+def _Write(values, output):
+  """Writes a TensorFlow checkpoint of a dict name -> array."""
+  if tf.io.gfile.exists(output + '.index'):
+    raise errors.ConfigError(f'--output={output}: exists already; remove it, or choose another')
+  folder = os.path.dirname(output)
+  if folder:
+    tf.io.gfile.makedirs(folder)
+  names = sorted(values)
+  with tf.Graph().as_default(), tf.Session() as sess:
+    holders = [tf.placeholder(tf.as_dtype(np.asarray(values[name]).dtype)) for name in names]
+    save = tf.raw_ops.SaveV2(prefix=output, tensor_names=names, shape_and_slices=[''] * len(names), tensors=holders)
+    try:
+      sess.run(save, dict(zip(holders, [values[name] for name in names])))
+    except tf.errors.OpError as e:
+      raise errors.ConfigError(f'--output={output}: cannot be written ({e.message.splitlines()[0][:120]})') from e
+
+
+def Main(argv):
+  """Runs the tool; returns the exit code."""
+  parser = argparse.ArgumentParser(
+      prog='adapters', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  commands = parser.add_subparsers(dest='command', required=True)
+
+  def _Command(name, description, *positional):
+    command = commands.add_parser(name, help=description, description=description)
+    for argument in positional:
+      command.add_argument(argument.lower(), metavar=argument)
+    if name in ('extract', 'remove'):
+      command.add_argument('--adapter', required=True, metavar='NAME', help='name of the adapters')
+    if name != 'list':
+      command.add_argument('--output', required=True, metavar='PREFIX', help='checkpoint to write')
+    return command
+
+  _Command('list', 'say which adapters and decoders a checkpoint has', 'RUN')
+  _Command('extract', 'write adapters to a small checkpoint', 'RUN').add_argument(
+      '--decoder', action='store_true', help='with the decoder, and the tokenizer\'s record')
+  command = _Command('inject', 'write a checkpoint of RUN with the adapters in FILE', 'FILE', 'RUN')
+  command.add_argument('--name', default=None, help='what to call the adapters (default: as in FILE)')
+  command.add_argument('--any_encoder', action='store_true', help='even if they were trained on another encoder')
+  _Command('remove', 'write a checkpoint of RUN without some adapters', 'RUN')
+  args = parser.parse_args(argv[1:])
+  try:
+    if args.command == 'list':
+      lines = List(args.run)
+    elif args.command == 'extract':
+      lines = Extract(args.run, args.adapter, args.output, args.decoder)
+    elif args.command == 'inject':
+      lines = Inject(args.file, args.run, args.output, args.name, args.any_encoder)
+    else:
+      lines = Remove(args.run, args.adapter, args.output)
+  except (errors.ConfigError, OSError) as e:
+    print(f'adapters: {e}', file=sys.stderr)
+    return 2
+  print('\n'.join(lines))
+  return 0
+
+
+if __name__ == '__main__':
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  sys.exit(Main(sys.argv))
