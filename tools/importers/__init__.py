@@ -6,6 +6,7 @@ the audio is loaded later, by `Utterance.load`, on whatever worker the pipeline 
 
 import dataclasses
 import difflib
+import hashlib
 import importlib
 import typing
 
@@ -15,6 +16,7 @@ IMPORTERS = {
     'librispeech': 'tools.importers.librispeech',
     'manifest': 'tools.importers.manifest',
     'synth': 'tools.importers.synth',
+    'general_speech': 'tools.importers.general_speech',
 }
 
 
@@ -51,6 +53,7 @@ class Options:
   engines: tuple = ()
   voices_per_line: int = 1
   max_utterances: typing.Optional[int] = None
+  exclude: tuple = ()  # Normalised texts that general_speech must not speak.
 
 
 @dataclasses.dataclass
@@ -62,6 +65,12 @@ class Listing:
 
   def Reject(self, utt_id, source, reason, detail):
     self.rejects.append(Reject(utt_id, source, reason, detail))
+
+
+def Uniform(*key):
+  """A number in [0, 1) that depends on the key only: choices that are the same on every machine."""
+  digest = hashlib.blake2b('\0'.join(map(str, key)).encode('utf-8'), digest_size=8).digest()
+  return int.from_bytes(digest, 'big') / 2**64
 
 
 def Nearest(name, names):

