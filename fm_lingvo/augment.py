@@ -4,6 +4,8 @@ B: utterances, S: samples in a padded row (16 kHz), Q: S after the change of spe
 N: blocks of a row, H: samples of a block, K: taps, M: frequency bins.
 """
 
+import copy
+
 from fm_lingvo import errors
 from lingvo import compat as tf
 from lingvo.core import hyperparams
@@ -28,6 +30,9 @@ def Params():
   p.Define('speed_range', [0.9, 1.1],
            'Least and greatest factor of the speed, hence of pitch, in [0.5, 2]; '
            'None: no change.')
+  p.Define('effects_prob', 0.5,
+           'Probability, in [0, 1], that an utterance has any of the effects below up '
+           'to the telephone; they cost many times what the speed does.')
   p.Define('reverb_prob', 0.3, 'Probability of a room, in [0, 1].')
   p.Define('reverb_t60_range', [0.1, 0.4],
            'Seconds, in [0.02, 2], in which a room\'s sound decays by 60 dB; the '
@@ -139,8 +144,9 @@ def Augment(p, waveforms, num_samples, seeds):
   if p.speed_range:
     waveforms, num_samples = _ChangeSpeed(
         p, waveforms, num_samples, draws.Uniform(*p.speed_range))
-  if p.reverb_prob or p.noise_prob or p.eq_prob or p.telephone_prob:
-    waveforms = _Filtered(p, waveforms, num_samples, draws)
+  if p.effects_prob and (
+      p.reverb_prob or p.noise_prob or p.eq_prob or p.telephone_prob):
+    waveforms = _WithEffects(p, waveforms, num_samples, draws)
   if p.gain_db_range:
     waveforms *= _Amplitude(draws.Uniform(*p.gain_db_range))
   waveforms = tf.clip_by_value(waveforms, -1.0, _MAX_VALUE)
@@ -155,6 +161,13 @@ class _Draws:
     self._uniform = self._Map(  # [B, 32]
         _CHOICES, lambda seed: tf.random.stateless_uniform([32], seed, alg='philox'))
     self._used = 0
+
+  def Rows(self, rows):
+    """The draws of some utterances, int64 [R], that are still to be used."""
+    part = copy.copy(self)
+    part._seeds = tf.gather(self._seeds, rows)  # pylint: disable=protected-access
+    part._uniform = tf.gather(self._uniform, rows)  # pylint: disable=protected-access
+    return part
 
   def Uniform(self, low, high, num=1):
     """Numbers in [low, high): float32 [B, num]."""
@@ -222,6 +235,34 @@ def _InterpolationFilter(max_speed):
   return np.stack(columns, axis=1).astype(np.float32)
 
 
+def _Polynomials(waveforms, filters):
+  """A convolution of rows, as a product with a banded matrix, block by block.
+
+  TensorFlow's own convolution of one channel takes ten times as long, and gigabytes.
+
+  Args:
+    waveforms: float32 [B, S].
+    filters: float32 [K, 8].
+
+  Returns:
+    float32 [B, S', 8]; S' is S rounded up to a multiple of K.
+  """
+  taps, columns = filters.shape
+  matrix = np.zeros([2 * taps, taps, columns], np.float32)
+  for i in range(taps):
+    matrix[i:i + taps, i] = filters
+  batch, size = tf.unstack(tf.shape(waveforms))
+  blocks = -(-size // taps)
+  before = taps // 2 - 1
+  padded = tf.pad(waveforms, [[0, 0], [before, (blocks + 1) * taps - size - before]])
+  padded = tf.reshape(padded, [batch, blocks + 1, taps])
+  pairs = tf.concat([padded[:, :-1], padded[:, 1:]], axis=2)  # [B, N, 2 K]
+  # [B N, 2 K] -> [B N, 8 K] -> [B, N K, 8]
+  out = tf.matmul(tf.reshape(pairs, [batch * blocks, 2 * taps]),
+                  matrix.reshape([2 * taps, taps * columns]))
+  return tf.reshape(out, [batch, blocks * taps, columns])
+
+
 def _ChangeSpeed(p, waveforms, num_samples, speed):
   """Reads utterances at another speed.
 
@@ -236,25 +277,33 @@ def _ChangeSpeed(p, waveforms, num_samples, speed):
   """
   samples = waveforms.shape[1] or tf.shape(waveforms)[1]  # S
   size = MaxSamples(p, samples)  # Q
-  half = _INTERPOLATION_TAPS // 2
-  padded = tf.pad(waveforms, [[0, 0], [half - 1, half]])
-  polynomials = tf.nn.conv1d(  # [B, S + K - 1, 1] -> [B, S, 8]
-      padded[..., tf.newaxis],
-      tf.constant(_InterpolationFilter(p.speed_range[1]))[:, tf.newaxis], 1, 'VALID')
-  batch = tf.shape(waveforms)[0]
-  polynomials = tf.reshape(polynomials, [-1, 4])  # [B, S, 8] -> [2 B S, 4]
+  polynomials = _Polynomials(waveforms, _InterpolationFilter(p.speed_range[1]))
+  batch, rounded, _ = tf.unstack(tf.shape(polynomials))
+  polynomials = tf.reshape(polynomials, [-1, 4])  # [B, S', 8] -> [2 B S', 4]
   # A position counts up to millions of half samples, too many for float32.
   speed = tf.cast(speed, tf.float64)
   position = _PHASES * speed * tf.range(tf.cast(size, tf.float64), dtype=tf.float64)
   index = tf.cast(position, tf.int32)  # [B, Q]
   t = tf.cast(position - tf.cast(index, tf.float64), tf.float32)
-  rows = tf.minimum(index, _PHASES * samples - 1)
-  rows += _PHASES * samples * tf.range(batch)[:, tf.newaxis]
+  rows = tf.minimum(index, _PHASES * rounded - 1)
+  rows += _PHASES * rounded * tf.range(batch)[:, tf.newaxis]
   c = tf.gather(polynomials, rows)  # [B, Q, 4]
   waveforms = c[..., 0] + t * (c[..., 1] + t * (c[..., 2] + t * c[..., 3]))
   num_samples = tf.cast(  # [B]
       tf.cast(num_samples, tf.float64) / speed[:, 0], tf.int32)
   return _Mask(waveforms, num_samples), num_samples
+
+
+def _WithEffects(p, waveforms, num_samples, draws):
+  """_Filtered on the utterances that are drawn for it, the others as they are."""
+  rows = tf.where(draws.Chance(p.effects_prob)[:, 0] > 0)[:, 0]  # [R]
+
+  def _Some():
+    filtered = _Filtered(p, tf.gather(waveforms, rows), tf.gather(num_samples, rows),
+                         draws.Rows(rows))
+    return tf.tensor_scatter_nd_update(waveforms, rows[:, tf.newaxis], filtered)
+
+  return tf.cond(tf.size(rows) > 0, _Some, lambda: waveforms)
 
 
 def _Filtered(p, waveforms, num_samples, draws):

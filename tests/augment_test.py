@@ -40,7 +40,7 @@ class AugmentTest(graph_case.GraphCase):
     size = size or max(map(len, rows))
     padded = np.stack([np.pad(r, [0, size - len(r)]) for r in rows])
     with self.NewGraph():
-      p = augment.Params().Set(**params)
+      p = augment.Params().Set(**{'effects_prob': 1.0, **params})
       augment.Validate('augment', p)
       out, num_samples = self.Eval(*augment.Augment(
           p, tf.constant(padded), tf.constant([len(r) for r in rows], tf.int32),
