@@ -1,0 +1,90 @@
+"""Finished runs with random weights, made without training, for tests."""
+
+import os
+
+from fm_lingvo import gin_params
+from fm_lingvo import run_dir
+from lingvo import compat as tf
+from lingvo import model_registry
+from lingvo.core import cluster_factory
+import numpy as np
+from tests import tiny_data
+
+TINY_BINDINGS = (
+    'task.encoder.num_layers = 1', 'task.encoder.model_dim = 16',
+    'task.encoder.num_heads = 2', 'task.encoder.kernel_size = 5',
+    'task.encoder.subsampling.channels = 4')
+
+
+def Configure(model_name, data_dir, *bindings):
+  """Binds a tiny experiment on data under `data_dir`."""
+  knobs = model_name.rpartition('.')[2]
+  every = (f'{knobs}.data_dir = {data_dir!r}', f'{knobs}.max_seconds = 4.0')
+  gin_params.Configure(model_name, [], TINY_BINDINGS + every + bindings)
+
+
+def MakeRun(folder, model_name, data_dir, *bindings, step=3, words=True):
+  """Writes a run's folder: config.gin, a checkpoint and the tokenizers.
+
+  Args:
+    folder: Of the run.
+    model_name: Of the experiment.
+    data_dir: Its data_dir.
+    *bindings: Gin bindings beside those of Configure.
+    step: Of the checkpoint.
+    words: Whether blanks and spaces are made likely in a transducer.
+
+  Returns:
+    dict: name of each variable of the task -> its value.
+  """
+  Configure(model_name, data_dir, *bindings)
+  try:
+    params = model_registry.GetParams(model_name, 'Train')
+    text = gin_params.ConfigText(model_name)
+  finally:
+    gin_params.Reset()
+  os.makedirs(os.path.join(folder, 'train'))
+  with open(os.path.join(folder, 'config.gin'), 'w', encoding='utf-8') as f:
+    f.write(text)
+  rng = np.random.RandomState(1)
+  with tf.Graph().as_default(), cluster_factory.Cluster(params.cluster):
+    tf.random.set_seed(1)
+    task = params.task.Copy().Set(input=None).Instantiate()
+    variables = {v.op.name: v for v in task.vars.Flatten()}
+    with tf.Session() as sess:
+      sess.run(tf.global_variables_initializer())
+      for name, v in variables.items():
+        value = sess.run(v)
+        if v.trainable and not value.any():
+          value = 0.3 * rng.randn(*value.shape)
+        if words and name.endswith('joint/b/var'):
+          value[0] += 4.0
+          value[2] += 3.0
+        elif words and name.endswith('joint/w/var'):
+          value *= 8.0
+        v.load(value, sess)
+      values = sess.run(variables)
+      tf.train.Saver(variables).save(
+          sess, os.path.join(folder, 'train', f'ckpt-{step:08d}'),
+          write_meta_graph=False)
+    run_dir.CopyTokenizers(task, folder)
+  return values
+
+
+def WriteData(data_dir, num_utterances=5):
+  """Labeled source and target data sets of every split."""
+  for name in ('source', 'target'):
+    for split in ('train', 'dev', 'test'):
+      tiny_data.Write(os.path.join(data_dir, name, f'{split}-00000-of-00001.tfrecord'),
+                      num_utterances)
+
+
+def Audio(data_dir, name='target', split='test'):
+  """dict: utt_id -> int16 [S] of a data set that WriteData wrote."""
+  path = os.path.join(data_dir, name, f'{split}-00000-of-00001.tfrecord')
+  found = {}
+  for record in tf.tf1.io.tf_record_iterator(path):
+    feature = tf.train.Example.FromString(record).features.feature
+    found[feature['utt_id'].bytes_list.value[0].decode()] = np.frombuffer(
+        feature['audio'].bytes_list.value[0], '<i2')
+  return found

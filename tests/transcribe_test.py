@@ -1,0 +1,235 @@
+"""tools.transcribe as a user meets it: formats, folders, standard input, long files, errors."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import wave
+
+from absl.testing import absltest
+from fm_lingvo import inference
+import numpy as np
+from tests import graph_case  # pylint: disable=unused-import  # Graph mode.
+from tests import run_case
+from tests import tiny_data
+from tools import transcribe
+from tools import transcript_formats
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def _WriteWav(path, samples, rate=16000):
+  os.makedirs(os.path.dirname(path), exist_ok=True)
+  with wave.open(path, 'wb') as f:
+    f.setnchannels(1)
+    f.setsampwidth(2)
+    f.setframerate(rate)
+    f.writeframes(samples.astype('<i2').tobytes())
+
+
+def setUpModule():
+  global _folder
+  _folder = absltest.get_default_test_tmpdir() + '/transcribe_test'
+  shutil.rmtree(_folder, ignore_errors=True)
+  run_case.MakeRun(_folder + '/run', 'asr.Supervised', 'nowhere',
+                   'transducer.max_labels_per_frame = 2.0')
+  for i, seconds in enumerate((1.5, 2.5, 1.1)):
+    _WriteWav(f'{_folder}/audio/{"ab"[i % 2]}/{i}.wav', tiny_data.Waveform(seconds, i))
+  with open(f'{_folder}/audio/notes.md', 'w', encoding='utf-8') as f:
+    f.write('not audio')
+  _WriteWav(_folder + '/long.wav', np.concatenate([
+      np.concatenate([tiny_data.Waveform(2.0, i), np.zeros([4000])]) for i in range(6)]))
+
+
+def tearDownModule():
+  shutil.rmtree(_folder)
+
+
+class TranscribeTest(absltest.TestCase):
+
+  def _Transcribe(self, *args, code=0):
+    """Runs the tool here; returns (stdout, stderr)."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+      found = transcribe.Main(['transcribe', *args])
+    self.assertEqual(found, code, err.getvalue())
+    return out.getvalue(), err.getvalue()
+
+  def _Run(self, *args, code=0):
+    return self._Transcribe(_folder + '/run', *args, code=code)
+
+  def test_text_of_one_recording_and_of_a_folder(self):
+    out, err = self._Run(_folder + '/audio')
+    lines = [line.split('\t') for line in out.splitlines()]
+    self.assertEqual([name for name, _ in lines],
+                     [f'{_folder}/audio/{n}' for n in ('a/0.wav', 'a/2.wav', 'b/1.wav')])
+    self.assertIn('3 of 3 recordings, 5.1 s of audio', err)
+    for name, text in lines:
+      self.assertTrue(text)
+    alone, err = self._Run(lines[1][0])
+    self.assertEqual(alone, lines[1][1] + '\n')
+    self.assertEqual(err, '')
+
+  def test_json_has_words_with_times_and_a_score(self):
+    out, _ = self._Run(_folder + '/audio/a', '--format=json', '--beam_size=3', '--n_best=2')
+    rows = [json.loads(line) for line in out.splitlines()]
+    self.assertLen(rows, 2)
+    for row, seconds in zip(rows, (1.5, 1.1)):
+      self.assertEqual(row['seconds'], seconds)
+      self.assertEqual(' '.join(w['word'] for w in row['words']).split(), row['text'].split())
+      self.assertTrue(all(0 <= w['start'] < w['end'] <= seconds + 0.04 for w in row['words']))
+      self.assertLess(row['score'], 0)
+      self.assertEqual([h['text'] for h in row['n_best']][0], row['text'])
+      self.assertLen(row['n_best'], 2)
+
+  def test_a_long_recording_is_recognised_in_windows(self):
+    out, _ = self._Run(_folder + '/long.wav', '--format=json')
+    row = json.loads(out)
+    self.assertGreater(row['windows'], 3)
+    starts = [w['start'] for w in row['words']]
+    self.assertEqual(starts, sorted(starts))
+    self.assertEqual(row['text'], ' '.join(w['word'] for w in row['words']))
+    self.assertGreater(starts[-1], 10.0)
+    whole, _ = self._Run(_folder + '/long.wav', '--format=json', '--window_seconds=60')
+    self.assertEqual(json.loads(whole)['windows'], 1)
+
+  def test_subtitles_are_well_formed_and_their_times_ascend(self):
+    folder = self.create_tempdir().full_path
+    self._Run(_folder + '/long.wav', '--format=srt', f'--output={folder}/long.srt')
+    with open(f'{folder}/long.srt', encoding='utf-8') as f:
+      text = f.read()
+    blocks = text.rstrip('\n').split('\n\n')
+    before = 0
+    for number, block in enumerate(blocks, 1):
+      index, times, *lines = block.split('\n')
+      self.assertEqual(index, str(number))
+      found = re.fullmatch(r'(\d\d):(\d\d):(\d\d),(\d{3}) --> (\d\d):(\d\d):(\d\d),(\d{3})', times)
+      self.assertIsNotNone(found, times)
+      h0, m0, s0, f0, h1, m1, s1, f1 = map(int, found.groups())
+      start, end = (((h0 * 60) + m0) * 60 + s0) * 1000 + f0, (((h1 * 60) + m1) * 60 + s1) * 1000 + f1
+      self.assertLessEqual(before, start)
+      self.assertLess(start, end)
+      before = end
+      self.assertBetween(len(lines), 1, 2)
+      self.assertTrue(all(lines))
+    self.assertLessEqual(before, 13600)
+
+  def test_a_folder_of_outputs_keeps_the_recordings_apart(self):
+    folder = self.create_tempdir().full_path + '/new/'
+    self._Run(_folder + '/audio', f'{_folder}/audio/a/0.wav', '--format=srt', f'--output={folder}')
+    found = sorted(os.path.relpath(os.path.join(d, n), folder) for d, _, names in os.walk(folder) for n in names)
+    self.assertEqual(found, ['0.srt', 'a/0.srt', 'a/2.srt', 'b/1.srt'])
+
+  def test_standard_input_of_another_rate_and_format_in_a_process(self):
+    samples = tiny_data.Waveform(1.5, 0)
+    path = self.create_tempdir().full_path + '/x/y.wav'
+    _WriteWav(path, np.repeat(samples, 3), 48000)
+    with open(path, 'rb') as f:
+      done = subprocess.run(
+          [sys.executable, '-m', 'tools.transcribe', _folder + '/run', '-', '--format=json'], stdin=f,
+          capture_output=True, cwd=_ROOT, check=False)
+    self.assertEqual(done.returncode, 0, done.stderr.decode())
+    row = json.loads(done.stdout)
+    self.assertEqual((row['file'], row['seconds']), ('-', 1.5))
+    self.assertTrue(row['text'])
+    self.assertLen(done.stdout.splitlines(), 1)
+
+  def test_bad_recordings_are_told_counted_and_left_out(self):
+    folder = self.create_tempdir().full_path
+    os.makedirs(folder + '/empty')
+    with open(folder + '/bad.wav', 'wb') as f:
+      f.write(b'nothing of the kind' * 100)
+    good = _folder + '/audio/a/0.wav'
+    out, err = self._Run(folder + '/bad.wav', good, folder + '/gone.mp3', folder + '/empty', code=1)
+    self.assertLen(out.splitlines(), 1)
+    self.assertIn(good, out)
+    self.assertRegex(err, r'bad\.wav: (not_audio|corrupt)')
+    self.assertRegex(err, r'gone\.mp3: missing')
+    self.assertIn('empty: no audio file in this folder', err)
+    self.assertIn('transcribe: 3 failed', err)
+    self.assertLen(err.splitlines(), 5)
+    out, err = self._Run(folder + '/gone.mp3', code=1)
+    self.assertEqual(out, '')
+
+  def test_wrong_usage_is_said_in_a_line(self):
+    audio = _folder + '/audio'
+    for args, message in (
+        ((_folder + '/absent', audio), 'absent: no config.gin in it'),
+        ((_folder + '/run', audio, '--adapter=target'), "no adapters called 'target'"),
+        ((_folder + '/run', audio, '--n_best=2'), 'n_best = 2: expected 1 to 1'),
+        ((_folder + '/run', audio, '--window_seconds=1'), '--window_seconds=1: expected >= 2'),
+        ((_folder + '/run', '-', '-'), '-: given twice'),
+        ((_folder + '/run', audio, '--format=srt'), r'expected --output=FOLDER/'),
+        ((_folder + '/run', audio, f'--output={_folder}/no/such/file'), '--output=.*No such file')):
+      out, err = self._Transcribe(*args, code=2)
+      self.assertEqual(out, '')
+      self.assertRegex(err, message)
+      self.assertLen(err.splitlines(), 1)
+
+
+class _Listener:
+  """A recogniser that hears each burst of sound as a word, `part` where it is cut off."""
+
+  def Recognize(self, waveforms):
+    found = []
+    for samples in waveforms:
+      edges = np.flatnonzero(np.diff(np.concatenate([[0], samples != 0, [0]])))
+      words = tuple(
+          inference.Word(f'w{samples[start]}' if end - start == _BURST else 'part', start / 16000, end / 16000)
+          for start, end in zip(edges[::2], edges[1::2]))
+      found.append([inference.Hypothesis(' '.join(w.text for w in words), -1.0, words)])
+    return found
+
+
+_BURST = 4800
+
+
+class WindowsTest(absltest.TestCase):
+
+  def test_no_word_of_a_long_recording_is_lost_or_doubled(self):
+    rng = np.random.RandomState(0)
+    recordings, expected = [], []
+    for words in (1, 2, 40, 150, 7):
+      parts = [np.zeros([800])]
+      for word in range(words):
+        parts += [np.full([_BURST], word + 1), np.zeros([rng.randint(800, 8000)])]
+      recordings.append((f'{words} words', np.concatenate(parts).astype(np.int16)))
+      expected.append(' '.join(f'w{word + 1}' for word in range(words)))
+    for max_seconds in (4.0, 16.0):
+      found = transcribe.Transcribe(_Listener(), recordings, max_seconds)
+      self.assertEqual([t.text for t in found], expected)
+      self.assertEqual([t.name for t in found], [name for name, _ in recordings])
+      self.assertGreater(found[3].windows, 3)
+      for transcript, (_, samples) in zip(found, recordings):
+        for word in transcript.words:
+          self.assertEqual(f'w{samples[round(word.start * 16000) + 10]}', word.text)
+
+
+class FormatsTest(absltest.TestCase):
+
+  def test_cues_end_at_pauses_and_before_they_are_too_long(self):
+    words = [inference.Word(f'word{i:02d}', 0.3 * i, 0.3 * i + 0.2) for i in range(30)]
+    words += [inference.Word('late', 3661.5, 3662.25)]
+    text = transcript_formats.Srt(words)
+    blocks = text.rstrip('\n').split('\n\n')
+    self.assertLen(blocks, 4)
+    self.assertEqual(blocks[-1], '4\n01:01:01,500 --> 01:01:02,250\nlate')
+    self.assertEqual(' '.join(' '.join(b.split('\n')[2:]) for b in blocks), ' '.join(w.text for w in words))
+    for block in blocks:
+      self.assertTrue(all(len(line) <= 42 for line in block.split('\n')[2:]))
+
+  def test_words_at_one_frame_give_cues_that_ascend(self):
+    words = [inference.Word(letter * 50, 1.0, 1.04) for letter in 'xyz']
+    times = re.findall(r'(\S+) --> (\S+)', transcript_formats.Srt(words))
+    self.assertEqual(times, [('00:00:01,000', '00:00:01,040'), ('00:00:01,040', '00:00:01,080')])
+
+  def test_silence_has_no_cue(self):
+    self.assertEqual(transcript_formats.Srt([]), '')
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,144 @@
+"""A trained run -> a SavedModel of plain TensorFlow: waveforms in, texts out.
+
+  python -m tools.export runs/AdapterFinetune-... --output=exported --adapter=target
+
+The model loads without this package and without tensorflow_text; OUTPUT/HOW_TO_CALL.txt says how. It is then loaded in
+a process of its own that imports TensorFlow and NumPy alone, and timed on a fixed minute of noise. The real-time factor
+is the time of computation divided by that of the audio; below 1 is faster than real time.
+Exit code 1: written, but it does not run; 2: wrong usage, run or checkpoint.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+
+from fm_lingvo import errors
+from fm_lingvo import quiet
+
+HOW_TO_CALL = 'HOW_TO_CALL.txt'
+
+# Utterances of 10 s, one after the other and together. Prints one line of JSON.
+_MEASURE = '''
+import json, os, sys, time
+import numpy as np
+import tensorflow as tf
+recognize = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+rng = np.random.RandomState(0)
+audio = (0.05 * rng.standard_normal([6, 160000])).astype(np.float32)
+audio *= 1 + np.sin(np.arange(160000) / 16000 * 8 * np.pi, dtype=np.float32)  # As loud and soft as syllables.
+def Run(batch):
+  started = time.time()
+  found = recognize(waveforms=tf.constant(batch), num_samples=tf.constant([batch.shape[1]] * len(batch)))
+  found["texts"].numpy()
+  return time.time() - started
+Run(audio[:1]), Run(audio)
+print(json.dumps({
+    "audio_seconds": 60,
+    "real_time_factor": sum(Run(audio[i:i + 1]) for i in range(6)) / 60,
+    "real_time_factor_batch_6": Run(audio) / 60,
+    "threads": len(os.sched_getaffinity(0)),
+    "tensorflow": tf.__version__,
+    "imported": [m for m in ("lingvo", "fm_lingvo", "tensorflow_text", "sentencepiece") if m in sys.modules],
+}))
+'''
+
+_USAGE = '''Speech recogniser, exported from {run}, checkpoint {checkpoint}, adapter {adapter}.
+It needs TensorFlow >= 2.13 and nothing else:
+
+  import tensorflow as tf
+  recognize = tf.saved_model.load('{folder}').signatures['serving_default']
+  found = recognize(waveforms=tf.constant(waveforms), num_samples=tf.constant(num_samples))
+  texts = [text.decode() for text in found['texts'].numpy()]
+
+waveforms: float32 [B, S] in [-1, 1], mono, 16 kHz, rows padded to S samples with anything.
+num_samples: int32 [B], samples of each row that are audio. Trained on up to {max_seconds:g} s; cut longer recordings.
+texts: string [B], UTF-8. scores: float32 [B], the log-probability that decoding gave the text, in nats.
+'''
+
+
+def SizeInBytes(folder):
+  """Bytes of all files of a folder."""
+  return sum(os.path.getsize(os.path.join(d, name)) for d, _, names in os.walk(folder) for name in names)
+
+
+def Measure(folder):
+  """Loads and times a SavedModel in another process.
+
+  Args:
+    folder: The SavedModel's.
+
+  Returns:
+    dict: audio_seconds, real_time_factor (one utterance at a time), real_time_factor_batch_6, threads, tensorflow and
+    imported, the names of packages that the model should not need and that were imported all the same.
+
+  Raises:
+    RuntimeError: The model cannot be loaded or run; the message is the process's last line.
+  """
+  # -I: neither the working directory nor PYTHONPATH is searched.
+  done = subprocess.run([sys.executable, '-I', '-c', _MEASURE, os.path.abspath(folder)], capture_output=True, text=True,
+                        check=False, cwd=folder, env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'})
+  if done.returncode:
+    raise RuntimeError((done.stderr.strip().splitlines() or [f'exit code {done.returncode}'])[-1])
+  return json.loads(done.stdout.splitlines()[-1])
+
+
+def _Run(args):
+  """Exports, measures and reports; returns the exit code."""
+  with quiet.HoldStderr():
+    # TensorFlow: --help need not wait.
+    from fm_lingvo import finished_run  # pylint: disable=g-import-not-at-top
+    from fm_lingvo import inference  # pylint: disable=g-import-not-at-top
+    from fm_lingvo import saved_model  # pylint: disable=g-import-not-at-top
+  inference.Start()
+  run = finished_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, beam_size=args.beam_size)
+  saved_model.Export(run, args.output)
+  checkpoint = os.path.basename(run.checkpoint)
+  with open(os.path.join(args.output, HOW_TO_CALL), 'w', encoding='utf-8') as f:
+    f.write(_USAGE.format(
+        run=run.model_name, checkpoint=checkpoint, adapter=run.adapter,
+        folder=os.path.basename(os.path.normpath(args.output)), max_seconds=run.max_seconds))
+  size = SizeInBytes(args.output) / 1e6
+  print(f'{args.output}: {size:.2f} MB, {run.model_name}, {checkpoint}, adapter {run.adapter}', flush=True)
+  if not args.measure:
+    return 0
+  try:
+    measured = Measure(args.output)
+  except RuntimeError as e:
+    print(f'export: {args.output} was written but does not run: {e}', file=sys.stderr)
+    return 1
+  print(f'real-time factor {measured["real_time_factor"]:.4f} one utterance at a time, '
+        f'{measured["real_time_factor_batch_6"]:.4f} in a batch of 6: {measured["audio_seconds"]} s of audio in '
+        f'utterances of 10 s, {measured["threads"]} threads, TensorFlow {measured["tensorflow"]}')
+  print('measured by: python -m tools.export ' + ' '.join(args.given))
+  print(f'how to call it: {os.path.join(args.output, HOW_TO_CALL)}')
+  return 0
+
+
+def Main(argv):
+  """Runs the tool; returns the exit code."""
+  parser = argparse.ArgumentParser(prog='export', description=__doc__,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('run', metavar='RUN', help='folder of a run with a transducer or CTC head')
+  parser.add_argument('--output', required=True, help='folder to write; new or empty')
+  parser.add_argument('--adapter', help='name of the adapters to apply, or none (default: the run\'s active ones)')
+  parser.add_argument('--checkpoint', help='checkpoint, e.g. ckpt-00000500 (default: the run\'s newest)')
+  parser.add_argument('--beam_size', type=int, help='hypotheses kept while decoding (default: the run\'s)')
+  parser.add_argument('--measure', action=argparse.BooleanOptionalAction, default=True,
+                      help='load it in another process and time it')
+  args = parser.parse_args(argv[1:])
+  args.given = argv[1:]
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  try:
+    return _Run(args)
+  except errors.ConfigError as e:
+    print(f'export: {e}', file=sys.stderr)
+    return 2
+  except KeyboardInterrupt:
+    print('export: interrupted', file=sys.stderr)
+    return 130
+
+
+if __name__ == '__main__':
+  sys.exit(Main(sys.argv))

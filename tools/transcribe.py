@@ -1,0 +1,241 @@
+"""Recordings -> transcripts, by a trained run.
+
+  python -m tools.transcribe runs/AdapterFinetune-... talk.mp3 prompts/ --adapter=target
+  cat call.wav | python -m tools.transcribe RUN - --format=json
+  python -m tools.transcribe RUN talk.mp3 --format=srt --output=talk.srt
+
+AUDIO is a file of any format and rate that FFmpeg knows, a folder (every audio file below it) or - for standard input.
+Recordings longer than the run's max_seconds are recognised in windows, which are cut where it is quiet and overlap by
+2 s (by a quarter of a window, if that is less).
+--output is a file for everything, or, if it is a folder or ends with /, a folder that gets a file for each recording.
+Times are those of the frames (40 ms) at which the model wrote the labels, which lag behind the sound a little.
+Exit code 0: all done; 1: some recordings could not be read, each said in one line; 2: wrong usage, run or checkpoint.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+
+from fm_lingvo import dataset
+from fm_lingvo import errors
+from fm_lingvo import long_form
+from fm_lingvo import quiet
+from tools import audio
+from tools import transcript_formats
+
+STDIN = '-'
+_EXTENSIONS = frozenset(
+    '.722 .8svx .aac .ac3 .aif .aiff .amr .ape .au .caf .flac .g722 .gsm .m4a .m4b .mka .mkv .mov .mp2 .mp3 .mp4 .oga '
+    '.ogg .opus .sph .snd .spx .voc .w64 .wav .webm .wma .wv'.split())
+_BATCH_SECONDS = 128.0  # Audio in a batch, padding included.
+_CHUNK_SECONDS = 1200.0  # Audio that is read before any of it is recognised, sorted by length.
+_CHUNK_FILES = 64
+
+
+def FindRecordings(names):
+  """Files to transcribe.
+
+  Args:
+    names: files, folders and STDIN, as the user gave them.
+
+  Returns:
+    (found, empty): list of (path, path below the folder that was named), in order; list of folders without audio.
+  """
+  found, empty = [], []
+  for name in names:
+    if name == STDIN or dataset.IsRemote(name) or not os.path.isdir(name):
+      found.append((name, 'stdin' if name == STDIN else os.path.basename(name)))
+      continue
+    below = []
+    for folder, folders, files in os.walk(name, followlinks=True):
+      folders.sort()
+      paths = (os.path.join(folder, f) for f in sorted(files) if os.path.splitext(f)[1].lower() in _EXTENSIONS)
+      below += [(path, os.path.relpath(path, name)) for path in paths]
+    found += below
+    if not below:
+      empty.append(name)
+  return found, empty
+
+
+def Read(path):
+  """int16 [S] of a recording at 16 kHz; raises audio.Rejected."""
+  if path != STDIN:
+    return audio.Decode(path)
+  with tempfile.NamedTemporaryFile() as f:
+    f.write(sys.stdin.buffer.read())
+    f.flush()
+    return audio.Decode(f.name)
+
+
+def Transcribe(recognizer, recordings, max_seconds):
+  """Transcribes recordings, windows of similar length together.
+
+  Args:
+    recognizer: an inference.Recognizer.
+    recordings: list of (name, int16 [S] at 16 kHz).
+    max_seconds: longest window.
+
+  Returns:
+    List of transcript_formats.Transcript in the same order.
+  """
+  windows = [long_form.Windows(samples, max_seconds) for _, samples in recordings]
+  pieces = sorted(((w.end - w.start, r, i) for r, cuts in enumerate(windows) for i, w in enumerate(cuts)))
+  heard = {}
+  for batch in _Batches(pieces, int(_BATCH_SECONDS * dataset.SAMPLE_RATE)):
+    waveforms = [recordings[r][1][windows[r][i].start:windows[r][i].end] for _, r, i in batch]
+    heard.update(zip([(r, i) for _, r, i in batch], recognizer.Recognize(waveforms)))
+  transcripts = []
+  for r, (name, samples) in enumerate(recordings):
+    hypotheses = [heard[r, i] for i in range(len(windows[r]))]
+    best = [found[0] for found in hypotheses]
+    if len(best) == 1:
+      text, words, n_best = best[0].text, best[0].words, hypotheses[0]
+    else:
+      words, n_best = long_form.Join(windows[r], [b.words for b in best]), ()
+      text = ' '.join(w.text for w in words)
+    transcripts.append(transcript_formats.Transcript(
+        name, len(samples) / dataset.SAMPLE_RATE, text, sum(b.score for b in best), tuple(words), len(best),
+        tuple(n_best) if len(n_best) > 1 else ()))
+  return transcripts
+
+
+def _Batches(pieces, size):
+  """Lists of pieces (length, ...), shortest first, of at most `size` samples with padding, or of one piece."""
+  batch = []
+  for piece in pieces:
+    if batch and piece[0] * (len(batch) + 1) > size:
+      yield batch
+      batch = []
+    batch.append(piece)
+  if batch:
+    yield batch
+
+
+class _Output:
+  """Where transcripts go: standard output, one file, or a file for each recording."""
+
+  def __init__(self, path, kind, recordings):
+    self._kind = kind
+    self._with_name = recordings > 1
+    self._folder = self._file = None
+    self._taken = set()
+    if path and (path.endswith('/') or os.path.isdir(path)):
+      self._folder = path
+      os.makedirs(path, exist_ok=True)
+    elif kind == 'srt' and recordings > 1:
+      raise errors.ConfigError(
+          f'--format=srt: {recordings} recordings, but subtitles are of one; expected --output=FOLDER/')
+    else:
+      self._file = open(path, 'w', encoding='utf-8') if path else sys.stdout
+
+  def Write(self, transcript, relative_path):
+    if self._folder is None:
+      self._file.write(transcript_formats.Format(transcript, self._kind, self._with_name))
+      self._file.flush()
+      return
+    base, number = os.path.join(self._folder, os.path.splitext(relative_path)[0]), 1
+    path = base
+    while path in self._taken:
+      number += 1
+      path = f'{base}-{number}'
+    self._taken.add(path)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path + transcript_formats.EXTENSIONS[self._kind], 'w', encoding='utf-8') as f:
+      f.write(transcript_formats.Format(transcript, self._kind))
+
+  def Close(self):
+    if self._file not in (None, sys.stdout):
+      self._file.close()
+
+
+def _Say(line):
+  print(f'transcribe: {line}', file=sys.stderr, flush=True)
+
+
+def _Chunks(recordings, failed):
+  """Yields (recordings tried so far, list of (path, relative path, samples)); `failed` gets what cannot be read."""
+  chunk, seconds = [], 0.0
+  for number, (path, relative_path) in enumerate(recordings, 1):
+    try:
+      samples = Read(path)
+      chunk.append((path, relative_path, samples))
+      seconds += len(samples) / dataset.SAMPLE_RATE
+    except audio.Rejected as e:
+      failed.append(path)
+      _Say(f'{path}: {" ".join(str(e).split())}')
+    if chunk and (seconds >= _CHUNK_SECONDS or len(chunk) >= _CHUNK_FILES or number == len(recordings)):
+      yield number, chunk
+      chunk, seconds = [], 0.0
+  if chunk:
+    yield len(recordings), chunk
+
+
+def _Run(args):
+  """Transcribes what the arguments name; returns the exit code."""
+  if args.window_seconds is not None and args.window_seconds < 2:
+    raise errors.ConfigError(f'--window_seconds={args.window_seconds:g}: expected >= 2')
+  if args.audio.count(STDIN) > 1:
+    raise errors.ConfigError(f'{STDIN}: given twice; standard input is one recording')
+  recordings, failed = FindRecordings(args.audio)
+  for folder in failed:
+    _Say(f'{folder}: no audio file in this folder')
+  # A wrong output or run is told before minutes of decoding.
+  output = _Output(args.output, args.format, len(recordings))
+  with quiet.HoldStderr():
+    # TensorFlow: --help need not wait.
+    from fm_lingvo import finished_run  # pylint: disable=g-import-not-at-top
+    from fm_lingvo import inference  # pylint: disable=g-import-not-at-top
+  inference.Start()
+  run = finished_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, beam_size=args.beam_size)
+  recognizer = inference.Recognizer(run, args.n_best)
+  started, seconds = time.time(), 0.0
+  for number, chunk in _Chunks(recordings, failed):
+    transcripts = Transcribe(recognizer, [(path, samples) for path, _, samples in chunk],
+                             args.window_seconds or run.max_seconds)
+    for transcript, (_, relative_path, _) in zip(transcripts, chunk):
+      output.Write(transcript, relative_path)
+      seconds += transcript.seconds
+    if len(recordings) > 1:
+      _Say(f'{number} of {len(recordings)} recordings, {seconds:.1f} s of audio in {time.time() - started:.1f} s')
+  output.Close()
+  if failed:
+    _Say(f'{len(failed)} failed')
+  return 1 if failed else 0
+
+
+def Main(argv):
+  """Runs the tool; returns the exit code."""
+  parser = argparse.ArgumentParser(prog='transcribe', description=__doc__,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('run', metavar='RUN', help='folder of a run with a transducer or CTC head')
+  parser.add_argument('audio', nargs='+', metavar='AUDIO', help='file, folder or - for standard input')
+  parser.add_argument('--adapter', help='name of the adapters to apply, or none (default: the run\'s active ones)')
+  parser.add_argument('--checkpoint', help='checkpoint, e.g. ckpt-00000500 (default: the run\'s newest)')
+  parser.add_argument('--beam_size', type=int, help='hypotheses kept while decoding (default: the run\'s)')
+  parser.add_argument('--n_best', type=int, default=1, help='hypotheses in JSON, at most the beam size; of recordings '
+                      'that fit into one window (default: 1)')
+  parser.add_argument('--format', choices=transcript_formats.FORMATS, default='text')
+  parser.add_argument('--output', help='file, or folder with / at its end (default: standard output)')
+  parser.add_argument('--window_seconds', type=float, help='longest window (default: the run\'s max_seconds)')
+  args = parser.parse_args(argv[1:])
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  try:
+    return _Run(args)
+  except errors.ConfigError as e:
+    _Say(e)
+    return 2
+  except BrokenPipeError:  # As of `transcribe ... | head`.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+  except OSError as e:
+    _Say(f'--output={args.output}: {e.strerror}')
+    return 2
+  except KeyboardInterrupt:
+    _Say('interrupted')
+    return 130
+
+
+if __name__ == '__main__':
+  sys.exit(Main(sys.argv))
