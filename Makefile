@@ -10,9 +10,11 @@ PORT ?= 6006
 MINUTES ?= 4.5
 # Tests run in this many processes; TensorFlow takes about 1 GB in each.
 JOBS ?= 2
+# Groups and flags of the recipe, see python -m tools.recipe --help.
+RECIPE ?= main
 UV ?= uv
 
-.PHONY: help env demo data test tensorboard lock clean
+.PHONY: help env demo data recipe test tensorboard lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -29,6 +31,9 @@ demo: $(STAMP)  ## prepare the demo data, pretrain for at most 5 minutes, say wh
 
 data: $(STAMP)  ## only prepare the demo data
 	@$(BIN)/python -m tools.demo --data_only
+
+recipe: $(STAMP)  ## three stages, baselines, a table of what each buys; RECIPE=--quick: a smoke run
+	@$(BIN)/python -m tools.recipe $(RECIPE)
 
 test: $(STAMP)  ## every test under tests/
 	$(BIN)/python -m pytest tests -q -n $(JOBS) --dist loadfile

@@ -1,6 +1,7 @@
 """The form of docs/results/NAME.json, and the Markdown table made from it."""
 
 import datetime
+import importlib
 import json
 import math
 import os
@@ -24,6 +25,8 @@ _FIELDS = {
 }
 _MACHINE = ('cpu', 'cores', 'memory_gb', 'system')
 _VERSIONS = ('python', 'tensorflow', 'lingvo', 'commit')
+# `form` of a result with rows of its own kind -> module with Check and Table of it.
+_FORMS = {'recipe': 'tools.recipe_table'}
 _MARKER = re.compile(r'<!-- results:([^\s:]+):(begin|end) -->')
 
 
@@ -47,6 +50,9 @@ def Check(result, path):
   where = os.path.basename(path)
   if not isinstance(result, dict) or not isinstance(result.get('rows'), list):
     raise errors.ConfigError(f'{where}: expected an object with a list `rows`')
+  if 'form' in result:
+    _Form(result, where).Check(result, path)
+    return
   for key in result:
     if key not in ('rows', 'columns', 'spread'):
       raise errors.ConfigError(
@@ -63,6 +69,15 @@ def Check(result, path):
       raise errors.ConfigError(f'{where}: rows[{i}]: a second row named '
                                f'{row["name"]!r} with label {row["label"]!r}')
     seen.add((row['name'], row['label']))
+
+
+def _Form(result, where):
+  """Module that knows the result's form."""
+  form = result['form']
+  if form not in _FORMS:
+    raise errors.ConfigError(f'{where}: form {form!r}: no such form'
+                             f'{event_files.DidYouMean(str(form), _FORMS)}')
+  return importlib.import_module(_FORMS[form])
 
 
 def _CheckRow(row, where):
@@ -125,6 +140,8 @@ def Table(result):
   Returns:
     The table, and below it the origin of its figures, once for each that differs.
   """
+  if 'form' in result:
+    return _Form(result, 'result').Table(result)
   columns = list(result.get('columns') or ['name', 'value'])
   rows, spread = result['rows'], result.get('spread', '')
   headers = [_FIELDS[c][2] for c in columns]

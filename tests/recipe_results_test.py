@@ -1,0 +1,229 @@
+"""Properties of what the recipe concludes from its numbers, of its table and its picture."""
+
+import json
+import os
+
+from absl.testing import absltest
+from absl.testing import parameterized
+from fm_lingvo import errors
+from tests import recipe_case
+from tools import recipe_compare
+from tools import recipe_plan
+from tools import recipe_plot
+from tools import recipe_rows
+from tools import recipe_stage
+from tools import recipe_table
+from tools import recipe_verdicts
+from tools import results_table
+
+_HEADLINE, _MEETING, _FORGETTING, _PROBE = 'no worse than from scratch', 'meets from scratch', 'keeps the source', 'CTC'
+
+
+def _Verdict(claim, rows, comparisons=()):
+  """The one line on a claim: (word in bold, whole line)."""
+  found = [line for line in recipe_verdicts.Verdicts(rows, list(comparisons)) if claim in line]
+  assert len(found) == 1, found
+  return found[0].split('**')[1], found[0]
+
+
+class VerdictsTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      (0.40, {}, 'met', '40.0 % WER with 6.7 % of the labels'),
+      (0.41, {}, 'met', '41.0 % WER'),
+      (0.45, {}, 'missed', 'WER is higher by 4.0 points'),
+      (0.40, {'trained_params': 190}, 'missed', '1.1 points too many parameters'),
+      (0.40, {'target_label_fraction': 0.1}, 'missed', '3.3 points too many labels'))
+  def test_the_headline_needs_quality_few_parameters_and_few_labels(self, wer, changed, word, text):
+    rows = [recipe_case.Row('adapted', wer, **changed),
+            recipe_case.Row('scratch_target', 0.41, target_label_fraction=1.0)]
+    found, line = _Verdict(_HEADLINE, rows)
+    self.assertEqual(found, word)
+    self.assertIn(text, line)
+
+  def test_the_headline_counts_all_seeds(self):
+    rows = [recipe_case.Row('adapted', wer, seed=seed) for seed, wer in ((1, 0.39), (2, 0.46), (3, 0.44))]
+    rows.append(recipe_case.Row('scratch_target', 0.40))
+    word, line = _Verdict(_HEADLINE, rows)
+    self.assertEqual(word, 'missed')
+    self.assertIn('43.0 % WER', line)
+    self.assertIn('seeds 1+2+3 and 1', line)
+
+  @parameterized.parameters((-0.06, -0.01, 'met', 'CI -6.0 to -1.0'), (-0.06, 0.01, 'missed', 'better, but within'),
+                            (-0.01, 0.06, 'missed', 'worse, within'), (0.01, 0.06, 'missed', 'worse beyond'))
+  def test_a_stage_must_help_beyond_its_interval(self, low, high, word, text):
+    for names in recipe_verdicts.STAGES.values():
+      rows = [recipe_case.Row(name) for name in names]
+      found, line = _Verdict(f'{names[0]} against {names[1]}:', rows, [recipe_case.Pair(*names, low, high)])
+      self.assertEqual(found, word)
+      self.assertIn(text, line)
+
+  @parameterized.parameters(
+      ((0.9, 0.7, 0.6, 0.5, 0.4, 0.3), 'met', 'they meet at 50.0 %'),
+      ((0.9, 0.7, 0.4, 0.5, 0.4, 0.3), 'met', 'they meet at 13.0 %'),
+      ((0.9, 0.8, 0.7, 0.6, 0.5, 0.4), 'missed', 'they meet at 100.0 %'),
+      ((0.9, 0.8, 0.7, 0.6, 0.5, 0.45), 'missed', 'do not meet; nearest with 100.0 %, 5.0 points of WER above'))
+  def test_the_share_at_which_the_harder_baseline_is_met(self, wers, word, text):
+    rows = [recipe_case.Row(recipe_plan.CurveName(share), wer, target_label_fraction=share)
+            for share, wer in zip(recipe_plan.CURVE_SHARES, wers)]
+    rows.append(recipe_case.Row('scratch_source_target', 0.4))
+    found, line = _Verdict(_MEETING, rows)
+    self.assertEqual(found, word)
+    self.assertIn(text, line)
+
+  @parameterized.parameters((0.22, 'met', '+2.0 points'), (0.3, 'missed', '+10.0 points'), (0.1, 'met', '-10.0 points'))
+  def test_forgetting_is_measured_against_the_interval_from_before(self, after, word, text):
+    found, line = _Verdict(_FORGETTING, [recipe_case.Row('hydra', 0.2), recipe_case.Row('adapted', after)])
+    self.assertEqual(found, word)
+    self.assertIn(text, line)
+
+  def test_the_probe_must_improve_after_each_stage(self):
+    names = ('probe_random', 'probe_pretrain', 'probe_hydra')
+    for wers, word in (((0.9, 0.6, 0.3), 'met'), ((0.6, 0.9, 0.3), 'missed'), ((0.9, 0.6, 0.58), 'missed')):
+      self.assertEqual(_Verdict(_PROBE, [recipe_case.Row(n, w) for n, w in zip(names, wers)])[0], word)
+    # With comparisons their paired intervals count, which are narrower.
+    rows = [recipe_case.Row(n, w) for n, w in zip(names, (0.9, 0.6, 0.58))]
+    pairs = [recipe_case.Pair(a, b, -0.03, -0.01) for a, b in zip(names[1:], names)]
+    self.assertEqual(_Verdict(_PROBE, rows, pairs)[0], 'met')
+
+  def test_what_is_not_measured_is_open(self):
+    for line in recipe_verdicts.Verdicts([], []):
+      self.assertStartsWith(line, '**open** ')
+      self.assertIn('not measured, needs ', line)
+
+
+class CompareTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.settings = recipe_plan.Settings(output=recipe_case.Folder(self))
+    self.plan = recipe_plan.Plan(self.settings)
+
+  def _Write(self, name, right, count=40):
+    """Hypotheses of which every `right`-th is right."""
+    folder = os.path.join(recipe_stage.RunDir(self.settings, self.plan[name]), 'hypotheses')
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, 'TestTarget.jsonl'), 'w', encoding='utf-8') as f:
+      for i in reversed(range(count)):
+        f.write(json.dumps({'utt_id': f'{i:02}', 'reference': 'a word',
+                            'hypothesis': 'a word' if i % right == 0 else 'a bird'}) + '\n')
+
+  def _Compare(self, *names):
+    rows = [recipe_case.Row(self.plan[name].row, seed=self.plan[name].seed) for name in names]
+    return {(p['a'], p['b']): p for p in recipe_compare.Compare(self.settings, self.plan, rows)}
+
+  def test_the_difference_is_that_of_the_error_rates(self):
+    self._Write('adapted', 1)
+    self._Write('scratch_target', 2)
+    pair = self._Compare('adapted', 'scratch_target')['adapted', 'scratch_target']
+    self.assertAlmostEqual(pair['difference'], -0.25)
+    self.assertLess(pair['high'], 0)
+    self.assertEqual(recipe_verdicts.Judge(pair), 'better beyond')
+
+  def test_seeds_that_both_have_count_and_zero_shot_models_have_one(self):
+    for name, right in (('adapted', 2), ('adapted_seed2', 1), ('scratch_target', 2), ('hydra', 2)):
+      self._Write(name, right)
+    pairs = self._Compare('adapted', 'adapted_seed2', 'scratch_target', 'hydra')
+    self.assertEqual(pairs['adapted', 'scratch_target']['seeds'], [1])
+    self.assertEqual(pairs['adapted', 'scratch_target']['difference'], 0)
+    self.assertEqual(pairs['adapted', 'hydra']['seeds'], [1, 2])
+    self.assertAlmostEqual(pairs['adapted', 'hydra']['difference'], -0.125)
+
+  def test_runs_without_hypotheses_are_left_out(self):
+    self._Write('adapted', 2)
+    self.assertEmpty(self._Compare('adapted', 'hydra'))
+
+  def test_different_utterances_are_refused(self):
+    self._Write('adapted', 2)
+    self._Write('hydra', 2, count=39)
+    with self.assertRaisesRegex(errors.ConfigError, 'adapted, hydra: .* different utterances'):
+      self._Compare('adapted', 'hydra')
+
+
+class TableTest(parameterized.TestCase):
+
+  def _Result(self, *rows, comparisons=()):
+    return {'form': 'recipe', 'rows': list(rows), 'comparisons': list(comparisons)}
+
+  def test_seeds_share_a_line_with_their_mean_and_range(self):
+    table = recipe_table.Table(self._Result(
+        recipe_case.Row('adapted', 0.4), recipe_case.Row('adapted', 0.5, seed=2, group='seeds')))
+    lines = [line for line in table.splitlines() if line.startswith('| `adapted`')]
+    self.assertLen(lines, 1)
+    self.assertIn('| 45.0 (40.0 to 50.0); 40.0 to 50.0 |', lines[0])
+    self.assertIn('| 6.7 %, 1.0 min | 0.00M, 17.0 % |', lines[0])
+    self.assertEndsWith(lines[0], '| 2 |')
+
+  def test_the_curve_is_in_the_order_of_the_labels_and_has_the_main_point(self):
+    rows = [recipe_case.Row('adapted')] + [
+        recipe_case.Row(recipe_plan.CurveName(share), group='curve', target_label_fraction=share)
+        for share in (1.0, 0.03)]
+    self.assertEqual(recipe_table.GroupNames(rows, 'curve'), ['adapted_share_0.03', 'adapted', 'adapted_share_1'])
+    self.assertEqual(recipe_table.GroupNames(rows, 'main'), ['adapted'])
+
+  def test_the_origin_of_each_group_is_said(self):
+    table = recipe_table.Table(self._Result(recipe_case.Row('adapted'), recipe_case.Row('hydra', date='2026-02-03')))
+    self.assertIn('- main: `python -m tools.recipe main`; 2026-01-31 to 2026-02-03; 2 cores of X, 8 GB, Linux; '
+                  'Python 3, TensorFlow 2, lingvo 0, commit abc.', table)
+
+  def test_the_readmes_tables_know_the_form(self):
+    folder = recipe_case.Folder(self)
+    recipe_rows.Merge(os.path.join(folder, 'recipe.json'), [recipe_case.Row('adapted')])
+    text, stale, names = results_table.Regenerate(
+        '<!-- results:recipe:begin -->\n<!-- results:recipe:end -->', folder)
+    self.assertEqual((stale, names), (['recipe'], ['recipe']))
+    self.assertIn('| `adapted`: model adapted |', text)
+    self.assertEqual(results_table.Regenerate(text, folder)[1], [])
+    with self.assertRaisesRegex(errors.ConfigError, "form 'recip': no such form; did you mean recipe"):
+      results_table.Check({'form': 'recip', 'rows': []}, 'x.json')
+
+  @parameterized.parameters(
+      ({'target_wer': '0.4'}, r"rows\[0\].target_wer = '0.4': expected float"), ({'seed': True}, 'seed = True'),
+      ({'hours': float('nan')}, 'a number >= 0'), ({'hours': -1.0}, 'a number >= 0'),
+      ({'word': 1}, 'word: no such field'),
+      ({'date': 'today'}, 'expected YYYY-MM-DD'), ({'target_label_fraction': 1.5}, 'larger than its whole'),
+      ({'trained_params': 1001}, 'larger than its whole'), ({'target_wer_low': 0.9}, 'above target_wer_high'))
+  def test_bad_rows_are_named_and_not_written(self, changed, message):
+    path = os.path.join(recipe_case.Folder(self), 'recipe.json')
+    with self.assertRaisesRegex(errors.ConfigError, message):
+      recipe_rows.Merge(path, [recipe_case.Row('adapted', **changed)])
+    self.assertFalse(os.path.exists(path))
+
+  def test_rows_need_every_field_and_are_unique(self):
+    for field in recipe_table.FIELDS:
+      row = recipe_case.Row('adapted')
+      del row[field]
+      with self.assertRaisesRegex(errors.ConfigError, f'no {field}'):
+        recipe_table.Check(self._Result(row), 'recipe.json')
+    with self.assertRaisesRegex(errors.ConfigError, 'a second row of adapted, seed 1'):
+      recipe_table.Check(self._Result(recipe_case.Row('adapted'), recipe_case.Row('adapted')), 'recipe.json')
+
+  def test_merging_replaces_a_row_in_place(self):
+    path = os.path.join(recipe_case.Folder(self), 'recipe.json')
+    recipe_rows.Merge(path, [recipe_case.Row('adapted'), recipe_case.Row('hydra')], [recipe_case.Pair('a', 'b', 0, 1)])
+    result = recipe_rows.Merge(path, [recipe_case.Row('adapted', 0.3)], [recipe_case.Pair('a', 'b', 0, 3)])
+    self.assertEqual([(row['name'], row['target_wer']) for row in result['rows']], [('adapted', 0.3), ('hydra', 0.4)])
+    self.assertEqual([pair['high'] for pair in result['comparisons']], [3])
+
+
+class PlotTest(absltest.TestCase):
+
+  def test_a_picture_is_made_of_one_row_or_of_all(self):
+    folder = recipe_case.Folder(self)
+    rows = [recipe_case.Row('adapted', 0.4), recipe_case.Row('adapted', 0.45, seed=2), recipe_case.Row('hydra', 0.9),
+            recipe_case.Row('scratch_target', 0.5), recipe_case.Row('scratch_source_target', 0.3)]
+    rows += [recipe_case.Row(recipe_plan.CurveName(share), 0.5, group='curve', target_label_fraction=share)
+             for share in (0.03, 0.5)]
+    sizes = []
+    for name, part in (('one.png', rows[:1]), ('all.png', rows)):
+      path = os.path.join(folder, name)
+      recipe_plot.Plot(part, path)
+      sizes.append(os.path.getsize(path))
+      with open(path, 'rb') as f:
+        self.assertEqual(f.read(4), b'\x89PNG')
+    self.assertLess(10000, sizes[0])
+    self.assertLess(sizes[0], sizes[1])
+
+
+if __name__ == '__main__':
+  absltest.main()

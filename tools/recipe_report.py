@@ -1,0 +1,89 @@
+"""RUNS/report.md: the recipe's tables and what they say, its comparisons, and the hours of each stage."""
+
+import os
+
+from tools import recipe_rows
+from tools import recipe_stage
+from tools import recipe_table
+from tools import recipe_verdicts
+
+
+def Write(path, settings, stages, result, image=''):
+  """Writes the report.
+
+  Args:
+    path: of the file.
+    settings: recipe_plan.Settings.
+    stages: dict of all Stages.
+    result: content of the results file.
+    image: file name of the picture beside it, if there is one.
+  """
+  parts = ['# The recipe', '']
+  if settings.quick:
+    parts += ['A smoke run: tiny models, a few steps, a few utterances. Its figures say nothing about the method.', '']
+  parts += [recipe_table.Table(result), '']
+  if image:
+    parts += [f'![Error rates, labels and parameters]({image})', '']
+  parts += ['## Comparisons', '', Comparisons(result), '', '## Forgetting', '', Forgetting(result['rows']), '',
+            '## Hours', '', Hours(settings, stages), '', '## Commands', '', Commands(result['rows'])]
+  with open(path + '.tmp', 'w', encoding='utf-8') as f:
+    f.write('\n'.join(parts).rstrip() + '\n')
+  os.replace(path + '.tmp', path)
+
+
+def Comparisons(result):
+  """Markdown table of the paired bootstraps."""
+  pairs = result.get('comparisons', [])
+  if not pairs:
+    return 'None: no two models to compare have hypotheses yet.'
+  lines = ['Differences in points on the same utterances of the target\'s test set, with their 95 % confidence '
+           'intervals (paired bootstrap); below 0 the first is better.', '',
+           '| first | second | seeds | WER | CER | first: WER against its interval |',
+           '| :-- | :-- | :-- | --: | --: | :-- |']
+  for pair in pairs:
+    def _Cell(prefix, pair=pair):
+      low, high = pair[f'{prefix}low'], pair[f'{prefix}high']
+      return f'{100 * pair[f"{prefix}difference"]:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})'
+    lines.append(f'| `{pair["a"]}` | `{pair["b"]}` | {", ".join(map(str, pair["seeds"]))} | {_Cell("")} | '
+                 f'{_Cell("cer_")} | {recipe_verdicts.Judge(pair)}, {100 * pair["a_better"]:.1f} % of resamples |')
+  return '\n'.join(lines)
+
+
+def Forgetting(rows):
+  """Markdown table of the source's error rates before and after target labels were used."""
+  means = recipe_verdicts.Means(rows)
+  parents = {'adapted': 'hydra', 'adapted_no_hydra': 'supervised', 'adapted_no_pretrain': 'hydra_no_pretrain',
+             'full_finetune': 'hydra', 'full_finetune_all': 'hydra',
+             **{name: 'hydra' for name in recipe_verdicts.CURVE}}
+  lines = ['| model | source WER before | after | difference | source CER before | after |',
+           '| :-- | --: | --: | --: | --: | --: |']
+  for name, parent in parents.items():
+    if name in means and parent in means:
+      before, after = means[parent], means[name]
+      lines.append(f'| `{name}` | {100 * before["source_wer"]:.1f} % | {100 * after["source_wer"]:.1f} % | '
+                   f'{100 * (after["source_wer"] - before["source_wer"]):+.1f} | {100 * before["source_cer"]:.1f} % | '
+                   f'{100 * after["source_cer"]:.1f} % |')
+  return '\n'.join(lines) if len(lines) > 2 else 'Not measured: needs hydra and a model adapted from it.'
+
+
+def Hours(settings, stages):
+  """Markdown table of the wall clock of each stage that has been trained, and of the way to it."""
+  lines = ['| stage | steps | hours | with its parents | cores | core hours |', '| :-- | --: | --: | --: | --: | --: |']
+  total, taken = 0.0, []
+  for name, stage in stages.items():
+    state = recipe_stage.Read(recipe_stage.RunDir(settings, stage))
+    if not state:
+      continue
+    if state.get('taken'):
+      taken += ['', f'`{name}` was taken as it was, though its inputs differ: {state["taken"]}.']
+    hours, chain = state['seconds'] / 3600, recipe_rows.HoursWithParents(settings, stages, name)
+    total += hours * state['cores']
+    steps = f'{stage.knobs["max_steps"]:,}' + ('' if state['done'] else ', unfinished')
+    lines.append(f'| `{name}` | {steps} | {hours:.2f} | {chain:.2f} | {state["cores"]} | '
+                 f'{hours * state["cores"]:.2f} |')
+  return '\n'.join([*lines, '', f'All stages: {total:.2f} core hours.', *taken])
+
+
+def Commands(rows):
+  """A list of the commands that trained the models."""
+  return '\n'.join(f'- `{row["name"]}`, seed {row["seed"]} ({row["date"]}): `{row["command"]}`' for row in rows)
