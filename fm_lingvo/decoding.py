@@ -11,7 +11,7 @@ They take the model as two functions, so that they know nothing of its layers:
   log_probs(enc_t [M, J], pred [M, J]) -> float32 [M, V], log-probabilities
   step(ids int32 [M], state) -> (pred [M, J], state), ids = 0 at the start
 
-After S labels at a frame, or L in all, only blank is left, and costs what it costs:
+After S labels at a frame, or the limit in all, only blank is left, and costs what it costs:
 a score is the log-probability of alignments that the model itself defines.
 """
 
@@ -24,7 +24,8 @@ NEVER = -1e30
 _HASH_FACTOR = 6364136223846793005  # Knuth, MMIX; products wrap round 2^64.
 
 
-def Greedy(log_probs, step, state, enc, lengths, max_symbols_per_frame, max_labels):
+def Greedy(log_probs, step, state, enc, lengths, max_symbols_per_frame, max_labels,
+           limits=None):
   """Takes the most probable of blank and labels at each step.
 
   Args:
@@ -36,6 +37,7 @@ def Greedy(log_probs, step, state, enc, lengths, max_symbols_per_frame, max_labe
     max_symbols_per_frame: int, labels S at one frame, >= 1.
     max_labels: int or int32 scalar, labels L in all, >= 1; an int gives outputs of
       static shape.
+    limits: int32 [B], labels that each utterance may have, <= L; None: L.
 
   Returns:
     NestedMap, K = 1: labels int32 [B, K, L] without blanks, 0 past their lengths
@@ -43,6 +45,7 @@ def Greedy(log_probs, step, state, enc, lengths, max_symbols_per_frame, max_labe
     frames int32 [B, K, L], the frame at which each label came.
   """
   batch, time = py_utils.GetShape(enc, 2)
+  limits = max_labels if limits is None else limits
   pred, state = step(tf.zeros([batch], tf.int32), state)
   now = py_utils.NestedMap(
       t=tf.zeros([batch], tf.int32), s=tf.zeros([batch], tf.int32),
@@ -52,7 +55,7 @@ def Greedy(log_probs, step, state, enc, lengths, max_symbols_per_frame, max_labe
   def _Step(now):
     active = now.t < lengths  # [B]
     scores = log_probs(_FramesAt(enc, now.t), now.pred)  # [B, V]
-    allowed = _MayEmit(now.s, now.lengths, max_symbols_per_frame, max_labels)
+    allowed = _MayEmit(now.s, now.lengths, max_symbols_per_frame, limits)
     blank = tf.equal(tf.range(py_utils.GetShape(scores)[1]), 0)  # [V]
     scores = tf.where_v2(allowed[:, tf.newaxis] | blank, scores, NEVER)
     best = tf.argmax(scores, axis=-1, output_type=tf.int32)  # [B]
@@ -73,7 +76,7 @@ def Greedy(log_probs, step, state, enc, lengths, max_symbols_per_frame, max_labe
 
 
 def BeamSearch(log_probs, step, state, enc, lengths, max_symbols_per_frame, max_labels,
-               beam_size, lm=None, lm_weight=0.0):
+               beam_size, limits=None, lm=None, lm_weight=0.0):
   """Keeps the K best transcripts, each with the sum over the alignments found.
 
   Frame-synchronous: all hypotheses of an utterance take their blank before any goes
@@ -89,6 +92,7 @@ def BeamSearch(log_probs, step, state, enc, lengths, max_symbols_per_frame, max_
     max_symbols_per_frame: See Greedy.
     max_labels: See Greedy.
     beam_size: int, hypotheses K, >= 1.
+    limits: See Greedy.
     lm: Language model over labels for shallow fusion, or None: an object with
       ZeroState(batch) -> NestedMap of [batch, ...] and, as the prediction network,
       Step(ids int32 [M], state) -> (float32 [M, V], state): log-probabilities of the
@@ -103,6 +107,7 @@ def BeamSearch(log_probs, step, state, enc, lengths, max_symbols_per_frame, max_
   """
   batch, time = py_utils.GetShape(enc, 2)
   rows = batch * beam_size  # M
+  limits = max_labels if limits is None else limits[:, tf.newaxis]  # [B, 1]
   origin = tf.range(rows) // beam_size  # [M], the utterance of a hypothesis.
 
   def _Advance(ids, state):
@@ -126,7 +131,7 @@ def BeamSearch(log_probs, step, state, enc, lengths, max_symbols_per_frame, max_
     active = now.t < lengths  # [B]
     waits = now.waits | ~active[:, tf.newaxis]  # [B, K]
     may_emit = ~waits & _MayEmit(now.s[:, tf.newaxis], now.lengths,
-                                 max_symbols_per_frame, max_labels)
+                                 max_symbols_per_frame, limits)
     scores, parents, labels = _Extend(now, _Scores(now.t, now.state), waits, may_emit)
     emit = labels > 0  # [B, K]
     before = py_utils.NestedMap({
@@ -208,9 +213,9 @@ def _Append(now, labels, frames, emit):
               lengths=now.lengths + tf.cast(emit, tf.int32))
 
 
-def _MayEmit(symbols, lengths, max_symbols_per_frame, max_labels):
+def _MayEmit(symbols, lengths, max_symbols_per_frame, limits):
   """Whether a hypothesis with `symbols` at this frame may take one more."""
-  return (symbols < max_symbols_per_frame) & (lengths < max_labels)
+  return (symbols < max_symbols_per_frame) & (lengths < limits)
 
 
 def _Extend(now, steps, waits, may_emit):

@@ -122,9 +122,12 @@ class LocalRunner(base_runner.BaseRunner):
                evaluation.CountTensors(self._task)]
     deadline = time.time() + (seconds or float('inf'))
     last = step >= tp.max_steps
-    if last:
-      bar.Line(f'nothing to train: step {step} is past max_steps = {tp.max_steps}')
     try:
+      if last:
+        bar.Line(f'nothing to train: step {step} is past max_steps = {tp.max_steps}')
+        done = self._rows.Datasets(step)
+        self._EvaluateAll(sess, step, bar, latest,
+                          [n for n in self._DueDatasets(last) if n not in done])
       while not last:
         _, metrics, counts = sess.run(fetches)
         step += 1
@@ -144,8 +147,7 @@ class LocalRunner(base_runner.BaseRunner):
         if last or step % tp.eval_interval_steps == 0:
           with window.Paused():
             started = time.time()
-            for name in self._DueDatasets(last):
-              latest[name] = self._Evaluate(sess, name, step, bar)
+            self._EvaluateAll(sess, step, bar, latest, self._DueDatasets(last))
             deadline += time.time() - started
     finally:
       bar.Close()
@@ -166,6 +168,13 @@ class LocalRunner(base_runner.BaseRunner):
     self._summary_writer.flush()
     self._rows.Write('train', step, values)
     return values
+
+  def _EvaluateAll(self, sess, step, bar, latest, names):
+    """Evaluates data sets into `latest`; a stopped run does the rest when resumed."""
+    for name in names:
+      latest[name] = self._Evaluate(sess, name, step, bar)
+      if self._signum is not None:
+        raise Interrupted(self._signum, step)
 
   def _Evaluate(self, sess, name, step, bar):
     """Evaluates a data set with the weights of `sess`."""

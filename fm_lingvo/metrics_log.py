@@ -136,6 +136,12 @@ class MetricsLog:
     with open(self._path, 'a', encoding='utf-8') as f:
       f.write(json.dumps(row) + '\n')
 
+  def Datasets(self, step):
+    """Set of the data sets that have a row of `step`."""
+    if not os.path.exists(self._path):
+      return set()
+    return {row['dataset'] for row in ReadMetrics(self._path) if row['step'] == step}
+
   def DropAfter(self, step):
     """Removes rows past `step`, which a resumed run will write again."""
     if not os.path.exists(self._path):

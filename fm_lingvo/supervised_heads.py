@@ -4,6 +4,8 @@ B: utterances, T: log-mel frames, N: encoded frames, F: mel bins, D: model width
 U: labels, V: vocabulary with blank, K: hypotheses, L: labels of a hypothesis.
 """
 
+import math
+
 from fm_lingvo import ctc_loss
 from fm_lingvo import decoding
 from fm_lingvo import errors
@@ -191,7 +193,7 @@ class TransducerHead(SupervisedHead):
     p.Define('max_symbols_per_frame', 2,
              'Labels that decoding may emit at one encoded frame (40 ms), >= 1.')
     p.Define('max_labels_per_frame', 1.0,
-             'Decoding stops at this many labels times encoded frames, > 0.')
+             'Labels of an utterance at most, in labels an encoded frame, > 0.')
     return p
 
   def __init__(self, params):
@@ -256,11 +258,18 @@ class TransducerHead(SupervisedHead):
       return self.joint.ProjectPredicted(theta.joint, predicted), state
 
     state = self.prediction.ZeroState(theta.prediction, batch)
-    max_labels = tf.cast(
-        tf.math.ceil(p.max_labels_per_frame * tf.cast(frames, tf.float32)), tf.int32)
-    arguments = (LogProbs, Step, state, enc, _Lengths(paddings),
-                 p.max_symbols_per_frame, max_labels)
+    lengths = _Lengths(paddings)
+    arguments = (LogProbs, Step, state, enc, lengths, p.max_symbols_per_frame,
+                 self._MaxLabels(frames))
+    limits = self._MaxLabels(lengths)
     if p.beam_size == 1 and lm is None:
-      return decoding.Greedy(*arguments)
-    return decoding.BeamSearch(*arguments, beam_size=p.beam_size, lm=lm,
+      return decoding.Greedy(*arguments, limits=limits)
+    return decoding.BeamSearch(*arguments, beam_size=p.beam_size, limits=limits, lm=lm,
                                lm_weight=lm_weight)
+
+  def _MaxLabels(self, frames):
+    """Labels that so many encoded frames, ints or int32 tensors, may have."""
+    rate = self.params.max_labels_per_frame
+    if isinstance(frames, int):
+      return math.ceil(rate * frames)
+    return tf.cast(tf.math.ceil(rate * tf.cast(frames, tf.float32)), tf.int32)

@@ -3,9 +3,12 @@
 from absl.testing import absltest
 from fm_lingvo import heads
 from fm_lingvo import hydra
+from fm_lingvo import supervised_heads
 from lingvo import compat as tf
+from lingvo.core import cluster_factory
 from lingvo.core import learner
 from lingvo.core import optimizer
+from lingvo.core import schedule
 import numpy as np
 from tests import graph_case
 
@@ -29,6 +32,29 @@ def _TaskParams(branches):
   return p
 
 
+def _JointParams():
+  """As asr.JustHydra: labeled -> transducer, unlabeled -> best_rq."""
+  p = _TaskParams({'unlabeled': ('unlabeled', 'best_rq', 0.5)})
+  head = supervised_heads.TransducerHead.Params().Set(
+      tokenizer_file='params/tokenizers/graphemes_en.model', ctc_weight=0.3)
+  head.prediction.Set(embedding_dim=8, hidden_dim=8)
+  head.joint.joint_dim = 8
+  hydra.HydraTask.AddHead(p, 'transducer', head)
+  hydra.HydraTask.AddBranch(p, 'labeled', 'labeled', 'transducer')
+  return p
+
+
+def _Labeled(batch, labels):
+  """A batch with label rows, lists of ids, and the strings of evaluation."""
+  rows = len(labels)
+  width = max(map(len, labels))
+  batch.labels = tf.constant([x + [0] * (width - len(x)) for x in labels])
+  batch.label_lengths = tf.constant([len(x) for x in labels])
+  for key in ('utt_ids', 'texts', 'domains'):
+    batch[key] = tf.constant([f'{key}{i}' for i in range(rows)])
+  return batch
+
+
 def _Batch(seconds, rows=2, seed=0):
   samples = int(seconds * 16000)
   wave = np.random.RandomState(seed).randn(rows, samples) * 0.1
@@ -36,6 +62,10 @@ def _Batch(seconds, rows=2, seed=0):
       waveforms=tf.constant(wave.astype(np.float32)),
       num_samples=tf.fill([rows], samples), weights=tf.ones([rows]),
       dropped=tf.zeros([rows], tf.int64))
+
+
+def _Speech():
+  return _Labeled(_Batch(1.0, seed=2), [[3, 4, 5], [6]])
 
 
 class HydraTaskTest(graph_case.GraphCase):
@@ -74,6 +104,76 @@ class HydraTaskTest(graph_case.GraphCase):
         {'a': ('s', 'x', 1.0), 'b': ('t', 'x', 1.0)}, {'s': batch, 't': empty})
     self.assertEqual(values['b/loss'], 0.0)
     self.assertAlmostEqual(values['loss'], values['a/loss'], places=5)
+
+  def _Joint(self, batches, do_eval=True, change=lambda p: None):
+    """Values of the metrics and tensors of _JointParams on batches."""
+    p = _JointParams()
+    change(p)
+    with self.NewGraph(), cluster_factory.SetEval(do_eval):
+      task = p.Instantiate()
+      metrics, tensors = task.FPropTower(
+          task.theta, graph_case.py_utils.NestedMap(
+              {name: make() for name, make in batches.items()}))
+      return self.Eval({k: v[0] for k, v in metrics.items()}, tensors)
+
+  def test_metrics_are_logged_per_branch(self):
+    values, _ = self._Joint({'unlabeled': lambda: _Batch(1.0), 'labeled': _Speech})
+    self.assertContainsSubset(
+        ['labeled/loss', 'labeled/transducer_loss', 'labeled/ctc_loss',
+         'labeled/unalignable', 'labeled/unknown_labels', 'unlabeled/loss',
+         'unlabeled/masked_accuracy'], values)
+    self.assertAlmostEqual(values['labeled/loss'], 0.7 * values[
+        'labeled/transducer_loss'] + 0.3 * values['labeled/ctc_loss'], places=4)
+    self.assertAlmostEqual(values['loss'], values['labeled/loss'] +
+                           0.5 * values['unlabeled/loss'], places=4)
+
+  def test_one_pass_for_all_branches_or_one_each_gives_the_same(self):
+    batches = {'unlabeled': lambda: _Batch(2.0, rows=3), 'labeled': _Speech}
+    together, _ = self._Joint(batches)
+    apart, _ = self._Joint(batches, change=lambda p: p.Set(encode_together=False))
+    self.assertEqual(together.keys(), apart.keys())
+    for name, value in together.items():
+      np.testing.assert_allclose(value, apart[name], rtol=1e-4, atol=1e-4,
+                                 err_msg=name)
+
+  def test_evaluation_takes_the_branches_whose_streams_are_there(self):
+    values, tensors = self._Joint({'labeled': _Speech})
+    self.assertNotIn('unlabeled/loss', values)
+    self.assertAlmostEqual(values['loss'], values['labeled/loss'], places=5)
+    self.assertEqual(tensors['labeled/hyp_labels'].shape[:2], (2, 1))
+    self.assertEqual(tensors['labeled/texts'][1], b'texts1')
+    with self.assertRaisesRegex(
+        ValueError, 'branches: the input has the streams labeled; expected labeled, '
+        'unlabeled'):
+      self._Joint({'labeled': _Speech}, do_eval=False)
+
+  def test_the_source_branch_never_sees_best_rq_s_masks(self):
+    def _NoSpecAugment(p):
+      p.heads.transducer.spec_augment = None
+
+    batches = {'unlabeled': lambda: _Batch(1.0), 'labeled': _Speech}
+    _, tensors = self._Joint(batches, do_eval=False, change=_NoSpecAugment)
+    np.testing.assert_array_equal(tensors['labeled/masked_features'],
+                                  tensors['labeled/features'])
+    self.assertFalse(np.array_equal(tensors['unlabeled/masked_features'],
+                                    tensors['unlabeled/features']))
+
+  def test_a_transcript_without_a_path_is_counted_and_harmless(self):
+    # 0.1 s are two encoded frames: too few for CTC's five labels.
+    short = lambda: _Labeled(_Batch(0.12), [[3, 4, 5, 6, 7], [3]])
+    values, _ = self._Joint({'labeled': short})
+    self.assertEqual(values['labeled/unalignable'], 0.5)
+    self.assertLess(values['loss'], 100.0)
+
+  def test_a_weight_s_schedule_multiplies_it(self):
+    def _Schedule(p):
+      p.branches.unlabeled.weight_schedule = schedule.Constant.Params().Set(value=0.2)
+
+    values, _ = self._Joint({'unlabeled': lambda: _Batch(1.0), 'labeled': _Speech},
+                            change=_Schedule)
+    self.assertAlmostEqual(values['unlabeled/weight'], 0.1, places=5)
+    self.assertAlmostEqual(values['loss'], values['labeled/loss'] +
+                           0.1 * values['unlabeled/loss'], places=4)
 
   def test_quantizer_is_bit_equal_after_training_and_the_rest_moves(self):
     task = _TaskParams({'a': ('s', 'x', 1.0)}).Instantiate()

@@ -273,7 +273,7 @@ class CommandLineTest(PrepareCase):
 
   def test_bad_usage_is_exit_code_2_and_one_line(self):
     for args, message in (
-        (['--output=o'], '--importer is missing: expected one of librispeech, manifest, prompts, synth, demo'),
+        (['--output=o'], '--importer is missing: expected one of general_speech, librispeech, manifest, prompts, synth, demo'),
         (['--importer=promts', f'--output={self.output}'], '--importer=promts: .*did you mean prompts'),
         (['--importer=prompts'], '--output is missing'),
         (['--importer=manifest', f'--output={self.output}', '--input=/no/such'], '--input=/no/such: expected a JSONL manifest'),

@@ -25,7 +25,7 @@ from tools import shards as shards_lib
 # pylint: enable=g-import-not-at-top,wrong-import-position
 
 _DEFAULT_TEST_PERCENT = {'prompts': 30.0}
-_REQUIRES_TEXT = ('librispeech', 'synth')
+_REQUIRES_TEXT = ('general_speech', 'librispeech', 'synth')
 
 
 class NothingAccepted(RuntimeError):

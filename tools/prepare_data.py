@@ -28,9 +28,11 @@ _OUTPUT = flags.DEFINE_string('output', None, 'Directory of the data set to writ
 _OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace --output, once the new data set is complete.')
 _LANGUAGES = flags.DEFINE_list('languages', [], 'prompts: which of en,es,fr,it,ru (default all). manifest: language of the '
                                'texts without a `lang`, for spelling numbers.')
-_ENGINES = flags.DEFINE_list('engines', [], 'synth: which of espeak-ng,piper (default: what is installed).')
+_ENGINES = flags.DEFINE_list('engines', [], 'synth and general_speech: which synthesisers (default: what is '
+                            'installed).')
 _VOICES_PER_LINE = flags.DEFINE_integer('voices_per_line', 1, 'synth: by how many voices a line is spoken.', lower_bound=1)
-_MAX_UTTERANCES = flags.DEFINE_integer('max_utterances', None, 'synth: at most so many utterances.', lower_bound=1)
+_MAX_UTTERANCES = flags.DEFINE_integer('max_utterances', None, 'prompts, synth, general_speech: at most so many utterances.',
+                                       lower_bound=1)
 _DEV_PERCENT = flags.DEFINE_float('dev_percent', 5.0, 'Share of the utterances that are the dev set, by a hash of the id.')
 _TEST_PERCENT = flags.DEFINE_float('test_percent', None, 'Share of the test set; by default 30 for prompts and 5 otherwise.')
 _MIN_DURATION = flags.DEFINE_float('min_duration', 0.3, 'Shortest utterance in seconds.', lower_bound=0)
