@@ -34,6 +34,10 @@ _BAZEL_RUN = 'bazel run //fm_lingvo:trainer -- --model=asr.BestRqPretrain --dry_
 _ELSEWHERE = {
     'make demo': ('.ci/run', r'^\s*make demo\b'),
     'make test': ('.ci/run', r'^\s*make test$'),
+    # Stands for the whole: the same stages, on data of minutes.
+    'make recipe': ('.ci/run', r'^\s*make recipe RECIPE=--quick$'),
+    'python -m tools.recipe_data --output=data/recipe':
+        ('tools/recipe.py', r"'-m', 'tools\.recipe_data', f'--output="),
     _BAZEL_RUN: ('.ci/run', rf'^\s*{re.escape(_BAZEL_RUN)}'),
     # A part of it: one test more under Bazel would be all of `make test` again.
     'bazel test //tests/...': ('.ci/run', r'^\s*bazel test //tests:\w+'),
@@ -119,6 +123,9 @@ class CommandsTest(absltest.TestCase):
   def _WriteSound(cls):
     """What the commands read: the demo's data set, recordings and sentences."""
     tiny_data.WriteAll(cls._Path('data/demo'))
+    for name in ('source', 'target', 'unlabeled'):
+      for split in ('train', 'dev', 'test'):
+        tiny_data.Write(cls._Path(f'data/recipe/{name}/{split}-0.tfrecord'), 12)
     wanted = {'train': 16, 'dev': 3, 'test': 1}  # Names that fall into each split.
     number = 0
     while any(wanted.values()):
@@ -148,13 +155,21 @@ class CommandsTest(absltest.TestCase):
     """Arguments that make a command of the README small enough for a test."""
     if re.match(r'\S*trainer ', command) and not re.search(
         '--(dry_run|help|list_models)', command):
-      knobs = re.search(r'--model=\w+\.(\w+)', command).group(1)
-      bindings = [*tiny_data.TINY_BINDINGS, 'BestRqPretrain.max_steps = 2']
+      name = re.search(r'--model=\w+\.(\w+)', command).group(1)
+      knobs = [f.name for f in dataclasses.fields(getattr(asr, name, asr.BestRqPretrain))]
+      bindings = [b.replace('BestRqPretrain.', name + '.')
+                  for b in [*tiny_data.TINY_BINDINGS, 'BestRqPretrain.max_steps = 2']
+                  if not b.startswith('BestRqPretrain.') or
+                  re.match(r'\w+\.(\w+)', b).group(1) in knobs]
+      if 'label_share' in knobs:
+        bindings.append(f'{name}.label_share = 1.0')
       if 'eval_datasets' not in command:  # One evaluation for the figures is enough.
-        names = [] if 'config.gin' in command else ['DevHuman']
+        names = [] if 'config.gin' in command or 'data/recipe' in command else [
+            'DevTarget' if 'init_from' in knobs else 'DevHuman']
         bindings.append(f'task.train.eval_datasets = {names}')
-      return [f'--gin_bindings={b.replace("BestRqPretrain.", knobs + ".")}'
-              for b in bindings]
+      if 'init_from' in knobs:
+        bindings.append('task.train.final_eval_datasets = []')
+      return [f'--gin_bindings={b}' for b in bindings]
     if '--importer=prompts' in command:
       return ['--input=prompts']  # Without the network.
     if 'tools.results add' in command:
@@ -213,8 +228,12 @@ class CommandsTest(absltest.TestCase):
     for made in ('runs/first/config.gin', 'runs/first/metrics.jsonl',
                  'runs/replay/train/ckpt-00000002.index', 'runs/mine/eval_devhuman',
                  'data/libri/human/dataset.json', 'docs/images/pretrain.png',
+                 'runs/adapted/hypotheses/DevTarget.jsonl', 'subtitles/0.srt',
+                 'exported/saved_model.pb', 'adapters/target.ckpt.index',
+                 'adapters/hydra.ckpt.index', 'graphemes.model',
                  'tests/goldens/asr.BestRqPretrain.txt'):
       self.assertTrue(os.path.exists(self._Path(made)), made)
+
   def _RunTensorBoard(self, command):
     """Starts it, waits for its address, ends it."""
     process = subprocess.Popen(
