@@ -7,6 +7,7 @@ N: blocks of a row, H: samples of a block, K: taps, M: frequency bins.
 import copy
 
 from fm_lingvo import errors
+from fm_lingvo import speed
 from lingvo import compat as tf
 from lingvo.core import hyperparams
 import numpy as np
@@ -16,8 +17,6 @@ _BLOCK_SIZE = 4096  # H; convolutions go over FFTs of twice as many samples.
 _DESIGN_SIZE = 1024  # Taps of an equaliser; its delay of a half is compensated.
 _MAX_ROOM_SIZE = _BLOCK_SIZE - _DESIGN_SIZE  # Taps of a room's response, 192 ms.
 _RIPPLE_BANDS = 8
-_INTERPOLATION_TAPS = 32
-_PHASES = 2  # Cubic polynomials between two samples.
 _BABBLE_VOICES = 3
 _MAX_VALUE = 1.0 - 2.0**-15
 # Random streams of an utterance.
@@ -98,16 +97,6 @@ def _IsNumber(value):
   return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def MaxSamples(p, num_samples):
-  """The samples that so many, an int or an integer tensor, are at the slowest speed."""
-  if not p.speed_range:
-    return num_samples
-  if isinstance(num_samples, int):
-    return int(num_samples / p.speed_range[0]) + 1
-  return tf.cast(tf.cast(num_samples, tf.float64) / p.speed_range[0],
-                 num_samples.dtype) + 1
-
-
 def Seeds(seed, utt_ids):
   """Seeds of utterances.
 
@@ -137,20 +126,20 @@ def Augment(p, waveforms, num_samples, seeds):
 
   Returns:
     waveforms float32 [B, Q] in [-1, 1), 0 past num_samples int32 [B]. Q is
-    MaxSamples(p, S), static if S is.
+    speed.MaxSamples(S, p.speed_range), static if S is; S without a change of speed.
   """
   draws = _Draws(seeds)
-  waveforms = _Mask(waveforms, num_samples)
+  waveforms = speed.ZeroPadding(waveforms, num_samples)
   if p.speed_range:
-    waveforms, num_samples = _ChangeSpeed(
-        p, waveforms, num_samples, draws.Uniform(*p.speed_range))
+    waveforms, num_samples = speed.Change(
+        waveforms, num_samples, draws.Uniform(*p.speed_range), p.speed_range)
   if p.effects_prob and (
       p.reverb_prob or p.noise_prob or p.eq_prob or p.telephone_prob):
     waveforms = _WithEffects(p, waveforms, num_samples, draws)
   if p.gain_db_range:
     waveforms *= _Amplitude(draws.Uniform(*p.gain_db_range))
   waveforms = tf.clip_by_value(waveforms, -1.0, _MAX_VALUE)
-  return _Mask(waveforms, num_samples), num_samples
+  return speed.ZeroPadding(waveforms, num_samples), num_samples
 
 
 class _Draws:
@@ -194,104 +183,10 @@ def _Amplitude(decibels):
   return tf.pow(10.0, decibels / 20.0)
 
 
-def _Mask(waveforms, num_samples):
-  """Sets padding to 0. [B, S], [B] -> [B, S]."""
-  valid = tf.sequence_mask(num_samples, tf.shape(waveforms)[1])
-  return tf.where(valid, waveforms, tf.zeros_like(waveforms))
-
-
 def _Power(waveforms, num_samples):
   """Mean square over the utterance. [B, S], [B] -> [B, 1]."""
   count = tf.cast(tf.maximum(num_samples, 1), tf.float32)
   return (tf.reduce_sum(tf.square(waveforms), axis=1) / count)[:, tf.newaxis]
-
-
-def _InterpolationFilter(max_speed):
-  """Filters that give the polynomials between two samples.
-
-  Around sample n and for phase q of two, x(n + (q + t) / 2) = sum_d c_d t^d with
-  c = filters applied to x; the polynomials fit a windowed sinc whose cutoff is the
-  lower Nyquist frequency.
-
-  Args:
-    max_speed: Greatest factor of the speed.
-
-  Returns:
-    float32 [K, 8]; column 4 q + d has c_d.
-  """
-  cutoff = min(1.0, 1.0 / max_speed) * (1 - 1.5 / _INTERPOLATION_TAPS)
-  half = _INTERPOLATION_TAPS // 2
-  t = np.linspace(0, 1, 33)
-  columns = []
-  for phase in range(_PHASES):
-    # Distance of x(n + (q + t) / 2) from sample n - half + 1 + k.
-    offset = (phase + t[:, np.newaxis]) / _PHASES  # [33, 1]
-    distance = offset - (np.arange(_INTERPOLATION_TAPS) - half + 1)  # [33, K]
-    window = np.i0(8 * np.sqrt(np.maximum(0, 1 - (distance / half)**2))) / np.i0(8)
-    taps = cutoff * np.sinc(cutoff * distance) * window
-    taps /= taps.sum(axis=1, keepdims=True)
-    fit, *_ = np.linalg.lstsq(np.vander(t, 4, increasing=True), taps, rcond=None)
-    columns += list(fit)  # fit [4, K]
-  return np.stack(columns, axis=1).astype(np.float32)
-
-
-def _Polynomials(waveforms, filters):
-  """A convolution of rows, as a product with a banded matrix, block by block.
-
-  TensorFlow's own convolution of one channel takes ten times as long, and gigabytes.
-
-  Args:
-    waveforms: float32 [B, S].
-    filters: float32 [K, 8].
-
-  Returns:
-    float32 [B, S', 8]; S' is S rounded up to a multiple of K.
-  """
-  taps, columns = filters.shape
-  matrix = np.zeros([2 * taps, taps, columns], np.float32)
-  for i in range(taps):
-    matrix[i:i + taps, i] = filters
-  batch, size = tf.unstack(tf.shape(waveforms))
-  blocks = -(-size // taps)
-  before = taps // 2 - 1
-  padded = tf.pad(waveforms, [[0, 0], [before, (blocks + 1) * taps - size - before]])
-  padded = tf.reshape(padded, [batch, blocks + 1, taps])
-  pairs = tf.concat([padded[:, :-1], padded[:, 1:]], axis=2)  # [B, N, 2 K]
-  # [B N, 2 K] -> [B N, 8 K] -> [B, N K, 8]
-  out = tf.matmul(tf.reshape(pairs, [batch * blocks, 2 * taps]),
-                  matrix.reshape([2 * taps, taps * columns]))
-  return tf.reshape(out, [batch, blocks * taps, columns])
-
-
-def _ChangeSpeed(p, waveforms, num_samples, speed):
-  """Reads utterances at another speed.
-
-  Args:
-    p: Params().
-    waveforms: float32 [B, S].
-    num_samples: int32 [B].
-    speed: float32 [B, 1], in p.speed_range.
-
-  Returns:
-    float32 [B, Q], and samples int32 [B]: num_samples / speed, rounded down.
-  """
-  samples = waveforms.shape[1] or tf.shape(waveforms)[1]  # S
-  size = MaxSamples(p, samples)  # Q
-  polynomials = _Polynomials(waveforms, _InterpolationFilter(p.speed_range[1]))
-  batch, rounded, _ = tf.unstack(tf.shape(polynomials))
-  polynomials = tf.reshape(polynomials, [-1, 4])  # [B, S', 8] -> [2 B S', 4]
-  # A position counts up to millions of half samples, too many for float32.
-  speed = tf.cast(speed, tf.float64)
-  position = _PHASES * speed * tf.range(tf.cast(size, tf.float64), dtype=tf.float64)
-  index = tf.cast(position, tf.int32)  # [B, Q]
-  t = tf.cast(position - tf.cast(index, tf.float64), tf.float32)
-  rows = tf.minimum(index, _PHASES * rounded - 1)
-  rows += _PHASES * rounded * tf.range(batch)[:, tf.newaxis]
-  c = tf.gather(polynomials, rows)  # [B, Q, 4]
-  waveforms = c[..., 0] + t * (c[..., 1] + t * (c[..., 2] + t * c[..., 3]))
-  num_samples = tf.cast(  # [B]
-      tf.cast(num_samples, tf.float64) / speed[:, 0], tf.int32)
-  return _Mask(waveforms, num_samples), num_samples
 
 
 def _WithEffects(p, waveforms, num_samples, draws):
@@ -434,7 +329,7 @@ def _Noise(p, waveforms, num_samples, draws):
     noise += babble * (_Babble(waveforms, num_samples, draws) - noise)
     color *= 1 - babble
   # Noise in padding would leak into the utterance through the filters.
-  noise = _Mask(noise, num_samples)
+  noise = speed.ZeroPadding(noise, num_samples)
   snr = draws.Uniform(*p.noise_snr_db_range)
   gain = tf.sqrt(_Power(waveforms, num_samples) /
                  tf.maximum(_Power(noise, num_samples), 1e-12))

@@ -2,6 +2,7 @@
 
 from absl.testing import absltest
 from fm_lingvo import augment
+from fm_lingvo import speed
 from fm_lingvo import errors
 from lingvo import compat as tf
 import numpy as np
@@ -57,6 +58,17 @@ class AugmentTest(graph_case.GraphCase):
     for got, row in zip(self._Run(rows, **OFF), rows):
       np.testing.assert_array_equal(got, row)
 
+  def test_a_share_of_the_utterances_has_effects_and_the_others_none(self):
+    rows = [_Speechlike(4000, i) for i in range(64)]
+    params = dict(OFF, noise_prob=1.0, noise_snr_db_range=[10.0, 10.0])
+    everyone = self._Run(rows, **params)
+    some = self._Run(rows, **params, effects_prob=0.25)
+    touched = [not np.array_equal(x, row) for x, row in zip(some, rows)]
+    self.assertBetween(sum(touched), 6, 28)
+    for x, whole, row, has in zip(some, everyone, rows, touched):
+      self.assertGreater(np.abs(whole - row).max(), 0.01)
+      np.testing.assert_allclose(x, whole if has else row, atol=1e-4)
+
   def test_effects_that_are_not_drawn_leave_the_waveform(self):
     rows = [_Speechlike(9000), _Speechlike(20000, 1)]
     got = self._Run(rows, **{**OFF, 'noise_prob': 1e-9, 'eq_prob': 1e-9,
@@ -88,12 +100,12 @@ class AugmentTest(graph_case.GraphCase):
       self.assertGreater(_Power(one[:size] - other[:size]), 1e-3 * _Power(one))
 
   def test_speed_sets_duration_and_pitch(self):
-    for speed in (0.9, 1.0, 1.1, 1.25):
-      with self.subTest(speed):
+    for factor in (0.9, 1.0, 1.1, 1.25):
+      with self.subTest(factor):
         got, = self._Run([_Tone(1000, 32000)],
-                         **{**OFF, 'speed_range': [speed, speed]})
-        self.assertAlmostEqual(len(got), 32000 / speed, delta=1)
-        expected = _Tone(1000 * speed, len(got))
+                         **{**OFF, 'speed_range': [factor, factor]})
+        self.assertAlmostEqual(len(got), 32000 / factor, delta=1)
+        expected = _Tone(1000 * factor, len(got))
         middle = slice(200, -200)
         self.assertLess(_Decibels(got[middle] - expected[middle], expected), -60)
 
@@ -191,10 +203,10 @@ class AugmentTest(graph_case.GraphCase):
     p = augment.Params()
     seeds = augment.Seeds(0, tf.constant(['a', 'b']))
     out, _ = augment.Augment(p, tf.zeros([2, 9000]), tf.constant([9000, 1]), seeds)
-    self.assertEqual(out.shape.as_list(), [2, augment.MaxSamples(p, 9000)])
+    self.assertEqual(out.shape.as_list(), [2, speed.MaxSamples(9000, p.speed_range)])
     dynamic = tf.placeholder_with_default(tf.zeros([2, 9000]), [None, None])
     out, _ = augment.Augment(p, dynamic, tf.constant([9000, 1]), seeds)
-    self.assertEqual(self.Eval(out).shape, (2, augment.MaxSamples(p, 9000)))
+    self.assertEqual(self.Eval(out).shape, (2, speed.MaxSamples(9000, p.speed_range)))
 
   def test_runs_in_a_tf_data_pipeline(self):
     p = augment.Params()

@@ -29,8 +29,8 @@ from tools import recipe_report
 from tools import recipe_rows
 from tools import recipe_runner
 from tools import recipe_stage
-from tools import recipe_table
 from tools import recipe_verdicts
+from tools import results_table
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _RESULTS = os.path.join(_ROOT, 'docs', 'results', 'recipe.json')
@@ -114,7 +114,7 @@ class Publisher:
 
   def Write(self):
     """Writes everything."""
-    known = recipe_table.Load(self._results)['rows'] if os.path.exists(self._results) else []
+    known = results_table.Load(self._results)['rows'] if os.path.exists(self._results) else []
     own = list(self._rows.values())
     new = {(row['name'], row['seed']) for row in own}
     rows = own + [row for row in known if (row['name'], row['seed']) not in new]

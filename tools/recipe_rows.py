@@ -11,6 +11,7 @@ from fm_lingvo import dataset
 from fm_lingvo import errors
 from tools import recipe_stage
 from tools import recipe_table
+from tools import results_table
 
 _TARGET, _SOURCE = 'TestTarget', 'TestSource'
 _BRANCH = 'labeled'
@@ -130,7 +131,7 @@ def Merge(path, rows, comparisons=None):
   Raises:
     errors.ConfigError: a row or the file does not have the form.
   """
-  result = recipe_table.Load(path) if os.path.exists(path) else {'form': 'recipe', 'rows': [], 'comparisons': []}
+  result = results_table.Load(path) if os.path.exists(path) else {'form': 'recipe', 'rows': [], 'comparisons': []}
   result['rows'] = _Replace(result['rows'], rows, ('name', 'seed'))
   result['comparisons'] = _Replace(result.get('comparisons', []), comparisons or [], ('a', 'b'))
   recipe_table.Check(result, path)

@@ -6,7 +6,6 @@
 """
 
 import datetime
-import json
 import math
 import os
 
@@ -28,21 +27,6 @@ _TITLES = {
     'main': 'The three stages and the baselines', 'curve': 'The adapted model on more and fewer labels',
     'ablations': 'Ablations', 'probe': 'CTC probe on the frozen encoder, trained on all target labels',
 }
-
-
-def Load(path):
-  """The checked content of the file.
-
-  Raises:
-    errors.ConfigError: it is not JSON, or does not have the form.
-  """
-  with open(path, encoding='utf-8') as f:
-    try:
-      result = json.load(f)
-    except ValueError as e:
-      raise errors.ConfigError(f'{os.path.basename(path)}: not JSON: {e}') from e
-  Check(result, path)
-  return result
 
 
 def Check(result, path):
