@@ -205,6 +205,9 @@ class TransducerHead(SupervisedHead):
     for name in ('beam_size', 'max_symbols_per_frame'):
       if p.Get(name) < 1:
         raise errors.ConfigError(f'{p.name}.{name} = {p.Get(name)}: expected >= 1')
+    if p.max_labels_per_frame <= 0:
+      raise errors.ConfigError(f'{p.name}.max_labels_per_frame = '
+                               f'{p.max_labels_per_frame}: expected > 0')
     vocab_size = self._tokenizer.vocab_size
     self.CreateChild('prediction', p.prediction.Copy().Set(vocab_size=vocab_size))
     self.CreateChild('joint', p.joint.Copy().Set(

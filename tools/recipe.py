@@ -158,7 +158,8 @@ def _Run(args):
   if jobs < 1:
     raise errors.ConfigError(f'--jobs={args.jobs}: expected a number >= 1')
   stages = recipe_plan.Select(plan, args.names or ['main'], seeds)
-  PrepareData(settings)
+  if not args.dry_run:
+    PrepareData(settings)
   inputs = recipe_stage.Inputs(settings, stages)
   take = [name for name in args.take.split(',') if name]
   for name in take:

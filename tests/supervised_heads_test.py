@@ -1,0 +1,148 @@
+"""Heads with labels: what changes a loss, what does not, what is refused."""
+
+from fm_lingvo import decoding
+from fm_lingvo import supervised_heads
+import numpy as np
+from tests import graph_case
+from tests.graph_case import absltest, py_utils, tf
+
+GRAPHEMES = 'params/tokenizers/graphemes_en.model'
+
+
+def _Transducer(**values):
+  p = supervised_heads.TransducerHead.Params().Set(
+      name='head', input_dim=12, num_bins=8, tokenizer_file=GRAPHEMES, random_seed=1)
+  p.prediction.Set(embedding_dim=6, hidden_dim=8)
+  p.joint.joint_dim = 8
+  return p.Set(**values)
+
+
+def _Ctc(**values):
+  return supervised_heads.CtcHead.Params().Set(
+      name='head', input_dim=12, num_bins=8, tokenizer_file=GRAPHEMES,
+      random_seed=1).Set(**values)
+
+
+def _Encoded(rows=3, frames=9, padded=0, seed=0):
+  """Encoded frames [B, N, D] and paddings [B, N]; garbage in the padding."""
+  x = np.random.RandomState(seed).randn(rows, frames, 12).astype(np.float32)
+  x = np.pad(x, [[0, 0], [0, padded], [0, 0]], constant_values=7.0)
+  paddings = np.zeros([rows, frames + padded], np.float32)
+  paddings[:, frames:] = 1
+  return tf.constant(x), tf.constant(paddings)
+
+
+def _Batch(labels, weights=None, padded=0):
+  width = max(map(len, labels)) + padded
+  return py_utils.NestedMap(
+      labels=tf.constant([x + [0] * (width - len(x)) for x in labels]),
+      label_lengths=tf.constant([len(x) for x in labels]),
+      weights=tf.constant(weights or [1.0] * len(labels)))
+
+
+class SupervisedHeadsTest(graph_case.GraphCase):
+
+  def _Loss(self, p, encoded, batch):
+    with self.NewGraph():
+      head = p.Instantiate()
+      metrics, _ = head.Loss(head.theta, *encoded(), None, batch())
+      return self.Eval({k: v for k, v in metrics.items()})
+
+  def test_loss_does_not_depend_on_padding_or_on_rows_of_padding(self):
+    labels = [[3, 4], [5], [6, 7, 8]]
+    for p in (_Transducer(ctc_weight=0.3), _Ctc()):
+      with self.subTest(p.cls.__name__):
+        plain = self._Loss(p, _Encoded, lambda: _Batch(labels))
+        padded = self._Loss(p, lambda: _Encoded(padded=4),
+                            lambda: _Batch(labels, padded=3))
+        fewer = self._Loss(p, _Encoded, lambda: _Batch(labels, [1.0, 1.0, 0.0]))
+        two = self._Loss(p, lambda: tuple(x[:2] for x in _Encoded()),
+                         lambda: _Batch(labels[:2]))
+        for a, b in ((plain, padded), (fewer, two)):
+          for name, (value, weight) in a.items():
+            np.testing.assert_allclose(value, b[name][0], rtol=1e-5, err_msg=name)
+            self.assertEqual(weight, b[name][1], name)
+
+  def test_an_empty_batch_has_loss_0_with_weight_0(self):
+    for p in (_Transducer(ctc_weight=0.3), _Ctc()):
+      value, weight = self._Loss(p, _Encoded, lambda: _Batch(
+          [[3], [4], [5]], [0.0, 0.0, 0.0]))['loss']
+      self.assertEqual((value, weight), (0.0, 0.0))
+
+  def test_unknown_labels_are_counted(self):
+    unknown = _Transducer().Instantiate().tokenizer.unk_id
+    share, labels = self._Loss(
+        _Transducer(), _Encoded,
+        lambda: _Batch([[3, unknown], [4], [5]]))['unknown_labels']
+    self.assertAlmostEqual(share, 0.25, places=6)
+    self.assertEqual(labels, 4)
+
+  def test_a_beam_of_1_is_greedy_and_padding_changes_no_transcript(self):
+    for size in (1, 3):
+      found = []
+      for padded in (0, 5):
+        with self.NewGraph(), self.EvalMode():
+          head = _Transducer(beam_size=size).Instantiate()
+          found.append(self.Eval(
+              head.Decode(head.theta, *_Encoded(padded=padded))))
+      self.assertEqual(found[0].labels.shape[1], size)
+      np.testing.assert_array_equal(found[0].lengths, found[1].lengths)
+      width = min(x.labels.shape[2] for x in found)
+      np.testing.assert_array_equal(found[0].labels[..., :width],
+                                    found[1].labels[..., :width])
+
+  def test_a_language_model_decides_where_the_transducer_does_not(self):
+    class OnlyLabel:
+      """A language model for which only the label 5 is likely."""
+
+      def ZeroState(self, batch):
+        return py_utils.NestedMap(none=tf.zeros([batch, 1]))
+
+      def Step(self, ids, state):
+        scores = tf.one_hot(tf.fill(tf.shape(ids), 5), 30, 0.0, -50.0)
+        return scores, state
+
+    with self.EvalMode():
+      head = _Transducer().Instantiate()
+      found = self.Eval(head.Decode(head.theta, *_Encoded(), lm=OnlyLabel(),
+                                    lm_weight=1.0))
+    self.assertTrue(set(found.labels.ravel()) <= {0, 5})
+    self.assertGreater(found.scores.min(), 0.1 * decoding.NEVER)
+
+  def test_spec_augment_is_for_training_only_and_spares_padding(self):
+    features = tf.constant(np.random.RandomState(0).randn(2, 200, 8).astype(np.float32))
+    paddings = tf.concat([tf.zeros([2, 150]), tf.ones([2, 50])], axis=1)
+    features *= 1.0 - paddings[..., tf.newaxis]
+    head = _Transducer().Instantiate()
+    masked = head.Corrupt(head.theta, features, paddings).features
+    with self.EvalMode():
+      same = head.Corrupt(head.theta, features, paddings).features
+    plain, masked, same = self.Eval(features, masked, same)
+    np.testing.assert_array_equal(plain, same)
+    self.assertFalse(masked[:, 150:].any())
+    changed = masked != plain
+    self.assertTrue(changed.any())
+    self.assertFalse(masked[changed].any())
+
+  def test_unusable_params_are_one_line(self):
+    for p, message in (
+        (_Transducer(ctc_weight=1.0), r'head.ctc_weight = 1.0: expected a weight in'),
+        (_Transducer(beam_size=0), 'head.beam_size = 0: expected >= 1'),
+        (_Transducer(max_symbols_per_frame=0), 'max_symbols_per_frame = 0: expected'),
+        (_Transducer(max_labels_per_frame=0.0), 'per_frame = 0.0: expected > 0'),
+        (_Transducer(tokenizer_file=''), 'tokenizer_file is empty: expected'),
+        (_Ctc(tokenizer_file='no.model'), 'no.model: no such tokenizer')):
+      with self.assertRaisesRegex(ValueError, message) as e:
+        p.Instantiate()
+      self.assertNotIn('\n', str(e.exception))
+
+  def test_another_tokenizer_s_record_is_refused(self):
+    head = _Transducer().Instantiate()
+    record = head.tokenizer.record
+    head.CheckRecord(record, 'ckpt')
+    with self.assertRaisesRegex(ValueError, 'ckpt: made with another tokenizer'):
+      head.CheckRecord([record[0] + 1, *record[1:]], 'ckpt')
+
+
+if __name__ == '__main__':
+  absltest.main()
