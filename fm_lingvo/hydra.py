@@ -47,9 +47,10 @@ class HydraTask(base_model.BaseTask):
     p.Define('heads', hyperparams.Params(), 'Heads by name.')
     p.Define('branches', hyperparams.Params(),
              'Branches by name, see hydra.BranchParams.')
-    p.Define('encode_together', True,
+    p.Define('encode_together', None,
              'Whether all branches are encoded in one pass, padded to the longest; '
-             'else each in its own.')
+             'else each in its own. None: in one pass where all have the same static '
+             'length, so that nothing is padded.')
     tp = p.train
     tp.Define('eval_datasets', [],
               'Names of the data sets that a local run evaluates on.')
@@ -180,7 +181,7 @@ class HydraTask(base_model.BaseTask):
 
   def _Encode(self, theta, features, paddings):
     """Encodes several [B_i, T_i, F]; a list of ([B_i, N_i, D], [B_i, N_i])."""
-    if len(features) == 1 or not self.params.encode_together:
+    if len(features) == 1 or not self._Together(features):
       return [self.encoder.FProp(theta, x, pads)
               for x, pads in zip(features, paddings)]
     sizes = [py_utils.GetShape(x, 2) for x in features]
@@ -203,6 +204,13 @@ class HydraTask(base_model.BaseTask):
                       pads[start:start + batch, :frames]))
       start += batch
     return outputs
+
+  def _Together(self, features):
+    """Whether [B_i, T_i, F] are encoded in one pass."""
+    if self.params.encode_together is not None:
+      return self.params.encode_together
+    lengths = {x.shape[1] for x in features}  # None: not static.
+    return len(lengths) == 1 and None not in lengths
 
   def ComputeLoss(self, theta, predictions, input_batch):
     """Sums the branches' losses.

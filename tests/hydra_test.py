@@ -85,7 +85,7 @@ class HydraTaskTest(graph_case.GraphCase):
                            values['a/loss'] + 0.25 * values['b/loss'], places=4)
 
   def test_a_branch_beside_another_loses_the_same_as_alone(self):
-    # Streams of unequal lengths and sizes share one pass of the encoder.
+    # Streams of unequal lengths and sizes.
     alone, _ = self._Losses({'a': ('s', 'x', 1.0)}, {'s': _Batch(1.0)})
     with self.NewGraph():
       both, _ = self._Losses(
@@ -129,8 +129,8 @@ class HydraTaskTest(graph_case.GraphCase):
 
   def test_one_pass_for_all_branches_or_one_each_gives_the_same(self):
     batches = {'unlabeled': lambda: _Batch(2.0, rows=3), 'labeled': _Speech}
-    together, _ = self._Joint(batches)
-    apart, _ = self._Joint(batches, change=lambda p: p.Set(encode_together=False))
+    together, _ = self._Joint(batches, change=lambda p: p.Set(encode_together=True))
+    apart, _ = self._Joint(batches)
     self.assertEqual(together.keys(), apart.keys())
     for name, value in together.items():
       np.testing.assert_allclose(value, apart[name], rtol=1e-4, atol=1e-4,
