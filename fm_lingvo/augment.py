@@ -133,11 +133,13 @@ def Augment(p, waveforms, num_samples, seeds):
   if p.speed_range:
     waveforms, num_samples = speed.Change(
         waveforms, num_samples, draws.Uniform(*p.speed_range), p.speed_range)
+  # Before the effects, which go on with the same draws.
+  gain = draws.Uniform(*p.gain_db_range) if p.gain_db_range else None
   if p.effects_prob and (
       p.reverb_prob or p.noise_prob or p.eq_prob or p.telephone_prob):
     waveforms = _WithEffects(p, waveforms, num_samples, draws)
-  if p.gain_db_range:
-    waveforms *= _Amplitude(draws.Uniform(*p.gain_db_range))
+  if gain is not None:
+    waveforms *= _Amplitude(gain)
   waveforms = tf.clip_by_value(waveforms, -1.0, _MAX_VALUE)
   return speed.ZeroPadding(waveforms, num_samples), num_samples
 

@@ -49,7 +49,7 @@ def CtcLoss(logits, labels, logit_lengths, label_lengths, blank_id=0):
     scores = _Emissions(clean, labels, label_lengths, blank_id) - tf.math.log(sums)
     occupied, total = _Occupations(
         scores, _Skips(labels, blank_id), logit_lengths, label_lengths)
-    possible = total > 0.1 * lattice.NEVER  # [B]
+    possible = tf.logical_not(total <= 0.1 * lattice.NEVER)  # [B]; NaN stays.
 
     def _Gradient(upstream):  # [B]
       weights = tf.where_v2(possible, upstream, tf.zeros([], upstream.dtype))

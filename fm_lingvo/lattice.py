@@ -45,7 +45,7 @@ def FullSum(blank, label, frames, labels, label_scale=1.0):
   def _Loss(blank, label, frames, labels):
     arcs = _Skew(blank, label, frames, labels)  # [2, B, D, U + 1]
     alpha, beta, total = _Recursion(arcs, labels)
-    possible = total > 0.1 * NEVER  # [B]
+    possible = tf.logical_not(total <= 0.1 * NEVER)  # [B]; NaN stays, and shows.
 
     def _Gradient(upstream):
       stay, move = _Occupations(arcs, alpha, beta)  # [B, D, U + 1] each

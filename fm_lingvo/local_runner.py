@@ -101,11 +101,10 @@ class LocalRunner(base_runner.BaseRunner):
     """Returns the step to go on from."""
     path = self._checkpointer.Restore(sess, force_reinitialize=True)
     step = int(sess.run(py_utils.GetGlobalStep()))
-    self._task.CheckRestored(sess, path or 'initialisation')
     run_dir.CopyTokenizers(self._task, self._logdir)
+    self._rows.DropAfter(step)
     if path:
       print(f'resumed from {path}', flush=True)
-      self._rows.DropAfter(step)
     else:
       fit.FitQuantizers(self._task, sess, self._checkpointer.loaded)
     return step

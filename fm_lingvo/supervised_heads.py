@@ -12,23 +12,12 @@ from fm_lingvo import errors
 from fm_lingvo import heads
 from fm_lingvo import lattice
 from fm_lingvo import record
+from fm_lingvo import spec_augment
 from fm_lingvo import tokenizer
 from fm_lingvo import transducer
 from lingvo import compat as tf
 from lingvo.core import layers
 from lingvo.core import py_utils
-from lingvo.core import spectrum_augmenter
-
-
-def SpecAugment():
-  """SpecAugment (arXiv 1904.08779) for utterances of seconds; masks are zero, the mean.
-
-  The draws are functions of the features, so that a resumed run repeats them.
-  """
-  return spectrum_augmenter.SpectrumAugmenter.Params().Set(
-      freq_mask_count=2, freq_mask_max_bins=15, time_mask_count=2,
-      time_mask_max_frames=25, time_mask_max_ratio=0.2,
-      use_input_dependent_random_seed=True)
 
 
 class SupervisedHead(heads.BaseHead):
@@ -43,7 +32,7 @@ class SupervisedHead(heads.BaseHead):
     p = super().Params()
     p.Define('tokenizer_file', '', 'SentencePiece model of the labels, see '
              'fm_lingvo/tokenizer.py.')
-    p.Define('spec_augment', SpecAugment(),
+    p.Define('spec_augment', spec_augment.SpecAugment.Params(),
              'Masks of the features in training; None: no masks.')
     return p
 
@@ -87,11 +76,8 @@ class SupervisedHead(heads.BaseHead):
     """SpecAugment in training, the features themselves in evaluation."""
     if self.do_eval or self.params.spec_augment is None:
       return py_utils.NestedMap(features=features)
-    # [B, T, F] -> [B, T, F, 1] -> [B, T, F]
-    masked, _ = self.spec_augment.FProp(
-        theta.spec_augment, features[..., tf.newaxis], paddings)
-    return py_utils.NestedMap(
-        features=tf.squeeze(masked, -1) * (1.0 - paddings[..., tf.newaxis]))
+    return py_utils.NestedMap(features=self.spec_augment.FProp(
+        theta.spec_augment, features, paddings))
 
   def Decode(self, theta, encoded, paddings):
     """Finds transcripts.
@@ -128,7 +114,8 @@ def _PerLabel(nll, lengths, weights):
   Returns:
     ((loss, labels), (unalignable, rows)): a mean and a share, with their weights.
   """
-  possible = nll < -0.1 * lattice.NEVER
+  # NaN is not >= anything: it stays, and shows.
+  possible = tf.logical_not(nll >= -0.1 * lattice.NEVER)
   used = tf.where_v2(possible, weights, tf.zeros_like(weights))
   # A transcript without labels still has a loss, which must count.
   labels = tf.reduce_sum(tf.maximum(tf.cast(lengths, tf.float32), 1.0) * used)
@@ -137,7 +124,6 @@ def _PerLabel(nll, lengths, weights):
   rows = tf.reduce_sum(weights)
   unalignable = tf.reduce_sum(weights - used) / tf.maximum(rows, 1.0)
   return (loss, labels), (unalignable, rows)
-
 
 
 class CtcHead(SupervisedHead):

@@ -15,6 +15,9 @@ from lingvo.core import schedule
 
 GRAPHEMES_EN = 'params/tokenizers/graphemes_en.model'
 
+# Longest utterance of a data set, by default of tools/prepare_data.py.
+_LONGEST_SECONDS = 30.0
+
 _GIN_DIR = os.path.join(os.path.dirname(__file__), 'gin')
 
 
@@ -26,7 +29,7 @@ class AsrExperiment(registry.Experiment):
   data_dir: str = 'data/demo'  # Folder whose sub-folders are data sets.
   dropout_prob: float = 0.0  # Masks and shuffles regularise enough at this size.
   batch_seconds: float = 32.0  # Audio in a batch of a stream, padding included.
-  max_seconds: float = 16.0  # Longer utterances are dropped, and counted.
+  max_seconds: float = 16.0  # Longer ones are not trained on, and counted.
   learning_rate: float = 1.5e-3  # Peak, reached after warmup_steps.
   warmup_steps: int = 300
   max_steps: int = 2000
@@ -143,6 +146,11 @@ class SupervisedKnobs:
     """StreamParams of a data set under data_dir with transcripts."""
     stream = self._Stream(f'{name}/{split}-*.tfrecord', labeled=True,
                           tokenizer_file=self.tokenizer, **fields)
-    if split == 'train' and self.augment:
+    if split != 'train':
+      # An error rate without the longest utterances would be another one.
+      stream.bucket_upper_bound_seconds.append(
+          max(_LONGEST_SECONDS, self.max_seconds + 1))
+      stream.bucket_batch_size.append(1)
+    elif self.augment:
       stream.augment = augment.Params()
     return stream

@@ -221,6 +221,8 @@ class InputTest(absltest.TestCase):
     plain = self.Read(self.Params(source=dict(labeled=True)), is_eval=True)
     held_out = self.Read(self.Params(source=dict(values, batch_size=3)),
                          is_eval=True)
+    for batches in (plain, held_out):
+      self.assertIs(batches.pop(), END)
     self.AssertSameBatches(plain, held_out)
 
   # Order.

@@ -156,11 +156,11 @@ class CommandsTest(absltest.TestCase):
     if re.match(r'\S*trainer ', command) and not re.search(
         '--(dry_run|help|list_models)', command):
       name = re.search(r'--model=\w+\.(\w+)', command).group(1)
-      knobs = [f.name for f in dataclasses.fields(getattr(asr, name, asr.BestRqPretrain))]
-      bindings = [b.replace('BestRqPretrain.', name + '.')
-                  for b in [*tiny_data.TINY_BINDINGS, 'BestRqPretrain.max_steps = 2']
-                  if not b.startswith('BestRqPretrain.') or
-                  re.match(r'\w+\.(\w+)', b).group(1) in knobs]
+      experiment = getattr(asr, name, asr.BestRqPretrain)
+      knobs = [f.name for f in dataclasses.fields(experiment)]
+      bindings = [b.replace(experiment.__name__ + '.', name + '.')
+                  for b in tiny_data.Bindings(experiment)]
+      bindings.append(f'{name}.max_steps = 2')
       if 'label_share' in knobs:
         bindings.append(f'{name}.label_share = 1.0')
       if 'eval_datasets' not in command:  # One evaluation for the figures is enough.

@@ -1,5 +1,6 @@
 """A data set of a few seconds of synthetic sound, for end-to-end tests."""
 
+import dataclasses
 import os
 import zlib
 
@@ -53,3 +54,11 @@ TINY_BINDINGS = (
     'task.encoder.subsampling.channels = 4',
     'BestRqPretrain.codebook_size = 16', 'BestRqPretrain.batch_seconds = 6.0',
     'BestRqPretrain.mask_start_prob = 0.05', 'BestRqPretrain.max_seconds = 8.0')
+
+
+def Bindings(experiment):
+  """TINY_BINDINGS of an experiment's class: its own name, the knobs that it has."""
+  knobs = {f.name for f in dataclasses.fields(experiment)}
+  return [b.replace('BestRqPretrain.', f'{experiment.__name__}.') for b in TINY_BINDINGS
+          if not b.startswith('BestRqPretrain.') or
+          b.partition(' ')[0].rpartition('.')[2] in knobs]

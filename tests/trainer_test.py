@@ -12,6 +12,7 @@ import time
 from absl.testing import absltest
 from fm_lingvo import metrics_log
 import numpy as np
+from params import asr
 from tests import graph_case
 from tests import tiny_data
 
@@ -38,16 +39,17 @@ class TrainerTest(absltest.TestCase):
     cls.data_dir = os.path.join(cls.folder, 'data')
     tiny_data.WriteAll(cls.data_dir)
 
-  def _Args(self, logdir, *bindings, max_steps=6):
-    every = (f'BestRqPretrain.data_dir = {self.data_dir!r}',
-             f'BestRqPretrain.max_steps = {max_steps}',
-             'BestRqPretrain.summary_interval_steps = 2',
-             'BestRqPretrain.save_interval_steps = 2',
-             'BestRqPretrain.eval_interval_steps = 4',
-             'task.train.log_interval_steps = 1')
-    return ['--model=asr.BestRqPretrain', f'--logdir={logdir}',
-            *(f'--gin_bindings={b}'
-              for b in tiny_data.TINY_BINDINGS + every + bindings)]
+  def _Args(self, logdir, *bindings, max_steps=6, model=asr.BestRqPretrain):
+    knobs = {'data_dir': self.data_dir, 'max_steps': max_steps,
+             'summary_interval_steps': 2, 'save_interval_steps': 2,
+             'eval_interval_steps': 4}
+    if model is asr.Supervised:
+      knobs.update(source='human', target='synthetic')
+    every = [f'{model.__name__}.{name} = {value!r}' for name, value in knobs.items()]
+    return [f'--model=asr.{model.__name__}', f'--logdir={logdir}',
+            *(f'--gin_bindings={b}' for b in (
+                *tiny_data.Bindings(model), *every, 'task.train.log_interval_steps = 1',
+                *bindings))]
 
   def _Run(self, *args, code=0):
     done = subprocess.run(_Command(*args), capture_output=True, text=True,
@@ -116,11 +118,21 @@ class TrainerTest(absltest.TestCase):
         np.testing.assert_allclose(value, replayed[name], rtol=1e-3, atol=1e-4)
 
   def test_a_killed_run_resumes_from_its_newest_checkpoint(self):
-    logdir = os.path.join(self.folder, 'killed')
-    whole = os.path.join(self.folder, 'uninterrupted')
-    self._Run(*self._Args(whole, max_steps=20))
+    self._KillAndResume(asr.BestRqPretrain)
+
+  def test_a_killed_supervised_run_sees_the_same_augmented_speech_again(self):
+    self._KillAndResume(asr.Supervised, 'task.train.eval_datasets = []')
+
+  def _KillAndResume(self, model, *bindings):
+    logdir = os.path.join(self.folder, f'killed_{model.__name__}')
+    whole = os.path.join(self.folder, f'uninterrupted_{model.__name__}')
+
+    def _Args(folder):
+      return self._Args(folder, *bindings, max_steps=20, model=model)
+
+    self._Run(*_Args(whole))
     process = subprocess.Popen(
-        _Command(*self._Args(logdir, max_steps=20)), cwd=self.folder,
+        _Command(*_Args(logdir)), cwd=self.folder,
         env=_Environment(), stdout=subprocess.PIPE, text=True)
     for line in process.stdout:
       if line.startswith('step 9/'):
@@ -129,7 +141,7 @@ class TrainerTest(absltest.TestCase):
     process.communicate()
     newest = self._Checkpoints(logdir)[-1]
     self.assertGreaterEqual(newest, 8)
-    out = self._Run(*self._Args(logdir, max_steps=20)).stdout
+    out = self._Run(*_Args(logdir)).stdout
     self.assertRegex(out, f'resumed from .*ckpt-{newest:08}')
     steps = [int(s) for s in re.findall(r'step (\d+)/20:', out)]
     self.assertEqual(steps, list(range(newest + 1, 21)))

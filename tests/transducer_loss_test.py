@@ -214,6 +214,12 @@ class TransducerLossTest(TransducerLossCase):
           np.testing.assert_array_equal(gradient[b, t:], 0)
           np.testing.assert_array_equal(gradient[b, :, u + 1:], 0)
 
+  def test_nan_inside_an_utterance_shows_in_its_own_loss_only(self):
+    logits = np.zeros([2, 3, 2, 4], np.float32)
+    logits[0, 1, 0] = np.nan
+    loss, _ = self._Full(logits, [[1], [1]], [3, 3], [1, 1])
+    np.testing.assert_array_equal(np.isnan(loss), [True, False])
+
   def test_rows_without_frames(self):
     for xla in (False, True):
       with self.NewGraph():

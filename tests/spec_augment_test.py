@@ -1,0 +1,85 @@
+"""Properties of SpecAugment: what is hidden, where, and that it can be repeated."""
+
+from fm_lingvo import spec_augment
+import numpy as np
+from tests import graph_case
+from tests.graph_case import absltest, tf
+
+
+def _Params(**values):
+  return spec_augment.SpecAugment.Params().Set(name='layer', random_seed=3, **values)
+
+
+class SpecAugmentTest(graph_case.GraphCase):
+
+  def _Masks(self, lengths, frames=200, bins=80, rows=None, step=0, **values):
+    """Hidden positions [B, T, F] of features of ones."""
+    lengths = np.asarray(lengths if rows is None else [lengths] * rows)
+    paddings = (np.arange(frames) >= lengths[:, None]).astype(np.float32)
+    features = np.ones([len(lengths), frames, bins], np.float32)
+    features *= 1 - paddings[..., None]
+    with self.NewGraph():
+      layer = _Params(**values).Instantiate()
+      out = layer.FProp(layer.theta, tf.constant(features), tf.constant(paddings))
+      set_step = tf.assign(graph_case.py_utils.GetGlobalStep(), step)
+      self.Eval(set_step)
+      masked = self.Eval(out)
+    self.assertTrue(np.isin(masked, (0, 1)).all())
+    return features - masked
+
+  def test_masks_are_whole_bands_and_spans_of_the_widths_allowed(self):
+    hidden = self._Masks(150, rows=300, freq_mask_count=1, time_mask_count=1)
+    bands = hidden[:, :150].min(axis=1)  # [B, F]
+    spans = hidden.min(axis=2)  # [B, T]
+    np.testing.assert_array_equal(
+        hidden[:, :150], np.maximum(bands[:, None], spans[:, :150, None]))
+    for masks, widest in ((bands, 15), (spans, 25)):
+      edges = np.abs(np.diff(np.pad(masks, [[0, 0], [1, 1]]))).sum(axis=1)
+      self.assertLessEqual(edges.max(), 2)
+      widths = masks.sum(axis=1)
+      self.assertEqual(widths.max(), widest)
+      self.assertAlmostEqual(widths.mean(), widest / 2, delta=1.5)
+    self.assertFalse(spans[:, 150:].any())
+
+  def test_spans_of_a_short_utterance_are_a_share_of_it(self):
+    spans = self._Masks(20, rows=200, freq_mask_count=0, time_mask_count=1)
+    self.assertEqual(spans.min(axis=2).sum(axis=1).max(), 4)
+
+  def test_time_and_frequency_masks_are_drawn_on_their_own(self):
+    hidden = self._Masks(200, rows=500, freq_mask_count=1, time_mask_count=1)
+    bands, spans = hidden.min(axis=1), hidden.min(axis=2)
+    both = (bands.sum(axis=1) > 0) & (spans.sum(axis=1) > 0)
+
+    def _Centre(masks):
+      return (masks * np.arange(masks.shape[1])).sum(axis=1) / masks.sum(axis=1)
+
+    a, b = _Centre(bands[both]), _Centre(spans[both])
+    self.assertLess(abs(np.corrcoef(a, b)[0, 1]), 0.15)
+    self.assertLess(abs(np.corrcoef(bands[both].sum(axis=1), a)[0, 1]), 0.2)
+    self.assertGreater(a.std(), 15)
+    self.assertGreater(b.std(), 40)
+
+  def test_a_step_s_masks_can_be_repeated_and_other_steps_have_others(self):
+    first, again, other = (self._Masks([200, 100], step=step) for step in (5, 5, 6))
+    np.testing.assert_array_equal(first, again)
+    self.assertFalse(np.array_equal(first, other))
+
+  def test_padding_changes_no_mask(self):
+    a = self._Masks([120, 60], frames=120)
+    b = self._Masks([120, 60], frames=180)
+    np.testing.assert_array_equal(a, b[:, :120])
+
+  def test_no_masks_no_change_and_empty_utterances_are_harmless(self):
+    self.assertFalse(self._Masks([100, 0], freq_mask_count=0, time_mask_count=0).any())
+    self.assertFalse(self._Masks([0, 0]).any())
+
+  def test_unusable_params_are_one_line(self):
+    for values, message in (
+        (dict(freq_mask_count=-1), 'layer.freq_mask_count = -1: expected >= 0'),
+        (dict(time_mask_max_ratio=2.0), 'max_ratio = 2.0: expected a share')):
+      with self.assertRaisesRegex(ValueError, message):
+        _Params(**values).Instantiate()
+
+
+if __name__ == '__main__':
+  absltest.main()
