@@ -49,9 +49,11 @@ def CtcLoss(logits, labels, logit_lengths, label_lengths, blank_id=0):
     scores = _Emissions(clean, labels, label_lengths, blank_id) - tf.math.log(sums)
     occupied, total = _Occupations(
         scores, _Skips(labels, blank_id), logit_lengths, label_lengths)
-    possible = tf.logical_not(total <= 0.1 * lattice.NEVER)  # [B]; NaN stays.
+    total = lattice.NanWhereAny(scores, [1, 2], total)
+    possible = (total > 0.1 * lattice.NEVER) | tf.math.is_nan(total)  # [B]
 
     def _Gradient(upstream):  # [B]
+      upstream += 0.0 * total  # NaN stays NaN.
       weights = tf.where_v2(possible, upstream, tf.zeros([], upstream.dtype))
       weights = tf.where_v2(inside, weights[:, tf.newaxis, tf.newaxis],
                             tf.zeros([], upstream.dtype))  # [B, N, 1]

@@ -106,60 +106,24 @@ def BeamSearch(log_probs, step, state, enc, lengths, max_symbols_per_frame, max_
     than K hypotheses, the rest has no labels and score NEVER.
   """
   batch, time = py_utils.GetShape(enc, 2)
-  rows = batch * beam_size  # M
   limits = max_labels if limits is None else limits[:, tf.newaxis]  # [B, 1]
-  origin = tf.range(rows) // beam_size  # [M], the utterance of a hypothesis.
-
-  def _Advance(ids, state):
-    """Takes labels [M] into the state: predictions and the LM's log-probabilities."""
-    pred, model = step(ids, state.model)
-    after = py_utils.NestedMap(pred=pred, model=model, lm=state.lm)
-    if lm is not None:
-      after.lm_scores, after.lm = lm.Step(ids, state.lm)
-    return after
-
-  def _Scores(t, state):  # [B], state -> [B, K, V]
-    scores = log_probs(tf.gather(_FramesAt(enc, t), origin), state.pred)  # [M, V]
-    vocab_size = py_utils.GetShape(scores)[1]
-    if lm is not None:
-      labels = tf.cast(tf.range(vocab_size) > 0, tf.float32)  # [V]
-      scores += lm_weight * labels * tf.maximum(state.lm_scores, NEVER)
-    # [M, V] -> [B, K, V]
-    return tf.reshape(tf.maximum(scores, NEVER), [batch, beam_size, vocab_size])
-
-  def _Step(now):
-    active = now.t < lengths  # [B]
-    waits = now.waits | ~active[:, tf.newaxis]  # [B, K]
-    may_emit = ~waits & _MayEmit(now.s[:, tf.newaxis], now.lengths,
-                                 max_symbols_per_frame, limits)
-    scores, parents, labels = _Extend(now, _Scores(now.t, now.state), waits, may_emit)
-    emit = labels > 0  # [B, K]
-    before = py_utils.NestedMap({
-        name: tf.gather(now[name], parents, batch_dims=1)
-        for name in ('labels', 'frames', 'lengths', 'hashes')})
-    hashes = before.hashes * _HASH_FACTOR + tf.cast(labels, tf.int64)
-    # [B, K] -> [M]
-    parents = tf.reshape(parents, [rows]) + origin * beam_size
-    state = now.state.Transform(lambda x: tf.gather(x, parents))
-    after = _Advance(tf.reshape(labels, [rows]), state)
-    ends = active & ~tf.reduce_any(emit, axis=1)  # [B], all wait for the next frame.
-    return py_utils.NestedMap(
-        t=now.t + tf.cast(ends, tf.int32), s=tf.where_v2(ends, 0, now.s + 1),
-        scores=scores, state=_Where(tf.reshape(emit, [rows]), after, state),
-        waits=tf.where_v2(ends[:, tf.newaxis], scores <= NEVER, ~emit),
-        hashes=tf.where_v2(emit, hashes, before.hashes),
-        **_Append(before, labels, now.t[:, tf.newaxis], emit))
-
-  state = _Advance(tf.zeros([rows], tf.int32), py_utils.NestedMap(
-      model=state.Transform(lambda x: tf.gather(x, origin)),
-      lm=py_utils.NestedMap() if lm is None else lm.ZeroState(rows)))
+  if lm is not None:
+    log_probs, step = _Fused(log_probs, step, lm, lm_weight)
+    state = py_utils.NestedMap(model=state, lm=lm.ZeroState(batch))
+  origin = _Origin(batch, beam_size)
+  pred, state = step(tf.zeros_like(origin),
+                     state.Transform(lambda x: tf.gather(x, origin)))
   # One empty hypothesis an utterance; the others do not exist yet.
   scores = tf.one_hot(tf.zeros([batch], tf.int32), beam_size, 0.0, NEVER)  # [B, K]
   now = py_utils.NestedMap(
       t=tf.zeros([batch], tf.int32), s=tf.zeros([batch], tf.int32), scores=scores,
       waits=scores <= NEVER, hashes=tf.zeros([batch, beam_size], tf.int64),
-      state=state, **_NoLabels([batch, beam_size], max_labels))
-  now = _Loop(_Step, now, lengths, time * (max_symbols_per_frame + 1))
+      model=py_utils.NestedMap(pred=pred, state=state),
+      **_NoLabels([batch, beam_size], max_labels))
+  now = _Loop(
+      lambda now: _BeamStep(now, log_probs, step, enc, lengths, max_symbols_per_frame,
+                            limits),
+      now, lengths, time * (max_symbols_per_frame + 1))
   exists = tf.cast(now.scores > NEVER, tf.int32)  # [B, K]
   return py_utils.NestedMap(
       labels=now.labels * exists[..., tf.newaxis],
@@ -216,6 +180,78 @@ def _Append(now, labels, frames, emit):
 def _MayEmit(symbols, lengths, max_symbols_per_frame, limits):
   """Whether a hypothesis with `symbols` at this frame may take one more."""
   return (symbols < max_symbols_per_frame) & (lengths < limits)
+
+
+def _Origin(batch, beam_size):
+  """The utterance of each hypothesis, int32 [M]."""
+  return tf.range(batch * beam_size) // beam_size
+
+
+def _Fused(log_probs, step, lm, lm_weight):
+  """BeamSearch's log_probs and step with its lm's scores added to those of labels.
+
+  Predictions become NestedMap(model [M, J], lm float32 [M, V]), and states
+  NestedMap(model, lm).
+  """
+
+  def _LogProbs(enc_t, pred):
+    scores = log_probs(enc_t, pred.model)  # [M, V]
+    labels = tf.cast(tf.range(py_utils.GetShape(scores)[1]) > 0, tf.float32)  # [V]
+    return scores + lm_weight * labels * tf.maximum(pred.lm, NEVER)
+
+  def _Step(ids, state):
+    pred, model = step(ids, state.model)
+    lm_scores, lm_state = lm.Step(ids, state.lm)
+    return (py_utils.NestedMap(model=pred, lm=lm_scores),
+            py_utils.NestedMap(model=model, lm=lm_state))
+
+  return _LogProbs, _Step
+
+
+def _BeamStep(now, log_probs, step, enc, lengths, max_symbols_per_frame, limits):
+  """One step of BeamSearch: each hypothesis takes a label or its blank, or waits.
+
+  Args:
+    now: NestedMap with t, the frame, and s, the steps at it, int32 [B]; scores
+      float32, waits bool, whether it had its blank at t, and hashes int64 [B, K];
+      model, a NestedMap of pred and state [M, ...]; and what _NoLabels returns.
+    log_probs: See BeamSearch.
+    step: See BeamSearch.
+    enc: See BeamSearch.
+    lengths: See BeamSearch.
+    max_symbols_per_frame: See BeamSearch.
+    limits: int or int32 [B, 1].
+
+  Returns:
+    NestedMap as `now`.
+  """
+  batch, beam_size = py_utils.GetShape(now.scores)
+  origin = _Origin(batch, beam_size)
+  steps = log_probs(tf.gather(_FramesAt(enc, now.t), origin), now.model.pred)  # [M, V]
+  # [M, V] -> [B, K, V]
+  steps = tf.reshape(tf.maximum(steps, NEVER),
+                     [batch, beam_size, py_utils.GetShape(steps)[1]])
+  active = now.t < lengths  # [B]
+  waits = now.waits | ~active[:, tf.newaxis]  # [B, K]
+  may_emit = ~waits & _MayEmit(now.s[:, tf.newaxis], now.lengths,
+                               max_symbols_per_frame, limits)
+  scores, parents, labels = _Extend(now, steps, waits, may_emit)
+  emit = labels > 0  # [B, K]
+  before = py_utils.NestedMap({
+      name: tf.gather(now[name], parents, batch_dims=1)
+      for name in ('labels', 'frames', 'lengths', 'hashes')})
+  hashes = before.hashes * _HASH_FACTOR + tf.cast(labels, tf.int64)
+  parents = tf.reshape(parents, [-1]) + origin * beam_size  # [B, K] -> [M]
+  model = now.model.Transform(lambda x: tf.gather(x, parents))
+  pred, state = step(tf.reshape(labels, [-1]), model.state)  # [B, K] -> [M]
+  after = py_utils.NestedMap(pred=pred, state=state)
+  ends = active & ~tf.reduce_any(emit, axis=1)  # [B], all wait for the next frame.
+  return py_utils.NestedMap(
+      t=now.t + tf.cast(ends, tf.int32), s=tf.where_v2(ends, 0, now.s + 1),
+      scores=scores, model=_Where(tf.reshape(emit, [-1]), after, model),
+      waits=tf.where_v2(ends[:, tf.newaxis], scores <= NEVER, ~emit),
+      hashes=tf.where_v2(emit, hashes, before.hashes),
+      **_Append(before, labels, now.t[:, tf.newaxis], emit))
 
 
 def _Extend(now, steps, waits, may_emit):

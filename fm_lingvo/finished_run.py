@@ -83,7 +83,7 @@ def _ModelName(config):
 
 
 def FindCheckpoint(path, name=None):
-  """Prefix of the files of a run's checkpoint `name`, see LoadRun."""
+  """Prefix of the files of a run's checkpoint `name`, see Load."""
   folder = os.path.join(path, 'train')
   found = sorted(f[:-len('.index')] for f in tf.io.gfile.glob(
       os.path.join(folder, 'ckpt-*.index')))

@@ -173,6 +173,8 @@ def Restore(task, sess):
   """
   lines, loaded = [], set()
   for path, rules in (task.params.train.init_from_checkpoint_rules or {}).items():
+    if not path:  # Where Lingvo has put init_from_checkpoint_override = ''.
+      continue
     checkpoint = Checkpoint(path)
     wanted = _Wanted(task.vars.Flatten(), *rules)
     twice = [v.op.name for v, _ in wanted if v.op.name in loaded]
@@ -241,7 +243,7 @@ def _Form(v):
 
 
 class Checkpointer(checkpointer.Checkpointer):
-  """Lingvo's, which starts new runs by Restore and prints its lines.
+  """Lingvo's, which starts new runs by Restore, prints its lines, and checks records.
 
   Attributes:
     loaded: Names of the variables that Restore loaded, empty in a resumed run.
@@ -250,6 +252,18 @@ class Checkpointer(checkpointer.Checkpointer):
   def _BuildInitFromCheckpointRules(self):
     self.loaded = set()
     self._restore_fns = [('handover.Restore', self._RestoreAll)]
+
+  def RestoreFromPath(self, sess=None, checkpoint_path=None):
+    """Restores all variables, of a resumed run or for an evaluation.
+
+    Raises:
+      errors.ConfigError: The checkpoint was made with another front end or tokenizer.
+    """
+    path = super().RestoreFromPath(sess, checkpoint_path)
+    for model in self._models:
+      for task in model.tasks:
+        task.CheckRestored(sess, path)
+    return path
 
   def _RestoreAll(self, sess):
     for model in self._models:
@@ -261,5 +275,5 @@ class Checkpointer(checkpointer.Checkpointer):
 
 
 def PatchLingvo():
-  """Makes Lingvo's cluster jobs start new runs by Restore; may be called again."""
+  """Makes Lingvo's cluster jobs use this Checkpointer; may be called again."""
   checkpointer.Checkpointer = Checkpointer

@@ -182,7 +182,8 @@ def BuildGraph(run, waveforms, num_samples):
     task = run.params.Instantiate()
     size = tf.shape(waveforms)[1]
     num_samples = tf.minimum(num_samples, size)
-    waveforms *= tf.sequence_mask(num_samples, size, dtype=tf.float32)
+    # Not a product: padding may be NaN.
+    waveforms = tf.where_v2(tf.sequence_mask(num_samples, size), waveforms, 0.0)
     # At least one encoded frame, and no part of one.
     whole = tf.maximum(-(-size // _SAMPLES_PER_FRAME), 1) * _SAMPLES_PER_FRAME
     waveforms = tf.pad(waveforms, [[0, 0], [0, whole - size]])

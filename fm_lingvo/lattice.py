@@ -45,9 +45,12 @@ def FullSum(blank, label, frames, labels, label_scale=1.0):
   def _Loss(blank, label, frames, labels):
     arcs = _Skew(blank, label, frames, labels)  # [2, B, D, U + 1]
     alpha, beta, total = _Recursion(arcs, labels)
-    possible = tf.logical_not(total <= 0.1 * NEVER)  # [B]; NaN stays, and shows.
+    total = NanWhereAny(arcs, [0, 2, 3], total)
+    # Not ~(total <= ...): the graph's optimiser makes that a >, which NaN fails.
+    possible = (total > 0.1 * NEVER) | tf.math.is_nan(total)  # [B]
 
     def _Gradient(upstream):
+      upstream += 0.0 * total  # NaN stays NaN.
       stay, move = _Occupations(arcs, alpha, beta)  # [B, D, U + 1] each
       occupied = _Unskew(tf.stack([stay, move]), py_utils.GetShape(blank)[1])
       # Virtual frames carry the probability of finished utterances: not theirs.
@@ -61,6 +64,12 @@ def FullSum(blank, label, frames, labels, label_scale=1.0):
     return tf.where_v2(possible, 0.0 - total, -NEVER), _Gradient
 
   return _Loss(blank, label, frames, labels)
+
+
+def NanWhereAny(scores, axis, total):
+  """Makes totals [B] NaN where scores are, which maxima would pass over."""
+  broken = tf.reduce_any(tf.math.is_nan(scores), axis=axis)  # [B]
+  return tf.where_v2(broken, tf.constant(float('nan'), total.dtype), total)
 
 
 def _Skew(blank, label, frames, labels):

@@ -114,8 +114,7 @@ def _PerLabel(nll, lengths, weights):
   Returns:
     ((loss, labels), (unalignable, rows)): a mean and a share, with their weights.
   """
-  # NaN is not >= anything: it stays, and shows.
-  possible = tf.logical_not(nll >= -0.1 * lattice.NEVER)
+  possible = (nll < -0.1 * lattice.NEVER) | tf.math.is_nan(nll)  # NaN must show.
   used = tf.where_v2(possible, weights, tf.zeros_like(weights))
   # A transcript without labels still has a loss, which must count.
   labels = tf.reduce_sum(tf.maximum(tf.cast(lengths, tf.float32), 1.0) * used)

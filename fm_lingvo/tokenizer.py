@@ -1,6 +1,6 @@
 """Transcripts <-> labels by a SentencePiece model, in-graph and on the host.
 
-B: utterances, U: labels of the longest, L: labels of a hypothesis, V: vocabulary.
+B: utterances, U: labels of the longest, V: vocabulary.
 Label 0 is the blank of transducers and CTC, which no text has, and pads.
 """
 
@@ -75,43 +75,25 @@ class Tokenizer:
     """The digest as 16 floats, each a whole number < 2**16, see fm_lingvo/record.py."""
     return [float(int(self.sha256[i:i + 4], 16)) for i in range(0, 64, 4)]
 
-  def Encode(self, texts, max_labels=None):
+  def Encode(self, texts):
     """Labels of texts, in-graph.
 
     Args:
       texts: string [B], normalised as the model's training texts.
-      max_labels: U, if it has to be static; longer transcripts are cut. None: U is
-        the longest's, >= 1.
 
     Returns:
-      labels int32 [B, U], 0 past their lengths int32 [B]; an empty text has none.
+      labels int32 [B, U], U >= 1, 0 past their lengths int32 [B]; an empty text has
+      none.
     """
     ragged = self._Processor().tokenize(texts)  # [B, (U)]
-    if max_labels is not None:
-      ragged = ragged[:, :max_labels]
     lengths = tf.cast(ragged.row_lengths(), tf.int32)
-    labels = ragged.to_tensor(BLANK_ID, shape=[None, max_labels])
-    if max_labels is None:
-      # A dimension of 0 would be a special case of every loss.
-      empty = tf.cast(tf.equal(tf.shape(labels)[1], 0), tf.int32)
-      labels = tf.pad(labels, [[0, 0], [0, empty]])
-    labels.set_shape([texts.shape[0], max_labels])
+    labels = ragged.to_tensor(BLANK_ID)
+    # A dimension of 0 would be a special case of every loss.
+    empty = tf.cast(tf.equal(tf.shape(labels)[1], 0), tf.int32)
+    labels = tf.pad(labels, [[0, 0], [0, empty]])
+    labels.set_shape([texts.shape[0], None])
     lengths.set_shape([texts.shape[0]])
     return labels, lengths
-
-  def Decode(self, labels, lengths):
-    """Texts of labels, in-graph.
-
-    Args:
-      labels: int32 [B, L].
-      lengths: int32 [B]; labels past it do not count.
-
-    Returns:
-      string [B] without spaces at its ends; U+2047 stands for the unknown.
-    """
-    ragged = tf.RaggedTensor.from_tensor(labels, lengths=lengths)  # [B, (L)]
-    texts = tf.strings.strip(self._Processor().detokenize(ragged))
-    return tf.ensure_shape(texts, [labels.shape[0]])
 
   def CountUnknown(self, labels, lengths):
     """How many labels the model could not spell: int32 [B].

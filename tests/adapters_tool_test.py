@@ -8,6 +8,7 @@ import re
 from absl.testing import absltest
 from fm_lingvo import handover
 import numpy as np
+from tests import graph_case
 from tests import stage_case
 from tools import adapters
 
@@ -106,6 +107,37 @@ class AdaptersTest(stage_case.StageCase):
                      r'has \(\w{12}\); --any_encoder adds them all the same\n$')
     self.assertFalse(os.path.exists(self._Path('out.index')))
     self.assertEqual(self._Main(*inject, '--any_encoder')[0], 0)
+
+  def test_other_adapters_keep_their_decoder_unless_told_otherwise(self):
+    self._Main('extract', self.run, '--adapter=target', '--decoder',
+               f'--output={self._Path("target.ckpt")}')
+    self._Main('remove', self.run, '--adapter=target', f'--output={self._Path("plain")}')
+    with self.NewGraph():
+      task = stage_case.TaskParams(adapters=['first', 'second']).Instantiate()
+      values = self.Randomized(task)
+      changed = next(v for v in task.vars.Flatten() if 'joint/b/' in v.op.name)
+      self.Eval(graph_case.tf.assign_add(changed, np.ones(changed.shape)))
+      self.Save('finetuned')
+    inject = ('inject', self._Path('target.ckpt'), self._Path('finetuned'),
+              '--any_encoder', f'--output={self._Path("out")}')
+    code, out, err = self._Main(*inject)
+    self.assertEqual((code, out), (2, ''))
+    self.assertRegex(err, r'^adapters: .*/finetuned/train/ckpt-10: its adapters first, '
+                     r'second would lose their decoder, from which that in '
+                     r'.*/target.ckpt differs; .* --replace_decoder .*\n$')
+    self.assertFalse(os.path.exists(self._Path('out.index')))
+    code, out, err = self._Main(*inject, '--replace_decoder')
+    self.assertEqual((code, err), (0, ''))
+    self.assertIn('replaced decoder transducer', out)
+    found = self._Read(self._Path('out'))
+    self._AssertSame({n: v for n, v in found.items() if '/transducer/' in n},
+                     {n: v for n, v in self.values.items() if '/transducer/' in n})
+    self._AssertSame({n: v for n, v in found.items() if '/first/' in n},
+                     {n: v for n, v in values.items() if '/first/' in n})
+    # The same decoder is no loss.
+    code, _, err = self._Main('inject', self._Path('target.ckpt'), self._Path('plain'),
+                              f'--output={self._Path("again")}')
+    self.assertEqual((code, err), (0, ''))
 
   def test_errors_are_one_line(self):
     self._Main('extract', self.run, '--adapter=target',

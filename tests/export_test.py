@@ -71,7 +71,8 @@ class ExportTest(graph_case.GraphCase):
   def _Load(self, model, waveforms):
     """What a process with TensorFlow and NumPy alone recognises."""
     path = self.create_tempdir().full_path + '/waveforms.npz'
-    batch = np.full([len(waveforms), max(map(len, waveforms)) + 777], 0.5, np.float32)  # Padding holds anything.
+    shape = [len(waveforms), max(map(len, waveforms)) + 777]
+    batch = np.resize(np.array([0.5, np.nan, np.inf], np.float32), shape)  # Padding holds anything.
     for row, waveform in zip(batch, waveforms):
       row[:len(waveform)] = waveform / 32768
     np.savez(path, waveforms=batch, num_samples=np.array(list(map(len, waveforms)), np.int32))

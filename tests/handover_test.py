@@ -41,6 +41,14 @@ class HandoverTest(stage_case.StageCase):
     self.assertEmpty(lines)
     self.assertEmpty(loaded)
 
+  def test_an_empty_override_means_none(self):
+    p = stage_case.TaskParams(init_from=os.path.join(self.folder, 'gone'))
+    p.train.init_from_checkpoint_override = ''
+    handover.CheckSources(p.train)
+    task = p.Instantiate()
+    self.assertEqual(list(task.params.train.init_from_checkpoint_rules), [''])
+    self.assertEqual(handover.Restore(task, self.session), ([], set()))
+
   def test_an_encoder_without_adapters_loads_into_one_with_them(self):
     run, values = self.MakeRun('hydra')
     found, lines, loaded = self._Restore(init_from=run, fresh=_FRESH, **_ADAPTED)
@@ -174,6 +182,29 @@ class HandoverTest(stage_case.StageCase):
     self.assertEmpty(out)
     self.assertEmpty(loaded)
     np.testing.assert_array_equal(value, values[name] + 1)
+
+  def test_checkpointer_refuses_another_tokenizer_whenever_it_restores(self):
+    train = os.path.join(self.folder, 'run', 'train')
+    for change in (0.0, 1.0):
+      with self.NewGraph():
+        task = stage_case.TaskParams().Instantiate()
+        self.Eval(tf.assign_add(task.Head('transducer').vars.tokenizer_record,
+                                change * tf.ones([16])))
+        prefix = self.Save('run', step=int(10 + change))
+      for restore in (lambda saver, sess: saver.Restore(sess, True),  # A resumed run.
+                      lambda saver, sess: saver.RestoreIfNeeded(sess),
+                      lambda saver, sess: saver.RestoreFromPath(
+                          sess, prefix)):  # pylint: disable=cell-var-from-loop
+        with self.NewGraph(), tf.Session() as sess:
+          p = stage_case.TaskParams()
+          saver = handover.Checkpointer(train, _Model(p.Instantiate()),
+                                        train_params=p.train)
+          if not change:
+            self.assertEqual(restore(saver, sess), prefix)
+            continue
+          with self.assertRaisesRegex(errors.ConfigError,
+                                      f'^{prefix}: made with another tokenizer'):
+            restore(saver, sess)
 
   def test_lingvo_uses_it_once_patched(self):
     original = checkpointer.Checkpointer

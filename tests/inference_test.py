@@ -72,6 +72,25 @@ class InferenceTest(graph_case.GraphCase):
       self.assertEqual(alone.words, best.words)
       self.assertAlmostEqual(alone.score, best.score, delta=1e-3)
 
+  def test_padding_may_be_no_number(self):
+    run = self._Run()
+    audio = list(run_case.Audio(_folder + '/data').values())
+    inputs = inference.Inputs()
+    task, outputs = inference.BuildGraph(run, *inputs)
+    self.Eval(inputs[0].graph.get_tensor_by_name('global_step:0'))
+    inference.Restore(self._session, task, run.checkpoint)
+    found = []
+    for padding in (0.0, np.nan, np.inf):
+      batch = np.full([len(audio), max(map(len, audio)) + 777], padding, np.float32)
+      for row, waveform in zip(batch, audio):
+        row[:len(waveform)] = waveform / 32768
+      found.append(self._session.run(outputs, {inputs[0]: batch,
+                                               inputs[1]: list(map(len, audio))}))
+    self.assertTrue(np.isfinite(found[0].scores).all())
+    for other in found[1:]:
+      for field in ('labels', 'frames', 'lengths', 'scores'):
+        np.testing.assert_array_equal(other[field], found[0][field], field)
+
   def test_the_shortest_recordings_have_a_text(self):
     recognizer = inference.Recognizer(self._Run())
     for size in (1, 399, 640, 1000):

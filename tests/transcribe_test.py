@@ -164,11 +164,29 @@ class TranscribeTest(absltest.TestCase):
         ((_folder + '/run', audio, '--window_seconds=1'), '--window_seconds=1: expected >= 2'),
         ((_folder + '/run', '-', '-'), '-: given twice'),
         ((_folder + '/run', audio, '--format=srt'), r'expected --output=FOLDER/'),
-        ((_folder + '/run', audio, f'--output={_folder}/no/such/file'), '--output=.*No such file')):
+        ((_folder + '/run', audio, f'--output={_folder}/no/such/file'),
+         '--output=.*/no/such/file: no folder .*/no/such; expected one that exists')):
       out, err = self._Transcribe(*args, code=2)
       self.assertEqual(out, '')
       self.assertRegex(err, message)
       self.assertLen(err.splitlines(), 1)
+
+  def test_an_old_transcript_is_overwritten_by_a_new_one_only(self):
+    path = self.create_tempdir().full_path + '/old.txt'
+    audio = _folder + '/audio/a/0.wav'
+    with open(path, 'w', encoding='utf-8') as f:
+      f.write('old\n' * 100)
+    for code, *args in (
+        (2, _folder + '/rnu', audio), (2, _folder + '/run', audio, '--adapter=targte'),
+        (2, _folder + '/run', audio, '--n_best=9'), (2, _folder + '/run', audio, '--checkpoint=ckpt-9'),
+        (1, _folder + '/run', _folder + '/gone.wav')):
+      self._Transcribe(*args, f'--output={path}', code=code)
+      with open(path, encoding='utf-8') as f:
+        self.assertEqual(f.read(), 'old\n' * 100, args)
+    self._Run(audio, f'--output={path}')
+    expected, _ = self._Run(audio)
+    with open(path, encoding='utf-8') as f:
+      self.assertEqual(f.read(), expected)
 
 
 class _Listener:

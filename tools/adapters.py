@@ -100,7 +100,7 @@ def Extract(run, adapter, output, decoder=False):
   return [f'wrote {output}: {_Size(checkpoint, names)}']
 
 
-def Inject(source, run, output, name=None, any_encoder=False):
+def Inject(source, run, output, name=None, any_encoder=False, replace_decoder=False):
   """Writes a checkpoint that is RUN's with the adapters, and the decoder if there is one, of `source`.
 
   Args:
@@ -109,12 +109,14 @@ def Inject(source, run, output, name=None, any_encoder=False):
     output: Prefix of the checkpoint to write.
     name: What to call the adapters there; None: as in `source`.
     any_encoder: Whether RUN's encoder may be another than the one that they were trained on.
+    replace_decoder: Whether a decoder of `source` may take the place of one that RUN's other adapters work with.
 
   Returns:
     List of lines that say what was done.
 
   Raises:
-    errors.ConfigError: The two do not fit, or RUN has adapters of that name.
+    errors.ConfigError: The two do not fit, RUN has adapters of that name, or its other adapters would lose their
+      decoder.
   """
   added, base = handover.Checkpoint(source), handover.Checkpoint(run)
   found = Adapters(added)
@@ -140,7 +142,9 @@ def Inject(source, run, output, name=None, any_encoder=False):
   decoder = Decoder(added)
   if decoder:
     heads = {handover.Component(n) for n in decoder}
-    replaced = [n for n in values if n in base.weights and handover.Component(n) in heads]
+    replaced = [n for n in base.weights if handover.Component(n) in heads]
+    if not replace_decoder:
+      _CheckKeepsDecoder(added, base, decoder, replaced)
     for n in replaced:
       del values[n]
     values.update({n: added.Read(n) for n in decoder})
@@ -187,6 +191,23 @@ def _CheckSameBase(added, base, any_encoder):
     raise errors.ConfigError(
         f'{added.prefix}: its adapters were trained on another encoder (sha256 {there.tobytes().hex()[:12]}) than '
         f'{base.prefix} has ({here.tobytes().hex()[:12]}); --any_encoder adds them all the same')
+
+
+def _CheckKeepsDecoder(added, base, decoder, replaced):
+  """Raises ConfigError if adapters of `base` would lose the decoder that they were trained with.
+
+  Args:
+    added: Checkpoint that the new decoder is of.
+    base: Checkpoint that it would be put into.
+    decoder: Names of the new decoder's variables.
+    replaced: Names of those of `base` that it would replace.
+  """
+  losing = Adapters(base) if replaced else ()
+  if losing and (set(decoder) != set(replaced) or
+                 not all(np.array_equal(added.Read(n), base.Read(n)) for n in replaced)):
+    raise errors.ConfigError(
+        f'{base.prefix}: its adapters {", ".join(losing)} would lose their decoder, from which that in {added.prefix} '
+        'differs; extract without --decoder, or take --replace_decoder to replace it all the same')
 
 
 def _AddStep(checkpoint, values):
@@ -242,6 +263,8 @@ def Main(argv):
   command = _Command('inject', 'write a checkpoint of RUN with the adapters in FILE', 'FILE', 'RUN')
   command.add_argument('--name', default=None, help='what to call the adapters (default: as in FILE)')
   command.add_argument('--any_encoder', action='store_true', help='even if they were trained on another encoder')
+  command.add_argument('--replace_decoder', action='store_true',
+                       help='even if other adapters in RUN lose the decoder that they were trained with')
   _Command('remove', 'write a checkpoint of RUN without some adapters', 'RUN')
   args = parser.parse_args(argv[1:])
   try:
@@ -250,7 +273,7 @@ def Main(argv):
     elif args.command == 'extract':
       lines = Extract(args.run, args.adapter, args.output, args.decoder)
     elif args.command == 'inject':
-      lines = Inject(args.file, args.run, args.output, args.name, args.any_encoder)
+      lines = Inject(args.file, args.run, args.output, args.name, args.any_encoder, args.replace_decoder)
     else:
       lines = Remove(args.run, args.adapter, args.output)
   except (errors.ConfigError, OSError) as e:

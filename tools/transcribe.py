@@ -7,7 +7,8 @@
 AUDIO is a file of any format and rate that FFmpeg knows, a folder (every audio file below it) or - for standard input.
 Recordings longer than the run's max_seconds are recognised in windows, which are cut where it is quiet and overlap by
 2 s (by a quarter of a window, if that is less).
---output is a file for everything, or, if it is a folder or ends with /, a folder that gets a file for each recording.
+--output is a file for everything, or, if it is a folder or ends with /, a folder that gets a file for each recording;
+files there are overwritten once the run is loaded and a recording is read, not before.
 Times are those of the frames (40 ms) at which the model wrote the labels, which lag behind the sound a little.
 Exit code 0: all done; 1: some recordings could not be read, each said in one line; 2: wrong usage, run or checkpoint.
 """
@@ -117,18 +118,25 @@ class _Output:
   """Where transcripts go: standard output, one file, or a file for each recording."""
 
   def __init__(self, path, kind, recordings):
+    self._path = path
     self._kind = kind
     self._with_name = recordings > 1
     self._folder = self._file = None
     self._taken = set()
+    above = os.path.dirname(path or '') or '.'
     if path and (path.endswith('/') or os.path.isdir(path)):
       self._folder = path
       os.makedirs(path, exist_ok=True)
     elif kind == 'srt' and recordings > 1:
       raise errors.ConfigError(
           f'--format=srt: {recordings} recordings, but subtitles are of one; expected --output=FOLDER/')
-    else:
-      self._file = open(path, 'w', encoding='utf-8') if path else sys.stdout
+    elif not os.path.isdir(above):
+      raise errors.ConfigError(f'--output={path}: no folder {above}; expected one that exists')
+
+  def Open(self):
+    """Empties the one file, the first time; until then an old transcript stays as it is."""
+    if self._folder is None and self._file is None:
+      self._file = open(self._path, 'w', encoding='utf-8') if self._path else sys.stdout
 
   def Write(self, transcript, relative_path):
     if self._folder is None:
@@ -192,6 +200,7 @@ def _Run(args):
   recognizer = inference.Recognizer(run, args.n_best)
   started, seconds = time.time(), 0.0
   for number, chunk in _Chunks(recordings, failed):
+    output.Open()
     transcripts = Transcribe(recognizer, [(path, samples) for path, _, samples in chunk],
                              args.window_seconds or run.max_seconds)
     for transcript, (_, relative_path, _) in zip(transcripts, chunk):
