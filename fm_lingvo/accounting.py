@@ -16,7 +16,7 @@ FEATURES = ('utt_id', 'audio', 'text', 'domain')
 BYTES_PER_SAMPLE = 2
 
 # Shares are as fine as this many hash buckets.
-_SHARE_BUCKETS = 1_000_000
+SHARE_BUCKETS = 1_000_000
 
 
 def Bucket(num_samples, bounds):
@@ -29,20 +29,32 @@ def Bucket(num_samples, bounds):
   return tf.reduce_sum(tf.cast(num_samples > tf.constant(bounds), tf.int64))
 
 
+def ShareBuckets(utt_ids, seed=0):
+  """Hash buckets, of SHARE_BUCKETS, by which InShare chooses.
+
+  Args:
+    utt_ids: string tensor of any shape.
+    seed: Integer >= 0; another one is another choice.
+
+  Returns:
+    int64 tensor of the same shape.
+  """
+  keyed = tf.strings.join([f'{seed}/', utt_ids])
+  return tf.strings.to_hash_bucket_fast(keyed, SHARE_BUCKETS)
+
+
 def InShare(utt_ids, share, seed=0):
   """Which utterances belong to a share of the data; shares are nested.
 
   Args:
     utt_ids: string tensor of any shape.
     share: In (0, 1].
-    seed: Integer >= 0; another one is another choice.
+    seed: See ShareBuckets.
 
   Returns:
     bool tensor of the same shape.
   """
-  keyed = tf.strings.join([f'{seed}/', utt_ids])
-  bucket = tf.strings.to_hash_bucket_fast(keyed, _SHARE_BUCKETS)
-  return bucket < int(round(share * _SHARE_BUCKETS))
+  return ShareBuckets(utt_ids, seed) < int(round(share * SHARE_BUCKETS))
 
 
 def MaxLabels(bounds, max_chars_per_second):

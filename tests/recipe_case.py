@@ -33,7 +33,11 @@ def Row(dataset, **values):
   with open(os.path.join(run, 'metrics.jsonl'), 'a') as f:
     f.write(json.dumps({'dataset': dataset, 'step': steps, 'time': time.time(), **values}) + '\\n')
 Row('train', loss=1.5)
-rates = {f'labeled/{m}{end}': 0.4 + change for m in ('wer', 'cer')
+rates = {'labeled/examples': 20.0, 'labeled/dropped': 0.0, 'labeled/dropped_too_long': 0.0,
+         'labeled/dropped_too_short': 0.0}
+if os.path.exists(os.path.join(os.path.dirname(run), 'drop')):
+  rates.update({'labeled/dropped': 2.0, 'labeled/dropped_too_long': 2.0})
+rates |= {f'labeled/{m}{end}': 0.4 + change for m in ('wer', 'cer')
          for end, change in (('', 0.0), ('_low', -0.1), ('_high', 0.1))}
 for name in ('TestTarget', 'TestSource'):
   if 'BestRqPretrain' not in flags['--model']:
@@ -63,8 +67,8 @@ def Trainer(folder):
   return sys.executable, path
 
 
-def WriteData(folder, names=('source', 'target', 'unlabeled'), utterances=10):
-  """Data sets without audio; the target's training utterances last 6 s each."""
+def WriteData(folder, names=('source', 'target', 'unlabeled'), utterances=100):
+  """Data sets without audio; training utterances last 6 s, a fourth of the test prompts is in training, too."""
   for name in names:
     path = os.path.join(folder, name)
     os.makedirs(path, exist_ok=True)
@@ -72,6 +76,9 @@ def WriteData(folder, names=('source', 'target', 'unlabeled'), utterances=10):
     with open(os.path.join(path, 'manifest.jsonl'), 'w', encoding='utf-8') as f:
       for i in range(utterances):
         f.write(json.dumps({'utt_id': f'{name}/{i}', 'split': 'train', 'text': 'words', 'duration': 6.0}) + '\n')
+      for i in range(20 * (name == 'target')):
+        text = 'Words ' if i < 5 else 'one two'
+        f.write(json.dumps({'utt_id': f'{i}', 'split': 'test', 'text': text, 'duration': 2.0}) + '\n')
     with open(os.path.join(path, 'dataset.json'), 'w', encoding='utf-8') as f:
       json.dump({'format': dataset.FORMAT, 'version': dataset.VERSION, 'sample_rate': dataset.SAMPLE_RATE,
                  'splits': splits, 'domains': [name], 'settings': {}}, f)
@@ -82,7 +89,8 @@ def Row(name, wer=0.4, seed=1, **changed):
   rates = {f'{where}_{metric}{end}': value for where in ('target', 'source') for metric in ('wer', 'cer')
            for end, value in (('', wer), ('_low', max(0.0, wer - 0.05)), ('_high', wer + 0.05))}
   return {
-      'name': name, 'seed': seed, 'title': f'model {name}', 'group': 'main', **rates, 'total_params': 1000,
+      'name': name, 'seed': seed, 'stamp': 'stamp', 'title': f'model {name}', 'group': 'main', **rates,
+      'target_utterances': 20, 'target_dropped': 0, 'total_params': 1000,
       'trained_params': 170, 'target_label_fraction': 0.067, 'target_label_minutes': 1.0, 'hours': 0.5,
       'hours_with_parents': 1.5, 'cores': 1, 'steps': 100, 'command': f'trainer {name}', 'date': '2026-01-31',
       'machine': {'cpu': 'X', 'cores': 2, 'memory_gb': 8, 'system': 'Linux'},

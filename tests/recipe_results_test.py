@@ -1,11 +1,15 @@
 """Properties of what the recipe concludes from its numbers, of its table and its picture."""
 
+from concurrent import futures
 import json
 import os
+import time
 
 from absl.testing import absltest
 from absl.testing import parameterized
+from fm_lingvo import error_rates
 from fm_lingvo import errors
+import numpy as np
 from tests import recipe_case
 from tools import recipe_compare
 from tools import recipe_plan
@@ -33,7 +37,8 @@ class VerdictsTest(parameterized.TestCase):
       (0.41, {}, 'met', '41.0 % WER'),
       (0.45, {}, 'missed', 'WER is higher by 4.0 points'),
       (0.40, {'trained_params': 190}, 'missed', '1.1 points too many parameters'),
-      (0.40, {'target_label_fraction': 0.1}, 'missed', '3.3 points too many labels'))
+      (0.40, {'target_label_fraction': 0.1}, 'missed', '3.3 points too many labels'),
+      (0.40, {'target_label_fraction': 0.068}, 'missed', '0.1 points too many labels'))
   def test_the_headline_needs_quality_few_parameters_and_few_labels(self, wer, changed, word, text):
     rows = [recipe_case.Row('adapted', wer, **changed),
             recipe_case.Row('scratch_target', 0.41, target_label_fraction=1.0)]
@@ -48,6 +53,12 @@ class VerdictsTest(parameterized.TestCase):
     self.assertEqual(word, 'missed')
     self.assertIn('43.0 % WER', line)
     self.assertIn('seeds 1+2+3 and 1', line)
+
+  def test_it_is_said_whether_seeds_were_resampled(self):
+    rows = [recipe_case.Row('adapted'), recipe_case.Row('hydra')]
+    pair = recipe_case.Pair('adapted', 'hydra', -0.06, -0.01)
+    for seeds, text in (([1], 'one seed, utterances resampled only'), ([1, 3], 'seeds 1+3 and utterances resampled')):
+      self.assertIn(text, _Verdict('adapted against hydra:', rows, [{**pair, 'seeds': seeds}])[1])
 
   @parameterized.parameters((-0.06, -0.01, 'met', 'CI -6.0 to -1.0'), (-0.06, 0.01, 'missed', 'better, but within'),
                             (-0.01, 0.06, 'missed', 'worse, within'), (0.01, 0.06, 'missed', 'worse beyond'))
@@ -99,8 +110,9 @@ class CompareTest(absltest.TestCase):
     self.settings = recipe_plan.Settings(output=recipe_case.Folder(self))
     self.plan = recipe_plan.Plan(self.settings)
 
-  def _Write(self, name, right, count=40):
+  def _Write(self, name, right, count=40, stamp='stamp'):
     """Hypotheses of which every `right`-th is right."""
+    recipe_stage.Write(recipe_stage.RunDir(self.settings, self.plan[name]), {'stamp': stamp})
     folder = os.path.join(recipe_stage.RunDir(self.settings, self.plan[name]), 'hypotheses')
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, 'TestTarget.jsonl'), 'w', encoding='utf-8') as f:
@@ -132,6 +144,33 @@ class CompareTest(absltest.TestCase):
   def test_runs_without_hypotheses_are_left_out(self):
     self._Write('adapted', 2)
     self.assertEmpty(self._Compare('adapted', 'hydra'))
+
+  def test_runs_of_other_inputs_than_their_row_are_left_out(self):
+    self._Write('adapted', 1)
+    self._Write('scratch_target', 2, stamp='another')
+    self.assertEmpty(self._Compare('adapted', 'scratch_target'))
+
+  def test_one_seed_gives_what_a_bootstrap_over_utterances_gives(self):
+    a, b, words = np.arange(30) % 3, np.arange(30) % 2, np.full(30, 4)
+    self.assertEqual(recipe_compare.Bootstrap([a], [b], words), error_rates.PairedBootstrap(a, b, words))
+
+  def test_seeds_that_differ_widen_the_interval(self):
+    words, other = np.full(200, 4), np.ones((1, 200))
+    alike, apart = np.full((3, 200), 0.8), np.full((3, 200), 0.8) + np.array([[-0.8], [0.0], [0.8]])
+    narrow = recipe_compare.Bootstrap(alike, other, words)
+    self.assertAlmostEqual(narrow['low'], -0.05)
+    self.assertAlmostEqual(narrow['high'], -0.05)
+    self.assertEqual(narrow['a_better'], 1)
+    wide = recipe_compare.Bootstrap(apart, other, words)
+    self.assertAlmostEqual(wide['difference'], -0.05)
+    # Means of three draws of -0.25, -0.05 and 0.15: one in 27 is the lowest, one in 27 the highest.
+    self.assertAlmostEqual(wide['low'], -0.25)
+    self.assertAlmostEqual(wide['high'], 0.15)
+    self.assertBetween(wide['a_better'], 0.5, 0.8)
+    # Where B has the same seeds, they are drawn together.
+    paired = recipe_compare.Bootstrap(apart, apart + 0.2, words)
+    self.assertAlmostEqual(paired['low'], -0.05)
+    self.assertAlmostEqual(paired['high'], -0.05)
 
   def test_different_utterances_are_refused(self):
     self._Write('adapted', 2)
@@ -200,10 +239,36 @@ class TableTest(parameterized.TestCase):
 
   def test_merging_replaces_a_row_in_place(self):
     path = os.path.join(recipe_case.Folder(self), 'recipe.json')
-    recipe_rows.Merge(path, [recipe_case.Row('adapted'), recipe_case.Row('hydra')], [recipe_case.Pair('a', 'b', 0, 1)])
-    result = recipe_rows.Merge(path, [recipe_case.Row('adapted', 0.3)], [recipe_case.Pair('a', 'b', 0, 3)])
+    recipe_rows.Merge(path, [recipe_case.Row('adapted'), recipe_case.Row('hydra')])
+    result, left_out = recipe_rows.Merge(path, [recipe_case.Row('adapted', 0.3)])
     self.assertEqual([(row['name'], row['target_wer']) for row in result['rows']], [('adapted', 0.3), ('hydra', 0.4)])
-    self.assertEqual([pair['high'] for pair in result['comparisons']], [3])
+    self.assertEmpty(left_out)
+
+  def test_comparisons_are_made_anew_of_the_rows_that_are_kept(self):
+    path = os.path.join(recipe_case.Folder(self), 'recipe.json')
+    recipe_rows.Merge(path, [recipe_case.Row('hydra'), recipe_case.Row('supervised')],
+                      compare=lambda rows: [recipe_case.Pair('hydra', 'supervised', 0, 1)])
+    asked = []
+    def _Compare(rows):
+      asked.extend(row['name'] for row in rows)
+      return [recipe_case.Pair('adapted', 'hydra', 0, 1)]
+    result, left_out = recipe_rows.Merge(
+        path, [recipe_case.Row('adapted')], lambda row: row['name'] != 'supervised', _Compare)
+    self.assertEqual([row['name'] for row in result['rows']], ['hydra', 'adapted'])
+    self.assertEqual([row['name'] for row in left_out], ['supervised'])
+    self.assertEqual(asked, ['hydra', 'adapted'])
+    self.assertEqual([(pair['a'], pair['b']) for pair in result['comparisons']], [('adapted', 'hydra')])
+    self.assertEqual(results_table.Load(path), result)
+
+  def test_no_row_is_lost_where_several_write_at_a_time(self):
+    folder = recipe_case.Folder(self)
+    path = os.path.join(folder, 'recipe.json')
+    def _Merge(seed):
+      recipe_rows.Merge(path, [recipe_case.Row('adapted', seed=seed)], compare=lambda rows: time.sleep(0.02) or [])
+    with futures.ThreadPoolExecutor(8) as pool:
+      list(pool.map(_Merge, range(1, 9)))
+    self.assertEqual(recipe_rows.Seeds(path), set(range(1, 9)))
+    self.assertEqual(os.listdir(folder), ['recipe.json'])
 
 
 class PlotTest(absltest.TestCase):

@@ -1,5 +1,6 @@
 """Properties of the recipe: its plan, what it reuses, what it writes, what it refuses."""
 
+import collections
 import contextlib
 import dataclasses
 import io
@@ -13,10 +14,15 @@ import time
 from unittest import mock
 
 from absl.testing import absltest
+from fm_lingvo import accounting
 from fm_lingvo import errors
 from fm_lingvo import gin_params
+from lingvo import compat as tf
+from params import asr
+from params import base
 from tests import recipe_case
 from tools import recipe
+from tools import recipe_labels
 from tools import recipe_plan
 from tools import recipe_rows
 from tools import recipe_runner
@@ -87,8 +93,13 @@ class PlanTest(absltest.TestCase):
     main = recipe_plan.Select(self.stages, ['main'])
     self.assertLen(main, 10)
     self.assertNotIn('adapted_seed2', main)
+    groups = collections.Counter(stage.group for stage in recipe_plan.Plan(self.settings).values())
+    self.assertEqual(groups, {'main': 10, 'seeds': 12, 'curve': 5, 'ablations_adapter': 5, 'ablations_pretrain': 11,
+                              'probe': 3})
+    self.assertEqual(set(groups), set(recipe_plan.GROUPS))
     seeds = recipe_plan.Select(self.stages, ['seeds'])
-    self.assertEqual({s.seed for s in seeds.values() if s.row and s.row != 'hydra'}, {2, 3})
+    self.assertEqual({row: sorted(s.seed for s in seeds.values() if s.row == row and s.group == 'seeds')
+                      for row in recipe_plan.SEEDED}, dict.fromkeys(recipe_plan.SEEDED, [2, 3]))
     curve = recipe_plan.Select(self.stages, ['curve'], seeds=(2, 4))
     for seed in (1, 2, 4):
       self.assertEqual({s.share for s in curve.values() if s.seed == seed and s.share}, set(recipe_plan.CURVE_SHARES))
@@ -96,8 +107,24 @@ class PlanTest(absltest.TestCase):
     everything = recipe_plan.Select(recipe_plan.Plan(self.settings), ['all'])
     self.assertEqual(list(everything), list(recipe_plan.Plan(self.settings)))
 
+  def test_groups_of_ablations_take_at_most_an_hour_each(self):
+    def _AudioSeconds(stage):
+      batch = 32.0  # Of the experiments' defaults: labeled or pretraining speech.
+      if stage.experiment == 'JustHydra':
+        batch += 16.0 + 32.0 * bool(stage.knobs.get('source_best_rq_weight'))
+      return stage.knobs['max_steps'] * batch
+    hours = {}
+    for stage in self.stages.values():
+      self.assertNotIn('batch_seconds', stage.knobs if stage.group.startswith('ablations') else {})
+      hours[stage.group] = hours.get(stage.group, 0.0) + _AudioSeconds(stage) / (2 * 45) / 3600
+    for group in ('ablations_adapter', 'ablations_pretrain'):
+      self.assertBetween(hours[group], 0.1, 1.0, group)
+    # What trains no earlier stage anew does not need one that does.
+    names = recipe_plan.Select(self.stages, ['ablations_adapter'])
+    self.assertEqual({s.parent for s in names.values() if s.group == 'ablations_adapter'}, {'hydra'})
+
   def test_an_unknown_name_is_answered_with_the_nearest(self):
-    for name, nearest in (('hydar', 'hydra'), ('ablation', 'ablations'), ('adaptd', 'adapted')):
+    for name, nearest in (('hydar', 'hydra'), ('ablations_adapt', 'ablations_adapter'), ('adaptd', 'adapted')):
       with self.assertRaisesRegex(errors.ConfigError, f'^{name}: no such group or stage; did you mean {nearest}.$'):
         recipe_plan.Select(self.stages, [name])
     with self.assertRaisesRegex(errors.ConfigError, 'expected all, main, seeds'):
@@ -241,7 +268,7 @@ class RunnerTest(absltest.TestCase):
     self.addCleanup(patch.stop)
 
   def _Run(self, names, jobs=2, change=None):
-    stages = recipe_plan.Select(recipe_plan.Plan(self.settings), names)
+    stages = recipe_labels.Resolve(self.settings, recipe_plan.Select(recipe_plan.Plan(self.settings), names))
     if change:
       name, knobs = change
       stages[name] = dataclasses.replace(stages[name], knobs={**stages[name].knobs, **knobs})
@@ -327,6 +354,73 @@ class RunnerTest(absltest.TestCase):
     os.remove(self._Path('hang'))
     self.assertEqual(self._Run(['scratch_target']), {'scratch_target': 'done'})
 
+  def test_a_signal_while_a_stage_starts_ends_it_and_starts_no_other(self):
+    self._Touch('hang')
+    child_class = recipe_runner._Child  # pylint: disable=protected-access
+    def _Child(run, *args):
+      child = child_class(run, *args)
+      deadline = time.time() + 30
+      while not os.path.exists(os.path.join(run, 'hanging')) and time.time() < deadline:
+        time.sleep(0.02)
+      os.kill(os.getpid(), signal.SIGTERM)
+      return child
+    started = time.time()
+    with mock.patch.object(recipe_runner, '_Child', _Child), self.assertRaises(recipe_runner.Interrupted) as caught:
+      self._Run(['scratch_target', 'hydra_no_pretrain'])
+    self.assertEqual(caught.exception.exit_code, 143)
+    self.assertLess(time.time() - started, 40)
+    runs = [name for name in os.listdir(self.settings.output) if name != 'hang']
+    self.assertEqual(runs, ['hydra_no_pretrain'])
+    self.assertTrue(os.path.exists(self._Path('hydra_no_pretrain', 'stopped.txt')))
+
+  def _HoldLock(self, name):
+    lock = recipe_runner._Lock(self._Path(name))  # pylint: disable=protected-access
+    self.assertIsNotNone(lock)
+    self.addCleanup(lock.close)
+    return lock
+
+  def test_a_changed_stage_that_another_recipe_starts_first_is_waited_for(self):
+    self._Run(['scratch_target'])
+    real, others = recipe_runner.MoveAside, []
+    def _MoveAside(run):
+      # While its folder is there, nobody else has the lock.
+      self.assertIsNone(recipe_runner._Lock(run))  # pylint: disable=protected-access
+      moved = real(run)
+      others.append(self._HoldLock('scratch_target'))
+      return moved
+    def _Sleep(seconds):
+      del seconds
+      while others:
+        others.pop().close()
+    with mock.patch.object(recipe_runner, 'MoveAside', _MoveAside), \
+         mock.patch.object(recipe_runner.time, 'sleep', _Sleep):
+      self.assertEqual(self._Run(['scratch_target'], change=('scratch_target', {'dropout_prob': 0.2})),
+                       {'scratch_target': 'done'})
+    self.assertEqual(self.said.getvalue().count('another process trains it'), 1)
+    self.assertLen([n for n in os.listdir(self.settings.output) if '.before-' in n], 1)
+
+  def test_a_stage_that_another_recipe_finishes_before_the_lock_is_reused(self):
+    change = ('scratch_target', {'dropout_prob': 0.2})
+    self._Run(['scratch_target'], change=change)
+    done = recipe_stage.Read(self._Path('scratch_target'))
+    recipe_stage.Write(self._Path('scratch_target'), {**done, 'stamp': 'another'})
+    real = recipe_runner._Lock  # pylint: disable=protected-access
+    def _Lock(run):
+      recipe_stage.Write(run, done)
+      return real(run)
+    with mock.patch.object(recipe_runner, '_Lock', _Lock):
+      self.assertEqual(self._Run(['scratch_target'], change=change), {'scratch_target': 'reused'})
+    self.assertEqual(os.listdir(self.settings.output), ['scratch_target'])
+
+  def test_a_lock_that_was_moved_aside_with_its_folder_is_none(self):
+    real = recipe_runner.fcntl.flock
+    def _Flock(*args):
+      recipe_runner.MoveAside(self._Path('hydra'))
+      real(*args)
+    with mock.patch.object(recipe_runner.fcntl, 'flock', _Flock):
+      self.assertIsNone(recipe_runner._Lock(self._Path('hydra')))  # pylint: disable=protected-access
+    self._HoldLock('hydra')
+
   def test_a_run_that_another_recipe_trains_is_waited_for(self):
     os.makedirs(self._Path('scratch_target'))
     lock = recipe_runner._Lock(self._Path('scratch_target'))  # pylint: disable=protected-access
@@ -341,19 +435,64 @@ class RunnerTest(absltest.TestCase):
 
   def test_a_row_says_what_the_run_measured(self):
     self._Run(['adapted'])
-    plan = recipe_plan.Plan(self.settings)
-    row = recipe_rows.Row(self.settings, plan, 'adapted')
+    row = recipe_rows.Row(self.settings, self._Plan(), 'adapted')
     self.assertEqual((row['name'], row['seed'], row['target_wer'], row['target_wer_low'], row['total_params'],
                       row['trained_params']), ('adapted', 1, 0.4, 0.3, 1000, 170))
+    self.assertEqual((row['target_utterances'], row['target_dropped']), (20, 0))
+    self.assertEqual((row['target_label_fraction'], row['target_label_minutes']), (0.06, 0.6))
+    self.assertEqual(row['stamp'], recipe_stage.Read(self._Path('adapted'))['stamp'])
     seconds = {name: recipe_stage.Read(self._Path(name))['seconds'] for name in ('pretrain', 'hydra', 'adapted')}
     self.assertEqual(row['hours'], round(seconds['adapted'] / 3600, 4))
     self.assertAlmostEqual(row['hours_with_parents'], sum(seconds.values()) / 3600, places=3)
 
+  def _Plan(self, seeds=()):
+    return recipe_labels.Resolve(self.settings, recipe_plan.Plan(self.settings, seeds))
+
+  def test_dropped_utterances_of_the_target_are_refused(self):
+    self._Touch('drop')
+    self._Run(['scratch_target'])
+    with self.assertRaisesRegex(errors.ConfigError,
+                                r'metrics.jsonl: 2 utterances of TestTarget were dropped \(too_long 2\)'):
+      recipe_rows.Row(self.settings, self._Plan(), 'scratch_target')
+
+  def test_rows_of_other_inputs_are_left_out(self):
+    self._Run(['scratch_target', 'supervised'])
+    publisher = recipe.Publisher(self.settings, docs=False)
+    for name in self.done:
+      publisher.Add(name)
+    self.assertCountEqual([row['name'] for row in publisher.result['rows']], ['scratch_target', 'supervised'])
+    known = [row['name'] for row in publisher.result['rows']]
+    # Older inputs, an older form, another seed of today's inputs, a model that is no more.
+    seed5 = recipe_stage.Inputs(self.settings, self._Plan((5,)))['scratch_target_seed5']
+    old_form = recipe_case.Row('adapted')
+    del old_form['stamp']
+    path = recipe.ResultsPath(self.settings, docs=False)
+    with open(path, encoding='utf-8') as f:
+      result = json.load(f)
+    kept = recipe_case.Row('scratch_target', seed=5, stamp=recipe_stage.Stamp(seed5))
+    result['rows'] += [recipe_case.Row('hydra', wer=0.9), old_form, kept, recipe_case.Row('no_more')]
+    with open(path, 'w', encoding='utf-8') as f:
+      json.dump(result, f)
+    publisher = recipe.Publisher(self.settings, docs=False)
+    with contextlib.redirect_stderr(io.StringIO()) as err:
+      publisher.Write()
+    self.assertEqual([(row['name'], row['seed']) for row in publisher.result['rows']],
+                     [*((name, 1) for name in known), ('scratch_target', 5)])
+    self.assertIn('left out, for they were trained from other inputs: hydra (seed 1), adapted (seed 1), '
+                  'no_more (seed 1)', err.getvalue())
+    recipe_case.WriteData(self.settings.data_dir, ['target'], utterances=101)
+    publisher = recipe.Publisher(self.settings, docs=False)
+    with contextlib.redirect_stderr(io.StringIO()):
+      publisher.Write()
+    self.assertEqual((publisher.result['rows'], publisher.result['comparisons']), ([], []))
+
   def test_results_report_and_picture_are_written_and_other_rows_kept(self):
-    results = os.path.join(self.settings.output, 'recipe.json')
-    recipe_rows.Merge(results, [recipe_case.Row('probe_hydra', group='probe'), recipe_case.Row('hydra', wer=0.9)])
-    plan = recipe_plan.Plan(self.settings)
-    publisher = recipe.Publisher(self.settings, plan, docs=False)
+    results = recipe.ResultsPath(self.settings, docs=False)
+    plan = self._Plan()
+    stamps = {name: recipe_stage.Stamp(inputs) for name, inputs in recipe_stage.Inputs(self.settings, plan).items()}
+    recipe_rows.Merge(results, [recipe_case.Row('probe_hydra', group='probe', stamp=stamps['probe_hydra']),
+                                recipe_case.Row('hydra', wer=0.9, stamp=stamps['hydra'])])
+    publisher = recipe.Publisher(self.settings, docs=False)
     self._Run(['adapted', 'adapted_no_hydra'])
     for name in self.done:
       publisher.Add(name)
@@ -366,17 +505,20 @@ class RunnerTest(absltest.TestCase):
     self.assertEqual(pairs['adapted', 'adapted_no_hydra']['difference'], 0)
     with open(self._Path('report.md'), encoding='utf-8') as f:
       report = f.read()
-    for heading in ('## Comparisons', '## Forgetting', '## Hours', '## Commands'):
+    self.assertIn("training set has 100 utterances, 10.0 min. Of them the training stream uses 100, 10.0 min;", report)
+    self.assertIn('Of 20 test prompts 5 have a text that also occurs in training, 15 do not.', report)
+    # Of the other 15 every second has one of two words wrong, 7 of 30.
+    self.assertRegex(report, r'\| `adapted` \| 1 \| 40.0 \| 23.3 \(\d+.\d to \d+.\d\) \|')
+    for heading in ('## Comparisons', '## Forgetting', '## Target data', '## Hours', '## Commands'):
       self.assertIn(heading, report)
     self.assertIn(f'| `adapted` | {plan["adapted"].knobs["max_steps"]:,} |', report)
     with open(self._Path('recipe.png'), 'rb') as f:
       self.assertEqual(f.read(4), b'\x89PNG')
 
   def test_a_run_without_results_is_named_and_ends_nothing(self):
-    plan = recipe_plan.Plan(self.settings)
     self._Run(['scratch_target'])
     os.remove(self._Path('scratch_target', 'parameters.json'))
-    publisher = recipe.Publisher(self.settings, plan, docs=False)
+    publisher = recipe.Publisher(self.settings, docs=False)
     with contextlib.redirect_stderr(io.StringIO()) as err:
       publisher.Add('scratch_target')
     self.assertEqual(publisher.failed, ['scratch_target'])
@@ -389,32 +531,98 @@ class LabelsTest(absltest.TestCase):
     super().setUp()
     folder = recipe_case.Folder(self)
     self.settings = recipe_plan.Settings(data_dir=folder)
-    recipe_case.WriteData(folder, utterances=200)
-    self.stages = recipe_plan.Plan(self.settings, seeds=(2,))
+    recipe_case.WriteData(folder, utterances=355)
+    self.plan = recipe_plan.Plan(self.settings, seeds=(2, 3))
 
-  def test_labels_are_counted_as_the_stream_chooses_them(self):
-    fraction, minutes = recipe_rows.TargetLabels(self.settings, self.stages['adapted_share_0.25'])
-    chosen = sum(recipe_rows.InShare([f'target/{i}' for i in range(200)], 0.25, 1))
-    self.assertEqual(fraction, chosen / 200)
-    self.assertAlmostEqual(minutes, chosen * 6 / 60)
-    self.assertBetween(fraction, 0.15, 0.35)
+  def _Append(self, *rows):
+    with open(os.path.join(self.settings.data_dir, 'target', 'manifest.jsonl'), 'a', encoding='utf-8') as f:
+      for i, (text, duration, split) in enumerate(rows):
+        f.write(json.dumps({'utt_id': f'more/{i}', 'split': split, 'text': text, 'duration': duration}) + '\n')
 
-  def test_shares_are_nested_and_seeds_differ(self):
-    ids = [f'target/{i}' for i in range(200)]
-    small, large = (recipe_rows.InShare(ids, share, 1) for share in (0.13, 0.5))
-    self.assertTrue(all(b for a, b in zip(small, large) if a))
-    self.assertNotEqual(large, recipe_rows.InShare(ids, 0.5, 2))
+  def _Chosen(self, stage):
+    """Names of all training utterances, usable or not, that the trainer's own hash selects."""
+    ids = [row['utt_id'] for row in recipe_labels.Split(self.settings, 'train')]
+    with tf.Graph().as_default(), tf.Session() as sess:
+      chosen = sess.run(accounting.InShare(tf.constant(ids), stage.knobs['label_share'], stage.knobs['label_seed']))
+    return {utt_id for utt_id, is_chosen in zip(ids, chosen) if is_chosen}
+
+  def test_a_share_is_exactly_so_many_of_the_usable_utterances_of_every_seed(self):
+    self._Append(('', 6.0, 'train'), ('x', 60.0, 'train'), ('x', 6.0, 'test'))
+    stages = recipe_labels.Resolve(self.settings, self.plan)
+    counts = {0.03: 10, 0.067: 23, 0.13: 46, 0.25: 88, 0.5: 177, 1.0: 355}
+    self.assertEqual(tuple(counts), recipe_plan.CURVE_SHARES)
+    usable = {f'target/{i}' for i in range(355)}
+    selected = {}
+    for seed in (1, 2, 3):
+      for share, count in counts.items():
+        stage = stages[recipe_plan.CurveName(share) + (f'_seed{seed}' if seed > 1 else '')]
+        self.assertEqual(stage.share, share)
+        fraction, minutes = recipe_labels.TargetLabels(self.settings, stage)
+        self.assertEqual((fraction, minutes), (count / 355, count * 6 / 60))
+        if share < 1:
+          selected[seed, share] = self._Chosen(stage) & usable
+          self.assertLen(selected[seed, share], count)
+          self.assertEqual({row['utt_id'] for row in recipe_labels.Given(self.settings, stage)}, selected[seed, share])
+        else:
+          self.assertEqual(stage.knobs['label_share'], 1)
+      shares = [share for share in counts if share < 1]
+      for small, large in zip(shares, shares[1:]):
+        self.assertLess(selected[seed, small], selected[seed, large])
+    self.assertNotEqual(selected[1, 0.067], selected[2, 0.067])
+
+  def test_the_share_is_what_the_trainer_is_told_and_an_input(self):
+    stage = recipe_labels.Resolve(self.settings, {'adapted': self.plan['adapted']})['adapted']
+    share = stage.knobs['label_share']
+    self.assertNotEqual(share, 0.067)
+    self.assertIn(f'--gin.AdapterFinetune.label_share={share!r}', recipe_stage.Command(self.settings, stage))
+    stages = recipe_labels.Resolve(self.settings, recipe_plan.Select(self.plan, ['adapted']))
+    self.assertEqual(recipe_stage.Inputs(self.settings, stages)['adapted']['label_share'], share)
+
+  def test_of_utterances_that_share_a_bucket_at_the_border_none_is_chosen(self):
+    def _Resolve(buckets, count):
+      with mock.patch.object(recipe_labels, '_Buckets', lambda rows, seed: buckets), \
+           mock.patch.object(recipe_labels, 'Count', lambda share, size: count):
+        stage = recipe_labels.Resolve(self.settings, {'adapted': self.plan['adapted']})['adapted']
+      return round(stage.knobs['label_share'] * accounting.SHARE_BUCKETS)
+    self.assertEqual(_Resolve([9, 7, 5, 3, 3], 2), 4)
+    self.assertEqual(_Resolve([9, 7, 7, 3, 1], 3), 4)
+    self.assertEqual(_Resolve([1, 2, 2, 2, 4], 2), 2)
+    with self.assertRaisesRegex(errors.ConfigError, 'the utterances of adapted cannot be told apart'):
+      _Resolve([2, 2, 2, 4], 2)
+
+  def test_a_share_of_too_few_utterances_is_named(self):
+    recipe_case.WriteData(self.settings.data_dir, ['target'], utterances=10)
+    with self.assertRaisesRegex(errors.ConfigError, 'target: 6.7 % of 10 usable training utterances is none; adapted '):
+      recipe_labels.Resolve(self.settings, {'adapted': self.plan['adapted']})
 
   def test_all_and_none(self):
-    self.assertEqual(recipe_rows.TargetLabels(self.settings, self.stages['scratch_target']), (1.0, 20.0))
-    self.assertEqual(recipe_rows.TargetLabels(self.settings, self.stages['hydra']), (0.0, 0.0))
+    self.assertEqual(recipe_labels.TargetLabels(self.settings, self.plan['scratch_target']), (1.0, 35.5))
+    self.assertEqual(recipe_labels.TargetLabels(self.settings, self.plan['hydra']), (0.0, 0.0))
 
-  def test_utterances_that_no_model_can_use_do_not_count(self):
-    path = os.path.join(self.settings.data_dir, 'target', 'manifest.jsonl')
-    with open(path, 'a', encoding='utf-8') as f:
-      for i, (text, duration, split) in enumerate((('', 6.0, 'train'), ('x', 60.0, 'train'), ('x', 6.0, 'test'))):
-        f.write(json.dumps({'utt_id': f'more/{i}', 'split': split, 'text': text, 'duration': duration}) + '\n')
-    self.assertEqual(recipe_rows.TargetLabels(self.settings, self.stages['scratch_target']), (1.0, 20.0))
+  def test_usable_is_what_the_training_stream_accepts(self):
+    cases = [('', 6.0), (' ', 6.0), ('word', 0.0), ('word', 0.1), ('word', 0.0999375), ('word', 16.0),
+             ('word', 16.0000625), ('a' * 42, 1.0), ('a' * 43, 1.0), ('a' * 59, 1.5), ('a' * 61, 1.5),
+             ('\u00e9' * 42, 1.0)]
+    self._Append(*[(text, duration, 'train') for text, duration in cases])
+    usable = {row['utt_id'] for row in recipe_labels.Usable(self.settings)}
+    p = recipe_labels.TrainStream().Copy().Set(share=1.0)
+    bounds = [int(round(bound * 16000)) for bound in p.bucket_upper_bound_seconds]
+    accountant = accounting.Accountant(p, path='', bounds=bounds, num_files=1, must_accept=False)
+    with tf.Graph().as_default(), tf.Session() as sess:
+      features = {name: tf.placeholder(tf.string, []) for name in accounting.FEATURES}
+      _, reasons = accountant._Judge(features)  # pylint: disable=protected-access
+      accepted = []
+      for i, (text, duration) in enumerate(cases):
+        values = {'utt_id': f'more/{i}', 'audio': bytes(2 * round(duration * 16000)), 'text': text, 'domain': 'x'}
+        found = sess.run(reasons, {features[name]: value for name, value in values.items()})
+        self.assertEqual(f'more/{i}' in usable, not found.any(), cases[i])
+        accepted.append(not found.any())
+    self.assertIn(True, accepted)
+    self.assertIn(False, accepted)
+
+  def test_the_tokenizer_is_that_of_the_experiments(self):
+    self.assertEqual(recipe_labels.Tokenizer(), base.GRAPHEMES_EN)
+    self.assertEqual(asr.Supervised().tokenizer, base.GRAPHEMES_EN)
 
 
 class DoorTest(absltest.TestCase):
@@ -455,8 +663,7 @@ class DoorTest(absltest.TestCase):
     settings = recipe._Settings(args)  # pylint: disable=protected-access
     self.assertEqual((settings.output, settings.data_dir), ('runs/recipe_quick', 'data/recipe_quick'))
     for docs, expected in ((True, 'docs/results/recipe.json'), (False, 'runs/recipe_quick/recipe.json')):
-      publisher = recipe.Publisher(settings, {}, docs)
-      self.assertEndsWith(publisher._results, expected)  # pylint: disable=protected-access
+      self.assertEndsWith(recipe.ResultsPath(settings, docs), expected)
 
 
 if __name__ == '__main__':

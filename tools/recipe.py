@@ -8,7 +8,8 @@
 
 Stages whose inputs did not change are reused, stopped ones go on where they stopped; RUNS/NAME/stage.json
 says what a stage was trained from. The inputs are its knobs, its data and its parents', not the code. The run
-of a stage whose inputs changed is moved aside, not overwritten. Ctrl-C ends the trainers after a checkpoint.
+of a stage whose inputs changed is moved aside, not overwritten; its row leaves the results, as do rows of other
+data. Ctrl-C ends the trainers after a checkpoint.
 
 Exit codes: 0 done, 1 a stage failed, 2 wrong usage or data that cannot be made, 130 and 143 stopped by Ctrl-C
 and SIGTERM.
@@ -23,14 +24,15 @@ import time
 
 from fm_lingvo import errors
 from tools import recipe_compare
+from tools import recipe_labels
 from tools import recipe_plan
 from tools import recipe_plot
 from tools import recipe_report
 from tools import recipe_rows
 from tools import recipe_runner
 from tools import recipe_stage
+from tools import recipe_table
 from tools import recipe_verdicts
-from tools import results_table
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _RESULTS = os.path.join(_ROOT, 'docs', 'results', 'recipe.json')
@@ -38,7 +40,7 @@ _IMAGE = os.path.join(_ROOT, 'docs', 'images', 'recipe.png')
 
 
 def _Parser():
-  groups = '\n'.join(f'  {name:<10} {text}' for name, text in {**recipe_plan.GROUPS, 'all': 'all of them'}.items())
+  groups = '\n'.join(f'  {name:<18} {text}' for name, text in {**recipe_plan.GROUPS, 'all': 'all of them'}.items())
   parser = argparse.ArgumentParser(
       prog='recipe', description=__doc__, epilog=f'groups:\n{groups}',
       formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -90,13 +92,27 @@ def PrepareData(settings):
         f'{settings.data_dir}: the data sets could not be made (tools.recipe_data: exit code {code})')
 
 
-class Publisher:
-  """Writes what is known so far: results, report and picture."""
+def ResultsPath(settings, docs):
+  """The results file: that of docs/, or the runs' own."""
+  return _RESULTS if docs else os.path.join(settings.output, 'recipe.json')
 
-  def __init__(self, settings, stages, docs):
-    """stages: dict of all Stages; docs: whether docs/ is written too."""
-    self._settings, self._stages, self._docs = settings, stages, docs
-    self._results = _RESULTS if docs else os.path.join(settings.output, 'recipe.json')
+
+class Publisher:
+  """Writes what is known so far: results, report and picture.
+
+  Rows of the results file stay as long as they are of today's inputs; the others are left out, for no mean and no
+  comparison may mix the two.
+  """
+
+  def __init__(self, settings, docs, seeds=()):
+    """docs: whether docs/ is written too; seeds: of rows to come, beside those of the plan and the results file."""
+    self._settings, self._docs = settings, docs
+    self._results = ResultsPath(settings, docs)
+    everything = recipe_plan.Plan(settings, sorted({*seeds, *recipe_rows.Seeds(self._results)}))
+    self._stages = recipe_labels.Resolve(settings, everything)
+    inputs = recipe_stage.Inputs(settings, self._stages)
+    self._stamps = {(stage.row, stage.seed): recipe_stage.Stamp(inputs[name])
+                    for name, stage in self._stages.items() if stage.row}
     self._rows = {}
     self.failed = []  # Names of stages that are trained, but whose results cannot be read.
     self.result = None
@@ -114,12 +130,12 @@ class Publisher:
 
   def Write(self):
     """Writes everything."""
-    known = results_table.Load(self._results)['rows'] if os.path.exists(self._results) else []
-    own = list(self._rows.values())
-    new = {(row['name'], row['seed']) for row in own}
-    rows = own + [row for row in known if (row['name'], row['seed']) not in new]
-    comparisons = recipe_compare.Compare(self._settings, self._stages, rows)
-    self.result = recipe_rows.Merge(self._results, own, comparisons)
+    self.result, left_out = recipe_rows.Merge(
+        self._results, list(self._rows.values()), self._IsCurrent,
+        lambda rows: recipe_compare.Compare(self._settings, self._stages, rows))
+    if left_out:
+      names = ', '.join(f'{row["name"]} (seed {row["seed"]})' for row in left_out)
+      print(f'recipe: {self._results}: left out, for they were trained from other inputs: {names}', file=sys.stderr)
     if self.result['rows']:
       image = os.path.join(self._settings.output, 'recipe.png')
       recipe_plot.Plot(self.result['rows'], image)
@@ -127,6 +143,10 @@ class Publisher:
         shutil.copy(image, _IMAGE)
     recipe_report.Write(os.path.join(self._settings.output, 'report.md'), self._settings, self._stages, self.result,
                         'recipe.png' if self.result['rows'] else '')
+
+  def _IsCurrent(self, row):
+    return all(field in row for field in recipe_table.FIELDS) and row['stamp'] == self._stamps.get(
+        (row['name'], row['seed']))
 
 
 def _DryRun(settings, stages, inputs, take):
@@ -160,6 +180,7 @@ def _Run(args):
   stages = recipe_plan.Select(plan, args.names or ['main'], seeds)
   if not args.dry_run:
     PrepareData(settings)
+  stages = recipe_labels.Resolve(settings, stages)
   inputs = recipe_stage.Inputs(settings, stages)
   take = [name for name in args.take.split(',') if name]
   for name in take:
@@ -169,7 +190,7 @@ def _Run(args):
     _DryRun(settings, stages, inputs, take)
     return 0
   os.makedirs(settings.output, exist_ok=True)
-  publisher = Publisher(settings, plan, not args.quick if args.docs is None else args.docs)
+  publisher = Publisher(settings, not args.quick if args.docs is None else args.docs, seeds)
   outcomes = recipe_runner.Runner(settings, stages, inputs, jobs, on_done=publisher.Add, take=take).Run()
   publisher.Write()
   if not settings.quick:  # Its figures say nothing.

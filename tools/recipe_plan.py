@@ -11,13 +11,15 @@ CURVE_SHARES = (0.03, SMALL_SHARE, 0.13, 0.25, 0.5, 1.0)
 SEED = 1  # Of every stage that is trained once.
 MORE_SEEDS = (2, 3)
 # Trained with more seeds by the group `seeds`; another seed is another choice of labeled utterances, too.
-SEEDED = ('adapted', 'scratch_target', 'scratch_source_target')
+SEEDED = ('adapted', 'adapted_no_hydra', 'adapted_no_pretrain', 'full_finetune', 'scratch_target',
+          'scratch_source_target')
 
 GROUPS = {
     'main': 'the three stages and the baselines, one seed',
     'seeds': f'seeds {" and ".join(map(str, MORE_SEEDS))} of {", ".join(SEEDED)}',
     'curve': 'adapted on ' + ', '.join(f'{100 * share:g} %' for share in CURVE_SHARES) + ' of the target\'s labels',
-    'ablations': 'adapters, BEST-RQ on the source, codebooks, PCA, full finetuning on all labels',
+    'ablations_adapter': 'width and place of adapters, full finetuning on all labels',
+    'ablations_pretrain': 'codebooks, PCA, BEST-RQ on the source: these train stages 1 and 2 anew, shorter',
     'probe': 'a CTC projection on the frozen encoder: pretrained, after hydra, random',
 }
 
@@ -34,7 +36,7 @@ STEPS = {
     'curve': {0.03: 300, 0.13: 400, 0.25: 600, 0.5: 800, 1.0: 1200},
     'full_finetune_all': 1200,
     'short_pretrain': 1200,  # Ablations that need stages of their own: shorter, with a reference of the same length.
-    'short_hydra': 1500,
+    'short_hydra': 700,
     'probe': 500,
 }
 _MASKS = dict(mask_start_prob=0.04, mask_span_ms=160.0)
@@ -76,7 +78,8 @@ class Stage:
     parent: name of the stage that it starts from; '': from random weights.
     row: name of its row in the results; '' if it recognises nothing.
     seed: of the row.
-    share: of the target's labels that it is given.
+    share: of the target's usable labels that it is given, nominal; so is the knob label_share until
+      recipe_labels.Resolve.
     data: data sets that it depends on.
   """
   name: str
@@ -206,25 +209,25 @@ def _AddCurve(builder, s, seed):
 
 def _AddAblations(builder, s):
   """Each ends in an adapted model; those that change earlier stages have a reference as short as they are."""
-  def Adapt(name, title, parent, **knobs):
-    builder.Add(name, title, 'AdapterFinetune', 'ablations', s.Steps('adapted'), parent=parent, share=s.small_share,
-                **knobs)
+  def Adapt(name, title, parent, group, **knobs):
+    builder.Add(name, title, 'AdapterFinetune', group, s.Steps('adapted'), parent=parent, share=s.small_share, **knobs)
 
   for width in (8, 128):
-    Adapt(f'adapter_dim_{width}', f'adapters {width} wide', 'hydra', adapter_dim=width)
+    Adapt(f'adapter_dim_{width}', f'adapters {width} wide', 'hydra', 'ablations_adapter', adapter_dim=width)
   for position in ('parallel', 'after_ff'):
-    Adapt(f'adapter_{position}', f'adapters {position}', 'hydra', adapter_position=position)
-  builder.Add('full_finetune_all', 'stages 1 + 2, then everything on all labels', 'FullFinetune', 'ablations',
-              s.Steps('full_finetune_all'), parent='hydra', share=1.0)
+    Adapt(f'adapter_{position}', f'adapters {position}', 'hydra', 'ablations_adapter',
+          adapter_position=position)
+  builder.Add('full_finetune_all', 'stages 1 + 2, then everything on all labels', 'FullFinetune',
+              'ablations_adapter', s.Steps('full_finetune_all'), parent='hydra', share=1.0)
 
   def Pretrain(name, title, **knobs):
-    return builder.Add(f'{name}_pretrain', f'{title}: stage 1', 'BestRqPretrain', 'ablations',
+    return builder.Add(f'{name}_pretrain', f'{title}: stage 1', 'BestRqPretrain', 'ablations_pretrain',
                        s.Steps('short_pretrain'), row=False, **knobs)
 
   def HydraAndAdapt(name, title, parent, **knobs):
-    hydra = builder.Add(f'{name}_hydra', f'{title}: stages 1 + 2', 'JustHydra', 'ablations', s.Steps('short_hydra'),
-                        parent=parent, **knobs)
-    Adapt(f'{name}_adapted', f'{title}: adapted', hydra)
+    hydra = builder.Add(f'{name}_hydra', f'{title}: stages 1 + 2', 'JustHydra', 'ablations_pretrain',
+                        s.Steps('short_hydra'), parent=parent, **knobs)
+    Adapt(f'{name}_adapted', f'{title}: adapted', hydra, 'ablations_pretrain')
 
   reference = Pretrain('short', 'short reference')
   HydraAndAdapt('short', 'short reference', reference)

@@ -1,7 +1,6 @@
-"""RUNS/report.md: the recipe's tables and what they say, its comparisons, and the hours of each stage."""
+"""RUNS/report.md: the recipe's tables and what they say, its comparisons, its data, and the hours of each stage."""
 
-import os
-
+from tools import recipe_labels
 from tools import recipe_rows
 from tools import recipe_stage
 from tools import recipe_table
@@ -14,7 +13,7 @@ def Write(path, settings, stages, result, image=''):
   Args:
     path: of the file.
     settings: recipe_plan.Settings.
-    stages: dict of all Stages.
+    stages: dict of all Stages, resolved by recipe_labels.
     result: content of the results file.
     image: file name of the picture beside it, if there is one.
   """
@@ -25,10 +24,9 @@ def Write(path, settings, stages, result, image=''):
   if image:
     parts += [f'![Error rates, labels and parameters]({image})', '']
   parts += ['## Comparisons', '', Comparisons(result), '', '## Forgetting', '', Forgetting(result['rows']), '',
+            '## Target data', '', TargetData(settings, stages, result['rows']), '',
             '## Hours', '', Hours(settings, stages), '', '## Commands', '', Commands(result['rows'])]
-  with open(path + '.tmp', 'w', encoding='utf-8') as f:
-    f.write('\n'.join(parts).rstrip() + '\n')
-  os.replace(path + '.tmp', path)
+  recipe_rows.WriteWhole(path, '\n'.join(parts).rstrip() + '\n')
 
 
 def Comparisons(result):
@@ -37,7 +35,8 @@ def Comparisons(result):
   if not pairs:
     return 'None: no two models to compare have hypotheses yet.'
   lines = ['Differences in points on the same utterances of the target\'s test set, with their 95 % confidence '
-           'intervals (paired bootstrap); below 0 the first is better.', '',
+           'intervals (paired bootstrap; of several seeds over utterances and seeds, of one over utterances only); '
+           'below 0 the first is better.', '',
            '| first | second | seeds | WER | CER | first: WER against its interval |',
            '| :-- | :-- | :-- | --: | --: | :-- |']
   for pair in pairs:
@@ -64,6 +63,36 @@ def Forgetting(rows):
                    f'{100 * (after["source_wer"] - before["source_wer"]):+.1f} | {100 * before["source_cer"]:.1f} % | '
                    f'{100 * after["source_cer"]:.1f} % |')
   return '\n'.join(lines) if len(lines) > 2 else 'Not measured: needs hydra and a model adapted from it.'
+
+
+def TargetData(settings, stages, rows):
+  """How much of the target is trained on, and what the test prompts that occur in training do to the figures."""
+  train, usable = recipe_labels.Split(settings, 'train'), recipe_labels.Usable(settings)
+  known = {_Words(row['text']) for row in train}
+  test = recipe_labels.Split(settings, 'test')
+  seen = {row['utt_id'] for row in test if _Words(row['text']) in known}
+  lines = [f'The target\'s training set has {len(train)} utterances, {recipe_labels.Minutes(train):.1f} min. Of them '
+           f'the training stream uses {len(usable)}, {recipe_labels.Minutes(usable):.1f} min; the others are too '
+           'short, too long or without a text. Shares of the labels are shares of what is used.', '',
+           f'Of {len(test)} test prompts {len(seen)} have a text that also occurs in training, '
+           f'{len(test) - len(seen)} do not.']
+  table = ['', '| model | seed | target WER | without the prompts that occur in training |',
+           '| :-- | --: | --: | --: |']
+  by_row = {(stage.row, stage.seed): stage for stage in stages.values()}
+  for row in rows:
+    run = recipe_stage.RunDir(settings, by_row[row['name'], row['seed']])
+    found = recipe_rows.Hypotheses(run) if recipe_stage.IsOf(run, row['stamp']) else None
+    new = [pair for utt_id, pair in (found or {}).items() if utt_id not in seen]
+    if new:
+      from fm_lingvo import error_rates  # --help needs no NumPy.  pylint: disable=g-import-not-at-top
+      score = error_rates.Score(*zip(*new))
+      table.append(f'| `{row["name"]}` | {row["seed"]} | {100 * row["target_wer"]:.1f} | {100 * score["wer"]:.1f} '
+                   f'({100 * score["wer_low"]:.1f} to {100 * score["wer_high"]:.1f}) |')
+  return '\n'.join(lines + (table if len(table) > 3 else []))
+
+
+def _Words(text):
+  return ' '.join(text.lower().split())
 
 
 def Hours(settings, stages):

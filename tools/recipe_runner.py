@@ -83,6 +83,8 @@ class Runner:
     """Starts, or finds done, the stages whose parents are done."""
     self._busy.clear()
     for name, stage in self._stages.items():
+      if self._signum is not None:
+        return
       if name in self.outcomes or name in self._running:
         continue
       parent = self.outcomes.get(stage.parent, 'pending' if stage.parent else 'done')
@@ -109,16 +111,28 @@ class Runner:
         self._Finish(name, 'failed', f'{name}: not taken, {run} is not a finished run of '
                      f'{stage.knobs["max_steps"]} steps, and its inputs changed ({why})')
     elif len(self._running) + len(self._busy) < self._jobs:
-      lock = _Lock(run)
+      self._StartLocked(name, stage, run)
+
+  def _StartLocked(self, name, stage, run):
+    """Starts a stage unless another process has its lock."""
+    lock = _Lock(run)
+    if lock is None:
+      self._Wait(name, run)
+      return
+    # Another process may have trained it between the first look and the lock.
+    what, why = recipe_stage.Look(run, stage, self._inputs[name])
+    if what in ('done', 'busy') or what == 'changed' and name in self._take:
+      lock.close()  # The next round sees it.
+      return
+    if what == 'changed':
+      moved = MoveAside(run)  # The lock goes with the folder: nobody has it until the new one is locked.
+      self._display.Line(f'{name}: its inputs changed ({why}); the old run is now {moved}')
+      old, lock = lock, _Lock(run)
+      old.close()
       if lock is None:
         self._Wait(name, run)
         return
-      if what == 'changed':
-        lock.close()
-        moved = MoveAside(run)
-        self._display.Line(f'{name}: its inputs changed ({why}); the old run is now {moved}')
-        lock = _Lock(run)
-      self._Start(name, stage, run, lock)
+    self._Start(name, stage, run, lock)
 
   def _Wait(self, name, run):
     if name not in self._busy and self._display.Once(f'{name} busy'):
@@ -135,7 +149,9 @@ class Runner:
     command = [*self._trainer, *recipe_stage.Command(self._settings, stage)]
     self._display.Line(f'{name}: {"resumed" if seconds else "started"}, {stage.knobs["max_steps"]} steps, '
                        f'{cores} core(s), log {run}/train.log')
-    self._running[name] = _Child(run, command, cores, state, lock)
+    self._running[name] = child = _Child(run, command, cores, state, lock)
+    if self._signum is not None:  # It came before the handler could know of the child.
+      child.End(kill=False)
 
   def _State(self, stage, seconds, cores, done):
     return recipe_stage.State(self._settings, stage, self._inputs[stage.name], seconds, cores, done)
@@ -183,7 +199,7 @@ class _Child:
 
   def __init__(self, run, command, cores, state, lock):
     self.run, self.state = run, state
-    self._lock = lock
+    self._lock, self._asked = lock, False
     # TensorFlow would take every core for each process.
     names = ('TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS', 'OMP_NUM_THREADS')
     self._before, self._started, self._noted = state['seconds'], time.time(), time.time()
@@ -212,7 +228,10 @@ class _Child:
     self._lock.close()
 
   def End(self, kill):
-    """Asks the process to save and end, or ends it."""
+    """Asks the process, once, to save and end, or ends it."""
+    if self._asked and not kill:
+      return
+    self._asked = True
     if self._process.poll() is None:
       self._process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
 
@@ -299,10 +318,25 @@ def MoveAside(run):
 def _Lock(run):
   """An open file that locks the run's folder until it is closed; None if another recipe has it."""
   os.makedirs(run, exist_ok=True)
-  lock = open(os.path.join(run, 'stage.lock'), 'w', encoding='utf-8')  # pylint: disable=consider-using-with
+  path = os.path.join(run, 'stage.lock')
+  try:
+    lock = open(path, 'w', encoding='utf-8')  # pylint: disable=consider-using-with
+  except FileNotFoundError:  # The folder was just moved aside.
+    return None
   try:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except OSError:
     lock.close()
     return None
+  if not _IsAt(lock, path):  # The folder was moved aside meanwhile, and the lock with it.
+    lock.close()
+    return None
   return lock
+
+
+def _IsAt(file, path):
+  """Whether an open file is the one at a path."""
+  try:
+    return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+  except FileNotFoundError:
+    return False

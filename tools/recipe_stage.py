@@ -22,10 +22,10 @@ import time
 from fm_lingvo import dataset
 from fm_lingvo import errors
 from fm_lingvo import metrics_log
+from tools import recipe_labels
 from tools import this_machine
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_TOKENIZER = 'params/tokenizers/graphemes_en.model'
 # What changes neither the weights nor what they recognise.
 _NOT_INPUTS = ('eval_interval_steps', 'save_interval_steps', 'summary_interval_steps', 'human', 'synthetic')
 _FINAL = ('TestTarget', 'TestSource')
@@ -87,7 +87,7 @@ def Inputs(settings, stages):
     inputs.update({path: value for path, value in stage.bindings.items() if 'eval_datasets' not in path})
     inputs['size file'] = _SizeDigest(stage.knobs['size'])
     if stage.row:
-      inputs['tokenizer'] = _Digest(_ReadBytes(os.path.join(_ROOT, _TOKENIZER)))
+      inputs['tokenizer'] = _Digest(_ReadBytes(os.path.join(_ROOT, recipe_labels.Tokenizer())))
     inputs.update({f'data {data}': digests[data] for data in stage.data})
     if stage.parent:
       inputs[f'stage {stage.parent}'] = Stamp(result[stage.parent])
@@ -152,6 +152,12 @@ def Read(run):
       return json.load(f)
     except ValueError as e:
       raise errors.ConfigError(f'{path}: not JSON ({e}); remove it, and the run is looked at anew') from e
+
+
+def IsOf(run, stamp):
+  """Whether a run was trained from the inputs with this stamp."""
+  state = Read(run)
+  return bool(state) and state['stamp'] == stamp
 
 
 def Write(run, state):

@@ -2,7 +2,7 @@
 
   form         'recipe'
   rows         a list, one a model and seed: FIELDS
-  comparisons  a list of paired bootstraps, see recipe_verdicts.Compare
+  comparisons  a list of paired bootstraps, see recipe_compare.Compare
 """
 
 import datetime
@@ -18,14 +18,17 @@ _RATES = tuple(f'{where}_{metric}{end}' for where in ('target', 'source') for me
 # Field -> type. All are required; rates and fractions are of 1.
 FIELDS = {
     'name': str, 'seed': int, 'title': str, 'group': str, **{rate: float for rate in _RATES},
-    'total_params': int, 'trained_params': int, 'target_label_fraction': float, 'target_label_minutes': float,
+    'target_utterances': int, 'target_dropped': int, 'total_params': int, 'trained_params': int,
+    'target_label_fraction': float, 'target_label_minutes': float,
     'hours': float, 'hours_with_parents': float, 'cores': int, 'steps': int, 'command': str, 'date': str,
-    'machine': dict, 'versions': dict,
+    'machine': dict, 'versions': dict, 'stamp': str,
 }
 _COMPARISON = ('a', 'b', 'seeds', 'difference', 'low', 'high', 'a_better', 'cer_difference', 'cer_low', 'cer_high')
 _TITLES = {
     'main': 'The three stages and the baselines', 'curve': 'The adapted model on more and fewer labels',
-    'ablations': 'Ablations', 'probe': 'CTC probe on the frozen encoder, trained on all target labels',
+    'ablations_adapter': 'Ablations of the adaptation',
+    'ablations_pretrain': 'Ablations of stages 1 and 2, shorter than the main models',
+    'probe': 'CTC probe on the frozen encoder, trained on all target labels',
 }
 
 
