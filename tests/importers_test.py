@@ -479,6 +479,24 @@ class GeneralSpeechTest(ImporterCase):
     with self.assertRaisesRegex(importers.UsageError, 'found no such file'):
       general_speech.Import(importers.Options(input='/no/such.txt'))
 
+  def test_flite_comes_with_the_sound_library_that_a_machine_lacks(self):
+    self.Text('usr/lib/machine/libflite.so.1', '')
+    self.addCleanup(speech_engines.FliteDirectory.cache_clear)
+    for loads, names in ((True, []), (False, ['libasound2t64', 'libasound2'])):
+      asked = []
+
+      def Fetch(packages, asked=asked):
+        asked.extend(packages)
+        if 'libasound2t64' in packages:
+          raise debian.AptError('no such package')
+        return self.dir, 0
+
+      speech_engines.FliteDirectory.cache_clear()
+      with mock.patch.object(debian, 'FetchPackages', side_effect=Fetch), \
+          mock.patch.object(speech_engines, '_IsLoadable', return_value=loads):
+        self.assertEqual(speech_engines.FliteDirectory(), os.path.join(self.dir, 'usr/lib/machine'))
+      self.assertEqual(asked, [*speech_engines.FLITE_PACKAGES, *names])
+
 
 class RegistryTest(absltest.TestCase):
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 import types
 
 from absl.testing import absltest
@@ -76,7 +77,9 @@ class RecognitionTest(absltest.TestCase):
     self.assertEqual([x['hypothesis'] for x in rows[0]['n_best']], ['a', 'b'])
 
   def test_rows_are_written_with_their_step_in_place_of_older_ones(self):
-    folder = self.create_tempdir().full_path
+    tmp = tempfile.TemporaryDirectory()
+    self.addCleanup(tmp.cleanup)
+    folder = tmp.name
     for step in (1, 2):
       path = recognition.Write(folder, 'Dev', step, [
           {'utt_id': 'u', 'reference': 'é', 'hypothesis': 'e'}])

@@ -5,6 +5,7 @@ its voices from Debian's packages, which are fetched without root.
 """
 
 import atexit
+import ctypes
 import functools
 import importlib.metadata
 import importlib.util
@@ -22,6 +23,9 @@ from tools.importers import debian
 
 FLITE_VOICES = ('slt', 'rms', 'awb', 'kal16')
 FLITE_PACKAGES = ('flite', 'libflite1')
+# What libflite plays sound with and does not load without, if only to write samples; its package has two names.
+ALSA_LIBRARY = 'libasound.so.2'
+ALSA_PACKAGES = ('libasound2t64', 'libasound2')
 # Engine -> (import name, PyPI name) of what must be importable for it.
 PYPI_PACKAGES = {
     'espeak-ng': (('espeakng_loader', 'espeakng-loader'),),
@@ -63,16 +67,37 @@ def FliteDirectory():
   """The directory with Flite's libraries, which are fetched if the cache lacks them.
 
   Raises:
-    EngineError: apt cannot fetch them, or they do not load here.
+    EngineError: apt cannot fetch them, or they hold no library.
   """
   try:
     root, _ = debian.FetchPackages(FLITE_PACKAGES)
+    for directory, _, names in os.walk(os.path.join(root, 'usr', 'lib')):
+      if 'libflite.so.1' in names:
+        if ALSA_LIBRARY not in names and not _IsLoadable(ALSA_LIBRARY):
+          _FetchFirst(ALSA_PACKAGES)
+        return directory
   except debian.AptError as e:
     raise EngineError(str(e)) from e
-  for directory, _, names in os.walk(os.path.join(root, 'usr', 'lib')):
-    if 'libflite.so.1' in names:
-      return directory
   raise EngineError(f'no libflite.so.1 in {root}/usr/lib')
+
+
+def _IsLoadable(library):
+  try:
+    ctypes.CDLL(library)
+    return True
+  except OSError:
+    return False
+
+
+def _FetchFirst(packages):
+  """Fetches the first package that this release has; raises debian.AptError if it has none."""
+  for package in packages[:-1]:
+    try:
+      debian.FetchPackages((package,))
+      return
+    except debian.AptError:
+      pass  # Not a name here, or the last one fails too.
+  debian.FetchPackages(packages[-1:])
 
 
 def Speak(engine, voice, text, **settings):

@@ -70,9 +70,11 @@ class Flite:
     _fields_ = [('name', ctypes.c_char_p), ('features', ctypes.c_void_p)]
 
   def __init__(self, directory, *voices):
-    def Load(name):
-      return ctypes.CDLL(os.path.join(directory, f'lib{name}.so.1'), mode=ctypes.RTLD_GLOBAL)
+    def Load(name, version=1):
+      return ctypes.CDLL(os.path.join(directory, f'lib{name}.so.{version}'), mode=ctypes.RTLD_GLOBAL)
 
+    if os.path.exists(os.path.join(directory, 'libasound.so.2')):  # Where the machine has none.
+      Load('asound', version=2)
     self._library = Load('flite')
     self._library.flite_text_to_wave.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
     self._library.flite_text_to_wave.restype = ctypes.POINTER(self._Wave)
