@@ -297,7 +297,7 @@ class BothDecodersTest(DecodingCase):
   def test_compiles_under_xla(self):
     model, enc, lm = _Model(0, blank_bias=1.0), self._Enc(2, 15, 6), _Bigrams(0)
     for beam_size, options in ((0, {}), (3, {}), (3, dict(lm=lm, lm_weight=0.5))):
-      with self.subTest(beam_size, **options):
+      with self.subTest(beam_size, lm=bool(options)):
 
         def Decode():
           out = self._Decode(model, enc, [15, 8], beam_size=beam_size,

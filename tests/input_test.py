@@ -455,7 +455,7 @@ class InputTest(absltest.TestCase):
         (dict(augment=augment.Params().Set(noise_prob=2.0)),
          r'augment.noise_prob = 2.0: expected a probability in \[0, 1\]'),
         (dict(file_pattern=''), "file_pattern = '': expected a glob")):
-      with self.subTest(**values), tf.Graph().as_default():
+      with self.subTest(message), tf.Graph().as_default():
         with self.assertRaisesRegex(ValueError,
                                     'input.streams.unlabeled.*' + message) as e:
           self.Params(unlabeled=values).Instantiate()
@@ -469,7 +469,7 @@ class InputTest(absltest.TestCase):
         (dict(prefetch_batches=-1), 'prefetch_batches = -1: expected >= 0'),
         (dict(num_workers=2), 'num_workers = 2 and worker_index = None'),
         (dict(num_workers=2, worker_index=2), r'worker_index = 2: .* \[0, 2\)')):
-      with self.subTest(**values), tf.Graph().as_default():
+      with self.subTest(message), tf.Graph().as_default():
         with self.assertRaisesRegex(ValueError, message):
           self.Params().Set(**values).Instantiate()
 

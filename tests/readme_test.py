@@ -221,7 +221,7 @@ class CommandsTest(absltest.TestCase):
       else:
         out = self._Run(command)
         if '--model=mine.' in command:
-          self.assertRegex(out, r'(?m)^heads\.reconstruct +[\d,]+')
+          self.assertRegex(out, r'(?m)^heads\.reconstruct proj +[\d,]+')
           self.assertIn('step 2/2: loss', out)
         if '--dry_run' in command:
           self.assertRegex(out, r'\nparameters total=\d+ trained=\d+\n$', command)

@@ -81,9 +81,12 @@ class RecipeDataTest(absltest.TestCase):
 
   def test_command_line_says_what_is_missing_in_one_line(self):
     err = io.StringIO()
-    with contextlib.redirect_stderr(err):
-      self.assertEqual(recipe_data.main(['recipe_data', 'data']), 2)
-    self.assertEqual(err.getvalue(), 'recipe_data: error: data: expected flags only\n')
+    missing = importers.UsageError('no synthesiser')
+    with mock.patch.object(recipe_data, 'PrepareRecipe', side_effect=missing) as prepare, \
+        contextlib.redirect_stderr(err):
+      self.assertEqual(recipe_data.Main(['recipe_data', '--output=d/', '--quick']), 2)
+    prepare.assert_called_once_with('d', quick=True)
+    self.assertEqual(err.getvalue(), 'recipe_data: error: no synthesiser\n')
 
 
 if __name__ == '__main__':

@@ -4,16 +4,13 @@ import contextlib
 import io
 import json
 import os
+import tempfile
 
-from absl import flags
 from absl.testing import absltest
-from absl.testing import flagsaver
 from fm_lingvo import dataset
 from fm_lingvo import tokenizer
 from tools import train_tokenizer
 
-if not flags.FLAGS.is_parsed():
-  flags.FLAGS(['test'])
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ALPHABET = "abcdefghijklmnopqrstuvwxyz'"
 LINES = ['the cat sat on the mat', "it's  a cat", '', 'a mat that the cat sat on'] * 30
@@ -22,9 +19,14 @@ LINES = ['the cat sat on the mat', "it's  a cat", '', 'a mat that the cat sat on
 def _Run(*argv, **values):
   """Runs the tool. Returns (exit code, standard output, standard error)."""
   out, err = io.StringIO(), io.StringIO()
-  with flagsaver.flagsaver(**values):
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-      code = train_tokenizer.main(['train_tokenizer', *argv])
+  for name, value in values.items():
+    if value is not None:
+      argv += (f'--{name}={",".join(value) if isinstance(value, list) else value}',)
+  with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    try:
+      code = train_tokenizer.Main(['train_tokenizer', *argv])
+    except SystemExit as e:
+      code = e.code
   return code, out.getvalue(), err.getvalue()
 
 
@@ -44,7 +46,9 @@ class TrainTokenizerTest(absltest.TestCase):
 
   def setUp(self):
     super().setUp()
-    self._folder = self.create_tempdir().full_path
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self._folder = folder.name
     self._output = os.path.join(self._folder, 'out', 'x.model')
     self._texts = os.path.join(self._folder, 'texts.txt')
     with open(self._texts, 'w') as f:
@@ -130,7 +134,7 @@ class TrainTokenizerTest(absltest.TestCase):
         self.assertStartsWith(err, 'train_tokenizer: error: ')
         self.assertIn(expected, err)
         self.assertEqual(err.count('\n'), 1)
-    self.assertIn('unexpected argument', _Run('file.txt', **ok)[2])
+    self.assertIn('unrecognized arguments: file.txt', _Run('file.txt', **ok)[2])
 
   def _Tokens(self, texts):
     path = os.path.join(self._folder, 'trained.model')

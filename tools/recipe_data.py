@@ -11,18 +11,13 @@ Makes three data sets below --output, or reuses those that are there and whole:
 Exit code 0: done; 2: something is missing, in one line.
 """
 
+import argparse
 import os
 import sys
 import tempfile
 
-from absl import app
-from absl import flags
-
 from fm_lingvo import dataset
 from tools import importers
-
-_OUTPUT = flags.DEFINE_string('output', 'data/recipe', 'Directory of the three data sets.')
-_QUICK = flags.DEFINE_bool('quick', False, 'Make tiny data sets of the same kinds, in less than a minute.')
 
 NAMES = ('target', 'unlabeled', 'source')
 TARGET_LANGUAGES = ('en',)
@@ -133,15 +128,18 @@ def _Describe(name, data):
         f'domains {", ".join(data.domains)}', flush=True)
 
 
-def main(argv):
+def Main(argv):
+  """Makes the data sets that the arguments ask for; returns the exit code."""
+  parser = argparse.ArgumentParser(prog='recipe_data', description=__doc__,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('--output', default='data/recipe', help='directory of the three data sets (default: data/recipe)')
+  parser.add_argument('--quick', action='store_true', help='make tiny data sets of the same kinds, in less than a minute')
+  args = parser.parse_args(argv[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
-  if len(argv) > 1:
-    print(f'recipe_data: error: {argv[1]}: expected flags only', file=sys.stderr)
-    return 2
   from tools import pipeline  # pylint: disable=g-import-not-at-top
   try:
-    PrepareRecipe(_OUTPUT.value.rstrip('/'), quick=_QUICK.value)
+    PrepareRecipe(args.output.rstrip('/'), quick=args.quick)
     return 0
   except (importers.UsageError, dataset.DatasetError, pipeline.NothingAccepted) as e:
     print(f'recipe_data: error: {e}', file=sys.stderr)
@@ -149,4 +147,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  app.run(main)
+  sys.exit(Main(sys.argv))

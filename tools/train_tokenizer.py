@@ -10,13 +10,11 @@ they are: data sets hold normalised ones, see tools/normalize.py. Labels: 0 blan
 Exit code 0: done; 2: bad usage.
 """
 
+import argparse
 import collections
 import io
 import os
 import sys
-
-from absl import app
-from absl import flags
 
 from fm_lingvo import dataset
 from fm_lingvo import quiet
@@ -24,14 +22,6 @@ from tools import importers
 
 KINDS = ('char', 'unigram', 'bpe')
 _SPACE = '\u2581'
-
-_INPUT = flags.DEFINE_list('input', [], 'Data sets and text files, with commas between them.')
-_ALPHABET = flags.DEFINE_string('alphabet', None, 'Characters of a --kind=char model instead of those of --input; the space '
-                                'comes by itself.')
-_KIND = flags.DEFINE_string('kind', 'char', f'What a piece is, one of {", ".join(KINDS)}: a character, or several by a '
-                            'unigram language model or by byte-pair encoding.')
-_VOCAB_SIZE = flags.DEFINE_integer('vocab_size', None, 'Labels of a unigram or bpe model, blank and unknown included.')
-_OUTPUT = flags.DEFINE_string('output', None, 'The model file to write; one that exists is replaced.')
 
 
 def ReadTexts(inputs):
@@ -146,35 +136,49 @@ def Coverage(tokens, texts):
   return 1 - sum(missing.values()) / max(1, sum(counts.values())), labels / max(1, len(texts)), missing
 
 
-def _Run():
-  """Trains, writes and describes the model of the flags."""
-  if _KIND.value not in KINDS:
-    raise importers.UsageError(f'--kind={_KIND.value}: expected one of {", ".join(KINDS)}')
-  if not _OUTPUT.value:
+def _Parser():
+  parser = argparse.ArgumentParser(prog='train_tokenizer', description=__doc__,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('--input', default='', help='data sets and text files, with commas between them')
+  parser.add_argument('--alphabet', default='',
+                      help='characters of a --kind=char model instead of those of --input; the space comes by itself')
+  parser.add_argument('--kind', default='char',
+                      help=f'what a piece is, one of {", ".join(KINDS)}: a character, or several by a unigram language '
+                      'model or by byte-pair encoding (default: char)')
+  parser.add_argument('--vocab_size', type=int, help='labels of a unigram or bpe model, blank and unknown included')
+  parser.add_argument('--output', default='', help='the model file to write; one that exists is replaced')
+  return parser
+
+
+def _Run(args):
+  """Trains, writes and describes the model that the arguments ask for."""
+  if args.kind not in KINDS:
+    raise importers.UsageError(f'--kind={args.kind}: expected one of {", ".join(KINDS)}')
+  if not args.output:
     raise importers.UsageError('--output is missing: the model file to write')
-  if not _INPUT.value and not _ALPHABET.value:
+  if not args.input and not args.alphabet:
     raise importers.UsageError('--input is missing: data sets or text files; or give an --alphabet')
-  if _KIND.value != 'char' and _ALPHABET.value:
-    raise importers.UsageError(f'--alphabet with --kind={_KIND.value}: expected --kind=char')
-  if _KIND.value == 'char' and _VOCAB_SIZE.value:
-    raise importers.UsageError(f'--vocab_size={_VOCAB_SIZE.value} with --kind=char: expected none, characters make it')
-  if os.path.isdir(_OUTPUT.value):
-    raise importers.UsageError(f'--output={_OUTPUT.value}: a directory, expected the model file to write')
-  texts = ReadTexts(_INPUT.value)
-  model = Train(AlphabetTexts(_ALPHABET.value) if _ALPHABET.value else texts, _KIND.value, _VOCAB_SIZE.value)
-  folder = os.path.dirname(_OUTPUT.value)
+  if args.kind != 'char' and args.alphabet:
+    raise importers.UsageError(f'--alphabet with --kind={args.kind}: expected --kind=char')
+  if args.kind == 'char' and args.vocab_size:
+    raise importers.UsageError(f'--vocab_size={args.vocab_size} with --kind=char: expected none, characters make it')
+  if os.path.isdir(args.output):
+    raise importers.UsageError(f'--output={args.output}: a directory, expected the model file to write')
+  texts = ReadTexts([path for path in args.input.split(',') if path])
+  model = Train(AlphabetTexts(args.alphabet) if args.alphabet else texts, args.kind, args.vocab_size)
+  folder = os.path.dirname(args.output)
   try:
     if folder:
       os.makedirs(folder, exist_ok=True)
-    with open(_OUTPUT.value + '.part', 'wb') as f:
+    with open(args.output + '.part', 'wb') as f:
       f.write(model)
-    os.replace(_OUTPUT.value + '.part', _OUTPUT.value)
+    os.replace(args.output + '.part', args.output)
   except OSError as e:
-    raise importers.UsageError(f'--output={_OUTPUT.value}: cannot be written ({e.strerror})') from e
+    raise importers.UsageError(f'--output={args.output}: cannot be written ({e.strerror})') from e
   with quiet.HoldStderr():
     from fm_lingvo import tokenizer  # TensorFlow: --help need not wait.  pylint: disable=g-import-not-at-top
-  tokens = tokenizer.Tokenizer(os.path.abspath(_OUTPUT.value))
-  print(f'{_OUTPUT.value}: {_KIND.value}, {tokens.vocab_size} labels with blank and unknown, sha256 {tokens.sha256}')
+  tokens = tokenizer.Tokenizer(os.path.abspath(args.output))
+  print(f'{args.output}: {args.kind}, {tokens.vocab_size} labels with blank and unknown, sha256 {tokens.sha256}')
   if texts:
     share, labels, missing = Coverage(tokens, texts)
     shown = ' '.join(f'{c!r} ({n})' for c, n in missing.most_common(10))
@@ -182,13 +186,13 @@ def _Run():
           + (f'; not covered: {shown}' if missing else ''))
 
 
-def main(argv):
+def Main(argv):
+  """Runs the tool; returns the exit code."""
+  args = _Parser().parse_args(argv[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
   try:
-    if len(argv) > 1:
-      raise importers.UsageError(f'{argv[1]}: unexpected argument; flags only, see --help')
-    _Run()
+    _Run(args)
     return 0
   except (importers.UsageError, dataset.DatasetError) as e:
     print(f'train_tokenizer: error: {e}', file=sys.stderr)
@@ -196,4 +200,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  app.run(main)
+  sys.exit(Main(sys.argv))
