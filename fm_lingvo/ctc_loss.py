@@ -34,14 +34,14 @@ def CtcLoss(logits, labels, logit_lengths, label_lengths, blank_id=0):
   if logits.dtype != tf.float64:
     logits = tf.cast(logits, tf.float32)
   # The last column belongs to a state that is never reached.
-  labels = tf.where_v2(_Inside(py_utils.GetShape(labels)[1], label_lengths),
+  labels = tf.where_v2(lattice.Inside(py_utils.GetShape(labels)[1], label_lengths),
                        tf.cast(labels, tf.int32), blank_id)
   labels = tf.pad(labels, [[0, 0], [0, 1]], constant_values=blank_id)  # [B, U + 1]
 
   @tf.custom_gradient
   def _Loss(logits):
     frames, vocab = py_utils.GetShape(logits)[1:]
-    inside = _Inside(frames, logit_lengths)[..., tf.newaxis]  # [B, N, 1]
+    inside = lattice.Inside(frames, logit_lengths)[..., tf.newaxis]  # [B, N, 1]
     clean = tf.where_v2(inside, logits, tf.zeros([], logits.dtype))
     clean -= tf.reduce_max(clean, axis=2, keepdims=True)
     powers = tf.exp(clean)
@@ -69,11 +69,6 @@ def CtcLoss(logits, labels, logit_lengths, label_lengths, blank_id=0):
   return _Loss(logits)
 
 
-def _Inside(size, lengths):
-  """Whether a position is in use: bool [B, size] of lengths [B]."""
-  return tf.range(size)[tf.newaxis] < lengths[:, tf.newaxis]
-
-
 def _Emissions(scores, labels, label_lengths, blank_id):
   """Scores of each state's label; NEVER behind the last state.
 
@@ -94,8 +89,9 @@ def _Emissions(scores, labels, label_lengths, blank_id):
   # 2 x [B, N, U + 1] -> [B, N, U + 1, 2] -> [B, N, S + 1] -> [B, N, S]
   states = tf.reshape(tf.stack([by_blank, by_label], axis=3),
                       [batch, frames, 2 * width])[:, :, :-1]
-  inside = _Inside(2 * width - 1, 2 * label_lengths + 1)[:, tf.newaxis]  # [B, 1, S]
-  return tf.where_v2(inside, states, tf.constant(lattice.NEVER, states.dtype))
+  inside = lattice.Inside(2 * width - 1, 2 * label_lengths + 1)  # [B, S]
+  return tf.where_v2(inside[:, tf.newaxis], states,
+                     tf.constant(lattice.NEVER, states.dtype))
 
 
 def _Skips(labels, blank_id):
@@ -152,10 +148,10 @@ def _Occupations(scores, skips, frames, labels):
   total = tf.reduce_logsumexp(final, axis=[1, 2])
   zero = tf.zeros([], total.dtype)
   total += tf.reduce_sum(
-      tf.where_v2(_Inside(time, frames), shift[:, :, 0], zero), axis=1)
+      tf.where_v2(lattice.Inside(time, frames), shift[:, :, 0], zero), axis=1)
   turns = py_utils.GetShape(tops)[1]
   total += tf.reduce_sum(
-      tf.where_v2(_Inside(turns, last // _STRIDE + 1), tops[:batch], zero), axis=1)
+      tf.where_v2(lattice.Inside(turns, last // _STRIDE + 1), tops[:batch], zero), axis=1)
   nothing = tf.where_v2(labels > 0, tf.constant(lattice.NEVER, total.dtype), zero)
   return occupied, tf.where_v2(frames > 0, total, nothing)
 

@@ -54,7 +54,7 @@ def FullSum(blank, label, frames, labels, label_scale=1.0):
       stay, move = _Occupations(arcs, alpha, beta)  # [B, D, U + 1] each
       occupied = _Unskew(tf.stack([stay, move]), py_utils.GetShape(blank)[1])
       # Virtual frames carry the probability of finished utterances: not theirs.
-      inside = tf.range(tf.shape(blank)[1])[tf.newaxis] < frames[:, tf.newaxis]
+      inside = Inside(tf.shape(blank)[1], frames)
       inside &= possible[:, tf.newaxis]  # [B, T]
       occupied = tf.where_v2(
           inside[:, :, tf.newaxis],
@@ -64,6 +64,11 @@ def FullSum(blank, label, frames, labels, label_scale=1.0):
     return tf.where_v2(possible, 0.0 - total, -NEVER), _Gradient
 
   return _Loss(blank, label, frames, labels)
+
+
+def Inside(size, lengths):
+  """Whether a position is in use: bool [B, size] of lengths [B]."""
+  return tf.range(size)[tf.newaxis] < lengths[:, tf.newaxis]
 
 
 def NanWhereAny(scores, axis, total):

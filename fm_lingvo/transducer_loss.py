@@ -40,8 +40,8 @@ def TransducerLoss(logits, labels, logit_lengths, label_lengths, blank_id=0,
   @tf.custom_gradient
   def _FullScores(logits):
     batch, time, width, vocab = py_utils.GetShape(logits)
-    inside = _Inside(time, logit_lengths)[:, :, tf.newaxis]  # [B, T, 1]
-    inside &= _Inside(width, label_lengths + 1)[:, tf.newaxis]  # [B, T, U + 1]
+    inside = lattice.Inside(time, logit_lengths)[:, :, tf.newaxis]  # [B, T, 1]
+    inside &= lattice.Inside(width, label_lengths + 1)[:, tf.newaxis]  # [B, T, U + 1]
     clean = tf.where_v2(inside[..., tf.newaxis], logits, tf.zeros([], logits.dtype))
     # [B, T, U + 1, V] -> [M, V] and [B, U + 1] -> [B, T, U + 1] -> [M]
     clean = tf.reshape(clean, [batch * time * width, vocab])
@@ -126,14 +126,9 @@ def _Float(x):
   return x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
 
 
-def _Inside(size, lengths):
-  """Whether a position is in use: bool [B, size] of lengths [B]."""
-  return tf.range(size)[tf.newaxis] < lengths[:, tf.newaxis]
-
-
 def _ZeroBehind(x, lengths):
   """x [B, N, J] with 0 behind its lengths [B], whatever stood there."""
-  inside = _Inside(py_utils.GetShape(x)[1], lengths)[..., tf.newaxis]
+  inside = lattice.Inside(py_utils.GetShape(x)[1], lengths)[..., tf.newaxis]
   return tf.where_v2(inside, x, tf.zeros([], x.dtype))
 
 
@@ -145,7 +140,7 @@ def _NextLabels(labels, label_lengths, blank_id):
     label_lengths: int32 [B].
     blank_id: Id of blank.
   """
-  inside = _Inside(py_utils.GetShape(labels)[1], label_lengths)
+  inside = lattice.Inside(py_utils.GetShape(labels)[1], label_lengths)
   other = 0 if blank_id else 1
   labels = tf.where_v2(inside, tf.cast(labels, tf.int32), other)
   return tf.pad(labels, [[0, 0], [0, 1]], constant_values=other)
