@@ -1,6 +1,4 @@
-"""Rows of the recipe's results, from finished runs: error rates, parameters, labels used, hours.
-
-"""
+"""Rows of the recipe's results, from finished runs: error rates, parameters, labels used, hours."""
 
 import contextlib
 import fcntl
