@@ -60,7 +60,7 @@ class LstmPredictor(base_layer.BaseLayer):
 
   def _InputGates(self, theta, embedded):
     """[..., E] -> [..., 4 P]."""
-    return tf.einsum('...E,EG->...G', embedded, theta.w_input) + theta.b
+    return tf.tensordot(embedded, theta.w_input, 1) + theta.b
 
   def _Cell(self, theta, gates, state):
     """Gates' inputs [M, 4 P] from the label, state -> state."""
@@ -115,4 +115,4 @@ class StatelessPredictor(base_layer.BaseLayer):
 
   def _Project(self, theta, windows):
     """[..., C * E] -> [..., P]."""
-    return tf.nn.relu(tf.einsum('...W,WP->...P', windows, theta.w) + theta.b)
+    return tf.nn.relu(tf.tensordot(windows, theta.w, 1) + theta.b)

@@ -171,11 +171,11 @@ class Joint(base_layer.BaseLayer):
   def ProjectEncoded(self, theta, encoded):
     """[..., D] -> [..., J]."""
     encoded = tf.cast(encoded, tf.float32)
-    return tf.einsum('...D,DJ->...J', encoded, theta.w_encoded) + theta.b_encoded
+    return tf.tensordot(encoded, theta.w_encoded, 1) + theta.b_encoded
 
   def ProjectPredicted(self, theta, predicted):
     """[..., P] -> [..., J]."""
-    return tf.einsum('...P,PJ->...J', predicted, theta.w_predicted)
+    return tf.tensordot(predicted, theta.w_predicted, 1)
 
   def LogProbs(self, theta, enc_t, pred):
     """Log-probabilities of blank (id 0) and labels at one node each.
