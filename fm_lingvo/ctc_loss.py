@@ -195,7 +195,7 @@ def _Recursion(scores, skips, start):
     turn = []
     for emission in tf.unstack(emitted.read(i), num=_STRIDE):
       # Two ways at a time.
-      for step in (tf.roll(now, 1, axis=1), tf.roll(now, 2, axis=1) + skips):
+      for step in (lattice.Roll(now, 1), lattice.Roll(now, 2) + skips):
         high = tf.maximum(now, step)
         now = high + tf.nn.softplus(tf.minimum(now, step) - high)
       now += emission

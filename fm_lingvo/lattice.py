@@ -77,6 +77,11 @@ def NanWhereAny(scores, axis, total):
   return tf.where_v2(broken, tf.constant(float('nan'), total.dtype), total)
 
 
+def Roll(scores, by):
+  """tf.roll of [B, S] along S, by > 0; tf.roll itself takes twice as long on a CPU."""
+  return tf.concat([scores[:, -by:], scores[:, :-by]], axis=1)
+
+
 def _Skew(blank, label, frames, labels):
   """Arcs by antidiagonal. [B, T, U + 1] twice -> [2, B, D, U + 1].
 
@@ -166,8 +171,8 @@ def _Recursion(arcs, labels):
       if len(turn) == 1:
         scores -= tf.reduce_max(scores, axis=1, keepdims=True)
       stay += scores
-      # What roll wraps round meets an arc that never happens.
-      move += tf.roll(scores, 1, axis=1)
+      # What Roll wraps round meets an arc that never happens.
+      move += Roll(scores, 1)
       high, low = tf.maximum(stay, move), tf.minimum(stay, move)
       scores = high + tf.nn.softplus(low - high)
     return i + 1, scores, kept.write(i, tf.stack(turn))
