@@ -10,14 +10,22 @@ from lingvo.core import py_utils
 
 
 class LstmPredictor(base_layer.BaseLayer):
-  """One LSTM layer without peepholes: all labels so far."""
+  """LSTM layers without peepholes, one on another: all labels so far."""
 
   @classmethod
   def Params(cls):
     p = super().Params()
     p.Define('input_dim', None, 'Width E of embedded labels, >= 1.')
     p.Define('output_dim', None, 'Width P of cell and prediction, >= 1.')
+    p.Define('num_layers', 1, 'Layers, >= 1.')
     return p
+
+  def __init__(self, params):
+    super().__init__(params)
+    p = self.params
+    if p.num_layers > 1:
+      self.CreateChild('above', p.Copy().Set(
+          input_dim=p.output_dim, num_layers=p.num_layers - 1))
 
   def _CreateLayerVariables(self):
     super()._CreateLayerVariables()
@@ -37,7 +45,7 @@ class LstmPredictor(base_layer.BaseLayer):
     gates = tf.transpose(self._InputGates(theta, embedded), [1, 0, 2])
     gates = tf.TensorArray(gates.dtype, size=steps,
                            element_shape=gates.shape[1:]).unstack(gates)
-    state = self.ZeroState(batch)
+    state = self._ZeroCell(batch)
     outputs = tf.TensorArray(state.m.dtype, size=steps, element_shape=state.m.shape)
 
     def _Step(u, state, outputs):
@@ -46,17 +54,31 @@ class LstmPredictor(base_layer.BaseLayer):
 
     *_, outputs = tf.while_loop(lambda u, *unused: u < steps, _Step,
                                 [0, state, outputs], maximum_iterations=steps)
-    return tf.transpose(outputs.stack(), [1, 0, 2])  # [U + 1, B, P] -> [B, U + 1, P]
+    outputs = tf.transpose(outputs.stack(), [1, 0, 2])  # [U + 1, B, P] -> [B, U + 1, P]
+    return self.above.FProp(theta.above, outputs) if self._has_above else outputs
 
   def ZeroState(self, batch):
-    """State before the first label: m and c, float32 [B, P]."""
-    zeros = tf.zeros([batch, self.params.output_dim])
-    return py_utils.NestedMap(m=zeros, c=zeros)
+    """State before the first label: m and c, float32 [B, P], and that of `above`."""
+    state = self._ZeroCell(batch)
+    if self._has_above:
+      state.above = self.above.ZeroState(batch)
+    return state
 
   def Step(self, theta, embedded, state):
     """One more label. [M, E], state -> [M, P], state."""
-    state = self._Cell(theta, self._InputGates(theta, embedded), state)
-    return state.m, state
+    new_state = self._Cell(theta, self._InputGates(theta, embedded), state)
+    output = new_state.m
+    if self._has_above:
+      output, new_state.above = self.above.Step(theta.above, output, state.above)
+    return output, new_state
+
+  @property
+  def _has_above(self):
+    return self.params.num_layers > 1
+
+  def _ZeroCell(self, batch):
+    zeros = tf.zeros([batch, self.params.output_dim])
+    return py_utils.NestedMap(m=zeros, c=zeros)
 
   def _InputGates(self, theta, embedded):
     """[..., E] -> [..., 4 P]."""

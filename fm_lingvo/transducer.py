@@ -32,6 +32,7 @@ class PredictionNetwork(base_layer.BaseLayer):
              'tokenizer\'s.')
     p.Define('embedding_dim', 64, 'Width E of embedded labels, >= 1.')
     p.Define('hidden_dim', 128, 'Width P of the prediction, >= 1.')
+    p.Define('num_layers', 1, 'Layers of `lstm`, >= 1.')
     p.Define('context_size', 2, 'Labels C that `stateless` sees, >= 1.')
     p.Define('dropout_prob', 0.0,
              'Dropout, in [0, 1), of embedded labels and of predictions in training.')
@@ -44,7 +45,8 @@ class PredictionNetwork(base_layer.BaseLayer):
     if p.kind not in _KINDS:
       raise errors.ConfigError(
           f'{p.name}.kind = {p.kind!r}: expected one of {", ".join(_KINDS)}')
-    _CheckAtLeast(p, vocab_size=2, embedding_dim=1, hidden_dim=1, context_size=1)
+    _CheckAtLeast(p, vocab_size=2, embedding_dim=1, hidden_dim=1, context_size=1,
+                  num_layers=1)
     if not 0 <= p.dropout_prob < 1:
       raise errors.ConfigError(
           f'{p.name}.dropout_prob = {p.dropout_prob}: expected a share in [0, 1)')
@@ -53,7 +55,7 @@ class PredictionNetwork(base_layer.BaseLayer):
     self.CreateChild('embedding_dropout', dropout)
     self.CreateChild('output_dropout', dropout)
     if p.kind == 'lstm':
-      predictor = predictors.LstmPredictor.Params()
+      predictor = predictors.LstmPredictor.Params().Set(num_layers=p.num_layers)
     else:
       predictor = predictors.StatelessPredictor.Params().Set(
           context_size=p.context_size)

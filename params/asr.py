@@ -230,6 +230,9 @@ class CtcProbe(FullFinetune):
   max_steps: int = 1000
   label_share: float = 1.0
 
+  def _GinFiles(self):
+    return super()._GinFiles()[:1]  # There is no transducer.
+
   def Task(self):
     """The hydra with one branch: labeled -> ctc."""
     p = hydra.HydraTask.Params()

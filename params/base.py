@@ -25,7 +25,7 @@ _GIN_DIR = os.path.join(os.path.dirname(__file__), 'gin')
 class AsrExperiment(registry.Experiment):
   """Knobs of size, data and schedule."""
 
-  size: str = 'tiny'  # Gin file of sizes, params/gin/SIZE.gin.
+  size: str = 'tiny'  # Gin files of sizes, SIZE.gin in params/gin and its transducer/.
   data_dir: str = 'data/demo'  # Folder whose sub-folders are data sets.
   dropout_prob: float = 0.0  # Masks and shuffles regularise enough at this size.
   batch_seconds: float = 32.0  # Audio in a batch of a stream, padding included.
@@ -122,6 +122,10 @@ class SupervisedKnobs:
   beam_size: int = 1  # Of decoding; 1 is greedy.
   augment: bool = True  # Speed, noise and channel of training speech.
   spec_augment: bool = True
+
+  def _GinFiles(self):
+    return super()._GinFiles() + [
+        os.path.join(_GIN_DIR, 'transducer', f'{self.size}.gin')]
 
   def _TransducerHead(self):
     """Params of the head."""

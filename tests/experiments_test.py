@@ -74,6 +74,18 @@ class ExperimentsTest(parameterized.TestCase):
                  'paper': (5.5e8, 6.5e8)}[size]
     self.assertBetween(total, low, high)
 
+  def test_the_papers_size_has_the_papers_parameters(self):
+    # arXiv 2302.01496, abstract: 731.1M in all, 130.8M finetuned.
+    gin_params.Configure('asr.AdapterFinetune', (), [
+        'AdapterFinetune.size = "paper"', 'AdapterFinetune.adapter_dim = 128',
+        'AdapterFinetune.tokenizer = "params/tokenizers/wordpieces_en_1024.model"'])
+    rows, total, trained = run_dir.ParameterTable(
+        model_registry.GetParams('asr.AdapterFinetune', 'Train'))
+    sizes = {name: size for name, size, _ in rows}
+    model = total - sizes['encoder adapters target'] - sizes['constants']
+    self.assertAlmostEqual(model / 731.1e6, 1.0, delta=0.005)
+    self.assertAlmostEqual(trained / 130.8e6, 1.0, delta=0.005)
+
   @parameterized.parameters(_EXPERIMENTS)
   def test_params_equal_the_golden(self, name):
     gin_params.Configure(name)

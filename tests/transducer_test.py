@@ -6,15 +6,16 @@ from lingvo import compat as tf
 import numpy as np
 from tests import graph_case
 
-_KINDS = ('lstm', 'stateless')
+_KINDS = ('lstm', 'lstm x 3', 'stateless')
 _FACTORIZATIONS = ('rnnt', 'hat')
 
 
 class PredictionNetworkTest(graph_case.GraphCase):
 
   def _Network(self, kind, **overrides):
+    kind, _, num_layers = kind.partition(' x ')
     return self.Layer(transducer.PredictionNetwork.Params(), **{
-        'kind': kind, 'vocab_size': 9, 'embedding_dim': 5, 'hidden_dim': 7,
+        'kind': kind, 'num_layers': int(num_layers or 1), 'vocab_size': 9, 'embedding_dim': 5, 'hidden_dim': 7,
         **overrides})
 
   def _Predict(self, layer, labels):
