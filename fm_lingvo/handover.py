@@ -18,6 +18,7 @@ import numpy as np
 
 # Lingvo calls every weight .../var; optimizers' slots and the step end otherwise.
 _WEIGHT = re.compile(r'.*/var$')
+_AVERAGE = '/ExponentialMovingAverage'  # Ends the name of a weight's moving average.
 _SOME = 3  # Names that a message shows of many.
 
 
@@ -88,6 +89,8 @@ class Checkpoint:
     weights: dict name -> (dtype name, shape as a tuple), of weights and records,
       without optimizers' slots and the step.
     others: As weights, of the rest.
+    averaged: Whether the run kept moving averages (task.train.ema_decay): Read gives
+      these, which are what its evaluations used.
   """
 
   def __init__(self, path):
@@ -105,9 +108,12 @@ class Checkpoint:
     for name, shape in sorted(shapes.items()):
       to = self.weights if _WEIGHT.match(name) else self.others
       to[name] = dtypes[name].name, tuple(shape)
+    self.averaged = any(name + _AVERAGE in self.others for name in self.weights)
 
   def Read(self, name):
-    """The value of a variable, a NumPy array."""
+    """The value of a variable, or its moving average if there is one: a NumPy array."""
+    if name + _AVERAGE in self.others:
+      name += _AVERAGE
     try:
       return self._reader.get_tensor(name)
     except Exception as e:
@@ -197,7 +203,9 @@ def Restore(task, sess):
       if v.trainable:
         v.load(checkpoint.Read(name), sess)
     loaded.update(v.op.name for v, _ in wanted)
-    lines += [f'started from {checkpoint.prefix}: {Summary(used) or "nothing"}', left]
+    averaged = ', moving averages' if checkpoint.averaged else ''
+    lines += [f'started from {checkpoint.prefix}{averaged}: '
+              f'{Summary(used) or "nothing"}', left]
   return lines, loaded
 
 
@@ -240,6 +248,17 @@ def _CheckForms(checkpoint, wanted):
 def _Form(v):
   """(dtype name, shape) of a variable, as Checkpoint.weights has them."""
   return v.dtype.base_dtype.name, tuple(v.shape.as_list())
+
+
+def StartAverages(model):
+  """An op that starts a model's moving averages anew from its variables' values.
+
+  They are created before a new run's variables are loaded from another checkpoint.
+  """
+  averages = [(model.ema.average(v), v) for v in model.variables_for_ema
+              ] if model.ema else []
+  return tf.group(*[tf.assign(average, v) for average, v in averages
+                    if average is not None])
 
 
 class Checkpointer(checkpointer.Checkpointer):

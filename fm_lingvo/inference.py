@@ -224,4 +224,5 @@ def Restore(sess, task, checkpoint):
     raise errors.ConfigError(
         f'{found.prefix}: no value for {len(wrong)} of {len(variables)} variables: '
         f'{gin_names.Some(wrong, 3)}; is it of this run?')
-  tf.train.Saver(variables).restore(sess, found.prefix)
+  for name, v in variables.items():
+    v.load(found.Read(name), sess)

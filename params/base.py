@@ -32,6 +32,7 @@ class AsrExperiment(registry.Experiment):
   max_seconds: float = 16.0  # Longer ones are not trained on, and counted.
   learning_rate: float = 1.5e-3  # Peak, reached after warmup_steps.
   warmup_steps: int = 300
+  gradient_accumulation_steps: int = 1  # Steps whose mean gradient is applied at once.
   max_steps: int = 2000
   eval_interval_steps: int = 500
   save_interval_steps: int = 500
@@ -45,12 +46,17 @@ class AsrExperiment(registry.Experiment):
     """Fills p.train and the seed of task Params `p`; returns them."""
     p.encoder.dropout_prob = self.dropout_prob
     p.random_seed = self.seed
+    adam = optimizer.Adam.ParamsB()
+    if self.gradient_accumulation_steps != 1:
+      adam = optimizer.Accumulator.Params().Set(
+          optimizer_tpl=adam, accum_steps=self.gradient_accumulation_steps,
+          dtype=adam.dtype)
     p.train.Set(
         learner=learner.Learner.Params().Set(
             name='loss',
             learning_rate=self.learning_rate,
             lr_schedule=schedule,
-            optimizer=optimizer.Adam.ParamsB(),
+            optimizer=adam,
             clip_gradient_norm_to_value=1.0),
         max_steps=self.max_steps,
         eval_interval_steps=self.eval_interval_steps,

@@ -22,10 +22,10 @@ from fm_lingvo import gin_names
 from fm_lingvo import handover
 from lingvo import compat as tf
 import numpy as np
+from tools import checkpoint_files
 
 _ADAPTERS = 'encoder/adapters/'
 _DIGEST = 'adapters/encoder_sha256'  # uint8 [32] of the encoder that the adapters belong to.
-_STEP = 'global_step'
 
 
 def Adapters(checkpoint):
@@ -96,7 +96,7 @@ def Extract(run, adapter, output, decoder=False):
   digest = EncoderDigest(checkpoint)
   if digest is not None:
     values[_DIGEST] = digest
-  _Write(values, output)
+  checkpoint_files.Write(values, output)
   return [f'wrote {output}: {_Size(checkpoint, names)}']
 
 
@@ -129,7 +129,7 @@ def Inject(source, run, output, name=None, any_encoder=False, replace_decoder=Fa
     raise errors.ConfigError(f'--name={name}: no name of adapters, expected {adapter_lib.NAME_RULE}')
   _CheckSameBase(added, base, any_encoder)
   values = {n: base.Read(n) for n in base.weights}
-  _AddStep(base, values)
+  checkpoint_files.AddStep(base, values)
   lines = []
   for old, variables in found.items():
     new = name or old
@@ -150,7 +150,7 @@ def Inject(source, run, output, name=None, any_encoder=False, replace_decoder=Fa
     values.update({n: added.Read(n) for n in decoder})
     verb = 'replaced' if replaced else 'added'
     lines.append(f'{verb} decoder {", ".join(sorted(heads))}: {_Size(added, decoder)}')
-  _Write(values, output)
+  checkpoint_files.Write(values, output)
   return [*lines, f'wrote {output}']
 
 
@@ -159,8 +159,8 @@ def Remove(run, adapter, output):
   checkpoint = handover.Checkpoint(run)
   gone = _Named(checkpoint, adapter)
   values = {name: checkpoint.Read(name) for name in checkpoint.weights if name not in set(gone)}
-  _AddStep(checkpoint, values)
-  _Write(values, output)
+  checkpoint_files.AddStep(checkpoint, values)
+  checkpoint_files.Write(values, output)
   return [f'removed adapters {adapter}: {_Size(checkpoint, gone)}', f'wrote {output}']
 
 
@@ -210,11 +210,6 @@ def _CheckKeepsDecoder(added, base, decoder, replaced):
         'differs; extract without --decoder, or take --replace_decoder to replace it all the same')
 
 
-def _AddStep(checkpoint, values):
-  if _STEP in checkpoint.others:
-    values[_STEP] = checkpoint.Read(_STEP)
-
-
 def _Size(checkpoint, names):
   values, size = 0, 0
   for name in names:
@@ -222,23 +217,6 @@ def _Size(checkpoint, names):
     values += int(np.prod(shape))
     size += int(np.prod(shape)) * tf.as_dtype(dtype).size
   return f'{values:,} values, {size / 1e6:.2f} MB'
-
-
-def _Write(values, output):
-  """Writes a TensorFlow checkpoint of a dict name -> array."""
-  if tf.io.gfile.exists(output + '.index'):
-    raise errors.ConfigError(f'--output={output}: exists already; remove it, or choose another')
-  folder = os.path.dirname(output)
-  if folder:
-    tf.io.gfile.makedirs(folder)
-  names = sorted(values)
-  with tf.Graph().as_default(), tf.Session() as sess:
-    holders = [tf.placeholder(tf.as_dtype(np.asarray(values[name]).dtype)) for name in names]
-    save = tf.raw_ops.SaveV2(prefix=output, tensor_names=names, shape_and_slices=[''] * len(names), tensors=holders)
-    try:
-      sess.run(save, dict(zip(holders, [values[name] for name in names])))
-    except tf.errors.OpError as e:
-      raise errors.ConfigError(f'--output={output}: cannot be written ({e.message.splitlines()[0][:120]})') from e
 
 
 def Main(argv):

@@ -1,0 +1,144 @@
+"""Averages: of gradients over steps, of weights over training, and over checkpoints."""
+
+import os
+
+from absl.testing import absltest
+from fm_lingvo import errors
+from fm_lingvo import gin_params
+from fm_lingvo import handover
+from lingvo import compat as tf
+from lingvo import model_registry
+from lingvo.core import cluster_factory
+from lingvo.core import optimizer
+from lingvo.core import py_utils
+import numpy as np
+from tests import graph_case
+from tests import run_case
+from tests import stage_case
+from tools import average_checkpoints
+
+
+class GradientAccumulationTest(graph_case.GraphCase):
+
+  def _Optimizer(self, steps):
+    """The optimizer that an experiment with that knob has."""
+    self.addCleanup(gin_params.Reset)
+    gin_params.Configure('asr.Supervised', (), [
+        f'Supervised.gradient_accumulation_steps = {steps}'])
+    p = model_registry.GetParams('asr.Supervised', 'Train').task
+    return p.train.learner.optimizer
+
+  def _Train(self, steps, gradients):
+    """Value of a variable after each step."""
+    with self.NewGraph():
+      p = self._Optimizer(steps)
+      w = tf.get_variable('w', initializer=tf.constant([1.0, -1.0]))
+      step = py_utils.GetOrCreateGlobalStepVar()
+      gradient = tf.placeholder(tf.float32, [2])
+      layer = p.Set(name='opt').Instantiate()
+      update = layer.Apply(0.1, py_utils.NestedMap(w=py_utils.VarGrad(w, gradient)))
+      with tf.control_dependencies([update]):
+        update = tf.assign_add(step, 1)
+      self.Eval(w)
+      values = []
+      for g in gradients:
+        self._session.run(update, {gradient: g})
+        values.append(self.Eval(w))
+    return values
+
+  def test_one_step_is_plain_adam(self):
+    self.assertIs(self._Optimizer(1).cls, optimizer.Adam)
+
+  def test_steps_are_applied_at_once_as_their_mean(self):
+    gradients = np.random.RandomState(0).randn(6, 2)
+    whole = self._Train(1, gradients.reshape([2, 3, 2]).mean(axis=1))
+    parts = self._Train(3, gradients)
+    np.testing.assert_allclose(parts[2], whole[0], rtol=1e-6)
+    np.testing.assert_allclose(parts[5], whole[1], rtol=1e-6)
+    for k in (0, 1):
+      np.testing.assert_array_equal(parts[k], [1.0, -1.0])
+      np.testing.assert_array_equal(parts[3 + k], parts[2])
+
+
+class MovingAveragesTest(stage_case.StageCase):
+
+  def _Model(self):
+    """A tiny experiment with moving averages, its training graph built."""
+    data = os.path.join(self.folder, 'data')
+    run_case.WriteData(data)
+    run_case.Configure('asr.Supervised', data, 'task.train.ema_decay = 0.5')
+    self.addCleanup(gin_params.Reset)
+    return model_registry.GetParams('asr.Supervised', 'Train')
+
+  def test_a_run_that_starts_from_another_has_its_averages_start_there(self):
+    params = self._Model()
+    with self.NewGraph(), cluster_factory.Cluster(params.cluster):
+      model = params.Instantiate()
+      model.ConstructFPropBPropGraph()
+      start = handover.StartAverages(model)
+      values = self.Randomized(model.GetTask())
+      averages = {v.op.name: model.ema.average(v) for v in model.variables_for_ema}
+      before = self.Eval(averages)
+      self.Eval(start)
+      after = self.Eval(averages)
+    self.assertNotEmpty(averages)
+    for name, average in after.items():
+      np.testing.assert_array_equal(average, values[name])
+      self.assertFalse(np.array_equal(before[name], average), name)
+
+  def test_what_reads_a_checkpoint_gets_the_averages(self):
+    prefix = os.path.join(self.folder, 'ckpt')
+    with self.NewGraph():
+      names = ('task/a/w/var', 'task/a/w/var/ExponentialMovingAverage', 'task/b/w/var')
+      variables = [tf.get_variable(n, initializer=float(i)) for i, n in enumerate(names)]
+      self.Eval(variables[0])
+      tf.train.Saver(variables).save(self.session, prefix)
+    checkpoint = handover.Checkpoint(prefix)
+    self.assertTrue(checkpoint.averaged)
+    self.assertEqual(list(checkpoint.weights), ['task/a/w/var', 'task/b/w/var'])
+    self.assertEqual([checkpoint.Read(n) for n in checkpoint.weights], [1.0, 2.0])
+
+
+class AverageCheckpointsTest(stage_case.StageCase):
+
+  def _Run(self, *steps):
+    """A run with a checkpoint for each step; its folder and their values."""
+    with self.NewGraph():
+      task = stage_case.TaskParams().Instantiate()
+      self.Eval(tf.no_op())
+      saver = tf.train.Saver(tf.global_variables())
+      os.makedirs(os.path.join(self.folder, 'run', 'train'))
+      values = []
+      for step in steps:
+        values.append(self.Randomized(task, seed=step))
+        saver.save(self.session, os.path.join(self.folder, 'run', 'train', 'ckpt'),
+                   global_step=step)
+    return os.path.join(self.folder, 'run'), values
+
+  def test_weights_are_the_mean_and_records_stay(self):
+    run, values = self._Run(1, 2, 3)
+    output = os.path.join(self.folder, 'averaged')
+    lines = average_checkpoints.Average(run, 2, output)
+    self.assertRegex(lines[0], r'the mean of ckpt-2, ckpt-3, \d+ variables$')
+    found = handover.Checkpoint(output)
+    self.assertEqual(set(found.weights), set(values[0]))
+    self.assertEqual(list(found.others), ['global_step'])
+    for name in found.weights:
+      if name.endswith('record/var'):
+        np.testing.assert_array_equal(found.Read(name), values[0][name])
+      else:
+        np.testing.assert_allclose(
+            found.Read(name), (values[1][name] + values[2][name]) / 2, atol=1e-6)
+
+  def test_errors_are_one_line(self):
+    run, _ = self._Run(1, 2)
+    with self.assertRaisesRegex(errors.ConfigError, '^--last=3: expected 1 to 2, the'):
+      average_checkpoints.Average(run, 3, os.path.join(self.folder, 'averaged'))
+    with self.assertRaisesRegex(errors.ConfigError, 'exists already'):
+      average_checkpoints.Average(run, 1, os.path.join(run, 'train', 'ckpt-1'))
+    self.assertEqual(average_checkpoints.Main(
+        ['', os.path.join(self.folder, 'gone'), '--output=x']), 2)
+
+
+if __name__ == '__main__':
+  absltest.main()

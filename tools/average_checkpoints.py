@@ -1,0 +1,72 @@
+"""One checkpoint whose weights are the mean of a run's newest ones.
+
+  python -m tools.average_checkpoints RUN --last=5 --output=averaged.ckpt
+  python -m tools.transcribe RUN AUDIO --checkpoint=averaged.ckpt
+
+RUN is a run's folder; it keeps task.train.save_max_to_keep checkpoints. Where the run kept moving averages
+(task.train.ema_decay), these are averaged. The result holds weights and the step, no optimizer's slots: `init_from`,
+tools.transcribe and tools.export take it. Exit code 2: nothing done, said in one line.
+"""
+
+import argparse
+import os
+import sys
+
+from fm_lingvo import errors
+from fm_lingvo import handover
+from lingvo import compat as tf
+import numpy as np
+from tools import checkpoint_files
+
+
+def Average(run, last, output):
+  """Writes the mean of the `last` newest checkpoints of a run; returns a list of lines that say so.
+
+  Raises:
+    errors.ConfigError: there are fewer, or they do not hold the same weights.
+  """
+  newest = handover.Resolve(run)
+  state = tf.train.get_checkpoint_state(os.path.dirname(newest))
+  prefixes = [p for p in (state.all_model_checkpoint_paths if state else [newest]) if tf.io.gfile.exists(p + '.index')]
+  if not 1 <= last <= len(prefixes):
+    raise errors.ConfigError(f'--last={last}: expected 1 to {len(prefixes)}, the checkpoints of {run}')
+  checkpoints = [handover.Checkpoint(p) for p in prefixes[-last:]]
+  base = checkpoints[-1]
+  for other in checkpoints[:-1]:
+    if other.weights != base.weights:
+      raise errors.ConfigError(f'{other.prefix}: other weights, or of other shapes, than in {base.prefix}')
+  values = {name: _Mean(name, checkpoints) for name in base.weights}
+  checkpoint_files.AddStep(base, values)
+  checkpoint_files.Write(values, output)
+  names = ', '.join(os.path.basename(c.prefix) for c in checkpoints)
+  return [f'wrote {output}: the mean of {names}, {len(base.weights)} variables']
+
+
+def _Mean(name, checkpoints):
+  """Mean of a variable; what differs nowhere, such as records, stays bit by bit as it is."""
+  values = [c.Read(name) for c in checkpoints]
+  if all(np.array_equal(v, values[0]) for v in values):
+    return values[0]
+  return np.mean(values, axis=0, dtype=np.float64).astype(values[0].dtype)
+
+
+def Main(argv):
+  """Runs the tool; returns the exit code."""
+  parser = argparse.ArgumentParser(
+      prog='average_checkpoints', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('run', metavar='RUN', help='folder of the run')
+  parser.add_argument('--last', type=int, default=5, help='how many checkpoints, the newest (default: 5)')
+  parser.add_argument('--output', required=True, metavar='PREFIX', help='checkpoint to write')
+  args = parser.parse_args(argv[1:])
+  try:
+    lines = Average(args.run, args.last, args.output)
+  except (errors.ConfigError, OSError) as e:
+    print(f'average_checkpoints: {e}', file=sys.stderr)
+    return 2
+  print('\n'.join(lines))
+  return 0
+
+
+if __name__ == '__main__':
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  sys.exit(Main(sys.argv))

@@ -1,0 +1,40 @@
+"""Writes checkpoints of weights, for tools that make one from others."""
+
+import os
+
+from fm_lingvo import errors
+from lingvo import compat as tf
+import numpy as np
+
+_STEP = 'global_step'
+
+
+def AddStep(checkpoint, values):
+  """Adds the step of a handover.Checkpoint, if it has one, to the values to write."""
+  if _STEP in checkpoint.others:
+    values[_STEP] = checkpoint.Read(_STEP)
+
+
+def Write(values, output):
+  """Writes a TensorFlow checkpoint.
+
+  Args:
+    values: dict name -> array.
+    output: prefix of its files, of which none may exist yet.
+
+  Raises:
+    errors.ConfigError: they exist, or cannot be written.
+  """
+  if tf.io.gfile.exists(output + '.index'):
+    raise errors.ConfigError(f'--output={output}: exists already; remove it, or choose another')
+  folder = os.path.dirname(output)
+  if folder:
+    tf.io.gfile.makedirs(folder)
+  names = sorted(values)
+  with tf.Graph().as_default(), tf.Session() as sess:
+    holders = [tf.placeholder(tf.as_dtype(np.asarray(values[name]).dtype)) for name in names]
+    save = tf.raw_ops.SaveV2(prefix=output, tensor_names=names, shape_and_slices=[''] * len(names), tensors=holders)
+    try:
+      sess.run(save, dict(zip(holders, [values[name] for name in names])))
+    except tf.errors.OpError as e:
+      raise errors.ConfigError(f'--output={output}: cannot be written ({e.message.splitlines()[0][:120]})') from e
