@@ -1,6 +1,7 @@
 """From parsed flags to a run: configuration, data, then local or cluster jobs."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +14,8 @@ from fm_lingvo import local_runner
 from fm_lingvo import quiet
 from fm_lingvo import run_dir
 from fm_lingvo import session
+from fm_lingvo import xla_check
+from fm_lingvo import xla_dump
 from lingvo import compat as tf
 from lingvo import model_registry
 from lingvo import trainer as lingvo_trainer
@@ -36,6 +39,8 @@ def Launch(flags):
   py_utils.SetEagerMode(False)
   session.PatchLingvo()
   handover.PatchLingvo()
+  if flags.mode == 'xla_check':
+    return _XlaCheck(flags)
   is_cluster = (flags.job or flags.cluster_spec or flags.tpu or
                 flags.mode not in ('sync', 'async'))
   if not is_cluster and not flags['verbosity'].present:
@@ -53,6 +58,22 @@ def Launch(flags):
     lingvo_trainer.RunnerManager(flags.model).Start()
     return 0
   return _RunLocally(flags)
+
+
+def _XlaCheck(flags):
+  """Compiles every step for a TPU's static shapes, on the CPU, without training."""
+  logging.set_verbosity(logging.ERROR)
+  dump_dir = xla_dump.Start()
+  flags.enable_asserts = False  # As Lingvo does on TPUs.
+  flags.add_summary = False
+  gin_params.Configure(flags.model, flags.gin_file, flags.gin_bindings,
+                       flags.gin_search_paths)
+  try:
+    for report in xla_check.Check(flags.model, dump_dir):
+      print(xla_check.Format(report), flush=True)
+  finally:
+    shutil.rmtree(dump_dir, ignore_errors=True)
+  return 0
 
 
 def _DryRun(model_name):

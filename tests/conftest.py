@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests import xla_dumps  # pylint: disable=unused-import  # First: XLA reads its flags once.
+
 
 def _ImportsGraphCase(module):
   with open(module.__file__) as f:

@@ -1,0 +1,80 @@
+"""Every step of every experiment compiles with XLA; what does not is named, with its line."""
+
+import re
+from unittest import mock
+
+from absl import flags
+from absl.testing import absltest
+from absl.testing import parameterized
+from fm_lingvo import gin_params
+from fm_lingvo import hydra
+from fm_lingvo import registry
+from fm_lingvo import xla_check
+from lingvo import compat as tf
+from tests import graph_case
+from tests import tiny_data
+from tests import xla_dumps
+
+_EXPERIMENTS = sorted(n for n in registry.ListExperiments()
+                      if registry.Known()[n].__module__.startswith('params.'))
+
+class XlaCheckTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    saved = flags.FLAGS.enable_asserts
+    flags.FLAGS.enable_asserts = False
+    self.addCleanup(setattr, flags.FLAGS, 'enable_asserts', saved)
+    self.addCleanup(gin_params.Reset)
+
+  def _Check(self, name, *bindings):
+    knobs = name.rpartition('.')[2]
+    gin_params.Configure(name, (), [
+        *tiny_data.Bindings(registry.Known()[name]), f'{knobs}.max_seconds = 2.0',
+        f'{knobs}.batch_seconds = 4.0', *bindings])
+    return list(xla_check.Check(name, xla_dumps.FOLDER))
+
+  @parameterized.parameters(_EXPERIMENTS)
+  def test_every_step_compiles(self, name):
+    bindings = []
+    if name == 'asr.FromScratch':  # With all its streams.
+      bindings = ['FromScratch.source_weight = 1.0']
+    elif name == 'asr.JustHydra':
+      bindings = ['JustHydra.source_best_rq_weight = 0.1', 'JustHydra.num_codebooks = 2',
+                  'task.train.ema_decay = 0.9']
+    reports = self._Check(name, *bindings)
+    self.assertEqual(reports[0].step, 'Train')
+    self.assertGreater(len(reports), 1)
+    for report in reports:
+      self.assertGreater(report.ops, 500)
+      self.assertGreater(report.temp_bytes, 10000)
+      self.assertGreater(report.seconds, 0)
+      self.assertRegex(xla_check.Format(report), (
+          r'^\w+: compiled, [\d,]+ ops, \d+\.\d MB of temporary memory, \d+\.\d s '
+          r'\(batch: \w+ \d+ x \d+\.\d s'))
+    streams = {name for name in reports[0].batch}
+    self.assertEqual(streams, {
+        'asr.JustHydra': {'labeled', 'unlabeled'}, 'asr.BestRqPretrain': {'unlabeled'},
+        'asr.FromScratch': {'labeled', 'source'}}.get(name, {'labeled'}))
+
+  def test_an_op_that_does_not_compile_is_named_with_its_line(self):
+    original = hydra.HydraTask.ComputeLoss
+
+    def ComputeLoss(task, *args):
+      metrics, tensors = original(task, *args)
+      metrics['more'] = tf.numpy_function(lambda x: x, [metrics['loss'][0]], tf.float32), 1.0
+      return metrics, tensors
+
+    with mock.patch.object(hydra.HydraTask, 'ComputeLoss', ComputeLoss):
+      with self.assertRaises(xla_check.XlaError) as caught:
+        self._Check('asr.BestRqPretrain')
+    message = str(caught.exception)
+    self.assertNotIn('\n', message)
+    self.assertRegex(message, r"^Train: PyFunc: No registered 'PyFunc' OpKernel for XLA_CPU")
+    self.assertRegex(message, re.escape(__file__) + r':\d+: .*tf\.numpy_function\(')
+
+
+del graph_case  # Sets up TensorFlow.
+
+if __name__ == '__main__':
+  absltest.main()
