@@ -4,7 +4,6 @@ from fm_lingvo import handover
 from fm_lingvo import hydra
 from fm_lingvo import registry
 from fm_lingvo import supervised_heads
-from lingvo.core import schedule
 from params import base
 
 
@@ -27,12 +26,7 @@ class BestRqPretrain(base.BestRqKnobs, base.AsrExperiment):
 
   def Task(self):
     """The hydra with one branch: unlabeled -> best_rq."""
-    p = hydra.HydraTask.Params()
-    hydra.HydraTask.AddHead(p, 'best_rq', self._BestRqHead())
-    hydra.HydraTask.AddBranch(p, 'unlabeled', stream='unlabeled', head='best_rq')
-    rampup = schedule.LinearRampupSqrtDecay.Params().Set(
-        warmup_steps=self.warmup_steps)
-    return self._Train(p, rampup, ['DevHuman', 'DevSynthetic'])
+    return self._PretrainTask(['DevHuman', 'DevSynthetic'])
 
   def Train(self):
     """All domains, or those that domain_regex selects."""

@@ -6,6 +6,7 @@ import os
 from fm_lingvo import augment
 from fm_lingvo import handover
 from fm_lingvo import heads
+from fm_lingvo import hydra
 from fm_lingvo import input as hydra_input
 from fm_lingvo import registry
 from fm_lingvo import supervised_heads
@@ -101,6 +102,15 @@ class BestRqKnobs:
   mask_start_prob: float = 0.05  # The paper: 0.01 and 400 ms. At demo size the
   mask_span_ms: float = 100.0  # middle of long spans cannot be predicted yet.
   kl_weight: float = 0.0
+
+  def _PretrainTask(self, eval_datasets):
+    """The hydra with one branch: unlabeled -> best_rq."""
+    p = hydra.HydraTask.Params()
+    hydra.HydraTask.AddHead(p, 'best_rq', self._BestRqHead())
+    hydra.HydraTask.AddBranch(p, 'unlabeled', stream='unlabeled', head='best_rq')
+    rampup = schedule.LinearRampupSqrtDecay.Params().Set(
+        warmup_steps=self.warmup_steps)
+    return self._Train(p, rampup, eval_datasets)
 
   def _BestRqHead(self):
     """Params of the head."""

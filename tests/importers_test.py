@@ -207,6 +207,20 @@ class LibrispeechTest(ImporterCase):
     self.assertLen(utterance.load(5.0), RATE // 2)
     self.assertEqual(self.Reasons(listing), {'84-121123-0001': 'no_audio', '84-121123-0002': 'no_text'})
 
+  def test_official_splits_are_the_subsets_in_all_inputs(self):
+    for subset in ('train-clean-100', 'dev-clean', 'test-other'):
+      self.Audio(f'{subset}/84/1/84-1-{subset}.flac')
+      self.Text(f'{subset}/84/1/84-1.trans.txt', f'84-1-{subset} WORDS\n')
+    inputs = ','.join(os.path.join(self.dir, s) for s in ('train-clean-100', 'dev-clean'))
+    for given, splits in ((inputs, ['dev', 'train']), (self.dir, ['dev', 'test', 'train'])):
+      listing = librispeech.Import(importers.Options(input=given, official_splits=True))
+      self.assertEqual(sorted(u.split for u in listing.utterances), splits)
+    self.assertEqual({u.split for u in librispeech.Import(importers.Options(input=self.dir)).utterances}, {None})
+    self.Audio('extra/84/1/84-1-0.flac')
+    self.Text('extra/84/1/84-1.trans.txt', '84-1-0 WORDS\n')
+    with self.assertRaisesRegex(importers.UsageError, '^--official_splits: .*extra/84/1 is in no subset train'):
+      librispeech.Import(importers.Options(input=self.dir, official_splits=True))
+
   def test_other_layouts_are_refused(self):
     self.Audio('a.flac')
     with self.assertRaisesRegex(importers.UsageError, r'no \*.trans.txt below it'):

@@ -101,7 +101,7 @@ def PrepareData(importer, output, *, options=None, overwrite=False, dev_percent=
   num = {split: num_shards if split == 'train' else max(1, num_shards // 4) for split in dataset.SPLITS}
 
   def ShardOf(utterance):
-    split = dataset.SplitOf(utterance.utt_id, dev_percent, test_percent)
+    split = utterance.split or dataset.SplitOf(utterance.utt_id, dev_percent, test_percent)
     return dataset.ShardName(split, dataset.ShardIndex(utterance.utt_id, num[split]), num[split])
 
   names = {split: [dataset.ShardName(split, i, num[split]) for i in range(num[split])] for split in dataset.SPLITS}
@@ -109,6 +109,8 @@ def PrepareData(importer, output, *, options=None, overwrite=False, dev_percent=
       'importer': importer, 'languages': list(options.languages), 'engines': list(options.engines),
       'voices_per_line': options.voices_per_line, 'max_utterances': options.max_utterances,
       'dev_percent': dev_percent, 'test_percent': test_percent, **dataclasses.asdict(limits)}
+  if options.official_splits:
+    settings['official_splits'] = True
   staging = _MakeStaging(output)
   try:
     listed = shards_lib.WriteListings(staging, utterances, ShardOf)

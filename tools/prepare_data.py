@@ -2,6 +2,8 @@
 
   python -m tools.prepare_data --importer=prompts --output=data/prompts
   python -m tools.prepare_data --importer=librispeech --input=LibriSpeech/dev-clean --output=data/dev-clean
+  python -m tools.prepare_data --importer=librispeech --official_splits --output=data/librispeech/source \
+      --input=LibriSpeech/train-clean-100,LibriSpeech/dev-clean,LibriSpeech/test-clean
   python -m tools.prepare_data --importer=manifest --input=train.jsonl --output=gs://bucket/train --runner=DataflowRunner ...
   python -m tools.prepare_data --importer=synth --input=sentences.txt --output=data/synth
   python -m tools.prepare_data --importer=demo --output=data/demo
@@ -22,8 +24,8 @@ from tools import importers
 
 _IMPORTER = flags.DEFINE_string('importer', None, f'What to import: {", ".join(sorted(importers.IMPORTERS))}, or demo for '
                                 'the demo data (prompts and synth).')
-_INPUT = flags.DEFINE_string('input', None, 'The importer\'s source: a directory (prompts, librispeech), a JSONL manifest '
-                             '(manifest) or a text file (synth). Optional for prompts, synth and demo.')
+_INPUT = flags.DEFINE_string('input', None, 'The importer\'s source: a directory (prompts), one or several with commas between '
+                             'them (librispeech), a JSONL manifest (manifest) or a text file (synth). Optional for prompts, synth and demo.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Directory of the data set to write; it must not exist, or see --overwrite.')
 _OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace --output, once the new data set is complete.')
 _LANGUAGES = flags.DEFINE_list('languages', [], 'prompts: which of en,es,fr,it,ru (default all). manifest: language of the '
@@ -33,6 +35,8 @@ _ENGINES = flags.DEFINE_list('engines', [], 'synth and general_speech: which syn
 _VOICES_PER_LINE = flags.DEFINE_integer('voices_per_line', 1, 'synth: by how many voices a line is spoken.', lower_bound=1)
 _MAX_UTTERANCES = flags.DEFINE_integer('max_utterances', None, 'prompts, synth, general_speech: at most so many utterances.',
                                        lower_bound=1)
+_OFFICIAL_SPLITS = flags.DEFINE_bool('official_splits', False, 'librispeech: train-*, dev-* and test-* are the splits, not shares '
+                                     'by a hash of the id.')
 _DEV_PERCENT = flags.DEFINE_float('dev_percent', 5.0, 'Share of the utterances that are the dev set, by a hash of the id.')
 _TEST_PERCENT = flags.DEFINE_float('test_percent', None, 'Share of the test set; by default 30 for prompts and 5 otherwise.')
 _MIN_DURATION = flags.DEFINE_float('min_duration', 0.3, 'Shortest utterance in seconds.', lower_bound=0)
@@ -68,7 +72,7 @@ def main(argv):
         test_percent=_TEST_PERCENT.value, num_shards=_NUM_SHARDS.value, require_text=_REQUIRE_TEXT.value,
         options=importers.Options(
             input=_INPUT.value, languages=tuple(_LANGUAGES.value), engines=tuple(_ENGINES.value),
-            voices_per_line=_VOICES_PER_LINE.value, max_utterances=_MAX_UTTERANCES.value),
+            official_splits=_OFFICIAL_SPLITS.value, voices_per_line=_VOICES_PER_LINE.value, max_utterances=_MAX_UTTERANCES.value),
         limits=dict(min_duration=_MIN_DURATION.value, max_duration=_MAX_DURATION.value, silence_dbfs=_SILENCE_DBFS.value,
                     min_chars_per_second=_MIN_CHARS.value, max_chars_per_second=_MAX_CHARS.value))
     return 0

@@ -32,9 +32,9 @@ STEPS = {
     'hydra_no_pretrain': 4500,
     'scratch_source_target': 4500,
     'scratch_target': 1500,  # On 15 minutes of speech: more steps overfit.
-    'adapted': 300,
-    'full_finetune': 300,
-    'curve': {0.03: 300, 0.13: 400, 0.25: 600, 0.5: 800, 1.0: 1200},
+    'adapted': 120,  # On 40 seconds of speech: after 300 steps the character error rate was 4 points higher.
+    'full_finetune': 120,
+    'curve': {0.03: 80, 0.13: 200, 0.25: 350, 0.5: 600, 1.0: 1200},
     'full_finetune_all': 1200,
     'short_pretrain': 1200,  # Ablations that need stages of their own: shorter, with a reference of the same length.
     'short_hydra': 700,
@@ -44,6 +44,8 @@ _MASKS = dict(mask_start_prob=0.04, mask_span_ms=160.0)
 # Of stages that learn source labels: after 1000 steps of `supervised` the source's CER was 41 %, at 1.5e-3 it was 45 %.
 # BEST-RQ wants the default: at this rate, on source speech too, it had learnt nothing after 1000 steps.
 _LEARNING_RATE = 3e-3
+# The widest place and width of the ablations; with the decoder 12.9 % of the parameters, where the paper has 17.9 %.
+_ADAPTERS = dict(adapter_dim=128, adapter_position='after_ff')
 # Nats a masked frame beside nats a label.
 _BEST_RQ_WEIGHT = 0.3
 _QUICK_STEPS = 12
@@ -131,6 +133,8 @@ class _Builder:
       common['label_seed'] = seed
     if experiment == 'JustHydra':
       common.update(best_rq_weight=_BEST_RQ_WEIGHT, **_MASKS)
+    if experiment == 'AdapterFinetune':
+      common.update(_ADAPTERS)
     if s.quick:
       common.update(size='tiny', warmup_steps=5, batch_seconds=16.0)
       bindings.update({'task.train.eval_datasets': [], 'task.encoder.num_layers': 1, 'task.encoder.model_dim': 48})
@@ -220,9 +224,9 @@ def _AddAblations(builder, s):
   def Adapt(name, title, parent, group, **knobs):
     builder.Add(name, title, 'AdapterFinetune', group, s.Steps('adapted'), parent=parent, share=s.small_share, **knobs)
 
-  for width in (8, 128):
+  for width in (8, 32):
     Adapt(f'adapter_dim_{width}', f'adapters {width} wide', 'hydra', 'ablations_adapter', adapter_dim=width)
-  for position in ('parallel', 'after_ff'):
+  for position in ('parallel', 'after_block'):
     Adapt(f'adapter_{position}', f'adapters {position}', 'hydra', 'ablations_adapter',
           adapter_position=position)
   builder.Add('full_finetune_all', 'stages 1 + 2, then everything on all labels', 'FullFinetune',

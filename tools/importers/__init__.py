@@ -34,6 +34,7 @@ class Utterance:
   source: str  # Where it comes from, for the report.
   load: typing.Callable  # load(max_seconds) -> int16 [N] at 16 kHz, or raises audio.Rejected; picklable.
   declared_duration: typing.Optional[float] = None  # Seconds, where the source says it.
+  split: typing.Optional[str] = None  # One of dataset.SPLITS, where the source says it; else a hash of the id decides.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Options:
   engines: tuple = ()
   voices_per_line: int = 1
   max_utterances: typing.Optional[int] = None
+  official_splits: bool = False  # librispeech: whether the subset's name decides the split.
   exclude: tuple = ()  # Normalised texts that general_speech must not speak.
 
 

@@ -11,32 +11,37 @@ from tools import normalize
 
 
 def Import(options):
-  """Lists every utterance below --input.
+  """Lists every utterance below --input, a directory or several with commas between them.
 
   The id is LibriSpeech's (SPEAKER-CHAPTER-NUMBER), the speaker is SPEAKER, the domain librispeech/SUBSET, where SUBSET is
-  the directory above SPEAKER's. A transcript without audio and audio without a transcript are rejects.
+  the directory above SPEAKER's. With official_splits the split is what SUBSET begins with. A transcript without audio and audio without a transcript are rejects.
 
   Raises:
-    importers.UsageError: no --input, or nothing of that layout in it.
+    importers.UsageError: no --input, nothing of that layout in it, or a SUBSET without an official split.
   """
-  root = files.RequireDirectory('librispeech', options.input)
   listing = importers.Listing()
+  for part in (options.input or '').split(','):
+    _ImportTree(listing, files.RequireDirectory('librispeech', part), options.official_splits)
+  return listing
+
+
+def _ImportTree(listing, root, official_splits):
   chapters = 0
   for directory, names in files.Walk(root):
     transcripts = [n for n in names if n.endswith('.trans.txt')]
     if not transcripts:
       continue
     chapters += 1
-    _ImportChapter(listing, directory, names, transcripts)
+    _ImportChapter(listing, directory, names, transcripts, official_splits)
   if not chapters:
     raise importers.UsageError(f'--input={root}: no *.trans.txt below it, so not in the layout of LibriSpeech')
-  return listing
 
 
-def _ImportChapter(listing, directory, names, transcripts):
+def _ImportChapter(listing, directory, names, transcripts, official_splits):
   parts = directory.rstrip('/').split('/')
   speaker = parts[-2] if len(parts) > 1 else parts[-1]
   domain = f'librispeech/{parts[-3]}' if len(parts) > 2 and parts[-3] else 'librispeech'
+  split = _OfficialSplit(directory, domain) if official_splits else None
   recordings = {os.path.splitext(n)[0]: n for n in names if n.endswith(('.flac', '.wav', '.mp3', '.ogg'))}
   for name in transcripts:
     path = os.path.join(directory, name)
@@ -52,6 +57,16 @@ def _ImportChapter(listing, directory, names, transcripts):
         continue
       source = os.path.join(directory, recording)
       listing.utterances.append(importers.Utterance(
-          utt_id, normalize.NormalizeText(text, 'en'), speaker, domain, source, functools.partial(audio.Decode, source)))
+          utt_id, normalize.NormalizeText(text, 'en'), speaker, domain, source, functools.partial(audio.Decode, source),
+          split=split))
   for utt_id, recording in recordings.items():
     listing.Reject(utt_id, os.path.join(directory, recording), 'no_text', 'not in the chapter\'s *.trans.txt')
+
+
+def _OfficialSplit(directory, domain):
+  """What the subset's name begins with."""
+  split = domain.partition('/')[2].partition('-')[0]
+  if split not in dataset.SPLITS:
+    raise importers.UsageError(f'--official_splits: {directory} is in no subset train-*, dev-* or test-*; expected '
+                               'SUBSET/SPEAKER/CHAPTER, with the subset in --input or below it')
+  return split
