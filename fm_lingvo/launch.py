@@ -55,6 +55,7 @@ def Launch(flags):
   if '://' not in flags.logdir:
     flags.logdir = os.path.abspath(flags.logdir)  # Checkpoints name one another.
   if is_cluster:
+    _CheckTpu(flags)
     lingvo_trainer.RunnerManager(flags.model).Start()
     return 0
   return _RunLocally(flags)
@@ -137,6 +138,26 @@ def _CheckDevice(device, worker_gpus):
     raise errors.ConfigError(
         f'--run_locally={device}: {wanted} {device.upper()} wanted, TensorFlow '
         f'sees {found} on this machine; use --run_locally=cpu')
+
+
+def _CheckTpu(flags):
+  """Raises ConfigError if jobs for a TPU have none."""
+  if not flags.tpu:
+    if 'executor_tpu' in flags.job and not flags.infer_tpu_cluster:
+      raise errors.ConfigError(
+          f'--job={flags.job}: no TPU; expected --tpu=NAME, with --gcp_project and '
+          '--tpu_zone, or --infer_tpu_cluster with --tf_master')
+    return
+  try:
+    tf.distribute.cluster_resolver.TPUClusterResolver(
+        tpu=flags.tpu, project=flags.gcp_project, zone=flags.tpu_zone,
+        job_name=flags.job or None).cluster_spec()
+  except Exception as e:  # Of many kinds: network, authentication, names.
+    reason = (str(e).strip().splitlines() or [''])[-1][:120]
+    raise errors.ConfigError(
+        f'--tpu={flags.tpu}: no such TPU to be found from here ({type(e).__name__}: '
+        f'{reason}); without one, --mode=xla_check compiles for it and '
+        '--run_locally=cpu trains') from e
 
 
 def _PrepareDemoData(params):

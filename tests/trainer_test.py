@@ -201,6 +201,10 @@ class TrainerTest(absltest.TestCase):
          'did you mean task.encoder.num_layers (int, default 4)?'),
         (['--model=asr.BestRqPretrain', '--run_locally=gpu'],
          '--run_locally=gpu: 1 GPU wanted, TensorFlow sees 0'),
+        (['--model=asr.BestRqPretrain', '--job=executor_tpu', '--mode=sync'],
+         '--job=executor_tpu: no TPU; expected --tpu=NAME'),
+        (['--model=asr.BestRqPretrain', '--job=executor_tpu', '--tpu=no-such-tpu'],
+         '--tpu=no-such-tpu: no such TPU to be found from here'),
         (['--model=asr.BestRqPretrain', '--gin.BestRqPretrain.data_dir=nowhere'],
          'no record in files like nowhere/*/train-*.tfrecord')):
       with self.subTest(args):
