@@ -80,6 +80,9 @@ class HydraTask(base_model.BaseTask):
   def __init__(self, params):
     super().__init__(params)
     p = self.params
+    if tf.get_default_graph().seed is None:
+      # Every job of a cluster then initialises variables from seed and name.
+      tf.random.set_seed(p.random_seed or 0)
     self._branches = [(name, branch) for name, branch in p.branches.IterParams()]
     if not self._branches:
       raise errors.ConfigError(f'{p.name}.branches: expected at least one branch')

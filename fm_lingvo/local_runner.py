@@ -51,8 +51,6 @@ class LocalRunner(base_runner.BaseRunner):
     self._task_params = params.task.train
     with self._graph.as_default(), self._cluster, tf.device(
         self._cluster.GetPlacer()):
-      # Variables are then initialised from seed and name.
-      tf.random.set_seed(params.task.random_seed or 0)
       self._model = self.params.Instantiate()
       self._model.ConstructFPropBPropGraph()
       self._task = self._model.GetTask()

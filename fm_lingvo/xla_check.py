@@ -72,7 +72,6 @@ def _Compile(dataset, params, dump_dir):
   """Builds, compiles and runs a step once; its Report."""
   before = xla_dump.Files(dump_dir)
   with tf.Graph().as_default() as graph, cluster_factory.Cluster(params.cluster):
-    tf.random.set_seed(params.task.random_seed or 0)
     model = params.Instantiate()
     task = model.GetTask()
     batch = task.input.GetPreprocessedInputBatch()

@@ -1,0 +1,119 @@
+"""Clusters: the commands of their jobs, and real ones on loopback."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from absl.testing import absltest
+from fm_lingvo import errors
+import numpy as np
+from params import asr
+from tests import tiny_data
+from tools import cluster_plan
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+class PlanTest(absltest.TestCase):
+
+  def _Plan(self, mode, workers=2, ps=1, hosts=('a', 'b', 'c')):
+    names = cluster_plan.Names(mode, workers, ps)
+    return cluster_plan.Plan(mode, cluster_plan.OnHosts(names, list(hosts)), ['--model=asr.X', '--logdir=runs/x'])
+
+  def test_every_job_knows_the_whole_cluster_and_its_own_place(self):
+    for mode, spec, roles in (
+        ('sync', 'worker=a:2222,b:2222@controller=c:2222@trainer_client=a:2223',
+         ['--worker_job=/job:worker', '--worker_replicas=2', '--ps_job=/job:worker', '--ps_replicas=2']),
+        ('async', 'ps=a:2222@controller=b:2222@trainer=c:2222,a:2223',
+         ['--worker_job=/job:trainer', '--worker_replicas=2', '--ps_job=/job:ps', '--ps_replicas=1'])):
+      jobs = self._Plan(mode)
+      self.assertLen({(job.name, job.task) for job in jobs}, 4)
+      for job in jobs:
+        self.assertEqual(job.Command(), [
+            'trainer', '--model=asr.X', '--logdir=runs/x', f'--mode={mode}', f'--cluster_spec={spec}', *roles,
+            f'--job={job.name}', f'--task={job.task}'])
+        listed = re.search(rf'(?:^|@){job.name}=([^@]+)', spec).group(1).split(',')
+        self.assertEqual(listed[job.task], job.address)
+
+  def test_no_two_jobs_share_an_address(self):
+    for hosts in (['a'], ['a', 'b'], list('abcdefgh')):
+      addresses = [job.address for job in self._Plan('async', workers=5, ps=3, hosts=hosts)]
+      self.assertLen(set(addresses), len(addresses))
+
+  def test_errors_are_one_line(self):
+    for args, expected in ((('both', 1, 1), '--mode=both: expected one of sync, async'),
+                           (('sync', 0, 1), '--workers=0: expected >= 1'), (('async', 1, 0), '--ps=0: expected >= 1')):
+      with self.assertRaises(errors.ConfigError) as caught:
+        cluster_plan.Names(*args)
+      self.assertEqual(str(caught.exception), expected)
+
+
+class LocalClusterTest(absltest.TestCase):
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    folder = tempfile.TemporaryDirectory()
+    cls.addClassCleanup(folder.cleanup)
+    cls.folder = folder.name
+    tiny_data.WriteAll(os.path.join(cls.folder, 'data'))
+
+  def _Command(self, *flags, logdir='run', batch_seconds=4.0):
+    knobs = {'data_dir': os.path.join(self.folder, 'data'), 'source': 'human', 'target': 'synthetic', 'max_steps': 4,
+             'augment': False, 'spec_augment': False}
+    bindings = [*tiny_data.Bindings(asr.Supervised), *(f'Supervised.{k} = {v!r}' for k, v in knobs.items()),
+                f'Supervised.batch_seconds = {batch_seconds}', 'Supervised.max_seconds = 4.0']
+    return [sys.executable, '-m', 'tools.run_local_cluster', *flags, '--', '--model=asr.Supervised',
+            f'--logdir={os.path.join(self.folder, logdir)}', *(f'--gin_bindings={b}' for b in bindings)]
+
+  def _Run(self, *args, code=0, **kwargs):
+    done = subprocess.run(self._Command(*args, **kwargs), cwd=_ROOT, capture_output=True, text=True, check=False)
+    self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+    return done
+
+  def _Losses(self, logdir):
+    with open(os.path.join(self.folder, logdir, 'jobs', 'trainer_client-0.log'), encoding='utf-8') as f:
+      found = re.findall(r'step: +(\d+), steps/sec.* loss:([\d.]+)', f.read())
+    self.assertEqual([int(step) for step, _ in found], [1, 2, 3, 4])
+    return [float(loss) for _, loss in found]
+
+  def test_two_workers_train_as_one_does_with_the_same_global_batch(self):
+    self._Run('--workers=1', logdir='one', batch_seconds=8.0)
+    self._Run('--workers=2', logdir='two', batch_seconds=4.0)
+    np.testing.assert_allclose(self._Losses('two'), self._Losses('one'), rtol=1e-5)
+    for run in ('one', 'two'):
+      self.assertTrue(os.path.exists(os.path.join(self.folder, run, 'train', 'ckpt-00000004.index')))
+
+  def test_commands_for_hosts_start_nothing(self):
+    out = self._Run('--workers=2', '--hosts=a,b', logdir='nowhere').stdout
+    self.assertEqual(re.findall(r'(?m)^# (.*)$', out),
+                     ['worker-0 on a', 'worker-1 on b', 'controller-0 on a', 'trainer_client-0 on b'])
+    self.assertLen(re.findall(r'(?m)^trainer --model=asr.Supervised ', out), 4)
+    self.assertFalse(os.path.exists(os.path.join(self.folder, 'nowhere')))
+
+  def test_a_job_that_cannot_start_ends_the_cluster(self):
+    command = self._Command('--workers=1', logdir='bad') + ['--gin_bindings=task.encoder.num_heads = 3']
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+    self.assertRegex(done.stderr, r'^run_local_cluster: [\w-]+ ended with exit code 2; see .*/bad/jobs/[\w-]+\.log\n$')
+
+  def test_sigterm_ends_every_process(self):
+    child = subprocess.Popen(self._Command('--workers=1', logdir='stopped'), cwd=_ROOT, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True)
+    logs = os.path.join(self.folder, 'stopped', 'jobs')
+    while not os.path.exists(os.path.join(logs, 'trainer_client-0.log')):
+      time.sleep(0.1)
+    child.send_signal(signal.SIGTERM)
+    _, error = child.communicate(timeout=60)
+    self.assertEqual(child.returncode, 143)
+    self.assertEqual(error, 'run_local_cluster: stopped; the same command goes on from the newest checkpoint\n')
+    running = subprocess.run(['pgrep', '-f', f'logdir={self.folder}/stopped'], capture_output=True, text=True, check=False)
+    self.assertEqual(running.stdout, '')
+
+
+if __name__ == '__main__':
+  absltest.main()
