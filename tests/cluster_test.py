@@ -82,11 +82,16 @@ class LocalClusterTest(absltest.TestCase):
     return [float(loss) for _, loss in found]
 
   def test_two_workers_train_as_one_does_with_the_same_global_batch(self):
-    self._Run('--workers=1', logdir='one', batch_seconds=8.0)
-    self._Run('--workers=2', logdir='two', batch_seconds=4.0)
+    self._Run('--mode=sync', '--workers=1', logdir='one', batch_seconds=8.0)
+    self._Run('--mode=sync', '--workers=2', logdir='two', batch_seconds=4.0)
     np.testing.assert_allclose(self._Losses('two'), self._Losses('one'), rtol=1e-5)
     for run in ('one', 'two'):
       self.assertTrue(os.path.exists(os.path.join(self.folder, run, 'train', 'ckpt-00000004.index')))
+
+  def test_asynchronous_trainers_reach_the_last_step(self):
+    out = self._Run('--mode=async', '--workers=2', '--ps=1', logdir='async').stdout
+    self.assertRegex(out, r'(?m)^trainer-0: done$')
+    self.assertTrue(os.path.exists(os.path.join(self.folder, 'async', 'train', 'ckpt-00000004.index')))
 
   def test_commands_for_hosts_start_nothing(self):
     out = self._Run('--workers=2', '--hosts=a,b', logdir='nowhere').stdout

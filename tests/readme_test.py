@@ -44,6 +44,14 @@ _ELSEWHERE = {
     'python -m tools.screenshots runs/first':
         ('tests/screenshots_test.py', r'screenshots\.Main\(\[.screenshots., \*argv\]\)'),
 }
+_CLUSTER = 'python -m tools.run_local_cluster --mode='
+_ELSEWHERE.update({
+    # With other flags of the trainer.
+    _CLUSTER + 'sync --workers=2 -- --model=asr.BestRqPretrain --logdir=runs/cluster':
+        ('tests/cluster_test.py', r"_Run\('--mode=sync', '--workers=2'"),
+    _CLUSTER + 'async --workers=2 --ps=1 -- --model=asr.BestRqPretrain --logdir=runs/cluster':
+        ('tests/cluster_test.py', r"_Run\('--mode=async', '--workers=2', '--ps=1'"),
+})
 _RUN_HERE = re.compile(r'trainer |\.venv/bin/trainer |(\w+=\w+ )?python -m |for |make tensorboard$')
 
 
@@ -58,8 +66,11 @@ def _Blocks(language):
 
 
 def Commands():
-  """The commands of the README's sh blocks, lines that end in \\ joined."""
-  text = ''.join(_Blocks('sh')).replace('\\\n', ' ')
+  """The commands of the README's sh blocks, lines that end in \\ joined.
+
+  Those of the section LibriSpeech are left out: librispeech_test.py runs them.
+  """
+  text = ''.join(b for b in _Blocks('sh') if 'LibriSpeech/train-' not in b).replace('\\\n', ' ')
   return [' '.join(line.split()) for line in text.splitlines() if line.strip()]
 
 
