@@ -154,7 +154,7 @@ class StageTest(absltest.TestCase):
   def test_a_knob_changes_the_stage_and_all_that_start_from_it(self):
     before = self._Stamps()
     self.assertEqual(self._Changed(before, self._Stamps()), set())
-    self.assertEqual(self._Changed(before, self._Stamps(self._With('hydra', best_rq_weight=0.3))), {'hydra', 'adapted'})
+    self.assertEqual(self._Changed(before, self._Stamps(self._With('hydra', best_rq_weight=0.7))), {'hydra', 'adapted'})
     self.assertEqual(self._Changed(before, self._Stamps(self._With('pretrain', num_codebooks=4))), set(before))
     self.assertEqual(self._Changed(before, self._Stamps(self._With('adapted', max_steps=7))), {'adapted'})
 
@@ -302,7 +302,7 @@ class RunnerTest(absltest.TestCase):
 
     outcomes = self._Run(['adapted'], change=('hydra', {'best_rq_weight': 0.7}))
     self.assertEqual(outcomes, {'pretrain': 'reused', 'hydra': 'done', 'adapted': 'done'})
-    self.assertIn("hydra: its inputs changed (best_rq_weight: unset -> 0.7); the old run is now", self.said.getvalue())
+    self.assertIn("hydra: its inputs changed (best_rq_weight: 0.3 -> 0.7); the old run is now", self.said.getvalue())
     self.assertLen([n for n in os.listdir(self.settings.output) if n.startswith('hydra.before-')], 1)
 
   def test_a_stage_shares_the_cores(self):
