@@ -120,6 +120,11 @@ class Checkpoint:
       raise errors.ConfigError(f'{self.prefix}: {name} cannot be read '
                                f'({str(e).splitlines()[0][:120]})') from e
 
+  def Load(self, variables, sess):
+    """Gives variables, a dict name in the checkpoint -> variable, what Read returns."""
+    for name, v in variables.items():
+      v.load(self.Read(name), sess)
+
 
 def Component(name):
   """Component of a weight's name: encoder, encoder/adapters/NAME, transducer, ..."""
@@ -194,14 +199,11 @@ def Restore(task, sess):
     left = f'left unused in it: {Summary(left) or "nothing"}'
     _CheckFound(checkpoint, wanted, left)
     # Records first: another tokenizer says more than another size of the vocabulary.
-    for v, name in wanted:
-      if not v.trainable and _Form(v) == checkpoint.weights[name]:
-        v.load(checkpoint.Read(name), sess)
+    checkpoint.Load({name: v for v, name in wanted if not v.trainable
+                     and _Form(v) == checkpoint.weights[name]}, sess)
     task.CheckRestored(sess, checkpoint.prefix)
     _CheckForms(checkpoint, wanted)
-    for v, name in wanted:
-      if v.trainable:
-        v.load(checkpoint.Read(name), sess)
+    checkpoint.Load({name: v for v, name in wanted if v.trainable}, sess)
     loaded.update(v.op.name for v, _ in wanted)
     averaged = ', moving averages' if checkpoint.averaged else ''
     lines += [f'started from {checkpoint.prefix}{averaged}: '

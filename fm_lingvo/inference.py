@@ -212,9 +212,8 @@ def Restore(sess, task, checkpoint):
   shapes = {name: shape for name, (_, shape) in found.weights.items()}
   sess.run(tf.global_variables_initializer())
   # Records first: another tokenizer says more than another size of the vocabulary.
-  for name, v in variables.items():
-    if not v.trainable and shapes.get(name) == tuple(v.shape.as_list()):
-      v.load(found.Read(name), sess)
+  found.Load({name: v for name, v in variables.items() if not v.trainable
+              and shapes.get(name) == tuple(v.shape.as_list())}, sess)
   task.CheckRestored(sess, found.prefix)
   wrong = [f'{name} {v.shape.as_list()}' + (
       f' ({list(shapes[name])} there)' if name in shapes else '')
@@ -224,5 +223,4 @@ def Restore(sess, task, checkpoint):
     raise errors.ConfigError(
         f'{found.prefix}: no value for {len(wrong)} of {len(variables)} variables: '
         f'{gin_names.Some(wrong, 3)}; is it of this run?')
-  for name, v in variables.items():
-    v.load(found.Read(name), sess)
+  found.Load(variables, sess)

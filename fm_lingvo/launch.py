@@ -39,10 +39,8 @@ def Launch(flags):
   py_utils.SetEagerMode(False)
   session.PatchLingvo()
   handover.PatchLingvo()
-  if flags.mode == 'xla_check':
-    return _XlaCheck(flags)
   is_cluster = (flags.job or flags.cluster_spec or flags.tpu or
-                flags.mode not in ('sync', 'async'))
+                flags.mode not in ('sync', 'async', 'xla_check'))
   if not is_cluster and not flags['verbosity'].present:
     # Lingvo logs thousands of lines; a local run speaks for itself.
     logging.set_verbosity(logging.ERROR)
@@ -50,6 +48,8 @@ def Launch(flags):
                        flags.gin_search_paths)
   if flags.dry_run:
     return _DryRun(flags.model)
+  if flags.mode == 'xla_check':
+    return _XlaCheck(flags)
   if not flags.logdir:
     flags.logdir = run_dir.NewRunDir(flags.model)
   if '://' not in flags.logdir:
@@ -63,12 +63,9 @@ def Launch(flags):
 
 def _XlaCheck(flags):
   """Compiles every step for a TPU's static shapes, on the CPU, without training."""
-  logging.set_verbosity(logging.ERROR)
-  dump_dir = xla_dump.Start()
   flags.enable_asserts = False  # As Lingvo does on TPUs.
   flags.add_summary = False
-  gin_params.Configure(flags.model, flags.gin_file, flags.gin_bindings,
-                       flags.gin_search_paths)
+  dump_dir = xla_dump.Start()
   try:
     for report in xla_check.Check(flags.model, dump_dir):
       print(xla_check.Format(report), flush=True)

@@ -77,12 +77,10 @@ def Export(run, folder):
   KeepApart(meta.graph_def)
   with tf.Graph().as_default() as graph, tf.Session(graph=graph) as sess:
     tf.tf1.train.import_meta_graph(meta)
+    saved = {v.op.name: v for v in tf.global_variables() if v.op.name in names}
     # The step is of no use to a model that only decodes; it keeps its initial value.
     sess.run(tf.global_variables_initializer())
-    checkpoint = handover.Checkpoint(run.checkpoint)
-    for v in tf.global_variables():
-      if v.op.name in names:
-        v.load(checkpoint.Read(v.op.name), sess)
+    handover.Checkpoint(run.checkpoint).Load(saved, sess)
 
     def _Info(tensor):
       return tf.tf1.saved_model.build_tensor_info(graph.get_tensor_by_name(tensor.name))

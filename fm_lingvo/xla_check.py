@@ -25,7 +25,8 @@ import numpy as np
 
 # ops: instructions of the compiled program; temp_bytes: its temporary memory, weights
 # and batch not included; seconds: what the compilation took; batch: streams' shapes.
-Report = collections.namedtuple('Report', ['step', 'ops', 'temp_bytes', 'seconds', 'batch'])
+Report = collections.namedtuple(
+    'Report', ['step', 'ops', 'temp_bytes', 'seconds', 'batch'])
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
@@ -89,7 +90,8 @@ def _Compile(dataset, params, dump_dir):
         raise XlaError(f'{dataset}: {_Explain(e.message)}') from e
       seconds = time.time() - started
   ops, temp_bytes = xla_dump.Read(xla_dump.Files(dump_dir) - before)
-  shapes = {name: tuple(stream.waveforms.shape.as_list()) for name, stream in batch.items()}
+  shapes = {name: tuple(stream.waveforms.shape.as_list())
+            for name, stream in batch.items()}
   return Report(dataset, ops, temp_bytes, seconds, shapes)
 
 
@@ -158,6 +160,8 @@ def _Origin(node):
 
 def Format(report):
   """One line of a Report."""
-  batch = ', '.join(f'{name} {b} x {s / 16000:.1f} s' for name, (b, s) in report.batch.items())
-  return (f'{report.step}: compiled, {report.ops:,} ops, {report.temp_bytes / 1e6:.1f} MB of '
-          f'temporary memory, {report.seconds:.1f} s (batch: {batch})')
+  batch = ', '.join(f'{name} {b} x {s / 16000:.1f} s'
+                    for name, (b, s) in report.batch.items())
+  return (f'{report.step}: compiled, {report.ops:,} ops, '
+          f'{report.temp_bytes / 1e6:.1f} MB of temporary memory, '
+          f'{report.seconds:.1f} s (batch: {batch})')

@@ -225,7 +225,7 @@ class CtcProbe(FullFinetune):
   label_share: float = 1.0
 
   def _GinFiles(self):
-    return super()._GinFiles()[:1]  # There is no transducer.
+    return base.AsrExperiment._GinFiles(self)  # There is no transducer.
 
   def Task(self):
     """The hydra with one branch: labeled -> ctc."""

@@ -4,6 +4,7 @@ import os
 
 from absl.testing import absltest
 from fm_lingvo import errors
+from fm_lingvo import evaluation
 from fm_lingvo import gin_params
 from fm_lingvo import handover
 from lingvo import compat as tf
@@ -85,6 +86,24 @@ class MovingAveragesTest(stage_case.StageCase):
     for name, average in after.items():
       np.testing.assert_array_equal(average, values[name])
       self.assertFalse(np.array_equal(before[name], average), name)
+
+  def test_evaluations_use_the_averages(self):
+    params = self._Model()
+    evaluator = evaluation.Evaluator(model_registry.GetParams('asr.Supervised', 'DevSource'))
+    with self.NewGraph(), cluster_factory.Cluster(params.cluster):
+      params.Instantiate().ConstructFPropBPropGraph()
+      weights = evaluator.CopyWeights(tf.get_default_graph(), self.session)
+    averaged = {n for n in weights if n.endswith('/ExponentialMovingAverage')}
+    raw = {n.rpartition('/')[0] for n in averaged}
+    self.assertNotEmpty(averaged)
+    self.assertContainsSubset(raw, weights)
+
+    def _Loss(changed):
+      values, _, _ = evaluator.Run({n: v + 0.5 * (n in changed) for n, v in weights.items()})
+      return values['loss']
+
+    self.assertEqual(_Loss(raw), _Loss(()))
+    self.assertNotAlmostEqual(_Loss(averaged), _Loss(()), places=2)
 
   def test_what_reads_a_checkpoint_gets_the_averages(self):
     prefix = os.path.join(self.folder, 'ckpt')

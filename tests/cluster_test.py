@@ -1,21 +1,33 @@
 """Clusters: the commands of their jobs, and real ones on loopback."""
 
+import glob
 import os
 import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 from absl.testing import absltest
 from fm_lingvo import errors
 import numpy as np
 from params import asr
+from tests import process_case
 from tests import tiny_data
 from tools import cluster_plan
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+def _Running(text):
+  """List of the processes whose command line has `text` in it."""
+  found = []
+  for path in glob.glob('/proc/[0-9]*/cmdline'):
+    try:
+      with open(path, 'rb') as f:
+        if text.encode() in f.read():
+          found.append(path)
+    except OSError:  # It has ended.
+      pass
+  return found
 
 
 class PlanTest(absltest.TestCase):
@@ -52,18 +64,10 @@ class PlanTest(absltest.TestCase):
       self.assertEqual(str(caught.exception), expected)
 
 
-class LocalClusterTest(absltest.TestCase):
-
-  @classmethod
-  def setUpClass(cls):
-    super().setUpClass()
-    folder = tempfile.TemporaryDirectory()
-    cls.addClassCleanup(folder.cleanup)
-    cls.folder = folder.name
-    tiny_data.WriteAll(os.path.join(cls.folder, 'data'))
+class LocalClusterTest(process_case.ProcessCase):
 
   def _Command(self, *flags, logdir='run', batch_seconds=4.0):
-    knobs = {'data_dir': os.path.join(self.folder, 'data'), 'source': 'human', 'target': 'synthetic', 'max_steps': 4,
+    knobs = {'data_dir': self.data_dir, 'source': 'human', 'target': 'synthetic', 'max_steps': 4,
              'augment': False, 'spec_augment': False}
     bindings = [*tiny_data.Bindings(asr.Supervised), *(f'Supervised.{k} = {v!r}' for k, v in knobs.items()),
                 f'Supervised.batch_seconds = {batch_seconds}', 'Supervised.max_seconds = 4.0']
@@ -71,7 +75,7 @@ class LocalClusterTest(absltest.TestCase):
             f'--logdir={os.path.join(self.folder, logdir)}', *(f'--gin_bindings={b}' for b in bindings)]
 
   def _Run(self, *args, code=0, **kwargs):
-    done = subprocess.run(self._Command(*args, **kwargs), cwd=_ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(self._Command(*args, **kwargs), cwd=process_case.ROOT, capture_output=True, text=True, check=False)
     self.assertEqual(done.returncode, code, done.stdout + done.stderr)
     return done
 
@@ -102,12 +106,12 @@ class LocalClusterTest(absltest.TestCase):
 
   def test_a_job_that_cannot_start_ends_the_cluster(self):
     command = self._Command('--workers=1', logdir='bad') + ['--gin_bindings=task.encoder.num_heads = 3']
-    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=process_case.ROOT, capture_output=True, text=True, check=False)
     self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
     self.assertRegex(done.stderr, r'^run_local_cluster: [\w-]+ ended with exit code 2; see .*/bad/jobs/[\w-]+\.log\n$')
 
   def test_sigterm_ends_every_process(self):
-    child = subprocess.Popen(self._Command('--workers=1', logdir='stopped'), cwd=_ROOT, stdout=subprocess.PIPE,
+    child = subprocess.Popen(self._Command('--workers=1', logdir='stopped'), cwd=process_case.ROOT, stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE, text=True)
     logs = os.path.join(self.folder, 'stopped', 'jobs')
     while not os.path.exists(os.path.join(logs, 'trainer_client-0.log')):
@@ -116,8 +120,7 @@ class LocalClusterTest(absltest.TestCase):
     _, error = child.communicate(timeout=60)
     self.assertEqual(child.returncode, 143)
     self.assertEqual(error, 'run_local_cluster: stopped; the same command goes on from the newest checkpoint\n')
-    running = subprocess.run(['pgrep', '-f', f'logdir={self.folder}/stopped'], capture_output=True, text=True, check=False)
-    self.assertEqual(running.stdout, '')
+    self.assertEmpty(_Running(f'logdir={self.folder}/stopped'))
 
 
 if __name__ == '__main__':

@@ -12,16 +12,16 @@ from fm_lingvo import metrics_log
 import numpy as np
 from params import librispeech
 import soundfile
+from tests import process_case
 from tests import tiny_data
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _SUBSETS = ('train-clean-100', 'dev-clean', 'test-clean', 'train-clean-360', 'train-other-500', 'dev-other', 'test-other')
 _PROGRAMS = {'python': [sys.executable], 'trainer': [sys.executable, '-m', 'fm_lingvo.trainer']}
 
 
 def _Commands():
   """The section's commands, as lists of words."""
-  with open(os.path.join(_ROOT, 'README.md'), encoding='utf-8') as f:
+  with open(os.path.join(process_case.ROOT, 'README.md'), encoding='utf-8') as f:
     block = re.search(r'(?ms)^### LibriSpeech$.*?^```sh\n(.*?)^```$', f.read()).group(1)
   return [shlex.split(line) for line in block.replace('\\\n', ' ').splitlines()]
 
@@ -33,7 +33,7 @@ class LibrispeechTest(absltest.TestCase):
     folder = tempfile.TemporaryDirectory()
     self.addCleanup(folder.cleanup)
     self.dir = folder.name
-    os.symlink(os.path.join(_ROOT, 'params'), os.path.join(self.dir, 'params'))
+    os.symlink(os.path.join(process_case.ROOT, 'params'), os.path.join(self.dir, 'params'))
     for subset in _SUBSETS:
       self._WriteSubset(subset)
 
@@ -62,7 +62,7 @@ class LibrispeechTest(absltest.TestCase):
     outputs = []
     for words in _Commands():
       done = subprocess.run([*_PROGRAMS[words[0]], *words[1:], *self._Extra(words)], capture_output=True, text=True,
-                            cwd=self.dir, env={**os.environ, 'PYTHONPATH': _ROOT}, check=False)
+                            cwd=self.dir, env=process_case.Environment(), check=False)
       self.assertEqual(done.returncode, 0, f'{words}: {done.stdout}{done.stderr}')
       outputs.append(done.stdout)
     for out, train in zip(outputs, (3, 6)):

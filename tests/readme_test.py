@@ -29,6 +29,7 @@ from tests import tiny_data
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _COPIED = ('fm_lingvo', 'params', 'tools', 'tests', 'docs', 'requirements')
 _BAZEL_RUN = 'bazel run //fm_lingvo:trainer -- --model=asr.BestRqPretrain --dry_run'
+_CLUSTER = 'python -m tools.run_local_cluster --mode='
 
 # Command -> (file that runs it, regex of the line that does).
 _ELSEWHERE = {
@@ -43,15 +44,12 @@ _ELSEWHERE = {
     'bazel test //tests/...': ('.ci/run', r'^\s*bazel test //tests:\w+'),
     'python -m tools.screenshots runs/first':
         ('tests/screenshots_test.py', r'screenshots\.Main\(\[.screenshots., \*argv\]\)'),
-}
-_CLUSTER = 'python -m tools.run_local_cluster --mode='
-_ELSEWHERE.update({
     # With other flags of the trainer.
     _CLUSTER + 'sync --workers=2 -- --model=asr.BestRqPretrain --logdir=runs/cluster':
         ('tests/cluster_test.py', r"_Run\('--mode=sync', '--workers=2'"),
     _CLUSTER + 'async --workers=2 --ps=1 -- --model=asr.BestRqPretrain --logdir=runs/cluster':
         ('tests/cluster_test.py', r"_Run\('--mode=async', '--workers=2', '--ps=1'"),
-})
+}
 _RUN_HERE = re.compile(r'trainer |\.venv/bin/trainer |(\w+=\w+ )?python -m |for |make tensorboard$')
 
 

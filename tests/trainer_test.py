@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 from absl.testing import absltest
@@ -14,30 +13,15 @@ from fm_lingvo import metrics_log
 import numpy as np
 from params import asr
 from tests import graph_case
+from tests import process_case
 from tests import tiny_data
-
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def _Command(*args):
   return [sys.executable, '-m', 'fm_lingvo.trainer', *args]
 
 
-def _Environment():
-  return {**os.environ,
-          'PYTHONPATH': os.pathsep.join([_ROOT, os.environ.get('PYTHONPATH', '')])}
-
-
-class TrainerTest(absltest.TestCase):
-
-  @classmethod
-  def setUpClass(cls):
-    super().setUpClass()
-    folder = tempfile.TemporaryDirectory()
-    cls.addClassCleanup(folder.cleanup)
-    cls.folder = folder.name
-    cls.data_dir = os.path.join(cls.folder, 'data')
-    tiny_data.WriteAll(cls.data_dir)
+class TrainerTest(process_case.ProcessCase):
 
   def _Args(self, logdir, *bindings, max_steps=6, model=asr.BestRqPretrain):
     knobs = {'data_dir': self.data_dir, 'max_steps': max_steps,
@@ -53,7 +37,7 @@ class TrainerTest(absltest.TestCase):
 
   def _Run(self, *args, code=0):
     done = subprocess.run(_Command(*args), capture_output=True, text=True,
-                          cwd=self.folder, env=_Environment(), check=False)
+                          cwd=self.folder, env=process_case.Environment(), check=False)
     self.assertEqual(done.returncode, code, done.stdout + done.stderr)
     return done
 
@@ -133,7 +117,7 @@ class TrainerTest(absltest.TestCase):
     self._Run(*_Args(whole))
     process = subprocess.Popen(
         _Command(*_Args(logdir)), cwd=self.folder,
-        env=_Environment(), stdout=subprocess.PIPE, text=True)
+        env=process_case.Environment(), stdout=subprocess.PIPE, text=True)
     for line in process.stdout:
       if line.startswith('step 9/'):
         process.kill()
@@ -158,7 +142,7 @@ class TrainerTest(absltest.TestCase):
         args = self._Args(logdir, 'BestRqPretrain.save_interval_steps = 1000000',
                           max_steps=1000000)
         process = subprocess.Popen(
-            _Command(*args), cwd=self.folder, env=_Environment(), text=True,
+            _Command(*args), cwd=self.folder, env=process_case.Environment(), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for line in process.stdout:
           if line.startswith('step 3/'):
@@ -221,7 +205,7 @@ class TrainerTest(absltest.TestCase):
     for flag, expected in (('--help', '--gin_bindings'),
                            ('--list_models', 'asr.BestRqPretrain')):
       done = subprocess.run([sys.executable, '-c', code, flag], text=True,
-                            capture_output=True, env=_Environment(), check=False)
+                            capture_output=True, env=process_case.Environment(), check=False)
       self.assertEqual(done.returncode, 0, done.stderr)
       self.assertIn(expected, done.stdout)
 

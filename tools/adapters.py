@@ -245,20 +245,18 @@ def Main(argv):
                        help='even if other adapters in RUN lose the decoder that they were trained with')
   _Command('remove', 'write a checkpoint of RUN without some adapters', 'RUN')
   args = parser.parse_args(argv[1:])
-  try:
-    if args.command == 'list':
-      lines = List(args.run)
-    elif args.command == 'extract':
-      lines = Extract(args.run, args.adapter, args.output, args.decoder)
-    elif args.command == 'inject':
-      lines = Inject(args.file, args.run, args.output, args.name, args.any_encoder, args.replace_decoder)
-    else:
-      lines = Remove(args.run, args.adapter, args.output)
-  except (errors.ConfigError, OSError) as e:
-    print(f'adapters: {e}', file=sys.stderr)
-    return 2
-  print('\n'.join(lines))
-  return 0
+  return checkpoint_files.Report('adapters', lambda: _Run(args))
+
+
+def _Run(args):
+  """List of lines that say what was done."""
+  if args.command == 'list':
+    return List(args.run)
+  if args.command == 'extract':
+    return Extract(args.run, args.adapter, args.output, args.decoder)
+  if args.command == 'inject':
+    return Inject(args.file, args.run, args.output, args.name, args.any_encoder, args.replace_decoder)
+  return Remove(args.run, args.adapter, args.output)
 
 
 if __name__ == '__main__':

@@ -58,13 +58,7 @@ def Main(argv):
   parser.add_argument('--last', type=int, default=5, help='how many checkpoints, the newest (default: 5)')
   parser.add_argument('--output', required=True, metavar='PREFIX', help='checkpoint to write')
   args = parser.parse_args(argv[1:])
-  try:
-    lines = Average(args.run, args.last, args.output)
-  except (errors.ConfigError, OSError) as e:
-    print(f'average_checkpoints: {e}', file=sys.stderr)
-    return 2
-  print('\n'.join(lines))
-  return 0
+  return checkpoint_files.Report('average_checkpoints', lambda: Average(args.run, args.last, args.output))
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
-"""Writes checkpoints of weights, for tools that make one from others."""
+"""What tools share that make a checkpoint of weights from others."""
 
 import os
+import sys
 
 from fm_lingvo import errors
 from lingvo import compat as tf
@@ -38,3 +39,22 @@ def Write(values, output):
       sess.run(save, dict(zip(holders, [values[name] for name in names])))
     except tf.errors.OpError as e:
       raise errors.ConfigError(f'--output={output}: cannot be written ({e.message.splitlines()[0][:120]})') from e
+
+
+def Report(prog, make_lines):
+  """Prints the lines that a tool's work gives, or its error in one line.
+
+  Args:
+    prog: name of the tool.
+    make_lines: called without arguments, returns a list of lines.
+
+  Returns:
+    The exit code: 0 done, 2 refused.
+  """
+  try:
+    lines = make_lines()
+  except (errors.ConfigError, OSError) as e:
+    print(f'{prog}: {e}', file=sys.stderr)
+    return 2
+  print('\n'.join(lines))
+  return 0

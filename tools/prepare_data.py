@@ -25,7 +25,8 @@ from tools import importers
 _IMPORTER = flags.DEFINE_string('importer', None, f'What to import: {", ".join(sorted(importers.IMPORTERS))}, or demo for '
                                 'the demo data (prompts and synth).')
 _INPUT = flags.DEFINE_string('input', None, 'The importer\'s source: a directory (prompts), one or several with commas between '
-                             'them (librispeech), a JSONL manifest (manifest) or a text file (synth). Optional for prompts, synth and demo.')
+                             'them (librispeech), a JSONL manifest (manifest) or a text file (synth). Optional for '
+                             'prompts, synth and demo.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Directory of the data set to write; it must not exist, or see --overwrite.')
 _OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace --output, once the new data set is complete.')
 _LANGUAGES = flags.DEFINE_list('languages', [], 'prompts: which of en,es,fr,it,ru (default all). manifest: language of the '
@@ -72,7 +73,8 @@ def main(argv):
         test_percent=_TEST_PERCENT.value, num_shards=_NUM_SHARDS.value, require_text=_REQUIRE_TEXT.value,
         options=importers.Options(
             input=_INPUT.value, languages=tuple(_LANGUAGES.value), engines=tuple(_ENGINES.value),
-            official_splits=_OFFICIAL_SPLITS.value, voices_per_line=_VOICES_PER_LINE.value, max_utterances=_MAX_UTTERANCES.value),
+            official_splits=_OFFICIAL_SPLITS.value, voices_per_line=_VOICES_PER_LINE.value,
+            max_utterances=_MAX_UTTERANCES.value),
         limits=dict(min_duration=_MIN_DURATION.value, max_duration=_MAX_DURATION.value, silence_dbfs=_SILENCE_DBFS.value,
                     min_chars_per_second=_MIN_CHARS.value, max_chars_per_second=_MAX_CHARS.value))
     return 0

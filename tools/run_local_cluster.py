@@ -38,7 +38,7 @@ def FreeAddresses(names):
       s.close()
 
 
-class JobFailed(errors.ConfigError):
+class JobFailed(Exception):
   """A job ended too early, or not at all."""
 
 
@@ -60,10 +60,6 @@ class Cluster:
     with open(os.path.join(self._log_dir, f'{job.title}.log'), 'ab') as log:
       self._children[job] = subprocess.Popen(
           job.Command([sys.executable, '-m', 'fm_lingvo.trainer']), stdout=log, stderr=log, start_new_session=True)
-
-  def Pid(self, title):
-    """Process id of the job with that title, such as worker-0."""
-    return next(child.pid for job, child in self._children.items() if job.title == title)
 
   def Wait(self):
     """Waits until training is over.
@@ -165,7 +161,7 @@ def Main(argv):
     signal.signal(signum, _Interrupt)
   try:
     return _Run(args)
-  except errors.ConfigError as e:
+  except (errors.ConfigError, JobFailed) as e:
     print(f'run_local_cluster: {e}', file=sys.stderr)
     return 1 if isinstance(e, JobFailed) else 2
   except KeyboardInterrupt as e:

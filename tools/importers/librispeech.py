@@ -14,7 +14,8 @@ def Import(options):
   """Lists every utterance below --input, a directory or several with commas between them.
 
   The id is LibriSpeech's (SPEAKER-CHAPTER-NUMBER), the speaker is SPEAKER, the domain librispeech/SUBSET, where SUBSET is
-  the directory above SPEAKER's. With official_splits the split is what SUBSET begins with. A transcript without audio and audio without a transcript are rejects.
+  the directory above SPEAKER's. With official_splits the split is what SUBSET begins with. A transcript without audio and
+  audio without a transcript are rejects.
 
   Raises:
     importers.UsageError: no --input, nothing of that layout in it, or a SUBSET without an official split.
