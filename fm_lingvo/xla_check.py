@@ -8,6 +8,7 @@ B: utterances, S: samples in a padded row.
 
 import collections
 import gc
+import linecache
 import os
 import re
 import tempfile
@@ -154,7 +155,9 @@ def _Origin(node):
             f.filename != os.path.abspath(__file__)]
     others = [f for f in frames if '/tensorflow/' not in f.filename]
     frame = (ours or others or list(frames))[-1]
-    return f'{node}, made at {frame.filename}:{frame.lineno}: {frame.line}'
+    # Python 3.13's frames know no text.
+    line = linecache.getline(frame.filename, frame.lineno).strip()
+    return f'{node}, made at {frame.filename}:{frame.lineno}: {line}'
   return node
 
 
