@@ -1,9 +1,9 @@
 """General English text, spoken by a cast of synthetic voices: labeled source speech for a recogniser.
 
-Three engines: Piper (neural, sounds most human), Flite (statistical and diphone voices) and eSpeak NG (formants). A
-voice NAME@F is the voice NAME resampled so that its pitch and its formants are F times as high, at an unchanged speed: it
-sounds like another speaker. Which voice speaks a line, how fast, how high, how varied and how loud depends on a hash of
-the line.
+Five engines: Kokoro and Piper (neural, sound most human), Flite and Pico (statistical and diphone voices) and eSpeak NG
+(formants). A voice NAME@F is the voice NAME resampled so that its pitch and its formants are F times as high, at an
+unchanged speed: it sounds like another speaker. Which voice speaks a line, how fast, how high, how varied and how loud
+depends on a hash of the line.
 """
 
 import dataclasses
@@ -17,11 +17,12 @@ from tools import audio
 from tools import importers
 from tools import normalize
 from tools.importers import general_text
+from tools.importers import kokoro
 from tools.importers import speech_engines
 from tools.importers import synth
 
 DOMAIN = 'synth'
-ENGINES = ('piper', 'flite', 'espeak-ng')
+ENGINES = ('kokoro', 'piper', 'pico', 'flite', 'espeak-ng')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +37,18 @@ class Part:
     return [self.voice if f == 1 else f'{self.voice}@{f:.2f}' for f in self.shifts]
 
 
-CAST = (
-    Part('piper', 'joe', (0.9, 1, 1.06, 1.12, 1.18, 1.25), 0.18),
-    Part('flite', 'slt', (0.88, 0.94, 1, 1.06, 1.12), 0.30),
-    Part('flite', 'rms', (0.94, 1, 1.08, 1.16), 0.14),
-    Part('flite', 'awb', (0.94, 1, 1.08, 1.16), 0.12),
-    Part('flite', 'kal16', (1, 1.1), 0.04),
-) + tuple(Part('espeak-ng', voice, (1,), 0.22 / len(synth.ENGINES['espeak-ng'].voices))
+# Most lines to what sounds most human: error rates on human speech follow it.
+_SHARE_OF_KOKORO, _SHARE_OF_ESPEAK = 0.44, 0.08
+CAST = tuple(Part('kokoro', str(i), (0.92, 1, 1.08), _SHARE_OF_KOKORO / kokoro.NUM_VOICES)
+             for i in range(kokoro.NUM_VOICES)) + (
+    Part('piper', 'joe', (0.9, 1, 1.06, 1.12, 1.18, 1.25), 0.15),
+    Part('pico', 'en-US', (0.9, 1, 1.08), 0.06),
+    Part('pico', 'en-GB', (0.9, 1, 1.08), 0.05),
+    Part('flite', 'slt', (0.88, 0.94, 1, 1.06, 1.12), 0.10),
+    Part('flite', 'rms', (0.94, 1, 1.08, 1.16), 0.06),
+    Part('flite', 'awb', (0.94, 1, 1.08, 1.16), 0.05),
+    Part('flite', 'kal16', (1, 1.1), 0.01),
+) + tuple(Part('espeak-ng', voice, (1,), _SHARE_OF_ESPEAK / len(synth.ENGINES['espeak-ng'].voices))
           for voice in synth.ENGINES['espeak-ng'].voices)
 
 
@@ -108,6 +114,8 @@ def _Speak(max_seconds, *, engine, voice, shift, key, line):
   settings = {'speed': tempo / shift}
   if engine == 'espeak-ng':
     settings['pitch'] = round(35 + 30 * importers.Uniform(key, 'pitch'))
+  elif engine == 'pico':
+    settings['pitch'] = 0.9 + 0.2 * importers.Uniform(key, 'pitch')
   elif engine == 'piper':
     settings['noise'] = 0.3 + 0.6 * importers.Uniform(key, 'noise')
   samples, rate = speech_engines.Speak(engine, voice, Spoken(line), **settings)

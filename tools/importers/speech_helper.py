@@ -103,16 +103,10 @@ class Piper:
   """Piper, a neural synthesiser. Requests also hold `noise`: the spread of the voice, 0 for the most likely reading."""
 
   def __init__(self, model_path, config_path):
-    import onnxruntime  # pylint: disable=g-import-not-at-top
     import piper  # pylint: disable=g-import-not-at-top
-    onnxruntime.set_seed(_SEED)
-    options = onnxruntime.SessionOptions()  # On one thread, so that sums are made in one order; forks have one anyway.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
     with open(config_path, encoding='utf-8') as f:
       config = piper.config.PiperConfig.from_dict(json.load(f))
-    session = onnxruntime.InferenceSession(model_path, sess_options=options, providers=['CPUExecutionProvider'])
-    self._voice = piper.PiperVoice(session=session, config=config)
+    self._voice = piper.PiperVoice(session=_OnnxSession(model_path), config=config)
     self._config = piper.SynthesisConfig
 
   def Speak(self, request):
@@ -124,9 +118,64 @@ class Piper:
               for phonemes in self._voice.phonemize(request['text']) if phonemes]
     if not chunks:
       raise RuntimeError('Piper found nothing to say')
-    wave = np.concatenate(chunks)
-    peak = max(float(np.abs(wave).max()), 1e-4)
-    return (wave * (0.6 * 32767 / peak)).astype('<i2').tobytes(), self._voice.config.sample_rate
+    return _ToPcm(np.concatenate(chunks)), self._voice.config.sample_rate
+
+
+class Kokoro:
+  """Kokoro, a neural synthesiser, see kokoro.py. `voice` is the number of one of its voices."""
+
+  def __init__(self, model_path, data_dir):
+    # On the path of `python -m`: this file is run by itself.
+    from tools.importers import kokoro  # pylint: disable=g-import-not-at-top
+    self._session = _OnnxSession(model_path)
+    self._voices = kokoro.Voices(data_dir)
+    self._phonemizer = kokoro.Phonemizer(data_dir)
+    self._rate = kokoro.SAMPLE_RATE
+
+  def Speak(self, request):
+    """Returns (PCM16 bytes, sample rate)."""
+    import numpy as np  # pylint: disable=g-import-not-at-top
+    tokens = self._phonemizer.Tokens(request['text'])
+    if not tokens:
+      raise RuntimeError('Kokoro found nothing to say')
+    wave, = self._session.run(None, {
+        'tokens': np.array([[0, *tokens, 0]], np.int64),
+        'style': self._voices.Style(int(request['voice']), len(tokens)),
+        'speed': np.array([request['speed']], np.float32)})
+    return _ToPcm(wave.ravel()), self._rate
+
+
+class Pico:
+  """SVOX Pico, a statistical synthesiser. Requests also hold `pitch`, 1 for the voice's own."""
+
+  _RATE = 16000
+  _VOLUME = 0.6  # The loudest that never clips.
+
+  def __init__(self):
+    import py_nanotts  # pylint: disable=g-import-not-at-top
+    self._engine = py_nanotts.NanoTTS()
+
+  def Speak(self, request):
+    """Returns (PCM16 bytes, sample rate)."""
+    return self._engine.speak(request['text'], voice=request['voice'], speed=request['speed'],
+                              pitch=request['pitch'], volume=self._VOLUME), self._RATE
+
+
+def _OnnxSession(path):
+  """A session on one thread, so that sums are made in one order; forks have one anyway."""
+  import onnxruntime  # pylint: disable=g-import-not-at-top
+  onnxruntime.set_seed(_SEED)
+  options = onnxruntime.SessionOptions()
+  options.intra_op_num_threads = 1
+  options.inter_op_num_threads = 1
+  return onnxruntime.InferenceSession(path, sess_options=options, providers=['CPUExecutionProvider'])
+
+
+def _ToPcm(wave):
+  """float [N] to PCM16 bytes of one level."""
+  import numpy as np  # pylint: disable=g-import-not-at-top
+  peak = max(float(np.abs(wave).max()), 1e-4)
+  return (wave * (0.6 * 32767 / peak)).astype('<i2').tobytes()
 
 
 def _InChild(write_end, engine, line):
@@ -142,7 +191,7 @@ def _InChild(write_end, engine, line):
 
 def main(engine_name, *paths):
   output = sys.stdout.buffer
-  engine = {'espeak-ng': Espeak, 'flite': Flite, 'piper': Piper}[engine_name](*paths)
+  engine = {'espeak-ng': Espeak, 'flite': Flite, 'kokoro': Kokoro, 'pico': Pico, 'piper': Piper}[engine_name](*paths)
   output.write(b'ready\n')
   output.flush()
   for line in sys.stdin:
