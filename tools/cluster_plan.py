@@ -56,6 +56,13 @@ def Names(mode, workers, ps):
   return [(job, task) for job, count in counts.items() for task in range(count)]
 
 
+def CheckFlags(flags):
+  """Raises errors.ConfigError if the trainer's flags lack what every job needs."""
+  for name in ('model', 'logdir'):
+    if not any(flag.startswith(f'--{name}=') for flag in flags):
+      raise errors.ConfigError(f'no --{name}=... among the trainer\'s flags, which follow --')
+
+
 def Plan(mode, addresses, trainer_flags, worker_gpus=0):
   """The jobs of a cluster.
 

@@ -123,9 +123,7 @@ def _Parser():
 
 def _LogDir(flags):
   """Value of --logdir among the trainer's flags."""
-  for name in ('model', 'logdir'):
-    if not any(flag.startswith(f'--{name}=') for flag in flags):
-      raise errors.ConfigError(f'no --{name}=... among the trainer\'s flags, which follow --')
+  cluster_plan.CheckFlags(flags)
   return [flag for flag in flags if flag.startswith('--logdir=')][-1].partition('=')[2]
 
 
