@@ -486,7 +486,7 @@ class GeneralSpeechTest(ImporterCase):
         with self.assertRaisesRegex(importers.UsageError, '^no flite: no network$'):
           self.Import('One.\n', engines=('flite', 'espeak-ng'))
       with mock.patch.object(speech_engines, 'IsImportable', return_value=False):
-        with self.assertRaisesRegex(importers.UsageError, 'no piper: .*; no flite: no network; no espeak-ng: pip install'):
+        with self.assertRaisesRegex(importers.UsageError, 'no piper: .*; no pico: .*; no flite: no network; no espeak-ng: pip install'):
           self.Import('One.\n')
     with self.assertRaisesRegex(importers.UsageError, '--engines=flight: expected some of .*did you mean flite'):
       self.Import('One.\n', engines=('flight',))

@@ -137,10 +137,18 @@ class Phonemizer:
     with open(os.path.join(data_dir, 'vocab.json'), encoding='utf-8') as f:
       self._vocab = json.load(f)['vocab']
 
-  def Tokens(self, text):
-    """List of ids, without the padding that the model wants at both ends."""
+  def Phonemes(self, text):
+    """The text's sounds: str, in Kokoro's alphabet."""
     sentences = self._espeak.phonemize('en-us', text)
     phonemes = unicodedata.normalize('NFC', ' '.join(''.join(sentence) for sentence in sentences))
     for espeak, kokoro in _PHONEMES:
       phonemes = phonemes.replace(espeak, kokoro)
-    return [self._vocab[p] for p in phonemes if p in self._vocab]
+    return phonemes
+
+  def Unknown(self, text):
+    """Characters of Phonemes(text) that the model does not know, hence does not speak."""
+    return [p for p in self.Phonemes(text) if p not in self._vocab]
+
+  def Tokens(self, text):
+    """List of ids, without the padding that the model wants at both ends."""
+    return [self._vocab[p] for p in self.Phonemes(text) if p in self._vocab]
