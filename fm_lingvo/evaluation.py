@@ -3,6 +3,8 @@
 T: log-mel frames, N: encoded frames, G: codebooks, V: codes a codebook.
 """
 
+from fm_lingvo import errors
+from fm_lingvo import gin_names
 from fm_lingvo import metrics_log
 from fm_lingvo import recognition
 from fm_lingvo import session
@@ -69,11 +71,38 @@ class Evaluator:
       raise ValueError(f'evaluation: no value for variables {", ".join(missing)}')
     return sess.run({name: source[name] for name in self._variables})
 
+  @property
+  def task(self):
+    """The HydraTask in evaluation."""
+    return self._task
+
+  def ReadWeights(self, checkpoint):
+    """Values, by name, of this graph's variables in a handover.Checkpoint.
+
+    Raises:
+      errors.ConfigError: It lacks variables, or was made with another front end or
+        tokenizer.
+    """
+    missing = sorted(set(self._variables) - set(checkpoint.weights) -
+                     set(checkpoint.others))
+    if missing:
+      raise errors.ConfigError(
+          f'{checkpoint.prefix}: no value for {gin_names.Some(missing, 3)}; expected a '
+          'checkpoint of this experiment')
+    weights = {name: checkpoint.Read(name) for name in self._variables}
+    self._Load(weights)
+    self._task.CheckRestored(self._session, checkpoint.prefix)
+    return weights
+
+  def _Load(self, weights):
+    self._session.run(self._load, {placeholder: weights[name] for name, (
+        placeholder, _) in self._assign.items()})
+
   def Run(self, weights, should_stop=lambda: False):
     """Evaluates one pass.
 
     Args:
-      weights: dict variable name -> value, see CopyWeights.
+      weights: dict variable name -> value, see CopyWeights and ReadWeights.
       should_stop: Asked before each batch; True ends the pass.
 
     Returns:
@@ -82,8 +111,7 @@ class Evaluator:
       utterance (PanelSummaries); rows, what was recognised (recognition.Write).
       (None, None, None) if should_stop ended the pass.
     """
-    self._session.run(self._load, {placeholder: weights[name] for name, (
-        placeholder, _) in self._assign.items()})
+    self._Load(weights)
     self._task.input.Reset(self._session)
     fetches = [self._task.eval_metrics, CountTensors(self._task),
                [r.fetches for r in self._recognitions]]

@@ -7,6 +7,7 @@ import sys
 
 from absl import logging
 from fm_lingvo import errors
+from fm_lingvo import evaluation_job
 from fm_lingvo import gin_params
 from fm_lingvo import handover
 from fm_lingvo import input as hydra_input
@@ -56,9 +57,24 @@ def Launch(flags):
     flags.logdir = os.path.abspath(flags.logdir)  # Checkpoints name one another.
   if is_cluster:
     _CheckTpu(flags)
+    if flags.job.startswith(evaluation_job.PREFIX):
+      return _Evaluate(flags)
     lingvo_trainer.RunnerManager(flags.model).Start()
     return 0
   return _RunLocally(flags)
+
+
+def _Evaluate(flags):
+  """A cluster's evaluation job."""
+  name = flags.job[len(evaluation_job.PREFIX):]
+  flags.run_locally = 'cpu'
+  manager = lingvo_trainer.RunnerManager(flags.model)
+  with quiet.HoldStderr():
+    manager.MaybeConfigRunLocally()
+  params = manager.GetParamsForDataset('evaler', name)
+  _RaiseIfMissing(name, params)
+  evaluation_job.EvaluationJob(name, params, flags.logdir).Run()
+  return 0
 
 
 def _XlaCheck(flags):
@@ -95,11 +111,7 @@ def _RunLocally(flags):
   with quiet.HoldStderr():
     manager.MaybeConfigRunLocally()
   train = manager.GetParamsForDataset('trainer_client', 'Train')
-  missing = hydra_input.MissingData(train.input)
-  if missing:
-    raise errors.ConfigError('; '.join(
-        f'Train/input.streams.{stream}: no record in files like {pattern}'
-        for stream, pattern in missing))
+  _RaiseIfMissing('Train', train)
   eval_params = _EvalParams(manager, list(dict.fromkeys(
       [*train.task.train.eval_datasets, *train.task.train.final_eval_datasets])))
   if not tf.train.latest_checkpoint(os.path.join(flags.logdir, 'train')):
@@ -119,6 +131,15 @@ def _RunLocally(flags):
     return e.exit_code
   print(f'done: {flags.logdir}; tensorboard --logdir={flags.logdir} shows it')
   return 0
+
+
+def _RaiseIfMissing(name, params):
+  """Raises ConfigError if a data set's streams have no records."""
+  missing = hydra_input.MissingData(params.input)
+  if missing:
+    raise errors.ConfigError('; '.join(
+        f'{name}/input.streams.{stream}: no record in files like {pattern}'
+        for stream, pattern in missing))
 
 
 def _CheckDevice(device, worker_gpus):

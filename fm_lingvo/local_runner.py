@@ -11,11 +11,11 @@ import time
 
 import fm_lingvo
 from fm_lingvo import evaluation
+from fm_lingvo import evaluations
 from fm_lingvo import fit
 from fm_lingvo import handover
 from fm_lingvo import metrics_log
 from fm_lingvo import progress
-from fm_lingvo import recognition
 from fm_lingvo import run_dir
 from fm_lingvo import summaries
 from lingvo import base_runner
@@ -59,9 +59,7 @@ class LocalRunner(base_runner.BaseRunner):
       self._local_init = tf.group(tf.local_variables_initializer(),
                                   tf.tables_initializer())
       self._summary_writer = self._CreateSummaryWriter(self._train_dir)
-    self._eval_params = eval_params
-    self._evaluators = {}
-    self._writers = {}
+    self._evaluations = evaluations.Evaluations(eval_params, logdir)
     self._rows = metrics_log.MetricsLog(logdir)
     self._WriteConfiguration(config_text)
     self._WriteParameters()
@@ -150,8 +148,7 @@ class LocalRunner(base_runner.BaseRunner):
             deadline += time.time() - started
     finally:
       bar.Close()
-      for writer in [self._summary_writer, *self._writers.values()]:
-        writer.flush()
+      self._summary_writer.flush()
     return latest
 
   def _DueDatasets(self, last):
@@ -160,7 +157,7 @@ class LocalRunner(base_runner.BaseRunner):
     names = list(tp.eval_datasets)
     if last:
       names += [n for n in tp.final_eval_datasets if n not in names]
-    return [name for name in names if name in self._eval_params]
+    return [name for name in names if name in self._evaluations.names]
 
   def _WriteTrain(self, step, values):
     self._summary_writer.add_summary(summaries.Scalars(values), step)
@@ -177,28 +174,12 @@ class LocalRunner(base_runner.BaseRunner):
 
   def _Evaluate(self, sess, name, step, bar):
     """Evaluates a data set with the weights of `sess`."""
-    if name not in self._evaluators:
-      self._evaluators[name] = evaluation.Evaluator(self._eval_params[name])
-      self._writers[name] = self._CreateSummaryWriter(
-          os.path.join(self._logdir, f'eval_{name.lower()}'))
-    evaluator = self._evaluators[name]
-    started = time.time()
-    values, panel, rows = evaluator.Run(
-        evaluator.CopyWeights(self._graph, sess),
+    evaluator = self._evaluations.Evaluator(name)
+    values, line = self._evaluations.Run(
+        name, step, evaluator.CopyWeights(self._graph, sess),
         should_stop=lambda: self._signum is not None)
-    if values is None:
-      return None
-    writer = self._writers[name]
-    writer.add_summary(summaries.Scalars(values), step)
-    for summary in evaluation.PanelSummaries(panel):
-      writer.add_summary(summary, step)
-    if rows:
-      recognition.Write(self._logdir, name, step, rows)
-      writer.add_summary(recognition.Summary(rows), step)
-    writer.flush()
-    self._rows.Write(name, step, values)
-    brief = ', '.join(f'{k} {v:.4g}' for k, v in evaluation.Brief(values).items())
-    bar.Line(f'step {step}: {name}: {brief} ({time.time() - started:.1f} s)')
+    if line:
+      bar.Line(line)
     return values
 
   @property

@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 
 from absl.testing import absltest
 from fm_lingvo import errors
+from fm_lingvo import metrics_log
 import numpy as np
 from params import asr
 from tests import process_case
@@ -66,13 +68,16 @@ class PlanTest(absltest.TestCase):
 
 class LocalClusterTest(process_case.ProcessCase):
 
-  def _Command(self, *flags, logdir='run', batch_seconds=4.0):
+  def _TrainerFlags(self, batch_seconds=4.0):
     knobs = {'data_dir': self.data_dir, 'source': 'human', 'target': 'synthetic', 'max_steps': 4,
              'augment': False, 'spec_augment': False}
     bindings = [*tiny_data.Bindings(asr.Supervised), *(f'Supervised.{k} = {v!r}' for k, v in knobs.items()),
                 f'Supervised.batch_seconds = {batch_seconds}', 'Supervised.max_seconds = 4.0']
-    return [sys.executable, '-m', 'tools.run_local_cluster', *flags, '--', '--model=asr.Supervised',
-            f'--logdir={os.path.join(self.folder, logdir)}', *(f'--gin_bindings={b}' for b in bindings)]
+    return ['--model=asr.Supervised', *(f'--gin_bindings={b}' for b in bindings)]
+
+  def _Command(self, *flags, logdir='run', **kwargs):
+    return [sys.executable, '-m', 'tools.run_local_cluster', *flags, '--', *self._TrainerFlags(**kwargs),
+            f'--logdir={os.path.join(self.folder, logdir)}']
 
   def _Run(self, *args, code=0, **kwargs):
     done = subprocess.run(self._Command(*args, **kwargs), cwd=process_case.ROOT, capture_output=True, text=True, check=False)
@@ -92,10 +97,31 @@ class LocalClusterTest(process_case.ProcessCase):
     for run in ('one', 'two'):
       self.assertTrue(os.path.exists(os.path.join(self.folder, run, 'train', 'ckpt-00000004.index')))
 
-  def test_asynchronous_trainers_reach_the_last_step(self):
-    out = self._Run('--mode=async', '--workers=2', '--ps=1', logdir='async').stdout
+  def test_asynchronous_trainers_reach_the_last_step_which_is_evaluated(self):
+    out = self._Run('--mode=async', '--workers=2', '--ps=1', '--evaluate=DevTarget', logdir='async').stdout
     self.assertRegex(out, r'(?m)^trainer-0: done$')
-    self.assertTrue(os.path.exists(os.path.join(self.folder, 'async', 'train', 'ckpt-00000004.index')))
+    self.assertRegex(out, r'(?m)^evaler_DevTarget-0: done$')
+    run = os.path.join(self.folder, 'async')
+    self.assertTrue(os.path.exists(os.path.join(run, 'train', 'ckpt-00000004.index')))
+    last = metrics_log.ReadMetrics(os.path.join(run, 'metrics.jsonl'))[-1]
+    self.assertEqual((last['dataset'], last['step']), ('DevTarget', 4))
+    self.assertGreater(last['labeled/wer'], 0)
+    for name in ('hypotheses/DevTarget.jsonl', 'tokenizer_transducer.model'):
+      self.assertTrue(os.path.exists(os.path.join(run, name)), name)
+    self.assertNotEmpty(os.listdir(os.path.join(run, 'eval_devtarget')))
+    # Of the same checkpoint a local run says the same.
+    local = os.path.join(self.folder, 'local')
+    shutil.copytree(os.path.join(run, 'train'), os.path.join(local, 'train'))
+    index = os.path.join(local, 'train', 'checkpoint')
+    with open(index, encoding='utf-8') as f:
+      text = f.read()
+    with open(index, 'w', encoding='utf-8') as f:
+      f.write(text.replace(run, local))
+    flags = [*self._TrainerFlags(), f'--logdir={local}']
+    subprocess.run([sys.executable, '-m', 'fm_lingvo.trainer', *flags], cwd=process_case.ROOT, check=True, capture_output=True)
+    rows = metrics_log.ReadMetrics(os.path.join(local, 'metrics.jsonl'))
+    here, = [row for row in rows if row['dataset'] == 'DevTarget']
+    self.assertEqual({k: v for k, v in here.items() if k != 'time'}, {k: v for k, v in last.items() if k != 'time'})
 
   def test_commands_for_hosts_start_nothing(self):
     out = self._Run('--workers=2', '--hosts=a,b', logdir='nowhere').stdout

@@ -5,6 +5,8 @@
   async   parameter servers (ps) hold the variables; every trainer reads its own share of the data and updates them in
           its own time; one controller saves checkpoints.
 
+  evaler_DATASET, in both: evaluates and decodes each checkpoint that it finds, and ends after the last.
+
 Lingvo's jobs on TensorFlow's distributed runtime. All of them need the same code, and see the same --logdir and data.
 """
 
@@ -29,6 +31,10 @@ class Job:
   @property
   def title(self):
     return f'{self.name}-{self.task}'
+
+  @property
+  def evaluates(self):
+    return self.name.startswith('evaler_')
 
   def Command(self, trainer=('trainer',)):
     """List of the command's words."""
@@ -88,6 +94,20 @@ def Plan(mode, addresses, trainer_flags, worker_gpus=0):
   return [Job(job, task, address, (*shared, f'--job={job}', f'--task={task}'),
               leads=job in ('trainer_client', 'trainer'))
           for (job, task), address in addresses.items()]
+
+
+def Evaluations(datasets, trainer_flags, host='localhost'):
+  """The jobs that evaluate; they talk to no other, so they have no port.
+
+  Args:
+    datasets: names of the experiment's data sets.
+    trainer_flags: as of Plan.
+    host: where they run.
+
+  Returns:
+    List of Job.
+  """
+  return [Job(f'evaler_{name}', 0, host, (*trainer_flags, f'--job=evaler_{name}'), leads=False) for name in datasets]
 
 
 def OnHosts(names, hosts):

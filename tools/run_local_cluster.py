@@ -21,8 +21,8 @@ from fm_lingvo import errors
 from tools import cluster_plan
 
 _POLL_SECONDS = 0.5
-# The controller saves the last checkpoint after the trainers have ended.
-_LAST_CHECKPOINT_SECONDS = 300
+# After the trainers have ended the controller saves the last checkpoint, and evaluation jobs look for it.
+_LAST_SECONDS = 600
 
 
 def FreeAddresses(names):
@@ -70,11 +70,11 @@ class Cluster:
     while not any(job.leads for job in self._done):
       self._Poll()
       time.sleep(_POLL_SECONDS)
-    deadline = time.time() + _LAST_CHECKPOINT_SECONDS
-    while not any(job.name == 'controller' for job in self._done):
+    deadline = time.time() + _LAST_SECONDS
+    while not self._done.issuperset(job for job in self._jobs if job.name == 'controller' or job.evaluates):
       if time.time() > deadline:
-        raise JobFailed(
-            f'the controller has not ended {_LAST_CHECKPOINT_SECONDS} s after training; see {self._log_dir}')
+        late = [job.title for job in self._jobs if job.evaluates or job.name == 'controller' if job not in self._done]
+        raise JobFailed(f'{", ".join(late)}: not ended {_LAST_SECONDS} s after training; see {self._log_dir}')
       self._Poll()
       time.sleep(_POLL_SECONDS)
 
@@ -116,6 +116,7 @@ def _Parser():
   parser.add_argument('--ps', type=int, default=1, help='parameter servers of an async cluster (default: 1)')
   parser.add_argument('--worker_gpus', type=int, default=0, help='GPUs of each worker (default: 0)')
   parser.add_argument('--max_restarts', type=int, default=0, help='times that each job that dies is started again (default: 0)')
+  parser.add_argument('--evaluate', default='', help='data sets to evaluate, comma-separated, a job for each')
   parser.add_argument('--hosts', default='', help='print the commands for these hosts, comma-separated, and start nothing')
   parser.add_argument('flags', nargs='*', metavar='-- TRAINER_FLAGS', help='--model and --logdir at least')
   return parser
@@ -134,6 +135,8 @@ def _Run(args):
   hosts = [host for host in args.hosts.split(',') if host]
   addresses = cluster_plan.OnHosts(names, hosts) if hosts else FreeAddresses(names)
   jobs = cluster_plan.Plan(args.mode, addresses, args.flags, args.worker_gpus)
+  jobs += cluster_plan.Evaluations(
+      [name for name in args.evaluate.split(',') if name], args.flags, hosts[-1] if hosts else 'localhost')
   for job in jobs:
     print(f'# {job.title} on {job.address.partition(":")[0]}\n{job.CommandLine()}', flush=True)
   if hosts:

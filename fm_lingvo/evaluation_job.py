@@ -1,0 +1,64 @@
+"""A cluster's evaluation job: each checkpoint that it finds, on one data set, until training has ended.
+
+`--job=evaler_DATASET` runs it in a process of its own, which needs no other job but sees
+their --logdir. It evaluates and decodes as a local run does, in the same files.
+"""
+
+import os
+import time
+
+from fm_lingvo import errors
+from fm_lingvo import evaluations
+from fm_lingvo import handover
+from fm_lingvo import metrics_log
+from fm_lingvo import run_dir
+from lingvo import compat as tf
+
+PREFIX = 'evaler_'
+_POLL_SECONDS = 2.0
+
+
+class EvaluationJob:
+  """Evaluates one data set of a run that other processes train."""
+
+  def __init__(self, name, params, logdir):
+    """Builds the graph.
+
+    Args:
+      name: The data set.
+      params: Model Params with its input.
+      logdir: Folder of the run, whose checkpoints are in train/.
+    """
+    self._name, self._logdir = name, logdir
+    self._last_step = params.task.train.max_steps
+    self._evaluations = evaluations.Evaluations({name: params}, logdir)
+    self._evaluator = self._evaluations.Evaluator(name)
+    run_dir.CopyTokenizers(self._evaluator.task, logdir)
+
+  def Run(self, poll_seconds=_POLL_SECONDS):
+    """Evaluates the newest checkpoint again and again; returns after the run's last.
+
+    A checkpoint that is older than the newest is passed over, and so is one that this
+    data set has a row of: a job that is started again does nothing twice.
+    """
+    rows = metrics_log.MetricsLog(self._logdir)
+    done = -1
+    while done < self._last_step:
+      path = tf.train.latest_checkpoint(os.path.join(self._logdir, 'train'))
+      step = _Step(path) if path else -1
+      if step <= done:
+        time.sleep(poll_seconds)
+        continue
+      if self._name not in rows.Datasets(step):
+        _, line = self._evaluations.Run(
+            self._name, step, self._evaluator.ReadWeights(handover.Checkpoint(path)))
+        print(line, flush=True)
+      done = step
+
+
+def _Step(path):
+  """Step of a checkpoint: Lingvo writes it into the name."""
+  try:
+    return int(path.rpartition('-')[2])
+  except ValueError as e:
+    raise errors.ConfigError(f'{path}: no step in its name; expected ckpt-STEP') from e
