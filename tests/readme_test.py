@@ -49,6 +49,8 @@ _ELSEWHERE = {
         ('tests/cluster_test.py', r"_Run\('--mode=sync', '--workers=2'"),
     _CLUSTER + 'async --workers=2 --ps=1 -- --model=asr.BestRqPretrain --logdir=runs/cluster':
         ('tests/cluster_test.py', r"_Run\('--mode=async', '--workers=2', '--ps=1'"),
+    _CLUSTER + 'sync --workers=2 --evaluate=DevHuman -- --model=asr.BestRqPretrain --logdir=runs/cluster':
+        ('tests/cluster_test.py', r"'--ps=1', '--evaluate=DevTarget'"),
 }
 _RUN_HERE = re.compile(r'trainer |\.venv/bin/trainer |(\w+=\w+ )?python -m |for |make tensorboard$')
 
