@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 
 from absl.testing import absltest
 from fm_lingvo import errors
@@ -51,7 +52,7 @@ class TableTest(absltest.TestCase):
     self.assertEqual(table.count('`python -m tools.length_scaling --size=tiny`; 20'), 1)
 
   def test_a_result_is_written_in_its_form(self):
-    path = os.path.join(self.create_tempdir().full_path, 'cost.json')
+    path = os.path.join(self.enter_context(tempfile.TemporaryDirectory()), 'cost.json')
     cost_table.Write(path, [_Row('10 s', 'full')])
     self.assertEqual(results_table.Load(path), {'form': 'cost', 'rows': [_Row('10 s', 'full')]})
 
@@ -68,7 +69,7 @@ class ToolsTest(absltest.TestCase):
 
   def _Main(self, tool, *argv):
     """(exit code, content of --output) of a tool whose passes are not run."""
-    path = os.path.join(self.create_tempdir().full_path, 'cost.json')
+    path = os.path.join(self.enter_context(tempfile.TemporaryDirectory()), 'cost.json')
     measure, encoder_cost.Measure = encoder_cost.Measure, lambda *unused: _MEASURED
     try:
       code = tool.Main(['tool', f'--output={path}', *argv])

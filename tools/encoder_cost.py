@@ -48,12 +48,15 @@ def Run(what):
     pass; peak_gb, the most memory that this process ever had, and idle_gb, what it had before the first pass.
   """
   # pylint: disable=g-import-not-at-top
+  from absl import flags
   from fm_lingvo import gin_params
   from fm_lingvo import session
   from lingvo import compat as tf
   from lingvo import model_registry
   from lingvo.core import py_utils
   # pylint: enable=g-import-not-at-top
+  if not flags.FLAGS.is_parsed():  # Lingvo reads its own.
+    flags.FLAGS(['encoder_cost'])
   py_utils.SetEagerMode(False)
   gin_params.Configure('asr.BestRqPretrain', (), [f'BestRqPretrain.size = {what.size!r}'])
   task = model_registry.GetParams('asr.BestRqPretrain', 'Train').task

@@ -6,7 +6,7 @@
 measures one pass over one utterance for every length and attention, each in a process of its own, prints a table and
 writes docs/results/length_scaling.json. A pass beyond a limit is stopped, and the table says so: `full` attention
 compares every frame with every other. `chunk-wise` attends within chunks of 8 s, `streaming` to the 5.1 s before
-each frame (params/gin/streaming.gin). Exit code 2: nothing written, said in one line.
+each frame (params/gin/streaming.gin). Exit code 2: a pass failed, said in one line.
 """
 
 import argparse
@@ -19,13 +19,14 @@ from tools import encoder_cost
 
 
 def Measure(args, command):
-  """Rows of all passes; prints each as it comes."""
+  """Rows of all passes; prints and writes each as it comes, for a long measurement may be stopped."""
   rows = []
   for seconds in args.seconds:
     for attention in args.attention:
       what = encoder_cost.Pass(size=args.size, audio_seconds=seconds, attention=attention, backward=args.backward)
       measured = encoder_cost.Measure(what, args.memory_limit_gb, args.time_limit_seconds)
       rows.append(cost_table.Row(f'{seconds} s', attention, what, measured, command))
+      cost_table.Write(args.output, rows)
       print(f'{attention}, {seconds} s: {measured}', file=sys.stderr, flush=True)
   return rows
 
@@ -60,7 +61,6 @@ def Main(argv):
   args = parser.parse_args(argv[1:])
   try:
     rows = Measure(args, ['length_scaling', *argv[1:]])
-    cost_table.Write(args.output, rows)
   except errors.ConfigError as e:
     print(f'length_scaling: {e}', file=sys.stderr)
     return 2

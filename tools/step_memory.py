@@ -4,8 +4,8 @@
   python -m tools.step_memory --size=base --utterances=8 --seconds=16 --output=memory.json
 
 measures, each in a process of its own, a pass over a batch with gradients of all weights (no optimizer), prints a table
-and writes docs/results/step_memory.json. `remat` recomputes each block in the backward pass. Exit code 2: nothing
-written, said in one line.
+and writes docs/results/step_memory.json. `remat` recomputes each block in the backward pass. Exit code 2: a pass
+failed, or wrong usage, said in one line.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from tools import encoder_cost
 
 
 def Measure(args, command):
-  """Rows with and without remat; prints each as it comes."""
+  """Rows with and without remat; prints and writes each as it comes."""
   rows = []
   for remat in (True, False):
     label = 'with remat' if remat else 'without remat'
@@ -27,6 +27,7 @@ def Measure(args, command):
     measured = encoder_cost.Measure(what, args.memory_limit_gb, args.time_limit_seconds)
     name = f'`{args.size}`, {args.utterances} x {args.seconds} s, forward and backward'
     rows.append(cost_table.Row(name, label, what, measured, command))
+    cost_table.Write(args.output, rows)
     print(f'{label}: {measured}', file=sys.stderr, flush=True)
   return rows
 
@@ -46,7 +47,6 @@ def Main(argv):
     if min(args.utterances, args.seconds) < 1:
       raise errors.ConfigError('--utterances and --seconds: expected >= 1')
     rows = Measure(args, ['step_memory', *argv[1:]])
-    cost_table.Write(args.output, rows)
   except errors.ConfigError as e:
     print(f'step_memory: {e}', file=sys.stderr)
     return 2
