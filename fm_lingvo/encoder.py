@@ -1,77 +1,27 @@
 """The body of the hydra: subsampling by 4, then Conformer blocks, with adapters or not.
 
+It encodes whole utterances (FProp) or, if `causal`, speech while it comes (StreamStep).
+
 B: utterances, T: log-mel frames, N: encoded frames = T / 4, F: mel bins,
-C: convolution channels, D: model width.
+D: model width.
 """
 
 from fm_lingvo import adapter
 from fm_lingvo import errors
-from fm_lingvo import quantizer
+from fm_lingvo import subsampling
 from lingvo import compat as tf
 from lingvo.core import base_layer
 from lingvo.core import bn_layers
 from lingvo.core import conformer_layer
-from lingvo.core import conv_layers_with_time_padding as conv_layers
 from lingvo.core import hyperparams
 from lingvo.core import layers
 from lingvo.core import py_utils
 
-SUBSAMPLING_FACTOR = 4
-_SUBSAMPLINGS = ('conv', 'stack')
+SUBSAMPLING_FACTOR = subsampling.FACTOR
 _CONV_NORMS = {
     'layer_norm': layers.LayerNorm.Params,
     'group_norm': bn_layers.GroupNormLayer.Params,
 }
-
-
-class Subsampling(base_layer.BaseLayer):
-  """Four frames of F bins -> one of width D.
-
-  `conv`: two 3 x 3 convolutions of stride 2 (Conformer, arXiv 2005.08100).
-  `stack`: four frames joined, as the quantizer sees them; cheaper on a CPU.
-  """
-
-  @classmethod
-  def Params(cls):
-    p = super().Params()
-    p.Define('kind', 'conv', f'One of {", ".join(_SUBSAMPLINGS)}.')
-    p.Define('num_bins', None, 'Mel bins F of a frame, > 0.')
-    p.Define('channels', 32, 'Channels C of both convolutions, > 0.')
-    p.Define('model_dim', None, 'Output width D, > 0.')
-    return p
-
-  def __init__(self, params):
-    super().__init__(params)
-    p = self.params
-    if p.kind not in _SUBSAMPLINGS:
-      raise errors.ConfigError(f'{p.name}.kind = {p.kind!r}: expected one of '
-                       f'{", ".join(_SUBSAMPLINGS)}')
-    width = SUBSAMPLING_FACTOR * p.num_bins
-    if p.kind == 'conv':
-      conv = conv_layers.Conv2DLayerWithPadding.Params().Set(
-          filter_stride=(2, 2), bias=True)
-      self.CreateChild('conv_0', conv.Copy().Set(
-          filter_shape=(3, 3, 1, p.channels)))
-      self.CreateChild('conv_1', conv.Copy().Set(
-          filter_shape=(3, 3, p.channels, p.channels)))
-      width = p.channels * (-(-p.num_bins // 4))
-    self.CreateChild('proj', layers.FCLayer.Params().Set(
-        input_dim=width, output_dim=p.model_dim, activation='NONE',
-        has_bias=True))
-
-  def FProp(self, theta, features, paddings):
-    """Args: features [B, T, F], paddings [B, T]. Returns: [B, N, D], [B, N]."""
-    p = self.params
-    stacked, out_paddings = quantizer.StackFrames(features, paddings,
-                                                  SUBSAMPLING_FACTOR)
-    if p.kind == 'conv':
-      x = features[..., tf.newaxis]  # [B, T, F, 1]
-      x, paddings = self.conv_0.FProp(theta.conv_0, x, paddings)
-      x, _ = self.conv_1.FProp(theta.conv_1, tf.nn.relu(x), paddings)
-      x = tf.nn.relu(x)  # [B, N, F / 4, C]
-      batch, time, bins, channels = py_utils.GetShape(x, 4)
-      stacked = tf.reshape(x, [batch, time, bins * channels])  # [B, N, F/4 * C]
-    return self.proj.FProp(theta.proj, stacked), out_paddings
 
 
 class AdaptedConformerLayer(conformer_layer.ConformerLayer):
@@ -92,10 +42,19 @@ class AdaptedConformerLayer(conformer_layer.ConformerLayer):
 
   def _FProp(self, theta, in_nmap):
     out = super()._FProp(theta, in_nmap)
-    for place in ('after_block', 'parallel'):
-      out.features = adapter.Adapt(self._adapters, theta.adapters, place,
-                                   out.features, in_nmap.features)
+    out.features = self._AdaptBlock(theta, out.features, in_nmap.features)
     return out
+
+  def StreamStep(self, theta, in_nmap, state0):
+    features, paddings, state1 = super().StreamStep(theta, in_nmap, state0)
+    return self._AdaptBlock(theta, features, in_nmap.features), paddings, state1
+
+  def _AdaptBlock(self, theta, features, block_inputs):
+    """The adapters of the whole block; those inside are _MoeOrFFLayer's."""
+    for place in ('after_block', 'parallel'):
+      features = adapter.Adapt(self._adapters, theta.adapters, place, features,
+                               block_inputs)
+    return features
 
 
 class ConformerEncoder(base_layer.BaseLayer):
@@ -106,12 +65,18 @@ class ConformerEncoder(base_layer.BaseLayer):
 
   `adapters` names sets of adapters, one for each domain; their variables lie under
   adapters/NAME/. `active_adapter` is the set that is applied, in every block.
+
+  With `causal` no encoded frame depends on frames after its own four, and StreamStep
+  gives, step by step, what FProp gives at once. The variables are the same as without.
+  What comes before has to stream too: per-utterance normalisation does not, for its
+  mean is known at the end only. A streaming model is trained with
+  frontend.normalization = 'global' and statistics of its data, or 'none'.
   """
 
   @classmethod
   def Params(cls):
     p = super().Params()
-    p.Define('subsampling', Subsampling.Params(), 'Frames -> encoded frames.')
+    p.Define('subsampling', subsampling.Subsampling.Params(), 'Frames -> encoded frames.')
     p.Define('model_dim', 144, 'Width D of the blocks, a multiple of num_heads.')
     p.Define('num_layers', 4, 'Conformer blocks, >= 1.')
     p.Define('num_heads', 4, 'Attention heads, >= 1.')
@@ -125,11 +90,16 @@ class ConformerEncoder(base_layer.BaseLayer):
     p.Define('group_norm_groups', 8,
              'Groups of group_norm, >= 1 and a divisor of model_dim.')
     p.Define('dropout_prob', 0.1, 'Residual and inner dropout, in [0, 1).')
+    p.Define('causal', False,
+             'Convolutions and subsampling see the past only, as StreamStep needs; '
+             'wants a finite atten_left_context, atten_right_context = 0 and no '
+             'atten_chunk_size.')
     p.Define('atten_left_context', None,
              'Encoded frames an attention sees to its left, itself included, '
-             '>= 1; None means all.')
+             '>= 1; None means all, with atten_chunk_size none before the chunk.')
     p.Define('atten_right_context', None,
-             'Encoded frames an attention sees to its right, >= 0; None means all.')
+             'Encoded frames an attention sees to its right, >= 0; None means all, '
+             'with atten_chunk_size none after the chunk.')
     p.Define('atten_chunk_size', None,
              'If set, >= 1: chunk-wise attention (USM, arXiv 2303.01037) over '
              'chunks of this many encoded frames with the contexts above; the '
@@ -160,7 +130,9 @@ class ConformerEncoder(base_layer.BaseLayer):
     if p.conv_norm not in _CONV_NORMS:
       raise errors.ConfigError(f'{p.name}.conv_norm = {p.conv_norm!r}: expected one of '
                        f'{", ".join(_CONV_NORMS)}')
-    self.CreateChild('subsampling', p.subsampling.Copy().Set(model_dim=p.model_dim))
+    self._CheckContexts()
+    self.CreateChild('subsampling', p.subsampling.Copy().Set(
+        model_dim=p.model_dim, causal=p.causal))
     self.CreateChild('dropout', layers.DeterministicDropoutLayer.Params().Set(
         keep_prob=1.0 - p.dropout_prob))
     self.CreateChildren('blocks', [self._BlockParams(i)
@@ -175,21 +147,46 @@ class ConformerEncoder(base_layer.BaseLayer):
         block.SetAdapters(
             self.adapters.children[p.active_adapter].children[f'block_{i}'])
 
+  def _CheckContexts(self):
+    """Raises ConfigError unless the attention's contexts go together."""
+    p = self.params
+    def _Refuse(name, expected):
+      raise errors.ConfigError(
+          f'{p.name}.{name} = {p.Get(name)}: expected {expected}')
+    for name, least in (('atten_left_context', 1), ('atten_right_context', 0),
+                        ('atten_chunk_size', 1)):
+      if p.Get(name) is not None and p.Get(name) < least:
+        _Refuse(name, f'>= {least}')
+    if p.causal:
+      if p.atten_chunk_size is not None:
+        _Refuse('atten_chunk_size', 'None with causal = True, for a chunk\'s frames '
+                'see those after them')
+      if p.atten_right_context != 0:
+        _Refuse('atten_right_context', '0 with causal = True')
+      if p.atten_left_context is None:
+        _Refuse('atten_left_context', '>= 1 with causal = True')
+    elif p.atten_chunk_size is None:
+      for name, other in (('atten_left_context', 'atten_right_context'),
+                          ('atten_right_context', 'atten_left_context')):
+        if p.Get(name) is None and p.Get(other) is not None:
+          _Refuse(name, f'a number of frames, as {other} = {p.Get(other)}')
+
   def _BlockParams(self, index):
     """Params of the block number `index`."""
     p = self.params
     norm = _CONV_NORMS[p.conv_norm]()
     if p.conv_norm == 'group_norm':
       norm.num_groups = p.group_norm_groups
-    # Chunk-wise attention takes 0, not None, for "nothing beyond the chunk".
+    # Chunk-wise attention takes 1 and 0, not None, for "nothing beyond the chunk".
     left, right = p.atten_left_context, p.atten_right_context
     if p.atten_chunk_size is not None:
-      left, right = left or 0, right or 0
+      left, right = left or 1, right or 0
     cls = conformer_layer.ConformerLayer
     if p.active_adapter is not None:
       cls = AdaptedConformerLayer
     block = cls.CommonParams(
         input_dim=p.model_dim,
+        is_causal=p.causal,
         atten_num_heads=p.num_heads,
         atten_left_context=left,
         atten_right_context=right,
@@ -223,6 +220,50 @@ class ConformerEncoder(base_layer.BaseLayer):
     for block, block_theta in zip(self.blocks, self._BlocksTheta(theta)):
       state = block.FProp(block_theta, state)
     return tf.cast(state.features, tf.float32), paddings
+
+  def zero_state(self, batch_size):
+    """The state before the first frame of B utterances, a NestedMap.
+
+    Its size does not depend on how much was heard: each block keeps the keys and
+    values of atten_left_context - 1 frames and kernel_size - 1 frames.
+
+    Raises:
+      errors.ConfigError: The params do not allow streaming.
+    """
+    p = self.params
+    for name, expected in (('causal', True), ('remat', False)):
+      if p.Get(name) != expected:
+        raise errors.ConfigError(f'{p.name}.{name} = {p.Get(name)}: expected {expected} '
+                                 'for streaming')
+    if p.fprop_dtype not in (None, tf.float32):
+      raise errors.ConfigError(f'{p.name}.fprop_dtype = {p.fprop_dtype.name}: expected '
+                               'float32 for streaming')
+    return py_utils.NestedMap(
+        subsampling=self.subsampling.zero_state(batch_size),
+        blocks=[block.zero_state(batch_size) for block in self.blocks])
+
+  def StreamStep(self, theta, features, paddings, state0):
+    """Encodes the next frames; FProp of all frames, piece by piece.
+
+    Args:
+      theta: This layer's variables.
+      features: float32 [B, T, F], the next log-mel frames, T a multiple of 4.
+      paddings: float32 [B, T], 1 on padding, which may only end an utterance.
+      state0: Of the step before, or zero_state's.
+
+    Returns:
+      (encoded float32 [B, N, D], paddings float32 [B, N], the new state).
+    """
+    state1 = py_utils.NestedMap(blocks=[])
+    x, paddings, state1.subsampling = self.subsampling.StreamStep(
+        theta.subsampling, features, paddings, state0.subsampling)
+    x = self.dropout.FProp(theta.dropout, x)
+    for block, block_theta, block_state in zip(
+        self.blocks, self._BlocksTheta(theta), state0.blocks):
+      x, _, block_state = block.StreamStep(
+          block_theta, py_utils.NestedMap(features=x, paddings=paddings), block_state)
+      state1.blocks.append(block_state)
+    return x, paddings, state1
 
   def _BlocksTheta(self, theta):
     """List of each block's variables, with those of its active adapters."""

@@ -27,7 +27,8 @@ class LogMelFrontend(base_layer.BaseLayer):
 
   `per_utterance` normalisation gives every mel bin mean 0 and standard deviation
   1 over the unpadded frames of its utterance, which the random projection needs
-  (BEST-RQ, arXiv 2202.01855, section 3.1). `global` uses `mel.per_bin_mean` and
+  (BEST-RQ, arXiv 2202.01855, section 3.1). It knows them at the end of an utterance
+  only, so that its features cannot stream. `global` uses `mel.per_bin_mean` and
   `mel.per_bin_stddev`.
 
   What later stages must share is kept in a frozen variable, `record`:

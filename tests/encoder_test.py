@@ -42,6 +42,7 @@ class ConformerEncoderTest(graph_case.GraphCase):
     for settings in (dict(kind='conv'), dict(kind='stack'),
                      dict(conv_norm='group_norm', group_norm_groups=4),
                      dict(atten_left_context=8, atten_right_context=4),
+                     dict(atten_chunk_size=4),
                      dict(atten_chunk_size=4, atten_left_context=4)):
       with self.subTest(**settings), self.NewGraph():
         layer = self._Encoder(**settings)
