@@ -1,8 +1,9 @@
 """Mixed precision: what computes in bfloat16, and what stays float32.
 
-Variables, gradients and optimizer are float32: Lingvo casts the variables of a layer to its `fprop_dtype` for
-each step. So a product is of the dtype of its weight; Product hands it back in float32, in which biases, softmax, losses and
-lattices are computed. Front end and quantizer are float32 always.
+Variables, gradients and optimizer are float32: Lingvo casts a layer's variables to its
+`fprop_dtype` anew in each step. So a product has the dtype of its weight; Product gives
+it back in float32, in which biases, softmax, losses and lattices are computed. Front
+end and quantizer are float32 always.
 """
 
 from fm_lingvo import gin_names
