@@ -7,6 +7,7 @@ import re
 
 from fm_lingvo import errors
 from fm_lingvo import gin_names
+from fm_lingvo import precision
 from lingvo import compat as tf
 from lingvo.core import base_layer
 from lingvo.core import layers
@@ -28,15 +29,6 @@ NAME_RULE = 'lower-case letters, digits and _, a letter first'
 def IsName(name):
   """Whether adapters may be called so."""
   return isinstance(name, str) and bool(re.fullmatch('[a-z][a-z0-9_]*', name))
-
-
-def CheckChoice(path, value, choices):
-  """Raises ConfigError if `value` of the param at `path` is none of `choices`."""
-  if value not in choices:
-    expected = f'one of {", ".join(choices)}' if choices else 'None'
-    raise errors.ConfigError(
-        f'{path} = {value!r}: expected {expected}' + gin_names.DidYouMean(
-            gin_names.Nearest(str(value), choices)))
 
 
 class ResidualAdapter(base_layer.BaseLayer):
@@ -62,8 +54,9 @@ class ResidualAdapter(base_layer.BaseLayer):
     if p.bottleneck_dim < 1:
       raise errors.ConfigError(
           f'{p.name}.bottleneck_dim = {p.bottleneck_dim}: expected >= 1')
-    CheckChoice(f'{p.name}.activation', p.activation, _ACTIVATIONS)
-    self.CreateChild('ln', layers.LayerNorm.Params().Set(input_dim=p.input_dim))
+    gin_names.CheckChoice(f'{p.name}.activation', p.activation, _ACTIVATIONS)
+    self.CreateChild('ln', precision.LayerNorm.Params().Set(
+        input_dim=p.input_dim))
     self.CreateChild('down', layers.FCLayer.Params().Set(
         input_dim=p.input_dim, output_dim=p.bottleneck_dim,
         activation=p.activation, has_bias=True))
@@ -113,7 +106,7 @@ def AdaptersParams(path, names, position, num_blocks, adapter_tpl):
   Raises:
     errors.ConfigError: A name or position that cannot be.
   """
-  CheckChoice(f'{path}.adapter_position', position, POSITIONS)
+  gin_names.CheckChoice(f'{path}.adapter_position', position, POSITIONS)
   for name in names:
     if not IsName(name):
       raise errors.ConfigError(f'{path}.adapters: {name!r} is no name of adapters, '

@@ -8,6 +8,8 @@ D: model width.
 
 from fm_lingvo import adapter
 from fm_lingvo import errors
+from fm_lingvo import gin_names
+from fm_lingvo import precision
 from fm_lingvo import subsampling
 from lingvo import compat as tf
 from lingvo.core import base_layer
@@ -62,6 +64,9 @@ class ConformerEncoder(base_layer.BaseLayer):
 
   No layer keeps batch statistics, so that neither padding nor the other
   utterances of a batch nor freezing change what an utterance is encoded to.
+
+  `fprop_dtype` is the dtype of its arithmetic, and fm_lingvo/precision.py says what of
+  it stays float32.
 
   `adapters` names sets of adapters, one for each domain; their variables lie under
   adapters/NAME/. `active_adapter` is the set that is applied, in every block.
@@ -142,7 +147,7 @@ class ConformerEncoder(base_layer.BaseLayer):
           p.name, p.adapters, p.adapter_position, p.num_layers,
           p.adapter_tpl.Copy().Set(input_dim=p.model_dim)))
     if p.active_adapter is not None:
-      adapter.CheckChoice(f'{p.name}.active_adapter', p.active_adapter, p.adapters)
+      gin_names.CheckChoice(f'{p.name}.active_adapter', p.active_adapter, p.adapters)
       for i, block in enumerate(self.blocks):
         block.SetAdapters(
             self.adapters.children[p.active_adapter].children[f'block_{i}'])
@@ -198,6 +203,8 @@ class ConformerEncoder(base_layer.BaseLayer):
         conv_norm_layer_tpl=norm,
         fprop_dtype=p.fprop_dtype)
     _UseStatelessDropout(block)
+    if p.fprop_dtype not in (None, tf.float32):
+      precision.KeepFloat32(block)
     return block.Set(name=f'block_{index}', remat=p.remat)
 
   def FProp(self, theta, features, paddings):

@@ -38,6 +38,7 @@ class LogMelFrontend(base_layer.BaseLayer):
   @classmethod
   def Params(cls):
     p = super().Params()
+    p.fprop_dtype = tf.float32
     p.Define('mel', asr_frontend.MelAsrFrontend.Params(),
              'The log-mel filter bank; its noise_scale must be 0, for labels must '
              'not change between two readings of an utterance.')

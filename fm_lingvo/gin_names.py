@@ -58,3 +58,12 @@ def Some(names, limit=8):
   if len(names) <= limit:
     return ', '.join(names)
   return f'{", ".join(names[:limit])}, ... ({len(names)} in all)'
+
+
+def CheckChoice(path, value, choices):
+  """Raises ConfigError if `value` of the param at `path` is none of `choices`."""
+  if value not in choices:
+    expected = f'one of {", ".join(choices)}' if choices else 'None'
+    raise errors.ConfigError(
+        f'{path} = {value!r}: expected {expected}' + DidYouMean(
+            Nearest(str(value), choices)))

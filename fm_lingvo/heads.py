@@ -6,6 +6,7 @@ V: codes a codebook, G: codebooks.
 
 from fm_lingvo import errors
 from fm_lingvo import masking
+from fm_lingvo import precision
 from fm_lingvo import quantizer
 from lingvo import compat as tf
 from lingvo.core import base_layer
@@ -129,7 +130,8 @@ class BestRqHead(BaseHead):
     losses = []
     for g in range(p.quantizer.num_codebooks):
       codes = corrupted.codes[:, :, g]  # [B, N]
-      logits = tf.einsum('BND,DV->BNV', encoded, theta.w[g]) + theta.b[g]
+      logits = precision.Product(encoded, theta.w[g]) + tf.cast(
+          theta.b[g], tf.float32)  # [B, N, V]
       log_probs = tf.nn.log_softmax(logits)  # [B, N, V]
       nll = -tf.squeeze(  # [B, N, 1] -> [B, N]
           tf.gather(log_probs, codes[:, :, tf.newaxis], batch_dims=2), -1)

@@ -2,8 +2,11 @@
 
 B: utterances, U: labels, E: width of embedded labels, P: of predictions, C: labels of
 context, M: any number of hypotheses. Number 0 of the U + 1 inputs is the start.
+
+Products and predictions are of the layer's fprop_dtype, gates and cells float32.
 """
 
+from fm_lingvo import precision
 from lingvo import compat as tf
 from lingvo.core import base_layer
 from lingvo.core import py_utils
@@ -58,7 +61,7 @@ class LstmPredictor(base_layer.BaseLayer):
     return self.above.FProp(theta.above, outputs) if self._has_above else outputs
 
   def ZeroState(self, batch):
-    """State before the first label: m and c, float32 [B, P], and that of `above`."""
+    """State before the first label: m and c [B, P], c float32, and that of `above`."""
     state = self._ZeroCell(batch)
     if self._has_above:
       state.above = self.above.ZeroState(batch)
@@ -77,20 +80,22 @@ class LstmPredictor(base_layer.BaseLayer):
     return self.params.num_layers > 1
 
   def _ZeroCell(self, batch):
-    zeros = tf.zeros([batch, self.params.output_dim])
-    return py_utils.NestedMap(m=zeros, c=zeros)
+    shape = [batch, self.params.output_dim]
+    return py_utils.NestedMap(m=tf.zeros(shape, py_utils.FPropDtype(self.params)),
+                              c=tf.zeros(shape))
 
   def _InputGates(self, theta, embedded):
-    """[..., E] -> [..., 4 P]."""
-    return tf.tensordot(embedded, theta.w_input, 1) + theta.b
+    """[..., E] -> float32 [..., 4 P]."""
+    return precision.Product(embedded, theta.w_input) + tf.cast(theta.b, tf.float32)
 
   def _Cell(self, theta, gates, state):
     """Gates' inputs [M, 4 P] from the label, state -> state."""
-    gates += tf.matmul(state.m, theta.w_recurrent)
+    gates += precision.Product(state.m, theta.w_recurrent)
     write, keep, show, candidate = tf.split(gates, 4, axis=-1)
     # Cells keep their content at first: the forget gate's bias is 1 + b.
     c = (tf.sigmoid(keep + 1.0) * state.c + tf.sigmoid(write) * tf.tanh(candidate))
-    return py_utils.NestedMap(m=tf.sigmoid(show) * tf.tanh(c), c=c)
+    m = tf.cast(tf.sigmoid(show) * tf.tanh(c), state.m.dtype)
+    return py_utils.NestedMap(m=m, c=c)
 
 
 class StatelessPredictor(base_layer.BaseLayer):
@@ -126,8 +131,8 @@ class StatelessPredictor(base_layer.BaseLayer):
   def ZeroState(self, batch):
     """State before the first label: the C - 1 labels before, [B, (C - 1) * E]."""
     p = self.params
-    return py_utils.NestedMap(
-        before=tf.zeros([batch, (p.context_size - 1) * p.input_dim]))
+    return py_utils.NestedMap(before=tf.zeros(
+        [batch, (p.context_size - 1) * p.input_dim], py_utils.FPropDtype(p)))
 
   def Step(self, theta, embedded, state):
     """One more label. [M, E], state -> [M, P], state."""
@@ -137,4 +142,5 @@ class StatelessPredictor(base_layer.BaseLayer):
 
   def _Project(self, theta, windows):
     """[..., C * E] -> [..., P]."""
-    return tf.nn.relu(tf.tensordot(windows, theta.w, 1) + theta.b)
+    x = precision.Product(windows, theta.w) + tf.cast(theta.b, tf.float32)
+    return tf.cast(tf.nn.relu(x), windows.dtype)

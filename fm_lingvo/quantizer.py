@@ -49,6 +49,7 @@ class RandomProjectionQuantizer(base_layer.BaseLayer):
   @classmethod
   def Params(cls):
     p = super().Params()
+    p.fprop_dtype = tf.float32
     p.Define('num_bins', 80, 'Mel bins F of a frame, > 0.')
     p.Define('stack', 4,
              'Frames S joined before the projection, >= 1: the encoder\'s '

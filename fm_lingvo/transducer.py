@@ -9,6 +9,7 @@ network takes the same id for the start of an utterance.
 """
 
 from fm_lingvo import errors
+from fm_lingvo import precision
 from fm_lingvo import predictors
 from fm_lingvo import transducer_loss
 from lingvo import compat as tf
@@ -21,7 +22,7 @@ _KINDS = ('lstm', 'stateless')
 
 
 class PredictionNetwork(base_layer.BaseLayer):
-  """The labels so far -> what the joint needs to know of them; float32 throughout."""
+  """The labels so far -> what the joint needs to know of them, in its fprop_dtype."""
 
   @classmethod
   def Params(cls):
@@ -36,7 +37,6 @@ class PredictionNetwork(base_layer.BaseLayer):
     p.Define('context_size', 2, 'Labels C that `stateless` sees, >= 1.')
     p.Define('dropout_prob', 0.0,
              'Dropout, in [0, 1), of embedded labels and of predictions in training.')
-    p.fprop_dtype = tf.float32
     return p
 
   def __init__(self, params):
@@ -82,7 +82,7 @@ class PredictionNetwork(base_layer.BaseLayer):
       labels: int32 [B, U], ids of the vocabulary on padding, too.
 
     Returns:
-      float32 [B, U + 1, P]; number u depends on the first u labels alone.
+      [B, U + 1, P]; number u depends on the first u labels alone.
     """
     ids = tf.pad(labels, [[0, 0], [1, 0]], constant_values=BLANK_ID)  # [B, U + 1]
     embedded = self.embedding_dropout.FProp(
@@ -105,7 +105,7 @@ class PredictionNetwork(base_layer.BaseLayer):
       state: NestedMap, ZeroState's or the last Step's.
 
     Returns:
-      (float32 [M, P], state): what FProp gives for the labels up to this one.
+      ([M, P], state): what FProp gives for the labels up to this one.
     """
     predictor, predictor_theta = self._Predictor(theta)
     return predictor.Step(predictor_theta, tf.gather(theta.embedding, ids), state)
@@ -117,7 +117,9 @@ class PredictionNetwork(base_layer.BaseLayer):
 
 
 class Joint(base_layer.BaseLayer):
-  """Frame and prediction -> log-probabilities: tanh(enc + pred) w + b, in float32.
+  """Frame and prediction -> log-probabilities: tanh(enc + pred) w + b.
+
+  Products are computed in the layer's fprop_dtype, all between them in float32.
 
   `rnnt`: one softmax over blank and labels (arXiv 1211.3711). `hat`: a sigmoid for
   blank, and a softmax over labels that shares out the rest (arXiv 2003.07705).
@@ -139,7 +141,6 @@ class Joint(base_layer.BaseLayer):
              'has in a label\'s log-probability; see transducer_loss.JointLoss.')
     p.Define('fastemit_lambda', 0.0, 'Extra share, >= 0, of the gradient of labels '
              'over blanks, for early labels (FastEmit, arXiv 2010.11148).')
-    p.fprop_dtype = tf.float32
     return p
 
   def __init__(self, params):
@@ -171,13 +172,13 @@ class Joint(base_layer.BaseLayer):
           name, py_utils.WeightParams(shape, init=init, dtype=tf.float32))
 
   def ProjectEncoded(self, theta, encoded):
-    """[..., D] -> [..., J]."""
-    encoded = tf.cast(encoded, tf.float32)
-    return tf.tensordot(encoded, theta.w_encoded, 1) + theta.b_encoded
+    """[..., D] -> float32 [..., J]."""
+    return precision.Product(encoded, theta.w_encoded) + tf.cast(
+        theta.b_encoded, tf.float32)
 
   def ProjectPredicted(self, theta, predicted):
-    """[..., P] -> [..., J]."""
-    return tf.tensordot(predicted, theta.w_predicted, 1)
+    """[..., P] -> float32 [..., J]."""
+    return precision.Product(predicted, theta.w_predicted)
 
   def LogProbs(self, theta, enc_t, pred):
     """Log-probabilities of blank (id 0) and labels at one node each.
@@ -190,7 +191,8 @@ class Joint(base_layer.BaseLayer):
     Returns:
       float32 [M, V]; exp of a row sums to 1.
     """
-    logits = tf.matmul(tf.tanh(enc_t + pred), theta.w) + theta.b  # [M, V]
+    logits = precision.Product(tf.tanh(enc_t + pred), theta.w)  # [M, V]
+    logits += tf.cast(theta.b, tf.float32)
     if self.params.factorization == 'rnnt':
       return tf.nn.log_softmax(logits)
     blank, labels = logits[:, :1], logits[:, 1:]  # [M, 1], [M, V - 1]
@@ -205,7 +207,7 @@ class Joint(base_layer.BaseLayer):
     Args:
       theta: This layer's variables.
       encoded: float [B, N, D].
-      predicted: float32 [B, U + 1, P], PredictionNetwork.FProp's.
+      predicted: float [B, U + 1, P], PredictionNetwork.FProp's.
       labels: int32 [B, U], each > 0; padding may hold anything.
       lengths: int32 [B], encoded frames in use, 0 to N.
       label_lengths: int32 [B], labels in use, 0 to U.
@@ -218,7 +220,8 @@ class Joint(base_layer.BaseLayer):
         self.ProjectEncoded(theta, encoded), self.ProjectPredicted(theta, predicted),
         theta.w, theta.b, labels, lengths, label_lengths,
         factorization=p.factorization, blank_id=BLANK_ID,
-        label_smoothing=p.label_smoothing, fastemit_lambda=p.fastemit_lambda)
+        label_smoothing=p.label_smoothing, fastemit_lambda=p.fastemit_lambda,
+        product_dtype=py_utils.FPropDtype(p))
 
 
 def _CheckAtLeast(p, **minima):

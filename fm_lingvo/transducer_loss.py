@@ -63,7 +63,7 @@ def TransducerLoss(logits, labels, logit_lengths, label_lengths, blank_id=0,
 
 def JointLoss(enc, pred, w, b, labels, logit_lengths, label_lengths, *,
               factorization='rnnt', blank_id=0, label_smoothing=0.0,
-              fastemit_lambda=0.0, chunk_frames=None):
+              fastemit_lambda=0.0, chunk_frames=None, product_dtype=None):
   """Transducer loss of logits = tanh(enc_t + pred_u) w + b, without all logits at once.
 
   The joint network runs over C frames at a time and, for all chunks but the last, once
@@ -86,6 +86,8 @@ def JointLoss(enc, pred, w, b, labels, logit_lengths, label_lengths, *,
       for a cross-entropy, which a transducer has not.
     fastemit_lambda: See TransducerLoss.
     chunk_frames: Frames C of a chunk, >= 1; None takes as many as 16M floats allow.
+    product_dtype: Dtype of the products with w, forward and backward, and of the
+      hidden layer that is kept for them; None: that of the rest.
 
   Returns:
     [B] in nats, differentiable by enc, pred, w and b; as TransducerLoss.
@@ -100,7 +102,8 @@ def JointLoss(enc, pred, w, b, labels, logit_lengths, label_lengths, *,
   next_labels = _NextLabels(labels, label_lengths, blank_id)
   blank, label = _ChunkedScores(
       enc, pred, w, b, next_labels, chunk_frames or _ChunkFrames(enc, pred, w),
-      label_scores.Options(factorization, blank_id, label_smoothing))
+      label_scores.Options(factorization, blank_id, label_smoothing),
+      product_dtype or enc.dtype)
   return lattice.FullSum(blank, label, logit_lengths, label_lengths,
                          1.0 + fastemit_lambda)
 
@@ -155,7 +158,7 @@ def _ChunkFrames(enc, pred, w):
   return tf.maximum(1, _CHUNK_FLOATS // tf.maximum(1, floats))
 
 
-def _ChunkedScores(enc, pred, w, b, next_labels, chunk_frames, options):
+def _ChunkedScores(enc, pred, w, b, next_labels, chunk_frames, options, product_dtype):
   """Log-probabilities of blank and of the next label, a chunk of frames at a time.
 
   What the last chunk's gradient needs is kept, so that what fits into one chunk is
@@ -169,6 +172,7 @@ def _ChunkedScores(enc, pred, w, b, next_labels, chunk_frames, options):
     next_labels: int32 [B, U + 1].
     chunk_frames: Most frames of a chunk, an int or an int32 scalar.
     options: A label_scores.Options.
+    product_dtype: See JointLoss.
 
   Returns:
     (blank, label), [B, T, U + 1] each.
@@ -176,6 +180,7 @@ def _ChunkedScores(enc, pred, w, b, next_labels, chunk_frames, options):
 
   @tf.custom_gradient
   def _AllScores(enc, pred, w, b):
+    w = tf.cast(w, product_dtype)
     batch, time, depth = py_utils.GetShape(enc)
     width = py_utils.GetShape(pred)[1]
     chunks, size = _Split(time, chunk_frames)
@@ -192,7 +197,9 @@ def _ChunkedScores(enc, pred, w, b, next_labels, chunk_frames, options):
       hidden = tf.tanh(split[i][:, :, tf.newaxis] + pred[:, tf.newaxis])
       # [B, C, U + 1, J] -> [M, J]
       hidden = tf.reshape(hidden, [batch * size * width, depth])
-      scores, saved = label_scores.Scores(tf.matmul(hidden, w) + b, rows, options)
+      hidden = tf.cast(hidden, product_dtype)
+      logits = tf.cast(tf.matmul(hidden, w), enc.dtype) + b
+      scores, saved = label_scores.Scores(logits, rows, options)
       # 2 x [M] -> [2, M] -> [2, B, C, U + 1]
       return tf.reshape(tf.stack(scores), [2, batch, size, width]), (hidden, saved)
 
@@ -200,11 +207,12 @@ def _ChunkedScores(enc, pred, w, b, next_labels, chunk_frames, options):
       """Gradients by a chunk of enc and by pred, w and b; upstream [2, B, C, U + 1]."""
       upstream = tf.unstack(tf.reshape(upstream, [2, batch * size * width]))
       by_logits = label_scores.ScoresGradient(saved, rows, upstream, options)  # [M, V]
-      by_hidden = tf.matmul(by_logits, w, transpose_b=True)  # [M, J]
-      by_sum = tf.raw_ops.TanhGrad(y=hidden, dy=by_hidden)
+      factor = tf.cast(by_logits, product_dtype)
+      by_hidden = tf.cast(tf.matmul(factor, w, transpose_b=True), enc.dtype)  # [M, J]
+      by_sum = tf.raw_ops.TanhGrad(y=tf.cast(hidden, enc.dtype), dy=by_hidden)
       by_sum = tf.reshape(by_sum, [batch, size, width, depth])
       return (tf.reduce_sum(by_sum, axis=2), tf.reduce_sum(by_sum, axis=1),
-              tf.matmul(hidden, by_logits, transpose_a=True),
+              tf.cast(tf.matmul(hidden, factor, transpose_a=True), enc.dtype),
               tf.reduce_sum(by_logits, axis=0))
 
     done, _ = _Loop(chunks, enc.dtype, lambda i: (_Forward(i)[0], []), [])

@@ -8,6 +8,7 @@ from fm_lingvo import handover
 from fm_lingvo import heads
 from fm_lingvo import hydra
 from fm_lingvo import input as hydra_input
+from fm_lingvo import precision
 from fm_lingvo import registry
 from fm_lingvo import supervised_heads
 from lingvo.core import learner
@@ -31,6 +32,7 @@ class AsrExperiment(registry.Experiment):
   dropout_prob: float = 0.0  # Masks and shuffles regularise enough at this size.
   batch_seconds: float = 32.0  # Audio in a batch of a stream, padding included.
   max_seconds: float = 16.0  # Longer ones are not trained on, and counted.
+  compute_dtype: str = 'float32'  # float32 or bfloat16, see fm_lingvo/precision.py.
   learning_rate: float = 1.5e-3  # Peak, reached after warmup_steps.
   warmup_steps: int = 300
   gradient_accumulation_steps: int = 1  # Steps whose mean gradient is applied at once.
@@ -44,9 +46,11 @@ class AsrExperiment(registry.Experiment):
     return [os.path.join(_GIN_DIR, f'{self.size}.gin')]
 
   def _Train(self, p, schedule, eval_datasets, final_eval_datasets=()):
-    """Fills p.train and the seed of task Params `p`; returns them."""
+    """Fills p.train, the dtype and the seed of task Params `p`; returns them."""
     p.encoder.dropout_prob = self.dropout_prob
     p.random_seed = self.seed
+    precision.SetComputeDtype(p, self.compute_dtype,
+                              f'{type(self).__name__}.compute_dtype')
     adam = optimizer.Adam.ParamsB()
     if self.gradient_accumulation_steps != 1:
       adam = optimizer.Accumulator.Params().Set(

@@ -372,6 +372,19 @@ class JointLossTest(TransducerLossCase):
       exact = self._Joint([x.astype(np.float32) for x in inputs], [[1, 2]], [4], [2])
     np.testing.assert_array_equal(values[0], exact[0])
 
+  def test_bfloat16_products_stay_near_float32(self):
+    inputs = self._JointInputs(2, 9, 4, 6, depth=16)
+    labels, sizes = np.ones([2, 4]), ([9, 6], [4, 2])
+    exact = self._Joint(inputs, labels, *sizes)
+    for chunk_frames in (None, 4):
+      with self.subTest(chunk_frames=chunk_frames), self.NewGraph():
+        values = self._Joint(inputs, labels, *sizes, chunk_frames=chunk_frames,
+                             product_dtype=tf.bfloat16)
+        for value, wanted in zip(values, exact):
+          self.assertEqual(value.dtype, np.float32)
+          np.testing.assert_allclose(value, wanted, rtol=0.02,
+                                     atol=0.02 * np.abs(wanted).max())
+
   def test_no_tensor_of_the_graph_holds_all_logits(self):
     batch, frames, labels, vocab, depth, chunk = 2, 40, 9, 50, 30, 5
     nodes = batch * (labels + 1)

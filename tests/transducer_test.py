@@ -141,19 +141,26 @@ class PredictionNetworkTest(graph_case.GraphCase):
         self.assertEqual(sorted(v.name for v in layer.vars.Flatten()),
                          [f'layer/{name}/var:0' for name in names])
 
-  def test_float32_inside_of_a_bfloat16_model(self):
-
-    class Model(graph_case.base_layer.BaseLayer):
-
-      def __init__(self, params):
-        super().__init__(params)
-        self.CreateChild('prediction', transducer.PredictionNetwork.Params().Set(
-            vocab_size=9))
-
+  def test_bfloat16_stays_near_float32_and_steps_equal_fprop(self):
     for kind in _KINDS:
-      with self.subTest(kind), self.NewGraph():
-        layer = self.Layer(Model.Params(), fprop_dtype=tf.bfloat16).prediction
-        self.assertEqual(self._Predict(layer, self._Labels(1, 2)).dtype, np.float32)
+      with self.subTest(kind):
+        predicted = {}
+        for dtype in (tf.float32, tf.bfloat16):
+          with self.NewGraph():
+            layer = self._Network(kind, fprop_dtype=dtype, random_seed=5)
+            labels = self._Labels(2, 6)
+            whole = layer.FProp(layer.theta, tf.constant(labels, tf.int32))
+            self.assertEqual(whole.dtype, dtype)
+            state = layer.ZeroState(layer.theta, 2)
+            for ids in np.pad(labels, [[0, 0], [1, 0]]).T:
+              step, state = layer.Step(layer.theta, tf.constant(ids, tf.int32), state)
+            if kind == 'lstm':
+              self.assertEqual(state.c.dtype, tf.float32)
+            predicted[dtype], last = self.Eval(
+                tf.cast(whole, tf.float32), tf.cast(step, tf.float32))
+            np.testing.assert_allclose(last, predicted[dtype][:, -1], atol=1e-2)
+        np.testing.assert_allclose(
+            predicted[tf.bfloat16], predicted[tf.float32], atol=0.05)
 
   def test_errors_name_field_value_and_range(self):
     for field, value, expected in (

@@ -60,6 +60,12 @@ class XlaCheckTest(parameterized.TestCase):
       expected = {'unlabeled'} | ({'labeled'} if 'Hydra' in name else set())
     self.assertEqual(streams, expected)
 
+  @parameterized.parameters('asr.JustHydra', 'asr.AdapterFinetune')
+  def test_every_step_compiles_in_bfloat16(self, name):
+    knobs = name.rpartition('.')[2]
+    for report in self._Check(name, f'{knobs}.compute_dtype = "bfloat16"'):
+      self.assertGreater(report.ops, 500)
+
   def test_an_op_that_does_not_compile_is_named_with_its_line(self):
     original = hydra.HydraTask.ComputeLoss
 
