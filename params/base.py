@@ -140,7 +140,8 @@ class SupervisedKnobs:
   ctc_weight: float = 0.3  # Share of a CTC loss beside the transducer's.
   label_smoothing: float = 0.0
   beam_size: int = 1  # Of decoding; 1 is greedy.
-  augment: bool = True  # Speed, noise and channel of training speech.
+  augment: bool = True  # Speed, room, noise and channel of training speech.
+  effects_prob: float = 0.5  # Share of it with any but the speed, in [0, 1].
   spec_augment: bool = True
 
   def _GinFiles(self):
@@ -176,5 +177,5 @@ class SupervisedKnobs:
           max(_LONGEST_SECONDS, self.max_seconds + 1))
       stream.bucket_batch_size.append(1)
     elif self.augment:
-      stream.augment = augment.Params()
+      stream.augment = augment.Params().Set(effects_prob=self.effects_prob)
     return stream
