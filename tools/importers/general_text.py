@@ -1,8 +1,9 @@
 """General English text for synthetic speech: lines of one to four sentences, no sentence in two lines.
 
-Three sources, in this order:
+Four sources, in this order:
   - tools/texts/sentences_en.txt, written for this project;
   - phrases.py, a grammar of short phrases: numbers, letters, dates, times, requests;
+  - single words, the most frequent of WordNet 3.0: a recogniser that has never heard a word alone hears more in it;
   - the example sentences of WordNet 3.0 (WordNet's licence: free to use, copy and distribute with its notice), from
     Debian's package wordnet-base, which is fetched without root. Where apt cannot, the lines are fewer.
 """
@@ -17,13 +18,17 @@ from tools.importers import phrases
 from tools.importers import synth
 
 NUM_PHRASES = 1600
+NUM_WORDS = 1600
 NUM_WORDNET_LINES = 3900
 
 _WORDNET_PACKAGE = 'wordnet-base'
+_WORDNET_FOLDER = ('usr', 'share', 'wordnet')
 _WORDNET_FILES = ('data.verb', 'data.adv')  # Whole sentences mostly; those of nouns and adjectives are fragments.
+_WORDNET_COUNTS = 'cntlist.rev'  # Lines of lemma%sense, number of the sense, how often it occurs in a corpus.
 # An example in a gloss, unless a name follows: quotations of authors are old, and not of one licence.
 _EXAMPLE = re.compile(r'"([^"]+)"(?!\s*-)')
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z' ,.;!?-]*")
+_WORD = re.compile(r'[a-z]{2,}')
 _SHOUTED = re.compile(r'\b[A-Z]{2,}\b|\b[A-Z]\.')
 _MAX_WORDS = 20
 _MAX_CHARS = 150  # Of a line: about ten seconds.
@@ -63,18 +68,31 @@ def Lines(exclude=()):
   short = Fresh(phrases.Phrases(NUM_PHRASES))
   try:
     root, _ = debian.FetchPackages([_WORDNET_PACKAGE])
-    examples = Fresh(_WordNetExamples(root))
+    words, examples = Fresh(_WordNetWords(root)), Fresh(_WordNetExamples(root))
   except debian.AptError as e:
-    examples, notes['no_wordnet'] = [], str(e)
+    words, examples, notes['no_wordnet'] = [], [], str(e)
   joined = _Join(sorted(examples, key=lambda s: importers.Uniform(s, 'order')), exclude)[:NUM_WORDNET_LINES]
-  notes['lines'] = {'own sentences': len(own), 'phrases': len(short), 'wordnet': len(joined)}
-  return own + short + joined, notes
+  notes['lines'] = {'own sentences': len(own), 'phrases': len(short), 'words': len(words), 'wordnet': len(joined)}
+  return own + short + words + joined, notes
+
+
+def _WordNetWords(root):
+  """The NUM_WORDS most frequent lemmas of WordNet that are one plain word, each as a sentence."""
+  counts = {}
+  with open(os.path.join(root, *_WORDNET_FOLDER, _WORDNET_COUNTS), encoding='utf-8') as f:
+    for line in f:
+      sense, _, count = line.split()
+      word = sense.partition('%')[0]
+      if _WORD.fullmatch(word) and not _UNWANTED.search(word):
+        counts[word] = counts.get(word, 0) + int(count)
+  frequent = sorted(counts, key=lambda word: (-counts[word], word))[:NUM_WORDS]
+  return [f'{word.capitalize()}.' for word in frequent]
 
 
 def _WordNetExamples(root):
   """Yields the plain example sentences and phrases of WordNet's glosses, each as a sentence."""
   for name in _WORDNET_FILES:
-    with open(os.path.join(root, 'usr', 'share', 'wordnet', name), encoding='utf-8') as f:
+    with open(os.path.join(root, *_WORDNET_FOLDER, name), encoding='utf-8') as f:
       for line in f:
         _, _, gloss = line.partition(' | ')
         for example in _EXAMPLE.findall(gloss):
