@@ -349,11 +349,13 @@ class GeneralTextTest(ImporterCase):
   GLOSSES = ('00001 | move; "he walked to the store"; "They RAN away"; "walk 3 miles"; "the die is cast"- Caesar; "kill it"\n'
              '00002 | sing; "the bird sang all morning"; "hello again, my friend!"; "he walked to the store"\n'
              '00003 | no example\n')
+  COUNTS = 'table%1:06:00:: 1 3\nrun%2:38:00:: 2 4\nrun%1:04:00:: 1 2\nice_cream%1:13:00:: 1 9\nkill%2:35:00:: 1 9\na%1:10:00:: 1 9\n'
 
   def setUp(self):
     super().setUp()
     for name in ('data.verb', 'data.adv'):
       self.Text(f'usr/share/wordnet/{name}', self.GLOSSES if name == 'data.verb' else '00004 | often; "he often called"\n')
+    self.Text('usr/share/wordnet/cntlist.rev', self.COUNTS)
     patch = mock.patch.object(debian, 'FetchPackages', return_value=(self.dir, 0))
     self.fetch = patch.start()
     self.addCleanup(patch.stop)
@@ -367,6 +369,17 @@ class GeneralTextTest(ImporterCase):
     for sentence in ('He walked to the store.', 'The bird sang all morning.', 'Hello again, my friend!', 'He often called.'):
       self.assertEqual(' '.join(lines).count(sentence), 1, sentence)
     self.assertLen(re.findall('[.!?]', joined), 4)  # Neither capitals, digits, quotations nor unwanted words.
+
+  def test_the_most_frequent_plain_words_come_alone(self):
+    def Words():
+      lines, notes = general_text.Lines()
+      start = notes['lines']['own sentences'] + notes['lines']['phrases']
+      return lines[start:start + notes['lines']['words']]
+
+    self.assertEqual(Words(), ['Run.', 'Table.'])  # With the counts of all senses; no names of two words, no letters.
+    with mock.patch.object(general_text, 'NUM_WORDS', 1):
+      self.assertEqual(Words(), ['Run.'])
+    self.assertNotIn('run', self.Texts(general_text.Lines(exclude=['run'])[0]))
 
   def test_no_line_twice_and_none_too_long(self):
     lines, _ = general_text.Lines()
@@ -388,7 +401,7 @@ class GeneralTextTest(ImporterCase):
     self.fetch.side_effect = debian.AptError('no network')
     lines, notes = general_text.Lines()
     self.assertEqual(notes['no_wordnet'], 'no network')
-    self.assertEqual(notes['lines']['wordnet'], 0)
+    self.assertEqual((notes['lines']['words'], notes['lines']['wordnet']), (0, 0))
     self.assertEqual(lines, with_wordnet[:len(lines)])
 
 

@@ -302,7 +302,7 @@ class RunnerTest(absltest.TestCase):
 
     outcomes = self._Run(['adapted'], change=('hydra', {'best_rq_weight': 0.7}))
     self.assertEqual(outcomes, {'pretrain': 'reused', 'hydra': 'done', 'adapted': 'done'})
-    self.assertIn("hydra: its inputs changed (best_rq_weight: 0.3 -> 0.7); the old run is now", self.said.getvalue())
+    self.assertIn("hydra: its inputs changed (best_rq_weight: 0.1 -> 0.7); the old run is now", self.said.getvalue())
     self.assertLen([n for n in os.listdir(self.settings.output) if n.startswith('hydra.before-')], 1)
 
   def test_a_stage_shares_the_cores(self):
