@@ -1,6 +1,7 @@
 """Files for schedulers: what they start is what cluster_plan says, and the tools of the schedulers' worlds read them."""
 
 import os
+import re
 import shlex
 import stat
 import subprocess
@@ -71,11 +72,14 @@ class SlurmTest(parameterized.TestCase):
   def _Run(self, script, failing='none', restarts=0):
     """Returns (exit code, list of (host, command), what scontrol was asked)."""
     with tempfile.TemporaryDirectory() as folder:
-      # Workers and parameter servers never end, the others do after a while.
+      # Workers and parameter servers never end, the others do once all have been started.
+      count = len(re.findall(r'(?m)^run "', script))
       self._Write(folder, 'srun', f"""
           while [[ "$1" != trainer ]]; do [[ "$1" == --nodelist=* ]] && host="${{1#*=}}"; shift; done
           printf '%q ' "$host" "$@" > "$(mktemp "$0.XXXXXX")"
-          case "$*" in *--job={failing}*) exit 7;; *--job=worker*|*--job=ps*) exec sleep 60;; *) sleep 2;; esac""")
+          case "$*" in *--job=worker*|*--job=ps*) exec sleep 60;; esac
+          until [ "$(find "${{0%/*}}" -name 'srun.*' -size +0 | wc -l)" = {count} ]; do sleep 0.1; done
+          case "$*" in *--job={failing}*) exit 7;; esac""")
       self._Write(folder, 'scontrol', """
           if [ "$1" = show ]; then printf 'n%s\\n' 1 2 3; else echo "$@" >> "$0.log"; fi""")
       path = os.path.join(folder, 'script')
