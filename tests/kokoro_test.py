@@ -1,8 +1,11 @@
 """Kokoro: its rewritten model computes what the quantised one does, its voices differ, its alphabet covers English."""
 
+from concurrent import futures
 import os
 import tempfile
+import time
 import unicodedata
+from unittest import mock
 
 from absl.testing import absltest
 import numpy as np
@@ -97,6 +100,27 @@ class DequantiseTest(absltest.TestCase):
     cast.op_type = 'Identity'
     with self.assertRaisesRegex(ValueError, 'conv0.*: followed by Identity, expected Cast'):
       kokoro._Dequantise(model.graph)  # pylint: disable=protected-access
+
+
+class FastModelTest(absltest.TestCase):
+
+  def test_threads_that_ask_at_once_make_one_whole_model(self):
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    made = []
+
+    def Make(scratch, path):
+      made.append(path)
+      time.sleep(0.2)  # In which the other threads ask.
+      with open(os.path.join(scratch, 'model'), 'w', encoding='utf-8') as f:
+        f.write('whole')
+      os.replace(os.path.join(scratch, 'model'), path)
+
+    with mock.patch.object(kokoro, '_MakeFastModel', side_effect=Make):
+      with futures.ThreadPoolExecutor(4) as pool:
+        path, = set(pool.map(kokoro.FastModel, [folder.name] * 4))
+    self.assertEqual(made, [path])
+    self.assertEqual(os.listdir(folder.name), [os.path.basename(path)])  # Nothing of the making is left.
 
 
 class VoicesTest(absltest.TestCase):

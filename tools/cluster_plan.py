@@ -62,6 +62,14 @@ def Names(mode, workers, ps):
   return [(job, task) for job, count in counts.items() for task in range(count)]
 
 
+def AddFlags(parser):
+  """Adds the flags of a cluster's kind and size to an ArgumentParser."""
+  parser.add_argument('--mode', default='sync', help=f'one of {", ".join(MODES)} (default: sync)')
+  parser.add_argument('--workers', type=int, default=2, help='workers, or trainers of an async cluster (default: 2)')
+  parser.add_argument('--ps', type=int, default=1, help='parameter servers of an async cluster (default: 1)')
+  parser.add_argument('--worker_gpus', type=int, default=0, help='GPUs of each worker (default: 0)')
+
+
 def CheckFlags(flags):
   """Raises errors.ConfigError if the trainer's flags lack what every job needs."""
   for name in ('model', 'logdir'):

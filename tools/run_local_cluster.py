@@ -111,10 +111,7 @@ class Cluster:
 def _Parser():
   parser = argparse.ArgumentParser(
       prog='run_local_cluster', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument('--mode', default='sync', help=f'one of {", ".join(cluster_plan.MODES)} (default: sync)')
-  parser.add_argument('--workers', type=int, default=2, help='workers, or trainers of an async cluster (default: 2)')
-  parser.add_argument('--ps', type=int, default=1, help='parameter servers of an async cluster (default: 1)')
-  parser.add_argument('--worker_gpus', type=int, default=0, help='GPUs of each worker (default: 0)')
+  cluster_plan.AddFlags(parser)
   parser.add_argument('--max_restarts', type=int, default=0, help='times that each job that dies is started again (default: 0)')
   parser.add_argument('--evaluate', default='', help='data sets to evaluate, comma-separated, a job for each')
   parser.add_argument('--hosts', default='', help='print the commands for these hosts, comma-separated, and start nothing')

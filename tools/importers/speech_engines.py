@@ -113,9 +113,8 @@ def Speak(engine, voice, text, **settings):
     engine: 'espeak-ng', 'flite', 'kokoro', 'pico' or 'piper'.
     voice: one of the engine's voices; Piper has one here.
     text: what to say.
-    **settings: speed, 1 is the voice's normal one; eSpeak NG: pitch, 0 to 100; Pico:
-      pitch, 1 is the voice's own; Piper: noise, the spread of the voice, 0
-      for the most likely reading.
+    **settings: speed, 1 is the voice's normal one; eSpeak NG: pitch, 0 to 100; Pico: pitch, 1 is the voice's
+      own; Piper: noise, the spread of the voice, 0 for the most likely reading.
 
   Returns:
     (int16 [M], sample rate in Hz).
