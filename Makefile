@@ -13,8 +13,13 @@ JOBS ?= 2
 # Groups and flags of the recipe, see python -m tools.recipe --help.
 RECIPE ?= main
 UV ?= uv
+AUDIT ?= pip-audit
+# uv's own flags, such as --upgrade.
+LOCK ?=
+# Kinds and flags, see python -m tools.faults --help.
+FAULTS ?=
 
-.PHONY: help env demo data recipe test tensorboard lock clean
+.PHONY: help env demo data recipe test tensorboard lock audit faults coverage clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -42,13 +47,23 @@ tensorboard: $(STAMP)  ## TensorBoard on the newest runs, http://localhost:$(POR
 	@test -d $(RUNS) || { echo 'tensorboard: no $(RUNS)/ here: train first (make demo), or pass RUNS=DIR' >&2; exit 2; }
 	$(BIN)/tensorboard --logdir $(RUNS) --port $(PORT)
 
-lock: requirements.txt requirements/overrides.txt  ## write the locks again (needs uv: pip install uv)
-	$(UV) pip compile -q requirements.txt --overrides requirements/overrides.txt --only-binary :all: --no-header --no-annotate \
-	  --python-version 3.10 --python-platform x86_64-manylinux_2_28 -o requirements/classic.txt
-	$(UV) pip compile -q requirements.txt --overrides requirements/overrides.txt --only-binary :all: --no-header --no-annotate \
-	  --universal --python-version 3.11 -o requirements/current.txt
+lock: requirements.txt requirements/overrides.txt  ## write the locks again, with hashes (needs uv: pip install uv); LOCK=--upgrade: newer versions
+	$(UV) pip compile -q $(LOCK) requirements.txt --overrides requirements/overrides.txt --only-binary :all: --generate-hashes \
+	  --no-header --no-annotate --python-version 3.10 --python-platform x86_64-manylinux_2_28 -o requirements/classic.txt
+	$(UV) pip compile -q $(LOCK) requirements.txt --overrides requirements/overrides.txt --only-binary :all: --generate-hashes \
+	  --no-header --no-annotate --universal --python-version 3.11 -o requirements/current.txt
 	sed -i -E "s/ and implementation_name == 'cpython' and platform_machine == 'x86_64' and sys_platform == 'linux'//; \
-	  s/( ;| and) python_full_version < '3.14'\$$//" requirements/current.txt
+	  s/( ;| and) python_full_version < '3.14'( \\\\)?\$$/\2/" requirements/current.txt
+
+audit: $(STAMP)  ## known vulnerabilities of both locks (needs pip-audit: pip install pip-audit, and the network)
+	@for lock in classic current; do echo "$$lock:"; $(AUDIT) --no-deps --disable-pip -r requirements/$$lock.txt || failed=1; done; test -z "$$failed"
+
+faults: $(STAMP)  ## inject every kind of fault, docs/results/faults.json; FAULTS='--fast records': some
+	@$(BIN)/python -m tools.faults $(FAULTS)
+
+coverage: $(STAMP)  ## which lines the tests run (needs coverage: pip install coverage)
+	$(BIN)/python -m coverage run --source=fm_lingvo,params,tools -m pytest tests -q
+	$(BIN)/python -m coverage report --show-missing --skip-covered
 
 clean:  ## remove the environment and caches; runs and data stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache

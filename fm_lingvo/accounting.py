@@ -8,7 +8,7 @@ from lingvo import compat as tf
 
 # Why an example that the stream selects is not used. Order of `counts`.
 DROP_REASONS = ('unparsable', 'too_short', 'too_long', 'unlabeled',
-                'too_many_labels')
+                'too_many_labels', 'damaged')
 
 # Features of a record that are read, all bytes.
 FEATURES = ('utt_id', 'audio', 'text', 'domain')
@@ -75,7 +75,7 @@ class Accountant:
   batch k the same in an uninterrupted and in a resumed run.
   """
 
-  def __init__(self, params, *, path, bounds, num_files, must_accept):
+  def __init__(self, params, *, path, bounds, num_files, must_accept, num_damaged=0):
     """Constructor.
 
     Args:
@@ -84,9 +84,11 @@ class Accountant:
       bounds: Ascending upper bounds of the buckets in samples.
       num_files: Number of shards, for the error.
       must_accept: Whether an epoch without an accepted example is an error.
+      num_damaged: Records of an epoch that are lost, see fm_lingvo/damage.py.
     """
     self._params, self._path, self._bounds = params, path, bounds
     self._num_files, self._must_accept = num_files, must_accept
+    self._num_damaged = num_damaged
 
   def InitialState(self, counts, passed):
     """State of Step: counts of all epochs, of this one, an example held."""
@@ -123,7 +125,10 @@ class Accountant:
     accept = tf.logical_and(selected, tf.equal(tf.reduce_sum(reasons), 0))
     lost = tf.one_hot(0, len(DROP_REASONS), index - state['next_index'],
                       tf.zeros([], tf.int64))
-    counts = state['counts'] + dropped + lost
+    damaged = tf.one_hot(DROP_REASONS.index('damaged'), len(DROP_REASONS),
+                         tf.cast(is_end, tf.int64) * self._num_damaged,
+                         tf.zeros([], tf.int64))
+    counts = state['counts'] + dropped + lost + damaged
     accepted = state['accepted'] + tf.cast(accept, tf.int64)
     unselected = state['unselected'] + tf.cast(
         tf.logical_not(tf.logical_or(selected, is_end)), tf.int64)
@@ -193,7 +198,8 @@ class Accountant:
         tf.stack([
             malformed, samples < min_samples, samples > self._bounds[-1],
             tf.logical_and(p.labeled, no_text),
-            tf.logical_and(bool(p.tokenizer_file), too_many)
+            tf.logical_and(bool(p.tokenizer_file), too_many),
+            False,  # damaged: it never comes here.
         ]), tf.int64)
     return selected, reasons * tf.cast(tf.cumsum(reasons) <= 1, tf.int64)
 

@@ -1,8 +1,35 @@
 """Errors that one line tells a user, without a traceback."""
 
+import contextlib
+
 
 class ConfigError(ValueError):
   """A param, flag, file or checkpoint that cannot be used; the message is one line:
 
   what, where, what was expected. The trainer prints it and exits with code 2.
   """
+
+
+class RunError(RuntimeError):
+  """What ended a run that was configured well, such as a full disk; the message is one line.
+
+  The trainer prints it and exits with code 1; the same command goes on from the newest checkpoint.
+  """
+
+
+@contextlib.contextmanager
+def Writing(what):
+  """Turns an error of the file system, Python's or TensorFlow's, into a RunError `WHAT: cannot be written (REASON)`.
+
+  Args:
+    what: Path or description of what the context writes.
+  """
+  try:
+    yield
+  except OSError as e:
+    raise RunError(f'{what}: cannot be written ({e.strerror or e})') from e
+  except Exception as e:  # TensorFlow's, which must not be imported here.
+    if not type(e).__module__.startswith('tensorflow'):
+      raise
+    reason = ' '.join(str(getattr(e, 'message', e)).strip().split('\n')[0].split())[:200]
+    raise RunError(f'{what}: cannot be written ({reason})') from e

@@ -7,12 +7,12 @@ their --logdir. It evaluates and decodes as a local run does, in the same files.
 import os
 import time
 
+from fm_lingvo import checkpoints
 from fm_lingvo import errors
 from fm_lingvo import evaluations
 from fm_lingvo import handover
 from fm_lingvo import metrics_log
 from fm_lingvo import run_dir
-from lingvo import compat as tf
 
 PREFIX = 'evaler_'
 _POLL_SECONDS = 2.0
@@ -44,7 +44,7 @@ class EvaluationJob:
     rows = metrics_log.MetricsLog(self._logdir)
     done = -1
     while done < self._last_step:
-      path = tf.train.latest_checkpoint(os.path.join(self._logdir, 'train'))
+      path = checkpoints.Newest(os.path.join(self._logdir, 'train'))
       step = _Step(path) if path else -1
       if step <= done:
         time.sleep(poll_seconds)

@@ -3,6 +3,7 @@
 import os
 import time
 
+from fm_lingvo import errors
 from fm_lingvo import evaluation
 from fm_lingvo import metrics_log
 from fm_lingvo import recognition
@@ -50,18 +51,19 @@ class Evaluations:
       (values, line): the metrics, and the few of them that one line on a terminal
       shows; (None, None) if should_stop ended the pass.
     """
-    started = time.time()
+    started = time.monotonic()
     values, panel, rows = self.Evaluator(name).Run(weights, should_stop)
     if values is None:
       return None, None
     writer = self._writers[name]
-    writer.add_summary(summaries.Scalars(values), step)
-    for summary in evaluation.PanelSummaries(panel):
-      writer.add_summary(summary, step)
-    if rows:
-      recognition.Write(self._logdir, name, step, rows)
-      writer.add_summary(recognition.Summary(rows), step)
-    writer.flush()
+    with errors.Writing(f'{self._logdir}: evaluation of {name} at step {step}'):
+      writer.add_summary(summaries.Scalars(values), step)
+      for summary in evaluation.PanelSummaries(panel):
+        writer.add_summary(summary, step)
+      if rows:
+        recognition.Write(self._logdir, name, step, rows)
+        writer.add_summary(recognition.Summary(rows), step)
+      writer.flush()
     self._rows.Write(name, step, values)
     brief = ', '.join(f'{k} {v:.4g}' for k, v in evaluation.Brief(values).items())
-    return values, f'step {step}: {name}: {brief} ({time.time() - started:.1f} s)'
+    return values, f'step {step}: {name}: {brief} ({time.monotonic() - started:.1f} s)'

@@ -13,6 +13,10 @@ flags.DEFINE_multi_string(
 flags.DEFINE_bool(
     'list_models', False, 'Print the registered experiments and exit.')
 flags.DEFINE_bool(
+    'deterministic', False,
+    'Two runs of one command are equal bit by bit on the CPU, and so is one that was '
+    'stopped and resumed; operations then use one thread.')
+flags.DEFINE_bool(
     'dry_run', False,
     'Build and check everything, print the configuration and the parameters of '
     'each component, and exit.')

@@ -20,6 +20,7 @@ DidYouMean = gin_names.DidYouMean
 # from any working directory.
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BINDINGS = '--gin_bindings'
+_MAX_BYTES = 1_000_000
 
 
 class _Delegate(config_parser.ParserDelegate):
@@ -55,7 +56,8 @@ class Reader:
   def Find(self, name, folders=()):
     """The path of a Gin file, or None: as it stands, then in `folders`, then others."""
     return next((path for path in self._Candidates(name, folders)
-                 if tf.io.gfile.exists(path) and not tf.io.gfile.isdir(path)), None)
+                 if (tf.io.gfile.exists(path) and not tf.io.gfile.isdir(path)
+                     if '://' in path else os.path.isfile(path))), None)
 
   def ReadFile(self, name, asker=None):
     """Reads a file and what it includes.
@@ -71,6 +73,8 @@ class Reader:
       raise GinError(f'{asker}: no such file' + self._NearestFile(name, folders))
     if path in self._open:
       raise GinError(f'{asker}: the file includes itself')
+    if tf.io.gfile.stat(path).length > _MAX_BYTES:
+      raise GinError(f'{asker}: over {_MAX_BYTES:,} bytes, so no Gin file')
     try:
       with tf.io.gfile.GFile(path, 'r') as f:
         text = f.read()
@@ -103,7 +107,9 @@ class Reader:
                        (lines[-2:-1] or [''])[0]).split())
       raise GinError(f'{place(e.lineno or 1)}: {line}: syntax error: '
                      f'{_SyntaxHint(e)}') from e
-    except TypeError as e:  # A dict whose key is a list or a dict.
+    except (RecursionError, MemoryError) as e:
+      raise GinError(f'{place(1)}: {" ".join(text.split())[:80]}: nested too deeply') from e
+    except (TypeError, ValueError) as e:  # A dict whose key is a list or a dict; a null byte.
       raise GinError(f'{place(1)}: {" ".join(text.split())[:80]}: {e}') from e
 
   def _Add(self, statement, place):

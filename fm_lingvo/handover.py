@@ -10,6 +10,7 @@ import collections
 import os
 import re
 
+from fm_lingvo import checkpoints
 from fm_lingvo import errors
 from fm_lingvo import gin_names
 from lingvo import compat as tf
@@ -61,7 +62,7 @@ def Resolve(path):
     raise errors.ConfigError(
         f'{path}: no such run or checkpoint' + gin_names.DidYouMean(_Nearest(path)))
   for folder in (os.path.join(path, 'train'), path):
-    newest = tf.train.latest_checkpoint(folder)
+    newest = checkpoints.Newest(folder)
     if newest:
       return newest
   raise errors.ConfigError(
@@ -266,6 +267,9 @@ def StartAverages(model):
 class Checkpointer(checkpointer.Checkpointer):
   """Lingvo's, which starts new runs by Restore, prints its lines, and checks records.
 
+  A run resumes from its newest checkpoint that can be restored; what is passed over is
+  printed. If there are only others, the run is refused: it never starts anew in silence.
+
   Attributes:
     loaded: Names of the variables that Restore loaded, empty in a resumed run.
   """
@@ -278,13 +282,45 @@ class Checkpointer(checkpointer.Checkpointer):
     """Restores all variables, of a resumed run or for an evaluation.
 
     Raises:
+      checkpoints.Unusable: It cannot be read, is of another model or has NaNs.
       errors.ConfigError: The checkpoint was made with another front end or tokenizer.
     """
-    path = super().RestoreFromPath(sess, checkpoint_path)
+    variables = {v.op.name: v for v in self._Variables()}
+    checkpoints.CheckFits(checkpoint_path, variables)
+    try:
+      path = super().RestoreFromPath(sess, checkpoint_path)
+    except (tf.errors.OpError, ValueError) as e:
+      raise checkpoints.Unusable(f'cannot be read ({checkpoints.Reason(e)})') from e
     for model in self._models:
       for task in model.tasks:
         task.CheckRestored(sess, path)
+    checkpoints.CheckFinite({name: sess.run(v) for name, v in variables.items()
+                             if v.dtype.base_dtype.is_floating})
     return path
+
+  def _Variables(self):
+    """List of the variables that checkpoints hold."""
+    listed = self._saver._var_list  # pylint: disable=protected-access
+    return list(listed.values()) if isinstance(listed, dict) else listed
+
+  def _RestoreFromLatestCheckpoint(self, sess=None):
+    """Restores the newest good checkpoint; returns its prefix, None in a new run."""
+    problems, found = checkpoints.Problems(self._train_dir), None
+    for prefix in checkpoints.Prefixes(self._train_dir):
+      try:
+        found = self.RestoreFromPath(sess, prefix)
+        break
+      except checkpoints.Unusable as e:
+        problems.append(f'{prefix}: {e}')
+    if problems and not found:
+      raise errors.ConfigError(
+          f'{"; ".join(problems)}; no other checkpoint to go on from, and a new run is not started in its place: restore '
+          'one, or choose another --logdir')
+    for problem in problems:
+      print(f'passed over: {problem}', flush=True)
+    if found:
+      self._prev_ckpt_step = checkpoints.Step(found)
+    return found
 
   def _RestoreAll(self, sess):
     for model in self._models:
@@ -296,5 +332,6 @@ class Checkpointer(checkpointer.Checkpointer):
 
 
 def PatchLingvo():
-  """Makes Lingvo's cluster jobs use this Checkpointer; may be called again."""
+  """Makes Lingvo's cluster jobs use this Checkpointer, and all of them checkpoints.Saver; may be called again."""
   checkpointer.Checkpointer = Checkpointer
+  checkpointer.custom_saver.Saver = checkpoints.Saver

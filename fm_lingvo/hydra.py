@@ -63,6 +63,9 @@ class HydraTask(base_model.BaseTask):
     tp.Define('max_minutes', None,
               'Minutes, > 0, of training after which a local run saves, evaluates '
               'and ends; None: at max_steps only.')
+    tp.Define('max_skipped_steps', 20,
+              'Steps, >= 0, with a NaN or an Inf in loss or gradient that a local run '
+              'skips; one more ends it.')
     tp.save_interval_steps = 500
     tp.save_max_to_keep = 5
     return p
@@ -272,10 +275,11 @@ class HydraTask(base_model.BaseTask):
         f'{stream}/num_samples': batch.num_samples,  # [B]
         f'{stream}/weights': batch.weights,  # [B]
         f'{stream}/waveform': batch.waveforms[:1],  # [1, S]
+        f'{stream}/finite': tf.reduce_all(tf.math.is_finite(batch.waveforms), axis=1),  # [B]
     }
     for key in batch:
-      if key.startswith('dropped') or (self.do_eval and
-                                       key in hydra_input.STRING_KEYS):
+      if key.startswith('dropped') or key == 'utt_ids' or (
+          self.do_eval and key in hydra_input.STRING_KEYS):
         tensors[f'{stream}/{key}'] = batch[key]  # [B]
     return tensors
 

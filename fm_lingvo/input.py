@@ -5,6 +5,7 @@ B: utterances in a batch of a stream, S: samples in a padded row (16 kHz).
 
 import functools
 
+from fm_lingvo import damage
 from fm_lingvo import errors
 from fm_lingvo import stream as stream_lib
 from fm_lingvo import stream_params
@@ -50,6 +51,15 @@ def MissingData(p):
           for pattern in stream_params.Patterns(sp)
           if not pattern or not any(
               tf.io.gfile.stat(f).length for f in stream_params.Glob(pattern))]
+
+
+def ScanShards(p):
+  """Reads all shards of HydraInput.Params() and checks them; returns the damage.Shard that were not known."""
+  found = []
+  for _, sp in p.streams.IterParams():
+    patterns = stream_params.Patterns(sp)
+    found += damage.ScanAll(patterns, sorted({f for pattern in patterns for f in stream_params.Glob(pattern)}))
+  return found
 
 
 class HydraInput(base_input_generator.BaseInputGenerator):

@@ -1,11 +1,15 @@
 """From parsed flags to a run: configuration, data, then local or cluster jobs."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 
 from absl import logging
+from fm_lingvo import checkpoints
+from fm_lingvo import config_change
+from fm_lingvo import damage
 from fm_lingvo import errors
 from fm_lingvo import evaluation_job
 from fm_lingvo import gin_params
@@ -14,6 +18,7 @@ from fm_lingvo import input as hydra_input
 from fm_lingvo import local_runner
 from fm_lingvo import quiet
 from fm_lingvo import run_dir
+from fm_lingvo import run_lock
 from fm_lingvo import session
 from fm_lingvo import xla_check
 from fm_lingvo import xla_dump
@@ -23,6 +28,7 @@ from lingvo import trainer as lingvo_trainer
 from lingvo.core import py_utils
 
 DEMO_DATA = 'data/demo'
+_WRITERS = ('controller', 'executor_tpu')  # Jobs of a cluster that save checkpoints.
 
 
 def Launch(flags):
@@ -39,7 +45,11 @@ def Launch(flags):
   """
   py_utils.SetEagerMode(False)
   session.PatchLingvo()
+  if flags.deterministic:
+    session.MakeDeterministic()
   handover.PatchLingvo()
+  if not flags['enable_check_numerics'].present:
+    flags.enable_check_numerics = False  # It ends a run at the first NaN; fm_lingvo/finite.py skips the step.
   is_cluster = (flags.job or flags.cluster_spec or flags.tpu or
                 flags.mode not in ('sync', 'async', 'xla_check'))
   if not is_cluster and not flags['verbosity'].present:
@@ -48,7 +58,8 @@ def Launch(flags):
   gin_params.Configure(flags.model, flags.gin_file, flags.gin_bindings,
                        flags.gin_search_paths)
   if flags.dry_run:
-    return _DryRun(flags.model)
+    with _Building(flags):
+      return _DryRun(flags.model)
   if flags.mode == 'xla_check':
     return _XlaCheck(flags)
   if not flags.logdir:
@@ -59,9 +70,31 @@ def Launch(flags):
     _CheckTpu(flags)
     if flags.job.startswith(evaluation_job.PREFIX):
       return _Evaluate(flags)
-    lingvo_trainer.RunnerManager(flags.model).Start()
+    with contextlib.ExitStack() as stack:
+      if flags.job in _WRITERS:
+        stack.enter_context(run_lock.Hold(flags.logdir))
+      lingvo_trainer.RunnerManager(flags.model).Start()
     return 0
   return _RunLocally(flags)
+
+
+@contextlib.contextmanager
+def _Building(flags):
+  """Makes one line of what goes wrong while a configuration is built: values that do not fit together.
+
+  Lingvo and TensorFlow raise errors of every kind then. --verbosity=0 gives the traceback.
+  """
+  try:
+    yield
+  except (errors.ConfigError, errors.RunError, tf.errors.DataLossError):
+    raise
+  except Exception as e:
+    if flags['verbosity'].present and flags.verbosity <= 0:
+      raise
+    where = '; '.join(f'{path} = {value!r}'[:60] for path, value, _ in gin_params.Overrides()[-3:])
+    raise errors.ConfigError(
+        f'--model={flags.model}: cannot be built ({type(e).__name__}: {checkpoints.Reason(e)}); '
+        f'{f"set last: {where}; " if where else ""}--verbosity=0 shows where') from e
 
 
 def _Evaluate(flags):
@@ -114,23 +147,47 @@ def _RunLocally(flags):
   _RaiseIfMissing('Train', train)
   eval_params = _EvalParams(manager, list(dict.fromkeys(
       [*train.task.train.eval_datasets, *train.task.train.final_eval_datasets])))
-  if not tf.train.latest_checkpoint(os.path.join(flags.logdir, 'train')):
+  with run_lock.Hold(flags.logdir):
+    return _Train(flags, train, eval_params, flags.logdir, gin_params.ConfigText(flags.model))
+
+
+def _Train(flags, train, eval_params, logdir, config_text):
+  """Trains in a folder that no other process writes; returns the exit code."""
+  train_dir = os.path.join(logdir, 'train')
+  if not checkpoints.Newest(train_dir):
     handover.CheckSources(train.task.train)
-  os.makedirs(flags.logdir, exist_ok=True)
-  config_text = gin_params.ConfigText(flags.model)
-  with open(os.path.join(flags.logdir, 'config.gin'), 'w', encoding='utf-8') as f:
-    f.write(config_text)
-  print(f'run directory: {flags.logdir}', flush=True)
+  checkpoints.RemoveUnfinished(train_dir)
+  print(f'run directory: {logdir}', flush=True)
   for path, value, source in gin_params.Overrides():
     print(f'set by {source}: {path} = {value!r}')
-  runner = local_runner.LocalRunner(train, eval_params, flags.logdir, config_text)
-  try:
-    runner.Start()
-  except local_runner.Interrupted as e:
-    print(f'trainer: {e}', file=sys.stderr)
-    return e.exit_code
-  print(f'done: {flags.logdir}; tensorboard --logdir={flags.logdir} shows it')
+  for line in config_change.SinceStart(train_dir, train):
+    print(f'changed since the last start: {line}')
+  known = []  # Damaged shards, each told once.
+  while True:
+    with _Building(flags):
+      runner = local_runner.LocalRunner(train, eval_params, logdir, config_text)
+    known = _TellDamage(known)
+    try:
+      runner.Start()
+      break
+    except local_runner.Interrupted as e:
+      print(f'trainer: {e}', file=sys.stderr)
+      return e.exit_code
+    except local_runner.DamagedRecord as e:
+      print(f'{e}; looking for it in every shard', flush=True)
+      inputs = [train.input, *(p.input for p in eval_params.values())]
+      if not sum((hydra_input.ScanShards(p) for p in inputs), []):
+        raise errors.RunError(f'{e}, but every shard is whole when read again: see to the disk or the memory') from e
+  print(f'done: {logdir}; tensorboard --logdir={logdir} shows it')
   return 0
+
+
+def _TellDamage(known):
+  """Prints the damaged shards that are not among `known`; returns all."""
+  for shard in damage.Known():
+    if shard not in known:
+      print(f'damaged: {shard.line}', flush=True)
+  return damage.Known()
 
 
 def _RaiseIfMissing(name, params):

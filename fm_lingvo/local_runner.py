@@ -10,8 +10,11 @@ import signal
 import time
 
 import fm_lingvo
+from fm_lingvo import checkpoints
+from fm_lingvo import errors
 from fm_lingvo import evaluation
 from fm_lingvo import evaluations
+from fm_lingvo import finite
 from fm_lingvo import fit
 from fm_lingvo import handover
 from fm_lingvo import metrics_log
@@ -30,6 +33,10 @@ class Interrupted(Exception):
     super().__init__(f'{signal.Signals(signum).name}: checkpoint at step {step} '
                      'saved; the same command goes on from there')
     self.exit_code = 128 + signum
+
+
+class DamagedRecord(Exception):
+  """A shard has a record that cannot be read; a checkpoint of the steps before it is saved."""
 
 
 class LocalRunner(base_runner.BaseRunner):
@@ -61,21 +68,22 @@ class LocalRunner(base_runner.BaseRunner):
       self._summary_writer = self._CreateSummaryWriter(self._train_dir)
     self._evaluations = evaluations.Evaluations(eval_params, logdir)
     self._rows = metrics_log.MetricsLog(logdir)
-    self._WriteConfiguration(config_text)
-    self._WriteParameters()
+    self._skipped = finite.SkippedSteps(logdir, self._task_params.max_skipped_steps)
+    self._config_text = config_text
 
-  def _WriteConfiguration(self, config_text):
-    self._WriteToLog(self.params.ToText(), self._train_dir, 'trainer_params.txt')
-    self._summary_writer.add_summary(summaries.Text('config.gin', config_text), 0)
-    self._summary_writer.add_summary(
-        summaries.Text('params', self.params.ToText()), 0)
-
-  def _WriteParameters(self):
-    """How many there are, trained and frozen: on the terminal and in the run."""
+  def _WriteConfiguration(self):
+    """Configuration and numbers of parameters: only once they fit the run's checkpoint."""
     table = run_dir.TaskParameterTable(self._task)
     print(run_dir.FormatParameterTable(*table), flush=True)
-    run_dir.WriteParameters(self._logdir, *table)
-    self._summary_writer.add_summary(run_dir.ParameterSummary(*table), 0)
+    text = self.params.ToText()
+    with errors.Writing(self._logdir):
+      run_dir.WriteText(os.path.join(self._logdir, 'config.gin'), self._config_text)
+      run_dir.WriteText(os.path.join(self._train_dir, 'trainer_params.txt'), text)
+      run_dir.WriteParameters(self._logdir, *table)
+      run_dir.CopyTokenizers(self._task, self._logdir)
+      self._summary_writer.add_summary(summaries.Text('config.gin', self._config_text), 0)
+      self._summary_writer.add_summary(summaries.Text('params', text), 0)
+      self._summary_writer.add_summary(run_dir.ParameterSummary(*table), 0)
 
   def Start(self):
     """Trains to the end, or until a signal.
@@ -85,21 +93,32 @@ class LocalRunner(base_runner.BaseRunner):
 
     Raises:
       Interrupted: After SIGTERM or SIGINT, once a checkpoint is saved.
+      DamagedRecord: A record could not be read; the run can go on without it.
+      errors.RunError: The disk, or too many skipped steps.
     """
     with self._cluster, self._graph.as_default(), self._GetSession() as sess:
       sess.run(self._local_init)
-      step = self._RestoreOrInitialize(sess)
-      self._task.input.start_step = step
-      self._task.input.Initialize(sess)
-      with _CatchSignals(self):
-        return self._Loop(sess, step)
+      ready = False
+      try:
+        step = self._RestoreOrInitialize(sess)
+        self._task.input.start_step = step
+        self._task.input.Initialize(sess)
+        ready = True
+        with _CatchSignals(self):
+          return self._Loop(sess, step)
+      except tf.errors.DataLossError as e:
+        step = int(sess.run(py_utils.GetGlobalStep()))
+        if ready:
+          self._Save(sess, step)
+        raise DamagedRecord(f'step {step}: a record cannot be read ({checkpoints.Reason(e)})') from e
 
   def _RestoreOrInitialize(self, sess):
     """Returns the step to go on from."""
     path = self._checkpointer.Restore(sess, force_reinitialize=True)
     step = int(sess.run(py_utils.GetGlobalStep()))
-    run_dir.CopyTokenizers(self._task, self._logdir)
+    self._WriteConfiguration()
     self._rows.DropAfter(step)
+    self._skipped.DropAfter(step)
     if path:
       print(f'resumed from {path}', flush=True)
     else:
@@ -116,8 +135,8 @@ class LocalRunner(base_runner.BaseRunner):
     window = metrics_log.Window()
     latest = {}
     fetches = [self._task.train_op, self._task.eval_metrics,
-               evaluation.CountTensors(self._task)]
-    deadline = time.time() + (seconds or float('inf'))
+               evaluation.CountTensors(self._task), finite.RowTensors(self._task)]
+    deadline = time.monotonic() + (seconds or float('inf'))  # Not the clock, which may be set.
     last = step >= tp.max_steps
     try:
       if last:
@@ -126,30 +145,45 @@ class LocalRunner(base_runner.BaseRunner):
         self._EvaluateAll(sess, step, bar, latest,
                           [n for n in self._DueDatasets(last) if n not in done])
       while not last:
-        _, metrics, counts = sess.run(fetches)
+        _, metrics, counts, rows = sess.run(fetches)
         step += 1
-        window.Add(metrics, counts)
+        if finite.IsSkipped(metrics):
+          bar.Line(self._skipped.Add(step, metrics, rows))
+        else:
+          window.Add(metrics, counts)
         if step == first + 1:
           bar.Line('first training step '
                    f'{time.time() - fm_lingvo.START_TIME:.1f} s after the start')
         bar.Step(step, window.Brief())
-        last = (step == tp.max_steps or time.time() >= deadline or
-                self._signum is not None)
+        last = (step == tp.max_steps or time.monotonic() >= deadline or
+                self._signum is not None or self._skipped.exceeded)
         if last or step % tp.summary_interval_steps == 0:
           latest['train'] = self._WriteTrain(step, window.Flush())
         if last or step % tp.save_interval_steps == 0:
-          self._checkpointer.Save(sess, step)
+          self._Save(sess, step)
+        if self._skipped.exceeded:
+          raise self._skipped.Error()
         if self._signum is not None:
           raise Interrupted(self._signum, step)
         if last or step % tp.eval_interval_steps == 0:
           with window.Paused():
-            started = time.time()
+            started = time.monotonic()
             self._EvaluateAll(sess, step, bar, latest, self._DueDatasets(last))
-            deadline += time.time() - started
+            deadline += time.monotonic() - started
     finally:
       bar.Close()
-      self._summary_writer.flush()
+    self._FlushSummaries()
     return latest
+
+  def _Save(self, sess, step):
+    newest = checkpoints.Newest(self._train_dir)
+    with errors.Writing(f'{self._train_dir}: checkpoint at step {step}; the newest whole one is '
+                        f'{os.path.basename(newest) if newest else "none"}'):
+      self._checkpointer.Save(sess, step)
+
+  def _FlushSummaries(self):
+    with errors.Writing(f'{self._train_dir}: event file'):
+      self._summary_writer.flush()
 
   def _DueDatasets(self, last):
     """Names of the data sets to evaluate now; the final ones at the end only."""
@@ -160,8 +194,9 @@ class LocalRunner(base_runner.BaseRunner):
     return [name for name in names if name in self._evaluations.names]
 
   def _WriteTrain(self, step, values):
+    values['skipped_steps'] = self._skipped.total
     self._summary_writer.add_summary(summaries.Scalars(values), step)
-    self._summary_writer.flush()
+    self._FlushSummaries()
     self._rows.Write('train', step, values)
     return values
 

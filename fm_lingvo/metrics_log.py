@@ -10,6 +10,7 @@ import os
 import time
 
 from fm_lingvo import code_stats
+from fm_lingvo import errors
 import numpy as np
 
 # Metrics of Lingvo's learner, which end in the learner's name, by our names.
@@ -17,7 +18,6 @@ _LEARNER_METRICS = {
     'learning_rate': 'learning_rate',
     'grad_norm/all': 'grad_norm',
     'var_norm/all': 'var_norm',
-    'has_nan_or_inf': 'has_nan_or_inf',
 }
 _SAMPLE_RATE = 16000
 
@@ -63,7 +63,7 @@ def Aggregate(metrics_list, counts_list):
 
 def _PublicName(name):
   """Our name of a metric, or None if it is of no use to a reader."""
-  if name == 'num_samples_in_batch' or name.startswith('lr_schedule'):
+  if name == 'num_samples_in_batch' or name.partition('/')[0] in ('lr_schedule', 'skipped', 'has_nan_or_inf'):
     return None
   for prefix, public in _LEARNER_METRICS.items():
     if name.startswith(prefix + '/'):
@@ -79,7 +79,7 @@ class Window:
 
   def _Clear(self):
     self._metrics, self._counts = [], []
-    self._start = time.time()
+    self._start = time.monotonic()
 
   def Add(self, metrics, counts):
     """Adds what one step fetched; see Aggregate."""
@@ -89,9 +89,9 @@ class Window:
   @contextlib.contextmanager
   def Paused(self):
     """Time spent inside does not count towards the rates."""
-    started = time.time()
+    started = time.monotonic()  # Not the clock, which may be set.
     yield
-    self._start += time.time() - started
+    self._start += time.monotonic() - started
 
   def Brief(self):
     """dict name -> number of the newest step, for one line on a terminal."""
@@ -106,7 +106,7 @@ class Window:
     return brief
 
   def _Elapsed(self):
-    return max(1e-6, time.time() - self._start)
+    return max(1e-6, time.monotonic() - self._start)
 
   def Flush(self):
     """Returns the window's aggregated metrics and rates, and begins a new one."""
@@ -133,7 +133,7 @@ class MetricsLog:
     """Appends a row; `dataset` is train or an eval data set's name."""
     row = {'dataset': dataset, 'step': int(step), 'time': round(time.time(), 3),
            **{k: float(v) for k, v in values.items()}}
-    with open(self._path, 'a', encoding='utf-8') as f:
+    with errors.Writing(self._path), open(self._path, 'a', encoding='utf-8') as f:
       f.write(json.dumps(row) + '\n')
 
   def Datasets(self, step):
@@ -147,16 +147,29 @@ class MetricsLog:
     if not os.path.exists(self._path):
       return
     kept = [row for row in ReadMetrics(self._path) if row['step'] <= step]
-    with open(self._path + '.tmp', 'w', encoding='utf-8') as f:
-      f.writelines(json.dumps(row) + '\n' for row in kept)
-    os.replace(self._path + '.tmp', self._path)
+    WriteRows(self._path, kept)
+
+
+def WriteRows(path, rows):
+  """Writes a file of JSON lines, whole or not at all."""
+  with errors.Writing(path):
+    with open(path + '.tmp', 'w', encoding='utf-8') as f:
+      f.writelines(json.dumps(row) + '\n' for row in rows)
+    os.replace(path + '.tmp', path)
 
 
 def ReadMetrics(path):
-  """List of the rows of a metrics.jsonl; a last line cut off by a kill is left out."""
+  """List of the rows of a metrics.jsonl; a last line cut off by a kill is left out.
+
+  Raises:
+    errors.ConfigError: Another line is no JSON object.
+  """
   rows = []
-  with open(path, encoding='utf-8') as f:
-    for line in f:
+  with open(path, encoding='utf-8', errors='replace') as f:
+    for number, line in enumerate(f, 1):
       if line.endswith('\n'):
-        rows.append(json.loads(line))
+        try:
+          rows.append(json.loads(line))
+        except ValueError as e:
+          raise errors.ConfigError(f'{path}:{number}: not a JSON object ({e}); remove the line') from e
   return rows

@@ -96,8 +96,14 @@ def WriteParameters(run_dir, rows, total, trained):
   """
   counts = {name: {'total': size, 'trained': part} for name, size, part in
             [*rows, ('total', total, trained)]}
-  with tf.io.gfile.GFile(os.path.join(run_dir, 'parameters.json'), 'w') as f:
-    f.write(json.dumps(counts, indent=2) + '\n')
+  WriteText(os.path.join(run_dir, 'parameters.json'), json.dumps(counts, indent=2) + '\n')
+
+
+def WriteText(path, text):
+  """Writes a text file, whole or not at all."""
+  with tf.io.gfile.GFile(path + '.tmp', 'w') as f:
+    f.write(text)
+  tf.io.gfile.rename(path + '.tmp', path, overwrite=True)
 
 
 def TokenizerPath(run_dir, head):

@@ -7,9 +7,11 @@ the remapper on; it is off on both stacks all the same, so that both run one way
 it would buy in speed has not been measured.
 """
 
+from lingvo import compat as tf
 from lingvo.core import py_utils
 
 _REMAPPING_OFF = 2  # RewriterConfig.OFF.
+_deterministic = False  # See MakeDeterministic.
 
 
 def Config():
@@ -19,7 +21,19 @@ def Config():
 
 def _WithoutRemapper(config):
   config.graph_options.rewrite_options.remapping = _REMAPPING_OFF
+  if _deterministic:
+    config.intra_op_parallelism_threads = config.inter_op_parallelism_threads = 1
   return config
+
+
+def MakeDeterministic():
+  """Makes the operations of later sessions give the same bits each time, on the CPU.
+
+  A thread alone: sums of several parts then have one order.
+  """
+  global _deterministic
+  _deterministic = True
+  tf.config.experimental.enable_op_determinism()
 
 
 def PatchLingvo():

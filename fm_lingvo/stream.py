@@ -9,10 +9,12 @@ import zlib
 
 from fm_lingvo import accounting
 from fm_lingvo import augment
+from fm_lingvo import damage
 from fm_lingvo import stream_params
 from fm_lingvo import tokenizer
 from lingvo import compat as tf
 from lingvo.core import py_utils
+import numpy as np
 
 _NUM_REASONS = len(accounting.DROP_REASONS)
 _MAX_SEED = 2**31 - 1
@@ -60,6 +62,8 @@ class Stream:
     if params.tokenizer_file:
       self._tokenizer = tokenizer.Tokenizer(params.tokenizer_file)
     self._files = stream_params.ListFiles(path, params)
+    self._damaged = damage.Check(stream_params.Patterns(params), self._files)
+    damage.CheckLimit(path, self._damaged, params.max_damaged_records)
     self.bounds = [
         int(round(b * stream_params.SAMPLE_RATE))
         for b in params.bucket_upper_bound_seconds
@@ -124,7 +128,8 @@ class Stream:
         path=self._path,
         bounds=self.bounds,
         num_files=len(self._files),
-        must_accept=self._repeat or share[1] == 1)
+        must_accept=self._repeat or share[1] == 1,
+        num_damaged=self._NumDamaged(share))
     ds = ds.scan(accountant.InitialState(counts, passed), accountant.Step)
     ds = ds.filter(lambda emit, example: emit)
     return ds.map(lambda emit, example: example)
@@ -186,6 +191,7 @@ class Stream:
     index, count = share
     by_file = count > 1 and len(self._files) >= count
     files = self._files[index::count] if by_file else self._files
+    read = functools.partial(self._Read, files)
     ds = tf.data.Dataset.from_tensor_slices(
         (files, list(range(len(files)))))
     seed = tf.cast(self._seed, tf.int64) + 7919 * epoch
@@ -194,7 +200,7 @@ class Stream:
           len(files), seed=seed % _MAX_SEED, reshuffle_each_iteration=False)
 
     def Records(file, file_index):
-      records = tf.data.TFRecordDataset(file)
+      records = read(file, file_index)
       if count > 1 and not by_file:
         shift = tf.cast(file_index, tf.int64)
         records = records.shard(count, (index + shift) % count)
@@ -216,6 +222,30 @@ class Stream:
     # One dataset per record: an example that does not parse vanishes from it,
     # and the gap in `index` counts it. Errors of reading still stop the run.
     return ds.enumerate().flat_map(self._Parse)
+
+  def _Read(self, files, file, file_index):
+    """Dataset of the records of files[file_index], of a damaged one those that are whole."""
+    damaged = [self._damaged.get(path) for path in files]
+    if not any(damaged):
+      return tf.data.TFRecordDataset(file)
+    whole = tf.boolean_mask([file], tf.constant([shard is None for shard in damaged])[file_index:file_index + 1])
+    spans = [[(start, length, shard.size - start - length) for start, length in shard.good] if shard else []
+             for shard in damaged]
+    ends = np.cumsum([len(of_file) for of_file in spans])
+    flat = tf.constant(np.array(sum(spans, []), np.int64).reshape(-1, 3))  # Header, record and footer in bytes.
+    first = tf.constant(np.concatenate([[0], ends[:-1]]))[file_index]
+    pieces = tf.data.Dataset.from_tensor_slices(flat[first:tf.constant(ends)[file_index]]).flat_map(
+        lambda span: tf.data.FixedLengthRecordDataset(
+            file, span[1], header_bytes=span[0], footer_bytes=span[2]))
+    return tf.data.TFRecordDataset(whole).concatenate(pieces)
+
+  def _NumDamaged(self, share):
+    """Records that are lost to the share (index, count) of a worker; those of missing shards to the first."""
+    index, count = share
+    mine = self._files[index::count] if count > 1 and len(self._files) >= count else (
+        self._files if index == 0 else [])
+    return sum(shard.lost for path, shard in self._damaged.items()
+               if path in mine or (index == 0 and path not in self._files))
 
   def _Parse(self, index, record_and_end):
     record, is_end = record_and_end

@@ -56,6 +56,9 @@ def StreamParams():
            'Seed of the order, an integer >= 0; None: from the input\'s '
            'random_seed and the stream\'s name.')
   p.Define('num_readers', 2, 'Files read at a time, > 0.')
+  p.Define('max_damaged_records', 100,
+           'Records, an integer >= 0, that may be lost to damaged and missing shards: '
+           'they are left out and counted as damaged; more end the run.')
   return p
 
 
@@ -86,6 +89,8 @@ def Validate(path, p):
         'True, since tokenizer_file is set')
   for field in ('batch_size', 'shuffle_buffer_size', 'num_readers'):
     Check(_IsInt(p.Get(field)) and p.Get(field) > 0, field, 'an integer > 0')
+  Check(_IsInt(p.max_damaged_records) and p.max_damaged_records >= 0,
+        'max_damaged_records', 'an integer >= 0')
   Check(p.seed is None or (_IsInt(p.seed) and p.seed >= 0), 'seed',
         'None or an integer >= 0')
   bounds = p.bucket_upper_bound_seconds

@@ -1,7 +1,7 @@
 """The trainer: `trainer --model=asr.BestRqPretrain` runs one experiment.
 
 Exit codes: 0 done, 2 wrong usage or configuration, 128 + N after signal N (once a
-checkpoint is saved), 1 anything else.
+checkpoint is saved, at once after a second signal), 1 anything else.
 """
 
 import logging
@@ -54,8 +54,11 @@ def Main(argv):
   except errors.ConfigError as e:
     print(f'trainer: {e}', file=sys.stderr)
     return 2
+  except errors.RunError as e:
+    print(f'trainer: {e}', file=sys.stderr)
+    return 1
   except KeyboardInterrupt:
-    print('trainer: interrupted before the first step', file=sys.stderr)
+    print('trainer: interrupted; steps since the newest checkpoint are lost', file=sys.stderr)
     return 130
 
 

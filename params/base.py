@@ -4,6 +4,7 @@ import dataclasses
 import os
 
 from fm_lingvo import augment
+from fm_lingvo import finite
 from fm_lingvo import handover
 from fm_lingvo import heads
 from fm_lingvo import hydra
@@ -11,7 +12,6 @@ from fm_lingvo import input as hydra_input
 from fm_lingvo import precision
 from fm_lingvo import registry
 from fm_lingvo import supervised_heads
-from lingvo.core import learner
 from lingvo.core import optimizer
 from lingvo.core import schedule
 
@@ -57,7 +57,7 @@ class AsrExperiment(registry.Experiment):
           optimizer_tpl=adam, accum_steps=self.gradient_accumulation_steps,
           dtype=adam.dtype)
     p.train.Set(
-        learner=learner.Learner.Params().Set(
+        learner=finite.Learner.Params().Set(
             name='loss',
             learning_rate=self.learning_rate,
             lr_schedule=schedule,

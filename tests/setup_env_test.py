@@ -165,8 +165,8 @@ class LocksTest(parameterized.TestCase):
 
   def _Read(self, name):
     with open(os.path.join(ROOT, name)) as f:
-      lines = [line.split('#')[0].strip() for line in f]
-    return [requirements.Requirement(line) for line in lines if line]
+      lines = [line.split('#')[0].strip().rstrip('\\') for line in f]
+    return [requirements.Requirement(line) for line in lines if line and not line.startswith('--hash=')]
 
   def _Pins(self, reqs, version):
     env = {'python_version': version, 'python_full_version': version + '.1'}
@@ -177,6 +177,14 @@ class LocksTest(parameterized.TestCase):
     direct = self._Pins(self._Read('requirements.txt'), version)
     lock = self._Pins(self._Read('requirements/%s.txt' % stack), version)
     self.assertEqual({n: lock.get(n) for n in direct}, direct)
+
+  @parameterized.parameters('classic', 'current')
+  def test_every_package_of_a_lock_has_hashes(self, stack):
+    with open(os.path.join(ROOT, 'requirements', stack + '.txt')) as f:
+      entries = f.read().replace('\\\n', ' ').splitlines()
+    self.assertGreater(len(entries), 100)
+    for entry in entries:
+      self.assertRegex(entry, r'^\S+==\S+ .*--hash=sha256:[0-9a-f]{64}')
 
   @parameterized.parameters('classic', 'current')
   def test_lock_pins_all_and_leaves_the_overrides_out(self, stack):

@@ -26,12 +26,15 @@ REASONS = {
     'no_audio': 'a transcript without an audio file',
     'duplicate_id': 'the utterance id was taken by an earlier entry',
     'not_speech': 'the transcript says that it is a tone, a sound or silence',
+    'outside': 'the manifest names audio outside of its own folder and --audio_roots',
     'bad_entry': 'the line or entry that describes the utterance cannot be parsed',
     'synthesis_failed': 'the synthesiser returned an error',
 }
 
 # Formats without a header: extension -> demuxer.
 _RAW_FORMATS = {'.g722': 'g722', '.722': 'g722', '.gsm': 'gsm'}
+_RATES = (1000, 768000)  # Hz; resampling a lower one would make a large file of a small one.
+_MAX_CHANNELS = 64
 _ENERGY_WINDOW = dataset.SAMPLE_RATE // 10
 
 
@@ -127,6 +130,7 @@ def _DecodeStream(f, raw_format, stop):
     if not container.streams.audio:
       raise Rejected('not_audio', f'{container.format.name} without an audio stream')
     stream = container.streams.audio[0]
+    _CheckStream(stream)
     declared = float(stream.duration * stream.time_base) if stream.duration and not raw_format else None
     max_samples = None if stop is None else round(stop * dataset.SAMPLE_RATE) + 1
     samples = _Collect(container.decode(stream), max_samples)
@@ -134,6 +138,16 @@ def _DecodeStream(f, raw_format, stop):
   if declared is not None and (stop is None or decoded <= stop) and decoded < 0.95 * declared - 0.1:
     raise Rejected('corrupt', f'{decoded:.2f} s decoded, the header says {declared:.2f} s')
   return samples
+
+
+def _CheckStream(stream):
+  """Rejects what no recording of speech is, before a decoder makes room for it."""
+  if stream.codec_context is None:
+    raise Rejected('not_audio', 'coded in a way that FFmpeg does not know')
+  if not _RATES[0] <= (stream.rate or 0) <= _RATES[1]:
+    raise Rejected('corrupt', f'{stream.rate or 0} Hz, expected {_RATES[0]} to {_RATES[1]}')
+  if not 1 <= stream.channels <= _MAX_CHANNELS:
+    raise Rejected('corrupt', f'{stream.channels} channels, expected 1 to {_MAX_CHANNELS}')
 
 
 def _Collect(frames, max_samples):

@@ -113,9 +113,10 @@ def PrepareData(importer, output, *, options=None, overwrite=False, dev_percent=
     settings['official_splits'] = True
   staging = _MakeStaging(output)
   try:
-    listed = shards_lib.WriteListings(staging, utterances, ShardOf)
+    key = os.urandom(32)
+    listed = shards_lib.WriteListings(staging, utterances, ShardOf, key)
     with preparation_progress.Watch(staging, len(utterances)):
-      _RunPipeline(listed, staging, limits, list(beam_args))
+      _RunPipeline(listed, staging, limits, key, list(beam_args))
     rows, rejects = _MergeRows(staging, names, listing.rejects)
     report = _Report(rows, rejects, listing.notes, settings)
     if not rows:
@@ -129,6 +130,22 @@ def PrepareData(importer, output, *, options=None, overwrite=False, dev_percent=
   return dataset.ReadDataset(output), report
 
 
+def DiskReason(error):
+  """What the disk said, if an exception of PrepareData comes from it: a few words, else ''."""
+  seen = []
+  while error is not None and error not in seen:
+    seen.append(error)
+    if isinstance(error, OSError) and error.strerror:
+      return error.strerror
+    error = error.__cause__ or error.__context__
+  # Beam gives errors of its workers as text.
+  for words in ('No space left on device', 'File too large', 'Read-only file system', 'Permission denied',
+                'Disk quota exceeded', 'Input/output error', 'No such file or directory'):
+    if any(words in str(e) for e in seen):
+      return words
+  return ''
+
+
 def _DropDuplicates(listing):
   """Utterances with distinct ids, the first of each; the others become rejects."""
   seen = {}
@@ -139,7 +156,7 @@ def _DropDuplicates(listing):
   return list(seen.values())
 
 
-def _RunPipeline(shard_names, staging, limits, beam_args):
+def _RunPipeline(shard_names, staging, limits, key, beam_args):
   if logging.getLogger('apache_beam').level == logging.NOTSET:
     logging.getLogger('apache_beam').setLevel(logging.WARNING)  # At INFO it tells of every channel that it opens.
   options = pipeline_options.PipelineOptions(beam_args)
@@ -157,7 +174,7 @@ def _RunPipeline(shard_names, staging, limits, beam_args):
     _ = (p
          | 'Shards' >> beam.Create(shard_names)
          | 'Spread' >> beam.Reshuffle()
-         | 'WriteShard' >> beam.ParDo(shards_lib.WriteShard(staging, limits)))
+         | 'WriteShard' >> beam.ParDo(shards_lib.WriteShard(staging, limits, key)))
 
 
 def _MergeRows(staging, names, rejects):

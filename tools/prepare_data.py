@@ -9,7 +9,8 @@
   python -m tools.prepare_data --importer=demo --output=data/demo
 
 Flags that are not listed by --help belong to Beam (--runner and its options). The format is described in
-fm_lingvo/dataset.py, the text's in tools/normalize.py. Exit code 0: done; 1: nothing was accepted; 2: bad usage.
+fm_lingvo/dataset.py, the text's in tools/normalize.py. Exit code 0: done; 1: nothing was accepted, or
+the disk failed; 2: bad usage.
 """
 
 import logging
@@ -29,6 +30,8 @@ _INPUT = flags.DEFINE_string('input', None, 'The importer\'s source: a directory
                              'prompts, synth and demo.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Directory of the data set to write; it must not exist, or see --overwrite.')
 _OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace --output, once the new data set is complete.')
+_AUDIO_ROOTS = flags.DEFINE_list('audio_roots', [], 'manifest: folders, beside the manifest\'s own, that its audio may be in; a '
+                                 'path elsewhere is rejected. / allows all of this machine.')
 _LANGUAGES = flags.DEFINE_list('languages', [], 'prompts: which of en,es,fr,it,ru (default all). manifest: language of the '
                                'texts without a `lang`, for spelling numbers.')
 _ENGINES = flags.DEFINE_list('engines', [], 'synth and general_speech: which synthesisers (default: what is '
@@ -74,7 +77,7 @@ def main(argv):
         options=importers.Options(
             input=_INPUT.value, languages=tuple(_LANGUAGES.value), engines=tuple(_ENGINES.value),
             official_splits=_OFFICIAL_SPLITS.value, voices_per_line=_VOICES_PER_LINE.value,
-            max_utterances=_MAX_UTTERANCES.value),
+            max_utterances=_MAX_UTTERANCES.value, audio_roots=tuple(_AUDIO_ROOTS.value)),
         limits=dict(min_duration=_MIN_DURATION.value, max_duration=_MAX_DURATION.value, silence_dbfs=_SILENCE_DBFS.value,
                     min_chars_per_second=_MIN_CHARS.value, max_chars_per_second=_MAX_CHARS.value))
     return 0
@@ -83,6 +86,13 @@ def main(argv):
     return 2
   except pipeline.NothingAccepted as e:
     print(f'prepare_data: error: {e}', file=sys.stderr)
+    return 1
+  except Exception as e:
+    reason = pipeline.DiskReason(e)
+    if not reason:
+      raise
+    print(f'prepare_data: error: {_OUTPUT.value}: cannot be written ({reason}); nothing half made is left as a data set',
+          file=sys.stderr)
     return 1
 
 

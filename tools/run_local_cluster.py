@@ -19,6 +19,7 @@ import time
 
 from fm_lingvo import errors
 from tools import cluster_plan
+from tools import loopback
 
 _POLL_SECONDS = 0.5
 # After the trainers have ended the controller saves the last checkpoint, and evaluation jobs look for it.
@@ -113,6 +114,8 @@ def _Parser():
       prog='run_local_cluster', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   cluster_plan.AddFlags(parser)
   parser.add_argument('--max_restarts', type=int, default=0, help='times that each job that dies is started again (default: 0)')
+  parser.add_argument('--network', choices=('loopback', 'host'), default='loopback', help='loopback: jobs reach each other and '
+                      'nothing else, nobody reaches them; host: the machine\'s network (default: loopback)')
   parser.add_argument('--evaluate', default='', help='data sets to evaluate, comma-separated, a job for each')
   parser.add_argument('--hosts', default='', help='print the commands for these hosts, comma-separated, and start nothing')
   parser.add_argument('flags', nargs='*', metavar='-- TRAINER_FLAGS', help='--model and --logdir at least')
@@ -125,12 +128,23 @@ def _LogDir(flags):
   return [flag for flag in flags if flag.startswith('--logdir=')][-1].partition('=')[2]
 
 
+def _EnterLoopback(log_dir):
+  """Hides the cluster's ports from other machines and processes, or says that they are open."""
+  reason = 'a remote --logdir needs the network' if '://' in log_dir else loopback.Enter()
+  if reason:
+    print(f'run_local_cluster: warning: the jobs listen on every interface, and obey whoever connects ({reason})',
+          file=sys.stderr, flush=True)
+
+
 def _Run(args):
   """Runs what is asked for; returns the exit code."""
   log_dir = os.path.join(_LogDir(args.flags), 'jobs')
   names = cluster_plan.Names(args.mode, args.workers, args.ps)
   hosts = [host for host in args.hosts.split(',') if host]
   addresses = cluster_plan.OnHosts(names, hosts) if hosts else FreeAddresses(names)
+  if not hosts and args.network == 'loopback':
+    _EnterLoopback(_LogDir(args.flags))
+    addresses = FreeAddresses(names)  # Of the network that it is in now.
   jobs = cluster_plan.Plan(args.mode, addresses, args.flags, args.worker_gpus)
   jobs += cluster_plan.Evaluations(
       [name for name in args.evaluate.split(',') if name], args.flags, hosts[-1] if hosts else 'localhost')

@@ -5,6 +5,7 @@ worker, and it is written in the order of its utterance ids, so its bytes depend
 """
 
 import dataclasses
+import hmac
 import json
 import os
 import pickle
@@ -15,7 +16,7 @@ import apache_beam as beam
 from fm_lingvo import dataset
 from tools import audio
 
-LISTING_SUFFIX = '.listing'  # A pickled list of a shard's utterances, beside it until it is written.
+LISTING_SUFFIX = '.listing'  # A shard's utterances, signed and pickled, beside it until it is written.
 ROWS_SUFFIX = '.rows.jsonl'  # A line per utterance of a shard beside it: merged into the manifest, then removed.
 
 
@@ -61,20 +62,26 @@ def LoadUtterance(utterance, limits):
   }
 
 
-def WriteListings(directory, utterances, shard_of):
+def _Sign(key, content):
+  return hmac.digest(key, content, 'sha256')
+
+
+def WriteListings(directory, utterances, shard_of, key):
   """Writes a listing per shard that has utterances; returns the shards' names, sorted.
 
   Args:
     directory: where the shards will be written.
     utterances: importers.Utterance, in any order.
     shard_of: utterance -> shard name.
+    key: bytes that only this preparation knows; a listing of anybody else is not unpickled.
   """
   by_shard = {}
   for utterance in utterances:
     by_shard.setdefault(shard_of(utterance), []).append(utterance)
   for name, listed in by_shard.items():
     with dataset.Open(os.path.join(directory, name + LISTING_SUFFIX), 'wb') as f:
-      f.write(pickle.dumps(sorted(listed, key=lambda u: u.utt_id)))
+      content = pickle.dumps(sorted(listed, key=lambda u: u.utt_id))
+      f.write(_Sign(key, content) + content)
   return sorted(by_shard)
 
 
@@ -84,15 +91,19 @@ class WriteShard(beam.DoFn):
   Both files are written under a name of their own and renamed, so that a bundle that the runner repeats does no harm.
   """
 
-  def __init__(self, directory, limits):
+  def __init__(self, directory, limits, key):
     super().__init__()
+    self._key = key
     self._directory = directory
     self._limits = limits
 
   def process(self, name):
     import tensorflow as tf  # Heavy, and needed on the workers only.  pylint: disable=g-import-not-at-top
     with dataset.Open(os.path.join(self._directory, name + LISTING_SUFFIX), 'rb') as f:
-      utterances = pickle.loads(f.read())
+      signature, content = f.read(32), f.read()
+    if not hmac.compare_digest(signature, _Sign(self._key, content)):
+      raise ValueError(f'{name}{LISTING_SUFFIX}: not written by this preparation')
+    utterances = pickle.loads(content)
     attempt = os.path.join(self._directory, f'.{name}.{uuid.uuid4().hex}')
     with tf.io.TFRecordWriter(attempt) as shard, dataset.Open(attempt + ROWS_SUFFIX, 'w') as rows:
       for utterance in utterances:

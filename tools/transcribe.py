@@ -60,14 +60,14 @@ def FindRecordings(names):
   return found, empty
 
 
-def Read(path):
-  """int16 [S] of a recording at 16 kHz; raises audio.Rejected."""
+def Read(path, max_seconds=None):
+  """int16 [S] of a recording at 16 kHz; raises audio.Rejected, too_long past `max_seconds`."""
   if path != STDIN:
-    return audio.Decode(path)
+    return audio.Decode(path, max_seconds)
   with tempfile.NamedTemporaryFile() as f:
     f.write(sys.stdin.buffer.read())
     f.flush()
-    return audio.Decode(f.name)
+    return audio.Decode(f.name, max_seconds)
 
 
 def Transcribe(recognizer, recordings, max_seconds):
@@ -162,12 +162,12 @@ def _Say(line):
   print(f'transcribe: {line}', file=sys.stderr, flush=True)
 
 
-def _Chunks(recordings, failed):
+def _Chunks(recordings, failed, max_seconds):
   """Yields (recordings tried so far, list of (path, relative path, samples)); `failed` gets what cannot be read."""
   chunk, seconds = [], 0.0
   for number, (path, relative_path) in enumerate(recordings, 1):
     try:
-      samples = Read(path)
+      samples = Read(path, max_seconds)
       chunk.append((path, relative_path, samples))
       seconds += len(samples) / dataset.SAMPLE_RATE
     except audio.Rejected as e:
@@ -184,6 +184,8 @@ def _Run(args):
   """Transcribes what the arguments name; returns the exit code."""
   if args.window_seconds is not None and args.window_seconds < 2:
     raise errors.ConfigError(f'--window_seconds={args.window_seconds:g}: expected >= 2')
+  if not args.max_hours > 0:
+    raise errors.ConfigError(f'--max_hours={args.max_hours:g}: expected > 0')
   if args.audio.count(STDIN) > 1:
     raise errors.ConfigError(f'{STDIN}: given twice; standard input is one recording')
   recordings, failed = FindRecordings(args.audio)
@@ -199,7 +201,7 @@ def _Run(args):
   run = finished_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, beam_size=args.beam_size)
   recognizer = inference.Recognizer(run, args.n_best)
   started, seconds = time.time(), 0.0
-  for number, chunk in _Chunks(recordings, failed):
+  for number, chunk in _Chunks(recordings, failed, 3600 * args.max_hours):
     output.Open()
     transcripts = Transcribe(recognizer, [(path, samples) for path, _, samples in chunk],
                              args.window_seconds or run.max_seconds)
@@ -228,6 +230,8 @@ def Main(argv):
   parser.add_argument('--format', choices=transcript_formats.FORMATS, default='text')
   parser.add_argument('--output', help='file, or folder with / at its end (default: standard output)')
   parser.add_argument('--window_seconds', type=float, help='longest window (default: the run\'s max_seconds)')
+  parser.add_argument('--max_hours', type=float, default=6.0, help='longer recordings are refused, for a small file can hold '
+                      'days of silence (default: 6)')
   args = parser.parse_args(argv[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   try:

@@ -55,6 +55,7 @@ class Options:
   voices_per_line: int = 1
   max_utterances: typing.Optional[int] = None
   official_splits: bool = False  # librispeech: whether the subset's name decides the split.
+  audio_roots: tuple = ()  # manifest: folders, beside its own, in which its audio may be.
   exclude: tuple = ()  # Normalised texts that general_speech must not speak.
 
 

@@ -13,7 +13,8 @@ from tools import normalize
 def Import(options):
   """Lists the utterances of the manifest --input.
 
-  audio_filepath is absolute, remote, or relative to the manifest. `text` may be missing (unlabeled speech). With `offset`,
+  audio_filepath is relative to the manifest, absolute or remote; it must lie in the manifest's folder or in one of
+  options.audio_roots, symbolic links followed. Others are rejected: a manifest may come from anyone. `text` may be missing (unlabeled speech). With `offset`,
   the utterance is `duration` seconds from there; without, it is the whole file and `duration` is checked against it.
   Optional keys: `utt_id` or `id`, `speaker`, `domain`, `lang`. Without an id it is the audio's path as written, plus the
   offset.
@@ -28,14 +29,24 @@ def Import(options):
   language = options.languages[0] if options.languages else None
   listing = importers.Listing()
   base = os.path.dirname(options.input)
+  roots = [base if dataset.IsRemote(base) else base or '.', *options.audio_roots]
   with dataset.Open(options.input) as f:
     for number, line in enumerate(f, 1):
       if line.strip():
-        _ImportLine(listing, line, f'{options.input}:{number}', base, language)
+        _ImportLine(listing, line, f'{options.input}:{number}', base, roots, language)
   return listing
 
 
-def _ImportLine(listing, line, where, base, language):
+def IsInside(path, root):
+  """Whether a local or remote path lies in a folder, once links and `..` are resolved; `~` is an ordinary character."""
+  if dataset.IsRemote(path) or dataset.IsRemote(root):
+    return path.startswith(root.rstrip('/') + '/') and '..' not in path.split('/')
+  if '\0' in path:
+    return False
+  return os.path.commonpath([os.path.realpath(path), os.path.realpath(root)]) == os.path.realpath(root)
+
+
+def _ImportLine(listing, line, where, base, roots, language):
   try:
     row = json.loads(line)
     path = row['audio_filepath']
@@ -51,6 +62,9 @@ def _ImportLine(listing, line, where, base, language):
   name = os.path.splitext(path)[0].replace('\\', '/').lstrip('./')
   utt_id = str(row.get('utt_id') or row.get('id') or (f'{name}@{offset:g}' if row.get('offset') is not None else name))
   source = path if dataset.IsRemote(path) else os.path.join(base, path)
+  if not any(IsInside(source, root) for root in roots):
+    listing.Reject(utt_id, source, 'outside', f'{where}: not in {", ".join(roots)}; --audio_roots allows other folders')
+    return
   segment = offset > 0 or (row.get('offset') is not None and duration is not None)
   if segment:
     load = functools.partial(audio.Decode, source, offset=offset, seconds=duration)

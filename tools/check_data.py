@@ -1,0 +1,60 @@
+"""Reads every shard of data sets and says what is damaged, missing or not as their manifests say.
+
+  python -m tools.check_data data/recipe/target data/recipe/unlabeled
+
+Exit code 0: all whole; 1: something is wrong, a line each; 2: not a data set. Training does the same by itself when a record
+cannot be read, and leaves out at most max_damaged_records of a stream.
+"""
+
+import argparse
+import collections
+import os
+import sys
+
+from fm_lingvo import damage
+from fm_lingvo import dataset
+
+
+def Check(path):
+  """Lines about what is wrong with a data set, [] if nothing is.
+
+  Raises:
+    dataset.DatasetError: it has no readable dataset.json.
+  """
+  info = dataset.ReadDataset(path, check_shards=False)
+  lines = []
+  rows = collections.Counter(row['shard'] for row in dataset.ReadManifest(path))
+  for split in dataset.SPLITS:
+    for shard in info.shards[split]:
+      name = os.path.join(path, shard.name)
+      if not dataset.Exists(name):
+        lines.append(f'{name}: missing, {shard.utterances} records')
+        continue
+      found = damage.Scan(name, shard.utterances)
+      if found:
+        lines.append(found.line)
+      if rows[shard.name] != shard.utterances:
+        lines.append(f'{name}: {rows[shard.name]} lines in manifest.jsonl, but dataset.json says {shard.utterances}')
+  return lines
+
+
+def Main(argv):
+  """Runs the tool; returns the exit code."""
+  parser = argparse.ArgumentParser(
+      prog='check_data', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('data', nargs='+', metavar='DATA_SET', help='folder with a dataset.json')
+  args = parser.parse_args(argv[1:])
+  wrong = 0
+  for path in args.data:
+    try:
+      lines = Check(path)
+    except (dataset.DatasetError, ValueError, KeyError) as e:
+      print(f'check_data: {path}: {e}', file=sys.stderr)
+      return 2
+    print('\n'.join(lines) or f'{path}: whole')
+    wrong += len(lines)
+  return 1 if wrong else 0
+
+
+if __name__ == '__main__':
+  sys.exit(Main(sys.argv))
