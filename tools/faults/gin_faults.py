@@ -13,7 +13,7 @@ from tools.faults import outcome
 from tools.faults import processes
 
 SECONDS = 10  # For each process, of its own processor time, start-up not counted.
-_TINY = ['BestRqPretrain.codebook_size = 16', 'task.encoder.num_layers = 1', 'task.encoder.model_dim = 16',
+_TINY = ["BestRqPretrain.data_dir = 'nowhere'", 'BestRqPretrain.codebook_size = 16', 'task.encoder.num_layers = 1', 'task.encoder.model_dim = 16',
          'task.encoder.num_heads = 2', 'task.encoder.kernel_size = 5', 'task.encoder.subsampling.channels = 4']
 # Bindings that are right: mutations begin with them.
 SEEDS = [
@@ -36,7 +36,7 @@ _SAME_TYPE = [(r'-?\d+$', ['0', '-1', '1', '3', '7', '64', '2147483648', '100000
               (r'-?\d+\.\d+$', ['0.0', '-1.0', '1e-30', '1e30', '0.5', '1.0']), (r'[\'"]', ["''", "'x'", "'../..'", "'é'", "'('"])]
 _FLAGS = ['--gin_file=', '--gin_file=/', '--gin_file=no.gin', '--gin_search_paths=/no', '--model=', '--model=asr', '--model=asr.X',
           '--model=a.b.c', '--gin.', '--gin.=', '--gin.x', '--gin.task=1', '--gin_bindings', '--gin_bindings=', '--gin_bindings==',
-          '--gin_bindings=%', '--logdir', '--mode=x', '--job=x', '--run_locally=x', '--verbosity=x', '--dry_run=x', '--nodry_run',
+          '--gin_bindings=%', '--logdir', '--mode=x', '--job=x', '--run_locally=x', '--verbosity=x', '--dry_run=x',
           '--no_such_flag', '-x', '--', 'word', '--=', '--gin_bindings=\0', '--gin_bindings=' + '(' * 300, '--model=../../etc',
           '--model_params_override=x', '--flagfile=/no', '--flagfile=/etc/passwd', '--gin_bindings=' + 'a' * 5000 + ' = 1',
           '--gin_file=/dev/zero', '--gin_file=/dev/null', '--enable_asserts=x', '--worker_gpus=-1', '--tf_master=x']
@@ -72,7 +72,8 @@ def Mutant(rng):
   arguments += [f'--gin.{b.replace(" = ", "=", 1)}' if rng.random() < 0.2 else f'--gin_bindings={b}' for b in bindings]
   rng.shuffle(arguments)
   model = [] if rng.random() < 0.03 else ['--model=asr.BestRqPretrain']
-  return [*model, *(f'--gin_bindings={b}' for b in _TINY), *arguments, '--dry_run']
+  # First, lest a flag without its value takes it for one: then the command would train, and prepare data.
+  return ['--dry_run', *model, *(f'--gin_bindings={b}' for b in _TINY), *arguments]
 
 
 def Judge(arguments, code, out, err, seconds):
@@ -85,15 +86,17 @@ def Judge(arguments, code, out, err, seconds):
     right = code == 2 and len(lines) == 1 and lines[0].startswith('trainer: ')
   right = right and 'Traceback' not in out + err and seconds <= SECONDS
   seen = told[0] if code == 0 else (lines or ['nothing said'])[-1]
-  return outcome.Case(' '.join(arguments[len(_TINY):])[:200], right, f'{seconds:.1f} s, exit code {code}: {seen}'[:300])
+  return outcome.Case(' '.join(arguments[1 + len(_TINY):])[:200], right, f'{seconds:.1f} s, exit code {code}: {seen}'[:300])
 
 
-def _Child(connection, arguments, out, err):
+def _Child(connection, arguments, folder, out, err):
   """Runs the trainer here with output into files, and says what processor time it took."""
   import sys  # pylint: disable=g-import-not-at-top
   for path, number in ((out, 1), (err, 2)):
     opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(opened, number)
+  os.setsid()  # It is killed with what it starts.
+  os.chdir(folder)
   from fm_lingvo import trainer  # pylint: disable=g-import-not-at-top
   started, code = time.process_time(), 1
   try:
@@ -114,7 +117,7 @@ def Forked(arguments, folder, limit=120):
   context.set_forkserver_preload(processes.PRELOADED)
   here, there = context.Pipe(duplex=False)
   out, err = os.path.join(folder, 'out'), os.path.join(folder, 'err')
-  child = context.Process(target=_Child, args=(there, arguments, out, err))
+  child = context.Process(target=_Child, args=(there, arguments, folder, out, err))
   child.start()
   there.close()
   code, seconds = 'hung', float(limit)
@@ -124,8 +127,7 @@ def Forked(arguments, folder, limit=120):
     except EOFError:  # It died before it could say.
       child.join()
       code, seconds = f'{child.exitcode} of the process', 0.0
-  child.kill()
-  child.join()
+  processes.KillGroup(child)
   texts = []
   for path in (out, err):
     with open(path, encoding='utf-8', errors='replace') as f:

@@ -69,8 +69,7 @@ class Started:
     return self
 
   def __exit__(self, *unused):
-    self._process.kill()
-    self._process.join()
+    KillGroup(self._process)
 
   @property
   def pid(self):
@@ -82,7 +81,9 @@ class Started:
 
   def Kill(self, signum=signal.SIGKILL):
     """Sends a signal."""
-    if self.alive:
+    if signum == signal.SIGKILL:
+      KillGroup(self._process)
+    elif self.alive:
       os.kill(self.pid, signum)
 
   def Output(self):
@@ -107,12 +108,20 @@ class Started:
     hung = self.alive
     if hung:
       self.Kill()
-      self._process.join()
     done = Done(self._process.exitcode, _Read(self._out), _Read(self._err), time.monotonic() - self._started, hung)
     for path in (self._out, self._err):
       if os.path.exists(path):
         os.remove(path)
     return done
+
+
+def KillGroup(process):
+  """Kills a multiprocessing process that called os.setsid, with all that it has started, and waits for its end."""
+  try:
+    os.killpg(process.pid, signal.SIGKILL)
+  except ProcessLookupError:  # It has not called it yet, or nothing is left.
+    process.kill()
+  process.join()
 
 
 def Run(argv, folder, patch=(), env=None, warm=True, seconds=TIMEOUT_SECONDS):
@@ -133,6 +142,7 @@ def _Target(argv, folder, out, err, patch, env):
     opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(opened, number)
     os.close(opened)
+  os.setsid()  # It is killed with what it starts.
   os.environ.update(env)
   os.chdir(folder)
   sys.argv = argv
