@@ -175,6 +175,8 @@ def _Origins(rows, columns):
     origin = '; '.join(text for text in (_Cell(row, f) for f in fields) if text)
     groups.setdefault((row['label'], origin), []).append(row['name'])
   labels = [label for label, _ in groups]
+  if len(labels) > 1 and len({origin for _, origin in groups}) == 1:
+    groups = {('', origin): names for (_, origin), names in groups.items()}  # All columns are of one measurement.
   lines = []
   for (label, origin), names in groups.items():
     # A label with several origins needs to say which figures are whose.
