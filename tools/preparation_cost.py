@@ -233,12 +233,10 @@ def Measure(args, folder):
       (name, 'hours of audio in an hour of CPU time', hours / last.cpu_seconds * 3600, '')]
 
 
-def _Rows(figures, argv):
-  """Rows of docs/results."""
-  common = {'command': shlex.join(['python', '-m', 'tools.preparation_cost', *argv]), 'date': datetime.date.today().isoformat(),
-            'machine': this_machine.Machine(), 'versions': this_machine.Versions(results.ROOT)}
-  return [{'name': name, 'label': label, 'value': float(f'{value:.4g}'), 'unit': unit, **common}
-          for name, label, value, unit in figures]
+def _Origin(argv):
+  """What all rows of a measurement say of where they are from; to be asked before it, for the code may change meanwhile."""
+  return {'command': shlex.join(['python', '-m', 'tools.preparation_cost', *argv]), 'date': datetime.date.today().isoformat(),
+          'machine': this_machine.Machine(), 'versions': this_machine.Versions(results.ROOT)}
 
 
 def _CheckArgs(args):
@@ -273,11 +271,14 @@ def Main(argv):
   try:
     os.makedirs(args.folder, exist_ok=True)
     _CheckArgs(args)
+    origin = _Origin(argv[1:])
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-      rows = _Rows(Measure(args, folder), argv[1:])
+      figures = Measure(args, folder)
   except (errors.ConfigError, dataset.DatasetError, PreparationFailed) as e:
     print(f'preparation_cost: {e}', file=sys.stderr)
     return 1 if isinstance(e, PreparationFailed) else 2
+  rows = [{'name': name, 'label': label, 'value': float(f'{value:.4g}'), 'unit': unit, **origin}
+          for name, label, value, unit in figures]
   result = {'columns': ['name', 'value'], 'spread': 'label', 'rows': rows}
   results_table.Check(result, args.output)
   with open(args.output, 'w', encoding='utf-8') as f:
