@@ -10,6 +10,7 @@ from fm_lingvo import adapter
 from fm_lingvo import errors
 from fm_lingvo import gin_names
 from fm_lingvo import precision
+from fm_lingvo import remat
 from fm_lingvo import subsampling
 from lingvo import compat as tf
 from lingvo.core import base_layer
@@ -225,23 +226,9 @@ class ConformerEncoder(base_layer.BaseLayer):
     state = py_utils.NestedMap(
         features=x, paddings=tf.cast(paddings, dtype))
     for block, block_theta in zip(self.blocks, self._BlocksTheta(theta)):
-      state = self._Block(block, block_theta, state)
+      state = (remat.FProp(block.FProp, block_theta, state) if self.params.remat
+               else block.FProp(block_theta, state))
     return tf.cast(state.features, tf.float32), paddings
-
-  def _Block(self, block, theta, state):
-    """FProp of a block, with `remat` once more in the backward pass.
-
-    A block's own `remat` does nothing: lingvo's Recurrent leaves out a loop of one step.
-    """
-    if not self.params.remat:
-      return block.FProp(theta, state)
-    inputs = py_utils.NestedMap(theta=theta, state=state)
-
-    def _FProp(*tensors):
-      packed = inputs.Pack(tensors)
-      return tuple(block.FProp(packed.theta, packed.state).Flatten())
-
-    return state.Pack(py_utils.RematerializeFn(_FProp, *inputs.Flatten()))
 
   def zero_state(self, batch_size):
     """The state before the first frame of B utterances, a NestedMap.
