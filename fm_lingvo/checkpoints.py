@@ -120,13 +120,19 @@ class Saver(saver.Saver):
   back, count as just past: the newest checkpoint would be taken for the oldest otherwise, and removed as soon as it is saved.
   """
 
+  _saving = None  # Prefix of the checkpoint that is on disk, but not in the list yet.
+
+  def _UpdateState(self, prefix):
+    self._saving = prefix
+    super()._UpdateState(prefix)
+
   def _GetState(self):
     try:
       state = super()._GetState()
     except (text_format.ParseError, UnicodeDecodeError):
       state = saver.CheckpointState()
     times = dict(zip(map(os.path.basename, state.all_model_checkpoint_paths), state.all_model_checkpoint_timestamps))
-    prefixes = sorted(Prefixes(self._logdir), key=Step)
+    prefixes = sorted((p for p in Prefixes(self._logdir) if Step(p) != Step(self._saving or '')), key=Step)
     now = time.time()
     state.all_model_checkpoint_paths[:] = prefixes
     state.all_model_checkpoint_timestamps[:] = [

@@ -14,7 +14,7 @@ from tools.faults import outcome
 from tools.faults import processes
 from tools.faults import tiny
 
-_SAVE, _EVALUATE = 2, 4
+_SAVE, _EVALUATE = 2, 8
 
 
 def Run(folder, size):
@@ -22,7 +22,7 @@ def Run(folder, size):
   rng = size.Random('kills')
   data = os.path.join(folder, 'data')
   tiny.WriteData(data)
-  kills, steps = size.Pick((30, 240), (2, 12))
+  kills, steps = size.Pick((30, 96), (2, 12))
 
   def Command(run):
     return [*tiny.Command(run, data, max_steps=steps, save_interval_steps=_SAVE, eval_interval_steps=_EVALUATE,

@@ -13,7 +13,7 @@ def Run(folder, size):
   tiny.WriteData(data)
   cases = []
   with processes.Started(tiny.Command(run, data, max_steps=10**6), folder) as first:
-    first.WaitFor(r'step 2/')
+    first.WaitFor(r'step 5/')
     second = processes.Run(tiny.Command(run, data), folder)
     cases.append(outcome.Ended('a second trainer', second, 2, 'another trainer is writing this run', first.alive))
     first.Kill()
