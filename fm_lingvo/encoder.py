@@ -205,7 +205,7 @@ class ConformerEncoder(base_layer.BaseLayer):
     _UseStatelessDropout(block)
     if p.fprop_dtype not in (None, tf.float32):
       precision.KeepFloat32(block)
-    return block.Set(name=f'block_{index}', remat=p.remat)
+    return block.Set(name=f'block_{index}')
 
   def FProp(self, theta, features, paddings):
     """Encodes a batch.
@@ -225,8 +225,23 @@ class ConformerEncoder(base_layer.BaseLayer):
     state = py_utils.NestedMap(
         features=x, paddings=tf.cast(paddings, dtype))
     for block, block_theta in zip(self.blocks, self._BlocksTheta(theta)):
-      state = block.FProp(block_theta, state)
+      state = self._Block(block, block_theta, state)
     return tf.cast(state.features, tf.float32), paddings
+
+  def _Block(self, block, theta, state):
+    """FProp of a block, with `remat` once more in the backward pass.
+
+    A block's own `remat` does nothing: lingvo's Recurrent leaves out a loop of one step.
+    """
+    if not self.params.remat:
+      return block.FProp(theta, state)
+    inputs = py_utils.NestedMap(theta=theta, state=state)
+
+    def _FProp(*tensors):
+      packed = inputs.Pack(tensors)
+      return tuple(block.FProp(packed.theta, packed.state).Flatten())
+
+    return state.Pack(py_utils.RematerializeFn(_FProp, *inputs.Flatten()))
 
   def zero_state(self, batch_size):
     """The state before the first frame of B utterances, a NestedMap.

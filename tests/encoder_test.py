@@ -59,10 +59,46 @@ class ConformerEncoderTest(graph_case.GraphCase):
         layer = self._Encoder(remat=remat)
         features = tf.constant(self._Features(2, 32, 80))
         x, _ = layer.FProp(layer.theta, features, tf.zeros([2, 32]))
-        grad = tf.gradients(tf.reduce_sum(x**2), features)[0]
-        outputs.append(self.Eval(x, grad))
+        grads = tf.gradients(tf.reduce_sum(x**2), [features, *layer.vars.Flatten()])
+        outputs.append(self.Eval(x, *grads))
     for a, b in zip(*outputs):
-      np.testing.assert_allclose(a, b, atol=1e-4)
+      np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4)
+
+  def test_remat_drops_the_same_a_second_time(self):
+    layer = self._Encoder(remat=True, dropout_prob=0.3)
+    features, direction = self._Features(2, 1, 32, 80)  # Each [1, 32, 80].
+    inputs = tf.placeholder(tf.float32, features.shape)
+    x, _ = layer.FProp(layer.theta, inputs, tf.zeros([1, 32]))
+    loss = tf.reduce_sum(x[:, :, :8])
+    gradient = tf.gradients(loss, inputs)[0]
+    self.Eval(tf.zeros([]))
+    up, down = (self._session.run(loss, {inputs: features + step * direction})
+                for step in (1e-3, -1e-3))
+    expected = np.sum(self._session.run(gradient, {inputs: features}) * direction)
+    self.assertGreater(abs(expected), 1)
+    np.testing.assert_allclose((up - down) / 2e-3, expected, rtol=0.02)
+
+  def test_remat_encodes_each_block_twice(self):
+    counts = []
+    for remat in (False, True):
+      with self.NewGraph():
+        layer = self._Encoder(remat=remat)
+        features = tf.constant(self._Features(2, 32, 80))
+        x, _ = layer.FProp(layer.theta, features, tf.zeros([2, 32]))
+        loss = tf.linalg.global_norm(
+            tf.gradients(tf.reduce_sum(x**2), layer.vars.Flatten()))
+        counts.append(self._Executed(loss, 'DepthwiseConv2dNative'))
+    self.assertEqual(counts, [2, 4])  # A convolution in each of two blocks.
+
+  def _Executed(self, tensor, op):
+    """How often ops of a type run for a tensor, once the graph is optimised."""
+    self.Eval(tensor)
+    metadata = tf.RunMetadata()
+    self._session.run(
+        tensor, options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE),
+        run_metadata=metadata)
+    return sum(f' = {op}(' in node.timeline_label
+               for device in metadata.step_stats.dev_stats for node in device.node_stats)
 
   def test_bfloat16_stays_near_float32(self):
     outputs = []

@@ -1,4 +1,4 @@
-"""LibriSpeech end to end: README.md's commands, on a tiny copy of its layout."""
+"""LibriSpeech end to end: the commands of docs/scale.md, on a tiny copy of its layout."""
 
 import os
 import re
@@ -12,6 +12,7 @@ from fm_lingvo import metrics_log
 import numpy as np
 from params import librispeech
 import soundfile
+from tests import pages
 from tests import process_case
 from tests import tiny_data
 
@@ -21,8 +22,7 @@ _PROGRAMS = {'python': [sys.executable], 'trainer': [sys.executable, '-m', 'fm_l
 
 def _Commands():
   """The section's commands, as lists of words."""
-  with open(os.path.join(process_case.ROOT, 'README.md'), encoding='utf-8') as f:
-    block = re.search(r'(?ms)^### LibriSpeech$.*?^```sh\n(.*?)^```$', f.read()).group(1)
+  block = re.search(r'(?ms)^## LibriSpeech$.*?^```sh\n(.*?)^```$', pages.Read('docs/scale.md')).group(1)
   return [shlex.split(line) for line in block.replace('\\\n', ' ').splitlines()]
 
 

@@ -1,6 +1,6 @@
-"""README.md says what is so: its commands run, its tables match the code, its files exist.
+"""README.md and docs/ say what is so: their commands run, their tables match the code, their files exist.
 
-The commands run as written, in the README's order, in a copy of the checkout with a
+The commands run as written, in the order of pages.PAGES, in a copy of the checkout with a
 few seconds of sound for data; each one shares what those before it left. `trainer`
 and `python` are this interpreter's. What a test adds to a command is in _Extra; what
 CI or another test runs is in _ELSEWHERE. A command that nothing runs fails.
@@ -24,9 +24,10 @@ from fm_lingvo import dataset
 from fm_lingvo import gin_params
 from fm_lingvo import listing
 from params import asr
+from tests import pages
 from tests import tiny_data
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = pages.ROOT
 _COPIED = ('fm_lingvo', 'params', 'tools', 'tests', 'docs', 'requirements')
 _BAZEL_RUN = 'bazel run //fm_lingvo:trainer -- --model=asr.BestRqPretrain --dry_run'
 _CLUSTER = 'python -m tools.run_local_cluster --mode='
@@ -56,18 +57,13 @@ _ELSEWHERE = {
 _RUN_HERE = re.compile(r'trainer |\.venv/bin/trainer |(\w+=\w+ )?python -m |for |make tensorboard$')
 
 
-def _Read(name):
-  with open(os.path.join(ROOT, name), encoding='utf-8') as f:
-    return f.read()
-
-
 def _Blocks(language):
   """Texts of the fenced blocks of a language."""
-  return re.findall(rf'(?ms)^```{language}\n(.*?)^```$', _Read('README.md'))
+  return re.findall(rf'(?ms)^```{language}\n(.*?)^```$', pages.Text())
 
 
 def Commands():
-  """The commands of the README's sh blocks, lines that end in \\ joined.
+  """The commands of the pages' sh blocks, lines that end in \\ joined.
 
   Those of the section LibriSpeech are left out: librispeech_test.py runs them.
   """
@@ -78,9 +74,9 @@ def Commands():
 def _Table(header):
   """Rows, lists of cells, of the table whose first header cell is `header`."""
   match = re.search(rf'(?m)^\| {re.escape(header)} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)',
-                    _Read('README.md'))
+                    pages.Text())
   if not match:
-    raise AssertionError(f'README.md: no table that begins with {header}')
+    raise AssertionError(f'no table that begins with {header}')
   return [[cell.strip() for cell in line.strip().strip('|').split('|')]
           for line in match.group(1).splitlines()]
 
@@ -125,7 +121,7 @@ class CommandsTest(absltest.TestCase):
 
   @classmethod
   def _WriteExamples(cls):
-    """The README's python and gin blocks, each under the name in its first line."""
+    """The pages' python and gin blocks, each under the name in its first line."""
     for block in _Blocks('python') + _Blocks('gin'):
       name = re.match(r'# (\S+)\n', block).group(1)
       assert not os.path.exists(cls._Path(name)), name
@@ -164,7 +160,7 @@ class CommandsTest(absltest.TestCase):
       f.writeframes(tiny_data.Waveform(1.5, seed).tobytes())
 
   def _Extra(self, command):
-    """Arguments that make a command of the README small enough for a test."""
+    """Arguments that make a command of a page small enough for a test."""
     if re.match(r'\S*trainer ', command) and not re.search(
         '--(dry_run|help|list_models)', command):
       name = re.search(r'--model=\w+\.(\w+)', command).group(1)
@@ -202,7 +198,7 @@ class CommandsTest(absltest.TestCase):
                           text=True, capture_output=True, check=False, timeout=600)
     print(f'{time.time() - started:.1f} s: {command}', flush=True)
     self.assertEqual(done.returncode, 0,
-                     f'README.md: `{command}`:\n{(done.stdout + done.stderr)[-3000:]}')
+                     f'`{command}`:\n{(done.stdout + done.stderr)[-3000:]}')
     return done.stdout
 
   def test_every_command_is_run_by_something(self):
@@ -210,19 +206,19 @@ class CommandsTest(absltest.TestCase):
     for command in Commands():
       if command in _ELSEWHERE:
         name, pattern = _ELSEWHERE[command]
-        self.assertIsNotNone(re.search(pattern, _Read(name), re.M),
-                             f'README.md: `{command}`: {name} does not run it')
+        self.assertIsNotNone(re.search(pattern, pages.Read(name), re.M),
+                             f'`{command}`: {name} does not run it')
       else:
         self.assertIsNotNone(_RUN_HERE.match(command),
-                             f'README.md: `{command}`: nothing runs it')
+                             f'`{command}`: nothing runs it')
     for command in _ELSEWHERE:
       self.assertIn(command, Commands(), 'an entry of _ELSEWHERE that is not needed')
 
   def test_make_targets_exist(self):
-    targets = re.findall(r'(?m)^([a-z]+):', _Read('Makefile'))
+    targets = re.findall(r'(?m)^([a-z]+):', pages.Read('Makefile'))
     for target in re.findall(r'\bmake ([a-z]+)', ''.join(
-        re.findall(r'`[^`\n]+`', _Read('README.md'))) + '\n'.join(Commands())):
-      self.assertIn(target, targets, f'README.md: `make {target}`')
+        re.findall(r'`[^`\n]+`', pages.Text())) + '\n'.join(Commands())):
+      self.assertIn(target, targets, f'`make {target}`')
 
   def test_commands_run_in_their_order(self):
     for command in Commands():
@@ -258,7 +254,7 @@ class CommandsTest(absltest.TestCase):
         lines.append(line)
         if re.match(r'TensorBoard \S+ at http://', line):
           return
-      self.fail(f'README.md: `{command}`: {"".join(lines)[-2000:]}')
+      self.fail(f'`{command}`: {"".join(lines)[-2000:]}')
     finally:
       os.killpg(process.pid, signal.SIGKILL)
       process.communicate()
@@ -281,7 +277,7 @@ class PageTest(absltest.TestCase):
 
   def test_the_sizes_are_those_of_the_gin_files(self):
     for size, *numbers, _ in _Table('size'):
-      text = _Read(f'params/gin/{size.strip("`")}.gin')
+      text = pages.Read(f'params/gin/{size.strip("`")}.gin')
       for name, number in zip(('num_layers', 'model_dim', 'num_heads'), numbers):
         self.assertIn(f'task.encoder.{name} = {number}\n', text, size)
 
@@ -307,33 +303,47 @@ class PageTest(absltest.TestCase):
       self.assertIn(f'{name.replace("DevHuman/", "")} = ', config, name)
 
   def test_files_of_the_layout_exist_and_none_is_left_out(self):
-    layout = re.search(r'### Layout\n+```text\n(.*?)```', _Read('README.md'),
+    layout = re.search(r'## Layout\n+```text\n(.*?)```', pages.Read('docs/developing.md'),
                        re.S).group(1)
     patterns = [p.strip(',') for line in layout.splitlines()
                 for p in re.split(r'\s{2,}', line)[0].split()]
     found = set()
     for pattern in patterns:
       paths = glob.glob(os.path.join(ROOT, pattern))
-      self.assertNotEmpty(paths, f'README.md, layout: {pattern}: no such file')
+      self.assertNotEmpty(paths, f'docs/developing.md, layout: {pattern}: no such file')
       found.update(os.path.relpath(p, ROOT) for p in paths)
     sources = [os.path.relpath(p, ROOT) for folder in ('fm_lingvo', 'params', 'tools')
                for p in glob.glob(os.path.join(ROOT, folder, '**', '*.py'),
                                   recursive=True)]
     missing = [s for s in sources if s not in found and not s.endswith('__init__.py')]
-    self.assertEmpty(missing, 'README.md, layout: files without a line')
+    self.assertEmpty(missing, 'docs/developing.md, layout: files without a line')
+
+  def test_every_page_is_one_of_the_pages(self):
+    self.assertCountEqual(pages.PAGES[1:], [os.path.relpath(path, ROOT) for path in glob.glob(
+        os.path.join(ROOT, 'docs', '*.md'))])
 
   def test_links_and_images_exist(self):
-    text = re.sub(r'(?ms)^```.*?^```$', '', _Read('README.md'))
-    anchors = {re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-')
-               for title in re.findall(r'(?m)^#+ (.*)$', text)}
-    missing = []
-    for target in re.findall(r'\]\(([^)]+)\)', text):
-      if target.startswith('#'):
-        self.assertIn(target[1:], anchors, f'README.md: link to {target}')
-      elif '://' not in target and not os.path.exists(os.path.join(ROOT, target)):
-        missing.append(target)
-    self.assertEmpty(missing, 'README.md: linked files that are not there; images are '
-                     'made by python -m tools.screenshots and python -m tools.plot_run')
+    for page in pages.PAGES:
+      for target in re.findall(r'\]\(([^)]+)\)', _WithoutBlocks(page)):
+        if '://' in target:
+          continue
+        path, _, anchor = target.partition('#')
+        path = os.path.normpath(os.path.join(os.path.dirname(page), path)) if path else page
+        self.assertTrue(os.path.exists(os.path.join(ROOT, path)), f'{page}: no {target}; images are made by '
+                        'python -m tools.screenshots and python -m tools.plot_run')
+        if anchor:
+          self.assertIn(anchor, _Anchors(path), f'{page}: link to {target}')
+
+
+def _WithoutBlocks(page):
+  """A page's text without its fenced blocks."""
+  return re.sub(r'(?ms)^```.*?^```$', '', pages.Read(page))
+
+
+def _Anchors(page):
+  """Where links into a page can point."""
+  return {re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-')
+          for title in re.findall(r'(?m)^#+ (.*)$', _WithoutBlocks(page))}
 
 
 if __name__ == '__main__':

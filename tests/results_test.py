@@ -219,7 +219,7 @@ class TableTest(parameterized.TestCase):
       results_table.Check({'columns': ['vale'], 'rows': []}, 'x.json')
 
 
-class ReadmeTest(absltest.TestCase):
+class PagesTest(absltest.TestCase):
 
   def setUp(self):
     super().setUp()
@@ -237,7 +237,7 @@ class ReadmeTest(absltest.TestCase):
   def test_tables_are_made_between_the_markers_and_nothing_else_changes(self):
     self._Write('before\n<!-- results:pretrain:begin -->old'
                 '<!-- results:pretrain:end -->\nafter\n')
-    self.assertEqual(_Main('--root', self.root, 'readme')[0], 0)
+    self.assertEqual(_Main('--root', self.root, 'pages')[0], 0)
     text = self._Read()
     self.assertStartsWith(text, 'before\n<!-- results:pretrain:begin -->\n| ')
     self.assertEndsWith(text, '\n<!-- results:pretrain:end -->\nafter\n')
@@ -246,13 +246,13 @@ class ReadmeTest(absltest.TestCase):
 
   def test_check_names_the_stale_table_and_writes_nothing(self):
     self._Write('<!-- results:pretrain:begin --><!-- results:pretrain:end -->')
-    _Main('--root', self.root, 'readme')
-    self.assertEqual(_Main('--root', self.root, 'readme', '--check')[0], 0)
+    _Main('--root', self.root, 'pages')
+    self.assertEqual(_Main('--root', self.root, 'pages', '--check')[0], 0)
     text = self._Read()
     results.Add('pretrain', [_Row(value=9)], self.root)
-    code, _, err = _Main('--root', self.root, 'readme', '--check')
+    code, _, err = _Main('--root', self.root, 'pages', '--check')
     self.assertEqual(code, 1)
-    self.assertIn('table pretrain is stale', err)
+    self.assertIn('stale: README.md: pretrain', err)
     self.assertEqual(err.count('\n'), 1)
     self.assertEqual(self._Read(), text)
 
@@ -265,14 +265,14 @@ class ReadmeTest(absltest.TestCase):
     ):
       with self.subTest(message):
         self._Write(text)
-        code, _, err = _Main('--root', self.root, 'readme')
+        code, _, err = _Main('--root', self.root, 'pages')
         self.assertEqual(code, 2)
         self.assertRegex(err, message)
 
   def test_the_projects_tables_are_current(self):
     if not os.path.exists(os.path.join(results.ROOT, 'README.md')):
       self.skipTest('no README.md')
-    code, _, err = _Main('readme', '--check')
+    code, _, err = _Main('pages', '--check')
     self.assertEqual(code, 0, err)
 
 

@@ -1,8 +1,8 @@
-"""Committed results: docs/results/NAME.json, and the README's tables made from it.
+"""Committed results: docs/results/NAME.json, and the tables made from it in README.md and docs/*.md.
 
   python -m tools.results add pretrain --run=runs/X --label='5 minutes' --command='trainer ...'
   python -m tools.results add pretrain --name='first step after' --value=14.2 --unit=s --command='...'
-  python -m tools.results readme            # writes the tables; with --check, only compares
+  python -m tools.results pages            # writes the tables; with --check, only compares
 
 docs/results/README.md describes the rows. Exit codes: 0 done, 1 a table is stale
 (--check), 2 wrong usage or a file that cannot be used, said in one line.
@@ -10,6 +10,7 @@ docs/results/README.md describes the rows. Exit codes: 0 done, 1 a table is stal
 
 import argparse
 import datetime
+import glob
 import json
 import os
 import sys
@@ -178,29 +179,31 @@ def _AddFromArgs(args):
   for row in rows:
     print(f'{row["name"]}: {results_table.FormatValue(row["value"])} {row["unit"]}')
   print(f'wrote {os.path.relpath(Path(args.result, args.root), args.root)}; '
-        'next: python -m tools.results readme')
+        'next: python -m tools.results pages')
   return 0
 
 
-def _Readme(args):
-  """The command `readme`."""
-  path = os.path.join(args.root, 'README.md')
-  if not os.path.exists(path):
-    raise errors.ConfigError('README.md: no such file')
-  with open(path, encoding='utf-8') as f:
-    text = f.read()
-  new, stale, names = results_table.Regenerate(
-      text, os.path.join(args.root, 'docs', 'results'))
-  if args.check:
-    if stale:
-      print(f'README.md: table {", ".join(stale)} is stale; '
-            'run python -m tools.results readme', file=sys.stderr)
-      return 1
-    print(f'README.md: {len(names)} table(s) current')
-    return 0
-  with open(path, 'w', encoding='utf-8') as f:
-    f.write(new)
-  print(f'README.md: {len(names)} table(s), changed: {", ".join(stale) or "none"}')
+def _Pages(args):
+  """The command `pages`."""
+  pages = sorted(glob.glob(os.path.join(args.root, 'docs', '*.md')))
+  count, changed = 0, []
+  for path in [os.path.join(args.root, 'README.md'), *pages]:
+    name = os.path.relpath(path, args.root)
+    if not os.path.exists(path):
+      raise errors.ConfigError(f'{name}: no such file')
+    with open(path, encoding='utf-8') as f:
+      text = f.read()
+    new, stale, names = results_table.Regenerate(
+        text, os.path.join(args.root, 'docs', 'results'), name)
+    count += len(names)
+    changed += [f'{name}: {table}' for table in stale]
+    if new != text and not args.check:
+      with open(path, 'w', encoding='utf-8') as f:
+        f.write(new)
+  if args.check and changed:
+    print(f'stale: {", ".join(changed)}; run python -m tools.results pages', file=sys.stderr)
+    return 1
+  print(f'{count} table(s), ' + ('current' if args.check else f'changed: {", ".join(changed) or "none"}'))
   return 0
 
 
@@ -226,9 +229,9 @@ def Main(argv):
   add.add_argument('--date', default='', help='YYYY-MM-DD; default: of the run, or today')
   add.add_argument('--commit', default='', help='of the code measured; default: git\'s')
   add.add_argument('--note', default='', help='anything a reader must know')
-  readme = commands.add_parser('readme', help="write the README's tables")
-  readme.set_defaults(run_command=_Readme)
-  readme.add_argument('--check', action='store_true', help='only compare')
+  pages = commands.add_parser('pages', help='write the tables in README.md and docs/*.md')
+  pages.set_defaults(run_command=_Pages)
+  pages.add_argument('--check', action='store_true', help='only compare')
   args = parser.parse_args(argv[1:])
   try:
     return args.run_command(args)

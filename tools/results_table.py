@@ -175,6 +175,8 @@ def _Origins(rows, columns):
     origin = '; '.join(text for text in (_Cell(row, f) for f in fields) if text)
     groups.setdefault((row['label'], origin), []).append(row['name'])
   labels = [label for label, _ in groups]
+  if len(labels) > 1 and len({origin for _, origin in groups}) == 1:
+    groups = {('', origin): names for (_, origin), names in groups.items()}  # All columns are of one measurement.
   lines = []
   for (label, origin), names in groups.items():
     # A label with several origins needs to say which figures are whose.
@@ -185,12 +187,13 @@ def _Origins(rows, columns):
   return lines
 
 
-def Regenerate(text, directory):
+def Regenerate(text, directory, page):
   """Puts tables between their markers.
 
   Args:
     text: Markdown with pairs of `<!-- results:NAME:begin -->`, `<!-- results:NAME:end -->`.
     directory: Of the NAME.json.
+    page: The text's file, for messages.
 
   Returns:
     (new text, names of the tables that differ, names of all tables).
@@ -208,10 +211,10 @@ def Regenerate(text, directory):
     name = begin.group(1)
     if begin.group(2) != 'begin' or end is None or end.groups() != (name, 'end'):
       raise errors.ConfigError(
-          f'README.md line {text.count(chr(10), 0, begin.start()) + 1}: '
+          f'{page} line {text.count(chr(10), 0, begin.start()) + 1}: '
           f'{begin.group(0)} without its pair')
     if name not in known:
-      raise errors.ConfigError(f'README.md: results:{name}: no docs/results/{name}.json'
+      raise errors.ConfigError(f'{page}: results:{name}: no docs/results/{name}.json'
                                f'{event_files.DidYouMean(name, known)}')
     table = f'\n{Table(Load(os.path.join(directory, name + ".json")))}\n'
     if text[begin.end():end.start()] != table:

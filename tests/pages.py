@@ -1,0 +1,18 @@
+"""The project's pages: README.md and docs/*.md, in the order in which a reader, and readme_test.py, runs their commands."""
+
+import os
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PAGES = ('README.md',) + tuple(f'docs/{name}.md' for name in (
+    'params', 'data', 'running', 'faults', 'scale', 'pretraining', 'recipe', 'architecture', 'developing', 'paper_run'))
+
+
+def Read(name):
+  """Text of a file of the checkout."""
+  with open(os.path.join(ROOT, name), encoding='utf-8') as f:
+    return f.read()
+
+
+def Text():
+  """All pages, one after the other."""
+  return ''.join(Read(page) for page in PAGES)

@@ -1,0 +1,89 @@
+"""Processes of a tf.data service, which read, batch and augment training speech for trainers.
+
+  python -m tools.data_service dispatcher --port=5050
+  python -m tools.data_service worker --dispatcher=HOST:5050
+  trainer --model=... --tf_data_service_address=HOST:5050
+
+One dispatcher, any number of workers, also on other hosts: they need this environment and see the data under the trainer's
+paths, relative ones from where they are started. Workers may come and go. fm_lingvo/data_service.py says which guarantees
+the data has then. A process ends on Ctrl-C and SIGTERM, with exit code 130 and 143; 2 is wrong usage.
+"""
+
+import argparse
+import os
+import signal
+import sys
+
+from fm_lingvo import data_service
+from fm_lingvo import errors
+
+
+def StartDispatcher(args):
+  """Starts a dispatcher; returns (server, address)."""
+  service = _Service()
+  server = service.DispatchServer(service.DispatcherConfig(
+      port=args.port, work_dir=args.work_dir or None, fault_tolerant_mode=bool(args.work_dir)))
+  return server, server.target.partition('://')[2]
+
+
+def StartWorker(args):
+  """Starts a worker; returns (server, address).
+
+  Raises:
+    errors.ConfigError: nothing listens at --dispatcher.
+  """
+  data_service.CheckAddress(args.dispatcher)
+  service = _Service()
+  server = service.WorkerServer(service.WorkerConfig(
+      dispatcher_address=args.dispatcher, worker_address=f'{args.host}:%port%' if args.host else None, port=args.port))
+  return server, args.host or 'localhost'
+
+
+def _Service():
+  """tf.data.experimental.service."""
+  import tensorflow as tf  # Heavy: --help need not wait.  pylint: disable=g-import-not-at-top
+  return tf.data.experimental.service
+
+
+def _Parser():
+  parser = argparse.ArgumentParser(
+      prog='data_service', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  jobs = parser.add_subparsers(required=True, metavar='dispatcher|worker')
+  dispatcher = jobs.add_parser('dispatcher', help='knows the workers, deals out the files')
+  dispatcher.set_defaults(start=StartDispatcher)
+  dispatcher.add_argument('--port', type=int, default=5050, help='to listen on, 0: any (default: 5050)')
+  dispatcher.add_argument('--work_dir', default='', help='folder of its journal: started again there, it goes on')
+  worker = jobs.add_parser('worker', help='makes batches')
+  worker.set_defaults(start=StartWorker)
+  worker.add_argument('--dispatcher', required=True, metavar='HOST:PORT')
+  worker.add_argument('--port', type=int, default=0, help='to listen on, 0: any (default: 0)')
+  worker.add_argument('--host', default='', help='name of this host for the trainers (default: localhost)')
+  return parser
+
+
+def Main(argv):
+  """Runs the tool; returns the exit code."""
+  args = _Parser().parse_args(argv[1:])
+
+  def _Interrupt(signum, _):
+    raise KeyboardInterrupt(signum)
+
+  for signum in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(signum, _Interrupt)
+  try:
+    server, address = args.start(args)  # It serves as long as it is not collected.
+    print(f'{args.start.__name__[5:].lower()}: ready, {address}', flush=True)
+    while server:
+      signal.pause()
+  except errors.ConfigError as e:
+    print(f'data_service: {e}', file=sys.stderr)
+    return 2
+  except KeyboardInterrupt as e:
+    return 128 + e.args[0]
+  return 0
+
+
+if __name__ == '__main__':
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+  os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
+  sys.exit(Main(sys.argv))
