@@ -16,6 +16,9 @@ from lingvo import compat as tf
 from lingvo.core import saver
 import numpy as np
 
+# What TensorFlow raises for files that are not whole or not of this model; a worker that has died is none of these.
+UNREADABLE = (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.OutOfRangeError, tf.errors.InvalidArgumentError,
+              ValueError)
 _STEP = re.compile(r'ckpt-(\d+)$')
 
 
@@ -87,8 +90,8 @@ def CheckFits(prefix, variables):
 
 
 def CheckFinite(values):
-  """Raises Unusable if one of the weights, a dict name -> array, has a NaN or an Inf."""
-  wrong = [name for name, value in sorted(values.items()) if not np.all(np.isfinite(value))]
+  """Raises Unusable if one of the weights, pairs (name, array) in an iterable, has a NaN or an Inf."""
+  wrong = sorted(name for name, value in values if not np.all(np.isfinite(value)))
   if wrong:
     raise Unusable(f'NaN or Inf in {gin_names.Some(wrong, 3)}')
 
