@@ -65,7 +65,7 @@ class RestoreTest(stage_case.StageCase, parameterized.TestCase):
 
   def test_no_flipped_bit_changes_a_weight_in_silence(self):
     rng = random.Random(1)
-    for i in range(60):
+    for i in range(25):
       kept = tiny.Copy(self.run_dir, os.path.join(self.folder, 'kept'))
       name = rng.choice(['.index', '.data-00000-of-00001'])
       checkpoint_faults.FlipBit(tiny.Prefix(self.run_dir, 6) + name, rng)

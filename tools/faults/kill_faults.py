@@ -22,7 +22,7 @@ def Run(folder, size):
   rng = size.Random('kills')
   data = os.path.join(folder, 'data')
   tiny.WriteData(data)
-  kills, steps = size.Pick((30, 96), (2, 12))
+  kills, steps = size.Pick((30, 96), (1, 12))
 
   def Command(run):
     return [*tiny.Command(run, data, max_steps=steps, save_interval_steps=_SAVE, eval_interval_steps=_EVALUATE,
