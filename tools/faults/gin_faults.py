@@ -138,7 +138,7 @@ def Forked(arguments, folder, limit=60):
 def Run(folder, size):
   """Runs mutated commands; returns a Case for each."""
   rng = size.Random('gin')
-  cases = [Forked(Mutant(rng), folder) for _ in range(size.Pick(2000, 25))]
+  cases = [Forked(Mutant(rng), folder) for _ in range(size.Pick(size.count, 25))]
   for _ in range(size.Pick(10, 1)):
     arguments = Mutant(rng)
     started = os.times()
