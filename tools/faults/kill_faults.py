@@ -61,8 +61,13 @@ def Run(folder, size):
 
 def _Process(child, number):
   """Id of the training process that was forked as the `number`-th, from 0."""
-XX
-  return int(re.findall(r'process (\d+)\n', child.Output())[number])
+  while True:
+    found = re.findall(r'process (\d+)\n', child.Output())
+    if len(found) > number:
+      return int(found[number])
+    if not child.alive:
+      raise RuntimeError(f'the run has ended before kill {number + 1}: {child.Wait()}')
+    time.sleep(0.02)
 
 
 def _Last(out):
