@@ -56,7 +56,7 @@ lock: requirements.txt requirements/overrides.txt  ## write the locks again, wit
 	  s/( ;| and) python_full_version < '3.14'( \\\\)?\$$/\2/" requirements/current.txt
 
 audit: $(STAMP)  ## known vulnerabilities of both locks (needs pip-audit: pip install pip-audit, and the network)
-	@for lock in classic current; do echo "$$lock:"; $(AUDIT) --no-deps --disable-pip -r requirements/$$lock.txt || failed=1; done; test -z "$$failed"
+	@for lock in classic current; do echo "$$lock:"; $(AUDIT) --strict --no-deps --disable-pip -r requirements/$$lock.txt || failed=1; done; test -z "$$failed"
 
 faults: $(STAMP)  ## inject every kind of fault, docs/results/faults.json; FAULTS='--fast records': some
 	@$(BIN)/python -m tools.faults $(FAULTS)

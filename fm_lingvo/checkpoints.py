@@ -16,6 +16,9 @@ from lingvo import compat as tf
 from lingvo.core import saver
 import numpy as np
 
+# What TensorFlow raises for files that are not whole or not of this model; a worker that has died is none of these.
+UNREADABLE = (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.OutOfRangeError, tf.errors.InvalidArgumentError,
+              ValueError)
 _STEP = re.compile(r'ckpt-(\d+)$')
 
 
@@ -87,8 +90,8 @@ def CheckFits(prefix, variables):
 
 
 def CheckFinite(values):
-  """Raises Unusable if one of the weights, a dict name -> array, has a NaN or an Inf."""
-  wrong = [name for name, value in sorted(values.items()) if not np.all(np.isfinite(value))]
+  """Raises Unusable if one of the weights, pairs (name, array) in an iterable, has a NaN or an Inf."""
+  wrong = sorted(name for name, value in values if not np.all(np.isfinite(value)))
   if wrong:
     raise Unusable(f'NaN or Inf in {gin_names.Some(wrong, 3)}')
 
@@ -120,13 +123,19 @@ class Saver(saver.Saver):
   back, count as just past: the newest checkpoint would be taken for the oldest otherwise, and removed as soon as it is saved.
   """
 
+  _saving = None  # Prefix of the checkpoint that is on disk, but not in the list yet.
+
+  def _UpdateState(self, prefix):
+    self._saving = prefix
+    super()._UpdateState(prefix)
+
   def _GetState(self):
     try:
       state = super()._GetState()
     except (text_format.ParseError, UnicodeDecodeError):
       state = saver.CheckpointState()
     times = dict(zip(map(os.path.basename, state.all_model_checkpoint_paths), state.all_model_checkpoint_timestamps))
-    prefixes = sorted(Prefixes(self._logdir), key=Step)
+    prefixes = sorted((p for p in Prefixes(self._logdir) if Step(p) != Step(self._saving or '')), key=Step)
     now = time.time()
     state.all_model_checkpoint_paths[:] = prefixes
     state.all_model_checkpoint_timestamps[:] = [

@@ -1,6 +1,12 @@
 """Errors that one line tells a user, without a traceback."""
 
 import contextlib
+import re
+
+
+def OneLine(message):
+  """A message without line breaks and control characters, which names and values from outside may bring in."""
+  return re.sub(r'[\x00-\x1f\x7f-\x9f\u2028\u2029]+', ' ', str(message))
 
 
 class ConfigError(ValueError):
@@ -9,12 +15,18 @@ class ConfigError(ValueError):
   what, where, what was expected. The trainer prints it and exits with code 2.
   """
 
+  def __init__(self, message=''):
+    super().__init__(OneLine(message))
+
 
 class RunError(RuntimeError):
   """What ended a run that was configured well, such as a full disk; the message is one line.
 
   The trainer prints it and exits with code 1; the same command goes on from the newest checkpoint.
   """
+
+  def __init__(self, message=''):
+    super().__init__(OneLine(message))
 
 
 @contextlib.contextmanager

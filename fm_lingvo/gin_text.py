@@ -107,6 +107,8 @@ class Reader:
                        (lines[-2:-1] or [''])[0]).split())
       raise GinError(f'{place(e.lineno or 1)}: {line}: syntax error: '
                      f'{_SyntaxHint(e)}') from e
+    except GinError:
+      raise
     except (RecursionError, MemoryError) as e:
       raise GinError(f'{place(1)}: {" ".join(text.split())[:80]}: nested too deeply') from e
     except (TypeError, ValueError) as e:  # A dict whose key is a list or a dict; a null byte.

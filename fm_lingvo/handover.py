@@ -289,13 +289,13 @@ class Checkpointer(checkpointer.Checkpointer):
     checkpoints.CheckFits(checkpoint_path, variables)
     try:
       path = super().RestoreFromPath(sess, checkpoint_path)
-    except (tf.errors.OpError, ValueError) as e:
+    except checkpoints.UNREADABLE as e:
       raise checkpoints.Unusable(f'cannot be read ({checkpoints.Reason(e)})') from e
     for model in self._models:
       for task in model.tasks:
         task.CheckRestored(sess, path)
-    checkpoints.CheckFinite({name: sess.run(v) for name, v in variables.items()
-                             if v.dtype.base_dtype.is_floating})
+    checkpoints.CheckFinite((name, sess.run(v)) for name, v in variables.items()
+                            if v.dtype.base_dtype.is_floating)
     return path
 
   def _Variables(self):

@@ -37,6 +37,8 @@ def Hold(run_dir):
       lock.seek(0)
       raise errors.ConfigError(f'--logdir={run_dir}: another trainer is writing this run ({lock.read().strip() or "unknown"}); '
                                'wait for its end or choose another folder') from e
+    except OSError as e:
+      print(f'{path}: this file system has no locks ({e.strerror}): see to it that no other trainer writes this run', flush=True)
     lock.truncate(0)
     lock.write(f'process {os.getpid()} on {socket.gethostname()}, since {time.strftime("%Y-%m-%d %H:%M:%S")}\n')
     lock.flush()

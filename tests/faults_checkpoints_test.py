@@ -9,13 +9,14 @@ from absl.testing import parameterized
 from fm_lingvo import checkpoints
 from fm_lingvo import errors
 from fm_lingvo import handover
-from tests import stage_case
-from tools.faults import checkpoint_faults
-from tools.faults import tiny
 from lingvo import compat as tf
 from lingvo.core import checkpointer as lingvo_checkpointer
 from lingvo.core import py_utils
 import numpy as np
+from tests import stage_case
+from tools.faults import checkpoint_faults
+from tools.faults import determinism_faults
+from tools.faults import tiny
 
 
 class _Model:
@@ -64,7 +65,7 @@ class RestoreTest(stage_case.StageCase, parameterized.TestCase):
 
   def test_no_flipped_bit_changes_a_weight_in_silence(self):
     rng = random.Random(1)
-    for i in range(60):
+    for i in range(25):
       kept = tiny.Copy(self.run_dir, os.path.join(self.folder, 'kept'))
       name = rng.choice(['.index', '.data-00000-of-00001'])
       checkpoint_faults.FlipBit(tiny.Prefix(self.run_dir, 6) + name, rng)
@@ -87,6 +88,15 @@ class RestoreTest(stage_case.StageCase, parameterized.TestCase):
     with self.assertRaisesRegex(errors.ConfigError, 'checkpoint: names ckpt-00000006, which is not there'):
       self._Restored()
 
+  def test_runs_that_differ_in_a_weight_are_told_apart(self):
+    other = tiny.Copy(self.run_dir, os.path.join(self.folder, 'other'))
+    self.assertEmpty(determinism_faults.Differing(self.run_dir, other, 6))
+    for suffix in ('.index', '.data-00000-of-00001'):
+      shutil.copy(tiny.Prefix(other, 4) + suffix, tiny.Prefix(other, 6) + suffix)
+    differing = determinism_faults.Differing(self.run_dir, other, 6)
+    self.assertIn('global_step', differing)
+    self.assertGreater(len(differing), 5)
+
   def test_an_empty_folder_is_a_new_run(self):
     shutil.rmtree(self._train)
     os.makedirs(self._train)
@@ -98,7 +108,8 @@ class RestoreTest(stage_case.StageCase, parameterized.TestCase):
       text = f.read()
     with open(state, 'w', encoding='utf-8') as f:
       f.write(text.replace('timestamps: 1', 'timestamps: 9'))  # Centuries ahead.
-    self._checkpointer._saver._saver._keep_latest_n = 2  # pylint: disable=protected-access
+    saver = self._checkpointer._saver._saver  # pylint: disable=protected-access
+    saver._keep_latest_n, saver._keep_every_n_hours = 2, None  # pylint: disable=protected-access
     self.values[8] = self.Randomized(self.task, seed=8)
     self.session.run(tf.assign(py_utils.GetGlobalStep(), 8))
     self._checkpointer.Save(self.session, 8)

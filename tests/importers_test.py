@@ -231,13 +231,13 @@ class LibrispeechTest(ImporterCase):
 
 class ManifestTest(ImporterCase):
 
-  def Import(self, *rows, languages=()):
+  def Import(self, *rows, languages=(), audio_roots=()):
     lines = [r if isinstance(r, str) else json.dumps(r) for r in rows]
     path = self.Text('set/train.jsonl', '\n'.join(lines) + '\n')
-    return manifest.Import(importers.Options(input=path, languages=languages))
+    return manifest.Import(importers.Options(input=path, languages=languages, audio_roots=audio_roots))
 
   def test_paths_are_relative_to_the_manifest(self):
-    absolute = self.Audio('elsewhere/b.wav')
+    absolute = self.Audio('set/deep/b.wav')
     self.Audio('set/wav/a.wav')
     listing = self.Import({'audio_filepath': 'wav/a.wav', 'text': 'Hello, you 2', 'duration': 0.5},
                           {'audio_filepath': absolute, 'speaker': 's', 'domain': 'd', 'utt_id': 'b'}, '', languages=('en',))
@@ -246,6 +246,15 @@ class ManifestTest(ImporterCase):
     self.assertEqual((b.utt_id, b.text, b.declared_duration, b.speaker, b.domain), ('b', '', None, 's', 'd'))
     self.assertLen(a.load(5.0), RATE // 2)
     self.assertLen(b.load(5.0), RATE // 2)
+
+  def test_audio_elsewhere_is_rejected_unless_its_folder_is_given(self):
+    row = {'audio_filepath': self.Audio('elsewhere/b.wav')}
+    listing = self.Import(row)
+    self.assertEqual([r.reason for r in listing.rejects], ['outside'])
+    self.assertEmpty(listing.utterances)
+    for root in (os.path.join(self.dir, 'elsewhere'), '/'):
+      self.assertLen(self.Import(row, audio_roots=(root,)).utterances, 1)
+    self.assertEmpty(self.Import(row, audio_roots=(os.path.join(self.dir, 'else'),)).utterances)
 
   def test_offset_and_duration_cut_out_a_segment(self):
     self.Audio('set/long.wav', 3.0)

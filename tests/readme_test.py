@@ -37,6 +37,7 @@ _ELSEWHERE = {
     'make demo': ('.ci/run', r'^\s*make demo\b'),
     'make test': ('.ci/run', r'^\s*make test$'),
     # Stands for the whole: the same stages, on data of minutes.
+    'make faults': ('tests/faults_processes_test.py', r'^_FAST = outcome\.Size\(full=False\)'),
     'make recipe': ('.ci/run', r'^\s*make recipe RECIPE=--quick$'),
     'python -m tools.recipe_data --output=data/recipe':
         ('tools/recipe.py', r"'-m', 'tools\.recipe_data', f'--output="),

@@ -54,6 +54,7 @@ def Main(argv):
   parser.add_argument('kinds', nargs='*', metavar='KIND', help=f'default: all of {", ".join(KINDS)}')
   parser.add_argument('--fast', action='store_true', help='the part that tests run')
   parser.add_argument('--seed', type=int, default=1, help='of random moments and mutations (default: 1)')
+  parser.add_argument('--count', type=int, default=2000, help='malformed files and mutated inputs (default: 2000)')
   parser.add_argument('--folder', help='where runs go, which stay there (default: a temporary one, removed)')
   parser.add_argument('--output', default=table.PATH, metavar='FILE', help='default: docs/results/faults.json')
   args = parser.parse_args(argv[1:])
@@ -64,7 +65,7 @@ def Main(argv):
         raise errors.ConfigError(f'{name}: no such kind of fault; expected one of {", ".join(KINDS)}')
     folder = os.path.abspath(args.folder) if args.folder else tempfile.mkdtemp(prefix='faults-')
     for name in args.kinds or KINDS:
-      cases, seconds = Measure(name, outcome.Size(not args.fast, args.seed), os.path.join(folder, name))
+      cases, seconds = Measure(name, outcome.Size(not args.fast, args.seed, args.count), os.path.join(folder, name))
       survived = sum(case.survived for case in cases)
       failed += len(cases) - survived
       print(f'{name}: {survived} of {len(cases)} survived in {seconds:.0f} s', flush=True)

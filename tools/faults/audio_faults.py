@@ -154,7 +154,7 @@ def _Decoded(paths, folder):
 def Run(folder, size):
   """Fuzzes files and gives them to both tools; returns a Case for each file and tool."""
   sounds = os.path.join(folder, 'sounds')
-  paths = WriteFiles(sounds, size.Pick(2000, 200), size.Random('audio'))
+  paths = WriteFiles(sounds, size.Pick(size.count, 300), size.Random('audio'))
   said = _Decoded(paths, folder)
   cases = [outcome.Case(f'decode: {os.path.basename(path)}', said[path].startswith('rejected: ') or
                         said[path].endswith(' samples'), said[path]) for path in paths]

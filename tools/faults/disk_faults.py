@@ -51,10 +51,12 @@ def IsWhole(run):
 
 def _Fill(folder, leave):
   """Fills a file system, but for some bytes."""
-  stat = os.statvfs(folder)
-  size = max(0, stat.f_bavail * stat.f_frsize - leave)
-  with open(os.path.join(folder, 'filler'), 'wb') as f:
-    f.write(bytes(size))
+  with open(os.path.join(folder, 'filler'), 'wb', buffering=0) as f:
+    try:
+      while True:
+        f.write(bytes(4096))
+    except OSError:
+      os.truncate(f.fileno(), max(0, f.tell() - leave))
 
 
 def Run(folder, size):
@@ -69,7 +71,7 @@ def Run(folder, size):
       'vanished': lambda disk, mount: shutil.rmtree(os.path.join(mount, 'run')),
   }
   for name in size.Pick(list(faults), ['full: checkpoint']):
-    disk = SmallDisk(os.path.join(folder, 'disk'), 8000)
+    disk = SmallDisk(os.path.join(folder, 'disk'), 40_000)
     with disk as mount:
       if mount is None:
         cases.append(_Limited(folder, data))

@@ -30,6 +30,8 @@ def Run(folder, size):
     run = os.path.join(folder, name.replace(' ', '_'))
     done = processes.Run(tiny.Command(run, data, max_steps=8, save_interval_steps=1), folder, patch)
     cases.append(outcome.Ended(name, done, 0, 'skipped, loss', _IsRight(run, steps)))
+  if not size.full:
+    return cases
   run = os.path.join(folder, 'limit')
   done = processes.Run(tiny.Command(run, data, 'task.train.max_skipped_steps = 2', max_steps=8), folder,
                        ('BadLoss', 2, 99, 'nan'))

@@ -15,6 +15,7 @@ class Size(typing.NamedTuple):
   """How much of the suite to run: `full` as the results have it, else the part that tests run."""
   full: bool
   seed: int = 1
+  count: int = 2000  # Malformed files, mutated inputs.
 
   def Pick(self, full, fast):
     """One of two numbers, or of two lists."""

@@ -26,7 +26,7 @@ def Row(kind, name, cases, seconds, command):
   """
   lost = [case for case in cases if not case.survived]
   shown = lost + [case for case in cases if case.survived][:_SEEN]
-  flags = [arg for arg in command[1:] if arg.startswith('--seed')]
+  flags = [arg for arg in command[1:] if arg.startswith(('--seed', '--count'))]
   return {
       'kind': kind, 'name': name, 'injected': len(cases), 'survived': len(cases) - len(lost), 'seconds': round(seconds, 1),
       'seen': [{'fault': case.name, 'survived': case.survived, 'seen': _Anywhere(case.seen)} for case in shown],

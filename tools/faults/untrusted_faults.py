@@ -16,19 +16,20 @@ from fm_lingvo import tokenizer
 from tools import importers
 from tools import shards
 from tools.faults import outcome
+from tools.faults import processes
 from tools.importers import manifest
 
 _WITNESS = 'witness'  # A file that hostile input would make.
-# Gin text -> what is said of it.
+# Gin text -> what is said of it; None: it need not be refused, only do no harm.
 GIN = {
     'import os': 'a Gin file may not import Python',
     'import params.asr': 'a Gin file may not import Python',
-    'from os import system': 'syntax error',
+    'from os import system': 'a Gin file may not import Python',
     "task.encoder.num_layers = @os.system('touch witness')": 'syntax error',
     'task.encoder.num_layers = @subprocess.run()': 'refers to code',
     "task.name = __import__('os').system('touch witness')": 'syntax error',
     "include '/dev/zero'": 'no such file',
-    "include '/proc/self/mem'": '',
+    "include '/proc/self/mem'": None,  # Read as an empty file, or not at all.
     "include '/etc/passwd'": 'syntax error',
     "include 'self.gin'": 'the file includes itself',
     "task.encoder.cls = 'os.system'": '',
@@ -64,7 +65,8 @@ def _Gin(folder):
     finally:
       gin_params.Reset()
     harmless = not os.path.exists(_WITNESS) and '\n' not in seen
-    cases.append(outcome.Case(f'Gin: {text[:50]}', refused and said in seen and harmless, seen[:200]))
+    right = said is None or refused and said in seen
+    cases.append(outcome.Case(f'Gin: {text[:50]}', right and harmless, seen[:200]))
   return cases
 
 
@@ -137,7 +139,7 @@ def _Tokenizers(folder, size):
           '      print(e, file=sys.stderr); os._exit(1)\n'
           '  print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)\n')
   done = subprocess.run([sys.executable, '-c', code, *paths], capture_output=True, text=True, check=False, timeout=600,
-                        env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'})
+                        cwd=processes.ROOT, env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'})
   codes = [int(line) for line in done.stdout.split()]
   for name, exit_code in zip(broken, codes + [1] * len(broken)):
     cases.append(outcome.Case(f'tokenizer: {name}', exit_code in (0, 2) and not os.path.exists(_WITNESS),
@@ -178,7 +180,8 @@ def _Ports(size):
           's = socket.socket(); s.bind(("0.0.0.0", 0)); s.listen()\n'
           'c = socket.create_connection(("localhost", s.getsockname()[1]), 5)\n'  # Its own reach it.
           'print(why or s.getsockname()[1], flush=True); sys.stdin.read()\n')
-  child = subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+  child = subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                           cwd=processes.ROOT)
   try:
     said = child.stdout.readline().strip()
     if not said.isdigit():

@@ -1,0 +1,105 @@
+"""Steps with a NaN or an Inf: nothing changes in them, they are counted, and their utterances are named."""
+
+import os
+
+from absl.testing import flagsaver
+from absl.testing import parameterized
+from fm_lingvo import errors
+from fm_lingvo import finite
+from fm_lingvo import metrics_log
+from lingvo import compat as tf
+from lingvo.core import optimizer
+from lingvo.core import py_utils
+import numpy as np
+from tests import graph_case
+
+
+class LearnerTest(graph_case.GraphCase, parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.enter_context(flagsaver.flagsaver(enable_check_numerics=False))  # As fm_lingvo/launch.py does.
+
+  def _Train(self, factors, adam=None, in_gradient=False):
+    """Values of all variables after each step whose loss is multiplied by a factor; whether each was skipped."""
+    with self.NewGraph():
+      factor = tf.placeholder(tf.float32, [])
+      w = py_utils.CreateVariable('w', py_utils.WeightParams([3], init=py_utils.WeightInit.Constant(1.0)))
+      learner = finite.Learner.Params().Set(
+          name='loss', learning_rate=0.1, clip_gradient_norm_to_value=1.0,
+          optimizer=adam or optimizer.Adam.ParamsB()).Instantiate()
+      loss = tf.reduce_sum(w * w) * factor
+      if in_gradient:  # The loss is finite; the slope of its second term is `factor`.
+        @tf.custom_gradient
+        def _Second(x):
+          return tf.zeros([]), lambda grad: grad * factor * tf.ones_like(x)
+
+        loss = tf.reduce_sum(w * w) + _Second(w)
+      _, update, metrics = learner.Apply({'loss': (loss, tf.constant(1.0))}, py_utils.NestedMap(w=w))
+      with tf.control_dependencies([update]):
+        step = tf.assign_add(py_utils.GetGlobalStep(), 1)
+      variables = {v.op.name: v for v in tf.global_variables() if 'global_step' not in v.op.name}
+      states, skipped = [], []
+      with tf.Session() as sess:
+        sess.run(tf.global_variables_initializer())
+        for value in factors:
+          fetched, _ = sess.run([metrics, step], {factor: value})
+          states.append(sess.run(variables))
+          skipped.append(finite.IsSkipped(fetched))
+    return states, skipped
+
+  def _AssertSame(self, a, b):
+    self.assertEqual(set(a), set(b))
+    for name in a:
+      np.testing.assert_array_equal(a[name], b[name], name)
+
+  @parameterized.parameters((np.nan, False), (np.inf, False), (-np.inf, False), (np.nan, True), (np.inf, True))
+  def test_a_bad_step_is_as_if_it_had_not_been(self, bad, in_gradient):
+    states, skipped = self._Train([1.0, bad, 1.0, bad], in_gradient=in_gradient)
+    whole, _ = self._Train([1.0, 1.0], in_gradient=in_gradient)
+    self.assertEqual(skipped, [False, True, False, True])
+    self._AssertSame(states[1], states[0])
+    self._AssertSame(states[2], whole[1])
+    self._AssertSame(states[3], states[2])
+    self.assertTrue(any(not np.array_equal(states[2][n], states[1][n]) for n in states[2]))
+
+  def test_under_accumulation_a_bad_step_adds_nothing(self):
+    adam = optimizer.Accumulator.Params().Set(optimizer_tpl=optimizer.Adam.ParamsB(), accum_steps=2, dtype=tf.float32)
+    states, skipped = self._Train([1.0, np.nan, 1.0, 1.0], adam)
+    self.assertEqual(skipped, [False, True, False, False])
+    for state in states:
+      for name, value in state.items():
+        self.assertTrue(np.all(np.isfinite(value)), name)
+
+
+class SkippedStepsTest(graph_case.absltest.TestCase):
+
+  def _Rows(self, **bad):
+    ids = {'a': [b'a0', b'a1', b''], 'b': [b'b0', b'b1', b'b2']}
+    rows = {f'{stream}/utt_ids': np.array(found, object) for stream, found in ids.items()}
+    rows.update({f'{stream}/finite': np.array([i not in bad.get(stream, ()) for i in range(3)]) for stream in ids})
+    return rows
+
+  def test_the_utterances_whose_sound_is_bad_are_named_else_all_of_the_step(self):
+    self.assertEqual(finite.Suspects(self._Rows(b=[1])), {'b': ['b1']})
+    self.assertEqual(finite.Suspects(self._Rows()), {'a': ['a0', 'a1'], 'b': ['b0', 'b1', 'b2']})
+
+  def test_steps_are_counted_over_resumptions_until_there_are_too_many(self):
+    folder = self.create_tempdir().full_path
+    skipped = finite.SkippedSteps(folder, limit=2)
+    for step in (3, 7, 9):
+      self.assertFalse(skipped.exceeded)
+      line = skipped.Add(step, {'loss': (np.nan, 1.0)}, self._Rows(a=[0]))
+      self.assertIn('a: a0', line)
+    self.assertTrue(skipped.exceeded)
+    self.assertIsInstance(skipped.Error(), errors.RunError)
+    resumed = finite.SkippedSteps(folder, limit=2)
+    resumed.DropAfter(8)  # Of the checkpoint that the run goes on from.
+    self.assertEqual(resumed.total, 2)
+    rows = metrics_log.ReadMetrics(os.path.join(folder, 'skipped.jsonl'))
+    self.assertEqual([(row['step'], row['loss'], row['utt_ids']) for row in rows],
+                     [(3, 'nan', {'a': ['a0']}), (7, 'nan', {'a': ['a0']})])
+
+
+if __name__ == '__main__':
+  graph_case.absltest.main()
