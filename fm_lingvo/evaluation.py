@@ -57,6 +57,7 @@ class Evaluator:
         self._load = [tf.assign(v, value) for value, v in self._assign.values()]
     self._session = tf.Session(graph=self._graph, config=session.Config())
     self._session.run(self._init)
+    self._loaded = None  # What ReadWeights has loaded, until Run.
 
   def CopyWeights(self, graph, sess):
     """Values, by name, of this graph's variables in another graph's session.
@@ -92,6 +93,7 @@ class Evaluator:
     weights = {name: checkpoint.Read(name) for name in self._variables}
     self._Load(weights)
     self._task.CheckRestored(self._session, checkpoint.prefix)
+    self._loaded = weights
     return weights
 
   def _Load(self, weights):
@@ -111,7 +113,9 @@ class Evaluator:
       utterance (PanelSummaries); rows, what was recognised (recognition.Write).
       (None, None, None) if should_stop ended the pass.
     """
-    self._Load(weights)
+    if weights is not self._loaded:
+      self._Load(weights)
+    self._loaded = None
     self._task.input.Reset(self._session)
     fetches = [self._task.eval_metrics, CountTensors(self._task),
                [r.fetches for r in self._recognitions]]

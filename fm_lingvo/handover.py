@@ -272,10 +272,13 @@ class Checkpointer(checkpointer.Checkpointer):
 
   Attributes:
     loaded: Names of the variables that Restore loaded, empty in a resumed run.
+    start_averages: Op that starts moving averages from the variables; run after Restore
+      in new runs, and to be run again if the variables change before the first step.
   """
 
   def _BuildInitFromCheckpointRules(self):
     self.loaded = set()
+    self.start_averages = tf.group(*[StartAverages(model) for model in self._models])
     self._restore_fns = [('handover.Restore', self._RestoreAll)]
 
   def RestoreFromPath(self, sess=None, checkpoint_path=None):
@@ -329,6 +332,7 @@ class Checkpointer(checkpointer.Checkpointer):
         self.loaded |= loaded
         for line in lines:
           print(line, flush=True)
+    sess.run(self.start_averages)
 
 
 def PatchLingvo():

@@ -76,6 +76,8 @@ class HydraInput(base_input_generator.BaseInputGenerator):
   first.
   Evaluation sees every accepted utterance once, then raises
   tf.errors.OutOfRangeError; rows and batches of padding have weight 0.
+  With the cluster's tf_data_service_address the workers of that service make the
+  batches of training, see data_service.py for what then holds of their order.
 
   B is static where a stream's buckets have equal batch sizes; S is static with
   `pad_to_bucket` and a single bucket only, which a TPU needs.
@@ -203,7 +205,7 @@ class HydraInput(base_input_generator.BaseInputGenerator):
     p = self.params
     share = self._WorkerShare()
     streams = {
-        name: stream.Dataset(start_batch, share)
+        name: stream.Dataset(start_batch, share, self.cluster.tf_data_service_address)
         for name, stream in self._streams.items()
     }
     ds = tf.data.Dataset.zip(streams)

@@ -10,6 +10,7 @@ from absl import logging
 from fm_lingvo import checkpoints
 from fm_lingvo import config_change
 from fm_lingvo import damage
+from fm_lingvo import data_service
 from fm_lingvo import errors
 from fm_lingvo import evaluation_job
 from fm_lingvo import gin_params
@@ -29,6 +30,7 @@ from lingvo.core import py_utils
 
 DEMO_DATA = 'data/demo'
 _WRITERS = ('controller', 'executor_tpu')  # Jobs of a cluster that save checkpoints.
+_READING_JOBS = ('', 'trainer', 'trainer_client', 'executor_tpu')  # They read training data.
 
 
 def Launch(flags):
@@ -66,6 +68,8 @@ def Launch(flags):
     flags.logdir = run_dir.NewRunDir(flags.model)
   if '://' not in flags.logdir:
     flags.logdir = os.path.abspath(flags.logdir)  # Checkpoints name one another.
+  if flags.tf_data_service_address and flags.job in _READING_JOBS:
+    data_service.CheckAddress(flags.tf_data_service_address)
   if is_cluster:
     _CheckTpu(flags)
     if flags.job.startswith(evaluation_job.PREFIX):

@@ -61,7 +61,6 @@ class LocalRunner(base_runner.BaseRunner):
       self._model = self.params.Instantiate()
       self._model.ConstructFPropBPropGraph()
       self._task = self._model.GetTask()
-      self._start_averages = handover.StartAverages(self._model)
       self._checkpointer = handover.Checkpointer(self._train_dir, self._model)
       self._local_init = tf.group(tf.local_variables_initializer(),
                                   tf.tables_initializer())
@@ -124,7 +123,7 @@ class LocalRunner(base_runner.BaseRunner):
       print(f'resumed from {path}', flush=True)
     else:
       fit.FitQuantizers(self._task, sess, self._checkpointer.loaded)
-      sess.run(self._start_averages)
+      sess.run(self._checkpointer.start_averages)
     return step
 
   def _Loop(self, sess, step):

@@ -10,6 +10,7 @@ import zlib
 from fm_lingvo import accounting
 from fm_lingvo import augment
 from fm_lingvo import damage
+from fm_lingvo import data_service
 from fm_lingvo import stream_params
 from fm_lingvo import tokenizer
 from lingvo import compat as tf
@@ -24,7 +25,8 @@ class Stream:
   """The tf.data pipeline of one stream.
 
   An epoch reads every record of this worker's share once; its order follows
-  from the seed and the epoch's number only.
+  from the seed and the epoch's number only. With a tf.data service the order
+  also follows from which of its workers is faster, see data_service.py.
   """
 
   def __init__(self, name, params, *, path, seed, do_eval, batch_scale,
@@ -73,12 +75,14 @@ class Stream:
         [params.batch_size] * len(self.bounds)
     ]
 
-  def Dataset(self, start_batch, share):
+  def Dataset(self, start_batch, share, service=''):
     """Returns the dataset of batches.
 
     Args:
       start_batch: int64 scalar, a tensor or an int: batches to pass over.
       share: (index, count): which part of the records to read, ints.
+      service: HOST:PORT of a tf.data service whose workers make the batches of a
+        stream that repeats; empty: they are made here.
 
     Returns:
       A tf.data.Dataset of (live, batch). batch is a NestedMap: waveforms
@@ -90,6 +94,8 @@ class Stream:
       padding, `live` false, so that longer streams beside it can end.
     """
     first_batch = tf.cast(start_batch, tf.int64)
+    if service and self._repeat:
+      return self._FromService(first_batch, share, service)
     if self._repeat:
       jump = self._Jump(first_batch, share)
       epochs = tf.data.Dataset.range(jump.epoch, tf.int64.max)
@@ -97,16 +103,35 @@ class Stream:
       start_batch = jump.batches
     else:
       ds = self._Examples(tf.data.Dataset.range(1), share)
-    ds = ds.group_by_window(
-        lambda example: self._Bucket(example),
-        self._BatchOfBucket,
-        window_size_func=lambda b: tf.constant(self.batch_sizes, tf.int64)[b])
+    ds = self._Batches(ds)
     if not self._repeat:
       ds = ds.concatenate(tf.data.Dataset.from_tensors(self._NoRows()).repeat())
     ds = ds.scan(tf.zeros([_NUM_REASONS], tf.int64), self._RunningCounts)
     ds = ds.skip(start_batch)
     ds = ds.enumerate(first_batch)
-    return ds.map(self._Decode, num_parallel_calls=2, deterministic=True)
+    return ds.map(lambda number, batch: self._Finish(self._Decode(number, batch)),
+                  num_parallel_calls=2, deterministic=True)
+
+  def _FromService(self, first_batch, share, service):
+    """Dataset, as of Dataset, of batches that the workers of a tf.data service make.
+
+    Labels are made here: a tokenizer is a resource of this process. Each worker
+    counts the drops of the files that it read; their sum is made here too.
+    """
+    # An error of the first epoch is raised here, not in a worker that goes on for ever.
+    found = self._Examples(tf.data.Dataset.range(1), share).take(1).reduce(
+        tf.zeros([], tf.int64), lambda count, _: count + 1)
+    with tf.control_dependencies([found]):
+      first_batch = tf.identity(first_batch)
+    files, _ = self._Files(share)
+    ds = data_service.FilesOfEpochs(first_batch, len(files), self._seed, self._shuffle)
+    ds = ds.flat_map(functools.partial(self._File, share))
+    ds = self._Batches(self._Accepted(ds))
+    ds = ds.scan((first_batch, tf.zeros([_NUM_REASONS], tf.int64)), self._NumberAndNewCounts)
+    ds = ds.map(self._Decode, num_parallel_calls=tf.data.AUTOTUNE)
+    ds = data_service.Distribute(ds, service)
+    ds = ds.scan(tf.zeros([_NUM_REASONS], tf.int64), self._SumOfCounts)
+    return ds.map(self._Finish, num_parallel_calls=2, deterministic=True)
 
   def _Examples(self, epochs, share, counts=None, passed=None):
     """Dataset of accepted, undecoded examples with their running counts.
@@ -118,21 +143,33 @@ class Stream:
       passed: int64 [number of buckets], examples of each bucket to pass over
         first; None: zeros.
     """
+    ds = epochs.flat_map(functools.partial(self._Epoch, share))
+    return self._Accepted(ds, counts, passed, must_accept=self._repeat or share[1] == 1,
+                          num_damaged=self._NumDamaged(share))
+
+  def _Accepted(self, ds, counts=None, passed=None, must_accept=False, num_damaged=0):
+    """Dataset of the accepted examples of `ds`, what _Parsed gives; see _Examples."""
     if counts is None:
       counts = tf.zeros([_NUM_REASONS], tf.int64)
     if passed is None:
       passed = tf.zeros([len(self.bounds)], tf.int64)
-    ds = epochs.flat_map(functools.partial(self._Epoch, share))
     accountant = accounting.Accountant(
         self._params,
         path=self._path,
         bounds=self.bounds,
         num_files=len(self._files),
-        must_accept=self._repeat or share[1] == 1,
-        num_damaged=self._NumDamaged(share))
+        must_accept=must_accept,
+        num_damaged=num_damaged)
     ds = ds.scan(accountant.InitialState(counts, passed), accountant.Step)
     ds = ds.filter(lambda emit, example: emit)
     return ds.map(lambda emit, example: example)
+
+  def _Batches(self, examples):
+    """Dataset of batches of undecoded examples, each of one bucket."""
+    return examples.group_by_window(
+        lambda example: self._Bucket(example),
+        self._BatchOfBucket,
+        window_size_func=lambda b: tf.constant(self.batch_sizes, tf.int64)[b])
 
   def _Jump(self, start_batch, share):
     """Finds the latest epoch from which batch `start_batch` can be reached.
@@ -185,29 +222,34 @@ class Stream:
     return py_utils.NestedMap(
         epoch=epoch, batches=batches, counts=counts, passed=passed)
 
+  def _Files(self, share):
+    """(files, by_file): those with records of a share; whether all of theirs are."""
+    index, count = share
+    by_file = count > 1 and len(self._files) >= count
+    return (self._files[index::count] if by_file else self._files), by_file
+
+  def _Records(self, share, file, file_index):
+    """Dataset of the records, bytes, of a share in one of its _Files."""
+    index, count = share
+    files, by_file = self._Files(share)
+    records = self._Read(files, file, file_index)
+    if count > 1 and not by_file:
+      shift = tf.cast(file_index, tf.int64)
+      records = records.shard(count, (index + shift) % count)
+    return records
+
   def _Epoch(self, share, epoch):
     """Dataset of (index, is_end, features) of one pass, with an end marker."""
     p = self._params
-    index, count = share
-    by_file = count > 1 and len(self._files) >= count
-    files = self._files[index::count] if by_file else self._files
-    read = functools.partial(self._Read, files)
+    files, _ = self._Files(share)
     ds = tf.data.Dataset.from_tensor_slices(
         (files, list(range(len(files)))))
     seed = tf.cast(self._seed, tf.int64) + 7919 * epoch
     if self._shuffle:
       ds = ds.shuffle(
           len(files), seed=seed % _MAX_SEED, reshuffle_each_iteration=False)
-
-    def Records(file, file_index):
-      records = read(file, file_index)
-      if count > 1 and not by_file:
-        shift = tf.cast(file_index, tf.int64)
-        records = records.shard(count, (index + shift) % count)
-      return records
-
     ds = ds.interleave(
-        Records,
+        functools.partial(self._Records, share),
         cycle_length=p.num_readers,
         block_length=1,
         num_parallel_calls=p.num_readers,
@@ -217,11 +259,30 @@ class Stream:
           p.shuffle_buffer_size,
           seed=(seed + 1) % _MAX_SEED,
           reshuffle_each_iteration=False)
-    ds = ds.map(lambda record: (record, False))
+    return self._Parsed(ds)
+
+  def _File(self, share, epoch, file_index):
+    """As _Epoch, of one of the share's files; what is lost of it counts as unparsable."""
+    files, _ = self._Files(share)
+    lost = tf.constant([self._NumDamaged(share, [path]) for path in files], tf.int64)[file_index]
+    records = self._Records(share, tf.constant(files)[file_index], file_index)
+    if self._shuffle:
+      # Here, not behind the files: there TensorFlow would have every worker read all of them.
+      records = records.shuffle(
+          self._params.shuffle_buffer_size, seed=(self._seed + 7919 * epoch) % _MAX_SEED,
+          reshuffle_each_iteration=False)
+    return self._Parsed(records, lost)
+
+  def _Parsed(self, records, lost=0):
+    """Dataset of (index, is_end, features) of records, with an end marker behind a gap of `lost`."""
+    ds = records.map(lambda record: (record, False))
     ds = ds.concatenate(tf.data.Dataset.from_tensors(('', True)))
     # One dataset per record: an example that does not parse vanishes from it,
     # and the gap in `index` counts it. Errors of reading still stop the run.
-    return ds.enumerate().flat_map(self._Parse)
+    ds = ds.enumerate()
+    if not isinstance(lost, int):
+      ds = ds.map(lambda index, record: (index + lost * tf.cast(record[1], tf.int64), record))
+    return ds.flat_map(self._Parse)
 
   def _Read(self, files, file, file_index):
     """Dataset of the records of files[file_index], of a damaged one those that are whole."""
@@ -239,13 +300,17 @@ class Stream:
             file, span[1], header_bytes=span[0], footer_bytes=span[2]))
     return tf.data.TFRecordDataset(whole).concatenate(pieces)
 
-  def _NumDamaged(self, share):
-    """Records that are lost to the share (index, count) of a worker; those of missing shards to the first."""
-    index, count = share
-    mine = self._files[index::count] if count > 1 and len(self._files) >= count else (
-        self._files if index == 0 else [])
-    return sum(shard.lost for path, shard in self._damaged.items()
-               if path in mine or (index == 0 and path not in self._files))
+  def _NumDamaged(self, share, files=None):
+    """Records that are lost to the share (index, count) of a worker, in `files` or all; those of missing shards to the first.
+    """
+    index, _ = share
+    own, by_file = self._Files(share)
+    mine = own if by_file or index == 0 else []
+    missing = [path for path in self._damaged if path not in self._files] if index == 0 else []
+    if files is not None:
+      missing = missing if own[0] in files else []
+      mine = [path for path in mine if path in files]
+    return sum(shard.lost for path, shard in self._damaged.items() if path in mine or path in missing)
 
   def _Parse(self, index, record_and_end):
     record, is_end = record_and_end
@@ -286,12 +351,25 @@ class Stream:
     highest = tf.maximum(highest, batch['counts'])
     return highest, dict(batch, counts=highest)
 
+  def _NumberAndNewCounts(self, state, batch):
+    """A step of a scan that gives (number, batch); its counts are what has come since the last."""
+    number, highest = state
+    counts = tf.maximum(highest, batch['counts'])
+    return (number + 1, counts), (number, dict(batch, counts=counts - highest))
+
+  def _SumOfCounts(self, total, batch):
+    total += batch['counts']
+    return total, dict(batch, counts=total)
+
   def _Decode(self, number, batch):
     """PCM16 -> padded waveforms; fills an incomplete batch with empty rows.
 
     Args:
       number: int64 scalar, the batch's number, which seeds its augmentation.
-      batch: What _BatchOfBucket gives, with running counts.
+      batch: What _BatchOfBucket gives.
+
+    Returns:
+      Dict of tensors for _Finish.
     """
     bucket = batch['bucket']
     rows = tf.constant(self.batch_sizes, tf.int32)[bucket]
@@ -319,21 +397,28 @@ class Stream:
       waveforms, num_samples = augment.Augment(
           self._augment, waveforms, num_samples, seeds)
       waveforms = self._PadToMultiple(waveforms)
-    ret = py_utils.NestedMap(
+    return dict(
         waveforms=waveforms,
         num_samples=num_samples,
         weights=Fill(tf.ones([present], tf.float32)),
         utt_ids=Fill(batch['utt_id']),
         texts=Fill(batch['text']),
         domains=Fill(batch['domain']),
-        dropped=self._WithRows(
-            tf.fill([rows], tf.reduce_sum(batch['counts']))))
+        counts=batch['counts'],
+        bucket=bucket,
+        live=batch['live'])
+
+  def _Finish(self, batch):
+    """Adds labels and counts to what _Decode gives; returns (live, NestedMap)."""
+    batch = py_utils.NestedMap(batch)
+    counts, bucket, live = (batch.pop(key) for key in ('counts', 'bucket', 'live'))
+    rows = tf.shape(batch.weights)[0]
+    batch.dropped = self._WithRows(tf.fill([rows], tf.reduce_sum(counts)))
     if self._tokenizer is not None:
-      ret.labels, ret.label_lengths = self._Labels(ret.texts, bucket)
+      batch.labels, batch.label_lengths = self._Labels(batch.texts, bucket)
     for i, reason in enumerate(accounting.DROP_REASONS):
-      ret[f'dropped_{reason}'] = self._WithRows(
-          tf.fill([rows], batch['counts'][i]))
-    return batch['live'], ret
+      batch[f'dropped_{reason}'] = self._WithRows(tf.fill([rows], counts[i]))
+    return live, batch
 
   def _Labels(self, texts, bucket):
     """Labels int32 [B, U] and their lengths [B] of texts [B]."""

@@ -4,7 +4,7 @@ B: utterances, T: log-mel frames, N: encoded frames = T / 4, F: mel bins,
 C: convolution channels, D: model width.
 """
 
-from fm_lingvo import errors
+from fm_lingvo import gin_names
 from fm_lingvo import quantizer
 from lingvo import compat as tf
 from lingvo.core import base_layer
@@ -95,9 +95,7 @@ class Subsampling(base_layer.BaseLayer):
   def __init__(self, params):
     super().__init__(params)
     p = self.params
-    if p.kind not in KINDS:
-      raise errors.ConfigError(f'{p.name}.kind = {p.kind!r}: expected one of '
-                       f'{", ".join(KINDS)}')
+    gin_names.CheckChoice(f'{p.name}.kind', p.kind, KINDS)
     width = FACTOR * p.num_bins
     if p.kind == 'conv':
       for i, channels in enumerate((1, p.channels)):

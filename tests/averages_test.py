@@ -87,6 +87,26 @@ class MovingAveragesTest(stage_case.StageCase):
       np.testing.assert_array_equal(average, values[name])
       self.assertFalse(np.array_equal(before[name], average), name)
 
+  def test_jobs_of_a_cluster_start_averages_there_too(self):
+    data, run = os.path.join(self.folder, 'data'), os.path.join(self.folder, 'run')
+    run_case.WriteData(data)
+    run_case.MakeRun(run, 'asr.Supervised', data)
+    run_case.Configure('asr.Supervised', data, 'task.train.ema_decay = 0.5', f'Supervised.init_from = {run!r}')
+    self.addCleanup(gin_params.Reset)
+    params = model_registry.GetParams('asr.Supervised', 'Train')
+    with self.NewGraph(), cluster_factory.Cluster(params.cluster):
+      model = params.Instantiate()
+      model.ConstructFPropBPropGraph()
+      checkpointer = handover.Checkpointer(os.path.join(self.folder, 'cluster'), model)
+      before = self.Eval({v.op.name: v for v in model.variables_for_ema})
+      checkpointer.Restore(self.session, force_reinitialize=True)
+      after = self.Eval({v.op.name: v for v in model.variables_for_ema})
+      averages = self.Eval({v.op.name: model.ema.average(v) for v in model.variables_for_ema})
+    self.assertNotEmpty(averages)
+    self.assertTrue(any(not np.array_equal(before[name], after[name]) for name in after))
+    for name, average in averages.items():
+      np.testing.assert_array_equal(average, after[name], name)
+
   def test_evaluations_use_the_averages(self):
     params = self._Model()
     evaluator = evaluation.Evaluator(model_registry.GetParams('asr.Supervised', 'DevSource'))

@@ -53,6 +53,12 @@ _ELSEWHERE = {
         ('tests/cluster_test.py', r"_Run\('--mode=async', '--workers=2', '--ps=1'"),
     _CLUSTER + 'sync --workers=2 --evaluate=DevHuman -- --model=asr.BestRqPretrain --logdir=runs/cluster':
         ('tests/cluster_test.py', r"'--ps=1', '--evaluate=DevTarget'"),
+    # On other ports; the first two serve until they are ended.
+    'python -m tools.data_service dispatcher --port=5050': ('tests/data_service_test.py', r"_Start\('dispatcher', '--port=0'"),
+    'python -m tools.data_service worker --dispatcher=localhost:5050':
+        ('tests/data_service_test.py', r"_Start\('worker', f'--dispatcher="),
+    'trainer --model=asr.BestRqPretrain --tf_data_service_address=localhost:5050 --logdir=runs/service':
+        ('tests/data_service_test.py', r"f'--tf_data_service_address=\{address\}'"),
 }
 _RUN_HERE = re.compile(r'trainer |\.venv/bin/trainer |(\w+=\w+ )?python -m |for |make tensorboard$')
 

@@ -1,0 +1,99 @@
+"""In-graph replicas, as --run_locally=gpu --worker_gpus=N builds them; where there is no GPU the session runs them on the CPU."""
+
+import collections
+import os
+import tempfile
+
+from fm_lingvo import gin_params
+from fm_lingvo import metrics_log
+from fm_lingvo import session
+from lingvo import model_registry
+from lingvo.core import cluster_factory
+import numpy as np
+from tests import graph_case
+from tests import run_case
+
+tf = graph_case.tf
+_STEPS = 3
+_UTTERANCES = 4  # In a batch of all replicas.
+
+
+class ReplicasTest(graph_case.GraphCase):
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    folder = tempfile.TemporaryDirectory()
+    cls.addClassCleanup(folder.cleanup)
+    cls.data_dir = os.path.join(folder.name, 'data')
+    run_case.WriteData(cls.data_dir, num_utterances=12)
+    run_case.Configure('asr.Supervised', cls.data_dir, 'Supervised.augment = False', 'Supervised.spec_augment = False')
+    cls.addClassCleanup(gin_params.Reset)
+
+  def _Params(self, gpus):
+    """Params of a trainer with so many GPUs; 0: with the CPU alone."""
+    p = model_registry.GetParams('asr.Supervised', 'Train')
+    p.cluster.Set(mode='sync', job='trainer_client', task=0)
+    p.cluster.worker.Set(name='/job:localhost', replicas=1, gpus_per_replica=gpus)
+    p.cluster.ps.Set(name='/job:localhost', replicas=1, gpus_per_replica=0)
+    stream = p.input.streams.labeled
+    stream.bucket_batch_size = [_UTTERANCES // max(1, gpus)] * len(stream.bucket_upper_bound_seconds)
+    return p
+
+  def _Train(self, gpus, check=None):
+    """What _STEPS steps show: (rows of metrics, weights after them).
+
+    Args:
+      gpus: See _Params.
+      check: Called with (task, input generator) of the graph.
+    """
+    p = self._Params(gpus)
+    rows = []
+    with self.NewGraph(), cluster_factory.Cluster(p.cluster) as cluster, tf.device(cluster.GetPlacer()):
+      model = p.Instantiate()
+      model.ConstructFPropBPropGraph()
+      task = model.GetTask()
+      if check:
+        check(task)
+      counts = {k: v for k, v in task.per_example_tensors.items() if k.endswith(('/num_samples', '/weights'))}
+      with tf.Session(config=session.Config()) as sess:
+        sess.run([tf.global_variables_initializer(), tf.local_variables_initializer(), tf.tables_initializer()])
+        task.input.Initialize(sess)
+        for _ in range(_STEPS):
+          _, metrics, numbers = sess.run([task.train_op, task.eval_metrics, counts])
+          rows.append(metrics_log.Aggregate([metrics], [numbers]))
+        return rows, sess.run({v.op.name: v for v in task.vars.Flatten()})
+
+  def test_two_replicas_of_half_a_batch_train_as_one_does(self):
+    one_rows, one = self._Train(gpus=0)
+    two_rows, two = self._Train(gpus=2)
+    for a, b in zip(one_rows, two_rows):
+      for name in ('loss', 'labeled/rnnt_loss', 'grad_norm', 'labeled/audio_seconds', 'labeled/examples'):
+        if name in a:
+          np.testing.assert_allclose(b[name], a[name], rtol=1e-4, err_msg=name)
+    self.assertGreater(abs(one_rows[0]['loss'] - one_rows[-1]['loss']), 1e-4)  # It does train.
+    self.assertEqual(set(one), set(two))
+    for name in one:
+      np.testing.assert_allclose(two[name], one[name], atol=1e-5, err_msg=name)
+
+  def test_each_replica_has_its_gpu_and_its_share_of_the_batch(self):
+    def Check(task):
+      devices = collections.defaultdict(collections.Counter)
+      for op in tf.get_default_graph().get_operations():
+        for tower in ('tower_0_0', 'tower_0_1', 'tower_0_2'):
+          if f'/{tower}/' in op.name and '/encoder/' in op.name and op.type in ('MatMul', 'BatchMatMulV2', 'Conv2D', 'Einsum'):
+            devices[tower][op.device] += 1
+      self.assertEqual({tower: list(found) for tower, found in devices.items()}, {
+          f'tower_0_{i}': [f'/job:localhost/replica:0/task:0/device:GPU:{i}'] for i in range(2)})
+      self.assertEqual(*(sum(found.values()) for found in devices.values()))  # The same layers.
+      for v in task.vars.Flatten():
+        self.assertIn('device:CPU:0', v.device, v.name)
+      splits = task.input.SplitInputBatch(2)
+      self.assertEqual([split.labeled.weights.shape.as_list() for split in splits], [[_UTTERANCES // 2]] * 2)
+
+    rows, _ = self._Train(gpus=2, check=Check)
+    self.assertEqual([row['labeled/examples'] for row in rows], [_UTTERANCES] * _STEPS)
+
+
+if __name__ == '__main__':
+  graph_case.absltest.main()
