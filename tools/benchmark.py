@@ -33,6 +33,8 @@ GROUPS = {
     'quantizer': ('tools.bench.rows_quantizer', 'Run'),
     'transducer': ('tools.bench.rows_transducer', 'Run'),
     'transducer_large': ('tools.bench.rows_transducer', 'RunLarge'),
+    'stages': ('tools.bench.rows_stages', 'Run'),
+    'start': ('tools.bench.rows_start', 'Run'),
 }
 _CLOCKS = {'wall': 'seconds', 'cpu': 'cpu_seconds'}
 _PEERS = ('torch', 'torchaudio', 'speechbrain', 'fast-rnnt', 'optimized-transducer', 'rnnt')
