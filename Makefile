@@ -12,6 +12,8 @@ MINUTES ?= 4.5
 JOBS ?= 2
 # Groups and flags of the recipe, see python -m tools.recipe --help.
 RECIPE ?= main
+# Flags of the benchmark, see python -m tools.benchmark --help.
+BENCHMARK ?=
 UV ?= uv
 AUDIT ?= pip-audit
 # uv's own flags, such as --upgrade.
@@ -19,7 +21,7 @@ LOCK ?=
 # Kinds and flags, see python -m tools.faults --help.
 FAULTS ?=
 
-.PHONY: help env demo data recipe test tensorboard lock audit faults coverage clean
+.PHONY: help env demo data recipe benchmark test tensorboard lock audit faults coverage clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -39,6 +41,10 @@ data: $(STAMP)  ## only prepare the demo data
 
 recipe: $(STAMP)  ## three stages, baselines, a table of what each buys; RECIPE=--quick: a smoke run
 	@$(BIN)/python -m tools.recipe $(RECIPE)
+
+benchmark: $(STAMP)  ## ours beside the peers, docs/results/benchmark.json; BENCHMARK=--help: its flags
+	@$(BIN)/python -m tools.benchmark $(BENCHMARK)
+	@$(BIN)/python -m tools.results readme
 
 test: $(STAMP)  ## every test under tests/
 	$(BIN)/python -m pytest tests -q -n $(JOBS) --dist loadfile

@@ -11,6 +11,7 @@ import sys
 from absl import flags
 from fm_lingvo import errors
 from fm_lingvo import flags as trainer_flags
+from fm_lingvo import huge_pages
 from fm_lingvo import listing
 from fm_lingvo import quiet
 
@@ -30,6 +31,7 @@ newest checkpoint left off.
 
 def main_cli():
   """Entry point of the `trainer` command."""
+  huge_pages.Use()
   sys.exit(Main(sys.argv))
 
 

@@ -26,7 +26,8 @@ _FIELDS = {
 _MACHINE = ('cpu', 'cores', 'memory_gb', 'system')
 _VERSIONS = ('python', 'tensorflow', 'lingvo', 'commit')
 # `form` of a result with rows of its own kind -> module with Check and Table of it.
-_FORMS = {'recipe': 'tools.recipe_table', 'cost': 'tools.cost_table', 'faults': 'tools.faults.table'}
+_FORMS = {'recipe': 'tools.recipe_table', 'cost': 'tools.cost_table', 'faults': 'tools.faults.table',
+          'benchmark': 'tools.bench.table'}
 _MARKER = re.compile(r'<!-- results:([^\s:]+):(begin|end) -->')
 
 

@@ -1,0 +1,30 @@
+"""A measured process for tests/benchmark_test.py: does what its sizes say, without TensorFlow."""
+
+import time
+
+from tools.bench import worker
+
+
+def SetUp(sizes):
+  """Sizes: `seconds` a call sleeps; `log`: file that gets the party's `name` at each call; `fail`: setup, turn or hang."""
+  if sizes.get('fail') == 'setup':
+    raise ValueError('no such thing')
+  calls = []
+
+  def _Call():
+    print('what a library prints')
+    calls.append(1)
+    if len(calls) > 3 and sizes.get('fail') == 'turn':
+      raise ValueError('broke on the way')
+    if len(calls) > 3 and sizes.get('fail') == 'hang':
+      time.sleep(60)
+    if 'log' in sizes:
+      with open(sizes['log'], 'a', encoding='utf-8') as f:
+        f.write(sizes['name'])
+    time.sleep(sizes.get('seconds', 0.3))
+
+  return _Call, {'loss': sizes.get('loss', 1.0), 'calls': lambda: len(calls)}
+
+
+if __name__ == '__main__':
+  worker.Serve(SetUp)

@@ -1,0 +1,213 @@
+"""The benchmark: parties take turns, one that fails is named, bars are kept, and a smoke run of real rows."""
+
+import contextlib
+import io
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+from fm_lingvo import errors
+from fm_lingvo import huge_pages
+import numpy as np
+from tests import process_case
+from tools import benchmark
+from tools.bench import party
+from tools.bench import peers_env
+from tools.bench import rows
+from tools.bench import table
+from tools.bench import transducer_truth
+
+
+def _Party(name, **sizes):
+  return party.Party(name, 'tests.bench_worker', {'name': name, **sizes})
+
+
+def _Main(*argv):
+  """(exit code, standard output, standard error)."""
+  out, err = io.StringIO(), io.StringIO()
+  with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    try:
+      code = benchmark.Main(['benchmark', *argv])
+    except SystemExit as e:  # argparse's.
+      code = e.code
+  return code, out.getvalue(), err.getvalue()
+
+
+def _Row(**changed):
+  return {**rows.Row('a step', 's', 1.0, 3.0, '>= 1.5'), 'group': 'quantizer', 'command': 'c', 'date': '2026-01-31',
+          'machine': {'cpu': 'X', 'cores': 1, 'memory_gb': 1, 'system': 'Y', 'threads': 1, 'clock': 'wall clock'},
+          'versions': {'python': '3', 'tensorflow': '2', 'lingvo': '0', 'commit': 'abc', 'peers': {'torch': '2.13'}}, **changed}
+
+
+class RaceTest(absltest.TestCase):
+
+  def test_parties_take_turns(self):
+    log = self.enter_context(tempfile.TemporaryDirectory()) + '/log'
+    party.Race([_Party(name, log=log) for name in 'AB'], rounds=3, threads=1)
+    with open(log, encoding='utf-8') as f:
+      text = f.read()
+    # Two calls before the turns: the first, and one whose length says how often a turn repeats.
+    self.assertEqual(text, 'AA' + 'BB' + 'AB' * 3)
+
+  def test_figures_are_those_of_one_call(self):
+    found = party.Race([_Party('short', seconds=0.02), _Party('long', seconds=0.3)], rounds=2, threads=1)
+    for name, seconds in (('short', 0.02), ('long', 0.3)):
+      self.assertLen(found[name].turns, 2)
+      self.assertGreaterEqual(found[name].seconds, seconds)
+    self.assertGreater(found['short'].facts['calls'], 1)
+    self.assertLess(found['short'].seconds, found['long'].seconds)
+
+  def test_one_that_fails_is_named_and_the_others_go_on(self):
+    broken = party.Party('absent', 'tests.bench_worker', {}, missing='torch: not installed')
+    found = party.Race([_Party('good'), _Party('bad', fail='setup'), _Party('worse', fail='turn'), broken], rounds=3, threads=1)
+    self.assertEqual(found['bad'].failed, 'ValueError: no such thing')
+    self.assertEqual(found['worse'].failed, 'ValueError: broke on the way')
+    self.assertEqual(found['absent'].failed, 'torch: not installed')
+    self.assertEqual((found['good'].failed, len(found['good'].turns)), ('', 3))
+    self.assertNotIn('seconds', found['worse'].Json())
+
+  def test_one_that_hangs_is_ended(self):
+    found = party.Race([_Party('stuck', fail='hang')], rounds=3, threads=1, limit_seconds=5.0)
+    self.assertEqual(found['stuck'].failed, 'took over 5 s')
+
+
+class RowsTest(parameterized.TestCase):
+
+  def _Race(self, **seconds):
+    return {name: party.Measured(_Party(name), 'seconds', [{'seconds': s, 'peak_gb': 2 * s} for s in turns] or [],
+                                 failed='' if turns else 'gone') for name, turns in seconds.items()}
+
+  def test_the_best_of_ours_is_compared_with_the_best_of_the_others(self):
+    race = self._Race(xla=(1.0, 1.2, 9.0), graph=(2.0,), slow=(4.0,), fast=(3.0,), gone=())
+    row = rows.Compare('a step', race, ['xla', 'graph'], '>= 2')
+    self.assertEqual((row['ours'], row['ours_is'], row['peer'], row['peer_is']), (1.2, 'xla', 3.0, 'fast'))
+    self.assertAlmostEqual(row['ratio'], 2.5)
+    self.assertTrue(row['met'])
+    self.assertEqual(row['parties']['gone']['failed'], 'gone')
+
+  def test_a_share_is_ours_over_the_peer_s(self):
+    row = rows.Compare('memory', self._Race(ours=(1.0,), other=(4.0,)), ['ours'], '<= 0.2', 'peak_gb', inverse=True)
+    self.assertEqual((row['ours'], row['peer'], row['ratio'], row['met'], row['unit']), (2.0, 8.0, 0.25, False, 'GB'))
+
+  @parameterized.parameters(({'ours': (), 'other': (1.0,)},), ({'ours': (1.0,), 'other': ()},))
+  def test_a_bar_without_two_figures_is_not_met(self, seconds):
+    row = rows.Compare('a step', self._Race(**seconds), ['ours'], '>= 1')
+    self.assertEqual((row['ratio'], row['met']), (None, False))
+    self.assertIsNone(rows.Compare('a step', self._Race(**seconds), ['ours'])['met'])
+
+
+class FileTest(parameterized.TestCase):
+
+  def test_a_group_replaces_its_own_rows_alone(self):
+    path = self.enter_context(tempfile.TemporaryDirectory()) + '/b.json'
+    benchmark.Write(path, 'transducer', [_Row(name='t', group='transducer')])
+    benchmark.Write(path, 'quantizer', [_Row(name='old'), _Row(name='older')])
+    benchmark.Write(path, 'quantizer', [_Row(name='new')])
+    with open(path, encoding='utf-8') as f:
+      names = [row['name'] for row in json.load(f)['rows']]
+    self.assertEqual(names, ['new', 't'])  # In the order of the groups.
+
+  @parameterized.parameters(({'ratio': float('nan')}, 'ratio = nan: expected a number'), ({'met': None}, 'met = None'),
+                            ({'bar': ''}, 'met = True: expected'), ({'ours': 'fast'}, "ours = 'fast'"))
+  def test_a_bad_row_is_named(self, changed, message):
+    with self.assertRaisesRegex(errors.ConfigError, re.escape(message)):
+      table.Check({'rows': [_Row(**changed)]}, 'docs/results/benchmark.json')
+
+  def test_the_table_says_who_is_missing_and_what_is_missed(self):
+    lines = table.Table({'rows': [
+        _Row(ours_is='ours, XLA', peer_is='SpeechBrain', parties={'rnnt': {'failed': 'not installed'}}),
+        _Row(name='memory', met=False, ratio=0.9, bar='<= 0.5', unit='GB', ours=0.25, peer=2.0, note='inputs not counted'),
+    ]}).splitlines()
+    self.assertIn('| a step | 1 s (XLA) | 3 s (SpeechBrain) | 3 | >= 1.5 | yes |', lines)
+    self.assertIn('| memory | 250 MB | 2 GB | 0.9 | <= 0.5 | **no** |', lines)
+    self.assertIn('- memory: inputs not counted.', lines)
+    self.assertIn('- without figures: rnnt (not installed) in 1 row: a step.', lines)
+    self.assertLen([line for line in lines if 'commit abc' in line], 1)
+
+
+class MainTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      (['--rows=quantiser'], 'quantiser: no such group; did you mean quantizer'),
+      (['--rounds=0', '--quick', '--output=x'], '--rounds and --threads: expected >= 1'),
+      (['--quick'], '--quick: expected --output=FILE'), (['--clock=sun'], "invalid choice: 'sun'"))
+  def test_usage_errors_end_with_code_2(self, argv, message):
+    code, _, err = _Main(*argv)
+    self.assertEqual(code, 2)
+    self.assertIn(message, err)
+
+  def test_a_smoke_run_writes_rows_of_the_form(self):
+    path = self.enter_context(tempfile.TemporaryDirectory()) + '/b.json'
+    code, out, err = _Main('--quick', '--rows=quantizer,transducer', f'--output={path}', '--commit=abc', '--threads=1')
+    self.assertEqual(code, 0, err)
+    with open(path, encoding='utf-8') as f:
+      found = json.load(f)['rows']
+    self.assertLen(found, 8)
+    for row in found:
+      self.assertGreater(row['ours'], 0, row['name'])
+      self.assertIsNone(row['met'])
+      self.assertEqual(row['versions']['commit'], 'abc')
+    # Independent of what was installed: NumPy is, and each peer of PyTorch's has figures or a reason.
+    argmax = next(row for row in found if 'argmax in NumPy' in row['name'])
+    self.assertGreater(argmax['ratio'], 0)
+    for name, one in found[-2]['parties'].items():
+      self.assertTrue(one.get('failed') or one['seconds'] > 0, name)
+    error = found[-1]
+    self.assertLess(error['ratio'], 1e-5)
+    self.assertIn('| quantizer, G 1', out)
+
+
+class TruthTest(absltest.TestCase):
+
+  def test_the_loss_in_float64_is_the_known_one(self):
+    """warp-transducer's example, tests/test_cpu.cpp."""
+    logits = np.array([[[.1, .6, .1, .1, .1], [.1, .1, .6, .1, .1], [.1, .1, .2, .8, .1]],
+                       [[.1, .6, .1, .1, .1], [.1, .1, .2, .1, .1], [.7, .1, .2, .1, .1]]])[None]
+    loss, gradient = transducer_truth.LossAndGradient(logits, np.array([[1, 2]]))
+    self.assertAlmostEqual(loss, 4.495666, places=5)
+    np.testing.assert_allclose(gradient[0, 0, 0], [-.13116688, -.3999269, .17703125, .17703125, .17703125], atol=1e-7)
+    np.testing.assert_allclose(gradient[0, 1, 2], [-.6925882, .16871116, .18645467, .16871116, .16871116], atol=1e-7)
+
+
+class PeersTest(absltest.TestCase):
+
+  def test_a_party_of_what_is_not_installed_says_so(self):
+    peers = peers_env.Peers({'versions': {'torch': '2.13'}, 'missing': {'fast-rnnt': 'no compiler'}})
+    one = peers.Party('fast_rnnt', 'm', {}, 'fast-rnnt', 'torch', 'rnnt')
+    self.assertEqual(one.missing, 'fast-rnnt: no compiler; rnnt: not installed')
+    self.assertEqual(one.versions, {'torch': '2.13'})
+    self.assertEqual(peers.Party('torch', 'm', {}, 'torch').missing, '')
+
+  def test_every_peer_is_pinned(self):
+    for name in ('peers.txt', 'peers_built.txt'):
+      with open(os.path.join(party.ROOT, 'requirements', name), encoding='utf-8') as f:
+        for line in f:
+          self.assertRegex(line, r'^(#.*|[\w.-]+==[\w.]+)\n$')
+
+
+class HugePagesTest(absltest.TestCase):
+
+  def _Run(self, **env):
+    code = 'import os\nfrom fm_lingvo import huge_pages\nhuge_pages.Use()\nprint(os.environ.get("GLIBC_TUNABLES"))'
+    environment = {k: v for k, v in process_case.Environment().items() if k != 'GLIBC_TUNABLES'}
+    return subprocess.run([sys.executable, '-c', code], env={**environment, **env}, text=True, check=True,
+                          capture_output=True).stdout.split()
+
+  def test_a_program_begins_again_once_and_only_where_it_has_to_ask(self):
+    with open('/sys/kernel/mm/transparent_hugepage/enabled', encoding='utf-8') as f:
+      asks = '[madvise]' in f.read()
+    glibc = tuple(map(int, platform.libc_ver()[1].split('.')))
+    self.assertEqual(self._Run(), [huge_pages.TUNABLE if asks and glibc >= (2, 35) else 'None'])
+
+  def test_the_user_s_own_setting_stays(self):
+    self.assertEqual(self._Run(GLIBC_TUNABLES='glibc.malloc.check=0'), ['glibc.malloc.check=0'])
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,23 @@
+"""A command, timed from its start to its end. Sizes, see tools/bench/worker.py: `argv`, after the Python."""
+
+import subprocess
+import sys
+
+from tools.bench import worker
+
+
+def SetUp(sizes):
+  """See worker.Serve. The fact `output` is what the command printed the first time."""
+  printed = []
+
+  def _Call():
+    done = subprocess.run([sys.executable, *sizes['argv']], text=True, capture_output=True, check=False)
+    if done.returncode:
+      raise ValueError((done.stderr.strip().splitlines() or [f'exit code {done.returncode}'])[-1])
+    printed.append(done.stdout)
+
+  return _Call, {'output': lambda: printed[0]}
+
+
+if __name__ == '__main__':
+  worker.Serve(SetUp)

@@ -1,0 +1,65 @@
+"""A training step of an experiment, timed: waveforms in, update out, on a batch of static shapes.
+
+Sizes, see tools/bench/worker.py: `model`, the experiment's name; `bindings`, of Gin; `seconds`, of every utterance.
+The batch is noise; labels fill a quarter of their room.
+"""
+
+import tempfile
+
+from absl import flags
+from fm_lingvo import gin_params
+from lingvo import compat as tf
+from lingvo import model_registry
+import lingvo.trainer  # pylint: disable=unused-import  # Defines its flags.
+from lingvo.core import cluster_factory
+from lingvo.core import py_utils
+import numpy as np
+from tools.bench import worker
+from tools.bench.ours import graph
+
+
+def SetUp(sizes):
+  """See worker.Serve. Facts: `loss` of the last step; `audio_seconds` in the batch."""
+  flags.FLAGS(['benchmark', '--add_summary=false', '--enable_asserts=false'])
+  gin_params.Configure(sizes['model'], (), sizes['bindings'])
+  params = model_registry.GetParams(sizes['model'], 'Train')
+  empty = tempfile.NamedTemporaryFile(suffix='.tfrecord', delete=False)
+  params.input.Set(pad_to_bucket=True, emit_strings=False)
+  for _, stream in params.input.streams.IterParams():
+    rows = stream.bucket_batch_size[-1]
+    stream.Set(file_pattern=empty.name, augment=None, bucket_upper_bound_seconds=[sizes['seconds']], bucket_batch_size=[rows])
+  with tf.Graph().as_default(), cluster_factory.Cluster(params.cluster):
+    model = params.Instantiate()
+    task = model.GetTask()
+    batch = py_utils.NestedMap({name: _Variables(stream) for name, stream in task.input.GetPreprocessedInputBatch().items()})
+    read = batch.Transform(lambda v: v.read_value())
+    task.input.GetPreprocessedInputBatch = lambda: read
+    model.ConstructFPropBPropGraph()
+    inputs = {id(v) for v in batch.Flatten()}
+    sess = graph.Session()
+    sess.run([tf.variables_initializer([v for v in tf.global_variables() if id(v) not in inputs]),
+              tf.local_variables_initializer(), tf.tables_initializer()])
+  loss = task.eval_metrics['loss'][0]
+  losses = []
+  audio = sum(int(np.prod(stream.waveforms.shape)) for stream in batch.values()) / 16000
+
+  def _Call():
+    losses.append(float(sess.run([loss, task.train_op])[0]))
+
+  return _Call, {'loss': lambda: losses[-1], 'audio_seconds': audio}
+
+
+def _Variables(stream):
+  """NestedMap of variables of the shapes of a stream's batch: noise, all of it in use, and labels."""
+  values = {name: np.zeros(x.shape, x.dtype.as_numpy_dtype) for name, x in stream.items()}
+  values['waveforms'] += 0.1 * np.random.default_rng(0).standard_normal(values['waveforms'].shape)
+  values['num_samples'] += values['waveforms'].shape[1]
+  values['weights'] += 1
+  if 'labels' in values:
+    values['labels'] += 2
+    values['label_lengths'] += values['labels'].shape[1] // 4
+  return py_utils.NestedMap({name: graph.Variable(value) for name, value in values.items()})
+
+
+if __name__ == '__main__':
+  worker.Serve(SetUp)

@@ -1,0 +1,31 @@
+"""The matrix products of a training step alone, in NumPy: the rate that the processor reaches at the model's shapes.
+
+Sizes as those of tools/bench/ours/step.py.
+"""
+
+import numpy as np
+from tools.bench import worker
+
+
+def SetUp(sizes):
+  """See worker.Serve. The fact `gflop` is what a call computes."""
+  rows = int(25 * sizes['seconds']) * sizes['batch']
+  width = sizes['width']
+  # Two feed-forward modules, four projections of attention, a gated and a plain one of the convolution; the head.
+  shapes = sizes['layers'] * ([(width, 4 * width), (4 * width, width)] * 2 + [(width, width)] * 4 +
+                              [(width, 2 * width), (width, width)]) + [(width, sizes['codes'])]
+  rng = np.random.default_rng(0)
+  inputs = {k: rng.standard_normal((rows, k), np.float32) for k in {n for shape in shapes for n in shape}}
+  weights = {shape: rng.standard_normal(shape, np.float32) for shape in set(shapes)}
+
+  def _Call():
+    for shape in shapes:
+      x, y, w = inputs[shape[0]], inputs[shape[1]], weights[shape]
+      for product in ((x, w), (y, w.T), (x.T, y)):  # Forward; gradients by the inputs and by the weights.
+        np.matmul(*product)
+
+  return _Call, {'gflop': 6e-9 * rows * sum(a * b for a, b in shapes)}
+
+
+if __name__ == '__main__':
+  worker.Serve(SetUp)

@@ -1,0 +1,22 @@
+"""An empty torchaudio: SpeechBrain imports it to read audio, which nothing here does.
+
+The wheel of torchaudio that is published needs CUDA's libraries, which PyTorch's CPU build has not.
+"""
+
+import importlib.machinery
+import sys
+import types
+
+
+def Install():
+  """Puts it in the place of a torchaudio that cannot be imported."""
+  try:
+    import torchaudio  # pylint: disable=g-import-not-at-top,unused-import
+  except (ImportError, OSError):
+    for name in [n for n in sys.modules if n.partition('.')[0] == 'torchaudio']:
+      del sys.modules[name]
+    module = types.ModuleType('torchaudio')
+    module.__spec__ = importlib.machinery.ModuleSpec('torchaudio', None)
+    module.__version__ = '2.11.0'
+    module.list_audio_backends = lambda: []
+    sys.modules['torchaudio'] = module

@@ -1,0 +1,82 @@
+"""The form of docs/results/benchmark.json, and its table."""
+
+import math
+import os
+
+from fm_lingvo import errors
+
+_FIELDS = ('name', 'ours', 'peer', 'ratio', 'bar', 'met', 'unit', 'note', 'command', 'date', 'machine', 'versions')
+
+
+def Check(result, path):
+  """Raises errors.ConfigError unless `result` has the form."""
+  where, seen = os.path.basename(path), set()
+  for i, row in enumerate(result['rows']):
+    at = f'{where}: rows[{i}]'
+    missing = [field for field in _FIELDS if field not in row]
+    if missing:
+      raise errors.ConfigError(f'{at}: no {", ".join(missing)}')
+    for field in ('ours', 'peer', 'ratio'):
+      value = row[field]
+      if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or
+                                not math.isfinite(value)):
+        raise errors.ConfigError(f'{at}.{field} = {value!r}: expected a number or null')
+    if row['met'] not in ((True, False) if row['bar'] else (None,)):
+      raise errors.ConfigError(f'{at}.met = {row["met"]!r}: expected true or false with a bar, null without')
+    if row['name'] in seen:
+      raise errors.ConfigError(f'{at}: a second row of {row["name"]!r}')
+    seen.add(row['name'])
+
+
+def Table(result):
+  """Markdown: a row a question, then who was missing, then where the figures are from."""
+  lines = ['| | ours | best peer | ratio | bar | met |', '| :-- | --: | --: | --: | --: | :-- |']
+  rows = result['rows']
+  for row in rows:
+    met = {True: 'yes', False: '**no**', None: 'reported'}[row['met']]
+    lines.append(f'| {row["name"]} | {_Figure(row, "ours")} | {_Figure(row, "peer")} | {_Number(row["ratio"])} | '
+                 f'{row["bar"]} | {met} |')
+  lines.append('')
+  lines += list(dict.fromkeys(f'- {row["name"]}: {row["note"]}.' for row in rows if row['note']))
+  lines += _Absent(rows)
+  lines += list(dict.fromkeys(_Origin(row) for row in rows))
+  return '\n'.join(lines)
+
+
+def _Number(value):
+  if value is None:
+    return ''
+  return f'{value:.1e}' if 0 < abs(value) < 1e-3 else f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.3g}'
+
+
+def _Figure(row, field):
+  """A figure with its unit, and whose it is."""
+  value, unit = row[field], row['unit']
+  if value is None:
+    return ''
+  for small, least in (('ms', 's'), ('MB', 'GB')):
+    if unit == least and abs(value) < 1:
+      value, unit = 1000 * value, small
+      break
+  who = row.get(f'{field}_is', '').removeprefix('ours, ')
+  return f'{_Number(value)} {unit}'.rstrip() + (f' ({who})' if who else '')
+
+
+def _Absent(rows):
+  """Lines of parties that gave no figure, once for each reason."""
+  where = {}
+  for row in rows:
+    for name, one in row.get('parties', {}).items():
+      if 'failed' in one:
+        where.setdefault((name, one['failed']), []).append(row['name'])
+  return [f'- without figures: {name} ({reason}) in {len(names)} row{"s" if len(names) > 1 else ""}: {names[0]}'
+          + (', ...' if len(names) > 1 else '') + '.' for (name, reason), names in where.items()]
+
+
+def _Origin(row):
+  machine, versions = row['machine'], row['versions']
+  peers = ', '.join(f'{name} {version}' for name, version in versions['peers'].items())
+  return (f'- `{row["command"]}`; {row["date"]}; {machine["threads"]} thread(s), {machine["clock"]}, on '
+          f'{machine["cores"]} core(s) of {machine["cpu"]}, {machine["memory_gb"]} GB, {machine["system"]}'
+          f'{"; " + machine["beside"] if machine.get("beside") else ""}; Python {versions["python"]}, '
+          f'TensorFlow {versions["tensorflow"]}, lingvo {versions["lingvo"]}, commit {versions["commit"]}; {peers}.')
