@@ -24,8 +24,8 @@ GROUPS = {
     'probe': 'a CTC projection on the frozen encoder: pretrained, after hydra, random',
 }
 
-# Training steps of each stage; those of the curve by share. On two cores of the slower kind that we have met (AMD EPYC
-# without AVX-512) the group `main`, its data included, takes two and a half hours.
+# Training steps of each stage; those of the curve by share. Meant for 2.5 hours of the group `main`, its data included, on
+# two cores of the slower kind that we have met: AMD EPYC without AVX-512, where a step of stage 1 takes 0.7 s on one.
 STEPS = {
     'pretrain': 4000,
     'hydra': 2500,  # The same for all three that see source labels alone, so that none has more.

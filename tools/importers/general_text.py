@@ -19,7 +19,7 @@ from tools.importers import synth
 
 NUM_PHRASES = 1600
 NUM_WORDS = 1600
-NUM_WORDNET_LINES = 3000
+NUM_WORDNET_LINES = 3300
 
 _WORDNET_PACKAGE = 'wordnet-base'
 _WORDNET_FOLDER = ('usr', 'share', 'wordnet')
