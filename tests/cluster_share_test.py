@@ -1,5 +1,6 @@
 """Trainers of a real asynchronous cluster: each reads its own share of the data, together they read all of it."""
 
+import glob
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from tools import cluster_plan
 from tools import run_local_cluster
 
 _FILES, _UTTERANCES = 5, 4  # Of the data set: uneven shares of whole files.
-_DEADLINE_SECONDS = 400  # For an epoch of each trainer; trainers wait 30 s for the others at their start.
+_DEADLINE_SECONDS = 900  # For an epoch of each trainer; trainers wait 30 s for the others at their start.
 
 
 class ShareTest(process_case.ProcessCase):
@@ -47,6 +48,14 @@ class ShareTest(process_case.ProcessCase):
     with open(path, encoding='utf-8') as f:
       return [line.split() for line in f if line.endswith('\n')]
 
+  def _Logs(self):
+    """The last lines of every job."""
+    text = ''
+    for path in sorted(glob.glob(os.path.join(self.folder, '*.log'))):
+      with open(path, encoding='utf-8') as f:
+        text += f'\n{path}:\n{f.read()[-3000:]}'
+    return text
+
   def test_shares_are_disjoint_and_together_everything(self):
     spied = self._Start()
     deadline = time.time() + _DEADLINE_SECONDS
@@ -54,7 +63,8 @@ class ShareTest(process_case.ProcessCase):
     # Two epochs of the larger share: who reads beyond their own would have done so.
     enough = 2 * (_FILES // 2 + 1) * _UTTERANCES
     while min(sum(map(len, self._Batches(path))) for path in spied) < enough:
-      self.assertLess(time.time(), deadline, [self._Batches(path) for path in spied])
+      if time.time() > deadline:
+        self.fail(f'{[self._Batches(path) for path in spied]}{self._Logs()}')
       time.sleep(0.5)
     shares = [{utterance for batch in self._Batches(path) for utterance in batch if utterance != '/'} for path in spied]
     self.assertEmpty(shares[0] & shares[1])

@@ -2,6 +2,7 @@
 
 import collections
 import os
+import re
 import tempfile
 
 from fm_lingvo import gin_params
@@ -45,7 +46,7 @@ class ReplicasTest(graph_case.GraphCase):
 
     Args:
       gpus: See _Params.
-      check: Called with (task, input generator) of the graph.
+      check: Called with the task, in its graph.
     """
     p = self._Params(gpus)
     rows = []
@@ -78,14 +79,15 @@ class ReplicasTest(graph_case.GraphCase):
 
   def test_each_replica_has_its_gpu_and_its_share_of_the_batch(self):
     def Check(task):
-      devices = collections.defaultdict(collections.Counter)
+      products = collections.defaultdict(collections.Counter)  # Of forward and backward passes: tower -> device -> how many.
       for op in tf.get_default_graph().get_operations():
-        for tower in ('tower_0_0', 'tower_0_1', 'tower_0_2'):
-          if f'/{tower}/' in op.name and '/encoder/' in op.name and op.type in ('MatMul', 'BatchMatMulV2', 'Conv2D', 'Einsum'):
-            devices[tower][op.device] += 1
-      self.assertEqual({tower: list(found) for tower, found in devices.items()}, {
+        tower = re.search(r'^(?:gradients/)?fprop/task/(tower_\w+)/', op.name)
+        if tower and op.type in ('MatMul', 'BatchMatMulV2', 'Conv2D', 'Einsum'):
+          products[tower.group(1)][op.device] += 1
+      self.assertEqual({tower: list(found) for tower, found in products.items()}, {
           f'tower_0_{i}': [f'/job:localhost/replica:0/task:0/device:GPU:{i}'] for i in range(2)})
-      self.assertEqual(*(sum(found.values()) for found in devices.values()))  # The same layers.
+      one, two = (sum(found.values()) for found in products.values())
+      self.assertEqual(one, two)
       for v in task.vars.Flatten():
         self.assertIn('device:CPU:0', v.device, v.name)
       splits = task.input.SplitInputBatch(2)
