@@ -21,6 +21,7 @@ from lingvo.core import layers
 from lingvo.core import py_utils
 
 SUBSAMPLING_FACTOR = subsampling.FACTOR
+_MAX_LAYERS = 1000  # A graph of more would take minutes to build: a slip of the finger.
 _CONV_NORMS = {
     'layer_norm': layers.LayerNorm.Params,
     'group_norm': bn_layers.GroupNormLayer.Params,
@@ -84,7 +85,7 @@ class ConformerEncoder(base_layer.BaseLayer):
     p = super().Params()
     p.Define('subsampling', subsampling.Subsampling.Params(), 'Frames -> encoded frames.')
     p.Define('model_dim', 144, 'Width D of the blocks, a multiple of num_heads.')
-    p.Define('num_layers', 4, 'Conformer blocks, >= 1.')
+    p.Define('num_layers', 4, f'Conformer blocks, 1 to {_MAX_LAYERS}.')
     p.Define('num_heads', 4, 'Attention heads, >= 1.')
     p.Define('ff_dim', None,
              'Hidden width of a feed-forward module, > 0; None means 4 * D.')
@@ -131,8 +132,9 @@ class ConformerEncoder(base_layer.BaseLayer):
     if p.model_dim % p.num_heads:
       raise errors.ConfigError(f'{p.name}.model_dim = {p.model_dim}: expected a multiple '
                        f'of num_heads = {p.num_heads}')
-    if p.num_layers < 1:
-      raise errors.ConfigError(f'{p.name}.num_layers = {p.num_layers}: expected >= 1')
+    if not 1 <= p.num_layers <= _MAX_LAYERS:
+      raise errors.ConfigError(f'{p.name}.num_layers = {p.num_layers}: expected 1 to '
+                       f'{_MAX_LAYERS}')
     if p.conv_norm not in _CONV_NORMS:
       raise errors.ConfigError(f'{p.name}.conv_norm = {p.conv_norm!r}: expected one of '
                        f'{", ".join(_CONV_NORMS)}')

@@ -64,7 +64,7 @@ class LocalRunner(base_runner.BaseRunner):
       self._checkpointer = handover.Checkpointer(self._train_dir, self._model)
       self._local_init = tf.group(tf.local_variables_initializer(),
                                   tf.tables_initializer())
-    self._summary_writer = None  # Start makes it.
+      self._summary_writer = self._CreateSummaryWriter(self._train_dir)
     self._evaluations = evaluations.Evaluations(eval_params, logdir)
     self._rows = metrics_log.MetricsLog(logdir)
     self._skipped = finite.SkippedSteps(logdir, self._task_params.max_skipped_steps)
@@ -96,7 +96,6 @@ class LocalRunner(base_runner.BaseRunner):
       errors.RunError: The disk, or too many skipped steps.
     """
     with self._cluster, self._graph.as_default(), self._GetSession() as sess:
-      self._summary_writer = self._CreateSummaryWriter(self._train_dir)
       sess.run(self._local_init)
       ready = False
       try:

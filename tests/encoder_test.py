@@ -119,7 +119,7 @@ class ConformerEncoderTest(graph_case.GraphCase):
   def test_errors_name_field_value_and_range(self):
     for field, value, expected in (
         ('model_dim', 15, 'model_dim = 15: expected a multiple of num_heads = 2'),
-        ('num_layers', 0, 'num_layers = 0: expected >= 1'),
+        ('num_layers', 0, 'num_layers = 0: expected 1 to 1000'), ('num_layers', 10**12, 'expected 1 to 1000'),
         ('conv_norm', 'batch_norm',
          "conv_norm = 'batch_norm': expected one of layer_norm, group_norm"),
         ('kind', 'pool', "kind = 'pool': expected one of conv, stack")):

@@ -8,7 +8,6 @@ from absl.testing import absltest
 from fm_lingvo import errors
 from fm_lingvo import evaluation_job
 from fm_lingvo import metrics_log
-from lingvo import compat as tf
 from lingvo.core import hyperparams
 
 
@@ -47,7 +46,7 @@ class EvaluationJobTest(absltest.TestCase):
     with mock.patch.object(evaluation_job.evaluations, 'Evaluations', _Evaluations), \
         mock.patch.object(evaluation_job.run_dir, 'CopyTokenizers'), \
         mock.patch.object(evaluation_job.handover, 'Checkpoint'), \
-        mock.patch.object(tf.train, 'latest_checkpoint', side_effect=lambda _: next(found)):
+        mock.patch.object(evaluation_job.checkpoints, 'Newest', side_effect=lambda _: next(found)):
       job = evaluation_job.EvaluationJob('Dev', params, self.logdir)
       job.Run(poll_seconds=0)
       return job._evaluations.steps  # pylint: disable=protected-access

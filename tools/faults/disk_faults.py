@@ -67,7 +67,6 @@ def Run(folder, size):
   faults = {
       'full: checkpoint': lambda disk, mount: _Fill(mount, 20_000),
       'full to the last byte': lambda disk, mount: _Fill(mount, 0),
-      'read-only': lambda disk, mount: disk.Remount('ro'),
       'vanished': lambda disk, mount: shutil.rmtree(os.path.join(mount, 'run')),
   }
   for name in size.Pick(list(faults), ['full: checkpoint']):
@@ -77,9 +76,9 @@ def Run(folder, size):
         cases.append(_Limited(folder, data))
         break
       cases.append(_Train(name, mount, data, folder, lambda: faults[name](disk, mount)))  # pylint: disable=cell-var-from-loop
-  cases.append(_ReadOnlyFromTheStart(folder, data))
+  cases.append(_NoFolder(folder, data))
   if size.full:
-    cases += _Prepare(folder)
+    cases += _ReadOnly(folder, data) + _Prepare(folder)
   return cases
 
 
@@ -102,7 +101,20 @@ def _Limited(folder, data):
   return outcome.Ended('files that cannot grow', done, 1, 'cannot be written', IsWhole(run))
 
 
-def _ReadOnlyFromTheStart(folder, data):
+def _ReadOnly(folder, data):
+  """A run that is resumed where nothing can be written any more; a file system with open files cannot become read-only."""
+  disk = SmallDisk(os.path.join(folder, 'disk'), 40_000)
+  with disk as mount:
+    if mount is None:
+      return []
+    run = os.path.join(mount, 'run')
+    processes.Run(tiny.Command(run, data, max_steps=2), folder)
+    disk.Remount('ro')
+    done = processes.Run(tiny.Command(run, data), folder)
+    return [outcome.Ended('read-only', done, 2, 'cannot be written (Read-only file system)', IsWhole(run))]
+
+
+def _NoFolder(folder, data):
   """A run below a file, where no folder can be made: root may write wherever permissions forbid it."""
   blocker = os.path.join(folder, 'blocker')
   with open(blocker, 'w', encoding='utf-8'):

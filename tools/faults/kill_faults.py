@@ -1,14 +1,12 @@
 """SIGKILL at random moments: the run is resumed each time, and ends with the weights and the data of one that never stopped.
 
 A run is killed a random time after it has said a line about a step, an evaluation or its resumption, so that moments fall into
-training, evaluation and the writing of checkpoints. The next process is a fork of the one that had built the graph. Both runs are --deterministic, so all must be equal bit by bit.
+training, evaluation and the writing of checkpoints. Both runs are --deterministic, so all must be equal bit by bit.
 """
 
 import collections
 import os
 import re
-import signal
-import time
 
 from fm_lingvo import metrics_log
 from tools.faults import determinism_faults
@@ -24,7 +22,7 @@ def Run(folder, size):
   rng = size.Random('kills')
   data = os.path.join(folder, 'data')
   tiny.WriteData(data)
-  kills, steps = size.Pick((30, 96), (1, 12))
+  kills, steps = size.Pick((min(30, size.count), 3 * min(30, size.count) + 6), (1, 12))
 
   def Command(run):
     return [*tiny.Command(run, data, max_steps=steps, save_interval_steps=_SAVE, eval_interval_steps=_EVALUATE,
@@ -34,40 +32,26 @@ def Run(folder, size):
   done = processes.Run(Command(whole), folder, seconds=1200)
   assert done.code == 0, done
   cases, newest = [], 0
-  with processes.Started(Command(killed), folder, ('ForkAtStart',)) as child:
-    for i in range(kills):
-      pid = _Process(child, i)
-      if rng.random() < 0.2:  # While it restores.
-        time.sleep(rng.uniform(0, 3))
+  for i in range(kills):
+    with processes.Started(Command(killed), folder) as child:
+      if rng.random() < 0.2:  # While it starts and restores.
+        child.WaitFor('run directory')
       else:  # At least one step further, so that the run gets somewhere.
         until = newest + rng.randrange(1, max(2, 2 * (steps - newest) // (kills - i)))
-        child.WaitFor(rf'process {pid}\n(?s:.*)step {min(until, steps - 1)}/')
-        time.sleep(rng.uniform(0, 0.4))
-      os.kill(pid, signal.SIGKILL)
-      out = child.Output().partition(f'process {pid}\n')[2].partition('process ')[0]
-      trained = [int(step) for step in re.findall(r'(?m)^step (\d+)/', out)]
-      kept = max(tiny.Steps(killed), default=0)
-      cases.append(outcome.Case(f'kill {i + 1}', not trained or trained[0] > newest - _SAVE,
-                                f'{f"trained from step {trained[0]} on, " if trained else ""}killed {_Last(out)}, newest '
-                                f'checkpoint {kept}'))
-      newest = kept
-    done = child.Wait(1200)
+        child.WaitFor(rf'step {min(until, steps - 1)}/')
+      out = child.Wait(rng.uniform(0, 0.4)).out
+    trained = [int(step) for step in re.findall(r'(?m)^step (\d+)/', out)]
+    kept = max(tiny.Steps(killed), default=0)
+    cases.append(outcome.Case(f'kill {i + 1}', not trained or trained[0] > newest - _SAVE,
+                              f'{f"trained from step {trained[0]} on, " if trained else ""}killed {_Last(out)}, newest '
+                              f'checkpoint {kept}'))
+    newest = kept
+  done = processes.Run(Command(killed), folder, seconds=1200)
   differing = determinism_faults.Differing(whole, killed, steps) if done.code == 0 else [done.last_error]
   cases.append(outcome.Case('weights at the end', not differing, f'differing: {", ".join(differing[:5]) or "nothing, bit by bit"}'))
   same, what = _SameRows(whole, killed)
   cases.append(outcome.Case('data order, losses and evaluations', same, what))
   return cases
-
-
-def _Process(child, number):
-  """Id of the training process that was forked as the `number`-th, from 0."""
-  while True:
-    found = re.findall(r'process (\d+)\n', child.Output())
-    if len(found) > number:
-      return int(found[number])
-    if not child.alive:
-      raise RuntimeError(f'the run has ended before kill {number + 1}: {child.Wait()}')
-    time.sleep(0.02)
 
 
 def _Last(out):

@@ -58,31 +58,6 @@ def _AtSteps(first, last, function):
   hydra.HydraTask.ComputeLoss = ComputeLoss
 
 
-def ForkAtStart():
-  """Each time that the training process is killed, another one is forked from what had been built before it: start-up costs less.
-
-  Prints `process PID` for each. Of the killed ones nothing is left but files, as of any process.
-  """
-  import os  # pylint: disable=g-import-not-at-top
-  import signal  # pylint: disable=g-import-not-at-top
-  import sys  # pylint: disable=g-import-not-at-top
-  from fm_lingvo import local_runner  # pylint: disable=g-import-not-at-top
-  original = local_runner.LocalRunner.Start
-
-  def Start(self):
-    while True:
-      sys.stdout.flush()
-      pid = os.fork()
-      if not pid:
-        print(f'process {os.getpid()}', flush=True)
-        return original(self)
-      code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-      if code != -signal.SIGKILL:
-        os._exit(code)
-
-  local_runner.LocalRunner.Start = Start
-
-
 def ClockJumps(seconds, every):
   """Sets the clock of the process back and forth: each `every`-th reading by `seconds`, back first."""
   original, readings = time.time, [0]
