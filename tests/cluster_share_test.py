@@ -13,7 +13,7 @@ from tools import cluster_plan
 from tools import run_local_cluster
 
 _FILES, _UTTERANCES = 5, 4  # Of the data set: uneven shares of whole files.
-_DEADLINE_SECONDS = 900  # For an epoch of each trainer; trainers wait 30 s for the others at their start.
+_DEADLINE_SECONDS = 900  # For an epoch of each trainer; the second one starts once 200 steps are done.
 
 
 class ShareTest(process_case.ProcessCase):
