@@ -369,7 +369,7 @@ class InputTest(absltest.TestCase):
     with self.assertRaisesRegex(
         tf.errors.InvalidArgumentError,
         'input.streams.unlabeled: no example is left of 40 in 5 files; dropped: '
-        'unparsable 0, too_short 0, too_long 0, unlabeled 0, too_many_labels 0; '
+        'unparsable 0, too_short 0, too_long 0, unlabeled 0, too_many_labels 0, damaged 0; '
         'outside of domain_regex and share: 40'):
       self.Read(p, 1)
 
