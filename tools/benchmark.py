@@ -35,6 +35,7 @@ GROUPS = {
     'transducer_large': ('tools.bench.rows_transducer', 'RunLarge'),
     'stages': ('tools.bench.rows_stages', 'Run'),
     'start': ('tools.bench.rows_start', 'Run'),
+    'first_step': ('tools.bench.rows_start', 'RunFirstStep'),
 }
 _CLOCKS = {'wall': 'seconds', 'cpu': 'cpu_seconds'}
 _PEERS = ('torch', 'torchaudio', 'speechbrain', 'fast-rnnt', 'optimized-transducer', 'rnnt')
