@@ -45,5 +45,6 @@ def _Command(name, argv):
 def _Row(name, measured, bar):
   """A row of seconds, which are the ratio too: no peer."""
   seconds = None if measured.failed else measured.seconds
-  return rows.Row(name, 's', seconds, None, bar, ratio=seconds if bar else None, note='no peer; the bar is on the seconds' if bar else (
-      'the stock Lingvo trainer is not measured here'), parties={measured.party.name: measured.Json()})
+  note = 'no peer; the bar is on the seconds' if bar else 'the stock Lingvo trainer is not measured'
+  return rows.Row(name, 's', seconds, None, bar, ratio=seconds if bar else None, note=note,
+                  parties={measured.party.name: measured.Json()})
