@@ -25,8 +25,9 @@ def Scores(logits, next_labels, options):
     options: An Options.
 
   Returns:
-    ((blank, label), saved): [M] each, and what ScoresGradient needs: a softmax
-    without its denominator [M, V], that denominator [M] and blank's logit [M].
+    ((blank, label), saved): [M] each, and what ScoresGradient needs: logits [M, V], the
+    largest of each node, log of the sum of the powers relative to it, and blank's, [M] each.
+    No softmax [M, V] is kept: computing it again takes less time than its memory.
   """
   blank_id, smoothing = options.blank_id, options.label_smoothing
   vocab = py_utils.GetShape(logits)[1]
@@ -38,12 +39,9 @@ def Scores(logits, next_labels, options):
     # The labels have a softmax of their own.
     logits += lattice.NEVER * tf.one_hot(blank_id, vocab, dtype=logits.dtype)
   top = tf.reduce_max(logits, axis=1)  # [M]
-  logits -= top[:, tf.newaxis]
-  powers = tf.exp(logits)
-  total = tf.reduce_sum(powers, axis=1)
-  log_total = tf.math.log(total)
-  # [M, V], [M, 1] -> [M, 1] -> [M]
-  label = tf.gather(logits, next_labels[:, tf.newaxis], batch_dims=1)[:, 0]
+  # [M, V], [M, 1] -> [M, 1] -> [M]; of the logits as they come: their differences to the top are never kept.
+  label = tf.gather(logits, next_labels[:, tf.newaxis], batch_dims=1)[:, 0] - top
+  log_total = tf.math.log(tf.reduce_sum(tf.exp(logits - top[:, tf.newaxis]), axis=1))
   if smoothing:
     label = (1 - smoothing) * label + smoothing * (mean - top)
   label -= log_total
@@ -51,8 +49,8 @@ def Scores(logits, next_labels, options):
     blank = -tf.nn.softplus(-blank_logit)
     label -= tf.nn.softplus(blank_logit)
   else:
-    blank = logits[:, blank_id] - log_total
-  return (blank, label), (powers, total, blank_logit)
+    blank = blank_logit - top - log_total
+  return (blank, label), (logits, top, log_total, blank_logit)
 
 
 def ScoresGradient(saved, next_labels, upstream, options):
@@ -64,22 +62,23 @@ def ScoresGradient(saved, next_labels, upstream, options):
     upstream: Gradients by blank and label, [M] each.
     options: An Options.
   """
-  powers, total, blank_logit = saved
+  logits, top, log_total, blank_logit = saved
   blank, label = upstream
   smoothing = options.label_smoothing
-  vocab = py_utils.GetShape(powers)[1]
+  vocab = py_utils.GetShape(logits)[1]
   if options.factorization == 'hat':
-    share = label / total
+    share = label
     blank = (blank * tf.sigmoid(-blank_logit) - label * tf.sigmoid(blank_logit))
   else:
-    share = (blank + label) / total
+    share = blank + label
   ids = tf.range(vocab)[tf.newaxis]
-  zero = tf.zeros([], powers.dtype)
+  zero = tf.zeros([], logits.dtype)
   # Every label has its part of the smoothed share, the next one the rest too.
-  rest = label * (smoothing / tf.cast(vocab - 1, powers.dtype)) if smoothing else zero
+  rest = label * (smoothing / tf.cast(vocab - 1, logits.dtype)) if smoothing else zero
   gradient = tf.where_v2(tf.equal(ids, next_labels[:, tf.newaxis]),
                          ((1 - smoothing) * label + rest)[:, tf.newaxis],
                          rest[:, tf.newaxis] if smoothing else zero)
-  gradient -= powers * share[:, tf.newaxis]
-  onehot = tf.one_hot(options.blank_id, vocab, dtype=powers.dtype)
+  softmax = tf.exp((logits - top[:, tf.newaxis]) - log_total[:, tf.newaxis])
+  gradient -= softmax * share[:, tf.newaxis]
+  onehot = tf.one_hot(options.blank_id, vocab, dtype=logits.dtype)
   return gradient + (blank - rest)[:, tf.newaxis] * onehot

@@ -42,19 +42,22 @@ def TransducerLoss(logits, labels, logit_lengths, label_lengths, blank_id=0,
     batch, time, width, vocab = py_utils.GetShape(logits)
     inside = lattice.Inside(time, logit_lengths)[:, :, tf.newaxis]  # [B, T, 1]
     inside &= lattice.Inside(width, label_lengths + 1)[:, tf.newaxis]  # [B, T, U + 1]
-    clean = tf.where_v2(inside[..., tf.newaxis], logits, tf.zeros([], logits.dtype))
     # [B, T, U + 1, V] -> [M, V] and [B, U + 1] -> [B, T, U + 1] -> [M]
-    clean = tf.reshape(clean, [batch * time * width, vocab])
+    flat = tf.reshape(logits, [batch * time * width, vocab])
     rows = tf.tile(next_labels[:, tf.newaxis], [1, time, 1])
     rows = tf.reshape(rows, [batch * time * width])
-    scores, saved = label_scores.Scores(clean, rows, options)
+    scores, saved = label_scores.Scores(flat, rows, options)
+    # Here, not before: a clean copy of all logits would be as large as they are.
+    zero = tf.zeros([], logits.dtype)
+    scores = [tf.where_v2(inside, tf.reshape(x, [batch, time, width]), zero) for x in scores]
 
     def _Gradient(*upstream):  # [B, T, U + 1] twice
       gradient = label_scores.ScoresGradient(
           saved, rows, [tf.reshape(g, [batch * time * width]) for g in upstream], options)
-      return tf.reshape(gradient, [batch, time, width, vocab])  # of [M, V]
+      gradient = tf.reshape(gradient, [batch, time, width, vocab])  # of [M, V]
+      return tf.where_v2(inside[..., tf.newaxis], gradient, zero)
 
-    return [tf.reshape(x, [batch, time, width]) for x in scores], _Gradient  # of [M]
+    return scores, _Gradient
 
   blank, label = _FullScores(_Float(logits))
   return lattice.FullSum(blank, label, logit_lengths, label_lengths,

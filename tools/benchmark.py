@@ -35,31 +35,37 @@ GROUPS = {
     'transducer_large': ('tools.bench.rows_transducer', 'RunLarge'),
     'stages': ('tools.bench.rows_stages', 'Run'),
     'start': ('tools.bench.rows_start', 'Run'),
+    'first_step': ('tools.bench.rows_start', 'RunFirstStep'),
 }
 _CLOCKS = {'wall': 'seconds', 'cpu': 'cpu_seconds'}
 _PEERS = ('torch', 'torchaudio', 'speechbrain', 'fast-rnnt', 'optimized-transducer', 'rnnt')
 
 
 def Measure(args, setting, command):
-  """Measures the groups asked for, each into the file at once."""
+  """Measures the groups asked for, each row into the file at once."""
   origin = _Origin(args, setting, command)
   for name in args.rows:
     print(name, file=sys.stderr, flush=True)
     module, function = GROUPS[name]
-    found = getattr(importlib.import_module(module), function)(setting)
-    if setting.quick:
-      found = [{**row, 'bar': '', 'met': None} for row in found]  # They are of the real sizes.
-    Write(args.output, name, [{**row, 'group': name, **origin} for row in found])
+    found = []
+    for row in getattr(importlib.import_module(module), function)(setting):
+      if setting.quick:
+        row = {**row, 'bar': '', 'met': None}  # They are of the real sizes.
+      found.append({**row, 'group': name, **origin})
+      Write(args.output, name, found, whole=False)
+    Write(args.output, name, found)
 
 
-def Write(path, group, new):
-  """Puts the rows of a group in the place of those that the file has of it."""
-  kept = []
+def Write(path, group, new, whole=True):
+  """Puts rows of a group in the place of those that the file has of it: of all, or, unless `whole`, of those of their names."""
+  kept, names = [], {row['name'] for row in new}
   if os.path.exists(path):
     with open(path, encoding='utf-8') as f:
-      kept = [row for row in json.load(f)['rows'] if row.get('group') != group]
-  order = list(GROUPS)
-  result = {'form': 'benchmark', 'rows': sorted(kept + new, key=lambda row: order.index(row['group']))}
+      kept = [row for row in json.load(f)['rows']
+              if row['name'] not in names and not (whole and row['group'] == group)]
+  order = [*GROUPS]
+  rank = lambda row: order.index(row['group']) if row['group'] in order else len(order)
+  result = {'form': 'benchmark', 'rows': sorted(kept + new, key=rank)}
   table.Check(result, path)
   os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
   with open(path + '.tmp', 'w', encoding='utf-8') as f:

@@ -42,7 +42,7 @@ def Row(name, unit, ours, peer, bar='', *, ratio=None, note='', **more):
   Returns:
     dict. `met` is None where there is no bar, and False where nothing to compare was measured.
   """
-  if ratio is None and ours is not None and peer is not None:
+  if ratio is None and ours and peer is not None:
     ratio = peer / ours
   met = None
   if bar:
@@ -74,7 +74,7 @@ def Compare(name, race, ours, bar='', figure='seconds', inverse=False, note='', 
   other = Best(race, others or [n for n in race if n not in ours], figure)
   a, b = (getattr(m, figure) if m else None for m in (mine, other))
   ratio = None
-  if a is not None and b is not None:
+  if a and b:  # A peak of 0 is below what can be measured.
     ratio = a / b if inverse else b / a
   return Row(name, 's' if figure == 'seconds' else 'GB', a, b, bar, ratio=ratio, note=note,
              ours_is=mine.party.name if mine else '', peer_is=other.party.name if other else '',

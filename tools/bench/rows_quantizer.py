@@ -10,7 +10,6 @@ _OURS = ('ours, XLA', 'ours, graph')
 
 def Run(setting):
   """Rows for 1 and for 16 codebooks."""
-  found = []
   for codebooks in (1, 16):
     sizes = {**(_QUICK if setting.quick else _SIZES), 'codebooks': codebooks}
     parties = [party.Party(name, 'tools.bench.ours.quantizer', {**sizes, 'xla': name.endswith('XLA')}) for name in _OURS]
@@ -20,11 +19,9 @@ def Run(setting):
     race = setting.Race(parties)
     _Disqualify(race)
     what = f'G {codebooks}, V {sizes["codes"]}, {sizes["batch"]} x {sizes["seconds"]} s'
-    found += [
-        rows.Compare(f'quantizer, {what}, beside SpeechBrain', race, _OURS, '>= 5', others=['SpeechBrain']),
-        rows.Compare(f'its peak memory, {what}', race, _OURS, '<= 0.1', 'peak_gb', True, others=['SpeechBrain']),
-        rows.Compare(f'quantizer, {what}, beside argmax in NumPy', race, _OURS, others=['NumPy'])]
-  return found
+    yield rows.Compare(f'quantizer, {what}, beside SpeechBrain', race, _OURS, '>= 5', others=['SpeechBrain'])
+    yield rows.Compare(f'its peak memory, {what}', race, _OURS, '<= 0.1', 'peak_gb', True, others=['SpeechBrain'])
+    yield rows.Compare(f'quantizer, {what}, beside argmax in NumPy', race, _OURS, others=['NumPy'])
 
 
 def _Disqualify(race):

@@ -33,7 +33,8 @@ def _Row(name, unit, ours, other, bar, **more):
 
 def _Party(setting, name):
   """An experiment at the recipe's size, 16 s of audio a stream, in utterances of 4 s."""
-  bindings = [f'{name}.batch_seconds = 16.0', f'{name}.max_seconds = 4.0', f'{name}.size = {"tiny" if setting.quick else "small"!r}']
+  size = 'tiny' if setting.quick else 'small'
+  bindings = [f'{name}.batch_seconds = 16.0', f'{name}.max_seconds = 4.0', f'{name}.size = {size!r}']
   return party.Party(name, _MODULE, {'model': f'asr.{name}', 'bindings': bindings, 'seconds': 4.0})
 
 

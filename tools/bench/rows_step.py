@@ -11,37 +11,37 @@ _DTYPES = ('float32', 'bfloat16')
 
 def RunTiny(setting):
   """Rows at size tiny."""
-  return _Rows(setting, f'tiny ({_Describe(_TINY)})', _QUICK if setting.quick else _TINY, '>= 1.5')[0]
+  for dtype in _DTYPES:
+    yield _Step(setting, 'tiny', _QUICK if setting.quick else _TINY, dtype, '>= 1.5')
 
 
 def RunBase(setting):
   """Rows at size base, and what share of the matrix products' own rate a step reaches."""
-  sizes = _QUICK if setting.quick else _BASE
-  found, ours = _Rows(setting, f'base ({_Describe(_BASE)})', sizes, '>= 1.2')
-  times = [None if m is None else m.seconds for m in ours]
-  found.append(rows.Row('bfloat16 beside our float32, base', 's', times[1], times[0], '>= 2', note=(
-      'where the processor has no bfloat16 products, TensorFlow computes them in float32 and rounds')))
-  products = setting.Race([party.Party('sgemm', 'tools.bench.ours.products', sizes)])['sgemm']
-  if times[0] and not products.failed:
-    found.append(rows.Row(
-        "share of the step's time that its matrix products take by themselves, base, float32", 's', times[0],
-        products.seconds, '>= 0.7', note=f'{products.facts["gflop"]:.0f} GFLOP at {products.facts["gflop"] / products.seconds:.0f} GFLOP/s, '
-        'the products of blocks and head, forward and backward, in NumPy'))
-  return found
-
-
-def _Rows(setting, name, sizes, bar):
-  """(a row a dtype, the Measured of our fastest in each)."""
-  found, ours = [], []
+  sizes, ours = _QUICK if setting.quick else _BASE, {}
   for dtype in _DTYPES:
-    own = {**sizes, 'dtype': dtype}
-    race = setting.Race([party.Party('ours, graph', 'tools.bench.ours.step', own)] + [
-        setting.peers.Party(title, 'tools.bench.peers.step', {**own, 'package': package}, package)
-        for title, package in (('SpeechBrain', 'speechbrain'), ('plain PyTorch', 'torch'))])
-    _Disqualify(race)
-    ours.append(rows.Best(race, ['ours, graph']))
-    found.append(rows.Compare(f'BEST-RQ training step, {name}, {dtype}', race, ['ours, graph'], bar))
-  return found, ours
+    row = _Step(setting, 'base', sizes, dtype, '>= 1.2')
+    ours[dtype] = row['ours']
+    yield row
+  yield rows.Row('bfloat16 step beside our float32 step, base', 's', ours['bfloat16'], ours['float32'], '>= 2', note=(
+      'where the processor has no bfloat16 products, they are computed in float32 and rounded'))
+  products = setting.Race([party.Party('sgemm', 'tools.bench.ours.products', sizes)])['sgemm']
+  name = "share of the step's time that its matrix products take by themselves, base, float32"
+  if products.failed or not ours['float32']:
+    yield rows.Row(name, 's', ours['float32'], None, '>= 0.7', note=products.failed)
+    return
+  rate = products.facts['gflop'] / products.seconds
+  yield rows.Row(name, 's', ours['float32'], products.seconds, '>= 0.7', note=(
+      f'{products.facts["gflop"]:.0f} GFLOP at {rate:.0f} GFLOP/s, those of blocks and head, forward and backward, in NumPy'))
+
+
+def _Step(setting, size, sizes, dtype, bar):
+  """The row of a size and a dtype."""
+  sizes = {**sizes, 'dtype': dtype}
+  race = setting.Race([party.Party('ours, graph', 'tools.bench.ours.step', sizes)] + [
+      setting.peers.Party(title, 'tools.bench.peers.step', {**sizes, 'package': package}, package)
+      for title, package in (('SpeechBrain', 'speechbrain'), ('plain PyTorch', 'torch'))])
+  _Disqualify(race)
+  return rows.Compare(f'BEST-RQ training step, {size} ({_Describe(sizes)}), {dtype}', race, ['ours, graph'], bar)
 
 
 def _Disqualify(race):

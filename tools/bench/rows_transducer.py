@@ -23,15 +23,13 @@ _OURS = ('ours, XLA', 'ours, graph')
 
 def Run(setting):
   """Rows of usual vocabularies, and the gradient's error."""
-  found = []
   for name, sizes in (_QUICK if setting.quick else SIZES).items():
     truth = transducer_truth.LossAndGradient(*inputs.Transducer(sizes))
     race = setting.Race(_Ours(sizes, check=True) + _Others(setting, sizes))
     _Disqualify(race, truth[0])
     shape = _Shape(name, sizes)
-    found.append(rows.Compare(f'transducer loss + gradient, {shape}', race, _OURS, _BARS[name]))
-    found.append(_ErrorRow(f'error of its gradient, {shape}', race, truth[1]))
-  return found
+    yield rows.Compare(f'transducer loss + gradient, {shape}', race, _OURS, _BARS[name])
+    yield _ErrorRow(f'error of its gradient, {shape}', race, truth[1])
 
 
 def RunLarge(setting):

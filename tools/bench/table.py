@@ -37,7 +37,7 @@ def Table(result):
     lines.append(f'| {row["name"]} | {_Figure(row, "ours")} | {_Figure(row, "peer")} | {_Number(row["ratio"])} | '
                  f'{row["bar"]} | {met} |')
   lines.append('')
-  lines += list(dict.fromkeys(f'- {row["name"]}: {row["note"]}.' for row in rows if row['note']))
+  lines += _Notes(rows)
   lines += _Absent(rows)
   lines += list(dict.fromkeys(_Origin(row) for row in rows))
   return '\n'.join(lines)
@@ -62,6 +62,20 @@ def _Figure(row, field):
   return f'{_Number(value)} {unit}'.rstrip() + (f' ({who})' if who else '')
 
 
+def _Notes(rows):
+  """Lines of what a reader must know, once for each note."""
+  where = {}
+  for row in rows:
+    if row['note']:
+      where.setdefault(row['note'], []).append(row['name'])
+  return [f'- {_In(names)}: {note}.' for note, names in where.items()]
+
+
+def _In(names):
+  """The first of the rows that something holds for, and how many more there are."""
+  return names[0] + (f', and {len(names) - 1} more' if len(names) > 1 else '')
+
+
 def _Absent(rows):
   """Lines of parties that gave no figure, once for each reason."""
   where = {}
@@ -69,8 +83,7 @@ def _Absent(rows):
     for name, one in row.get('parties', {}).items():
       if 'failed' in one:
         where.setdefault((name, one['failed']), []).append(row['name'])
-  return [f'- without figures: {name} ({reason}) in {len(names)} row{"s" if len(names) > 1 else ""}: {names[0]}'
-          + (', ...' if len(names) > 1 else '') + '.' for (name, reason), names in where.items()]
+  return [f'- without figures: {name} ({reason}) in {_In(names)}.' for (name, reason), names in where.items()]
 
 
 def _Origin(row):

@@ -23,12 +23,12 @@ def SetUp(sizes):
   flags.FLAGS(['benchmark', '--add_summary=false', '--enable_asserts=false'])
   gin_params.Configure(sizes['model'], (), sizes['bindings'])
   params = model_registry.GetParams(sizes['model'], 'Train')
-  empty = tempfile.NamedTemporaryFile(suffix='.tfrecord', delete=False)
   params.input.Set(pad_to_bucket=True, emit_strings=False)
-  for _, stream in params.input.streams.IterParams():
-    rows = stream.bucket_batch_size[-1]
-    stream.Set(file_pattern=empty.name, augment=None, bucket_upper_bound_seconds=[sizes['seconds']], bucket_batch_size=[rows])
-  with tf.Graph().as_default(), cluster_factory.Cluster(params.cluster):
+  with (tempfile.NamedTemporaryFile(suffix='.tfrecord') as empty, tf.Graph().as_default(),
+        cluster_factory.Cluster(params.cluster)):
+    for _, stream in params.input.streams.IterParams():
+      stream.Set(file_pattern=empty.name, augment=None, bucket_upper_bound_seconds=[sizes['seconds']],
+                 bucket_batch_size=stream.bucket_batch_size[-1:])
     model = params.Instantiate()
     task = model.GetTask()
     batch = py_utils.NestedMap({name: _Variables(stream) for name, stream in task.input.GetPreprocessedInputBatch().items()})
