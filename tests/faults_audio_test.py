@@ -28,7 +28,7 @@ class AudioTest(absltest.TestCase):
     folder = os.path.join(self._Folder(), 'good')
     os.makedirs(folder)
     contents = audio_faults.WriteGood(folder)
-    self.assertContainsSubset(['wav', 'flac', 'ogg'], contents)
+    self.assertContainsSubset(['wav', 'flac', 'mp3', 'm4a'], contents)
     for extension, content in contents.items():
       path = os.path.join(folder, f'good.{extension}')
       with open(path, 'wb') as f:
