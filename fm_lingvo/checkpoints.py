@@ -82,7 +82,7 @@ def CheckFits(prefix, variables):
   try:
     shapes = tf.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
   except Exception as e:  # TensorFlow raises several kinds, some of them plain.
-    raise Unusable(f'cannot be read ({Reason(e)})') from e
+    raise Unusable(f'cannot be read ({errors.Reason(e)})') from e
   wrong = [f'{name} is {shapes[name]} there and {v.shape.as_list()} here' if name in shapes else f'{name} is not in it'
            for name, v in sorted(variables.items()) if shapes.get(name) != v.shape.as_list()]
   if wrong:
@@ -94,15 +94,6 @@ def CheckFinite(values):
   wrong = sorted(name for name, value in values if not np.all(np.isfinite(value)))
   if wrong:
     raise Unusable(f'NaN or Inf in {gin_names.Some(wrong, 3)}')
-
-
-def Reason(error):
-  """What an exception says, in one line and without TensorFlow's traces."""
-  text = (getattr(error, 'message', None) or str(error) or type(error).__name__).strip()
-  _, _, behind = text.rpartition('\nNode: ')  # The last node's line, then what it said.
-  lines = [line.strip() for line in (behind.splitlines()[1:] if behind else text.splitlines())]
-  lines = [re.sub(r'^\(\d+\) ', '', line) for line in lines if line and 'root error(s) found' not in line]
-  return ' '.join((lines or [type(error).__name__])[0].split())[:160]
 
 
 def RemoveUnfinished(folder):

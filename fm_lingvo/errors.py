@@ -29,6 +29,15 @@ class RunError(RuntimeError):
     super().__init__(OneLine(message))
 
 
+def Reason(error):
+  """What an exception says, in one line and without TensorFlow's traces."""
+  text = (getattr(error, 'message', None) or str(error) or type(error).__name__).strip()
+  _, _, behind = text.rpartition('\nNode: ')  # The last node's line, then what it said.
+  lines = [line.strip() for line in (behind.splitlines()[1:] if behind else text.splitlines())]
+  lines = [re.sub(r'^\(\d+\) ', '', line) for line in lines if line and 'root error(s) found' not in line]
+  return ' '.join((lines or [type(error).__name__])[0].split())[:160]
+
+
 @contextlib.contextmanager
 def Writing(what):
   """Turns an error of the file system, Python's or TensorFlow's, into a RunError `WHAT: cannot be written (REASON)`.
@@ -43,5 +52,4 @@ def Writing(what):
   except Exception as e:  # TensorFlow's, which must not be imported here.
     if not type(e).__module__.startswith('tensorflow'):
       raise
-    reason = ' '.join(str(getattr(e, 'message', e)).strip().split('\n')[0].split())[:200]
-    raise RunError(f'{what}: cannot be written ({reason})') from e
+    raise RunError(f'{what}: cannot be written ({Reason(e)})') from e

@@ -293,7 +293,7 @@ class Checkpointer(checkpointer.Checkpointer):
     try:
       path = super().RestoreFromPath(sess, checkpoint_path)
     except checkpoints.UNREADABLE as e:
-      raise checkpoints.Unusable(f'cannot be read ({checkpoints.Reason(e)})') from e
+      raise checkpoints.Unusable(f'cannot be read ({errors.Reason(e)})') from e
     for model in self._models:
       for task in model.tasks:
         task.CheckRestored(sess, path)

@@ -97,7 +97,7 @@ def _Building(flags):
       raise
     where = '; '.join(f'{path} = {value!r}'[:60] for path, value, _ in gin_params.Overrides()[-3:])
     raise errors.ConfigError(
-        f'--model={flags.model}: cannot be built ({type(e).__name__}: {checkpoints.Reason(e)}); '
+        f'--model={flags.model}: cannot be built ({type(e).__name__}: {errors.Reason(e)}); '
         f'{f"set last: {where}; " if where else ""}--verbosity=0 shows where') from e
 
 

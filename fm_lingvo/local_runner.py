@@ -109,7 +109,7 @@ class LocalRunner(base_runner.BaseRunner):
         step = int(sess.run(py_utils.GetGlobalStep()))
         if ready:
           self._Save(sess, step)
-        raise DamagedRecord(f'step {step}: a record cannot be read ({checkpoints.Reason(e)})') from e
+        raise DamagedRecord(f'step {step}: a record cannot be read ({errors.Reason(e)})') from e
 
   def _RestoreOrInitialize(self, sess):
     """Returns the step to go on from."""

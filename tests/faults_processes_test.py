@@ -1,6 +1,6 @@
 """The part of the fault suite that needs whole trainers: each is a real process, forked from one that has imported TensorFlow."""
 
-import os
+import tempfile
 
 from absl.testing import absltest
 from tools.faults import gin_faults
@@ -15,9 +15,14 @@ _FAST = outcome.Size(full=False)
 
 class ProcessesTest(absltest.TestCase):
 
+  def _Folder(self):
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    return folder.name
+
   def _Survived(self, module, expected):
     """Runs the fast part of a kind; everything in it must be survived."""
-    cases = module.Run(os.path.join(self.create_tempdir().full_path), _FAST)
+    cases = module.Run(self._Folder(), _FAST)
     self.assertLen(cases, expected)
     for case in cases:
       with self.subTest(case.name):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 
 from absl.testing import absltest
 from fm_lingvo import errors
@@ -11,9 +12,14 @@ from tools.faults import table
 
 class TableTest(absltest.TestCase):
 
+  def _Folder(self):
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    return folder.name
+
   def setUp(self):
     super().setUp()
-    self.path = os.path.join(self.create_tempdir().full_path, 'faults.json')
+    self.path = os.path.join(self._Folder(), 'faults.json')
 
   def _Row(self, kind='gin', survived=30, lost=1):
     cases = [outcome.Case(f'fault {i}', i < survived, f'said {i}') for i in range(survived + lost)]

@@ -1,6 +1,7 @@
 """Hostile Gin files, manifests, listings, tokenizers and archives do no harm, and a local cluster's ports are not reached."""
 
 import os
+import tempfile
 
 from absl.testing import absltest
 from absl.testing import flagsaver
@@ -10,9 +11,14 @@ from tools.faults import untrusted_faults
 
 class UntrustedTest(absltest.TestCase):
 
+  def _Folder(self):
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    return folder.name
+
   @flagsaver.flagsaver
   def test_all_of_it_is_refused_or_harmless(self):
-    folder, here = self.create_tempdir().full_path, os.getcwd()
+    folder, here = self._Folder(), os.getcwd()
     self.addCleanup(os.chdir, here)
     cases = untrusted_faults.Run(folder, outcome.Size(full=False))
     self.assertGreater(len(cases), len(untrusted_faults.GIN) + len(untrusted_faults.PATHS))

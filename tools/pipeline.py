@@ -159,6 +159,8 @@ def _DropDuplicates(listing):
 def _RunPipeline(shard_names, staging, limits, key, beam_args):
   if logging.getLogger('apache_beam').level == logging.NOTSET:
     logging.getLogger('apache_beam').setLevel(logging.WARNING)  # At INFO it tells of every channel that it opens.
+  for name in ('bundle_processor', 'sdk_worker', 'data_plane'):  # What they log as an error is raised, too.
+    logging.getLogger(f'apache_beam.runners.worker.{name}').setLevel(logging.CRITICAL)
   options = pipeline_options.PipelineOptions(beam_args)
   runner = options.view_as(pipeline_options.StandardOptions).runner
   if runner in (None, 'DirectRunner'):

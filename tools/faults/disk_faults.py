@@ -146,4 +146,4 @@ def _Prepare(folder):
                          warm=False)
     left = os.listdir(mount)
     return [outcome.Ended('full: preparation', done, 1, 'cannot be written (No space left on device)',
-                          not dataset.Exists(output) and not left and len(done.err.strip().splitlines()) == 1)]
+                          not dataset.Exists(output) and not left and done.err.count('prepare_data: ') == 1)]
