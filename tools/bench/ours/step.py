@@ -1,6 +1,7 @@
 """A training step of asr.BestRqPretrain, timed: features in, update out.
 
-Sizes, see tools/bench/worker.py: batch, seconds, layers, width, heads, kernel, channels, codes; `dtype`: float32 or bfloat16; `xla`.
+Sizes, see tools/bench/worker.py: batch, seconds, layers, width, heads, kernel, channels, codes; `dtype`: float32
+or bfloat16; `xla`: whether XLA compiles it.
 """
 
 import tempfile
@@ -26,8 +27,8 @@ class _Features(frontend.LogMelFrontend):
     return py_utils.NestedMap(features=waveforms, paddings=tf.zeros(tf.shape(waveforms)[:2]))
 
 
-def Params(sizes):
-  """Model Params of the experiment with the sizes, on an input that has no data."""
+def Params(sizes, file):
+  """Model Params of the experiment with the sizes, on an input that would read `file`."""
   if not flags.FLAGS.is_parsed():  # Lingvo reads its own.
     flags.FLAGS(['benchmark', '--add_summary=false', '--enable_asserts=false'])
   gin_params.Configure('asr.BestRqPretrain', (), [
@@ -36,18 +37,23 @@ def Params(sizes):
       f'task.encoder.num_heads = {sizes["heads"]}', f'task.encoder.kernel_size = {sizes["kernel"]}',
       "task.encoder.subsampling.kind = 'conv'", f'task.encoder.subsampling.channels = {sizes["channels"]}'])
   params = model_registry.GetParams('asr.BestRqPretrain', 'Train')
-  empty = tempfile.NamedTemporaryFile(suffix='.tfrecord', delete=False)
   params.input.emit_strings = False
   for _, stream in params.input.streams.IterParams():
-    stream.file_pattern = empty.name
+    stream.file_pattern = file
   params.task.frontend.cls = _Features
   return params
 
 
 def SetUp(sizes):
   """See worker.Serve. The facts `first` and `last` are the loss of the first step and of the last one."""
-  params = Params(sizes)
   features = inputs.Features(sizes)
+  with tempfile.NamedTemporaryFile(suffix='.tfrecord') as empty:
+    params = Params(sizes, empty.name)
+    return _Build(params, features, sizes)
+
+
+def _Build(params, features, sizes):
+  """What SetUp returns."""
   with tf.Graph().as_default(), cluster_factory.Cluster(params.cluster):
     model = params.Instantiate()
     task = model.GetTask()
