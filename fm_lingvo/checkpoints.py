@@ -28,7 +28,10 @@ class Unusable(errors.ConfigError):
 
 def Named(folder):
   """The prefix that the file `checkpoint` of a train folder names, whether it exists or not; None if there is no name."""
-  state = tf.train.get_checkpoint_state(folder)
+  try:
+    state = tf.train.get_checkpoint_state(folder)
+  except ValueError:  # An empty file.
+    return None
   return state.model_checkpoint_path if state and state.model_checkpoint_path else None
 
 

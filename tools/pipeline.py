@@ -159,8 +159,9 @@ def _DropDuplicates(listing):
 def _RunPipeline(shard_names, staging, limits, key, beam_args):
   if logging.getLogger('apache_beam').level == logging.NOTSET:
     logging.getLogger('apache_beam').setLevel(logging.WARNING)  # At INFO it tells of every channel that it opens.
-  for name in ('bundle_processor', 'sdk_worker', 'data_plane'):  # What they log as an error is raised, too.
-    logging.getLogger(f'apache_beam.runners.worker.{name}').setLevel(logging.CRITICAL)
+  for name in ('common', 'worker.bundle_processor', 'worker.sdk_worker', 'worker.data_plane'):
+    # What they log as an error is raised, too.
+    logging.getLogger(f'apache_beam.runners.{name}').setLevel(logging.CRITICAL)
   options = pipeline_options.PipelineOptions(beam_args)
   runner = options.view_as(pipeline_options.StandardOptions).runner
   if runner in (None, 'DirectRunner'):
