@@ -155,11 +155,11 @@ class MainTest(parameterized.TestCase):
 
   def test_a_smoke_run_writes_rows_of_the_form(self):
     path = self.enter_context(tempfile.TemporaryDirectory()) + '/b.json'
-    code, out, err = _Main('--quick', '--rows=quantizer,transducer', f'--output={path}', '--commit=abc', '--threads=1')
+    code, out, err = _Main('--quick', '--rows=step_tiny,quantizer,transducer', f'--output={path}', '--commit=abc', '--threads=1')
     self.assertEqual(code, 0, err)
     with open(path, encoding='utf-8') as f:
       found = json.load(f)['rows']
-    self.assertLen(found, 8)
+    self.assertLen(found, 10)
     for row in found:
       self.assertGreaterEqual(row['ours'], 0.0 if row['unit'] == 'GB' else 1e-9, row['name'])
       self.assertIsNone(row['met'])

@@ -65,13 +65,13 @@ def _Build(params, features, sizes):
     train_op, loss = step(model, task, py_utils.NestedMap(unlabeled=batch))
     sess = graph.Session()
     sess.run(tf.variables_initializer([v for v in tf.global_variables() if v is not waveforms]))
+    weights = int(sum(np.prod(v.shape) for v in tf.trainable_variables()))
   losses = []
 
   def _Call():
     losses.append(float(sess.run([loss, train_op])[0]))
 
-  return _Call, {'first': lambda: losses[0], 'last': lambda: losses[-1],
-                 'weights': lambda: int(sum(np.prod(v.shape) for v in tf.trainable_variables()))}
+  return _Call, {'first': lambda: losses[0], 'last': lambda: losses[-1], 'weights': weights}
 
 
 def _Plain(model, task, batch):
