@@ -209,10 +209,10 @@ class TableTest(parameterized.TestCase):
     folder = recipe_case.Folder(self)
     recipe_rows.Merge(os.path.join(folder, 'recipe.json'), [recipe_case.Row('adapted')])
     text, stale, names = results_table.Regenerate(
-        '<!-- results:recipe:begin -->\n<!-- results:recipe:end -->', folder)
+        '<!-- results:recipe:begin -->\n<!-- results:recipe:end -->', folder, 'README.md')
     self.assertEqual((stale, names), (['recipe'], ['recipe']))
     self.assertIn('| `adapted`: model adapted |', text)
-    self.assertEqual(results_table.Regenerate(text, folder)[1], [])
+    self.assertEqual(results_table.Regenerate(text, folder, 'README.md')[1], [])
     with self.assertRaisesRegex(errors.ConfigError, "form 'recip': no such form; did you mean recipe"):
       results_table.Check({'form': 'recip', 'rows': []}, 'x.json')
 
