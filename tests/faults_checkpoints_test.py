@@ -24,6 +24,7 @@ class _Model:
 
   def __init__(self, task):
     self.tasks, self.params, self.variables = [task], task.params, task.vars.Flatten()
+    self.ema = None  # No moving averages.
 
 
 class RestoreTest(stage_case.StageCase, parameterized.TestCase):
