@@ -19,14 +19,6 @@ from tools.faults import determinism_faults
 from tools.faults import tiny
 
 
-class _Model:
-  """What a Checkpointer needs of a model."""
-
-  def __init__(self, task):
-    self.tasks, self.params, self.variables = [task], task.params, task.vars.Flatten()
-    self.ema = None  # No moving averages.
-
-
 class RestoreTest(stage_case.StageCase, parameterized.TestCase):
   """A run with checkpoints of steps 2, 4 and 6, whose weights are random and differ."""
 
@@ -40,7 +32,7 @@ class RestoreTest(stage_case.StageCase, parameterized.TestCase):
     self._train = os.path.join(self.run_dir, 'train')
     os.makedirs(self._train)
     self.task = stage_case.TaskParams(head='best_rq').Instantiate()
-    self._checkpointer = handover.Checkpointer(self._train, _Model(self.task))
+    self._checkpointer = handover.Checkpointer(self._train, stage_case.Model(self.task))
     self.values = {}
     for step in (2, 4, 6):
       self.values[step] = self.Randomized(self.task, seed=step)

@@ -159,7 +159,7 @@ class HandoverTest(stage_case.StageCase):
       task = p.Instantiate()
       out = io.StringIO()
       with tf.Session() as sess, contextlib.redirect_stdout(out):
-        saver = handover.Checkpointer(train, _Model(task), train_params=p.train)
+        saver = handover.Checkpointer(train, stage_case.Model(task), train_params=p.train)
         path = saver.Restore(sess, force_reinitialize=True)
         v = {v.op.name: v for v in task.vars.Flatten()}[name]
         value, step = sess.run([v, stage_case.graph_case.py_utils.GetGlobalStep()])
@@ -197,7 +197,7 @@ class HandoverTest(stage_case.StageCase):
                           sess, prefix)):  # pylint: disable=cell-var-from-loop
         with self.NewGraph(), tf.Session() as sess:
           p = stage_case.TaskParams()
-          saver = handover.Checkpointer(train, _Model(p.Instantiate()),
+          saver = handover.Checkpointer(train, stage_case.Model(p.Instantiate()),
                                         train_params=p.train)
           if not change:
             self.assertEqual(restore(saver, sess), prefix)
@@ -213,18 +213,6 @@ class HandoverTest(stage_case.StageCase):
     handover.PatchLingvo()
     self.assertIs(checkpointer.Checkpointer, handover.Checkpointer)
     self.assertTrue(issubclass(handover.Checkpointer, original))
-
-
-class _Model:
-  """What Lingvo's Checkpointer wants of a model."""
-
-  def __init__(self, task):
-    self.tasks = [task]
-    self.params = task.params
-    self.variables = []
-
-  def GetVariablesDict(self):
-    return {v.name: v for v in self.tasks[0].vars.Flatten()}
 
 
 class FrozenTest(stage_case.StageCase):

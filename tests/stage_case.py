@@ -60,6 +60,14 @@ def Batch():
       label_lengths=tf.constant([3, 2])))
 
 
+class Model:
+  """What a Checkpointer needs of a model."""
+
+  def __init__(self, task):
+    self.tasks, self.params, self.variables = [task], task.params, task.vars.Flatten()
+    self.ema = None  # No moving averages.
+
+
 class StageCase(graph_case.GraphCase):
   """Tests of tasks that hand checkpoints over."""
 
