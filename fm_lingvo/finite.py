@@ -42,7 +42,8 @@ class Learner(learner.Learner):
     bad = [py_utils.HasNanOrInf(loss) for loss in losses] + [py_utils.HasNanOrInfGradient(var_grads)]
     self._finite = tf.logical_not(tf.reduce_any(tf.stack(bad)))
     zero_if_bad = tf.cast(self._finite, tf.float32)
-    var_grads = py_utils.ApplyGradMultiplier(var_grads, zero_if_bad)
+    if isinstance(self.children['optimizer'], optimizer.Accumulator):
+      var_grads = py_utils.ApplyGradMultiplier(var_grads, zero_if_bad)
     eval_metrics = {**eval_metrics, _SKIPPED: (1.0 - zero_if_bad, tf.constant(1.0))}
     return losses, var_grads, weight, eval_metrics
 
