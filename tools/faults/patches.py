@@ -8,17 +8,17 @@ import time
 
 def BadWaveforms(utt_id, value):
   """Makes the waveforms of an utterance NaN or Inf, whenever it is in a batch."""
-  from fm_lingvo import stream  # pylint: disable=g-import-not-at-top
+  from fm_lingvo import stream_batches  # pylint: disable=g-import-not-at-top
   from lingvo import compat as tf  # pylint: disable=g-import-not-at-top
-  original = stream.Stream._Decode  # pylint: disable=protected-access
+  original = stream_batches.Batches.Finish
 
-  def Decode(self, number, batch):
-    live, tensors = original(self, number, batch)
+  def Finish(self, batch):
+    live, tensors = original(self, batch)
     bad = tf.equal(tensors.utt_ids, utt_id)[:, tf.newaxis]
     tensors.waveforms = tf.where_v2(bad, tf.constant(float(value)), tensors.waveforms)
     return live, tensors
 
-  stream.Stream._Decode = Decode  # pylint: disable=protected-access
+  stream_batches.Batches.Finish = Finish
 
 
 def BadLoss(first, last, value):
