@@ -42,6 +42,7 @@ class Learner(learner.Learner):
     bad = [py_utils.HasNanOrInf(loss) for loss in losses] + [py_utils.HasNanOrInfGradient(var_grads)]
     self._finite = tf.logical_not(tf.reduce_any(tf.stack(bad)))
     zero_if_bad = tf.cast(self._finite, tf.float32)
+    # Lingvo sets gradients that are not finite to 0 itself; an Accumulator would add those of a step whose loss alone is bad.
     if isinstance(self.children['optimizer'], optimizer.Accumulator):
       var_grads = py_utils.ApplyGradMultiplier(var_grads, zero_if_bad)
     eval_metrics = {**eval_metrics, _SKIPPED: (1.0 - zero_if_bad, tf.constant(1.0))}

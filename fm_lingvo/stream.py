@@ -118,6 +118,7 @@ class Stream:
     with tf.control_dependencies([found]):
       first_batch = tf.identity(first_batch)
     files, _ = self._records.Files(share)
+    # A batch's number as that of an epoch: a resumed run begins one that none before it has read.
     ds = data_service.FilesOfEpochs(first_batch, len(files), self._seed, self._shuffle)
     ds = ds.flat_map(functools.partial(self._records.File, share))
     ds = self._batches.Group(self._Accepted(ds))

@@ -16,6 +16,7 @@ import sys
 
 from fm_lingvo import data_service
 from fm_lingvo import errors
+from tools import interrupts
 
 
 def StartDispatcher(args):
@@ -64,12 +65,7 @@ def _Parser():
 def Main(argv):
   """Runs the tool; returns the exit code."""
   args = _Parser().parse_args(argv[1:])
-
-  def _Interrupt(signum, _):
-    raise KeyboardInterrupt(signum)
-
-  for signum in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(signum, _Interrupt)
+  interrupts.Raise()
   try:
     server, address = args.start(args)  # It serves as long as it is not collected.
     print(f'{args.start.__name__[5:].lower()}: ready, {address}', flush=True)

@@ -19,6 +19,7 @@ import time
 
 from fm_lingvo import errors
 from tools import cluster_plan
+from tools import interrupts
 from tools import loopback
 
 _POLL_SECONDS = 0.5
@@ -165,12 +166,7 @@ def _Run(args):
 def Main(argv):
   """Runs the tool; returns the exit code."""
   args = _Parser().parse_args(argv[1:])
-
-  def _Interrupt(signum, _):
-    raise KeyboardInterrupt(signum)
-
-  for signum in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(signum, _Interrupt)
+  interrupts.Raise()
   try:
     return _Run(args)
   except (errors.ConfigError, JobFailed) as e:
