@@ -1,6 +1,7 @@
 """The data preparation: rejects with reasons, byte-identical shards, and no data set that only looks whole."""
 
 import contextlib
+import errno
 import functools
 import io
 import json
@@ -35,6 +36,10 @@ def Speech(seconds, seed=0):
 
 def Fail(unused_max_seconds):
   raise RuntimeError('a bug in a loader')
+
+
+def FullDisk(unused_max_seconds):
+  raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class PrepareCase(absltest.TestCase):
@@ -228,6 +233,16 @@ class CrashTest(PrepareCase):
       with self.assertRaisesRegex(Exception, 'a bug in a loader'):
         pipeline.PrepareData('manifest', self.output, overwrite=True)
     self.assertEqual(self.Bytes(self.output), before)
+    self.assertEmpty(self.Leftovers())
+
+  def test_full_disk_ends_in_one_line(self):
+    full = importers.Listing(utterances=[importers.Utterance('a', '', 's', 'd', 'x', functools.partial(FullDisk))])
+    said = io.StringIO()
+    with mock.patch.object(importers, 'GetImporter', return_value=lambda options: full), contextlib.redirect_stderr(said):
+      with self.assertRaises(Exception) as raised:
+        pipeline.PrepareData('manifest', self.output)
+    self.assertEqual(pipeline.DiskReason(raised.exception), 'No space left on device')
+    self.assertNotIn('Traceback', said.getvalue())  # Beam's workers print what they raise.
     self.assertEmpty(self.Leftovers())
 
   def test_existing_output_is_replaced_only_when_asked(self):

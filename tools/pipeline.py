@@ -1,15 +1,13 @@
 """The data preparation as a function: importer -> Beam pipeline -> data set, complete or not there at all."""
 
 import collections
+import contextlib
 import dataclasses
 import json
 import logging
 import os
-import shutil
-import socket
 import sys
 import time
-import uuid
 
 logging.disable(logging.WARNING)  # Beam misses crcmod even beside google-crc32c.
 # pylint: disable=g-import-not-at-top,wrong-import-position
@@ -22,6 +20,7 @@ from tools import audio
 from tools import importers
 from tools import preparation_progress
 from tools import shards as shards_lib
+from tools import staging_dirs
 # pylint: enable=g-import-not-at-top,wrong-import-position
 
 _DEFAULT_TEST_PERCENT = {'prompts': 30.0}
@@ -111,7 +110,7 @@ def PrepareData(importer, output, *, options=None, overwrite=False, dev_percent=
       'dev_percent': dev_percent, 'test_percent': test_percent, **dataclasses.asdict(limits)}
   if options.official_splits:
     settings['official_splits'] = True
-  staging = _MakeStaging(output)
+  staging = staging_dirs.Make(output)
   try:
     key = os.urandom(32)
     listed = shards_lib.WriteListings(staging, utterances, ShardOf, key)
@@ -123,9 +122,9 @@ def PrepareData(importer, output, *, options=None, overwrite=False, dev_percent=
       raise NothingAccepted(f'{len(rejects)} utterances listed by the importer {importer}, none accepted: '
                             + _Reasons(report['rejects']['by_reason']))
     _WriteMetadata(staging, names, rows, report, settings)
-    _Publish(staging, output, overwrite)
+    staging_dirs.Publish(staging, output, overwrite)
   finally:
-    _Remove(staging)
+    staging_dirs.Remove(staging)
   _PrintSummary(output, report, time.time() - started)
   return dataset.ReadDataset(output), report
 
@@ -173,11 +172,25 @@ def _RunPipeline(shard_names, staging, limits, key, beam_args):
       # Threads suffice: decoders, resamplers and synthesisers release Python's lock.
       direct.direct_running_mode = 'multi_threading'
       direct.direct_num_workers = min(os.cpu_count() or 1, 8)
-  with beam.Pipeline(runner=runner, options=options) as p:
+  with contextlib.redirect_stderr(_RaisedAnyway(sys.stderr)), beam.Pipeline(runner=runner, options=options) as p:
     _ = (p
          | 'Shards' >> beam.Create(shard_names)
          | 'Spread' >> beam.Reshuffle()
          | 'WriteShard' >> beam.ParDo(shards_lib.WriteShard(staging, limits, key)))
+
+
+class _RaisedAnyway:
+  """A standard error without the tracebacks that Beam's workers print there: they are the message of what is raised, too."""
+
+  def __init__(self, stream):
+    self._stream, self._dropped = stream, False
+
+  def __getattr__(self, name):
+    return getattr(self._stream, name)
+
+  def write(self, text):
+    self._dropped = text.startswith('Traceback (most recent call last):') or (self._dropped and text == '\n')
+    return len(text) if self._dropped else self._stream.write(text)
 
 
 def _MergeRows(staging, names, rejects):
@@ -198,8 +211,8 @@ def _MergeRows(staging, names, rejects):
           else:
             row.update(split=split, shard=name)
             rows.append({key: row[key] for key in dataset.MANIFEST_KEYS})
-      _RemoveFile(path)
-      _RemoveFile(os.path.join(staging, name + shards_lib.LISTING_SUFFIX))
+      staging_dirs.RemoveFile(path)
+      staging_dirs.RemoveFile(os.path.join(staging, name + shards_lib.LISTING_SUFFIX))
   rejects.sort(key=lambda r: (r['utt_id'], r['source'], r['reason']))
   return rows, rejects
 
@@ -242,73 +255,6 @@ def _WriteMetadata(staging, names, rows, report, settings):
 def _WriteJson(path, value):
   with dataset.Open(path, 'w') as f:
     f.write(json.dumps(value, indent=2, ensure_ascii=False) + '\n')
-
-
-def _MakeStaging(output):
-  """A directory beside the output; leftovers of runs that died on this machine are removed first."""
-  parent, name = os.path.split(output)
-  host = socket.gethostname()
-  staging = os.path.join(parent, f'.{name}.partial-{host}-{os.getpid()}-{uuid.uuid4().hex[:8]}')
-  if dataset.IsRemote(output):
-    import tensorflow as tf  # pylint: disable=g-import-not-at-top
-    tf.io.gfile.makedirs(staging)
-    return staging
-  os.makedirs(parent or '.', exist_ok=True)
-  prefix = f'.{name}.partial-{host}-'
-  for entry in os.listdir(parent or '.'):
-    if entry.startswith(prefix) and not _IsAlive(entry[len(prefix):].split('-')[0]):
-      _Remove(os.path.join(parent, entry))
-  os.makedirs(staging)
-  return staging
-
-
-def _IsAlive(pid):
-  try:
-    os.kill(int(pid), 0)
-  except ProcessLookupError:
-    return False
-  except (PermissionError, ValueError):
-    pass
-  return True
-
-
-def _Publish(staging, output, overwrite):
-  """Moves the finished data set to its place; a reader sees the old one, none, or the new one."""
-  if dataset.IsRemote(output):
-    import tensorflow as tf  # pylint: disable=g-import-not-at-top
-    if tf.io.gfile.exists(output):
-      tf.io.gfile.rmtree(output)
-    tf.io.gfile.makedirs(output)
-    names = sorted(tf.io.gfile.listdir(staging), key=lambda n: (n == 'dataset.json', n))
-    for name in names:  # Object stores cannot rename a directory at once: dataset.json comes last.
-      tf.io.gfile.rename(os.path.join(staging, name), os.path.join(output, name), overwrite=True)
-    return
-  if os.path.exists(output):
-    if not overwrite:
-      raise importers.UsageError(f'--output={output}: another run has made it meanwhile; this run\'s result is dropped')
-    old = staging + '.old'
-    os.rename(output, old)
-    os.rename(staging, output)
-    _Remove(old)
-  else:
-    os.rename(staging, output)
-
-
-def _Remove(path):
-  if dataset.IsRemote(path):
-    import tensorflow as tf  # pylint: disable=g-import-not-at-top
-    if tf.io.gfile.exists(path):
-      tf.io.gfile.rmtree(path)
-  elif os.path.isdir(path):
-    shutil.rmtree(path)
-
-
-def _RemoveFile(path):
-  if dataset.IsRemote(path):
-    import tensorflow as tf  # pylint: disable=g-import-not-at-top
-    tf.io.gfile.remove(path)
-  else:
-    os.remove(path)
 
 
 def _Reasons(by_reason):

@@ -1,0 +1,87 @@
+"""Directories beside a data set's place in which it is made, so that it is there whole or not at all."""
+
+import os
+import shutil
+import socket
+import uuid
+
+from fm_lingvo import dataset
+from tools import importers
+
+
+def Make(output):
+  """A directory beside the output; leftovers of runs that died on this machine are removed first."""
+  parent, name = os.path.split(output)
+  host = socket.gethostname()
+  staging = os.path.join(parent, f'.{name}.partial-{host}-{os.getpid()}-{uuid.uuid4().hex[:8]}')
+  if dataset.IsRemote(output):
+    import tensorflow as tf  # pylint: disable=g-import-not-at-top
+    tf.io.gfile.makedirs(staging)
+    return staging
+  os.makedirs(parent or '.', exist_ok=True)
+  prefix = f'.{name}.partial-{host}-'
+  for entry in os.listdir(parent or '.'):
+    if entry.startswith(prefix) and not _IsAlive(entry[len(prefix):].split('-')[0]):
+      Remove(os.path.join(parent, entry))
+  os.makedirs(staging)
+  return staging
+
+
+def _IsAlive(pid):
+  try:
+    os.kill(int(pid), 0)
+  except ProcessLookupError:
+    return False
+  except (PermissionError, ValueError):
+    pass
+  return True
+
+
+def Publish(staging, output, overwrite):
+  """Moves the finished data set to its place; a reader sees the old one, none, or the new one.
+
+  Args:
+    staging: what Make gave, filled.
+    output: path of the data set.
+    overwrite: whether one that is there is replaced.
+
+  Raises:
+    importers.UsageError: another run has made the output meanwhile, and overwrite is false.
+  """
+  if dataset.IsRemote(output):
+    import tensorflow as tf  # pylint: disable=g-import-not-at-top
+    if tf.io.gfile.exists(output):
+      tf.io.gfile.rmtree(output)
+    tf.io.gfile.makedirs(output)
+    names = sorted(tf.io.gfile.listdir(staging), key=lambda n: (n == 'dataset.json', n))
+    for name in names:  # Object stores cannot rename a directory at once: dataset.json comes last.
+      tf.io.gfile.rename(os.path.join(staging, name), os.path.join(output, name), overwrite=True)
+    return
+  if os.path.exists(output):
+    if not overwrite:
+      raise importers.UsageError(f'--output={output}: another run has made it meanwhile; this run\'s result is dropped')
+    old = staging + '.old'
+    os.rename(output, old)
+    os.rename(staging, output)
+    Remove(old)
+  else:
+    os.rename(staging, output)
+
+
+def Remove(path):
+  """Removes a directory with all that is in it, if it is there."""
+  if dataset.IsRemote(path):
+    import tensorflow as tf  # pylint: disable=g-import-not-at-top
+    if tf.io.gfile.exists(path):
+      tf.io.gfile.rmtree(path)
+  elif os.path.isdir(path):
+    shutil.rmtree(path)
+
+
+def RemoveFile(path):
+  """Removes a file, here or remote."""
+  if dataset.IsRemote(path):
+    import tensorflow as tf  # pylint: disable=g-import-not-at-top
+    tf.io.gfile.remove(path)
+  else:
+    os.remove(path)
