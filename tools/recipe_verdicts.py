@@ -16,14 +16,15 @@ STAGES = {
 }
 ABLATIONS = (
     ('full_finetune', ADAPTED), ('full_finetune_all', 'adapted_share_1'), ('adapter_dim_8', ADAPTED),
-    ('adapter_dim_128', ADAPTED), ('adapter_parallel', ADAPTED), ('adapter_after_ff', ADAPTED),
+    ('adapter_dim_32', ADAPTED), ('adapter_parallel', ADAPTED), ('adapter_after_block', ADAPTED),
     ('codebooks_4_adapted', 'short_adapted'), ('pca_adapted', 'short_adapted'),
     ('source_best_rq_adapted', 'short_adapted'),
 )
 PROBES = ('probe_random', 'probe_pretrain', 'probe_hydra')
 CURVE = tuple(recipe_plan.CurveName(share) for share in recipe_plan.CURVE_SHARES)
 PAIRS = tuple(dict.fromkeys([
-    (ADAPTED, SCRATCH), *STAGES.values(), *ABLATIONS, *((name, HARD) for name in CURVE),
+    (ADAPTED, SCRATCH), *STAGES.values(), *ABLATIONS,
+    *((name, baseline) for baseline in (SCRATCH, HARD) for name in CURVE),
     *zip(PROBES[1:], PROBES)]))
 
 
@@ -85,7 +86,8 @@ def Verdicts(rows, comparisons):
   pairs = {(pair['a'], pair['b']): pair for pair in comparisons}
   lines = [_Headline(means, pairs)]
   lines += [_StageHelps(what, *names, pairs) for what, names in STAGES.items()]
-  lines.append(_Meeting(means, pairs))
+  lines.append(_Meeting(means, pairs, SCRATCH, 'all target labels', LABEL_BAR))
+  lines.append(_Meeting(means, pairs, HARD, 'source and all target labels', MEET_GOAL))
   lines.append(_Forgetting(means))
   lines.append(_Probe(means, pairs))
   return lines
@@ -136,15 +138,14 @@ def _StageHelps(what, name, without, pairs):
           f'{_Both(pair)}{note}')
 
 
-def _Meeting(means, pairs):
-  claim = (f'the adapted model meets from scratch on source and all target labels with at most {100 * MEET_GOAL:g} % '
-           'of the labels')
+def _Meeting(means, pairs, baseline, what, goal):
+  claim = f'the adapted model meets from scratch on {what} with at most {100 * goal:g} % of the labels'
   curve = sorted((means[name]['target_label_fraction'], name) for name in CURVE if name in means)
-  if HARD not in means or len(curve) < 2:
-    return _Open(claim, [HARD, *[name for name in CURVE if name not in means]])
-  bar = means[HARD]['target_wer']
+  if baseline not in means or len(curve) < 2:
+    return _Open(claim, [baseline, *[name for name in CURVE if name not in means]])
+  bar = means[baseline]['target_wer']
   points = ', '.join(f'{100 * share:.1f} %: {100 * means[name]["target_wer"]:.1f}' for share, name in curve)
-  figures = f'{HARD} has {100 * bar:.1f} % WER; adapted, by share of the labels: {points}'
+  figures = f'{baseline} has {100 * bar:.1f} % WER; adapted, by share of the labels: {points}'
   met = [(share, name) for share, name in curve if means[name]['target_wer'] <= bar]
   if not met:
     share, best = min(curve, key=lambda point: means[point[1]]['target_wer'])
@@ -152,10 +153,10 @@ def _Meeting(means, pairs):
     return (f'**missed** {claim}: they do not meet; nearest with {100 * share:.1f} %, {100 * gap:.1f} points of WER '
             f'above. {figures}')
   share, name = met[0]
-  pair = pairs.get((name, HARD))
+  pair = pairs.get((name, baseline))
   against = f', {Interval(pair)}, {Resampled(pair)}' if pair else ''
   figures = f'they meet at {100 * share:.1f} %{against}. {figures}'
-  return f'**{"met" if round(share - MEET_GOAL, 6) <= 0 else "missed"}** {claim}: {figures}'
+  return f'**{"met" if round(share - goal, 6) <= 0 else "missed"}** {claim}: {figures}'
 
 
 def _Forgetting(means):
