@@ -63,6 +63,12 @@ class RaceTest(absltest.TestCase):
     self.assertGreater(found['short'].facts['calls'], 1)
     self.assertLess(found['short'].seconds, found['long'].seconds)
 
+  def test_a_call_s_own_figures_are_those_of_its_turn(self):
+    found = party.Race([_Party('known', calls=1), _Party('measured')], rounds=3, threads=1)
+    self.assertEqual([turn['number'] for turn in found['known'].turns], [2, 3, 4])  # After the first call.
+    self.assertEqual(found['known'].Median('number'), 3)
+    self.assertEqual(found['measured'].Median('number'), 4)  # After one more, which says how often a turn repeats.
+
   def test_one_that_fails_is_named_and_the_others_go_on(self):
     broken = party.Party('absent', 'tests.bench_worker', {}, missing='torch: not installed')
     found = party.Race([_Party('good'), _Party('bad', fail='setup'), _Party('worse', fail='turn'), broken], rounds=3, threads=1)
