@@ -17,6 +17,7 @@ from fm_lingvo import huge_pages
 import numpy as np
 from tests import process_case
 from tools import benchmark
+from tools.bench import inputs
 from tools.bench import party
 from tools.bench import peers_env
 from tools.bench import rows
@@ -107,6 +108,13 @@ class RowsTest(parameterized.TestCase):
     self.assertEqual((row['ratio'], row['met']), (None, False))
     self.assertIsNone(rows.Compare('a step', self._Race(**seconds), ['ours'])['met'])
 
+
+class InputsTest(absltest.TestCase):
+
+  def test_a_third_of_the_frames_has_a_label_likelier_than_blank(self):
+    x = inputs.Decoding({'batch': 4, 'frames': 60, 'width': 8, 'embedded': 4, 'predicted': 4, 'joint': 16, 'vocab': 30})
+    best = (np.tanh(x['encoded'] @ x['w_encoded']) @ x['w'] + x['b']).argmax(-1)
+    self.assertAlmostEqual((best > 0).mean(), 1 / 3, delta=0.01)
 
 class FileTest(parameterized.TestCase):
 

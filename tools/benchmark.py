@@ -33,6 +33,7 @@ GROUPS = {
     'quantizer': ('tools.bench.rows_quantizer', 'Run'),
     'transducer': ('tools.bench.rows_transducer', 'Run'),
     'transducer_large': ('tools.bench.rows_transducer', 'RunLarge'),
+    'decoding': ('tools.bench.rows_decoding', 'Run'),
     'stages': ('tools.bench.rows_stages', 'Run'),
     'start': ('tools.bench.rows_start', 'Run'),
     'first_step': ('tools.bench.rows_start', 'RunFirstStep'),
