@@ -21,6 +21,7 @@ from tools.bench import inputs
 from tools.bench import party
 from tools.bench import peers_env
 from tools.bench import rows
+from tools.bench import rows_pipeline
 from tools.bench import table
 from tools.bench import transducer_truth
 
@@ -115,6 +116,14 @@ class InputsTest(absltest.TestCase):
     x = inputs.Decoding({'batch': 4, 'frames': 60, 'width': 8, 'embedded': 4, 'predicted': 4, 'joint': 16, 'vocab': 30})
     best = (np.tanh(x['encoded'] @ x['w_encoded']) @ x['w'] + x['b']).argmax(-1)
     self.assertAlmostEqual((best > 0).mean(), 1 / 3, delta=0.01)
+
+  def test_a_step_of_more_audio_has_more_products_but_not_in_a_second(self):
+    one = {'batch': 1, 'seconds': 1, 'layers': 1, 'width': 8, 'codes': 16}
+    gflop, appetite = rows_pipeline.Appetite(one)
+    self.assertAlmostEqual(gflop, 6e-9 * 25 * (23 * 8 * 8 + 8 * 16))  # 16 + 4 + 3 squares a block, and the head.
+    for more in ({'batch': 3}, {'seconds': 4}):
+      self.assertAlmostEqual(rows_pipeline.Appetite({**one, **more})[1] / appetite, 1.0)
+
 
 class FileTest(parameterized.TestCase):
 
