@@ -21,6 +21,7 @@ from tools.bench import inputs
 from tools.bench import party
 from tools.bench import peers_env
 from tools.bench import rows
+from tools.bench import rows_curves
 from tools.bench import rows_pipeline
 from tools.bench import table
 from tools.bench import transducer_truth
@@ -108,6 +109,34 @@ class RowsTest(parameterized.TestCase):
     row = rows.Compare('a step', self._Race(**seconds), ['ours'], '>= 1')
     self.assertEqual((row['ratio'], row['met']), (None, False))
     self.assertIsNone(rows.Compare('a step', self._Race(**seconds), ['ours'])['met'])
+
+
+class CurveTest(parameterized.TestCase):
+
+  @parameterized.parameters(0.5, 1.0, 2.0)
+  def test_the_exponent_is_that_of_a_power_law_whatever_its_factor(self, exponent):
+    xs = [1, 2, 5, 10, 20, 60]
+    for factor in (0.01, 7.0):
+      self.assertAlmostEqual(rows_curves.Exponent(xs, [factor * x**exponent for x in xs]), exponent)
+
+  def test_costs_that_do_not_grow_hide_no_growth(self):
+    xs = [1, 2, 4, 8, 16, 32, 64]
+    self.assertGreater(rows_curves.Exponent(xs, [1 + 0.1 * x**2 for x in xs]), 1.8)
+
+  def test_one_point_has_no_exponent(self):
+    self.assertIsNone(rows_curves.Exponent([1, 100], [1.0, 2.0]))
+    self.assertIsNone(rows_curves.Exponent([50, 100], [0.0, 2.0]))
+
+  def test_the_table_has_a_curve_s_points_once(self):
+    curve = {'over': 's of audio', 'points': [{'x': 1, 'seconds': 0.5, 'peak_gb': 0.25}, {'x': 60, 'seconds': 30.0, 'share': 0.1}]}
+    text = table.Table({'rows': [_Row(name='time', curve=curve), _Row(name='memory', curve=curve)]})
+    self.assertIn('- time, and 1 more, by s of audio: 1: 500 ms, 250 MB; 60: 30 s, share 0.1.', text)
+    self.assertEqual(text.count('250 MB'), 1)
+
+  def test_a_bad_point_is_named(self):
+    curve = {'over': 's', 'points': [{'x': 1, 'seconds': float('inf')}]}
+    with self.assertRaisesRegex(errors.ConfigError, r"rows\[0\]\.curve: .*'seconds': inf"):
+      table.Check({'rows': [_Row(curve=curve)]}, 'b.json')
 
 
 class InputsTest(absltest.TestCase):

@@ -35,6 +35,7 @@ GROUPS = {
     'transducer_large': ('tools.bench.rows_transducer', 'RunLarge'),
     'decoding': ('tools.bench.rows_decoding', 'Run'),
     'stages': ('tools.bench.rows_stages', 'Run'),
+    'curves': ('tools.bench.rows_curves', 'Run'),
     'pipeline': ('tools.bench.rows_pipeline', 'Run'),
     'start': ('tools.bench.rows_start', 'Run'),
     'first_step': ('tools.bench.rows_start', 'RunFirstStep'),
