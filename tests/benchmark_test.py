@@ -15,6 +15,7 @@ from absl.testing import parameterized
 from fm_lingvo import errors
 from fm_lingvo import huge_pages
 import numpy as np
+import soundfile
 from tests import process_case
 from tools import benchmark
 from tools.bench import inputs
@@ -23,6 +24,7 @@ from tools.bench import peers_env
 from tools.bench import rows
 from tools.bench import rows_curves
 from tools.bench import rows_pipeline
+from tools.bench import rows_prepare
 from tools.bench import table
 from tools.bench import transducer_truth
 
@@ -154,6 +156,19 @@ class InputsTest(absltest.TestCase):
       self.assertAlmostEqual(rows_pipeline.Appetite({**one, **more})[1] / appetite, 1.0)
 
 
+class CorpusTest(absltest.TestCase):
+
+  def test_a_recording_is_listed_again_under_another_id(self):
+    folder = self.enter_context(tempfile.TemporaryDirectory())
+    paths = rows_prepare.WriteCorpus(folder, recordings=2, times=3, seconds=1)
+    with open(folder + '/manifest.jsonl', encoding='utf-8') as f:
+      listed = [json.loads(line) for line in f]
+    self.assertEqual([row['audio_filepath'] for row in listed], paths)
+    self.assertLen({row['utt_id'] for row in listed}, 6)
+    self.assertEqual([soundfile.info(path).samplerate for path in paths[:2]], [16000, 48000])
+    self.assertLess(np.abs(soundfile.read(paths[0])[0]).max(), 0.99)  # Not clipped.
+
+
 class FileTest(parameterized.TestCase):
 
   def test_a_group_that_this_version_does_not_know_is_kept(self):
@@ -224,6 +239,23 @@ class MainTest(parameterized.TestCase):
     error = found[-1]
     self.assertLess(error['ratio'], 1e-5)
     self.assertIn('| quantizer, G 1', out)
+
+
+  def test_a_smoke_run_of_what_is_measured_without_a_bar_of_peers(self):
+    path = self.enter_context(tempfile.TemporaryDirectory()) + '/b.json'
+    code, out, err = _Main('--quick', '--rows=decoding,curves,pipeline,prepare', f'--output={path}', '--commit=abc', '--threads=1')
+    self.assertEqual(code, 0, err)
+    with open(path, encoding='utf-8') as f:
+      found = json.load(f)['rows']
+    self.assertLen(found, 1 + 5 + 2 + 1)
+    for row in found:
+      if 'peak memory' not in row['name']:  # Of a model so small it may be none.
+        self.assertIsNotNone(row['ours'], f'{row["name"]}: {row.get("parties")}')
+      for name, one in row.get('parties', {}).items():
+        self.assertTrue('failed' not in one or 'not installed' in one['failed'], f'{name}: {one}')
+    lengths = next(row['curve'] for row in found if 'of audio' in row['name'] and 'curve' in row)
+    self.assertEqual([point['x'] for point in lengths['points']], [1, 2])
+    self.assertIn('by s of audio: 1: ', out)
 
 
 class TruthTest(absltest.TestCase):

@@ -37,11 +37,12 @@ GROUPS = {
     'stages': ('tools.bench.rows_stages', 'Run'),
     'curves': ('tools.bench.rows_curves', 'Run'),
     'pipeline': ('tools.bench.rows_pipeline', 'Run'),
+    'prepare': ('tools.bench.rows_prepare', 'Run'),
     'start': ('tools.bench.rows_start', 'Run'),
     'first_step': ('tools.bench.rows_start', 'RunFirstStep'),
 }
 _CLOCKS = {'wall': 'seconds', 'cpu': 'cpu_seconds'}
-_PEERS = ('torch', 'torchaudio', 'speechbrain', 'fast-rnnt', 'optimized-transducer', 'rnnt')
+_PEERS = ('torch', 'torchaudio', 'speechbrain', 'fast-rnnt', 'optimized-transducer', 'rnnt', 'imageio-ffmpeg')
 
 
 def Measure(args, setting, command):
