@@ -130,7 +130,8 @@ class CurveTest(parameterized.TestCase):
     self.assertIsNone(rows_curves.Exponent([50, 100], [0.0, 2.0]))
 
   def test_the_table_has_a_curve_s_points_once(self):
-    curve = {'over': 's of audio', 'points': [{'x': 1, 'seconds': 0.5, 'peak_gb': 0.25}, {'x': 60, 'seconds': 30.0, 'share': 0.1}]}
+    curve = {'over': 's of audio', 'points': [
+        {'x': 1, 'seconds': 0.5, 'peak_gb': 0.25}, {'x': 60, 'seconds': 30.0, 'share': 0.1}]}
     text = table.Table({'rows': [_Row(name='time', curve=curve), _Row(name='memory', curve=curve)]})
     self.assertIn('- time, and 1 more, by s of audio: 1: 500 ms, 250 MB; 60: 30 s, share 0.1.', text)
     self.assertEqual(text.count('250 MB'), 1)
@@ -243,7 +244,8 @@ class MainTest(parameterized.TestCase):
 
   def test_a_smoke_run_of_what_is_measured_without_a_bar_of_peers(self):
     path = self.enter_context(tempfile.TemporaryDirectory()) + '/b.json'
-    code, out, err = _Main('--quick', '--rows=decoding,curves,pipeline,prepare', f'--output={path}', '--commit=abc', '--threads=1')
+    code, out, err = _Main('--quick', '--rows=decoding,curves,pipeline,prepare', f'--output={path}', '--commit=abc',
+                           '--threads=1')
     self.assertEqual(code, 0, err)
     with open(path, encoding='utf-8') as f:
       found = json.load(f)['rows']

@@ -1,11 +1,12 @@
-"""Rows of how cost grows: with the length of the audio, with codebooks, with sets of adapters. Each has its points in `curve`."""
+"""Rows of how cost grows with the length of the audio, with codebooks, with sets of adapters; `curve` has a row's points."""
 
 import numpy as np
 from tools.bench import party
 from tools.bench import rows
 from tools.bench import rows_step
 
-_POINTS = {'length': (1, 2, 5, 10, 20, 40, 60), 'codebooks': (1, 2, 4, 8, 16, 32, 64), 'steps': (1, 8, 64), 'adapters': (0, 1, 8)}
+_POINTS = {'length': (1, 2, 5, 10, 20, 40, 60), 'codebooks': (1, 2, 4, 8, 16, 32, 64), 'steps': (1, 8, 64),
+           'adapters': (0, 1, 8)}
 _QUICK = {'length': (1, 2), 'codebooks': (1, 2), 'steps': (2,), 'adapters': (0, 2)}
 _ATTENTIONS = {'full': '', 'chunk-wise': '<= 1.1'}  # Bar on the exponent, where the arithmetic is linear.
 _NOTE = 'the ratio is the exponent of a power law through the points from an eighth of the last one on'

@@ -11,8 +11,9 @@ _SIZES = {
 }
 _QUICK = {'small': {**_SIZES['small'], 'predicted': 16, 'joint': 16}}
 _OURS = ('ours, XLA', 'ours, graph')
-_NOTE = ('seconds for a second of audio, the encoder\'s not counted; random weights, the same on both sides, that give a label in '
-         'about three frames, at most one at a frame; ours looks at the frame again after a label, SpeechBrain, so limited, does not')
+_NOTE = ('seconds for a second of audio, the encoder\'s not counted; random weights, the same on both sides, that give a label '
+         'in about three frames, at most one at a frame; ours looks at the frame again after a label, SpeechBrain, so limited, '
+         'does not')
 
 
 def Run(setting):
@@ -26,8 +27,8 @@ def Run(setting):
       race = setting.Race(parties)
       _Disqualify(race, batch * sizes['frames'])
       seconds = sizes['frames'] * _FRAME_SECONDS
-      row = rows.Compare(f'greedy decoding, {name} (P {sizes["predicted"]}, J {sizes["joint"]}, V {sizes["vocab"]}), B {batch} x '
-                         f'{seconds:g} s', race, _OURS, '>= 1', note=_NOTE)
+      what = f'P {sizes["predicted"]}, J {sizes["joint"]}, V {sizes["vocab"]}'
+      row = rows.Compare(f'greedy decoding, {name} ({what}), B {batch} x {seconds:g} s', race, _OURS, '>= 1', note=_NOTE)
       yield {**row, 'unit': 'RTF', **{k: row[k] and row[k] / (batch * seconds) for k in ('ours', 'peer')}}
 
 

@@ -25,8 +25,8 @@ def Run(setting):
   gflop, appetite = Appetite(rows_step.BASE)
   yield rows.Row(
       'cores of it that feed a step of size base on an A100', '', appetite / speed if speed else None, None, note=(
-          f'by arithmetic: {gflop:.1f} GFLOP for a second of audio (products of blocks and head, forward and backward), assumed '
-          f'{_PEAK_TFLOPS} TFLOP/s in bfloat16, {_UTILISATION:.0%} of it in use: {appetite:,.0f} times real time'))
+          f'by arithmetic: {gflop:.1f} GFLOP for a second of audio (products of blocks and head, forward and backward), '
+          f'assumed {_PEAK_TFLOPS} TFLOP/s in bfloat16, {_UTILISATION:.0%} of it in use: {appetite:,.0f} times real time'))
 
 
 def Appetite(sizes):

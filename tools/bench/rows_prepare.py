@@ -25,15 +25,15 @@ def Run(setting):
             '--overwrite']
     race = setting.Race([
         party.Party('prepare_data', 'tools.bench.ours.command', {'argv': argv, 'calls': 1}),
-        setting.peers.Party('an FFmpeg for each file', 'tools.bench.peers.ffmpeg', {'files': files, 'folder': folder, 'calls': 1},
-                            'imageio-ffmpeg')])
+        setting.peers.Party('an FFmpeg for each file', 'tools.bench.peers.ffmpeg',
+                            {'files': files, 'folder': folder, 'calls': 1}, 'imageio-ffmpeg')])
     _Disqualify(race, output, audio)
   ours, peer = (None if m.failed else audio / m.Median('cpu_seconds') for m in race.values())
   yield rows.Row(
-      f'prepare_data, {audio / 60:g} min of FLAC and WAV in files of {sizes["seconds"]} s, on a core', 'x real time', ours, peer,
-      '>= 300', ratio=ours, peer_is='' if peer is None else 'an FFmpeg for each file', note=(
-          'start-up included; seconds of audio in a second of the processor, of all threads and processes, and the bar is on ours; '
-          'FFmpeg decodes to WAV of 16 kHz, checks nothing and writes no data set'),
+      f'prepare_data, {audio / 60:.3g} min of FLAC and WAV in files of {sizes["seconds"]} s, on a core', 'x real time',
+      ours, peer, '>= 300', ratio=ours, peer_is='' if peer is None else 'an FFmpeg for each file', note=(
+          'start-up included; seconds of audio in a second of the processor, of all threads and processes, and the bar is on '
+          'ours; FFmpeg decodes to WAV of 16 kHz, checks nothing and writes no data set'),
       parties={name: m.Json() for name, m in race.items()})
 
 
