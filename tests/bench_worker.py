@@ -6,7 +6,10 @@ from tools.bench import worker
 
 
 def SetUp(sizes):
-  """Sizes: `seconds` a call sleeps; `log`: file that gets the party's `name` at each call; `fail`: setup, turn or hang."""
+  """Sizes: `seconds` a call sleeps; `log`: file that gets the party's `name` at each call; `fail`: setup, turn or hang.
+
+  A call's own figure `number` is the number of the call.
+  """
   if sizes.get('fail') == 'setup':
     raise ValueError('no such thing')
   calls = []
@@ -22,6 +25,7 @@ def SetUp(sizes):
       with open(sizes['log'], 'a', encoding='utf-8') as f:
         f.write(sizes['name'])
     time.sleep(sizes.get('seconds', 0.3))
+    return {'number': len(calls)}
 
   return _Call, {'loss': sizes.get('loss', 1.0), 'calls': lambda: len(calls)}
 

@@ -15,11 +15,16 @@ from absl.testing import parameterized
 from fm_lingvo import errors
 from fm_lingvo import huge_pages
 import numpy as np
+import soundfile
 from tests import process_case
 from tools import benchmark
+from tools.bench import inputs
 from tools.bench import party
 from tools.bench import peers_env
 from tools.bench import rows
+from tools.bench import rows_curves
+from tools.bench import rows_pipeline
+from tools.bench import rows_prepare
 from tools.bench import table
 from tools.bench import transducer_truth
 
@@ -63,6 +68,12 @@ class RaceTest(absltest.TestCase):
     self.assertGreater(found['short'].facts['calls'], 1)
     self.assertLess(found['short'].seconds, found['long'].seconds)
 
+  def test_a_call_s_own_figures_are_those_of_its_turn(self):
+    found = party.Race([_Party('known', calls=1), _Party('measured')], rounds=3, threads=1)
+    self.assertEqual([turn['number'] for turn in found['known'].turns], [2, 3, 4])  # After the first call.
+    self.assertEqual(found['known'].Median('number'), 3)
+    self.assertEqual(found['measured'].Median('number'), 4)  # After one more, which says how often a turn repeats.
+
   def test_one_that_fails_is_named_and_the_others_go_on(self):
     broken = party.Party('absent', 'tests.bench_worker', {}, missing='torch: not installed')
     found = party.Race([_Party('good'), _Party('bad', fail='setup'), _Party('worse', fail='turn'), broken], rounds=3, threads=1)
@@ -100,6 +111,63 @@ class RowsTest(parameterized.TestCase):
     row = rows.Compare('a step', self._Race(**seconds), ['ours'], '>= 1')
     self.assertEqual((row['ratio'], row['met']), (None, False))
     self.assertIsNone(rows.Compare('a step', self._Race(**seconds), ['ours'])['met'])
+
+
+class CurveTest(parameterized.TestCase):
+
+  @parameterized.parameters(0.5, 1.0, 2.0)
+  def test_the_exponent_is_that_of_a_power_law_whatever_its_factor(self, exponent):
+    xs = [1, 2, 5, 10, 20, 60]
+    for factor in (0.01, 7.0):
+      self.assertAlmostEqual(rows_curves.Exponent(xs, [factor * x**exponent for x in xs]), exponent)
+
+  def test_costs_that_do_not_grow_hide_no_growth(self):
+    xs = [1, 2, 4, 8, 16, 32, 64]
+    self.assertGreater(rows_curves.Exponent(xs, [1 + 0.1 * x**2 for x in xs]), 1.8)
+
+  def test_one_point_has_no_exponent(self):
+    self.assertIsNone(rows_curves.Exponent([1, 100], [1.0, 2.0]))
+    self.assertIsNone(rows_curves.Exponent([50, 100], [0.0, 2.0]))
+
+  def test_the_table_has_a_curve_s_points_once(self):
+    curve = {'over': 's of audio', 'points': [
+        {'x': 1, 'seconds': 0.5, 'peak_gb': 0.25}, {'x': 60, 'seconds': 30.0, 'share': 0.1}]}
+    text = table.Table({'rows': [_Row(name='time', curve=curve), _Row(name='memory', curve=curve)]})
+    self.assertIn('- time, and 1 more, by s of audio: 1: 500 ms, 250 MB; 60: 30 s, share 0.1.', text)
+    self.assertEqual(text.count('250 MB'), 1)
+
+  def test_a_bad_point_is_named(self):
+    curve = {'over': 's', 'points': [{'x': 1, 'seconds': float('inf')}]}
+    with self.assertRaisesRegex(errors.ConfigError, r"rows\[0\]\.curve: .*'seconds': inf"):
+      table.Check({'rows': [_Row(curve=curve)]}, 'b.json')
+
+
+class InputsTest(absltest.TestCase):
+
+  def test_a_third_of_the_frames_has_a_label_likelier_than_blank(self):
+    x = inputs.Decoding({'batch': 4, 'frames': 60, 'width': 8, 'embedded': 4, 'predicted': 4, 'joint': 16, 'vocab': 30})
+    best = (np.tanh(x['encoded'] @ x['w_encoded']) @ x['w'] + x['b']).argmax(-1)
+    self.assertAlmostEqual((best > 0).mean(), 1 / 3, delta=0.01)
+
+  def test_a_step_of_more_audio_has_more_products_but_not_in_a_second(self):
+    one = {'batch': 1, 'seconds': 1, 'layers': 1, 'width': 8, 'codes': 16}
+    gflop, appetite = rows_pipeline.Appetite(one)
+    self.assertAlmostEqual(gflop, 6e-9 * 25 * (23 * 8 * 8 + 8 * 16))  # 16 + 4 + 3 squares a block, and the head.
+    for more in ({'batch': 3}, {'seconds': 4}):
+      self.assertAlmostEqual(rows_pipeline.Appetite({**one, **more})[1] / appetite, 1.0)
+
+
+class CorpusTest(absltest.TestCase):
+
+  def test_a_recording_is_listed_again_under_another_id(self):
+    folder = self.enter_context(tempfile.TemporaryDirectory())
+    paths = rows_prepare.WriteCorpus(folder, recordings=2, times=3, seconds=1)
+    with open(folder + '/manifest.jsonl', encoding='utf-8') as f:
+      listed = [json.loads(line) for line in f]
+    self.assertEqual([row['audio_filepath'] for row in listed], paths)
+    self.assertLen({row['utt_id'] for row in listed}, 6)
+    self.assertEqual([soundfile.info(path).samplerate for path in paths[:2]], [16000, 48000])
+    self.assertLess(np.abs(soundfile.read(paths[0])[0]).max(), 0.99)  # Not clipped.
 
 
 class FileTest(parameterized.TestCase):
@@ -172,6 +240,24 @@ class MainTest(parameterized.TestCase):
     error = found[-1]
     self.assertLess(error['ratio'], 1e-5)
     self.assertIn('| quantizer, G 1', out)
+
+
+  def test_a_smoke_run_of_what_is_measured_without_a_bar_of_peers(self):
+    path = self.enter_context(tempfile.TemporaryDirectory()) + '/b.json'
+    code, out, err = _Main('--quick', '--rows=decoding,curves,pipeline,prepare', f'--output={path}', '--commit=abc',
+                           '--threads=1')
+    self.assertEqual(code, 0, err)
+    with open(path, encoding='utf-8') as f:
+      found = json.load(f)['rows']
+    self.assertLen(found, 1 + 5 + 2 + 1)
+    for row in found:
+      if 'peak memory' not in row['name']:  # Of a model so small it may be none.
+        self.assertIsNotNone(row['ours'], f'{row["name"]}: {row.get("parties")}')
+      for name, one in row.get('parties', {}).items():
+        self.assertTrue('failed' not in one or 'not installed' in one['failed'], f'{name}: {one}')
+    lengths = next(row['curve'] for row in found if 'of audio' in row['name'] and 'curve' in row)
+    self.assertEqual([point['x'] for point in lengths['points']], [1, 2])
+    self.assertIn('by s of audio: 1: ', out)
 
 
 class TruthTest(absltest.TestCase):

@@ -33,12 +33,16 @@ GROUPS = {
     'quantizer': ('tools.bench.rows_quantizer', 'Run'),
     'transducer': ('tools.bench.rows_transducer', 'Run'),
     'transducer_large': ('tools.bench.rows_transducer', 'RunLarge'),
+    'decoding': ('tools.bench.rows_decoding', 'Run'),
     'stages': ('tools.bench.rows_stages', 'Run'),
+    'curves': ('tools.bench.rows_curves', 'Run'),
+    'pipeline': ('tools.bench.rows_pipeline', 'Run'),
+    'prepare': ('tools.bench.rows_prepare', 'Run'),
     'start': ('tools.bench.rows_start', 'Run'),
     'first_step': ('tools.bench.rows_start', 'RunFirstStep'),
 }
 _CLOCKS = {'wall': 'seconds', 'cpu': 'cpu_seconds'}
-_PEERS = ('torch', 'torchaudio', 'speechbrain', 'fast-rnnt', 'optimized-transducer', 'rnnt')
+_PEERS = ('torch', 'torchaudio', 'speechbrain', 'fast-rnnt', 'optimized-transducer', 'rnnt', 'imageio-ffmpeg')
 
 
 def Measure(args, setting, command):

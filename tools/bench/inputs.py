@@ -39,3 +39,30 @@ def Features(sizes):
   """Log-mel features, normalised: float32 [B, T, 80] of `batch` utterances of `seconds`, 100 frames a second."""
   rng = np.random.default_rng(2)
   return rng.standard_normal((sizes['batch'], int(100 * sizes['seconds']), 80), np.float32)
+
+
+def Decoding(sizes):
+  """Encoded frames and the weights of a transducer's decoder that gives a label in about three frames.
+
+  Weights are random; blank's bias is such that a third of the frames have a likelier label, after no label.
+
+  Args:
+    sizes: dict of batch B, frames T, width D, embedded E, predicted P, joint J, vocab V.
+
+  Returns:
+    dict, float32: encoded [B, T, D]; embedding [V, E]; w_input [E, 4 P] and w_recurrent [P, 4 P] of an LSTM, gates in the order
+    input, forget, output, candidate, whose bias is 1 for the forget gate and 0 else; w_encoded [D, J], w_predicted [P, J],
+    w [J, V], b [V].
+  """
+  rng = np.random.default_rng(4)
+  batch, frames, width, embedded, predicted, joint, vocab = (
+      sizes[k] for k in ('batch', 'frames', 'width', 'embedded', 'predicted', 'joint', 'vocab'))
+  normal = lambda *shape: rng.standard_normal(shape, np.float32)
+  product = lambda k, n: normal(k, n) / np.sqrt(np.float32(k))
+  found = {
+      'encoded': normal(batch, frames, width), 'embedding': normal(vocab, embedded),
+      'w_input': product(embedded, 4 * predicted), 'w_recurrent': product(predicted, 4 * predicted),
+      'w_encoded': product(width, joint), 'w_predicted': product(predicted, joint), 'w': product(joint, vocab)}
+  logits = np.tanh(found['encoded'] @ found['w_encoded']) @ found['w']  # [B, T, V]
+  bias = np.quantile(logits[..., 1:].max(-1) - logits[..., 0], 2 / 3)
+  return {**found, 'b': np.eye(1, vocab, dtype=np.float32)[0] * np.float32(bias)}

@@ -39,12 +39,16 @@ class Measured:
   @property
   def seconds(self):
     """Median over the turns."""
-    return statistics.median(turn[self.clock] for turn in self.turns)
+    return self.Median(self.clock)
 
   @property
   def peak_gb(self):
     """Median of the most memory that a turn took beside the inputs."""
-    return statistics.median(turn['peak_gb'] for turn in self.turns)
+    return self.Median('peak_gb')
+
+  def Median(self, figure):
+    """Median over the turns of a figure that they have."""
+    return statistics.median(turn[figure] for turn in self.turns)
 
   def Json(self):
     """What benchmark.json keeps of a party."""

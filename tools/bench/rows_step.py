@@ -3,21 +3,21 @@
 from tools.bench import party
 from tools.bench import rows
 
-_TINY = {'batch': 8, 'seconds': 2, 'layers': 4, 'width': 144, 'heads': 4, 'kernel': 15, 'channels': 32, 'codes': 512}
-_BASE = {'batch': 8, 'seconds': 8, 'layers': 12, 'width': 512, 'heads': 8, 'kernel': 31, 'channels': 32, 'codes': 8192}
-_QUICK = {'batch': 2, 'seconds': 1, 'layers': 1, 'width': 16, 'heads': 2, 'kernel': 5, 'channels': 4, 'codes': 32}
+TINY = {'batch': 8, 'seconds': 2, 'layers': 4, 'width': 144, 'heads': 4, 'kernel': 15, 'channels': 32, 'codes': 512}
+BASE = {'batch': 8, 'seconds': 8, 'layers': 12, 'width': 512, 'heads': 8, 'kernel': 31, 'channels': 32, 'codes': 8192}
+QUICK = {'batch': 2, 'seconds': 1, 'layers': 1, 'width': 16, 'heads': 2, 'kernel': 5, 'channels': 4, 'codes': 32}
 _DTYPES = ('float32', 'bfloat16')
 
 
 def RunTiny(setting):
   """Rows at size tiny."""
   for dtype in _DTYPES:
-    yield _Step(setting, 'tiny', _QUICK if setting.quick else _TINY, dtype, '>= 1.5')
+    yield _Step(setting, 'tiny', QUICK if setting.quick else TINY, dtype, '>= 1.5')
 
 
 def RunBase(setting):
   """Rows at size base, and what share of the matrix products' own rate a step reaches."""
-  sizes, ours = _QUICK if setting.quick else _BASE, {}
+  sizes, ours = QUICK if setting.quick else BASE, {}
   for dtype in _DTYPES:
     row = _Step(setting, 'base', sizes, dtype, '>= 1.2')
     ours[dtype] = row['ours']

@@ -23,13 +23,16 @@ def Check(result, path):
         raise errors.ConfigError(f'{at}.{field} = {value!r}: expected a number or null')
     if row['met'] not in ((True, False) if row['bar'] else (None,)):
       raise errors.ConfigError(f'{at}.met = {row["met"]!r}: expected true or false with a bar, null without')
+    for point in row.get('curve', {}).get('points', []):
+      if 'x' not in point or not all(isinstance(v, (int, float)) and math.isfinite(v) for v in point.values()):
+        raise errors.ConfigError(f'{at}.curve: {point!r}: expected numbers, x among them')
     if row['name'] in seen:
       raise errors.ConfigError(f'{at}: a second row of {row["name"]!r}')
     seen.add(row['name'])
 
 
 def Table(result):
-  """Markdown: a row a question, then who was missing, then where the figures are from."""
+  """Markdown: a row a question, then curves, what to know, who was missing, and where the figures are from."""
   lines = ['| | ours | best peer | ratio | bar | met |', '| :-- | --: | --: | --: | --: | :-- |']
   rows = result['rows']
   for row in rows:
@@ -37,6 +40,7 @@ def Table(result):
     lines.append(f'| {row["name"]} | {_Figure(row, "ours")} | {_Figure(row, "peer")} | {_Number(row["ratio"])} | '
                  f'{row["bar"]} | {met} |')
   lines.append('')
+  lines += _Curves(rows)
   lines += _Notes(rows)
   lines += _Absent(rows)
   lines += list(dict.fromkeys(_Origin(row) for row in rows))
@@ -51,15 +55,35 @@ def _Number(value):
 
 def _Figure(row, field):
   """A figure with its unit, and whose it is."""
-  value, unit = row[field], row['unit']
-  if value is None:
+  if row[field] is None:
     return ''
+  who = row.get(f'{field}_is', '').removeprefix('ours, ')
+  return _WithUnit(row[field], row['unit']) + (f' ({who})' if who else '')
+
+
+def _WithUnit(value, unit):
+  """A number in a unit that suits it."""
   for small, least in (('ms', 's'), ('MB', 'GB')):
     if unit == least and abs(value) < 1:
       value, unit = 1000 * value, small
       break
-  who = row.get(f'{field}_is', '').removeprefix('ours, ')
-  return f'{_Number(value)} {unit}'.rstrip() + (f' ({who})' if who else '')
+  return f'{_Number(value)} {unit}'.rstrip()
+
+
+def _Curves(rows):
+  """A line a curve, once for each: its points' figures, in the order of x."""
+  where = {}
+  for row in rows:
+    if row.get('curve', {}).get('points'):
+      over, points = row['curve']['over'], row['curve']['points']
+      text = '; '.join(f'{_Number(p["x"])}: ' + ', '.join(_Point(name, p[name]) for name in p if name != 'x') for p in points)
+      where.setdefault(f'by {over}: {text}', []).append(row['name'])
+  return [f'- {_In(names)}, {text}.' for text, names in where.items()]
+
+
+def _Point(name, value):
+  unit = {'seconds': 's', 'peak_gb': 'GB'}.get(name)
+  return _WithUnit(value, unit) if unit else f'{name} {_Number(value)}'
 
 
 def _Notes(rows):

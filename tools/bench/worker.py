@@ -4,7 +4,7 @@ Scripts in tools/bench/ours and tools/bench/peers call Serve. This module import
 run in an environment of their own. What it writes, JSON a line:
 
   {"facts": {...}, "idle_gb": ...}                       once it is ready: a first call is done
-  {"seconds": ..., "cpu_seconds": ..., "peak_gb": ...}   after each turn, figures of one call
+  {"seconds": ..., "cpu_seconds": ..., "peak_gb": ...}   after each turn, figures of one call, those that it returns too
 """
 
 import json
@@ -24,21 +24,24 @@ def Serve(set_up):
   Args:
     set_up: Function of the JSON object on the command line; returns (call, facts): what is timed, a function without
       arguments that returns when all its work is done, and a dict that goes to the benchmark: what was computed, so
-      that it can compare, or versions. A function in the place of a fact is called after the first call.
+      that it can compare, or versions. A function in the place of a fact is called after the first call. A dict of
+      numbers that a call returns goes into its turn. Of the sizes, `calls` is how often a turn repeats the call; without,
+      a second call before the turns tells.
   """
   out = os.fdopen(os.dup(1), 'w')
   os.dup2(2, 1)  # What libraries print is no answer.
-  call, facts = set_up(json.loads(sys.argv[1]))
+  sizes = json.loads(sys.argv[1])
+  call, facts = set_up(sizes)
   idle = Memory('VmRSS')
   call()
-  _ForgetPeak()
-  calls = max(1, math.floor(_TURN_SECONDS / max(_Timed(call, 1)[0], 1e-9)))
+  ForgetPeak()
+  calls = sizes.get('calls') or max(1, math.floor(_TURN_SECONDS / max(Timed(call, 1)['seconds'], 1e-9)))
   facts = {name: fact() if callable(fact) else fact for name, fact in facts.items()}
   _Say(out, facts=facts, idle_gb=idle)
   for _ in sys.stdin:
-    _ForgetPeak()
-    seconds, cpu_seconds = _Timed(call, calls)
-    _Say(out, seconds=seconds, cpu_seconds=cpu_seconds, peak_gb=max(0.0, Memory('VmHWM') - idle))
+    ForgetPeak()
+    timed = Timed(call, calls)
+    _Say(out, **{'peak_gb': max(0.0, Memory('VmHWM') - idle), **timed})
 
 
 def Memory(field):
@@ -47,17 +50,23 @@ def Memory(field):
     return next(int(line.split()[1]) / 2**20 for line in f if line.startswith(field + ':'))
 
 
-def _ForgetPeak():
+def ForgetPeak():
+  """Makes VmHWM begin anew."""
   with open('/proc/self/clear_refs', 'w', encoding='utf-8') as f:
     f.write('5')  # man 5 proc: VmHWM begins anew.
 
 
-def _Timed(call, calls):
-  """Seconds of the clock and of the processor, children included, a call took on average."""
-  wall, cpu = time.perf_counter(), _Cpu()
+def Timed(call, calls):
+  """dict: seconds of the clock and cpu_seconds of the processor, children included, that a call took, and its own figures.
+
+  They are means over `calls` calls; a call's own figures are those of the dict that it returns, if it does.
+  """
+  wall, cpu, own = time.perf_counter(), _Cpu(), {}
   for _ in range(calls):
-    call()
-  return (time.perf_counter() - wall) / calls, (_Cpu() - cpu) / calls
+    found = call()
+    found = found if isinstance(found, dict) else {}  # Whatever else it is, its memory goes back.
+    own = {name: own.get(name, 0.0) + value / calls for name, value in found.items()}
+  return {**own, 'seconds': (time.perf_counter() - wall) / calls, 'cpu_seconds': (_Cpu() - cpu) / calls}
 
 
 def _Cpu():

@@ -1,7 +1,7 @@
 """A training step of asr.BestRqPretrain, timed: features in, update out.
 
 Sizes, see tools/bench/worker.py: batch, seconds, layers, width, heads, kernel, channels, codes; `dtype`: float32
-or bfloat16; `xla`: whether XLA compiles it.
+or bfloat16; `codebooks`, 1 without; `xla`: whether XLA compiles it.
 """
 
 import tempfile
@@ -32,7 +32,8 @@ def Params(sizes, file):
   if not flags.FLAGS.is_parsed():  # Lingvo reads its own.
     flags.FLAGS(['benchmark', '--add_summary=false', '--enable_asserts=false'])
   gin_params.Configure('asr.BestRqPretrain', (), [
-      f'BestRqPretrain.codebook_size = {sizes["codes"]}', f'BestRqPretrain.compute_dtype = {sizes["dtype"]!r}',
+      f'BestRqPretrain.codebook_size = {sizes["codes"]}', f'BestRqPretrain.num_codebooks = {sizes.get("codebooks", 1)}',
+      f'BestRqPretrain.compute_dtype = {sizes["dtype"]!r}',
       f'task.encoder.num_layers = {sizes["layers"]}', f'task.encoder.model_dim = {sizes["width"]}',
       f'task.encoder.num_heads = {sizes["heads"]}', f'task.encoder.kernel_size = {sizes["kernel"]}',
       "task.encoder.subsampling.kind = 'conv'", f'task.encoder.subsampling.channels = {sizes["channels"]}'])
@@ -61,7 +62,7 @@ def _Build(params, features, sizes):
     batch = py_utils.NestedMap(
         waveforms=waveforms.read_value(), num_samples=tf.fill([sizes['batch']], features.shape[1] * 160),
         weights=tf.ones([sizes['batch']]))
-    step = _Compiled if sizes.get('xla') else _Plain
+    step = _Compiled if sizes.get('xla') else Plain
     train_op, loss = step(model, task, py_utils.NestedMap(unlabeled=batch))
     sess = graph.Session()
     sess.run(tf.variables_initializer([v for v in tf.global_variables() if v is not waveforms]))
@@ -74,8 +75,8 @@ def _Build(params, features, sizes):
   return _Call, {'first': lambda: losses[0], 'last': lambda: losses[-1], 'weights': weights}
 
 
-def _Plain(model, task, batch):
-  """(train_op, loss) as the trainer builds them."""
+def Plain(model, task, batch):
+  """(train_op, loss) of a batch, a NestedMap of streams, as the trainer builds them."""
   task.input.GetPreprocessedInputBatch = lambda: batch
   model.ConstructFPropBPropGraph()
   return task.train_op, task.eval_metrics['loss'][0]
@@ -86,7 +87,7 @@ def _Compiled(model, task, batch):
 
   def _Step(*tensors):
     packed = batch.Pack(tensors)
-    train_op, loss = _Plain(model, task, packed)
+    train_op, loss = Plain(model, task, packed)
     with tf.control_dependencies([train_op]):
       return tf.identity(loss)
 

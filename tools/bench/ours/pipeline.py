@@ -1,0 +1,60 @@
+"""Our input pipeline alone, timed: shards of PCM16 -> batches -> log-mel, as the trainer of asr.BestRqPretrain reads them.
+
+Sizes, see tools/bench/worker.py: `folder`, where the shards are written; `utterances` in them; `batches` of a call.
+"""
+
+import os
+
+from absl import flags
+from fm_lingvo import dataset
+from fm_lingvo import gin_params
+from lingvo import compat as tf
+from lingvo import model_registry
+import lingvo.trainer  # pylint: disable=unused-import  # Defines its flags.
+from lingvo.core import cluster_factory
+import numpy as np
+from tools.bench import worker
+from tools.bench.ours import graph
+
+_SHARDS = 4
+_SECONDS = 1.0, 16.0  # Of the shortest utterance and the longest one.
+
+
+def SetUp(sizes):
+  """See worker.Serve. A turn's figure `audio_seconds` is what a call read, padding not counted."""
+  _WriteShards(sizes['folder'], sizes['utterances'])
+  flags.FLAGS(['benchmark', '--add_summary=false', '--enable_asserts=false'])
+  gin_params.Configure('asr.BestRqPretrain', (), [f'BestRqPretrain.data_dir = {sizes["folder"]!r}'])
+  params = model_registry.GetParams('asr.BestRqPretrain', 'Train')
+  with tf.Graph().as_default(), cluster_factory.Cluster(params.cluster):
+    task = params.Instantiate().GetTask()
+    batch = task.input.GetPreprocessedInputBatch().unlabeled
+    features = task.frontend.FProp(task.theta.frontend, batch.waveforms, batch.num_samples)
+    sess = graph.Session()
+    sess.run(tf.global_variables_initializer())
+    task.input.Initialize(sess)
+    samples, ready = tf.reduce_sum(batch.num_samples), [x.op for x in features.Flatten()]
+
+  def _Call():
+    return {'audio_seconds': sum(int(sess.run([samples, ready])[0]) for _ in range(sizes['batches'])) / dataset.SAMPLE_RATE}
+
+  return _Call, {}
+
+
+def _WriteShards(folder, utterances):
+  """Writes a data set's shards of noise, every utterance of another length."""
+  rng = np.random.default_rng(5)
+  folder = os.path.join(folder, 'noise')
+  os.makedirs(folder, exist_ok=True)
+  for shard in range(_SHARDS):
+    with tf.io.TFRecordWriter(os.path.join(folder, dataset.ShardName('train', shard, _SHARDS))) as writer:
+      for i in range(shard, utterances, _SHARDS):
+        seconds = np.interp(i, [0, utterances], _SECONDS)
+        audio = rng.integers(-3000, 3000, int(seconds * dataset.SAMPLE_RATE)).astype('<i2')
+        writer.write(dataset.EncodeExample({
+            'utt_id': f'noise-{i}', 'audio': audio.tobytes(), 'text': '', 'speaker': 'none', 'domain': 'noise',
+            'duration': len(audio) / dataset.SAMPLE_RATE}))
+
+
+if __name__ == '__main__':
+  worker.Serve(SetUp)
