@@ -6,11 +6,9 @@ The batch is noise; labels fill a quarter of their room.
 
 import tempfile
 
-from absl import flags
 from fm_lingvo import gin_params
 from lingvo import compat as tf
 from lingvo import model_registry
-import lingvo.trainer  # pylint: disable=unused-import  # Defines its flags.
 from lingvo.core import cluster_factory
 from lingvo.core import py_utils
 import numpy as np
@@ -20,7 +18,7 @@ from tools.bench.ours import graph
 
 def SetUp(sizes):
   """See worker.Serve. Facts: `loss` of the last step; `audio_seconds` in the batch."""
-  flags.FLAGS(['benchmark', '--add_summary=false', '--enable_asserts=false'])
+  graph.ParseFlags()
   gin_params.Configure(sizes['model'], (), sizes['bindings'])
   params = model_registry.GetParams(sizes['model'], 'Train')
   params.input.Set(pad_to_bucket=True, emit_strings=False)

@@ -1,11 +1,19 @@
 """A function of tensors as a step of a session, in graph mode or compiled by XLA, as the trainer runs them."""
 
+from absl import flags
 from fm_lingvo import session
 from lingvo import compat as tf
+import lingvo.trainer  # pylint: disable=unused-import  # Defines its flags.
 from lingvo.core import py_utils
 
 py_utils.SetEagerMode(False)
 _session = None
+
+
+def ParseFlags():
+  """Gives Lingvo's flags, which it reads when it builds a model, the values that the trainer gives them, but no summaries."""
+  if not flags.FLAGS.is_parsed():
+    flags.FLAGS(['benchmark', '--add_summary=false', '--enable_asserts=false', '--enable_check_numerics=false'])
 
 
 def Variable(array):

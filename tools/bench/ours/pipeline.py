@@ -5,12 +5,10 @@ Sizes, see tools/bench/worker.py: `folder`, where the shards are written; `utter
 
 import os
 
-from absl import flags
 from fm_lingvo import dataset
 from fm_lingvo import gin_params
 from lingvo import compat as tf
 from lingvo import model_registry
-import lingvo.trainer  # pylint: disable=unused-import  # Defines its flags.
 from lingvo.core import cluster_factory
 import numpy as np
 from tools.bench import worker
@@ -23,7 +21,7 @@ _SECONDS = 1.0, 16.0  # Of the shortest utterance and the longest one.
 def SetUp(sizes):
   """See worker.Serve. A turn's figure `audio_seconds` is what a call read, padding not counted."""
   _WriteShards(sizes['folder'], sizes['utterances'])
-  flags.FLAGS(['benchmark', '--add_summary=false', '--enable_asserts=false'])
+  graph.ParseFlags()
   gin_params.Configure('asr.BestRqPretrain', (), [f'BestRqPretrain.data_dir = {sizes["folder"]!r}'])
   params = model_registry.GetParams('asr.BestRqPretrain', 'Train')
   with tf.Graph().as_default(), cluster_factory.Cluster(params.cluster):

@@ -6,12 +6,10 @@ or bfloat16; `codebooks`, 1 without; `xla`: whether XLA compiles it.
 
 import tempfile
 
-from absl import flags
 from fm_lingvo import frontend
 from fm_lingvo import gin_params
 from lingvo import compat as tf
 from lingvo import model_registry
-import lingvo.trainer  # pylint: disable=unused-import  # Defines its flags.
 from lingvo.core import cluster_factory
 from lingvo.core import py_utils
 import numpy as np
@@ -29,8 +27,7 @@ class _Features(frontend.LogMelFrontend):
 
 def Params(sizes, file):
   """Model Params of the experiment with the sizes, on an input that would read `file`."""
-  if not flags.FLAGS.is_parsed():  # Lingvo reads its own.
-    flags.FLAGS(['benchmark', '--add_summary=false', '--enable_asserts=false'])
+  graph.ParseFlags()
   gin_params.Configure('asr.BestRqPretrain', (), [
       f'BestRqPretrain.codebook_size = {sizes["codes"]}', f'BestRqPretrain.num_codebooks = {sizes.get("codebooks", 1)}',
       f'BestRqPretrain.compute_dtype = {sizes["dtype"]!r}',
