@@ -14,6 +14,7 @@ import time
 from unittest import mock
 
 from absl.testing import absltest
+from absl.testing import parameterized
 from fm_lingvo import accounting
 from fm_lingvo import errors
 from fm_lingvo import gin_params
@@ -253,7 +254,7 @@ class StageTest(absltest.TestCase):
       self._Look()
 
 
-class RunnerTest(absltest.TestCase):
+class RunnerTest(parameterized.TestCase):
 
   def setUp(self):
     super().setUp()
@@ -354,7 +355,8 @@ class RunnerTest(absltest.TestCase):
     os.remove(self._Path('hang'))
     self.assertEqual(self._Run(['scratch_target']), {'scratch_target': 'done'})
 
-  def test_a_signal_while_a_stage_starts_ends_it_and_starts_no_other(self):
+  @parameterized.parameters((1, 'have saved checkpoints', True), (2, 'were killed at the second signal', False))
+  def test_a_signal_while_a_stage_starts_ends_it_and_starts_no_other(self, times, text, saved):
     self._Touch('hang')
     child_class = recipe_runner._Child  # pylint: disable=protected-access
     def _Child(run, *args):
@@ -362,16 +364,18 @@ class RunnerTest(absltest.TestCase):
       deadline = time.time() + 30
       while not os.path.exists(os.path.join(run, 'hanging')) and time.time() < deadline:
         time.sleep(0.02)
-      os.kill(os.getpid(), signal.SIGTERM)
+      for _ in range(times):
+        os.kill(os.getpid(), signal.SIGTERM)
       return child
     started = time.time()
     with mock.patch.object(recipe_runner, '_Child', _Child), self.assertRaises(recipe_runner.Interrupted) as caught:
       self._Run(['scratch_target', 'hydra_no_pretrain'])
     self.assertEqual(caught.exception.exit_code, 143)
+    self.assertIn(text, str(caught.exception))
     self.assertLess(time.time() - started, 40)
     runs = [name for name in os.listdir(self.settings.output) if name != 'hang']
     self.assertEqual(runs, ['hydra_no_pretrain'])
-    self.assertTrue(os.path.exists(self._Path('hydra_no_pretrain', 'stopped.txt')))
+    self.assertEqual(os.path.exists(self._Path('hydra_no_pretrain', 'stopped.txt')), saved)
 
   def _HoldLock(self, name):
     lock = recipe_runner._Lock(self._Path(name))  # pylint: disable=protected-access

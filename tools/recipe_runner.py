@@ -21,11 +21,13 @@ _TAIL = 8192
 
 
 class Interrupted(Exception):
-  """A signal ended the recipe; its trainers have saved checkpoints. `exit_code` is 128 + the signal's number."""
+  """A signal ended the recipe; its trainers have saved checkpoints, unless a second one killed them. `exit_code` is 128 +
+  the signal's number."""
 
-  def __init__(self, signum):
-    super().__init__(f'{signal.Signals(signum).name}: the trainers have saved checkpoints and ended; the same '
-                     'command goes on from there')
+  def __init__(self, signum, killed):
+    what = 'were killed at the second signal' if killed else 'have saved checkpoints and ended'
+    super().__init__(f'{signal.Signals(signum).name}: the trainers {what}; the same command goes on from their last '
+                     'checkpoints')
     self.exit_code = 128 + signum
 
 
@@ -48,7 +50,7 @@ class Runner:
     self._settings, self._stages, self._inputs = settings, stages, inputs
     self._jobs, self._on_done, self._take, self._trainer = jobs, on_done, take, trainer
     self._display = _Display(stream or sys.stdout)
-    self._running, self._busy, self._signum = {}, set(), None
+    self._running, self._busy, self._signum, self._killed = {}, set(), None, False
     self.outcomes = {}  # Name -> 'done', 'reused', 'failed' or 'not run'.
 
   def Run(self):
@@ -67,7 +69,7 @@ class Runner:
           if self._signum is None:
             self._StartReady()
           elif not self._running:
-            raise Interrupted(self._signum)
+            raise Interrupted(self._signum, self._killed)
           self._display.Show({name: child.Progress() for name, child in self._running.items()})
           if self._running or self._busy:
             time.sleep(_POLL_SECONDS)
@@ -151,7 +153,7 @@ class Runner:
                        f'{cores} core(s), log {run}/train.log')
     self._running[name] = child = _Child(run, command, cores, state, lock)
     if self._signum is not None:  # It came before the handler could know of the child.
-      child.End(kill=False)
+      child.End(kill=self._killed)
 
   def _State(self, stage, seconds, cores, done):
     return recipe_stage.State(self._settings, stage, self._inputs[stage.name], seconds, cores, done)
@@ -183,8 +185,9 @@ class Runner:
   def _Signals(self):
     """The first SIGINT or SIGTERM ends the trainers, who save checkpoints; the second kills them."""
     def _Handle(signum, unused_frame):
+      self._killed = self._signum is not None
       for child in self._running.values():
-        child.End(kill=self._signum is not None)
+        child.End(kill=self._killed)
       self._signum = signum
     previous = {s: signal.signal(s, _Handle) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
