@@ -17,6 +17,8 @@ from lingvo import model_imports
 from lingvo import model_registry
 from lingvo.core import base_input_generator
 from lingvo.core import base_model
+from params import asr  # pylint: disable=unused-import  # Experiments to list.
+from params import librispeech  # pylint: disable=unused-import
 
 
 class _Toy(registry.Experiment):
