@@ -72,14 +72,15 @@ class SlurmTest(parameterized.TestCase):
   def _Run(self, script, failing='none', restarts=0):
     """Returns (exit code, list of (host, command), what scontrol was asked)."""
     with tempfile.TemporaryDirectory() as folder:
-      # Workers and parameter servers never end, the others do once all have been started.
+      # Workers and parameter servers never end, the others do once all have been started; where one fails, it alone does.
       count = len(re.findall(r'(?m)^run "', script))
       self._Write(folder, 'srun', f"""
           while [[ "$1" != trainer ]]; do [[ "$1" == --nodelist=* ]] && host="${{1#*=}}"; shift; done
           printf '%q ' "$host" "$@" > "$(mktemp "$0.XXXXXX")"
           case "$*" in *--job=worker*|*--job=ps*) exec sleep 60;; esac
           until [ "$(find "${{0%/*}}" -name 'srun.*' -size +0 | wc -l)" = {count} ]; do sleep 0.1; done
-          case "$*" in *--job={failing}*) exit 7;; esac""")
+          case "$*" in *--job={failing}*) exit 7;; esac
+          [ {failing} = none ] || exec sleep 60""")
       self._Write(folder, 'scontrol', """
           if [ "$1" = show ]; then printf 'n%s\\n' 1 2 3; else echo "$@" >> "$0.log"; fi""")
       path = os.path.join(folder, 'script')
