@@ -241,7 +241,6 @@ class MainTest(parameterized.TestCase):
     self.assertLess(error['ratio'], 1e-5)
     self.assertIn('| quantizer, G 1', out)
 
-
   def test_a_smoke_run_of_what_is_measured_without_a_bar_of_peers(self):
     path = self.enter_context(tempfile.TemporaryDirectory()) + '/b.json'
     code, out, err = _Main('--quick', '--rows=decoding,curves,pipeline,prepare', f'--output={path}', '--commit=abc',
