@@ -7,6 +7,7 @@ D: model width.
 """
 
 from fm_lingvo import adapter
+from fm_lingvo import cpu_layers
 from fm_lingvo import errors
 from fm_lingvo import gin_names
 from fm_lingvo import precision
@@ -206,6 +207,7 @@ class ConformerEncoder(base_layer.BaseLayer):
         conv_norm_layer_tpl=norm,
         fprop_dtype=p.fprop_dtype)
     _UseStatelessDropout(block)
+    cpu_layers.Use(block)
     if p.fprop_dtype not in (None, tf.float32):
       precision.KeepFloat32(block)
     return block.Set(name=f'block_{index}')
