@@ -68,6 +68,8 @@ class HydraTask(base_model.BaseTask):
               'skips; one more ends it.')
     tp.save_interval_steps = 500
     tp.save_max_to_keep = 5
+    # The thread that writes while training goes on needs a second copy of all variables, and as many operations.
+    tp.async_checkpointing = False
     return p
 
   @classmethod
