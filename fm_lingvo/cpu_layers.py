@@ -13,11 +13,12 @@ from lingvo.core import layers
 from lingvo.core import py_utils
 
 
-class _FlatProjection:
-  """Mixed into Lingvo's projections: all frames of a batch are one matrix.
+class _Projection:
+  """Mixed into Lingvo's projections: one product for a batch, activations in float32.
 
   Lingvo multiplies utterance by utterance, and adds up a gradient by the weights for
-  each. On a TPU its way is the faster one, and is kept.
+  each. In bfloat16 a CPU takes six times as long for a sigmoid as in float32. On a TPU
+  Lingvo's way is the faster one, and is kept.
   """
 
   def _ApplyProjectionKernel(self, w, b, inputs, **kwargs):
@@ -29,6 +30,12 @@ class _FlatProjection:
     flat = project(w, b, tf.reshape(inputs, [batch * time, depth]), **kwargs)
     # [B * T, D'] -> [B, T, D']
     return tf.reshape(flat, [batch, time, py_utils.GetShape(flat)[1]])
+
+  def _ApplyActivationFunction(self, out):
+    activate = super()._ApplyActivationFunction
+    if py_utils.use_tpu() or out.dtype != tf.bfloat16:
+      return activate(out)
+    return tf.cast(activate(tf.cast(out, tf.float32)), tf.bfloat16)
 
 
 class PositionalAttenLogits(attention_util.PositionalAttenLogits):
@@ -66,7 +73,7 @@ class PositionalAttenLogits(attention_util.PositionalAttenLogits):
 
 
 _FORMS = {attention_util.PositionalAttenLogits: PositionalAttenLogits}
-_FORMS.update({cls: type(cls.__name__, (_FlatProjection, cls), {})
+_FORMS.update({cls: type(cls.__name__, (_Projection, cls), {})
                for cls in (layers.ProjectionLayer, layers.FCLayer)})
 
 

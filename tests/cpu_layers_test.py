@@ -59,6 +59,20 @@ class CpuLayersTest(graph_case.GraphCase, parameterized.TestCase):
     for expected, found in zip(*results):
       np.testing.assert_allclose(found, expected, atol=1e-5)
 
+  def test_activations_of_bfloat16_are_computed_in_float32(self):
+    holder = layers.FeedForwardNet.Params()
+    holder.projection = layers.FCLayer.Params().Set(input_dim=4, output_dim=3, activation='SWISH', random_seed=1,
+                                                    fprop_dtype=tf.bfloat16)
+    cpu_layers.Use(holder)
+    layer = self.Layer(holder.projection)
+    x = tf.constant(self._Random([2, 5, 4]), tf.bfloat16)
+    found = layer.FProp(layer.theta, x)
+    product = layer.FProp(layer.theta, x * 0) + tf.einsum('btd,dh->bth', x, tf.cast(layer.theta.w, tf.bfloat16))
+    self.assertEqual(found.dtype, tf.bfloat16)
+    np.testing.assert_array_equal(
+        *self.Eval(tf.cast(found, tf.float32),
+                   tf.cast(tf.cast(tf.nn.silu(tf.cast(product, tf.float32)), tf.bfloat16), tf.float32)))
+
   def test_a_block_has_them_everywhere(self):
     p = conformer_layer.ConformerLayer.CommonParams(
         input_dim=8, atten_num_heads=2, kernel_size=3, fflayer_hidden_dim=16, is_causal=False,
