@@ -3,12 +3,21 @@
 graph_case.py turns eager execution off when it is imported, and pytest imports every file before the first test runs.
 """
 
+import gc
 import re
 import sys
 
 import pytest
 
 from tests import xla_dumps  # pylint: disable=unused-import  # First: XLA reads its flags once.
+
+gc.set_threshold(50_000, 20, 100)  # As the trainer; a file's graphs are collected when it is done.
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _graphs_of_the_file_are_collected():
+  yield
+  gc.collect()
 
 
 def _ImportsGraphCase(module):
