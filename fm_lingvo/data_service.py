@@ -15,29 +15,37 @@ Evaluation reads for itself.
 
 import re
 import socket
+import time
 
 from fm_lingvo import errors
 from lingvo import compat as tf
 
 LAST_EPOCH = 2**40  # Where training would end for want of data: never.
 _TIMEOUT_SECONDS = 10.0
+_RETRY_SECONDS = 1.0
 
 
-def CheckAddress(address):
+def CheckAddress(address, wait_seconds=0.0):
   """Raises errors.ConfigError unless something listens where --tf_data_service_address says.
 
   Args:
     address: HOST:PORT, or grpc://HOST:PORT.
+    wait_seconds: How long to wait for it, >= 0, where jobs start together.
   """
   match = re.fullmatch(r'(?:grpc://)?(\[[^\[\]]+\]|[^:/\s]+):(\d+)', address)
   if not match or not 0 < int(match.group(2)) < 2**16:
     raise errors.ConfigError(f'--tf_data_service_address={address}: expected HOST:PORT of a dispatcher')
-  try:
-    socket.create_connection((match.group(1).strip('[]'), int(match.group(2))), _TIMEOUT_SECONDS).close()
-  except OSError as e:
-    raise errors.ConfigError(
-        f'--tf_data_service_address={address}: no dispatcher to be reached ({e}); start one with python -m '
-        'tools.data_service dispatcher') from e
+  deadline = time.monotonic() + wait_seconds
+  while True:
+    try:
+      socket.create_connection((match.group(1).strip('[]'), int(match.group(2))), _TIMEOUT_SECONDS).close()
+      return
+    except OSError as e:
+      if time.monotonic() >= deadline:
+        raise errors.ConfigError(
+            f'--tf_data_service_address={address}: no dispatcher to be reached ({e}); start one with python -m '
+            'tools.data_service dispatcher') from e
+    time.sleep(_RETRY_SECONDS)
 
 
 def FilesOfEpochs(first_epoch, num_files, seed, shuffle):

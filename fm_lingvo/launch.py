@@ -31,6 +31,7 @@ from lingvo.core import py_utils
 
 DEMO_DATA = 'data/demo'
 _WRITERS = ('controller', 'executor_tpu')  # Jobs of a cluster that save checkpoints.
+_SERVICE_SECONDS = 120.0  # A cluster's jobs start together, a tf.data service's among them.
 _READING_JOBS = ('', 'trainer', 'trainer_client', 'executor_tpu')  # They read training data.
 
 
@@ -72,7 +73,7 @@ def Launch(flags):
   if '://' not in flags.logdir:
     flags.logdir = os.path.abspath(flags.logdir)  # Checkpoints name one another.
   if flags.tf_data_service_address and flags.job in _READING_JOBS:
-    data_service.CheckAddress(flags.tf_data_service_address)
+    data_service.CheckAddress(flags.tf_data_service_address, _SERVICE_SECONDS if flags.job else 0.0)
   if is_cluster:
     _CheckTpu(flags)
     if flags.job.startswith(evaluation_job.PREFIX):

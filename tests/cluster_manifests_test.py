@@ -29,9 +29,9 @@ class KubernetesTest(parameterized.TestCase):
     self.assertEqual(done.returncode, 0, done.stderr)
     return yaml.safe_load(done.stdout)
 
-  @parameterized.parameters(('sync', 3, 1), ('async', 2, 2))
-  def test_every_pod_runs_its_job_and_is_found_under_its_name(self, mode, workers, ps):
-    made = self._JobSet(f'--mode={mode}', f'--workers={workers}', f'--ps={ps}', '--name=fm')
+  @parameterized.parameters(('sync', 3, 1, 0), ('async', 2, 2, 0), ('sync', 2, 1, 2))
+  def test_every_pod_runs_its_job_and_is_found_under_its_name(self, mode, workers, ps, data_workers):
+    made = self._JobSet(f'--mode={mode}', f'--workers={workers}', f'--ps={ps}', f'--data_workers={data_workers}', '--name=fm')
     started, pods = [], {}
     for replicated in made['spec']['replicatedJobs']:
       job = replicated['template']['spec']
@@ -42,8 +42,8 @@ class KubernetesTest(parameterized.TestCase):
         started.append(command)
         # The name that JobSet gives a pod, see its documentation of enableDNSHostnames.
         host = f'{made["metadata"]["name"]}-{replicated["name"]}-0-{index}.{made["spec"]["network"]["subdomain"]}'
-        pods[command[-2].partition('=')[2], index] = f'{host}:2222'
-    names = cluster_plan.Names(mode, workers, ps)
+        pods[replicated['name'].replace('-', '_'), index] = f'{host}:2222'
+    names = cluster_plan.Names(mode, workers, ps, data_workers)
     self.assertCountEqual(pods, names)
     planned = cluster_plan.Plan(mode, {name: pods[name] for name in names}, _FLAGS)
     self.assertCountEqual(started, [job.Command() for job in planned])
@@ -73,11 +73,11 @@ class SlurmTest(parameterized.TestCase):
     """Returns (exit code, list of (host, command), what scontrol was asked)."""
     with tempfile.TemporaryDirectory() as folder:
       # Workers and parameter servers never end, the others do once all have been started; where one fails, it alone does.
-      count = len(re.findall(r'(?m)^run "', script))
+      count = len(re.findall(r'(?m)^(?:run|serve) "', script))
       self._Write(folder, 'srun', f"""
-          while [[ "$1" != trainer ]]; do [[ "$1" == --nodelist=* ]] && host="${{1#*=}}"; shift; done
+          while [[ "$1" != trainer && "$1" != python ]]; do [[ "$1" == --nodelist=* ]] && host="${{1#*=}}"; shift; done
           printf '%q ' "$host" "$@" > "$(mktemp "$0.XXXXXX")"
-          case "$*" in *--job=worker*|*--job=ps*) exec sleep 60;; esac
+          case "$*" in *--job=worker*|*--job=ps*|*tools.data_service*) exec sleep 60;; esac
           until [ "$(find "${{0%/*}}" -name 'srun.*' -size +0 | wc -l)" = {count} ]; do sleep 0.1; done
           case "$*" in *--job={failing}*) exit 7;; esac
           [ {failing} = none ] || exec sleep 60""")
@@ -105,11 +105,12 @@ class SlurmTest(parameterized.TestCase):
       f.write('#!/bin/bash\n' + body)
     os.chmod(path, os.stat(path).st_mode | stat.S_IXUSR)
 
-  @parameterized.parameters(('sync', 3, 1), ('async', 3, 2))
-  def test_every_job_is_started_on_its_host_and_the_script_ends_with_the_controller(self, mode, workers, ps):
-    code, started, asked = self._Run(self._Script(f'--mode={mode}', f'--workers={workers}', f'--ps={ps}'))
+  @parameterized.parameters(('sync', 3, 1, 0), ('async', 3, 2, 0), ('async', 3, 1, 2))
+  def test_every_job_is_started_on_its_host_and_the_script_ends_with_the_controller(self, mode, workers, ps, data_workers):
+    code, started, asked = self._Run(self._Script(
+        f'--mode={mode}', f'--workers={workers}', f'--ps={ps}', f'--data_workers={data_workers}'))
     self.assertEqual((code, asked), (0, ''))
-    addresses = cluster_plan.OnHosts(cluster_plan.Names(mode, workers, ps), ['n1', 'n2', 'n3'])
+    addresses = cluster_plan.OnHosts(cluster_plan.Names(mode, workers, ps, data_workers), ['n1', 'n2', 'n3'])
     self.assertCountEqual(started, [(job.address.partition(':')[0], job.Command())
                                     for job in cluster_plan.Plan(mode, addresses, _FLAGS)])
 

@@ -34,8 +34,8 @@ def _Running(text):
 
 class PlanTest(absltest.TestCase):
 
-  def _Plan(self, mode, workers=2, ps=1, hosts=('a', 'b', 'c')):
-    names = cluster_plan.Names(mode, workers, ps)
+  def _Plan(self, mode, workers=2, ps=1, hosts=('a', 'b', 'c'), data_workers=0):
+    names = cluster_plan.Names(mode, workers, ps, data_workers)
     return cluster_plan.Plan(mode, cluster_plan.OnHosts(names, list(hosts)), ['--model=asr.X', '--logdir=runs/x'])
 
   def test_every_job_knows_the_whole_cluster_and_its_own_place(self):
@@ -53,6 +53,18 @@ class PlanTest(absltest.TestCase):
         listed = re.search(rf'(?:^|@){job.name}=([^@]+)', spec).group(1).split(',')
         self.assertEqual(listed[job.task], job.address)
 
+  def test_a_data_service_is_known_to_its_workers_and_all_trainers(self):
+    dispatcher, *workers = [job.Command(python='py') for job in self._Plan('sync', data_workers=2, hosts='ab')]
+    self.assertEqual(dispatcher, ['py', '-m', 'tools.data_service', 'dispatcher', '--port=2222'])
+    data_workers, trainers = workers[:2], workers[2:]
+    self.assertEqual(data_workers, [
+        ['py', '-m', 'tools.data_service', 'worker', '--dispatcher=a:2222', f'--host={host}', f'--port={port}',
+         '--wait_seconds=120'] for host, port in (('b', 2222), ('a', 2223))])
+    for command in trainers:
+      self.assertEqual(command[0], 'trainer')
+      self.assertIn('--tf_data_service_address=a:2222', command)
+      self.assertIn('--cluster_spec=worker=b:2223,a:2224@controller=b:2224@trainer_client=a:2225', command)
+
   def test_no_two_jobs_share_an_address(self):
     for hosts in (['a'], ['a', 'b'], list('abcdefgh')):
       addresses = [job.address for job in self._Plan('async', workers=5, ps=3, hosts=hosts)]
@@ -60,7 +72,8 @@ class PlanTest(absltest.TestCase):
 
   def test_errors_are_one_line(self):
     for args, expected in ((('both', 1, 1), '--mode=both: expected one of sync, async'),
-                           (('sync', 0, 1), '--workers=0: expected >= 1'), (('async', 1, 0), '--ps=0: expected >= 1')):
+                           (('sync', 0, 1), '--workers=0: expected >= 1'), (('async', 1, 0), '--ps=0: expected >= 1'),
+                           (('sync', 1, 1, -1), '--data_workers=-1: expected >= 0')):
       with self.assertRaises(errors.ConfigError) as caught:
         cluster_plan.Names(*args)
       self.assertEqual(str(caught.exception), expected)
@@ -98,7 +111,8 @@ class LocalClusterTest(process_case.ProcessCase):
       self.assertTrue(os.path.exists(os.path.join(self.folder, run, 'train', 'ckpt-00000004.index')))
 
   def test_asynchronous_trainers_reach_the_last_step_which_is_evaluated(self):
-    out = self._Run('--mode=async', '--workers=2', '--ps=1', '--evaluate=DevTarget', logdir='async').stdout
+    out = self._Run('--mode=async', '--workers=2', '--ps=1', '--data_workers=1', '--evaluate=DevTarget', logdir='async').stdout
+    self.assertLen(re.findall(r'(?m)^trainer .*--tf_data_service_address=localhost:\d+ .*--job=trainer ', out), 2)
     self.assertRegex(out, r'(?m)^trainer-0: done$')
     self.assertRegex(out, r'(?m)^evaler_DevTarget-0: done$')
     run = os.path.join(self.folder, 'async')

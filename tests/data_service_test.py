@@ -7,9 +7,11 @@ read it.
 import collections
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from unittest import mock
 
 from absl.testing import absltest
@@ -152,6 +154,12 @@ class DataServiceTest(absltest.TestCase):
     self.assertEqual([row['step'] for row in rows], [1, 2, 3])
     for row in rows:
       self.assertGreaterEqual(row['unlabeled/audio_seconds'] / row['unlabeled/examples'], _THERE_SECONDS)
+
+  def test_a_dispatcher_that_starts_late_is_waited_for(self):
+    with socket.socket() as late:
+      late.bind(('localhost', 0))  # Refuses connections until it listens.
+      threading.Timer(1.5, late.listen).start()
+      data_service.CheckAddress(f'localhost:{late.getsockname()[1]}', wait_seconds=30.0)
 
   def test_a_bad_address_is_one_line(self):
     for address, expected in (('here', 'expected HOST:PORT of a dispatcher'), ('a:b', 'expected HOST:PORT'),

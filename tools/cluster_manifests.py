@@ -36,11 +36,13 @@ def JobSet(args):
   The set is complete once the controller has ended, after the last checkpoint; a pod that dies is started again, and goes
   on from the newest one.
   """
-  names = cluster_plan.Names(args.mode, args.workers, args.ps)
+  names = cluster_plan.Names(args.mode, args.workers, args.ps, args.data_workers)
   counts = {}
   for job, _ in names:
     counts[job] = counts.get(job, 0) + 1
-  addresses = {(job, task): f'{args.name}-{_DnsName(job)}-0-{task}.{args.name}:{_PORT}' for job, task in names}
+  # A pod's number is its task; a worker of the data service gives its own name to the trainers.
+  addresses = {(job, task): f'{args.name}-{_DnsName(job)}-0-{_INDEX if job == "data_worker" else task}.{args.name}:{_PORT}'
+               for job, task in names}
   first = [job for job in cluster_plan.Plan(args.mode, addresses, args.flags, args.worker_gpus) if job.task == 0]
   return {
       'apiVersion': 'jobset.x-k8s.io/v1alpha2',
@@ -90,9 +92,9 @@ def SlurmScript(args):
   Slurm starts the script again, and training goes on from the newest checkpoint.
   """
   hosts = [f'${{host[{i}]}}' for i in range(args.workers)]
-  names = cluster_plan.Names(args.mode, args.workers, args.ps)
+  names = cluster_plan.Names(args.mode, args.workers, args.ps, args.data_workers)
   jobs = cluster_plan.Plan(args.mode, cluster_plan.OnHosts(names, hosts), args.flags, args.worker_gpus)
-  shared = [flag for flag in jobs[0].flags if not flag.startswith(('--job=', '--task='))]
+  shared = [flag for flag in jobs[-1].flags if not flag.startswith(('--job=', '--task='))]
   lines = [
       '#!/bin/bash',
       f'#SBATCH --job-name={args.name}',
@@ -108,10 +110,13 @@ def SlurmScript(args):
       '',
       '# run HOST FLAG...: a job in the background, beside the others of its host.',
       'run() { srun --nodes=1 --ntasks=1 --overlap --nodelist="$1" trainer "${flags[@]}" "${@:2}" & }',
+      *(['serve() { srun --nodes=1 --ntasks=1 --overlap --nodelist="$1" python -m tools.data_service "${@:2}" & }']
+        if args.data_workers else []),
       '',
   ]
   for job in jobs:
-    lines.append(' '.join(['run', f'"{job.address.rpartition(":")[0]}"',
+    function = 'run' if job.module == cluster_plan.TRAINER else 'serve'
+    lines.append(' '.join([function, f'"{job.address.rpartition(":")[0]}"',
                            *(_Word(flag) for flag in job.flags if flag not in shared)]))
     if job.name == 'controller':
       lines.append('controller=$!')

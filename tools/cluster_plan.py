@@ -6,6 +6,7 @@
           its own time; one controller saves checkpoints.
 
   evaler_DATASET, in both: evaluates and decodes each checkpoint that it finds, and ends after the last.
+  data_dispatcher, data_worker, in both, if asked for: a tf.data service, which reads, batches and augments for all trainers.
 
 Lingvo's jobs on TensorFlow's distributed runtime. All of them need the same code, and see the same --logdir and data.
 """
@@ -16,17 +17,21 @@ import shlex
 from fm_lingvo import errors
 
 MODES = ('sync', 'async')
+SERVERS = ('worker', 'ps', 'data_dispatcher', 'data_worker')  # Jobs that wait for ever.
+TRAINER, DATA_SERVICE = 'fm_lingvo.trainer', 'tools.data_service'
+_DISPATCHER = ('data_dispatcher', 0)
 FIRST_PORT = 2222  # On hosts of their own.
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
   """One process."""
-  name: str  # Lingvo's --job.
+  name: str  # Lingvo's --job, if it is the trainer's.
   task: int  # Its number among the jobs of that name.
   address: str  # HOST:PORT
-  flags: tuple  # Of the trainer.
-  leads: bool  # Whether training is over once a job like this has ended; other trainers may still wait for their start.
+  flags: tuple  # Of its program.
+  leads: bool = False  # Whether training is over once a job like this has ended; other trainers may still wait for their start.
+  module: str = TRAINER  # Its program: TRAINER or DATA_SERVICE.
 
   @property
   def title(self):
@@ -36,16 +41,16 @@ class Job:
   def evaluates(self):
     return self.name.startswith('evaler_')
 
-  def Command(self, trainer=('trainer',)):
-    """List of the command's words."""
-    return [*trainer, *self.flags]
+  def Command(self, trainer=('trainer',), python='python'):
+    """List of the command's words; `trainer` are those that start the trainer, `python` starts all else."""
+    return [*(trainer if self.module == TRAINER else (python, '-m', self.module)), *self.flags]
 
   def CommandLine(self):
     """The command as one would type it."""
     return shlex.join(self.Command())
 
 
-def Names(mode, workers, ps):
+def Names(mode, workers, ps, data_workers=0):
   """List of (job, task) of a cluster, in the order in which it is best started.
 
   Raises:
@@ -57,8 +62,11 @@ def Names(mode, workers, ps):
     raise errors.ConfigError(f'--workers={workers}: expected >= 1')
   if mode == 'async' and ps < 1:
     raise errors.ConfigError(f'--ps={ps}: expected >= 1')
-  counts = ({'worker': workers, 'controller': 1, 'trainer_client': 1} if mode == 'sync' else
-            {'ps': ps, 'controller': 1, 'trainer': workers})
+  if data_workers < 0:
+    raise errors.ConfigError(f'--data_workers={data_workers}: expected >= 0')
+  counts = {'data_dispatcher': 1, 'data_worker': data_workers} if data_workers else {}
+  counts.update({'worker': workers, 'controller': 1, 'trainer_client': 1} if mode == 'sync' else
+                {'ps': ps, 'controller': 1, 'trainer': workers})
   return [(job, task) for job, count in counts.items() for task in range(count)]
 
 
@@ -68,6 +76,8 @@ def AddFlags(parser):
   parser.add_argument('--workers', type=int, default=2, help='workers, or trainers of an async cluster (default: 2)')
   parser.add_argument('--ps', type=int, default=1, help='parameter servers of an async cluster (default: 1)')
   parser.add_argument('--worker_gpus', type=int, default=0, help='GPUs of each worker (default: 0)')
+  parser.add_argument('--data_workers', type=int, default=0,
+                      help='workers of a tf.data service, which read and augment for the trainers (default: 0, no service)')
 
 
 def CheckFlags(flags):
@@ -89,9 +99,12 @@ def Plan(mode, addresses, trainer_flags, worker_gpus=0):
   Returns:
     List of Job, in the order of `addresses`.
   """
+  if _DISPATCHER in addresses:
+    trainer_flags = [*trainer_flags, f'--tf_data_service_address={addresses[_DISPATCHER]}']
   by_job = {}
   for (job, _), address in addresses.items():
-    by_job.setdefault(job, []).append(address)
+    if not _ServesData(job):
+      by_job.setdefault(job, []).append(address)
   spec = '@'.join(f'{job}={",".join(where)}' for job, where in by_job.items())
   worker, ps = ('worker', 'worker') if mode == 'sync' else ('trainer', 'ps')
   shared = [*trainer_flags, f'--mode={mode}', f'--cluster_spec={spec}',
@@ -99,9 +112,21 @@ def Plan(mode, addresses, trainer_flags, worker_gpus=0):
             f'--ps_job=/job:{ps}', f'--ps_replicas={len(by_job[ps])}']
   if worker_gpus:
     shared.append(f'--worker_gpus={worker_gpus}')
-  return [Job(job, task, address, (*shared, f'--job={job}', f'--task={task}'),
-              leads=job in ('trainer_client', 'trainer'))
+  return [_DataJob(job, task, address, addresses[_DISPATCHER]) if _ServesData(job) else
+          Job(job, task, address, (*shared, f'--job={job}', f'--task={task}'), leads=job in ('trainer_client', 'trainer'))
           for (job, task), address in addresses.items()]
+
+
+def _ServesData(job):
+  return job.startswith('data_')
+
+
+def _DataJob(job, task, address, dispatcher):
+  """A job of the tf.data service whose dispatcher has this address."""
+  host, _, port = address.rpartition(':')
+  flags = (('dispatcher', f'--port={port}') if job == _DISPATCHER[0] else
+           ('worker', f'--dispatcher={dispatcher}', f'--host={host}', f'--port={port}', '--wait_seconds=120'))
+  return Job(job, task, address, flags, module=DATA_SERVICE)
 
 
 def Evaluations(datasets, trainer_flags, host='localhost'):
@@ -115,7 +140,7 @@ def Evaluations(datasets, trainer_flags, host='localhost'):
   Returns:
     List of Job.
   """
-  return [Job(f'evaler_{name}', 0, host, (*trainer_flags, f'--job=evaler_{name}'), leads=False) for name in datasets]
+  return [Job(f'evaler_{name}', 0, host, (*trainer_flags, f'--job=evaler_{name}')) for name in datasets]
 
 
 def OnHosts(names, hosts):

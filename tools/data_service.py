@@ -33,7 +33,7 @@ def StartWorker(args):
   Raises:
     errors.ConfigError: nothing listens at --dispatcher.
   """
-  data_service.CheckAddress(args.dispatcher)
+  data_service.CheckAddress(args.dispatcher, args.wait_seconds)
   service = _Service()
   server = service.WorkerServer(service.WorkerConfig(
       dispatcher_address=args.dispatcher, worker_address=f'{args.host}:%port%' if args.host else None, port=args.port))
@@ -58,6 +58,7 @@ def _Parser():
   worker.set_defaults(start=StartWorker)
   worker.add_argument('--dispatcher', required=True, metavar='HOST:PORT')
   worker.add_argument('--port', type=int, default=0, help='to listen on, 0: any (default: 0)')
+  worker.add_argument('--wait_seconds', type=float, default=0.0, help='for the dispatcher to start (default: 0)')
   worker.add_argument('--host', default='', help='name of this host for the trainers (default: localhost)')
   return parser
 

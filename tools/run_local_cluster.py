@@ -61,7 +61,8 @@ class Cluster:
   def _StartJob(self, job):
     with open(os.path.join(self._log_dir, f'{job.title}.log'), 'ab') as log:
       self._children[job] = subprocess.Popen(
-          job.Command([sys.executable, '-m', 'fm_lingvo.trainer']), stdout=log, stderr=log, start_new_session=True)
+          job.Command([sys.executable, '-m', cluster_plan.TRAINER], sys.executable), stdout=log, stderr=log,
+          start_new_session=True)
 
   def Wait(self):
     """Waits until training is over.
@@ -85,7 +86,7 @@ class Cluster:
       code = child.poll()
       if code is None or job in self._done:
         continue
-      if code == 0 and job.name not in ('worker', 'ps'):  # Those wait for ever.
+      if code == 0 and job.name not in cluster_plan.SERVERS:
         print(f'{job.title}: done', flush=True)
         self._done.add(job)
       elif self._restarts[job]:
@@ -140,7 +141,7 @@ def _EnterLoopback(log_dir):
 def _Run(args):
   """Runs what is asked for; returns the exit code."""
   log_dir = os.path.join(_LogDir(args.flags), 'jobs')
-  names = cluster_plan.Names(args.mode, args.workers, args.ps)
+  names = cluster_plan.Names(args.mode, args.workers, args.ps, args.data_workers)
   hosts = [host for host in args.hosts.split(',') if host]
   addresses = cluster_plan.OnHosts(names, hosts) if hosts else FreeAddresses(names)
   if not hosts and args.network == 'loopback':
