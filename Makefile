@@ -44,7 +44,7 @@ recipe: $(STAMP)  ## three stages, baselines, a table of what each buys; RECIPE=
 
 benchmark: $(STAMP)  ## ours beside the peers, docs/results/benchmark.json; BENCHMARK=--help: its flags
 	@$(BIN)/python -m tools.benchmark $(BENCHMARK)
-	@$(BIN)/python -m tools.results readme
+	@$(BIN)/python -m tools.results pages
 
 test: $(STAMP)  ## every test under tests/
 	$(BIN)/python -m pytest tests -q -n $(JOBS) --dist loadfile

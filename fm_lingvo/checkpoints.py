@@ -27,12 +27,17 @@ class Unusable(errors.ConfigError):
 
 
 def Named(folder):
-  """The prefix that the file `checkpoint` of a train folder names, whether it exists or not; None if there is no name."""
+  """The prefix that the file `checkpoint` of a train folder names, whether it exists or not; None if there is no name.
+
+  It is one of this folder, wherever the folder was when the file was written.
+  """
   try:
     state = tf.train.get_checkpoint_state(folder)
   except ValueError:  # An empty file.
     return None
-  return state.model_checkpoint_path if state and state.model_checkpoint_path else None
+  if not state or not state.model_checkpoint_path:
+    return None
+  return os.path.join(folder, os.path.basename(state.model_checkpoint_path))
 
 
 def Step(prefix):

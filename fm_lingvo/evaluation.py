@@ -28,11 +28,13 @@ def CountTensors(task):
 
 
 def Brief(values):
-  """The few metrics that one line on a terminal shows."""
+  """The few metrics that one line on a terminal shows; what was dropped is among them where it is not 0."""
   names = ('loss', 'wer', 'cer', 'masked_accuracy', 'majority_accuracy',
            'cross_entropy', 'unigram_entropy')
-  return {k: v for name in names for k, v in sorted(values.items())
-          if k == name or k.endswith('/' + name) and name != 'loss'}
+  brief = {k: v for name in names for k, v in sorted(values.items())
+           if k == name or k.endswith('/' + name) and name != 'loss'}
+  brief.update({k: v for k, v in sorted(values.items()) if k.endswith('/dropped') and v})
+  return brief
 
 
 class Evaluator:

@@ -3,6 +3,7 @@
 B: utterances, T: log-mel frames, F: mel bins, H: stacked width.
 """
 
+from fm_lingvo import errors
 from fm_lingvo import heads
 from fm_lingvo import quantizer
 from fm_lingvo import session
@@ -36,6 +37,20 @@ def FitQuantizers(task, sess, loaded=()):
           np.tile(projection, [q.params.num_codebooks, 1, 1]), sess)
       print(f'{name}: pca projection fitted on {q.params.pca_batches} batches of '
             f'{branch.stream}', flush=True)
+
+
+def CheckNothingToFit(task_params):
+  """Raises errors.ConfigError if a run of a HydraTask's Params, from random weights, would begin by FitQuantizers.
+
+  Lingvo's own jobs do not.
+  """
+  if task_params.train.init_from_checkpoint_rules:
+    return
+  for name, head in task_params.heads.IterParams():
+    if issubclass(head.cls, heads.BestRqHead) and head.quantizer.projection == 'pca':
+      raise errors.ConfigError(
+          f"task.heads.{name}.quantizer.projection = 'pca': only a local run fits it; train one step of this run with "
+          '--run_locally=cpu first, or start from another run')
 
 
 def _StackedFrames(task, stream, stack, num_batches):

@@ -5,6 +5,7 @@ B: utterances in a batch of a stream, S: samples in a padded row (16 kHz).
 
 import functools
 
+from fm_lingvo import checkpoints
 from fm_lingvo import damage
 from fm_lingvo import errors
 from fm_lingvo import stream as stream_lib
@@ -20,6 +21,17 @@ from lingvo.core import py_utils
 StreamParams = stream_params.StreamParams
 
 STRING_KEYS = ('utt_ids', 'texts', 'domains')
+_resumed_folder = ''
+
+
+def ResumeFrom(train_dir):
+  """Makes training inputs that are initialised from now on go on behind the newest checkpoint of a folder.
+
+  For Lingvo's own jobs: they initialise their input without saying which step is next, also after a job that it talks to
+  has died. A local run sets `start_step`.
+  """
+  global _resumed_folder
+  _resumed_folder = train_dir
 
 
 def AddStream(p, name, stream_params):
@@ -244,8 +256,16 @@ class HydraInput(base_input_generator.BaseInputGenerator):
     on_gpu = self.cluster.job_spec.gpus_per_replica > 0
     return tf.device('/cpu:0' if on_gpu else None)
 
+  def _StepsDone(self):
+    """Batches of this input that the newest checkpoint of ResumeFrom has seen; async trainers have shared its steps."""
+    newest = checkpoints.Newest(_resumed_folder)
+    step = max(0, checkpoints.Step(newest)) if newest else 0
+    return step // (self.cluster.num_replicas if self.cluster.asynchronous else 1)
+
   def Initialize(self, sess=None):
     """Makes batch `start_step` the next one."""
+    if _resumed_folder and not self.do_eval:
+      self.start_step = self._StepsDone()
     super().Initialize(sess)
     for iterator in self._iterators.values():
       iterator.Start(self.start_step, sess)

@@ -14,6 +14,7 @@ from fm_lingvo import damage
 from fm_lingvo import data_service
 from fm_lingvo import errors
 from fm_lingvo import evaluation_job
+from fm_lingvo import fit
 from fm_lingvo import gin_params
 from fm_lingvo import handover
 from fm_lingvo import input as hydra_input
@@ -78,6 +79,10 @@ def Launch(flags):
     _CheckTpu(flags)
     if flags.job.startswith(evaluation_job.PREFIX):
       return _Evaluate(flags)
+    train_dir = os.path.join(flags.logdir, 'train')
+    if not checkpoints.Newest(train_dir):
+      fit.CheckNothingToFit(model_registry.GetParams(flags.model, 'Train').task)
+    hydra_input.ResumeFrom(train_dir)
     with contextlib.ExitStack() as stack:
       if flags.job in _WRITERS:
         stack.enter_context(run_lock.Hold(flags.logdir))

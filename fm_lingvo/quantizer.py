@@ -60,7 +60,7 @@ class RandomProjectionQuantizer(base_layer.BaseLayer):
     p.Define('projection', 'xavier',
              'xavier: random, as BEST-RQ; pca: the K leading whitened principal '
              'components of stacked frames (arXiv 2606.30671), fitted before the '
-             'first step.')
+             'first step of a local run, the same for all codebooks.')
     p.Define('pca_batches', 50,
              'Training batches, >= 1, that the pca projection is fitted on.')
     p.Define('seed', 1, 'Seed >= 0 of the projections and the codebooks.')

@@ -14,9 +14,9 @@ class BestRqPretrain(base.BestRqKnobs, base.AsrExperiment):
   Data: `data_dir`/*/train-* of any domain, transcripts unused. Trained: encoder
   and best_rq head. Method: BEST-RQ, arXiv 2202.01855; several codebooks as USM,
   arXiv 2303.01037. The defaults are a small encoder on the demo data;
-  params/gin/paper.gin has the paper's sizes and schedule.
+  params/gin/paper.gin has the paper's sizes, best_rq_paper.gin its schedule.
 
-  Measured: docs/results/pretrain.json, shown in README.md.
+  Measured: docs/results/pretrain.json, shown in docs/pretraining.md.
   """
 
   unlabeled: tuple = ('*',)  # Folders of speech to train on, under data_dir.
@@ -54,7 +54,7 @@ class Supervised(base.SupervisedKnobs, base.AsrExperiment):
   BestRqPretrain run, the encoder starts from there: stage 2 without its unlabeled
   branch. Method: Conformer transducer, arXiv 2005.08100 and 1211.3711.
 
-  Measured: docs/results/recipe.json, shown in README.md.
+  Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
 
   def Task(self):
@@ -94,7 +94,7 @@ class JustHydra(base.BestRqKnobs, Supervised):
   masks only with `source_best_rq_weight`, in a branch of its own. Method: JUST,
   arXiv 2111.08137, on two streams (arXiv 2302.01496).
 
-  Measured: docs/results/recipe.json, shown in README.md.
+  Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
 
   unlabeled: tuple = ('target',)  # Folders of unlabeled speech under data_dir.
@@ -128,7 +128,7 @@ class FullFinetune(Supervised):
   Data: a share of `data_dir`/`target`, transcripts used. Trained: all, from
   `init_from`, a Supervised or JustHydra run.
 
-  Measured: docs/results/recipe.json, shown in README.md.
+  Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
 
   learning_rate: float = 5e-4
@@ -157,7 +157,7 @@ class AdapterFinetune(FullFinetune):
   called `adapter` and the transducer; the encoder of `init_from`, a JustHydra run,
   stays bit-equal. Method: residual adapters (arXiv 2302.01496).
 
-  Measured: docs/results/recipe.json, shown in README.md.
+  Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
 
   learning_rate: float = 1e-3
@@ -184,7 +184,7 @@ class FromScratch(FullFinetune):
   Data: all of `data_dir`/`target` and, with `source_weight`, `data_dir`/`source`,
   transcripts used. Trained: all.
 
-  Measured: docs/results/recipe.json, shown in README.md.
+  Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
 
   learning_rate: float = 1.5e-3
@@ -217,7 +217,7 @@ class CtcProbe(FullFinetune):
   Data: all of `data_dir`/`target`, transcripts used. Trained: the projection alone;
   the encoder of `init_from`, of any stage, or a random one without, stays bit-equal.
 
-  Measured: docs/results/recipe.json, shown in README.md.
+  Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
 
   learning_rate: float = 3e-3

@@ -17,8 +17,8 @@ from lingvo.core import schedule
 
 GRAPHEMES_EN = 'params/tokenizers/graphemes_en.model'
 
-# Longest utterance of a data set, by default of tools/prepare_data.py.
-_LONGEST_SECONDS = 30.0
+# Longest utterance that is evaluated, at least: LibriSpeech has some of 35 s.
+_LONGEST_SECONDS = 40.0
 
 _GIN_DIR = os.path.join(os.path.dirname(__file__), 'gin')
 

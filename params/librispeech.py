@@ -1,7 +1,7 @@
 """LibriSpeech: 960 h unlabeled, 100 h labeled; from clean speech to other speech.
 
 `data_dir`/source is train-clean-100 with dev-clean and test-clean, `data_dir`/target is
-train-clean-360 and train-other-500 with dev-other and test-other; README.md has the
+train-clean-360 and train-other-500 with dev-other and test-other; docs/scale.md has the
 commands. Sizes of steps and batches are for one accelerator of 16 GB, and ours.
 """
 

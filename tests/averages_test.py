@@ -157,7 +157,9 @@ class AverageCheckpointsTest(stage_case.StageCase):
   def test_weights_are_the_mean_and_records_stay(self):
     run, values = self._Run(1, 2, 3)
     output = os.path.join(self.folder, 'averaged')
-    lines = average_checkpoints.Average(run, 2, output)
+    moved = os.path.join(self.folder, 'elsewhere')
+    os.rename(run, moved)  # Its file `checkpoint` has absolute paths.
+    lines = average_checkpoints.Average(moved, 2, output)
     self.assertRegex(lines[0], r'the mean of ckpt-2, ckpt-3, \d+ variables$')
     found = handover.Checkpoint(output)
     self.assertEqual(set(found.weights), set(values[0]))

@@ -73,9 +73,9 @@ class SlurmTest(parameterized.TestCase):
     """Returns (exit code, list of (host, command), what scontrol was asked)."""
     with tempfile.TemporaryDirectory() as folder:
       # Workers and parameter servers never end, the others do once all have been started; where one fails, it alone does.
-      count = len(re.findall(r'(?m)^(?:run|serve) "', script))
+      count = len(re.findall(r'(?m)^(?:GPUS=\S* )?(?:run|serve) "', script))
       self._Write(folder, 'srun', f"""
-          while [[ "$1" != trainer && "$1" != python ]]; do [[ "$1" == --nodelist=* ]] && host="${{1#*=}}"; shift; done
+          while [[ "$1" != trainer && "$1" != python && "$1" != env ]]; do [[ "$1" == --nodelist=* ]] && host="${{1#*=}}"; shift; done
           printf '%q ' "$host" "$@" > "$(mktemp "$0.XXXXXX")"
           case "$*" in *--job=worker*|*--job=ps*|*tools.data_service*) exec sleep 60;; esac
           until [ "$(find "${{0%/*}}" -name 'srun.*' -size +0 | wc -l)" = {count} ]; do sleep 0.1; done
@@ -105,14 +105,14 @@ class SlurmTest(parameterized.TestCase):
       f.write('#!/bin/bash\n' + body)
     os.chmod(path, os.stat(path).st_mode | stat.S_IXUSR)
 
-  @parameterized.parameters(('sync', 3, 1, 0), ('async', 3, 2, 0), ('async', 3, 1, 2))
-  def test_every_job_is_started_on_its_host_and_the_script_ends_with_the_controller(self, mode, workers, ps, data_workers):
+  @parameterized.parameters(('sync', 3, 1, 0, 0), ('async', 3, 2, 0, 0), ('async', 3, 1, 2, 0), ('sync', 3, 1, 1, 2))
+  def test_every_job_is_started_on_its_host_and_the_script_ends_with_the_controller(self, mode, workers, ps, data_workers, gpus):
     code, started, asked = self._Run(self._Script(
-        f'--mode={mode}', f'--workers={workers}', f'--ps={ps}', f'--data_workers={data_workers}'))
+        f'--mode={mode}', f'--workers={workers}', f'--ps={ps}', f'--data_workers={data_workers}', f'--worker_gpus={gpus}'))
     self.assertEqual((code, asked), (0, ''))
     addresses = cluster_plan.OnHosts(cluster_plan.Names(mode, workers, ps, data_workers), ['n1', 'n2', 'n3'])
     self.assertCountEqual(started, [(job.address.partition(':')[0], job.Command())
-                                    for job in cluster_plan.Plan(mode, addresses, _FLAGS)])
+                                    for job in cluster_plan.Plan(mode, addresses, _FLAGS, gpus)])
 
   def test_a_failed_job_starts_the_script_again_at_most_so_often(self):
     script = self._Script('--mode=async', '--workers=3', '--max_restarts=2')

@@ -267,6 +267,21 @@ class InputTest(absltest.TestCase):
     self.assertGreater(whole[-1].bad.dropped[0], whole[17].bad.dropped[0])
     self.assertGreater(len({b.target.waveforms.shape for b in whole[17:]}), 3)
 
+  def test_jobs_of_a_cluster_go_on_behind_the_newest_checkpoint(self):
+    whole, evaluated = self.Read(self.Params(), 30), self.Read(self.Params(), is_eval=True)
+    cluster = cluster_factory.Current().params.Copy()
+    with tempfile.TemporaryDirectory() as train_dir, mock.patch.object(input_lib, '_resumed_folder', ''):
+      input_lib.ResumeFrom(train_dir)
+      for saved, mode, job, replicas, expected in ((None, 'sync', 'trainer_client', 1, 0), (7, 'sync', 'trainer_client', 1, 7),
+                                                   (16, 'async', 'trainer', 2, 8)):
+        if saved is not None:
+          open(os.path.join(train_dir, f'ckpt-{saved:08d}.index'), 'w', encoding='utf-8').close()
+        cluster.worker.replicas = replicas
+        with self.subTest(saved=saved, mode=mode), cluster.Copy().Set(mode=mode, job=job).Instantiate():
+          p = self.Params().Set(num_workers=1, worker_index=0)
+          self.AssertSameBatches(whole[expected:expected + 5], self.Read(p, 5))
+      self.AssertSameBatches(self.Read(self.Params(), is_eval=True)[:3], evaluated[:3])
+
   def test_resuming_far_into_training_reads_a_few_epochs_only(self):
     step = 10**8  # Days, if every batch before were read.
     p = self.Params('bad', labeled=dict(

@@ -189,6 +189,9 @@ class TrainerTest(process_case.ProcessCase):
          '--job=executor_tpu: no TPU; expected --tpu=NAME'),
         (['--model=asr.BestRqPretrain', '--job=executor_tpu', '--tpu=no-such-tpu'],
          '--tpu=no-such-tpu: no such TPU to be found from here'),
+        (['--model=asr.BestRqPretrain', '--job=controller', '--mode=sync', '--gin.BestRqPretrain.projection=pca',
+          f'--logdir={self.folder}/new'],
+         "task.heads.best_rq.quantizer.projection = 'pca': only a local run fits it"),
         (['--model=asr.BestRqPretrain', '--gin.BestRqPretrain.data_dir=nowhere'],
          'no record in files like nowhere/*/train-*.tfrecord')):
       with self.subTest(args):

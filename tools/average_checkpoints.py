@@ -12,9 +12,9 @@ import argparse
 import os
 import sys
 
+from fm_lingvo import checkpoints
 from fm_lingvo import errors
 from fm_lingvo import handover
-from lingvo import compat as tf
 import numpy as np
 from tools import checkpoint_files
 
@@ -25,26 +25,24 @@ def Average(run, last, output):
   Raises:
     errors.ConfigError: there are fewer, or they do not hold the same weights.
   """
-  newest = handover.Resolve(run)
-  state = tf.train.get_checkpoint_state(os.path.dirname(newest))
-  prefixes = [p for p in (state.all_model_checkpoint_paths if state else [newest]) if tf.io.gfile.exists(p + '.index')]
+  prefixes = sorted(checkpoints.Prefixes(os.path.dirname(handover.Resolve(run))), key=checkpoints.Step)
   if not 1 <= last <= len(prefixes):
     raise errors.ConfigError(f'--last={last}: expected 1 to {len(prefixes)}, the checkpoints of {run}')
-  checkpoints = [handover.Checkpoint(p) for p in prefixes[-last:]]
-  base = checkpoints[-1]
-  for other in checkpoints[:-1]:
+  newest = [handover.Checkpoint(p) for p in prefixes[-last:]]
+  base = newest[-1]
+  for other in newest[:-1]:
     if other.weights != base.weights:
       raise errors.ConfigError(f'{other.prefix}: other weights, or of other shapes, than in {base.prefix}')
-  values = {name: _Mean(name, checkpoints) for name in base.weights}
+  values = {name: _Mean(name, newest) for name in base.weights}
   checkpoint_files.AddStep(base, values)
   checkpoint_files.Write(values, output)
-  names = ', '.join(os.path.basename(c.prefix) for c in checkpoints)
+  names = ', '.join(os.path.basename(c.prefix) for c in newest)
   return [f'wrote {output}: the mean of {names}, {len(base.weights)} variables']
 
 
-def _Mean(name, checkpoints):
-  """Mean of a variable; what differs nowhere, such as records, stays bit by bit as it is."""
-  values = [c.Read(name) for c in checkpoints]
+def _Mean(name, read):
+  """Mean of a variable of the Checkpoints `read`; what differs nowhere, such as records, stays bit by bit as it is."""
+  values = [c.Read(name) for c in read]
   if all(np.array_equal(v, values[0]) for v in values):
     return values[0]
   return np.mean(values, axis=0, dtype=np.float64).astype(values[0].dtype)

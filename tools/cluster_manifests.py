@@ -95,6 +95,7 @@ def SlurmScript(args):
   names = cluster_plan.Names(args.mode, args.workers, args.ps, args.data_workers)
   jobs = cluster_plan.Plan(args.mode, cluster_plan.OnHosts(names, hosts), args.flags, args.worker_gpus)
   shared = [flag for flag in jobs[-1].flags if not flag.startswith(('--job=', '--task='))]
+  gpus = 'env CUDA_VISIBLE_DEVICES="$GPUS" ' if args.worker_gpus else ''
   lines = [
       '#!/bin/bash',
       f'#SBATCH --job-name={args.name}',
@@ -109,14 +110,15 @@ def SlurmScript(args):
       ')',
       '',
       '# run HOST FLAG...: a job in the background, beside the others of its host.',
-      'run() { srun --nodes=1 --ntasks=1 --overlap --nodelist="$1" trainer "${flags[@]}" "${@:2}" & }',
-      *(['serve() { srun --nodes=1 --ntasks=1 --overlap --nodelist="$1" python -m tools.data_service "${@:2}" & }']
+      f'run() {{ srun --nodes=1 --ntasks=1 --overlap --nodelist="$1" {gpus}trainer "${{flags[@]}}" "${{@:2}}" & }}',
+      *([f'serve() {{ srun --nodes=1 --ntasks=1 --overlap --nodelist="$1" {gpus}python -m tools.data_service "${{@:2}}" & }}']
         if args.data_workers else []),
       '',
   ]
   for job in jobs:
     function = 'run' if job.module == cluster_plan.TRAINER else 'serve'
-    lines.append(' '.join([function, f'"{job.address.rpartition(":")[0]}"',
+    lines.append(' '.join([*([f'GPUS={job.gpus}'] if args.worker_gpus else []),
+                           function, f'"{job.address.rpartition(":")[0]}"',
                            *(_Word(flag) for flag in job.flags if flag not in shared)]))
     if job.name == 'controller':
       lines.append('controller=$!')

@@ -32,6 +32,7 @@ class Job:
   flags: tuple  # Of its program.
   leads: bool = False  # Whether training is over once a job like this has ended; other trainers may still wait for their start.
   module: str = TRAINER  # Its program: TRAINER or DATA_SERVICE.
+  gpus: str | None = None  # Its host's GPUs that it sees, as of CUDA_VISIBLE_DEVICES; None: as its environment says.
 
   @property
   def title(self):
@@ -43,7 +44,8 @@ class Job:
 
   def Command(self, trainer=('trainer',), python='python'):
     """List of the command's words; `trainer` are those that start the trainer, `python` starts all else."""
-    return [*(trainer if self.module == TRAINER else (python, '-m', self.module)), *self.flags]
+    return [*([] if self.gpus is None else ['env', f'CUDA_VISIBLE_DEVICES={self.gpus}']),
+            *(trainer if self.module == TRAINER else (python, '-m', self.module)), *self.flags]
 
   def CommandLine(self):
     """The command as one would type it."""
@@ -112,9 +114,24 @@ def Plan(mode, addresses, trainer_flags, worker_gpus=0):
             f'--ps_job=/job:{ps}', f'--ps_replicas={len(by_job[ps])}']
   if worker_gpus:
     shared.append(f'--worker_gpus={worker_gpus}')
-  return [_DataJob(job, task, address, addresses[_DISPATCHER]) if _ServesData(job) else
+  jobs = [_DataJob(job, task, address, addresses[_DISPATCHER]) if _ServesData(job) else
           Job(job, task, address, (*shared, f'--job={job}', f'--task={task}'), leads=job in ('trainer_client', 'trainer'))
           for (job, task), address in addresses.items()]
+  return _DealGpus(jobs, worker, worker_gpus) if worker_gpus else jobs
+
+
+def _DealGpus(jobs, worker, count):
+  """The jobs, those named `worker` with `count` GPUs of their host each, the others with none: TensorFlow takes all it sees."""
+  dealt, used = [], {}
+  for job in jobs:
+    gpus = ''
+    if job.name == worker:
+      host = job.address.rpartition(':')[0]
+      first = used.get(host, 0)
+      used[host] = first + count
+      gpus = ','.join(map(str, range(first, first + count)))
+    dealt.append(dataclasses.replace(job, gpus=gpus))
+  return dealt
 
 
 def _ServesData(job):

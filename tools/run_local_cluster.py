@@ -4,9 +4,10 @@
   python -m tools.run_local_cluster --mode=async --workers=2 --ps=1 -- --model=asr.BestRqPretrain --logdir=runs/cluster
   python -m tools.run_local_cluster --mode=sync --workers=2 --hosts=a,b -- --model=...   # only prints the commands
 
-What follows -- are flags of the trainer. Each job's output is in LOGDIR/jobs/JOB-TASK.log. A job that dies is started again, up
-to --max_restarts times, and goes on from the newest checkpoint. The jobs that wait for ever are ended once training is over,
-all of them on Ctrl-C. Exit codes: 0 trained, 1 a job failed, 2 wrong usage, 130 and 143 stopped by Ctrl-C and SIGTERM.
+What follows -- are flags of the trainer. Each job's output is in LOGDIR/jobs/JOB-TASK.log, of a remote LOGDIR in
+runs/jobs/JOB-TASK.log here. A job that dies is started again, up to --max_restarts times, and goes on from the newest
+checkpoint. The jobs that wait for ever are ended once training is over, all of them on Ctrl-C. Exit codes: 0 trained, 1 a job
+failed, 2 wrong usage, 130 and 143 stopped by Ctrl-C and SIGTERM.
 """
 
 import argparse
@@ -140,12 +141,13 @@ def _EnterLoopback(log_dir):
 
 def _Run(args):
   """Runs what is asked for; returns the exit code."""
-  log_dir = os.path.join(_LogDir(args.flags), 'jobs')
+  run = _LogDir(args.flags)
+  log_dir = os.path.join('runs' if '://' in run else run, 'jobs')
   names = cluster_plan.Names(args.mode, args.workers, args.ps, args.data_workers)
   hosts = [host for host in args.hosts.split(',') if host]
   addresses = cluster_plan.OnHosts(names, hosts) if hosts else FreeAddresses(names)
   if not hosts and args.network == 'loopback':
-    _EnterLoopback(_LogDir(args.flags))
+    _EnterLoopback(run)
     addresses = FreeAddresses(names)  # Of the network that it is in now.
   jobs = cluster_plan.Plan(args.mode, addresses, args.flags, args.worker_gpus)
   jobs += cluster_plan.Evaluations(
@@ -160,7 +162,7 @@ def _Run(args):
     cluster.Wait()
   finally:
     cluster.Stop()
-  print(f'done: {os.path.dirname(log_dir)}')
+  print(f'done: {run}')
   return 0
 
 
