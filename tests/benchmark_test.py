@@ -259,6 +259,17 @@ class MainTest(parameterized.TestCase):
     self.assertIn('by s of audio: 1: ', out)
 
 
+class MakefileTest(absltest.TestCase):
+
+  def test_what_make_benchmark_runs_after_it_is_a_command(self):
+    with open(os.path.join(process_case.ROOT, 'Makefile'), encoding='utf-8') as f:
+      recipe = re.search(r'(?m)^benchmark:.*\n((?:\t.*\n)+)', f.read()).group(1)
+    argument, = re.findall(r'-m tools\.results (\w+)', recipe)
+    done = subprocess.run([sys.executable, '-m', 'tools.results', argument, '--check'], cwd=process_case.ROOT, capture_output=True,
+                          text=True, check=False)
+    self.assertEqual(done.returncode, 0, done.stderr)  # And the tables are those of docs/results.
+
+
 class TruthTest(absltest.TestCase):
 
   def test_the_loss_in_float64_is_the_known_one(self):
