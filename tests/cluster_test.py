@@ -7,7 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from unittest import mock
 
 from absl.testing import absltest
 from fm_lingvo import errors
@@ -17,6 +19,8 @@ from params import asr
 from tests import process_case
 from tests import tiny_data
 from tools import cluster_plan
+from tools import interrupts
+from tools import run_local_cluster
 
 
 def _Running(text):
@@ -87,6 +91,27 @@ class PlanTest(absltest.TestCase):
       self.assertEqual(str(caught.exception), expected)
 
 
+class InterruptTest(absltest.TestCase):
+
+  def test_a_job_that_is_being_started_when_a_signal_comes_is_ended_too(self):
+    child = mock.Mock()
+
+    def Popen(*unused_args, **unused_kwargs):
+      os.kill(os.getpid(), signal.SIGTERM)  # Between the fork and its return.
+      return child
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+      self.addCleanup(signal.signal, signum, signal.getsignal(signum))
+    interrupts.Raise()
+    cluster = run_local_cluster.Cluster([cluster_plan.Job('worker', 0, 'a:1', ())], tempfile.mkdtemp())
+    with mock.patch.object(subprocess, 'Popen', Popen), self.assertRaises(KeyboardInterrupt) as caught:
+      cluster.Start()
+    self.assertEqual(caught.exception.args, (signal.SIGTERM,))
+    child.poll.return_value = None
+    cluster.Stop()
+    child.terminate.assert_called_once_with()
+
+
 class LocalClusterTest(process_case.ProcessCase):
 
   def _TrainerFlags(self, batch_seconds=4.0, last=4):
@@ -121,7 +146,7 @@ class LocalClusterTest(process_case.ProcessCase):
       self.assertTrue(os.path.exists(os.path.join(self.folder, run, 'train', 'ckpt-00000004.index')))
 
   def test_asynchronous_trainers_reach_the_last_step_which_is_evaluated(self):
-    out = self._Run('--mode=async', '--workers=2', '--ps=1', '--data_workers=1', '--evaluate=DevTarget', logdir='async').stdout
+    out = self._Run('--mode=async', '--workers=2', '--ps=1', '--evaluate=DevTarget', '--data_workers=1', logdir='async').stdout
     self.assertLen(re.findall(r'(?m)^trainer .*--tf_data_service_address=localhost:\d+ .*--job=trainer ', out), 2)
     self.assertRegex(out, r'(?m)^trainer-0: done$')
     self.assertRegex(out, r'(?m)^evaler_DevTarget-0: done$')

@@ -60,7 +60,7 @@ class Cluster:
       self._StartJob(job)
 
   def _StartJob(self, job):
-    with open(os.path.join(self._log_dir, f'{job.title}.log'), 'ab') as log:
+    with open(os.path.join(self._log_dir, f'{job.title}.log'), 'ab') as log, interrupts.Held():
       self._children[job] = subprocess.Popen(
           job.Command([sys.executable, '-m', cluster_plan.TRAINER], sys.executable), stdout=log, stderr=log,
           start_new_session=True)
