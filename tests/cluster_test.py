@@ -103,7 +103,7 @@ class InterruptTest(absltest.TestCase):
     for signum in (signal.SIGTERM, signal.SIGINT):
       self.addCleanup(signal.signal, signum, signal.getsignal(signum))
     interrupts.Raise()
-    cluster = run_local_cluster.Cluster([cluster_plan.Job('worker', 0, 'a:1', ())], tempfile.mkdtemp())
+    cluster = run_local_cluster.Cluster([cluster_plan.Job('worker', 0, 'a:1', ())], self.enter_context(tempfile.TemporaryDirectory()))
     with mock.patch.object(subprocess, 'Popen', Popen), self.assertRaises(KeyboardInterrupt) as caught:
       cluster.Start()
     self.assertEqual(caught.exception.args, (signal.SIGTERM,))
