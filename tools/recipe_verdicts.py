@@ -176,7 +176,7 @@ def _Forgetting(means):
 
 
 def _Probe(means, pairs):
-  claim = 'a CTC probe reads more from the encoder after each stage, beyond its confidence interval'
+  claim = 'a CTC probe reads more from the encoder after each stage, CER beyond its confidence interval, WER no higher'
   missing = [name for name in PROBES if name not in means]
   if missing:
     return _Open(claim, missing)
@@ -185,5 +185,5 @@ def _Probe(means, pairs):
                     for name in PROBES)
   better = all(pairs[step]['cer_high'] < 0 and pairs[step]['difference'] <= 0 if step in pairs
                else means[step[0]]['target_wer_high'] < means[step[1]]['target_wer_low'] for step in steps)
-  return f'**{"met" if better else "missed"}** {claim} of CER: {rates}' + (
+  return f'**{"met" if better else "missed"}** {claim}: {rates}' + (
       f'; {Resampled(pairs[steps[0]])}' if steps[0] in pairs else '')
