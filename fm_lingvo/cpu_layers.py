@@ -17,8 +17,8 @@ class _Projection:
   """Mixed into Lingvo's projections: one product for a batch, activations in float32.
 
   Lingvo multiplies utterance by utterance, and adds up a gradient by the weights for
-  each. In bfloat16 a CPU takes six times as long for a sigmoid as in float32. On a TPU
-  Lingvo's way is the faster one, and is kept.
+  each. In bfloat16 a CPU takes several times as long for a sigmoid as in float32. On a
+  TPU Lingvo's way is the faster one, and is kept.
   """
 
   def _ApplyProjectionKernel(self, w, b, inputs, **kwargs):

@@ -17,14 +17,21 @@ def Raise():
 
 
 @contextlib.contextmanager
-def Held():
-  """Context that a signal does not interrupt: KeyboardInterrupt comes at its end, so that what it starts is known by then."""
-  came = []
-  handlers = {signum: signal.signal(signum, lambda signum, _: came.append(signum)) for signum in _SIGNALS}
+def HandledBy(handler):
+  """Context in which both signals call handler(signum, frame)."""
+  before = {signum: signal.signal(signum, handler) for signum in _SIGNALS}
   try:
     yield
   finally:
-    for signum, handler in handlers.items():
-      signal.signal(signum, handler)
+    for signum, previous in before.items():
+      signal.signal(signum, previous)
+
+
+@contextlib.contextmanager
+def Held():
+  """Context that a signal does not interrupt: KeyboardInterrupt comes at its end, so that what it starts is known by then."""
+  came = []
+  with HandledBy(lambda signum, _: came.append(signum)):
+    yield
   if came:
     raise KeyboardInterrupt(came[0])

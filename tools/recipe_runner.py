@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+from tools import interrupts
 from tools import recipe_stage
 
 TRAINER = (sys.executable, '-m', 'fm_lingvo.trainer')
@@ -189,12 +190,8 @@ class Runner:
       for child in self._running.values():
         child.End(kill=self._killed)
       self._signum = signum
-    previous = {s: signal.signal(s, _Handle) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with interrupts.HandledBy(_Handle):
       yield
-    finally:
-      for signum, handler in previous.items():
-        signal.signal(signum, handler)
 
 
 class _Child:
