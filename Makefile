@@ -47,7 +47,7 @@ benchmark: $(STAMP)  ## ours beside the peers, docs/results/benchmark.json; BENC
 	@$(BIN)/python -m tools.results pages
 
 test: $(STAMP)  ## every test under tests/
-	$(BIN)/python -m pytest tests -q -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest tests -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 tensorboard: $(STAMP)  ## TensorBoard on the newest runs, http://localhost:$(PORT)
 	@test -d $(RUNS) || { echo 'tensorboard: no $(RUNS)/ here: train first (make demo), or pass RUNS=DIR' >&2; exit 2; }

@@ -6,9 +6,9 @@ B: utterances, T: encoded frames, N: heads, H: width of a head, D: model width,
 L: relative distances = 2T - 1.
 """
 
+from fm_lingvo import subparams
 from lingvo import compat as tf
 from lingvo.core import attention_util
-from lingvo.core import hyperparams
 from lingvo.core import layers
 from lingvo.core import py_utils
 
@@ -79,8 +79,7 @@ _FORMS.update({cls: type(cls.__name__, (_Projection, cls), {})
 
 def Use(p):
   """Puts the layers of this module into the Params `p` of a Conformer block."""
-  for _, value in p.IterParams():
-    if isinstance(value, hyperparams.Params):
-      Use(value)
-      if getattr(value, 'cls', None) in _FORMS:
-        value.cls = _FORMS[value.cls]
+  for _, _, layer in subparams.All(p):
+    cls = subparams.Class(layer)
+    if cls in _FORMS:
+      layer.cls = _FORMS[cls]

@@ -12,12 +12,12 @@ from fm_lingvo import errors
 from fm_lingvo import gin_names
 from fm_lingvo import precision
 from fm_lingvo import remat
+from fm_lingvo import subparams
 from fm_lingvo import subsampling
 from lingvo import compat as tf
 from lingvo.core import base_layer
 from lingvo.core import bn_layers
 from lingvo.core import conformer_layer
-from lingvo.core import hyperparams
 from lingvo.core import layers
 from lingvo.core import py_utils
 
@@ -293,10 +293,7 @@ def _UseStatelessDropout(p):
   A resumed run then drops what the uninterrupted one would have, and a block that
   is recomputed what its forward pass did.
   """
-  for name, value in p.IterParams():
-    if isinstance(value, hyperparams.InstantiableParams) and (
-        value.cls is layers.DropoutLayer):
-      p.Set(**{name: layers.DeterministicDropoutLayer.Params().Set(
-          keep_prob=value.keep_prob)})
-    elif isinstance(value, hyperparams.Params):
-      _UseStatelessDropout(value)
+  for owner, name, layer in subparams.All(p):
+    if subparams.Class(layer) is layers.DropoutLayer:
+      owner.Set(**{name: layers.DeterministicDropoutLayer.Params().Set(
+          keep_prob=layer.keep_prob)})

@@ -5,6 +5,7 @@ B: utterances in a batch of a stream, S: samples in a padded row (16 kHz).
 
 import functools
 
+from fm_lingvo import batch_iterator
 from fm_lingvo import checkpoints
 from fm_lingvo import damage
 from fm_lingvo import errors
@@ -124,7 +125,7 @@ class HydraInput(base_input_generator.BaseInputGenerator):
     p = self.params
     self._Validate()
     self.start_step = 0
-    self._iterators = {}  # (host, number of hosts) -> _Iterator.
+    self._iterators = {}  # (host, number of hosts) -> BatchIterator.
     self._streams = {
         name: self._CreateStream(name)
         for name, _ in p.streams.IterParams()
@@ -247,7 +248,7 @@ class HydraInput(base_input_generator.BaseInputGenerator):
     if key not in self._iterators:
       # Outside of any tf.function, so that its retracing finds the same data.
       with tf.init_scope(), py_utils.GlobalStepContext(None), self._Device():
-        self._iterators[key] = _Iterator(self._Dataset, self.start_step)
+        self._iterators[key] = batch_iterator.BatchIterator(self._Dataset, self.start_step)
     with self._Device():
       return self._iterators[key].GetNext()
 
@@ -308,50 +309,3 @@ class HydraInput(base_input_generator.BaseInputGenerator):
     if self._on_tpu and self._emit_strings:
       keys += [f'{name}.{k}' for name in self._streams for k in STRING_KEYS]
     return keys
-
-
-class _Iterator:
-  """An iterator that can start anew at any batch, in sessions and eagerly."""
-
-  def __init__(self, dataset_fn, start_step):
-    """Makes the iterator, in eager mode started.
-
-    Args:
-      dataset_fn: Function from the first batch's number, a scalar int64 tensor,
-        to a tf.data.Dataset of NestedMaps.
-      start_step: Where an eager iterator starts, int.
-    """
-    self._eager = tf.executing_eagerly_outside_functions()
-    self._dataset_fn = dataset_fn
-    if not self._eager:
-      self._start = tf.placeholder_with_default(
-          tf.constant(0, tf.int64), [], 'start_batch')
-      dataset = dataset_fn(self._start)
-      self._iterator = tf.data.make_initializable_iterator(dataset)
-      return
-    # Raw ops: Start must not replace the handle that a tf.function captured.
-    self._spec = dataset_fn(tf.constant(0, tf.int64)).element_spec
-    self._types = [s.dtype for s in tf.nest.flatten(self._spec)]
-    self._shapes = [s.shape for s in tf.nest.flatten(self._spec)]
-    self._handle = tf.raw_ops.AnonymousIteratorV3(
-        output_types=self._types, output_shapes=self._shapes)
-    self.Start(start_step)
-
-  def Start(self, step, sess=None):
-    """Makes batch `step` the next one."""
-    if not self._eager:
-      sess.run(self._iterator.initializer, {self._start: step})
-      return
-    dataset = self._dataset_fn(tf.constant(step, tf.int64))
-    tf.raw_ops.MakeIterator(
-        dataset=tf.data.experimental.to_variant(dataset), iterator=self._handle)
-
-  def GetNext(self):
-    """Returns the next batch, a NestedMap."""
-    if not self._eager:
-      return self._iterator.get_next()
-    tensors = tf.raw_ops.IteratorGetNext(
-        iterator=self._handle,
-        output_types=self._types,
-        output_shapes=self._shapes)
-    return tf.nest.pack_sequence_as(self._spec, tensors)

@@ -7,9 +7,9 @@ end and quantizer are float32 always.
 """
 
 from fm_lingvo import gin_names
+from fm_lingvo import subparams
 from lingvo import compat as tf
 from lingvo.core import batch_major_attention
-from lingvo.core import hyperparams
 from lingvo.core import layers
 
 _DTYPES = {'float32': tf.float32, 'bfloat16': tf.bfloat16}
@@ -69,15 +69,12 @@ class _AttentionInFloat32:
 
 def KeepFloat32(p):
   """Keeps norms, softmax and positions float32 in the Params `p` of a Conformer block."""
-  for name, value in p.IterParams():
-    if not isinstance(value, hyperparams.Params):
-      continue
-    KeepFloat32(value)
-    cls = getattr(value, 'cls', object)
+  for _, name, layer in subparams.All(p):
+    cls = subparams.Class(layer)
     if name == 'conv_norm_layer_tpl':  # The convolution casts its output itself.
-      value.fprop_dtype = tf.float32
+      layer.fprop_dtype = tf.float32
     elif cls is layers.LayerNorm:
-      value.Set(cls=LayerNorm, fprop_dtype=tf.float32)
+      layer.Set(cls=LayerNorm, fprop_dtype=tf.float32)
     elif (issubclass(cls, batch_major_attention.MultiHeadedAttention) and
           not issubclass(cls, _AttentionInFloat32)):
-      value.cls = type(cls.__name__, (_AttentionInFloat32, cls), {})
+      layer.cls = type(cls.__name__, (_AttentionInFloat32, cls), {})

@@ -18,7 +18,6 @@ import time
 
 import psutil
 from tools.faults import processes
-from tools.faults import tiny
 
 _SAMPLE_SECONDS = 2.0
 # How much more than in the middle is flat.
@@ -51,6 +50,7 @@ def Soak(minutes, folder):
   Returns:
     (samples, steps, done): list of Sample's dicts; steps trained; processes.Done.
   """
+  from tools.faults import tiny  # pylint: disable=g-import-not-at-top  # TensorFlow, which is to keep quiet.
   data, run = os.path.join(folder, 'data'), os.path.join(folder, 'run')
   tiny.WriteData(data)
   command = tiny.Command(run, data, evaluated=['DevHuman'], max_steps=10**7, save_interval_steps=50, eval_interval_steps=100,
