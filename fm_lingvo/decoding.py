@@ -75,6 +75,11 @@ def Greedy(log_probs, step, state, enc, lengths, max_symbols_per_frame, max_labe
       lengths=now.lengths[:, tf.newaxis], scores=now.scores[:, tf.newaxis])
 
 
+def AreFound(scores):
+  """Whether hypotheses were found, by their scores as BeamSearch returns them; NumPy or tensors."""
+  return scores > 0.1 * NEVER
+
+
 def BeamSearch(log_probs, step, state, enc, lengths, max_symbols_per_frame, max_labels,
                beam_size, limits=None, lm=None, lm_weight=0.0):
   """Keeps the K best transcripts, each with the sum over the alignments found.

@@ -78,7 +78,7 @@ class ConformerEncoder(base_layer.BaseLayer):
   gives, step by step, what FProp gives at once. The variables are the same as without.
   What comes before has to stream too: per-utterance normalisation does not, for its
   mean is known at the end only. A streaming model is trained with
-  frontend.normalization = 'global' and statistics of its data, or 'none'.
+  frontend.normalization = 'global' or 'none'.
   """
 
   @classmethod

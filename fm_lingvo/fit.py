@@ -1,4 +1,4 @@
-"""What is fitted to data before the first step: the quantizer's pca projection.
+"""What is fitted to data before the first step: statistics of global normalization, the quantizer's pca projection.
 
 B: utterances, T: log-mel frames, F: mel bins, H: stacked width.
 """
@@ -12,57 +12,98 @@ from lingvo.core import cluster_factory
 import numpy as np
 
 
-def FitQuantizers(task, sess, loaded=()):
-  """Fits every `pca` quantizer of a hydra to its first branch's training data.
+def Fit(task, sess, loaded=()):
+  """Fits the front end of a hydra to all its streams, then every `pca` quantizer to its first branch's.
 
   Args:
     task: A HydraTask, in whose graph this runs.
-    sess: Session that holds its initialised variables; those of the quantizers
-      are overwritten.
-    loaded: Names of variables that came from another run's checkpoint; a quantizer
-      among them keeps the fit that its codes were learnt with.
+    sess: Session that holds its initialised variables; those that are fitted are
+      overwritten.
+    loaded: Names of variables that came from another run's checkpoint; they keep the
+      fit that its weights were learnt with.
+
+  Raises:
+    errors.ConfigError: There are too few frames.
   """
+  if task.params.frontend.normalization == 'global' and task.frontend.vars.mean.op.name not in loaded:
+    _FitFrontend(task, sess)
+  fitted = set()
   for name, branch in task.branches:
     head = task.Head(branch.head)
-    if isinstance(head, heads.BestRqHead) and (
-        head.params.quantizer.projection == 'pca'):
-      q = head.quantizer
-      if q.vars.projection.op.name in loaded:
-        continue
-      frames = _StackedFrames(task, branch.stream, q.params.stack,
-                              q.params.pca_batches)
-      mean, projection = quantizer.FitPca(frames, q.params.codebook_dim)
-      q.vars.mean.load(mean, sess)
-      q.vars.projection.load(
-          np.tile(projection, [q.params.num_codebooks, 1, 1]), sess)
-      print(f'{name}: pca projection fitted on {q.params.pca_batches} batches of '
+    if (branch.head not in fitted and isinstance(head, heads.BestRqHead) and
+        head.params.quantizer.projection == 'pca' and
+        head.quantizer.vars.projection.op.name not in loaded):
+      fitted.add(branch.head)
+      _FitQuantizer(task, sess, head.quantizer, branch.stream)
+      print(f'{name}: pca projection fitted on {head.quantizer.params.pca_batches} batches of '
             f'{branch.stream}', flush=True)
 
 
 def CheckNothingToFit(task_params):
-  """Raises errors.ConfigError if a run of a HydraTask's Params, from random weights, would begin by FitQuantizers.
+  """Raises errors.ConfigError if a run of a HydraTask's Params, from random weights, would begin by Fit.
 
   Lingvo's own jobs do not.
   """
   if task_params.train.init_from_checkpoint_rules:
     return
-  for name, head in task_params.heads.IterParams():
-    if issubclass(head.cls, heads.BestRqHead) and head.quantizer.projection == 'pca':
-      raise errors.ConfigError(
-          f"task.heads.{name}.quantizer.projection = 'pca': only a local run fits it; train one step of this run with "
-          '--run_locally=cpu first, or start from another run')
+  fits = [("task.frontend.normalization = 'global'", task_params.frontend.normalization == 'global')]
+  fits += [(f"task.heads.{name}.quantizer.projection = 'pca'", head.quantizer.projection == 'pca')
+           for name, head in task_params.heads.IterParams() if issubclass(head.cls, heads.BestRqHead)]
+  for param, needs_fit in fits:
+    if needs_fit:
+      raise errors.ConfigError(f'{param}: only a local run fits it; train one step of this run with --run_locally=cpu first, or '
+                               'start from another run')
 
 
-def _StackedFrames(task, stream, stack, num_batches):
-  """Yields [frames, H] of unpadded stacked frames, a batch of the stream each."""
+def _FitFrontend(task, sess):
+  p = task.params.frontend
+  streams = sorted({branch.stream for _, branch in task.branches})
+  count, total, squares = 0, 0.0, 0.0
+  for stream in streams:
+    for frames in _Frames(task, stream, p.Copy().Set(normalization='none'), {}, 1, p.global_batches):
+      frames = frames.astype(np.float64)
+      count += len(frames)
+      total = total + frames.sum(axis=0)
+      squares = squares + np.square(frames).sum(axis=0)
+  if not count:
+    raise errors.ConfigError(f"{p.name}.normalization = 'global': no frames in {p.global_batches} batches of {', '.join(streams)}")
+  mean = total / count
+  task.frontend.vars.mean.load(mean, sess)
+  task.frontend.vars.stddev.load(np.sqrt(squares / count - mean**2 + p.variance_floor), sess)
+  print(f'global normalization fitted on {p.global_batches} batches of {", ".join(streams)}: {count:,} frames', flush=True)
+
+
+def _FitQuantizer(task, sess, layer, stream):
+  p = layer.params
+  front = task.frontend.vars
+  statistics = {name: sess.run(front[name]) for name in ('mean', 'stddev') if name in front}
+  frames = _Frames(task, stream, task.params.frontend, statistics, p.stack, p.pca_batches)
+  mean, projection = quantizer.FitPca(frames, p.codebook_dim)
+  layer.vars.mean.load(mean, sess)
+  layer.vars.projection.load(np.tile(projection, [p.num_codebooks, 1, 1]), sess)
+
+
+def _Frames(task, stream, frontend_params, statistics, stack, num_batches):
+  """Yields float32 [frames, H] for each of some batches: unpadded frames, `stack` of them joined.
+
+  Args:
+    task: A HydraTask.
+    stream: Name of the stream that is read.
+    frontend_params: Params of the front end.
+    statistics: dict: name of a variable of this front end -> its value.
+    stack: Frames to join, >= 1.
+    num_batches: Batches to read, > 0.
+  """
   with tf.Graph().as_default(), cluster_factory.Current():
     source = task.params.input.Instantiate()
-    frontend = task.params.frontend.Copy().Set(name='frontend').Instantiate()
+    frontend = frontend_params.Copy().Set(name='frontend').Instantiate()
     batch = source.GetPreprocessedInputBatch()[stream]
     out = frontend.FProp(frontend.theta, batch.waveforms, batch.num_samples)
     stacked, paddings = quantizer.StackFrames(out.features, out.paddings, stack)
     with tf.Session(config=session.Config()) as sess:
       sess.run([tf.global_variables_initializer(), tf.tables_initializer()])
+      for name, value in statistics.items():
+        frontend.vars[name].load(value, sess)
       source.Initialize(sess)
       for _ in range(num_batches):
         frames, pads = sess.run([stacked, paddings])

@@ -1,4 +1,4 @@
-"""Waveform -> log-mel features, normalised over an utterance's own frames.
+"""Waveform -> log-mel features, normalised over an utterance's own frames or those of all training data.
 
 B: utterances, S: samples (16 kHz), T: log-mel frames, F: mel bins.
 """
@@ -28,11 +28,12 @@ class LogMelFrontend(base_layer.BaseLayer):
   `per_utterance` normalisation gives every mel bin mean 0 and standard deviation
   1 over the unpadded frames of its utterance, which the random projection needs
   (BEST-RQ, arXiv 2202.01855, section 3.1). It knows them at the end of an utterance
-  only, so that its features cannot stream. `global` uses `mel.per_bin_mean` and
-  `mel.per_bin_stddev`.
+  only, so that its features cannot stream. `global` has each bin's mean and standard
+  deviation over training data in frozen variables, `mean` and `stddev` [F]: fit.py
+  finds them before the first step, and later stages get them with the weights.
 
-  What later stages must share is kept in a frozen variable, `record`:
-  CheckRecord refuses a checkpoint made with another front end.
+  Sizes and kind of normalisation, which later stages must share, are kept in a frozen
+  variable, `record`: CheckRecord refuses a checkpoint made with others.
   """
 
   @classmethod
@@ -44,6 +45,9 @@ class LogMelFrontend(base_layer.BaseLayer):
              'not change between two readings of an utterance.')
     p.Define('normalization', 'per_utterance',
              f'One of {", ".join(NORMALIZATIONS)}.')
+    p.Define('global_batches', 50,
+             'Training batches, >= 1, that mean and deviation of global normalization '
+             'are fitted on.')
     p.Define('variance_floor', 1e-5,
              'Added to the variance of a bin before the division, > 0.')
     p.mel.Set(num_bins=80, frame_size_ms=25.0, frame_step_ms=10.0,
@@ -56,6 +60,12 @@ class LogMelFrontend(base_layer.BaseLayer):
     if p.normalization not in NORMALIZATIONS:
       raise errors.ConfigError(f'{p.name}.normalization = {p.normalization!r}: expected '
                        f'one of {", ".join(NORMALIZATIONS)}')
+    for name in ('per_bin_mean', 'per_bin_stddev'):
+      if p.mel.Get(name) is not None:
+        raise errors.ConfigError(f"{p.name}.mel.{name} = {p.mel.Get(name)}: expected None; normalization = 'global' finds it in "
+                                 'the training data')
+    if p.global_batches < 1:
+      raise errors.ConfigError(f'{p.name}.global_batches = {p.global_batches}: expected >= 1')
     if p.mel.noise_scale:
       raise errors.ConfigError(f'{p.name}.mel.noise_scale = {p.mel.noise_scale}: expected '
                        '0, for BEST-RQ labels must not depend on noise')
@@ -64,6 +74,10 @@ class LogMelFrontend(base_layer.BaseLayer):
   def _CreateLayerVariables(self):
     super()._CreateLayerVariables()
     record.CreateRecord(self, 'record', self._RecordValues())
+    if self.params.normalization == 'global':
+      for name, value in (('mean', 0.0), ('stddev', 1.0)):
+        self.CreateVariable(name, py_utils.WeightParams(
+            [self.params.mel.num_bins], init=py_utils.WeightInit.Constant(value), dtype=tf.float32), trainable=False)
 
   def _RecordValues(self):
     p = self.params
@@ -99,7 +113,6 @@ class LogMelFrontend(base_layer.BaseLayer):
       NestedMap of features float32 [B, T, F], zero on padding, and paddings
       float32 [B, T], with T = S / 160.
     """
-    del theta
     step = self.mel.window_frame_step
     window = self.mel.window_frame_size
     # [B, S] -> [B, S + window - step], whose frames without padding are S / step.
@@ -113,6 +126,8 @@ class LogMelFrontend(base_layer.BaseLayer):
         num_frames, py_utils.GetShape(features)[1], dtype=tf.float32)
     if self.params.normalization == 'per_utterance':
       features = self._NormalizePerUtterance(features, paddings)
+    elif self.params.normalization == 'global':
+      features = (features - theta.mean) / theta.stddev
     features *= 1.0 - paddings[:, :, tf.newaxis]
     return py_utils.NestedMap(features=features, paddings=paddings)
 

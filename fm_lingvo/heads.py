@@ -8,6 +8,7 @@ from fm_lingvo import errors
 from fm_lingvo import masking
 from fm_lingvo import precision
 from fm_lingvo import quantizer
+from fm_lingvo import subsampling
 from lingvo import compat as tf
 from lingvo.core import base_layer
 from lingvo.core import py_utils
@@ -93,6 +94,9 @@ class BestRqHead(BaseHead):
                        'share in (0, 1]')
     if p.kl_weight < 0:
       raise errors.ConfigError(f'{p.name}.kl_weight = {p.kl_weight}: expected >= 0')
+    if p.quantizer.stack != subsampling.FACTOR:
+      raise errors.ConfigError(f'{p.name}.quantizer.stack = {p.quantizer.stack}: expected {subsampling.FACTOR}, the frames that '
+                               'the encoder makes one of')
     self.CreateChild('masker', p.masker)
     self.CreateChild('quantizer', p.quantizer.Copy().Set(num_bins=p.num_bins))
 

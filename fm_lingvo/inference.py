@@ -8,6 +8,7 @@ import dataclasses
 
 from absl import flags
 from absl import logging
+from fm_lingvo import decoding
 from fm_lingvo import encoder
 from fm_lingvo import errors
 from fm_lingvo import gin_names
@@ -146,9 +147,9 @@ class Recognizer:
     return [self._Hypotheses(out, i) for i in range(len(waveforms))]
 
   def _Hypotheses(self, out, i):
-    """The hypotheses of row i of the graph's output."""
+    """The hypotheses of row i of the graph's output; there may be fewer than were asked for."""
     found = []
-    for k in range(self._n_best):
+    for k in np.flatnonzero(decoding.AreFound(out.scores[i, :self._n_best])):
       length = out.lengths[i, k]
       labels = out.labels[i, k, :length].tolist()
       words = Words(self._surfaces, labels, out.frames[i, k, :length].tolist(),

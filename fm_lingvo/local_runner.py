@@ -121,7 +121,7 @@ class LocalRunner(base_runner.BaseRunner):
     if path:
       print(f'resumed from {path}', flush=True)
     else:
-      fit.FitQuantizers(self._task, sess, self._checkpointer.loaded)
+      fit.Fit(self._task, sess, self._checkpointer.loaded)
       sess.run(self._checkpointer.start_averages)
     return step
 

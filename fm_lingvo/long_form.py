@@ -97,20 +97,34 @@ def _Middle(word):
   return (word.start + word.end) / 2
 
 
-def _Meet(first, second, cut, low, high):
-  """What to keep of the words of two windows that share the seconds low to high."""
-  same = []  # (distance from the cut, index in first, index in second)
+def _Same(first, second, low, high):
+  """Pairs (index in first, index in second) of what is one word, heard twice.
+
+  Each is the nearest of its text to the other: the same word may come twice in a row.
+  """
+  apart = {}
   for i in range(len(first) - 1, -1, -1):
     if first[i].end < low:
       break
     for j, other in enumerate(second):
       if other.start > high:
         break
-      apart = abs(_Middle(first[i]) - _Middle(other))
-      if first[i].text == other.text and apart <= _SAME_SECONDS:
-        same.append((abs(_Middle(first[i]) + _Middle(other) - 2 * cut), i, j))
+      if first[i].text == other.text:
+        apart[i, j] = abs(_Middle(first[i]) - _Middle(other))
+  nearest = sorted(apart, key=apart.get)
+  of_first, of_second = {}, {}
+  for i, j in nearest:
+    of_first.setdefault(i, j)
+    of_second.setdefault(j, i)
+  return [(i, j) for i, j in nearest
+          if apart[i, j] <= _SAME_SECONDS and of_first[i] == j and of_second[j] == i]
+
+
+def _Meet(first, second, cut, low, high):
+  """What to keep of the words of two windows that share the seconds low to high."""
+  same = _Same(first, second, low, high)
   if same:
-    _, i, j = min(same)
+    i, j = min(same, key=lambda pair: abs(_Middle(first[pair[0]]) + _Middle(second[pair[1]]) - 2 * cut))
     return first[:i + 1], second[j + 1:]
   return ([w for w in first if _Middle(w) < cut],
           [w for w in second if _Middle(w) >= cut])

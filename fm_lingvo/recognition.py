@@ -54,7 +54,7 @@ class Recognition:
       if len(texts) > 1:
         row['n_best'] = [{'hypothesis': t, 'score': round(float(s), 4)}
                          for t, s in zip(texts, values['hyp_scores'][i])
-                         if s > 0.1 * decoding.NEVER]  # Fewer than K were found.
+                         if decoding.AreFound(s)]
       self._rows.append(row)
 
   def Finish(self):

@@ -46,7 +46,7 @@ class Stream:
     """
     stream_params.Validate(path, params)
     self._path, self._params = path, params
-    self._repeat = not do_eval if params.repeat is None else params.repeat
+    self._repeat = not do_eval
     self._shuffle = self._repeat if params.shuffle is None else params.shuffle
     if params.seed is None:
       seed = (seed or 0) * 1000003 + zlib.crc32(name.encode())

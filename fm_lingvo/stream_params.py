@@ -4,6 +4,7 @@ import os
 import re
 
 from fm_lingvo import errors
+from fm_lingvo import session
 from lingvo import compat as tf
 from lingvo.core import hyperparams
 
@@ -45,11 +46,9 @@ def StreamParams():
            'None: batch_size in each.')
   p.Define('min_seconds', 0.1,
            'Shorter examples are dropped and counted as too_short; >= 0.')
-  p.Define('repeat', None,
-           'Whether to start over, in another order, for ever; None: in '
-           'training yes, in evaluation no.')
   p.Define('shuffle', None,
-           'Whether to shuffle files and examples; None: as repeat.')
+           'Whether to shuffle files and examples, anew in each epoch; None: in '
+           'training yes, in evaluation no.')
   p.Define('shuffle_buffer_size', 1024,
            'Examples that the shuffle draws from, > 0; 10 s take 320 kB each.')
   p.Define('seed', None,
@@ -60,6 +59,16 @@ def StreamParams():
            'Records, an integer >= 0, that may be lost to damaged and missing shards: '
            'they are left out and counted as damaged; more end the run.')
   return p
+
+
+def _RegexProblem(pattern):
+  """Why TensorFlow's regular expressions refuse a pattern; '' if they do not."""
+  with tf.Graph().as_default(), tf.Session(config=session.Config()) as sess:
+    try:
+      sess.run(tf.strings.regex_full_match('', pattern))
+    except tf.errors.InvalidArgumentError as e:
+      return errors.Reason(e)
+  return ''
 
 
 def Validate(path, p):
@@ -78,10 +87,9 @@ def Validate(path, p):
   patterns = Patterns(p)
   Check(patterns and all(isinstance(x, str) and x for x in patterns),
         'file_pattern', 'a glob or a list of globs')
-  try:
-    re.compile(p.domain_regex)
-  except re.error as e:
-    Check(False, 'domain_regex', f'a regular expression ({e})')
+  if p.domain_regex:
+    problem = _RegexProblem(p.domain_regex)
+    Check(not problem, 'domain_regex', f'a regular expression of RE2 ({problem})')
   Check(0 < p.share <= 1, 'share', 'a share in (0, 1]')
   Check(_IsInt(p.share_seed) and p.share_seed >= 0, 'share_seed', 'an integer >= 0')
   Check(p.max_chars_per_second > 0, 'max_chars_per_second', '> 0')

@@ -249,7 +249,7 @@ class TransducerHead(SupervisedHead):
     lengths = _Lengths(paddings)
     arguments = (LogProbs, Step, state, enc, lengths, p.max_symbols_per_frame,
                  self._MaxLabels(frames))
-    limits = self._MaxLabels(lengths)
+    limits = tf.minimum(self._MaxLabels(lengths), arguments[-1])
     if p.beam_size == 1 and lm is None:
       return decoding.Greedy(*arguments, limits=limits)
     return decoding.BeamSearch(*arguments, beam_size=p.beam_size, limits=limits, lm=lm,

@@ -20,8 +20,8 @@ class LearnerTest(graph_case.GraphCase, parameterized.TestCase):
     super().setUp()
     self.enter_context(flagsaver.flagsaver(enable_check_numerics=False))  # As fm_lingvo/launch.py does.
 
-  def _Train(self, factors, adam=None, in_gradient=False):
-    """Values of all variables after each step whose loss is multiplied by a factor; whether each was skipped."""
+  def _Train(self, factors, adam=None, in_gradient=False, in_loss=False):
+    """Values of all variables after each step whose loss, or what is asked for, is multiplied by a factor; whether it was skipped."""
     with self.NewGraph():
       factor = tf.placeholder(tf.float32, [])
       w = py_utils.CreateVariable('w', py_utils.WeightParams([3], init=py_utils.WeightInit.Constant(1.0)))
@@ -35,6 +35,12 @@ class LearnerTest(graph_case.GraphCase, parameterized.TestCase):
           return tf.zeros([]), lambda grad: grad * factor * tf.ones_like(x)
 
         loss = tf.reduce_sum(w * w) + _Second(w)
+      if in_loss:  # The slope is finite whatever the loss is.
+        @tf.custom_gradient
+        def _Alone(x):
+          return tf.reduce_sum(x * x) * factor, lambda grad: 2.0 * x
+
+        loss = _Alone(w)
       _, update, metrics = learner.Apply({'loss': (loss, tf.constant(1.0))}, py_utils.NestedMap(w=w))
       with tf.control_dependencies([update]):
         step = tf.assign_add(py_utils.GetGlobalStep(), 1)
@@ -64,12 +70,19 @@ class LearnerTest(graph_case.GraphCase, parameterized.TestCase):
     self.assertTrue(any(not np.array_equal(states[2][n], states[1][n]) for n in states[2]))
 
   def test_under_accumulation_a_bad_step_adds_nothing(self):
-    adam = optimizer.Accumulator.Params().Set(optimizer_tpl=optimizer.Adam.ParamsB(), accum_steps=2, dtype=tf.float32)
-    states, skipped = self._Train([1.0, np.nan, 1.0, 1.0], adam)
-    self.assertEqual(skipped, [False, True, False, False])
-    for state in states:
-      for name, value in state.items():
-        self.assertTrue(np.all(np.isfinite(value)), name)
+    adam = optimizer.Accumulator.Params().Set(optimizer_tpl=optimizer.Adam.ParamsB(), accum_steps=4, dtype=tf.float32)
+    for in_loss in (False, True):
+      with self.subTest(in_loss=in_loss):
+        states, skipped = self._Train([1.0, np.nan, 1.0, 1.0], adam, in_loss=in_loss)
+        self.assertEqual(skipped, [False, True, False, False])
+        added = [name for name in states[0] if 'grad_accumulator' in name]
+        self.assertNotEmpty(added)
+        for name in added:
+          self.assertTrue(states[0][name].any(), name)
+          np.testing.assert_array_equal(states[1][name], states[0][name], name)
+        for state in states:
+          for name, value in state.items():
+            self.assertTrue(np.all(np.isfinite(value)), name)
 
 
 class SkippedStepsTest(graph_case.absltest.TestCase):

@@ -76,11 +76,26 @@ class LogMelFrontendTest(graph_case.GraphCase):
     with self.assertRaisesRegex(ValueError, 'num_bins = 40.0, but this run has 80'):
       layer.CheckRecord(other, 'ckpt-1')
 
-  def test_dither_is_refused(self):
-    p = frontend.LogMelFrontend.Params()
-    p.mel.noise_scale = 8.0
-    with self.assertRaisesRegex(ValueError, 'noise_scale = 8.0: expected 0'):
-      self.Layer(p)
+  def test_global_statistics_are_variables_that_features_are_normalised_by(self):
+    wave = _Speech(1.0)[None]
+    plain, paddings = self._Features(wave, [16000], normalization='none')
+    with self.NewGraph():
+      layer = self.Layer(frontend.LogMelFrontend.Params(), normalization='global')
+      out = layer.FProp(layer.theta, tf.constant(wave), tf.constant([16000]))
+      np.testing.assert_array_equal(self.Eval(out.features), plain)
+      layer.vars.mean.load(np.arange(80.0), self._session)
+      layer.vars.stddev.load(np.full([80], 2.0), self._session)
+      features = self.Eval(out.features)
+    expected = (plain - np.arange(80.0)) / 2.0 * (1.0 - paddings[:, :, np.newaxis])
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+
+  def test_what_labels_must_not_depend_on_is_refused(self):
+    for changes, message in (({'noise_scale': 8.0}, 'noise_scale = 8.0: expected 0'),
+                             ({'per_bin_mean': [1.0]}, r"per_bin_mean = \[1.0\]: expected None; normalization = 'global'")):
+      p = frontend.LogMelFrontend.Params()
+      p.mel.Set(**changes)
+      with self.assertRaisesRegex(ValueError, message):
+        self.Layer(p)
 
 
 if __name__ == '__main__':

@@ -132,7 +132,8 @@ class InferenceTest(graph_case.GraphCase):
     greedy = inference.Recognizer(self._Run(beam_size=1)).Recognize(audio)
     for hypotheses, (best,) in zip(recognizer.Recognize(audio), greedy):
       scores = [h.score for h in hypotheses]
-      self.assertLen(hypotheses, 3)
+      self.assertBetween(len(hypotheses), 1, 3)
+      self.assertGreater(scores[-1], -1e6)
       self.assertEqual(scores, sorted(scores, reverse=True))
       self.assertGreaterEqual(scores[0], best.score - 1e-3)
     with self.assertRaisesRegex(errors.ConfigError, 'n_best = 5: expected 1 to 4'):
@@ -259,8 +260,13 @@ class LongFormTest(absltest.TestCase):
         self.assertEqual(self._Joined(words, cut, jitter), [w for w, _ in words])
 
   def test_a_repeated_word_stays_repeated(self):
-    words = [('no', 0.6 * i + 0.5) for i in range(40)]
-    self.assertEqual(self._Joined(words, 10.0, 0.1), ['no'] * 40)
+    for spacing in (0.3, 0.4, 0.5, 0.6, 0.9):
+      for phase in (0.0, 0.07, 0.15, 0.22):
+        for jitter in (-0.1, 0.0, 0.1):
+          words = [('no', spacing * i + 0.5 + phase) for i in range(40)]
+          self.assertEqual(self._Joined(words, 8.0, jitter), ['no'] * 40, (spacing, phase, jitter))
+    words = [('a', 9.0), ('two', 9.85), ('two', 10.15), ('b', 10.8)]
+    self.assertEqual(self._Joined(words, 10.0, 0.0), ['a', 'two', 'two', 'b'])
 
   def test_without_a_common_word_each_side_of_the_cut_counts(self):
     windows = [long_form.Window(0, 176000, 160000),

@@ -463,6 +463,7 @@ class InputTest(absltest.TestCase):
         (dict(min_seconds=2.0), 'min_seconds = 2.0: expected >= 0 and <= 1.0'),
         (dict(seed=-1), 'seed = -1: expected None or an integer >= 0'),
         (dict(domain_regex='('), r"domain_regex = '\(': expected a regular"),
+        (dict(domain_regex='(?!music).*'), r"domain_regex = '.*': expected a regular expression of RE2 \(.*invalid perl operator"),
         (dict(share=0.0), r'share = 0.0: expected a share in \(0, 1\]'),
         (dict(share_seed=-1), 'share_seed = -1: expected an integer >= 0'),
         (dict(max_chars_per_second=0), 'max_chars_per_second = 0: expected > 0'),

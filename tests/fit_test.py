@@ -1,0 +1,95 @@
+"""Properties of what is fitted before the first step: statistics of the front end, the quantizer's projection."""
+
+import shutil
+import tempfile
+from unittest import mock
+
+from absl.testing import absltest
+from fm_lingvo import errors
+from fm_lingvo import fit
+from fm_lingvo import gin_params
+from fm_lingvo import quantizer
+from lingvo import compat as tf
+from lingvo import model_registry
+import numpy as np
+from tests import graph_case
+from tests import run_case
+
+_GLOBAL = "task.frontend.normalization = 'global'"
+_BATCHES = ('task.frontend.global_batches = 1', 'task.heads.best_rq.quantizer.pca_batches = 1')
+
+
+class FitTest(graph_case.GraphCase):
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.data = tempfile.mkdtemp()
+    cls.addClassCleanup(shutil.rmtree, cls.data)
+    run_case.WriteData(cls.data)
+
+  def _Params(self, *bindings):
+    """Params of a tiny hydra of labeled and unlabeled speech."""
+    self.addCleanup(gin_params.Reset)
+    run_case.Configure('asr.JustHydra', self.data, 'JustHydra.codebook_size = 8', *_BATCHES, *bindings)
+    p = model_registry.GetParams('asr.JustHydra', 'Train')
+    return p.task.Set(input=p.input)  # As the model does.
+
+  def _Task(self, *bindings):
+    """The task, with a session of its own whose variables are initialised."""
+    task = self._Params(*bindings).Instantiate()
+    sess = self.enter_context(tf.Session())
+    sess.run(tf.global_variables_initializer())
+    return task, sess
+
+  def test_global_statistics_are_those_of_all_streams(self):
+    task, sess = self._Task(_GLOBAL)
+    seen = []
+    frames = fit._Frames  # pylint: disable=protected-access
+
+    def _Remember(task, stream, *args):
+      for found in frames(task, stream, *args):
+        seen.append((stream, found))
+        yield found
+
+    with mock.patch.object(fit, '_Frames', _Remember):
+      fit.Fit(task, sess)
+    self.assertEqual({stream for stream, _ in seen}, {branch.stream for _, branch in task.branches})
+    everything = np.concatenate([found for _, found in seen])
+    mean, stddev = sess.run([task.frontend.vars.mean, task.frontend.vars.stddev])
+    np.testing.assert_allclose(mean, everything.mean(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(stddev, everything.std(axis=0), rtol=1e-2)
+
+  def test_what_another_run_has_fitted_stays(self):
+    task, sess = self._Task(_GLOBAL, "JustHydra.projection = 'pca'")
+    fitted = (task.frontend.vars.mean, task.Head('best_rq').quantizer.vars.projection)
+    before = sess.run(fitted)
+    fit.Fit(task, sess, {v.op.name for v in fitted})
+    for a, b in zip(before, sess.run(fitted)):
+      np.testing.assert_array_equal(a, b)
+
+  def test_a_projection_is_fitted_once_to_the_first_branch_in_normalised_features(self):
+    task, sess = self._Task(_GLOBAL, "JustHydra.projection = 'pca'", 'JustHydra.source_best_rq_weight = 0.1')
+    heard = [branch.stream for _, branch in task.branches if branch.head == 'best_rq']
+    self.assertLen(set(heard), 2)
+    with mock.patch.object(fit, '_FitQuantizer', side_effect=fit._FitQuantizer) as fitted:  # pylint: disable=protected-access
+      fit.Fit(task, sess)
+    self.assertEqual([call.args[-1] for call in fitted.call_args_list], heard[:1])
+    # Of features that are about 0, not of log-mel, whose bins are about 10.
+    self.assertLess(np.abs(sess.run(task.Head('best_rq').quantizer.vars.mean)).max(), 2.0)
+
+  def test_projections_of_few_frames_are_refused(self):
+    with self.assertRaisesRegex(errors.ConfigError, '3 frames to fit on'):
+      quantizer.FitPca([np.zeros([3, 8])], 4)
+
+  def test_jobs_that_cannot_fit_are_refused(self):
+    for binding, named in ((_GLOBAL, "task.frontend.normalization = 'global': only a local run"),
+                           ("JustHydra.projection = 'pca'", "task.heads.best_rq.quantizer.projection = 'pca': only")):
+      with self.assertRaisesRegex(errors.ConfigError, named):
+        fit.CheckNothingToFit(self._Params(binding))
+    fit.CheckNothingToFit(self._Params())
+    fit.CheckNothingToFit(self._Params(_GLOBAL, "JustHydra.init_from = 'runs/other'"))
+
+
+if __name__ == '__main__':
+  absltest.main()
