@@ -41,6 +41,7 @@ data: $(STAMP)  ## only prepare the demo data
 
 recipe: $(STAMP)  ## three stages, baselines, a table of what each buys; RECIPE=--quick: a smoke run
 	@$(BIN)/python -m tools.recipe $(RECIPE)
+	@$(BIN)/python -m tools.results pages
 
 benchmark: $(STAMP)  ## ours beside the peers, docs/results/benchmark.json; BENCHMARK=--help: its flags
 	@$(BIN)/python -m tools.benchmark $(BENCHMARK)
@@ -65,7 +66,7 @@ audit: $(STAMP)  ## known vulnerabilities of both locks (needs pip-audit: pip in
 	@for lock in classic current; do echo "$$lock:"; $(AUDIT) --strict --no-deps --disable-pip -r requirements/$$lock.txt || failed=1; done; test -z "$$failed"
 
 faults: $(STAMP)  ## inject every kind of fault, docs/results/faults.json; FAULTS='--fast records': some
-	@$(BIN)/python -m tools.faults $(FAULTS)
+	@$(BIN)/python -m tools.faults $(FAULTS); code=$$?; $(BIN)/python -m tools.results pages && exit $$code
 
 coverage: $(STAMP)  ## which lines the tests run (needs coverage: pip install coverage)
 	$(BIN)/python -m coverage run --source=fm_lingvo,params,tools -m pytest tests -q

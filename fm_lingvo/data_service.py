@@ -25,16 +25,17 @@ _TIMEOUT_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
 
 
-def CheckAddress(address, wait_seconds=0.0):
-  """Raises errors.ConfigError unless something listens where --tf_data_service_address says.
+def CheckAddress(flag, address, wait_seconds=0.0):
+  """Raises errors.ConfigError unless something listens where a flag says.
 
   Args:
+    flag: Its name, for the message.
     address: HOST:PORT, or grpc://HOST:PORT.
     wait_seconds: How long to wait for it, >= 0, where jobs start together.
   """
   match = re.fullmatch(r'(?:grpc://)?(\[[^\[\]]+\]|[^:/\s]+):(\d+)', address)
   if not match or not 0 < int(match.group(2)) < 2**16:
-    raise errors.ConfigError(f'--tf_data_service_address={address}: expected HOST:PORT of a dispatcher')
+    raise errors.ConfigError(f'--{flag}={address}: expected HOST:PORT of a dispatcher')
   deadline = time.monotonic() + wait_seconds
   while True:
     try:
@@ -43,7 +44,7 @@ def CheckAddress(address, wait_seconds=0.0):
     except OSError as e:
       if time.monotonic() >= deadline:
         raise errors.ConfigError(
-            f'--tf_data_service_address={address}: no dispatcher to be reached ({e}); start one with python -m '
+            f'--{flag}={address}: no dispatcher to be reached ({e}); start one with python -m '
             'tools.data_service dispatcher') from e
     time.sleep(_RETRY_SECONDS)
 

@@ -189,10 +189,23 @@ def ShardPaths(path, split):
 
 
 def ReadManifest(path, split=None):
-  """Yields the manifest's rows, dicts with MANIFEST_KEYS, of one split or of all."""
-  with Open(os.path.join(path, 'manifest.jsonl')) as f:
-    for line in f:
-      row = json.loads(line)
+  """Yields the manifest's rows, dicts with MANIFEST_KEYS, of one split or of all.
+
+  Raises:
+    DatasetError: there is no manifest, or a line of it is no such row.
+  """
+  name = os.path.join(path, 'manifest.jsonl')
+  if not Exists(name):
+    raise DatasetError(f'{name}: missing')
+  with Open(name) as f:
+    for number, line in enumerate(f, 1):
+      try:
+        row = json.loads(line)
+        missing = set(MANIFEST_KEYS) - set(row)
+      except (ValueError, TypeError) as e:
+        raise DatasetError(f'{name}:{number}: not a JSON object ({e})') from e
+      if missing:
+        raise DatasetError(f'{name}:{number}: no {", ".join(sorted(missing))}')
       if split is None or row['split'] == split:
         yield row
 

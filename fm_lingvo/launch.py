@@ -74,7 +74,7 @@ def Launch(flags):
   if '://' not in flags.logdir:
     flags.logdir = os.path.abspath(flags.logdir)  # Checkpoints name one another.
   if flags.tf_data_service_address and flags.job in _READING_JOBS:
-    data_service.CheckAddress(flags.tf_data_service_address, _SERVICE_SECONDS if flags.job else 0.0)
+    data_service.CheckAddress('tf_data_service_address', flags.tf_data_service_address, _SERVICE_SECONDS if flags.job else 0.0)
   if is_cluster:
     _CheckTpu(flags)
     if flags.job.startswith(evaluation_job.PREFIX):

@@ -159,7 +159,9 @@ class AdaptersTest(stage_case.StageCase):
         (('inject', self.run, plain, '--name=new', '--output=x'),
          r'has several sets of adapters \(other, target\); extract one'),
         (('extract', self.run, '--adapter=other',
-          f'--output={self._Path("target.ckpt")}'), 'exists already; remove it')):
+          f'--output={self._Path("target.ckpt")}'), 'exists already; remove it'),
+        (('extract', self.run, '--adapter=other', f'--output={self._Path("target.ckpt.index")}/x'),
+         r'--output=.*target.ckpt.index/x: cannot be written \(.*director')):
       with self.subTest(argv):
         code, out, err = self._Main(*argv)
         self.assertEqual((code, out), (2, ''))

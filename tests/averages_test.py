@@ -159,6 +159,8 @@ class AverageCheckpointsTest(stage_case.StageCase):
     output = os.path.join(self.folder, 'averaged')
     moved = os.path.join(self.folder, 'elsewhere')
     os.rename(run, moved)  # Its file `checkpoint` has absolute paths.
+    everything = average_checkpoints.Average(moved, None, os.path.join(self.folder, 'everything'))
+    self.assertIn('the mean of ckpt-1, ckpt-2, ckpt-3,', everything[0])
     lines = average_checkpoints.Average(moved, 2, output)
     self.assertRegex(lines[0], r'the mean of ckpt-2, ckpt-3, \d+ variables$')
     found = handover.Checkpoint(output)

@@ -126,6 +126,8 @@ class UsageTest(parameterized.TestCase):
       (['--scheduler=pbs'], _FLAGS, '--scheduler=pbs: expected one of kubernetes, slurm'),
       (['--scheduler=kubernetes'], _FLAGS, "--image is missing: the container image with fm_lingvo's trainer"),
       (['--scheduler=slurm', '--name=A_b'], _FLAGS, '--name=A_b: expected at most 40 of a-z, 0-9 and -, a letter first'),
+      (['--scheduler=slurm', '--cpus=-1'], _FLAGS, '--cpus=-1: expected >= 1'),
+      (['--scheduler=slurm', '--max_restarts=-2'], _FLAGS, '--max_restarts=-2: expected >= 0'),
       (['--scheduler=slurm'], ['--model=x'], "no --logdir=... among the trainer's flags, which follow --"),
   )
   def test_errors_are_one_line(self, args, flags, expected):

@@ -89,6 +89,8 @@ class PlanTest(absltest.TestCase):
       with self.assertRaises(errors.ConfigError) as caught:
         cluster_plan.Names(*args)
       self.assertEqual(str(caught.exception), expected)
+    with self.assertRaisesRegex(errors.ConfigError, '^--worker_gpus=-3: expected >= 0$'):
+      cluster_plan.Plan('sync', {}, [], worker_gpus=-3)
 
 
 class InterruptTest(absltest.TestCase):

@@ -4,6 +4,7 @@ The trainer's folder `here` and the workers' folder `there` hold other speech un
 read it.
 """
 
+import argparse
 import collections
 import os
 import re
@@ -25,6 +26,7 @@ from lingvo import compat as tf
 from lingvo.core import cluster_factory
 from tests import process_case
 from tests import tiny_data
+from tools import data_service as service
 
 _TOKENIZER = os.path.join(process_case.ROOT, 'params/tokenizers/graphemes_en.model')
 _FILES, _UTTERANCES, _EPOCHS = 4, 5, 3
@@ -159,16 +161,18 @@ class DataServiceTest(absltest.TestCase):
     with socket.socket() as late:
       late.bind(('localhost', 0))  # Refuses connections until it listens.
       threading.Timer(1.5, late.listen).start()
-      data_service.CheckAddress(f'localhost:{late.getsockname()[1]}', wait_seconds=30.0)
+      data_service.CheckAddress('dispatcher', f'localhost:{late.getsockname()[1]}', wait_seconds=30.0)
 
   def test_a_bad_address_is_one_line(self):
     for address, expected in (('here', 'expected HOST:PORT of a dispatcher'), ('a:b', 'expected HOST:PORT'),
                               ('http://localhost:1', 'expected HOST:PORT'), ('localhost:70000', 'expected HOST:PORT'),
                               ('localhost:1', 'no dispatcher to be reached .*Connection refused')):
       with self.subTest(address), self.assertRaisesRegex(
-          errors.ConfigError, f'^--tf_data_service_address={address}: {expected}') as e:
-        data_service.CheckAddress(address)
+          errors.ConfigError, f'^--dispatcher={address}: {expected}') as e:
+        data_service.CheckAddress('dispatcher', address)
       self.assertNotIn('\n', str(e.exception))
+    with self.assertRaisesRegex(errors.ConfigError, r'^--port=70000: expected a port in \[0, 65535\]$'):
+      service.StartDispatcher(argparse.Namespace(port=70000, work_dir=''))
     done = self._Train('localhost:1', 'nowhere')
     self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
     self.assertRegex(done.stderr, r'^trainer: --tf_data_service_address=localhost:1: no dispatcher .*\n$')

@@ -142,6 +142,13 @@ class PlotRunTest(absltest.TestCase):
         self.assertEqual(err.count('\n'), 1)
         self.assertFalse(os.path.exists(self.output))
 
+  def test_what_cannot_be_written_is_one_line(self):
+    event_case.WriteRun(self.run_dir)
+    self.output = os.path.join(self.create_tempfile().full_path, 'plot.png')
+    code, _, err = self._Main(self.run_dir)
+    self.assertEqual(code, 1)
+    self.assertRegex(err, '^plot_run: --output=.*: cannot be written .*\n$')
+
   def test_an_unknown_format_is_named(self):
     event_case.WriteRun(self.run_dir)
     self.output = self.output.replace('.png', '.nix')

@@ -294,6 +294,7 @@ class CommandLineTest(PrepareCase):
         (['--importer=manifest', f'--output={self.output}', '--input=/no/such'], '--input=/no/such: expected a JSONL manifest'),
         (['--importer=synth', f'--output={self.output}', '--max_duraton=3'], '--max_duraton: no such flag; did you mean max_duration'),
         (['--importer=synth', f'--output={self.output}', '--test_percent=99'], 'test_percent = 99.0'),
+        (['--importer=demo', f'--output={self.output}', '--num_shards=2'], '--num_shards: of no use with --importer=demo'),
     ):
       with self.subTest(message):
         code, err = self.Main(*args)
@@ -308,9 +309,10 @@ class CommandLineTest(PrepareCase):
     self.assertIn('none accepted: 1 missing', err)
 
   def test_the_command_fails_with_the_same_exit_code(self):
-    out = self.Cli('--importer=promts', f'--output={self.output}')
-    self.assertEqual(out.returncode, 2, out.stderr)
-    self.assertNotIn('Traceback', out.stderr)
+    for flag in ('--importer=promts', '--num_shards=0'):
+      out = self.Cli(flag, f'--output={self.output}')
+      self.assertEqual(out.returncode, 2, out.stderr)
+      self.assertRegex(out.stderr, '^prepare_data: error: .*\n$')
 
 
 if __name__ == '__main__':

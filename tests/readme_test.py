@@ -279,6 +279,22 @@ class PageTest(absltest.TestCase):
     fields = dataclasses.fields(asr.BestRqPretrain)
     self.assertEqual(table, [[f'`{f.name}`', f'`{f.default!r}`'] for f in fields])
 
+  def test_the_defaults_are_those_of_the_experiments(self):
+    knobs = ('learning_rate', 'warmup_steps', 'max_steps', 'label_share')
+    listed = set()
+    for names, *values in _Table('experiment'):
+      for name in re.findall(r'`(\w+)`', names):
+        listed.add(name)
+        defaults = {f.name: f.default for f in dataclasses.fields(getattr(asr, name))}
+        self.assertEqual(values, [str(defaults.get(knob, '')) for knob in knobs], name)
+    self.assertEqual(listed, {m.partition('.')[2] for m in listing.ListModels() if m.startswith('asr.')})
+
+  def test_every_knob_is_on_the_pages(self):
+    for model in listing.ListModels():
+      if model.startswith('asr.'):
+        for field in dataclasses.fields(getattr(asr, model.partition('.')[2])):
+          self.assertIn(f'`{field.name}`', pages.Read('docs/params.md'), model)
+
   def test_the_experiments_are_the_registered_ones(self):
     table = [row[0].strip('`') for row in _Table('`--model=`')]
     self.assertEqual(table, list(listing.ListModels()))

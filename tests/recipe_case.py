@@ -73,12 +73,11 @@ def WriteData(folder, names=('source', 'target', 'unlabeled'), utterances=100):
     path = os.path.join(folder, name)
     os.makedirs(path, exist_ok=True)
     splits = {split: {'shards': [], 'hours': 0.1} for split in dataset.SPLITS}
+    rows = [{'utt_id': f'{name}/{i}', 'split': 'train', 'text': 'words', 'duration': 6.0} for i in range(utterances)]
+    rows += [{'utt_id': f'{i}', 'split': 'test', 'text': 'Words ' if i < 5 else 'one two', 'duration': 2.0}
+             for i in range(20 * (name == 'target'))]
     with open(os.path.join(path, 'manifest.jsonl'), 'w', encoding='utf-8') as f:
-      for i in range(utterances):
-        f.write(json.dumps({'utt_id': f'{name}/{i}', 'split': 'train', 'text': 'words', 'duration': 6.0}) + '\n')
-      for i in range(20 * (name == 'target')):
-        text = 'Words ' if i < 5 else 'one two'
-        f.write(json.dumps({'utt_id': f'{i}', 'split': 'test', 'text': text, 'duration': 2.0}) + '\n')
+      f.writelines(json.dumps({'shard': '', 'speaker': 's', 'domain': name, **row}) + '\n' for row in rows)
     with open(os.path.join(path, 'dataset.json'), 'w', encoding='utf-8') as f:
       json.dump({'format': dataset.FORMAT, 'version': dataset.VERSION, 'sample_rate': dataset.SAMPLE_RATE,
                  'splits': splits, 'domains': [name], 'settings': {}}, f)

@@ -80,13 +80,16 @@ class RecipeDataTest(absltest.TestCase):
       self.Prepare('c')
 
   def test_command_line_says_what_is_missing_in_one_line(self):
-    err = io.StringIO()
-    missing = importers.UsageError('no synthesiser')
-    with mock.patch.object(recipe_data, 'PrepareRecipe', side_effect=missing) as prepare, \
-        contextlib.redirect_stderr(err):
-      self.assertEqual(recipe_data.Main(['recipe_data', '--output=d/', '--quick']), 2)
-    prepare.assert_called_once_with('d', quick=True)
-    self.assertEqual(err.getvalue(), 'recipe_data: error: no synthesiser\n')
+    for error, code, expected in (
+        (importers.UsageError('no synthesiser'), 2, 'error: no synthesiser'),
+        (NotADirectoryError(20, 'Not a directory'), 1, 'error: d/: cannot be written (Not a directory)'),
+        (KeyboardInterrupt(), 130, 'interrupted; data sets that are whole are kept')):
+      err = io.StringIO()
+      with mock.patch.object(recipe_data, 'PrepareRecipe', side_effect=error) as prepare, \
+          contextlib.redirect_stderr(err):
+        self.assertEqual(recipe_data.Main(['recipe_data', '--output=d/', '--quick']), code)
+      prepare.assert_called_once_with('d', quick=True)
+      self.assertEqual(err.getvalue(), f'recipe_data: {expected}\n')
 
 
 if __name__ == '__main__':

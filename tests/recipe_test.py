@@ -16,6 +16,7 @@ from unittest import mock
 from absl.testing import absltest
 from absl.testing import parameterized
 from fm_lingvo import accounting
+from fm_lingvo import dataset
 from fm_lingvo import errors
 from fm_lingvo import gin_params
 from lingvo import compat as tf
@@ -541,7 +542,8 @@ class LabelsTest(absltest.TestCase):
   def _Append(self, *rows):
     with open(os.path.join(self.settings.data_dir, 'target', 'manifest.jsonl'), 'a', encoding='utf-8') as f:
       for i, (text, duration, split) in enumerate(rows):
-        f.write(json.dumps({'utt_id': f'more/{i}', 'split': split, 'text': text, 'duration': duration}) + '\n')
+        f.write(json.dumps({**dict.fromkeys(dataset.MANIFEST_KEYS, ''), 'utt_id': f'more/{i}', 'split': split, 'text': text,
+                            'duration': duration}) + '\n')
 
   def _Chosen(self, stage):
     """Names of all training utterances, usable or not, that the trainer's own hash selects."""
@@ -661,6 +663,9 @@ class DoorTest(absltest.TestCase):
     self.assertEqual((code, err), (0, ''))
     self.assertEqual([line.partition(':')[0] for line in out.splitlines()], ['pretrain', 'hydra', 'adapted'])
     self.assertFalse(os.path.exists(runs))
+    code, _, err = self._Main('adapted', '--dry_run', f'--data_dir={runs}', f'--output={runs}')
+    self.assertEqual(code, 2)
+    self.assertRegex(err, '^recipe: .*: not all data sets are there.*first python -m tools.recipe_data --output=.*\n$')
 
   def test_a_smoke_run_leaves_docs_alone(self):
     args = recipe._Parser().parse_args(['--quick'])  # pylint: disable=protected-access

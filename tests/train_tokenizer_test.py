@@ -39,7 +39,7 @@ def _WriteDataset(path, rows):
                    splits=splits, domains=[], settings={}), f)
   with open(os.path.join(path, 'manifest.jsonl'), 'w') as f:
     for split, text in rows:
-      f.write(json.dumps({'split': split, 'text': text}) + '\n')
+      f.write(json.dumps({**dict.fromkeys(dataset.MANIFEST_KEYS, ''), 'split': split, 'text': text}) + '\n')
 
 
 class TrainTokenizerTest(absltest.TestCase):

@@ -70,6 +70,10 @@ class TranscribeTest(absltest.TestCase):
     self.assertIn('3 of 3 recordings, 5.1 s of audio', err)
     for name, text in lines:
       self.assertTrue(text)
+    looping = self.create_tempdir().full_path
+    os.symlink(_folder + '/audio', looping + '/linked')
+    os.symlink(looping, looping + '/loop')
+    self.assertLen(self._Run(looping)[0].splitlines(), 3)
     alone, err = self._Run(lines[1][0])
     self.assertEqual(alone, lines[1][1] + '\n')
     self.assertEqual(err, '')

@@ -16,13 +16,16 @@ import hashlib
 import os
 import sys
 
-from fm_lingvo import adapter as adapter_lib
 from fm_lingvo import errors
 from fm_lingvo import gin_names
-from fm_lingvo import handover
-from lingvo import compat as tf
+from fm_lingvo import quiet
 import numpy as np
-from tools import checkpoint_files
+
+with quiet.HoldStderr():  # TensorFlow's lines.  pylint: disable=g-import-not-at-top
+  from fm_lingvo import adapter as adapter_lib
+  from fm_lingvo import handover
+  from lingvo import compat as tf
+  from tools import checkpoint_files
 
 _ADAPTERS = 'encoder/adapters/'
 _DIGEST = 'adapters/encoder_sha256'  # uint8 [32] of the encoder that the adapters belong to.
@@ -260,5 +263,4 @@ def _Run(args):
 
 
 if __name__ == '__main__':
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   sys.exit(Main(sys.argv))

@@ -1,6 +1,6 @@
 """One checkpoint whose weights are the mean of a run's newest ones.
 
-  python -m tools.average_checkpoints RUN --last=5 --output=averaged.ckpt
+  python -m tools.average_checkpoints RUN --last=3 --output=averaged.ckpt
   python -m tools.transcribe RUN AUDIO --checkpoint=averaged.ckpt
 
 RUN is a run's folder; it keeps task.train.save_max_to_keep checkpoints. Where the run kept moving averages
@@ -12,20 +12,26 @@ import argparse
 import os
 import sys
 
-from fm_lingvo import checkpoints
 from fm_lingvo import errors
-from fm_lingvo import handover
+from fm_lingvo import quiet
 import numpy as np
-from tools import checkpoint_files
+
+with quiet.HoldStderr():  # TensorFlow's lines.  pylint: disable=g-import-not-at-top
+  from fm_lingvo import checkpoints
+  from fm_lingvo import handover
+  from tools import checkpoint_files
+
+_MOST = 5
 
 
 def Average(run, last, output):
-  """Writes the mean of the `last` newest checkpoints of a run; returns a list of lines that say so.
+  """Writes the mean of the `last` newest checkpoints of a run, None: at most 5; returns a list of lines that say so.
 
   Raises:
     errors.ConfigError: there are fewer, or they do not hold the same weights.
   """
   prefixes = sorted(checkpoints.Prefixes(os.path.dirname(handover.Resolve(run))), key=checkpoints.Step)
+  last = min(_MOST, len(prefixes)) if last is None else last
   if not 1 <= last <= len(prefixes):
     raise errors.ConfigError(f'--last={last}: expected 1 to {len(prefixes)}, the checkpoints of {run}')
   newest = [handover.Checkpoint(p) for p in prefixes[-last:]]
@@ -53,12 +59,11 @@ def Main(argv):
   parser = argparse.ArgumentParser(
       prog='average_checkpoints', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('run', metavar='RUN', help='folder of the run')
-  parser.add_argument('--last', type=int, default=5, help='how many checkpoints, the newest (default: 5)')
+  parser.add_argument('--last', type=int, help=f'how many checkpoints, the newest (default: {_MOST}, or as many as there are)')
   parser.add_argument('--output', required=True, metavar='PREFIX', help='checkpoint to write')
   args = parser.parse_args(argv[1:])
   return checkpoint_files.Report('average_checkpoints', lambda: Average(args.run, args.last, args.output))
 
 
 if __name__ == '__main__':
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   sys.exit(Main(sys.argv))

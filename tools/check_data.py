@@ -2,7 +2,7 @@
 
   python -m tools.check_data data/recipe/target data/recipe/unlabeled
 
-Exit code 0: all whole; 1: something is wrong, a line each; 2: not a data set. Training does the same by itself when a record
+Exit code 0: all whole; 1: something is wrong, a line each; 2: one is not a data set. Training does the same by itself when a record
 cannot be read, and leaves out at most max_damaged_records of a stream.
 """
 
@@ -22,8 +22,11 @@ def Check(path):
     dataset.DatasetError: it has no readable dataset.json.
   """
   info = dataset.ReadDataset(path, check_shards=False)
-  lines = []
-  rows = collections.Counter(row['shard'] for row in dataset.ReadManifest(path))
+  lines, rows = [], None
+  try:
+    rows = collections.Counter(row['shard'] for row in dataset.ReadManifest(path))
+  except dataset.DatasetError as e:
+    lines.append(str(e))
   for split in dataset.SPLITS:
     for shard in info.shards[split]:
       name = os.path.join(path, shard.name)
@@ -33,8 +36,11 @@ def Check(path):
       found = damage.Scan(name, shard.utterances)
       if found:
         lines.append(found.line)
-      if rows[shard.name] != shard.utterances:
+      if rows is not None and rows[shard.name] != shard.utterances:
         lines.append(f'{name}: {rows[shard.name]} lines in manifest.jsonl, but dataset.json says {shard.utterances}')
+  listed = {shard.name for split in dataset.SPLITS for shard in info.shards[split]}
+  lines += [f'{os.path.join(path, "manifest.jsonl")}: {count} lines of {name}, which dataset.json does not list'
+            for name, count in sorted((rows or {}).items()) if name not in listed]
   return lines
 
 
@@ -44,16 +50,17 @@ def Main(argv):
       prog='check_data', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('data', nargs='+', metavar='DATA_SET', help='folder with a dataset.json')
   args = parser.parse_args(argv[1:])
-  wrong = 0
+  code = 0
   for path in args.data:
     try:
       lines = Check(path)
-    except (dataset.DatasetError, ValueError, KeyError) as e:
-      print(f'check_data: {path}: {e}', file=sys.stderr)
-      return 2
+    except dataset.DatasetError as e:
+      print(f'check_data: {e}', file=sys.stderr)
+      code = 2
+      continue
     print('\n'.join(lines) or f'{path}: whole')
-    wrong += len(lines)
-  return 1 if wrong else 0
+    code = max(code, 1 if lines else 0)
+  return code
 
 
 if __name__ == '__main__':

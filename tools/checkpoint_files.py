@@ -24,21 +24,17 @@ def Write(values, output):
     output: prefix of its files, of which none may exist yet.
 
   Raises:
-    errors.ConfigError: they exist, or cannot be written.
+    errors.ConfigError: they exist.
+    errors.RunError: they cannot be written.
   """
   if tf.io.gfile.exists(output + '.index'):
     raise errors.ConfigError(f'--output={output}: exists already; remove it, or choose another')
-  folder = os.path.dirname(output)
-  if folder:
-    tf.io.gfile.makedirs(folder)
   names = sorted(values)
-  with tf.Graph().as_default(), tf.Session() as sess:
+  with tf.Graph().as_default(), tf.Session() as sess, errors.Writing(f'--output={output}'):
+    tf.io.gfile.makedirs(os.path.dirname(output) or '.')
     holders = [tf.placeholder(tf.as_dtype(np.asarray(values[name]).dtype)) for name in names]
     save = tf.raw_ops.SaveV2(prefix=output, tensor_names=names, shape_and_slices=[''] * len(names), tensors=holders)
-    try:
-      sess.run(save, dict(zip(holders, [values[name] for name in names])))
-    except tf.errors.OpError as e:
-      raise errors.ConfigError(f'--output={output}: cannot be written ({e.message.splitlines()[0][:120]})') from e
+    sess.run(save, dict(zip(holders, [values[name] for name in names])))
 
 
 def Report(prog, make_lines):
@@ -53,7 +49,7 @@ def Report(prog, make_lines):
   """
   try:
     lines = make_lines()
-  except (errors.ConfigError, OSError) as e:
+  except (errors.ConfigError, errors.RunError, OSError) as e:
     print(f'{prog}: {e}', file=sys.stderr)
     return 2
   print('\n'.join(lines))

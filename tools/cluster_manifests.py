@@ -165,6 +165,8 @@ def Manifest(args):
     raise errors.ConfigError(f'--scheduler={args.scheduler}: expected one of {", ".join(SCHEDULERS)}')
   if not _DNS_NAME.fullmatch(args.name):
     raise errors.ConfigError(f'--name={args.name}: expected at most 40 of a-z, 0-9 and -, a letter first')
+  cluster_plan.CheckAtLeast(1, cpus=args.cpus)
+  cluster_plan.CheckAtLeast(0, max_restarts=args.max_restarts)
   cluster_plan.CheckFlags(args.flags)
   if args.scheduler == 'slurm':
     return SlurmScript(args)

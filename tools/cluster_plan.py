@@ -60,16 +60,21 @@ def Names(mode, workers, ps, data_workers=0):
   """
   if mode not in MODES:
     raise errors.ConfigError(f'--mode={mode}: expected one of {", ".join(MODES)}')
-  if workers < 1:
-    raise errors.ConfigError(f'--workers={workers}: expected >= 1')
-  if mode == 'async' and ps < 1:
-    raise errors.ConfigError(f'--ps={ps}: expected >= 1')
-  if data_workers < 0:
-    raise errors.ConfigError(f'--data_workers={data_workers}: expected >= 0')
+  CheckAtLeast(1, workers=workers)
+  if mode == 'async':
+    CheckAtLeast(1, ps=ps)
+  CheckAtLeast(0, data_workers=data_workers)
   counts = {'data_dispatcher': 1, 'data_worker': data_workers} if data_workers else {}
   counts.update({'worker': workers, 'controller': 1, 'trainer_client': 1} if mode == 'sync' else
                 {'ps': ps, 'controller': 1, 'trainer': workers})
   return [(job, task) for job, count in counts.items() for task in range(count)]
+
+
+def CheckAtLeast(least, **flags):
+  """Raises errors.ConfigError if the value of a flag, by its name, is less."""
+  for name, value in flags.items():
+    if value < least:
+      raise errors.ConfigError(f'--{name}={value}: expected >= {least}')
 
 
 def AddFlags(parser):
@@ -96,11 +101,15 @@ def Plan(mode, addresses, trainer_flags, worker_gpus=0):
     mode: one of MODES.
     addresses: dict (job, task) -> HOST:PORT, of all that Names gives.
     trainer_flags: flags that all jobs share, --model and --logdir among them.
-    worker_gpus: GPUs of each worker or trainer.
+    worker_gpus: GPUs of each worker or trainer, >= 0.
 
   Returns:
     List of Job, in the order of `addresses`.
+
+  Raises:
+    errors.ConfigError: fewer GPUs than none.
   """
+  CheckAtLeast(0, worker_gpus=worker_gpus)
   if _DISPATCHER in addresses:
     trainer_flags = [*trainer_flags, f'--tf_data_service_address={addresses[_DISPATCHER]}']
   by_job = {}

@@ -92,9 +92,6 @@ def _Origins(rows):
   """Lines with command, date, machine and versions, each once."""
   lines = []
   for row in rows:
-    machine, versions = row['machine'], row['versions']
-    lines.append(
-        f'- `{row["command"]}`; {row["date"]}; {machine["cores"]} cores of {machine["cpu"]}, {machine["memory_gb"]} GB, '
-        f'{machine["system"]}; Python {versions["python"]}, TensorFlow {versions["tensorflow"]}, lingvo '
-        f'{versions["lingvo"]}, commit {versions["commit"]}.')
+    lines.append(f'- `{row["command"]}`; {row["date"]}; {this_machine.Describe(row["machine"])}; '
+                 f'{this_machine.DescribeVersions(row["versions"])}, commit {row["versions"]["commit"]}.')
   return list(dict.fromkeys(lines))

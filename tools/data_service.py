@@ -14,13 +14,21 @@ import os
 import signal
 import sys
 
-from fm_lingvo import data_service
 from fm_lingvo import errors
+from fm_lingvo import quiet
 from tools import interrupts
+
+with quiet.HoldStderr():  # TensorFlow's lines.  pylint: disable=g-import-not-at-top
+  from fm_lingvo import data_service
 
 
 def StartDispatcher(args):
-  """Starts a dispatcher; returns (server, address)."""
+  """Starts a dispatcher; returns (server, address).
+
+  Raises:
+    errors.ConfigError: no such port.
+  """
+  _CheckPort(args)
   service = _Service()
   server = service.DispatchServer(service.DispatcherConfig(
       port=args.port, work_dir=args.work_dir or None, fault_tolerant_mode=bool(args.work_dir)))
@@ -31,13 +39,19 @@ def StartWorker(args):
   """Starts a worker; returns (server, address).
 
   Raises:
-    errors.ConfigError: nothing listens at --dispatcher.
+    errors.ConfigError: nothing listens at --dispatcher, or no such port.
   """
-  data_service.CheckAddress(args.dispatcher, args.wait_seconds)
+  _CheckPort(args)
+  data_service.CheckAddress('dispatcher', args.dispatcher, args.wait_seconds)
   service = _Service()
   server = service.WorkerServer(service.WorkerConfig(
       dispatcher_address=args.dispatcher, worker_address=f'{args.host}:%port%' if args.host else None, port=args.port))
   return server, args.host or 'localhost'
+
+
+def _CheckPort(args):
+  if not 0 <= args.port < 2**16:
+    raise errors.ConfigError(f'--port={args.port}: expected a port in [0, {2**16 - 1}]')
 
 
 def _Service():
@@ -81,6 +95,5 @@ def Main(argv):
 
 
 if __name__ == '__main__':
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
   sys.exit(Main(sys.argv))

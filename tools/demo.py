@@ -36,12 +36,18 @@ def _Train():
   print('$ ' + ' '.join(['trainer'] + command[3:]), flush=True)
   started, logdir = time.time(), None
   with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-    for line in process.stdout:
-      print(line, end='', flush=True)
-      found = re.match(r'run directory: (.*)', line)
-      logdir = found.group(1) if found else logdir
+    while process.poll() is None:
+      try:
+        for line in process.stdout:
+          print(line, end='', flush=True)
+          found = re.match(r'run directory: (.*)', line)
+          logdir = found.group(1) if found else logdir
+        process.wait()
+      except KeyboardInterrupt:
+        pass  # The trainer was interrupted too: it saves a checkpoint, and says so.
   if process.returncode:
-    sys.exit(f'demo: the trainer ended with exit code {process.returncode}')
+    print(f'demo: the trainer ended with exit code {process.returncode}', file=sys.stderr)
+    sys.exit(process.returncode)
   return logdir, time.time() - started
 
 

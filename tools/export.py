@@ -93,9 +93,11 @@ def _Run(args):
     from fm_lingvo import saved_model  # pylint: disable=g-import-not-at-top
   inference.Start()
   run = finished_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, beam_size=args.beam_size)
-  saved_model.Export(run, args.output)
+  with errors.Writing(f'--output={args.output}'):
+    os.makedirs(args.output, exist_ok=True)  # Before a minute of work.
+    saved_model.Export(run, args.output)
   checkpoint = os.path.basename(run.checkpoint)
-  with open(os.path.join(args.output, HOW_TO_CALL), 'w', encoding='utf-8') as f:
+  with errors.Writing(f'--output={args.output}'), open(os.path.join(args.output, HOW_TO_CALL), 'w', encoding='utf-8') as f:
     f.write(_USAGE.format(
         run=run.model_name, checkpoint=checkpoint, adapter=run.adapter,
         folder=os.path.basename(os.path.normpath(args.output)), max_seconds=run.max_seconds))
@@ -132,9 +134,9 @@ def Main(argv):
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   try:
     return _Run(args)
-  except errors.ConfigError as e:
+  except (errors.ConfigError, errors.RunError) as e:
     print(f'export: {e}', file=sys.stderr)
-    return 2
+    return 2 if isinstance(e, errors.ConfigError) else 1
   except KeyboardInterrupt:
     print('export: interrupted', file=sys.stderr)
     return 130

@@ -6,13 +6,26 @@ from fm_lingvo import dataset
 from tools import importers
 
 
+def LocalFolders(root):
+  """As os.walk, links followed, sorted; a folder that several links lead to comes once."""
+  seen = set()
+  for folder, folders, names in os.walk(root, followlinks=True):
+    real = os.path.realpath(folder)
+    if real in seen:
+      folders.clear()
+      continue
+    seen.add(real)
+    folders.sort()
+    yield folder, folders, sorted(names)
+
+
 def Walk(root):
   """Yields (directory, sorted file names) of a tree, sorted."""
   if dataset.IsRemote(root):
     import tensorflow as tf  # pylint: disable=g-import-not-at-top
     walk = sorted((d, sorted(names)) for d, _, names in tf.io.gfile.walk(root))
   else:
-    walk = sorted((d, sorted(names)) for d, _, names in os.walk(root, followlinks=True))
+    walk = sorted((d, names) for d, _, names in LocalFolders(root))
   yield from walk
 
 

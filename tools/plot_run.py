@@ -97,9 +97,10 @@ def _Draw(lines, output):
     for i, ends in enumerate(drawn):
       if i != 4:  # Whose right side is the learning rate's.
         _LabelEnds(axes[i], ends)
-    os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
     try:
-      figure.savefig(output, dpi='figure')
+      with errors.Writing(f'--output={output}'):
+        os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
+        figure.savefig(output, dpi='figure')
     except ValueError as e:  # Matplotlib lists the formats that it knows.
       raise errors.ConfigError(f'--output={output}: {e}') from e
 
@@ -188,9 +189,9 @@ def Main(argv):
   try:
     notes = Plot(args.runs, args.output, [d for d in args.datasets.split(',') if d],
                  args.branch)
-  except errors.ConfigError as e:
+  except (errors.ConfigError, errors.RunError) as e:
     print(f'plot_run: {e}', file=sys.stderr)
-    return 2
+    return 2 if isinstance(e, errors.ConfigError) else 1
   for note in notes:
     print(note)
   print(f'wrote {args.output}')

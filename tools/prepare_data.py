@@ -10,7 +10,7 @@
 
 Flags that are not listed by --help belong to Beam (--runner and its options). The format is described in
 fm_lingvo/dataset.py, the text's in tools/normalize.py. Exit code 0: done; 1: nothing was accepted, or
-the disk failed; 2: bad usage.
+the disk failed; 2: bad usage; 130: Ctrl-C.
 """
 
 import logging
@@ -21,13 +21,14 @@ from absl import app
 from absl import flags
 
 from fm_lingvo import dataset
+from fm_lingvo import errors
 from tools import importers
 
 _IMPORTER = flags.DEFINE_string('importer', None, f'What to import: {", ".join(sorted(importers.IMPORTERS))}, or demo for '
                                 'the demo data (prompts and synth).')
 _INPUT = flags.DEFINE_string('input', None, 'The importer\'s source: a directory (prompts), one or several with commas between '
-                             'them (librispeech), a JSONL manifest (manifest) or a text file (synth). Optional for '
-                             'prompts, synth and demo.')
+                             'them (librispeech), a JSONL manifest (manifest) or a text file (synth, general_speech). '
+                             'Optional for prompts, synth and general_speech.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Directory of the data set to write; it must not exist, or see --overwrite.')
 _OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace --output, once the new data set is complete.')
 _AUDIO_ROOTS = flags.DEFINE_list('audio_roots', [], 'manifest: folders, beside the manifest\'s own, that its audio may be in; a '
@@ -68,6 +69,7 @@ def main(argv):
     if not _OUTPUT.value:
       raise importers.UsageError('--output is missing: the directory of the data set to write')
     if _IMPORTER.value == 'demo':
+      _RefuseForDemo()
       from tools import demo_data  # pylint: disable=g-import-not-at-top
       demo_data.PrepareDemo(_OUTPUT.value, overwrite=_OVERWRITE.value)
       return 0
@@ -87,6 +89,9 @@ def main(argv):
   except pipeline.NothingAccepted as e:
     print(f'prepare_data: error: {e}', file=sys.stderr)
     return 1
+  except KeyboardInterrupt:
+    print(f'prepare_data: interrupted; nothing half made is left at {_OUTPUT.value}', file=sys.stderr)
+    return 130
   except Exception as e:
     reason = pipeline.DiskReason(e)
     if not reason:
@@ -96,9 +101,26 @@ def main(argv):
     return 1
 
 
+def _ParseFlags(argv):
+  """Flags that absl does not know go to Beam."""
+  try:
+    return flags.FLAGS(argv, known_only=True)
+  except flags.Error as e:
+    print(f'prepare_data: error: {errors.OneLine(e)}', file=sys.stderr)
+    sys.exit(2)
+
+
+def _RefuseForDemo():
+  """Raises UsageError for a flag that the demo data have no use for."""
+  mine = {flag.name for flag in flags.FLAGS.flags_by_module_dict()[flags.FLAGS.find_module_defining_flag('importer')]}
+  for name in sorted(mine - {'importer', 'output', 'overwrite'}):
+    if flags.FLAGS[name].present:
+      raise importers.UsageError(f'--{name}: of no use with --importer=demo, expected --output and --overwrite only')
+
+
 def Main():
-  """Entry point: flags that absl does not know go to Beam."""
-  app.run(main, flags_parser=lambda argv: flags.FLAGS(argv, known_only=True))
+  """Entry point."""
+  app.run(main, flags_parser=_ParseFlags)
 
 
 if __name__ == '__main__':

@@ -22,8 +22,10 @@ import subprocess
 import sys
 import time
 
+from fm_lingvo import dataset
 from fm_lingvo import errors
 from tools import recipe_compare
+from tools import recipe_data
 from tools import recipe_labels
 from tools import recipe_plan
 from tools import recipe_plot
@@ -180,6 +182,9 @@ def _Run(args):
   stages = recipe_plan.Select(plan, args.names or ['main'], seeds)
   if not args.dry_run:
     PrepareData(settings)
+  elif not all(dataset.Exists(os.path.join(settings.data_dir, name, 'dataset.json')) for name in recipe_data.NAMES):
+    raise errors.ConfigError(f'{settings.data_dir}: not all data sets are there, of which the stages are made; first python -m '
+                             f'tools.recipe_data --output={settings.data_dir}')
   stages = recipe_labels.Resolve(settings, stages)
   inputs = recipe_stage.Inputs(settings, stages)
   take = [name for name in args.take.split(',') if name]
@@ -219,7 +224,7 @@ def Main(argv):
     print(f'recipe: {e}', file=sys.stderr)
     return e.exit_code
   except KeyboardInterrupt:
-    print('recipe: interrupted before the first stage', file=sys.stderr)
+    print('recipe: interrupted; the same command goes on', file=sys.stderr)
     return 130
 
 

@@ -8,7 +8,7 @@ Makes three data sets below --output, or reuses those that are there and whole:
   unlabeled   Spanish, French, Italian and Russian human prompts, for pretraining
   source      synthetic speech of general English text, without any sentence of the target: see
               importers/general_speech.py and general_text.py
-Exit code 0: done; 2: something is missing, in one line.
+Exit code 0: done; 1: the disk failed; 2: something is missing, in one line; 130: Ctrl-C.
 """
 
 import argparse
@@ -144,6 +144,15 @@ def Main(argv):
   except (importers.UsageError, dataset.DatasetError, pipeline.NothingAccepted) as e:
     print(f'recipe_data: error: {e}', file=sys.stderr)
     return 2
+  except KeyboardInterrupt:
+    print('recipe_data: interrupted; data sets that are whole are kept', file=sys.stderr)
+    return 130
+  except Exception as e:
+    reason = pipeline.DiskReason(e)
+    if not reason:
+      raise
+    print(f'recipe_data: error: {args.output}: cannot be written ({reason})', file=sys.stderr)
+    return 1
 
 
 if __name__ == '__main__':

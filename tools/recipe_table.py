@@ -12,6 +12,7 @@ import os
 from fm_lingvo import errors
 from tools import recipe_plan
 from tools import recipe_verdicts
+from tools import this_machine
 
 _RATES = tuple(f'{where}_{metric}{end}' for where in ('target', 'source') for metric in ('wer', 'cer')
                for end in ('', '_low', '_high'))
@@ -135,9 +136,7 @@ def Origins(rows):
     own = [row for row in rows if row['group'] == group]
     by_origin = {}
     for row in own:
-      machine, versions = row['machine'], row['versions']
-      origin = (f'{machine["cores"]} cores of {machine["cpu"]}, {machine["memory_gb"]} GB, {machine["system"]}; '
-                f'Python {versions["python"]}, TensorFlow {versions["tensorflow"]}, lingvo {versions["lingvo"]}')
+      origin = f'{this_machine.Describe(row["machine"])}; {this_machine.DescribeVersions(row["versions"])}'
       by_origin.setdefault(origin, []).append(row)
     for origin, part in by_origin.items():
       dates = sorted({row['date'] for row in part})

@@ -9,6 +9,7 @@ import re
 
 from fm_lingvo import errors
 from tools import event_files
+from tools import this_machine
 
 # Field of a row -> (type, must it be there, its header in a table).
 _FIELDS = {
@@ -122,11 +123,9 @@ def _Cell(row, field):
   if field == 'command':
     return f'`{value}`'
   if field == 'machine':
-    return (f'{value["cores"]} cores of {value["cpu"]}, {value["memory_gb"]} GB, '
-            f'{value["system"]}')
+    return this_machine.Describe(value)
   if field == 'versions':
-    return (f'Python {value["python"]}, TensorFlow {value["tensorflow"]}, lingvo '
-            f'{value["lingvo"]}, commit {value["commit"]}')
+    return f'{this_machine.DescribeVersions(value)}, commit {value["commit"]}'
   return str(value)
 
 

@@ -141,6 +141,7 @@ def _EnterLoopback(log_dir):
 
 def _Run(args):
   """Runs what is asked for; returns the exit code."""
+  cluster_plan.CheckAtLeast(0, max_restarts=args.max_restarts)
   run = _LogDir(args.flags)
   log_dir = os.path.join('runs' if '://' in run else run, 'jobs')
   names = cluster_plan.Names(args.mode, args.workers, args.ps, args.data_workers)

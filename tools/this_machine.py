@@ -37,6 +37,17 @@ def _Distribution():
     return platform.system()
 
 
+def Describe(machine):
+  """One phrase of what Machine returned."""
+  cores = machine['cores']
+  return f'{cores} core{"s"[cores == 1:]} of {machine["cpu"]}, {machine["memory_gb"]} GB, {machine["system"]}'
+
+
+def DescribeVersions(versions):
+  """One phrase of what Versions returned, without the commit."""
+  return f'Python {versions["python"]}, TensorFlow {versions["tensorflow"]}, lingvo {versions["lingvo"]}'
+
+
 def Versions(root, commit=''):
   """dict: python, tensorflow, lingvo, commit (of fm_lingvo).
 

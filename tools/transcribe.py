@@ -24,6 +24,7 @@ from fm_lingvo import errors
 from fm_lingvo import long_form
 from fm_lingvo import quiet
 from tools import audio
+from tools import files
 from tools import transcript_formats
 
 STDIN = '-'
@@ -50,9 +51,8 @@ def FindRecordings(names):
       found.append((name, 'stdin' if name == STDIN else os.path.basename(name)))
       continue
     below = []
-    for folder, folders, files in os.walk(name, followlinks=True):
-      folders.sort()
-      paths = (os.path.join(folder, f) for f in sorted(files) if os.path.splitext(f)[1].lower() in _EXTENSIONS)
+    for folder, _, names_there in files.LocalFolders(name):
+      paths = (os.path.join(folder, f) for f in names_there if os.path.splitext(f)[1].lower() in _EXTENSIONS)
       below += [(path, os.path.relpath(path, name)) for path in paths]
     found += below
     if not below:

@@ -4,6 +4,7 @@ import math
 import os
 
 from fm_lingvo import errors
+from tools import this_machine
 
 _FIELDS = ('name', 'ours', 'peer', 'ratio', 'bar', 'met', 'unit', 'note', 'command', 'date', 'machine', 'versions')
 
@@ -114,6 +115,5 @@ def _Origin(row):
   machine, versions = row['machine'], row['versions']
   peers = ', '.join(f'{name} {version}' for name, version in versions['peers'].items())
   return (f'- `{row["command"]}`; {row["date"]}; {machine["threads"]} thread(s), {machine["clock"]}, on '
-          f'{machine["cores"]} core(s) of {machine["cpu"]}, {machine["memory_gb"]} GB, {machine["system"]}'
-          f'{"; " + machine["beside"] if machine.get("beside") else ""}; Python {versions["python"]}, '
-          f'TensorFlow {versions["tensorflow"]}, lingvo {versions["lingvo"]}, commit {versions["commit"]}; {peers}.')
+          f'{this_machine.Describe(machine)}{"; " + machine["beside"] if machine.get("beside") else ""}; '
+          f'{this_machine.DescribeVersions(versions)}, commit {versions["commit"]}; {peers}.')

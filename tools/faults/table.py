@@ -77,10 +77,8 @@ def Table(result):
   lines.append('')
   groups = {}
   for row in result['rows']:
-    machine, versions = row['machine'], row['versions']
-    origin = (f'{row["date"]}; {machine["cores"]} cores of {machine["cpu"]}, {machine["memory_gb"]} GB, {machine["system"]}; '
-              f'Python {versions["python"]}, TensorFlow {versions["tensorflow"]}, lingvo {versions["lingvo"]}, commit '
-              f'{versions["commit"]}')
+    origin = (f'{row["date"]}; {this_machine.Describe(row["machine"])}; {this_machine.DescribeVersions(row["versions"])}, commit '
+              f'{row["versions"]["commit"]}')
     groups.setdefault(origin, []).append(row['command'])
   lines += [f'- {", ".join(f"`{command}`" for command in commands)}; {origin}.' for origin, commands in groups.items()]
   return '\n'.join(lines)
