@@ -32,8 +32,8 @@ class RunError(RuntimeError):
 def Reason(error):
   """What an exception says, in one line and without TensorFlow's traces."""
   text = (getattr(error, 'message', None) or str(error) or type(error).__name__).strip()
-  _, _, behind = text.rpartition('\nNode: ')  # The last node's line, then what it said.
-  lines = [line.strip() for line in (behind.splitlines()[1:] if behind else text.splitlines())]
+  _, node, behind = text.rpartition('\nNode: ')  # The last node's line, then what it said.
+  lines = [line.strip() for line in (behind.splitlines()[1:] if node else text.splitlines())]
   lines = [re.sub(r'^\(\d+\) ', '', line) for line in lines if line and 'root error(s) found' not in line]
   return ' '.join((lines or [type(error).__name__])[0].split())[:160]
 
