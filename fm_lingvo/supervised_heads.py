@@ -247,9 +247,9 @@ class TransducerHead(SupervisedHead):
 
     state = self.prediction.ZeroState(theta.prediction, batch)
     lengths = _Lengths(paddings)
-    arguments = (LogProbs, Step, state, enc, lengths, p.max_symbols_per_frame,
-                 self._MaxLabels(frames))
-    limits = tf.minimum(self._MaxLabels(lengths), arguments[-1])
+    max_labels = self._MaxLabels(frames)
+    arguments = (LogProbs, Step, state, enc, lengths, p.max_symbols_per_frame, max_labels)
+    limits = tf.minimum(self._MaxLabels(lengths), max_labels)  # The former in float32, which may round up.
     if p.beam_size == 1 and lm is None:
       return decoding.Greedy(*arguments, limits=limits)
     return decoding.BeamSearch(*arguments, beam_size=p.beam_size, limits=limits, lm=lm,

@@ -110,6 +110,10 @@ class BestRqHeadTest(graph_case.GraphCase):
         ('kl_weight', -1.0, 'kl_weight = -1.0: expected >= 0')):
       with self.subTest(field), self.assertRaisesRegex(ValueError, expected):
         self._Head(**{field: value})
+    p = heads.BestRqHead.Params()
+    p.quantizer.stack = 2
+    with self.assertRaisesRegex(ValueError, 'head.quantizer.stack = 2: expected 4, the frames that'):
+      p.Set(name='head', input_dim=12).Instantiate()
 
 
 class CodeStatsTest(absltest.TestCase):

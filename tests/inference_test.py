@@ -4,6 +4,7 @@ import os
 import shutil
 
 from absl.testing import absltest
+from fm_lingvo import decoding
 from fm_lingvo import errors
 from fm_lingvo import evaluation
 from fm_lingvo import finished_run
@@ -132,12 +133,19 @@ class InferenceTest(graph_case.GraphCase):
     greedy = inference.Recognizer(self._Run(beam_size=1)).Recognize(audio)
     for hypotheses, (best,) in zip(recognizer.Recognize(audio), greedy):
       scores = [h.score for h in hypotheses]
-      self.assertBetween(len(hypotheses), 1, 3)
-      self.assertGreater(scores[-1], -1e6)
+      self.assertLen(hypotheses, 3)
       self.assertEqual(scores, sorted(scores, reverse=True))
       self.assertGreaterEqual(scores[0], best.score - 1e-3)
     with self.assertRaisesRegex(errors.ConfigError, 'n_best = 5: expected 1 to 4'):
       inference.Recognizer(self._Run(beam_size=4), n_best=5)
+
+  def test_what_the_beam_has_not_found_is_no_hypothesis(self):
+    recognizer = inference.Recognizer(self._Run(beam_size=4), n_best=3)
+    out = graph_case.py_utils.NestedMap(
+        labels=np.full([1, 4, 2], 3), frames=np.zeros([1, 4, 2], int), lengths=np.array([[2, 0, 1, 1]]),
+        scores=np.array([[-1.0, decoding.NEVER, -2.0, -3.0]], np.float32))
+    found = recognizer._Hypotheses(out, 0)  # pylint: disable=protected-access
+    self.assertEqual([h.score for h in found], [-1.0, -2.0])
 
   def test_adapters_are_chosen_by_name(self):
     audio = list(run_case.Audio(_folder + '/data').values())[:1]

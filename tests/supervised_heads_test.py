@@ -91,6 +91,18 @@ class SupervisedHeadsTest(graph_case.GraphCase):
       np.testing.assert_array_equal(found[0].labels[..., :width],
                                     found[1].labels[..., :width])
 
+  def test_no_utterance_has_more_labels_than_there_is_place_for(self):
+    # 0.15 * 100 is 15, and in float32 a little more, whose ceiling is 16.
+    with self.EvalMode():
+      head = _Transducer(max_labels_per_frame=0.15).Instantiate()
+      found = head.Decode(head.theta, *_Encoded(rows=1, frames=100))
+      self.Eval(found.lengths)  # Initialises the variables.
+      bias = head.joint.vars.b
+      bias.load(np.where(np.arange(bias.shape[0]), 0.0, -50.0), self._session)  # No blank.
+      found = self.Eval(found)
+    self.assertEqual(found.labels.shape[2], 15)
+    self.assertEqual(found.lengths.tolist(), [[15]])
+
   def test_a_language_model_decides_where_the_transducer_does_not(self):
     class OnlyLabel:
       """A language model for which only the label 5 is likely."""

@@ -19,7 +19,10 @@ _DATA_DIR = flags.DEFINE_string('data_dir', 'data/demo', 'Folder of the demo dat
 def _Run(*args):
   """Runs a module of the project, its output shown; returns the seconds it took."""
   started = time.time()
-  code = subprocess.run([sys.executable, '-m', *args], check=False).returncode
+  try:
+    code = subprocess.run([sys.executable, '-m', *args], check=False).returncode
+  except KeyboardInterrupt:  # It was interrupted too, and says so.
+    sys.exit(130)
   if code:
     sys.exit(f'demo: python -m {args[0]} ended with exit code {code}')
   return time.time() - started
@@ -36,13 +39,14 @@ def _Train():
   print('$ ' + ' '.join(['trainer'] + command[3:]), flush=True)
   started, logdir = time.time(), None
   with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-    while process.poll() is None:
+    ended = False
+    while not ended:
       try:
         for line in process.stdout:
           print(line, end='', flush=True)
           found = re.match(r'run directory: (.*)', line)
           logdir = found.group(1) if found else logdir
-        process.wait()
+        ended = True
       except KeyboardInterrupt:
         pass  # The trainer was interrupted too: it saves a checkpoint, and says so.
   if process.returncode:

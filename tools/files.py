@@ -7,7 +7,7 @@ from tools import importers
 
 
 def LocalFolders(root):
-  """As os.walk, links followed, sorted; a folder that several links lead to comes once."""
+  """Yields (directory, sorted file names) of a local tree, links followed; a folder that several links lead to comes once."""
   seen = set()
   for folder, folders, names in os.walk(root, followlinks=True):
     real = os.path.realpath(folder)
@@ -16,7 +16,7 @@ def LocalFolders(root):
       continue
     seen.add(real)
     folders.sort()
-    yield folder, folders, sorted(names)
+    yield folder, sorted(names)
 
 
 def Walk(root):
@@ -25,7 +25,7 @@ def Walk(root):
     import tensorflow as tf  # pylint: disable=g-import-not-at-top
     walk = sorted((d, sorted(names)) for d, _, names in tf.io.gfile.walk(root))
   else:
-    walk = sorted((d, names) for d, _, names in LocalFolders(root))
+    walk = sorted(LocalFolders(root))
   yield from walk
 
 

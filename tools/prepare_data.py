@@ -112,10 +112,9 @@ def _ParseFlags(argv):
 
 def _RefuseForDemo():
   """Raises UsageError for a flag that the demo data have no use for."""
-  mine = {flag.name for flag in flags.FLAGS.flags_by_module_dict()[flags.FLAGS.find_module_defining_flag('importer')]}
-  for name in sorted(mine - {'importer', 'output', 'overwrite'}):
-    if flags.FLAGS[name].present:
-      raise importers.UsageError(f'--{name}: of no use with --importer=demo, expected --output and --overwrite only')
+  for flag in flags.FLAGS.get_flags_for_module(flags.FLAGS.find_module_defining_flag('importer')):
+    if flag.present and flag.name not in ('importer', 'output', 'overwrite'):
+      raise importers.UsageError(f'--{flag.name}: of no use with --importer=demo, expected --output and --overwrite only')
 
 
 def Main():

@@ -81,14 +81,18 @@ def _Seeds(text):
   return seeds
 
 
+def _DataCommand(settings):
+  """What python is called with to make the data sets."""
+  return ['-m', 'tools.recipe_data', f'--output={settings.data_dir}'] + ['--quick'] * settings.quick
+
+
 def PrepareData(settings):
   """Makes the data sets, or reuses those that are there.
 
   Raises:
     errors.ConfigError: they could not be made.
   """
-  command = [sys.executable, '-m', 'tools.recipe_data', f'--output={settings.data_dir}']
-  code = subprocess.run(command + ['--quick'] * settings.quick, check=False).returncode
+  code = subprocess.run([sys.executable, *_DataCommand(settings)], check=False).returncode
   if code:
     raise errors.ConfigError(
         f'{settings.data_dir}: the data sets could not be made (tools.recipe_data: exit code {code})')
@@ -183,8 +187,8 @@ def _Run(args):
   if not args.dry_run:
     PrepareData(settings)
   elif not all(dataset.Exists(os.path.join(settings.data_dir, name, 'dataset.json')) for name in recipe_data.NAMES):
-    raise errors.ConfigError(f'{settings.data_dir}: not all data sets are there, of which the stages are made; first python -m '
-                             f'tools.recipe_data --output={settings.data_dir}')
+    raise errors.ConfigError(f'{settings.data_dir}: not all data sets are there, of which the stages are made; first python '
+                             + ' '.join(_DataCommand(settings)))
   stages = recipe_labels.Resolve(settings, stages)
   inputs = recipe_stage.Inputs(settings, stages)
   take = [name for name in args.take.split(',') if name]

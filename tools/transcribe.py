@@ -51,7 +51,7 @@ def FindRecordings(names):
       found.append((name, 'stdin' if name == STDIN else os.path.basename(name)))
       continue
     below = []
-    for folder, _, names_there in files.LocalFolders(name):
+    for folder, names_there in files.LocalFolders(name):
       paths = (os.path.join(folder, f) for f in names_there if os.path.splitext(f)[1].lower() in _EXTENSIONS)
       below += [(path, os.path.relpath(path, name)) for path in paths]
     found += below
