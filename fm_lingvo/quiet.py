@@ -24,3 +24,11 @@ def HoldStderr():
     finally:
       os.dup2(stderr, 2)
       os.close(stderr)
+
+
+@contextlib.contextmanager
+def Imports():
+  """Context in which a tool imports TensorFlow: nothing of its start is shown, and later on only its errors."""
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  with HoldStderr():
+    yield

@@ -13,7 +13,6 @@ it, but no optimizer's slots: training goes on from it as a new run. Exit code 2
 
 import argparse
 import hashlib
-import os
 import sys
 
 from fm_lingvo import errors
@@ -21,7 +20,7 @@ from fm_lingvo import gin_names
 from fm_lingvo import quiet
 import numpy as np
 
-with quiet.HoldStderr():  # TensorFlow's lines.  pylint: disable=g-import-not-at-top
+with quiet.Imports():  # pylint: disable=g-import-not-at-top
   from fm_lingvo import adapter as adapter_lib
   from fm_lingvo import handover
   from lingvo import compat as tf

@@ -16,7 +16,7 @@ from fm_lingvo import errors
 from fm_lingvo import quiet
 import numpy as np
 
-with quiet.HoldStderr():  # TensorFlow's lines.  pylint: disable=g-import-not-at-top
+with quiet.Imports():  # pylint: disable=g-import-not-at-top
   from fm_lingvo import checkpoints
   from fm_lingvo import handover
   from tools import checkpoint_files

@@ -18,7 +18,7 @@ from fm_lingvo import errors
 from fm_lingvo import quiet
 from tools import interrupts
 
-with quiet.HoldStderr():  # TensorFlow's lines.  pylint: disable=g-import-not-at-top
+with quiet.Imports():  # pylint: disable=g-import-not-at-top
   from fm_lingvo import data_service
 
 
