@@ -68,8 +68,10 @@ audit: $(STAMP)  ## known vulnerabilities of both locks (needs pip-audit: pip in
 faults: $(STAMP)  ## inject every kind of fault, docs/results/faults.json; FAULTS='--fast records': some
 	@$(BIN)/python -m tools.faults $(FAULTS); code=$$?; $(BIN)/python -m tools.results pages && exit $$code
 
-coverage: $(STAMP)  ## which lines the tests run (needs coverage: pip install coverage)
-	$(BIN)/python -m coverage run --source=fm_lingvo,params,tools -m pytest tests -q
+coverage: $(STAMP)  ## which lines the tests run, in all processes that they start; build/coverage
+	rm -rf build/coverage
+	$(BIN)/python -m coverage run -m pytest tests -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report --show-missing --skip-covered
 
 clean:  ## remove the environment and caches; runs and data stay
