@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from unittest import mock
 
@@ -355,6 +356,38 @@ class RunnerTest(parameterized.TestCase):
     self.assertGreater(state['seconds'], 0)
     os.remove(self._Path('hang'))
     self.assertEqual(self._Run(['scratch_target']), {'scratch_target': 'done'})
+
+  def test_a_signal_while_data_is_made_ends_all_that_makes_it(self):
+    # A process of its own below the one that is started, as Beam's workers are; each says its name when interrupted.
+    made = os.path.join(self.settings.output, 'made')
+    script = (
+        'import os, subprocess, sys, time\n'
+        'child = len(sys.argv) == 1 and subprocess.Popen([sys.executable, __file__, "child"])\n'
+        'name = "parent" if child else "child"\n'
+        f'os.makedirs({made!r}, exist_ok=True)\n'
+        'try:\n'
+        f'  open(os.path.join({made!r}, name), "w").close()\n'
+        '  time.sleep(60)\n'
+        'except KeyboardInterrupt:\n'
+        f'  os.remove(os.path.join({made!r}, name))\n'
+        'if child: child.wait()\n')
+    path = os.path.join(self.settings.output, 'maker.py')
+    os.makedirs(self.settings.output, exist_ok=True)
+    with open(path, 'w', encoding='utf-8') as f:
+      f.write(script)
+    def _Interrupt():
+      deadline = time.time() + 30
+      while len(os.listdir(made) if os.path.exists(made) else ()) < 2 and time.time() < deadline:
+        time.sleep(0.05)
+      os.kill(os.getpid(), signal.SIGTERM)
+    thread = threading.Thread(target=_Interrupt)
+    thread.start()
+    with mock.patch.object(recipe, '_DataCommand', lambda settings: [path]), \
+        self.assertRaisesRegex(recipe_runner.Interrupted, '^SIGTERM: data sets that are whole are kept') as caught:
+      recipe.PrepareData(self.settings)
+    thread.join()
+    self.assertEqual(caught.exception.exit_code, 143)
+    self.assertEmpty(os.listdir(made))
 
   @parameterized.parameters((1, 'have saved checkpoints', True), (2, 'were killed at the second signal', False))
   def test_a_signal_while_a_stage_starts_ends_it_and_starts_no_other(self, times, text, saved):

@@ -18,12 +18,14 @@ and SIGTERM.
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 
 from fm_lingvo import dataset
 from fm_lingvo import errors
+from tools import interrupts
 from tools import recipe_compare
 from tools import recipe_data
 from tools import recipe_labels
@@ -91,11 +93,22 @@ def PrepareData(settings):
 
   Raises:
     errors.ConfigError: they could not be made.
+    recipe_runner.Interrupted: a signal ended it; the second one kills it.
   """
-  code = subprocess.run([sys.executable, *_DataCommand(settings)], check=False).returncode
-  if code:
+  came, told = [], 0
+  with interrupts.HandledBy(lambda signum, _: came.append(signum)):
+    # A session of its own: a signal reaches the recipe alone, which passes it on once to all that makes data.
+    with subprocess.Popen([sys.executable, *_DataCommand(settings)], start_new_session=True) as process:
+      while process.poll() is None:
+        if len(came) > told:
+          os.killpg(process.pid, signal.SIGKILL if told else signal.SIGINT)
+          told = len(came)
+        time.sleep(0.1)
+  if came:
+    raise recipe_runner.Interrupted(came[0], 'data sets that are whole are kept; the same command makes the others')
+  if process.returncode:
     raise errors.ConfigError(
-        f'{settings.data_dir}: the data sets could not be made (tools.recipe_data: exit code {code})')
+        f'{settings.data_dir}: the data sets could not be made (tools.recipe_data: exit code {process.returncode})')
 
 
 def ResultsPath(settings, docs):

@@ -22,13 +22,10 @@ _TAIL = 8192
 
 
 class Interrupted(Exception):
-  """A signal ended the recipe; its trainers have saved checkpoints, unless a second one killed them. `exit_code` is 128 +
-  the signal's number."""
+  """A signal ended the recipe. `exit_code` is 128 + the signal's number."""
 
-  def __init__(self, signum, killed):
-    what = 'were killed at the second signal' if killed else 'have saved checkpoints and ended'
-    super().__init__(f'{signal.Signals(signum).name}: the trainers {what}; the same command goes on from their last '
-                     'checkpoints')
+  def __init__(self, signum, what):
+    super().__init__(f'{signal.Signals(signum).name}: {what}')
     self.exit_code = 128 + signum
 
 
@@ -70,7 +67,8 @@ class Runner:
           if self._signum is None:
             self._StartReady()
           elif not self._running:
-            raise Interrupted(self._signum, self._killed)
+            what = 'were killed at the second signal' if self._killed else 'have saved checkpoints and ended'
+            raise Interrupted(self._signum, f'the trainers {what}; the same command goes on from their last checkpoints')
           self._display.Show({name: child.Progress() for name, child in self._running.items()})
           if self._running or self._busy:
             time.sleep(_POLL_SECONDS)

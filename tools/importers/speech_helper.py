@@ -13,6 +13,7 @@ a fixed seed: the same request gives the same bytes, in any order.
 import ctypes
 import json
 import os
+import signal
 import struct
 import sys
 
@@ -213,6 +214,7 @@ def main(engine_name, *paths):
 
 
 if __name__ == '__main__':
+  signal.signal(signal.SIGINT, signal.SIG_DFL)  # Whoever asked is interrupted too, and says so.
   try:
     main(*sys.argv[1:])
   except BrokenPipeError:  # Whoever asked is gone.
