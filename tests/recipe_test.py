@@ -547,7 +547,7 @@ class RunnerTest(parameterized.TestCase):
     self.assertIn('Of 20 test prompts 5 have a text that also occurs in training, 15 do not.', report)
     # Of the other 15 every second has one of two words wrong, 7 of 30.
     self.assertRegex(report, r'\| `adapted` \| 1 \| 40.0 \| 23.3 \(\d+.\d to \d+.\d\) \|')
-    for heading in ('## Comparisons', '## Forgetting', '## Target data', '## Hours', '## Commands'):
+    for heading in ('## Forgetting', '## Target data', '## Hours', '## Commands'):
       self.assertIn(heading, report)
     self.assertIn(f'| `adapted` | {plan["adapted"].knobs["max_steps"]:,} |', report)
     with open(self._Path('recipe.png'), 'rb') as f:

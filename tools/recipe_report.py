@@ -1,4 +1,4 @@
-"""RUNS/report.md: the recipe's tables and what they say, its comparisons, its data, and the hours of each stage."""
+"""RUNS/report.md: the recipe's tables and what they say, its data, and the hours of each stage."""
 
 from tools import recipe_labels
 from tools import recipe_rows
@@ -23,29 +23,10 @@ def Write(path, settings, stages, result, image=''):
   parts += [recipe_table.Table(result), '']
   if image:
     parts += [f'![Error rates, labels and parameters]({image})', '']
-  parts += ['## Comparisons', '', Comparisons(result), '', '## Forgetting', '', Forgetting(result['rows']), '',
+  parts += ['## Forgetting', '', Forgetting(result['rows']), '',
             '## Target data', '', TargetData(settings, stages, result['rows']), '',
             '## Hours', '', Hours(settings, stages), '', '## Commands', '', Commands(result['rows'])]
   recipe_rows.WriteWhole(path, '\n'.join(parts).rstrip() + '\n')
-
-
-def Comparisons(result):
-  """Markdown table of the paired bootstraps."""
-  pairs = result.get('comparisons', [])
-  if not pairs:
-    return 'None: no two models to compare have hypotheses yet.'
-  lines = ['Differences in points on the same utterances of the target\'s test set, with their 95 % confidence '
-           'intervals (paired bootstrap; of several seeds over utterances and seeds, of one over utterances only); '
-           'below 0 the first is better.', '',
-           '| first | second | seeds | WER | CER | first: WER against its interval |',
-           '| :-- | :-- | :-- | --: | --: | :-- |']
-  for pair in pairs:
-    def _Cell(prefix, pair=pair):
-      low, high = pair[f'{prefix}low'], pair[f'{prefix}high']
-      return f'{100 * pair[f"{prefix}difference"]:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})'
-    lines.append(f'| `{pair["a"]}` | `{pair["b"]}` | {", ".join(map(str, pair["seeds"]))} | {_Cell("")} | '
-                 f'{_Cell("cer_")} | {recipe_verdicts.Judge(pair)}, {100 * pair["a_better"]:.1f} % of resamples |')
-  return '\n'.join(lines)
 
 
 def Forgetting(rows):

@@ -84,6 +84,8 @@ def Table(result):
   parts += ['Rates in %, in brackets their 95 % confidence interval (bootstrap over utterances); of several seeds the '
             'mean, the mean interval, and the range over seeds. Hours of wall clock are those of the last stage, in '
             'brackets with all stages before it.', '']
+  if result.get('comparisons'):
+    parts += ['**Two models each on the same utterances**', '', Comparisons(result['comparisons']), '']
   parts += [f'- {line}.' for line in recipe_verdicts.Verdicts(rows, result.get('comparisons', []))]
   parts += ['', *Origins(rows)]
   return '\n'.join(parts).rstrip()
@@ -127,6 +129,22 @@ def _Rate(own, mean, metric):
     values = [100 * row[metric] for row in own]
     text += f'; {min(values):.1f} to {max(values):.1f}'
   return text
+
+
+def Comparisons(pairs):
+  """Markdown table of the paired bootstraps `pairs`, which are not none."""
+  lines = ['Differences in points on the same utterances of the target\'s test set, with their 95 % confidence '
+           'intervals (paired bootstrap; of several seeds over utterances and seeds, of one over utterances only); '
+           'below 0 the first is better.', '',
+           '| first | second | seeds | WER | CER | first: WER against its interval |',
+           '| :-- | :-- | :-- | --: | --: | :-- |']
+  for pair in pairs:
+    def _Cell(prefix, pair=pair):
+      low, high = pair[f'{prefix}low'], pair[f'{prefix}high']
+      return f'{100 * pair[f"{prefix}difference"]:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})'
+    lines.append(f'| `{pair["a"]}` | `{pair["b"]}` | {", ".join(map(str, pair["seeds"]))} | {_Cell("")} | '
+                 f'{_Cell("cer_")} | {recipe_verdicts.Judge(pair)}, {100 * pair["a_better"]:.1f} % of resamples |')
+  return '\n'.join(lines)
 
 
 def Origins(rows):
