@@ -50,7 +50,7 @@ benchmark: $(STAMP)  ## ours beside the peers, docs/results/benchmark.json; BENC
 test: $(STAMP)  ## every test under tests/
 	$(BIN)/python -m pytest tests -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-tensorboard: $(STAMP)  ## TensorBoard on the newest runs, http://localhost:$(PORT)
+tensorboard: $(STAMP)  ## TensorBoard on the runs, http://localhost:6006; RUNS=DIR, PORT=N: others
 	@test -d $(RUNS) || { echo 'tensorboard: no $(RUNS)/ here: train first (make demo), or pass RUNS=DIR' >&2; exit 2; }
 	$(BIN)/tensorboard --logdir $(RUNS) --port $(PORT)
 

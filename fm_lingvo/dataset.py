@@ -9,6 +9,7 @@ Layout of a data set's directory:
 Nothing here imports TensorFlow at module level; remote paths (gs://, ...) and the codec import it when they are used.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -69,6 +70,16 @@ def Open(path, mode='r'):
     import tensorflow as tf  # pylint: disable=g-import-not-at-top
     return tf.io.gfile.GFile(path, mode)
   return open(path, mode, encoding=None if 'b' in mode else 'utf-8')
+
+
+@contextlib.contextmanager
+def OpenText(path):
+  """Context with a text file open for reading; raises DatasetError if what is read is not UTF-8."""
+  with Open(path) as f:
+    try:
+      yield f
+    except UnicodeDecodeError as e:
+      raise DatasetError(f'{path}: expected text in UTF-8 ({e.reason} at byte {e.start})') from e
 
 
 def Exists(path):

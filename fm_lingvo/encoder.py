@@ -136,6 +136,8 @@ class ConformerEncoder(base_layer.BaseLayer):
     if not 1 <= p.num_layers <= _MAX_LAYERS:
       raise errors.ConfigError(f'{p.name}.num_layers = {p.num_layers}: expected 1 to '
                        f'{_MAX_LAYERS}')
+    if not 0 <= p.dropout_prob < 1:
+      raise errors.ConfigError(f'{p.name}.dropout_prob = {p.dropout_prob}: expected a probability in [0, 1)')
     if p.conv_norm not in _CONV_NORMS:
       raise errors.ConfigError(f'{p.name}.conv_norm = {p.conv_norm!r}: expected one of '
                        f'{", ".join(_CONV_NORMS)}')

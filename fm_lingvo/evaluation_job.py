@@ -45,7 +45,9 @@ class EvaluationJob:
     done = -1
     while done < self._last_step:
       path = checkpoints.Newest(os.path.join(self._logdir, 'train'))
-      step = _Step(path) if path else -1
+      step = checkpoints.Step(path) if path else -1
+      if path and step < 0:
+        raise errors.ConfigError(f'{path}: no step in its name; expected ckpt-STEP')
       if step <= done:
         time.sleep(poll_seconds)
         continue
@@ -54,11 +56,3 @@ class EvaluationJob:
             self._name, step, self._evaluator.ReadWeights(handover.Checkpoint(path)))
         print(line, flush=True)
       done = step
-
-
-def _Step(path):
-  """Step of a checkpoint: Lingvo writes it into the name."""
-  try:
-    return int(path.rpartition('-')[2])
-  except ValueError as e:
-    raise errors.ConfigError(f'{path}: no step in its name; expected ckpt-STEP') from e

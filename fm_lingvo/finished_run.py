@@ -4,6 +4,7 @@ import dataclasses
 import os
 import re
 
+from fm_lingvo import checkpoints
 from fm_lingvo import errors
 from fm_lingvo import gin_names
 from fm_lingvo import gin_params
@@ -85,8 +86,7 @@ def _ModelName(config):
 def FindCheckpoint(path, name=None):
   """Prefix of the files of a run's checkpoint `name`, see Load."""
   folder = os.path.join(path, 'train')
-  found = sorted(f[:-len('.index')] for f in tf.io.gfile.glob(
-      os.path.join(folder, 'ckpt-*.index')))
+  found = checkpoints.Prefixes(folder)
   if name:
     for prefix in (name, os.path.join(folder, name)):
       if tf.io.gfile.exists(prefix + '.index'):
@@ -96,7 +96,7 @@ def FindCheckpoint(path, name=None):
                              gin_names.DidYouMean(nearest))
   if not found:
     raise errors.ConfigError(f'{folder}: no checkpoint (ckpt-*.index) in it yet')
-  return found[-1]
+  return found[0]
 
 
 def _KeepDecodingBranch(task, where):

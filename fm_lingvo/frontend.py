@@ -17,6 +17,8 @@ NORMALIZATIONS = ('none', 'per_utterance', 'global')
 _RECORD = ('normalization', 'num_bins', 'frame_size_ms', 'frame_step_ms',
            'lower_edge_hertz', 'upper_edge_hertz', 'sample_rate')
 
+FRAME_STEP_MS = 10.0  # Between two frames: spans, subsampled frames and pictures count on it.
+
 
 class LogMelFrontend(base_layer.BaseLayer):
   """Log-mel features in the graph, by Lingvo's MelAsrFrontend.
@@ -50,13 +52,15 @@ class LogMelFrontend(base_layer.BaseLayer):
              'are fitted on.')
     p.Define('variance_floor', 1e-5,
              'Added to the variance of a bin before the division, > 0.')
-    p.mel.Set(num_bins=80, frame_size_ms=25.0, frame_step_ms=10.0,
+    p.mel.Set(num_bins=80, frame_size_ms=25.0, frame_step_ms=FRAME_STEP_MS,
               noise_scale=0.0, fft_overdrive=False, pad_end=False)
     return p
 
   def __init__(self, params):
     super().__init__(params)
     p = self.params
+    if p.mel.frame_step_ms != FRAME_STEP_MS:
+      raise errors.ConfigError(f'{p.name}.mel.frame_step_ms = {p.mel.frame_step_ms}: expected {FRAME_STEP_MS}')
     if p.normalization not in NORMALIZATIONS:
       raise errors.ConfigError(f'{p.name}.normalization = {p.normalization!r}: expected '
                        f'one of {", ".join(NORMALIZATIONS)}')

@@ -17,8 +17,8 @@ from lingvo import compat as tf
 from lingvo.core import checkpointer
 import numpy as np
 
-# Lingvo calls every weight .../var; optimizers' slots and the step end otherwise.
-_WEIGHT = re.compile(r'.*/var$')
+# Lingvo calls every weight .../var; optimizers' slots and the step end otherwise, accumulated gradients do not.
+_WEIGHT = re.compile(r'(?!.*/grad_accumulator/).*/var$')
 _AVERAGE = '/ExponentialMovingAverage'  # Ends the name of a weight's moving average.
 _SOME = 3  # Names that a message shows of many.
 
@@ -123,8 +123,9 @@ class Checkpoint:
 
   def Load(self, variables, sess):
     """Gives variables, a dict name in the checkpoint -> variable, what Read returns."""
-    for name, v in variables.items():
-      v.load(self.Read(name), sess)
+    # In one step: each has the graph looked through, which took seconds for the variables one by one.
+    sess.run([v.initializer for v in variables.values()],
+             {v.initializer.inputs[1]: self.Read(name) for name, v in variables.items()})
 
 
 def Component(name):
@@ -161,7 +162,12 @@ def CheckSources(train_params):
   paths = list(train_params.init_from_checkpoint_rules or {})
   if train_params.init_from_checkpoint_override is not None:
     paths = [train_params.init_from_checkpoint_override]  # '' means none.
-  for path in filter(None, paths):
+  paths = list(filter(None, paths))
+  if train_params.needs_init_from and not paths:
+    raise errors.ConfigError(
+        'task.train.init_from_checkpoint_rules = {}: expected the run that this stage starts from, as the knob init_from; '
+        'asr.FromScratch trains from random weights')
+  for path in paths:
     Checkpoint(path)
 
 

@@ -9,6 +9,7 @@ from fm_lingvo import errors
 from fm_lingvo import frontend
 from fm_lingvo import input as hydra_input
 from fm_lingvo import supervised_heads
+from fm_lingvo import train_params
 from lingvo import compat as tf
 from lingvo.core import base_model
 from lingvo.core import hyperparams
@@ -51,25 +52,7 @@ class HydraTask(base_model.BaseTask):
              'Whether all branches are encoded in one pass, padded to the longest; '
              'else each in its own. None: in one pass where all have the same static '
              'length, so that nothing is padded.')
-    tp = p.train
-    tp.Define('eval_datasets', [],
-              'Names of the data sets that a local run evaluates on.')
-    tp.Define('final_eval_datasets', [],
-              'Names of the data sets that a local run evaluates once, at its end.')
-    tp.Define('eval_interval_steps', 500,
-              'Steps, >= 1, between two evaluations of a local run.')
-    tp.Define('log_interval_steps', 50,
-              'Steps, >= 1, between two lines of a local run\'s log.')
-    tp.Define('max_minutes', None,
-              'Minutes, > 0, of training after which a local run saves, evaluates '
-              'and ends; None: at max_steps only.')
-    tp.Define('max_skipped_steps', 20,
-              'Steps, >= 0, with a NaN or an Inf in loss or gradient that a local run '
-              'skips; one more ends it.')
-    tp.save_interval_steps = 500
-    tp.save_max_to_keep = 5
-    # The thread that writes while training goes on needs a second copy of all variables, and as many operations.
-    tp.async_checkpointing = False
+    train_params.Define(p.train)
     return p
 
   @classmethod
@@ -83,6 +66,7 @@ class HydraTask(base_model.BaseTask):
     p.branches.Define(name, BranchParams(stream, head, weight), f'Branch {name}.')
 
   def __init__(self, params):
+    train_params.Validate(f'{params.name}.train', params.train)
     super().__init__(params)
     p = self.params
     if tf.get_default_graph().seed is None:

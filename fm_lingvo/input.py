@@ -5,6 +5,7 @@ B: utterances in a batch of a stream, S: samples in a padded row (16 kHz).
 
 import functools
 
+from fm_lingvo import augment
 from fm_lingvo import batch_iterator
 from fm_lingvo import checkpoints
 from fm_lingvo import damage
@@ -75,6 +76,37 @@ def ScanShards(p):
   return found
 
 
+def Validate(p):
+  """Raises errors.ConfigError, one line with param and value, if HydraInput.Params() cannot be used; reads no data."""
+  if not len(p.streams):
+    raise errors.ConfigError(f'{p.name}.streams: no stream; add one with AddStream')
+  if p.batch_size:
+    raise errors.ConfigError(
+        f'{p.name}.batch_size = {p.batch_size}: expected 0, since each '
+        f'stream has its own, such as {p.name}.streams.{p.streams.GetKeys()[0]}'
+        '.bucket_batch_size, which the knob batch_seconds sets')
+  if p.file_datasource:
+    raise errors.ConfigError(f'{p.name}.file_datasource: expected None, since each '
+                     'stream has its file_pattern')
+  if p.pad_multiple_samples < 1:
+    raise errors.ConfigError(f'{p.name}.pad_multiple_samples = '
+                     f'{p.pad_multiple_samples}: expected > 0')
+  if p.prefetch_batches < 0:
+    raise errors.ConfigError(
+        f'{p.name}.prefetch_batches = {p.prefetch_batches}: expected >= 0')
+  if (p.num_workers is None) != (p.worker_index is None):
+    raise errors.ConfigError(
+        f'{p.name}.num_workers = {p.num_workers} and worker_index = '
+        f'{p.worker_index}: expected both or neither')
+  if p.num_workers is not None and not 0 <= p.worker_index < p.num_workers:
+    raise errors.ConfigError(f'{p.name}.worker_index = {p.worker_index}: expected in '
+                     f'[0, {p.num_workers}), which num_workers gives')
+  for name, sp in p.streams.IterParams():
+    stream_params.Validate(f'{p.name}.streams.{name}', sp)
+    if sp.augment is not None:
+      augment.Validate(f'{p.name}.streams.{name}.augment', sp.augment)
+
+
 class HydraInput(base_input_generator.BaseInputGenerator):
   """Batches of named streams for the branches of a hydra.
 
@@ -123,7 +155,9 @@ class HydraInput(base_input_generator.BaseInputGenerator):
   def __init__(self, params):
     super().__init__(params)
     p = self.params
-    self._Validate()
+    Validate(p)
+    if self._on_tpu:
+      self._ValidateForTpu()
     self.start_step = 0
     self._iterators = {}  # (host, number of hosts) -> BatchIterator.
     self._streams = {
@@ -131,38 +165,14 @@ class HydraInput(base_input_generator.BaseInputGenerator):
         for name, _ in p.streams.IterParams()
     }
 
-  def _Validate(self):
+  def _ValidateForTpu(self):
     p = self.params
-    if not len(p.streams):
-      raise errors.ConfigError(f'{p.name}.streams: no stream; add one with AddStream')
-    if p.batch_size:
-      raise errors.ConfigError(
-          f'{p.name}.batch_size = {p.batch_size}: expected 0, since each '
-          f'stream has its own, such as {p.name}.streams.{p.streams.GetKeys()[0]}'
-          '.batch_size')
-    if p.file_datasource:
-      raise errors.ConfigError(f'{p.name}.file_datasource: expected None, since each '
-                       'stream has its file_pattern')
-    if p.pad_multiple_samples < 1:
-      raise errors.ConfigError(f'{p.name}.pad_multiple_samples = '
-                       f'{p.pad_multiple_samples}: expected > 0')
-    if p.prefetch_batches < 0:
-      raise errors.ConfigError(
-          f'{p.name}.prefetch_batches = {p.prefetch_batches}: expected >= 0')
-    if (p.num_workers is None) != (p.worker_index is None):
-      raise errors.ConfigError(
-          f'{p.name}.num_workers = {p.num_workers} and worker_index = '
-          f'{p.worker_index}: expected both or neither')
-    if p.num_workers is not None and not 0 <= p.worker_index < p.num_workers:
-      raise errors.ConfigError(f'{p.name}.worker_index = {p.worker_index}: expected in '
-                       f'[0, {p.num_workers}), which num_workers gives')
-    if self._on_tpu:
-      for name, sp in p.streams.IterParams():
-        if len(sp.bucket_upper_bound_seconds) > 1 or not self._pad_to_bucket:
-          raise errors.ConfigError(
-              f'{p.name}.streams.{name}.bucket_upper_bound_seconds = '
-              f'{sp.bucket_upper_bound_seconds!r}: expected one bucket, and '
-              'pad_to_bucket, on a TPU, whose shapes are static')
+    for name, sp in p.streams.IterParams():
+      if len(sp.bucket_upper_bound_seconds) > 1 or not self._pad_to_bucket:
+        raise errors.ConfigError(
+            f'{p.name}.streams.{name}.bucket_upper_bound_seconds = '
+            f'{sp.bucket_upper_bound_seconds!r}: expected one bucket, and '
+            'pad_to_bucket, on a TPU, whose shapes are static')
 
   @property
   def _on_tpu(self):

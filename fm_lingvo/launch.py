@@ -15,6 +15,7 @@ from fm_lingvo import data_service
 from fm_lingvo import errors
 from fm_lingvo import evaluation_job
 from fm_lingvo import fit
+from fm_lingvo import gin_names
 from fm_lingvo import gin_params
 from fm_lingvo import handover
 from fm_lingvo import input as hydra_input
@@ -81,7 +82,10 @@ def Launch(flags):
       return _Evaluate(flags)
     train_dir = os.path.join(flags.logdir, 'train')
     if not checkpoints.Newest(train_dir):
-      fit.CheckNothingToFit(model_registry.GetParams(flags.model, 'Train').task)
+      task = model_registry.GetParams(flags.model, 'Train').task
+      fit.CheckNothingToFit(task)
+      if flags.job in _WRITERS:
+        handover.CheckSources(task.train)
     hydra_input.ResumeFrom(train_dir)
     with contextlib.ExitStack() as stack:
       if flags.job in _WRITERS:
@@ -104,10 +108,10 @@ def _Building(flags):
   except Exception as e:
     if flags['verbosity'].present and flags.verbosity <= 0:
       raise
-    where = '; '.join(f'{path} = {value!r}'[:60] for path, value, _ in gin_params.Overrides()[-3:])
+    where = gin_names.Some([f'{path} = {value!r}'[:60] for path, value, _ in gin_params.Overrides()], 8)
     raise errors.ConfigError(
         f'--model={flags.model}: cannot be built ({type(e).__name__}: {errors.Reason(e)}); '
-        f'{f"set last: {where}; " if where else ""}--verbosity=0 shows where') from e
+        f'{f"set: {where}; " if where else ""}--verbosity=0 shows where') from e
 
 
 def _Evaluate(flags):
@@ -137,8 +141,13 @@ def _XlaCheck(flags):
 
 
 def _DryRun(model_name):
-  """Prints the configuration and the table of parameters."""
+  """Checks all but the data, prints the configuration and the table of parameters."""
   params = model_registry.GetParams(model_name, 'Train')
+  tp = params.task.train
+  for name in dict.fromkeys(['Train', *tp.eval_datasets, *tp.final_eval_datasets]):
+    hydra_input.Validate(model_registry.GetParams(model_name, name).input)
+  if tp.init_from_checkpoint_rules:
+    handover.CheckSources(tp)
   table = run_dir.FormatParameterTable(*run_dir.ParameterTable(params))
   print(gin_params.ConfigText(model_name, reference=False))
   print(table)
@@ -160,6 +169,8 @@ def _RunLocally(flags):
   _RaiseIfMissing('Train', train)
   eval_params = _EvalParams(manager, list(dict.fromkeys(
       [*train.task.train.eval_datasets, *train.task.train.final_eval_datasets])))
+  if not checkpoints.Newest(os.path.join(flags.logdir, 'train')):
+    handover.CheckSources(train.task.train)
   with run_lock.Hold(flags.logdir):
     return _Train(flags, train, eval_params, flags.logdir, gin_params.ConfigText(flags.model))
 
@@ -167,8 +178,6 @@ def _RunLocally(flags):
 def _Train(flags, train, eval_params, logdir, config_text):
   """Trains in a folder that no other process writes; returns the exit code."""
   train_dir = os.path.join(logdir, 'train')
-  if not checkpoints.Newest(train_dir):
-    handover.CheckSources(train.task.train)
   checkpoints.RemoveUnfinished(train_dir)
   print(f'run directory: {logdir}', flush=True)
   for path, value, source in gin_params.Overrides():

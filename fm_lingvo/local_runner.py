@@ -140,9 +140,11 @@ class LocalRunner(base_runner.BaseRunner):
     try:
       if last:
         bar.Line(f'nothing to train: step {step} is past max_steps = {tp.max_steps}')
+      if step and (last or step % tp.eval_interval_steps == 0):  # What a run that was killed behind its checkpoint owes.
         done = self._rows.Datasets(step)
         self._EvaluateAll(sess, step, bar, latest,
                           [n for n in self._DueDatasets(last) if n not in done])
+        deadline = time.monotonic() + (seconds or float('inf'))
       while not last:
         _, metrics, counts, rows = sess.run(fetches)
         step += 1

@@ -4,6 +4,7 @@ B: utterances, T: log-mel frames (10 ms), F: mel bins, S: span length in frames.
 """
 
 from fm_lingvo import errors
+from fm_lingvo import frontend
 from lingvo import compat as tf
 from lingvo.core import base_layer
 from lingvo.core import py_utils
@@ -27,10 +28,8 @@ class SpanMasker(base_layer.BaseLayer):
     p.Define('mask_start_prob', 0.01,
              'Probability, in [0, 1], that a frame starts a masked span.')
     p.Define('mask_span_ms', 400.0,
-             'Length of one masked span in milliseconds, >= frame_step_ms; spans '
-             'may overlap.')
-    p.Define('frame_step_ms', 10.0,
-             'Step between two log-mel frames in milliseconds, > 0.')
+             'Length of one masked span in milliseconds, at least one frame\'s 10; '
+             'spans may overlap.')
     p.Define('noise_stddev', 0.1,
              'Standard deviation, >= 0, of the zero-mean Gaussian noise that '
              'replaces a masked frame, in units of the normalised features.')
@@ -43,13 +42,10 @@ class SpanMasker(base_layer.BaseLayer):
       raise errors.ConfigError(
           f'{p.name}.mask_start_prob = {p.mask_start_prob}: expected a '
           'probability in [0, 1]')
-    if p.frame_step_ms <= 0:
-      raise errors.ConfigError(
-          f'{p.name}.frame_step_ms = {p.frame_step_ms}: expected > 0')
-    if p.mask_span_ms < p.frame_step_ms:
+    if p.mask_span_ms < frontend.FRAME_STEP_MS:
       raise errors.ConfigError(
           f'{p.name}.mask_span_ms = {p.mask_span_ms}: expected at least one '
-          f'frame, {p.frame_step_ms} ms')
+          f'frame, {frontend.FRAME_STEP_MS} ms')
     if p.noise_stddev < 0:
       raise errors.ConfigError(
           f'{p.name}.noise_stddev = {p.noise_stddev}: expected >= 0')
@@ -59,7 +55,7 @@ class SpanMasker(base_layer.BaseLayer):
   def span_frames(self):
     """Length S of one span in frames, >= 1."""
     p = self.params
-    return max(1, int(round(p.mask_span_ms / p.frame_step_ms)))
+    return max(1, int(round(p.mask_span_ms / frontend.FRAME_STEP_MS)))
 
   def FProp(self, theta, features, paddings):
     """Masks a batch.

@@ -10,7 +10,6 @@ import functools
 import zlib
 
 from fm_lingvo import accounting
-from fm_lingvo import augment
 from fm_lingvo import data_service
 from fm_lingvo import stream_batches
 from fm_lingvo import stream_params
@@ -33,7 +32,7 @@ class Stream:
 
     Args:
       name: The stream's name, str.
-      params: A StreamParams().
+      params: A StreamParams() that stream_params.Validate has passed.
       path: Where `params` are, for errors.
       seed: Seed of the input generator, int or None.
       do_eval: Whether to read one epoch in fixed order.
@@ -42,9 +41,8 @@ class Stream:
       pad_multiple_samples: S is a multiple of this.
 
     Raises:
-      ValueError: if params are unusable or no file matches.
+      errors.ConfigError: No file matches.
     """
-    stream_params.Validate(path, params)
     self._path, self._params = path, params
     self._repeat = not do_eval
     self._shuffle = self._repeat if params.shuffle is None else params.shuffle
@@ -53,8 +51,6 @@ class Stream:
     else:
       seed = params.seed
     self._seed = seed % stream_records.MAX_SEED
-    if params.augment is not None:
-      augment.Validate(f'{path}.augment', params.augment)
     self._records = stream_records.Records(path, params, self._seed, self._shuffle)
     self.bounds = [
         int(round(b * stream_params.SAMPLE_RATE))

@@ -37,13 +37,15 @@ def StreamParams():
            'It bounds U, for a label stands for a character or more.')
   p.Define('augment', None,
            'augment.Params() of what is done to training waveforms; None: nothing.')
-  p.Define('batch_size', 8, 'Utterances in a batch per device split, > 0.')
+  p.Define('batch_size', None,
+           'Utterances in a batch per device split, > 0, in all buckets; None: '
+           'bucket_batch_size says it.')
   p.Define('bucket_upper_bound_seconds', [4.0, 8.0, 16.0],
            'Ascending upper bounds of the length buckets; longer examples than '
            'the last are dropped and counted as too_long.')
   p.Define('bucket_batch_size', None,
            'Utterances in a batch per device split, one number per bucket; '
-           'None: batch_size in each.')
+           'None: batch_size in each. One of the two is given.')
   p.Define('min_seconds', 0.1,
            'Shorter examples are dropped and counted as too_short; >= 0.')
   p.Define('shuffle', None,
@@ -95,7 +97,10 @@ def Validate(path, p):
   Check(p.max_chars_per_second > 0, 'max_chars_per_second', '> 0')
   Check(p.labeled or not p.tokenizer_file, 'labeled',
         'True, since tokenizer_file is set')
-  for field in ('batch_size', 'shuffle_buffer_size', 'num_readers'):
+  Check(p.batch_size is None or (_IsInt(p.batch_size) and p.batch_size > 0), 'batch_size', 'an integer > 0')
+  Check((p.batch_size is None) != (p.bucket_batch_size is None), 'batch_size',
+        'a number of utterances where bucket_batch_size is None, None where it is given')
+  for field in ('shuffle_buffer_size', 'num_readers'):
     Check(_IsInt(p.Get(field)) and p.Get(field) > 0, field, 'an integer > 0')
   Check(_IsInt(p.max_damaged_records) and p.max_damaged_records >= 0,
         'max_damaged_records', 'an integer >= 0')

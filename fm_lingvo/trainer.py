@@ -25,6 +25,11 @@ newest checkpoint left off.
   --logdir=DIR           folder of the run; default: a new one under runs/
   --run_locally=DEVICE   cpu (the default), gpu or tpu; with --job and
                          --cluster_spec instead, Lingvo's cluster jobs
+  --worker_gpus=N        GPUs that share a batch, with --run_locally=gpu
+  --mode=xla_check       compile every step as a TPU would, and report; with
+                         --job, sync or async
+  --tf_data_service_address=HOST:PORT
+                         read training data from a tf.data service
   --verbosity=N          0 shows Lingvo's log too
 """
 

@@ -47,7 +47,7 @@ class BestRqPretrain(base.BestRqKnobs, base.AsrExperiment):
 
 
 @registry.RegisterExperiment
-class Supervised(base.SupervisedKnobs, base.AsrExperiment):
+class Supervised(base.TransducerKnobs, base.LabeledExperiment):
   """Trains encoder and transducer on labeled source speech alone.
 
   Data: `data_dir`/`source`, transcripts used. Trained: all. With `init_from` a
@@ -62,27 +62,11 @@ class Supervised(base.SupervisedKnobs, base.AsrExperiment):
     p = hydra.HydraTask.Params()
     hydra.HydraTask.AddHead(p, 'transducer', self._TransducerHead())
     hydra.HydraTask.AddBranch(p, 'labeled', stream='labeled', head='transducer')
-    return self._TrainSupervised(p, fresh=['transducer/'])
+    return self._TrainLabeled(p, fresh=['transducer/'])
 
   def Train(self):
     """Labeled source speech."""
     return self._Input(labeled=self._LabeledStream(self.source, 'train'))
-
-  def DevSource(self):
-    """Held-out source speech, a little, for watching a run."""
-    return self._Input(labeled=self._LabeledStream(self.source, 'dev'))
-
-  def DevTarget(self):
-    """Held-out target speech, a little, for watching a run."""
-    return self._Input(labeled=self._LabeledStream(self.target, 'dev'))
-
-  def TestSource(self):
-    """Held-out source speech, for a figure to report."""
-    return self._Input(labeled=self._LabeledStream(self.source, 'test'))
-
-  def TestTarget(self):
-    """Held-out target speech, for a figure to report."""
-    return self._Input(labeled=self._LabeledStream(self.target, 'test'))
 
 
 @registry.RegisterExperiment
@@ -118,11 +102,11 @@ class JustHydra(base.BestRqKnobs, Supervised):
     return self._Input(
         labeled=self._LabeledStream(self.source, 'train'),
         unlabeled=self._UnlabeledStream(
-            self.unlabeled, batch_seconds=self.unlabeled_batch_seconds))
+            self.unlabeled, batch_seconds_knob='unlabeled_batch_seconds'))
 
 
 @registry.RegisterExperiment
-class FullFinetune(Supervised):
+class FullFinetune(base.LabelShareKnobs, Supervised):
   """Finetunes everything on labeled target speech: the costly way to adapt.
 
   Data: a share of `data_dir`/`target`, transcripts used. Trained: all, from
@@ -134,19 +118,13 @@ class FullFinetune(Supervised):
   learning_rate: float = 5e-4
   warmup_steps: int = 50
   max_steps: int = 500
-  label_share: float = 0.067  # Share of the target's labels that is used.
-  label_seed: int = 0  # Which share: another seed is another choice.
 
   def Task(self):
-    """As Supervised; the transducer goes on from init_from."""
+    """As Supervised; the transducer goes on from init_from, which must be given."""
     p = super().Task()
-    p.train.init_from_checkpoint_rules = handover.InitRules(self.init_from)
+    p.train.Set(init_from_checkpoint_rules=handover.InitRules(self.init_from),
+                needs_init_from=True)
     return p
-
-  def Train(self):
-    """A share of the labeled target speech."""
-    return self._Input(labeled=self._LabeledStream(
-        self.target, 'train', share=self.label_share, share_seed=self.label_seed))
 
 
 @registry.RegisterExperiment
@@ -196,6 +174,7 @@ class FromScratch(FullFinetune):
   def Task(self):
     """As Supervised, with a second branch if source_weight is given."""
     p = super().Task()
+    p.train.needs_init_from = False
     if self.source_weight:
       hydra.HydraTask.AddBranch(p, 'source', stream='source', head='transducer',
                                 weight=self.source_weight)
@@ -211,7 +190,7 @@ class FromScratch(FullFinetune):
 
 
 @registry.RegisterExperiment
-class CtcProbe(FullFinetune):
+class CtcProbe(base.LabelShareKnobs, base.LabeledExperiment):
   """Probe: what a CTC projection reads from a frozen encoder.
 
   Data: all of `data_dir`/`target`, transcripts used. Trained: the projection alone;
@@ -221,18 +200,16 @@ class CtcProbe(FullFinetune):
   """
 
   learning_rate: float = 3e-3
+  warmup_steps: int = 50
   max_steps: int = 1000
   label_share: float = 1.0
-
-  def _GinFiles(self):
-    return base.AsrExperiment._GinFiles(self)  # There is no transducer.
 
   def Task(self):
     """The hydra with one branch: labeled -> ctc."""
     p = hydra.HydraTask.Params()
-    hydra.HydraTask.AddHead(p, 'ctc', supervised_heads.CtcHead.Params().Set(
-        tokenizer_file=self.tokenizer))
+    hydra.HydraTask.AddHead(
+        p, 'ctc', self._LabeledHead(supervised_heads.CtcHead.Params()))
     hydra.HydraTask.AddBranch(p, 'labeled', stream='labeled', head='ctc')
-    p = self._TrainSupervised(p, fresh=['/ctc/'])
+    p = self._TrainLabeled(p, fresh=['/ctc/'])
     p.train.learner.bprop_variable_filter = '/ctc/'
     return p

@@ -1,9 +1,11 @@
 """What all experiments share: knobs of size, data and schedule, and how streams are made."""
 
 import dataclasses
+import math
 import os
 
 from fm_lingvo import augment
+from fm_lingvo import errors
 from fm_lingvo import finite
 from fm_lingvo import handover
 from fm_lingvo import heads
@@ -35,7 +37,7 @@ class AsrExperiment(registry.Experiment):
   compute_dtype: str = 'float32'  # float32 or bfloat16, see fm_lingvo/precision.py.
   learning_rate: float = 1.5e-3  # Peak, reached after warmup_steps.
   warmup_steps: int = 300
-  gradient_accumulation_steps: int = 1  # Steps whose mean gradient is applied at once.
+  gradient_accumulation_steps: int = 1  # Steps whose gradients, each clipped, are averaged and applied at once.
   max_steps: int = 2000
   eval_interval_steps: int = 500
   save_interval_steps: int = 500
@@ -71,20 +73,28 @@ class AsrExperiment(registry.Experiment):
         summary_interval_steps=self.summary_interval_steps)
     return p
 
-  def _Stream(self, *patterns, batch_seconds=None, **fields):
+  def _Require(self, ok, knob, expected):
+    """Raises ConfigError, one line with knob and value, unless `ok`."""
+    if not ok:
+      raise errors.ConfigError(f'{type(self).__name__}.{knob} = {getattr(self, knob)!r}: expected {expected}')
+
+  def _Stream(self, *patterns, batch_seconds_knob='batch_seconds', **fields):
     """StreamParams of shards under data_dir, in eight buckets by length."""
+    batch_seconds = getattr(self, batch_seconds_knob)
+    self._Require(0 < batch_seconds < math.inf, batch_seconds_knob, 'seconds > 0')
+    self._Require(0.1 <= self.max_seconds < math.inf, 'max_seconds', 'seconds >= 0.1')
     # Each bucket is sqrt(2) longer than the one before.
     bounds = [round(self.max_seconds * 2 ** (-k / 2), 2) for k in range(7, -1, -1)]
     patterns = [os.path.join(self.data_dir, pattern) for pattern in patterns]
     return hydra_input.StreamParams().Set(
         file_pattern=patterns if len(patterns) > 1 else patterns[0],
         bucket_upper_bound_seconds=bounds,
-        bucket_batch_size=[max(1, int((batch_seconds or self.batch_seconds) / b))
-                           for b in bounds],
+        bucket_batch_size=[max(1, int(batch_seconds / b)) for b in bounds],
         **fields)
 
   def _UnlabeledStream(self, folders, **fields):
     """StreamParams of the training speech in folders under data_dir."""
+    self._Require(folders, 'unlabeled', 'at least one folder')
     return self._Stream(*[f'{name}/train-*.tfrecord' for name in folders], **fields)
 
   def _Input(self, **streams):
@@ -128,38 +138,42 @@ class BestRqKnobs:
 
 
 @dataclasses.dataclass(eq=False)
-class SupervisedKnobs:
-  """Knobs of experiments with a transducer, and how they read labeled speech."""
+class LabeledExperiment(AsrExperiment):
+  """An experiment on labeled speech: how it is read, and the data sets that are evaluated."""
 
   data_dir: str = 'data/recipe'
   source: str = 'source'  # Folders under data_dir of the source's and the
   target: str = 'target'  # target's data sets.
   tokenizer: str = GRAPHEMES_EN  # SentencePiece model, see tools/train_tokenizer.py.
   init_from: str = ''  # Run or checkpoint to start from; '': from scratch.
-  factorization: str = 'rnnt'  # rnnt or hat.
-  ctc_weight: float = 0.3  # Share of a CTC loss beside the transducer's.
-  label_smoothing: float = 0.0
-  beam_size: int = 1  # Of decoding; 1 is greedy.
   augment: bool = True  # Speed, room, noise and channel of training speech.
   effects_prob: float = 0.5  # Share of it with any but the speed, in [0, 1].
   spec_augment: bool = True
 
-  def _GinFiles(self):
-    return super()._GinFiles() + [
-        os.path.join(_GIN_DIR, 'transducer', f'{self.size}.gin')]
+  def DevSource(self):
+    """Held-out source speech, a little, for watching a run."""
+    return self._Input(labeled=self._LabeledStream(self.source, 'dev'))
 
-  def _TransducerHead(self):
-    """Params of the head."""
-    head = supervised_heads.TransducerHead.Params().Set(
-        tokenizer_file=self.tokenizer, ctc_weight=self.ctc_weight,
-        beam_size=self.beam_size)
-    head.joint.Set(factorization=self.factorization,
-                   label_smoothing=self.label_smoothing)
+  def DevTarget(self):
+    """Held-out target speech, a little, for watching a run."""
+    return self._Input(labeled=self._LabeledStream(self.target, 'dev'))
+
+  def TestSource(self):
+    """Held-out source speech, for a figure to report."""
+    return self._Input(labeled=self._LabeledStream(self.source, 'test'))
+
+  def TestTarget(self):
+    """Held-out target speech, for a figure to report."""
+    return self._Input(labeled=self._LabeledStream(self.target, 'test'))
+
+  def _LabeledHead(self, head):
+    """Sets what the Params of all heads with labels take from knobs; returns them."""
+    head.tokenizer_file = self.tokenizer
     if not self.spec_augment:
       head.spec_augment = None
     return head
 
-  def _TrainSupervised(self, p, fresh):
+  def _TrainLabeled(self, p, fresh):
     """As _Train, with a cosine schedule; `fresh` variables are not in init_from."""
     cosine = schedule.LinearRampupCosineSchedule.Params().Set(
         warmup_steps=self.warmup_steps, total_steps=self.max_steps, num_splits=1)
@@ -179,3 +193,38 @@ class SupervisedKnobs:
     elif self.augment:
       stream.augment = augment.Params().Set(effects_prob=self.effects_prob)
     return stream
+
+
+@dataclasses.dataclass(eq=False)
+class LabelShareKnobs:
+  """Knobs of experiments that train on a share of the target's labels."""
+
+  label_share: float = 0.067  # Share of the target's labels that is used.
+  label_seed: int = 0  # Which share: another seed is another choice.
+
+  def Train(self):
+    """A share of the labeled target speech."""
+    return self._Input(labeled=self._LabeledStream(
+        self.target, 'train', share=self.label_share, share_seed=self.label_seed))
+
+
+@dataclasses.dataclass(eq=False)
+class TransducerKnobs:
+  """Knobs of experiments with a transducer."""
+
+  factorization: str = 'rnnt'  # rnnt or hat.
+  ctc_weight: float = 0.3  # Share of a CTC loss beside the transducer's.
+  label_smoothing: float = 0.0
+  beam_size: int = 1  # Of decoding; 1 is greedy.
+
+  def _GinFiles(self):
+    return super()._GinFiles() + [
+        os.path.join(_GIN_DIR, 'transducer', f'{self.size}.gin')]
+
+  def _TransducerHead(self):
+    """Params of the head."""
+    head = supervised_heads.TransducerHead.Params().Set(
+        ctc_weight=self.ctc_weight, beam_size=self.beam_size)
+    head.joint.Set(factorization=self.factorization,
+                   label_smoothing=self.label_smoothing)
+    return self._LabeledHead(head)

@@ -128,6 +128,9 @@ class UsageTest(parameterized.TestCase):
       (['--scheduler=slurm', '--name=A_b'], _FLAGS, '--name=A_b: expected at most 40 of a-z, 0-9 and -, a letter first'),
       (['--scheduler=slurm', '--cpus=-1'], _FLAGS, '--cpus=-1: expected >= 1'),
       (['--scheduler=slurm', '--max_restarts=-2'], _FLAGS, '--max_restarts=-2: expected >= 0'),
+      (['--scheduler=slurm', '--memory=lots'], _FLAGS, '--memory=lots: expected a number of Mi, Gi or Ti, such as 32Gi'),
+      (['--scheduler=slurm'], ['--model=asr.JustHidra', '--logdir=x'],
+       '--model=asr.JustHidra: no such experiment; did you mean asr.JustHydra?'),
       (['--scheduler=slurm'], ['--model=x'], "no --logdir=... among the trainer's flags, which follow --"),
   )
   def test_errors_are_one_line(self, args, flags, expected):

@@ -175,6 +175,10 @@ class LocalClusterTest(process_case.ProcessCase):
                      ['worker-0 on a', 'worker-1 on b', 'controller-0 on a', 'trainer_client-0 on b'])
     self.assertLen(re.findall(r'(?m)^trainer --model=asr.Supervised ', out), 4)
     self.assertFalse(os.path.exists(os.path.join(self.folder, 'nowhere')))
+    done = subprocess.run(self._Command('--hosts=,', logdir='nowhere'), cwd=process_case.ROOT, capture_output=True, text=True,
+                          check=False)
+    self.assertEqual((done.returncode, done.stdout), (2, ''))
+    self.assertEqual(done.stderr, 'run_local_cluster: --hosts=,: expected names of hosts, such as a,b\n')
 
   def test_a_job_that_cannot_start_ends_the_cluster(self):
     command = self._Command('--workers=1', logdir='bad') + ['--gin_bindings=task.encoder.num_heads = 3']

@@ -14,6 +14,7 @@ from fm_lingvo import run_dir
 from lingvo import compat as tf
 from lingvo import model_registry
 from lingvo.core import checkpointer
+from lingvo.core import optimizer
 import numpy as np
 from tests import stage_case
 
@@ -213,6 +214,21 @@ class HandoverTest(stage_case.StageCase):
     handover.PatchLingvo()
     self.assertIs(checkpointer.Checkpointer, handover.Checkpointer)
     self.assertTrue(issubclass(handover.Checkpointer, original))
+
+
+class AccumulationTest(stage_case.StageCase):
+
+  def test_accumulated_gradients_are_no_weights(self):
+    p = stage_case.TaskParams()
+    p.train.learner.optimizer = optimizer.Accumulator.Params().Set(
+        optimizer_tpl=p.train.learner.optimizer, accum_steps=2)
+    task = p.Instantiate()
+    metrics, _ = task.FPropTower(task.theta, stage_case.Batch())
+    task.learners[0].Apply(metrics, task.vars)
+    self.Eval(tf.global_variables_initializer())
+    found = handover.Checkpoint(self.Save('accumulated'))
+    self.assertEqual(set(found.weights), {v.op.name for v in task.vars.Flatten()})
+    self.assertTrue(any('grad_accumulator' in name for name in found.others))
 
 
 class FrozenTest(stage_case.StageCase):

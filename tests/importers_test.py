@@ -11,6 +11,7 @@ from absl.testing import absltest
 import numpy as np
 import soundfile
 
+from fm_lingvo import dataset
 from tools import audio
 from tools import importers
 from tools import normalize
@@ -276,6 +277,14 @@ class ManifestTest(ImporterCase):
       manifest.Import(importers.Options())
     with self.assertRaisesRegex(importers.UsageError, 'expected a JSONL manifest, found no such file'):
       manifest.Import(importers.Options(input=self.dir))
+
+  def test_what_is_not_text_is_named(self):
+    path = os.path.join(self.dir, 'audio.jsonl')
+    with open(path, 'wb') as f:
+      f.write(b'RIFF\xff\xfe\x00')
+    for importer in (manifest, synth):
+      with self.assertRaisesRegex(dataset.DatasetError, r'audio\.jsonl: expected text in UTF-8 \(invalid start byte at byte 4\)'):
+        importer.Import(importers.Options(input=path))
 
 
 class SynthTest(ImporterCase):

@@ -1,5 +1,6 @@
 """Properties of recognition with a finished run, and of windows over long recordings."""
 
+import glob
 import os
 import shutil
 
@@ -9,6 +10,7 @@ from fm_lingvo import errors
 from fm_lingvo import evaluation
 from fm_lingvo import finished_run
 from fm_lingvo import gin_params
+from fm_lingvo import handover
 from fm_lingvo import inference
 from fm_lingvo import long_form
 from fm_lingvo import tokenizer
@@ -189,6 +191,16 @@ class InferenceTest(graph_case.GraphCase):
     with open(config, 'w', encoding='utf-8') as f:
       f.write(text.replace(_GRAPHEMES, 'gone.model'))
     inference.Recognizer(finished_run.Load(folder))
+
+  def test_the_checkpoint_is_the_one_that_later_stages_start_from(self):
+    folder = self._Copy('supervised')
+    train = os.path.join(folder, 'train')
+    named = finished_run.FindCheckpoint(folder)
+    for path in glob.glob(named + '.*'):  # Newer by its name, but not by the file `checkpoint`: of a run that was set back.
+      shutil.copy(path, path.replace('ckpt-00000003', 'ckpt-00000009'))
+    self.assertEqual(finished_run.FindCheckpoint(folder), named)
+    self.assertEqual(handover.Resolve(folder), named)
+    self.assertTrue(os.path.exists(os.path.join(train, 'ckpt-00000009.index')))
 
   def test_what_cannot_be_used_is_said_in_a_line(self):
     folder = self._Copy('supervised')

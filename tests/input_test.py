@@ -147,7 +147,7 @@ class InputTest(absltest.TestCase):
         self.assertFalse(wave[n:].any())
 
   def test_batches_do_not_mix_buckets(self):
-    p = self.Params(unlabeled=dict(bucket_batch_size=[5, 3, 2]))
+    p = self.Params(unlabeled=dict(batch_size=None, bucket_batch_size=[5, 3, 2]))
     for batch in self.Read(p, 12):
       seconds = batch.unlabeled.num_samples / RATE
       buckets = set(np.searchsorted([0.4, 0.7, 1.0], seconds))
@@ -250,7 +250,7 @@ class InputTest(absltest.TestCase):
   def test_resumed_run_goes_on_with_the_same_batches(self):
     streams = dict(
         source=dict(labeled=True, batch_size=2, domain_regex='prompts/.*'),
-        target=dict(bucket_batch_size=[4, 3, 1]),
+        target=dict(batch_size=None, bucket_batch_size=[4, 3, 1]),
         # Batches that take more than an epoch.
         few=dict(
             file_pattern=os.path.join(self.folder, 'dev-*'),
@@ -458,7 +458,7 @@ class InputTest(absltest.TestCase):
         (dict(shuffle_buffer_size=-1), 'shuffle_buffer_size = -1: expected an'),
         (dict(bucket_upper_bound_seconds=[]), r'= \[\]: expected an ascending'),
         (dict(bucket_upper_bound_seconds=[2.0, 1.0]), r'\[2.0, 1.0\]: expected'),
-        (dict(bucket_batch_size=[1]), r'bucket_batch_size = \[1\]: expected None '
+        (dict(batch_size=None, bucket_batch_size=[1]), r'bucket_batch_size = \[1\]: expected None '
          'or 3 integers > 0'),
         (dict(min_seconds=2.0), 'min_seconds = 2.0: expected >= 0 and <= 1.0'),
         (dict(seed=-1), 'seed = -1: expected None or an integer >= 0'),
@@ -480,7 +480,7 @@ class InputTest(absltest.TestCase):
   def test_unusable_input_params_are_refused(self):
     for values, message in (
         (dict(batch_size=8), 'input.batch_size = 8: expected 0, since each '
-         'stream has its own, such as input.streams.unlabeled.batch_size'),
+         'stream has its own, such as input.streams.unlabeled.bucket_batch_size'),
         (dict(pad_multiple_samples=0), 'pad_multiple_samples = 0: expected > 0'),
         (dict(prefetch_batches=-1), 'prefetch_batches = -1: expected >= 0'),
         (dict(num_workers=2), 'num_workers = 2 and worker_index = None'),

@@ -675,7 +675,7 @@ class DoorTest(absltest.TestCase):
   def test_errors_are_one_line_and_exit_code_2(self):
     for argv, message in ((['mian'], 'mian: no such group or stage; did you mean main?'),
                           (['--seeds=a'], '--seeds=a: expected integers'), (['--seeds=0'], 'expected integers >= 1'),
-                          (['--jobs=-1'], '--jobs=-1: expected a number >= 1')):
+                          (['--jobs=0'], '--jobs=0: expected a number >= 1')):
       with self.subTest(message):
         code, _, err = self._Main(*argv)
         self.assertEqual((code, err.count('\n')), (2, 1))

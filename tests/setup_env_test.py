@@ -152,6 +152,16 @@ class MakeEnvironmentTest(absltest.TestCase):
             setup_env.MakeEnvironment(self.choice, self.venv)
         self.assertFalse(os.path.exists(self.stamp))
 
+  def test_the_environment_of_another_checkout_is_left_alone(self):
+    self._WriteStamp(root=os.path.dirname(self.venv))
+    link = os.path.join(tempfile.mkdtemp(), '.venv')
+    os.symlink(self.venv, link)
+    with mock.patch.object(setup_env, '_Run') as run, self.assertRaisesRegex(
+        setup_env.SetupError, '^setup: %s is the environment of %s: remove' % (link, os.path.dirname(self.venv))):
+      setup_env.MakeEnvironment(self.choice, link)
+    run.assert_not_called()
+    self.assertTrue(os.path.exists(self.stamp))
+
   def test_failure_shows_the_end_of_the_log_and_its_place(self):
     log = os.path.join(self.venv, 'log')
     errors = io.StringIO()

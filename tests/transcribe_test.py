@@ -169,7 +169,9 @@ class TranscribeTest(absltest.TestCase):
         ((_folder + '/run', '-', '-'), '-: given twice'),
         ((_folder + '/run', audio, '--format=srt'), r'expected --output=FOLDER/'),
         ((_folder + '/run', audio, f'--output={_folder}/no/such/file'),
-         '--output=.*/no/such/file: no folder .*/no/such; expected one that exists')):
+         '--output=.*/no/such/file: no folder .*/no/such; expected one that exists'),
+        ((_folder + '/run', f'{audio}/a/0.wav', f'--output={audio}/b/../a/0.wav'),
+         r'--output=.*0\.wav: is one of the recordings; expected another file')):
       out, err = self._Transcribe(*args, code=2)
       self.assertEqual(out, '')
       self.assertRegex(err, message)

@@ -5,8 +5,8 @@
   python -m tools.benchmark --quick --output=FILE # sizes of seconds, no bar that counts: a smoke test
   taskset -c 0 python -m tools.benchmark --clock=cpu --beside='a training on the other core'
 
-writes docs/results/benchmark.json, a row as soon as it is measured; `python -m tools.results pages` shows it in the
-README. Peers run from their published packages in an environment of their own, which the first run makes
+writes docs/results/benchmark.json, a row as soon as it is measured; `python -m tools.results pages` shows it in
+docs/speed.md. Peers run from their published packages in an environment of their own, which the first run makes
 (tools/bench/peers_env.py); with --quick they run only if it is there. Exit code 2: wrong usage, said in one line.
 """
 

@@ -21,6 +21,7 @@ import yaml
 SCHEDULERS = ('kubernetes', 'slurm')
 # Names in DNS; JobSet adds up to 20 characters to make a pod's.
 _DNS_NAME = re.compile(r'[a-z]([a-z0-9-]{0,38}[a-z0-9])?')
+_MEMORY = re.compile(r'[1-9]\d*[MGT]i')
 # TensorFlow's port on every pod: each has an address of its own.
 _PORT = cluster_plan.FIRST_PORT
 _INDEX = '$(JOB_COMPLETION_INDEX)'  # Kubernetes replaces it by the pod's number.
@@ -101,6 +102,7 @@ def SlurmScript(args):
       f'#SBATCH --job-name={args.name}',
       f'#SBATCH --nodes={args.workers}',
       f'#SBATCH --cpus-per-task={args.cpus}',
+      f'#SBATCH --mem={args.memory.replace("i", "")}',
       *([f'#SBATCH --gpus-per-node={args.worker_gpus}'] if args.worker_gpus else []),
       '#SBATCH --requeue',
       'set -uo pipefail',
@@ -149,7 +151,7 @@ def _Parser():
   parser.add_argument('--image', default='', help='container image with fm_lingvo\'s trainer; Kubernetes only')
   cluster_plan.AddFlags(parser)
   parser.add_argument('--cpus', type=int, default=8, help='cores of each job (default: 8)')
-  parser.add_argument('--memory', default='32Gi', help='memory of each pod (default: 32Gi)')
+  parser.add_argument('--memory', default='32Gi', help='memory of each pod or node (default: 32Gi)')
   parser.add_argument('--max_restarts', type=int, default=10, help='of a pod and of the set, or of the script (default: 10)')
   parser.add_argument('flags', nargs='*', metavar='-- TRAINER_FLAGS', help='--model and --logdir at least')
   return parser
@@ -165,6 +167,8 @@ def Manifest(args):
     raise errors.ConfigError(f'--scheduler={args.scheduler}: expected one of {", ".join(SCHEDULERS)}')
   if not _DNS_NAME.fullmatch(args.name):
     raise errors.ConfigError(f'--name={args.name}: expected at most 40 of a-z, 0-9 and -, a letter first')
+  if not _MEMORY.fullmatch(args.memory):
+    raise errors.ConfigError(f'--memory={args.memory}: expected a number of Mi, Gi or Ti, such as 32Gi')
   cluster_plan.CheckAtLeast(1, cpus=args.cpus)
   cluster_plan.CheckAtLeast(0, max_restarts=args.max_restarts)
   cluster_plan.CheckFlags(args.flags)

@@ -15,6 +15,8 @@ import dataclasses
 import shlex
 
 from fm_lingvo import errors
+from fm_lingvo import gin_names
+from fm_lingvo import listing
 
 MODES = ('sync', 'async')
 SERVERS = ('worker', 'ps', 'data_dispatcher', 'data_worker')  # Jobs that wait for ever.
@@ -88,10 +90,13 @@ def AddFlags(parser):
 
 
 def CheckFlags(flags):
-  """Raises errors.ConfigError if the trainer's flags lack what every job needs."""
+  """Raises errors.ConfigError if the trainer's flags lack what every job needs, or name no experiment."""
   for name in ('model', 'logdir'):
     if not any(flag.startswith(f'--{name}=') for flag in flags):
       raise errors.ConfigError(f'no --{name}=... among the trainer\'s flags, which follow --')
+  model, known = [flag for flag in flags if flag.startswith('--model=')][-1].partition('=')[2], listing.ListModels()
+  if model not in known:
+    raise errors.ConfigError(f'--model={model}: no such experiment' + gin_names.DidYouMean(gin_names.Nearest(model, known)))
 
 
 def Plan(mode, addresses, trainer_flags, worker_gpus=0):

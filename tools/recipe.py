@@ -52,7 +52,7 @@ def _Parser():
   parser.add_argument('--quick', action='store_true', help='a smoke run: tiny data and models, a few steps')
   parser.add_argument('--seeds', default='',
                       help='further seeds, such as 2,3, of the models that are given target labels')
-  parser.add_argument('--jobs', type=int, default=0,
+  parser.add_argument('--jobs', type=int, default=min(2, len(os.sched_getaffinity(0))),
                       help='stages at a time, which share the cores (default: 2, or 1 on one core)')
   parser.add_argument('--output', default='',
                       help='folder of the runs, report.md and recipe.png (default: runs/recipe)')
@@ -193,8 +193,7 @@ def _Run(args):
   if args.list:
     _List(plan)
     return 0
-  jobs = args.jobs or min(2, len(os.sched_getaffinity(0)))
-  if jobs < 1:
+  if args.jobs < 1:
     raise errors.ConfigError(f'--jobs={args.jobs}: expected a number >= 1')
   stages = recipe_plan.Select(plan, args.names or ['main'], seeds)
   if not args.dry_run:
@@ -213,7 +212,7 @@ def _Run(args):
     return 0
   os.makedirs(settings.output, exist_ok=True)
   publisher = Publisher(settings, not args.quick if args.docs is None else args.docs, seeds)
-  outcomes = recipe_runner.Runner(settings, stages, inputs, jobs, on_done=publisher.Add, take=take).Run()
+  outcomes = recipe_runner.Runner(settings, stages, inputs, args.jobs, on_done=publisher.Add, take=take).Run()
   publisher.Write()
   if not settings.quick:  # Its figures say nothing.
     for line in recipe_verdicts.Verdicts(publisher.result['rows'], publisher.result['comparisons']):

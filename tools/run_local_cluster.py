@@ -146,6 +146,8 @@ def _Run(args):
   log_dir = os.path.join('runs' if '://' in run else run, 'jobs')
   names = cluster_plan.Names(args.mode, args.workers, args.ps, args.data_workers)
   hosts = [host for host in args.hosts.split(',') if host]
+  if args.hosts and not hosts:
+    raise errors.ConfigError(f'--hosts={args.hosts}: expected names of hosts, such as a,b')
   addresses = cluster_plan.OnHosts(names, hosts) if hosts else FreeAddresses(names)
   if not hosts and args.network == 'loopback':
     _EnterLoopback(run)

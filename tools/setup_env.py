@@ -189,6 +189,11 @@ def _Run(command, log_path, what, total=0, check=True):
     raise SetupError('setup: %s failed (exit code %d); the whole log is in %s' % (what, process.returncode, log_path))
 
 
+def _IsBelow(path, folder):
+  """Whether `path`, its links resolved, lies in a folder that may be None."""
+  return folder is not None and os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep)
+
+
 def MakeEnvironment(choice, venv):
   """Makes or updates the environment at path `venv` with the lock of `choice.stack`; a crash leaves no stamp."""
   digest = _Digest(choice)
@@ -199,6 +204,8 @@ def MakeEnvironment(choice, venv):
     os.utime(stamp_path)
     print('setup: %s is up to date (%s stack)' % (venv, choice.stack))
     return
+  if old.get('root') != ROOT and _IsBelow(venv, old.get('root')):
+    raise SetupError('setup: %s is the environment of %s: remove the link, or run make there' % (venv, old['root']))
   start = time.time()
   if os.path.exists(stamp_path):
     os.remove(stamp_path)

@@ -44,11 +44,8 @@ def ReadTexts(inputs):
       lines = [row['text'] for row in dataset.ReadManifest(path, 'train')]
       what = 'transcript in its training set'
     elif os.path.exists(path):
-      try:
-        with dataset.Open(path) as f:
-          lines = f.read().splitlines()
-      except UnicodeDecodeError as e:
-        raise importers.UsageError(f'--input={path}: neither a data set nor a UTF-8 text file ({e})') from e
+      with dataset.OpenText(path) as f:
+        lines = f.read().splitlines()
       what = 'text in it'
     else:
       raise importers.UsageError(f'--input={path}: no such data set or text file')
@@ -103,7 +100,8 @@ def Train(texts, kind, vocab_size=None):
   if kind == 'char':
     vocab_size = len(characters) + 2
   elif vocab_size is None or vocab_size < len(characters) + 3:
-    raise importers.UsageError(f'--vocab_size={vocab_size}: expected more than {len(characters) + 2}, a label for each '
+    given = ' is missing' if vocab_size is None else f'={vocab_size}'
+    raise importers.UsageError(f'--vocab_size{given}: expected more than {len(characters) + 2}, a label for each '
                                'character of the texts, blank and unknown')
   model = io.BytesIO()
   try:

@@ -43,12 +43,15 @@ def FindRecordings(names):
     names: files, folders and STDIN, as the user gave them.
 
   Returns:
-    (found, empty): list of (path, path below the folder that was named), in order; list of folders without audio.
+    (found, missing): list of (path, path below the folder that was named), in order; list of (name, why) without audio.
   """
-  found, empty = [], []
+  found, missing = [], []
   for name in names:
-    if name == STDIN or dataset.IsRemote(name) or not os.path.isdir(name):
+    if name == STDIN or dataset.IsRemote(name) or os.path.isfile(name):
       found.append((name, 'stdin' if name == STDIN else os.path.basename(name)))
+      continue
+    if not os.path.isdir(name):
+      missing.append((name, 'missing: no such file or folder'))
       continue
     below = []
     for folder, names_there in files.LocalFolders(name):
@@ -56,8 +59,8 @@ def FindRecordings(names):
       below += [(path, os.path.relpath(path, name)) for path in paths]
     found += below
     if not below:
-      empty.append(name)
-  return found, empty
+      missing.append((name, 'no audio file in this folder'))
+  return found, missing
 
 
 def Read(path, max_seconds=None):
@@ -120,18 +123,21 @@ class _Output:
   def __init__(self, path, kind, recordings):
     self._path = path
     self._kind = kind
-    self._with_name = recordings > 1
+    self._with_name = len(recordings) > 1
+    self._recordings = {os.path.realpath(recording) for recording, _ in recordings}
     self._folder = self._file = None
     self._taken = set()
     above = os.path.dirname(path or '') or '.'
     if path and (path.endswith('/') or os.path.isdir(path)):
       self._folder = path
       os.makedirs(path, exist_ok=True)
-    elif kind == 'srt' and recordings > 1:
+    elif kind == 'srt' and len(recordings) > 1:
       raise errors.ConfigError(
-          f'--format=srt: {recordings} recordings, but subtitles are of one; expected --output=FOLDER/')
+          f'--format=srt: {len(recordings)} recordings, but subtitles are of one; expected --output=FOLDER/')
     elif not os.path.isdir(above):
       raise errors.ConfigError(f'--output={path}: no folder {above}; expected one that exists')
+    elif path and os.path.realpath(path) in self._recordings:
+      raise errors.ConfigError(f'--output={path}: is one of the recordings; expected another file')
 
   def Open(self):
     """Empties the one file, the first time; until then an old transcript stays as it is."""
@@ -188,11 +194,14 @@ def _Run(args):
     raise errors.ConfigError(f'--max_hours={args.max_hours:g}: expected > 0')
   if args.audio.count(STDIN) > 1:
     raise errors.ConfigError(f'{STDIN}: given twice; standard input is one recording')
-  recordings, failed = FindRecordings(args.audio)
-  for folder in failed:
-    _Say(f'{folder}: no audio file in this folder')
+  recordings, missing = FindRecordings(args.audio)
+  for name, why in missing:
+    _Say(f'{name}: {why}')
+  failed = [name for name, _ in missing]
   # A wrong output or run is told before minutes of decoding.
-  output = _Output(args.output, args.format, len(recordings))
+  output = _Output(args.output, args.format, recordings)
+  if not recordings:
+    return _Ended(failed)
   with quiet.HoldStderr():
     # TensorFlow: --help need not wait.
     from fm_lingvo import finished_run  # pylint: disable=g-import-not-at-top
@@ -211,6 +220,11 @@ def _Run(args):
     if len(recordings) > 1:
       _Say(f'{number} of {len(recordings)} recordings, {seconds:.1f} s of audio in {time.time() - started:.1f} s')
   output.Close()
+  return _Ended(failed)
+
+
+def _Ended(failed):
+  """Counts what could not be transcribed; returns the exit code."""
   if failed:
     _Say(f'{len(failed)} failed')
   return 1 if failed else 0
@@ -221,7 +235,7 @@ def Main(argv):
   parser = argparse.ArgumentParser(prog='transcribe', description=__doc__,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('run', metavar='RUN', help='folder of a run with a transducer or CTC head')
-  parser.add_argument('audio', nargs='+', metavar='AUDIO', help='file, folder or - for standard input')
+  parser.add_argument('audio', nargs='+', metavar='AUDIO', help='file, folder, or - for standard input with a header (not raw G.722)')
   parser.add_argument('--adapter', help='name of the adapters to apply, or none (default: the run\'s active ones)')
   parser.add_argument('--checkpoint', help='checkpoint, e.g. ckpt-00000500 (default: the run\'s newest)')
   parser.add_argument('--beam_size', type=int, help='hypotheses kept while decoding (default: the run\'s)')

@@ -46,7 +46,7 @@ def _ImportChapter(listing, directory, names, transcripts, official_splits):
   recordings = {os.path.splitext(n)[0]: n for n in names if n.endswith(('.flac', '.wav', '.mp3', '.ogg'))}
   for name in transcripts:
     path = os.path.join(directory, name)
-    with dataset.Open(path) as f:
+    with dataset.OpenText(path) as f:
       lines = f.read().splitlines()
     for number, line in enumerate(lines, 1):
       if not line.strip():

@@ -21,6 +21,7 @@ def Import(options):
 
   Raises:
     importers.UsageError: no --input, or not a file.
+    dataset.DatasetError: not UTF-8.
   """
   if not options.input:
     raise importers.UsageError('--importer=manifest needs --input=MANIFEST.jsonl')
@@ -30,7 +31,7 @@ def Import(options):
   listing = importers.Listing()
   base = os.path.dirname(options.input)
   roots = [base if dataset.IsRemote(base) else base or '.', *options.audio_roots]
-  with dataset.Open(options.input) as f:
+  with dataset.OpenText(options.input) as f:
     for number, line in enumerate(f, 1):
       if line.strip():
         _ImportLine(listing, line, f'{options.input}:{number}', base, roots, language)

@@ -79,7 +79,7 @@ def _ReadNumbered(path):
   """As ReadText, each line with its number."""
   if not dataset.Exists(path) or (not dataset.IsRemote(path) and os.path.isdir(path)):
     raise importers.UsageError(f'--input={path}: expected a text file with a sentence per line, found no such file')
-  with dataset.Open(path) as f:
+  with dataset.OpenText(path) as f:
     lines = [(number, line.strip()) for number, line in enumerate(f.read().splitlines(), 1)]
   return [(number, line) for number, line in lines if line and not line.startswith(';')]
 

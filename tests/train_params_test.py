@@ -1,0 +1,109 @@
+"""Ranges of task.train: what a run could not go by is refused before it starts, with its name."""
+
+from absl.testing import absltest
+from absl.testing import parameterized
+from fm_lingvo import errors
+from fm_lingvo import gin_names
+from fm_lingvo import gin_params
+from fm_lingvo import handover
+from fm_lingvo import input as hydra_input
+from fm_lingvo import train_params
+from lingvo import model_registry
+from params import asr  # pylint: disable=unused-import
+from tests import graph_case
+
+
+def _Train(model='asr.Supervised', bindings=(), data_set='Train'):
+  gin_params.Configure(model, (), list(bindings))
+  return model_registry.GetParams(model, data_set)
+
+
+class TrainParamsTest(graph_case.GraphCase, parameterized.TestCase):
+
+  def tearDown(self):
+    gin_params.Reset()
+    super().tearDown()
+
+  def test_the_experiments_are_in_range(self):
+    for model in ('asr.BestRqPretrain', 'asr.Supervised', 'asr.AdapterFinetune'):
+      train_params.Validate('task.train', _Train(model).task.train)
+
+  @parameterized.parameters(
+      ('max_steps', 0, 'an integer >= 1'), ('eval_interval_steps', 0, 'an integer >= 1'),
+      ('log_interval_steps', -1, 'an integer >= 1'), ('save_interval_steps', 0, 'an integer >= 1'),
+      ('summary_interval_steps', 0, 'an integer >= 1'), ('save_max_to_keep', 0, 'an integer >= 1'),
+      ('max_skipped_steps', -1, 'an integer >= 0'), ('max_minutes', 0, 'None or minutes > 0'),
+      ('ema_decay', 1.0, r'a decay in \[0, 1\)'), ('learner.learning_rate', -1.0, '>= 0'),
+      ('learner.learning_rate', float('nan'), '>= 0'),
+      ('learner.lr_schedule.warmup_steps', 0, 'an integer >= 1'))
+  def test_a_value_out_of_range_is_named(self, path, value, expected):
+    tp = _Train().task.train
+    tp.Set(**{path: value})
+    with self.assertRaisesRegex(errors.ConfigError, rf'^task\.train\.{path} = {value}: expected {expected}'):
+      train_params.Validate('task.train', tp)
+
+  def test_a_task_out_of_range_is_not_built(self):
+    p = _Train(bindings=['task.train.eval_interval_steps = 0'])
+    with self.assertRaisesRegex(errors.ConfigError, r'^task\.train\.eval_interval_steps = 0: expected an integer >= 1$'):
+      p.task.Set(input=None).Instantiate()
+
+  def test_gradients_of_no_step_cannot_be_accumulated(self):
+    tp = _Train(bindings=['Supervised.gradient_accumulation_steps = -2']).task.train
+    with self.assertRaisesRegex(errors.ConfigError, r'learner\.optimizer\.accum_steps = -2: expected an integer >= 1'):
+      train_params.Validate('task.train', tp)
+
+  def test_a_run_does_not_outlast_its_schedule(self):
+    longer = _Train(bindings=['Supervised.max_steps = 8000']).task.train
+    train_params.Validate('task.train', longer)
+    only_the_path = _Train(bindings=['task.train.max_steps = 8000']).task.train
+    with self.assertRaisesRegex(errors.ConfigError, r'max_steps = 8000: expected <= 2000, the total_steps of .*knob max_steps'):
+      train_params.Validate('task.train', only_the_path)
+
+  def test_a_stage_that_goes_on_from_another_needs_it(self):
+    for model in ('asr.FullFinetune', 'asr.AdapterFinetune'):
+      with self.assertRaisesRegex(errors.ConfigError, r'^task\.train\.init_from_checkpoint_rules = {}: expected the run'):
+        handover.CheckSources(_Train(model).task.train)
+    for model in ('asr.Supervised', 'asr.FromScratch', 'asr.CtcProbe'):
+      handover.CheckSources(_Train(model).task.train)
+
+
+class KnobsTest(graph_case.GraphCase, parameterized.TestCase):
+
+  def tearDown(self):
+    gin_params.Reset()
+    super().tearDown()
+
+  @parameterized.parameters(
+      ('batch_seconds', '-5', '-5.0: expected seconds > 0'), ('unlabeled_batch_seconds', '0', '0.0: expected seconds > 0'),
+      ('max_seconds', '-3', '-3.0: expected seconds >= 0.1'), ('max_seconds', '1e400', 'inf: expected seconds >= 0.1'),
+      ('unlabeled', '()', r'\(\): expected at least one folder'))
+  def test_a_knob_of_the_data_out_of_range_is_named(self, knob, value, expected):
+    with self.assertRaisesRegex(gin_names.GinError,
+                                rf'^--model=asr\.JustHydra: Train\(\): JustHydra\.{knob} = {expected}$'):
+      _Train('asr.JustHydra', [f'JustHydra.{knob} = {value}'])
+
+  def test_batches_have_one_size(self):
+    p = _Train(bindings=['input.streams.labeled.batch_size = 2']).input
+    with self.assertRaisesRegex(errors.ConfigError, r'labeled\.batch_size = 2: expected .* None where it is given'):
+      hydra_input.Validate(p)
+    p = _Train(bindings=['input.batch_size = 2']).input
+    with self.assertRaisesRegex(errors.ConfigError, r'bucket_batch_size, which the knob batch_seconds sets$'):
+      hydra_input.Validate(p)
+    p = _Train(bindings=['input.streams.labeled.batch_size = 2', 'input.streams.labeled.bucket_batch_size = None']).input
+    hydra_input.Validate(p)
+
+  def test_a_probe_takes_the_knobs_that_it_has(self):
+    self.assertIsNotNone(_Train('asr.CtcProbe').task.heads.ctc.spec_augment)
+    self.assertIsNone(_Train('asr.CtcProbe', ['CtcProbe.spec_augment = False']).task.heads.ctc.spec_augment)
+    for knob in ('beam_size = 8', "factorization = 'hat'", 'ctc_weight = 0.5', 'label_smoothing = 0.1'):
+      with self.assertRaisesRegex(gin_names.GinError, 'no such knob of asr.CtcProbe'):
+        _Train('asr.CtcProbe', [f'CtcProbe.{knob}'])
+
+  def test_spans_are_counted_in_frames_of_one_step(self):
+    p = _Train(bindings=['task.frontend.mel.frame_step_ms = 5.0']).task.frontend
+    with self.assertRaisesRegex(errors.ConfigError, r'mel\.frame_step_ms = 5\.0: expected 10\.0'):
+      p.Set(name='frontend').Instantiate()
+
+
+if __name__ == '__main__':
+  absltest.main()
