@@ -15,6 +15,7 @@ from fm_lingvo import gin_params
 from fm_lingvo import listing
 from fm_lingvo import registry
 from fm_lingvo import run_dir
+from lingvo import compat as tf
 from lingvo import model_registry
 from tests import graph_case
 
@@ -61,6 +62,8 @@ class ExperimentsTest(parameterized.TestCase):
     self.assertEqual(total, sum(row[1] for row in rows))
     self.assertRegex(run_dir.FormatParameterTable(rows, total, trained),
                      rf'\nparameters total={total} trained={trained}$')
+    with tf.Graph().as_default():  # Counted without variables, it is the table of the variables.
+      self.assertEqual((rows, total, trained), run_dir.TaskParameterTable(params.task.Set(input=None).Instantiate()))
     model_registry.GetProgramSchedule(name)
 
   @parameterized.parameters(*(

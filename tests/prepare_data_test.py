@@ -294,6 +294,8 @@ class CommandLineTest(PrepareCase):
         (['--importer=manifest', f'--output={self.output}', '--input=/no/such'], '--input=/no/such: expected a JSONL manifest'),
         (['--importer=synth', f'--output={self.output}', '--max_duraton=3'], '--max_duraton: no such flag; did you mean max_duration'),
         (['--importer=synth', f'--output={self.output}', '--test_percent=99'], 'test_percent = 99.0'),
+        (['--importer=manifest', f'--input={self.Manifest(self.Good(1))}', f'--output={self.output}', '--runner=Foo'],
+         '--runner=Foo: Unexpected pipeline runner: Foo'),
         (['--importer=demo', f'--output={self.output}', '--num_shards=2'], '--num_shards: of no use with --importer=demo'),
     ):
       with self.subTest(message):

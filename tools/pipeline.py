@@ -172,7 +172,11 @@ def _RunPipeline(shard_names, staging, limits, key, beam_args):
       # Threads suffice: decoders, resamplers and synthesisers release Python's lock.
       direct.direct_running_mode = 'multi_threading'
       direct.direct_num_workers = min(os.cpu_count() or 1, 8)
-  with contextlib.redirect_stderr(_RaisedAnyway(sys.stderr)), beam.Pipeline(runner=runner, options=options) as p:
+  try:
+    pipeline = beam.Pipeline(runner=runner, options=options)
+  except ValueError as e:
+    raise importers.UsageError(f'--runner={runner}: {" ".join(str(e).split())}') from e
+  with contextlib.redirect_stderr(_RaisedAnyway(sys.stderr)), pipeline as p:
     _ = (p
          | 'Shards' >> beam.Create(shard_names)
          | 'Spread' >> beam.Reshuffle()

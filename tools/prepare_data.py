@@ -103,6 +103,8 @@ def main(argv):
 
 def _ParseFlags(argv):
   """Flags that absl does not know go to Beam."""
+  if any(arg in ('--help', '-help', '-h') for arg in argv[1:]):
+    app.usage(shorthelp=True, writeto_stdout=True, exitcode=0)  # absl itself ends with 1.
   try:
     return flags.FLAGS(argv, known_only=True)
   except flags.Error as e:
