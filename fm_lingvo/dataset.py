@@ -79,7 +79,7 @@ def OpenText(path):
     try:
       yield f
     except UnicodeDecodeError as e:
-      raise DatasetError(f'{path}: expected text in UTF-8 ({e.reason} at byte {e.start})') from e
+      raise DatasetError(f'{path}: expected text in UTF-8 ({e.reason})') from e
 
 
 def Exists(path):

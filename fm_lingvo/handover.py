@@ -20,6 +20,7 @@ import numpy as np
 # Lingvo calls every weight .../var; optimizers' slots and the step end otherwise, accumulated gradients do not.
 _WEIGHT = re.compile(r'(?!.*/grad_accumulator/).*/var$')
 _AVERAGE = '/ExponentialMovingAverage'  # Ends the name of a weight's moving average.
+_LOADED_BYTES = 1 << 28  # In a step of Load; one of a cluster's takes at most 2 GB.
 _SOME = 3  # Names that a message shows of many.
 
 
@@ -123,9 +124,17 @@ class Checkpoint:
 
   def Load(self, variables, sess):
     """Gives variables, a dict name in the checkpoint -> variable, what Read returns."""
-    # In one step: each has the graph looked through, which took seconds for the variables one by one.
-    sess.run([v.initializer for v in variables.values()],
-             {v.initializer.inputs[1]: self.Read(name) for name, v in variables.items()})
+    # Many in a step: each step has the graph looked through, which took seconds for the variables one by one.
+    ops, feed, size = [], {}, 0
+    for name, v in variables.items():
+      value = self.Read(name)
+      if ops and size + value.nbytes > _LOADED_BYTES:
+        sess.run(ops, feed)
+        ops, feed, size = [], {}, 0
+      ops.append(v.initializer)
+      feed[v.initializer.inputs[1]] = value
+      size += value.nbytes
+    sess.run(ops, feed)
 
 
 def Component(name):

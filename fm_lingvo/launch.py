@@ -24,6 +24,7 @@ from fm_lingvo import quiet
 from fm_lingvo import run_dir
 from fm_lingvo import run_lock
 from fm_lingvo import session
+from fm_lingvo import train_params
 from fm_lingvo import xla_check
 from fm_lingvo import xla_dump
 from lingvo import compat as tf
@@ -67,7 +68,7 @@ def Launch(flags):
                        flags.gin_search_paths)
   if flags.dry_run:
     with _Building(flags):
-      return _DryRun(flags.model)
+      return _DryRun(flags.model, flags.logdir)
   if flags.mode == 'xla_check':
     return _XlaCheck(flags)
   if not flags.logdir:
@@ -84,6 +85,7 @@ def Launch(flags):
     if not checkpoints.Newest(train_dir):
       task = model_registry.GetParams(flags.model, 'Train').task
       fit.CheckNothingToFit(task)
+      train_params.ValidateEnd('task.train', task.train)
       if flags.job in _WRITERS:
         handover.CheckSources(task.train)
     hydra_input.ResumeFrom(train_dir)
@@ -140,13 +142,14 @@ def _XlaCheck(flags):
   return 0
 
 
-def _DryRun(model_name):
+def _DryRun(model_name, logdir):
   """Checks all but the data, prints the configuration and the table of parameters."""
   params = model_registry.GetParams(model_name, 'Train')
   tp = params.task.train
   for name in dict.fromkeys(['Train', *tp.eval_datasets, *tp.final_eval_datasets]):
     hydra_input.Validate(model_registry.GetParams(model_name, name).input)
-  if tp.init_from_checkpoint_rules:
+  train_params.ValidateEnd('task.train', tp)
+  if tp.init_from_checkpoint_rules and not (logdir and checkpoints.Newest(os.path.join(logdir, 'train'))):
     handover.CheckSources(tp)
   table = run_dir.FormatParameterTable(*run_dir.ParameterTable(params))
   print(gin_params.ConfigText(model_name, reference=False))
@@ -159,6 +162,7 @@ def _RunLocally(flags):
   flags.run_locally = flags.run_locally or 'cpu'
   _CheckDevice(flags.run_locally, flags.worker_gpus)
   train = model_registry.GetParams(flags.model, 'Train')
+  train_params.ValidateEnd('task.train', train.task.train)
   _PrepareDemoData(train)
   manager = lingvo_trainer.RunnerManager(flags.model)
   flags.mode = 'sync'

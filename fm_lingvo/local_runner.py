@@ -56,6 +56,8 @@ class LocalRunner(base_runner.BaseRunner):
     self._job_name = 'local'
     self._signum = None
     self._task_params = params.task.train
+    if self._task_params.save_interval_steps is None:
+      raise errors.ConfigError('task.train.save_interval_steps = None: expected an integer >= 1 in a local run')
     with self._graph.as_default(), self._cluster, tf.device(
         self._cluster.GetPlacer()):
       self._model = self.params.Instantiate()
@@ -142,8 +144,9 @@ class LocalRunner(base_runner.BaseRunner):
         bar.Line(f'nothing to train: step {step} is past max_steps = {tp.max_steps}')
       if step and (last or step % tp.eval_interval_steps == 0):  # What a run that was killed behind its checkpoint owes.
         done = self._rows.Datasets(step)
-        self._EvaluateAll(sess, step, bar, latest,
-                          [n for n in self._DueDatasets(last) if n not in done])
+        with window.Paused():
+          self._EvaluateAll(sess, step, bar, latest,
+                            [n for n in self._DueDatasets(last) if n not in done])
         deadline = time.monotonic() + (seconds or float('inf'))
       while not last:
         _, metrics, counts, rows = sess.run(fetches)

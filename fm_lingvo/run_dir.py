@@ -50,6 +50,15 @@ class _Declared:
     self.shape, self.dtype, self.trainable = tf.TensorShape(shape), tf.as_dtype(dtype), trainable
 
 
+def _Placeholder(declared, dtype=None, name=None, as_ref=False):
+  """What is computed with a declared variable while layers are built, as its cast to bfloat16, is computed with."""
+  del dtype, as_ref
+  return tf.placeholder(declared.dtype, declared.shape, name)
+
+
+tf.register_tensor_conversion_function(_Declared, _Placeholder)
+
+
 def TaskParameterTable(task):
   """As ParameterTable, of a built HydraTask."""
   trained_vars = set()

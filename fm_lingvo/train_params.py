@@ -1,7 +1,9 @@
 """The course of a run: params of task.train beside Lingvo's, and the ranges of both.
 
-They are checked where a task is built: by --dry_run, by every job and by the tools.
+Ranges are checked where a task is built: by --dry_run, by every job and by the tools.
 """
+
+import math
 
 from fm_lingvo import errors
 
@@ -49,13 +51,33 @@ def Validate(path, tp):
 
   for field, smallest in _SMALLEST.items():
     value = tp.Get(field)
+    if value is None and field == 'save_interval_steps':
+      continue  # Lingvo's jobs then save by time.
     Check(value is not None and value >= smallest, field, f'an integer >= {smallest}')
   Check(tp.max_minutes is None or tp.max_minutes > 0, 'max_minutes', 'None or minutes > 0')
   Check(0 <= tp.ema_decay < 1, 'ema_decay', 'a decay in [0, 1), 0 for no moving averages')
-  for learner in tp.learner if isinstance(tp.learner, (list, tuple)) else [tp.learner]:
-    if learner is not None:
-      _ValidateLearner(f'{path}.learner', learner, Check)
-      _ValidateEnd(learner.lr_schedule, tp.max_steps, Check)
+  for learner in _Learners(tp):
+    _ValidateLearner(f'{path}.learner', learner, Check)
+
+
+def ValidateEnd(path, tp):
+  """Raises errors.ConfigError for a run that would go on behind its schedule's end; to be called where one starts."""
+  for learner in _Learners(tp):
+    if tp.max_steps > _End(learner.lr_schedule):
+      raise errors.ConfigError(
+          f'{path}.max_steps = {tp.max_steps}: expected <= {learner.lr_schedule.total_steps}, the total_steps of '
+          'learner.lr_schedule, behind which the learning rate is 0; the knob max_steps sets both')
+
+
+def _Learners(tp):
+  """List of the Params of a task's learners, as Lingvo takes them: one, several or none."""
+  return list(tp.learner) if isinstance(tp.learner, (list, tuple)) else [tp.learner] if tp.learner is not None else []
+
+
+def _End(schedule):
+  """The step from which on a schedule is 0, or infinity."""
+  goes_on = any(schedule.Get(name) for name in ('final_value', 'cyclical') if name in schedule)
+  return math.inf if 'total_steps' not in schedule or goes_on else schedule.total_steps
 
 
 def _ValidateLearner(path, p, check):
@@ -66,10 +88,3 @@ def _ValidateLearner(path, p, check):
     check(schedule.warmup_steps >= 1, 'warmup_steps', 'an integer >= 1', schedule, f'{path}.lr_schedule')
   if 'accum_steps' in optimizer:
     check(optimizer.accum_steps >= 1, 'accum_steps', 'an integer >= 1', optimizer, f'{path}.optimizer')
-
-
-def _ValidateEnd(schedule, max_steps, check):
-  """A schedule that ends before the run would leave it training with a learning rate of 0."""
-  end = schedule.total_steps if 'total_steps' in schedule else max_steps
-  check(max_steps <= end, 'max_steps',
-        f'<= {end}, the total_steps of learner.lr_schedule, behind which nothing is learnt; the knob max_steps sets both')

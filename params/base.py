@@ -82,7 +82,7 @@ class AsrExperiment(registry.Experiment):
     """StreamParams of shards under data_dir, in eight buckets by length."""
     batch_seconds = getattr(self, batch_seconds_knob)
     self._Require(0 < batch_seconds < math.inf, batch_seconds_knob, 'seconds > 0')
-    self._Require(0.1 <= self.max_seconds < math.inf, 'max_seconds', 'seconds >= 0.1')
+    self._Require(0.3 <= self.max_seconds < math.inf, 'max_seconds', 'seconds >= 0.3')
     # Each bucket is sqrt(2) longer than the one before.
     bounds = [round(self.max_seconds * 2 ** (-k / 2), 2) for k in range(7, -1, -1)]
     patterns = [os.path.join(self.data_dir, pattern) for pattern in patterns]

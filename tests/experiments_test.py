@@ -52,9 +52,9 @@ class ExperimentsTest(parameterized.TestCase):
     for name, doc in _Experiments().items():
       self.assertNotEmpty(doc, name)
 
-  @parameterized.parameters(_EXPERIMENTS)
-  def test_builds_and_counts_parameters(self, name):
-    gin_params.Configure(name)
+  @parameterized.parameters(*((name, dtype) for name in _EXPERIMENTS for dtype in ('float32', 'bfloat16')))
+  def test_builds_and_counts_parameters(self, name, dtype):
+    gin_params.Configure(name, (), [f'{name.partition(".")[2]}.compute_dtype = {dtype!r}'])
     params = model_registry.GetParams(name, 'Train')
     rows, total, trained = run_dir.ParameterTable(params)
     self.assertGreater(trained, 0)

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+from unittest import mock
 
 from absl.testing import absltest
 from fm_lingvo import errors
@@ -41,6 +42,14 @@ class HandoverTest(stage_case.StageCase):
     _, lines, loaded = self._Restore()
     self.assertEmpty(lines)
     self.assertEmpty(loaded)
+
+  def test_values_come_in_steps_of_a_bounded_size(self):
+    run, values = self.MakeRun('hydra')
+    with mock.patch.object(handover, '_LOADED_BYTES', 1000):
+      found, _, loaded = self._Restore(init_from=run)
+    self.assertEqual(loaded, set(values))
+    for name, value in values.items():
+      np.testing.assert_array_equal(found[name], value, name)
 
   def test_an_empty_override_means_none(self):
     p = stage_case.TaskParams(init_from=os.path.join(self.folder, 'gone'))

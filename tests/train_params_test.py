@@ -54,10 +54,18 @@ class TrainParamsTest(graph_case.GraphCase, parameterized.TestCase):
 
   def test_a_run_does_not_outlast_its_schedule(self):
     longer = _Train(bindings=['Supervised.max_steps = 8000']).task.train
-    train_params.Validate('task.train', longer)
+    train_params.ValidateEnd('task.train', longer)
     only_the_path = _Train(bindings=['task.train.max_steps = 8000']).task.train
     with self.assertRaisesRegex(errors.ConfigError, r'max_steps = 8000: expected <= 2000, the total_steps of .*knob max_steps'):
-      train_params.Validate('task.train', only_the_path)
+      train_params.ValidateEnd('task.train', only_the_path)
+    only_the_path.learner.lr_schedule.final_value = 0.1
+    train_params.ValidateEnd('task.train', only_the_path)
+    train_params.ValidateEnd('task.train', _Train('asr.BestRqPretrain').task.train)  # Its schedule has no end.
+
+  def test_lingvo_s_jobs_may_save_by_time(self):
+    tp = _Train().task.train
+    tp.save_interval_steps = None
+    train_params.Validate('task.train', tp)
 
   def test_a_stage_that_goes_on_from_another_needs_it(self):
     for model in ('asr.FullFinetune', 'asr.AdapterFinetune'):
@@ -75,7 +83,7 @@ class KnobsTest(graph_case.GraphCase, parameterized.TestCase):
 
   @parameterized.parameters(
       ('batch_seconds', '-5', '-5.0: expected seconds > 0'), ('unlabeled_batch_seconds', '0', '0.0: expected seconds > 0'),
-      ('max_seconds', '-3', '-3.0: expected seconds >= 0.1'), ('max_seconds', '1e400', 'inf: expected seconds >= 0.1'),
+      ('max_seconds', '-3', '-3.0: expected seconds >= 0.3'), ('max_seconds', '1e400', 'inf: expected seconds >= 0.3'),
       ('unlabeled', '()', r'\(\): expected at least one folder'))
   def test_a_knob_of_the_data_out_of_range_is_named(self, knob, value, expected):
     with self.assertRaisesRegex(gin_names.GinError,

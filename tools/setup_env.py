@@ -204,7 +204,7 @@ def MakeEnvironment(choice, venv):
     os.utime(stamp_path)
     print('setup: %s is up to date (%s stack)' % (venv, choice.stack))
     return
-  if old.get('root') != ROOT and _IsBelow(venv, old.get('root')):
+  if os.path.islink(venv) and _IsBelow(venv, old.get('root')) and not os.path.samefile(old['root'], ROOT):
     raise SetupError('setup: %s is the environment of %s: remove the link, or run make there' % (venv, old['root']))
   start = time.time()
   if os.path.exists(stamp_path):

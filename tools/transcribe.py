@@ -47,7 +47,7 @@ def FindRecordings(names):
   """
   found, missing = [], []
   for name in names:
-    if name == STDIN or dataset.IsRemote(name) or os.path.isfile(name):
+    if name == STDIN or dataset.IsRemote(name) or (os.path.exists(name) and not os.path.isdir(name)):
       found.append((name, 'stdin' if name == STDIN else os.path.basename(name)))
       continue
     if not os.path.isdir(name):
