@@ -22,6 +22,14 @@ def pytest_collection_modifyitems(items):
   items.sort(key=lambda item: _LONG.index(item.path.stem) if item.path.stem in _LONG else len(_LONG))
 
 
+def pytest_sessionfinish():
+  coverage = sys.modules.get('coverage')  # `make coverage`: a worker that takes long to end is killed with what it measured.
+  measured = coverage and coverage.Coverage.current()
+  if measured:
+    measured.stop()
+    measured.save()
+
+
 @pytest.fixture(autouse=True, scope='module')
 def _graphs_of_the_file_are_collected():
   yield
