@@ -137,7 +137,6 @@ class LocalRunner(base_runner.BaseRunner):
     latest = {}
     fetches = [self._task.train_op, self._task.eval_metrics,
                evaluation.CountTensors(self._task), finite.RowTensors(self._task)]
-    deadline = time.monotonic() + (seconds or float('inf'))  # Not the clock, which may be set.
     last = step >= tp.max_steps
     try:
       if last:
@@ -147,7 +146,7 @@ class LocalRunner(base_runner.BaseRunner):
         with window.Paused():
           self._EvaluateAll(sess, step, bar, latest,
                             [n for n in self._DueDatasets(last) if n not in done])
-        deadline = time.monotonic() + (seconds or float('inf'))
+      deadline = time.monotonic() + (seconds or float('inf'))  # Not the clock, which may be set.
       while not last:
         _, metrics, counts, rows = sess.run(fetches)
         step += 1

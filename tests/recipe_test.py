@@ -547,7 +547,7 @@ class RunnerTest(parameterized.TestCase):
     self.assertIn('Of 20 test prompts 5 have a text that also occurs in training, 15 do not.', report)
     # Of the other 15 every second has one of two words wrong, 7 of 30.
     self.assertRegex(report, r'\| `adapted` \| 1 \| 40.0 \| 23.3 \(\d+.\d to \d+.\d\) \|')
-    for heading in ('## Forgetting', '## Target data', '## Hours', '## Commands'):
+    for heading in ('**Two models each on the same utterances**', '## Forgetting', '## Target data', '## Hours', '## Commands'):
       self.assertIn(heading, report)
     self.assertIn(f'| `adapted` | {plan["adapted"].knobs["max_steps"]:,} |', report)
     with open(self._Path('recipe.png'), 'rb') as f:
@@ -675,7 +675,8 @@ class DoorTest(absltest.TestCase):
   def test_errors_are_one_line_and_exit_code_2(self):
     for argv, message in ((['mian'], 'mian: no such group or stage; did you mean main?'),
                           (['--seeds=a'], '--seeds=a: expected integers'), (['--seeds=0'], 'expected integers >= 1'),
-                          (['--jobs=0'], '--jobs=0: expected a number >= 1')):
+                          (['--jobs=0'], '--jobs=0: expected a number >= 1'),
+                          (['--jobs=-1'], '--jobs=-1: expected a number >= 1')):
       with self.subTest(message):
         code, _, err = self._Main(*argv)
         self.assertEqual((code, err.count('\n')), (2, 1))

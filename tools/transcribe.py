@@ -47,11 +47,12 @@ def FindRecordings(names):
   """
   found, missing = [], []
   for name in names:
-    if name == STDIN or dataset.IsRemote(name) or (os.path.exists(name) and not os.path.isdir(name)):
-      found.append((name, 'stdin' if name == STDIN else os.path.basename(name)))
-      continue
-    if not os.path.isdir(name):
+    is_local = name != STDIN and not dataset.IsRemote(name)
+    if is_local and not os.path.exists(name):
       missing.append((name, 'missing: no such file or folder'))
+      continue
+    if not is_local or not os.path.isdir(name):
+      found.append((name, 'stdin' if name == STDIN else os.path.basename(name)))
       continue
     below = []
     for folder, names_there in files.LocalFolders(name):
