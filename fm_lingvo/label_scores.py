@@ -38,10 +38,9 @@ def Scores(logits, next_labels, options):
   if options.factorization == 'hat':
     # The labels have a softmax of their own.
     logits += lattice.NEVER * tf.one_hot(blank_id, vocab, dtype=logits.dtype)
-  top = tf.reduce_max(logits, axis=1)  # [M]
+  top, log_total = _LogTotal(logits)
   # [M, V], [M, 1] -> [M, 1] -> [M]; of the logits as they come: their differences to the top are never kept.
   label = tf.gather(logits, next_labels[:, tf.newaxis], batch_dims=1)[:, 0] - top
-  log_total = tf.math.log(tf.reduce_sum(tf.exp(logits - top[:, tf.newaxis]), axis=1))
   if smoothing:
     label = (1 - smoothing) * label + smoothing * (mean - top)
   label -= log_total
@@ -51,6 +50,22 @@ def Scores(logits, next_labels, options):
   else:
     blank = blank_logit - top - log_total
   return (blank, label), (logits, top, log_total, blank_logit)
+
+
+def _LogTotal(logits):
+  """Logits [M, V] -> (top, log of the sum of exp(logits - top)), [M] each.
+
+  To find the largest logit of each node takes as long as the sum, and is needed where a
+  power or a sum is out of range alone: elsewhere top is 0.
+  """
+  total = tf.reduce_sum(tf.exp(logits), axis=1)
+
+  def _Relative():
+    top = tf.reduce_max(logits, axis=1)
+    return top, tf.math.log(tf.reduce_sum(tf.exp(logits - top[:, tf.newaxis]), axis=1))
+
+  return tf.cond(tf.reduce_all((total > 1e-20) & (total < 1e20)),
+                 lambda: (tf.zeros_like(total), tf.math.log(total)), _Relative)
 
 
 def ScoresGradient(saved, next_labels, upstream, options):

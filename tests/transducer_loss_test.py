@@ -180,6 +180,19 @@ class TransducerLossTest(TransducerLossCase):
     np.testing.assert_allclose(gradient.sum(-1), 0, atol=1e-12)
     self.assertGreater(np.abs(gradient).max(), 0.1)
 
+  def test_what_all_logits_of_a_node_have_in_common_does_not_count(self):
+    rng = np.random.RandomState(4)
+    logits, labels = rng.randn(2, 5, 4, 6).astype(np.float32), rng.randint(1, 6, [2, 3])
+    expected = self._Full(logits.astype(np.float64), labels, [5, 5], [3, 3])
+    for xla in (False, True):
+      for common in (40.0, 60.0, -60.0, 90.0, -120.0, 1000.0):
+        with self.subTest(xla=xla, common=common), self.NewGraph():
+          moved = logits.copy()
+          moved[1, 2:] += np.float32(common)
+          rounding = np.spacing(np.float32(abs(common) + 4)) * 10
+          for value, wanted in zip(self._Full(moved, labels, [5, 5], [3, 3], xla=xla), expected):
+            np.testing.assert_allclose(value, wanted, rtol=1e-5, atol=1e-6 + rounding)
+
   def test_float32_is_close_to_float64_on_long_utterances(self):
     rng = np.random.RandomState(1)
     logits = rng.randn(2, 150, 41, 8).astype(np.float32)
