@@ -7,6 +7,7 @@ D: model width.
 """
 
 from fm_lingvo import adapter
+from fm_lingvo import batch_parts
 from fm_lingvo import cpu_layers
 from fm_lingvo import errors
 from fm_lingvo import gin_names
@@ -225,6 +226,10 @@ class ConformerEncoder(base_layer.BaseLayer):
     Returns:
       (encoded float32 [B, N, D], paddings float32 [B, N]).
     """
+    return tuple(batch_parts.Apply(self._Encode, theta, features, paddings, is_random=True))
+
+  def _Encode(self, theta, features, paddings):
+    """FProp of a part of the batch."""
     dtype = self.params.fprop_dtype or tf.float32
     x, paddings = self.subsampling.FProp(
         theta.subsampling, self._CastToFPropDtype(features), paddings)
@@ -234,7 +239,7 @@ class ConformerEncoder(base_layer.BaseLayer):
     for block, block_theta in zip(self.blocks, self._BlocksTheta(theta)):
       state = (remat.FProp(block.FProp, block_theta, state) if self.params.remat
                else block.FProp(block_theta, state))
-    return tf.cast(state.features, tf.float32), paddings
+    return [tf.cast(state.features, tf.float32), paddings]
 
   def zero_state(self, batch_size):
     """The state before the first frame of B utterances, a NestedMap.

@@ -15,7 +15,12 @@ flags.DEFINE_bool(
 flags.DEFINE_bool(
     'deterministic', False,
     'Two runs of one command are equal bit by bit on the CPU, and so is one that was '
-    'stopped and resumed; operations then use one thread.')
+    'stopped and resumed; everything is then computed by one thread.')
+flags.DEFINE_integer(
+    'batch_parts', 0,
+    'Parts of each batch that a local run on the CPU computes side by side, each on '
+    'cores of its own; 0: one for each core, at most 8, in runs of 1000 steps or more: '
+    'the start takes longer.', lower_bound=0)
 flags.DEFINE_bool(
     'dry_run', False,
     'Build and check everything, print the configuration and the parameters of '

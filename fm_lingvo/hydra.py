@@ -4,6 +4,7 @@ B: utterances, S: samples, T: log-mel frames, N: encoded frames, F: mel bins,
 D: model width.
 """
 
+from fm_lingvo import batch_parts
 from fm_lingvo import encoder
 from fm_lingvo import errors
 from fm_lingvo import frontend
@@ -142,8 +143,8 @@ class HydraTask(base_model.BaseTask):
     features = {}
     for stream in sorted({branch.stream for _, branch in branches}):
       batch = input_batch[stream]
-      features[stream] = self.frontend.FProp(theta.frontend, batch.waveforms,
-                                             batch.num_samples)
+      found = batch_parts.Apply(self._Features, theta.frontend, batch.waveforms, batch.num_samples)
+      features[stream] = py_utils.NestedMap(features=found[0], paddings=found[1])
     corrupted = [
         self.Head(branch.head).Corrupt(theta[branch.head],
                                        features[branch.stream].features,
@@ -159,6 +160,11 @@ class HydraTask(base_model.BaseTask):
           clean=features[branch.stream], corrupted=corrupt, encoded=x,
           paddings=paddings)
     return predictions
+
+  def _Features(self, theta, waveforms, num_samples):
+    """[features, paddings] of a part of a batch."""
+    out = self.frontend.FProp(theta, waveforms, num_samples)
+    return [out.features, out.paddings]
 
   def _BranchesFor(self, input_batch):
     """The branches to run on a batch, see the class."""

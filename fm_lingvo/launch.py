@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from absl import logging
+from fm_lingvo import batch_parts
 from fm_lingvo import checkpoints
 from fm_lingvo import config_change
 from fm_lingvo import damage
@@ -35,6 +36,7 @@ from lingvo.core import py_utils
 DEMO_DATA = 'data/demo'
 _WRITERS = ('controller', 'executor_tpu')  # Jobs of a cluster that save checkpoints.
 _SERVICE_SECONDS = 120.0  # A cluster's jobs start together, a tf.data service's among them.
+_LONG_RUN_STEPS = 1000  # They make up for a graph of parts, which takes seconds to build.
 _READING_JOBS = ('', 'trainer', 'trainer_client', 'executor_tpu')  # They read training data.
 
 
@@ -163,6 +165,7 @@ def _RunLocally(flags):
   _CheckDevice(flags.run_locally, flags.worker_gpus)
   train = model_registry.GetParams(flags.model, 'Train')
   train_params.ValidateEnd('task.train', train.task.train)
+  _ChooseParts(flags, train.task.train)
   _PrepareDemoData(train)
   manager = lingvo_trainer.RunnerManager(flags.model)
   flags.mode = 'sync'
@@ -177,6 +180,21 @@ def _RunLocally(flags):
     handover.CheckSources(train.task.train)
   with run_lock.Hold(flags.logdir):
     return _Train(flags, train, eval_params, flags.logdir, gin_params.ConfigText(flags.model))
+
+
+def _ChooseParts(flags, tp):
+  """How the batches of a local run are spread over the cores, before anything is computed."""
+  if flags.deterministic and flags.batch_parts > 1:
+    raise errors.ConfigError(f'--batch_parts={flags.batch_parts}: expected 1 with --deterministic, which computes everything in one '
+                             'thread')
+  if flags.deterministic or flags.run_locally != 'cpu':
+    return
+  cores = len(os.sched_getaffinity(0))
+  suitable = batch_parts.Suitable(cores) if tp.max_steps >= _LONG_RUN_STEPS else 1
+  parts = flags.batch_parts or suitable
+  session.ComputeInParts(parts, cores)
+  if parts > 1:
+    print(f'each batch in {parts} parts, side by side on {cores} cores')
 
 
 def _Train(flags, train, eval_params, logdir, config_text):

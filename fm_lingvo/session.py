@@ -7,11 +7,13 @@ the remapper on; it is off on both stacks all the same, so that both run one way
 it would buy in speed has not been measured.
 """
 
+from fm_lingvo import batch_parts
 from lingvo import compat as tf
 from lingvo.core import py_utils
 
 _REMAPPING_OFF = 2  # RewriterConfig.OFF.
 _deterministic = False  # See MakeDeterministic.
+_operation_threads = 0  # See ComputeInParts; 0: TensorFlow's choice.
 
 
 def Config():
@@ -23,6 +25,8 @@ def _WithoutRemapper(config):
   config.graph_options.rewrite_options.remapping = _REMAPPING_OFF
   if _deterministic:
     config.intra_op_parallelism_threads = config.inter_op_parallelism_threads = 1
+  elif _operation_threads:
+    config.intra_op_parallelism_threads = _operation_threads
   return config
 
 
@@ -34,6 +38,23 @@ def MakeDeterministic():
   global _deterministic
   _deterministic = True
   tf.config.experimental.enable_op_determinism()
+
+
+def ComputeInParts(parts, cores):
+  """Makes graphs built from now on compute batches in parts, side by side; see batch_parts.py.
+
+  To be called before anything of TensorFlow runs: the first of a process, be it tf.data's functions, decides how many
+  threads share an operation.
+
+  Args:
+    parts: Of a batch, >= 1.
+    cores: That the parts share.
+  """
+  global _operation_threads
+  batch_parts.Use(parts)
+  if parts > 1:
+    _operation_threads = max(1, cores // parts)
+    tf.config.threading.set_intra_op_parallelism_threads(_operation_threads)
 
 
 def PatchLingvo():

@@ -6,6 +6,7 @@ U: labels, V: vocabulary with blank, K: hypotheses, L: labels of a hypothesis.
 
 import math
 
+from fm_lingvo import batch_parts
 from fm_lingvo import ctc_loss
 from fm_lingvo import decoding
 from fm_lingvo import errors
@@ -212,8 +213,9 @@ class TransducerHead(SupervisedHead):
     p = self.params
     lengths = _Lengths(paddings)
     predicted = self.prediction.FProp(theta.prediction, batch.labels)
-    nll = self.joint.Loss(theta.joint, encoded, predicted, batch.labels, lengths,
-                          batch.label_lengths)
+    nll, = batch_parts.Apply(
+        lambda *arguments: [self.joint.Loss(*arguments)], theta.joint, encoded, predicted,
+        batch.labels, lengths, batch.label_lengths)
     (loss, labels), unalignable = _PerLabel(nll, batch.label_lengths, batch.weights)
     metrics = {'transducer_loss': (loss, labels)}
     if p.ctc_weight:

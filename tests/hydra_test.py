@@ -1,6 +1,7 @@
 """Properties of the hydra: branches, sums, one encoder pass, what is trained."""
 
 from absl.testing import absltest
+from fm_lingvo import batch_parts
 from fm_lingvo import heads
 from fm_lingvo import hydra
 from fm_lingvo import supervised_heads
@@ -135,6 +136,17 @@ class HydraTaskTest(graph_case.GraphCase):
     for name, value in together.items():
       np.testing.assert_allclose(value, apart[name], rtol=1e-4, atol=1e-4,
                                  err_msg=name)
+
+  def test_batches_in_parts_give_the_same(self):
+    batches = {'unlabeled': lambda: _Batch(2.0, rows=3), 'labeled': _Speech}
+    whole, expected = self._Joint(batches)
+    batch_parts.Use(2)
+    self.addCleanup(batch_parts.Use, 1)
+    parts, found = self._Joint(batches)
+    self.assertEqual(whole.keys(), parts.keys())
+    for name, value in whole.items():
+      np.testing.assert_allclose(parts[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
+    np.testing.assert_array_equal(found['labeled/hyp_labels'], expected['labeled/hyp_labels'])
 
   def test_evaluation_takes_the_branches_whose_streams_are_there(self):
     values, tensors = self._Joint({'labeled': _Speech})

@@ -50,6 +50,23 @@ class TrainerTest(process_case.ProcessCase):
     return {name: reader.get_tensor(name)
             for name in reader.get_variable_to_shape_map()}
 
+  def test_batches_in_parts_train_as_whole_ones_do(self):
+    rows = {}
+    for parts in (1, 2):
+      logdir = os.path.join(self.folder, f'parts{parts}')
+      out = self._Run(*self._Args(logdir, max_steps=2, model=asr.Supervised), f'--batch_parts={parts}').stdout
+      self.assertEqual('each batch in 2 parts' in out, parts == 2)
+      rows[parts] = metrics_log.ReadMetrics(f'{logdir}/metrics.jsonl')
+    self.assertEqual([r['dataset'] for r in rows[2]], [r['dataset'] for r in rows[1]])
+    for whole, in_parts in zip(rows[1], rows[2]):
+      for name in ('loss', 'grad_norm', 'labeled/transducer_loss', 'labeled/ctc_loss'):
+        if name in whole:
+          self.assertAlmostEqual(in_parts[name] / whole[name], 1.0, places=3, msg=name)
+
+  def test_parts_and_deterministic_do_not_go_together(self):
+    done = self._Run(*self._Args(os.path.join(self.folder, 'none')), '--deterministic', '--batch_parts=2', code=2)
+    self.assertIn('--batch_parts=2: expected 1 with --deterministic', done.stderr)
+
   def test_a_run_from_start_to_end_and_its_replay(self):
     logdir = os.path.join(self.folder, 'whole')
     out = self._Run(*self._Args(logdir)).stdout

@@ -18,6 +18,7 @@ from tools.bench.ours import graph
 
 def SetUp(sizes):
   """See worker.Serve. Facts: `loss` of the last step; `audio_seconds` in the batch."""
+  graph.ComputeInParts(sizes)
   graph.ParseFlags()
   gin_params.Configure(sizes['model'], (), sizes['bindings'])
   params = model_registry.GetParams(sizes['model'], 'Train')

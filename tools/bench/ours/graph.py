@@ -1,6 +1,7 @@
 """A function of tensors as a step of a session, in graph mode or compiled by XLA, as the trainer runs them."""
 
 from absl import flags
+from fm_lingvo import batch_parts
 from fm_lingvo import session
 from lingvo import compat as tf
 import lingvo.trainer  # pylint: disable=unused-import  # Defines its flags.
@@ -14,6 +15,11 @@ def ParseFlags():
   """Gives Lingvo's flags, which it reads when it builds a model, the values that the trainer gives them, but no summaries."""
   if not flags.FLAGS.is_parsed():
     flags.FLAGS(['benchmark', '--add_summary=false', '--enable_asserts=false', '--enable_check_numerics=false'])
+
+
+def ComputeInParts(sizes):
+  """Batches in parts, one for each thread, as the trainer computes them in long runs; sizes: see tools/bench/worker.py."""
+  session.ComputeInParts(batch_parts.Suitable(sizes['threads']), sizes['threads'])
 
 
 def Variable(array):

@@ -44,6 +44,7 @@ def Params(sizes, file):
 
 def SetUp(sizes):
   """See worker.Serve. The facts `first` and `last` are the loss of the first step and of the last one."""
+  graph.ComputeInParts(sizes)
   features = inputs.Features(sizes)
   with tempfile.NamedTemporaryFile(suffix='.tfrecord') as empty:
     params = Params(sizes, empty.name)
