@@ -11,6 +11,8 @@ from lingvo.core import py_utils
 
 FACTORIZATIONS = ('rnnt', 'hat')
 
+_LARGE_VOCAB = 128
+
 # factorization: one of FACTORIZATIONS; blank_id: int; label_smoothing: share in [0, 1).
 Options = collections.namedtuple(
     'Options', ['factorization', 'blank_id', 'label_smoothing'])
@@ -55,15 +57,18 @@ def Scores(logits, next_labels, options):
 def _LogTotal(logits):
   """Logits [M, V] -> (top, log of the sum of exp(logits - top)), [M] each.
 
-  To find the largest logit of each node takes as long as the sum, and is needed where a
-  power or a sum is out of range alone: elsewhere top is 0.
+  In a large vocabulary, to find the largest logit of each node takes as long as the sum, and is needed where a power or
+  a sum is out of range alone: elsewhere top is 0.
   """
-  total = tf.reduce_sum(tf.exp(logits), axis=1)
 
   def _Relative():
     top = tf.reduce_max(logits, axis=1)
     return top, tf.math.log(tf.reduce_sum(tf.exp(logits - top[:, tf.newaxis]), axis=1))
 
+  vocab = py_utils.GetShape(logits)[1]
+  if isinstance(vocab, int) and vocab < _LARGE_VOCAB:
+    return _Relative()
+  total = tf.reduce_sum(tf.exp(logits), axis=1)
   return tf.cond(tf.reduce_all((total > 1e-20) & (total < 1e20)),
                  lambda: (tf.zeros_like(total), tf.math.log(total)), _Relative)
 

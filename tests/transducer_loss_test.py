@@ -182,16 +182,17 @@ class TransducerLossTest(TransducerLossCase):
 
   def test_what_all_logits_of_a_node_have_in_common_does_not_count(self):
     rng = np.random.RandomState(4)
-    logits, labels = rng.randn(2, 5, 4, 6).astype(np.float32), rng.randint(1, 6, [2, 3])
-    expected = self._Full(logits.astype(np.float64), labels, [5, 5], [3, 3])
-    for xla in (False, True):
-      for common in (40.0, 60.0, -60.0, 90.0, -120.0, 1000.0):
-        with self.subTest(xla=xla, common=common), self.NewGraph():
-          moved = logits.copy()
-          moved[1, 2:] += np.float32(common)
-          rounding = np.spacing(np.float32(abs(common) + 4)) * 10
-          for value, wanted in zip(self._Full(moved, labels, [5, 5], [3, 3], xla=xla), expected):
-            np.testing.assert_allclose(value, wanted, rtol=1e-5, atol=1e-6 + rounding)
+    for vocab in (6, 130):
+      logits, labels = rng.randn(2, 5, 4, vocab).astype(np.float32), rng.randint(1, vocab, [2, 3])
+      expected = self._Full(logits.astype(np.float64), labels, [5, 5], [3, 3])
+      for xla in (False, True):
+        for common in (40.0, -60.0, 90.0, -120.0, 1000.0):
+          with self.subTest(vocab=vocab, xla=xla, common=common), self.NewGraph():
+            moved = logits.copy()
+            moved[1, 2:] += np.float32(common)
+            rounding = np.spacing(np.float32(abs(common) + 4)) * 10
+            for value, wanted in zip(self._Full(moved, labels, [5, 5], [3, 3], xla=xla), expected):
+              np.testing.assert_allclose(value, wanted, rtol=1e-5, atol=1e-6 + rounding)
 
   def test_float32_is_close_to_float64_on_long_utterances(self):
     rng = np.random.RandomState(1)
