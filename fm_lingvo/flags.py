@@ -20,7 +20,7 @@ flags.DEFINE_integer(
     'batch_parts', 0,
     'Parts of each batch that a local run on the CPU computes side by side, each on '
     'cores of its own; 0: one for each core, at most 8, in runs of 1000 steps or more: '
-    'the start takes longer.', lower_bound=0)
+    'the start takes longer.', lower_bound=0, upper_bound=64)
 flags.DEFINE_bool(
     'dry_run', False,
     'Build and check everything, print the configuration and the parameters of '

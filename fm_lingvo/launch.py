@@ -66,6 +66,9 @@ def Launch(flags):
   if not is_cluster and not flags['verbosity'].present:
     # Lingvo logs thousands of lines; a local run speaks for itself.
     logging.set_verbosity(logging.ERROR)
+  if flags.batch_parts > 1 and (is_cluster or flags.deterministic or flags.mode == 'xla_check' or flags.run_locally not in ('', 'cpu')):
+    raise errors.ConfigError(f'--batch_parts={flags.batch_parts}: expected 1 or less; only local runs on the CPU, and without '
+                             '--deterministic, compute batches in parts')
   gin_params.Configure(flags.model, flags.gin_file, flags.gin_bindings,
                        flags.gin_search_paths)
   if flags.dry_run:
@@ -184,12 +187,9 @@ def _RunLocally(flags):
 
 def _ChooseParts(flags, tp):
   """How the batches of a local run are spread over the cores, before anything is computed."""
-  if flags.deterministic and flags.batch_parts > 1:
-    raise errors.ConfigError(f'--batch_parts={flags.batch_parts}: expected 1 with --deterministic, which computes everything in one '
-                             'thread')
   if flags.deterministic or flags.run_locally != 'cpu':
     return
-  cores = len(os.sched_getaffinity(0))
+  cores = session.Cores()
   suitable = batch_parts.Suitable(cores) if tp.max_steps >= _LONG_RUN_STEPS else 1
   parts = flags.batch_parts or suitable
   session.ComputeInParts(parts, cores)

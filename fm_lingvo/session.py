@@ -7,6 +7,8 @@ the remapper on; it is off on both stacks all the same, so that both run one way
 it would buy in speed has not been measured.
 """
 
+import os
+
 from fm_lingvo import batch_parts
 from lingvo import compat as tf
 from lingvo.core import py_utils
@@ -38,6 +40,11 @@ def MakeDeterministic():
   global _deterministic
   _deterministic = True
   tf.config.experimental.enable_op_determinism()
+
+
+def Cores():
+  """Cores that this process computes on: so many as TensorFlow's own TF_NUM_INTEROP_THREADS says, or all that it may use."""
+  return int(os.environ.get('TF_NUM_INTEROP_THREADS', 0)) or len(os.sched_getaffinity(0))
 
 
 def ComputeInParts(parts, cores):

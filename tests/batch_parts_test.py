@@ -83,6 +83,12 @@ class BatchPartsTest(graph_case.GraphCase):
   def test_as_many_parts_as_cores_but_at_most_8(self):
     self.assertEqual([batch_parts.Suitable(cores) for cores in (1, 3, 64)], [1, 3, 8])
 
+  def test_cores_are_the_process_own_unless_tensorflow_has_a_limit(self):
+    with unittest.mock.patch('os.sched_getaffinity', lambda pid: set(range(5))):
+      for limit, cores in (('0', 5), ('2', 2)):
+        with unittest.mock.patch.dict('os.environ', {'TF_NUM_INTEROP_THREADS': limit}):
+          self.assertEqual(session.Cores(), cores)
+
   def test_an_operation_has_its_part_s_share_of_the_cores(self):
     self.assertEqual(session.Config().intra_op_parallelism_threads, 0)  # TensorFlow's choice.
     self.addCleanup(setattr, session, '_operation_threads', 0)

@@ -63,9 +63,11 @@ class TrainerTest(process_case.ProcessCase):
         if name in whole:
           self.assertAlmostEqual(in_parts[name] / whole[name], 1.0, places=3, msg=name)
 
-  def test_parts_and_deterministic_do_not_go_together(self):
-    done = self._Run(*self._Args(os.path.join(self.folder, 'none')), '--deterministic', '--batch_parts=2', code=2)
-    self.assertIn('--batch_parts=2: expected 1 with --deterministic', done.stderr)
+  def test_parts_are_refused_where_nothing_computes_in_them(self):
+    for other in ('--deterministic', '--mode=xla_check', '--run_locally=gpu', '--job=trainer_client'):
+      with self.subTest(other):
+        done = self._Run(*self._Args(os.path.join(self.folder, 'none')), other, '--batch_parts=2', code=2)
+        self.assertIn('--batch_parts=2: expected 1 or less; only local runs on the CPU', done.stderr)
 
   def test_a_run_from_start_to_end_and_its_replay(self):
     logdir = os.path.join(self.folder, 'whole')
