@@ -70,11 +70,7 @@ class Runner:
     self._process = subprocess.Popen(
         [party.python, '-m', party.module, json.dumps({**party.sizes, 'threads': threads})], cwd=ROOT, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=_Environment(threads, party.path))
-
-  def WaitUntilReady(self):
-    """Returns once the process has set up, or has failed to."""
-    if not self.measured.failed:
-      self.measured.facts = self._Read().get('facts', {})
+    self.measured.facts = self._Read().get('facts', {})
 
   def Turn(self):
     """One turn more; after a failure none."""
@@ -132,11 +128,8 @@ def Race(parties, rounds, threads, clock='seconds', limit_seconds=600.0):
   """
   runners = []
   try:
-    for party in parties:  # Two set up at a time: much of it is importing, in one thread.
+    for party in parties:
       runners.append(Runner(party, threads, clock, limit_seconds))
-      if len(runners) > 1:
-        runners[-2].WaitUntilReady()
-    runners[-1].WaitUntilReady()
     for _ in range(rounds):
       for runner in runners:
         runner.Turn()
