@@ -10,6 +10,7 @@ it would buy in speed has not been measured.
 import os
 
 from fm_lingvo import batch_parts
+from fm_lingvo import errors
 from lingvo import compat as tf
 from lingvo.core import py_utils
 
@@ -43,8 +44,15 @@ def MakeDeterministic():
 
 
 def Cores():
-  """Cores that this process computes on: so many as TensorFlow's own TF_NUM_INTEROP_THREADS says, or all that it may use."""
-  return int(os.environ.get('TF_NUM_INTEROP_THREADS', 0)) or len(os.sched_getaffinity(0))
+  """Cores that this process computes on: so many as TensorFlow's own TF_NUM_INTEROP_THREADS says, or all that it may use.
+
+  Raises:
+    errors.ConfigError: It says no number.
+  """
+  text = os.environ.get('TF_NUM_INTEROP_THREADS', '0')
+  if not text.isdecimal():
+    raise errors.ConfigError(f'TF_NUM_INTEROP_THREADS={text} in the environment: expected a number of threads, 0 or more')
+  return int(text) or len(os.sched_getaffinity(0))
 
 
 def ComputeInParts(parts, cores):

@@ -5,6 +5,7 @@ import unittest.mock
 from absl.testing import absltest
 from fm_lingvo import batch_parts
 from fm_lingvo import encoder
+from fm_lingvo import errors
 from fm_lingvo import session
 from lingvo import compat as tf
 import numpy as np
@@ -88,6 +89,9 @@ class BatchPartsTest(graph_case.GraphCase):
       for limit, cores in (('0', 5), ('2', 2)):
         with unittest.mock.patch.dict('os.environ', {'TF_NUM_INTEROP_THREADS': limit}):
           self.assertEqual(session.Cores(), cores)
+    with unittest.mock.patch.dict('os.environ', {'TF_NUM_INTEROP_THREADS': 'two'}):
+      with self.assertRaisesRegex(errors.ConfigError, 'TF_NUM_INTEROP_THREADS=two in the environment: expected a number'):
+        session.Cores()
 
   def test_an_operation_has_its_part_s_share_of_the_cores(self):
     self.assertEqual(session.Config().intra_op_parallelism_threads, 0)  # TensorFlow's choice.

@@ -17,6 +17,7 @@ import json
 import os
 import shlex
 import sys
+import time
 
 from fm_lingvo import errors
 from tools import event_files
@@ -50,6 +51,7 @@ def Measure(args, setting, command):
   origin = _Origin(args, setting, command)
   for name in args.rows:
     print(name, file=sys.stderr, flush=True)
+    started = time.monotonic()
     module, function = GROUPS[name]
     found = []
     for row in getattr(importlib.import_module(module), function)(setting):
@@ -58,6 +60,7 @@ def Measure(args, setting, command):
       found.append({**row, 'group': name, **origin})
       Write(args.output, name, found, whole=False)
     Write(args.output, name, found)
+    print(f'{name}: {(time.monotonic() - started) / 60:.1f} min', file=sys.stderr, flush=True)
 
 
 def Write(path, group, new, whole=True):

@@ -4,7 +4,8 @@ from tools.bench import party
 from tools.bench import rows
 
 TINY = {'batch': 8, 'seconds': 2, 'layers': 4, 'width': 144, 'heads': 4, 'kernel': 15, 'channels': 32, 'codes': 512}
-BASE = {'batch': 8, 'seconds': 8, 'layers': 12, 'width': 512, 'heads': 8, 'kernel': 31, 'channels': 32, 'codes': 8192}
+BASE = {'batch': 8, 'seconds': 8, 'layers': 12, 'width': 512, 'heads': 8, 'kernel': 31, 'channels': 32, 'codes': 8192,
+        'calls': 1}
 QUICK = {'batch': 2, 'seconds': 1, 'layers': 1, 'width': 16, 'heads': 2, 'kernel': 5, 'channels': 4, 'codes': 32}
 _DTYPES = ('float32', 'bfloat16')
 

@@ -13,7 +13,7 @@ SIZES = {
     'W1': {'batch': 4, 'frames': 150, 'labels': 40, 'vocab': 28},
     'W2': {'batch': 4, 'frames': 200, 'labels': 50, 'vocab': 512},
 }
-LARGE = 'W3', {'batch': 8, 'frames': 200, 'labels': 50, 'vocab': 4096}
+LARGE = 'W3', {'batch': 8, 'frames': 200, 'labels': 50, 'vocab': 4096, 'calls': 1}
 _QUICK = {'W0': {'batch': 2, 'frames': 20, 'labels': 5, 'vocab': 11}}
 _QUICK_LARGE = 'W0', _QUICK['W0']
 _BARS = {'W1': '>= 1.5', 'W2': '>= 4', 'W0': ''}

@@ -24,16 +24,17 @@ def Serve(set_up):
   Args:
     set_up: Function of the JSON object on the command line; returns (call, facts): what is timed, a function without
       arguments that returns when all its work is done, and a dict that goes to the benchmark: what was computed, so
-      that it can compare, or versions. A function in the place of a fact is called after the first call. A dict of
+      that it can compare, or versions. A function in the place of a fact is called before the turns. A dict of
       numbers that a call returns goes into its turn. Of the sizes, `calls` is how often a turn repeats the call; without,
-      a second call before the turns tells.
+      a second call before the turns tells. `warm_up`: 0 for no call before the turns, 1 without.
   """
   out = os.fdopen(os.dup(1), 'w')
   os.dup2(2, 1)  # What libraries print is no answer.
   sizes = json.loads(sys.argv[1])
   call, facts = set_up(sizes)
   idle = Memory('VmRSS')
-  call()
+  if sizes.get('warm_up', 1):
+    call()
   ForgetPeak()
   calls = sizes.get('calls') or max(1, math.floor(_TURN_SECONDS / max(Timed(call, 1)['seconds'], 1e-9)))
   facts = {name: fact() if callable(fact) else fact for name, fact in facts.items()}

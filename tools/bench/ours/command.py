@@ -16,7 +16,7 @@ def SetUp(sizes):
       raise ValueError((done.stderr.strip().splitlines() or [f'exit code {done.returncode}'])[-1])
     printed.append(done.stdout)
 
-  return _Call, {'output': lambda: printed[0]}
+  return _Call, {'output': lambda: ''.join(printed[:1])}
 
 
 if __name__ == '__main__':
