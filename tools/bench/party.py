@@ -59,7 +59,7 @@ class Measured:
 
 
 class Runner:
-  """A Party's process. Once `measured.failed` is set, the process has ended."""
+  """A Party's process, which begins to set up at once. Once `measured.failed` is set, the process has ended."""
 
   def __init__(self, party, threads, clock, limit_seconds):
     self.measured = Measured(party, clock, failed=party.missing)
@@ -70,20 +70,32 @@ class Runner:
     self._process = subprocess.Popen(
         [party.python, '-m', party.module, json.dumps({**party.sizes, 'threads': threads})], cwd=ROOT, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=_Environment(threads, party.path))
-    self.measured.facts = self._Read().get('facts', {})
+
+  def AwaitSetUp(self):
+    """Returns once it is set up."""
+    if not self.measured.failed:
+      self._Read()
+
+  def WarmUp(self):
+    """The first call."""
+    self.measured.facts = self._Ask().get('facts', {})
 
   def Turn(self):
-    """One turn more; after a failure none."""
+    """One turn more."""
+    answer = self._Ask()
+    if answer:
+      self.measured.turns.append(answer)
+
+  def _Ask(self):
+    """Its answer to a line; {} after a failure."""
     if self.measured.failed:
-      return
+      return {}
     try:
-      self._process.stdin.write('turn\n')
+      self._process.stdin.write('go on\n')
       self._process.stdin.flush()
     except BrokenPipeError:
       pass  # Its end is what _Read finds.
-    answer = self._Read()
-    if answer:
-      self.measured.turns.append(answer)
+    return self._Read()
 
   def _Read(self):
     """The process' next answer; {} once it has failed."""
@@ -114,7 +126,7 @@ class Runner:
 def Race(parties, rounds, threads, clock='seconds', limit_seconds=600.0):
   """Lets parties take turns: A B C, A B C, ..., so that whatever slows the machine slows all.
 
-  All stay loaded, and wait while others run.
+  All stay loaded, and wait while others run. Only setting up, which nothing measures, as many do at a time as have a thread.
 
   Args:
     parties: List of Party.
@@ -128,8 +140,13 @@ def Race(parties, rounds, threads, clock='seconds', limit_seconds=600.0):
   """
   runners = []
   try:
-    for party in parties:
-      runners.append(Runner(party, threads, clock, limit_seconds))
+    for start in range(0, len(parties), threads):
+      for party in parties[start:start + threads]:
+        runners.append(Runner(party, threads, clock, limit_seconds))
+      for runner in runners[start:]:
+        runner.AwaitSetUp()
+    for runner in runners:
+      runner.WarmUp()
     for _ in range(rounds):
       for runner in runners:
         runner.Turn()

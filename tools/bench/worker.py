@@ -1,9 +1,10 @@
-"""The measured process: it sets up once, then takes a turn for every line that it is sent.
+"""The measured process: it sets up once, warms up at the first line that it is sent, then takes a turn for every other.
 
 Scripts in tools/bench/ours and tools/bench/peers call Serve. This module imports the standard library alone, for peers
 run in an environment of their own. What it writes, JSON a line:
 
-  {"facts": {...}, "idle_gb": ...}                       once it is ready: a first call is done
+  {"idle_gb": ...}                                       once it is set up
+  {"facts": {...}}                                       after the first line: a first call is done
   {"seconds": ..., "cpu_seconds": ..., "peak_gb": ...}   after each turn, figures of one call, those that it returns too
 """
 
@@ -33,12 +34,14 @@ def Serve(set_up):
   sizes = json.loads(sys.argv[1])
   call, facts = set_up(sizes)
   idle = Memory('VmRSS')
+  _Say(out, idle_gb=idle)
+  sys.stdin.readline()
   if sizes.get('warm_up', 1):
     call()
   ForgetPeak()
   calls = sizes.get('calls') or max(1, math.floor(_TURN_SECONDS / max(Timed(call, 1)['seconds'], 1e-9)))
   facts = {name: fact() if callable(fact) else fact for name, fact in facts.items()}
-  _Say(out, facts=facts, idle_gb=idle)
+  _Say(out, facts=facts)
   for _ in sys.stdin:
     ForgetPeak()
     timed = Timed(call, calls)
