@@ -17,7 +17,7 @@ LARGE = 'W3', {'batch': 8, 'frames': 200, 'labels': 50, 'vocab': 4096, 'calls': 
 _QUICK = {'W0': {'batch': 2, 'frames': 20, 'labels': 5, 'vocab': 11}}
 _QUICK_LARGE = 'W0', _QUICK['W0']
 _BARS = {'W1': '>= 1.5', 'W2': '>= 4', 'W0': ''}
-_DEPTH = 256  # Of the joint network, where memory is measured with it.
+_DEPTH = 128  # Of the joint network, where memory is measured with it: size small's.
 _OURS = ('ours, XLA', 'ours, graph')
 _LOOP = 'a torch loop'
 
