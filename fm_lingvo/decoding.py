@@ -81,7 +81,7 @@ def AreFound(scores):
 
 
 def BeamSearch(log_probs, step, state, enc, lengths, max_symbols_per_frame, max_labels,
-               beam_size, limits=None, lm=None, lm_weight=0.0):
+               beam_size, limits=None, lm=None, lm_weight=0.0, label_bonus=0.0):
   """Keeps the K best transcripts, each with the sum over the alignments found.
 
   Frame-synchronous: all hypotheses of an utterance take their blank before any goes
@@ -103,17 +103,19 @@ def BeamSearch(log_probs, step, state, enc, lengths, max_symbols_per_frame, max_
       Step(ids int32 [M], state) -> (float32 [M, V], state): log-probabilities of the
       next label, blank's ignored; ids = 0 at the start.
     lm_weight: float, weight of the language model's log-probabilities.
+    label_bonus: float, what each label adds to a score where there is a language model,
+      whose scores are all below 0, so that fewer labels score better by themselves.
 
   Returns:
     NestedMap as Greedy's, hypotheses distinct and best first. Scores are the log of
     the summed probability of alignments, plus lm_weight times that of the language
-    model; where two were merged, frames are the likelier's. Where there are fewer
+    model, plus label_bonus for each label; where two were merged, frames are the likelier's. Where there are fewer
     than K hypotheses, the rest has no labels and score NEVER.
   """
   batch, time = py_utils.GetShape(enc, 2)
   limits = max_labels if limits is None else limits[:, tf.newaxis]  # [B, 1]
   if lm is not None:
-    log_probs, step = _Fused(log_probs, step, lm, lm_weight)
+    log_probs, step = _Fused(log_probs, step, lm, lm_weight, label_bonus)
     state = py_utils.NestedMap(model=state, lm=lm.ZeroState(batch))
   origin = _Origin(batch, beam_size)
   pred, state = step(tf.zeros_like(origin),
@@ -192,8 +194,8 @@ def _Origin(batch, beam_size):
   return tf.range(batch * beam_size) // beam_size
 
 
-def _Fused(log_probs, step, lm, lm_weight):
-  """BeamSearch's log_probs and step with its lm's scores added to those of labels.
+def _Fused(log_probs, step, lm, lm_weight, label_bonus):
+  """BeamSearch's log_probs and step with its lm's scores and the bonus added to those of labels.
 
   Predictions become NestedMap(model [M, J], lm float32 [M, V]), and states
   NestedMap(model, lm).
@@ -202,7 +204,7 @@ def _Fused(log_probs, step, lm, lm_weight):
   def _LogProbs(enc_t, pred):
     scores = log_probs(enc_t, pred.model)  # [M, V]
     labels = tf.cast(tf.range(py_utils.GetShape(scores)[1]) > 0, tf.float32)  # [V]
-    return scores + lm_weight * labels * tf.maximum(pred.lm, NEVER)
+    return scores + labels * (lm_weight * tf.maximum(pred.lm, NEVER) + label_bonus)
 
   def _Step(ids, state):
     pred, model = step(ids, state.model)

@@ -9,7 +9,9 @@ from fm_lingvo import errors
 from fm_lingvo import gin_names
 from fm_lingvo import gin_params
 from fm_lingvo import handover
+from fm_lingvo import registry
 from fm_lingvo import run_dir
+from fm_lingvo import search
 from fm_lingvo import supervised_heads
 from lingvo import compat as tf
 from lingvo import model_registry
@@ -31,7 +33,7 @@ class Run:
   max_seconds: float  # Longest utterance that the run was trained on.
 
 
-def Load(path, *, checkpoint=None, adapter=None, beam_size=None):
+def Load(path, *, checkpoint=None, adapter=None, how=search.Search()):
   """Reads a run's configuration and chooses what recognition needs of it.
 
   Args:
@@ -40,13 +42,37 @@ def Load(path, *, checkpoint=None, adapter=None, beam_size=None):
       None: the run's newest.
     adapter: Name of a set of adapters in the checkpoint, or NO_ADAPTER; None: the one
       that the run has active.
-    beam_size: Hypotheses kept while decoding, >= 1; None: as in the run.
+    how: The search.Search, if not the run's own.
 
   Returns:
     A Run.
 
   Raises:
     errors.ConfigError: No such run, checkpoint or adapter, or nothing in it decodes.
+  """
+  model_name, params = ModelParams(path)
+  checkpoint = FindCheckpoint(path, checkpoint)
+  task = params.task.Copy().Set(input=None)
+  head, stream = _KeepDecodingBranch(task, f'{path}: {model_name}')
+  how.ApplyTo(task.heads.Get(head), head)
+  _UseOwnTokenizer(task.heads.Get(head), path, head)
+  adapter = _ChooseAdapter(task, adapter, checkpoint)
+  return Run(path, model_name, checkpoint, task, params.cluster, head, adapter,
+             float(params.input.streams.Get(stream).bucket_upper_bound_seconds[-1]))
+
+
+def ModelParams(path, dataset='Train'):
+  """What a run's config.gin configures.
+
+  Args:
+    path: Folder of the run.
+    dataset: Name of one of its experiment's data sets.
+
+  Returns:
+    (name of the experiment, its model Params with that data set's input).
+
+  Raises:
+    errors.ConfigError: No such run or data set.
   """
   config = os.path.join(path, 'config.gin')
   if not tf.io.gfile.exists(config):
@@ -55,21 +81,10 @@ def Load(path, *, checkpoint=None, adapter=None, beam_size=None):
   model_name = _ModelName(config)
   gin_params.Configure(model_name, [config])
   try:
-    params = model_registry.GetParams(model_name, 'Train')
+    gin_names.CheckChoice(f'{path}: {model_name}: data set', dataset, registry.DatasetNames(model_name))
+    return model_name, model_registry.GetParams(model_name, dataset)
   finally:
     gin_params.Reset()
-  checkpoint = FindCheckpoint(path, checkpoint)
-  task = params.task.Copy().Set(input=None)
-  head, stream = _KeepDecodingBranch(task, f'{path}: {model_name}')
-  _ChooseBeam(task.heads.Get(head), head, beam_size)
-  # The copy in the run's folder is what the run was trained with, wherever the
-  # configuration's has gone.
-  copy = run_dir.TokenizerPath(path, head)
-  if tf.io.gfile.exists(copy):
-    task.heads.Get(head).tokenizer_file = copy
-  adapter = _ChooseAdapter(task, adapter, checkpoint)
-  return Run(path, model_name, checkpoint, task, params.cluster, head, adapter,
-             float(params.input.streams.Get(stream).bucket_upper_bound_seconds[-1]))
 
 
 def _ModelName(config):
@@ -116,18 +131,29 @@ def _KeepDecodingBranch(task, where):
   return kept.head, kept.stream
 
 
-def _ChooseBeam(head, name, beam_size):
-  """Sets the beam of a head's Params, where one is asked for."""
-  if beam_size is None:
-    return
-  if beam_size < 1:
-    raise errors.ConfigError(f'beam_size = {beam_size}: expected >= 1')
-  if 'beam_size' in head:
-    head.beam_size = beam_size
-  elif beam_size > 1:
-    raise errors.ConfigError(
-        f'beam_size = {beam_size}: the head {name} takes the best label of each frame '
-        'and has no beam; expected 1')
+def SetSearch(path, task, how):
+  """Sets the search.Search of all heads of task Params that have labels, and the tokenizers of the run's folder.
+
+  Raises:
+    errors.ConfigError: A head has no such search, or no head has labels but a search is given.
+  """
+  heads = [(name, head) for name, head in task.heads.IterParams()
+           if issubclass(head.cls, supervised_heads.SupervisedHead)]
+  if not heads and how != search.Search():
+    raise errors.ConfigError(f'{path}: no head has labels: expected neither a beam nor a language model')
+  for name, head in heads:
+    how.ApplyTo(head, name)
+    _UseOwnTokenizer(head, path, name)
+
+
+def _UseOwnTokenizer(head, path, name):
+  """Makes Params of the head `name` read the copy in the run's folder.
+
+  It is what the run was trained with, wherever the configuration's has gone.
+  """
+  copy = run_dir.TokenizerPath(path, name)
+  if tf.io.gfile.exists(copy):
+    head.tokenizer_file = copy
 
 
 def _ChooseAdapter(task, adapter, checkpoint):

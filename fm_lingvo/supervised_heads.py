@@ -11,6 +11,7 @@ from fm_lingvo import ctc_loss
 from fm_lingvo import decoding
 from fm_lingvo import errors
 from fm_lingvo import heads
+from fm_lingvo import language_model
 from fm_lingvo import lattice
 from fm_lingvo import record
 from fm_lingvo import spec_augment
@@ -180,6 +181,12 @@ class TransducerHead(SupervisedHead):
              'Labels that decoding may emit at one encoded frame (40 ms), >= 1.')
     p.Define('max_labels_per_frame', 1.0,
              'Labels of an utterance at most, in labels an encoded frame, > 0.')
+    p.Define('lm_file', '', 'Language model of shallow fusion in decoding, see '
+             'fm_lingvo/language_model.py; \'\': none.')
+    p.Define('lm_weight', 0.4, 'Weight, >= 0, of its log-probabilities beside the '
+             'transducer\'s.')
+    p.Define('lm_label_bonus', 0.9, 'What each label adds to a score in fusion, in nats, '
+             '>= 0: the model\'s weight alone would favour short transcripts.')
     return p
 
   def __init__(self, params):
@@ -194,6 +201,10 @@ class TransducerHead(SupervisedHead):
     if p.max_labels_per_frame <= 0:
       raise errors.ConfigError(f'{p.name}.max_labels_per_frame = '
                                f'{p.max_labels_per_frame}: expected > 0')
+    for name in ('lm_weight', 'lm_label_bonus'):
+      if p.Get(name) < 0:
+        raise errors.ConfigError(f'{p.name}.{name} = {p.Get(name)}: expected >= 0')
+    self._lm = language_model.Frozen(p.lm_file, self._tokenizer) if p.lm_file else None
     vocab_size = self._tokenizer.vocab_size
     self.CreateChild('prediction', p.prediction.Copy().Set(vocab_size=vocab_size))
     self.CreateChild('joint', p.joint.Copy().Set(
@@ -229,13 +240,8 @@ class TransducerHead(SupervisedHead):
     metrics['loss'] = loss, labels
     return metrics, {}
 
-  def Decode(self, theta, encoded, paddings, lm=None, lm_weight=0.0):
-    """Greedy or beam search; see the base class.
-
-    With `lm`, a language model over this head's labels (decoding.BeamSearch says what
-    it must offer), always the beam, in which its log-probabilities count `lm_weight`
-    times beside the transducer's: shallow fusion.
-    """
+  def Decode(self, theta, encoded, paddings):
+    """Greedy or beam search; see the base class. With `lm_file` always the beam."""
     p = self.params
     batch, frames = py_utils.GetShape(encoded, 2)
     enc = self.joint.ProjectEncoded(theta.joint, encoded)  # [B, N, J]
@@ -252,10 +258,11 @@ class TransducerHead(SupervisedHead):
     max_labels = self._MaxLabels(frames)
     arguments = (LogProbs, Step, state, enc, lengths, p.max_symbols_per_frame, max_labels)
     limits = tf.minimum(self._MaxLabels(lengths), max_labels)  # The former in float32, which may round up.
-    if p.beam_size == 1 and lm is None:
+    if self._lm is None and p.beam_size == 1:
       return decoding.Greedy(*arguments, limits=limits)
-    return decoding.BeamSearch(*arguments, beam_size=p.beam_size, limits=limits, lm=lm,
-                               lm_weight=lm_weight)
+    fusion = {} if self._lm is None else dict(
+        lm=self._lm.InGraph(), lm_weight=p.lm_weight, label_bonus=p.lm_label_bonus)
+    return decoding.BeamSearch(*arguments, beam_size=p.beam_size, limits=limits, **fusion)
 
   def _MaxLabels(self, frames):
     """Labels that so many encoded frames, ints or int32 tensors, may have."""

@@ -5,10 +5,9 @@ Label 0 is the blank of transducers and CTC, which no text has, and pads.
 """
 
 import hashlib
-import os
 
 from fm_lingvo import errors
-from fm_lingvo import gin_text
+from fm_lingvo import shipped
 from lingvo import compat as tf
 
 BLANK_ID = 0
@@ -134,14 +133,7 @@ def FindModel(model_file):
   if not model_file:
     raise errors.ConfigError('tokenizer_file is empty: expected a SentencePiece model '
                              f'such as params/tokenizers/graphemes_en.model; {_HOW_TO}')
-  places = [model_file]
-  if '://' not in model_file and not os.path.isabs(model_file):
-    places.append(os.path.join(gin_text.ROOT, model_file))
-  for path in places:
-    if tf.io.gfile.exists(path) and not tf.io.gfile.isdir(path):
-      return path
-  where = '' if len(places) == 1 else f' in {os.getcwd()} or {gin_text.ROOT}'
-  raise errors.ConfigError(f'{model_file}: no such tokenizer{where}; {_HOW_TO}')
+  return shipped.Find(model_file, 'tokenizer', _HOW_TO)
 
 
 def _Processor(model, model_file):

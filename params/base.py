@@ -216,6 +216,7 @@ class TransducerKnobs:
   ctc_weight: float = 0.3  # Share of a CTC loss beside the transducer's.
   label_smoothing: float = 0.0
   beam_size: int = 1  # Of decoding; 1 is greedy.
+  lm: str = ''  # Language model of decoding, such as params/lm/graphemes_en.npz; '': none.
 
   def _GinFiles(self):
     return super()._GinFiles() + [
@@ -224,7 +225,7 @@ class TransducerKnobs:
   def _TransducerHead(self):
     """Params of the head."""
     head = supervised_heads.TransducerHead.Params().Set(
-        ctc_weight=self.ctc_weight, beam_size=self.beam_size)
+        ctc_weight=self.ctc_weight, beam_size=self.beam_size, lm_file=self.lm)
     head.joint.Set(factorization=self.factorization,
                    label_smoothing=self.label_smoothing)
     return self._LabeledHead(head)

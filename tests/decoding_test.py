@@ -246,11 +246,11 @@ class BeamSearchTest(DecodingCase):
     model, enc, lm = _Model(2, blank_bias=-1), self._Enc(1, 3, 6), _Bigrams(0)
     expected = _AllTranscripts(model, enc[0], 2, 3)
     winners = set()
-    for weight in (0.0, 0.5, 2.0):
-      fused = {labels: score + weight * lm.LogProb(labels)
+    for weight, bonus in ((0.0, 0.0), (0.5, 0.0), (2.0, 0.0), (2.0, 5.0)):
+      fused = {labels: score + weight * lm.LogProb(labels) + bonus * len(labels)
                for labels, score in expected.items()}
       found = self._Hypotheses(self._Run(
-          model, enc, [3], 2, 3, beam_size=200, lm=lm, lm_weight=weight))
+          model, enc, [3], 2, 3, beam_size=200, lm=lm, lm_weight=weight, label_bonus=bonus))
       self.assertEqual(found[0][0], max(fused, key=fused.get))
       for labels, _, score in found:
         self.assertAlmostEqual(score, fused[labels], delta=1e-4)

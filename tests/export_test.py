@@ -18,6 +18,7 @@ from fm_lingvo import saved_model
 from fm_lingvo import tokenizer
 import numpy as np
 from tests import graph_case
+from tests import language_model_case
 from tests import run_case
 from tests import tiny_data
 from tools import export
@@ -122,6 +123,17 @@ class ExportTest(graph_case.GraphCase):
     (adapted,), = inference.Recognizer(finished_run.Load(self.folder + '/run')).Recognize(waveforms)
     self.assertAlmostEqual(found['scores'][0], plain.score, delta=1e-3 * abs(plain.score))
     self.assertGreater(abs(plain.score - adapted.score), 1e-2 * abs(plain.score))
+
+  def test_a_language_model_goes_with_the_exported_model(self):
+    waveforms = [tiny_data.Waveform(1.5, i) for i in range(2)]
+    lm = self.folder + '/lm.npz'
+    language_model_case.Write(lm, tokenizer.Tokenizer('params/tokenizers/graphemes_en.model'), likely=5)
+    self._Export(self.folder + '/run', f'--output={self.folder}/fused', f'--lm={lm}', '--lm_weight=3', '--beam_size=2', '--no-measure')
+    os.remove(lm)
+    found = self._Load(self.folder + '/fused', waveforms)
+    self.assertEqual(found['imported'], [])
+    self.assertTrue(set(''.join(found['texts'])) <= {'c'}, found['texts'])  # Label 5.
+    np.testing.assert_allclose(found['session_scores'], found['scores'], rtol=1e-4)
 
   def test_a_run_that_cannot_be_restored_leaves_no_folder(self):
     run = finished_run.Load(self.folder + '/run')

@@ -13,6 +13,7 @@ from fm_lingvo import gin_params
 from fm_lingvo import handover
 from fm_lingvo import inference
 from fm_lingvo import long_form
+from fm_lingvo import search
 from fm_lingvo import tokenizer
 from lingvo import model_registry
 import numpy as np
@@ -131,18 +132,18 @@ class InferenceTest(graph_case.GraphCase):
 
   def test_a_beam_gives_its_best_hypotheses_in_order(self):
     audio = list(run_case.Audio(_folder + '/data').values())[:2]
-    recognizer = inference.Recognizer(self._Run(beam_size=4), n_best=3)
-    greedy = inference.Recognizer(self._Run(beam_size=1)).Recognize(audio)
+    recognizer = inference.Recognizer(self._Run(how=search.Search(beam_size=4)), n_best=3)
+    greedy = inference.Recognizer(self._Run(how=search.Search(beam_size=1))).Recognize(audio)
     for hypotheses, (best,) in zip(recognizer.Recognize(audio), greedy):
       scores = [h.score for h in hypotheses]
       self.assertLen(hypotheses, 3)
       self.assertEqual(scores, sorted(scores, reverse=True))
       self.assertGreaterEqual(scores[0], best.score - 1e-3)
     with self.assertRaisesRegex(errors.ConfigError, 'n_best = 5: expected 1 to 4'):
-      inference.Recognizer(self._Run(beam_size=4), n_best=5)
+      inference.Recognizer(self._Run(how=search.Search(beam_size=4)), n_best=5)
 
   def test_what_the_beam_has_not_found_is_no_hypothesis(self):
-    recognizer = inference.Recognizer(self._Run(beam_size=4), n_best=3)
+    recognizer = inference.Recognizer(self._Run(how=search.Search(beam_size=4)), n_best=3)
     out = graph_case.py_utils.NestedMap(
         labels=np.full([1, 4, 2], 3), frames=np.zeros([1, 4, 2], int), lengths=np.array([[2, 0, 1, 1]]),
         scores=np.array([[-1.0, decoding.NEVER, -2.0, -3.0]], np.float32))
@@ -208,7 +209,7 @@ class InferenceTest(graph_case.GraphCase):
         (dict(path=folder + '/train'), 'no config.gin in it'),
         (dict(path=folder, checkpoint='ckpt-00000004'),
          r'no such checkpoint.*did you mean ckpt-00000003\?'),
-        (dict(path=folder, beam_size=0), 'beam_size = 0: expected >= 1')):
+        (dict(path=folder, how=search.Search(beam_size=0)), 'beam_size = 0: expected >= 1')):
       with self.assertRaisesRegex(errors.ConfigError, message):
         finished_run.Load(**args)
     with self.subTest('variables are missing'):

@@ -158,6 +158,7 @@ class CommandsTest(absltest.TestCase):
       for i in range(3):
         cls._WriteWav(f'prompts/{voice}/prompt-{i}.wav', i)
     cls._Write('sentences.txt', 'The first sentence.\nAnd one more.\n')
+    cls._Write('my_texts.txt', ''.join(f'line {"abcdefghij"[i % 10] * (1 + i // 10)}\n' for i in range(300)))
 
   @classmethod
   def _WriteWav(cls, name, seed):
@@ -188,6 +189,8 @@ class CommandsTest(absltest.TestCase):
       return [f'--gin_bindings={b}' for b in bindings]
     if '--importer=prompts' in command:
       return ['--input=prompts']  # Without the network.
+    if 'tools.train_lm' in command:
+      return ['--max_steps=2', '--hidden_dim=8']
     if 'tools.results add' in command:
       return ['--commit=0123456789']  # The copy is no git checkout.
     if 'pytest tests/experiments_test.py' in command:
@@ -246,7 +249,7 @@ class CommandsTest(absltest.TestCase):
                  'data/libri/human/dataset.json', 'docs/images/pretrain.png',
                  'runs/adapted/hypotheses/DevTarget.jsonl', 'subtitles/0.srt',
                  'exported/saved_model.pb', 'adapters/target.ckpt.index',
-                 'adapters/hydra.ckpt.index', 'graphemes.model',
+                 'adapters/hydra.ckpt.index', 'graphemes.model', 'my_lm.npz',
                  'tests/goldens/asr.BestRqPretrain.txt'):
       self.assertTrue(os.path.exists(self._Path(made)), made)
 

@@ -7,6 +7,7 @@ from fm_lingvo import run_dir
 from lingvo import compat as tf
 from lingvo import model_registry
 from lingvo.core import cluster_factory
+from lingvo.core import py_utils
 import numpy as np
 from tests import tiny_data
 
@@ -49,10 +50,12 @@ def MakeRun(folder, model_name, data_dir, *bindings, step=3, words=True):
   rng = np.random.RandomState(1)
   with tf.Graph().as_default(), cluster_factory.Cluster(params.cluster):
     tf.random.set_seed(1)
+    global_step = py_utils.GetOrCreateGlobalStepVar()
     task = params.task.Copy().Set(input=None).Instantiate()
     variables = {v.op.name: v for v in task.vars.Flatten()}
     with tf.Session() as sess:
       sess.run(tf.global_variables_initializer())
+      global_step.load(step, sess)
       for name, v in variables.items():
         value = sess.run(v)
         if v.trainable and not value.any():
@@ -64,7 +67,7 @@ def MakeRun(folder, model_name, data_dir, *bindings, step=3, words=True):
           value *= 8.0
         v.load(value, sess)
       values = sess.run(variables)
-      tf.train.Saver(variables).save(
+      tf.train.Saver({**variables, 'global_step': global_step}).save(
           sess, os.path.join(folder, 'train', f'ckpt-{step:08d}'),
           write_meta_graph=False)
     run_dir.CopyTokenizers(task, folder)

@@ -2,8 +2,10 @@
 
 from fm_lingvo import decoding
 from fm_lingvo import supervised_heads
+from fm_lingvo import tokenizer
 import numpy as np
 from tests import graph_case
+from tests import language_model_case
 from tests.graph_case import absltest, py_utils, tf
 
 GRAPHEMES = 'params/tokenizers/graphemes_en.model'
@@ -104,22 +106,26 @@ class SupervisedHeadsTest(graph_case.GraphCase):
     self.assertEqual(found.lengths.tolist(), [[15]])
 
   def test_a_language_model_decides_where_the_transducer_does_not(self):
-    class OnlyLabel:
-      """A language model for which only the label 5 is likely."""
-
-      def ZeroState(self, batch):
-        return py_utils.NestedMap(none=tf.zeros([batch, 1]))
-
-      def Step(self, ids, state):
-        scores = tf.one_hot(tf.fill(tf.shape(ids), 5), 30, 0.0, -50.0)
-        return scores, state
-
+    path = self.create_tempfile('five.npz').full_path
+    language_model_case.Write(path, tokenizer.Tokenizer(GRAPHEMES), likely=5)
     with self.EvalMode():
-      head = _Transducer().Instantiate()
-      found = self.Eval(head.Decode(head.theta, *_Encoded(), lm=OnlyLabel(),
-                                    lm_weight=1.0))
+      head = _Transducer(lm_file=path, lm_weight=1.0, lm_label_bonus=0.0).Instantiate()
+      found = self.Eval(head.Decode(head.theta, *_Encoded()))
     self.assertTrue(set(found.labels.ravel()) <= {0, 5})
     self.assertGreater(found.scores.min(), 0.1 * decoding.NEVER)
+
+  def test_fusion_compiles_under_xla(self):
+    path = self.create_tempfile('lm.npz').full_path
+    language_model_case.Write(path, tokenizer.Tokenizer(GRAPHEMES))
+    with self.EvalMode():
+      head = _Transducer(lm_file=path, beam_size=3).Instantiate()
+      encoded = _Encoded()
+      plain = head.Decode(head.theta, *encoded)
+      compiled = tf.function(lambda: head.Decode(head.theta, *encoded), jit_compile=True, autograph=False)()
+      plain, compiled = self.Eval(plain, compiled)
+    np.testing.assert_array_equal(plain.labels, compiled.labels)
+    np.testing.assert_allclose(plain.scores, compiled.scores, rtol=1e-4)
+    self.assertGreater(plain.lengths.max(), 0)
 
   def test_spec_augment_is_for_training_only_and_spares_padding(self):
     features = tf.constant(np.random.RandomState(0).randn(2, 200, 8).astype(np.float32))
@@ -142,6 +148,9 @@ class SupervisedHeadsTest(graph_case.GraphCase):
         (_Transducer(beam_size=0), 'head.beam_size = 0: expected >= 1'),
         (_Transducer(max_symbols_per_frame=0), 'max_symbols_per_frame = 0: expected'),
         (_Transducer(max_labels_per_frame=0.0), 'per_frame = 0.0: expected > 0'),
+        (_Transducer(lm_weight=-0.1), 'head.lm_weight = -0.1: expected >= 0'),
+        (_Transducer(lm_label_bonus=-1.0), 'head.lm_label_bonus = -1.0: expected >= 0'),
+        (_Transducer(lm_file='no.npz'), 'no.npz: no such language model'),
         (_Transducer(tokenizer_file=''), 'tokenizer_file is empty: expected'),
         (_Ctc(tokenizer_file='no.model'), 'no.model: no such tokenizer')):
       with self.assertRaisesRegex(ValueError, message) as e:

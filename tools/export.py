@@ -16,6 +16,7 @@ import sys
 
 from fm_lingvo import errors
 from fm_lingvo import quiet
+from fm_lingvo import search
 
 HOW_TO_CALL = 'HOW_TO_CALL.txt'
 
@@ -92,7 +93,7 @@ def _Run(args):
     from fm_lingvo import inference  # pylint: disable=g-import-not-at-top
     from fm_lingvo import saved_model  # pylint: disable=g-import-not-at-top
   inference.Start()
-  run = finished_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, beam_size=args.beam_size)
+  run = finished_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, how=search.FromArgs(args))
   with errors.Writing(f'--output={args.output}'):
     os.makedirs(args.output, exist_ok=True)  # Before a minute of work.
     saved_model.Export(run, args.output)
@@ -126,7 +127,7 @@ def Main(argv):
   parser.add_argument('--output', required=True, help='folder to write; new or empty')
   parser.add_argument('--adapter', help='name of the adapters to apply, or none (default: the run\'s active ones)')
   parser.add_argument('--checkpoint', help='checkpoint, e.g. ckpt-00000500 (default: the run\'s newest)')
-  parser.add_argument('--beam_size', type=int, help='hypotheses kept while decoding (default: the run\'s)')
+  search.AddFlags(parser)
   parser.add_argument('--measure', action=argparse.BooleanOptionalAction, default=True,
                       help='load it in another process and time it')
   args = parser.parse_args(argv[1:])

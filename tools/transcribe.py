@@ -23,6 +23,7 @@ from fm_lingvo import dataset
 from fm_lingvo import errors
 from fm_lingvo import long_form
 from fm_lingvo import quiet
+from fm_lingvo import search
 from tools import audio
 from tools import files
 from tools import transcript_formats
@@ -208,7 +209,7 @@ def _Run(args):
     from fm_lingvo import finished_run  # pylint: disable=g-import-not-at-top
     from fm_lingvo import inference  # pylint: disable=g-import-not-at-top
   inference.Start()
-  run = finished_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, beam_size=args.beam_size)
+  run = finished_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, how=search.FromArgs(args))
   recognizer = inference.Recognizer(run, args.n_best)
   started, seconds = time.time(), 0.0
   for number, chunk in _Chunks(recordings, failed, 3600 * args.max_hours):
@@ -239,7 +240,7 @@ def Main(argv):
   parser.add_argument('audio', nargs='+', metavar='AUDIO', help='file, folder, or - for standard input with a header (not raw G.722)')
   parser.add_argument('--adapter', help='name of the adapters to apply, or none (default: the run\'s active ones)')
   parser.add_argument('--checkpoint', help='checkpoint, e.g. ckpt-00000500 (default: the run\'s newest)')
-  parser.add_argument('--beam_size', type=int, help='hypotheses kept while decoding (default: the run\'s)')
+  search.AddFlags(parser)
   parser.add_argument('--n_best', type=int, default=1, help='hypotheses in JSON, at most the beam size; of recordings '
                       'that fit into one window (default: 1)')
   parser.add_argument('--format', choices=transcript_formats.FORMATS, default='text')

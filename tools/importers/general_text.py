@@ -21,19 +21,19 @@ NUM_PHRASES = 1600
 NUM_WORDS = 1600
 NUM_WORDNET_LINES = 3300
 
-_WORDNET_PACKAGE = 'wordnet-base'
-_WORDNET_FOLDER = ('usr', 'share', 'wordnet')
+WORDNET_PACKAGE = 'wordnet-base'
+WORDNET_FOLDER = ('usr', 'share', 'wordnet')
 _WORDNET_FILES = ('data.verb', 'data.adv')  # Whole sentences mostly; those of nouns and adjectives are fragments.
 _WORDNET_COUNTS = 'cntlist.rev'  # Lines of lemma%sense, number of the sense, how often it occurs in a corpus.
 # An example in a gloss, unless a name follows: quotations of authors are old, and not of one licence.
-_EXAMPLE = re.compile(r'"([^"]+)"(?!\s*-)')
+EXAMPLE = re.compile(r'"([^"]+)"(?!\s*-)')
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z' ,.;!?-]*")
 _WORD = re.compile(r'[a-z]{2,}')
 _SHOUTED = re.compile(r'\b[A-Z]{2,}\b|\b[A-Z]\.')
 _MAX_WORDS = 20
 _MAX_CHARS = 150  # Of a line: about ten seconds.
 # Dictionary examples that nobody wants read aloud.
-_UNWANTED = re.compile(
+UNWANTED = re.compile(
     r'\b(?:(?:abort|arous|bastard|bitch|breast|corpse|damn|faggot|fuck|genital|homosexual|kill|masturbat|murder|naked|'
     r'negro|nigger|nude|penis|prostitut|rape|raping|shit|slave|slut|strangl|suicid|tortur|uterus|vagina|whore)\w*'
     r'|(?:anal|anus|blacks|bloody|bomb|cock|gang|hell|jews?|jewish|muslims?|nazis?|semen|sex|sexual|black people)\b)',
@@ -67,7 +67,7 @@ def Lines(exclude=()):
   own = Fresh(synth.ReadText(synth.DEFAULT_TEXT))
   short = Fresh(phrases.Phrases(NUM_PHRASES))
   try:
-    root, _ = debian.FetchPackages([_WORDNET_PACKAGE])
+    root, _ = debian.FetchPackages([WORDNET_PACKAGE])
     words, examples = Fresh(_WordNetWords(root)), Fresh(_WordNetExamples(root))
   except debian.AptError as e:
     words, examples, notes['no_wordnet'] = [], [], str(e)
@@ -79,11 +79,11 @@ def Lines(exclude=()):
 def _WordNetWords(root):
   """The NUM_WORDS most frequent lemmas of WordNet that are one plain word, each as a sentence."""
   counts = {}
-  with open(os.path.join(root, *_WORDNET_FOLDER, _WORDNET_COUNTS), encoding='utf-8') as f:
+  with open(os.path.join(root, *WORDNET_FOLDER, _WORDNET_COUNTS), encoding='utf-8') as f:
     for line in f:
       sense, _, count = line.split()
       word = sense.partition('%')[0]
-      if _WORD.fullmatch(word) and not _UNWANTED.search(word):
+      if _WORD.fullmatch(word) and not UNWANTED.search(word):
         counts[word] = counts.get(word, 0) + int(count)
   frequent = sorted(counts, key=lambda word: (-counts[word], word))[:NUM_WORDS]
   return [f'{word.capitalize()}.' for word in frequent]
@@ -92,13 +92,13 @@ def _WordNetWords(root):
 def _WordNetExamples(root):
   """Yields the plain example sentences and phrases of WordNet's glosses, each as a sentence."""
   for name in _WORDNET_FILES:
-    with open(os.path.join(root, *_WORDNET_FOLDER, name), encoding='utf-8') as f:
+    with open(os.path.join(root, *WORDNET_FOLDER, name), encoding='utf-8') as f:
       for line in f:
         _, _, gloss = line.partition(' | ')
-        for example in _EXAMPLE.findall(gloss):
+        for example in EXAMPLE.findall(gloss):
           example = ' '.join(example.split())
           if (_PLAIN.fullmatch(example) and 2 <= len(example.split()) <= _MAX_WORDS and not _SHOUTED.search(example)
-              and not _UNWANTED.search(example)):
+              and not UNWANTED.search(example)):
             yield example[0].upper() + example[1:] + ('' if example[-1] in '.!?' else '.')
 
 

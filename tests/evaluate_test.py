@@ -1,0 +1,89 @@
+"""tools.evaluate: the run's own error rates, another search, errors."""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+
+from absl.testing import absltest
+from fm_lingvo import inference
+from fm_lingvo import tokenizer
+from tests import graph_case  # pylint: disable=unused-import  # Graph mode.
+from tests import language_model_case
+from tests import run_case
+from tools import evaluate
+
+
+def setUpModule():
+  global _folder
+  _folder = absltest.get_default_test_tmpdir() + '/evaluate_test'
+  shutil.rmtree(_folder, ignore_errors=True)
+  run_case.WriteData(_folder + '/data')
+  inference.Start()
+  run_case.MakeRun(_folder + '/run', 'asr.AdapterFinetune', _folder + '/data', 'transducer.max_labels_per_frame = 2.0')
+  run_case.MakeRun(_folder + '/probe', 'asr.CtcProbe', _folder + '/data')
+  run_case.MakeRun(_folder + '/pretrain', 'asr.BestRqPretrain', _folder + '/data')
+  language_model_case.Write(_folder + '/lm.npz', tokenizer.Tokenizer('params/tokenizers/graphemes_en.model'), likely=5)
+
+
+def tearDownModule():
+  shutil.rmtree(_folder)
+
+
+class EvaluateTest(absltest.TestCase):
+
+  def _Evaluate(self, *args, code=0):
+    """Runs the tool here; returns (stdout, stderr)."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+      found = evaluate.Main(['evaluate', *args])
+    self.assertEqual(found, code, err.getvalue())
+    return out.getvalue(), err.getvalue()
+
+  def test_the_run_s_final_data_sets_are_evaluated_into_a_folder(self):
+    output = self.create_tempdir().full_path + '/new'
+    out, _ = self._Evaluate(_folder + '/run', f'--output={output}')
+    for name in ('TestTarget', 'TestSource'):
+      self.assertRegex(out, rf'(?m)^{name}, step 3, labeled CER \d+.\d+% \(.* to .*\), labeled/examples 5, labeled WER ')
+      with open(f'{output}/hypotheses/{name}.jsonl', encoding='utf-8') as f:
+        rows = [json.loads(line) for line in f]
+      self.assertLen(rows, 5)
+      self.assertEqual({row['step'] for row in rows}, {3})
+    with open(output + '/metrics.jsonl', encoding='utf-8') as f:
+      self.assertEqual([json.loads(line)['dataset'] for line in f], ['TestTarget', 'TestSource'])
+    self.assertFalse(os.path.exists(_folder + '/run/metrics.jsonl'))
+
+  def test_a_language_model_changes_what_is_recognised(self):
+    heard = []
+    for args in ((), ('--beam_size=2', f'--lm={_folder}/lm.npz', '--lm_weight=3', '--lm_label_bonus=0')):
+      output = self.create_tempdir().full_path
+      self._Evaluate(_folder + '/run', '--datasets=DevTarget', f'--output={output}', *args)
+      with open(f'{output}/hypotheses/DevTarget.jsonl', encoding='utf-8') as f:
+        heard.append([json.loads(line)['hypothesis'] for line in f])
+    self.assertTrue(set(''.join(heard[1])) <= {'c'})  # Label 5.
+    self.assertFalse(set(''.join(heard[0])) <= {'c'})
+
+  def test_a_run_without_labels_has_no_error_rates(self):
+    out, _ = self._Evaluate(_folder + '/pretrain', '--datasets=TestHuman', '--checkpoint=ckpt-00000003', code=2)
+    self.assertEqual(out, '')  # No data set `human` here.
+
+  def test_what_cannot_be_evaluated_is_said_in_a_line(self):
+    for args, message in (
+        ((_folder + '/data',), 'no config.gin in it'),
+        ((_folder + '/run', '--datasets=TestTargets'), "data set = 'TestTargets': expected one of .*did you mean TestTarget"),
+        ((_folder + '/run', '--checkpoint=ckpt-00000004'), 'no such checkpoint'),
+        ((_folder + '/run', '--beam_size=0'), 'beam_size = 0: expected >= 1'),
+        ((_folder + '/run', '--lm_weight=1'), 'the run has no language model; expected lm, too'),
+        ((_folder + '/run', '--lm=none.npz'), 'none.npz: no such language model'),
+        ((_folder + '/probe', '--beam_size=4'), 'beam_size = 4: the head ctc takes the best label of each frame'),
+        ((_folder + '/probe', f'--lm={_folder}/lm.npz'), 'lm_file = .*lm.npz: the head ctc takes the best label'),
+        ((_folder + '/pretrain', '--datasets=DevHuman', '--beam_size=2'), 'no head has labels: expected neither a beam nor')):
+      with self.subTest(args):
+        _, err = self._Evaluate(*args, code=2)
+        self.assertRegex(err, '^evaluate: .*' + message)
+        self.assertEqual(err.count('\n'), 1)
+
+
+if __name__ == '__main__':
+  absltest.main()

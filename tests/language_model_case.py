@@ -1,0 +1,29 @@
+"""A language model's file for tests, of whatever weights."""
+
+from fm_lingvo import language_model
+from lingvo import compat as tf
+import numpy as np
+
+
+def Write(path, tokenizer, likely=None):
+  """Writes a small language model of a tokenizer's labels.
+
+  Args:
+    path: Of the file.
+    tokenizer: A tokenizer.Tokenizer.
+    likely: The one label that it thinks likely, whatever came before; None: as random weights have it.
+
+  Returns:
+    (Params of the layer, NestedMap of its weights as arrays).
+  """
+  params = language_model.Params(tokenizer.vocab_size, embedding_dim=4, hidden_dim=6)
+  with tf.Graph().as_default(), tf.Session() as sess:
+    tf.random.set_seed(1)
+    layer = params.Instantiate()
+    sess.run(tf.global_variables_initializer())
+    weights = sess.run(layer.theta)
+  if likely is not None:
+    weights.w = np.zeros_like(weights.w)
+    weights.b = np.where(np.arange(tokenizer.vocab_size) == likely, 0.0, -50.0).astype(np.float32)
+  language_model.Write(path, params, weights, tokenizer)
+  return params, weights

@@ -1,0 +1,98 @@
+"""Texts for a language model, and its trainer: what is kept, what is learnt, going on, errors."""
+
+import contextlib
+import io
+import os
+
+from absl.testing import absltest
+from fm_lingvo import language_model
+from fm_lingvo import tokenizer
+import numpy as np
+from tests import graph_case  # pylint: disable=unused-import  # Graph mode.
+from tools import lm_text
+from tools import train_lm
+
+_TOKENIZER = 'params/tokenizers/graphemes_en.model'
+# As WordNet's files have them.
+_WORDNET = '''  1 This software and database is being provided to you, the LICENSEE | by
+00007846 03 n 02 person 0 well-being(p) 1 001 @ 00004475 n 0000 | a human being; "there was too much for one person to do"
+00017222 03 n 01 plant_life 0 000 | (botany) a living organism; in 1990
+'''
+
+
+def _Run(tool, *argv):
+  """Returns (exit code, standard output, standard error)."""
+  out, err = io.StringIO(), io.StringIO()
+  with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    code = tool.Main([tool.__name__, *argv])
+  return code, out.getvalue(), err.getvalue()
+
+
+class LmTextTest(absltest.TestCase):
+
+  def test_lines_are_lemmas_definitions_and_examples(self):
+    root = self.create_tempdir().full_path
+    folder = os.path.join(root, 'usr', 'share', 'wordnet')
+    os.makedirs(folder)
+    for name in ('noun', 'verb', 'adj', 'adv'):
+      with open(f'{folder}/data.{name}', 'w', encoding='utf-8') as f:
+        f.write(_WORDNET if name == 'noun' else '')
+    lines, dropped = lm_text.Select(lm_text.Lines(root), lm_text.HeldOut([]))
+    self.assertEqual(lines, ['a human being', 'a living organism', 'in one nine nine zero', 'person', 'plant life',
+                             'there was too much for one person to do', 'well being'])
+    self.assertEqual(sum(dropped.values()), 0)
+
+  def test_held_out_transcripts_and_what_graphemes_cannot_spell_are_left_out_and_counted(self):
+    held_out = ' | please enter your password followed by the pound key | thank you | '
+    lines, dropped = lm_text.Select(
+        ['Enter your password.', 'thank you', 'your password', 'followed by', 'the key', 'naïve', 'a sexual thing'], held_out)
+    self.assertEqual(lines, ['followed by', 'thank you', 'the key', 'your password'])
+    self.assertEqual(dropped, {'held out': 1, 'unwanted': 1, 'not English letters': 1})
+
+
+class TrainLmTest(absltest.TestCase):
+
+  def _Text(self):
+    rng = np.random.RandomState(0)
+    words = ['the', 'cat', 'sat', 'on', 'a', 'mat']
+    lines = {' '.join(rng.choice(words, rng.randint(1, 9))) for _ in range(600)}
+    return self.create_tempfile('text.txt', '\n'.join(sorted(lines)) + '\n').full_path
+
+  def _Train(self, output, steps):
+    return _Run(train_lm, f'--input={self._text}', f'--output={output}', f'--max_steps={steps}', '--batch_labels=512',
+                '--hidden_dim=16', '--embedding_dim=8', '--learning_rate=0.01')
+
+  def test_it_learns_goes_on_and_writes_a_file_that_decoding_takes(self):
+    self._text = self._Text()
+    output = self.create_tempdir().full_path + '/lm.npz'
+    code, out, err = self._Train(output, 2)
+    self.assertEqual(code, 0, err)
+    tokens = tokenizer.Tokenizer(_TOKENIZER)
+    early = language_model.Frozen(output, tokens).facts['held_out_nats_per_label']
+    self.assertRegex(out, r'(?m)^\d+ lines of \d+ labels, \d+ held out, 0 too long and left out$')
+    code, out, err = self._Train(output, 60)
+    self.assertEqual(code, 0, err)
+    late = language_model.Frozen(output, tokens).facts
+    self.assertLess(late['held_out_nats_per_label'], early - 0.3)  # Of ln 29 = 3.4.
+    self.assertEqual(late['steps'], 60)
+    self.assertTrue(os.path.exists(output + '.train/model.ckpt-2.index'))  # Where it went on from.
+    code, _, err = _Run(train_lm, f'--input={self._text}', f'--output={output}', '--hidden_dim=32')
+    self.assertEqual(code, 2)
+    self.assertRegex(err, r'^train_lm: error: .*lm.npz.train: trained with embedding_dim = 8, not 48; remove it .*\n$')
+
+  def test_usage_errors_end_with_code_2(self):
+    text = self.create_tempfile('few.txt', 'one line\n').full_path
+    for argv, message in (
+        ([f'--input={text}', '--output=lm.npz', '--max_steps=0'], '--max_steps=0: expected a number > 0'),
+        ([f'--input={text}', '--output=lm.bin'], '--output=lm.bin: expected a name that ends in .npz'),
+        (['--input=nowhere.txt', '--output=lm.npz'], '--input=nowhere.txt: no such data set or text file'),
+        ([f'--input={text}', '--output=lm.npz', '--tokenizer=no.model'], 'no.model: no such tokenizer'),
+        ([f'--input={text}', '--output=lm.npz'], '1 lines; expected more, a hundredth of which is held out')):
+      code, _, err = _Run(train_lm, *argv)
+      self.assertEqual(code, 2, argv)
+      self.assertIn(message, err)
+      self.assertEqual(err.count('\n'), 1)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,109 @@
+"""Error rates of a run on its data sets: of another checkpoint, with another beam or a language model.
+
+  python -m tools.evaluate runs/adapted
+  python -m tools.evaluate runs/adapted --datasets=TestTarget --beam_size=8 --lm=params/lm/graphemes_en.npz --output=with_lm
+
+evaluates what the run itself evaluates at its end, as it does. With --output, FOLDER/metrics.jsonl and
+FOLDER/hypotheses/DATASET.jsonl are as in a run's folder. Exit code 1: cannot write; 2: wrong usage, run or checkpoint.
+"""
+
+import argparse
+import os
+import sys
+
+from fm_lingvo import errors
+from fm_lingvo import quiet
+from fm_lingvo import search
+
+
+def Evaluate(run, datasets, checkpoint, how):
+  """Evaluates one data set after the other.
+
+  Args:
+    run: Folder of the run.
+    datasets: Names of data sets; empty: the run's final ones, or those that it watched.
+    checkpoint: See finished_run.FindCheckpoint.
+    how: search.Search.
+
+  Yields:
+    (data set, step, values, rows): as evaluation.Evaluator.Run has them.
+
+  Raises:
+    errors.ConfigError: The run has no such data set, checkpoint or search.
+  """
+  # TensorFlow: --help need not wait.  pylint: disable=g-import-not-at-top
+  from fm_lingvo import checkpoints
+  from fm_lingvo import evaluation
+  from fm_lingvo import finished_run
+  from fm_lingvo import handover
+  from fm_lingvo import input as hydra_input
+  # pylint: enable=g-import-not-at-top
+  train = finished_run.ModelParams(run)[1].task.train
+  datasets = datasets or train.final_eval_datasets or train.eval_datasets
+  found = handover.Checkpoint(finished_run.FindCheckpoint(run, checkpoint))
+  step = checkpoints.Step(found.prefix)
+  for name in datasets:
+    _, params = finished_run.ModelParams(run, name)
+    hydra_input.Validate(params.input)
+    finished_run.SetSearch(run, params.task, how)
+    evaluator = evaluation.Evaluator(params)
+    values, _, rows = evaluator.Run(evaluator.ReadWeights(found))
+    yield name, step, values, rows
+
+
+def Line(name, step, values):
+  """What a terminal shows of a data set."""
+  words = [f'{name}, step {step}']
+  for key in sorted(values):
+    branch, _, metric = key.rpartition('/')
+    if metric in ('wer', 'cer'):
+      low, high = (values[f'{key}_{end}'] for end in ('low', 'high'))
+      words.append(f'{branch} {metric.upper()} {values[key]:.2%} ({low:.2%} to {high:.2%})')
+    elif metric in ('masked_accuracy', 'cross_entropy', 'examples') or metric == 'dropped' and values[key]:
+      words.append(f'{key} {values[key]:.4g}')
+  return ', '.join(words)
+
+
+def _Run(args):
+  with quiet.HoldStderr():
+    from fm_lingvo import inference  # pylint: disable=g-import-not-at-top
+    from fm_lingvo import metrics_log  # pylint: disable=g-import-not-at-top
+    from fm_lingvo import recognition  # pylint: disable=g-import-not-at-top
+  inference.Start()
+  datasets = [name for name in args.datasets.split(',') if name]
+  if args.output:
+    with errors.Writing(f'--output={args.output}'):
+      os.makedirs(args.output, exist_ok=True)  # Before minutes of work.
+  for name, step, values, rows in Evaluate(args.run, datasets, args.checkpoint, search.FromArgs(args)):
+    print(Line(name, step, values), flush=True)
+    if args.output:
+      with errors.Writing(f'--output={args.output}'):
+        metrics_log.MetricsLog(args.output).Write(name, step, values)
+        if rows:
+          recognition.Write(args.output, name, step, rows)
+
+
+def Main(argv):
+  """Runs the tool; returns the exit code."""
+  parser = argparse.ArgumentParser(prog='evaluate', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('run', metavar='RUN', help='folder of a run')
+  parser.add_argument('--datasets', default='', metavar='A,B', help='names of data sets of its experiment (default: the '
+                      'run\'s final_eval_datasets, or eval_datasets where it has none)')
+  parser.add_argument('--checkpoint', help='checkpoint, e.g. ckpt-00000500 (default: the run\'s newest)')
+  search.AddFlags(parser)
+  parser.add_argument('--output', metavar='FOLDER', help='folder to add metrics.jsonl and hypotheses/ to')
+  args = parser.parse_args(argv[1:])
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  try:
+    _Run(args)
+    return 0
+  except (errors.ConfigError, errors.RunError) as e:
+    print(f'evaluate: {e}', file=sys.stderr)
+    return 2 if isinstance(e, errors.ConfigError) else 1
+  except KeyboardInterrupt:
+    print('evaluate: interrupted', file=sys.stderr)
+    return 130
+
+
+if __name__ == '__main__':
+  sys.exit(Main(sys.argv))

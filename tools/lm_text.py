@@ -1,0 +1,104 @@
+"""General English text for a language model: WordNet's words, definitions and examples, a normalised line each.
+
+  python -m tools.lm_text --output=general_en.txt --exclude=data/recipe/source,data/recipe/target
+
+WordNet 3.0 comes from Debian's package wordnet-base, which is fetched without root (its licence: tools/texts/README.md). Of
+the data sets of --exclude, held-out transcripts are kept out: no line of three words or more is part of one.
+Exit code 0: done; 2: bad usage, or a text that cannot be fetched.
+"""
+
+import argparse
+import os
+import re
+import sys
+
+from fm_lingvo import dataset
+from fm_lingvo import errors
+from tools import importers
+from tools import normalize
+from tools.importers import debian
+from tools.importers import general_text
+
+_FILES = ('data.adj', 'data.adv', 'data.noun', 'data.verb')
+_MIN_WORDS = 3  # Of a line that gives a transcript away: whoever speaks says shorter ones.
+_NOTE = re.compile(r'\([^)]*\)')
+_SPELLABLE = re.compile(r"[a-z' ]+")
+
+
+def Lines(root):
+  """Yields what WordNet's files below a folder say: lemmas, the parts of definitions, examples; not normalised."""
+  for name in _FILES:
+    with open(os.path.join(root, *general_text.WORDNET_FOLDER, name), encoding='utf-8') as f:
+      for line in f:
+        if line.startswith(' '):  # The licence, at the head.
+          continue
+        synset, _, gloss = line.partition(' | ')
+        fields = synset.split()
+        # wndb(5WN): offset, file, type, number of words in hexadecimal, then each word and its id.
+        for lemma in fields[4:4 + 2 * int(fields[3], 16):2]:
+          yield lemma.partition('(')[0].replace('_', ' ')
+        yield from general_text.EXAMPLE.findall(gloss)
+        yield from re.sub(r'"[^"]*"', '', _NOTE.sub('', gloss)).split(';')
+
+
+def HeldOut(paths):
+  """The dev and test transcripts of data sets, one long text in which each stands between two bars."""
+  texts = []
+  for path in paths:
+    dataset.ReadDataset(path, check_shards=False)
+    texts += [row['text'] for split in ('dev', 'test') for row in dataset.ReadManifest(path, split)]
+  return f' | {" | ".join(sorted(set(texts)))} | '
+
+
+def Select(lines, held_out):
+  """The lines to keep, normalised.
+
+  Args:
+    lines: Iterable of str.
+    held_out: What HeldOut returned.
+
+  Returns:
+    (sorted list of distinct normalised lines, dict reason -> lines that were left out).
+  """
+  kept, dropped = set(), {'held out': 0, 'unwanted': 0, 'not English letters': 0}
+  for line in lines:
+    text = normalize.NormalizeText(line, 'en')
+    if not text or text in kept:
+      continue
+    if general_text.UNWANTED.search(text):
+      dropped['unwanted'] += 1
+    elif not _SPELLABLE.fullmatch(text):
+      dropped['not English letters'] += 1
+    elif len(text.split()) >= _MIN_WORDS and f' {text} ' in held_out:
+      dropped['held out'] += 1
+    else:
+      kept.add(text)
+  return sorted(kept), dropped
+
+
+def _Run(args):
+  root, _ = debian.FetchPackages([general_text.WORDNET_PACKAGE])
+  lines, dropped = Select(Lines(root), HeldOut([path for path in args.exclude.split(',') if path]))
+  with errors.Writing(f'--output={args.output}'), open(args.output + '.part', 'w', encoding='utf-8') as f:
+    f.writelines(line + '\n' for line in lines)
+  os.replace(args.output + '.part', args.output)
+  print(f'{args.output}: {len(lines)} lines, {sum(len(line.split()) for line in lines)} words; left out: '
+        + ', '.join(f'{count} {reason}' for reason, count in dropped.items()))
+
+
+def Main(argv):
+  """Runs the tool; returns the exit code."""
+  parser = argparse.ArgumentParser(prog='lm_text', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('--output', required=True, help='text file to write; one that exists is replaced')
+  parser.add_argument('--exclude', default='', help='data sets, with commas between them, whose held-out transcripts are kept out')
+  args = parser.parse_args(argv[1:])
+  try:
+    _Run(args)
+    return 0
+  except (importers.UsageError, dataset.DatasetError, debian.AptError, errors.RunError) as e:
+    print(f'lm_text: {e}', file=sys.stderr)
+    return 2
+
+
+if __name__ == '__main__':
+  sys.exit(Main(sys.argv))
