@@ -109,8 +109,9 @@ def BeamSearch(log_probs, step, state, enc, lengths, max_symbols_per_frame, max_
   Returns:
     NestedMap as Greedy's, hypotheses distinct and best first. Scores are the log of
     the summed probability of alignments, plus lm_weight times that of the language
-    model, plus label_bonus for each label; where two were merged, frames are the likelier's. Where there are fewer
-    than K hypotheses, the rest has no labels and score NEVER.
+    model, plus label_bonus for each label; where two were merged, frames are the
+    likelier's. Where there are fewer than K hypotheses, the rest has no labels and score
+    NEVER.
   """
   batch, time = py_utils.GetShape(enc, 2)
   limits = max_labels if limits is None else limits[:, tf.newaxis]  # [B, 1]

@@ -64,9 +64,11 @@ class EvaluateTest(absltest.TestCase):
     self.assertTrue(set(''.join(heard[1])) <= {'c'})  # Label 5.
     self.assertFalse(set(''.join(heard[0])) <= {'c'})
 
-  def test_a_run_without_labels_has_no_error_rates(self):
-    out, _ = self._Evaluate(_folder + '/pretrain', '--datasets=TestHuman', '--checkpoint=ckpt-00000003', code=2)
-    self.assertEqual(out, '')  # No data set `human` here.
+  def test_a_data_set_without_files_is_named(self):
+    out, err = self._Evaluate(_folder + '/pretrain', '--datasets=TestHuman', '--checkpoint=ckpt-00000003', code=2)
+    self.assertEqual(out, '')
+    self.assertIn('human/test-*.tfrecord', err)
+    self.assertEqual(err.count('\n'), 1)
 
   def test_what_cannot_be_evaluated_is_said_in_a_line(self):
     for args, message in (
