@@ -50,6 +50,8 @@ _LEARNING_RATE = 3e-3
 _LIGHT_AUGMENTATION = dict(effects_prob=0.15, spec_augment=False)
 # The widest place and width of the ablations; with the decoder 12.9 % of the parameters, where the paper has 17.9 %.
 _ADAPTERS = dict(adapter_dim=128, adapter_position='after_ff')
+# How all models are decoded, in evaluations between training steps too; docs/recipe.md says what it is worth.
+_SEARCH = dict(beam_size=8, lm='params/lm/graphemes_en.npz')
 # The Hydra's second branch: all human speech, at a tenth of a nat a masked frame beside a nat a label, and the source's, without
 # which human speech was encoded for that branch alone: target CER 55 % after 1000 steps, 52 % with it, 53 % without a Hydra.
 _UNLABELED_BRANCH = dict(unlabeled=('target', 'unlabeled', 'source'), best_rq_weight=0.1)
@@ -134,6 +136,8 @@ class _Builder:
       common.update(learning_rate=_LEARNING_RATE, **_LIGHT_AUGMENTATION)
     elif knobs.get('source_weight'):
       common['learning_rate'] = _LEARNING_RATE
+    if experiment not in ('BestRqPretrain', 'CtcProbe'):
+      common.update(_SEARCH)
     if share:
       common['label_share'] = share
     if 0 < share < 1:

@@ -88,6 +88,8 @@ def Inputs(settings, stages):
     inputs['size file'] = _SizeDigest(stage.knobs['size'])
     if stage.row:
       inputs['tokenizer'] = _Digest(_ReadBytes(os.path.join(_ROOT, recipe_labels.Tokenizer())))
+    if stage.knobs.get('lm'):
+      inputs['lm'] = _Digest(_ReadBytes(os.path.join(_ROOT, stage.knobs['lm'])))
     inputs.update({f'data {data}': digests[data] for data in stage.data})
     if stage.parent:
       inputs[f'stage {stage.parent}'] = Stamp(result[stage.parent])
