@@ -13,6 +13,7 @@ from lingvo import compat as tf
 from lingvo.core import learner
 from lingvo.core import optimizer
 from lingvo.core import py_utils
+from lingvo.core import summary_utils
 import numpy as np
 
 _SKIPPED = 'skipped'
@@ -39,14 +40,48 @@ class Learner(learner.Learner):
 
   def _ComputeLossesAndGradients(self, metrics, vmap):
     losses, var_grads, weight, eval_metrics = super()._ComputeLossesAndGradients(metrics, vmap)
-    bad = [py_utils.HasNanOrInf(loss) for loss in losses] + [py_utils.HasNanOrInfGradient(var_grads)]
-    self._finite = tf.logical_not(tf.reduce_any(tf.stack(bad)))
+    # A gradient that is not finite shows in the norm of all.
+    self._finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(x)) for x in (*losses, _GradientNorm(var_grads))])
     zero_if_bad = tf.cast(self._finite, tf.float32)
-    # Lingvo sets gradients that are not finite to 0 itself; an Accumulator would add those of a step whose loss alone is bad.
+    # An Accumulator would add the gradients of a bad step.
     if isinstance(self.children['optimizer'], optimizer.Accumulator):
       var_grads = py_utils.ApplyGradMultiplier(var_grads, zero_if_bad)
     eval_metrics = {**eval_metrics, _SKIPPED: (1.0 - zero_if_bad, tf.constant(1.0))}
     return losses, var_grads, weight, eval_metrics
+
+  def ScaleGradients(self, var_grads, gradient_adjuster=None):
+    """Clips by the norm of all gradients, see the base class.
+
+    Lingvo's looks for NaN and Inf in each gradient and zeroes it where there is one, three passes and five operations a
+    variable; here no step with one is applied.
+    """
+    if self.params.clip_gradient_single_norm_to_value:
+      return super().ScaleGradients(var_grads, gradient_adjuster)
+    norm = _GradientNorm(var_grads)
+    if gradient_adjuster is not None:
+      var_grads = gradient_adjuster(var_grads)
+    scale = self._GetGlobalGradScale(norm, tf.logical_not(tf.math.is_finite(norm)))
+    for name, var_grad in var_grads.FlattenItems():
+      summary_utils.AddNormSummary(f'{py_utils.SanitizeScopeKey(name)}/{self.params.name}', var_grad)
+    summary_utils.scalar(f'grad_norm/all/{self.params.name}', norm)
+    var_norm = tf.sqrt(py_utils.SumSquared([item.var for item in py_utils.Flatten(var_grads)]))
+    for name, value in (('grad_norm/all', norm), ('var_norm/all', var_norm), ('grad_scale_all', scale)):
+      self._AddEvalMetric(name, value, tf.constant(1.0))
+    return py_utils.NestedMap(
+        final_var_grads=var_grads.Transform(lambda item: _Scaled(item, scale)), grad_scale=scale)
+
+
+def _GradientNorm(var_grads):
+  """L2 norm of all gradients together, float32 []."""
+  return tf.sqrt(py_utils.SumSquared([item.grad for item in py_utils.Flatten(var_grads)]))
+
+
+def _Scaled(var_grad, scale):
+  """A py_utils.VarGrad with the gradient times `scale`."""
+  var, grad = var_grad
+  if isinstance(grad, tf.IndexedSlices):
+    return py_utils.VarGrad(var, tf.IndexedSlices(grad.values * scale, grad.indices, grad.dense_shape))
+  return py_utils.VarGrad(var, grad * scale)
 
 
 class _Gated:
@@ -64,7 +99,7 @@ class _Gated:
     def Apply():
       return self._wrapped.Apply(lr, var_grad, weight)
 
-    # It counts steps itself; the gradients of a bad step are 0 by now.
+    # It counts steps itself; the gradients of a bad step are 0 by now, see Learner.
     if isinstance(self._wrapped, optimizer.Accumulator):
       return Apply()
     return tf.cond(self._is_finite(), lambda: tf.group(Apply()), tf.no_op)

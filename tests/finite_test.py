@@ -8,6 +8,7 @@ from fm_lingvo import errors
 from fm_lingvo import finite
 from fm_lingvo import metrics_log
 from lingvo import compat as tf
+from lingvo.core import learner as lingvo_learner
 from lingvo.core import optimizer
 from lingvo.core import py_utils
 import numpy as np
@@ -20,14 +21,14 @@ class LearnerTest(graph_case.GraphCase, parameterized.TestCase):
     super().setUp()
     self.enter_context(flagsaver.flagsaver(enable_check_numerics=False))  # As fm_lingvo/launch.py does.
 
-  def _Train(self, factors, adam=None, in_gradient=False, in_loss=False):
+  def _Train(self, factors, adam=None, in_gradient=False, in_loss=False, cls=finite.Learner, **clipping):
     """Values of all variables after each step whose loss, or what is asked for, is multiplied by a factor; whether it was skipped."""
     with self.NewGraph():
       factor = tf.placeholder(tf.float32, [])
       w = py_utils.CreateVariable('w', py_utils.WeightParams([3], init=py_utils.WeightInit.Constant(1.0)))
-      learner = finite.Learner.Params().Set(
-          name='loss', learning_rate=0.1, clip_gradient_norm_to_value=1.0,
-          optimizer=adam or optimizer.Adam.ParamsB()).Instantiate()
+      learner = cls.Params().Set(
+          name='loss', learning_rate=0.1, optimizer=adam or optimizer.Adam.ParamsB(),
+          **(clipping or {'clip_gradient_norm_to_value': 1.0})).Instantiate()
       loss = tf.reduce_sum(w * w) * factor
       if in_gradient:  # The loss is finite; the slope of its second term is `factor`.
         @tf.custom_gradient
@@ -59,7 +60,8 @@ class LearnerTest(graph_case.GraphCase, parameterized.TestCase):
     for name in a:
       np.testing.assert_array_equal(a[name], b[name], name)
 
-  @parameterized.parameters((np.nan, False), (np.inf, False), (-np.inf, False), (np.nan, True), (np.inf, True))
+  # The squares of the last one's gradient are too large for float32.
+  @parameterized.parameters((np.nan, False), (np.inf, False), (-np.inf, False), (np.nan, True), (np.inf, True), (1e30, True))
   def test_a_bad_step_is_as_if_it_had_not_been(self, bad, in_gradient):
     states, skipped = self._Train([1.0, bad, 1.0, bad], in_gradient=in_gradient)
     whole, _ = self._Train([1.0, 1.0], in_gradient=in_gradient)
@@ -68,6 +70,15 @@ class LearnerTest(graph_case.GraphCase, parameterized.TestCase):
     self._AssertSame(states[2], whole[1])
     self._AssertSame(states[3], states[2])
     self.assertTrue(any(not np.array_equal(states[2][n], states[1][n]) for n in states[2]))
+
+  @parameterized.parameters({'clip_gradient_norm_to_value': 1.0}, {'clip_gradient_norm_to_value': 1e4},
+                            {'grad_norm_to_clip_to_zero': 8.0}, {'clip_gradient_single_norm_to_value': 0.5})
+  def test_gradients_are_clipped_as_in_lingvo(self, **clipping):
+    sgd = optimizer.SGD.Params()
+    ours, _ = self._Train([1.0, 5.0, 0.1], sgd, **clipping)
+    lingvos, _ = self._Train([1.0, 5.0, 0.1], sgd, cls=lingvo_learner.Learner, **clipping)
+    for a, b in zip(ours, lingvos):
+      self._AssertSame(a, b)
 
   def test_under_accumulation_a_bad_step_adds_nothing(self):
     adam = optimizer.Accumulator.Params().Set(optimizer_tpl=optimizer.Adam.ParamsB(), accum_steps=4, dtype=tf.float32)
