@@ -209,6 +209,11 @@ class FileTest(parameterized.TestCase):
     self.assertIn('- without figures: rnnt (not installed) in a step.', lines)
     self.assertLen([line for line in lines if 'commit abc' in line], 1)
 
+  def test_the_short_table_has_what_has_a_bar(self):
+    lines = table.Short({'rows': [_Row(), _Row(name='another', bar='', met=None)]}).splitlines()
+    self.assertEqual(lines[2:4], ['| a step | 3 | >= 1.5 | yes |', ''])
+    self.assertLen(lines, 5)
+
 
 class MainTest(parameterized.TestCase):
 

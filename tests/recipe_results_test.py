@@ -211,6 +211,14 @@ class TableTest(parameterized.TestCase):
     self.assertIn('- main: `python -m tools.recipe main`; 2026-01-31 to 2026-02-03; 2 cores of X, 8 GB, Linux; '
                   'Python 3, TensorFlow 2, lingvo 0, commit abc.', table)
 
+  def test_the_short_table_has_the_main_models_with_all_their_seeds(self):
+    table = recipe_table.Short(self._Result(
+        recipe_case.Row('adapted'), recipe_case.Row('adapted', seed=2, group='seeds'),
+        recipe_case.Row('probe_random', group='probe')))
+    self.assertIn('| `adapted`: model adapted |', table)
+    self.assertIn('- seeds: `python -m tools.recipe seeds`', table)
+    self.assertNotIn('probe', table)
+
   def test_the_readmes_tables_know_the_form(self):
     folder = recipe_case.Folder(self)
     recipe_rows.Merge(os.path.join(folder, 'recipe.json'), [recipe_case.Row('adapted')])

@@ -262,6 +262,8 @@ class PagesTest(absltest.TestCase):
         ('<!-- results:pretrain:end -->', 'without its pair'),
         ('<!-- results:pretrian:begin --><!-- results:pretrian:end -->',
          'no docs/results/pretrian.json; did you mean pretrain'),
+        ('<!-- results:pretrain/short:begin --><!-- results:pretrain/short:end -->',
+         'README.md: results:pretrain/short: no short table; expected one of recipe, benchmark'),
     ):
       with self.subTest(message):
         self._Write(text)

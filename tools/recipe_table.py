@@ -91,6 +91,12 @@ def Table(result):
   return '\n'.join(parts).rstrip()
 
 
+def Short(result):
+  """Markdown of the main group alone, and where its figures are from."""
+  rows = result['rows']
+  return '\n'.join([GroupTable(rows, GroupNames(rows, 'main')), '', *Origins(rows, ('main', 'seeds'))])
+
+
 def GroupNames(rows, group):
   """Names of a group's rows in the plan's order; further seeds belong to their model's group."""
   groups = {}
@@ -147,10 +153,10 @@ def Comparisons(pairs):
   return '\n'.join(lines)
 
 
-def Origins(rows):
+def Origins(rows, groups=tuple(recipe_plan.GROUPS)):
   """Lines with the command, dates, machine and versions of each group's rows."""
   lines = []
-  for group in recipe_plan.GROUPS:
+  for group in groups:
     own = [row for row in rows if row['group'] == group]
     by_origin = {}
     for row in own:

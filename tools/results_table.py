@@ -29,6 +29,7 @@ _VERSIONS = ('python', 'tensorflow', 'lingvo', 'commit')
 # `form` of a result with rows of its own kind -> module with Check and Table of it.
 _FORMS = {'recipe': 'tools.recipe_table', 'cost': 'tools.cost_table', 'faults': 'tools.faults.table',
           'benchmark': 'tools.bench.table'}
+_SHORT, _SHORT_FORMS = '/short', ('recipe', 'benchmark')  # These modules have Short, too.
 _MARKER = re.compile(r'<!-- results:([^\s:]+):(begin|end) -->')
 
 
@@ -129,19 +130,21 @@ def _Cell(row, field):
   return str(value)
 
 
-def Table(result):
+def Table(result, short=False):
   """Markdown of a result.
 
   Args:
     result: As Load returns. `columns` are the fields shown (default name, value).
       With `spread`, rows of one name become one row of the table, and each value of
       that field (a label, say) a column in place of `value`.
+    short: Whether only what matters most is shown, of a form in _SHORT_FORMS.
 
   Returns:
     The table, and below it the origin of its figures, once for each that differs.
   """
   if 'form' in result:
-    return _Form(result, 'result').Table(result)
+    form = _Form(result, 'result')
+    return form.Short(result) if short else form.Table(result)
   columns = list(result.get('columns') or ['name', 'value'])
   rows, spread = result['rows'], result.get('spread', '')
   headers = [_FIELDS[c][2] for c in columns]
@@ -191,7 +194,7 @@ def Regenerate(text, directory, page):
   """Puts tables between their markers.
 
   Args:
-    text: Markdown with pairs of `<!-- results:NAME:begin -->`, `<!-- results:NAME:end -->`.
+    text: Markdown with pairs of `<!-- results:NAME:begin -->`, `<!-- results:NAME:end -->`; NAME/short: the short table.
     directory: Of the NAME.json.
     page: The text's file, for messages.
 
@@ -199,7 +202,7 @@ def Regenerate(text, directory, page):
     (new text, names of the tables that differ, names of all tables).
 
   Raises:
-    errors.ConfigError: A marker without its pair, or no such result.
+    errors.ConfigError: A marker without its pair, or no such result or short table.
   """
   known = [f[:-len('.json')] for f in sorted(os.listdir(directory))
            if f.endswith('.json')] if os.path.isdir(directory) else []
@@ -213,10 +216,14 @@ def Regenerate(text, directory, page):
       raise errors.ConfigError(
           f'{page} line {text.count(chr(10), 0, begin.start()) + 1}: '
           f'{begin.group(0)} without its pair')
-    if name not in known:
-      raise errors.ConfigError(f'{page}: results:{name}: no docs/results/{name}.json'
-                               f'{event_files.DidYouMean(name, known)}')
-    table = f'\n{Table(Load(os.path.join(directory, name + ".json")))}\n'
+    result = name.removesuffix(_SHORT)
+    if result not in known:
+      raise errors.ConfigError(f'{page}: results:{name}: no docs/results/{result}.json'
+                               f'{event_files.DidYouMean(result, known)}')
+    loaded, short = Load(os.path.join(directory, result + '.json')), name.endswith(_SHORT)
+    if short and loaded.get('form') not in _SHORT_FORMS:
+      raise errors.ConfigError(f'{page}: results:{name}: no short table; expected one of {", ".join(_SHORT_FORMS)}')
+    table = f'\n{Table(loaded, short)}\n'
     if text[begin.end():end.start()] != table:
       stale.append(name)
     names.append(name)

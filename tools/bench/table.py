@@ -36,16 +36,27 @@ def Table(result):
   """Markdown: a row a question, then curves, what to know, who was missing, and where the figures are from."""
   lines = ['| | ours | best peer | ratio | bar | met |', '| :-- | --: | --: | --: | --: | :-- |']
   rows = result['rows']
-  for row in rows:
-    met = {True: 'yes', False: '**no**', None: 'reported'}[row['met']]
-    lines.append(f'| {row["name"]} | {_Figure(row, "ours")} | {_Figure(row, "peer")} | {_Number(row["ratio"])} | '
-                 f'{row["bar"]} | {met} |')
+  lines += [f'| {row["name"]} | {_Figure(row, "ours")} | {_Figure(row, "peer")} | {_Verdict(row)} |' for row in rows]
   lines.append('')
   lines += _Curves(rows)
   lines += _Notes(rows)
   lines += _Absent(rows)
-  lines += list(dict.fromkeys(_Origin(row) for row in rows))
+  lines += _Origins(rows)
   return '\n'.join(lines)
+
+
+def Short(result):
+  """Markdown: ratio, bar and verdict of the rows that have a bar, and where they are from."""
+  rows = [row for row in result['rows'] if row['bar']]
+  lines = ['| | ratio | bar | met |', '| :-- | --: | --: | :-- |']
+  lines += [f'| {row["name"]} | {_Verdict(row)} |' for row in rows]
+  return '\n'.join([*lines, '', *_Origins(rows)])
+
+
+def _Verdict(row):
+  """Cells of ratio, bar, and whether it is met."""
+  met = {True: 'yes', False: '**no**', None: 'reported'}[row['met']]
+  return f'{_Number(row["ratio"])} | {row["bar"]} | {met}'
 
 
 def _Number(value):
@@ -109,6 +120,11 @@ def _Absent(rows):
       if 'failed' in one:
         where.setdefault((name, one['failed']), []).append(row['name'])
   return [f'- without figures: {name} ({reason}) in {_In(names)}.' for (name, reason), names in where.items()]
+
+
+def _Origins(rows):
+  """Lines with command, date, machine and versions, each once."""
+  return list(dict.fromkeys(_Origin(row) for row in rows))
 
 
 def _Origin(row):
