@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -86,6 +87,13 @@ class RaceTest(absltest.TestCase):
   def test_one_that_hangs_is_ended(self):
     found = party.Race([_Party('stuck', fail='hang')], rounds=3, threads=1, limit_seconds=5.0)
     self.assertEqual(found['stuck'].failed, 'took over 5 s')
+
+  def test_reasons_name_no_folder_of_this_machine(self):
+    root, other = [os.path.realpath(self.enter_context(tempfile.TemporaryDirectory())) for _ in range(2)]
+    os.makedirs(f'{other}/build')
+    os.symlink(f'{other}/build', f'{root}/build')
+    with mock.patch.object(party, 'ROOT', root):
+      self.assertEqual(party.FromRoot(f'no {other}/build/peers/x.so, {root}/tools/y.py'), 'no build/peers/x.so, tools/y.py')
 
 
 class RowsTest(parameterized.TestCase):

@@ -21,13 +21,13 @@ class LearnerTest(graph_case.GraphCase, parameterized.TestCase):
     super().setUp()
     self.enter_context(flagsaver.flagsaver(enable_check_numerics=False))  # As fm_lingvo/launch.py does.
 
-  def _Train(self, factors, adam=None, in_gradient=False, in_loss=False, cls=finite.Learner, **clipping):
+  def _Train(self, factors, optimizer_tpl=None, in_gradient=False, in_loss=False, cls=finite.Learner, **clipping):
     """Values of all variables after each step whose loss, or what is asked for, is multiplied by a factor; whether it was skipped."""
     with self.NewGraph():
       factor = tf.placeholder(tf.float32, [])
       w = py_utils.CreateVariable('w', py_utils.WeightParams([3], init=py_utils.WeightInit.Constant(1.0)))
       learner = cls.Params().Set(
-          name='loss', learning_rate=0.1, optimizer=adam or optimizer.Adam.ParamsB(),
+          name='loss', learning_rate=0.1, optimizer=optimizer_tpl or optimizer.Adam.ParamsB(),
           **(clipping or {'clip_gradient_norm_to_value': 1.0})).Instantiate()
       loss = tf.reduce_sum(w * w) * factor
       if in_gradient:  # The loss is finite; the slope of its second term is `factor`.

@@ -88,7 +88,7 @@ def Inputs(settings, stages):
     inputs['size file'] = _SizeDigest(stage.knobs['size'])
     if stage.row:
       inputs['tokenizer'] = _Digest(_ReadBytes(os.path.join(_ROOT, recipe_labels.Tokenizer())))
-    if stage.knobs.get('lm'):
+    if stage.knobs.get('lm'):  # What is in the file counts, not where it lies.
       inputs['lm'] = _Digest(_ReadBytes(os.path.join(_ROOT, stage.knobs['lm'])))
     inputs.update({f'data {data}': digests[data] for data in stage.data})
     if stage.parent:

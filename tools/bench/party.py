@@ -15,6 +15,14 @@ from fm_lingvo import huge_pages
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
+def FromRoot(text):
+  """A text with files of the checkout named from its root, those of a linked environment too."""
+  linked = [os.path.dirname(os.path.realpath(os.path.join(ROOT, name))) for name in ('build', '.venv')]
+  for folder in (ROOT, *linked):
+    text = text.replace(folder + os.sep, '')
+  return text
+
+
 @dataclasses.dataclass
 class Party:
   """Who runs: a module that calls worker.Serve, in some Python."""
@@ -108,7 +116,7 @@ class Runner:
       return json.loads(line)
     self._process.wait()
     self._errors.seek(0)
-    text = self._errors.read().decode(errors='replace').replace(ROOT + os.sep, '')
+    text = FromRoot(self._errors.read().decode(errors='replace'))
     self.measured.failed = (f'took over {self._limit:g} s' if late else
                             _Reason(text) or f'exit code {self._process.returncode}')
     return {}
