@@ -109,8 +109,9 @@ class JustHydra(base.BestRqKnobs, Supervised):
 class FullFinetune(base.LabelShareKnobs, Supervised):
   """Finetunes everything on labeled target speech: the costly way to adapt.
 
-  Data: a share of `data_dir`/`target`, transcripts used. Trained: all, from
-  `init_from`, a Supervised or JustHydra run.
+  Data: a share of `data_dir`/`target` and, with `source_weight`, all of
+  `data_dir`/`source`, transcripts used. Trained: all, from `init_from`, a Supervised
+  or JustHydra run.
 
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
@@ -118,12 +119,24 @@ class FullFinetune(base.LabelShareKnobs, Supervised):
   learning_rate: float = 5e-4
   warmup_steps: int = 50
   max_steps: int = 500
+  source_weight: float = 0.0  # > 0 adds a branch: source speech -> transducer.
 
   def Task(self):
     """As Supervised; the transducer goes on from init_from, which must be given."""
     p = super().Task()
     p.train.Set(init_from_checkpoint_rules=handover.InitRules(self.init_from),
                 needs_init_from=True)
+    if self.source_weight:
+      hydra.HydraTask.AddBranch(p, 'source', stream='source', head='transducer',
+                                weight=self.source_weight)
+    return p
+
+  def Train(self):
+    """Labeled target speech, and source speech if source_weight is given."""
+    p = super().Train()
+    if self.source_weight:
+      p = self._Input(labeled=p.streams.labeled,
+                      source=self._LabeledStream(self.source, 'train'))
     return p
 
 
@@ -131,9 +144,9 @@ class FullFinetune(base.LabelShareKnobs, Supervised):
 class AdapterFinetune(FullFinetune):
   """Stage 3: trains only adapters and decoder on a little labeled target speech.
 
-  Data: a share of `data_dir`/`target`, transcripts used. Trained: the adapters
-  called `adapter` and the transducer; the encoder of `init_from`, a JustHydra run,
-  stays bit-equal. Method: residual adapters (arXiv 2302.01496).
+  Data: as FullFinetune. Trained: the adapters called `adapter` and the transducer;
+  the encoder of `init_from`, a JustHydra run, stays bit-equal. Method: residual
+  adapters (arXiv 2302.01496).
 
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
@@ -169,23 +182,11 @@ class FromScratch(FullFinetune):
   warmup_steps: int = 300
   max_steps: int = 3000
   label_share: float = 1.0
-  source_weight: float = 0.0  # > 0 adds a branch: source speech -> transducer.
 
   def Task(self):
-    """As Supervised, with a second branch if source_weight is given."""
+    """As FullFinetune, but from random weights."""
     p = super().Task()
     p.train.needs_init_from = False
-    if self.source_weight:
-      hydra.HydraTask.AddBranch(p, 'source', stream='source', head='transducer',
-                                weight=self.source_weight)
-    return p
-
-  def Train(self):
-    """Labeled target speech, and source speech if source_weight is given."""
-    p = super().Train()
-    if self.source_weight:
-      p = self._Input(labeled=p.streams.labeled,
-                      source=self._LabeledStream(self.source, 'train'))
     return p
 
 

@@ -100,6 +100,19 @@ class KnobsTest(graph_case.GraphCase, parameterized.TestCase):
     p = _Train(bindings=['input.streams.labeled.batch_size = 2', 'input.streams.labeled.bucket_batch_size = None']).input
     hydra_input.Validate(p)
 
+  @parameterized.parameters('FullFinetune', 'AdapterFinetune', 'FromScratch')
+  def test_source_speech_beside_the_target_s_is_a_branch_of_its_own(self, name):
+    def Branches(*bindings):
+      p = _Train(f'asr.{name}', bindings)
+      return ({branch: (b.stream, b.head, b.weight) for branch, b in p.task.branches.IterParams()},
+              {stream: (s.file_pattern, s.share) for stream, s in p.input.streams.IterParams()})
+
+    share = 1.0 if name == 'FromScratch' else 0.067
+    labeled, target = {'labeled': ('labeled', 'transducer', 1.0)}, {'labeled': ('data/recipe/target/train-*.tfrecord', share)}
+    self.assertEqual(Branches(), (labeled, target))
+    self.assertEqual(Branches(f'{name}.source_weight = 0.5'), (
+        {**labeled, 'source': ('source', 'transducer', 0.5)}, {**target, 'source': ('data/recipe/source/train-*.tfrecord', 1.0)}))
+
   def test_a_probe_takes_the_knobs_that_it_has(self):
     self.assertIsNotNone(_Train('asr.CtcProbe').task.heads.ctc.spec_augment)
     self.assertIsNone(_Train('asr.CtcProbe', ['CtcProbe.spec_augment = False']).task.heads.ctc.spec_augment)
