@@ -1,19 +1,14 @@
 """`make demo`: prepares the demo data, pretrains for some minutes, says what it measured."""
 
+import argparse
+import math
 import os
 import re
 import subprocess
 import sys
 import time
 
-from absl import app
-from absl import flags
 from fm_lingvo import metrics_log
-
-_MINUTES = flags.DEFINE_float(
-    'minutes', 4.5, 'Minutes of training, > 0.', lower_bound=0.01)
-_DATA_ONLY = flags.DEFINE_bool('data_only', False, 'Only prepare the data.')
-_DATA_DIR = flags.DEFINE_string('data_dir', 'data/demo', 'Folder of the demo data.')
 
 
 def _Run(*args):
@@ -28,12 +23,12 @@ def _Run(*args):
   return time.time() - started
 
 
-def _Train():
+def _Train(data_dir, minutes):
   """Pretrains; returns (run directory, seconds)."""
   command = [
       sys.executable, '-m', 'fm_lingvo.trainer', '--model=asr.BestRqPretrain',
-      f'--gin.BestRqPretrain.data_dir={_DATA_DIR.value}',
-      f'--gin.task.train.max_minutes={_MINUTES.value}',
+      f'--gin.BestRqPretrain.data_dir={data_dir}',
+      f'--gin.task.train.max_minutes={minutes}',
       '--gin.BestRqPretrain.max_steps=1000000'
   ]
   print('$ ' + ' '.join(['trainer'] + command[3:]), flush=True)
@@ -76,17 +71,34 @@ def _Report(logdir):
            f'{row["unlabeled/code_perplexity"]:.0f}')
 
 
-def main(argv):
-  if len(argv) > 1:
-    raise app.UsageError(f'{argv[1]}: no arguments are expected, only flags')
+def _Minutes(text):
+  try:
+    minutes = float(text)
+  except ValueError:
+    minutes = 0.0
+  if not 0 < minutes < math.inf:
+    raise argparse.ArgumentTypeError(f'{text}: expected a number > 0')
+  return minutes
+
+
+def _Parser():
+  parser = argparse.ArgumentParser(prog='demo', description=__doc__)
+  parser.add_argument('--minutes', type=_Minutes, default=4.5, help='minutes of training, > 0 (default: 4.5)')
+  parser.add_argument('--data_only', action='store_true', help='only prepare the data')
+  parser.add_argument('--data_dir', default='data/demo', help='folder of the demo data (default: data/demo)')
+  return parser
+
+
+def Main(argv):
+  """Runs the demo; ends the process where a part of it fails."""
+  args = _Parser().parse_args(argv[1:])
   started = time.time()
-  data_seconds = _Run('tools.prepare_data', '--importer=demo',
-                      f'--output={_DATA_DIR.value}')
-  if _DATA_ONLY.value:
+  data_seconds = _Run('tools.prepare_data', '--importer=demo', f'--output={args.data_dir}')
+  if args.data_only:
     return
-  logdir, train_seconds = _Train()
+  logdir, train_seconds = _Train(args.data_dir, args.minutes)
   print('\nWhat the demo did: prepared speech under '
-        f'{_DATA_DIR.value} ({data_seconds:.0f} s), pretrained a small Conformer on '
+        f'{args.data_dir} ({data_seconds:.0f} s), pretrained a small Conformer on '
         f'it with BEST-RQ ({train_seconds:.0f} s, start-up and evaluation included).')
   for line in _Report(logdir):
     print('  ' + line)
@@ -96,4 +108,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  app.run(main)
+  Main(sys.argv)
