@@ -3,6 +3,10 @@
 R: drop reasons.
 """
 
+import contextlib
+import re
+
+from fm_lingvo import errors
 from fm_lingvo import stream_params
 from lingvo import compat as tf
 
@@ -17,6 +21,8 @@ BYTES_PER_SAMPLE = 2
 
 # Shares are as fine as this many hash buckets.
 SHARE_BUCKETS = 1_000_000
+
+_NOTHING_LEFT = 'no example is left of'
 
 
 def Bucket(num_samples, bounds):
@@ -66,6 +72,18 @@ def MaxLabels(bounds, max_chars_per_second):
   """
   return [int(b / stream_params.SAMPLE_RATE * max_chars_per_second) + 1
           for b in bounds]
+
+
+@contextlib.contextmanager
+def NamingEmptyStreams():
+  """Turns the error of a stream without an example to use, which TensorFlow wraps into pages, into a ConfigError."""
+  try:
+    yield
+  except tf.errors.InvalidArgumentError as e:
+    found = re.search(rf'\[([^\[\]]*: {_NOTHING_LEFT} [^\[\]]*)\]', e.message)
+    if not found:
+      raise
+    raise errors.ConfigError(found.group(1)) from e
 
 
 class Accountant:
@@ -206,7 +224,7 @@ class Accountant:
   def _RaiseNothingLeft(self, tallies):
     dropped = ', '.join(f'{reason} {{}}' for reason in DROP_REASONS)
     message = tf.strings.format(
-        f'{self._path}: no example is left of {{}} in {self._num_files} files; '
+        f'{self._path}: {_NOTHING_LEFT} {{}} in {self._num_files} files; '
         f'dropped: {dropped}; outside of domain_regex and share: {{}}', tallies)
     with tf.control_dependencies([tf.debugging.Assert(False, [message])]):
       return tf.constant(True)

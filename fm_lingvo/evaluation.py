@@ -3,6 +3,7 @@
 T: log-mel frames, N: encoded frames, G: codebooks, V: codes a codebook.
 """
 
+from fm_lingvo import accounting
 from fm_lingvo import errors
 from fm_lingvo import gin_names
 from fm_lingvo import metrics_log
@@ -114,6 +115,9 @@ class Evaluator:
       set, with the error rates of branches that decode; panel, tensors of the first
       utterance (PanelSummaries); rows, what was recognised (recognition.Write).
       (None, None, None) if should_stop ended the pass.
+
+    Raises:
+      errors.ConfigError: A stream has no example to use.
     """
     if weights is not self._loaded:
       self._Load(weights)
@@ -129,10 +133,11 @@ class Evaluator:
       if should_stop():
         return None, None, None
       try:
-        if panel is None:
-          (metrics, counts, found), panel = self._session.run([fetches, panel_fetch])
-        else:
-          metrics, counts, found = self._session.run(fetches)
+        with accounting.NamingEmptyStreams():
+          if panel is None:
+            (metrics, counts, found), panel = self._session.run([fetches, panel_fetch])
+          else:
+            metrics, counts, found = self._session.run(fetches)
       except tf.errors.OutOfRangeError:
         break
       metrics_list.append(metrics)

@@ -19,6 +19,7 @@ import numpy as np
 
 # Lingvo calls every weight .../var; optimizers' slots and the step end otherwise, accumulated gradients do not.
 _WEIGHT = re.compile(r'(?!.*/grad_accumulator/).*/var$')
+STEP = 'global_step'  # The training step's name in a checkpoint.
 _AVERAGE = '/ExponentialMovingAverage'  # Ends the name of a weight's moving average.
 _LOADED_BYTES = 1 << 28  # In a step of Load; one of a cluster's takes at most 2 GB.
 _SOME = 3  # Names that a message shows of many.
@@ -111,6 +112,11 @@ class Checkpoint:
       to = self.weights if _WEIGHT.match(name) else self.others
       to[name] = dtypes[name].name, tuple(shape)
     self.averaged = any(name + _AVERAGE in self.others for name in self.weights)
+
+  @property
+  def step(self):
+    """The training step that it holds, -1 if it has none."""
+    return int(self._reader.get_tensor(STEP)) if STEP in self.others else -1
 
   def Read(self, name):
     """The value of a variable, or its moving average if there is one: a NumPy array."""

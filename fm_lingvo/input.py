@@ -67,6 +67,12 @@ def MissingData(p):
               tf.io.gfile.stat(f).length for f in stream_params.Glob(pattern))]
 
 
+def MissingRecords(p):
+  """What a line says of MissingData(p): `no record in files like GLOB, GLOB`, or '' if there is something to read."""
+  missing = [pattern for _, pattern in MissingData(p)]
+  return f'no record in files like {", ".join(missing)}' if missing else ''
+
+
 def ScanShards(p):
   """Reads all shards of HydraInput.Params() and checks them; returns the damage.Shard that were not known."""
   found = []

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from fm_lingvo import handover
 from fm_lingvo import input as hydra_input
 from fm_lingvo import local_runner
 from fm_lingvo import quiet
+from fm_lingvo import registry
 from fm_lingvo import run_dir
 from fm_lingvo import run_lock
 from fm_lingvo import session
@@ -34,6 +36,9 @@ from lingvo import trainer as lingvo_trainer
 from lingvo.core import py_utils
 
 DEMO_DATA = 'data/demo'
+_CLUSTER_MODES = ('sync', 'async')
+_MODES = (*_CLUSTER_MODES, 'xla_check', 'inspect_params', 'inspect_model', 'inspect_evaler', 'inspect_decoder',
+          'write_inference_graph', 'shell')  # All but xla_check are Lingvo's.
 _WRITERS = ('controller', 'executor_tpu')  # Jobs of a cluster that save checkpoints.
 _SERVICE_SECONDS = 120.0  # A cluster's jobs start together, a tf.data service's among them.
 _LONG_RUN_STEPS = 1000  # They make up for a graph of parts, which takes seconds to build.
@@ -61,8 +66,9 @@ def Launch(flags):
   handover.PatchLingvo()
   if not flags['enable_check_numerics'].present:
     flags.enable_check_numerics = False  # It ends a run at the first NaN; fm_lingvo/finite.py skips the step.
+  gin_names.CheckChoice('--mode', flags.mode, _MODES)
   is_cluster = (flags.job or flags.cluster_spec or flags.tpu or
-                flags.mode not in ('sync', 'async', 'xla_check'))
+                flags.mode not in (*_CLUSTER_MODES, 'xla_check'))
   if not is_cluster and not flags['verbosity'].present:
     # Lingvo logs thousands of lines; a local run speaks for itself.
     logging.set_verbosity(logging.ERROR)
@@ -71,6 +77,8 @@ def Launch(flags):
                              '--deterministic, compute batches in parts')
   gin_params.Configure(flags.model, flags.gin_file, flags.gin_bindings,
                        flags.gin_search_paths)
+  with _Building(flags):
+    _CheckDatasets(flags)
   if flags.dry_run:
     with _Building(flags):
       return _DryRun(flags.model, flags.logdir)
@@ -86,6 +94,7 @@ def Launch(flags):
     _CheckTpu(flags)
     if flags.job.startswith(evaluation_job.PREFIX):
       return _Evaluate(flags)
+    _CheckCluster(flags)
     train_dir = os.path.join(flags.logdir, 'train')
     if not checkpoints.Newest(train_dir):
       task = model_registry.GetParams(flags.model, 'Train').task
@@ -121,6 +130,32 @@ def _Building(flags):
         f'{f"set: {where}; " if where else ""}--verbosity=0 shows where') from e
 
 
+def _CheckDatasets(flags):
+  """Raises ConfigError if a data set to evaluate is none of the experiment's."""
+  known = registry.DatasetNames(flags.model)
+  tp = model_registry.GetParams(flags.model, 'Train').task.train
+  for field in ('eval_datasets', 'final_eval_datasets'):
+    for name in tp.Get(field):
+      gin_names.CheckChoice(f'task.train.{field}: data set', name, known)
+  if flags.job.startswith(evaluation_job.PREFIX):
+    gin_names.CheckChoice(f'--job={flags.job}: data set', flags.job[len(evaluation_job.PREFIX):], known)
+
+
+def _CheckCluster(flags):
+  """Raises ConfigError if --cluster_spec cannot be read or has no place for the job."""
+  if flags.mode not in _CLUSTER_MODES or flags.run_locally or flags.tpu or flags.infer_tpu_cluster:
+    return
+  jobs = []
+  for part in flags.cluster_spec.split('@'):
+    found = re.fullmatch(r'(\w+)=[^=@,]+(,[^=@,]+)*', part)
+    if not found:
+      raise errors.ConfigError(f'--cluster_spec={flags.cluster_spec}: expected JOB=HOST:PORT,HOST:PORT@JOB=HOST:PORT and so on, '
+                               'with all jobs of the cluster')
+    jobs.append(found.group(1))
+  for job in flags.job.split(',') if flags.job else ():
+    gin_names.CheckChoice('--job', job, jobs)
+
+
 def _Evaluate(flags):
   """A cluster's evaluation job."""
   name = flags.job[len(evaluation_job.PREFIX):]
@@ -151,7 +186,7 @@ def _DryRun(model_name, logdir):
   """Checks all but the data, prints the configuration and the table of parameters."""
   params = model_registry.GetParams(model_name, 'Train')
   tp = params.task.train
-  for name in dict.fromkeys(['Train', *tp.eval_datasets, *tp.final_eval_datasets]):
+  for name in ['Train', *train_params.DatasetsAtTheEnd(tp)]:
     hydra_input.Validate(model_registry.GetParams(model_name, name).input)
   train_params.ValidateEnd('task.train', tp)
   if tp.init_from_checkpoint_rules and not (logdir and checkpoints.Newest(os.path.join(logdir, 'train'))):
@@ -177,8 +212,7 @@ def _RunLocally(flags):
     manager.MaybeConfigRunLocally()
   train = manager.GetParamsForDataset('trainer_client', 'Train')
   _RaiseIfMissing('Train', train)
-  eval_params = _EvalParams(manager, list(dict.fromkeys(
-      [*train.task.train.eval_datasets, *train.task.train.final_eval_datasets])))
+  eval_params = _EvalParams(manager, train_params.DatasetsAtTheEnd(train.task.train))
   if not checkpoints.Newest(os.path.join(flags.logdir, 'train')):
     handover.CheckSources(train.task.train)
   with run_lock.Hold(flags.logdir):
@@ -298,10 +332,9 @@ def _EvalParams(manager, names):
   params = {}
   for name in names:
     p = manager.GetParamsForDataset('evaler', name)
-    missing = hydra_input.MissingData(p.input)
+    missing = hydra_input.MissingRecords(p.input)
     if missing:
-      print(f'{name}: not evaluated, no record in files like '
-            f'{", ".join(pattern for _, pattern in missing)}', flush=True)
+      print(f'{name}: not evaluated, {missing}', flush=True)
     else:
       params[name] = p
   return params

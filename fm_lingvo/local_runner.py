@@ -10,6 +10,7 @@ import signal
 import time
 
 import fm_lingvo
+from fm_lingvo import accounting
 from fm_lingvo import checkpoints
 from fm_lingvo import errors
 from fm_lingvo import evaluation
@@ -21,6 +22,7 @@ from fm_lingvo import metrics_log
 from fm_lingvo import progress
 from fm_lingvo import run_dir
 from fm_lingvo import summaries
+from fm_lingvo import train_params
 from lingvo import base_runner
 from lingvo import compat as tf
 from lingvo.core import py_utils
@@ -96,8 +98,9 @@ class LocalRunner(base_runner.BaseRunner):
       Interrupted: After SIGTERM or SIGINT, once a checkpoint is saved.
       DamagedRecord: A record could not be read; the run can go on without it.
       errors.RunError: The disk, or too many skipped steps.
+      errors.ConfigError: A stream has no example to use.
     """
-    with self._cluster, self._graph.as_default(), self._GetSession() as sess:
+    with accounting.NamingEmptyStreams(), self._cluster, self._graph.as_default(), self._GetSession() as sess:
       sess.run(self._local_init)
       ready = False
       try:
@@ -191,9 +194,7 @@ class LocalRunner(base_runner.BaseRunner):
   def _DueDatasets(self, last):
     """Names of the data sets to evaluate now; the final ones at the end only."""
     tp = self._task_params
-    names = list(tp.eval_datasets)
-    if last:
-      names += [n for n in tp.final_eval_datasets if n not in names]
+    names = train_params.DatasetsAtTheEnd(tp) if last else tp.eval_datasets
     return [name for name in names if name in self._evaluations.names]
 
   def _WriteTrain(self, step, values):

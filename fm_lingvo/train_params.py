@@ -60,6 +60,11 @@ def Validate(path, tp):
     _ValidateLearner(f'{path}.learner', learner, Check)
 
 
+def DatasetsAtTheEnd(tp):
+  """List of the names of the data sets that a local run evaluates at its end."""
+  return list(dict.fromkeys([*tp.eval_datasets, *tp.final_eval_datasets]))
+
+
 def ValidateEnd(path, tp):
   """Raises errors.ConfigError for a run that would go on behind its schedule's end; to be called where one starts."""
   for learner in _Learners(tp):

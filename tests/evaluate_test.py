@@ -12,6 +12,7 @@ from fm_lingvo import tokenizer
 from tests import graph_case  # pylint: disable=unused-import  # Graph mode.
 from tests import language_model_case
 from tests import run_case
+from tools import average_checkpoints
 from tools import evaluate
 
 
@@ -69,6 +70,20 @@ class EvaluateTest(absltest.TestCase):
     self.assertEqual(out, '')
     self.assertIn('human/test-*.tfrecord', err)
     self.assertEqual(err.count('\n'), 1)
+
+  def test_the_run_s_own_data_sets_without_files_are_left_out_and_named(self):
+    shutil.rmtree(_folder + '/run2', ignore_errors=True)
+    shutil.copytree(_folder + '/run', _folder + '/run2')
+    with open(_folder + '/run2/config.gin', 'a', encoding='utf-8') as f:
+      f.write("\nTestSource/input.streams.labeled.file_pattern = 'nowhere/test-*.tfrecord'\n")
+    out, _ = self._Evaluate(_folder + '/run2')
+    self.assertRegex(out, r'^TestTarget, step 3, .*\nTestSource: not evaluated, no record in files like nowhere/test-\*.tfrecord\n$')
+
+  def test_an_averaged_checkpoint_has_its_step_inside(self):
+    self.enter_context(contextlib.redirect_stdout(io.StringIO()))
+    self.assertEqual(average_checkpoints.Main(['average_checkpoints', _folder + '/run', '--last=1', f'--output={_folder}/mean']), 0)
+    out, _ = self._Evaluate(_folder + '/run', f'--checkpoint={_folder}/mean', '--datasets=DevTarget')
+    self.assertStartsWith(out, 'DevTarget, step 3, ')
 
   def test_what_cannot_be_evaluated_is_said_in_a_line(self):
     for args, message in (

@@ -3,7 +3,7 @@
   python -m tools.evaluate runs/adapted
   python -m tools.evaluate runs/adapted --datasets=TestTarget --beam_size=8 --lm=params/lm/graphemes_en.npz --output=with_lm
 
-evaluates what the run itself evaluates at its end, as it does. With --output, FOLDER/metrics.jsonl and
+evaluates what the run itself evaluates only at its end, as it does. With --output, FOLDER/metrics.jsonl and
 FOLDER/hypotheses/DATASET.jsonl are as in a run's folder. Exit code 1: cannot write; 2: wrong usage, run or checkpoint.
 """
 
@@ -21,7 +21,7 @@ def Evaluate(run, datasets, checkpoint, how):
 
   Args:
     run: Folder of the run.
-    datasets: Names of data sets; empty: the run's final ones, or those that it watched.
+    datasets: Names of data sets; empty: the run's final ones, or those that it watched, as far as they have files.
     checkpoint: See finished_run.FindCheckpoint.
     how: search.Search.
 
@@ -29,26 +29,29 @@ def Evaluate(run, datasets, checkpoint, how):
     (data set, step, values, rows): as evaluation.Evaluator.Run has them.
 
   Raises:
-    errors.ConfigError: The run has no such data set, checkpoint or search.
+    errors.ConfigError: The run has no such data set, checkpoint or search, or one that is named has no files.
   """
   # TensorFlow: --help need not wait.  pylint: disable=g-import-not-at-top
-  from fm_lingvo import checkpoints
   from fm_lingvo import evaluation
   from fm_lingvo import finished_run
   from fm_lingvo import handover
   from fm_lingvo import input as hydra_input
   # pylint: enable=g-import-not-at-top
   train = finished_run.ModelParams(run)[1].task.train
-  datasets = datasets or train.final_eval_datasets or train.eval_datasets
   found = handover.Checkpoint(finished_run.FindCheckpoint(run, checkpoint))
-  step = checkpoints.Step(found.prefix)
-  for name in datasets:
+  for name in datasets or train.final_eval_datasets or train.eval_datasets:
     _, params = finished_run.ModelParams(run, name)
     hydra_input.Validate(params.input)
     finished_run.SetSearch(run, params.task, how)
+    missing = hydra_input.MissingRecords(params.input)
+    if missing and datasets:
+      raise errors.ConfigError(f'--datasets: {name}: {missing}')
+    if missing:
+      print(f'{name}: not evaluated, {missing}', flush=True)
+      continue
     evaluator = evaluation.Evaluator(params)
     values, _, rows = evaluator.Run(evaluator.ReadWeights(found))
-    yield name, step, values, rows
+    yield name, found.step, values, rows
 
 
 def Line(name, step, values):
