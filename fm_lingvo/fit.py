@@ -4,6 +4,7 @@ B: utterances, T: log-mel frames, F: mel bins, H: stacked width.
 """
 
 from fm_lingvo import errors
+from fm_lingvo import handover
 from fm_lingvo import heads
 from fm_lingvo import quantizer
 from fm_lingvo import session
@@ -23,17 +24,19 @@ def Fit(task, sess, loaded=()):
       fit that its weights were learnt with.
 
   Raises:
-    errors.ConfigError: There are too few frames.
+    errors.ConfigError: There are too few frames, or a projection that was loaded is of another kind than the params say.
   """
   if task.params.frontend.normalization == 'global' and task.frontend.vars.mean.op.name not in loaded:
     _FitFrontend(task, sess)
-  fitted = set()
+  done = set()
   for name, branch in task.branches:
     head = task.Head(branch.head)
-    if (branch.head not in fitted and isinstance(head, heads.BestRqHead) and
-        head.params.quantizer.projection == 'pca' and
-        head.quantizer.vars.projection.op.name not in loaded):
-      fitted.add(branch.head)
+    if branch.head in done or not isinstance(head, heads.BestRqHead):
+      continue
+    done.add(branch.head)
+    if head.quantizer.vars.projection.op.name in loaded:
+      _CheckProjection(f'task.heads.{branch.head}.quantizer', head.quantizer, sess)
+    elif head.params.quantizer.projection == 'pca':
       _FitQuantizer(task, sess, head.quantizer, branch.stream)
       print(f'{name}: pca projection fitted on {head.quantizer.params.pca_batches} batches of '
             f'{branch.stream}', flush=True)
@@ -44,7 +47,7 @@ def CheckNothingToFit(task_params):
 
   Lingvo's own jobs do not.
   """
-  if task_params.train.init_from_checkpoint_rules:
+  if handover.Sources(task_params.train):
     return
   fits = [("task.frontend.normalization = 'global'", task_params.frontend.normalization == 'global')]
   fits += [(f"task.heads.{name}.quantizer.projection = 'pca'", head.quantizer.projection == 'pca')
@@ -53,6 +56,14 @@ def CheckNothingToFit(task_params):
     if needs_fit:
       raise errors.ConfigError(f'{param}: only a local run fits it; train one step of this run with --run_locally=cpu first, or '
                                'start from another run')
+
+
+def _CheckProjection(path, layer, sess):
+  """Raises ConfigError if the loaded projection of a quantizer is not of the kind that its params at `path` say."""
+  found = 'pca' if sess.run(layer.vars.mean).any() else 'xavier'  # Only a fit takes a mean off.
+  if layer.params.projection != found:
+    raise errors.ConfigError(f'{path}.projection = {layer.params.projection!r}: the run that this one starts from learnt the codes '
+                             f'of {found}; expected the same')
 
 
 def _FitFrontend(task, sess):

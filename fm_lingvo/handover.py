@@ -166,6 +166,14 @@ def Summary(weights):
                    for name, (variables, values) in sorted(counts.items()))
 
 
+def Sources(train_params):
+  """List of the runs and checkpoints that a new run starts from, as task.train of a task's Params says."""
+  paths = list(train_params.init_from_checkpoint_rules or {})
+  if train_params.init_from_checkpoint_override is not None:
+    paths = [train_params.init_from_checkpoint_override]  # '' means none.
+  return list(filter(None, paths))
+
+
 def CheckSources(train_params):
   """Raises ConfigError if a run could not start for want of a checkpoint.
 
@@ -174,10 +182,7 @@ def CheckSources(train_params):
   Args:
     train_params: task.train of a task's Params.
   """
-  paths = list(train_params.init_from_checkpoint_rules or {})
-  if train_params.init_from_checkpoint_override is not None:
-    paths = [train_params.init_from_checkpoint_override]  # '' means none.
-  paths = list(filter(None, paths))
+  paths = Sources(train_params)
   if train_params.needs_init_from and not paths:
     raise errors.ConfigError(
         'task.train.init_from_checkpoint_rules = {}: expected the run that this stage starts from, as the knob init_from; '

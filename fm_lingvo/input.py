@@ -23,6 +23,8 @@ from lingvo.core import py_utils
 StreamParams = stream_params.StreamParams
 
 STRING_KEYS = ('utt_ids', 'texts', 'domains')
+_ENCODED_FRAME_SAMPLES = 640  # 40 ms: four frames, which become one, 10 ms apart.
+
 _resumed_folder = ''
 
 
@@ -94,9 +96,9 @@ def Validate(p):
   if p.file_datasource:
     raise errors.ConfigError(f'{p.name}.file_datasource: expected None, since each '
                      'stream has its file_pattern')
-  if p.pad_multiple_samples < 1:
-    raise errors.ConfigError(f'{p.name}.pad_multiple_samples = '
-                     f'{p.pad_multiple_samples}: expected > 0')
+  if p.pad_multiple_samples < 1 or p.pad_multiple_samples % _ENCODED_FRAME_SAMPLES:
+    raise errors.ConfigError(f'{p.name}.pad_multiple_samples = {p.pad_multiple_samples}: expected a multiple of '
+                             f'{_ENCODED_FRAME_SAMPLES}, the samples of an encoded frame')
   if p.prefetch_batches < 0:
     raise errors.ConfigError(
         f'{p.name}.prefetch_batches = {p.prefetch_batches}: expected >= 0')
@@ -142,9 +144,9 @@ class HydraInput(base_input_generator.BaseInputGenerator):
     p.Define('pad_to_bucket', None,
              'Whether rows are padded to their bucket\'s upper bound; else to '
              'the longest of the batch. None: on a TPU yes, elsewhere no.')
-    p.Define('pad_multiple_samples', 640,
-             'A padded row is a multiple of this many samples, > 0; 640 are '
-             'the 40 ms of an encoded frame. More means fewer shapes to compile.')
+    p.Define('pad_multiple_samples', _ENCODED_FRAME_SAMPLES,
+             'A padded row is a multiple of this many samples, itself a multiple of the '
+             '640 of an encoded frame. More means fewer shapes to compile.')
     p.Define('emit_strings', None,
              'Whether batches hold utt_ids, texts and domains. None: on a TPU '
              'no, elsewhere yes.')

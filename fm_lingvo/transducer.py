@@ -213,14 +213,14 @@ class Joint(base_layer.BaseLayer):
       label_lengths: int32 [B], labels in use, 0 to U.
 
     Returns:
-      float32 [B] in nats; see transducer_loss.JointLoss.
+      float32 [B] in nats; see transducer_loss.JointLoss. Labels are smoothed in training only.
     """
     p = self.params
     return transducer_loss.JointLoss(
         self.ProjectEncoded(theta, encoded), self.ProjectPredicted(theta, predicted),
         theta.w, theta.b, labels, lengths, label_lengths,
         factorization=p.factorization, blank_id=BLANK_ID,
-        label_smoothing=p.label_smoothing, fastemit_lambda=p.fastemit_lambda,
+        label_smoothing=0.0 if self.do_eval else p.label_smoothing, fastemit_lambda=p.fastemit_lambda,
         product_dtype=py_utils.FPropDtype(p))
 
 

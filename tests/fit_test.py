@@ -62,11 +62,22 @@ class FitTest(graph_case.GraphCase):
 
   def test_what_another_run_has_fitted_stays(self):
     task, sess = self._Task(_GLOBAL, "JustHydra.projection = 'pca'")
-    fitted = (task.frontend.vars.mean, task.Head('best_rq').quantizer.vars.projection)
+    quantizer_vars = task.Head('best_rq').quantizer.vars
+    quantizer_vars.mean.load(np.ones(quantizer_vars.mean.shape, np.float32), sess)
+    fitted = (task.frontend.vars.mean, quantizer_vars.mean, quantizer_vars.projection)
     before = sess.run(fitted)
     fit.Fit(task, sess, {v.op.name for v in fitted})
     for a, b in zip(before, sess.run(fitted)):
       np.testing.assert_array_equal(a, b)
+
+  def test_codes_of_another_projection_than_the_params_say_are_refused(self):
+    for projection, mean, found in (('pca', 0.0, 'xavier'), ('xavier', 1.0, 'pca')):
+      with self.subTest(projection), self.NewGraph():
+        task, sess = self._Task(f'JustHydra.projection = {projection!r}')
+        layer = task.Head('best_rq').quantizer
+        layer.vars.mean.load(np.full(layer.vars.mean.shape, mean, np.float32), sess)
+        with self.assertRaisesRegex(errors.ConfigError, rf"^task.heads.best_rq.quantizer.projection = '{projection}': .* {found};"):
+          fit.Fit(task, sess, {layer.vars.projection.op.name, layer.vars.mean.op.name})
 
   def test_a_projection_is_fitted_once_to_the_first_branch_in_normalised_features(self):
     task, sess = self._Task(_GLOBAL, "JustHydra.projection = 'pca'", 'JustHydra.source_best_rq_weight = 0.1')
@@ -88,7 +99,10 @@ class FitTest(graph_case.GraphCase):
       with self.assertRaisesRegex(errors.ConfigError, named):
         fit.CheckNothingToFit(self._Params(binding))
     fit.CheckNothingToFit(self._Params())
-    fit.CheckNothingToFit(self._Params(_GLOBAL, "JustHydra.init_from = 'runs/other'"))
+    handed_over = (_GLOBAL, "JustHydra.init_from = 'runs/other'")
+    fit.CheckNothingToFit(self._Params(*handed_over))
+    with self.assertRaisesRegex(errors.ConfigError, 'only a local run'):
+      fit.CheckNothingToFit(self._Params(*handed_over, "task.train.init_from_checkpoint_override = ''"))
 
 
 if __name__ == '__main__':

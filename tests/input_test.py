@@ -481,7 +481,8 @@ class InputTest(absltest.TestCase):
     for values, message in (
         (dict(batch_size=8), 'input.batch_size = 8: expected 0, since each '
          'stream has its own, such as input.streams.unlabeled.bucket_batch_size'),
-        (dict(pad_multiple_samples=0), 'pad_multiple_samples = 0: expected > 0'),
+        (dict(pad_multiple_samples=0), 'pad_multiple_samples = 0: expected a multiple of 640'),
+        (dict(pad_multiple_samples=1600), 'pad_multiple_samples = 1600: expected a multiple of 640, the samples of'),
         (dict(prefetch_batches=-1), 'prefetch_batches = -1: expected >= 0'),
         (dict(num_workers=2), 'num_workers = 2 and worker_index = None'),
         (dict(num_workers=2, worker_index=2), r'worker_index = 2: .* \[0, 2\)')):

@@ -243,6 +243,16 @@ class JointTest(graph_case.GraphCase):
     np.testing.assert_array_equal(early[0], plain[0])
     self.assertGreater(np.abs(early[1] - plain[1]).max(), 1e-3)
 
+  def test_evaluation_s_loss_is_the_likelihood_whatever_training_adds(self):
+    encoded, predicted = self._Randn(1, 4, 6), self._Randn(1, 3, 5)
+    losses = []
+    for smoothing in (0.0, 0.2):
+      with self.NewGraph(), self.EvalMode():
+        layer = self._Joint(label_smoothing=smoothing)
+        losses.append(self.Eval(layer.Loss(layer.theta, tf.constant(encoded), tf.constant(predicted), tf.constant([[2, 3]]),
+                                           tf.constant([4]), tf.constant([2]))))
+    np.testing.assert_array_equal(*losses)
+
   def test_every_variable_is_trained(self):
     layer = self._Joint()
     loss = layer.Loss(layer.theta, tf.constant(self._Randn(1, 4, 6)),

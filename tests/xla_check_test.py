@@ -38,7 +38,7 @@ class XlaCheckTest(parameterized.TestCase):
   def test_every_step_compiles(self, name):
     bindings = []
     if name == 'asr.FromScratch':  # With all its streams.
-      bindings = ['FromScratch.source_weight = 1.0']
+      bindings = ['FromScratch.source_weight = 1.0', 'FromScratch.gradient_accumulation_steps = 2']
     elif name == 'asr.JustHydra':
       bindings = ['JustHydra.source_best_rq_weight = 0.1', 'JustHydra.num_codebooks = 2',
                   'task.train.ema_decay = 0.9']
