@@ -98,6 +98,15 @@ def FileSize(path):
   return os.path.getsize(path)
 
 
+def Replace(source, path):
+  """Gives a local or remote file the name `path`, which may be another's until then."""
+  if IsRemote(path):
+    import tensorflow as tf  # pylint: disable=g-import-not-at-top
+    tf.io.gfile.rename(source, path, overwrite=True)
+  else:
+    os.replace(source, path)
+
+
 def _Hash(utt_id, purpose, buckets):
   digest = hashlib.blake2b(utt_id.encode('utf-8'), digest_size=8, person=purpose)
   return int.from_bytes(digest.digest(), 'big') % buckets
@@ -120,7 +129,7 @@ def SplitOf(utt_id, dev_percent=5.0, test_percent=5.0):
   Raises:
     ValueError: a share is negative, or both together exceed 100.
   """
-  if dev_percent < 0 or test_percent < 0 or dev_percent + test_percent > 100:
+  if not (dev_percent >= 0 and test_percent >= 0 and dev_percent + test_percent <= 100):  # Nor NaN.
     raise ValueError(f'dev_percent = {dev_percent}, test_percent = {test_percent}: expected shares >= 0 with a sum <= 100')
   percent = _Hash(utt_id, b'split', 1_000_000) / 10_000
   if percent < test_percent:
@@ -155,10 +164,10 @@ def ReadDataset(path, check_shards=True):
   if not Exists(info_path):
     what = 'no dataset.json, so not a finished data set' if Exists(path) else 'no such data set'
     raise DatasetError(f'{path}: {what}; make one with: python -m tools.prepare_data --output={path} ...')
-  with Open(info_path) as f:
+  with Open(info_path, 'rb') as f:
     try:
       info = json.loads(f.read())
-    except json.JSONDecodeError as e:
+    except ValueError as e:  # No JSON, or no UTF-8.
       raise DatasetError(f'{info_path}: not JSON ({e})') from e
   expected = {'format': FORMAT, 'version': VERSION, 'sample_rate': SAMPLE_RATE}
   for key, value in expected.items():
@@ -169,7 +178,10 @@ def ReadDataset(path, check_shards=True):
     shards = {split: tuple(Shard(**shard) for shard in info['splits'][split]['shards']) for split in SPLITS}
     hours = {split: float(info['splits'][split]['hours']) for split in SPLITS}
     result = Dataset(path, shards, hours, tuple(info['domains']), info['settings'])
-  except (KeyError, TypeError) as e:
+    for shard in (s for split in SPLITS for s in shards[split]):
+      if not (isinstance(shard.name, str) and isinstance(shard.utterances, int) and isinstance(shard.size, int)):
+        raise TypeError(f'a shard of {shard.name!r}, {shard.utterances!r} utterances, {shard.size!r} bytes')
+  except (KeyError, TypeError, ValueError) as e:
     raise DatasetError(f'{info_path}: malformed entry ({type(e).__name__}: {e})') from e
   if check_shards:
     for shard in (s for split in SPLITS for s in shards[split]):
@@ -208,7 +220,7 @@ def ReadManifest(path, split=None):
   name = os.path.join(path, 'manifest.jsonl')
   if not Exists(name):
     raise DatasetError(f'{name}: missing')
-  with Open(name) as f:
+  with OpenText(name) as f:
     for number, line in enumerate(f, 1):
       try:
         row = json.loads(line)

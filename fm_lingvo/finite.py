@@ -3,10 +3,10 @@
 B: utterances in a batch of a stream.
 """
 
-import json
 import os
 import time
 
+from fm_lingvo import dataset
 from fm_lingvo import errors
 from fm_lingvo import metrics_log
 from lingvo import compat as tf
@@ -146,7 +146,7 @@ class SkippedSteps:
 
   def DropAfter(self, step):
     """Forgets the steps past `step`, which a resumed run takes again."""
-    if os.path.exists(self._path):
+    if dataset.Exists(self._path):
       rows = [row for row in metrics_log.ReadMetrics(self._path) if row['step'] <= step]
       metrics_log.WriteRows(self._path, rows)
       self.total = len(rows)
@@ -165,10 +165,8 @@ class SkippedSteps:
     self.total += 1
     suspects = Suspects(rows)
     loss = float(metrics['loss'][0])
-    row = {'step': int(step), 'time': round(time.time(), 3), 'loss': loss if np.isfinite(loss) else str(loss),
-           'utt_ids': suspects}
-    with errors.Writing(self._path), open(self._path, 'a', encoding='utf-8') as f:
-      f.write(json.dumps(row) + '\n')
+    metrics_log.AppendRow(self._path, {'step': int(step), 'time': round(time.time(), 3),
+                                       'loss': loss if np.isfinite(loss) else str(loss), 'utt_ids': suspects})
     ids = [f'{stream}: {i}' for stream, found in suspects.items() for i in found]
     more = f' and {len(ids) - _SHOWN} more' if len(ids) > _SHOWN else ''
     return (f'step {step}: skipped, loss {loss:.4g} or its gradient is not finite ({self.total} of at most {self._limit}); '

@@ -88,6 +88,10 @@ def Launch(flags):
     flags.logdir = run_dir.NewRunDir(flags.model)
   if '://' not in flags.logdir:
     flags.logdir = os.path.abspath(flags.logdir)  # Checkpoints name one another.
+  try:
+    tf.io.gfile.exists(flags.logdir)
+  except tf.errors.OpError as e:
+    raise errors.ConfigError(f'--logdir={flags.logdir}: {errors.Reason(e)}') from e
   if flags.tf_data_service_address and flags.job in _READING_JOBS:
     data_service.CheckAddress('tf_data_service_address', flags.tf_data_service_address, _SERVICE_SECONDS if flags.job else 0.0)
   if is_cluster:
@@ -282,6 +286,8 @@ def _CheckDevice(device, worker_gpus):
   if device not in ('cpu', 'gpu', 'tpu'):
     raise errors.ConfigError(
         f'--run_locally={device}: expected cpu, gpu or tpu')
+  if device != 'gpu' and worker_gpus:
+    raise errors.ConfigError(f'--worker_gpus={worker_gpus}: expected 0 with --run_locally={device}')
   if device == 'cpu':
     return
   with quiet.HoldStderr():

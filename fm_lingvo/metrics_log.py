@@ -10,6 +10,7 @@ import os
 import time
 
 from fm_lingvo import code_stats
+from fm_lingvo import dataset
 from fm_lingvo import errors
 import numpy as np
 
@@ -129,33 +130,37 @@ class MetricsLog:
   def __init__(self, logdir):
     self._path = os.path.join(logdir, 'metrics.jsonl')
 
-  def Write(self, dataset, step, values):
-    """Appends a row; `dataset` is train or an eval data set's name."""
-    row = {'dataset': dataset, 'step': int(step), 'time': round(time.time(), 3),
-           **{k: float(v) for k, v in values.items()}}
-    with errors.Writing(self._path), open(self._path, 'a', encoding='utf-8') as f:
-      f.write(json.dumps(row) + '\n')
+  def Write(self, name, step, values):
+    """Appends a row; `name` is train or an eval data set's."""
+    AppendRow(self._path, {'dataset': name, 'step': int(step), 'time': round(time.time(), 3),
+                           **{k: float(v) for k, v in values.items()}})
 
   def Datasets(self, step):
     """Set of the data sets that have a row of `step`."""
-    if not os.path.exists(self._path):
+    if not dataset.Exists(self._path):
       return set()
     return {row['dataset'] for row in ReadMetrics(self._path) if row['step'] == step}
 
   def DropAfter(self, step):
     """Removes rows past `step`, which a resumed run will write again."""
-    if not os.path.exists(self._path):
+    if not dataset.Exists(self._path):
       return
     kept = [row for row in ReadMetrics(self._path) if row['step'] <= step]
     WriteRows(self._path, kept)
 
 
+def AppendRow(path, row):
+  """Adds a line to a local or remote file of JSON lines."""
+  with errors.Writing(path), dataset.Open(path, 'a') as f:
+    f.write(json.dumps(row) + '\n')
+
+
 def WriteRows(path, rows):
-  """Writes a file of JSON lines, whole or not at all."""
+  """Writes a local or remote file of JSON lines, whole or not at all."""
   with errors.Writing(path):
-    with open(path + '.tmp', 'w', encoding='utf-8') as f:
-      f.writelines(json.dumps(row) + '\n' for row in rows)
-    os.replace(path + '.tmp', path)
+    with dataset.Open(path + '.tmp', 'w') as f:
+      f.write(''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in rows))
+    dataset.Replace(path + '.tmp', path)
 
 
 def ReadMetrics(path):
@@ -164,12 +169,12 @@ def ReadMetrics(path):
   Raises:
     errors.ConfigError: Another line is no JSON object.
   """
+  with dataset.Open(path, 'rb') as f:
+    *lines, _ = f.read().decode(errors='replace').split('\n')
   rows = []
-  with open(path, encoding='utf-8', errors='replace') as f:
-    for number, line in enumerate(f, 1):
-      if line.endswith('\n'):
-        try:
-          rows.append(json.loads(line))
-        except ValueError as e:
-          raise errors.ConfigError(f'{path}:{number}: not a JSON object ({e}); remove the line') from e
+  for number, line in enumerate(lines, 1):
+    try:
+      rows.append(json.loads(line))
+    except ValueError as e:
+      raise errors.ConfigError(f'{path}:{number}: not a JSON object ({e}); remove the line') from e
   return rows

@@ -3,12 +3,14 @@
 B: utterances, K: hypotheses, L: labels of a hypothesis.
 """
 
-import json
 import os
 
 from fm_lingvo import decoding
 from fm_lingvo import error_rates
+from fm_lingvo import errors
+from fm_lingvo import metrics_log
 from fm_lingvo import summaries
+from lingvo import compat as tf
 
 _HYPOTHESES = ('hyp_labels', 'hyp_lengths', 'hyp_scores')
 _STRINGS = ('utt_ids', 'texts', 'domains')
@@ -95,12 +97,10 @@ def Write(logdir, dataset, step, rows):
     The path.
   """
   folder = os.path.join(logdir, 'hypotheses')
-  os.makedirs(folder, exist_ok=True)
   path = os.path.join(folder, f'{dataset}.jsonl')
-  with open(path + '.tmp', 'w', encoding='utf-8') as f:
-    f.writelines(json.dumps({'step': step, **row}, ensure_ascii=False) + '\n'
-                 for row in rows)
-  os.replace(path + '.tmp', path)
+  with errors.Writing(path):
+    tf.io.gfile.makedirs(folder)
+  metrics_log.WriteRows(path, [{'step': step, **row} for row in rows])
   return path
 
 

@@ -65,6 +65,9 @@ class CheckDataTest(absltest.TestCase):
       code, out, _ = self._Main(self.path)
       self.assertEqual(code, 1)
       self.assertIn(expected, out)
+    with open(manifest, 'wb') as f:
+      f.write(b'{"utt_id": "\xe9"}\n')
+    self.assertEqual(self._Main(self.path)[:2], (1, f'{manifest}: expected text in UTF-8 (invalid continuation byte)\n'))
     os.remove(manifest)
     self.assertEqual(self._Main(self.path)[:2], (1, f'{manifest}: missing\n'))
 

@@ -173,6 +173,12 @@ class DataServiceTest(absltest.TestCase):
       self.assertNotIn('\n', str(e.exception))
     with self.assertRaisesRegex(errors.ConfigError, r'^--port=70000: expected a port in \[0, 65535\]$'):
       service.StartDispatcher(argparse.Namespace(port=70000, work_dir=''))
+    with socket.socket() as taken:
+      taken.bind(('', 0))
+      taken.listen()
+      port = taken.getsockname()[1]
+      with self.assertRaisesRegex(errors.ConfigError, rf'^--port={port}: cannot be served \(.*\)$'):
+        service.StartDispatcher(argparse.Namespace(port=port, work_dir=''))
     done = self._Train('localhost:1', 'nowhere')
     self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
     self.assertRegex(done.stderr, r'^trainer: --tf_data_service_address=localhost:1: no dispatcher .*\n$')

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -58,7 +59,7 @@ class SplitTest(absltest.TestCase):
     self.assertEqual({dataset.SplitOf(i, 0, 100) for i in IDS}, {'test'})
 
   def test_impossible_shares_are_refused(self):
-    for dev, test in ((60, 50), (-1, 5)):
+    for dev, test in ((60, 50), (-1, 5), (float('nan'), 5)):
       with self.subTest(dev=dev, test=test), self.assertRaisesRegex(ValueError, f'dev_percent = {dev}'):
         dataset.SplitOf('x', dev, test)
 
@@ -113,8 +114,13 @@ class ReadDatasetTest(absltest.TestCase):
 
   def test_malformed_json_is_one_line(self):
     WriteDataset(self.path)
-    for text in ('{"format": ', '[]'):
-      with open(os.path.join(self.path, 'dataset.json'), 'w', encoding='utf-8') as f:
+    info = os.path.join(self.path, 'dataset.json')
+    with open(info, encoding='utf-8') as f:
+      good = f.read()
+    self.assertIn('"utterances": 3', good)
+    for text in (b'{"format": ', b'[]', b'{"form\xe1t": 1}', good.replace('"utterances": 3', '"utterances": "3"').encode(),
+                 re.sub('"hours": [0-9.]+', '"hours": "x"', good).encode()):
+      with open(info, 'wb') as f:
         f.write(text)
       with self.assertRaises(dataset.DatasetError) as raised:
         dataset.ReadDataset(self.path)

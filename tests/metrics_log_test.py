@@ -5,9 +5,11 @@ import os
 import time
 
 from absl.testing import absltest
+from fm_lingvo import dataset
 from fm_lingvo import metrics_log
 from fm_lingvo import progress
 from fm_lingvo import summaries
+from lingvo import compat as tf
 import numpy as np
 from tests import graph_case  # pylint: disable=unused-import  # Sets up TensorFlow.
 
@@ -79,18 +81,22 @@ class WindowTest(absltest.TestCase):
 class MetricsLogTest(absltest.TestCase):
 
   def test_rows_past_the_resumed_step_are_dropped(self):
-    folder = self.create_tempdir().full_path
-    log = metrics_log.MetricsLog(folder)
-    for step in (10, 20, 30):
-      log.Write('train', step, {'loss': step / 10})
-    path = os.path.join(folder, 'metrics.jsonl')
-    with open(path, 'a', encoding='utf-8') as f:
-      f.write('{"dataset": "tra')  # A kill cut this line off.
-    metrics_log.MetricsLog(folder).DropAfter(20)
-    log.Write('train', 30, {'loss': 9.0})
-    rows = metrics_log.ReadMetrics(path)
-    self.assertEqual([(r['step'], r['loss']) for r in rows],
-                     [(10, 1.0), (20, 2.0), (30, 9.0)])
+    for folder in (self.create_tempdir().full_path, 'ram://metrics_log_test'):  # The second as TensorFlow reaches gs://.
+      with self.subTest(folder):
+        tf.io.gfile.makedirs(folder)
+        log = metrics_log.MetricsLog(folder)
+        self.assertEqual(log.Datasets(10), set())
+        for step in (10, 20, 30):
+          log.Write('train', step, {'loss': step / 10})
+        path = os.path.join(folder, 'metrics.jsonl')
+        with dataset.Open(path, 'a') as f:
+          f.write('{"dataset": "tra')  # A kill cut this line off.
+        metrics_log.MetricsLog(folder).DropAfter(20)
+        log.Write('train', 30, {'loss': 9.0})
+        rows = metrics_log.ReadMetrics(path)
+        self.assertEqual([(r['step'], r['loss']) for r in rows],
+                         [(10, 1.0), (20, 2.0), (30, 9.0)])
+        self.assertEqual(log.Datasets(30), {'train'})
 
 
 class ProgressTest(absltest.TestCase):

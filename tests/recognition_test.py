@@ -1,7 +1,6 @@
 """Hypotheses of an evaluation: collected without padding, scored, written whole."""
 
 import json
-import os
 import tempfile
 import types
 
@@ -9,6 +8,7 @@ from absl.testing import absltest
 from fm_lingvo import decoding
 from fm_lingvo import recognition
 from fm_lingvo import tokenizer
+from lingvo import compat as tf
 import numpy as np
 
 GRAPHEMES = 'params/tokenizers/graphemes_en.model'
@@ -79,15 +79,16 @@ class RecognitionTest(absltest.TestCase):
   def test_rows_are_written_with_their_step_in_place_of_older_ones(self):
     tmp = tempfile.TemporaryDirectory()
     self.addCleanup(tmp.cleanup)
-    folder = tmp.name
-    for step in (1, 2):
-      path = recognition.Write(folder, 'Dev', step, [
-          {'utt_id': 'u', 'reference': 'é', 'hypothesis': 'e'}])
-    with open(path, encoding='utf-8') as f:
-      rows = [json.loads(line) for line in f]
-    self.assertEqual(rows, [{'step': 2, 'utt_id': 'u', 'reference': 'é',
-                             'hypothesis': 'e'}])
-    self.assertEqual(os.listdir(f'{folder}/hypotheses'), ['Dev.jsonl'])
+    for folder in (tmp.name, 'ram://recognition_test'):  # The second as TensorFlow reaches gs://.
+      with self.subTest(folder):
+        for step in (1, 2):
+          path = recognition.Write(folder, 'Dev', step, [
+              {'utt_id': 'u', 'reference': 'é', 'hypothesis': 'e'}])
+        with tf.io.gfile.GFile(path) as f:
+          rows = [json.loads(line) for line in f]
+        self.assertEqual(rows, [{'step': 2, 'utt_id': 'u', 'reference': 'é',
+                                 'hypothesis': 'e'}])
+        self.assertEqual(tf.io.gfile.listdir(f'{folder}/hypotheses'), ['Dev.jsonl'])
 
 
 if __name__ == '__main__':

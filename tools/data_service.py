@@ -10,6 +10,7 @@ the data has then. A process ends on Ctrl-C and SIGTERM, with exit code 130 and 
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -26,12 +27,13 @@ def StartDispatcher(args):
   """Starts a dispatcher; returns (server, address).
 
   Raises:
-    errors.ConfigError: no such port.
+    errors.ConfigError: no such port, or it cannot be served.
   """
   _CheckPort(args)
   service = _Service()
-  server = service.DispatchServer(service.DispatcherConfig(
-      port=args.port, work_dir=args.work_dir or None, fault_tolerant_mode=bool(args.work_dir)))
+  with _Serving(f'--port={args.port}' + (f' --work_dir={args.work_dir}' if args.work_dir else '')):
+    server = service.DispatchServer(service.DispatcherConfig(
+        port=args.port, work_dir=args.work_dir or None, fault_tolerant_mode=bool(args.work_dir)))
   return server, server.target.partition('://')[2]
 
 
@@ -39,19 +41,29 @@ def StartWorker(args):
   """Starts a worker; returns (server, address).
 
   Raises:
-    errors.ConfigError: nothing listens at --dispatcher, or no such port.
+    errors.ConfigError: nothing listens at --dispatcher, no such port, or it cannot be served.
   """
   _CheckPort(args)
   data_service.CheckAddress('dispatcher', args.dispatcher, args.wait_seconds)
   service = _Service()
-  server = service.WorkerServer(service.WorkerConfig(
-      dispatcher_address=args.dispatcher, worker_address=f'{args.host}:%port%' if args.host else None, port=args.port))
+  with _Serving(f'--port={args.port}'):
+    server = service.WorkerServer(service.WorkerConfig(
+        dispatcher_address=args.dispatcher, worker_address=f'{args.host}:%port%' if args.host else None, port=args.port))
   return server, args.host or 'localhost'
 
 
 def _CheckPort(args):
   if not 0 <= args.port < 2**16:
     raise errors.ConfigError(f'--port={args.port}: expected a port in [0, {2**16 - 1}]')
+
+
+@contextlib.contextmanager
+def _Serving(flags):
+  """Turns what TensorFlow says of a server that does not start into a ConfigError."""
+  try:
+    yield
+  except Exception as e:  # Of several kinds, some of them plain.
+    raise errors.ConfigError(f'{flags}: cannot be served ({errors.Reason(e)})') from e
 
 
 def _Service():
