@@ -180,6 +180,15 @@ class LocalClusterTest(process_case.ProcessCase):
     self.assertEqual((done.returncode, done.stdout), (2, ''))
     self.assertEqual(done.stderr, 'run_local_cluster: --hosts=,: expected names of hosts, such as a,b\n')
 
+  def test_a_folder_that_cannot_be_made_is_named(self):
+    path = os.path.join(self.folder, 'file')
+    with open(path, 'w', encoding='utf-8'):
+      pass
+    done = subprocess.run([sys.executable, '-m', 'tools.run_local_cluster', '--workers=1', '--', '--model=asr.Supervised',
+                           f'--logdir={path}'], cwd=process_case.ROOT, capture_output=True, text=True, check=False)
+    self.assertEqual(done.returncode, 1, done.stderr)
+    self.assertRegex(done.stderr, r'(?m)^run_local_cluster: .*/file/jobs: cannot be written \(Not a directory\)$')
+
   def test_a_job_that_cannot_start_ends_the_cluster(self):
     command = self._Command('--workers=1', logdir='bad') + ['--gin_bindings=task.encoder.num_heads = 3']
     done = subprocess.run(command, cwd=process_case.ROOT, capture_output=True, text=True, check=False)

@@ -55,7 +55,8 @@ class Cluster:
 
   def Start(self):
     """Starts every job."""
-    os.makedirs(self._log_dir, exist_ok=True)
+    with errors.Writing(self._log_dir):
+      os.makedirs(self._log_dir, exist_ok=True)
     for job in self._jobs:
       self._StartJob(job)
 
@@ -175,9 +176,9 @@ def Main(argv):
   interrupts.Raise()
   try:
     return _Run(args)
-  except (errors.ConfigError, JobFailed) as e:
+  except (errors.ConfigError, errors.RunError, JobFailed) as e:
     print(f'run_local_cluster: {e}', file=sys.stderr)
-    return 1 if isinstance(e, JobFailed) else 2
+    return 2 if isinstance(e, errors.ConfigError) else 1
   except KeyboardInterrupt as e:
     print('run_local_cluster: stopped; the same command goes on from the newest checkpoint', file=sys.stderr)
     return 128 + e.args[0]
