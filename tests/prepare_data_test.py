@@ -301,7 +301,7 @@ class CommandLineTest(PrepareCase):
       with self.subTest(message):
         code, err = self.Main(*args)
         self.assertEqual(code, 2, err)
-        self.assertRegex(err, f'^prepare_data: error: .*{message}.*\n$')
+        self.assertRegex(err, f'^prepare_data: .*{message}.*\n$')
         self.assertFalse(os.path.exists(self.output))
 
   def test_nothing_accepted_is_exit_code_1(self):
@@ -314,7 +314,7 @@ class CommandLineTest(PrepareCase):
     for flag in ('--importer=promts', '--num_shards=0'):
       out = self.Cli(flag, f'--output={self.output}')
       self.assertEqual(out.returncode, 2, out.stderr)
-      self.assertRegex(out.stderr, '^prepare_data: error: .*\n$')
+      self.assertRegex(out.stderr, '^prepare_data: .*\n$')
 
 
 if __name__ == '__main__':

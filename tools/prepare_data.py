@@ -20,8 +20,8 @@ import sys
 from absl import app
 from absl import flags
 
-from fm_lingvo import dataset
 from fm_lingvo import errors
+from tools import exit_codes
 from tools import importers
 
 _IMPORTER = flags.DEFINE_string('importer', None, f'What to import: {", ".join(sorted(importers.IMPORTERS))}, or demo for '
@@ -61,44 +61,31 @@ def main(argv):
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
   logging.getLogger('apache_beam').setLevel(logging.WARNING)
+  return exit_codes.Report('prepare_data', lambda: _Run(argv), f'interrupted; nothing half made is left at {_OUTPUT.value}')
+
+
+def _Run(argv):
+  """Makes the data set that the flags ask for."""
   from tools import pipeline  # Beam takes a second to import: --help need not wait.  pylint: disable=g-import-not-at-top
-  try:
-    beam_args = pipeline.CheckBeamFlags(argv[1:], known=list(flags.FLAGS))
-    if not _IMPORTER.value:
-      raise importers.UsageError(f'--importer is missing: expected one of {", ".join(sorted(importers.IMPORTERS))}, demo')
-    if not _OUTPUT.value:
-      raise importers.UsageError('--output is missing: the directory of the data set to write')
-    if _IMPORTER.value == 'demo':
-      _RefuseForDemo()
-      from tools import demo_data  # pylint: disable=g-import-not-at-top
-      demo_data.PrepareDemo(_OUTPUT.value, overwrite=_OVERWRITE.value)
-      return 0
-    pipeline.PrepareData(
-        _IMPORTER.value, _OUTPUT.value, overwrite=_OVERWRITE.value, beam_args=beam_args, dev_percent=_DEV_PERCENT.value,
-        test_percent=_TEST_PERCENT.value, num_shards=_NUM_SHARDS.value, require_text=_REQUIRE_TEXT.value,
-        options=importers.Options(
-            input=_INPUT.value, languages=tuple(_LANGUAGES.value), engines=tuple(_ENGINES.value),
-            official_splits=_OFFICIAL_SPLITS.value, voices_per_line=_VOICES_PER_LINE.value,
-            max_utterances=_MAX_UTTERANCES.value, audio_roots=tuple(_AUDIO_ROOTS.value)),
-        limits=dict(min_duration=_MIN_DURATION.value, max_duration=_MAX_DURATION.value, silence_dbfs=_SILENCE_DBFS.value,
-                    min_chars_per_second=_MIN_CHARS.value, max_chars_per_second=_MAX_CHARS.value))
-    return 0
-  except (importers.UsageError, dataset.DatasetError) as e:
-    print(f'prepare_data: error: {e}', file=sys.stderr)
-    return 2
-  except pipeline.NothingAccepted as e:
-    print(f'prepare_data: error: {e}', file=sys.stderr)
-    return 1
-  except KeyboardInterrupt:
-    print(f'prepare_data: interrupted; nothing half made is left at {_OUTPUT.value}', file=sys.stderr)
-    return 130
-  except Exception as e:
-    reason = pipeline.DiskReason(e)
-    if not reason:
-      raise
-    print(f'prepare_data: error: {_OUTPUT.value}: cannot be written ({reason}); nothing half made is left as a data set',
-          file=sys.stderr)
-    return 1
+  beam_args = pipeline.CheckBeamFlags(argv[1:], known=list(flags.FLAGS))
+  if not _IMPORTER.value:
+    raise importers.UsageError(f'--importer is missing: expected one of {", ".join(sorted(importers.IMPORTERS))}, demo')
+  if not _OUTPUT.value:
+    raise importers.UsageError('--output is missing: the directory of the data set to write')
+  if _IMPORTER.value == 'demo':
+    _RefuseForDemo()
+    from tools import demo_data  # pylint: disable=g-import-not-at-top
+    demo_data.PrepareDemo(_OUTPUT.value, overwrite=_OVERWRITE.value)
+    return
+  pipeline.PrepareData(
+      _IMPORTER.value, _OUTPUT.value, overwrite=_OVERWRITE.value, beam_args=beam_args, dev_percent=_DEV_PERCENT.value,
+      test_percent=_TEST_PERCENT.value, num_shards=_NUM_SHARDS.value, require_text=_REQUIRE_TEXT.value,
+      options=importers.Options(
+          input=_INPUT.value, languages=tuple(_LANGUAGES.value), engines=tuple(_ENGINES.value),
+          official_splits=_OFFICIAL_SPLITS.value, voices_per_line=_VOICES_PER_LINE.value,
+          max_utterances=_MAX_UTTERANCES.value, audio_roots=tuple(_AUDIO_ROOTS.value)),
+      limits=dict(min_duration=_MIN_DURATION.value, max_duration=_MAX_DURATION.value, silence_dbfs=_SILENCE_DBFS.value,
+                  min_chars_per_second=_MIN_CHARS.value, max_chars_per_second=_MAX_CHARS.value))
 
 
 def _ParseFlags(argv):
@@ -108,7 +95,7 @@ def _ParseFlags(argv):
   try:
     return flags.FLAGS(argv, known_only=True)
   except flags.Error as e:
-    print(f'prepare_data: error: {errors.OneLine(e)}', file=sys.stderr)
+    print(f'prepare_data: {errors.OneLine(e)}', file=sys.stderr)
     sys.exit(2)
 
 

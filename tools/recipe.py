@@ -25,6 +25,7 @@ import time
 
 from fm_lingvo import dataset
 from fm_lingvo import errors
+from tools import exit_codes
 from tools import interrupts
 from tools import recipe_compare
 from tools import recipe_data
@@ -232,16 +233,10 @@ def Main(argv):
   """Runs the recipe; returns the exit code."""
   args = _Parser().parse_args(argv[1:])
   try:
-    return _Run(args)
-  except errors.ConfigError as e:
-    print(f'recipe: {e}', file=sys.stderr)
-    return 2
+    return exit_codes.Report('recipe', lambda: _Run(args), 'interrupted; the same command goes on')
   except recipe_runner.Interrupted as e:
     print(f'recipe: {e}', file=sys.stderr)
     return e.exit_code
-  except KeyboardInterrupt:
-    print('recipe: interrupted; the same command goes on', file=sys.stderr)
-    return 130
 
 
 if __name__ == '__main__':

@@ -7,7 +7,7 @@
 An input is a data set, whose training transcripts count, or a UTF-8 text file, an utterance a line, normalised as the
 tokenizer's own texts. A hundredth of the lines is held out. Checkpoints and TensorBoard's curves are in OUTPUT.train/: the same
 command goes on where it stopped.
-Exit code 0: done; 1: stopped or cannot write; 2: bad usage.
+Exit code 0: done; 1: cannot write; 2: bad usage; 130: Ctrl-C.
 """
 
 import argparse
@@ -15,10 +15,10 @@ import json
 import os
 import sys
 
-from fm_lingvo import dataset
 from fm_lingvo import errors
 from fm_lingvo import quiet
 import numpy as np
+from tools import exit_codes
 from tools import importers
 from tools import train_tokenizer
 
@@ -210,18 +210,7 @@ def Main(argv):
   """Runs the tool; returns the exit code."""
   args = _Parser().parse_args(argv[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  try:
-    _Run(args)
-    return 0
-  except (importers.UsageError, dataset.DatasetError, errors.ConfigError) as e:
-    print(f'train_lm: error: {e}', file=sys.stderr)
-    return 2
-  except errors.RunError as e:
-    print(f'train_lm: {e}', file=sys.stderr)
-    return 1
-  except KeyboardInterrupt:
-    print('train_lm: interrupted; the same command goes on from the last checkpoint', file=sys.stderr)
-    return 130
+  return exit_codes.Report('train_lm', lambda: _Run(args), 'interrupted; the same command goes on from the last checkpoint')
 
 
 if __name__ == '__main__':

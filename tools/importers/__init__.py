@@ -10,6 +10,8 @@ import hashlib
 import importlib
 import typing
 
+from fm_lingvo import errors
+
 # Name -> module.
 IMPORTERS = {
     'prompts': 'tools.importers.prompts',
@@ -20,7 +22,7 @@ IMPORTERS = {
 }
 
 
-class UsageError(ValueError):
+class UsageError(errors.ConfigError):
   """What the user asked for cannot be done; the message is one line."""
 
 
