@@ -10,6 +10,7 @@ from fm_lingvo import language_model
 from fm_lingvo import tokenizer
 import numpy as np
 from tests import graph_case  # pylint: disable=unused-import  # Graph mode.
+from tools import importers
 from tools import lm_text
 from tools import train_lm
 from tools.importers import debian
@@ -96,6 +97,8 @@ class TrainLmTest(absltest.TestCase):
     text = self.create_tempfile('few.txt', 'one line\n').full_path
     for argv, message in (
         ([f'--input={text}', '--output=lm.npz', '--max_steps=0'], '--max_steps=0: expected a number > 0'),
+        ([f'--input={text}', '--output=lm.npz', '--learning_rate=inf'], '--learning_rate=inf: expected a number > 0'),
+        ([f'--input={text}', '--output=lm.npz', '--seed=-1'], '--seed=-1: expected a number from 0 to'),
         ([f'--input={text}', '--output=lm.bin'], '--output=lm.bin: expected a name that ends in .npz'),
         (['--input=nowhere.txt', '--output=lm.npz'], '--input=nowhere.txt: no such data set or text file'),
         ([f'--input={text}', '--output=lm.npz', '--tokenizer=no.model'], 'no.model: no such tokenizer'),
@@ -104,6 +107,17 @@ class TrainLmTest(absltest.TestCase):
       self.assertEqual(code, 2, argv)
       self.assertIn(message, err)
       self.assertEqual(err.count('\n'), 1)
+    self.assertFalse(os.path.exists('lm.npz.train'))
+
+  def test_settings_that_cannot_be_read_are_said(self):
+    folder = self.create_tempdir().full_path
+    train_lm.CheckFolder(folder, {'seed': 1})
+    train_lm.CheckFolder(folder, {'seed': 1})
+    for text in ('{"seed"', '[3]', '3', ''):
+      with open(folder + '/settings.json', 'w', encoding='utf-8') as f:
+        f.write(text)
+      with self.assertRaisesRegex(importers.UsageError, f'^{folder}: its settings.json is cut off or no JSON .*; remove it'):
+        train_lm.CheckFolder(folder, {'seed': 1})
 
 
 if __name__ == '__main__':

@@ -12,6 +12,7 @@ Exit code 0: done; 1: cannot write; 2: bad usage; 130: Ctrl-C.
 
 import argparse
 import json
+import math
 import os
 import sys
 
@@ -134,22 +135,26 @@ def CheckFolder(folder, settings):
     settings: dict of JSON values.
 
   Raises:
-    importers.UsageError: naming the first setting that differs.
+    importers.UsageError: naming the first setting that differs, or a note that cannot be read.
     errors.RunError: the folder cannot be written.
   """
   path = os.path.join(folder, 'settings.json')
+  instead = 'remove it to begin anew, or choose another --output'
   if os.path.exists(path):
-    with open(path, encoding='utf-8') as f:
-      old = json.load(f)
+    try:
+      with open(path, encoding='utf-8') as f:
+        old = dict(json.load(f))
+    except (TypeError, ValueError) as e:
+      raise importers.UsageError(f'{folder}: its settings.json is cut off or no JSON object ({e}); {instead}') from e
     for name, value in settings.items():
       if old.get(name) != value:
-        raise importers.UsageError(f'{folder}: trained with {name} = {old.get(name)}, not {value}; remove it to begin anew, '
-                                   'or choose another --output')
+        raise importers.UsageError(f'{folder}: trained with {name} = {old.get(name)}, not {value}; {instead}')
     return
   with errors.Writing(path):
     os.makedirs(folder, exist_ok=True)
-    with open(path, 'w', encoding='utf-8') as f:
+    with open(path + '.part', 'w', encoding='utf-8') as f:
       json.dump(settings, f)
+    os.replace(path + '.part', path)
 
 
 def _Lengths(tf, labels):
@@ -175,8 +180,10 @@ def _Parser():
 def _Run(args):
   """Trains and writes the model that the arguments ask for."""
   for name in ('embedding_dim', 'hidden_dim', 'num_layers', 'max_steps', 'batch_labels', 'learning_rate'):
-    if not getattr(args, name) > 0:
-      raise importers.UsageError(f'--{name}={getattr(args, name)}: expected a number > 0')
+    if not 0 < getattr(args, name) < math.inf:
+      raise importers.UsageError(f'--{name}={getattr(args, name)}: expected a number > 0 and finite')
+  if not 0 <= args.seed < 2**31:
+    raise importers.UsageError(f'--seed={args.seed}: expected a number from 0 to 2**31 - 1')
   if not args.output.endswith('.npz'):
     raise importers.UsageError(f'--output={args.output}: expected a name that ends in .npz')
   texts = train_tokenizer.ReadTexts([path for path in args.input.split(',') if path])

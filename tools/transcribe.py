@@ -15,6 +15,7 @@ written; 2: wrong usage, run or checkpoint; 130: Ctrl-C.
 """
 
 import argparse
+import math
 import os
 import sys
 import tempfile
@@ -200,8 +201,8 @@ def _Chunks(recordings, failed, max_seconds):
 
 def _Run(args):
   """Transcribes what the arguments name; returns the exit code."""
-  if args.window_seconds is not None and args.window_seconds < 2:
-    raise errors.ConfigError(f'--window_seconds={args.window_seconds:g}: expected >= 2')
+  if args.window_seconds is not None and not 2 <= args.window_seconds < math.inf:
+    raise errors.ConfigError(f'--window_seconds={args.window_seconds:g}: expected >= 2 and finite')
   if not args.max_hours > 0:
     raise errors.ConfigError(f'--max_hours={args.max_hours:g}: expected > 0')
   if args.audio.count(STDIN) > 1:
@@ -222,7 +223,7 @@ def _Run(args):
   run = finished_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, how=search.FromArgs(args))
   recognizer = inference.Recognizer(run, args.n_best)
   started, seconds = time.time(), 0.0
-  for number, chunk in _Chunks(recordings, failed, 3600 * args.max_hours):
+  for number, chunk in _Chunks(recordings, failed, 3600 * args.max_hours if args.max_hours < math.inf else None):
     output.Open()
     transcripts = Transcribe(recognizer, [(path, samples) for path, _, samples in chunk],
                              args.window_seconds or run.max_seconds)
@@ -257,7 +258,7 @@ def Main(argv):
   parser.add_argument('--output', help='file, or folder with / at its end (default: standard output)')
   parser.add_argument('--window_seconds', type=float, help='longest window (default: the run\'s max_seconds)')
   parser.add_argument('--max_hours', type=float, default=6.0, help='longer recordings are refused, for a small file can hold '
-                      'days of silence (default: 6)')
+                      'days of silence; inf: none is (default: 6)')
   args = parser.parse_args(argv[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   return exit_codes.Report('transcribe', lambda: _Run(args))
