@@ -38,8 +38,10 @@ def Plot(runs, output, datasets=(), branch=''):
     List of lines that say what was left out.
 
   Raises:
-    errors.ConfigError: A run, data set or branch that is not there.
+    errors.ConfigError: A run, data set or branch that is not there, or an output without an ending.
   """
+  if len(os.path.splitext(output)[1]) < 2:  # Matplotlib would add one.
+    raise errors.ConfigError(f'--output={output}: expected a name that ends in .png, .svg or another format')
   lines, notes = [], []
   for run in runs:
     found = event_files.ReadRun(run)
