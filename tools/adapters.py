@@ -174,7 +174,7 @@ def _Named(checkpoint, adapter):
   if adapter not in found:
     known = f'it has {", ".join(found)}' if found else 'it has none'
     raise errors.ConfigError(f'{checkpoint.prefix}: no adapters {adapter}, {known}'
-                             f'{gin_names.DidYouMean(gin_names.Nearest(adapter, found))}')
+                             f'{gin_names.Hint(adapter, found)}')
   return found[adapter]
 
 
