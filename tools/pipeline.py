@@ -17,6 +17,7 @@ logging.disable(logging.NOTSET)
 
 from fm_lingvo import dataset
 from fm_lingvo import errors
+from fm_lingvo import gin_names
 from tools import audio
 from tools import importers
 from tools import preparation_progress
@@ -53,7 +54,7 @@ def CheckBeamFlags(args, known):
       raise importers.UsageError(f'{arg}: expected flags only')
     name = arg[2:].split('=')[0]
     if name.replace('-', '_') not in names and name.replace('no_', '', 1) not in names:
-      raise importers.UsageError(f'--{name}: no such flag{importers.Nearest(name, names | set(known))}')
+      raise importers.UsageError(f'--{name}: no such flag{gin_names.Hint(name, names | set(known))}')
   return args
 
 
@@ -69,7 +70,7 @@ def PrepareData(importer, output, *, options=None, overwrite=False, dev_percent=
     dev_percent: share of the dev set.
     test_percent: share of the test set; None: 30 for prompts, else 5.
     num_shards: shards of the train set.
-    require_text: reject utterances without a transcript; None: for librispeech and synth.
+    require_text: reject utterances without a transcript; None: for general_speech, librispeech and synth.
     limits: dict of fields of shards.Limits.
     beam_args: flags for Beam.
 
