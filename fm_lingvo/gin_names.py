@@ -52,6 +52,11 @@ def DidYouMean(name, detail=''):
   return f'; did you mean {name}{f" ({detail})" if detail else ""}?'
 
 
+def Hint(name, candidates, cutoff=0.6):
+  """DidYouMean of the candidate nearest to a name, if one is alike."""
+  return DidYouMean(Nearest(str(name), candidates, cutoff))
+
+
 def Some(names, limit=8):
   """`a, b, c, ... (12 in all)`: the first names of many, for a message."""
   names = list(names)
@@ -65,5 +70,4 @@ def CheckChoice(path, value, choices):
   if value not in choices:
     expected = f'one of {", ".join(choices)}' if choices else 'None'
     raise errors.ConfigError(
-        f'{path} = {value!r}: expected {expected}' + DidYouMean(
-            Nearest(str(value), choices)))
+        f'{path} = {value!r}: expected {expected}{Hint(value, choices)}')

@@ -1,6 +1,7 @@
 """Averages: of gradients over steps, of weights over training, and over checkpoints."""
 
 import os
+from unittest import mock
 
 from absl.testing import absltest
 from fm_lingvo import errors
@@ -181,6 +182,8 @@ class AverageCheckpointsTest(stage_case.StageCase):
       average_checkpoints.Average(run, 1, os.path.join(run, 'train', 'ckpt-1'))
     self.assertEqual(average_checkpoints.Main(
         ['', os.path.join(self.folder, 'gone'), '--output=x']), 2)
+    with mock.patch.object(average_checkpoints, 'Average', side_effect=errors.RunError('the disk is full')):
+      self.assertEqual(average_checkpoints.Main(['', run, '--output=x']), 1)
 
 
 if __name__ == '__main__':

@@ -3,14 +3,17 @@
 import contextlib
 import io
 import os
+from unittest import mock
 
 from absl.testing import absltest
 from fm_lingvo import language_model
 from fm_lingvo import tokenizer
 import numpy as np
 from tests import graph_case  # pylint: disable=unused-import  # Graph mode.
+from tools import importers
 from tools import lm_text
 from tools import train_lm
+from tools.importers import debian
 
 _TOKENIZER = 'params/tokenizers/graphemes_en.model'
 # As WordNet's files have them.
@@ -50,6 +53,16 @@ class LmTextTest(absltest.TestCase):
     self.assertEqual(dropped, {'held out': 1, 'unwanted': 1, 'not English letters': 1})
 
 
+  def test_a_text_that_cannot_be_fetched_is_2_and_a_file_that_cannot_be_written_1(self):
+    output = self.create_tempfile().full_path + '/general.txt'
+    for kwargs, code, message in (
+        (dict(side_effect=debian.AptError('apt has no network')), 2, 'apt has no network'),
+        (dict(return_value=('root', [])), 1, f'--output={output}: cannot be written (Not a directory)')):
+      with mock.patch.object(debian, 'FetchPackages', **kwargs), mock.patch.object(lm_text, 'Lines', return_value=['a dog']):
+        found, _, err = _Run(lm_text, f'--output={output}')
+      self.assertEqual((found, err), (code, f'lm_text: {message}\n'))
+
+
 class TrainLmTest(absltest.TestCase):
 
   def _Text(self):
@@ -78,12 +91,14 @@ class TrainLmTest(absltest.TestCase):
     self.assertTrue(os.path.exists(output + '.train/model.ckpt-2.index'))  # Where it went on from.
     code, _, err = _Run(train_lm, f'--input={self._text}', f'--output={output}', '--hidden_dim=32')
     self.assertEqual(code, 2)
-    self.assertRegex(err, r'^train_lm: error: .*lm.npz.train: trained with embedding_dim = 8, not 48; remove it .*\n$')
+    self.assertRegex(err, r'^train_lm: .*lm.npz.train: trained with embedding_dim = 8, not 48; remove it .*\n$')
 
   def test_usage_errors_end_with_code_2(self):
     text = self.create_tempfile('few.txt', 'one line\n').full_path
     for argv, message in (
         ([f'--input={text}', '--output=lm.npz', '--max_steps=0'], '--max_steps=0: expected a number > 0'),
+        ([f'--input={text}', '--output=lm.npz', '--learning_rate=inf'], '--learning_rate=inf: expected a number > 0'),
+        ([f'--input={text}', '--output=lm.npz', '--seed=-1'], '--seed=-1: expected a number from 0 to'),
         ([f'--input={text}', '--output=lm.bin'], '--output=lm.bin: expected a name that ends in .npz'),
         (['--input=nowhere.txt', '--output=lm.npz'], '--input=nowhere.txt: no such data set or text file'),
         ([f'--input={text}', '--output=lm.npz', '--tokenizer=no.model'], 'no.model: no such tokenizer'),
@@ -92,6 +107,17 @@ class TrainLmTest(absltest.TestCase):
       self.assertEqual(code, 2, argv)
       self.assertIn(message, err)
       self.assertEqual(err.count('\n'), 1)
+    self.assertFalse(os.path.exists('lm.npz.train'))
+
+  def test_settings_that_cannot_be_read_are_said(self):
+    folder = self.create_tempdir().full_path
+    train_lm.CheckFolder(folder, {'seed': 1})
+    train_lm.CheckFolder(folder, {'seed': 1})
+    for text in ('{"seed"', '[3]', '3', ''):
+      with open(folder + '/settings.json', 'w', encoding='utf-8') as f:
+        f.write(text)
+      with self.assertRaisesRegex(importers.UsageError, f'^{folder}: its settings.json is cut off or no JSON .*; remove it'):
+        train_lm.CheckFolder(folder, {'seed': 1})
 
 
 if __name__ == '__main__':

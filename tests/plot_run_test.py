@@ -149,6 +149,16 @@ class PlotRunTest(absltest.TestCase):
     self.assertEqual(code, 1)
     self.assertRegex(err, '^plot_run: --output=.*: cannot be written .*\n$')
 
+  def test_a_name_without_an_ending_is_refused(self):
+    event_case.WriteRun(self.run_dir)
+    folder = os.path.dirname(self.output)
+    for name in ('pretrain', 'pretrain.', '.png'):
+      self.output = os.path.join(folder, name)
+      code, _, err = self._Main(self.run_dir)
+      self.assertEqual(code, 2)
+      self.assertIn(f'plot_run: --output={self.output}: expected a name that ends in .png, ', err)
+    self.assertFalse(os.path.exists(folder))
+
   def test_an_unknown_format_is_named(self):
     event_case.WriteRun(self.run_dir)
     self.output = self.output.replace('.png', '.nix')

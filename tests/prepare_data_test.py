@@ -1,11 +1,13 @@
 """The data preparation: rejects with reasons, byte-identical shards, and no data set that only looks whole."""
 
 import contextlib
+import dataclasses
 import errno
 import functools
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -287,6 +289,7 @@ class CommandLineTest(PrepareCase):
     self.assertNotIn('Traceback', out.stderr)
 
   def test_bad_usage_is_exit_code_2_and_one_line(self):
+    manifest = ['--importer=manifest', f'--input={self.Manifest(self.Good(1))}', f'--output={self.output}']
     for args, message in (
         (['--output=o'], '--importer is missing: expected one of general_speech, librispeech, manifest, prompts, synth, demo'),
         (['--importer=promts', f'--output={self.output}'], '--importer=promts: .*did you mean prompts'),
@@ -294,15 +297,38 @@ class CommandLineTest(PrepareCase):
         (['--importer=manifest', f'--output={self.output}', '--input=/no/such'], '--input=/no/such: expected a JSONL manifest'),
         (['--importer=synth', f'--output={self.output}', '--max_duraton=3'], '--max_duraton: no such flag; did you mean max_duration'),
         (['--importer=synth', f'--output={self.output}', '--test_percent=99'], 'test_percent = 99.0'),
-        (['--importer=manifest', f'--input={self.Manifest(self.Good(1))}', f'--output={self.output}', '--runner=Foo'],
-         '--runner=Foo: Unexpected pipeline runner: Foo'),
+        (manifest + ['--runner=Foo'], '--runner=Foo: Unexpected pipeline runner: Foo'),
         (['--importer=demo', f'--output={self.output}', '--num_shards=2'], '--num_shards: of no use with --importer=demo'),
+        (manifest + ['--max_utterances=1'],
+         '--max_utterances: of no use with --importer=manifest, which goes by --input, --audio_roots'),
+        (manifest + ['--engines=foo'], '--engines: of no use with --importer=manifest'),
+        (manifest + ['--official_splits'], '--official_splits: of no use with --importer=manifest'),
+        (['--importer=general_speech', f'--output={self.output}', '--voices_per_line=2'],
+         '--voices_per_line: of no use with --importer=general_speech, which goes by --input, --engines, --max_utterances'),
+        (manifest + ['--languages=xx'], '--languages=xx: expected some of en,'),
+        (manifest + ['--languages=en,es'], '--languages=en,es: expected one, '),
+        (manifest + ['--max_duration=inf'], '--max_duration=inf: expected a finite number'),
+        (manifest + ['--dev_percent=nan'], '--dev_percent=nan: expected a finite number'),
+        (manifest + ['--dev_percent=-1'], 'dev_percent = -1'),
     ):
       with self.subTest(message):
         code, err = self.Main(*args)
         self.assertEqual(code, 2, err)
-        self.assertRegex(err, f'^prepare_data: error: .*{message}.*\n$')
+        self.assertRegex(err, f'^prepare_data: .*{message}.*\n$')
         self.assertFalse(os.path.exists(self.output))
+
+  def test_every_importer_says_which_options_it_goes_by(self):
+    known = {field.name for field in dataclasses.fields(importers.Options)}
+    for name, module in importers.IMPORTERS.items():
+      found = importers.OptionsOf(name)
+      self.assertContainsSubset(found, known)
+      with open(os.path.join(ROOT, *module.split('.')) + '.py', encoding='utf-8') as f:
+        self.assertCountEqual(set(re.findall(r'options\.(\w+)', f.read())), found, name)
+
+  def test_output_below_a_file_is_one_line(self):
+    path = self.Manifest(self.Good(1))
+    code, err = self.Main('--importer=manifest', f'--input={path}', f'--output={path}/out')
+    self.assertEqual((code, err), (2, f'prepare_data: --output={path}/out: cannot be written ({path} is not a directory)\n'))
 
   def test_nothing_accepted_is_exit_code_1(self):
     path = self.Manifest([{'audio_filepath': 'nowhere.wav'}])
@@ -314,7 +340,7 @@ class CommandLineTest(PrepareCase):
     for flag in ('--importer=promts', '--num_shards=0'):
       out = self.Cli(flag, f'--output={self.output}')
       self.assertEqual(out.returncode, 2, out.stderr)
-      self.assertRegex(out.stderr, '^prepare_data: error: .*\n$')
+      self.assertRegex(out.stderr, '^prepare_data: .*\n$')
 
 
 if __name__ == '__main__':

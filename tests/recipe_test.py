@@ -682,6 +682,13 @@ class DoorTest(absltest.TestCase):
         self.assertEqual((code, err.count('\n')), (2, 1))
         self.assertIn(message, err)
 
+  def test_an_output_that_is_a_file_is_told_before_data_is_made(self):
+    path = self.create_tempfile().full_path
+    with mock.patch.object(recipe, 'PrepareData') as prepare:
+      code, _, err = self._Main('--quick', '--no-docs', f'--output={path}', 'hydra')
+    self.assertEqual((code, err), (2, f'recipe: --output={path}: cannot be written ({path} is not a directory)\n'))
+    prepare.assert_not_called()
+
   def test_the_list_names_all_groups_and_stages(self):
     code, out, _ = self._Main('--list')
     self.assertEqual(code, 0)

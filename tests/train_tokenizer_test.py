@@ -131,7 +131,7 @@ class TrainTokenizerTest(absltest.TestCase):
       with self.subTest(expected):
         code, out, err = _Run(**values)
         self.assertEqual((code, out), (2, ''))
-        self.assertStartsWith(err, 'train_tokenizer: error: ')
+        self.assertStartsWith(err, 'train_tokenizer: ')
         self.assertIn(expected, err)
         self.assertEqual(err.count('\n'), 1)
     self.assertIn('unrecognized arguments: file.txt', _Run('file.txt', **ok)[2])

@@ -166,6 +166,10 @@ class TranscribeTest(absltest.TestCase):
         ((_folder + '/run', audio, '--adapter=target'), "no adapters called 'target'"),
         ((_folder + '/run', audio, '--n_best=2'), 'n_best = 2: expected 1 to 1'),
         ((_folder + '/run', audio, '--window_seconds=1'), '--window_seconds=1: expected >= 2'),
+        ((_folder + '/run', audio, '--window_seconds=nan'), '--window_seconds=nan: expected >= 2 and finite'),
+        ((_folder + '/run', audio, '--window_seconds=inf'), '--window_seconds=inf: expected >= 2 and finite'),
+        ((_folder + '/run', audio, '--max_hours=nan'), '--max_hours=nan: expected > 0'),
+        ((_folder + '/run', audio, f'--output={audio}/a/0.wav/'), r'--output=.*0\.wav/: cannot be written \(.* is not a directory'),
         ((_folder + '/run', '-', '-'), '-: given twice'),
         ((_folder + '/run', audio, '--format=srt'), r'expected --output=FOLDER/'),
         ((_folder + '/run', audio, f'--output={_folder}/no/such/file'),
@@ -176,6 +180,22 @@ class TranscribeTest(absltest.TestCase):
       self.assertEqual(out, '')
       self.assertRegex(err, message)
       self.assertLen(err.splitlines(), 1)
+
+  def test_infinitely_many_hours_are_no_limit(self):
+    recording = _folder + '/audio/a/0.wav'
+    self.assertEqual(self._Run(recording, '--max_hours=inf'), self._Run(recording))
+    out, err = self._Run(recording, '--max_hours=0.0001', code=1)
+    self.assertEqual(out, '')
+    self.assertIn('too_long: more than 0.36 s', err)
+
+  def test_what_cannot_be_written_is_named_and_ends_with_1(self):
+    for args, what in (((), 'standard output'), (('--output=/dev/full',), '--output=/dev/full')):
+      with open('/dev/full', 'w', encoding='utf-8') as full:
+        done = subprocess.run(
+            [sys.executable, '-m', 'tools.transcribe', _folder + '/run', _folder + '/audio/a/0.wav', *args], stdout=full,
+            stderr=subprocess.PIPE, text=True, cwd=_ROOT, check=False)
+      self.assertEqual(done.returncode, 1)
+      self.assertEqual(done.stderr, f'transcribe: {what}: cannot be written (No space left on device)\n')
 
   def test_an_old_transcript_is_overwritten_by_a_new_one_only(self):
     path = self.create_tempdir().full_path + '/old.txt'

@@ -8,7 +8,8 @@
 RUN is the folder of a run, whose newest checkpoint is read, or a checkpoint's prefix. All that is written are
 TensorFlow checkpoints, OUTPUT.index and OUTPUT.data-00000-of-00001; nothing is changed in place, and every value is
 copied bit by bit. What inject and remove write holds weights and the step, so that `init_from` and evaluation take
-it, but no optimizer's slots: training goes on from it as a new run. Exit code 2: nothing done, said in one line.
+it, but no optimizer's slots: training goes on from it as a new run. Exit code 1: it cannot be written; 2: wrong usage,
+run or checkpoint; either is said in one line.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from fm_lingvo import errors
 from fm_lingvo import gin_names
 from fm_lingvo import quiet
 import numpy as np
+from tools import exit_codes
 
 with quiet.Imports():  # pylint: disable=g-import-not-at-top
   from fm_lingvo import adapter as adapter_lib
@@ -172,7 +174,7 @@ def _Named(checkpoint, adapter):
   if adapter not in found:
     known = f'it has {", ".join(found)}' if found else 'it has none'
     raise errors.ConfigError(f'{checkpoint.prefix}: no adapters {adapter}, {known}'
-                             f'{gin_names.DidYouMean(gin_names.Nearest(adapter, found))}')
+                             f'{gin_names.Hint(adapter, found)}')
   return found[adapter]
 
 
@@ -247,7 +249,7 @@ def Main(argv):
                        help='even if other adapters in RUN lose the decoder that they were trained with')
   _Command('remove', 'write a checkpoint of RUN without some adapters', 'RUN')
   args = parser.parse_args(argv[1:])
-  return checkpoint_files.Report('adapters', lambda: _Run(args))
+  return exit_codes.Report('adapters', lambda: print('\n'.join(_Run(args))))
 
 
 def _Run(args):

@@ -5,7 +5,8 @@
 
 RUN is a run's folder; it keeps task.train.save_max_to_keep checkpoints. Where the run kept moving averages
 (task.train.ema_decay), these are averaged. The result holds weights and the step, no optimizer's slots: `init_from`,
-tools.transcribe and tools.export take it. Exit code 2: nothing done, said in one line.
+tools.transcribe and tools.export take it. Exit code 1: it cannot be written; 2: wrong usage, run or checkpoint; either is
+said in one line.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import sys
 from fm_lingvo import errors
 from fm_lingvo import quiet
 import numpy as np
+from tools import exit_codes
 
 with quiet.Imports():  # pylint: disable=g-import-not-at-top
   from fm_lingvo import checkpoints
@@ -62,7 +64,7 @@ def Main(argv):
   parser.add_argument('--last', type=int, help=f'how many checkpoints, the newest (default: {_MOST}, or as many as there are)')
   parser.add_argument('--output', required=True, metavar='PREFIX', help='checkpoint to write')
   args = parser.parse_args(argv[1:])
-  return checkpoint_files.Report('average_checkpoints', lambda: Average(args.run, args.last, args.output))
+  return exit_codes.Report('average_checkpoints', lambda: print('\n'.join(Average(args.run, args.last, args.output))))
 
 
 if __name__ == '__main__':

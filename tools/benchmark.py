@@ -21,6 +21,7 @@ import time
 
 from fm_lingvo import errors
 from tools import event_files
+from tools import exit_codes
 from tools import this_machine
 from tools.bench import party
 from tools.bench import peers_env
@@ -117,20 +118,20 @@ def Main(argv):
   parser.add_argument('--output', default=os.path.join(party.ROOT, 'docs', 'results', 'benchmark.json'), metavar='FILE',
                       help='default: docs/results/benchmark.json; required with --quick')
   args = parser.parse_args(argv[1:])
-  try:
-    if min(args.rounds, args.threads) < 1:
-      raise errors.ConfigError('--rounds and --threads: expected >= 1')
-    if args.quick and args.output == parser.get_default('output'):
-      raise errors.ConfigError('--quick: expected --output=FILE, its figures are not for docs/results')
-    setting = rows.Setting(peers_env.Find() if args.quick else peers_env.Make(), args.threads, 2 if args.quick else args.rounds,
-                           _CLOCKS[args.clock], args.quick)
-    Measure(args, setting, argv[1:])
-  except errors.ConfigError as e:
-    print(f'benchmark: {e}', file=sys.stderr)
-    return 2
+  return exit_codes.Report('benchmark', lambda: _Run(args, argv[1:], parser.get_default('output')))
+
+
+def _Run(args, given, committed):
+  """Measures and prints what the arguments ask for; `committed` is the file for figures of full size."""
+  if min(args.rounds, args.threads) < 1:
+    raise errors.ConfigError('--rounds and --threads: expected >= 1')
+  if args.quick and args.output == committed:
+    raise errors.ConfigError('--quick: expected --output=FILE, its figures are not for docs/results')
+  setting = rows.Setting(peers_env.Find() if args.quick else peers_env.Make(), args.threads, 2 if args.quick else args.rounds,
+                         _CLOCKS[args.clock], args.quick)
+  Measure(args, setting, given)
   with open(args.output, encoding='utf-8') as f:
     print(table.Table(json.load(f)))
-  return 0
 
 
 if __name__ == '__main__':

@@ -2,8 +2,8 @@
 
   python -m tools.check_data data/recipe/target data/recipe/unlabeled
 
-Exit code 0: all whole; 1: something is wrong, a line each; 2: one is not a data set. Training does the same by itself when a record
-cannot be read, and leaves out at most max_damaged_records of a stream.
+Exit code 0: all whole; 1: something is wrong, a line each; 2: one is not a data set; 130: Ctrl-C.
+Training does the same by itself when a record cannot be read, and leaves out at most max_damaged_records of a stream.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import sys
 
 from fm_lingvo import damage
 from fm_lingvo import dataset
+from tools import exit_codes
 
 
 def Check(path):
@@ -50,8 +51,13 @@ def Main(argv):
       prog='check_data', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('data', nargs='+', metavar='DATA_SET', help='folder with a dataset.json')
   args = parser.parse_args(argv[1:])
+  return exit_codes.Report('check_data', lambda: _Run(args.data))
+
+
+def _Run(paths):
+  """Checks one data set after the other; returns the exit code."""
   code = 0
-  for path in args.data:
+  for path in paths:
     try:
       lines = Check(path)
     except dataset.DatasetError as e:

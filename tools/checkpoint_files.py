@@ -1,11 +1,11 @@
 """What tools share that make a checkpoint of weights from others."""
 
 import os
-import sys
 
 from fm_lingvo import errors
 from lingvo import compat as tf
 import numpy as np
+from tools import files
 
 _STEP = 'global_step'
 
@@ -24,33 +24,14 @@ def Write(values, output):
     output: prefix of its files, of which none may exist yet.
 
   Raises:
-    errors.ConfigError: they exist.
+    errors.ConfigError: they exist, or there can be none, as below a file.
     errors.RunError: they cannot be written.
   """
   if tf.io.gfile.exists(output + '.index'):
     raise errors.ConfigError(f'--output={output}: exists already; remove it, or choose another')
+  files.MakeFolder(os.path.dirname(output), f'--output={output}')
   names = sorted(values)
   with tf.Graph().as_default(), tf.Session() as sess, errors.Writing(f'--output={output}'):
-    tf.io.gfile.makedirs(os.path.dirname(output) or '.')
     holders = [tf.placeholder(tf.as_dtype(np.asarray(values[name]).dtype)) for name in names]
     save = tf.raw_ops.SaveV2(prefix=output, tensor_names=names, shape_and_slices=[''] * len(names), tensors=holders)
     sess.run(save, dict(zip(holders, [values[name] for name in names])))
-
-
-def Report(prog, make_lines):
-  """Prints the lines that a tool's work gives, or its error in one line.
-
-  Args:
-    prog: name of the tool.
-    make_lines: called without arguments, returns a list of lines.
-
-  Returns:
-    The exit code: 0 done, 2 refused.
-  """
-  try:
-    lines = make_lines()
-  except (errors.ConfigError, errors.RunError, OSError) as e:
-    print(f'{prog}: {e}', file=sys.stderr)
-    return 2
-  print('\n'.join(lines))
-  return 0

@@ -16,6 +16,7 @@ import sys
 
 from fm_lingvo import errors
 from tools import cluster_plan
+from tools import exit_codes
 import yaml
 
 SCHEDULERS = ('kubernetes', 'slurm')
@@ -182,12 +183,7 @@ def Manifest(args):
 def Main(argv):
   """Runs the tool; returns the exit code."""
   args = _Parser().parse_args(argv[1:])
-  try:
-    print(Manifest(args), end='')
-    return 0
-  except errors.ConfigError as e:
-    print(f'cluster_manifests: {e}', file=sys.stderr)
-    return 2
+  return exit_codes.Report('cluster_manifests', lambda: print(Manifest(args), end=''))
 
 
 if __name__ == '__main__':

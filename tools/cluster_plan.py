@@ -96,7 +96,7 @@ def CheckFlags(flags):
       raise errors.ConfigError(f'no --{name}=... among the trainer\'s flags, which follow --')
   model, known = [flag for flag in flags if flag.startswith('--model=')][-1].partition('=')[2], listing.ListModels()
   if model not in known:
-    raise errors.ConfigError(f'--model={model}: no such experiment' + gin_names.DidYouMean(gin_names.Nearest(model, known)))
+    raise errors.ConfigError(f'--model={model}: no such experiment{gin_names.Hint(model, known)}')
 
 
 def Plan(mode, addresses, trainer_flags, worker_gpus=0):

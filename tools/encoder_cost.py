@@ -16,6 +16,7 @@ import sys
 import time
 
 from fm_lingvo import errors
+from tools import exit_codes
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _FRAMES_PER_SECOND = 100
@@ -136,12 +137,14 @@ def Main(argv):
       prog='encoder_cost', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('what', metavar='JSON', help=f'fields {", ".join(f.name for f in dataclasses.fields(Pass))}')
   args = parser.parse_args(argv[1:])
+  return exit_codes.Report('encoder_cost', lambda: _Run(args.what))
+
+
+def _Run(what):
   try:
-    print(json.dumps(Run(Pass(**json.loads(args.what)))))
-  except (errors.ConfigError, TypeError, KeyError, json.JSONDecodeError) as e:
-    print(f'encoder_cost: {e}', file=sys.stderr)
-    return 2
-  return 0
+    print(json.dumps(Run(Pass(**json.loads(what)))))
+  except (TypeError, KeyError, json.JSONDecodeError) as e:
+    raise errors.ConfigError(e) from e
 
 
 if __name__ == '__main__':

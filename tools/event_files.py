@@ -5,11 +5,11 @@ eval_devsynthetic, ...
 """
 
 import collections
-import difflib
 import glob
 import os
 
 from fm_lingvo import errors
+from fm_lingvo import gin_names
 import numpy as np
 
 # What TensorBoard calls a folder of a run, in a reader's words.
@@ -152,7 +152,4 @@ def Branch(run, datasets, branch=''):
 
 def DidYouMean(name, known):
   """The end of an error: nearest name, or else all names."""
-  near = difflib.get_close_matches(name, known, 1)
-  if near:
-    return f'; did you mean {near[0]}?'
-  return f'; expected one of {", ".join(sorted(known)) or "(none)"}'
+  return gin_names.Hint(name, known) or f'; expected one of {", ".join(sorted(known)) or "(none)"}'

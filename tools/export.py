@@ -5,7 +5,7 @@
 The model loads without this package and without tensorflow_text; OUTPUT/HOW_TO_CALL.txt says how. It is then loaded in
 a process of its own that imports TensorFlow and NumPy alone, and timed on a fixed minute of noise. The real-time factor
 is the time of computation divided by that of the audio; below 1 is faster than real time.
-Exit code 1: written, but it does not run; 2: wrong usage, run or checkpoint.
+Exit code 1: it cannot be written, or is written but does not run; 2: wrong usage, run or checkpoint; 130: Ctrl-C.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import sys
 from fm_lingvo import errors
 from fm_lingvo import quiet
 from fm_lingvo import search
+from tools import exit_codes
 
 HOW_TO_CALL = 'HOW_TO_CALL.txt'
 
@@ -86,7 +87,7 @@ def Measure(folder):
 
 
 def _Run(args):
-  """Exports, measures and reports; returns the exit code."""
+  """Exports, measures and reports."""
   with quiet.HoldStderr():
     # TensorFlow: --help need not wait.
     from fm_lingvo import finished_run  # pylint: disable=g-import-not-at-top
@@ -105,18 +106,16 @@ def _Run(args):
   size = SizeInBytes(args.output) / 1e6
   print(f'{args.output}: {size:.2f} MB, {run.model_name}, {checkpoint}, adapter {run.adapter}', flush=True)
   if not args.measure:
-    return 0
+    return
   try:
     measured = Measure(args.output)
   except RuntimeError as e:
-    print(f'export: {args.output} was written but does not run: {e}', file=sys.stderr)
-    return 1
+    raise errors.RunError(f'{args.output} was written but does not run: {e}') from e
   print(f'real-time factor {measured["real_time_factor"]:.4f} one utterance at a time, '
         f'{measured["real_time_factor_batch_6"]:.4f} in a batch of 6: {measured["audio_seconds"]} s of audio in '
         f'utterances of 10 s, {measured["threads"]} threads, TensorFlow {measured["tensorflow"]}')
   print('measured by: python -m tools.export ' + ' '.join(args.given))
   print(f'how to call it: {os.path.join(args.output, HOW_TO_CALL)}')
-  return 0
 
 
 def Main(argv):
@@ -133,14 +132,7 @@ def Main(argv):
   args = parser.parse_args(argv[1:])
   args.given = argv[1:]
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  try:
-    return _Run(args)
-  except (errors.ConfigError, errors.RunError) as e:
-    print(f'export: {e}', file=sys.stderr)
-    return 2 if isinstance(e, errors.ConfigError) else 1
-  except KeyboardInterrupt:
-    print('export: interrupted', file=sys.stderr)
-    return 130
+  return exit_codes.Report('export', lambda: _Run(args))
 
 
 if __name__ == '__main__':

@@ -1,8 +1,9 @@
-"""Listing of local and remote directories, always in sorted order."""
+"""Local and remote directories: listed, always in sorted order, and made."""
 
 import os
 
 from fm_lingvo import dataset
+from fm_lingvo import errors
 from tools import importers
 
 
@@ -27,6 +28,29 @@ def Walk(root):
   else:
     walk = sorted(LocalFolders(root))
   yield from walk
+
+
+def MakeFolder(path, what):
+  """Makes a folder and those above it, where they are not there; '' is the working directory.
+
+  Args:
+    path: local or remote.
+    what: what the user gave, for the error.
+
+  Raises:
+    errors.ConfigError: there can be none, as below a file.
+    errors.RunError: a remote one that cannot be made.
+  """
+  if dataset.IsRemote(path):
+    import tensorflow as tf  # pylint: disable=g-import-not-at-top
+    with errors.Writing(what):
+      tf.io.gfile.makedirs(path)
+    return
+  try:
+    os.makedirs(path or '.', exist_ok=True)
+  except OSError as e:
+    reason = f'{path} is not a directory' if isinstance(e, FileExistsError) else e.strerror
+    raise errors.ConfigError(f'{what}: cannot be written ({reason})') from e
 
 
 def RequireDirectory(importer, path):

@@ -13,9 +13,9 @@ import argparse
 import os
 import sys
 
-from fm_lingvo import errors
 from tools import cost_table
 from tools import encoder_cost
+from tools import exit_codes
 
 
 def Measure(args, command):
@@ -59,13 +59,8 @@ def Main(argv):
                       metavar='FILE', help='default: docs/results/length_scaling.json')
   encoder_cost.AddLimits(parser)
   args = parser.parse_args(argv[1:])
-  try:
-    rows = Measure(args, ['length_scaling', *argv[1:]])
-  except errors.ConfigError as e:
-    print(f'length_scaling: {e}', file=sys.stderr)
-    return 2
-  print(cost_table.Table({'rows': rows}))
-  return 0
+  return exit_codes.Report(
+      'length_scaling', lambda: print(cost_table.Table({'rows': Measure(args, ['length_scaling', *argv[1:]])})))
 
 
 if __name__ == '__main__':

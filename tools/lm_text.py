@@ -4,7 +4,7 @@
 
 WordNet 3.0 comes from Debian's package wordnet-base, which is fetched without root (its licence: tools/texts/README.md). Of
 the data sets of --exclude, held-out transcripts are kept out: no line of three words or more is part of one.
-Exit code 0: done; 2: bad usage, or a text that cannot be fetched.
+Exit code 0: done; 1: cannot write; 2: bad usage, or a text that cannot be fetched; 130: Ctrl-C.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import sys
 
 from fm_lingvo import dataset
 from fm_lingvo import errors
-from tools import importers
+from tools import exit_codes
 from tools import normalize
 from tools.importers import debian
 from tools.importers import general_text
@@ -77,7 +77,10 @@ def Select(lines, held_out):
 
 
 def _Run(args):
-  root, _ = debian.FetchPackages([general_text.WORDNET_PACKAGE])
+  try:
+    root, _ = debian.FetchPackages([general_text.WORDNET_PACKAGE])
+  except debian.AptError as e:
+    raise errors.ConfigError(str(e)) from e
   lines, dropped = Select(Lines(root), HeldOut([path for path in args.exclude.split(',') if path]))
   with errors.Writing(f'--output={args.output}'), open(args.output + '.part', 'w', encoding='utf-8') as f:
     f.writelines(line + '\n' for line in lines)
@@ -92,12 +95,7 @@ def Main(argv):
   parser.add_argument('--output', required=True, help='text file to write; one that exists is replaced')
   parser.add_argument('--exclude', default='', help='data sets, with commas between them, whose held-out transcripts are kept out')
   args = parser.parse_args(argv[1:])
-  try:
-    _Run(args)
-    return 0
-  except (importers.UsageError, dataset.DatasetError, debian.AptError, errors.RunError) as e:
-    print(f'lm_text: {e}', file=sys.stderr)
-    return 2
+  return exit_codes.Report('lm_text', lambda: _Run(args))
 
 
 if __name__ == '__main__':

@@ -16,6 +16,8 @@ from apache_beam.options import pipeline_options
 logging.disable(logging.NOTSET)
 
 from fm_lingvo import dataset
+from fm_lingvo import errors
+from fm_lingvo import gin_names
 from tools import audio
 from tools import importers
 from tools import preparation_progress
@@ -27,7 +29,7 @@ _DEFAULT_TEST_PERCENT = {'prompts': 30.0}
 _REQUIRES_TEXT = ('general_speech', 'librispeech', 'synth')
 
 
-class NothingAccepted(RuntimeError):
+class NothingAccepted(errors.RunError):
   """Every utterance was rejected; no data set was written."""
 
 
@@ -52,7 +54,7 @@ def CheckBeamFlags(args, known):
       raise importers.UsageError(f'{arg}: expected flags only')
     name = arg[2:].split('=')[0]
     if name.replace('-', '_') not in names and name.replace('no_', '', 1) not in names:
-      raise importers.UsageError(f'--{name}: no such flag{importers.Nearest(name, names | set(known))}')
+      raise importers.UsageError(f'--{name}: no such flag{gin_names.Hint(name, names | set(known))}')
   return args
 
 
@@ -68,7 +70,7 @@ def PrepareData(importer, output, *, options=None, overwrite=False, dev_percent=
     dev_percent: share of the dev set.
     test_percent: share of the test set; None: 30 for prompts, else 5.
     num_shards: shards of the train set.
-    require_text: reject utterances without a transcript; None: for librispeech and synth.
+    require_text: reject utterances without a transcript; None: for general_speech, librispeech and synth.
     limits: dict of fields of shards.Limits.
     beam_args: flags for Beam.
 
@@ -78,6 +80,7 @@ def PrepareData(importer, output, *, options=None, overwrite=False, dev_percent=
   Raises:
     importers.UsageError: bad usage.
     NothingAccepted: no utterance passed the checks; nothing is written.
+    errors.RunError: the disk failed; nothing half made is left as a data set.
   """
   started = time.time()
   options = options or importers.Options()
@@ -110,7 +113,8 @@ def PrepareData(importer, output, *, options=None, overwrite=False, dev_percent=
       'dev_percent': dev_percent, 'test_percent': test_percent, **dataclasses.asdict(limits)}
   if options.official_splits:
     settings['official_splits'] = True
-  staging = staging_dirs.Make(output)
+  with errors.Writing(output):
+    staging = staging_dirs.Make(output)
   try:
     key = os.urandom(32)
     listed = shards_lib.WriteListings(staging, utterances, ShardOf, key)
@@ -123,6 +127,13 @@ def PrepareData(importer, output, *, options=None, overwrite=False, dev_percent=
                             + _Reasons(report['rejects']['by_reason']))
     _WriteMetadata(staging, names, rows, report, settings)
     staging_dirs.Publish(staging, output, overwrite)
+  except (errors.ConfigError, errors.RunError):
+    raise
+  except Exception as e:
+    reason = DiskReason(e)
+    if not reason:
+      raise
+    raise errors.RunError(f'{output}: cannot be written ({reason}); nothing half made is left as a data set') from e
   finally:
     staging_dirs.Remove(staging)
   _PrintSummary(output, report, time.time() - started)
@@ -130,7 +141,7 @@ def PrepareData(importer, output, *, options=None, overwrite=False, dev_percent=
 
 
 def DiskReason(error):
-  """What the disk said, if an exception of PrepareData comes from it: a few words, else ''."""
+  """What the disk said, if an exception comes from it, though a worker's: a few words, else ''."""
   seen = []
   while error is not None and error not in seen:
     seen.append(error)

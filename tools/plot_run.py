@@ -4,7 +4,7 @@
 
 What the model does is a solid line; what it is measured against is a dashed one:
 the accuracy of always guessing the most frequent code, the entropy of the codes.
-Exit code 2: nothing to plot, said in one line.
+Exit code 1: it cannot be written; 2: wrong usage, or nothing to plot; either is said in one line.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import sys
 
 from fm_lingvo import errors
 from tools import event_files
+from tools import exit_codes
 
 _DEFAULT_DATASETS = ('eval_devhuman', 'train')
 _STYLE = {
@@ -37,8 +38,10 @@ def Plot(runs, output, datasets=(), branch=''):
     List of lines that say what was left out.
 
   Raises:
-    errors.ConfigError: A run, data set or branch that is not there.
+    errors.ConfigError: A run, data set or branch that is not there, or an output without an ending.
   """
+  if len(os.path.splitext(output)[1]) < 2:  # Matplotlib would add one.
+    raise errors.ConfigError(f'--output={output}: expected a name that ends in .png, .svg or another format')
   lines, notes = [], []
   for run in runs:
     found = event_files.ReadRun(run)
@@ -186,16 +189,14 @@ def Main(argv):
   parser.add_argument('--branch', default='', help='prefix of the tags '
                       '(default: the only one)')
   args = parser.parse_args(argv[1:])
-  try:
-    notes = Plot(args.runs, args.output, [d for d in args.datasets.split(',') if d],
-                 args.branch)
-  except (errors.ConfigError, errors.RunError) as e:
-    print(f'plot_run: {e}', file=sys.stderr)
-    return 2 if isinstance(e, errors.ConfigError) else 1
-  for note in notes:
+  return exit_codes.Report('plot_run', lambda: _Run(args))
+
+
+def _Run(args):
+  """Plots what the arguments ask for."""
+  for note in Plot(args.runs, args.output, [d for d in args.datasets.split(',') if d], args.branch):
     print(note)
   print(f'wrote {args.output}')
-  return 0
 
 
 if __name__ == '__main__':

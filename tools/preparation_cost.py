@@ -5,7 +5,7 @@
 writes recordings of about 12 s, FLAC of 16 kHz as LibriSpeech's, from the speech of a data set; a manifest that lists them again
 and again until it has the hours; runs tools.prepare_data on it, and samples the memory of all its processes and the bytes in
 their shards. It prints a table, a row for each tenth of the hours, and writes docs/results/preparation.json. The data, 115 MB an
-hour, is removed at the end. Exit code 1: the preparation failed or lost something; 2: wrong usage.
+hour, is removed at the end. Exit code 1: the preparation failed or lost something; 2: wrong usage; 130: Ctrl-C.
 """
 
 import argparse
@@ -27,6 +27,7 @@ import soundfile
 
 from fm_lingvo import dataset
 from fm_lingvo import errors
+from tools import exit_codes
 from tools import results
 from tools import results_table
 from tools import shards
@@ -40,7 +41,7 @@ _ROWS = 10
 MODES = ('multi_threading', 'multi_processing')
 
 
-class PreparationFailed(Exception):
+class PreparationFailed(errors.RunError):
   """The preparation did not write what it was given."""
 
 
@@ -268,15 +269,16 @@ def _Parser():
 def Main(argv):
   """Runs the tool; returns the exit code."""
   args = _Parser().parse_args(argv[1:])
-  try:
-    os.makedirs(args.folder, exist_ok=True)
-    _CheckArgs(args)
-    origin = _Origin(argv[1:])
-    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-      figures = Measure(args, folder)
-  except (errors.ConfigError, dataset.DatasetError, PreparationFailed) as e:
-    print(f'preparation_cost: {e}', file=sys.stderr)
-    return 1 if isinstance(e, PreparationFailed) else 2
+  return exit_codes.Report('preparation_cost', lambda: _Run(args, argv[1:]))
+
+
+def _Run(args, given):
+  """Measures, writes and prints what the arguments ask for."""
+  os.makedirs(args.folder, exist_ok=True)
+  _CheckArgs(args)
+  origin = _Origin(given)
+  with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+    figures = Measure(args, folder)
   rows = [{'name': name, 'label': label, 'value': float(f'{value:.4g}'), 'unit': unit, **origin}
           for name, label, value, unit in figures]
   result = {'columns': ['name', 'value'], 'spread': 'label', 'rows': rows}
@@ -284,7 +286,6 @@ def Main(argv):
   with open(args.output, 'w', encoding='utf-8') as f:
     f.write(json.dumps(result, indent=2) + '\n')
   print(results_table.Table(result))
-  return 0
 
 
 if __name__ == '__main__':

@@ -13,15 +13,17 @@ fm_lingvo/dataset.py, the text's in tools/normalize.py. Exit code 0: done; 1: no
 the disk failed; 2: bad usage; 130: Ctrl-C.
 """
 
+import dataclasses
 import logging
+import math
 import os
 import sys
 
 from absl import app
 from absl import flags
 
-from fm_lingvo import dataset
 from fm_lingvo import errors
+from tools import exit_codes
 from tools import importers
 
 _IMPORTER = flags.DEFINE_string('importer', None, f'What to import: {", ".join(sorted(importers.IMPORTERS))}, or demo for '
@@ -34,12 +36,12 @@ _OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace --output, once the n
 _AUDIO_ROOTS = flags.DEFINE_list('audio_roots', [], 'manifest: folders, beside the manifest\'s own, that its audio may be in; a '
                                  'path elsewhere is rejected. / allows all of this machine.')
 _LANGUAGES = flags.DEFINE_list('languages', [], 'prompts: which of en,es,fr,it,ru (default all). manifest: language of the '
-                               'texts without a `lang`, for spelling numbers.')
+                               'texts without a `lang`, one of these, for spelling numbers.')
 _ENGINES = flags.DEFINE_list('engines', [], 'synth and general_speech: which synthesisers (default: what is '
                             'installed).')
 _VOICES_PER_LINE = flags.DEFINE_integer('voices_per_line', 1, 'synth: by how many voices a line is spoken.', lower_bound=1)
-_MAX_UTTERANCES = flags.DEFINE_integer('max_utterances', None, 'prompts, synth, general_speech: at most so many utterances.',
-                                       lower_bound=1)
+_MAX_UTTERANCES = flags.DEFINE_integer('max_utterances', None, 'prompts: at most so many utterances of each language; '
+                                       'synth, general_speech: of all.', lower_bound=1)
 _OFFICIAL_SPLITS = flags.DEFINE_bool('official_splits', False, 'librispeech: train-*, dev-* and test-* are the splits, not shares '
                                      'by a hash of the id.')
 _DEV_PERCENT = flags.DEFINE_float('dev_percent', 5.0, 'Share of the utterances that are the dev set, by a hash of the id.')
@@ -51,7 +53,7 @@ _MIN_CHARS = flags.DEFINE_float('min_chars_per_second', 0.5, 'Transcripts with f
                                 '5 s or more, are mislabelled.')
 _MAX_CHARS = flags.DEFINE_float('max_chars_per_second', 24.0, 'Transcripts with more characters per second are mislabelled.')
 _REQUIRE_TEXT = flags.DEFINE_bool('require_text', None, 'Reject utterances without a transcript; by default true for '
-                                  'librispeech and synth.')
+                                  'general_speech, librispeech and synth.')
 _NUM_SHARDS = flags.DEFINE_integer('num_shards', 4, 'Shards of the train set; dev and test have a quarter as many.',
                                    lower_bound=1)
 
@@ -61,44 +63,31 @@ def main(argv):
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
   logging.getLogger('apache_beam').setLevel(logging.WARNING)
+  return exit_codes.Report('prepare_data', lambda: _Run(argv), f'interrupted; nothing half made is left at {_OUTPUT.value}')
+
+
+def _Run(argv):
+  """Makes the data set that the flags ask for."""
   from tools import pipeline  # Beam takes a second to import: --help need not wait.  pylint: disable=g-import-not-at-top
-  try:
-    beam_args = pipeline.CheckBeamFlags(argv[1:], known=list(flags.FLAGS))
-    if not _IMPORTER.value:
-      raise importers.UsageError(f'--importer is missing: expected one of {", ".join(sorted(importers.IMPORTERS))}, demo')
-    if not _OUTPUT.value:
-      raise importers.UsageError('--output is missing: the directory of the data set to write')
-    if _IMPORTER.value == 'demo':
-      _RefuseForDemo()
-      from tools import demo_data  # pylint: disable=g-import-not-at-top
-      demo_data.PrepareDemo(_OUTPUT.value, overwrite=_OVERWRITE.value)
-      return 0
-    pipeline.PrepareData(
-        _IMPORTER.value, _OUTPUT.value, overwrite=_OVERWRITE.value, beam_args=beam_args, dev_percent=_DEV_PERCENT.value,
-        test_percent=_TEST_PERCENT.value, num_shards=_NUM_SHARDS.value, require_text=_REQUIRE_TEXT.value,
-        options=importers.Options(
-            input=_INPUT.value, languages=tuple(_LANGUAGES.value), engines=tuple(_ENGINES.value),
-            official_splits=_OFFICIAL_SPLITS.value, voices_per_line=_VOICES_PER_LINE.value,
-            max_utterances=_MAX_UTTERANCES.value, audio_roots=tuple(_AUDIO_ROOTS.value)),
-        limits=dict(min_duration=_MIN_DURATION.value, max_duration=_MAX_DURATION.value, silence_dbfs=_SILENCE_DBFS.value,
-                    min_chars_per_second=_MIN_CHARS.value, max_chars_per_second=_MAX_CHARS.value))
-    return 0
-  except (importers.UsageError, dataset.DatasetError) as e:
-    print(f'prepare_data: error: {e}', file=sys.stderr)
-    return 2
-  except pipeline.NothingAccepted as e:
-    print(f'prepare_data: error: {e}', file=sys.stderr)
-    return 1
-  except KeyboardInterrupt:
-    print(f'prepare_data: interrupted; nothing half made is left at {_OUTPUT.value}', file=sys.stderr)
-    return 130
-  except Exception as e:
-    reason = pipeline.DiskReason(e)
-    if not reason:
-      raise
-    print(f'prepare_data: error: {_OUTPUT.value}: cannot be written ({reason}); nothing half made is left as a data set',
-          file=sys.stderr)
-    return 1
+  beam_args = pipeline.CheckBeamFlags(argv[1:], known=list(flags.FLAGS))
+  if not _IMPORTER.value:
+    raise importers.UsageError(f'--importer is missing: expected one of {", ".join(sorted(importers.IMPORTERS))}, demo')
+  if not _OUTPUT.value:
+    raise importers.UsageError('--output is missing: the directory of the data set to write')
+  _CheckFlags(_IMPORTER.value)
+  if _IMPORTER.value == 'demo':
+    from tools import demo_data  # pylint: disable=g-import-not-at-top
+    demo_data.PrepareDemo(_OUTPUT.value, overwrite=_OVERWRITE.value)
+    return
+  pipeline.PrepareData(
+      _IMPORTER.value, _OUTPUT.value, overwrite=_OVERWRITE.value, beam_args=beam_args, dev_percent=_DEV_PERCENT.value,
+      test_percent=_TEST_PERCENT.value, num_shards=_NUM_SHARDS.value, require_text=_REQUIRE_TEXT.value,
+      options=importers.Options(
+          input=_INPUT.value, languages=tuple(_LANGUAGES.value), engines=tuple(_ENGINES.value),
+          official_splits=_OFFICIAL_SPLITS.value, voices_per_line=_VOICES_PER_LINE.value,
+          max_utterances=_MAX_UTTERANCES.value, audio_roots=tuple(_AUDIO_ROOTS.value)),
+      limits=dict(min_duration=_MIN_DURATION.value, max_duration=_MAX_DURATION.value, silence_dbfs=_SILENCE_DBFS.value,
+                  min_chars_per_second=_MIN_CHARS.value, max_chars_per_second=_MAX_CHARS.value))
 
 
 def _ParseFlags(argv):
@@ -108,15 +97,24 @@ def _ParseFlags(argv):
   try:
     return flags.FLAGS(argv, known_only=True)
   except flags.Error as e:
-    print(f'prepare_data: error: {errors.OneLine(e)}', file=sys.stderr)
+    print(f'prepare_data: {errors.OneLine(e)}', file=sys.stderr)
     sys.exit(2)
 
 
-def _RefuseForDemo():
-  """Raises UsageError for a flag that the demo data have no use for."""
+def _CheckFlags(importer):
+  """Raises UsageError for a flag that the importer, or demo, has no use for, and for a number that is none."""
+  options = {field.name for field in dataclasses.fields(importers.Options)}
+  used = options.intersection(() if importer == 'demo' else importers.OptionsOf(importer))
   for flag in flags.FLAGS.get_flags_for_module(flags.FLAGS.find_module_defining_flag('importer')):
-    if flag.present and flag.name not in ('importer', 'output', 'overwrite'):
+    if isinstance(flag.value, float) and not math.isfinite(flag.value):
+      raise importers.UsageError(f'--{flag.name}={flag.value}: expected a finite number')
+    if not flag.present or flag.name in used or flag.name in ('importer', 'output', 'overwrite'):
+      continue
+    if importer == 'demo':
       raise importers.UsageError(f'--{flag.name}: of no use with --importer=demo, expected --output and --overwrite only')
+    if flag.name in options:
+      mine = ', '.join(f'--{name}' for name in importers.OptionsOf(importer) if name in flags.FLAGS)
+      raise importers.UsageError(f'--{flag.name}: of no use with --importer={importer}, which goes by {mine}')
 
 
 def Main():

@@ -25,6 +25,8 @@ import time
 
 from fm_lingvo import dataset
 from fm_lingvo import errors
+from tools import exit_codes
+from tools import files
 from tools import interrupts
 from tools import recipe_compare
 from tools import recipe_data
@@ -197,6 +199,7 @@ def _Run(args):
     raise errors.ConfigError(f'--jobs={args.jobs}: expected a number >= 1')
   stages = recipe_plan.Select(plan, args.names or ['main'], seeds)
   if not args.dry_run:
+    files.MakeFolder(settings.output, f'--output={settings.output}')  # Before minutes of work.
     PrepareData(settings)
   elif not all(dataset.Exists(os.path.join(settings.data_dir, name, 'dataset.json')) for name in recipe_data.NAMES):
     raise errors.ConfigError(f'{settings.data_dir}: not all data sets are there, of which the stages are made; first python '
@@ -210,7 +213,6 @@ def _Run(args):
   if args.dry_run:
     _DryRun(settings, stages, inputs, take)
     return 0
-  os.makedirs(settings.output, exist_ok=True)
   publisher = Publisher(settings, not args.quick if args.docs is None else args.docs, seeds)
   outcomes = recipe_runner.Runner(settings, stages, inputs, args.jobs, on_done=publisher.Add, take=take).Run()
   publisher.Write()
@@ -232,16 +234,10 @@ def Main(argv):
   """Runs the recipe; returns the exit code."""
   args = _Parser().parse_args(argv[1:])
   try:
-    return _Run(args)
-  except errors.ConfigError as e:
-    print(f'recipe: {e}', file=sys.stderr)
-    return 2
+    return exit_codes.Report('recipe', lambda: _Run(args), 'interrupted; the same command goes on')
   except recipe_runner.Interrupted as e:
     print(f'recipe: {e}', file=sys.stderr)
     return e.exit_code
-  except KeyboardInterrupt:
-    print('recipe: interrupted; the same command goes on', file=sys.stderr)
-    return 130
 
 
 if __name__ == '__main__':

@@ -8,7 +8,7 @@ Makes three data sets below --output, or reuses those that are there and whole:
   unlabeled   Spanish, French, Italian and Russian human prompts, for pretraining
   source      synthetic speech of general English text, without any sentence of the target: see
               importers/general_speech.py and general_text.py
-Exit code 0: done; 1: the disk failed; 2: something is missing, in one line; 130: Ctrl-C.
+Exit code 0: done; 1: nothing was accepted, or the disk failed; 2: something is missing, in one line; 130: Ctrl-C.
 """
 
 import argparse
@@ -17,6 +17,8 @@ import sys
 import tempfile
 
 from fm_lingvo import dataset
+from fm_lingvo import errors
+from tools import exit_codes
 from tools import importers
 
 NAMES = ('target', 'unlabeled', 'source')
@@ -137,22 +139,12 @@ def Main(argv):
   args = parser.parse_args(argv[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
-  from tools import pipeline  # pylint: disable=g-import-not-at-top
-  try:
+  return exit_codes.Report('recipe_data', lambda: _Run(args), 'interrupted; data sets that are whole are kept')
+
+
+def _Run(args):
+  with errors.Writing(args.output):
     PrepareRecipe(args.output.rstrip('/'), quick=args.quick)
-    return 0
-  except (importers.UsageError, dataset.DatasetError, pipeline.NothingAccepted) as e:
-    print(f'recipe_data: error: {e}', file=sys.stderr)
-    return 2
-  except KeyboardInterrupt:
-    print('recipe_data: interrupted; data sets that are whole are kept', file=sys.stderr)
-    return 130
-  except Exception as e:
-    reason = pipeline.DiskReason(e)
-    if not reason:
-      raise
-    print(f'recipe_data: error: {args.output}: cannot be written ({reason})', file=sys.stderr)
-    return 1
 
 
 if __name__ == '__main__':

@@ -1,9 +1,9 @@
 """The recipe as data: which stages there are, what each trains from, with which knobs, and in which group."""
 
 import dataclasses
-import difflib
 
 from fm_lingvo import errors
+from fm_lingvo import gin_names
 from tools import recipe_data
 
 # Share of the target's training labels that the adapted model may use: 21.6M of the paper's 300M + 21.6M [abstract].
@@ -292,8 +292,7 @@ def Select(stages, names, seeds=()):
     elif name in stages:
       chosen.add(name)
     else:
-      near = difflib.get_close_matches(name, [*GROUPS, 'all', *stages], n=1, cutoff=0.5)
-      hint = f'; did you mean {near[0]}?' if near else f'; expected all, {", ".join(GROUPS)} or a stage (--list)'
+      hint = gin_names.Hint(name, [*GROUPS, 'all', *stages], 0.5) or f'; expected all, {", ".join(GROUPS)} or a stage (--list)'
       raise errors.ConfigError(f'{name}: no such group or stage{hint}')
   for name in list(chosen):
     chosen.update(n for n, stage in stages.items()

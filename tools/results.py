@@ -5,7 +5,8 @@
   python -m tools.results pages            # writes the tables; with --check, only compares
 
 docs/results/README.md describes the rows. Exit codes: 0 done, 1 a table is stale
-(--check), 2 wrong usage or a file that cannot be used, said in one line.
+(--check) or a file cannot be written, 2 wrong usage or a file that cannot be used, said
+in one line.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import sys
 
 from fm_lingvo import errors
 from tools import event_files
+from tools import exit_codes
 from tools import results_table
 from tools import this_machine
 
@@ -233,11 +235,7 @@ def Main(argv):
   pages.set_defaults(run_command=_Pages)
   pages.add_argument('--check', action='store_true', help='only compare')
   args = parser.parse_args(argv[1:])
-  try:
-    return args.run_command(args)
-  except errors.ConfigError as e:
-    print(f'results: {e}', file=sys.stderr)
-    return 2
+  return exit_codes.Report('results', lambda: args.run_command(args))
 
 
 if __name__ == '__main__':

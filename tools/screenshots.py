@@ -23,6 +23,7 @@ import urllib.request
 from fm_lingvo import errors
 from tools import chromium
 from tools import event_files
+from tools import exit_codes
 import numpy as np
 
 # plugin: TensorBoard's name of the tab. tags: regex of the tags to show. panel: CSS
@@ -226,25 +227,25 @@ def Main(argv):
   parser.add_argument('--output', default='docs/images', help='folder of the pictures')
   parser.add_argument('--tabs', default=','.join(names), help='comma-separated')
   args = parser.parse_args(argv[1:])
-  try:
-    tabs = [tab for tab in args.tabs.split(',') if tab]
-    for tab in tabs:
-      if tab not in names:
-        raise errors.ConfigError(f'--tabs={tab}: expected some of {", ".join(names)}')
-    with chromium.Browser() as browser, TensorBoard(args.run) as board:
-      print(f'TensorBoard {board.version} in {browser.Version()}')
-      os.makedirs(args.output, exist_ok=True)
-      for view in VIEWS:
-        if view.plugin in tabs:
-          png, tags = Take(board, browser, view)
-          path = os.path.join(args.output, f'tensorboard_{view.plugin}.png')
-          with open(path, 'wb') as f:
-            f.write(png)
-          print(f'wrote {path}: {", ".join(tags)}', flush=True)
-  except errors.ConfigError as e:
-    print(f'screenshots: {e}', file=sys.stderr)
-    return 2
-  return 0
+  return exit_codes.Report('screenshots', lambda: _Run(args, names))
+
+
+def _Run(args, names):
+  """Takes the pictures that the arguments ask for, of the tabs `names`."""
+  tabs = [tab for tab in args.tabs.split(',') if tab]
+  for tab in tabs:
+    if tab not in names:
+      raise errors.ConfigError(f'--tabs={tab}: expected some of {", ".join(names)}')
+  with chromium.Browser() as browser, TensorBoard(args.run) as board:
+    print(f'TensorBoard {board.version} in {browser.Version()}')
+    os.makedirs(args.output, exist_ok=True)
+    for view in VIEWS:
+      if view.plugin in tabs:
+        png, tags = Take(board, browser, view)
+        path = os.path.join(args.output, f'tensorboard_{view.plugin}.png')
+        with open(path, 'wb') as f:
+          f.write(png)
+        print(f'wrote {path}: {", ".join(tags)}', flush=True)
 
 
 if __name__ == '__main__':

@@ -4,7 +4,7 @@
 
 Samples the process's resident memory, open file descriptors and threads, and compares the middle fifth of the samples with the
 last one: what start-up and the first epochs take is no leak. Exit code 0: flat; 1: one of them grew, or the run ended by
-itself; 2: wrong usage. Prints a line a minute and, last, JSON.
+itself; 2: wrong usage; 130: Ctrl-C. Prints a line a minute and, last, JSON.
 """
 
 import argparse
@@ -16,7 +16,9 @@ import sys
 import tempfile
 import time
 
+from fm_lingvo import errors
 import psutil
+from tools import exit_codes
 from tools.faults import processes
 
 _SAMPLE_SECONDS = 2.0
@@ -77,13 +79,17 @@ def Main(argv):
       prog='soak', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('--minutes', type=float, default=120.0, help='default: 120')
   args = parser.parse_args(argv[1:])
-  if args.minutes * 60 < 10 * _SAMPLE_SECONDS:
-    print(f'soak: --minutes={args.minutes:g}: expected at least {10 * _SAMPLE_SECONDS / 60:.2g}', file=sys.stderr)
-    return 2
+  return exit_codes.Report('soak', lambda: _Run(args.minutes))
+
+
+def _Run(minutes):
+  """Soaks and says what grew; returns the exit code."""
+  if not minutes * 60 >= 10 * _SAMPLE_SECONDS:
+    raise errors.ConfigError(f'--minutes={minutes:g}: expected at least {10 * _SAMPLE_SECONDS / 60:.2g}')
   with tempfile.TemporaryDirectory(prefix='soak-') as folder:
-    samples, steps, clean = Soak(args.minutes, folder)
+    samples, steps, clean = Soak(minutes, folder)
   figures, grown = Compare(samples)
-  print(json.dumps({'minutes': args.minutes, 'steps': steps, 'samples': len(samples), 'ended_well': clean, 'grown': grown,
+  print(json.dumps({'minutes': minutes, 'steps': steps, 'samples': len(samples), 'ended_well': clean, 'grown': grown,
                     **{name: {'middle': round(a, 1), 'end': round(b, 1)} for name, (a, b) in figures.items()}}))
   return 1 if grown or not clean else 0
 

@@ -6,11 +6,16 @@ import socket
 import uuid
 
 from fm_lingvo import dataset
+from tools import files
 from tools import importers
 
 
 def Make(output):
-  """A directory beside the output; leftovers of runs that died on this machine are removed first."""
+  """A directory beside the output; leftovers of runs that died on this machine are removed first.
+
+  Raises:
+    errors.ConfigError: the output is below a file.
+  """
   parent, name = os.path.split(output)
   host = socket.gethostname()
   staging = os.path.join(parent, f'.{name}.partial-{host}-{os.getpid()}-{uuid.uuid4().hex[:8]}')
@@ -18,7 +23,7 @@ def Make(output):
     import tensorflow as tf  # pylint: disable=g-import-not-at-top
     tf.io.gfile.makedirs(staging)
     return staging
-  os.makedirs(parent or '.', exist_ok=True)
+  files.MakeFolder(parent, f'--output={output}')
   prefix = f'.{name}.partial-{host}-'
   for entry in os.listdir(parent or '.'):
     if entry.startswith(prefix) and not _IsAlive(entry[len(prefix):].split('-')[0]):

@@ -15,10 +15,13 @@ import sys
 from fm_lingvo import errors
 from tools import cost_table
 from tools import encoder_cost
+from tools import exit_codes
 
 
 def Measure(args, command):
   """Rows with and without remat; prints and writes each as it comes."""
+  if min(args.utterances, args.seconds) < 1:
+    raise errors.ConfigError('--utterances and --seconds: expected >= 1')
   rows = []
   for remat in (True, False):
     label = 'with remat' if remat else 'without remat'
@@ -43,15 +46,7 @@ def Main(argv):
                       metavar='FILE', help='default: docs/results/step_memory.json')
   encoder_cost.AddLimits(parser)
   args = parser.parse_args(argv[1:])
-  try:
-    if min(args.utterances, args.seconds) < 1:
-      raise errors.ConfigError('--utterances and --seconds: expected >= 1')
-    rows = Measure(args, ['step_memory', *argv[1:]])
-  except errors.ConfigError as e:
-    print(f'step_memory: {e}', file=sys.stderr)
-    return 2
-  print(cost_table.Table({'rows': rows}))
-  return 0
+  return exit_codes.Report('step_memory', lambda: print(cost_table.Table({'rows': Measure(args, ['step_memory', *argv[1:]])})))
 
 
 if __name__ == '__main__':

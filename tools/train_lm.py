@@ -7,18 +7,19 @@
 An input is a data set, whose training transcripts count, or a UTF-8 text file, an utterance a line, normalised as the
 tokenizer's own texts. A hundredth of the lines is held out. Checkpoints and TensorBoard's curves are in OUTPUT.train/: the same
 command goes on where it stopped.
-Exit code 0: done; 1: stopped or cannot write; 2: bad usage.
+Exit code 0: done; 1: cannot write; 2: bad usage; 130: Ctrl-C.
 """
 
 import argparse
 import json
+import math
 import os
 import sys
 
-from fm_lingvo import dataset
 from fm_lingvo import errors
 from fm_lingvo import quiet
 import numpy as np
+from tools import exit_codes
 from tools import importers
 from tools import train_tokenizer
 
@@ -134,22 +135,26 @@ def CheckFolder(folder, settings):
     settings: dict of JSON values.
 
   Raises:
-    importers.UsageError: naming the first setting that differs.
+    importers.UsageError: naming the first setting that differs, or a note that cannot be read.
     errors.RunError: the folder cannot be written.
   """
   path = os.path.join(folder, 'settings.json')
+  instead = 'remove it to begin anew, or choose another --output'
   if os.path.exists(path):
-    with open(path, encoding='utf-8') as f:
-      old = json.load(f)
+    try:
+      with open(path, encoding='utf-8') as f:
+        old = dict(json.load(f))
+    except (TypeError, ValueError) as e:
+      raise importers.UsageError(f'{folder}: its settings.json is cut off or no JSON object ({e}); {instead}') from e
     for name, value in settings.items():
       if old.get(name) != value:
-        raise importers.UsageError(f'{folder}: trained with {name} = {old.get(name)}, not {value}; remove it to begin anew, '
-                                   'or choose another --output')
+        raise importers.UsageError(f'{folder}: trained with {name} = {old.get(name)}, not {value}; {instead}')
     return
   with errors.Writing(path):
     os.makedirs(folder, exist_ok=True)
-    with open(path, 'w', encoding='utf-8') as f:
+    with open(path + '.part', 'w', encoding='utf-8') as f:
       json.dump(settings, f)
+    os.replace(path + '.part', path)
 
 
 def _Lengths(tf, labels):
@@ -175,8 +180,10 @@ def _Parser():
 def _Run(args):
   """Trains and writes the model that the arguments ask for."""
   for name in ('embedding_dim', 'hidden_dim', 'num_layers', 'max_steps', 'batch_labels', 'learning_rate'):
-    if not getattr(args, name) > 0:
-      raise importers.UsageError(f'--{name}={getattr(args, name)}: expected a number > 0')
+    if not 0 < getattr(args, name) < math.inf:
+      raise importers.UsageError(f'--{name}={getattr(args, name)}: expected a number > 0 and finite')
+  if not 0 <= args.seed < 2**31:
+    raise importers.UsageError(f'--seed={args.seed}: expected a number from 0 to 2**31 - 1')
   if not args.output.endswith('.npz'):
     raise importers.UsageError(f'--output={args.output}: expected a name that ends in .npz')
   texts = train_tokenizer.ReadTexts([path for path in args.input.split(',') if path])
@@ -210,18 +217,7 @@ def Main(argv):
   """Runs the tool; returns the exit code."""
   args = _Parser().parse_args(argv[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  try:
-    _Run(args)
-    return 0
-  except (importers.UsageError, dataset.DatasetError, errors.ConfigError) as e:
-    print(f'train_lm: error: {e}', file=sys.stderr)
-    return 2
-  except errors.RunError as e:
-    print(f'train_lm: {e}', file=sys.stderr)
-    return 1
-  except KeyboardInterrupt:
-    print('train_lm: interrupted; the same command goes on from the last checkpoint', file=sys.stderr)
-    return 130
+  return exit_codes.Report('train_lm', lambda: _Run(args), 'interrupted; the same command goes on from the last checkpoint')
 
 
 if __name__ == '__main__':

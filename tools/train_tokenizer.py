@@ -7,7 +7,7 @@
 An input is a data set, whose training transcripts count, or a UTF-8 text file, an utterance a line. Texts are taken as
 they are: data sets hold normalised ones, see tools/normalize.py. Labels: 0 blank, 1 the unknown, then pieces; with
 --alphabet the space, then its characters in order. The same texts and flags give the same file.
-Exit code 0: done; 2: bad usage.
+Exit code 0: done; 1: cannot write; 2: bad usage; 130: Ctrl-C.
 """
 
 import argparse
@@ -17,7 +17,10 @@ import os
 import sys
 
 from fm_lingvo import dataset
+from fm_lingvo import errors
 from fm_lingvo import quiet
+from tools import exit_codes
+from tools import files
 from tools import importers
 
 KINDS = ('char', 'unigram', 'bpe')
@@ -162,17 +165,13 @@ def _Run(args):
     raise importers.UsageError(f'--vocab_size={args.vocab_size} with --kind=char: expected none, characters make it')
   if os.path.isdir(args.output):
     raise importers.UsageError(f'--output={args.output}: a directory, expected the model file to write')
+  files.MakeFolder(os.path.dirname(args.output), f'--output={args.output}')  # Before the work.
   texts = ReadTexts([path for path in args.input.split(',') if path])
   model = Train(AlphabetTexts(args.alphabet) if args.alphabet else texts, args.kind, args.vocab_size)
-  folder = os.path.dirname(args.output)
-  try:
-    if folder:
-      os.makedirs(folder, exist_ok=True)
+  with errors.Writing(f'--output={args.output}'):
     with open(args.output + '.part', 'wb') as f:
       f.write(model)
     os.replace(args.output + '.part', args.output)
-  except OSError as e:
-    raise importers.UsageError(f'--output={args.output}: cannot be written ({e.strerror})') from e
   with quiet.HoldStderr():
     from fm_lingvo import tokenizer  # TensorFlow: --help need not wait.  pylint: disable=g-import-not-at-top
   tokens = tokenizer.Tokenizer(os.path.abspath(args.output))
@@ -189,12 +188,7 @@ def Main(argv):
   args = _Parser().parse_args(argv[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
-  try:
-    _Run(args)
-    return 0
-  except (importers.UsageError, dataset.DatasetError) as e:
-    print(f'train_tokenizer: error: {e}', file=sys.stderr)
-    return 2
+  return exit_codes.Report('train_tokenizer', lambda: _Run(args))
 
 
 if __name__ == '__main__':

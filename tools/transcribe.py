@@ -10,10 +10,12 @@ Recordings longer than the run's max_seconds are recognised in windows, which ar
 --output is a file for everything, or, if it is a folder or ends with /, a folder that gets a file for each recording;
 files there are overwritten once the run is loaded and a recording is read, not before.
 Times are those of the frames (40 ms) at which the model wrote the labels, which lag behind the sound a little.
-Exit code 0: all done; 1: some recordings could not be read, each said in one line; 2: wrong usage, run or checkpoint.
+Exit code 0: all done; 1: some recordings could not be read, each said in one line, or the transcripts cannot be
+written; 2: wrong usage, run or checkpoint; 130: Ctrl-C.
 """
 
 import argparse
+import math
 import os
 import sys
 import tempfile
@@ -25,6 +27,7 @@ from fm_lingvo import long_form
 from fm_lingvo import quiet
 from fm_lingvo import search
 from tools import audio
+from tools import exit_codes
 from tools import files
 from tools import transcript_formats
 
@@ -132,7 +135,7 @@ class _Output:
     above = os.path.dirname(path or '') or '.'
     if path and (path.endswith('/') or os.path.isdir(path)):
       self._folder = path
-      os.makedirs(path, exist_ok=True)
+      files.MakeFolder(path, f'--output={path}')
     elif kind == 'srt' and len(recordings) > 1:
       raise errors.ConfigError(
           f'--format=srt: {len(recordings)} recordings, but subtitles are of one; expected --output=FOLDER/')
@@ -144,13 +147,21 @@ class _Output:
   def Open(self):
     """Empties the one file, the first time; until then an old transcript stays as it is."""
     if self._folder is None and self._file is None:
-      self._file = open(self._path, 'w', encoding='utf-8') if self._path else sys.stdout
+      with self._Writing():
+        self._file = open(self._path, 'w', encoding='utf-8') if self._path else sys.stdout
 
   def Write(self, transcript, relative_path):
-    if self._folder is None:
-      self._file.write(transcript_formats.Format(transcript, self._kind, self._with_name))
-      self._file.flush()
-      return
+    with self._Writing():
+      if self._folder is None:
+        self._file.write(transcript_formats.Format(transcript, self._kind, self._with_name))
+        self._file.flush()
+      else:
+        self._WriteFile(transcript, relative_path)
+
+  def _Writing(self):
+    return errors.Writing(f'--output={self._path}' if self._path else 'standard output')
+
+  def _WriteFile(self, transcript, relative_path):
     base, number = os.path.join(self._folder, os.path.splitext(relative_path)[0]), 1
     path = base
     while path in self._taken:
@@ -190,8 +201,8 @@ def _Chunks(recordings, failed, max_seconds):
 
 def _Run(args):
   """Transcribes what the arguments name; returns the exit code."""
-  if args.window_seconds is not None and args.window_seconds < 2:
-    raise errors.ConfigError(f'--window_seconds={args.window_seconds:g}: expected >= 2')
+  if args.window_seconds is not None and not 2 <= args.window_seconds < math.inf:
+    raise errors.ConfigError(f'--window_seconds={args.window_seconds:g}: expected >= 2 and finite')
   if not args.max_hours > 0:
     raise errors.ConfigError(f'--max_hours={args.max_hours:g}: expected > 0')
   if args.audio.count(STDIN) > 1:
@@ -212,7 +223,7 @@ def _Run(args):
   run = finished_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, how=search.FromArgs(args))
   recognizer = inference.Recognizer(run, args.n_best)
   started, seconds = time.time(), 0.0
-  for number, chunk in _Chunks(recordings, failed, 3600 * args.max_hours):
+  for number, chunk in _Chunks(recordings, failed, 3600 * args.max_hours if args.max_hours < math.inf else None):
     output.Open()
     transcripts = Transcribe(recognizer, [(path, samples) for path, _, samples in chunk],
                              args.window_seconds or run.max_seconds)
@@ -247,23 +258,10 @@ def Main(argv):
   parser.add_argument('--output', help='file, or folder with / at its end (default: standard output)')
   parser.add_argument('--window_seconds', type=float, help='longest window (default: the run\'s max_seconds)')
   parser.add_argument('--max_hours', type=float, default=6.0, help='longer recordings are refused, for a small file can hold '
-                      'days of silence (default: 6)')
+                      'days of silence; inf: none is (default: 6)')
   args = parser.parse_args(argv[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  try:
-    return _Run(args)
-  except errors.ConfigError as e:
-    _Say(e)
-    return 2
-  except BrokenPipeError:  # As of `transcribe ... | head`.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1
-  except OSError as e:
-    _Say(f'--output={args.output}: {e.strerror}')
-    return 2
-  except KeyboardInterrupt:
-    _Say('interrupted')
-    return 130
+  return exit_codes.Report('transcribe', lambda: _Run(args))
 
 
 if __name__ == '__main__':

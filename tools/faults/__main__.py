@@ -18,6 +18,7 @@ import tempfile
 import time
 
 from fm_lingvo import errors
+from tools import exit_codes
 from tools.faults import outcome
 from tools.faults import table
 
@@ -58,27 +59,28 @@ def Main(argv):
   parser.add_argument('--folder', help='where runs go, which stay there (default: a temporary one, removed)')
   parser.add_argument('--output', default=table.PATH, metavar='FILE', help='default: docs/results/faults.json')
   args = parser.parse_args(argv[1:])
+  return exit_codes.Report('faults', lambda: _Run(args, ['faults', *argv[1:]]))
+
+
+def _Run(args, command):
+  """Tries the kinds of faults that the arguments name; returns the exit code."""
   failed = 0
-  try:
-    for name in args.kinds or KINDS:
-      if name not in KINDS:
-        raise errors.ConfigError(f'{name}: no such kind of fault; expected one of {", ".join(KINDS)}')
-    folder = os.path.abspath(args.folder) if args.folder else tempfile.mkdtemp(prefix='faults-')
-    for name in args.kinds or KINDS:
-      cases, seconds = Measure(name, outcome.Size(not args.fast, args.seed, args.count), os.path.join(folder, name))
-      survived = sum(case.survived for case in cases)
-      failed += len(cases) - survived
-      print(f'{name}: {survived} of {len(cases)} survived in {seconds:.0f} s', flush=True)
-      for case in cases:
-        if not case.survived or len(cases) <= 40:
-          print(f'  {"" if case.survived else "NOT SURVIVED: "}{case.name}: {case.seen}', flush=True)
-      if not args.fast:
-        table.Add(args.output, table.Row(name, KINDS[name][1], cases, seconds, ['faults', *argv[1:]]), list(KINDS))
-    if not args.folder:
-      shutil.rmtree(folder)
-  except errors.ConfigError as e:
-    print(f'faults: {e}', file=sys.stderr)
-    return 2
+  for name in args.kinds or KINDS:
+    if name not in KINDS:
+      raise errors.ConfigError(f'{name}: no such kind of fault; expected one of {", ".join(KINDS)}')
+  folder = os.path.abspath(args.folder) if args.folder else tempfile.mkdtemp(prefix='faults-')
+  for name in args.kinds or KINDS:
+    cases, seconds = Measure(name, outcome.Size(not args.fast, args.seed, args.count), os.path.join(folder, name))
+    survived = sum(case.survived for case in cases)
+    failed += len(cases) - survived
+    print(f'{name}: {survived} of {len(cases)} survived in {seconds:.0f} s', flush=True)
+    for case in cases:
+      if not case.survived or len(cases) <= 40:
+        print(f'  {"" if case.survived else "NOT SURVIVED: "}{case.name}: {case.seen}', flush=True)
+    if not args.fast:
+      table.Add(args.output, table.Row(name, KINDS[name][1], cases, seconds, command), list(KINDS))
+  if not args.folder:
+    shutil.rmtree(folder)
   return 1 if failed else 0
 
 

@@ -1,14 +1,18 @@
 """Importers list the utterances of a source; tools/prepare_data.py decodes, checks and writes them.
 
-An importer is a function `Import(options) -> Listing` in tools/importers/NAME.py. It reads transcripts and file names only:
-the audio is loaded later, by `Utterance.load`, on whatever worker the pipeline chose.
+An importer is a function `Import(options) -> Listing` in tools/importers/NAME.py, where OPTIONS names the fields of Options
+that it goes by. It reads transcripts and file names only: the audio is loaded later, by `Utterance.load`, on whatever worker
+the pipeline chose.
 """
 
 import dataclasses
-import difflib
 import hashlib
 import importlib
 import typing
+
+from fm_lingvo import errors
+from fm_lingvo import gin_names
+from tools import normalize
 
 # Name -> module.
 IMPORTERS = {
@@ -20,7 +24,7 @@ IMPORTERS = {
 }
 
 
-class UsageError(ValueError):
+class UsageError(errors.ConfigError):
   """What the user asked for cannot be done; the message is one line."""
 
 
@@ -76,10 +80,17 @@ def Uniform(*key):
   return int.from_bytes(digest, 'big') / 2**64
 
 
-def Nearest(name, names):
-  """' (did you mean X?)' for the name nearest to an unknown one, or ''."""
-  close = difflib.get_close_matches(str(name), list(names), 1, 0.5)
-  return f'; did you mean {close[0]}?' if close else ''
+def CheckLanguages(languages):
+  """Raises UsageError for a language that normalize has no rules for."""
+  for language in languages:
+    if language not in normalize.LANGUAGES:
+      raise UsageError(f'--languages={language}: expected some of {",".join(normalize.LANGUAGES)}'
+                       f'{gin_names.Hint(language, normalize.LANGUAGES)}')
+
+
+def OptionsOf(name):
+  """Names of the fields of Options that an importer goes by; raises UsageError as GetImporter."""
+  return _Module(name).OPTIONS
 
 
 def GetImporter(name):
@@ -88,6 +99,10 @@ def GetImporter(name):
   Raises:
     UsageError: no such importer.
   """
+  return _Module(name).Import
+
+
+def _Module(name):
   if name not in IMPORTERS:
-    raise UsageError(f'--importer={name}: expected one of {", ".join(sorted(IMPORTERS))}{Nearest(name, IMPORTERS)}')
-  return importlib.import_module(IMPORTERS[name]).Import
+    raise UsageError(f'--importer={name}: expected one of {", ".join(sorted(IMPORTERS))}{gin_names.Hint(name, IMPORTERS)}')
+  return importlib.import_module(IMPORTERS[name])

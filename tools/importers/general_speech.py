@@ -13,6 +13,7 @@ import re
 
 import numpy as np
 
+from fm_lingvo import gin_names
 from tools import audio
 from tools import importers
 from tools import normalize
@@ -21,6 +22,7 @@ from tools.importers import kokoro
 from tools.importers import speech_engines
 from tools.importers import synth
 
+OPTIONS = ('input', 'engines', 'max_utterances', 'exclude')
 DOMAIN = 'synth'
 ENGINES = ('kokoro', 'piper', 'pico', 'flite', 'espeak-ng')
 
@@ -82,7 +84,7 @@ def _ChooseEngines(wanted, listing):
   for name in wanted:
     if name not in ENGINES:
       raise importers.UsageError(
-          f'--engines={name}: expected some of {",".join(ENGINES)}{importers.Nearest(name, ENGINES)}')
+          f'--engines={name}: expected some of {",".join(ENGINES)}{gin_names.Hint(name, ENGINES)}')
   reasons = {name: speech_engines.WhyMissing(name) for name in wanted or ENGINES}
   missing = {name: why for name, why in reasons.items() if why is not None}
   found = [name for name in ENGINES if name in (wanted or ENGINES) and name not in missing]

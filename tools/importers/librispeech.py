@@ -9,6 +9,8 @@ from tools import files
 from tools import importers
 from tools import normalize
 
+OPTIONS = ('input', 'official_splits')
+
 
 def Import(options):
   """Lists every utterance below --input, a directory or several with commas between them.

@@ -9,6 +9,8 @@ from tools import audio
 from tools import importers
 from tools import normalize
 
+OPTIONS = ('input', 'audio_roots', 'languages')
+
 
 def Import(options):
   """Lists the utterances of the manifest --input.
@@ -20,13 +22,16 @@ def Import(options):
   offset.
 
   Raises:
-    importers.UsageError: no --input, or not a file.
+    importers.UsageError: no --input, or not a file; an unknown language, or several.
     dataset.DatasetError: not UTF-8.
   """
   if not options.input:
     raise importers.UsageError('--importer=manifest needs --input=MANIFEST.jsonl')
   if not dataset.Exists(options.input) or (not dataset.IsRemote(options.input) and os.path.isdir(options.input)):
     raise importers.UsageError(f'--input={options.input}: expected a JSONL manifest, found no such file')
+  importers.CheckLanguages(options.languages)
+  if len(options.languages) > 1:
+    raise importers.UsageError(f'--languages={",".join(options.languages)}: expected one, of the texts without a `lang`')
   language = options.languages[0] if options.languages else None
   listing = importers.Listing()
   base = os.path.dirname(options.input)

@@ -16,6 +16,8 @@ from tools import importers
 from tools import normalize
 from tools.importers import debian
 
+OPTIONS = ('input', 'languages', 'max_utterances')
+
 # Formats in order of preference, where a directory has several of one prompt.
 _EXTENSIONS = ('.g722', '.wav16', '.wav', '.flac', '.ogg', '.mp3', '.gsm')
 _TRANSCRIPT = re.compile(r'^core-sounds-([a-z]{2})\.txt(\.gz)?$')
@@ -39,10 +41,7 @@ def Import(options):
     importers.UsageError: an unknown language, apt cannot fetch the packages, or --input holds no prompts.
   """
   languages = options.languages or normalize.LANGUAGES
-  for language in languages:
-    if language not in normalize.LANGUAGES:
-      raise importers.UsageError(f'--languages={language}: expected some of {",".join(normalize.LANGUAGES)}'
-                                 f'{importers.Nearest(language, normalize.LANGUAGES)}')
+  importers.CheckLanguages(languages)
   if options.input:
     root = files.RequireDirectory('prompts', options.input)
   else:

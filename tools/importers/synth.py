@@ -10,11 +10,13 @@ import hashlib
 import os
 
 from fm_lingvo import dataset
+from fm_lingvo import gin_names
 from tools import audio
 from tools import importers
 from tools import normalize
 from tools.importers import speech_engines
 
+OPTIONS = ('input', 'engines', 'voices_per_line', 'max_utterances')
 DEFAULT_TEXT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'texts', 'sentences_en.txt')
 
 _ESPEAK_VOICES = (
@@ -88,7 +90,7 @@ def _ChooseEngines(wanted):
   for name in wanted:
     if name not in ENGINES:
       raise importers.UsageError(
-          f'--engines={name}: expected some of {",".join(ENGINES)}{importers.Nearest(name, ENGINES)}')
+          f'--engines={name}: expected some of {",".join(ENGINES)}{gin_names.Hint(name, ENGINES)}')
   available = AvailableEngines()
   absent = [name for name in wanted if name not in available]
   if absent or not available:
