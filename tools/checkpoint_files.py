@@ -3,17 +3,16 @@
 import os
 
 from fm_lingvo import errors
+from fm_lingvo import handover
 from lingvo import compat as tf
 import numpy as np
 from tools import files
 
-_STEP = 'global_step'
-
 
 def AddStep(checkpoint, values):
   """Adds the step of a handover.Checkpoint, if it has one, to the values to write."""
-  if _STEP in checkpoint.others:
-    values[_STEP] = checkpoint.Read(_STEP)
+  if handover.STEP in checkpoint.others:
+    values[handover.STEP] = checkpoint.Read(handover.STEP)
 
 
 def Write(values, output):

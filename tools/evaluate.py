@@ -14,6 +14,7 @@ import sys
 from fm_lingvo import errors
 from fm_lingvo import quiet
 from fm_lingvo import search
+from tools import exit_codes
 
 
 def Evaluate(run, datasets, checkpoint, how):
@@ -97,15 +98,7 @@ def Main(argv):
   parser.add_argument('--output', metavar='FOLDER', help='folder to add metrics.jsonl and hypotheses/ to')
   args = parser.parse_args(argv[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  try:
-    _Run(args)
-    return 0
-  except (errors.ConfigError, errors.RunError) as e:
-    print(f'evaluate: {e}', file=sys.stderr)
-    return 2 if isinstance(e, errors.ConfigError) else 1
-  except KeyboardInterrupt:
-    print('evaluate: interrupted', file=sys.stderr)
-    return 130
+  return exit_codes.Report('evaluate', lambda: _Run(args))
 
 
 if __name__ == '__main__':
