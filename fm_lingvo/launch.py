@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -17,13 +16,13 @@ from fm_lingvo import data_service
 from fm_lingvo import errors
 from fm_lingvo import evaluation_job
 from fm_lingvo import fit
+from fm_lingvo import flag_checks
 from fm_lingvo import gin_names
 from fm_lingvo import gin_params
 from fm_lingvo import handover
 from fm_lingvo import input as hydra_input
 from fm_lingvo import local_runner
 from fm_lingvo import quiet
-from fm_lingvo import registry
 from fm_lingvo import run_dir
 from fm_lingvo import run_lock
 from fm_lingvo import session
@@ -36,9 +35,6 @@ from lingvo import trainer as lingvo_trainer
 from lingvo.core import py_utils
 
 DEMO_DATA = 'data/demo'
-_CLUSTER_MODES = ('sync', 'async')
-_MODES = (*_CLUSTER_MODES, 'xla_check', 'inspect_params', 'inspect_model', 'inspect_evaler', 'inspect_decoder',
-          'write_inference_graph', 'shell')  # All but xla_check are Lingvo's.
 _WRITERS = ('controller', 'executor_tpu')  # Jobs of a cluster that save checkpoints.
 _SERVICE_SECONDS = 120.0  # A cluster's jobs start together, a tf.data service's among them.
 _LONG_RUN_STEPS = 1000  # They make up for a graph of parts, which takes seconds to build.
@@ -66,19 +62,17 @@ def Launch(flags):
   handover.PatchLingvo()
   if not flags['enable_check_numerics'].present:
     flags.enable_check_numerics = False  # It ends a run at the first NaN; fm_lingvo/finite.py skips the step.
-  gin_names.CheckChoice('--mode', flags.mode, _MODES)
+  flag_checks.CheckMode(flags)
   is_cluster = (flags.job or flags.cluster_spec or flags.tpu or
-                flags.mode not in (*_CLUSTER_MODES, 'xla_check'))
+                flags.mode not in (*flag_checks.CLUSTER_MODES, 'xla_check'))
   if not is_cluster and not flags['verbosity'].present:
     # Lingvo logs thousands of lines; a local run speaks for itself.
     logging.set_verbosity(logging.ERROR)
-  if flags.batch_parts > 1 and (is_cluster or flags.deterministic or flags.mode == 'xla_check' or flags.run_locally not in ('', 'cpu')):
-    raise errors.ConfigError(f'--batch_parts={flags.batch_parts}: expected 1 or less; only local runs on the CPU, and without '
-                             '--deterministic, compute batches in parts')
+  flag_checks.CheckParts(flags, is_cluster)
   gin_params.Configure(flags.model, flags.gin_file, flags.gin_bindings,
                        flags.gin_search_paths)
   with _Building(flags):
-    _CheckDatasets(flags)
+    flag_checks.CheckDatasets(flags)
   if flags.dry_run:
     with _Building(flags):
       return _DryRun(flags.model, flags.logdir)
@@ -88,17 +82,14 @@ def Launch(flags):
     flags.logdir = run_dir.NewRunDir(flags.model)
   if '://' not in flags.logdir:
     flags.logdir = os.path.abspath(flags.logdir)  # Checkpoints name one another.
-  try:
-    tf.io.gfile.exists(flags.logdir)
-  except tf.errors.OpError as e:
-    raise errors.ConfigError(f'--logdir={flags.logdir}: {errors.Reason(e)}') from e
+  flag_checks.CheckLogdir(flags.logdir)
   if flags.tf_data_service_address and flags.job in _READING_JOBS:
     data_service.CheckAddress('tf_data_service_address', flags.tf_data_service_address, _SERVICE_SECONDS if flags.job else 0.0)
   if is_cluster:
-    _CheckTpu(flags)
+    flag_checks.CheckTpu(flags)
     if flags.job.startswith(evaluation_job.PREFIX):
       return _Evaluate(flags)
-    _CheckCluster(flags)
+    flag_checks.CheckCluster(flags)
     train_dir = os.path.join(flags.logdir, 'train')
     if not checkpoints.Newest(train_dir):
       task = model_registry.GetParams(flags.model, 'Train').task
@@ -132,32 +123,6 @@ def _Building(flags):
     raise errors.ConfigError(
         f'--model={flags.model}: cannot be built ({type(e).__name__}: {errors.Reason(e)}); '
         f'{f"set: {where}; " if where else ""}--verbosity=0 shows where') from e
-
-
-def _CheckDatasets(flags):
-  """Raises ConfigError if a data set to evaluate is none of the experiment's."""
-  known = registry.DatasetNames(flags.model)
-  tp = model_registry.GetParams(flags.model, 'Train').task.train
-  for field in ('eval_datasets', 'final_eval_datasets'):
-    for name in tp.Get(field):
-      gin_names.CheckChoice(f'task.train.{field}: data set', name, known)
-  if flags.job.startswith(evaluation_job.PREFIX):
-    gin_names.CheckChoice(f'--job={flags.job}: data set', flags.job[len(evaluation_job.PREFIX):], known)
-
-
-def _CheckCluster(flags):
-  """Raises ConfigError if --cluster_spec cannot be read or has no place for the job."""
-  if flags.mode not in _CLUSTER_MODES or flags.run_locally or flags.tpu or flags.infer_tpu_cluster:
-    return
-  jobs = []
-  for part in flags.cluster_spec.split('@'):
-    found = re.fullmatch(r'(\w+)=[^=@,]+(,[^=@,]+)*', part)
-    if not found:
-      raise errors.ConfigError(f'--cluster_spec={flags.cluster_spec}: expected JOB=HOST:PORT,HOST:PORT@JOB=HOST:PORT and so on, '
-                               'with all jobs of the cluster')
-    jobs.append(found.group(1))
-  for job in flags.job.split(',') if flags.job else ():
-    gin_names.CheckChoice('--job', job, jobs)
 
 
 def _Evaluate(flags):
@@ -204,7 +169,7 @@ def _DryRun(model_name, logdir):
 def _RunLocally(flags):
   """One process that trains and evaluates; see local_runner."""
   flags.run_locally = flags.run_locally or 'cpu'
-  _CheckDevice(flags.run_locally, flags.worker_gpus)
+  flag_checks.CheckDevice(flags.run_locally, flags.worker_gpus)
   train = model_registry.GetParams(flags.model, 'Train')
   train_params.ValidateEnd('task.train', train.task.train)
   _ChooseParts(flags, train.task.train)
@@ -279,44 +244,6 @@ def _RaiseIfMissing(name, params):
     raise errors.ConfigError('; '.join(
         f'{name}/input.streams.{stream}: no record in files like {pattern}'
         for stream, pattern in missing))
-
-
-def _CheckDevice(device, worker_gpus):
-  """Raises ConfigError, never falls back to the CPU, if a device is missing."""
-  if device not in ('cpu', 'gpu', 'tpu'):
-    raise errors.ConfigError(
-        f'--run_locally={device}: expected cpu, gpu or tpu')
-  if device != 'gpu' and worker_gpus:
-    raise errors.ConfigError(f'--worker_gpus={worker_gpus}: expected 0 with --run_locally={device}')
-  if device == 'cpu':
-    return
-  with quiet.HoldStderr():
-    found = len(tf.config.list_physical_devices(device.upper()))
-  wanted = max(1, worker_gpus) if device == 'gpu' else 1
-  if found < wanted:
-    raise errors.ConfigError(
-        f'--run_locally={device}: {wanted} {device.upper()} wanted, TensorFlow '
-        f'sees {found} on this machine; use --run_locally=cpu')
-
-
-def _CheckTpu(flags):
-  """Raises ConfigError if jobs for a TPU have none."""
-  if not flags.tpu:
-    if 'executor_tpu' in flags.job and not flags.infer_tpu_cluster:
-      raise errors.ConfigError(
-          f'--job={flags.job}: no TPU; expected --tpu=NAME, with --gcp_project and '
-          '--tpu_zone, or --infer_tpu_cluster with --tf_master')
-    return
-  try:
-    tf.distribute.cluster_resolver.TPUClusterResolver(
-        tpu=flags.tpu, project=flags.gcp_project, zone=flags.tpu_zone,
-        job_name=flags.job or None).cluster_spec()
-  except Exception as e:  # Of many kinds: network, authentication, names.
-    reason = (str(e).strip().splitlines() or [''])[-1][:120]
-    raise errors.ConfigError(
-        f'--tpu={flags.tpu}: no such TPU to be found from here ({type(e).__name__}: '
-        f'{reason}); without one, --mode=xla_check compiles for it and '
-        '--run_locally=cpu trains') from e
 
 
 def _PrepareDemoData(params):

@@ -4,11 +4,9 @@ import types
 
 from absl.testing import absltest
 from fm_lingvo import errors
+from fm_lingvo import flag_checks
 from fm_lingvo import gin_params
-from fm_lingvo import launch
 from tests import graph_case  # pylint: disable=unused-import  # Graph mode.
-
-# pylint: disable=protected-access
 
 
 def _Flags(**values):
@@ -18,7 +16,7 @@ def _Flags(**values):
       'infer_tpu_cluster': False, **values})
 
 
-class LaunchTest(absltest.TestCase):
+class FlagChecksTest(absltest.TestCase):
 
   def test_data_sets_that_an_experiment_has_not_are_named(self):
     for bindings, job, expected in (
@@ -31,9 +29,9 @@ class LaunchTest(absltest.TestCase):
         self.addCleanup(gin_params.Reset)
         gin_params.Configure('asr.BestRqPretrain', (), bindings)
         with self.assertRaisesRegex(errors.ConfigError, expected):
-          launch._CheckDatasets(_Flags(job=job))
+          flag_checks.CheckDatasets(_Flags(job=job))
     gin_params.Configure('asr.BestRqPretrain')
-    launch._CheckDatasets(_Flags(job='evaler_DevHuman'))
+    flag_checks.CheckDatasets(_Flags(job='evaler_DevHuman'))
 
   def test_a_cluster_has_a_place_for_the_job(self):
     spec = 'worker=a:1,b:2@controller=a:3'
@@ -43,18 +41,18 @@ class LaunchTest(absltest.TestCase):
         ('controler', spec, "^--job = 'controler': expected one of worker, controller; did you mean controller.$"),
         ('controller,ps', spec, "^--job = 'ps': expected one of worker, controller$")):
       with self.subTest(expected), self.assertRaisesRegex(errors.ConfigError, expected):
-        launch._CheckCluster(_Flags(job=job, cluster_spec=cluster_spec))
-    launch._CheckCluster(_Flags(job='controller', cluster_spec=spec))
-    launch._CheckCluster(_Flags(job='controller,worker', cluster_spec=spec))
+        flag_checks.CheckCluster(_Flags(job=job, cluster_spec=cluster_spec))
+    flag_checks.CheckCluster(_Flags(job='controller', cluster_spec=spec))
+    flag_checks.CheckCluster(_Flags(job='controller,worker', cluster_spec=spec))
     for elsewhere in (dict(tpu='name'), dict(infer_tpu_cluster=True), dict(run_locally='cpu'), dict(mode='inspect_params')):
-      launch._CheckCluster(_Flags(job='controller', **elsewhere))
+      flag_checks.CheckCluster(_Flags(job='controller', **elsewhere))
 
   def test_devices_that_a_run_would_not_use_are_refused(self):
-    launch._CheckDevice('cpu', 0)
+    flag_checks.CheckDevice('cpu', 0)
     for device, gpus, expected in (('cpu', 2, '^--worker_gpus=2: expected 0 with --run_locally=cpu$'),
                                    ('gpus', 0, '^--run_locally=gpus: expected cpu, gpu or tpu$')):
       with self.assertRaisesRegex(errors.ConfigError, expected):
-        launch._CheckDevice(device, gpus)
+        flag_checks.CheckDevice(device, gpus)
 
 
 if __name__ == '__main__':
