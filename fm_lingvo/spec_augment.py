@@ -10,7 +10,11 @@ from lingvo.core import py_utils
 
 
 class SpecAugment(base_layer.BaseLayer):
-  """Masks set to 0, the mean of normalised features (Park et al., arXiv 1904.08779).
+  """Masks set to about 0, the mean of normalised features (Park et al., arXiv 1904.08779).
+
+  About, by noise: before training, frames of exact zeros come out of the subsampling
+  as zero vectors, and the layer norm behind it multiplies a zero vector's gradient by
+  1 / sqrt(epsilon), a thousand.
 
   Width and place of each mask are drawn on their own for every utterance, as functions
   of the step, so that a resumed run repeats them. Lingvo's SpectrumAugmenter seeds its
@@ -28,6 +32,9 @@ class SpecAugment(base_layer.BaseLayer):
              'uniform from 0.')
     p.Define('time_mask_max_ratio', 0.2,
              'Longest span as a share, in [0, 1], of the utterance\'s frames.')
+    p.Define('noise_stddev', 0.1,
+             'Standard deviation, >= 0, of the zero-mean Gaussian noise that hides, as '
+             'SpanMasker\'s, in units of the normalised features; 0: the paper\'s masks.')
     return p
 
   def __init__(self, params):
@@ -37,6 +44,8 @@ class SpecAugment(base_layer.BaseLayer):
                  'time_mask_max_frames'):
       if p.Get(name) < 0:
         raise errors.ConfigError(f'{p.name}.{name} = {p.Get(name)}: expected >= 0')
+    if p.noise_stddev < 0:
+      raise errors.ConfigError(f'{p.name}.noise_stddev = {p.noise_stddev}: expected >= 0')
     if not 0 <= p.time_mask_max_ratio <= 1:
       raise errors.ConfigError(f'{p.name}.time_mask_max_ratio = '
                                f'{p.time_mask_max_ratio}: expected a share in [0, 1]')
@@ -64,7 +73,9 @@ class SpecAugment(base_layer.BaseLayer):
                     float(min(p.freq_mask_max_bins, bins)), bins)  # [B, F]
     spans = _Hidden(draws[..., p.freq_mask_count:], frames, longest, time)  # [B, T]
     hidden = bands[:, tf.newaxis] | spans[:, :, tf.newaxis]  # [B, T, F]
-    return tf.where_v2(hidden, tf.zeros([], features.dtype), features)
+    hidden &= paddings[:, :, tf.newaxis] < 0.5
+    noise = tf.random.stateless_normal(tf.shape(features), py_utils.GenerateStepSeedPair(p))
+    return tf.where_v2(hidden, tf.cast(noise * p.noise_stddev, features.dtype), features)
 
 
 def _Hidden(draws, length, widest, size):

@@ -1,5 +1,6 @@
 """Properties of SpecAugment: what is hidden, where, and that it can be repeated."""
 
+from fm_lingvo import encoder
 from fm_lingvo import spec_augment
 import numpy as np
 from tests import graph_case
@@ -13,13 +14,13 @@ def _Params(**values):
 class SpecAugmentTest(graph_case.GraphCase):
 
   def _Masks(self, lengths, frames=200, bins=80, rows=None, step=0, **values):
-    """Hidden positions [B, T, F] of features of ones."""
+    """Hidden positions [B, T, F] of features of ones; masks are zeros."""
     lengths = np.asarray(lengths if rows is None else [lengths] * rows)
     paddings = (np.arange(frames) >= lengths[:, None]).astype(np.float32)
     features = np.ones([len(lengths), frames, bins], np.float32)
     features *= 1 - paddings[..., None]
     with self.NewGraph():
-      layer = _Params(**values).Instantiate()
+      layer = _Params(noise_stddev=0.0, **values).Instantiate()
       out = layer.FProp(layer.theta, tf.constant(features), tf.constant(paddings))
       set_step = tf.assign(graph_case.py_utils.GetGlobalStep(), step)
       self.Eval(set_step)
@@ -73,9 +74,44 @@ class SpecAugmentTest(graph_case.GraphCase):
     self.assertFalse(self._Masks([100, 0], freq_mask_count=0, time_mask_count=0).any())
     self.assertFalse(self._Masks([0, 0]).any())
 
+  def test_masks_are_noise_that_is_drawn_anew_and_spares_padding(self):
+    paddings = np.zeros([2, 200], np.float32)
+    paddings[1, 150:] = 1
+    features = 5 * (1 - paddings[..., None] * np.ones([2, 200, 80], np.float32))
+    layer = _Params(noise_stddev=0.3).Instantiate()
+    masked = [self.Eval(layer.FProp(layer.theta, tf.constant(features), tf.constant(paddings))) for _ in range(2)]
+    self.assertFalse(masked[0][1, 150:].any())
+    noise = [out[(out != 5) & (out != 0)] for out in masked]
+    self.assertGreater(noise[0].size, 1000)
+    self.assertAlmostEqual(noise[0].mean(), 0.0, delta=0.05)
+    self.assertAlmostEqual(noise[0].std(), 0.3, delta=0.05)
+    self.assertEmpty(np.intersect1d(*noise))
+
+  def test_before_training_masks_do_not_swell_an_encoder_s_gradients(self):
+    rng = np.random.RandomState(0)
+    spectra = rng.randn(4, 200, 80).astype(np.float32)
+    masks = dict(freq_mask_count=0, time_mask_count=2, time_mask_max_ratio=0.5)
+    norms = {}
+    for kind in ('conv', 'stack'):
+      with self.NewGraph():
+        enc_p = encoder.ConformerEncoder.Params().Set(name='enc', model_dim=16, num_layers=1, num_heads=2,
+                                                      kernel_size=5)
+        enc_p.subsampling.Set(num_bins=80, kind=kind)
+        enc = enc_p.Instantiate()
+        layer = _Params(**masks).Instantiate()
+        features, paddings = tf.constant(spectra), tf.zeros([4, 200])
+        target = tf.constant(rng.randn(4, 50, 16).astype(np.float32))
+        gradients = {}
+        for name, x in (('plain', features), ('masked', layer.FProp(layer.theta, features, paddings))):
+          out, _ = enc.FProp(enc.theta, x, paddings)
+          gradients[name] = tf.linalg.global_norm(tf.gradients(tf.reduce_sum(out * target), enc.vars.Flatten()))
+        norms[kind] = self.Eval(gradients)
+      self.assertLess(norms[kind]['masked'], 3 * norms[kind]['plain'], kind)
+
   def test_unusable_params_are_one_line(self):
     for values, message in (
         (dict(freq_mask_count=-1), 'layer.freq_mask_count = -1: expected >= 0'),
+        (dict(noise_stddev=-0.1), 'layer.noise_stddev = -0.1: expected >= 0'),
         (dict(time_mask_max_ratio=2.0), 'max_ratio = 2.0: expected a share')):
       with self.assertRaisesRegex(ValueError, message):
         _Params(**values).Instantiate()

@@ -140,7 +140,7 @@ class SupervisedHeadsTest(graph_case.GraphCase):
     self.assertFalse(masked[:, 150:].any())
     changed = masked != plain
     self.assertTrue(changed.any())
-    self.assertFalse(masked[changed].any())
+    self.assertLess(np.abs(masked[changed]).max(), 0.6)  # Noise of 0.1.
 
   def test_unusable_params_are_one_line(self):
     for p, message in (
