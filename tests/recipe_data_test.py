@@ -82,7 +82,7 @@ class RecipeDataTest(absltest.TestCase):
   def test_command_line_says_what_is_missing_in_one_line(self):
     for error, code, expected in (
         (importers.UsageError('no synthesiser'), 2, 'no synthesiser'),
-        (NotADirectoryError(20, 'Not a directory'), 1, 'd/: cannot be written (Not a directory)'),
+        (FileNotFoundError(2, 'No such file', 'voices.txt'), 1, 'voices.txt: No such file'),
         (KeyboardInterrupt(), 130, 'interrupted; data sets that are whole are kept')):
       err = io.StringIO()
       with mock.patch.object(recipe_data, 'PrepareRecipe', side_effect=error) as prepare, \

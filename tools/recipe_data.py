@@ -17,7 +17,6 @@ import sys
 import tempfile
 
 from fm_lingvo import dataset
-from fm_lingvo import errors
 from tools import exit_codes
 from tools import importers
 
@@ -139,12 +138,10 @@ def Main(argv):
   args = parser.parse_args(argv[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
-  return exit_codes.Report('recipe_data', lambda: _Run(args), 'interrupted; data sets that are whole are kept')
-
-
-def _Run(args):
-  with errors.Writing(args.output):
+  def Run():
     PrepareRecipe(args.output.rstrip('/'), quick=args.quick)
+
+  return exit_codes.Report('recipe_data', Run, 'interrupted; data sets that are whole are kept')
 
 
 if __name__ == '__main__':
