@@ -302,6 +302,8 @@ class CommandLineTest(PrepareCase):
         (manifest + ['--max_utterances=1'],
          '--max_utterances: of no use with --importer=manifest, which goes by --input, --audio_roots'),
         (manifest + ['--engines=foo'], '--engines: of no use with --importer=manifest'),
+        (['--importer=librispeech', f'--output={self.output}', '--official_splits', '--dev_percent=5'],
+         '--dev_percent: of no use with --official_splits, which names the splits itself'),
         (manifest + ['--official_splits'], '--official_splits: of no use with --importer=manifest'),
         (['--importer=general_speech', f'--output={self.output}', '--voices_per_line=2'],
          '--voices_per_line: of no use with --importer=general_speech, which goes by --input, --engines, --max_utterances'),

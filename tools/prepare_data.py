@@ -112,6 +112,8 @@ def _CheckFlags(importer):
       continue
     if importer == 'demo':
       raise importers.UsageError(f'--{flag.name}: of no use with --importer=demo, expected --output and --overwrite only')
+    if flag.name in ('dev_percent', 'test_percent') and _OFFICIAL_SPLITS.value:
+      raise importers.UsageError(f'--{flag.name}: of no use with --official_splits, which names the splits itself')
     if flag.name in options:
       mine = ', '.join(f'--{name}' for name in importers.OptionsOf(importer) if name in flags.FLAGS)
       raise importers.UsageError(f'--{flag.name}: of no use with --importer={importer}, which goes by {mine}')
