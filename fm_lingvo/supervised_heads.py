@@ -202,8 +202,8 @@ class TransducerHead(SupervisedHead):
       raise errors.ConfigError(f'{p.name}.max_labels_per_frame = '
                                f'{p.max_labels_per_frame}: expected > 0')
     for name in ('lm_weight', 'lm_label_bonus'):
-      if p.Get(name) < 0:
-        raise errors.ConfigError(f'{p.name}.{name} = {p.Get(name)}: expected >= 0')
+      if not 0 <= p.Get(name) < math.inf:
+        raise errors.ConfigError(f'{p.name}.{name} = {p.Get(name)}: expected a finite number >= 0')
     self._lm = language_model.Frozen(p.lm_file, self._tokenizer) if p.lm_file else None
     vocab_size = self._tokenizer.vocab_size
     self.CreateChild('prediction', p.prediction.Copy().Set(vocab_size=vocab_size))

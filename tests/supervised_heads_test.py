@@ -148,8 +148,9 @@ class SupervisedHeadsTest(graph_case.GraphCase):
         (_Transducer(beam_size=0), 'head.beam_size = 0: expected >= 1'),
         (_Transducer(max_symbols_per_frame=0), 'max_symbols_per_frame = 0: expected'),
         (_Transducer(max_labels_per_frame=0.0), 'per_frame = 0.0: expected > 0'),
-        (_Transducer(lm_weight=-0.1), 'head.lm_weight = -0.1: expected >= 0'),
-        (_Transducer(lm_label_bonus=-1.0), 'head.lm_label_bonus = -1.0: expected >= 0'),
+        (_Transducer(lm_weight=-0.1), 'head.lm_weight = -0.1: expected a finite number >= 0'),
+        (_Transducer(lm_label_bonus=float('nan')), 'head.lm_label_bonus = nan: expected a finite number >= 0'),
+        (_Transducer(lm_label_bonus=-1.0), 'head.lm_label_bonus = -1.0: expected a finite number >= 0'),
         (_Transducer(lm_file='no.npz'), 'no.npz: no such language model'),
         (_Transducer(tokenizer_file=''), 'tokenizer_file is empty: expected'),
         (_Ctc(tokenizer_file='no.model'), 'no.model: no such tokenizer')):
