@@ -91,6 +91,13 @@ class PlanTest(absltest.TestCase):
     self.assertLen({steps[n] for n in ('hydra', 'supervised', 'hydra_no_pretrain')}, 1)
     self.assertLen({steps[n] for n in ('adapted', 'adapted_no_hydra', 'adapted_no_pretrain')}, 1)
 
+  def test_what_starts_from_stage_2_hears_source_speech_beside_the_target_s(self):
+    replayed = {name: stage.knobs['source_weight'] for name, stage in self.stages.items() if 'source_weight' in stage.knobs}
+    self.assertEqual(set(replayed.values()), {1.0})
+    self.assertEqual(set(replayed), {
+        name for name, stage in self.stages.items()
+        if stage.share and (stage.parent or stage.row == 'scratch_source_target') and stage.experiment != 'CtcProbe'})
+
   def test_only_stages_that_are_asked_for_and_their_parents_are_selected(self):
     self.assertEqual(list(recipe_plan.Select(self.stages, ['adapted'])), ['pretrain', 'hydra', 'adapted'])
     main = recipe_plan.Select(self.stages, ['main'])
@@ -112,13 +119,14 @@ class PlanTest(absltest.TestCase):
 
   def test_groups_of_ablations_take_at_most_an_hour_each(self):
     def _AudioSeconds(stage):
-      batch = 32.0  # Of the experiments' defaults: labeled or pretraining speech.
+      batch = stage.knobs.get('batch_seconds', 32.0)  # Of the experiments' defaults: labeled or pretraining speech.
+      if stage.knobs.get('source_weight'):
+        batch *= 2
       if stage.experiment == 'JustHydra':
         batch += 16.0 + 32.0 * bool(stage.knobs.get('source_best_rq_weight'))
       return stage.knobs['max_steps'] * batch
     hours = {}
     for stage in self.stages.values():
-      self.assertNotIn('batch_seconds', stage.knobs if stage.group.startswith('ablations') else {})
       hours[stage.group] = hours.get(stage.group, 0.0) + _AudioSeconds(stage) / (2 * 45) / 3600
     for group in ('ablations_adapter', 'ablations_pretrain'):
       self.assertBetween(hours[group], 0.1, 1.0, group)
@@ -683,7 +691,9 @@ class DoorTest(absltest.TestCase):
         self.assertIn(message, err)
 
   def test_an_output_that_is_a_file_is_told_before_data_is_made(self):
-    path = self.create_tempfile().full_path
+    path = os.path.join(recipe_case.Folder(self), 'file')
+    with open(path, 'w', encoding='utf-8'):
+      pass
     with mock.patch.object(recipe, 'PrepareData') as prepare:
       code, _, err = self._Main('--quick', '--no-docs', f'--output={path}', 'hydra')
     self.assertEqual((code, err), (2, f'recipe: --output={path}: cannot be written ({path} is not a directory)\n'))
