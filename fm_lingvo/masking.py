@@ -10,6 +10,22 @@ from lingvo.core import base_layer
 from lingvo.core import py_utils
 
 
+def Hide(features, hidden, stddev, seed):
+  """Puts Gaussian noise in place of features.
+
+  Args:
+    features: [B, T, F].
+    hidden: bool, broadcastable to [B, T, F]: where the noise is.
+    stddev: Of the noise, >= 0, in units of the features.
+    seed: int pair, of the draw.
+
+  Returns:
+    As features.
+  """
+  noise = stddev * tf.random.stateless_normal(tf.shape(features), seed)
+  return tf.where_v2(hidden, tf.cast(noise, features.dtype), features)
+
+
 class SpanMasker(base_layer.BaseLayer):
   """Replaces random spans of frames by noise, utterance by utterance.
 
@@ -70,10 +86,8 @@ class SpanMasker(base_layer.BaseLayer):
       frames and 0 on padding.
     """
     mask = self._SampleMask(paddings)
-    noise = tf.random.stateless_normal(
-        tf.shape(features), self._Seed(paddings), dtype=tf.float32)
-    noise = tf.cast(noise * self.params.noise_stddev, features.dtype)
-    return tf.where_v2(mask[:, :, tf.newaxis] > 0, noise, features), mask
+    return Hide(features, mask[:, :, tf.newaxis] > 0, self.params.noise_stddev,
+                self._Seed(paddings)), mask
 
   def _SampleMask(self, paddings):
     """Returns the mask [B, T]: unpadded frames that some span covers."""

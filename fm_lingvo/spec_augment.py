@@ -4,6 +4,7 @@ B: utterances, T: log-mel frames (10 ms), F: mel bins.
 """
 
 from fm_lingvo import errors
+from fm_lingvo import masking
 from lingvo import compat as tf
 from lingvo.core import base_layer
 from lingvo.core import py_utils
@@ -74,8 +75,7 @@ class SpecAugment(base_layer.BaseLayer):
     spans = _Hidden(draws[..., p.freq_mask_count:], frames, longest, time)  # [B, T]
     hidden = bands[:, tf.newaxis] | spans[:, :, tf.newaxis]  # [B, T, F]
     hidden &= paddings[:, :, tf.newaxis] < 0.5
-    noise = tf.random.stateless_normal(tf.shape(features), py_utils.GenerateStepSeedPair(p))
-    return tf.where_v2(hidden, tf.cast(noise * p.noise_stddev, features.dtype), features)
+    return masking.Hide(features, hidden, p.noise_stddev, py_utils.GenerateStepSeedPair(p))
 
 
 def _Hidden(draws, length, widest, size):

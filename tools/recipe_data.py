@@ -138,6 +138,7 @@ def Main(argv):
   args = parser.parse_args(argv[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
+
   def Run():
     PrepareRecipe(args.output.rstrip('/'), quick=args.quick)
 
