@@ -245,6 +245,9 @@ class HydraInput(base_input_generator.BaseInputGenerator):
     ds = ds.prefetch(p.prefetch_batches)
     options = tf.data.Options()
     options.deterministic = True
+    # Nothing here is left to it, and its thread, which wakes once a minute in a run of some minutes, holds up the end of an
+    # iterator until then: evaluations, which start one anew, and the end of a run waited for up to a minute each.
+    options.autotune.enabled = False
     return ds.with_options(options)
 
   def _AnyLive(self, streams):

@@ -530,6 +530,12 @@ class InputTest(absltest.TestCase):
 
   # Eager mode.
 
+  def test_no_autotuning_holds_up_the_end_of_an_iterator(self):
+    with mock.patch.object(input_lib.batch_iterator, 'BatchIterator') as made:
+      self.Params().Instantiate().GetPreprocessedInputBatch()
+    dataset_of, start_step = made.call_args.args
+    self.assertIs(dataset_of(start_step).options().autotune.enabled, False)
+
   def test_eager_function_sees_the_same_batches_and_restarts(self):
     expected = self.Read(self.Params(), 10)
     generator = self.Params().Instantiate()
