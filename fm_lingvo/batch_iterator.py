@@ -1,6 +1,19 @@
-"""An iterator over batches that starts anew at any of them, in sessions and eagerly."""
+"""An iterator over batches that starts anew at any of them, in sessions and eagerly, and the tf.data options of its dataset."""
 
 from lingvo import compat as tf
+
+
+def Options():
+  """tf.data.Options for datasets of batches: in a fixed order, and without autotuning.
+
+  Its thread wakes ever less often, once a minute in the end, and holds up the end of an iterator until then: evaluations,
+  which start theirs anew, and the end of a run waited for it. The number of parallel calls is fixed everywhere, so that nothing is
+  left to be tuned.
+  """
+  options = tf.data.Options()
+  options.deterministic = True
+  options.autotune.enabled = False
+  return options
 
 
 class BatchIterator:

@@ -242,13 +242,7 @@ class HydraInput(base_input_generator.BaseInputGenerator):
     ds = tf.data.Dataset.zip(streams)
     ds = ds.take_while(self._AnyLive)
     ds = ds.map(self._ToBatch)
-    ds = ds.prefetch(p.prefetch_batches)
-    options = tf.data.Options()
-    options.deterministic = True
-    # Nothing here is left to it, and its thread, which wakes once a minute in a run of some minutes, holds up the end of an
-    # iterator until then: evaluations, which start one anew, and the end of a run waited for up to a minute each.
-    options.autotune.enabled = False
-    return ds.with_options(options)
+    return ds.prefetch(p.prefetch_batches).with_options(batch_iterator.Options())
 
   def _AnyLive(self, streams):
     return tf.reduce_any(tf.stack([live for live, _ in streams.values()]))

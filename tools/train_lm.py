@@ -40,6 +40,7 @@ class Data:
 
   def Dataset(self, repeat):
     """tf.data of int32 [B, U], 0 on padding; for training shuffled, again and again."""
+    from fm_lingvo import batch_iterator  # pylint: disable=g-import-not-at-top
     import tensorflow as tf  # pylint: disable=g-import-not-at-top
     data = tf.data.Dataset.from_generator(
         lambda: iter(self._lines), output_signature=tf.TensorSpec([None], tf.int32))
@@ -47,7 +48,7 @@ class Data:
       data = data.repeat().shuffle(100_000, self._seed)
     sizes = [max(1, self._batch_labels // bound) for bound in _BOUNDS]
     data = data.bucket_by_sequence_length(tf.size, [bound + 1 for bound in _BOUNDS], [*sizes, 1])
-    return data.prefetch(4)
+    return data.prefetch(4).with_options(batch_iterator.Options())
 
 
 def Split(texts, encode):
