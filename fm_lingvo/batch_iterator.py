@@ -7,8 +7,8 @@ def Options():
   """tf.data.Options for datasets of batches: in a fixed order, and without autotuning.
 
   Its thread wakes ever less often, once a minute in the end, and holds up the end of an iterator until then: evaluations,
-  which start theirs anew, and the end of a run waited for it. The number of parallel calls is fixed everywhere, so that nothing is
-  left to be tuned.
+  which start theirs anew, and the end of a run waited for it. Numbers of parallel calls are fixed, or one for each core, so that
+  nothing is left to be tuned.
   """
   options = tf.data.Options()
   options.deterministic = True

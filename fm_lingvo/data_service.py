@@ -17,6 +17,7 @@ import re
 import socket
 import time
 
+from fm_lingvo import batch_iterator
 from fm_lingvo import errors
 from lingvo import compat as tf
 
@@ -78,6 +79,6 @@ def Distribute(ds, address):
     ds: tf.data.Dataset without end and without resources of this process.
     address: see CheckAddress.
   """
-  return ds.apply(tf.data.experimental.service.distribute(
+  return ds.with_options(batch_iterator.Options()).apply(tf.data.experimental.service.distribute(
       processing_mode=tf.data.experimental.service.ShardingPolicy.DYNAMIC,
       service=address if '://' in address else f'grpc://{address}'))
