@@ -46,7 +46,7 @@ _MASKS = dict(mask_start_prob=0.04, mask_span_ms=160.0)
 # BEST-RQ wants the default: at this rate, on source speech too, it had learnt nothing after 1000 steps.
 _LEARNING_RATE = 3e-3
 # Of stages that learn source labels: five epochs of them underfit, and with full augmentation took twice as many steps to the
-# same error rates on both dev sets. The target's few minutes alone, seen a hundred times, want all of it.
+# same error rates on both dev sets. With the target's few minutes alone it has not been tried.
 _LIGHT_AUGMENTATION = dict(effects_prob=0.15, spec_augment=False)
 # The widest place and width of the ablations; with the decoder 12.9 % of the parameters, where the paper has 17.9 %.
 _ADAPTERS = dict(adapter_dim=128, adapter_position='after_ff')
