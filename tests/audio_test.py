@@ -4,6 +4,7 @@ import os
 import tempfile
 
 from absl.testing import absltest
+import av
 import numpy as np
 import soundfile
 
@@ -123,6 +124,20 @@ class DecodeTest(AudioCase):
         middle = len(data) // 2
         data[middle:middle + 4000] = rng.bytes(4000)
         self.assertRejected('corrupt', audio.Decode, self.Path(f'd.{extension}', bytes(data)))
+
+  def test_a_length_that_is_guessed_from_the_bit_rate_is_no_header_s(self):
+    rng = np.random.RandomState(1)
+    samples = np.concatenate([rng.uniform(-1e-4, 1e-4, 3 * RATE), rng.uniform(-0.3, 0.3, 9 * RATE)])
+    for name, codec, options in (('a.mp3', 'libmp3lame', {'write_xing': '0'}), ('a.aac', 'aac', {})):
+      with self.subTest(name):
+        path = self.Path(name)
+        with av.open(path, 'w', options=options) as out:
+          stream = out.add_stream(codec, rate=RATE, layout='mono', options={'compression_level': '9', 'global_quality': '500'})
+          frame = av.AudioFrame.from_ndarray((samples * 32767).astype(np.int16)[np.newaxis], format='s16', layout='mono')
+          frame.sample_rate = RATE
+          for packet in [*stream.encode(frame), *stream.encode(None)]:
+            out.mux(packet)
+        self.assertAlmostEqual(len(audio.Decode(path)) / RATE, 12.0, delta=0.2)
 
   def test_too_long_is_found_without_decoding_all(self):
     path = self.Write('a.flac', Tone(30.0))

@@ -33,6 +33,8 @@ REASONS = {
 
 # Formats without a header: extension -> demuxer.
 _RAW_FORMATS = {'.g722': 'g722', '.722': 'g722', '.gsm': 'gsm'}
+# Demuxers of streams without a header for the whole; FFmpeg guesses their length from the bit rate of the first frames.
+_GUESSED_LENGTH = frozenset(('aac', 'ac3', 'amr', 'amrnb', 'amrwb', 'dts', 'eac3', 'loas'))
 _RATES = (1000, 768000)  # Hz; resampling a lower one would make a large file of a small one.
 _MAX_CHANNELS = 64
 _ENERGY_WINDOW = dataset.SAMPLE_RATE // 10
@@ -131,13 +133,31 @@ def _DecodeStream(f, raw_format, stop):
       raise Rejected('not_audio', f'{container.format.name} without an audio stream')
     stream = container.streams.audio[0]
     _CheckStream(stream)
-    declared = float(stream.duration * stream.time_base) if stream.duration and not raw_format else None
+    declared = None
+    if stream.duration and not raw_format and _DeclaresLength(f, container.format.name):
+      declared = float(stream.duration * stream.time_base)
     max_samples = None if stop is None else round(stop * dataset.SAMPLE_RATE) + 1
     samples = _Collect(container.decode(stream), max_samples)
   decoded = len(samples) / dataset.SAMPLE_RATE
   if declared is not None and (stop is None or decoded <= stop) and decoded < 0.95 * declared - 0.1:
     raise Rejected('corrupt', f'{decoded:.2f} s decoded, the header says {declared:.2f} s')
   return samples
+
+
+def _DeclaresLength(f, name):
+  """Whether an open file in the format `name` says itself how long it is."""
+  if name != 'mp3':
+    return name not in _GUESSED_LENGTH
+  here = f.tell()
+  f.seek(0)
+  head = f.read(10)
+  if head[:3] == b'ID3':  # Tags; their size has 7 bits a byte.
+    f.seek(10 + sum((byte & 127) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0))))
+  else:
+    f.seek(0)
+  first_frame = f.read(256)
+  f.seek(here)
+  return any(tag in first_frame for tag in (b'Xing', b'Info', b'VBRI'))
 
 
 def _CheckStream(stream):
