@@ -114,6 +114,18 @@ class InterruptTest(absltest.TestCase):
     child.terminate.assert_called_once_with()
 
 
+class LoopbackTest(absltest.TestCase):
+
+  def test_where_half_of_it_is_allowed_the_network_stays_and_the_reason_is_said(self):
+    code = ('import errno, fcntl, os\nfrom unittest import mock\nfrom tools import loopback\n'
+            'before = os.readlink("/proc/self/ns/net")\n'
+            'with mock.patch.object(fcntl, "ioctl", side_effect=OSError(errno.EPERM, "no")):\n'
+            '  print(loopback.Enter())\n'
+            'print(os.readlink("/proc/self/ns/net") == before)\n')
+    done = subprocess.run([sys.executable, '-c', code], env=process_case.Environment(), capture_output=True, text=True, check=True)
+    self.assertEqual(done.stdout, 'Operation not permitted\nTrue\n')
+
+
 class LocalClusterTest(process_case.ProcessCase):
 
   def _TrainerFlags(self, batch_seconds=4.0, last=4):

@@ -20,15 +20,41 @@ def Enter():
   Returns:
     '' if it is there, else why not; the network is then the one of before.
   """
+  why = _Try()
+  if not why:
+    _Unshare()
+  return why
+
+
+def _Try():
+  """Enters in a child, for half of it may be allowed (AppArmor), which could not be taken back; returns why not, or ''."""
+  reader, writer = os.pipe()
+  child = os.fork()
+  if not child:
+    try:
+      _Unshare()
+      code = 0
+    except OSError as e:
+      os.write(writer, os.strerror(e.errno).encode())
+      code = 1
+    os._exit(code)
+  os.close(writer)
+  with open(reader, encoding='utf-8') as f:
+    why = f.read()
+  _, status = os.waitpid(child, 0)
+  return why or (f'a trial ended with status {status}' if status else '')
+
+
+def _Unshare():
+  """Makes the network; raises OSError where that is not allowed."""
   libc = ctypes.CDLL(None, use_errno=True)
   uid, gid = os.geteuid(), os.getegid()
   flags = _CLONE_NEWNET if uid == 0 else _CLONE_NEWNET | _CLONE_NEWUSER
   if libc.unshare(flags):
-    return os.strerror(ctypes.get_errno())
+    raise OSError(ctypes.get_errno(), 'unshare')
   if uid:  # Own files stay own files.
     for name, text in (('setgroups', 'deny'), ('uid_map', f'{uid} {uid} 1'), ('gid_map', f'{gid} {gid} 1')):
       with open(f'/proc/self/{name}', 'w', encoding='ascii') as f:
         f.write(text)
   with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
     fcntl.ioctl(s, _SIOCSIFFLAGS, struct.pack('16sh14x', b'lo', _IFF_UP))
-  return ''
