@@ -163,6 +163,15 @@ class DataServiceTest(absltest.TestCase):
       threading.Timer(1.5, late.listen).start()
       data_service.CheckAddress('dispatcher', f'localhost:{late.getsockname()[1]}', wait_seconds=30.0)
 
+  def test_a_worker_beside_a_dispatcher_elsewhere_is_reached_by_its_host_s_name(self):
+    for dispatcher, host, expected in (('far:5050', '', socket.gethostname()), ('far:5050', 'me', 'me'),
+                                       ('localhost:5050', '', 'localhost'), ('[::1]:5050', '', 'localhost')):
+      made = mock.Mock()
+      args = argparse.Namespace(dispatcher=dispatcher, host=host, port=0, wait_seconds=0.0)
+      with mock.patch.object(service, '_Service', return_value=made), mock.patch.object(data_service, 'CheckAddress'):
+        service.StartWorker(args)
+      self.assertEqual(made.WorkerConfig.call_args.kwargs['worker_address'], f'{expected}:%port%')
+
   def test_a_bad_address_is_one_line(self):
     for address, expected in (('here', 'expected HOST:PORT of a dispatcher'), ('a:b', 'expected HOST:PORT'),
                               ('http://localhost:1', 'expected HOST:PORT'), ('localhost:70000', 'expected HOST:PORT'),

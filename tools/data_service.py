@@ -5,7 +5,8 @@
   trainer --model=... --tf_data_service_address=HOST:5050
 
 One dispatcher, any number of workers, also on other hosts: they need this environment and see the data under the trainer's
-paths, relative ones from where they are started. Workers may come and go. fm_lingvo/data_service.py says which guarantees
+paths, relative ones from where they are started. Trainers reach a worker by the name that its host has for itself, or by
+--host; one whose --dispatcher is localhost, at localhost. Workers may come and go. fm_lingvo/data_service.py says which guarantees
 the data has then. A process ends on Ctrl-C and SIGTERM, with exit code 130 and 143; 2 is wrong usage.
 """
 
@@ -13,6 +14,7 @@ import argparse
 import contextlib
 import os
 import signal
+import socket
 import sys
 
 from fm_lingvo import errors
@@ -46,10 +48,12 @@ def StartWorker(args):
   _CheckPort(args)
   data_service.CheckAddress('dispatcher', args.dispatcher, args.wait_seconds)
   service = _Service()
+  is_local = args.dispatcher.rpartition(':')[0].strip('[]') in ('localhost', '127.0.0.1', '::1')
+  host = args.host or ('localhost' if is_local else socket.gethostname())
   with _Serving(f'--port={args.port}'):
     server = service.WorkerServer(service.WorkerConfig(
-        dispatcher_address=args.dispatcher, worker_address=f'{args.host}:%port%' if args.host else None, port=args.port))
-  return server, args.host or 'localhost'
+        dispatcher_address=args.dispatcher, worker_address=f'{host}:%port%', port=args.port))
+  return server, host
 
 
 def _CheckPort(args):
@@ -85,7 +89,8 @@ def _Parser():
   worker.add_argument('--dispatcher', required=True, metavar='HOST:PORT')
   worker.add_argument('--port', type=int, default=0, help='to listen on, 0: any (default: 0)')
   worker.add_argument('--wait_seconds', type=float, default=0.0, help='for the dispatcher to start (default: 0)')
-  worker.add_argument('--host', default='', help='name of this host for the trainers (default: localhost)')
+  worker.add_argument('--host', default='', help='name of this host for the trainers (default: its own; '
+                      'localhost beside a dispatcher there)')
   return parser
 
 
