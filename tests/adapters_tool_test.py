@@ -161,7 +161,9 @@ class AdaptersTest(stage_case.StageCase):
         (('extract', self.run, '--adapter=other',
           f'--output={self._Path("target.ckpt")}'), 'exists already; remove it'),
         (('extract', self.run, '--adapter=other', f'--output={self._Path("target.ckpt.index")}/x'),
-         r'--output=.*target.ckpt.index/x: cannot be written \(.*director')):
+         r'--output=.*target.ckpt.index/x: cannot be written \(.*director'),
+        (('extract', self.run, '--adapter=other', f'--output={self._Path("folder/")}'),
+         r'--output=.*folder/: is a folder; expected the prefix of a checkpoint, such as .*folder/ckpt')):
       with self.subTest(argv):
         code, out, err = self._Main(*argv)
         self.assertEqual((code, out), (2, ''))

@@ -23,9 +23,11 @@ def Write(values, output):
     output: prefix of its files, of which none may exist yet.
 
   Raises:
-    errors.ConfigError: they exist, or there can be none, as below a file.
+    errors.ConfigError: they exist, the prefix is a folder, or there can be none, as below a file.
     errors.RunError: they cannot be written.
   """
+  if not os.path.basename(output):
+    raise errors.ConfigError(f'--output={output}: is a folder; expected the prefix of a checkpoint, such as {output}ckpt')
   if tf.io.gfile.exists(output + '.index'):
     raise errors.ConfigError(f'--output={output}: exists already; remove it, or choose another')
   files.MakeFolder(os.path.dirname(output), f'--output={output}')
