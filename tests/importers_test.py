@@ -208,6 +208,23 @@ class LibrispeechTest(ImporterCase):
     self.assertLen(utterance.load(5.0), RATE // 2)
     self.assertEqual(self.Reasons(listing), {'84-121123-0001': 'no_audio', '84-121123-0002': 'no_text'})
 
+  def test_audio_of_a_chapter_without_a_transcript_is_a_reject(self):
+    self.Audio('dev-clean/84/1/84-1-0000.flac')
+    self.Text('dev-clean/84/1/84-1.trans.txt', '84-1-0000 GO\n')
+    self.Audio('dev-clean/84/2/84-2-0000.flac')
+    self.assertEqual(self.Reasons(librispeech.Import(importers.Options(input=self.dir))), {'84-2-0000': 'no_text'})
+
+  def test_a_folder_that_cannot_be_read_is_named(self):
+    self.Text('dev-clean/84/1/84-1.trans.txt', '84-1-0000 GO\n')
+    closed, scan = os.path.join(self.dir, 'dev-clean/84/1'), os.scandir
+    def Scan(path):
+      if path == closed:
+        raise PermissionError(13, 'Permission denied', path)
+      return scan(path)
+    with mock.patch.object(os, 'scandir', Scan), self.assertRaisesRegex(
+        importers.UsageError, rf'^{closed}: cannot be read \(Permission denied\)$'):
+      librispeech.Import(importers.Options(input=self.dir))
+
   def test_official_splits_are_the_subsets_in_all_inputs(self):
     for subset in ('train-clean-100', 'dev-clean', 'test-other'):
       self.Audio(f'{subset}/84/1/84-1-{subset}.flac')
@@ -271,6 +288,20 @@ class ManifestTest(ImporterCase):
     self.assertLen(listing.utterances, 1)
     self.assertEqual([r.reason for r in listing.rejects], ['bad_entry'] * 6)
     self.assertEndsWith(listing.rejects[0].source, 'train.jsonl:1')
+
+  def test_no_line_ends_the_import(self):
+    bad = [{'audio_filepath': 'a', **row} for row in (
+        {'offset': float('inf')}, {'duration': float('nan')}, {'duration': 10 ** 400}, {'speaker': '\ud83d'}, {'lang': ['en']},
+        {'utt_id': '\ud800'})]
+    nested = '{"audio_filepath": "a", "x": ' + '[' * 100000 + ']' * 100000 + '}'
+    listing = self.Import(*bad, {'audio_filepath': '\ud800.wav'}, nested, {'audio_filepath': 'a', 'text': '9' * 5000, 'lang': 'en'})
+    self.assertEqual([r.reason for r in listing.rejects], ['bad_entry'] * 8)
+    self.assertEqual(listing.utterances[0].text, ' '.join(['nine'] * 5000))
+
+  def test_a_language_of_a_country_is_that_language(self):
+    for lang in ('en-US', 'en', None):
+      (found,) = self.Import({'audio_filepath': 'a', 'text': '8 dogs', 'lang': lang}).utterances
+      self.assertEqual(found.text, 'eight dogs' if lang else '8 dogs')
 
   def test_usage(self):
     with self.assertRaisesRegex(importers.UsageError, 'needs --input=MANIFEST.jsonl'):

@@ -155,6 +155,15 @@ class ContentTest(PrepareCase):
     with open(os.path.join(self.output, 'report.json'), encoding='utf-8') as f:
       self.assertEqual(json.load(f), report)
 
+  def test_texts_with_digits_are_counted(self):
+    rows = self.Good(2)
+    rows[0]['text'] = 'good 2'
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+      _, report = self.Prepare(rows)
+    self.assertEqual(report['texts_with_digits'], 1)
+    self.assertIn('  1 texts with digits, which most tokenizers do not know', said.getvalue())
+
   def test_labels_can_be_required(self):
     rows = self.Good(2) + [{'audio_filepath': self.Write('unlabeled.wav', Speech(1.0)), 'text': '...'}]
     _, report = self.Prepare(rows, require_text=True)
@@ -251,6 +260,27 @@ class CrashTest(PrepareCase):
     self.Prepare(self.Good(4))
     with self.assertRaisesRegex(importers.UsageError, 'exists; give another directory or --overwrite'):
       self.Prepare(self.Good(6))
+    self.Prepare(self.Good(6), overwrite=True)
+    self.assertLen(list(dataset.ReadManifest(self.output)), 6)
+
+  def test_what_is_no_data_set_is_never_replaced(self):
+    rows = self.Good(2)
+    before = sorted(os.listdir(self.dir))
+    for overwrite in (True, False):
+      with self.assertRaisesRegex(importers.UsageError, r'^--output=\S+: has good0.wav and 2 more, which no data set has'):
+        self.Prepare(rows, output=self.dir, overwrite=overwrite)
+    self.assertEqual(sorted(os.listdir(self.dir)), sorted({*before, 'in.jsonl'}))
+    os.mkdir(self.output)
+    own = self.Manifest(rows, 'out/manifest.jsonl')
+    with self.assertRaisesRegex(importers.UsageError, rf'^--output=\S+out: has {own}, which the data set is made from'):
+      pipeline.PrepareData('manifest', self.output, options=importers.Options(input=own), overwrite=True)
+    self.assertTrue(os.path.exists(own))
+    with self.assertRaisesRegex(importers.UsageError, f'^--output={own}: is a file; give a directory$'):
+      self.Prepare(rows, output=own)
+
+  def test_a_data_set_that_is_not_whole_is_replaced(self):
+    self.Prepare(self.Good(4))
+    os.remove(os.path.join(self.output, 'dataset.json'))
     self.Prepare(self.Good(6), overwrite=True)
     self.assertLen(list(dataset.ReadManifest(self.output)), 6)
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from unittest import mock
 import wave
 
 from absl.testing import absltest
@@ -158,6 +159,31 @@ class TranscribeTest(absltest.TestCase):
     self.assertLen(err.splitlines(), 5)
     out, err = self._Run(folder + '/gone.mp3', code=1)
     self.assertEqual(out, '')
+
+  def test_a_folder_that_cannot_be_read_is_told_and_the_rest_goes_on(self):
+    folder = self.create_tempdir().full_path
+    os.makedirs(folder + '/closed')
+    shutil.copy(_folder + '/audio/a/0.wav', folder)
+    scan = os.scandir
+    def Scan(path):
+      if path == folder + '/closed':
+        raise PermissionError(13, 'Permission denied', path)
+      return scan(path)
+    with mock.patch.object(os, 'scandir', Scan):
+      found, missing = transcribe.FindRecordings([folder])
+    self.assertEqual(found, [(folder + '/0.wav', '0.wav')])
+    self.assertEqual(missing, [(folder + '/closed', 'cannot be read (Permission denied)')])
+
+  def test_a_file_name_that_is_no_utf_8_is_written_with_escapes(self):
+    folder = self.create_tempdir().full_path
+    shutil.copy(_folder + '/audio/a/0.wav', os.fsencode(folder) + b'/caf\xe9.wav')
+    shutil.copy(_folder + '/audio/a/0.wav', folder + '/ok.wav')
+    self._Run(folder, f'--output={folder}/all.txt')
+    with open(folder + '/all.txt', encoding='utf-8') as f:
+      names = [line.partition('\t')[0] for line in f]
+    self.assertEqual(names, [folder + '/caf\\udce9.wav', folder + '/ok.wav'])
+    self._Run(folder, f'--output={folder}/out/', '--format=json')
+    self.assertLen(os.listdir(folder + '/out'), 2)
 
   def test_wrong_usage_is_said_in_a_line(self):
     audio = _folder + '/audio'

@@ -1,4 +1,4 @@
-"""Reads every shard of data sets and says what is damaged, missing or not as their manifests say.
+"""Reads every shard of data sets and says what is damaged or missing, and where the manifest lists more or fewer records.
 
   python -m tools.check_data data/recipe/target data/recipe/unlabeled
 

@@ -7,10 +7,24 @@ from fm_lingvo import errors
 from tools import importers
 
 
-def LocalFolders(root):
-  """Yields (directory, sorted file names) of a local tree, links followed; a folder that several links lead to comes once."""
+def IsInside(path, root):
+  """Whether a local or remote path lies in a folder, once links and `..` are resolved; `~` is an ordinary character."""
+  if dataset.IsRemote(path) or dataset.IsRemote(root):
+    return path.startswith(root.rstrip('/') + '/') and '..' not in path.split('/')
+  if '\0' in path:
+    return False
+  return os.path.commonpath([os.path.realpath(path), os.path.realpath(root)]) == os.path.realpath(root)
+
+
+def LocalFolders(root, on_error):
+  """Yields (directory, sorted file names) of a local tree, links followed; a folder that several links lead to comes once.
+
+  Args:
+    root: folder.
+    on_error: called with the OSError of a folder that cannot be read, which is then left out.
+  """
   seen = set()
-  for folder, folders, names in os.walk(root, followlinks=True):
+  for folder, folders, names in os.walk(root, followlinks=True, onerror=on_error):
     real = os.path.realpath(folder)
     if real in seen:
       folders.clear()
@@ -21,12 +35,18 @@ def LocalFolders(root):
 
 
 def Walk(root):
-  """Yields (directory, sorted file names) of a tree, sorted."""
+  """Yields (directory, sorted file names) of a tree, sorted.
+
+  Raises:
+    importers.UsageError: a folder in it cannot be read.
+  """
+  def Refuse(e):
+    raise importers.UsageError(f'{e.filename}: cannot be read ({e.strerror})')
   if dataset.IsRemote(root):
     import tensorflow as tf  # pylint: disable=g-import-not-at-top
     walk = sorted((d, sorted(names)) for d, _, names in tf.io.gfile.walk(root))
   else:
-    walk = sorted(LocalFolders(root))
+    walk = sorted(LocalFolders(root, Refuse))
   yield from walk
 
 

@@ -83,7 +83,7 @@ def _Spell(digits, language):
 
 
 def _SpellEnglish(digits):
-  value = int(digits)
+  value = int(digits[:4])  # Longer ones are read digit by digit.
   if digits[0] == '0' and len(digits) > 1:
     return ' '.join(_ONES[int(d)] for d in digits)
   if value < 20:

@@ -20,6 +20,7 @@ from fm_lingvo import errors
 from fm_lingvo import gin_names
 from tools import audio
 from tools import importers
+from tools import normalize
 from tools import preparation_progress
 from tools import shards as shards_lib
 from tools import staging_dirs
@@ -95,6 +96,7 @@ def PrepareData(importer, output, *, options=None, overwrite=False, dev_percent=
   except ValueError as e:
     raise importers.UsageError(str(e)) from e
   output = output.rstrip('/')
+  staging_dirs.CheckReplaceable(output, options.input.split(',') if options.input else ())
   if dataset.Exists(output) and not overwrite:
     raise importers.UsageError(f'--output={output}: exists; give another directory or --overwrite')
 
@@ -245,7 +247,8 @@ def _Report(rows, rejects, notes, settings):
         splits={split: Sums([r for r in mine if r['split'] == split]) for split in dataset.SPLITS})
   reasons = collections.Counter(r['reason'] for r in rejects)
   return {
-      **Sums(rows), 'labeled': sum(bool(r['text']) for r in rows), 'by_split': by_split, 'by_domain': by_domain,
+      **Sums(rows), 'labeled': sum(bool(r['text']) for r in rows),
+      'texts_with_digits': sum(normalize.HasDigits(r['text']) for r in rows), 'by_split': by_split, 'by_domain': by_domain,
       'rejects': {'total': len(rejects), 'by_reason': dict(sorted(reasons.items())),
                   'meaning': {reason: audio.REASONS[reason] for reason in sorted(reasons)}, 'files': rejects},
       'notes': notes, 'settings': settings}
@@ -282,6 +285,9 @@ def _PrintSummary(output, report, seconds):
   print(f'{output}: {report["utterances"]} utterances, {hours:.2f} h ({splits}), {report["labeled"]} labeled')
   for domain, sums in report['by_domain'].items():
     print(f'  {domain}: {sums["utterances"]} utterances, {sums["hours"] * 60:.1f} min, {sums["labeled"]} labeled')
+  if report['texts_with_digits']:
+    print(f'  {report["texts_with_digits"]} texts with digits, which most tokenizers do not know: numbers are spelled only in '
+          'a language that is named')
   rejects = report['rejects']
   where = ' (files in report.json)' if rejects['total'] else ''
   print(f'  rejected {rejects["total"]}: {_Reasons(rejects["by_reason"])}{where}')

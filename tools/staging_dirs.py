@@ -1,6 +1,7 @@
 """Directories beside a data set's place in which it is made, so that it is there whole or not at all."""
 
 import os
+import re
 import shutil
 import socket
 import uuid
@@ -8,6 +9,37 @@ import uuid
 from fm_lingvo import dataset
 from tools import files
 from tools import importers
+
+_NAMES = re.compile(r'(dataset|report)\.json|manifest\.jsonl|(train|dev|test)-\d{5}-of-\d{5}\.tfrecord')
+
+
+def CheckReplaceable(output, sources=()):
+  """Refuses an output in whose place a data set would destroy something else.
+
+  Args:
+    output: path of the data set; an older one, whole or not, may be there.
+    sources: local paths that the data set is made from.
+
+  Raises:
+    importers.UsageError: there is a file, or a folder with what no data set has, or with one of the sources.
+  """
+  if dataset.IsRemote(output):
+    import tensorflow as tf  # pylint: disable=g-import-not-at-top
+    names = [name.rstrip('/') for name in tf.io.gfile.listdir(output)] if tf.io.gfile.isdir(output) else []
+  elif os.path.isdir(output):
+    names = os.listdir(output)
+  elif os.path.exists(output):
+    raise importers.UsageError(f'--output={output}: is a file; give a directory')
+  else:
+    return
+  other = sorted(name for name in names if not _NAMES.fullmatch(name))
+  if other:
+    more = f' and {len(other) - 1} more' if len(other) > 1 else ''
+    raise importers.UsageError(f'--output={output}: has {other[0]}{more}, which no data set has; give another directory, '
+                               'this one would be replaced')
+  for source in sources:
+    if files.IsInside(source, output):
+      raise importers.UsageError(f'--output={output}: has {source}, which the data set is made from; give another directory')
 
 
 def Make(output):

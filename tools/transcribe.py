@@ -58,12 +58,13 @@ def FindRecordings(names):
     if not is_local or not os.path.isdir(name):
       found.append((name, 'stdin' if name == STDIN else os.path.basename(name)))
       continue
-    below = []
-    for folder, names_there in files.LocalFolders(name):
+    below, closed = [], []
+    for folder, names_there in files.LocalFolders(name, closed.append):
       paths = (os.path.join(folder, f) for f in names_there if os.path.splitext(f)[1].lower() in _EXTENSIONS)
       below += [(path, os.path.relpath(path, name)) for path in paths]
     found += below
-    if not below:
+    missing += [(e.filename, f'cannot be read ({e.strerror})') for e in closed]
+    if not below and not closed:
       missing.append((name, 'no audio file in this folder'))
   return found, missing
 
@@ -177,6 +178,11 @@ class _Output:
       self._file.close()
 
 
+def _Printable(path):
+  """A path as UTF-8 text; bytes that are none, which file names may have, as escapes."""
+  return path.encode('utf-8', 'backslashreplace').decode('utf-8')
+
+
 def _Say(line):
   print(f'transcribe: {line}', file=sys.stderr, flush=True)
 
@@ -225,7 +231,7 @@ def _Run(args):
   started, seconds = time.time(), 0.0
   for number, chunk in _Chunks(recordings, failed, 3600 * args.max_hours if args.max_hours < math.inf else None):
     output.Open()
-    transcripts = Transcribe(recognizer, [(path, samples) for path, _, samples in chunk],
+    transcripts = Transcribe(recognizer, [(_Printable(path), samples) for path, _, samples in chunk],
                              args.window_seconds or run.max_seconds)
     for transcript, (_, relative_path, _) in zip(transcripts, chunk):
       output.Write(transcript, relative_path)

@@ -32,9 +32,7 @@ def _ImportTree(listing, root, official_splits):
   chapters = 0
   for directory, names in files.Walk(root):
     transcripts = [n for n in names if n.endswith('.trans.txt')]
-    if not transcripts:
-      continue
-    chapters += 1
+    chapters += bool(transcripts)
     _ImportChapter(listing, directory, names, transcripts, official_splits)
   if not chapters:
     raise importers.UsageError(f'--input={root}: no *.trans.txt below it, so not in the layout of LibriSpeech')
@@ -44,7 +42,7 @@ def _ImportChapter(listing, directory, names, transcripts, official_splits):
   parts = directory.rstrip('/').split('/')
   speaker = parts[-2] if len(parts) > 1 else parts[-1]
   domain = f'librispeech/{parts[-3]}' if len(parts) > 2 and parts[-3] else 'librispeech'
-  split = _OfficialSplit(directory, domain) if official_splits else None
+  split = _OfficialSplit(directory, domain) if official_splits and transcripts else None
   recordings = {os.path.splitext(n)[0]: n for n in names if n.endswith(('.flac', '.wav', '.mp3', '.ogg'))}
   for name in transcripts:
     path = os.path.join(directory, name)
@@ -63,7 +61,7 @@ def _ImportChapter(listing, directory, names, transcripts, official_splits):
           utt_id, normalize.NormalizeText(text, 'en'), speaker, domain, source, functools.partial(audio.Decode, source),
           split=split))
   for utt_id, recording in recordings.items():
-    listing.Reject(utt_id, os.path.join(directory, recording), 'no_text', 'not in the chapter\'s *.trans.txt')
+    listing.Reject(utt_id, os.path.join(directory, recording), 'no_text', 'not in a *.trans.txt of its folder')
 
 
 def _OfficialSplit(directory, domain):

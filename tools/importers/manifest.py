@@ -2,10 +2,12 @@
 
 import functools
 import json
+import math
 import os
 
 from fm_lingvo import dataset
 from tools import audio
+from tools import files
 from tools import importers
 from tools import normalize
 
@@ -16,10 +18,11 @@ def Import(options):
   """Lists the utterances of the manifest --input.
 
   audio_filepath is relative to the manifest, absolute or remote; it must lie in the manifest's folder or in one of
-  options.audio_roots, symbolic links followed. Others are rejected: a manifest may come from anyone. `text` may be missing (unlabeled speech). With `offset`,
-  the utterance is `duration` seconds from there; without, it is the whole file and `duration` is checked against it.
+  options.audio_roots, symbolic links followed. Others are rejected: a manifest may come from anyone. `text` may be missing
+  (unlabeled speech). With `offset`, the utterance is `duration` seconds from there; without, it is the whole file and
+  `duration` is checked against it.
   Optional keys: `utt_id` or `id`, `speaker`, `domain`, `lang`. Without an id it is the audio's path as written, plus the
-  offset.
+  offset. Numbers are spelled by the rules of `lang`, else of options.languages; without either they stay digits.
 
   Raises:
     importers.UsageError: no --input, or not a file; an unknown language, or several.
@@ -43,40 +46,42 @@ def Import(options):
   return listing
 
 
-def IsInside(path, root):
-  """Whether a local or remote path lies in a folder, once links and `..` are resolved; `~` is an ordinary character."""
-  if dataset.IsRemote(path) or dataset.IsRemote(root):
-    return path.startswith(root.rstrip('/') + '/') and '..' not in path.split('/')
-  if '\0' in path:
-    return False
-  return os.path.commonpath([os.path.realpath(path), os.path.realpath(root)]) == os.path.realpath(root)
-
-
 def _ImportLine(listing, line, where, base, roots, language):
   try:
-    row = json.loads(line)
-    path = row['audio_filepath']
-    duration = None if row.get('duration') is None else float(row['duration'])
-    offset = float(row.get('offset') or 0.0)
-    if not isinstance(path, str) or not path or not isinstance(row.get('text') or '', str):
-      raise ValueError('audio_filepath and text must be strings')
-    if offset < 0 or (duration is not None and duration <= 0):
-      raise ValueError('duration must be > 0 and offset >= 0')
-  except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as e:
+    row = _Parse(line)
+    language = row['lang'].partition('-')[0] if row.get('lang') else language
+    text = normalize.NormalizeText(row.get('text') or '', language)
+  except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as e:
     listing.Reject('', where, 'bad_entry', f'{type(e).__name__}: {e}')
     return
+  path, duration, offset = row['audio_filepath'], row['duration'], row['offset']
   name = os.path.splitext(path)[0].replace('\\', '/').lstrip('./')
-  utt_id = str(row.get('utt_id') or row.get('id') or (f'{name}@{offset:g}' if row.get('offset') is not None else name))
+  utt_id = str(row.get('utt_id') or row.get('id') or (name if offset is None else f'{name}@{offset:g}'))
   source = path if dataset.IsRemote(path) else os.path.join(base, path)
-  if not any(IsInside(source, root) for root in roots):
+  if not any(files.IsInside(source, root) for root in roots):
     listing.Reject(utt_id, source, 'outside', f'{where}: not in {", ".join(roots)}; --audio_roots allows other folders')
     return
-  segment = offset > 0 or (row.get('offset') is not None and duration is not None)
+  segment = bool(offset) or (offset is not None and duration is not None)
   if segment:
     load = functools.partial(audio.Decode, source, offset=offset, seconds=duration)
   else:
     load = functools.partial(audio.Decode, source)
-  text = normalize.NormalizeText(row.get('text') or '', row.get('lang') or language)
   listing.utterances.append(importers.Utterance(
       utt_id, text, str(row.get('speaker') or 'unknown'), str(row.get('domain') or 'manifest'), source, load,
       declared_duration=None if segment else duration))
+
+
+def _Parse(line):
+  """The dict of a line, `duration` and `offset` floats or None; raises ValueError or another error if it is none."""
+  row = json.loads(line)
+  for key in ('duration', 'offset'):
+    row[key] = None if row.get(key) is None else float(row[key])
+  if not isinstance(row['audio_filepath'], str) or not row['audio_filepath']:
+    raise ValueError('audio_filepath must be a string')
+  for key in ('text', 'lang'):
+    if not isinstance(row.get(key) or '', str):
+      raise ValueError(f'{key} must be a string')
+  if not (0 <= (row['offset'] or 0.0) < math.inf and 0 < (1.0 if row['duration'] is None else row['duration']) < math.inf):
+    raise ValueError('duration must be > 0 and offset >= 0, both finite')
+  json.dumps(row, ensure_ascii=False).encode('utf-8')  # Half a surrogate pair could not be written.
+  return row
