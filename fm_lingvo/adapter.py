@@ -23,12 +23,13 @@ _PLACES = {
     'after_ff': ('fflayer_start', 'fflayer_end'),
 }
 _ACTIVATIONS = ('RELU', 'GELU', 'SWISH', 'TANH', 'NONE')
-NAME_RULE = 'lower-case letters, digits and _, a letter first'
+NO_ADAPTER = 'none'  # Where a set is chosen: no adapter is applied.
+NAME_RULE = f'lower-case letters, digits and _, a letter first, and not {NO_ADAPTER}'
 
 
 def IsName(name):
   """Whether adapters may be called so."""
-  return isinstance(name, str) and bool(re.fullmatch('[a-z][a-z0-9_]*', name))
+  return isinstance(name, str) and name != NO_ADAPTER and bool(re.fullmatch('[a-z][a-z0-9_]*', name))
 
 
 class ResidualAdapter(base_layer.BaseLayer):

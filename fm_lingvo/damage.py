@@ -135,11 +135,13 @@ def ScanAll(patterns, files):
 
 def _Told(patterns):
   """dict: path -> (size, utterances), of the shards that dataset.json has for some globs."""
+  from fm_lingvo import stream_params  # TensorFlow: a scan does without.  pylint: disable=g-import-not-at-top
   told = {}
   for pattern in patterns:
     folder, name = os.path.split(pattern)
+    name = name.replace('[^', '[!')  # Python knows one of the two ways of TensorFlow's globs to exclude characters.
     if '*' in folder or '?' in folder or '[' in folder:
-      folders = sorted({os.path.dirname(f) for f in _Glob(os.path.join(folder, 'dataset.json'))})
+      folders = sorted({os.path.dirname(f) for f in stream_params.Glob(os.path.join(folder, 'dataset.json'))})
     else:
       folders = [folder]
     for found in folders:
@@ -149,13 +151,8 @@ def _Told(patterns):
         except dataset.DatasetError as e:
           raise errors.ConfigError(str(e)) from e
         told.update({os.path.join(found, shard.name): (shard.size, shard.utterances)
-                     for split in shards.values() for shard in split if fnmatch.fnmatch(shard.name, name)})
+                     for split in shards.values() for shard in split if fnmatch.fnmatchcase(shard.name, name)})
   return told
-
-
-def _Glob(pattern):
-  import tensorflow as tf  # pylint: disable=g-import-not-at-top
-  return tf.io.gfile.glob(pattern)
 
 
 def CheckLimit(path, shards, limit):

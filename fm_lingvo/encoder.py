@@ -142,6 +142,11 @@ class ConformerEncoder(base_layer.BaseLayer):
     if p.conv_norm not in _CONV_NORMS:
       raise errors.ConfigError(f'{p.name}.conv_norm = {p.conv_norm!r}: expected one of '
                        f'{", ".join(_CONV_NORMS)}')
+    if p.ff_dim is not None and p.ff_dim < 1:
+      raise errors.ConfigError(f'{p.name}.ff_dim = {p.ff_dim}: expected > 0 or None')
+    if p.conv_norm == 'group_norm' and (p.group_norm_groups < 1 or p.model_dim % p.group_norm_groups):
+      raise errors.ConfigError(f'{p.name}.group_norm_groups = {p.group_norm_groups}: expected a divisor of model_dim = '
+                               f'{p.model_dim}')
     self._CheckContexts()
     self.CreateChild('subsampling', p.subsampling.Copy().Set(
         model_dim=p.model_dim, causal=p.causal))

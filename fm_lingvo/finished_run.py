@@ -4,6 +4,7 @@ import dataclasses
 import os
 import re
 
+from fm_lingvo import adapter as adapter_lib
 from fm_lingvo import checkpoints
 from fm_lingvo import errors
 from fm_lingvo import gin_names
@@ -17,8 +18,6 @@ from lingvo import compat as tf
 from lingvo import model_registry
 from lingvo.core import hyperparams
 
-NO_ADAPTER = 'none'
-
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -29,7 +28,7 @@ class Run:
   params: hyperparams.Params  # Of the task, with the one branch that decodes.
   cluster: hyperparams.Params
   head: str  # Name of the head that decodes.
-  adapter: str  # NO_ADAPTER or the name of the set of adapters that is applied.
+  adapter: str  # adapter_lib.NO_ADAPTER or the name of the set of adapters that is applied.
   max_seconds: float  # Longest utterance that the run was trained on.
 
 
@@ -40,7 +39,7 @@ def Load(path, *, checkpoint=None, adapter=None, how=search.Search()):
     path: Folder of the run.
     checkpoint: Prefix of a checkpoint's files, or a name in the run's train folder;
       None: the run's newest.
-    adapter: Name of a set of adapters in the checkpoint, or NO_ADAPTER; None: the one
+    adapter: Name of a set of adapters in the checkpoint, or adapter_lib.NO_ADAPTER; None: the one
       that the run has active.
     how: The search.Search, if not the run's own.
 
@@ -131,19 +130,22 @@ def _KeepDecodingBranch(task, where):
   return kept.head, kept.stream
 
 
-def SetSearch(path, task, how):
-  """Sets the search.Search of all heads of task Params that have labels, and the tokenizers of the run's folder.
+def SetSearch(path, params, how):
+  """Sets the search.Search of all heads of model Params that have labels, and the tokenizers of the run's folder.
 
   Raises:
     errors.ConfigError: A head has no such search, or no head has labels but a search is given.
   """
-  heads = [(name, head) for name, head in task.heads.IterParams()
+  heads = [(name, head) for name, head in params.task.heads.IterParams()
            if issubclass(head.cls, supervised_heads.SupervisedHead)]
   if not heads and how != search.Search():
     raise errors.ConfigError(f'{path}: no head has labels: expected neither a beam nor a language model')
   for name, head in heads:
     how.ApplyTo(head, name)
     _UseOwnTokenizer(head, path, name)
+    for _, branch in params.task.branches.IterParams():
+      if branch.head == name and branch.stream in params.input.streams:
+        params.input.streams.Get(branch.stream).tokenizer_file = head.tokenizer_file
 
 
 def _UseOwnTokenizer(head, path, name):
@@ -159,8 +161,8 @@ def _UseOwnTokenizer(head, path, name):
 def _ChooseAdapter(task, adapter, checkpoint):
   """Makes the set of adapters called `adapter` the only one; returns its name."""
   if adapter is None:
-    adapter = task.encoder.active_adapter or NO_ADAPTER
-  if adapter == NO_ADAPTER:
+    adapter = task.encoder.active_adapter or adapter_lib.NO_ADAPTER
+  if adapter == adapter_lib.NO_ADAPTER:
     task.encoder.Set(adapters=[], active_adapter=None)
     return adapter
   found = {}  # Name -> [(place, parts of the variable's name, shape)].
@@ -170,10 +172,10 @@ def _ChooseAdapter(task, adapter, checkpoint):
       name, _, place, *rest = variable[len(prefix):].split('/')
       found.setdefault(name, []).append((place, '/'.join(rest), shape))
   if adapter not in found:
-    expected = ', '.join([*sorted(found), NO_ADAPTER])
+    expected = ', '.join([*sorted(found), adapter_lib.NO_ADAPTER])
     raise errors.ConfigError(
         f'{checkpoint}: no adapters called {adapter!r}; expected one of {expected}' +
-        gin_names.DidYouMean(gin_names.Nearest(adapter, [*found, NO_ADAPTER])))
+        gin_names.DidYouMean(gin_names.Nearest(adapter, [*found, adapter_lib.NO_ADAPTER])))
   # Adapters put in later may be of another place and width than this run's own.
   places = {place for place, _, _ in found[adapter]}
   task.encoder.Set(

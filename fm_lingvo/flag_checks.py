@@ -28,7 +28,9 @@ def CheckParts(flags, is_cluster):
 
 
 def CheckLogdir(logdir):
-  """Raises ConfigError if TensorFlow does not know the file system that --logdir names."""
+  """Raises ConfigError if TensorFlow does not know the file system that --logdir names, or would take it for a pattern."""
+  if re.search(r'[*?\[\]\\]', logdir):
+    raise errors.ConfigError(f'--logdir={logdir}: expected a path without * ? [ ] \\, by which TensorFlow would not find its checkpoints')
   try:
     tf.io.gfile.exists(logdir)
   except tf.errors.OpError as e:

@@ -3,6 +3,7 @@
 B: utterances, S: samples (16 kHz), T: log-mel frames, F: mel bins.
 """
 
+from fm_lingvo import dataset
 from fm_lingvo import errors
 from fm_lingvo import record
 from lingvo import compat as tf
@@ -68,6 +69,11 @@ class LogMelFrontend(base_layer.BaseLayer):
       if p.mel.Get(name) is not None:
         raise errors.ConfigError(f"{p.name}.mel.{name} = {p.mel.Get(name)}: expected None; normalization = 'global' finds it in "
                                  'the training data')
+    if p.mel.sample_rate != dataset.SAMPLE_RATE:
+      raise errors.ConfigError(f'{p.name}.mel.sample_rate = {p.mel.sample_rate}: expected {dataset.SAMPLE_RATE}, that of all '
+                               'waveforms; upper_edge_hertz narrows the band')
+    if not p.variance_floor > 0:
+      raise errors.ConfigError(f'{p.name}.variance_floor = {p.variance_floor}: expected > 0')
     if p.global_batches < 1:
       raise errors.ConfigError(f'{p.name}.global_batches = {p.global_batches}: expected >= 1')
     if p.mel.noise_scale:

@@ -179,7 +179,7 @@ class BestRqHead(BaseHead):
     batch, time = py_utils.GetShape(mask, 2)
     # [B, T] -> [B, N, S] -> [B, N]
     coverage = tf.reduce_mean(tf.reshape(mask, [batch, time // stack, stack]), 2)
-    covered = coverage >= self.params.min_coverage - 1e-4
+    covered = (coverage >= self.params.min_coverage - 1e-4) & (coverage > 0)
     return tf.cast(covered, tf.float32) * (1.0 - paddings)
 
   def _KlToUniform(self, log_probs, weights, total):

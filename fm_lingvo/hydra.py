@@ -10,6 +10,7 @@ from fm_lingvo import errors
 from fm_lingvo import frontend
 from fm_lingvo import input as hydra_input
 from fm_lingvo import supervised_heads
+from fm_lingvo import tokenizer
 from fm_lingvo import train_params
 from lingvo import compat as tf
 from lingvo.core import base_model
@@ -95,6 +96,18 @@ class HydraTask(base_model.BaseTask):
     for name in self._head_names:
       self.CreateChild(name, p.heads.Get(name).Copy().Set(
           input_dim=p.encoder.model_dim, num_bins=num_bins))
+    for name, branch in self._branches:
+      self._CheckTokenizer(name, branch)
+
+  def _CheckTokenizer(self, name, branch):
+    """Raises ConfigError if a branch's stream makes labels that its head does not mean."""
+    head, streams = self.Head(branch.head), getattr(self.params.input, 'streams', ())
+    if not isinstance(head, supervised_heads.SupervisedHead) or branch.stream not in streams:
+      return
+    found, expected = streams.Get(branch.stream).tokenizer_file, head.params.tokenizer_file
+    if found != expected and (not found or tokenizer.Tokenizer(found).sha256 != head.tokenizer.sha256):
+      raise errors.ConfigError(f'{self.params.name}.branches.{name}: stream {branch.stream} has tokenizer_file = {found!r}, '
+                               f'but head {branch.head} has {expected!r}; expected the same model')
 
   def Head(self, name):
     """The head layer called `name` in task.heads."""

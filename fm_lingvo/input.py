@@ -148,8 +148,8 @@ class HydraInput(base_input_generator.BaseInputGenerator):
              'A padded row is a multiple of this many samples, itself a multiple of the '
              '640 of an encoded frame. More means fewer shapes to compile.')
     p.Define('emit_strings', None,
-             'Whether batches hold utt_ids, texts and domains. None: on a TPU '
-             'no, elsewhere yes.')
+             'Whether batches hold utt_ids, texts and domains, without which an '
+             'evaluation counts no errors. None: on a TPU no, elsewhere yes.')
     p.Define('num_workers', None,
              'Workers that share the data; None: from the cluster.')
     p.Define('worker_index', None,

@@ -79,9 +79,10 @@ class Recognition:
 
 
 def ForTask(task):
-  """List of Recognition, one for each branch of a built task that decodes."""
+  """List of Recognition, one for each branch of a built task that decodes, and whose input emits strings."""
+  tensors, streams = task.per_example_tensors, dict(task.branches)
   return [Recognition(task, branch) for branch in task.Tokenizers()
-          if f'{branch}/hyp_labels' in task.per_example_tensors]
+          if f'{branch}/hyp_labels' in tensors and f'{streams[branch].stream}/texts' in tensors]
 
 
 def Write(logdir, dataset, step, rows):

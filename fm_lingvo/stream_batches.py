@@ -5,6 +5,7 @@ B: utterances in a batch, S: samples in a padded row (16 kHz), U: labels in a pa
 
 from fm_lingvo import accounting
 from fm_lingvo import augment
+from fm_lingvo import errors
 from fm_lingvo import tokenizer
 from lingvo import compat as tf
 from lingvo.core import py_utils
@@ -32,6 +33,9 @@ class Batches:
     self._pad_to_bucket = pad_to_bucket
     self._multiple = pad_multiple_samples
     self._tokenizer = tokenizer.Tokenizer(params.tokenizer_file) if params.tokenizer_file else None
+    if pad_to_bucket and self._tokenizer is not None and self._tokenizer.has_byte_pieces:
+      raise errors.ConfigError(f'tokenizer_file = {params.tokenizer_file}: has pieces of bytes, of which a character may take '
+                               'several; expected none with pad_to_bucket, which bounds labels by characters')
 
   def Group(self, examples):
     """Dataset of batches of undecoded examples, each of one bucket."""

@@ -34,7 +34,8 @@ def StreamParams():
   p.Define('max_chars_per_second', 30.0,
            'With labels, examples with more characters than this times their '
            'bucket\'s upper bound are dropped and counted as too_many_labels; > 0. '
-           'It bounds U, for a label stands for a character or more.')
+           'It bounds U, for a label stands for a character or more; so '
+           'pad_to_bucket refuses tokenizers with pieces of bytes.')
   p.Define('augment', None,
            'augment.Params() of what is done to training waveforms; None: nothing.')
   p.Define('batch_size', None,

@@ -65,6 +65,11 @@ class Tokenizer:
     return [self._processor.id_to_piece(i) for i in range(self.vocab_size)]
 
   @property
+  def has_byte_pieces(self):
+    """Whether a character that no piece has is spelled in UTF-8, a label a byte."""
+    return any(self._processor.is_byte(i) for i in range(self.vocab_size))
+
+  @property
   def sha256(self):
     """Hexadecimal digest of the model file."""
     return hashlib.sha256(self._model).hexdigest()

@@ -180,8 +180,9 @@ class AdaptedEncoderTest(graph_case.GraphCase):
          "layer.adapter_position = 'after_blok': expected one of after_block, "
          r'parallel, after_ff; did you mean after_block\?'),
         (dict(adapters=['a', 'b', 'a']), 'layer.adapters: a is named twice'),
+        (dict(adapters=['none']), "layer.adapters: 'none' is no name of adapters, .*, and not none"),
         (dict(adapters=['a/b']), "layer.adapters: 'a/b' is no name of adapters, "
-         'expected lower-case letters, digits and _, a letter first')):
+         'expected lower-case letters, digits and _, a letter first, and not none')):
       with self.subTest(str(settings)), self.NewGraph(), self.assertRaisesRegex(
           errors.ConfigError, f'^{expected}$'):
         self.Layer(EncoderParams(**settings))

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 
 from absl.testing import absltest
+from fm_lingvo import damage
 from fm_lingvo import dataset
 from tests import tiny_data
 from tools import check_data
@@ -70,6 +71,18 @@ class CheckDataTest(absltest.TestCase):
     self.assertEqual(self._Main(self.path)[:2], (1, f'{manifest}: expected text in UTF-8 (invalid continuation byte)\n'))
     os.remove(manifest)
     self.assertEqual(self._Main(self.path)[:2], (1, f'{manifest}: missing\n'))
+
+  def test_a_stream_misses_no_shard_that_its_globs_leave_out(self):
+    folder = tempfile.mkdtemp()
+    self.addCleanup(shutil.rmtree, folder)
+    whole = os.path.join(folder, 'human', dataset.ShardName('train', 0, 1))
+    shutil.copytree(self.path, os.path.join(folder, 'human'))
+    hidden = shutil.copytree(self.path, os.path.join(folder, '.human.partial-host-1-a.old'))
+    os.remove(os.path.join(hidden, dataset.ShardName('train', 0, 1)))
+    self.assertEqual(damage.Check([os.path.join(folder, '*', 'train-*.tfrecord')], [whole]), {})
+    os.remove(whole)
+    for characters, missing in (('[0]', 1), ('[^0]', 0), ('[!0]', 0), ('[^1]', 1)):
+      self.assertLen(damage.Check([os.path.join(folder, 'human', f'train-0000{characters}-*')], []), missing)
 
   def test_after_one_that_is_none_the_others_are_checked(self):
     code, out, err = self._Main(os.path.join(self.path, 'gone'), self.path)

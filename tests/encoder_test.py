@@ -124,9 +124,12 @@ class ConformerEncoderTest(graph_case.GraphCase):
         ('num_layers', 0, 'num_layers = 0: expected 1 to 1000'), ('num_layers', 10**12, 'expected 1 to 1000'),
         ('conv_norm', 'batch_norm',
          "conv_norm = 'batch_norm': expected one of layer_norm, group_norm"),
+        ('ff_dim', 0, 'ff_dim = 0: expected > 0 or None'),
         ('kind', 'pool', "kind = 'pool': expected one of conv, stack")):
       with self.subTest(field), self.assertRaisesRegex(ValueError, expected):
         self._Encoder(**{field: value})
+    with self.assertRaisesRegex(ValueError, 'group_norm_groups = 3: expected a divisor of model_dim = '):
+      self._Encoder(conv_norm='group_norm', group_norm_groups=3)
 
 
 if __name__ == '__main__':

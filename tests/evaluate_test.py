@@ -79,6 +79,23 @@ class EvaluateTest(absltest.TestCase):
     out, _ = self._Evaluate(_folder + '/run2')
     self.assertRegex(out, r'^TestTarget, step 3, .*\nTestSource: not evaluated, no record in files like nowhere/test-\*.tfrecord\n$')
 
+  def test_no_data_set_at_all_is_an_error(self):
+    shutil.rmtree(_folder + '/run4', ignore_errors=True)
+    shutil.copytree(_folder + '/run', _folder + '/run4')
+    with open(_folder + '/run4/config.gin', 'a', encoding='utf-8') as f:
+      f.write(''.join(f"\n{name}/input.streams.labeled.file_pattern = 'nowhere/test-*.tfrecord'\n" for name in ('TestTarget', 'TestSource')))
+    out, err = self._Evaluate(_folder + '/run4', code=2)
+    self.assertEqual(out.count('not evaluated'), 2)
+    self.assertRegex(err, r'^evaluate: \S+run4: no data set to evaluate has files; .*\n$')
+
+  def test_the_tokenizer_in_the_run_s_folder_is_the_streams_too(self):
+    plain, _ = self._Evaluate(_folder + '/run', '--datasets=DevTarget')
+    shutil.rmtree(_folder + '/run3', ignore_errors=True)
+    shutil.copytree(_folder + '/run', _folder + '/run3')
+    with open(_folder + '/run3/config.gin', 'a', encoding='utf-8') as f:
+      f.write("\nAdapterFinetune.tokenizer = '/gone/my.model'\n")
+    self.assertEqual(self._Evaluate(_folder + '/run3', '--datasets=DevTarget')[0], plain)
+
   def test_an_averaged_checkpoint_has_its_step_inside(self):
     self.enter_context(contextlib.redirect_stdout(io.StringIO()))
     self.assertEqual(average_checkpoints.Main(['average_checkpoints', _folder + '/run', '--last=1', f'--output={_folder}/mean']), 0)

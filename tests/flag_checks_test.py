@@ -1,5 +1,6 @@
 """What is refused between the flags and a run, each in a line; tests/trainer_test.py has it from outside."""
 
+import re
 import types
 
 from absl.testing import absltest
@@ -46,6 +47,12 @@ class FlagChecksTest(absltest.TestCase):
     flag_checks.CheckCluster(_Flags(job='controller,worker', cluster_spec=spec))
     for elsewhere in (dict(tpu='name'), dict(infer_tpu_cluster=True), dict(run_locally='cpu'), dict(mode='inspect_params')):
       flag_checks.CheckCluster(_Flags(job='controller', **elsewhere))
+
+  def test_a_log_folder_is_no_pattern(self):
+    for logdir in ('runs/lr[0.1]', 'runs/*', 'runs/a?'):
+      with self.assertRaisesRegex(errors.ConfigError, rf'^--logdir={re.escape(logdir)}: expected a path without '):
+        flag_checks.CheckLogdir(logdir)
+    flag_checks.CheckLogdir('runs/lr=0.1 (b)')
 
   def test_devices_that_a_run_would_not_use_are_refused(self):
     flag_checks.CheckDevice('cpu', 0)

@@ -97,6 +97,14 @@ class LogMelFrontendTest(graph_case.GraphCase):
       with self.assertRaisesRegex(ValueError, message):
         self.Layer(p)
 
+  def test_errors_name_field_value_and_range(self):
+    for field, value, expected in (('variance_floor', 0.0, 'variance_floor = 0.0: expected > 0'),
+                                   ('mel.sample_rate', 8000.0, 'mel.sample_rate = 8000.0: expected 16000, ')):
+      p = frontend.LogMelFrontend.Params()
+      p.Set(**{field: value})
+      with self.subTest(field), self.assertRaisesRegex(ValueError, expected):
+        self.Layer(p)
+
 
 if __name__ == '__main__':
   absltest.main()

@@ -104,6 +104,13 @@ class BestRqHeadTest(graph_case.GraphCase):
     self.assertAlmostEqual(uniform, 0.0, places=4)
     self.assertAlmostEqual(one, np.log(32), places=4)
 
+  def test_a_frame_without_a_mask_never_enters_the_loss(self):
+    head = self._Head(min_coverage=1e-5)
+    mask = np.zeros([1, 8], np.float32)
+    mask[0, 5] = 1.0
+    weights = head._LossWeights(tf.constant(mask), tf.zeros([1, 2]))  # pylint: disable=protected-access
+    self.assertEqual(self.Eval(weights).tolist(), [[0.0, 1.0]])
+
   def test_errors_name_field_value_and_range(self):
     for field, value, expected in (
         ('min_coverage', 0.0, r'min_coverage = 0.0: expected a share in \(0, 1\]'),

@@ -1,9 +1,16 @@
 """Properties of the hydra: branches, sums, one encoder pass, what is trained."""
 
+import collections
+import shutil
+import tempfile
+from unittest import mock
+
 from absl.testing import absltest
 from fm_lingvo import batch_parts
 from fm_lingvo import heads
 from fm_lingvo import hydra
+from fm_lingvo import input as input_lib
+from fm_lingvo import recognition
 from fm_lingvo import supervised_heads
 from lingvo import compat as tf
 from lingvo.core import cluster_factory
@@ -12,6 +19,7 @@ from lingvo.core import optimizer
 from lingvo.core import schedule
 import numpy as np
 from tests import graph_case
+from tests import tiny_data
 
 
 def _TaskParams(branches):
@@ -212,6 +220,31 @@ class HydraTaskTest(graph_case.GraphCase):
     names = [v.name for layer in task.Components().values()
              for v in layer.vars.Flatten()]
     self.assertCountEqual(names, [v.name for v in task.vars.Flatten()])
+
+  def test_a_stream_s_tokenizer_is_its_head_s(self):
+    with tempfile.TemporaryDirectory() as folder:
+      tiny_data.Write(f'{folder}/train-0.tfrecord', 2)
+      same = shutil.copy('params/tokenizers/graphemes_en.model', folder)
+      for file, ok in (('params/tokenizers/graphemes_en.model', True), (same, True),
+                       ('params/tokenizers/wordpieces_en_1024.model', False), ('', False)):
+        p = _JointParams()
+        p.input = input_lib.HydraInput.Params().Set(random_seed=1)
+        input_lib.AddStream(p.input, 'labeled', input_lib.StreamParams()).Set(
+            file_pattern=f'{folder}/train-*.tfrecord', tokenizer_file=file, labeled=True, batch_size=1)
+        with self.subTest(file), self.NewGraph():
+          if ok:
+            p.Instantiate()
+          else:
+            with self.assertRaisesRegex(ValueError, rf"branches.labeled: stream labeled has tokenizer_file = '{file}', but head "
+                                        "transducer has 'params/tokenizers/graphemes_en.model'; expected the same model"):
+              p.Instantiate()
+
+  def test_an_evaluation_without_strings_counts_no_errors(self):
+    task = _JointParams().Instantiate()
+    for keys, expected in ((('labeled/hyp_labels', 'labeled/texts'), 1), (('labeled/hyp_labels',), 0), (('labeled/texts',), 0)):
+      fake = mock.Mock(per_example_tensors=collections.defaultdict(list, dict.fromkeys(keys)), branches=task.branches,
+                       Tokenizers=task.Tokenizers)
+      self.assertLen(recognition.ForTask(fake), expected)
 
   def test_errors_name_field_value_and_choices(self):
     with self.assertRaisesRegex(

@@ -1,6 +1,7 @@
 """Tests of the streams: contents, order, drops, shares and errors."""
 
 import collections
+import io
 import os
 import tempfile
 from unittest import mock
@@ -16,6 +17,7 @@ from lingvo.core import cluster as cluster_lib
 from lingvo.core import cluster_factory
 from lingvo.core import py_utils
 import numpy as np
+import sentencepiece
 
 RATE = stream_params.SAMPLE_RATE
 END = 'end'
@@ -196,6 +198,23 @@ class InputTest(absltest.TestCase):
         # Digits are not graphemes of normalised English.
         self.assertEqual(labels[:length].tolist(), model.EncodeText(text.decode()))
         self.assertFalse(labels[length:].any())
+
+  def test_pieces_of_bytes_are_refused_where_labels_are_bounded_by_characters(self):
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(['a text', 'some text']), model_writer=model, vocab_size=280, byte_fallback=True,
+        hard_vocab_limit=False, pad_id=0, unk_id=1, bos_id=-1, eos_id=-1, minloglevel=2)
+    path = os.path.join(self.folder, 'bytes.model')
+    with open(path, 'wb') as f:
+      f.write(model.getvalue())
+    for pad, expected in ((False, None), (True, f'^tokenizer_file = {path}: has pieces of bytes')):
+      p = self.Params(source=dict(labeled=True, tokenizer_file=path)).Set(pad_to_bucket=pad)
+      with tf.Graph().as_default():
+        if expected is None:
+          p.Instantiate().GetPreprocessedInputBatch()
+        else:
+          with self.assertRaisesRegex(ValueError, expected):
+            p.Instantiate().GetPreprocessedInputBatch()
 
   def test_labels_of_one_bucket_padded_to_its_bound_are_static(self):
     p = self.Params(source=dict(

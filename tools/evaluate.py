@@ -43,7 +43,7 @@ def Evaluate(run, datasets, checkpoint, how):
   for name in datasets or train.final_eval_datasets or train.eval_datasets:
     _, params = finished_run.ModelParams(run, name)
     hydra_input.Validate(params.input)
-    finished_run.SetSearch(run, params.task, how)
+    finished_run.SetSearch(run, params, how)
     missing = hydra_input.MissingRecords(params.input)
     if missing and datasets:
       raise errors.ConfigError(f'--datasets: {name}: {missing}')
@@ -78,6 +78,7 @@ def _Run(args):
   if args.output:
     with errors.Writing(f'--output={args.output}'):
       os.makedirs(args.output, exist_ok=True)  # Before minutes of work.
+  step = None
   for name, step, values, rows in Evaluate(args.run, datasets, args.checkpoint, search.FromArgs(args)):
     print(Line(name, step, values), flush=True)
     if args.output:
@@ -85,6 +86,8 @@ def _Run(args):
         metrics_log.MetricsLog(args.output).Write(name, step, values)
         if rows:
           recognition.Write(args.output, name, step, rows)
+  if step is None:
+    raise errors.ConfigError(f'{args.run}: no data set to evaluate has files; relative paths count from the working directory')
 
 
 def Main(argv):
