@@ -69,7 +69,7 @@ class TrainLmTest(absltest.TestCase):
     rng = np.random.RandomState(0)
     words = ['the', 'cat', 'sat', 'on', 'a', 'mat']
     lines = {' '.join(rng.choice(words, rng.randint(1, 9))) for _ in range(600)}
-    return self.create_tempfile('text.txt', '\n'.join(sorted(lines)) + '\n').full_path
+    return self.create_tempfile('text.txt', '\n'.join([*sorted(lines), 'A Cat, 2']) + '\n').full_path
 
   def _Train(self, output, steps):
     return _Run(train_lm, f'--input={self._text}', f'--output={output}', f'--max_steps={steps}', '--batch_labels=512',
@@ -83,6 +83,7 @@ class TrainLmTest(absltest.TestCase):
     tokens = tokenizer.Tokenizer(_TOKENIZER)
     early = language_model.Frozen(output, tokens).facts['held_out_nats_per_label']
     self.assertRegex(out, r'(?m)^\d+ lines of \d+ labels, \d+ held out, 0 too long and left out$')
+    self.assertIn(f'\n1 lines have characters that {_TOKENIZER} does not know', out)
     code, out, err = self._Train(output, 60)
     self.assertEqual(code, 0, err)
     late = language_model.Frozen(output, tokens).facts

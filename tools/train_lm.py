@@ -201,6 +201,10 @@ def _Run(args):
     raise importers.UsageError(f'--input={args.input}: {len(texts)} lines; expected more, a hundredth of which is held out')
   print(f'{len(training)} lines of {sum(map(len, training))} labels, {len(held_out)} held out, {too_long} too long and left out',
         flush=True)
+  unknown = sum(int(tokens.unk_id) in labels for labels in training)
+  if unknown:
+    print(f'{unknown} lines have characters that {args.tokenizer} does not know (case, digits, punctuation?), learnt as <unk>',
+          flush=True)
   params = language_model.Params(tokens.vocab_size, args.embedding_dim, args.hidden_dim, args.num_layers)
   CheckFolder(args.output + '.train', {
       'tokenizer': tokens.sha256, 'lines': len(training),
