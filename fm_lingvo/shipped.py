@@ -27,5 +27,5 @@ def Find(path, what, how_to):
   for place in places:
     if tf.io.gfile.exists(place) and not tf.io.gfile.isdir(place):
       return place
-  where = '' if len(places) == 1 else f' in {os.getcwd()} or {gin_text.ROOT}'
+  where = '' if len(places) == 1 else ' in ' + ' or '.join(dict.fromkeys([os.getcwd(), gin_text.ROOT]))
   raise errors.ConfigError(f'{path}: no such {what}{where}; {how_to}')

@@ -142,7 +142,7 @@ class TokenizerTest(graph_case.GraphCase):
     junk = _Write(folder, b'not a model')
     for path, expected in (
         ('', 'tokenizer_file is empty: expected a SentencePiece model such as'),
-        ('no/such.model', f'no/such.model: no such tokenizer in {os.getcwd()} or '),
+        ('no/such.model', f'no/such.model: no such tokenizer in {os.getcwd()}'),
         ('/no/such.model', '/no/such.model: no such tokenizer; train'),
         (folder, f'{folder}: no such tokenizer; train'),
         (junk, f'{junk}: not a SentencePiece model (11 bytes)')):
