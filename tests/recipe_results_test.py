@@ -192,7 +192,7 @@ class TableTest(parameterized.TestCase):
 
   def test_seeds_share_a_line_with_their_mean_and_range(self):
     table = recipe_table.Table(self._Result(
-        recipe_case.Row('adapted', 0.4), recipe_case.Row('adapted', 0.5, seed=2, group='seeds')))
+        recipe_case.Row('adapted', 0.4), recipe_case.Row('adapted', 0.5, seed=2, group='seed2')))
     lines = [line for line in table.splitlines() if line.startswith('| `adapted`')]
     self.assertLen(lines, 1)
     self.assertIn('| 45.0 (40.0 to 50.0); 40.0 to 50.0 |', lines[0])
@@ -213,10 +213,10 @@ class TableTest(parameterized.TestCase):
 
   def test_the_short_table_has_the_main_models_with_all_their_seeds(self):
     table = recipe_table.Short(self._Result(
-        recipe_case.Row('adapted'), recipe_case.Row('adapted', seed=2, group='seeds'),
+        recipe_case.Row('adapted'), recipe_case.Row('adapted', seed=2, group='seed2'),
         recipe_case.Row('probe_random', group='probe')))
     self.assertIn('| `adapted`: model adapted |', table)
-    self.assertIn('- seeds: `python -m tools.recipe seeds`', table)
+    self.assertIn('- seed2: `python -m tools.recipe seed2`', table)
     self.assertNotIn('probe', table)
 
   def test_the_readmes_tables_know_the_form(self):

@@ -1,7 +1,7 @@
 """The whole method from one command: data, the three stages, the baselines, and a table of what each buys.
 
   python -m tools.recipe                   # the group `main`
-  python -m tools.recipe seeds curve       # further groups; they reuse what main trained and add rows
+  python -m tools.recipe seed2 curve       # further groups; they reuse what main trained and add rows
   python -m tools.recipe adapted --seeds=4 # single models, with the stages that they start from
   python -m tools.recipe all --dry_run     # what would be trained, and why
   python -m tools.recipe --quick           # a smoke run in runs/recipe_quick

@@ -10,22 +10,24 @@ from tools import recipe_data
 SMALL_SHARE = 0.067
 CURVE_SHARES = (0.03, SMALL_SHARE, 0.13, 0.25, 0.5, 1.0)
 SEED = 1  # Of every stage that is trained once.
-MORE_SEEDS = (2, 3)
-# Trained with more seeds by the group `seeds`; another seed is another choice of labeled utterances, too.
+SEED_GROUPS = {'seed2': 2, 'seed3': 3}
+# Trained with more seeds by SEED_GROUPS; another seed is another choice of labeled utterances, too.
 SEEDED = ('adapted', 'adapted_no_hydra', 'adapted_no_pretrain', 'full_finetune', 'scratch_target',
           'scratch_source_target')
 
 GROUPS = {
     'main': 'the three stages and the baselines, one seed',
-    'seeds': f'seeds {" and ".join(map(str, MORE_SEEDS))} of {", ".join(SEEDED)}',
+    **{group: f'seed {seed} of {", ".join(SEEDED)}' for group, seed in SEED_GROUPS.items()},
     'curve': 'adapted on ' + ', '.join(f'{100 * share:g} %' for share in CURVE_SHARES) + ' of the target\'s labels',
     'ablations_adapter': 'width and place of adapters, full finetuning on all labels',
-    'ablations_pretrain': 'codebooks, PCA, BEST-RQ on the source: these train stages 1 and 2 anew, shorter',
+    'ablations_pretrain': 'codebooks, PCA: these train stages 1 and 2 anew, shorter',
+    'ablations_hydra': 'BEST-RQ on the source: beside the reference of ablations_pretrain',
     'probe': 'a CTC projection on the frozen encoder: pretrained, after hydra, random',
 }
 
 # Training steps of each stage; those of the curve by share. Meant for 2.5 hours of the group `main`, its data included, on
-# two cores of the slower kind that we have met: AMD EPYC without AVX-512, where a step of stage 1 takes 0.7 s on one.
+# two cores of the slower kind that we have met: AMD EPYC without AVX-512, where a step of stage 1 takes 0.7 s on one; it took 7.3
+# core-hours there beside other work.
 STEPS = {
     'pretrain': 4000,
     'hydra': 2500,  # The same for all three that see source labels alone, so that none has more.
@@ -37,8 +39,9 @@ STEPS = {
     'full_finetune': 400,
     'curve': {0.03: 400, 0.13: 400, 0.25: 500, 0.5: 900, 1.0: 1600},
     'full_finetune_all': 1600,
-    'short_pretrain': 1200,  # Ablations that need stages of their own: shorter, with a reference of the same length.
-    'short_hydra': 700,
+    'short_pretrain': 1000,  # Ablations that need stages of their own: shorter, with a reference of the same length.
+    'short_hydra': 600,
+    'short_adapted': 200,
     'probe': 500,
 }
 _MASKS = dict(mask_start_prob=0.04, mask_span_ms=160.0)
@@ -177,8 +180,8 @@ def Plan(settings, seeds=()):
   """
   builder = _Builder(settings)
   _AddMain(builder, settings, SEED, 'main')
-  for seed in MORE_SEEDS:
-    _AddTargetStages(builder, settings, seed, 'seeds', SEEDED)
+  for group, seed in SEED_GROUPS.items():
+    _AddTargetStages(builder, settings, seed, group, SEEDED)
   _AddCurve(builder, settings, SEED)
   _AddAblations(builder, settings)
   _AddProbes(builder, settings)
@@ -236,8 +239,8 @@ def _AddCurve(builder, s, seed):
 
 def _AddAblations(builder, s):
   """Each ends in an adapted model; those that change earlier stages have a reference as short as they are."""
-  def Adapt(name, title, parent, group, **knobs):
-    builder.Add(name, title, 'AdapterFinetune', group, s.Steps('adapted'), parent=parent, share=s.small_share, **knobs)
+  def Adapt(name, title, parent, group, steps='adapted', **knobs):
+    builder.Add(name, title, 'AdapterFinetune', group, s.Steps(steps), parent=parent, share=s.small_share, **knobs)
 
   for width in (8, 32):
     Adapt(f'adapter_dim_{width}', f'adapters {width} wide', 'hydra', 'ablations_adapter', adapter_dim=width)
@@ -251,17 +254,18 @@ def _AddAblations(builder, s):
     return builder.Add(f'{name}_pretrain', f'{title}: stage 1', 'BestRqPretrain', 'ablations_pretrain',
                        s.Steps('short_pretrain'), row=False, **knobs)
 
-  def HydraAndAdapt(name, title, parent, **knobs):
-    hydra = builder.Add(f'{name}_hydra', f'{title}: stages 1 + 2', 'JustHydra', 'ablations_pretrain',
-                        s.Steps('short_hydra'), parent=parent, **knobs)
-    Adapt(f'{name}_adapted', f'{title}: adapted', hydra, 'ablations_pretrain')
+  def HydraAndAdapt(name, title, parent, group='ablations_pretrain', **knobs):
+    hydra = builder.Add(f'{name}_hydra', f'{title}: stages 1 + 2', 'JustHydra', group, s.Steps('short_hydra'),
+                        parent=parent, **knobs)
+    Adapt(f'{name}_adapted', f'{title}: adapted', hydra, group, 'short_adapted')
 
   reference = Pretrain('short', 'short reference')
   HydraAndAdapt('short', 'short reference', reference)
   for name, title, knobs in (('codebooks_4', 'short, 4 codebooks', {'num_codebooks': 4}),
                              ('pca', 'short, PCA projection', {'projection': 'pca'})):
     HydraAndAdapt(name, title, Pretrain(name, title, **knobs), **knobs)
-  HydraAndAdapt('source_best_rq', 'short, BEST-RQ on the source too', reference, source_best_rq_weight=0.1)
+  HydraAndAdapt('source_best_rq', 'short, BEST-RQ on the source too', reference, 'ablations_hydra',
+                source_best_rq_weight=0.1)
 
 
 def _AddProbes(builder, s):
@@ -288,11 +292,14 @@ def Select(stages, names, seeds=()):
   chosen = set()
   for name in names:
     if name == 'all':
-      chosen.update(n for n, stage in stages.items() if stage.seed in (SEED, *MORE_SEEDS, *seeds))
+      chosen.update(n for n, stage in stages.items() if stage.seed in (SEED, *SEED_GROUPS.values(), *seeds))
     elif name in GROUPS:
-      chosen.update(n for n, stage in stages.items() if stage.group == name and stage.seed in _SeedsOf(name, seeds))
+      own = SEED_GROUPS.get(name, SEED)
+      chosen.update(n for n, stage in stages.items() if stage.group == name and stage.seed in (own, *seeds))
       if name == 'curve':
         chosen.add(CurveName(SMALL_SHARE))
+      elif name == 'ablations_hydra':
+        chosen.add('short_adapted')
     elif name in stages:
       chosen.add(name)
     else:
@@ -308,7 +315,3 @@ def Select(stages, names, seeds=()):
       chosen.add(parent)
       pending.append(parent)
   return {name: stage for name, stage in stages.items() if name in chosen}
-
-
-def _SeedsOf(group, seeds):
-  return (*MORE_SEEDS, *seeds) if group == 'seeds' else (SEED, *seeds)

@@ -31,6 +31,8 @@ _TITLES = {
     'ablations_pretrain': 'Ablations of stages 1 and 2, shorter than the main models',
     'probe': 'CTC probe on the frozen encoder, trained on all target labels',
 }
+# Groups whose rows are in another group's table.
+_TABLES = {**dict.fromkeys(recipe_plan.SEED_GROUPS, 'main'), 'ablations_hydra': 'ablations_pretrain'}
 
 
 def Check(result, path):
@@ -94,17 +96,17 @@ def Table(result):
 def Short(result):
   """Markdown of the main group alone, and where its figures are from."""
   rows = result['rows']
-  return '\n'.join([GroupTable(rows, GroupNames(rows, 'main')), '', *Origins(rows, ('main', 'seeds'))])
+  return '\n'.join([GroupTable(rows, GroupNames(rows, 'main')), '', *Origins(rows, ('main', *recipe_plan.SEED_GROUPS))])
 
 
 def GroupNames(rows, group):
-  """Names of a group's rows in the plan's order; further seeds belong to their model's group."""
+  """Names of the rows in a group's table in the plan's order; further seeds belong to their model's group."""
   groups = {}
   for row in rows:
-    if row['name'] not in groups or row['group'] != 'seeds':
+    if row['name'] not in groups or row['group'] not in recipe_plan.SEED_GROUPS:
       groups[row['name']] = row['group']
   order = list(dict.fromkeys(stage.row for stage in recipe_plan.Plan(recipe_plan.Settings()).values()))
-  names = [name for name, own in groups.items() if ('main' if own == 'seeds' else own) == group]
+  names = [name for name, own in groups.items() if _TABLES.get(own, own) == group]
   if group == 'curve':  # One of its points is the main group's.
     means = recipe_verdicts.Means(rows)
     names += [name for name in (recipe_verdicts.ADAPTED,) if names and name in groups]
