@@ -31,13 +31,14 @@ def _Try():
   reader, writer = os.pipe()
   child = os.fork()
   if not child:
+    code = 1
     try:
       _Unshare()
       code = 0
     except OSError as e:
       os.write(writer, os.strerror(e.errno).encode())
-      code = 1
-    os._exit(code)
+    finally:
+      os._exit(code)  # Whatever it raises: this is a copy of the whole program.
   os.close(writer)
   with open(reader, encoding='utf-8') as f:
     why = f.read()
