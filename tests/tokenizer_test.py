@@ -6,6 +6,7 @@ import os
 
 from absl.testing import absltest
 from fm_lingvo import errors
+from fm_lingvo import gin_text
 from fm_lingvo import record
 from fm_lingvo import tokenizer
 from lingvo import compat as tf
@@ -142,13 +143,18 @@ class TokenizerTest(graph_case.GraphCase):
     junk = _Write(folder, b'not a model')
     for path, expected in (
         ('', 'tokenizer_file is empty: expected a SentencePiece model such as'),
-        ('no/such.model', f'no/such.model: no such tokenizer in {os.getcwd()}'),
+        ('no/such.model', f'no/such.model: no such tokenizer in {os.getcwd()}; train'),
         ('/no/such.model', '/no/such.model: no such tokenizer; train'),
         (folder, f'{folder}: no such tokenizer; train'),
         (junk, f'{junk}: not a SentencePiece model (11 bytes)')):
       with self.subTest(path):
         self._AssertRefused(path, expected)
     self._AssertRefused(_Write(folder, b''), 'not a SentencePiece model (0 bytes)')
+    here = os.getcwd()
+    self.addCleanup(os.chdir, here)
+    os.chdir(folder)
+    self._AssertRefused('no/such.model', f'no/such.model: no such tokenizer in {folder} or {gin_text.ROOT}; train')
+    os.chdir(here)
     self._AssertRefused(
         _Write(folder, foreign.getvalue()),
         "label 0 is the piece '<unk>', expected the blank, a control piece (pad_id=0)")
