@@ -73,7 +73,7 @@ class Supervised(base.TransducerKnobs, base.LabeledExperiment):
 class JustHydra(base.BestRqKnobs, Supervised):
   """Stage 2: labeled source speech and unlabeled target speech, jointly.
 
-  Data: `data_dir`/`source` with transcripts, `data_dir`/`unlabeled` without.
+  Data: `data_dir`/`source` with transcripts, the folders `unlabeled` without.
   Trained: encoder, transducer and best_rq head. The source branch sees BEST-RQ's
   masks only with `source_best_rq_weight`, in a branch of its own. Method: JUST,
   arXiv 2111.08137, on two streams (arXiv 2302.01496).

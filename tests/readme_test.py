@@ -49,11 +49,11 @@ _ELSEWHERE = {
     'python -m tools.screenshots runs/first':
         ('tests/screenshots_test.py', r'screenshots\.Main\(\[.screenshots., \*argv\]\)'),
     # With other flags of the trainer.
-    _CLUSTER + 'sync --workers=2 -- --model=asr.BestRqPretrain --logdir=runs/cluster':
+    _CLUSTER + 'sync --workers=2 -- --model=asr.BestRqPretrain --logdir=runs/sync':
         ('tests/cluster_test.py', r"_Run\('--mode=sync', '--workers=2'"),
-    _CLUSTER + 'async --workers=2 --ps=1 -- --model=asr.BestRqPretrain --logdir=runs/cluster':
+    _CLUSTER + 'async --workers=2 --ps=1 -- --model=asr.BestRqPretrain --logdir=runs/async':
         ('tests/cluster_test.py', r"_Run\('--mode=async', '--workers=2', '--ps=1'"),
-    _CLUSTER + 'sync --workers=2 --evaluate=DevHuman -- --model=asr.BestRqPretrain --logdir=runs/cluster':
+    _CLUSTER + 'sync --workers=2 --evaluate=DevHuman -- --model=asr.BestRqPretrain --logdir=runs/evaluated':
         ('tests/cluster_test.py', r"'--ps=1', '--evaluate=DevTarget'"),
     # On other ports; the first two serve until they are ended.
     'python -m tools.data_service dispatcher --port=5050': ('tests/data_service_test.py', r"_Start\('dispatcher', '--port=0'"),
@@ -181,7 +181,7 @@ class CommandsTest(absltest.TestCase):
       if 'label_share' in knobs:
         bindings.append(f'{name}.label_share = 1.0')
       if 'eval_datasets' not in command:  # One evaluation for the figures is enough.
-        names = [] if 'config.gin' in command or 'data/recipe' in command else [
+        names = [] if 'config.gin' in command else [
             'DevTarget' if 'init_from' in knobs else 'DevHuman']
         bindings.append(f'task.train.eval_datasets = {names}')
       if 'init_from' in knobs:

@@ -5,6 +5,7 @@
 """
 
 import ast
+import glob
 import io
 import json
 import os
@@ -203,6 +204,20 @@ class LocksTest(parameterized.TestCase):
       self.assertRegex(str(r.specifier), r'^==[^*,]+$', r.name)
     left_out = {utils.canonicalize_name(r.name) for r in self._Read('requirements/overrides.txt')}
     self.assertEmpty(left_out & {utils.canonicalize_name(r.name) for r in reqs})
+
+
+class PackageDataTest(parameterized.TestCase):
+
+  @parameterized.parameters('params', 'tools')
+  def test_an_installed_package_has_every_data_file(self, package):
+    with open(os.path.join(ROOT, 'pyproject.toml')) as f:
+      globs = ast.literal_eval(re.search(rf'(?m)^{package} = (\[.*\])$', f.read()).group(1))
+    folder = os.path.join(ROOT, package)
+    packed = {path for pattern in globs for path in glob.glob(os.path.join(folder, pattern))}
+    there = {path for path in glob.glob(os.path.join(folder, '**'), recursive=True)
+             if path.endswith(('.gin', '.npz', '.model', '.txt'))}
+    self.assertNotEmpty(there)
+    self.assertEqual(packed, there)
 
 
 if __name__ == '__main__':

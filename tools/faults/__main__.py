@@ -55,7 +55,7 @@ def Main(argv):
   parser.add_argument('kinds', nargs='*', metavar='KIND', help=f'default: all of {", ".join(KINDS)}')
   parser.add_argument('--fast', action='store_true', help='the part that tests run')
   parser.add_argument('--seed', type=int, default=1, help='of random moments and mutations (default: 1)')
-  parser.add_argument('--count', type=int, default=2000, help='malformed files and mutated inputs (default: 2000)')
+  parser.add_argument('--count', type=int, default=2000, help='malformed files and mutated inputs, at most 30 kills (default: 2000)')
   parser.add_argument('--folder', help='where runs go, which stay there (default: a temporary one, removed)')
   parser.add_argument('--output', default=table.PATH, metavar='FILE', help='default: docs/results/faults.json')
   args = parser.parse_args(argv[1:])
