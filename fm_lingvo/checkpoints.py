@@ -118,7 +118,8 @@ def RemoveUnfinished(folder):
 class Saver(saver.Saver):
   """Lingvo's, which keeps the newest checkpoints by its list of them, made robust where that list is wrong.
 
-  A list that is damaged or misses checkpoints is made anew from what is on disk. Times in the future, after a clock was set
+  A list that is damaged or misses checkpoints is made anew from what is on disk; files with another name than ckpt-STEP, such as a
+  copy of somebody's, are left alone. Times in the future, after a clock was set
   back, count as just past: the newest checkpoint would be taken for the oldest otherwise, and removed as soon as it is saved.
   """
 
@@ -134,7 +135,7 @@ class Saver(saver.Saver):
     except (text_format.ParseError, UnicodeDecodeError):
       state = saver.CheckpointState()
     times = dict(zip(map(os.path.basename, state.all_model_checkpoint_paths), state.all_model_checkpoint_timestamps))
-    prefixes = sorted((p for p in Prefixes(self._logdir) if Step(p) != Step(self._saving or '')), key=Step)
+    prefixes = sorted((p for p in Prefixes(self._logdir) if Step(p) not in (-1, Step(self._saving or ''))), key=Step)
     now = time.time()
     state.all_model_checkpoint_paths[:] = prefixes
     state.all_model_checkpoint_timestamps[:] = [

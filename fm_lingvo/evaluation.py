@@ -147,6 +147,9 @@ class Evaluator:
     if not metrics_list:
       raise ValueError('evaluation: the data set gave no batch')
     values = metrics_log.Aggregate(metrics_list, counts_list)
+    loss = self._task.MeanLoss(values)
+    if loss is not None:
+      values['loss'] = loss
     for branch, _ in self._task.branches:
       key = f'{branch}/code_counts'
       if key in counts_list[0]:

@@ -16,7 +16,9 @@ _MODES = (*CLUSTER_MODES, 'xla_check', 'inspect_params', 'inspect_model', 'inspe
 
 
 def CheckMode(flags):
-  """Raises ConfigError if there is no such --mode."""
+  """Raises ConfigError if there is no such --mode, or the run would be an eager one."""
+  if flags.use_eager:
+    raise errors.ConfigError('--use_eager: expected without it; every job here runs in graph mode')
   gin_names.CheckChoice('--mode', flags.mode, _MODES)
 
 

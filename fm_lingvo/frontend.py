@@ -18,6 +18,13 @@ NORMALIZATIONS = ('none', 'per_utterance', 'global')
 _RECORD = ('normalization', 'num_bins', 'frame_size_ms', 'frame_step_ms',
            'lower_edge_hertz', 'upper_edge_hertz', 'sample_rate')
 
+# Why fields of mel must be as LogMelFrontend.Params() has them, where there is more to say than that no record has them.
+_FIXED = {
+    'noise_scale': 'for BEST-RQ labels must not depend on noise',
+    'per_bin_mean': "normalization = 'global' finds it in the training data",
+    'per_bin_stddev': "normalization = 'global' finds it in the training data",
+}
+
 FRAME_STEP_MS = 10.0  # Between two frames: spans, subsampled frames and pictures count on it.
 
 
@@ -44,7 +51,8 @@ class LogMelFrontend(base_layer.BaseLayer):
     p = super().Params()
     p.fprop_dtype = tf.float32
     p.Define('mel', asr_frontend.MelAsrFrontend.Params(),
-             'The log-mel filter bank; its noise_scale must be 0, for labels must '
+             'The log-mel filter bank. Later stages must have the same: what a checkpoint '
+             'does not record must stay as it is, noise_scale 0 among it, for labels must '
              'not change between two readings of an utterance.')
     p.Define('normalization', 'per_utterance',
              f'One of {", ".join(NORMALIZATIONS)}.')
@@ -65,10 +73,7 @@ class LogMelFrontend(base_layer.BaseLayer):
     if p.normalization not in NORMALIZATIONS:
       raise errors.ConfigError(f'{p.name}.normalization = {p.normalization!r}: expected '
                        f'one of {", ".join(NORMALIZATIONS)}')
-    for name in ('per_bin_mean', 'per_bin_stddev'):
-      if p.mel.Get(name) is not None:
-        raise errors.ConfigError(f"{p.name}.mel.{name} = {p.mel.Get(name)}: expected None; normalization = 'global' finds it in "
-                                 'the training data')
+    self._CheckFixed()
     if p.mel.sample_rate != dataset.SAMPLE_RATE:
       raise errors.ConfigError(f'{p.name}.mel.sample_rate = {p.mel.sample_rate}: expected {dataset.SAMPLE_RATE}, that of all '
                                'waveforms; upper_edge_hertz narrows the band')
@@ -76,10 +81,16 @@ class LogMelFrontend(base_layer.BaseLayer):
       raise errors.ConfigError(f'{p.name}.variance_floor = {p.variance_floor}: expected > 0')
     if p.global_batches < 1:
       raise errors.ConfigError(f'{p.name}.global_batches = {p.global_batches}: expected >= 1')
-    if p.mel.noise_scale:
-      raise errors.ConfigError(f'{p.name}.mel.noise_scale = {p.mel.noise_scale}: expected '
-                       '0, for BEST-RQ labels must not depend on noise')
     self.CreateChild('mel', p.mel.Copy())
+
+  def _CheckFixed(self):
+    """Raises ConfigError where a field of mel that no record has is not as Params() has it."""
+    p, fixed = self.params, type(self).Params().mel
+    own = set(fixed.GetKeys()) - set(base_layer.BaseLayer.Params().GetKeys())
+    for name in sorted(own - set(_RECORD)):
+      if p.mel.Get(name) != fixed.Get(name):
+        why = _FIXED.get(name, 'no checkpoint records it, so a later stage could have another')
+        raise errors.ConfigError(f'{p.name}.mel.{name} = {p.mel.Get(name)!r}: expected {fixed.Get(name)!r}; {why}')
 
   def _CreateLayerVariables(self):
     super()._CreateLayerVariables()

@@ -47,8 +47,8 @@ class BaseHead(base_layer.BaseLayer):
       encoded: float32 [B, N, D].
       paddings: float32 [B, N], 1 on padding.
       corrupted: What Corrupt returned.
-      batch: The stream's batch: waveforms, num_samples, weights and, on the
-        host, utt_ids, texts.
+      batch: The stream's batch: waveforms, num_samples, weights, of a labeled
+        stream labels and label_lengths, and, on the host, utt_ids, texts.
 
     Returns:
       (metrics, tensors): metrics is a dict name -> (value, weight) of scalars

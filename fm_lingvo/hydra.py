@@ -74,6 +74,8 @@ class HydraTask(base_model.BaseTask):
     if tf.get_default_graph().seed is None:
       # Every job of a cluster then initialises variables from seed and name.
       tf.random.set_seed(p.random_seed or 0)
+    if p.encode_together not in (None, True, False):
+      raise errors.ConfigError(f'{p.name}.encode_together = {p.encode_together!r}: expected None, True or False')
     self._branches = [(name, branch) for name, branch in p.branches.IterParams()]
     if not self._branches:
       raise errors.ConfigError(f'{p.name}.branches: expected at least one branch')
@@ -229,9 +231,9 @@ class HydraTask(base_model.BaseTask):
     Returns:
       (metrics, tensors) as BaseTask.FPropTower. Metrics and tensors of a branch
       carry its name, e.g. `unlabeled/masked_accuracy`; of a stream,
-      `unlabeled/dropped` (examples so far) and `unlabeled/audio_seconds` (of one
-      step). `loss` has the branch's own weight (frames) where there is one
-      branch, so that replicas average exactly, and 1 where there are several.
+      `unlabeled/num_samples` and `unlabeled/dropped` (examples so far). `loss` has
+      the branch's own weight (frames) where there is one branch, so that replicas
+      average exactly, and 1 where there are several: MeanLoss is that of many batches.
     """
     metrics, tensors = {}, {}
     losses = []
@@ -259,6 +261,19 @@ class HydraTask(base_model.BaseTask):
     else:
       metrics['loss'] = tf.add_n([value for value, _ in losses]), 1.0
     return metrics, tensors
+
+  def MeanLoss(self, values):
+    """The loss over many batches, from the branches' own means, so that no short batch counts as much as a long one.
+
+    Args:
+      values: dict of metrics over those batches, BRANCH/loss and, of scheduled weights, BRANCH/weight among them.
+
+    Returns:
+      The sum of the branches' losses times their weights, of those that have one; None if none has.
+    """
+    losses = [values.get(f'{name}/weight', branch.weight) * values[f'{name}/loss']
+              for name, branch in self._branches if f'{name}/loss' in values]
+    return sum(losses) if losses else None
 
   def _BranchWeight(self, name, branch):
     """The factor of a branch's loss at this step, a float or a scalar tensor."""

@@ -99,6 +99,9 @@ def Validate(p):
   if p.pad_multiple_samples < 1 or p.pad_multiple_samples % _ENCODED_FRAME_SAMPLES:
     raise errors.ConfigError(f'{p.name}.pad_multiple_samples = {p.pad_multiple_samples}: expected a multiple of '
                              f'{_ENCODED_FRAME_SAMPLES}, the samples of an encoded frame')
+  for field in ('pad_to_bucket', 'emit_strings'):
+    if p.Get(field) not in (None, True, False):
+      raise errors.ConfigError(f'{p.name}.{field} = {p.Get(field)!r}: expected None, True or False')
   if p.prefetch_batches < 0:
     raise errors.ConfigError(
         f'{p.name}.prefetch_batches = {p.prefetch_batches}: expected >= 0')

@@ -93,6 +93,7 @@ def Validate(path, p):
   if p.domain_regex:
     problem = _RegexProblem(p.domain_regex)
     Check(not problem, 'domain_regex', f'a regular expression of RE2 ({problem})')
+  Check(p.shuffle in (None, True, False), 'shuffle', 'None, True or False')
   Check(0 < p.share <= 1, 'share', 'a share in (0, 1]')
   Check(_IsInt(p.share_seed) and p.share_seed >= 0, 'share_seed', 'an integer >= 0')
   Check(p.max_chars_per_second > 0, 'max_chars_per_second', '> 0')

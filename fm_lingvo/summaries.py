@@ -102,7 +102,7 @@ def MaskedLogMel(tag, masked_features, mask, codes, predictions, loss_weights,
   top.set_ylabel('mel bin')
   top.set_title('log-mel, masked spans shaded')
   used = np.flatnonzero(loss_weights > 0)
-  time = (used + 0.5) * num_frames / 100.0 / max(1, num_frames // 4)
+  time = (used + 0.5) * 0.04  # An encoded frame is 40 ms.
   right = predictions[used] == codes[used]
   bottom.plot(time, codes[used], 'o', mfc='none', ms=7, label='target')
   bottom.plot(time[right], predictions[used][right], '.', color='tab:green',

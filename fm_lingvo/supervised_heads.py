@@ -266,7 +266,7 @@ class TransducerHead(SupervisedHead):
 
   def _MaxLabels(self, frames):
     """Labels that so many encoded frames, ints or int32 tensors, may have."""
-    rate = self.params.max_labels_per_frame
+    rate = min(self.params.max_labels_per_frame, self.params.max_symbols_per_frame)  # No frame has more.
     if isinstance(frames, int):
       return math.ceil(rate * frames)
     return tf.cast(tf.math.ceil(rate * tf.cast(frames, tf.float32)), tf.int32)

@@ -35,7 +35,7 @@ class AsrExperiment(registry.Experiment):
   batch_seconds: float = 32.0  # Audio in a batch of a stream, padding included.
   max_seconds: float = 16.0  # Longer ones are not trained on, and counted.
   compute_dtype: str = 'float32'  # float32 or bfloat16, see fm_lingvo/precision.py.
-  learning_rate: float = 1.5e-3  # Peak, reached after warmup_steps.
+  learning_rate: float = 1.5e-3  # Peak, reached after warmup_steps; a cosine's is a little lower, see docs/params.md.
   warmup_steps: int = 300
   gradient_accumulation_steps: int = 1  # Steps whose gradients, each clipped, are averaged and applied at once.
   max_steps: int = 2000

@@ -109,6 +109,19 @@ class RestoreTest(stage_case.StageCase, parameterized.TestCase):
     self.assertEqual([checkpoints.Step(p) for p in checkpoints.Prefixes(self._train)], [8, 6])
     self.assertEqual(self._Restored(), 8)
 
+  def test_a_copy_under_another_name_stays_and_stops_no_run(self):
+    for name in os.listdir(self._train):
+      if name.startswith('ckpt-00000002.'):
+        shutil.copy(os.path.join(self._train, name), os.path.join(self._train, name.replace('00000002', 'best')))
+    saver = self._checkpointer._saver._saver  # pylint: disable=protected-access
+    saver._keep_latest_n, saver._keep_every_n_hours = 2, None  # pylint: disable=protected-access
+    for step in (8, 10, 12):
+      self.values[step] = self.Randomized(self.task, seed=step)
+      self.session.run(tf.assign(py_utils.GetGlobalStep(), step))
+      self._checkpointer.Save(self.session, step)
+    self.assertEqual([checkpoints.Step(p) for p in checkpoints.Prefixes(self._train)], [12, 10, -1])
+    self.assertEqual(self._Restored(), 12)
+
   def test_what_a_kill_left_of_a_checkpoint_is_removed_and_nothing_else(self):
     os.makedirs(os.path.join(self._train, 'ckpt-00000008_temp'))
     before = sorted(n for n in os.listdir(self._train) if not n.endswith('_temp'))

@@ -14,7 +14,7 @@ def _Flags(**values):
   """Flags of a job, but for `values` as they are by default."""
   return types.SimpleNamespace(**{
       'model': 'asr.BestRqPretrain', 'mode': 'sync', 'job': '', 'cluster_spec': '', 'run_locally': '', 'tpu': '',
-      'infer_tpu_cluster': False, **values})
+      'infer_tpu_cluster': False, 'use_eager': False, **values})
 
 
 class FlagChecksTest(absltest.TestCase):
@@ -47,6 +47,13 @@ class FlagChecksTest(absltest.TestCase):
     flag_checks.CheckCluster(_Flags(job='controller,worker', cluster_spec=spec))
     for elsewhere in (dict(tpu='name'), dict(infer_tpu_cluster=True), dict(run_locally='cpu'), dict(mode='inspect_params')):
       flag_checks.CheckCluster(_Flags(job='controller', **elsewhere))
+
+  def test_modes_that_no_run_has_are_refused(self):
+    flag_checks.CheckMode(_Flags())
+    for values, expected in ((dict(mode='snc'), "^--mode = 'snc': expected one of .*did you mean sync"),
+                             (dict(use_eager=True), '^--use_eager: expected without it; every job here runs in graph mode$')):
+      with self.assertRaisesRegex(errors.ConfigError, expected):
+        flag_checks.CheckMode(_Flags(**values))
 
   def test_a_log_folder_is_no_pattern(self):
     for logdir in ('runs/lr[0.1]', 'runs/*', 'runs/a?'):

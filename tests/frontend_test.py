@@ -90,7 +90,10 @@ class LogMelFrontendTest(graph_case.GraphCase):
     np.testing.assert_allclose(features, expected, atol=1e-5)
 
   def test_what_labels_must_not_depend_on_is_refused(self):
-    for changes, message in (({'noise_scale': 8.0}, 'noise_scale = 8.0: expected 0'),
+    for changes, message in (({'noise_scale': 8.0}, 'noise_scale = 8.0: expected 0.0; for BEST-RQ labels'),
+                             ({'pad_end': True}, 'mel.pad_end = True: expected False; no checkpoint records it'),
+                             ({'frame_stride': 2}, 'mel.frame_stride = 2: expected 1; '),
+                             ({'preemph': 0.0}, 'mel.preemph = 0.0: expected 0.97; '),
                              ({'per_bin_mean': [1.0]}, r"per_bin_mean = \[1.0\]: expected None; normalization = 'global'")):
       p = frontend.LogMelFrontend.Params()
       p.mel.Set(**changes)

@@ -10,6 +10,7 @@ from fm_lingvo import batch_parts
 from fm_lingvo import heads
 from fm_lingvo import hydra
 from fm_lingvo import input as input_lib
+from fm_lingvo import metrics_log
 from fm_lingvo import recognition
 from fm_lingvo import supervised_heads
 from lingvo import compat as tf
@@ -195,6 +196,16 @@ class HydraTaskTest(graph_case.GraphCase):
     self.assertAlmostEqual(values['loss'], values['labeled/loss'] +
                            0.1 * values['unlabeled/loss'], places=4)
 
+  def test_a_mean_over_batches_is_the_branches_own(self):
+    task = _TaskParams({'a': ('s', 'x', 1.0), 'b': ('t', 'x', 0.5), 'c': ('u', 'x', 3.0)}).Instantiate()
+    # One batch of 22 frames and a last one of 2, a branch that has ended before it.
+    values = metrics_log.Aggregate(
+        [{'loss': (3.0, 1.0), 'a/loss': (1.0, 22.0), 'b/loss': (4.0, 10.0)},
+         {'loss': (9.0, 1.0), 'a/loss': (9.0, 2.0), 'b/loss': (0.0, 0.0)}], [])
+    self.assertAlmostEqual(task.MeanLoss(values), 40.0 / 24.0 + 0.5 * 4.0)
+    self.assertAlmostEqual(task.MeanLoss({'c/loss': 2.0, 'c/weight': 0.1}), 0.2)
+    self.assertIsNone(task.MeanLoss({'wer': 1.0}))
+
   def test_quantizer_is_bit_equal_after_training_and_the_rest_moves(self):
     task = _TaskParams({'a': ('s', 'x', 1.0)}).Instantiate()
     metrics, _ = task.FPropTower(
@@ -254,6 +265,8 @@ class HydraTaskTest(graph_case.GraphCase):
       p.Instantiate()
     with self.assertRaisesRegex(ValueError, r'a.weight = -1.0: expected >= 0'):
       _TaskParams({'a': ('s', 'x', -1.0)}).Instantiate()
+    with self.assertRaisesRegex(ValueError, "task.encode_together = 'false': expected None, True or False"):
+      _TaskParams({'a': ('s', 'x', 1.0)}).Set(encode_together='false').Instantiate()
     with self.assertRaisesRegex(ValueError, 'branches: expected at least one'):
       hydra.HydraTask.Params().Instantiate()
 

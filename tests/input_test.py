@@ -474,6 +474,7 @@ class InputTest(absltest.TestCase):
   def test_unusable_params_are_one_line_with_field_and_value(self):
     for values, message in (
         (dict(batch_size=0), 'batch_size = 0: expected an integer > 0'),
+        (dict(shuffle='false'), "shuffle = 'false': expected None, True or False"),
         (dict(shuffle_buffer_size=-1), 'shuffle_buffer_size = -1: expected an'),
         (dict(bucket_upper_bound_seconds=[]), r'= \[\]: expected an ascending'),
         (dict(bucket_upper_bound_seconds=[2.0, 1.0]), r'\[2.0, 1.0\]: expected'),
@@ -503,6 +504,8 @@ class InputTest(absltest.TestCase):
         (dict(pad_multiple_samples=0), 'pad_multiple_samples = 0: expected a multiple of 640'),
         (dict(pad_multiple_samples=1600), 'pad_multiple_samples = 1600: expected a multiple of 640, the samples of'),
         (dict(prefetch_batches=-1), 'prefetch_batches = -1: expected >= 0'),
+        (dict(pad_to_bucket='false'), "pad_to_bucket = 'false': expected None, True or False"),
+        (dict(emit_strings='no'), "emit_strings = 'no': expected None, True or False"),
         (dict(num_workers=2), 'num_workers = 2 and worker_index = None'),
         (dict(num_workers=2, worker_index=2), r'worker_index = 2: .* \[0, 2\)')):
       with self.subTest(message), tf.Graph().as_default():

@@ -105,6 +105,12 @@ class SupervisedHeadsTest(graph_case.GraphCase):
     self.assertEqual(found.labels.shape[2], 15)
     self.assertEqual(found.lengths.tolist(), [[15]])
 
+  def test_without_a_limit_of_its_own_a_label_list_ends_with_the_symbols_of_its_frames(self):
+    with self.EvalMode():
+      head = _Transducer(max_labels_per_frame=float('inf'), max_symbols_per_frame=2).Instantiate()
+      found = self.Eval(head.Decode(head.theta, *_Encoded(rows=1, frames=6)))
+    self.assertEqual(found.labels.shape[2], 12)
+
   def test_a_language_model_decides_where_the_transducer_does_not(self):
     path = self.create_tempfile('five.npz').full_path
     language_model_case.Write(path, tokenizer.Tokenizer(GRAPHEMES), likely=5)
