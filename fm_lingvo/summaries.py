@@ -6,6 +6,7 @@ T: log-mel frames, F: mel bins, N: encoded frames, V: codes a codebook.
 import io
 import wave
 
+from fm_lingvo import subsampling
 from lingvo import compat as tf
 import numpy as np
 
@@ -102,7 +103,7 @@ def MaskedLogMel(tag, masked_features, mask, codes, predictions, loss_weights,
   top.set_ylabel('mel bin')
   top.set_title('log-mel, masked spans shaded')
   used = np.flatnonzero(loss_weights > 0)
-  time = (used + 0.5) * 0.04  # An encoded frame is 40 ms.
+  time = (used + 0.5) * subsampling.FACTOR / 100.0
   right = predictions[used] == codes[used]
   bottom.plot(time, codes[used], 'o', mfc='none', ms=7, label='target')
   bottom.plot(time[right], predictions[used][right], '.', color='tab:green',
