@@ -78,6 +78,6 @@ def _Notes(rows):
 
 def _Failed(rows):
   """Lines with the processes that gave no figures, and why."""
-  found = [(f'{name} ({one["failed"]})', row['name']) for row in rows for name, one in row.get('parties', {}).items()
+  found = [(f'{name} ({one["failed"]})', row['name']) for row in rows for name, one in row.get('workers', {}).items()
            if 'failed' in one]
   return [f'- without figures: {text} in {names}.' for text, names in _Grouped(found)]

@@ -86,7 +86,7 @@ FORMS = {
         key=('name',),
         fields={'name': str, 'group': str, 'unit': str, 'ours': _FLOAT_OR_NONE, 'peer': _FLOAT_OR_NONE,
                 'ratio': _FLOAT_OR_NONE, 'bar': str, 'met': (bool, type(None)), 'note': str},
-        optional={'ours_is': str, 'peer_is': str, 'parties': dict, 'curve': dict},
+        optional={'ours_is': str, 'peer_is': str, 'workers': dict, 'curve': dict},
         problem=_BenchmarkProblem),
     'faults': Form(
         key=('kind',),

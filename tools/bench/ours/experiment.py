@@ -1,6 +1,6 @@
 """A training step of an experiment, timed: waveforms in, update out, on a batch of static shapes.
 
-Sizes, see tools/bench/worker.py: `model`, the experiment's name; `bindings`, of Gin; `seconds`, of every utterance.
+Sizes: `model`, the experiment's name; `bindings`, of Gin; `seconds`, of every utterance.
 The batch is noise; labels fill a quarter of their room.
 """
 
@@ -12,12 +12,12 @@ from lingvo import model_registry
 from lingvo.core import cluster_factory
 from lingvo.core import py_utils
 import numpy as np
-from tools.bench import worker
-from tools.bench.ours import graph
+
+from . import graph
 
 
 def SetUp(sizes):
-  """See worker.Serve. Facts: `loss` of the last step; `audio_seconds` in the batch."""
+  """See worker.py. Facts: `loss` of the last step; `audio_seconds` in the batch."""
   graph.ComputeInParts(sizes)
   graph.ParseFlags()
   gin_params.Configure(sizes['model'], (), sizes['bindings'])
@@ -58,7 +58,3 @@ def _Variables(stream):
     values['labels'] += 2
     values['label_lengths'] += values['labels'].shape[1] // 4
   return py_utils.NestedMap({name: graph.Variable(value) for name, value in values.items()})
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

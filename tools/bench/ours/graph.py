@@ -4,7 +4,7 @@ from absl import flags
 from fm_lingvo import batch_parts
 from fm_lingvo import session
 from lingvo import compat as tf
-import lingvo.trainer  # pylint: disable=unused-import  # Defines its flags.
+import lingvo.trainer  # Defines its flags.
 from lingvo.core import py_utils
 
 py_utils.SetEagerMode(False)

@@ -1,6 +1,6 @@
 """Our input pipeline alone, timed: shards of PCM16 -> batches -> log-mel, as the trainer of asr.BestRqPretrain reads them.
 
-Sizes, see tools/bench/worker.py: `folder`, where the shards are written; `utterances` in them; `batches` of a call.
+Sizes: `folder`, where the shards are written; `utterances` in them; `batches` of a call.
 """
 
 import os
@@ -11,15 +11,15 @@ from lingvo import compat as tf
 from lingvo import model_registry
 from lingvo.core import cluster_factory
 import numpy as np
-from tools.bench import worker
-from tools.bench.ours import graph
+
+from . import graph
 
 _SHARDS = 4
 _SECONDS = 1.0, 16.0  # Of the shortest utterance and the longest one.
 
 
 def SetUp(sizes):
-  """See worker.Serve. A turn's figure `audio_seconds` is what a call read, padding not counted."""
+  """See worker.py. A turn's figure `audio_seconds` is what a call read, padding not counted."""
   _WriteShards(sizes['folder'], sizes['utterances'])
   graph.ParseFlags()
   gin_params.Configure('asr.BestRqPretrain', (), [f'BestRqPretrain.data_dir = {sizes["folder"]!r}'])
@@ -52,7 +52,3 @@ def _WriteShards(folder, utterances):
         writer.write(dataset.EncodeExample({
             'utt_id': f'noise-{i}', 'audio': audio.tobytes(), 'text': '', 'speaker': 'none', 'domain': 'noise',
             'duration': len(audio) / dataset.SAMPLE_RATE}))
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

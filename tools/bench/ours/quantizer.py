@@ -1,17 +1,17 @@
 """Our quantizer, timed: features in, codes out.
 
-Sizes, see tools/bench/worker.py: batch, seconds, codebooks, codes; `xla`.
+Sizes: batch, seconds, codebooks, codes; `xla`.
 """
 
 from fm_lingvo import quantizer
 from lingvo import compat as tf
-from tools.bench import inputs
-from tools.bench import worker
-from tools.bench.ours import graph
+
+from . import graph
+from .. import inputs
 
 
 def SetUp(sizes):
-  """See worker.Serve. The fact `codes` is how many differ: a quantizer gives more than one."""
+  """See worker.py. The fact `codes` is how many differ: a quantizer gives more than one."""
   features = inputs.Features(sizes)
   layer = quantizer.RandomProjectionQuantizer.Params().Set(
       name='quantizer', num_codebooks=sizes['codebooks'], codebook_size=sizes['codes']).Instantiate()
@@ -26,7 +26,3 @@ def SetUp(sizes):
 
   run, fetch = graph.Step(_Codes, variables, sizes)
   return run, {'codes': lambda: len(set(fetch(0).ravel().tolist()))}
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

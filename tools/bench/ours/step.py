@@ -1,6 +1,6 @@
 """A training step of asr.BestRqPretrain, timed: features in, update out.
 
-Sizes, see tools/bench/worker.py: batch, seconds, layers, width, heads, kernel, channels, codes; `dtype`: float32
+Sizes: batch, seconds, layers, width, heads, kernel, channels, codes; `dtype`: float32
 or bfloat16; `codebooks`, 1 without; `xla`: whether XLA compiles it.
 """
 
@@ -13,9 +13,9 @@ from lingvo import model_registry
 from lingvo.core import cluster_factory
 from lingvo.core import py_utils
 import numpy as np
-from tools.bench import inputs
-from tools.bench import worker
-from tools.bench.ours import graph
+
+from . import graph
+from .. import inputs
 
 
 class _Features(frontend.LogMelFrontend):
@@ -43,7 +43,7 @@ def Params(sizes, file):
 
 
 def SetUp(sizes):
-  """See worker.Serve. The facts `first` and `last` are the loss of the first step and of the last one."""
+  """See worker.py. The facts `first` and `last` are the loss of the first step and of the last one."""
   graph.ComputeInParts(sizes)
   features = inputs.Features(sizes)
   with tempfile.NamedTemporaryFile(suffix='.tfrecord') as empty:
@@ -91,7 +91,3 @@ def _Compiled(model, task, batch):
 
   loss = tf.function(_Step, jit_compile=True, autograph=False)(*batch.Flatten())
   return tf.no_op(), loss
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

@@ -1,23 +1,21 @@
 """SpeechBrain's greedy search of a transducer, timed: encoded frames in, labels out.
 
-Sizes, see tools/bench/worker.py: those of inputs.Decoding. As in its recipes: a projection of the encoded frames, then
+Sizes: those of inputs.Decoding. As in its recipes: a projection of the encoded frames, then
 TransducerBeamSearcher with a beam of 1, around an embedding, its LSTM, a projection, and its joint.
 """
 
-from tools.bench import inputs
-from tools.bench import worker
-from tools.bench.peers import torchaudio_stand_in
 import torch
+
+from . import torchaudio_stand_in
+from .. import inputs
 
 
 def SetUp(sizes):
-  """See worker.Serve. The fact `labels` is how many there are in all."""
+  """See worker.py. The fact `labels` is how many there are in all."""
   torchaudio_stand_in.Install()
-  # pylint: disable=g-import-not-at-top
   from speechbrain.decoders.transducer import TransducerBeamSearcher
   from speechbrain.nnet.RNN import LSTM
   from speechbrain.nnet.transducer.transducer_joint import Transducer_joint
-  # pylint: enable=g-import-not-at-top
   torch.set_num_threads(sizes['threads'])
   arrays = {name: torch.from_numpy(x) for name, x in inputs.Decoding(sizes).items()}
   lstm = LSTM(hidden_size=sizes['predicted'], input_size=sizes['embedded'])
@@ -56,7 +54,3 @@ def _CopyGates(rnn, arrays):
     rnn.bias_hh_l0.zero_()
     rnn.bias_ih_l0.zero_()
     rnn.bias_ih_l0.chunk(4)[1].fill_(1)
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

@@ -1,16 +1,16 @@
 """A BEST-RQ training step in PyTorch, timed: features in, update out.
 
-Sizes, see tools/bench/worker.py: batch, seconds, layers, width, heads, kernel, channels, codes; `dtype`: float32, or
+Sizes: batch, seconds, layers, width, heads, kernel, channels, codes; `dtype`: float32, or
 bfloat16 by autocast; `package`: speechbrain, its modules put together as its BEST-RQ recipe does; torch, the Conformer
 of tools/bench/peers/plain_conformer.py.
 """
 
 import contextlib
 
-from tools.bench import inputs
-from tools.bench import worker
-from tools.bench.peers import torchaudio_stand_in
 import torch
+
+from . import torchaudio_stand_in
+from .. import inputs
 
 _STACK, _BINS, _DIM = 4, 80, 16
 # A span of 4 encoded frames may begin at each; the same share of frames as ours then is hidden.
@@ -43,12 +43,10 @@ class _Model(torch.nn.Module):
 def _SpeechBrain(sizes):
   """(encoder, quantizer) of SpeechBrain: its CNN, its Conformer with relative positions."""
   torchaudio_stand_in.Install()
-  # pylint: disable=g-import-not-at-top
   from speechbrain.lobes.models.convolution import ConvolutionFrontEnd
   from speechbrain.lobes.models.transformer.TransformerASR import EncoderWrapper
   from speechbrain.lobes.models.transformer.TransformerASR import TransformerASR
   from speechbrain.nnet.quantisers import RandomProjectionQuantizer
-  # pylint: enable=g-import-not-at-top
   cnn = ConvolutionFrontEnd(
       input_shape=(8, 10, _BINS), num_blocks=2, num_layers_per_block=1, out_channels=[sizes['channels']] * 2,
       kernel_sizes=[3, 3], strides=[2, 2], residuals=[False, False], dropout=0.0)
@@ -63,13 +61,13 @@ def _SpeechBrain(sizes):
 
 def _Plain(sizes):
   """(encoder, quantizer) in plain PyTorch."""
-  from tools.bench.peers import plain_conformer  # pylint: disable=g-import-not-at-top
+  from . import plain_conformer
   return (plain_conformer.Encoder(sizes['layers'], sizes['width'], sizes['heads'], sizes['kernel'], sizes['channels'], _BINS),
           plain_conformer.Quantizer(_STACK * _BINS, _DIM, sizes['codes']))
 
 
 def SetUp(sizes):
-  """See worker.Serve. The facts `first` and `last` are the loss of the first step and of the last one."""
+  """See worker.py. The facts `first` and `last` are the loss of the first step and of the last one."""
   torch.set_num_threads(sizes['threads'])
   torch.manual_seed(0)
   model = _Model(*(_SpeechBrain if sizes['package'] == 'speechbrain' else _Plain)(sizes), sizes)
@@ -89,7 +87,3 @@ def SetUp(sizes):
     losses.append(loss.item())
 
   return _Call, {'first': lambda: losses[0], 'last': lambda: losses[-1], 'weights': lambda: sum(p.numel() for p in trained)}
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)
