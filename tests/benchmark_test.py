@@ -11,22 +11,23 @@ import sys
 import tempfile
 from unittest import mock
 
-from absl.testing import absltest
-from absl.testing import parameterized
-from fm_lingvo import errors
-from fm_lingvo import huge_pages
 import numpy as np
 import soundfile
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from fm_lingvo import errors
+from fm_lingvo import huge_pages
 from tests import process_case
 from tools import benchmark
 from tools.bench import benchmark_table
+from tools.bench import command_rows
 from tools.bench import comparison
 from tools.bench import corpus
-from tools.bench import curves
+from tools.bench import curve_rows
 from tools.bench import inputs
 from tools.bench import peers_env
 from tools.bench import results
-from tools.bench import rows
 from tools.bench import timing
 from tools.bench import transducer_truth
 from tools.bench.comparison import Row
@@ -54,10 +55,22 @@ def _Main(*argv):
 
 
 def _Row(**changed):
-  return {'name': 'a step', 'unit': 's', 'ours': 1.0, 'peer': 3.0, 'ratio': 3.0, 'bar': '>= 1.5', 'met': True, 'note': '',
-          'group': 'quantizer', 'command': 'c', 'date': '2026-01-31',
-          'machine': {'cpu': 'X', 'cores': 1, 'memory_gb': 1, 'system': 'Y', 'threads': 1, 'clock': 'wall clock'},
-          'versions': {'python': '3', 'tensorflow': '2', 'lingvo': '0', 'commit': 'abc', 'peers': {'torch': '2.13'}}, **changed}
+  return {
+    'name': 'a step',
+    'unit': 's',
+    'ours': 1.0,
+    'peer': 3.0,
+    'ratio': 3.0,
+    'bar': '>= 1.5',
+    'met': True,
+    'note': '',
+    'group': 'quantizer',
+    'command': 'c',
+    'date': '2026-01-31',
+    'machine': {'cpu': 'X', 'cores': 1, 'memory_gb': 1, 'system': 'Y', 'threads': 1, 'clock': 'wall clock'},
+    'versions': {'python': '3', 'tensorflow': '2', 'lingvo': '0', 'commit': 'abc', 'peers': {'torch': '2.13'}},
+    **changed,
+  }
 
 
 def _Check(*found):
@@ -108,21 +121,33 @@ class TimingTest(absltest.TestCase):
     os.makedirs(f'{other}/build')
     os.symlink(f'{other}/build', f'{root}/build')
     with mock.patch.object(timing, 'ROOT', root):
-      self.assertEqual(timing.FromRoot(f'no {other}/build/peers/x.so, {root}/tools/y.py'), 'no build/peers/x.so, tools/y.py')
+      self.assertEqual(
+        timing.FromRoot(f'no {other}/build/peers/x.so, {root}/tools/y.py'), 'no build/peers/x.so, tools/y.py'
+      )
 
 
 class RowTest(parameterized.TestCase):
-
   def _Workers(self, own=(), **seconds):
     found = {}
     for name, turns in seconds.items():
-      found[name] = timing.Worker(name, '', {}, is_peer=name not in own, failed='' if turns else 'gone',
-                                  turns=[{'seconds': s, 'peak_gb': 2 * s} for s in turns])
+      found[name] = timing.Worker(
+        name,
+        '',
+        {},
+        is_peer=name not in own,
+        failed='' if turns else 'gone',
+        turns=[{'seconds': s, 'peak_gb': 2 * s} for s in turns],
+      )
     return found
 
   def test_the_best_of_ours_is_compared_with_the_best_peer(self):
-    workers = self._Workers(['ours, xla', 'ours, graph'], **{'ours, xla': (1.0, 1.2, 9.0), 'ours, graph': (2.0,)},
-                            slow=(4.0,), fast=(3.0,), gone=())
+    workers = self._Workers(
+      ['ours, xla', 'ours, graph'],
+      **{'ours, xla': (1.0, 1.2, 9.0), 'ours, graph': (2.0,)},
+      slow=(4.0,),
+      fast=(3.0,),
+      gone=(),
+    )
     row = comparison.MakeRow(Row('a step', '>= 2'), workers)
     self.assertEqual((row['ours'], row['ours_is'], row['peer'], row['peer_is']), (1.2, 'ours, xla', 3.0, 'fast'))
     self.assertAlmostEqual(row['ratio'], 2.5)
@@ -134,8 +159,10 @@ class RowTest(parameterized.TestCase):
     self.assertEqual(comparison.MakeRow(Row('a step', peers=('slow',)), workers)['ratio'], 4.0)
 
   def test_a_share_is_ours_over_the_peer_s(self):
-    row = comparison.MakeRow(Row('memory', '<= 0.2', 'GB', lambda worker: worker.peak_gb, 'ours / peer'),
-                             self._Workers(['ours'], ours=(1.0,), other=(4.0,)))
+    row = comparison.MakeRow(
+      Row('memory', '<= 0.2', 'GB', lambda worker: worker.peak_gb, 'ours / peer'),
+      self._Workers(['ours'], ours=(1.0,), other=(4.0,)),
+    )
     self.assertEqual((row['ours'], row['peer'], row['ratio'], row['met'], row['unit']), (2.0, 8.0, 0.25, False, 'GB'))
 
   def test_without_a_peer_the_bar_is_on_our_figure(self):
@@ -150,12 +177,15 @@ class RowTest(parameterized.TestCase):
     self.assertIsNone(comparison.MakeRow(Row('a step'), workers)['met'])
 
   def test_a_worker_that_computed_something_else_fails(self):
-    workers = {name: timing.Worker(name, '', {}, facts={'loss': loss}) for name, loss in (
-        ('a', 2.0), ('b', 2.001), ('c', 3.0), ('d', float('nan')))}
+    workers = {
+      name: timing.Worker(name, '', {}, facts={'loss': loss})
+      for name, loss in (('a', 2.0), ('b', 2.001), ('c', 3.0), ('d', float('nan')))
+    }
     workers['e'] = timing.Worker('e', '', {}, failed='not installed')
     comparison.CheckAgree(workers, 'loss', 0.01, 2.0)
-    self.assertEqual([w.failed for w in workers.values()],
-                     ['', '', 'loss: 3, expected 2', 'loss: nan, expected 2', 'not installed'])
+    self.assertEqual(
+      [w.failed for w in workers.values()], ['', '', 'loss: 3, expected 2', 'loss: nan, expected 2', 'not installed']
+    )
     comparison.CheckInside(workers, 'loss', 0.0, 2.0)
     self.assertEqual([bool(w.failed) for w in workers.values()], [False, True, True, True, True])
 
@@ -166,24 +196,25 @@ class RowTest(parameterized.TestCase):
 
 
 class CurveTest(parameterized.TestCase):
-
   @parameterized.parameters(0.5, 1.0, 2.0)
   def test_the_exponent_is_that_of_a_power_law_whatever_its_factor(self, exponent):
     xs = [1, 2, 5, 10, 20, 60]
     for factor in (0.01, 7.0):
-      self.assertAlmostEqual(curves.Exponent(xs, [factor * x**exponent for x in xs]), exponent)
+      self.assertAlmostEqual(curve_rows.Exponent(xs, [factor * x**exponent for x in xs]), exponent)
 
   def test_costs_that_do_not_grow_hide_no_growth(self):
     xs = [1, 2, 4, 8, 16, 32, 64]
-    self.assertGreater(curves.Exponent(xs, [1 + 0.1 * x**2 for x in xs]), 1.8)
+    self.assertGreater(curve_rows.Exponent(xs, [1 + 0.1 * x**2 for x in xs]), 1.8)
 
   def test_one_point_has_no_exponent(self):
-    self.assertIsNone(curves.Exponent([1, 100], [1.0, 2.0]))
-    self.assertIsNone(curves.Exponent([50, 100], [0.0, 2.0]))
+    self.assertIsNone(curve_rows.Exponent([1, 100], [1.0, 2.0]))
+    self.assertIsNone(curve_rows.Exponent([50, 100], [0.0, 2.0]))
 
   def test_the_table_has_a_curve_s_points_once(self):
-    curve = {'over': 's of audio', 'points': [
-        {'x': 1, 'seconds': 0.5, 'peak_gb': 0.25}, {'x': 60, 'seconds': 30.0, 'share': 0.1}]}
+    curve = {
+      'over': 's of audio',
+      'points': [{'x': 1, 'seconds': 0.5, 'peak_gb': 0.25}, {'x': 60, 'seconds': 30.0, 'share': 0.1}],
+    }
     text = benchmark_table.Table({'rows': [_Row(name='time', curve=curve), _Row(name='memory', curve=curve)]})
     self.assertIn('- time, and 1 more, by s of audio: 1: 500 ms, 250 MB; 60: 30 s, share 0.1.', text)
     self.assertEqual(text.count('250 MB'), 1)
@@ -195,7 +226,6 @@ class CurveTest(parameterized.TestCase):
 
 
 class InputsTest(absltest.TestCase):
-
   def test_a_third_of_the_frames_has_a_label_likelier_than_blank(self):
     x = inputs.Decoding({'batch': 4, 'frames': 60, 'width': 8, 'embedded': 4, 'predicted': 4, 'joint': 16, 'vocab': 30})
     best = (np.tanh(x['encoded'] @ x['w_encoded']) @ x['w'] + x['b']).argmax(-1)
@@ -203,14 +233,13 @@ class InputsTest(absltest.TestCase):
 
   def test_a_step_of_more_audio_has_more_products_but_not_in_a_second(self):
     one = {'batch': 1, 'seconds': 1, 'layers': 1, 'width': 8, 'codes': 16}
-    gflop, appetite = rows.AudioForGpu(one)
+    gflop, appetite = command_rows.AudioForGpu(one)
     self.assertAlmostEqual(gflop, 6e-9 * 25 * (23 * 8 * 8 + 8 * 16))  # 16 + 4 + 3 squares a block, and the head.
     for more in ({'batch': 3}, {'seconds': 4}):
-      self.assertAlmostEqual(rows.AudioForGpu({**one, **more})[1] / appetite, 1.0)
+      self.assertAlmostEqual(command_rows.AudioForGpu({**one, **more})[1] / appetite, 1.0)
 
 
 class CorpusTest(absltest.TestCase):
-
   def test_a_recording_is_listed_again_under_another_id(self):
     folder = self.enter_context(tempfile.TemporaryDirectory())
     paths = corpus.Write(folder, recordings=2, times=3, seconds=1)
@@ -223,7 +252,6 @@ class CorpusTest(absltest.TestCase):
 
 
 class FileTest(parameterized.TestCase):
-
   def test_a_group_that_this_version_does_not_know_is_kept(self):
     path = self.enter_context(tempfile.TemporaryDirectory()) + '/b.json'
     with open(path, 'w', encoding='utf-8') as f:
@@ -241,17 +269,27 @@ class FileTest(parameterized.TestCase):
       found = [(row['name'], row['ours']) for row in json.load(f)['rows']]
     self.assertEqual(found, [('new', 1.0), ('old', 2.0), ('t', 1.0)])  # In the order of the groups.
 
-  @parameterized.parameters(({'ratio': float('nan')}, 'ratio = nan: expected a finite number or null'), ({'met': None}, 'met = None'),
-                            ({'bar': ''}, 'met = True: expected'), ({'ours': 'fast'}, "ours = 'fast'"))
+  @parameterized.parameters(
+    ({'ratio': float('nan')}, 'ratio = nan: expected a finite number or null'),
+    ({'met': None}, 'met = None'),
+    ({'bar': ''}, 'met = True: expected'),
+    ({'ours': 'fast'}, "ours = 'fast'"),
+  )
   def test_a_bad_row_is_named(self, changed, message):
     with self.assertRaisesRegex(errors.ConfigError, re.escape(message)):
       _Check(_Row(**changed))
 
   def test_the_table_says_who_is_missing_and_what_is_missed(self):
-    lines = benchmark_table.Table({'rows': [
-        _Row(ours_is='ours, XLA', peer_is='SpeechBrain', workers={'rnnt': {'failed': 'not installed'}}),
-        _Row(name='memory', met=False, ratio=0.9, bar='<= 0.5', unit='GB', ours=0.25, peer=2.0, note='inputs not counted'),
-    ]}).splitlines()
+    lines = benchmark_table.Table(
+      {
+        'rows': [
+          _Row(ours_is='ours, XLA', peer_is='SpeechBrain', workers={'rnnt': {'failed': 'not installed'}}),
+          _Row(
+            name='memory', met=False, ratio=0.9, bar='<= 0.5', unit='GB', ours=0.25, peer=2.0, note='inputs not counted'
+          ),
+        ]
+      }
+    ).splitlines()
     self.assertIn('| a step | 1 s (XLA) | 3 s (SpeechBrain) | 3 | >= 1.5 | yes |', lines)
     self.assertIn('| memory | 250 MB | 2 GB | 0.9 | <= 0.5 | **no** |', lines)
     self.assertIn('- memory: inputs not counted.', lines)
@@ -265,11 +303,12 @@ class FileTest(parameterized.TestCase):
 
 
 class MainTest(parameterized.TestCase):
-
   @parameterized.parameters(
-      (['--rows=quantiser'], 'quantiser: no such group; did you mean quantizer'),
-      (['--rounds=0', '--quick', '--output=x'], '--rounds and --threads: expected >= 1'),
-      (['--quick'], '--quick: expected --output=FILE'), (['--clock=sun'], "invalid choice: 'sun'"))
+    (['--rows=quantiser'], 'quantiser: no such group; did you mean quantizer'),
+    (['--rounds=0', '--quick', '--output=x'], '--rounds and --threads: expected >= 1'),
+    (['--quick'], '--quick: expected --output=FILE'),
+    (['--clock=sun'], "invalid choice: 'sun'"),
+  )
   def test_usage_errors_end_with_code_2(self, argv, message):
     code, _, err = _Main(*argv)
     self.assertEqual(code, 2)
@@ -277,7 +316,9 @@ class MainTest(parameterized.TestCase):
 
   def test_a_smoke_run_writes_rows_of_the_form(self):
     path = self.enter_context(tempfile.TemporaryDirectory()) + '/b.json'
-    code, out, err = _Main('--quick', '--rows=step_tiny,quantizer,transducer', f'--output={path}', '--commit=abc', '--threads=1')
+    code, out, err = _Main(
+      '--quick', '--rows=step_tiny,quantizer,transducer', f'--output={path}', '--commit=abc', '--threads=1'
+    )
     self.assertEqual(code, 0, err)
     with open(path, encoding='utf-8') as f:
       found = json.load(f)['rows']
@@ -297,8 +338,9 @@ class MainTest(parameterized.TestCase):
 
   def test_a_smoke_run_of_what_is_measured_without_a_bar_of_peers(self):
     path = self.enter_context(tempfile.TemporaryDirectory()) + '/b.json'
-    code, out, err = _Main('--quick', '--rows=decoding,curves,pipeline,prepare', f'--output={path}', '--commit=abc',
-                           '--threads=1')
+    code, out, err = _Main(
+      '--quick', '--rows=decoding,curves,pipeline,prepare', f'--output={path}', '--commit=abc', '--threads=1'
+    )
     self.assertEqual(code, 0, err)
     with open(path, encoding='utf-8') as f:
       found = json.load(f)['rows']
@@ -314,30 +356,40 @@ class MainTest(parameterized.TestCase):
 
 
 class MakefileTest(absltest.TestCase):
-
   def test_what_make_benchmark_runs_after_it_is_a_command(self):
     with open(os.path.join(process_case.ROOT, 'Makefile'), encoding='utf-8') as f:
       recipe = re.search(r'(?m)^benchmark:.*\n((?:\t.*\n)+)', f.read()).group(1)
-    argument, = re.findall(r'-m tools\.results (\w+)', recipe)
-    done = subprocess.run([sys.executable, '-m', 'tools.results', argument, '--check'], cwd=process_case.ROOT, capture_output=True,
-                          text=True, check=False)
+    (argument,) = re.findall(r'-m tools\.results (\w+)', recipe)
+    done = subprocess.run(
+      [sys.executable, '-m', 'tools.results', argument, '--check'],
+      cwd=process_case.ROOT,
+      capture_output=True,
+      text=True,
+      check=False,
+    )
     self.assertEqual(done.returncode, 0, done.stderr)  # And the tables are those of docs/results.
 
 
 class TruthTest(absltest.TestCase):
-
   def test_the_loss_in_float64_is_the_known_one(self):
     """warp-transducer's example, tests/test_cpu.cpp."""
-    logits = np.array([[[.1, .6, .1, .1, .1], [.1, .1, .6, .1, .1], [.1, .1, .2, .8, .1]],
-                       [[.1, .6, .1, .1, .1], [.1, .1, .2, .1, .1], [.7, .1, .2, .1, .1]]])[None]
+    logits = np.array(
+      [
+        [[0.1, 0.6, 0.1, 0.1, 0.1], [0.1, 0.1, 0.6, 0.1, 0.1], [0.1, 0.1, 0.2, 0.8, 0.1]],
+        [[0.1, 0.6, 0.1, 0.1, 0.1], [0.1, 0.1, 0.2, 0.1, 0.1], [0.7, 0.1, 0.2, 0.1, 0.1]],
+      ]
+    )[None]
     loss, gradient = transducer_truth.LossAndGradient(logits, np.array([[1, 2]]))
     self.assertAlmostEqual(loss, 4.495666, places=5)
-    np.testing.assert_allclose(gradient[0, 0, 0], [-.13116688, -.3999269, .17703125, .17703125, .17703125], atol=1e-7)
-    np.testing.assert_allclose(gradient[0, 1, 2], [-.6925882, .16871116, .18645467, .16871116, .16871116], atol=1e-7)
+    np.testing.assert_allclose(
+      gradient[0, 0, 0], [-0.13116688, -0.3999269, 0.17703125, 0.17703125, 0.17703125], atol=1e-7
+    )
+    np.testing.assert_allclose(
+      gradient[0, 1, 2], [-0.6925882, 0.16871116, 0.18645467, 0.16871116, 0.16871116], atol=1e-7
+    )
 
 
 class PeersTest(absltest.TestCase):
-
   def test_a_peer_that_is_not_installed_says_so(self):
     peers = peers_env.Peers({'versions': {'torch': '2.13'}, 'missing': {'fast-rnnt': 'no compiler'}})
     one = peers.Worker('fast_rnnt', 'm', {}, 'fast-rnnt', 'torch', 'rnnt')
@@ -353,12 +405,12 @@ class PeersTest(absltest.TestCase):
 
 
 class HugePagesTest(absltest.TestCase):
-
   def _Run(self, **env):
     code = 'import os\nfrom fm_lingvo import huge_pages\nhuge_pages.Use()\nprint(os.environ.get("GLIBC_TUNABLES"))'
     environment = {k: v for k, v in process_case.Environment().items() if k != 'GLIBC_TUNABLES'}
-    return subprocess.run([sys.executable, '-c', code], env={**environment, **env}, text=True, check=True,
-                          capture_output=True).stdout.split()
+    return subprocess.run(
+      [sys.executable, '-c', code], env={**environment, **env}, text=True, check=True, capture_output=True
+    ).stdout.split()
 
   def test_a_program_begins_again_once_and_only_where_it_has_to_ask(self):
     with open('/sys/kernel/mm/transparent_hugepage/enabled', encoding='utf-8') as f:

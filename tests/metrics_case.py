@@ -17,14 +17,21 @@ def Write(run, dataset, rows, wall_time=None):
   """
   os.makedirs(run, exist_ok=True)
   for step, values in rows:
-    metrics_log.AppendRow(os.path.join(run, 'metrics.jsonl'),
-                          {'dataset': dataset, 'step': step, 'time': wall_time or time.time(), **values})
+    metrics_log.AppendRow(
+      os.path.join(run, 'metrics.jsonl'), {'dataset': dataset, 'step': step, 'time': wall_time or time.time(), **values}
+    )
 
 
 def Metrics(accuracy=0.1, majority=0.08, branch='unlabeled'):
   """What an evaluation of BEST-RQ writes."""
-  values = {'masked_accuracy': accuracy, 'majority_accuracy': majority, 'cross_entropy': 4.5, 'unigram_entropy': 5.0,
-            'code_perplexity': 150.0, 'code_coverage': 0.9}
+  values = {
+    'masked_accuracy': accuracy,
+    'majority_accuracy': majority,
+    'cross_entropy': 4.5,
+    'unigram_entropy': 5.0,
+    'code_perplexity': 150.0,
+    'code_coverage': 0.9,
+  }
   return {'loss': 4.5, **{f'{branch}/{k}': v for k, v in values.items()}}
 
 

@@ -5,16 +5,16 @@ import io
 import os
 import tempfile
 
-from absl.testing import absltest
-from fm_lingvo import errors
 import numpy as np
+from absl.testing import absltest
+
+from fm_lingvo import errors
 from tests import metrics_case
 from tools import plot_run
 from tools.bench import run_figures
 
 
 class RunTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     self.run_dir = self.enter_context(tempfile.TemporaryDirectory())
@@ -51,8 +51,9 @@ class RunTest(absltest.TestCase):
       run_figures.Branch(self.run_dir, run_figures.Read(self.run_dir))
 
   def test_of_several_branches_one_must_be_chosen(self):
-    metrics_case.Write(self.run_dir, 'train', [
-        (1, {**metrics_case.Metrics(branch='source'), **metrics_case.Metrics(branch='target')})])
+    metrics_case.Write(
+      self.run_dir, 'train', [(1, {**metrics_case.Metrics(branch='source'), **metrics_case.Metrics(branch='target')})]
+    )
     run = run_figures.Read(self.run_dir)
     with self.assertRaisesRegex(errors.ConfigError, '--branch=NAME .* source, target'):
       run_figures.Branch(self.run_dir, run)
@@ -62,7 +63,6 @@ class RunTest(absltest.TestCase):
 
 
 class PlotRunTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     self.run_dir = self.enter_context(tempfile.TemporaryDirectory())
@@ -76,6 +76,7 @@ class PlotRunTest(absltest.TestCase):
 
   def _Pixels(self):
     from PIL import Image  # pylint: disable=g-import-not-at-top
+
     return np.asarray(Image.open(self.output).convert('RGB'), np.int16)
 
   def test_every_panel_has_lines(self):
@@ -88,8 +89,7 @@ class PlotRunTest(absltest.TestCase):
     height, width = coloured.shape
     for row in range(3):
       for column in range(2):
-        panel = coloured[row * height // 3:(row + 1) * height // 3,
-                         column * width // 2:(column + 1) * width // 2]
+        panel = coloured[row * height // 3 : (row + 1) * height // 3, column * width // 2 : (column + 1) * width // 2]
         self.assertGreater(panel.sum(), 500, (row, column))
 
   def test_the_plot_shows_the_values(self):
@@ -114,9 +114,9 @@ class PlotRunTest(absltest.TestCase):
   def test_errors_are_one_line(self):
     metrics_case.WriteRun(self.run_dir)
     for argv, message in (
-        ([self.enter_context(tempfile.TemporaryDirectory())], 'no metrics'),
-        ([self.run_dir, '--datasets=eval_devhumans'], 'did you mean eval_devhuman?'),
-        ([self.run_dir, '--branch=unlabelled'], 'did you mean unlabeled?'),
+      ([self.enter_context(tempfile.TemporaryDirectory())], 'no metrics'),
+      ([self.run_dir, '--datasets=eval_devhumans'], 'did you mean eval_devhuman?'),
+      ([self.run_dir, '--branch=unlabelled'], 'did you mean unlabeled?'),
     ):
       with self.subTest(message):
         code, _, err = self._Main(*argv)

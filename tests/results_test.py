@@ -7,6 +7,7 @@ import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
+
 from fm_lingvo import errors
 from tests import metrics_case
 from tools import results as tool
@@ -17,11 +18,17 @@ from tools.common import this_machine
 
 
 def _Row(**changed):
-  return {'name': 'speed', 'label': '', 'value': 2.5, 'unit': 's', 'command': 'trainer',
-          'date': '2026-01-31',
-          'machine': {'cpu': 'X', 'cores': 2, 'memory_gb': 8, 'system': 'Linux'},
-          'versions': {'python': '3', 'tensorflow': '2', 'lingvo': '0', 'commit': 'abc'},
-          **changed}
+  return {
+    'name': 'speed',
+    'label': '',
+    'value': 2.5,
+    'unit': 's',
+    'command': 'trainer',
+    'date': '2026-01-31',
+    'machine': {'cpu': 'X', 'cores': 2, 'memory_gb': 8, 'system': 'Linux'},
+    'versions': {'python': '3', 'tensorflow': '2', 'lingvo': '0', 'commit': 'abc'},
+    **changed,
+  }
 
 
 def _Result(*rows):
@@ -36,7 +43,6 @@ def _Main(*argv):
 
 
 class MeasureRunTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     self.run_dir = self.enter_context(tempfile.TemporaryDirectory())
@@ -55,15 +61,24 @@ class MeasureRunTest(absltest.TestCase):
     self.assertEqual(end, 1.75e9)
 
   def test_steps_after_the_last_evaluation_do_not_count(self):
-    metrics_case.Write(self.run_dir, 'train', [
-        (150, {**metrics_case.Metrics(), 'throughput/steps_per_second': 1.0, 'throughput/audio_seconds_per_second': 1.0})])
+    metrics_case.Write(
+      self.run_dir,
+      'train',
+      [
+        (
+          150,
+          {**metrics_case.Metrics(), 'throughput/steps_per_second': 1.0, 'throughput/audio_seconds_per_second': 1.0},
+        )
+      ],
+    )
     values = {name: value for name, value, _ in run_figures.Measure(self.run_dir)[0]}
     self.assertEqual(values['training steps'], 100)
     self.assertAlmostEqual(values['training speed'], 40.0)
 
   def test_a_window_counts_by_its_time(self):
-    metrics_case.Write(self.run_dir, 'train', [
-        (100, {'throughput/steps_per_second': 0.5, 'throughput/audio_seconds_per_second': 10.0})])
+    metrics_case.Write(
+      self.run_dir, 'train', [(100, {'throughput/steps_per_second': 0.5, 'throughput/audio_seconds_per_second': 10.0})]
+    )
     values = {name: value for name, value, _ in run_figures.Measure(self.run_dir)[0]}
     # 50 steps at 2 a second, then 50 at 0.5 a second.
     self.assertAlmostEqual(values['training time, without evaluation'], 125 / 60)
@@ -85,7 +100,6 @@ class MeasureRunTest(absltest.TestCase):
 
 
 class AddTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     self.root = self.enter_context(tempfile.TemporaryDirectory())
@@ -96,15 +110,21 @@ class AddTest(absltest.TestCase):
   def test_same_name_and_label_replaces_in_place(self):
     tool.Add('pretrain', [_Row(), _Row(name='size')], self.root)
     tool.Add('pretrain', [_Row(value=3.5), _Row(label='long')], self.root)
-    self.assertEqual([(r['name'], r['label'], r['value']) for r in self._Rows()],
-                     [('speed', '', 3.5), ('size', '', 2.5), ('speed', 'long', 2.5)])
+    self.assertEqual(
+      [(r['name'], r['label'], r['value']) for r in self._Rows()],
+      [('speed', '', 3.5), ('size', '', 2.5), ('speed', 'long', 2.5)],
+    )
 
   def test_a_label_never_mixes_two_runs(self):
-    tool.Add('pretrain', [_Row(run='a'), _Row(name='old', run='a'),
-                             _Row(name='by hand'), _Row(label='other', run='b')], self.root)
+    tool.Add(
+      'pretrain',
+      [_Row(run='a'), _Row(name='old', run='a'), _Row(name='by hand'), _Row(label='other', run='b')],
+      self.root,
+    )
     tool.Add('pretrain', [_Row(run='c')], self.root)
-    self.assertEqual([(r['name'], r['label']) for r in self._Rows()],
-                     [('speed', ''), ('by hand', ''), ('speed', 'other')])
+    self.assertEqual(
+      [(r['name'], r['label']) for r in self._Rows()], [('speed', ''), ('by hand', ''), ('speed', 'other')]
+    )
 
   def test_a_bad_row_leaves_the_file_as_it_was(self):
     tool.Add('pretrain', [_Row()], self.root)
@@ -115,36 +135,50 @@ class AddTest(absltest.TestCase):
   def test_a_run_is_recorded_with_its_origin(self):
     run = self.enter_context(tempfile.TemporaryDirectory())
     metrics_case.WriteRun(run, wall_time=1.75e9)  # 2025-06-15.
-    code, out, err = _Main('--root', self.root, 'add', 'pretrain', f'--run={run}',
-                           '--label=short', '--command=trainer x', '--commit=abc')
+    code, out, err = _Main(
+      '--root', self.root, 'add', 'pretrain', f'--run={run}', '--label=short', '--command=trainer x', '--commit=abc'
+    )
     self.assertEqual((code, err), (0, ''))
     self.assertIn('ratio of the two, held-out human speech: 1.500', out)
     row = self._Rows()[0]
-    self.assertEqual((row['label'], row['command'], row['date'], row['versions']['commit']),
-                     ('short', 'trainer x', '2025-06-15', 'abc'))
+    self.assertEqual(
+      (row['label'], row['command'], row['date'], row['versions']['commit']),
+      ('short', 'trainer x', '2025-06-15', 'abc'),
+    )
     self.assertEqual(row['run'], os.path.basename(run))
     self.assertGreaterEqual(row['machine']['cores'], 1)
 
   def test_a_figure_measured_by_hand(self):
-    code, _, err = _Main('--root', self.root, 'add', 'pretrain', '--name=first step',
-                         '--value=14.25', '--unit=s', '--command=trainer', '--commit=abc',
-                         '--date=2026-02-03', '--note=cold cache')
+    code, _, err = _Main(
+      '--root',
+      self.root,
+      'add',
+      'pretrain',
+      '--name=first step',
+      '--value=14.25',
+      '--unit=s',
+      '--command=trainer',
+      '--commit=abc',
+      '--date=2026-02-03',
+      '--note=cold cache',
+    )
     self.assertEqual((code, err), (0, ''))
     row = self._Rows()[0]
-    self.assertEqual((row['name'], row['value'], row['unit'], row['date'], row['note']),
-                     ('first step', 14.25, 's', '2026-02-03', 'cold cache'))
+    self.assertEqual(
+      (row['name'], row['value'], row['unit'], row['date'], row['note']),
+      ('first step', 14.25, 's', '2026-02-03', 'cold cache'),
+    )
 
   def test_errors_are_one_line(self):
     for argv, message in (
-        (['--name=x', '--value=1'], 'either --run=RUN, or --name, --value and --unit'),
-        (['--run=x', '--name=x'], 'either --run=RUN'),
-        (['--run=/absent'], '/absent: no such run directory'),
-        (['--name=x', '--value=nan', '--unit='], 'value = nan: expected a finite number'),
-        (['--name=x', '--value=1', '--unit=', '--date=today'], 'expected YYYY-MM-DD'),
+      (['--name=x', '--value=1'], 'either --run=RUN, or --name, --value and --unit'),
+      (['--run=x', '--name=x'], 'either --run=RUN'),
+      (['--run=/absent'], '/absent: no such run directory'),
+      (['--name=x', '--value=nan', '--unit='], 'value = nan: expected a finite number'),
+      (['--name=x', '--value=1', '--unit=', '--date=today'], 'expected YYYY-MM-DD'),
     ):
       with self.subTest(message):
-        code, _, err = _Main('--root', self.root, 'add', 'pretrain', '--command=c',
-                             '--commit=abc', *argv)
+        code, _, err = _Main('--root', self.root, 'add', 'pretrain', '--command=c', '--commit=abc', *argv)
         self.assertEqual(code, 2)
         self.assertIn(message, err)
         self.assertEqual(err.count('\n'), 1)
@@ -156,14 +190,16 @@ class AddTest(absltest.TestCase):
 
 
 class TableTest(parameterized.TestCase):
-
-  @parameterized.parameters((0.123456, '0.123'), (12.345, '12.3'), (1234.5, '1,234'),
-                            (40000, '40,000'), (7, '7'), (-0.31, '-0.310'))
+  @parameterized.parameters(
+    (0.123456, '0.123'), (12.345, '12.3'), (1234.5, '1,234'), (40000, '40,000'), (7, '7'), (-0.31, '-0.310')
+  )
   def test_values_are_rounded_for_reading(self, value, text):
     self.assertEqual(tables.Number(value), text)
 
   def test_every_label_is_a_column(self):
-    table = tables.Table(_Result(_Row(label='short'), _Row(label='long', value=4), _Row(name='size', label='long', value=9)))
+    table = tables.Table(
+      _Result(_Row(label='short'), _Row(label='long', value=4), _Row(name='size', label='long', value=9))
+    )
     self.assertIn('|  | short | long |\n', table)
     self.assertIn('| speed | 2.500 s | 4 s |', table)
     self.assertIn('| size |  | 9 s |', table)
@@ -175,9 +211,12 @@ class TableTest(parameterized.TestCase):
     self.assertIn('- other: `make demo`', table)
 
   def test_rows_of_several_days_and_commits_share_a_line_where_asked(self):
-    rows = [_Row(), _Row(name='size', command='make x', date='2026-02-01', versions={**_Row()['versions'], 'commit': 'def'})]
+    rows = [
+      _Row(),
+      _Row(name='size', command='make x', date='2026-02-01', versions={**_Row()['versions'], 'commit': 'def'}),
+    ]
     self.assertEqual([line.partition(';')[0] for line in tables.Origins(rows)], ['- `trainer`', '- `make x`'])
-    line, = tables.Origins(rows, lambda row: 'all', span=True)
+    (line,) = tables.Origins(rows, lambda row: 'all', span=True)
     self.assertStartsWith(line, '- all: `trainer`, `make x`; 2026-01-31 to 2026-02-01; 2 cores of X')
     self.assertEndsWith(line, 'commit abc, def.')
 
@@ -188,13 +227,15 @@ class TableTest(parameterized.TestCase):
 
 
 class FormTest(parameterized.TestCase):
-
   @parameterized.parameters(
-      ({'value': '3'}, r"rows\[0\]\.value = '3': expected a finite number"),
-      ({'value': True}, 'value = True: expected a finite'), ({'value': float('inf')}, 'value = inf: expected a finite'),
-      ({'units': 's'}, 'rows.*units: no such field; did you mean unit'),
-      ({'command': ' '}, 'command is empty'), ({'machine': {}}, 'machine: no cpu'),
-      ({'date': '1.2.2026'}, 'expected YYYY-MM-DD'))
+    ({'value': '3'}, r"rows\[0\]\.value = '3': expected a finite number"),
+    ({'value': True}, 'value = True: expected a finite'),
+    ({'value': float('inf')}, 'value = inf: expected a finite'),
+    ({'units': 's'}, 'rows.*units: no such field; did you mean unit'),
+    ({'command': ' '}, 'command is empty'),
+    ({'machine': {}}, 'machine: no cpu'),
+    ({'date': '1.2.2026'}, 'expected YYYY-MM-DD'),
+  )
   def test_bad_rows_are_named(self, changed, message):
     with self.assertRaisesRegex(errors.ConfigError, message):
       results.Check(_Result(_Row(**changed)), 'docs/results/x.json')
@@ -210,16 +251,18 @@ class FormTest(parameterized.TestCase):
       with self.assertRaisesRegex(errors.ConfigError, rf'rows\[0\]: no {field}'):
         results.Check(_Result(row), 'x.json')
 
-  @parameterized.parameters(({'form': 'figure', 'rows': []}, "form = 'figure': .* did you mean figures"),
-                            ({'rows': []}, 'form = None: expected one of'), ({'form': 'figures'}, 'a list `rows`'),
-                            ({'form': 'figures', 'rows': [], 'row': 1}, 'row: no such field; did you mean rows'))
+  @parameterized.parameters(
+    ({'form': 'figure', 'rows': []}, "form = 'figure': .* did you mean figures"),
+    ({'rows': []}, 'form = None: expected one of'),
+    ({'form': 'figures'}, 'a list `rows`'),
+    ({'form': 'figures', 'rows': [], 'row': 1}, 'row: no such field; did you mean rows'),
+  )
   def test_a_result_of_no_form_is_refused(self, result, message):
     with self.assertRaisesRegex(errors.ConfigError, message):
       results.Check(result, 'x.json')
 
 
 class PagesTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     self.root = self.enter_context(tempfile.TemporaryDirectory())
@@ -234,8 +277,7 @@ class PagesTest(absltest.TestCase):
       return f.read()
 
   def test_tables_are_made_between_the_markers_and_nothing_else_changes(self):
-    self._Write('before\n<!-- results:pretrain:begin -->old'
-                '<!-- results:pretrain:end -->\nafter\n')
+    self._Write('before\n<!-- results:pretrain:begin -->old<!-- results:pretrain:end -->\nafter\n')
     self.assertEqual(_Main('--root', self.root, 'pages')[0], 0)
     text = self._Read()
     self.assertStartsWith(text, 'before\n<!-- results:pretrain:begin -->\n| ')
@@ -257,12 +299,16 @@ class PagesTest(absltest.TestCase):
 
   def test_bad_markers_are_named(self):
     for text, message in (
-        ('\n<!-- results:pretrain:begin -->', 'README.md line 2: .*without its pair'),
-        ('<!-- results:pretrain:end -->', 'without its pair'),
-        ('<!-- results:pretrian:begin --><!-- results:pretrian:end -->',
-         'no docs/results/pretrian.json; did you mean pretrain'),
-        ('<!-- results:pretrain/short:begin --><!-- results:pretrain/short:end -->',
-         'README.md: results:pretrain/short: form figures: no short table; expected one of benchmark, recipe'),
+      ('\n<!-- results:pretrain:begin -->', 'README.md line 2: .*without its pair'),
+      ('<!-- results:pretrain:end -->', 'without its pair'),
+      (
+        '<!-- results:pretrian:begin --><!-- results:pretrian:end -->',
+        'no docs/results/pretrian.json; did you mean pretrain',
+      ),
+      (
+        '<!-- results:pretrain/short:begin --><!-- results:pretrain/short:end -->',
+        'README.md: results:pretrain/short: form figures: no short table; expected one of benchmark, recipe',
+      ),
     ):
       with self.subTest(message):
         self._Write(text)

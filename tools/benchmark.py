@@ -5,8 +5,8 @@
   python -m tools.benchmark --quick --output=FILE # tiny sizes, and no bars: a smoke test
   taskset -c 0 python -m tools.benchmark --clock=cpu --beside='a training on the other core'
 
-writes docs/results/benchmark.json, a group of rows as soon as it is measured; `python -m tools.results pages` shows it in
-docs/speed.md. Peers run from their published packages in an environment of their own, which the first run makes
+writes docs/results/benchmark.json, a group of rows as soon as it is measured; `python -m tools.results pages` shows it
+in docs/speed.md. Peers run from their published packages in an environment of their own, which the first run makes
 (tools/bench/peers_env.py); with --quick they run only if it is there. Exit code 2: wrong usage, said in one line.
 """
 
@@ -20,12 +20,16 @@ from fm_lingvo import errors
 from fm_lingvo import gin_names
 
 from . import exit_codes
+from .bench import command_rows
 from .bench import comparison
+from .bench import curve_rows
+from .bench import model_rows
 from .bench import peers_env
 from .bench import results
 from .bench import tables
-from .bench.rows import GROUPS
 
+# Name of a group -> function of a comparison.Setting that yields its comparisons; in the order of the table.
+GROUPS = {**model_rows.GROUPS, **curve_rows.GROUPS, **command_rows.GROUPS}
 _CLOCKS = {'wall': 'seconds', 'cpu': 'cpu_seconds'}
 _PEERS = ('torch', 'torchaudio', 'speechbrain', 'fast-rnnt', 'optimized-transducer', 'rnnt', 'imageio-ffmpeg')
 
@@ -33,8 +37,9 @@ _PEERS = ('torch', 'torchaudio', 'speechbrain', 'fast-rnnt', 'optimized-transduc
 def Measure(args: argparse.Namespace, setting: comparison.Setting, argv: list[str]) -> None:
   """Measures the groups asked for, and writes each into the file at once."""
   origin = results.Origin(shlex.join(['python', '-m', 'tools.benchmark', *argv]), args.commit)
-  origin['machine'].update(threads=setting.threads, beside=args.beside,
-                           clock={'wall': 'wall clock', 'cpu': 'processor time'}[args.clock])
+  origin['machine'].update(
+    threads=setting.threads, beside=args.beside, clock={'wall': 'wall clock', 'cpu': 'processor time'}[args.clock]
+  )
   origin['versions']['peers'] = setting.peers.Versions(_PEERS)
   for group in args.rows:
     print(group, file=sys.stderr, flush=True)
@@ -63,25 +68,40 @@ def _Groups(text):
   names = text.split(',')
   for name in names:
     if name not in GROUPS:
-      raise argparse.ArgumentTypeError(f'{name}: no such group{gin_names.Hint(name, GROUPS)}; there are {", ".join(GROUPS)}')
+      raise argparse.ArgumentTypeError(
+        f'{name}: no such group{gin_names.Hint(name, GROUPS)}; there are {", ".join(GROUPS)}'
+      )
   return names
 
 
 def Main(argv: list[str]) -> int:
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
-      prog='benchmark', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='benchmark', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('--rows', type=_Groups, default=list(GROUPS), metavar='A,B', help=f'some of {", ".join(GROUPS)}')
   parser.add_argument('--rounds', type=int, default=5, help='turns of every process, whose median counts (default: 5)')
-  parser.add_argument('--threads', type=int, default=len(os.sched_getaffinity(0)),
-                      help='of every process (default: as many as there are cores for this one)')
-  parser.add_argument('--clock', choices=sorted(_CLOCKS), default='wall',
-                      help='wall: wall clock; cpu: processor time, which other work on the machine does not change (default: wall)')
+  parser.add_argument(
+    '--threads',
+    type=int,
+    default=len(os.sched_getaffinity(0)),
+    help='of every process (default: as many as there are cores for this one)',
+  )
+  parser.add_argument(
+    '--clock',
+    choices=sorted(_CLOCKS),
+    default='wall',
+    help='wall: wall clock; cpu: processor time, which other work on the machine does not change (default: wall)',
+  )
   parser.add_argument('--quick', action='store_true', help='tiny sizes, two turns: a smoke test')
   parser.add_argument('--beside', default='', metavar='TEXT', help='other work that the machine had meanwhile')
-  parser.add_argument('--commit', default='', help='of the code measured; default: git\'s')
-  parser.add_argument('--output', default=results.Path('benchmark'), metavar='FILE',
-                      help='default: docs/results/benchmark.json; required with --quick')
+  parser.add_argument('--commit', default='', help="of the code measured; default: git's")
+  parser.add_argument(
+    '--output',
+    default=results.Path('benchmark'),
+    metavar='FILE',
+    help='default: docs/results/benchmark.json; required with --quick',
+  )
   args = parser.parse_args(argv[1:])
 
   def _Run():

@@ -33,17 +33,33 @@ def _Attentions(text):
 def Main(argv: list[str]) -> int:
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
-      prog='length_scaling', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='length_scaling', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   encoder_pass.AddFlags(parser, 'small', 'length_scaling')
-  parser.add_argument('--seconds', type=_Seconds, default=[10, 30, 60, 120, 300, 600], metavar='S,S,...',
-                      help='lengths of the audio (default: 10,30,60,120,300,600)')
-  parser.add_argument('--attention', type=_Attentions, default=list(encoder_pass.ATTENTIONS), metavar='A,A,...',
-                      help=f'some of {", ".join(encoder_pass.ATTENTIONS)} (default: all)')
+  parser.add_argument(
+    '--seconds',
+    type=_Seconds,
+    default=[10, 30, 60, 120, 300, 600],
+    metavar='S,S,...',
+    help='lengths of the audio (default: 10,30,60,120,300,600)',
+  )
+  parser.add_argument(
+    '--attention',
+    type=_Attentions,
+    default=list(encoder_pass.ATTENTIONS),
+    metavar='A,A,...',
+    help=f'some of {", ".join(encoder_pass.ATTENTIONS)} (default: all)',
+  )
   parser.add_argument('--backward', action='store_true', help='forward and backward, not forward alone')
   args = parser.parse_args(argv[1:])
-  passes = [(f'{seconds} s', attention, encoder_pass.Pass(args.size, seconds, attention=attention, backward=args.backward))
-            for seconds in args.seconds for attention in args.attention]
-  return exit_codes.Report('length_scaling', lambda: encoder_pass.MeasureAll(passes, args, ['length_scaling', *argv[1:]]))
+  passes = [
+    (f'{seconds} s', attention, encoder_pass.Pass(args.size, seconds, attention=attention, backward=args.backward))
+    for seconds in args.seconds
+    for attention in args.attention
+  ]
+  return exit_codes.Report(
+    'length_scaling', lambda: encoder_pass.MeasureAll(passes, args, ['length_scaling', *argv[1:]])
+  )
 
 
 if __name__ == '__main__':

@@ -2,14 +2,16 @@
 
   python -m tools.plot_run runs/BestRqPretrain-... --output=docs/images/pretrain.png
 
-What the model reaches is a solid line. What it is compared with is dashed: the accuracy of always guessing the most frequent
-code, and the entropy of the codes' distribution. Exit code 1: the image cannot be written; 2: wrong usage, or nothing to plot.
+What the model reaches is a solid line. What it is compared with is dashed: the accuracy of always guessing the most
+frequent code, and the entropy of the codes' distribution. Exit code 1: the image cannot be written; 2: wrong usage, or
+nothing to plot.
 """
 
 import argparse
 import os
 import sys
-from typing import NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from fm_lingvo import errors
 
@@ -18,13 +20,22 @@ from .bench import run_figures
 
 _DEFAULT_DATASETS = ('eval_devhuman', 'train')
 _STYLE = {
-    'font.size': 10, 'axes.titlesize': 11, 'axes.titleweight': 'bold', 'axes.spines.top': False, 'axes.spines.right': False,
-    'axes.grid': True, 'grid.alpha': 0.25, 'legend.frameon': False, 'legend.fontsize': 9, 'lines.linewidth': 1.8,
+  'font.size': 10,
+  'axes.titlesize': 11,
+  'axes.titleweight': 'bold',
+  'axes.spines.top': False,
+  'axes.spines.right': False,
+  'axes.grid': True,
+  'grid.alpha': 0.25,
+  'legend.frameon': False,
+  'legend.fontsize': 9,
+  'lines.linewidth': 1.8,
 }
 
 
 class _Panel(NamedTuple):
   """One of the plots."""
+
   title: str
   unit: str
   metric: str  # `{}` stands for the branch.
@@ -35,14 +46,26 @@ class _Panel(NamedTuple):
 
 
 _PANELS = (
-    _Panel('Masked accuracy', '%', '{}/masked_accuracy', 100.0, (0, None), '{}/majority_accuracy',
-           'dashed: of always guessing the most frequent code'),
-    _Panel('Masked cross-entropy', 'nats', '{}/cross_entropy', reference='{}/unigram_entropy',
-           explain="dashed: entropy of the codes' distribution"),
-    _Panel('Codebook perplexity', 'codes', '{}/code_perplexity', limits=(0, None)),
-    _Panel('Codebook coverage', '% of the codes', '{}/code_coverage', 100.0, (0, 105)),
-    _Panel('Loss', 'loss', 'loss', explain='dotted: learning rate'),
-    _Panel('Throughput', 'seconds of audio per second', 'throughput/audio_seconds_per_second', limits=(0, None)),
+  _Panel(
+    'Masked accuracy',
+    '%',
+    '{}/masked_accuracy',
+    100.0,
+    (0, None),
+    '{}/majority_accuracy',
+    'dashed: of always guessing the most frequent code',
+  ),
+  _Panel(
+    'Masked cross-entropy',
+    'nats',
+    '{}/cross_entropy',
+    reference='{}/unigram_entropy',
+    explain="dashed: entropy of the codes' distribution",
+  ),
+  _Panel('Codebook perplexity', 'codes', '{}/code_perplexity', limits=(0, None)),
+  _Panel('Codebook coverage', '% of the codes', '{}/code_coverage', 100.0, (0, 105)),
+  _Panel('Loss', 'loss', 'loss', explain='dotted: learning rate'),
+  _Panel('Throughput', 'seconds of audio per second', 'throughput/audio_seconds_per_second', limits=(0, None)),
 )
 _WITH_LEARNING_RATE = 4  # Index of the panel that has it on its right-hand axis.
 
@@ -83,15 +106,21 @@ def _Draw(lines, output):
   import matplotlib  # pylint: disable=g-import-not-at-top
   from matplotlib import figure as mpl_figure  # Without pyplot: no display.  pylint: disable=g-import-not-at-top
   from matplotlib import lines as mpl_lines  # pylint: disable=g-import-not-at-top
+
   with matplotlib.rc_context(_STYLE):
     figure = mpl_figure.Figure(figsize=(10, 10), dpi=120, layout='constrained')
-    figure.legend(handles=[mpl_lines.Line2D([], [], color=f'C{i}', lw=2.5, label=line[0]) for i, line in enumerate(lines)],
-                  loc='outside upper center', ncols=2 if len(lines) > 1 else 1)
+    figure.legend(
+      handles=[mpl_lines.Line2D([], [], color=f'C{i}', lw=2.5, label=line[0]) for i, line in enumerate(lines)],
+      loc='outside upper center',
+      ncols=2 if len(lines) > 1 else 1,
+    )
     axes = figure.subplots(3, 2, sharex=True).ravel()
     ends = [_DrawPanel(ax, panel, lines) for ax, panel in zip(axes, _PANELS)]
     if not any(ends):
-      raise errors.ConfigError('none of the metrics to plot was found; there are ' + ', '.join(
-          sorted({tag for _, _, rows in lines for row in rows for tag in row})))
+      raise errors.ConfigError(
+        'none of the metrics to plot was found; there are '
+        + ', '.join(sorted({tag for _, _, rows in lines for row in rows for tag in row}))
+      )
     _DrawLearningRate(axes[_WITH_LEARNING_RATE], lines)
     for ax in axes[-2:]:
       ax.set_xlabel('training step')
@@ -155,16 +184,28 @@ def _LabelEnds(ax, ends, gap=11.0):
     heights[i] = min(heights[i], top)
     top = heights[i] - gap
   for (value, color), height in zip(ends, heights):
-    ax.annotate(f'{value:.3g}', (1, height), xycoords='axes fraction', xytext=(5, 0), textcoords='offset points', va='center',
-                color=color, fontsize=9)
+    ax.annotate(
+      f'{value:.3g}',
+      (1, height),
+      xycoords='axes fraction',
+      xytext=(5, 0),
+      textcoords='offset points',
+      va='center',
+      color=color,
+      fontsize=9,
+    )
 
 
 def Main(argv: list[str]) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(prog='plot_run', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = argparse.ArgumentParser(
+    prog='plot_run', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('runs', nargs='+', metavar='RUN', help='folder of a run')
   parser.add_argument('--output', required=True, help='image to write')
-  parser.add_argument('--datasets', default='', help='data sets of a run, comma-separated (default: eval_devhuman,train)')
+  parser.add_argument(
+    '--datasets', default='', help='data sets of a run, comma-separated (default: eval_devhuman,train)'
+  )
   parser.add_argument('--branch', default='', help="first part of the metrics' names (default: the only one)")
   args = parser.parse_args(argv[1:])
 

@@ -2,10 +2,11 @@
 
   python -m tools.preparation_cost --hours=100 --workers=2 --folder=/scratch/preparation
 
-writes recordings of about 12 s, FLAC of 16 kHz as LibriSpeech's, from the speech of a data set; a manifest that lists them again
-and again until it has the hours; runs tools.prepare_data on it, and samples the memory of all its processes and the bytes in
-their shards. It prints a table, a row for each tenth of the hours, and writes docs/results/preparation.json. The data, 115 MB an
-hour, is removed at the end. Exit code 1: the preparation failed or lost something; 2: wrong usage; 130: Ctrl-C.
+writes recordings of about 12 s, FLAC of 16 kHz as LibriSpeech's, from the speech of a data set; a manifest that lists
+them again and again until it has the hours; runs tools.prepare_data on it, and samples the memory of all its processes
+and the bytes in their shards. It prints a table, a row for each tenth of the hours, and writes
+docs/results/preparation.json. The data, 115 MB an hour, is removed at the end. Exit code 1: the preparation failed or
+lost something; 2: wrong usage; 130: Ctrl-C.
 """
 
 import argparse
@@ -32,21 +33,28 @@ def _CheckArgs(args):
       raise errors.ConfigError(f'--{name}={getattr(args, name)}: expected > 0')
   needed, free = args.hours * preparation.BYTES_PER_HOUR / 2**30, shutil.disk_usage(args.folder).free / 2**30
   if needed > min(free, args.disk_limit_gb):
-    raise errors.ConfigError(f'--hours={args.hours:g}: {needed:.1f} GB needed in {args.folder}, {free:.1f} free, '
-                             f'--disk_limit_gb={args.disk_limit_gb:g}')
+    raise errors.ConfigError(
+      f'--hours={args.hours:g}: {needed:.1f} GB needed in {args.folder}, {free:.1f} free, '
+      f'--disk_limit_gb={args.disk_limit_gb:g}'
+    )
 
 
 def Main(argv: list[str]) -> int:
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
-      prog='preparation_cost', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='preparation_cost', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('--hours', type=float, default=100.0, help='of audio (default: 100)')
-  parser.add_argument('--workers', type=int, default=2, help='workers of Beam\'s DirectRunner (default: 2)')
+  parser.add_argument('--workers', type=int, default=2, help="workers of Beam's DirectRunner (default: 2)")
   parser.add_argument('--mode', choices=_MODES, default=_MODES[0], help=f'how they run (default: {_MODES[0]})')
   parser.add_argument('--num_shards', type=int, default=64, help='shards of the train set (default: 64)')
-  parser.add_argument('--source', default='data/recipe/target', help='data set whose speech is taken (default: data/recipe/target)')
+  parser.add_argument(
+    '--source', default='data/recipe/target', help='data set whose speech is taken (default: data/recipe/target)'
+  )
   parser.add_argument('--recordings', type=int, default=100, help='different recordings, at most (default: 100)')
-  parser.add_argument('--folder', default=tempfile.gettempdir(), help='where the data is made and removed (default: %(default)s)')
+  parser.add_argument(
+    '--folder', default=tempfile.gettempdir(), help='where the data is made and removed (default: %(default)s)'
+  )
   parser.add_argument('--disk_limit_gb', type=float, default=25.0, help='refuse to take more (default: 25)')
   parser.add_argument('--output', default=results.Path('preparation'), help='default: docs/results/preparation.json')
   args = parser.parse_args(argv[1:])
@@ -58,8 +66,10 @@ def Main(argv: list[str]) -> int:
     origin = results.Origin(shlex.join(['python', '-m', 'tools.preparation_cost', *argv[1:]]))
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
       figures = preparation.Measure(args, folder)
-    rows = [{'name': name, 'label': label, 'value': float(f'{value:.4g}'), 'unit': unit, **origin}
-            for name, label, value, unit in figures]
+    rows = [
+      {'name': name, 'label': label, 'value': float(f'{value:.4g}'), 'unit': unit, **origin}
+      for name, label, value, unit in figures
+    ]
     print(tables.Table(results.Write(args.output, 'figures', rows)))
 
   return exit_codes.Report('preparation_cost', _Run)

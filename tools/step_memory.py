@@ -20,7 +20,8 @@ from .bench import encoder_pass
 def Main(argv: list[str]) -> int:
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
-      prog='step_memory', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='step_memory', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   encoder_pass.AddFlags(parser, 'paper', 'step_memory')
   parser.add_argument('--utterances', type=int, default=2, help='in the batch (default: 2)')
   parser.add_argument('--seconds', type=int, default=16, help='of each utterance (default: 16)')
@@ -31,8 +32,17 @@ def Main(argv: list[str]) -> int:
       raise errors.ConfigError('--utterances and --seconds: expected >= 1')
     name = f'`{args.size}`, {args.utterances} x {args.seconds} s, forward and backward'
     encoder_pass.MeasureAll(
-        [(name, label, encoder_pass.Pass(args.size, args.seconds, args.utterances, remat=remat, backward=True, warm=False))
-         for label, remat in (('with remat', True), ('without remat', False))], args, ['step_memory', *argv[1:]])
+      [
+        (
+          name,
+          label,
+          encoder_pass.Pass(args.size, args.seconds, args.utterances, remat=remat, backward=True, warm=False),
+        )
+        for label, remat in (('with remat', True), ('without remat', False))
+      ],
+      args,
+      ['step_memory', *argv[1:]],
+    )
 
   return exit_codes.Report('step_memory', _Run)
 

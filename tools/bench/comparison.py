@@ -4,7 +4,9 @@ import dataclasses
 import operator
 import statistics
 import sys
-from typing import Any, Callable, Iterator
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
 
 from . import peers_env
 from . import timing
@@ -17,6 +19,7 @@ _BARS = {'>=': operator.ge, '<=': operator.le}
 @dataclasses.dataclass
 class Setting:
   """How all rows are measured."""
+
   peers: peers_env.Peers
   threads: int
   rounds: int  # Turns of every worker, whose median counts.
@@ -27,6 +30,7 @@ class Setting:
 @dataclasses.dataclass
 class Row:
   """What a row compares: by default the best of ours with the best peer."""
+
   name: str
   bar: str = ''  # What the ratio has to be, `>= 1.5`; '' only reports.
   unit: str = 's'
@@ -35,13 +39,14 @@ class Row:
   ours: tuple[str, ...] = ()  # Names of workers; default: all that are no peers.
   peers: tuple[str, ...] = ()  # Default: all peers.
   note: str = ''
-  # Instead of the best: from all workers and the group's rows so far, a dict of `ours`, `peer`, `ratio`, `note`, `curve`.
+  # Instead of the best: from all workers and the group's rows so far, some of `ours`, `peer`, `ratio`, `note`, `curve`.
   values: Callable[[Workers, list[dict]], dict[str, Any]] | None = None
 
 
 @dataclasses.dataclass
 class Comparison:
   """Workers that are timed in turns."""
+
   workers: list[Worker]
   rows: list[Row]
   check: Callable[[Workers], None] = lambda workers: None  # Sets `failed` of workers that computed something else.
@@ -64,19 +69,33 @@ def MakeRow(row: Row, workers: Workers, so_far: list[dict] = ()) -> dict[str, An
   found = {'ours': None, 'peer': None, 'note': row.note, **(row.values or _Best(row))(workers, so_far)}
   if 'ratio' not in found:
     ours, peer = found['ours'], found['peer']
-    found['ratio'] = (ours if row.ratio == 'ours' else
-                      None if not ours or not peer else  # A peak of 0 is too small to be measured.
-                      ours / peer if row.ratio == 'ours / peer' else peer / ours)
+    found['ratio'] = (
+      ours
+      if row.ratio == 'ours'
+      else None
+      if not ours or not peer
+      # A peak of 0 is too small to be measured.
+      else ours / peer
+      if row.ratio == 'ours / peer'
+      else peer / ours
+    )
   met = None
   if row.bar:
     sign, number = row.bar.split()
     met = found['ratio'] is not None and bool(_BARS[sign](found['ratio'], float(number)))
-  return {'name': row.name, 'unit': row.unit, 'bar': row.bar, 'met': met, **found,
-          'workers': {name: worker.Json() for name, worker in workers.items()}}
+  return {
+    'name': row.name,
+    'unit': row.unit,
+    'bar': row.bar,
+    'met': met,
+    **found,
+    'workers': {name: worker.Json() for name, worker in workers.items()},
+  }
 
 
 def _Best(row):
   """The default of Row.values: the least figure of ours, and of the peers."""
+
   def _Values(workers, so_far):
     del so_far
     ours = row.ours or [name for name, worker in workers.items() if not worker.is_peer]
@@ -90,6 +109,7 @@ def _Best(row):
         if side == 'peer' or winner.name.startswith('ours, '):  # One of several ways to compute ours.
           best[f'{side}_is'] = winner.name
     return best
+
   return _Values
 
 

@@ -2,8 +2,8 @@
 
   python -m tools.bench.encoder_pass '{"size": "paper", "utterances": 2, "audio_seconds": 16, "backward": true}'
 
-prints JSON. Every pass has its own process, because memory that an earlier pass left would count otherwise. The encoder is that
-of asr.BestRqPretrain; features are random, for their values do not change the cost.
+prints JSON. Every pass has its own process, because memory that an earlier pass left would count otherwise. The encoder
+is that of asr.BestRqPretrain; features are random, for their values do not change the cost.
 """
 
 import argparse
@@ -17,24 +17,25 @@ import time
 
 from fm_lingvo import errors
 
+from .. import exit_codes
 from . import results
 from . import tables
 from . import worker
-from .. import exit_codes
 
 _FRAMES_PER_SECOND = 100
 _POLL_SECONDS = 0.2
 # Attention -> params of the encoder; 200 frames are USM's 8 s (arXiv 2303.01037).
 ATTENTIONS = {
-    'full': {},
-    'chunk-wise': {'atten_chunk_size': 200},
-    'streaming': {'causal': True, 'atten_left_context': 128, 'atten_right_context': 0},
+  'full': {},
+  'chunk-wise': {'atten_chunk_size': 200},
+  'streaming': {'causal': True, 'atten_left_context': 128, 'atten_right_context': 0},
 }
 
 
 @dataclasses.dataclass
 class Pass:
   """What is measured."""
+
   size: str  # File of sizes, params/gin/SIZE.gin.
   audio_seconds: int  # Of each utterance.
   utterances: int = 1
@@ -48,15 +49,17 @@ def Run(what: Pass) -> dict[str, float]:
   """Runs and measures a Pass in this process.
 
   Returns:
-    seconds (wall clock) and cpu_seconds (processor time of all threads, which other work on the machine changes less) of the
-    pass; peak_gb, the most memory that this process ever had, and idle_gb, its memory before the first pass.
+    seconds (wall clock) and cpu_seconds (processor time of all threads, which other work on the machine changes less)
+    of the pass; peak_gb, the most memory that this process ever had, and idle_gb, its memory before the first pass.
   """
   from absl import flags
-  from fm_lingvo import gin_params
-  from fm_lingvo import session
   from lingvo import compat as tf
   from lingvo import model_registry
   from lingvo.core import py_utils
+
+  from fm_lingvo import gin_params
+  from fm_lingvo import session
+
   if not flags.FLAGS.is_parsed():  # Lingvo reads its own.
     flags.FLAGS(['encoder_pass'])
   py_utils.SetEagerMode(False)
@@ -79,7 +82,12 @@ def Run(what: Pass) -> dict[str, float]:
       if what.warm:
         sess.run(result)
       timed = worker.Timed(lambda: sess.run(result), 1)
-  return {'seconds': timed['seconds'], 'cpu_seconds': timed['cpu_seconds'], 'peak_gb': worker.Memory('VmHWM'), 'idle_gb': idle}
+  return {
+    'seconds': timed['seconds'],
+    'cpu_seconds': timed['cpu_seconds'],
+    'peak_gb': worker.Memory('VmHWM'),
+    'idle_gb': idle,
+  }
 
 
 def Measure(what: Pass, memory_limit_gb: float, time_limit_seconds: float) -> dict:
@@ -92,8 +100,13 @@ def Measure(what: Pass, memory_limit_gb: float, time_limit_seconds: float) -> di
     errors.ConfigError: The process failed otherwise.
   """
   process = subprocess.Popen(
-      [sys.executable, '-m', __spec__.name, json.dumps(dataclasses.asdict(what))], cwd=results.ROOT, text=True,
-      stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'})
+    [sys.executable, '-m', __spec__.name, json.dumps(dataclasses.asdict(what))],
+    cwd=results.ROOT,
+    text=True,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'},
+  )
   deadline, stopped = time.time() + time_limit_seconds, ''
   while not stopped:
     try:
@@ -116,11 +129,18 @@ def Measure(what: Pass, memory_limit_gb: float, time_limit_seconds: float) -> di
 def AddFlags(parser: argparse.ArgumentParser, size: str, result: str) -> None:
   """Adds the flags of a tool that measures passes of a size and writes docs/results/RESULT.json."""
   parser.add_argument('--size', default=size, help=f'file of sizes, params/gin/SIZE.gin (default: {size})')
-  parser.add_argument('--output', default=results.Path(result), metavar='FILE', help=f'default: docs/results/{result}.json')
-  parser.add_argument('--memory_limit_gb', type=float, default=12.0,
-                      help='a pass that takes more memory is stopped (default: 12)')
-  parser.add_argument('--time_limit_seconds', type=float, default=1800.0,
-                      help='a pass that takes longer, start-up included, is stopped (default: 1800)')
+  parser.add_argument(
+    '--output', default=results.Path(result), metavar='FILE', help=f'default: docs/results/{result}.json'
+  )
+  parser.add_argument(
+    '--memory_limit_gb', type=float, default=12.0, help='a pass that takes more memory is stopped (default: 12)'
+  )
+  parser.add_argument(
+    '--time_limit_seconds',
+    type=float,
+    default=1800.0,
+    help='a pass that takes longer, start-up included, is stopped (default: 1800)',
+  )
 
 
 def MeasureAll(passes: list[tuple[str, str, Pass]], args: argparse.Namespace, argv: list[str]) -> None:
@@ -135,8 +155,15 @@ def MeasureAll(passes: list[tuple[str, str, Pass]], args: argparse.Namespace, ar
   for name, label, what in passes:
     measured = Measure(what, args.memory_limit_gb, args.time_limit_seconds)
     print(f'{label}, {name}: {measured}', file=sys.stderr, flush=True)
-    rows.append({'name': name, 'label': label, **dataclasses.asdict(what), **origin,
-                 **{k: v if isinstance(v, str) else float(f'{v:.4g}') for k, v in measured.items()}})
+    rows.append(
+      {
+        'name': name,
+        'label': label,
+        **dataclasses.asdict(what),
+        **origin,
+        **{k: v if isinstance(v, str) else float(f'{v:.4g}') for k, v in measured.items()},
+      }
+    )
     result = results.Write(args.output, 'cost', rows)
   print(tables.Table(result))
 
@@ -144,7 +171,8 @@ def MeasureAll(passes: list[tuple[str, str, Pass]], args: argparse.Namespace, ar
 def Main(argv: list[str]) -> int:
   """Runs one pass and prints JSON; returns the exit code."""
   parser = argparse.ArgumentParser(
-      prog='encoder_pass', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='encoder_pass', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('what', metavar='JSON', help=f'fields {", ".join(f.name for f in dataclasses.fields(Pass))}')
   args = parser.parse_args(argv[1:])
 

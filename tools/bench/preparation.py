@@ -1,4 +1,4 @@
-"""Measures the data preparation: its speed, and the memory of all its processes, over the hours of audio that it has written."""
+"""Measures the data preparation: speed, and memory of all its processes, over the hours of audio that it wrote."""
 
 import argparse
 import dataclasses
@@ -17,8 +17,8 @@ import soundfile
 from fm_lingvo import dataset
 from fm_lingvo import errors
 
-from . import results
 from .. import shards
+from . import results
 
 BYTES_PER_HOUR = 2 * dataset.SAMPLE_RATE * 3600
 _RECORDING_SECONDS = 12.0
@@ -34,6 +34,7 @@ class PreparationFailed(errors.RunError):
 @dataclasses.dataclass
 class Sample:
   """The state of the preparation at one time."""
+
   seconds: float  # Since its start.
   hours: float  # Of audio, written so far.
   memory_gb: float  # Of all its processes; a page that several share counts once.
@@ -55,6 +56,7 @@ def WriteRecordings(source: str, folder: str, count: int) -> list[tuple[str, flo
     errors.ConfigError: The data set has less speech than one recording.
   """
   import tensorflow as tf  # Slow to import: --help need not wait.
+
   spec, rate = dataset.FeatureSpec(), dataset.SAMPLE_RATE
   found, chunks = [], []
   for record in tf.data.TFRecordDataset(dataset.ShardPaths(source, 'train')):
@@ -81,13 +83,15 @@ def WriteManifest(path: str, recordings: list[tuple[str, float]], hours: float) 
     for recording, duration in itertools.cycle(recordings):
       if seconds >= hours * 3600:
         break
-      f.write(json.dumps({'audio_filepath': recording, 'duration': duration, 'utt_id': f'recording-{count:07d}'}) + '\n')
+      f.write(
+        json.dumps({'audio_filepath': recording, 'duration': duration, 'utt_id': f'recording-{count:07d}'}) + '\n'
+      )
       seconds, count = seconds + duration, count + 1
   return count, seconds / 3600
 
 
 def Watch(process: subprocess.Popen, folder: str) -> list[Sample]:
-  """Samples a process with all that it starts, and the shards under `folder`, until it has ended; the last sample is of its end."""
+  """Samples a process, all that it starts and the shards under `folder`; the last sample is of its end."""
   samples, cpu_seconds, started = [], {}, time.time()  # cpu_seconds: of each process that was ever seen.
   running = True
   while running:
@@ -104,7 +108,9 @@ def Watch(process: subprocess.Popen, folder: str) -> list[Sample]:
         memory += one.memory_full_info().pss
       except (psutil.NoSuchProcess, psutil.AccessDenied):  # It has ended.
         pass
-    samples.append(Sample(time.time() - started, _Bytes(folder) / BYTES_PER_HOUR, memory / 2**30, sum(cpu_seconds.values())))
+    samples.append(
+      Sample(time.time() - started, _Bytes(folder) / BYTES_PER_HOUR, memory / 2**30, sum(cpu_seconds.values()))
+    )
     if running:
       time.sleep(_SAMPLE_SECONDS)
   return samples
@@ -138,8 +144,11 @@ def Summarise(samples: list[Sample], hours: float) -> list[tuple[str, str, float
 
 def _Figures(name, samples, speed):
   memory = [s.memory_gb for s in samples]
-  return [(name, 'peak memory', max(memory), 'GB'), (name, 'mean memory', float(np.mean(memory)), 'GB'),
-          (name, 'hours of audio in an hour of CPU time', speed, '')]
+  return [
+    (name, 'peak memory', max(memory), 'GB'),
+    (name, 'mean memory', float(np.mean(memory)), 'GB'),
+    (name, 'hours of audio in an hour of CPU time', speed, ''),
+  ]
 
 
 def Prepare(manifest: str, output: str, args: argparse.Namespace) -> list[Sample]:
@@ -148,8 +157,17 @@ def Prepare(manifest: str, output: str, args: argparse.Namespace) -> list[Sample
   Raises:
     PreparationFailed: It ended with an error.
   """
-  command = [sys.executable, '-m', 'tools.prepare_data', '--importer=manifest', f'--input={manifest}', f'--output={output}',
-             f'--num_shards={args.num_shards}', f'--direct_num_workers={args.workers}', f'--direct_running_mode={args.mode}']
+  command = [
+    sys.executable,
+    '-m',
+    'tools.prepare_data',
+    '--importer=manifest',
+    f'--input={manifest}',
+    f'--output={output}',
+    f'--num_shards={args.num_shards}',
+    f'--direct_num_workers={args.workers}',
+    f'--direct_running_mode={args.mode}',
+  ]
   print(f'$ {shlex.join(["python", *command[1:]])}', flush=True)
   process = subprocess.Popen(command, cwd=results.ROOT)
   try:
@@ -168,8 +186,10 @@ def CheckComplete(output: str, recordings: int, hours: float) -> None:
     report = json.load(f)
   dataset.ReadDataset(output)  # Compares the shards' sizes.
   if report['utterances'] != recordings or report['rejects']['total'] or abs(report['hours'] - hours) > 1e-3 * hours:
-    raise PreparationFailed(f'{report["utterances"]} utterances, {report["hours"]} h, {report["rejects"]["total"]} rejected; '
-                            f'expected {recordings}, {hours:.4f} h and none')
+    raise PreparationFailed(
+      f'{report["utterances"]} utterances, {report["hours"]} h, {report["rejects"]["total"]} rejected; '
+      f'expected {recordings}, {hours:.4f} h and none'
+    )
 
 
 def Measure(args: argparse.Namespace, folder: str) -> list[tuple[str, str, float, str]]:
@@ -183,4 +203,5 @@ def Measure(args: argparse.Namespace, folder: str) -> list[tuple[str, str, float
   CheckComplete(output, count, hours)
   last = samples[-1]
   return Summarise(samples, hours) + _Figures(
-      f'all {hours:.4g} h, {last.seconds / 60:.1f} min with start and end', samples[:-1], hours / last.cpu_seconds * 3600)
+    f'all {hours:.4g} h, {last.seconds / 60:.1f} min with start and end', samples[:-1], hours / last.cpu_seconds * 3600
+  )

@@ -1,7 +1,7 @@
-"""Measured results, docs/results/NAME.json: the fields of their rows, and how rows are read, checked, merged and written.
+"""Measured results, docs/results/NAME.json: the fields of their rows; reading, checking, merging and writing them.
 
-A result is {"form": FORM, "rows": [...]}. Every row has the fields of ORIGIN and those of its form. docs/results/README.md
-says what they mean. tables.py shows results in Markdown.
+A result is {"form": FORM, "rows": [...]}. Every row has the fields of ORIGIN and those of its form.
+docs/results/README.md says what they mean. tables.py shows results in Markdown.
 """
 
 import contextlib
@@ -11,7 +11,9 @@ import fcntl
 import json
 import math
 import os
-from typing import Any, Callable, Iterator
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
 
 from fm_lingvo import errors
 from fm_lingvo import gin_names
@@ -23,7 +25,10 @@ Row = dict[str, Any]
 
 # Where a row's figures are from.
 ORIGIN = {'command': str, 'date': str, 'machine': dict, 'versions': dict}
-_ORIGIN_PARTS = {'machine': ('cpu', 'cores', 'memory_gb', 'system'), 'versions': ('python', 'tensorflow', 'lingvo', 'commit')}
+_ORIGIN_PARTS = {
+  'machine': ('cpu', 'cores', 'memory_gb', 'system'),
+  'versions': ('python', 'tensorflow', 'lingvo', 'commit'),
+}
 _FLOAT_OR_NONE = (float, type(None))
 _RATES = tuple(f'{data}_{rate}' for data in ('target', 'source') for rate in ('wer', 'cer'))
 
@@ -31,6 +36,7 @@ _RATES = tuple(f'{data}_{rate}' for data in ('target', 'source') for rate in ('w
 @dataclasses.dataclass(frozen=True)
 class Form:
   """The rows of a result. A type `float` takes every finite number, `int` none with a fraction."""
+
   key: tuple[str, ...]  # Fields that together identify a row.
   fields: dict[str, Any]  # Name -> type, or tuple of types; beside those of ORIGIN.
   optional: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -73,33 +79,71 @@ def _RecipeProblem(row: Row) -> str:
 
 
 FORMS = {
-    'figures': Form(
-        key=('name', 'label'), fields={'name': str, 'label': str, 'value': float, 'unit': str},
-        optional={'run': str, 'note': str}),
-    'cost': Form(
-        key=('name', 'label'),
-        fields={'name': str, 'label': str, 'size': str, 'audio_seconds': int, 'utterances': int, 'attention': str,
-                'remat': bool, 'backward': bool, 'warm': bool},
-        optional={'seconds': float, 'cpu_seconds': float, 'peak_gb': float, 'idle_gb': float, 'stopped': str},
-        problem=_CostProblem),
-    'benchmark': Form(
-        key=('name',),
-        fields={'name': str, 'group': str, 'unit': str, 'ours': _FLOAT_OR_NONE, 'peer': _FLOAT_OR_NONE,
-                'ratio': _FLOAT_OR_NONE, 'bar': str, 'met': (bool, type(None)), 'note': str},
-        optional={'ours_is': str, 'peer_is': str, 'workers': dict, 'curve': dict},
-        problem=_BenchmarkProblem),
-    'faults': Form(
-        key=('kind',),
-        fields={'kind': str, 'name': str, 'injected': int, 'survived': int, 'seconds': float, 'seen': list},
-        problem=_FaultsProblem),
-    'recipe': Form(
-        key=('name', 'seed'),
-        fields={'name': str, 'seed': int, 'title': str, 'group': str,
-                **{f'{rate}{end}': float for rate in _RATES for end in ('', '_low', '_high')},
-                'target_utterances': int, 'target_dropped': int, 'total_params': int, 'trained_params': int,
-                'target_label_fraction': float, 'target_label_minutes': float, 'hours': float,
-                'hours_with_parents': float, 'cores': int, 'steps': int, 'stamp': str},
-        problem=_RecipeProblem, extra=('comparisons',)),
+  'figures': Form(
+    key=('name', 'label'),
+    fields={'name': str, 'label': str, 'value': float, 'unit': str},
+    optional={'run': str, 'note': str},
+  ),
+  'cost': Form(
+    key=('name', 'label'),
+    fields={
+      'name': str,
+      'label': str,
+      'size': str,
+      'audio_seconds': int,
+      'utterances': int,
+      'attention': str,
+      'remat': bool,
+      'backward': bool,
+      'warm': bool,
+    },
+    optional={'seconds': float, 'cpu_seconds': float, 'peak_gb': float, 'idle_gb': float, 'stopped': str},
+    problem=_CostProblem,
+  ),
+  'benchmark': Form(
+    key=('name',),
+    fields={
+      'name': str,
+      'group': str,
+      'unit': str,
+      'ours': _FLOAT_OR_NONE,
+      'peer': _FLOAT_OR_NONE,
+      'ratio': _FLOAT_OR_NONE,
+      'bar': str,
+      'met': (bool, type(None)),
+      'note': str,
+    },
+    optional={'ours_is': str, 'peer_is': str, 'workers': dict, 'curve': dict},
+    problem=_BenchmarkProblem,
+  ),
+  'faults': Form(
+    key=('kind',),
+    fields={'kind': str, 'name': str, 'injected': int, 'survived': int, 'seconds': float, 'seen': list},
+    problem=_FaultsProblem,
+  ),
+  'recipe': Form(
+    key=('name', 'seed'),
+    fields={
+      'name': str,
+      'seed': int,
+      'title': str,
+      'group': str,
+      **{f'{rate}{end}': float for rate in _RATES for end in ('', '_low', '_high')},
+      'target_utterances': int,
+      'target_dropped': int,
+      'total_params': int,
+      'trained_params': int,
+      'target_label_fraction': float,
+      'target_label_minutes': float,
+      'hours': float,
+      'hours_with_parents': float,
+      'cores': int,
+      'steps': int,
+      'stamp': str,
+    },
+    problem=_RecipeProblem,
+    extra=('comparisons',),
+  ),
 }
 
 
@@ -120,8 +164,12 @@ def Origin(command: str, commit: str = '', date: str = '', root: str = ROOT) -> 
   Raises:
     errors.ConfigError: Git does not know the commit and none is given.
   """
-  return {'command': command, 'date': date or datetime.date.today().isoformat(), 'machine': this_machine.Machine(),
-          'versions': this_machine.Versions(root, commit)}
+  return {
+    'command': command,
+    'date': date or datetime.date.today().isoformat(),
+    'machine': this_machine.Machine(),
+    'versions': this_machine.Versions(root, commit),
+  }
 
 
 def Load(path: str) -> Row:
@@ -170,8 +218,15 @@ def Write(path: str, form: str, rows: list[Row], **extra: Any) -> Row:
   return result
 
 
-def Merge(path: str, form: str, rows: list[Row], *, keep: Callable[[Row], bool] = lambda row: True,
-          order: Callable[[Row], Any] | None = None, extra: Callable[[list[Row]], Row] = lambda rows: {}) -> Row:
+def Merge(
+  path: str,
+  form: str,
+  rows: list[Row],
+  *,
+  keep: Callable[[Row], bool] = lambda row: True,
+  order: Callable[[Row], Any] | None = None,
+  extra: Callable[[list[Row]], Row] = lambda rows: {},
+) -> Row:
   """Puts rows into a file, in place of those with the same key. Several processes may do so at a time.
 
   Args:
@@ -188,14 +243,17 @@ def Merge(path: str, form: str, rows: list[Row], *, keep: Callable[[Row], bool] 
   Raises:
     errors.ConfigError: The file or a row does not have the form.
   """
-  key = lambda row: tuple(row.get(field) for field in FORMS[form].key)
+
+  def _Key(row):
+    return tuple(row.get(field) for field in FORMS[form].key)
+
   folder = os.path.dirname(os.path.abspath(path))
   os.makedirs(folder, exist_ok=True)
   with _Locked(folder):
-    new = {key(row): row for row in rows}
+    new = {_Key(row): row for row in rows}
     if len(new) < len(rows):
       raise errors.ConfigError(f'{os.path.basename(path)}: two new rows of the same {", ".join(FORMS[form].key)}')
-    merged = [new.pop(key(row), row) for row in Rows(path) if key(row) in new or keep(row)] + [*new.values()]
+    merged = [new.pop(_Key(row), row) for row in Rows(path) if _Key(row) in new or keep(row)] + [*new.values()]
     if order:
       merged.sort(key=order)
     return Write(path, form, merged, **extra(merged))
@@ -234,8 +292,9 @@ def _CheckNames(names, known, where):
   """Raises errors.ConfigError at a field that is not known."""
   for name in names:
     if name not in known:
-      raise errors.ConfigError(f'{where}{name}: no such field'
-                               f'{gin_names.Hint(name, known) or "; expected " + ", ".join(known)}')
+      raise errors.ConfigError(
+        f'{where}{name}: no such field{gin_names.Hint(name, known) or "; expected " + ", ".join(known)}'
+      )
 
 
 def _CheckRow(row, form, where):
@@ -274,6 +333,13 @@ def _HasType(value, kind) -> bool:
 
 
 def _TypeName(kind) -> str:
-  names = {float: 'a finite number', int: 'a whole number', str: 'text', bool: 'true or false', type(None): 'null',
-           dict: 'an object', list: 'a list'}
+  names = {
+    float: 'a finite number',
+    int: 'a whole number',
+    str: 'text',
+    bool: 'true or false',
+    type(None): 'null',
+    dict: 'an object',
+    list: 'a list',
+  }
   return ' or '.join(names[k] for k in (kind if isinstance(kind, tuple) else (kind,)))

@@ -21,6 +21,7 @@ ROOT = this_machine.ROOT
 @dataclasses.dataclass
 class Worker:
   """A process that times one function, and what it measured. worker.py is what it runs."""
+
   name: str  # As the table shows it.
   module: str  # With the function SetUp, such as `.ours.step`.
   sizes: dict  # Argument of SetUp.
@@ -53,14 +54,21 @@ class Worker:
     """What benchmark.json keeps of a worker."""
     if self.failed:
       return {'versions': self.versions, 'failed': self.failed}
-    return {'versions': self.versions, 'seconds': self.seconds, 'peak_gb': self.peak_gb,
-            'turns': [turn[self.clock] for turn in self.turns]}
+    return {
+      'versions': self.versions,
+      'seconds': self.seconds,
+      'peak_gb': self.peak_gb,
+      'turns': [turn[self.clock] for turn in self.turns],
+    }
 
 
-def Time(workers: list[Worker], rounds: int, threads: int, clock: str = 'seconds', limit_seconds: float = 600.0) -> None:
+def Time(
+  workers: list[Worker], rounds: int, threads: int, clock: str = 'seconds', limit_seconds: float = 600.0
+) -> None:
   """Starts all workers, then lets each take a turn in every round, and fills in what they measured.
 
-  All stay loaded, and wait while others run. As many as there are threads set up at the same time: that is not measured.
+  All stay loaded, and wait while others run. As many as there are threads set up at the same time: that is not
+  measured.
 
   Args:
     workers: A worker that fails gets `failed`, and the others go on.
@@ -72,7 +80,9 @@ def Time(workers: list[Worker], rounds: int, threads: int, clock: str = 'seconds
   processes = []
   try:
     for start in range(0, len(workers), threads):
-      processes += [_Process(w, threads, clock, limit_seconds) for w in workers[start:start + threads] if not w.failed]
+      processes += [
+        _Process(w, threads, clock, limit_seconds) for w in workers[start : start + threads] if not w.failed
+      ]
       for process in processes:
         process.AwaitSetUp()
     for process in processes:
@@ -97,8 +107,14 @@ class _Process:
     worker.clock = clock
     self._errors = tempfile.TemporaryFile()
     self._process = subprocess.Popen(
-        [worker.python, '-m', f'{__package__}.worker', worker.module, json.dumps({**worker.sizes, 'threads': threads})], cwd=ROOT,
-        text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=_Environment(threads, worker.path))
+      [worker.python, '-m', f'{__package__}.worker', worker.module, json.dumps({**worker.sizes, 'threads': threads})],
+      cwd=ROOT,
+      text=True,
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      stderr=self._errors,
+      env=_Environment(threads, worker.path),
+    )
 
   def AwaitSetUp(self):
     """Returns once it is set up."""
@@ -157,9 +173,15 @@ def _Reason(text):
 
 
 def _Environment(threads, path):
-  """Of a worker: its threads, its packages, no log lines, no GPU, huge pages, and NumPy's best kernels for the processor."""
+  """Of a worker: threads, packages, no log lines, no GPU, huge pages, and NumPy's best kernels for the processor."""
   env = {name: value for name, value in os.environ.items() if not name.startswith('OPENBLAS_')}
-  for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS'):
+  for name in (
+    'OMP_NUM_THREADS',
+    'MKL_NUM_THREADS',
+    'OPENBLAS_NUM_THREADS',
+    'TF_NUM_INTRAOP_THREADS',
+    'TF_NUM_INTEROP_THREADS',
+  ):
     env[name] = str(threads)
   # The trainer asks for huge pages; peers do not, but get them too: see fm_lingvo/huge_pages.py.
   env['GLIBC_TUNABLES'] = huge_pages.TUNABLE

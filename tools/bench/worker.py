@@ -1,12 +1,12 @@
-"""A worker process of the benchmark: sets up once, warms up at the first line on its standard input, and times a turn for each further line.
+"""A worker process of the benchmark: sets up once, then times a turn for each line on its standard input.
 
   python -m tools.bench.worker .ours.step '{"batch": 8, ...}'
 
-The module's function SetUp(sizes) takes the JSON object and returns (call, facts). `call` is what is timed: a function without
-arguments that returns when all its work is done; numbers in a dict that it returns go into the turn's figures. `facts` is a
-dict that tells the benchmark what was computed; a function in the place of a fact is called before the turns. Of the sizes,
-`calls` is how often a turn repeats the call (default: as often as a second call before the turns suggests), and `warm_up` 0 means
-no call before the turns. Answers are JSON, one a line:
+The module's function SetUp(sizes) takes the JSON object and returns (call, facts). `call` is what is timed: a function
+without arguments that returns when all its work is done; numbers in a dict that it returns go into the turn's figures.
+`facts` is a dict that tells the benchmark what was computed; a function in the place of a fact is called before the
+turns. Of the sizes, `calls` is how often a turn repeats the call (default: as often as a second call before the turns
+suggests), and `warm_up` 0 means no call before the turns. Answers are JSON, one a line:
 
   {}                                                     it is set up
   {"facts": {...}}                                       the first call is done
@@ -66,7 +66,7 @@ def ForgetPeak():
 
 
 def Timed(call, calls):
-  """Means over some calls: seconds of the wall clock, cpu_seconds of this process and its children, and the call's own figures."""
+  """Means over some calls: seconds (wall clock), cpu_seconds (children included), and the call's own figures."""
   wall, cpu, own = time.perf_counter(), _Cpu(), {}
   for _ in range(calls):
     found = call()

@@ -1,4 +1,7 @@
-"""Our quantizer with more and more codebooks, timed. Sizes: those of ours/quantizer.py but codebooks; `points`, its numbers."""
+"""Our quantizer with 1, 2, 4, ... codebooks, timed.
+
+Sizes: those of ours/quantizer.py, but for `codebooks`: `points`, a list of numbers of codebooks.
+"""
 
 from lingvo import compat as tf
 

@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 
-
 def SetUp(sizes):
   """See worker.py. The fact `output` is what the command printed the first time."""
   printed = []

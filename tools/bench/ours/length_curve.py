@@ -1,6 +1,6 @@
-"""A training step of asr.BestRqPretrain on one utterance, longer and longer, timed.
+"""A training step of asr.BestRqPretrain on one utterance of 1, 2, 5, ... s, timed.
 
-Sizes: those of ours/step.py but batch and seconds; `points`, the seconds of the utterance; `attention`, one of
+Sizes: those of ours/step.py, but for `batch` and `seconds`: `points`, a list of seconds; `attention`, one of
 encoder_pass.ATTENTIONS.
 """
 
@@ -11,11 +11,11 @@ from lingvo import compat as tf
 from lingvo.core import cluster_factory
 from lingvo.core import py_utils
 
+from .. import encoder_pass
+from .. import inputs
 from . import curve
 from . import graph
 from . import step
-from .. import inputs
-from .. import encoder_pass
 
 
 def SetUp(sizes):
@@ -26,11 +26,13 @@ def SetUp(sizes):
     with tf.Graph().as_default(), cluster_factory.Cluster(params.cluster):
       model = params.Instantiate()
       features = tf.placeholder(tf.float32, [1, None, 80])
-      batch = py_utils.NestedMap(
-          waveforms=features, num_samples=160 * tf.shape(features)[1:2], weights=tf.ones([1]))
+      batch = py_utils.NestedMap(waveforms=features, num_samples=160 * tf.shape(features)[1:2], weights=tf.ones([1]))
       train_op, _ = step.Plain(model, model.GetTask(), py_utils.NestedMap(unlabeled=batch))
       sess = graph.Session()
       sess.run(tf.global_variables_initializer())
-  return curve.Call({
+  return curve.Call(
+    {
       seconds: functools.partial(sess.run, train_op, {features: inputs.Features({'batch': 1, 'seconds': seconds})})
-      for seconds in sizes['points']}), {}
+      for seconds in sizes['points']
+    }
+  ), {}

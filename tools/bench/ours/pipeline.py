@@ -1,16 +1,17 @@
-"""Our input pipeline alone, timed: shards of PCM16 -> batches -> log-mel, as the trainer of asr.BestRqPretrain reads them.
+"""Our input pipeline alone, timed: shards of PCM16 -> batches -> log-mel, as for asr.BestRqPretrain.
 
 Sizes: `folder`, where the shards are written; `utterances` in them; `batches` of a call.
 """
 
 import os
 
-from fm_lingvo import dataset
-from fm_lingvo import gin_params
+import numpy as np
 from lingvo import compat as tf
 from lingvo import model_registry
 from lingvo.core import cluster_factory
-import numpy as np
+
+from fm_lingvo import dataset
+from fm_lingvo import gin_params
 
 from . import graph
 
@@ -34,7 +35,9 @@ def SetUp(sizes):
     samples, ready = tf.reduce_sum(batch.num_samples), [x.op for x in features.Flatten()]
 
   def _Call():
-    return {'audio_seconds': sum(int(sess.run([samples, ready])[0]) for _ in range(sizes['batches'])) / dataset.SAMPLE_RATE}
+    return {
+      'audio_seconds': sum(int(sess.run([samples, ready])[0]) for _ in range(sizes['batches'])) / dataset.SAMPLE_RATE
+    }
 
   return _Call, {}
 
@@ -49,6 +52,15 @@ def _WriteShards(folder, utterances):
       for i in range(shard, utterances, _SHARDS):
         seconds = np.interp(i, [0, utterances], _SECONDS)
         audio = rng.integers(-3000, 3000, int(seconds * dataset.SAMPLE_RATE)).astype('<i2')
-        writer.write(dataset.EncodeExample({
-            'utt_id': f'noise-{i}', 'audio': audio.tobytes(), 'text': '', 'speaker': 'none', 'domain': 'noise',
-            'duration': len(audio) / dataset.SAMPLE_RATE}))
+        writer.write(
+          dataset.EncodeExample(
+            {
+              'utt_id': f'noise-{i}',
+              'audio': audio.tobytes(),
+              'text': '',
+              'speaker': 'none',
+              'domain': 'noise',
+              'duration': len(audio) / dataset.SAMPLE_RATE,
+            }
+          )
+        )

@@ -3,18 +3,22 @@
 Sizes: batch, seconds, codebooks, codes; `xla`.
 """
 
-from fm_lingvo import quantizer
 from lingvo import compat as tf
 
-from . import graph
+from fm_lingvo import quantizer
+
 from .. import inputs
+from . import graph
 
 
 def SetUp(sizes):
   """See worker.py. The fact `codes` is how many differ: a quantizer gives more than one."""
   features = inputs.Features(sizes)
-  layer = quantizer.RandomProjectionQuantizer.Params().Set(
-      name='quantizer', num_codebooks=sizes['codebooks'], codebook_size=sizes['codes']).Instantiate()
+  layer = (
+    quantizer.RandomProjectionQuantizer.Params()
+    .Set(name='quantizer', num_codebooks=sizes['codebooks'], codebook_size=sizes['codes'])
+    .Instantiate()
+  )
   paddings = tf.zeros(features.shape[:2])
   variables = [graph.Variable(features), layer.vars.projection, layer.vars.codebook, layer.vars.mean]
   graph.Session().run(tf.variables_initializer(layer.vars.Flatten()))

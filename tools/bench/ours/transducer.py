@@ -1,17 +1,18 @@
 """Our transducer loss and its gradient, timed: on full logits, or with the joint network chunk by chunk.
 
-Sizes: batch, frames, labels, vocab; `xla`, whether XLA compiles it; `depth` J > 0: from the joint network's inputs, else from
-logits; `gradient_folder`: where the gradient is written, if given.
+Sizes: batch, frames, labels, vocab; `xla`, whether XLA compiles it; `depth` J > 0: from the joint network's inputs,
+else from logits; `gradient_folder`: where the gradient is written, if given.
 """
 
 import tempfile
 
-from fm_lingvo import transducer_loss
-from lingvo import compat as tf
 import numpy as np
+from lingvo import compat as tf
 
-from . import graph
+from fm_lingvo import transducer_loss
+
 from .. import inputs
+from . import graph
 
 
 def SetUp(sizes):

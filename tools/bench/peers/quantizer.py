@@ -5,8 +5,8 @@ Sizes: batch, seconds, codebooks, codes; `package`: speechbrain or numpy.
 
 import numpy as np
 
-from . import torchaudio_stand_in
 from .. import inputs
+from . import torchaudio_stand_in
 
 _STACK, _DIM = 4, 16
 
@@ -30,8 +30,9 @@ def _Numpy(stacked, sizes):
 
 def _SpeechBrain(stacked, sizes):
   torchaudio_stand_in.Install()
-  from speechbrain.nnet.quantisers import RandomProjectionQuantizer
   import torch
+  from speechbrain.nnet.quantisers import RandomProjectionQuantizer
+
   torch.set_num_threads(sizes['threads'])
   x = torch.from_numpy(stacked)
   quantizers = [RandomProjectionQuantizer(x.shape[-1], _DIM, sizes['codes']) for _ in range(sizes['codebooks'])]

@@ -15,6 +15,7 @@ def SetUp(sizes):
   if sizes['package'] == 'rnnt':
     return _TensorFlow(sizes)
   import torch
+
   torch.set_num_threads(sizes['threads'])
   arrays = inputs.Joint(sizes) if sizes.get('depth') else inputs.Transducer(sizes)
   *tensors, labels = (torch.from_numpy(x) for x in arrays)
@@ -35,32 +36,36 @@ def SetUp(sizes):
     value.backward()
     losses.append(float(value))
 
-  # The first one's: optimized_transducer writes its gradient over the logits, which no other loss does.
+  # Of the first call: optimized_transducer writes its gradient over the logits, unlike the other losses.
   return _Call, {'loss': lambda: losses[0]}
 
 
 def _fast_rnnt(labels, sizes):
   import fast_rnnt
   import torch
+
   ends = torch.tensor([[0, 0, sizes['labels'], sizes['frames']]] * sizes['batch'])
   return lambda logits: fast_rnnt.rnnt_loss(logits, labels.long(), 0, boundary=ends, reduction='sum')
 
 
 def _Lengths(sizes):
   import torch
+
   return [torch.full([sizes['batch']], sizes[k], dtype=torch.int32) for k in ('frames', 'labels')]
 
 
 def _optimized_transducer(labels, sizes):
   import optimized_transducer
+
   frames, lengths = _Lengths(sizes)
   return lambda logits: optimized_transducer.transducer_loss(  # Of packed logits: here nothing is padding.
-      logits.reshape(-1, sizes['vocab']), labels, frames, lengths, blank=0, reduction='sum',
-      from_log_softmax=False)
+    logits.reshape(-1, sizes['vocab']), labels, frames, lengths, blank=0, reduction='sum', from_log_softmax=False
+  )
 
 
 def _torchaudio(labels, sizes):
   import torchaudio
+
   frames, lengths = _Lengths(sizes)
   return lambda logits: torchaudio.functional.rnnt_loss(logits, labels, frames, lengths, blank=0, reduction='sum')
 
@@ -68,6 +73,7 @@ def _torchaudio(labels, sizes):
 def _torch(labels, sizes):
   """A loop over antidiagonals in plain PyTorch; its full log-softmax stays for autograd."""
   import torch
+
   batch, frames, width = sizes['batch'], sizes['frames'], sizes['labels'] + 1
   # Antidiagonal d at label u is frame d - u.
   t = torch.arange(frames + width - 1)[:, None] - torch.arange(width)[None]
@@ -94,8 +100,9 @@ def _torch(labels, sizes):
 
 
 def _TensorFlow(sizes):
-  from rnnt import rnnt_loss
   import tensorflow as tf
+  from rnnt import rnnt_loss
+
   logits, labels = (tf.constant(x) for x in inputs.Transducer(sizes))
   labels = tf.cast(labels, tf.int64)
   lengths = [tf.fill([sizes['batch']], tf.constant(sizes[k], tf.int64)) for k in ('labels', 'frames')]
