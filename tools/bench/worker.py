@@ -38,7 +38,8 @@ def Serve(module, sizes):
   call, facts = importlib.import_module(module, __package__).SetUp(sizes)
   idle = Memory('VmRSS')
   _Answer()
-  sys.stdin.readline()
+  if not sys.stdin.readline():  # The benchmark has ended.
+    return
   if sizes.get('warm_up', 1):
     call()
   ForgetPeak()
