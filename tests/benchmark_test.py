@@ -11,12 +11,13 @@ import sys
 import tempfile
 from unittest import mock
 
-from absl.testing import absltest
-from absl.testing import parameterized
-from fm_lingvo import errors
-from fm_lingvo import huge_pages
 import numpy as np
 import soundfile
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from fm_lingvo import errors
+from fm_lingvo.runtime import huge_pages
 from tests import process_case
 from tools import benchmark
 from tools.bench import inputs
@@ -46,13 +47,18 @@ def _Main(*argv):
 
 
 def _Row(**changed):
-  return {**rows.Row('a step', 's', 1.0, 3.0, '>= 1.5'), 'group': 'quantizer', 'command': 'c', 'date': '2026-01-31',
-          'machine': {'cpu': 'X', 'cores': 1, 'memory_gb': 1, 'system': 'Y', 'threads': 1, 'clock': 'wall clock'},
-          'versions': {'python': '3', 'tensorflow': '2', 'lingvo': '0', 'commit': 'abc', 'peers': {'torch': '2.13'}}, **changed}
+  return {
+    **rows.Row('a step', 's', 1.0, 3.0, '>= 1.5'),
+    'group': 'quantizer',
+    'command': 'c',
+    'date': '2026-01-31',
+    'machine': {'cpu': 'X', 'cores': 1, 'memory_gb': 1, 'system': 'Y', 'threads': 1, 'clock': 'wall clock'},
+    'versions': {'python': '3', 'tensorflow': '2', 'lingvo': '0', 'commit': 'abc', 'peers': {'torch': '2.13'}},
+    **changed,
+  }
 
 
 class RaceTest(absltest.TestCase):
-
   def test_parties_take_turns(self):
     log = self.enter_context(tempfile.TemporaryDirectory()) + '/log'
     party.Race([_Party(name, log=log) for name in 'AB'], rounds=3, threads=1)
@@ -77,7 +83,9 @@ class RaceTest(absltest.TestCase):
 
   def test_one_that_fails_is_named_and_the_others_go_on(self):
     broken = party.Party('absent', 'tests.bench_worker', {}, missing='torch: not installed')
-    found = party.Race([_Party('good'), _Party('bad', fail='setup'), _Party('worse', fail='turn'), broken], rounds=3, threads=1)
+    found = party.Race(
+      [_Party('good'), _Party('bad', fail='setup'), _Party('worse', fail='turn'), broken], rounds=3, threads=1
+    )
     self.assertEqual(found['bad'].failed, 'ValueError: no such thing')
     self.assertEqual(found['worse'].failed, 'ValueError: broke on the way')
     self.assertEqual(found['absent'].failed, 'torch: not installed')
@@ -93,14 +101,19 @@ class RaceTest(absltest.TestCase):
     os.makedirs(f'{other}/build')
     os.symlink(f'{other}/build', f'{root}/build')
     with mock.patch.object(party, 'ROOT', root):
-      self.assertEqual(party.FromRoot(f'no {other}/build/peers/x.so, {root}/tools/y.py'), 'no build/peers/x.so, tools/y.py')
+      self.assertEqual(
+        party.FromRoot(f'no {other}/build/peers/x.so, {root}/tools/y.py'), 'no build/peers/x.so, tools/y.py'
+      )
 
 
 class RowsTest(parameterized.TestCase):
-
   def _Race(self, **seconds):
-    return {name: party.Measured(_Party(name), 'seconds', [{'seconds': s, 'peak_gb': 2 * s} for s in turns] or [],
-                                 failed='' if turns else 'gone') for name, turns in seconds.items()}
+    return {
+      name: party.Measured(
+        _Party(name), 'seconds', [{'seconds': s, 'peak_gb': 2 * s} for s in turns] or [], failed='' if turns else 'gone'
+      )
+      for name, turns in seconds.items()
+    }
 
   def test_the_best_of_ours_is_compared_with_the_best_of_the_others(self):
     race = self._Race(xla=(1.0, 1.2, 9.0), graph=(2.0,), slow=(4.0,), fast=(3.0,), gone=())
@@ -122,7 +135,6 @@ class RowsTest(parameterized.TestCase):
 
 
 class CurveTest(parameterized.TestCase):
-
   @parameterized.parameters(0.5, 1.0, 2.0)
   def test_the_exponent_is_that_of_a_power_law_whatever_its_factor(self, exponent):
     xs = [1, 2, 5, 10, 20, 60]
@@ -138,8 +150,10 @@ class CurveTest(parameterized.TestCase):
     self.assertIsNone(rows_curves.Exponent([50, 100], [0.0, 2.0]))
 
   def test_the_table_has_a_curve_s_points_once(self):
-    curve = {'over': 's of audio', 'points': [
-        {'x': 1, 'seconds': 0.5, 'peak_gb': 0.25}, {'x': 60, 'seconds': 30.0, 'share': 0.1}]}
+    curve = {
+      'over': 's of audio',
+      'points': [{'x': 1, 'seconds': 0.5, 'peak_gb': 0.25}, {'x': 60, 'seconds': 30.0, 'share': 0.1}],
+    }
     text = table.Table({'rows': [_Row(name='time', curve=curve), _Row(name='memory', curve=curve)]})
     self.assertIn('- time, and 1 more, by s of audio: 1: 500 ms, 250 MB; 60: 30 s, share 0.1.', text)
     self.assertEqual(text.count('250 MB'), 1)
@@ -151,7 +165,6 @@ class CurveTest(parameterized.TestCase):
 
 
 class InputsTest(absltest.TestCase):
-
   def test_a_third_of_the_frames_has_a_label_likelier_than_blank(self):
     x = inputs.Decoding({'batch': 4, 'frames': 60, 'width': 8, 'embedded': 4, 'predicted': 4, 'joint': 16, 'vocab': 30})
     best = (np.tanh(x['encoded'] @ x['w_encoded']) @ x['w'] + x['b']).argmax(-1)
@@ -166,7 +179,6 @@ class InputsTest(absltest.TestCase):
 
 
 class CorpusTest(absltest.TestCase):
-
   def test_a_recording_is_listed_again_under_another_id(self):
     folder = self.enter_context(tempfile.TemporaryDirectory())
     paths = rows_prepare.WriteCorpus(folder, recordings=2, times=3, seconds=1)
@@ -179,7 +191,6 @@ class CorpusTest(absltest.TestCase):
 
 
 class FileTest(parameterized.TestCase):
-
   def test_a_group_that_this_version_does_not_know_is_kept(self):
     path = self.enter_context(tempfile.TemporaryDirectory()) + '/b.json'
     with open(path, 'w', encoding='utf-8') as f:
@@ -200,17 +211,27 @@ class FileTest(parameterized.TestCase):
       names = [row['name'] for row in json.load(f)['rows']]
     self.assertEqual(names, ['new', 't'])  # In the order of the groups.
 
-  @parameterized.parameters(({'ratio': float('nan')}, 'ratio = nan: expected a number'), ({'met': None}, 'met = None'),
-                            ({'bar': ''}, 'met = True: expected'), ({'ours': 'fast'}, "ours = 'fast'"))
+  @parameterized.parameters(
+    ({'ratio': float('nan')}, 'ratio = nan: expected a number'),
+    ({'met': None}, 'met = None'),
+    ({'bar': ''}, 'met = True: expected'),
+    ({'ours': 'fast'}, "ours = 'fast'"),
+  )
   def test_a_bad_row_is_named(self, changed, message):
     with self.assertRaisesRegex(errors.ConfigError, re.escape(message)):
       table.Check({'rows': [_Row(**changed)]}, 'docs/results/benchmark.json')
 
   def test_the_table_says_who_is_missing_and_what_is_missed(self):
-    lines = table.Table({'rows': [
-        _Row(ours_is='ours, XLA', peer_is='SpeechBrain', parties={'rnnt': {'failed': 'not installed'}}),
-        _Row(name='memory', met=False, ratio=0.9, bar='<= 0.5', unit='GB', ours=0.25, peer=2.0, note='inputs not counted'),
-    ]}).splitlines()
+    lines = table.Table(
+      {
+        'rows': [
+          _Row(ours_is='ours, XLA', peer_is='SpeechBrain', parties={'rnnt': {'failed': 'not installed'}}),
+          _Row(
+            name='memory', met=False, ratio=0.9, bar='<= 0.5', unit='GB', ours=0.25, peer=2.0, note='inputs not counted'
+          ),
+        ]
+      }
+    ).splitlines()
     self.assertIn('| a step | 1 s (XLA) | 3 s (SpeechBrain) | 3 | >= 1.5 | yes |', lines)
     self.assertIn('| memory | 250 MB | 2 GB | 0.9 | <= 0.5 | **no** |', lines)
     self.assertIn('- memory: inputs not counted.', lines)
@@ -224,11 +245,12 @@ class FileTest(parameterized.TestCase):
 
 
 class MainTest(parameterized.TestCase):
-
   @parameterized.parameters(
-      (['--rows=quantiser'], 'quantiser: no such group; did you mean quantizer'),
-      (['--rounds=0', '--quick', '--output=x'], '--rounds and --threads: expected >= 1'),
-      (['--quick'], '--quick: expected --output=FILE'), (['--clock=sun'], "invalid choice: 'sun'"))
+    (['--rows=quantiser'], 'quantiser: no such group; did you mean quantizer'),
+    (['--rounds=0', '--quick', '--output=x'], '--rounds and --threads: expected >= 1'),
+    (['--quick'], '--quick: expected --output=FILE'),
+    (['--clock=sun'], "invalid choice: 'sun'"),
+  )
   def test_usage_errors_end_with_code_2(self, argv, message):
     code, _, err = _Main(*argv)
     self.assertEqual(code, 2)
@@ -236,7 +258,9 @@ class MainTest(parameterized.TestCase):
 
   def test_a_smoke_run_writes_rows_of_the_form(self):
     path = self.enter_context(tempfile.TemporaryDirectory()) + '/b.json'
-    code, out, err = _Main('--quick', '--rows=step_tiny,quantizer,transducer', f'--output={path}', '--commit=abc', '--threads=1')
+    code, out, err = _Main(
+      '--quick', '--rows=step_tiny,quantizer,transducer', f'--output={path}', '--commit=abc', '--threads=1'
+    )
     self.assertEqual(code, 0, err)
     with open(path, encoding='utf-8') as f:
       found = json.load(f)['rows']
@@ -256,8 +280,9 @@ class MainTest(parameterized.TestCase):
 
   def test_a_smoke_run_of_what_is_measured_without_a_bar_of_peers(self):
     path = self.enter_context(tempfile.TemporaryDirectory()) + '/b.json'
-    code, out, err = _Main('--quick', '--rows=decoding,curves,pipeline,prepare', f'--output={path}', '--commit=abc',
-                           '--threads=1')
+    code, out, err = _Main(
+      '--quick', '--rows=decoding,curves,pipeline,prepare', f'--output={path}', '--commit=abc', '--threads=1'
+    )
     self.assertEqual(code, 0, err)
     with open(path, encoding='utf-8') as f:
       found = json.load(f)['rows']
@@ -273,30 +298,40 @@ class MainTest(parameterized.TestCase):
 
 
 class MakefileTest(absltest.TestCase):
-
   def test_what_make_benchmark_runs_after_it_is_a_command(self):
     with open(os.path.join(process_case.ROOT, 'Makefile'), encoding='utf-8') as f:
       recipe = re.search(r'(?m)^benchmark:.*\n((?:\t.*\n)+)', f.read()).group(1)
-    argument, = re.findall(r'-m tools\.results (\w+)', recipe)
-    done = subprocess.run([sys.executable, '-m', 'tools.results', argument, '--check'], cwd=process_case.ROOT, capture_output=True,
-                          text=True, check=False)
+    (argument,) = re.findall(r'-m tools\.results (\w+)', recipe)
+    done = subprocess.run(
+      [sys.executable, '-m', 'tools.results', argument, '--check'],
+      cwd=process_case.ROOT,
+      capture_output=True,
+      text=True,
+      check=False,
+    )
     self.assertEqual(done.returncode, 0, done.stderr)  # And the tables are those of docs/results.
 
 
 class TruthTest(absltest.TestCase):
-
   def test_the_loss_in_float64_is_the_known_one(self):
     """warp-transducer's example, tests/test_cpu.cpp."""
-    logits = np.array([[[.1, .6, .1, .1, .1], [.1, .1, .6, .1, .1], [.1, .1, .2, .8, .1]],
-                       [[.1, .6, .1, .1, .1], [.1, .1, .2, .1, .1], [.7, .1, .2, .1, .1]]])[None]
+    logits = np.array(
+      [
+        [[0.1, 0.6, 0.1, 0.1, 0.1], [0.1, 0.1, 0.6, 0.1, 0.1], [0.1, 0.1, 0.2, 0.8, 0.1]],
+        [[0.1, 0.6, 0.1, 0.1, 0.1], [0.1, 0.1, 0.2, 0.1, 0.1], [0.7, 0.1, 0.2, 0.1, 0.1]],
+      ]
+    )[None]
     loss, gradient = transducer_truth.LossAndGradient(logits, np.array([[1, 2]]))
     self.assertAlmostEqual(loss, 4.495666, places=5)
-    np.testing.assert_allclose(gradient[0, 0, 0], [-.13116688, -.3999269, .17703125, .17703125, .17703125], atol=1e-7)
-    np.testing.assert_allclose(gradient[0, 1, 2], [-.6925882, .16871116, .18645467, .16871116, .16871116], atol=1e-7)
+    np.testing.assert_allclose(
+      gradient[0, 0, 0], [-0.13116688, -0.3999269, 0.17703125, 0.17703125, 0.17703125], atol=1e-7
+    )
+    np.testing.assert_allclose(
+      gradient[0, 1, 2], [-0.6925882, 0.16871116, 0.18645467, 0.16871116, 0.16871116], atol=1e-7
+    )
 
 
 class PeersTest(absltest.TestCase):
-
   def test_a_party_of_what_is_not_installed_says_so(self):
     peers = peers_env.Peers({'versions': {'torch': '2.13'}, 'missing': {'fast-rnnt': 'no compiler'}})
     one = peers.Party('fast_rnnt', 'm', {}, 'fast-rnnt', 'torch', 'rnnt')
@@ -312,12 +347,12 @@ class PeersTest(absltest.TestCase):
 
 
 class HugePagesTest(absltest.TestCase):
-
   def _Run(self, **env):
     code = 'import os\nfrom fm_lingvo import huge_pages\nhuge_pages.Use()\nprint(os.environ.get("GLIBC_TUNABLES"))'
     environment = {k: v for k, v in process_case.Environment().items() if k != 'GLIBC_TUNABLES'}
-    return subprocess.run([sys.executable, '-c', code], env={**environment, **env}, text=True, check=True,
-                          capture_output=True).stdout.split()
+    return subprocess.run(
+      [sys.executable, '-c', code], env={**environment, **env}, text=True, check=True, capture_output=True
+    ).stdout.split()
 
   def test_a_program_begins_again_once_and_only_where_it_has_to_ask(self):
     with open('/sys/kernel/mm/transparent_hugepage/enabled', encoding='utf-8') as f:

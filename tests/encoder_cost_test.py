@@ -5,6 +5,7 @@ import os
 import tempfile
 
 from absl.testing import absltest
+
 from fm_lingvo import errors
 from tools import cost_table
 from tools import encoder_cost
@@ -21,7 +22,6 @@ def _Row(name, label, measured=None, **changed):
 
 
 class PassTest(absltest.TestCase):
-
   def test_a_pass_is_measured(self):
     what = encoder_cost.Pass(size='tiny', audio_seconds=1, attention='streaming', backward=True)
     measured = encoder_cost.Measure(what, memory_limit_gb=8.0, time_limit_seconds=1800.0)
@@ -31,10 +31,12 @@ class PassTest(absltest.TestCase):
 
   def test_a_pass_is_stopped_at_a_limit(self):
     what = encoder_cost.Pass(size='tiny', audio_seconds=1)
-    self.assertEqual(encoder_cost.Measure(what, memory_limit_gb=0.001, time_limit_seconds=1800.0),
-                     {'stopped': 'over 0.001 GB'})
-    self.assertEqual(encoder_cost.Measure(what, memory_limit_gb=8.0, time_limit_seconds=0.01),
-                     {'stopped': 'over 0.01 s'})
+    self.assertEqual(
+      encoder_cost.Measure(what, memory_limit_gb=0.001, time_limit_seconds=1800.0), {'stopped': 'over 0.001 GB'}
+    )
+    self.assertEqual(
+      encoder_cost.Measure(what, memory_limit_gb=8.0, time_limit_seconds=0.01), {'stopped': 'over 0.01 s'}
+    )
 
   def test_an_error_of_the_pass_is_one_line(self):
     with self.assertRaisesRegex(errors.ConfigError, 'hugo') as e:
@@ -43,7 +45,6 @@ class PassTest(absltest.TestCase):
 
 
 class TableTest(absltest.TestCase):
-
   def test_lengths_are_rows_and_attentions_columns(self):
     rows = [_Row('10 s', 'full'), _Row('10 s', 'chunk-wise'), _Row('600 s', 'full', {'stopped': 'over 12 GB'})]
     table = results_table.Table({'form': 'cost', 'rows': rows})
@@ -58,15 +59,15 @@ class TableTest(absltest.TestCase):
 
   def test_what_is_wrong_is_named(self):
     for rows, expected in (
-        ([_Row('10 s', 'full', peak_gb='much')], r"rows\[0\].peak_gb = 'much': expected a number"),
-        ([_Row('10 s', 'full', command='')], r'rows\[0\]: no command'),
-        ([_Row('10 s', 'full')] * 2, r'rows\[1\]: a second row of 10 s, full')):
+      ([_Row('10 s', 'full', peak_gb='much')], r"rows\[0\].peak_gb = 'much': expected a number"),
+      ([_Row('10 s', 'full', command='')], r'rows\[0\]: no command'),
+      ([_Row('10 s', 'full')] * 2, r'rows\[1\]: a second row of 10 s, full'),
+    ):
       with self.subTest(expected), self.assertRaisesRegex(errors.ConfigError, expected):
         results_table.Check({'form': 'cost', 'rows': rows}, 'x.json')
 
 
 class ToolsTest(absltest.TestCase):
-
   def _Main(self, tool, *argv):
     """(exit code, content of --output) of a tool whose passes are not run."""
     path = os.path.join(self.enter_context(tempfile.TemporaryDirectory()), 'cost.json')
@@ -81,14 +82,17 @@ class ToolsTest(absltest.TestCase):
   def test_length_scaling_measures_every_length_and_attention(self):
     code, result = self._Main(length_scaling, '--seconds=1,2', '--attention=full,streaming', '--backward')
     self.assertEqual(code, 0)
-    self.assertEqual([(r['audio_seconds'], r['attention'], r['backward']) for r in result['rows']],
-                     [(s, a, True) for s in (1, 2) for a in ('full', 'streaming')])
+    self.assertEqual(
+      [(r['audio_seconds'], r['attention'], r['backward']) for r in result['rows']],
+      [(s, a, True) for s in (1, 2) for a in ('full', 'streaming')],
+    )
 
   def test_step_memory_measures_with_and_without_remat(self):
     code, result = self._Main(step_memory, '--utterances=3')
     self.assertEqual(code, 0)
-    self.assertEqual([(r['remat'], r['utterances'], r['size']) for r in result['rows']],
-                     [(True, 3, 'paper'), (False, 3, 'paper')])
+    self.assertEqual(
+      [(r['remat'], r['utterances'], r['size']) for r in result['rows']], [(True, 3, 'paper'), (False, 3, 'paper')]
+    )
 
 
 if __name__ == '__main__':

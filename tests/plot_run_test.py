@@ -5,23 +5,22 @@ import io
 import os
 import time
 
-from absl.testing import absltest
-from fm_lingvo import errors
 import numpy as np
+from absl.testing import absltest
+
+from fm_lingvo import errors
 from tests import event_case
 from tools import event_files
 from tools import plot_run
 
 
 class EventFilesTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     self.run_dir = self.create_tempdir().full_path
 
   def _Write(self, steps, value):
-    event_case.WriteScalars(os.path.join(self.run_dir, 'train'),
-                            [(step, {'loss': value}) for step in steps])
+    event_case.WriteScalars(os.path.join(self.run_dir, 'train'), [(step, {'loss': value}) for step in steps])
     time.sleep(0.01)  # A file begins with its time of creation.
 
   def test_all_data_sets_and_tags_are_read(self):
@@ -60,13 +59,14 @@ class EventFilesTest(absltest.TestCase):
       event_files.ReadRun(self.run_dir)
     self._Write([10], 1.0)
     datasets = event_files.ReadRun(self.run_dir)
-    with self.assertRaisesRegex(errors.ConfigError,
-                                'no scalar BRANCH/masked_accuracy; tags found: loss'):
+    with self.assertRaisesRegex(errors.ConfigError, 'no scalar BRANCH/masked_accuracy; tags found: loss'):
       event_files.Branch(self.run_dir, datasets)
 
   def test_of_several_branches_one_must_be_chosen(self):
-    event_case.WriteScalars(os.path.join(self.run_dir, 'train'), [
-        (1, {**event_case.Metrics(branch='source'), **event_case.Metrics(branch='target')})])
+    event_case.WriteScalars(
+      os.path.join(self.run_dir, 'train'),
+      [(1, {**event_case.Metrics(branch='source'), **event_case.Metrics(branch='target')})],
+    )
     datasets = event_files.ReadRun(self.run_dir)
     with self.assertRaisesRegex(errors.ConfigError, '--branch=NAME .* source, target'):
       event_files.Branch(self.run_dir, datasets)
@@ -76,7 +76,6 @@ class EventFilesTest(absltest.TestCase):
 
 
 class PlotRunTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     self.run_dir = self.create_tempdir().full_path
@@ -89,7 +88,8 @@ class PlotRunTest(absltest.TestCase):
     return code, out.getvalue(), err.getvalue()
 
   def _Pixels(self):
-    from PIL import Image  # pylint: disable=g-import-not-at-top
+    from PIL import Image
+
     return np.asarray(Image.open(self.output).convert('RGB'), np.int16)
 
   def test_every_panel_has_lines(self):
@@ -102,8 +102,7 @@ class PlotRunTest(absltest.TestCase):
     height, width = coloured.shape
     for row in range(3):
       for column in range(2):
-        panel = coloured[row * height // 3:(row + 1) * height // 3,
-                         column * width // 2:(column + 1) * width // 2]
+        panel = coloured[row * height // 3 : (row + 1) * height // 3, column * width // 2 : (column + 1) * width // 2]
         self.assertGreater(panel.sum(), 500, (row, column))
 
   def test_the_plot_shows_the_values(self):
@@ -111,15 +110,13 @@ class PlotRunTest(absltest.TestCase):
     self._Main(self.run_dir)
     before = self._Pixels()
     time.sleep(0.01)
-    event_case.WriteScalars(os.path.join(self.run_dir, 'eval_devhuman'),
-                            [(100, event_case.Metrics(accuracy=0.07))])
+    event_case.WriteScalars(os.path.join(self.run_dir, 'eval_devhuman'), [(100, event_case.Metrics(accuracy=0.07))])
     self._Main(self.run_dir)
     self.assertTrue((before != self._Pixels()).any())
 
   def test_what_is_left_out_is_said(self):
     event_case.WriteRun(self.run_dir)
-    event_case.WriteScalars(os.path.join(self.run_dir, 'eval_devsynthetic'),
-                            [(100, event_case.Metrics())])
+    event_case.WriteScalars(os.path.join(self.run_dir, 'eval_devsynthetic'), [(100, event_case.Metrics())])
     self.assertIn('eval_devsynthetic is not plotted', self._Main(self.run_dir)[1])
 
   def test_several_runs_share_the_axes(self):
@@ -131,9 +128,9 @@ class PlotRunTest(absltest.TestCase):
   def test_errors_are_one_line(self):
     event_case.WriteRun(self.run_dir)
     for argv, message in (
-        ([self.create_tempdir().full_path], 'no event files'),
-        ([self.run_dir, '--datasets=eval_devhumans'], 'did you mean eval_devhuman?'),
-        ([self.run_dir, '--branch=unlabelled'], 'did you mean unlabeled?'),
+      ([self.create_tempdir().full_path], 'no event files'),
+      ([self.run_dir, '--datasets=eval_devhumans'], 'did you mean eval_devhuman?'),
+      ([self.run_dir, '--branch=unlabelled'], 'did you mean unlabeled?'),
     ):
       with self.subTest(message):
         code, _, err = self._Main(*argv)

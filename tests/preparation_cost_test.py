@@ -4,13 +4,14 @@ import json
 import os
 import tempfile
 
-from absl.testing import absltest
 import soundfile
+from absl.testing import absltest
+
 from tests import tiny_data
-from tools import importers
-from tools import pipeline
 from tools import preparation_cost
 from tools import results_table
+from tools.prepare import importers
+from tools.prepare import pipeline
 
 
 def _Samples(*rows):
@@ -18,11 +19,11 @@ def _Samples(*rows):
 
 
 class SummariseTest(absltest.TestCase):
-
   def test_each_tenth_has_its_own_memory_and_speed(self):
     # 10 h in 20 s of CPU time, then 90 h in 90 s.
-    samples = _Samples((0, 0, 0.1, 0), (10, 5, 0.3, 10), (20, 10, 0.2, 20), *(
-        (20 + t, 10 + t, 0.25, 20 + t) for t in range(1, 91)))
+    samples = _Samples(
+      (0, 0, 0.1, 0), (10, 5, 0.3, 10), (20, 10, 0.2, 20), *((20 + t, 10 + t, 0.25, 20 + t) for t in range(1, 91))
+    )
     figures = {(name, label): value for name, label, value, _ in preparation_cost.Summarise(samples, 100.0)}
     self.assertLen(figures, 30)
     self.assertEqual(figures['0 to 10 h', 'peak memory'], 0.3)
@@ -33,7 +34,6 @@ class SummariseTest(absltest.TestCase):
 
 
 class ToolTest(absltest.TestCase):
-
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
@@ -46,13 +46,23 @@ class ToolTest(absltest.TestCase):
       for i in range(12):
         soundfile.write(os.path.join(cls.folder, f'{i}.wav'), tiny_data.Waveform(3.0, seed=i), 16000)
         f.write(json.dumps({'audio_filepath': f'{i}.wav'}) + '\n')
-    pipeline.PrepareData('manifest', cls.source, options=importers.Options(input=manifest), dev_percent=0, test_percent=0)
+    pipeline.PrepareData(
+      'manifest', cls.source, options=importers.Options(input=manifest), dev_percent=0, test_percent=0
+    )
 
   def _Main(self, *argv):
     """(exit code, path of the result)."""
     output = os.path.join(self.folder, 'result.json')
-    return preparation_cost.Main(['preparation_cost', f'--source={self.source}', f'--folder={self.folder}/scratch',
-                                  f'--output={output}', '--num_shards=4', *argv]), output
+    return preparation_cost.Main(
+      [
+        'preparation_cost',
+        f'--source={self.source}',
+        f'--folder={self.folder}/scratch',
+        f'--output={output}',
+        '--num_shards=4',
+        *argv,
+      ]
+    ), output
 
   def test_all_hours_are_prepared_measured_and_removed(self):
     code, output = self._Main('--hours=0.1')

@@ -5,12 +5,13 @@ import io
 import os
 from unittest import mock
 
-from absl.testing import absltest
-from fm_lingvo import errors
-from fm_lingvo import summaries
 import numpy as np
+from absl.testing import absltest
+
+from fm_lingvo import errors
+from fm_lingvo.run_files import tensorboard
 from tests import event_case
-from tests import graph_case  # pylint: disable=unused-import  # Sets up TensorFlow.
+from tests import graph_case  # noqa: F401 Sets up TensorFlow.
 from tools import chromium
 from tools import screenshots
 
@@ -23,14 +24,14 @@ def _Main(*argv):
 
 
 def _Png(pixels):
-  from PIL import Image  # pylint: disable=g-import-not-at-top
+  from PIL import Image
+
   buffer = io.BytesIO()
   Image.fromarray(pixels.astype(np.uint8)).save(buffer, format='PNG')
   return buffer.getvalue()
 
 
 class BlankBoxesTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     self.pixels = np.full([100, 100, 3], 255)
@@ -59,7 +60,6 @@ class BlankBoxesTest(absltest.TestCase):
 
 
 class ErrorsTest(absltest.TestCase):
-
   def test_without_chromium_the_package_is_named(self):
     with mock.patch.object(chromium, 'Find', return_value=None):
       code, _, err = _Main(self.create_tempdir().full_path)
@@ -80,7 +80,6 @@ class ErrorsTest(absltest.TestCase):
 
 
 class ChromiumTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     if chromium.Find() is None:
@@ -91,14 +90,26 @@ class ChromiumTest(absltest.TestCase):
   def test_panels_render(self):
     rng = np.random.RandomState(0)
     event_case.WriteRun(self.run_dir)
-    event_case.WriteSummaries(os.path.join(self.run_dir, 'eval_devhuman'), [
-        (100, summaries.MaskedLogMel(
-            'unlabeled/masked_log_mel', rng.randn(200, 80), np.arange(200) < 40,
-            rng.randint(512, size=50), rng.randint(512, size=50), np.arange(50) < 10, 200)),
-        (100, summaries.CodeHistogram('unlabeled/code_usage_0', rng.randint(9, size=512))),
-        (100, summaries.Audio('unlabeled/audio', rng.randn(16000) * 0.1)),
-        (100, summaries.Text('config.gin', 'BestRqPretrain.max_steps = 2000\n' * 9)),
-    ])
+    event_case.WriteSummaries(
+      os.path.join(self.run_dir, 'eval_devhuman'),
+      [
+        (
+          100,
+          tensorboard.MaskedLogMel(
+            'unlabeled/masked_log_mel',
+            rng.randn(200, 80),
+            np.arange(200) < 40,
+            rng.randint(512, size=50),
+            rng.randint(512, size=50),
+            np.arange(50) < 10,
+            200,
+          ),
+        ),
+        (100, tensorboard.CodeHistogram('unlabeled/code_usage_0', rng.randint(9, size=512))),
+        (100, tensorboard.Audio('unlabeled/audio', rng.randn(16000) * 0.1)),
+        (100, tensorboard.Text('config.gin', 'BestRqPretrain.max_steps = 2000\n' * 9)),
+      ],
+    )
     code, out, err = _Main(self.run_dir, f'--output={self.output}')
     self.assertEqual((code, err), (0, ''))
     self.assertIn('unlabeled/masked_accuracy', out)
@@ -110,8 +121,7 @@ class ChromiumTest(absltest.TestCase):
     event_case.WriteScalars(os.path.join(self.run_dir, 'train'), [(1, {'other': 1.0})])
     with chromium.Browser() as browser, screenshots.TensorBoard(self.run_dir) as board:
       self.assertEqual(board.Tags('scalars', 'other'), ['other'])
-      with self.assertRaisesRegex(errors.ConfigError,
-                                  'no scalars with a tag like .*found: other'):
+      with self.assertRaisesRegex(errors.ConfigError, 'no scalars with a tag like .*found: other'):
         board.Tags('scalars', 'accuracy', timeout=1)
       with self.assertRaisesRegex(errors.ConfigError, 'Chromium: ReferenceError: nothing'):
         browser.Evaluate('nothing.here')

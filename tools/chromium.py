@@ -19,9 +19,18 @@ from fm_lingvo import errors
 
 _NAMES = ('chromium', 'chromium-browser', 'google-chrome')
 _FLAGS = (
-    '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-    '--disable-background-networking', '--disable-component-update', '--disable-sync',
-    '--disable-dev-shm-usage', '--hide-scrollbars', '--remote-debugging-pipe')
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--disable-dev-shm-usage',
+  '--hide-scrollbars',
+  '--remote-debugging-pipe',
+)
 
 
 def Find():
@@ -44,8 +53,7 @@ class Browser:
     path = path or Find()
     if path is None:
       raise errors.ConfigError('no Chromium on PATH: apt-get install chromium')
-    self._profile = tempfile.TemporaryDirectory(prefix='chromium-',
-                                                ignore_cleanup_errors=True)
+    self._profile = tempfile.TemporaryDirectory(prefix='chromium-', ignore_cleanup_errors=True)
     child_in, self._to = os.pipe()
     self._from, child_out = os.pipe()
     # Copies that dup2 to 3 and 4 cannot overwrite.
@@ -57,16 +65,20 @@ class Browser:
 
     self._log = tempfile.TemporaryFile()
     self._process = subprocess.Popen(
-        [path, *_FLAGS, f'--user-data-dir={self._profile.name}', 'about:blank'],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._log,
-        preexec_fn=_Connect, close_fds=False, start_new_session=True)
+      [path, *_FLAGS, f'--user-data-dir={self._profile.name}', 'about:blank'],
+      stdin=subprocess.DEVNULL,
+      stdout=subprocess.DEVNULL,
+      stderr=self._log,
+      preexec_fn=_Connect,
+      close_fds=False,
+      start_new_session=True,
+    )
     for fd in [child_in, child_out, *high]:
       os.close(fd)
     self._id, self._session, self._buffer = 0, None, b''
     try:
       target = self._Call('Target.createTarget', url='about:blank')['targetId']
-      self._session = self._Call('Target.attachToTarget', targetId=target,
-                                 flatten=True)['sessionId']
+      self._session = self._Call('Target.attachToTarget', targetId=target, flatten=True)['sessionId']
       self._Call('Page.enable')
     except BaseException:
       self.Close()
@@ -104,7 +116,7 @@ class Browser:
     try:
       data = json.dumps(message).encode() + b'\0'
       while data:
-        data = data[os.write(self._to, data):]
+        data = data[os.write(self._to, data) :]
     except BrokenPipeError as e:
       raise errors.ConfigError(f'Chromium ended: {self._LastLogLine()}') from e
     reply = self._Reply(self._id, method, time.time() + timeout)
@@ -139,8 +151,7 @@ class Browser:
 
   def Resize(self, width, height):
     """Sets the size of the window in pixels."""
-    self._Call('Emulation.setDeviceMetricsOverride', width=width, height=height,
-               deviceScaleFactor=1, mobile=False)
+    self._Call('Emulation.setDeviceMetricsOverride', width=width, height=height, deviceScaleFactor=1, mobile=False)
 
   def Open(self, url):
     """Loads a page, afresh even if only the fragment of the address differs."""
@@ -153,8 +164,7 @@ class Browser:
     Raises:
       errors.ConfigError: The script threw.
     """
-    result = self._Call('Runtime.evaluate', expression=script, returnByValue=True,
-                        awaitPromise=True)
+    result = self._Call('Runtime.evaluate', expression=script, returnByValue=True, awaitPromise=True)
     if 'exceptionDetails' in result:
       details = result['exceptionDetails']
       text = details.get('exception', {}).get('description', details['text'])

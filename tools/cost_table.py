@@ -11,8 +11,9 @@ import os
 import shlex
 
 from fm_lingvo import errors
-from tools import encoder_cost
-from tools import this_machine
+
+from . import encoder_cost
+from .common import this_machine
 
 _MEASURED = ('seconds', 'cpu_seconds', 'peak_gb', 'idle_gb')
 
@@ -27,11 +28,14 @@ def Row(name, label, what, measured, command):
     command: argv of the tool.
   """
   return {
-      'name': name, 'label': label, **dataclasses.asdict(what),
-      **{k: v if isinstance(v, str) else float(f'{v:.4g}') for k, v in measured.items()},
-      'command': shlex.join(['python', '-m', f'tools.{command[0]}', *command[1:]]),
-      'date': datetime.date.today().isoformat(), 'machine': this_machine.Machine(),
-      'versions': this_machine.Versions(encoder_cost.ROOT),
+    'name': name,
+    'label': label,
+    **dataclasses.asdict(what),
+    **{k: v if isinstance(v, str) else float(f'{v:.4g}') for k, v in measured.items()},
+    'command': shlex.join(['python', '-m', f'tools.{command[0]}', *command[1:]]),
+    'date': datetime.date.today().isoformat(),
+    'machine': this_machine.Machine(),
+    'versions': this_machine.Versions(encoder_cost.ROOT),
   }
 
 
@@ -72,8 +76,12 @@ def Table(result):
   for name in dict.fromkeys(row['name'] for row in rows):
     own = {row['label']: row for row in rows if row['name'] == name}
     lines.append(f'| {name} | ' + ' | '.join(_Cell(own[k]) if k in own else '' for k in labels) + ' |')
-  lines += ['', 'In a cell: CPU seconds of all threads, peak memory of the process. Before the pass, with TensorFlow '
-            f'and the weights, it has {_Idle(rows)}.', '']
+  lines += [
+    '',
+    'In a cell: CPU seconds of all threads, peak memory of the process. Before the pass, with TensorFlow '
+    f'and the weights, it has {_Idle(rows)}.',
+    '',
+  ]
   return '\n'.join(lines + _Origins(rows))
 
 
@@ -92,6 +100,8 @@ def _Origins(rows):
   """Lines with command, date, machine and versions, each once."""
   lines = []
   for row in rows:
-    lines.append(f'- `{row["command"]}`; {row["date"]}; {this_machine.Describe(row["machine"])}; '
-                 f'{this_machine.DescribeVersions(row["versions"])}, commit {row["versions"]["commit"]}.')
+    lines.append(
+      f'- `{row["command"]}`; {row["date"]}; {this_machine.Describe(row["machine"])}; '
+      f'{this_machine.DescribeVersions(row["versions"])}, commit {row["versions"]["commit"]}.'
+    )
   return list(dict.fromkeys(lines))

@@ -16,22 +16,24 @@ import sys
 import time
 
 from fm_lingvo import errors
-from tools import exit_codes
+
+from .common import exit_codes
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _FRAMES_PER_SECOND = 100
 _POLL_SECONDS = 0.2
 # Attention -> params of the encoder; 200 frames are USM's 8 s (arXiv 2303.01037).
 ATTENTIONS = {
-    'full': {},
-    'chunk-wise': {'atten_chunk_size': 200},
-    'streaming': {'causal': True, 'atten_left_context': 128, 'atten_right_context': 0},
+  'full': {},
+  'chunk-wise': {'atten_chunk_size': 200},
+  'streaming': {'causal': True, 'atten_left_context': 128, 'atten_right_context': 0},
 }
 
 
 @dataclasses.dataclass
 class Pass:
   """What is measured."""
+
   size: str  # File of sizes, params/gin/SIZE.gin.
   audio_seconds: int  # Of each utterance.
   utterances: int = 1
@@ -48,18 +50,18 @@ def Run(what):
     dict: seconds (wall clock) and cpu_seconds (of all threads: what other work on the machine does not change) of the
     pass; peak_gb, the most memory that this process ever had, and idle_gb, what it had before the first pass.
   """
-  # pylint: disable=g-import-not-at-top
   from absl import flags
-  from fm_lingvo import gin_params
-  from fm_lingvo import session
   from lingvo import compat as tf
   from lingvo import model_registry
   from lingvo.core import py_utils
-  # pylint: enable=g-import-not-at-top
+
+  from fm_lingvo.config import gin_config
+  from fm_lingvo.runtime import session
+
   if not flags.FLAGS.is_parsed():  # Lingvo reads its own.
     flags.FLAGS(['encoder_cost'])
   py_utils.SetEagerMode(False)
-  gin_params.Configure('asr.BestRqPretrain', (), [f'BestRqPretrain.size = {what.size!r}'])
+  gin_config.Configure('asr.BestRqPretrain', (), [f'BestRqPretrain.size = {what.size!r}'])
   task = model_registry.GetParams('asr.BestRqPretrain', 'Train').task
   p = task.encoder.Copy().Set(name='encoder', remat=what.remat, random_seed=1, **ATTENTIONS[what.attention])
   p.subsampling.num_bins = task.frontend.mel.num_bins
@@ -93,8 +95,13 @@ def Measure(what, memory_limit_gb, time_limit_seconds):
     errors.ConfigError: The process failed otherwise.
   """
   process = subprocess.Popen(
-      [sys.executable, '-m', 'tools.encoder_cost', json.dumps(dataclasses.asdict(what))], cwd=ROOT, text=True,
-      stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'})
+    [sys.executable, '-m', 'tools.encoder_cost', json.dumps(dataclasses.asdict(what))],
+    cwd=ROOT,
+    text=True,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'},
+  )
   deadline, stopped = time.time() + time_limit_seconds, ''
   while not stopped:
     try:
@@ -116,10 +123,15 @@ def Measure(what, memory_limit_gb, time_limit_seconds):
 
 def AddLimits(parser):
   """Adds the flags of Measure's limits to an ArgumentParser."""
-  parser.add_argument('--memory_limit_gb', type=float, default=12.0,
-                      help='a pass that takes more memory is stopped (default: 12)')
-  parser.add_argument('--time_limit_seconds', type=float, default=1800.0,
-                      help='a pass that takes longer, start-up included, is stopped (default: 1800)')
+  parser.add_argument(
+    '--memory_limit_gb', type=float, default=12.0, help='a pass that takes more memory is stopped (default: 12)'
+  )
+  parser.add_argument(
+    '--time_limit_seconds',
+    type=float,
+    default=1800.0,
+    help='a pass that takes longer, start-up included, is stopped (default: 1800)',
+  )
 
 
 def _Memory(pid, field):
@@ -134,7 +146,8 @@ def _Memory(pid, field):
 def Main(argv):
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
-      prog='encoder_cost', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='encoder_cost', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('what', metavar='JSON', help=f'fields {", ".join(f.name for f in dataclasses.fields(Pass))}')
   args = parser.parse_args(argv[1:])
   return exit_codes.Report('encoder_cost', lambda: _Run(args.what))

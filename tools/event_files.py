@@ -8,16 +8,17 @@ import collections
 import glob
 import os
 
-from fm_lingvo import errors
-from fm_lingvo import gin_names
 import numpy as np
+
+from fm_lingvo import errors
+from fm_lingvo.utils import suggest
 
 # What TensorBoard calls a folder of a run, in a reader's words.
 _DESCRIPTIONS = {
-    'train': 'training data',
-    'eval_devhuman': 'held-out human speech',
-    'eval_testhuman': 'held-out human speech (test)',
-    'eval_devsynthetic': 'held-out synthetic speech',
+  'train': 'training data',
+  'eval_devhuman': 'held-out human speech',
+  'eval_testhuman': 'held-out human speech (test)',
+  'eval_devsynthetic': 'held-out synthetic speech',
 }
 
 # One tag over steps: step, value and wall_time (seconds since the epoch) are arrays
@@ -38,12 +39,14 @@ def Folders(run):
   """
   if not os.path.isdir(run):
     raise errors.ConfigError(f'{run}: no such run directory')
-  folders = sorted({os.path.dirname(f) for f in glob.glob(
-      os.path.join(glob.escape(run), '*', 'events.out.tfevents.*'))})
+  folders = sorted(
+    {os.path.dirname(f) for f in glob.glob(os.path.join(glob.escape(run), '*', 'events.out.tfevents.*'))}
+  )
   if not folders:
     raise errors.ConfigError(
-        f'{run}: no event files (expected {os.path.join(run, "train")}'
-        '/events.out.tfevents.* and one such folder per evaluated data set)')
+      f'{run}: no event files (expected {os.path.join(run, "train")}'
+      '/events.out.tfevents.* and one such folder per evaluated data set)'
+    )
   return folders
 
 
@@ -63,8 +66,9 @@ def ReadRun(run):
   datasets = {os.path.basename(f): ReadScalars(f) for f in folders}
   datasets = {name: tags for name, tags in datasets.items() if tags}
   if not datasets:
-    raise errors.ConfigError(f'{run}: event files without a scalar in '
-                             f'{", ".join(os.path.basename(f) for f in folders)}')
+    raise errors.ConfigError(
+      f'{run}: event files without a scalar in {", ".join(os.path.basename(f) for f in folders)}'
+    )
   return datasets
 
 
@@ -77,38 +81,47 @@ def ReadScalars(folder):
   Returns:
     dict tag -> Series.
   """
-  parts = sorted((_ReadFile(path) for path in glob.glob(
-      os.path.join(glob.escape(folder), 'events.out.tfevents.*'))),
-                 key=lambda part: part[0])
+  parts = sorted(
+    (_ReadFile(path) for path in glob.glob(os.path.join(glob.escape(folder), 'events.out.tfevents.*'))),
+    key=lambda part: part[0],
+  )
   merged = {}
   for _, tags in parts:
     if not tags:
       continue
     first = min(events[0].step for events in tags.values())
-    merged = {tag: [e for e in events if e.step < first]
-              for tag, events in merged.items()}
+    merged = {tag: [e for e in events if e.step < first] for tag, events in merged.items()}
     for tag, events in tags.items():
       merged.setdefault(tag, []).extend(events)
-  return {tag: Series(np.array([e.step for e in events]),
-                      np.array([e.value for e in events], np.float64),
-                      np.array([e.wall_time for e in events], np.float64))
-          for tag, events in sorted(merged.items()) if events}
+  return {
+    tag: Series(
+      np.array([e.step for e in events]),
+      np.array([e.value for e in events], np.float64),
+      np.array([e.wall_time for e in events], np.float64),
+    )
+    for tag, events in sorted(merged.items())
+    if events
+  }
 
 
 def _ReadFile(path):
   """(time of the first event, dict tag -> ScalarEvents by increasing step)."""
   # TensorBoard's reader brings TensorFlow along.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  from tensorboard.backend.event_processing import event_accumulator  # pylint: disable=g-import-not-at-top
+  from tensorboard.backend.event_processing import event_accumulator
+
   keep_all, keep_one = 0, 1
-  accumulator = event_accumulator.EventAccumulator(path, size_guidance={
+  accumulator = event_accumulator.EventAccumulator(
+    path,
+    size_guidance={
       event_accumulator.SCALARS: keep_all,
       event_accumulator.IMAGES: keep_one,
       event_accumulator.AUDIO: keep_one,
       event_accumulator.HISTOGRAMS: keep_one,
       event_accumulator.COMPRESSED_HISTOGRAMS: keep_one,
       event_accumulator.TENSORS: keep_one,
-  })
+    },
+  )
   accumulator.Reload()
   tags = {}
   for tag in accumulator.Tags()[event_accumulator.SCALARS]:
@@ -133,23 +146,19 @@ def Branch(run, datasets, branch=''):
     errors.ConfigError: There is none, not the one wanted, or a choice to make.
   """
   suffix = '/masked_accuracy'
-  found = sorted({tag[:-len(suffix)] for tags in datasets.values() for tag in tags
-                  if tag.endswith(suffix)})
+  found = sorted({tag[: -len(suffix)] for tags in datasets.values() for tag in tags if tag.endswith(suffix)})
   if not found:
     every = sorted({tag for tags in datasets.values() for tag in tags})
-    raise errors.ConfigError(f'{run}: no scalar BRANCH/masked_accuracy; tags found: '
-                             f'{", ".join(every)}')
+    raise errors.ConfigError(f'{run}: no scalar BRANCH/masked_accuracy; tags found: {", ".join(every)}')
   if not branch and len(found) == 1:
     return found[0]
   if branch in found:
     return branch
   if not branch:
-    raise errors.ConfigError(f'{run}: several branches, expected --branch=NAME with '
-                             f'one of {", ".join(found)}')
-  raise errors.ConfigError(f'{run}: --branch={branch}: no such branch'
-                           f'{DidYouMean(branch, found)}')
+    raise errors.ConfigError(f'{run}: several branches, expected --branch=NAME with one of {", ".join(found)}')
+  raise errors.ConfigError(f'{run}: --branch={branch}: no such branch{DidYouMean(branch, found)}')
 
 
 def DidYouMean(name, known):
   """The end of an error: nearest name, or else all names."""
-  return gin_names.Hint(name, known) or f'; expected one of {", ".join(sorted(known)) or "(none)"}'
+  return suggest.Hint(name, known) or f'; expected one of {", ".join(sorted(known)) or "(none)"}'

@@ -13,9 +13,9 @@ import argparse
 import os
 import sys
 
-from tools import cost_table
-from tools import encoder_cost
-from tools import exit_codes
+from . import cost_table
+from . import encoder_cost
+from .common import exit_codes
 
 
 def Measure(args, command):
@@ -48,19 +48,35 @@ def _Attentions(text):
 def Main(argv):
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
-      prog='length_scaling', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='length_scaling', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('--size', default='small', help='file of sizes, params/gin/SIZE.gin (default: small)')
-  parser.add_argument('--seconds', type=_Seconds, default=[10, 30, 60, 120, 300, 600], metavar='S,S,...',
-                      help='lengths of the audio (default: 10,30,60,120,300,600)')
-  parser.add_argument('--attention', type=_Attentions, default=list(encoder_cost.ATTENTIONS), metavar='A,A,...',
-                      help=f'some of {", ".join(encoder_cost.ATTENTIONS)} (default: all)')
+  parser.add_argument(
+    '--seconds',
+    type=_Seconds,
+    default=[10, 30, 60, 120, 300, 600],
+    metavar='S,S,...',
+    help='lengths of the audio (default: 10,30,60,120,300,600)',
+  )
+  parser.add_argument(
+    '--attention',
+    type=_Attentions,
+    default=list(encoder_cost.ATTENTIONS),
+    metavar='A,A,...',
+    help=f'some of {", ".join(encoder_cost.ATTENTIONS)} (default: all)',
+  )
   parser.add_argument('--backward', action='store_true', help='forward and backward, not forward alone')
-  parser.add_argument('--output', default=os.path.join(encoder_cost.ROOT, 'docs', 'results', 'length_scaling.json'),
-                      metavar='FILE', help='default: docs/results/length_scaling.json')
+  parser.add_argument(
+    '--output',
+    default=os.path.join(encoder_cost.ROOT, 'docs', 'results', 'length_scaling.json'),
+    metavar='FILE',
+    help='default: docs/results/length_scaling.json',
+  )
   encoder_cost.AddLimits(parser)
   args = parser.parse_args(argv[1:])
   return exit_codes.Report(
-      'length_scaling', lambda: print(cost_table.Table({'rows': Measure(args, ['length_scaling', *argv[1:]])})))
+    'length_scaling', lambda: print(cost_table.Table({'rows': Measure(args, ['length_scaling', *argv[1:]])}))
+  )
 
 
 if __name__ == '__main__':

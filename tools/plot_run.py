@@ -12,15 +12,22 @@ import os
 import sys
 
 from fm_lingvo import errors
-from tools import event_files
-from tools import exit_codes
+
+from . import event_files
+from .common import exit_codes
 
 _DEFAULT_DATASETS = ('eval_devhuman', 'train')
 _STYLE = {
-    'font.size': 10, 'axes.titlesize': 11, 'axes.titleweight': 'bold',
-    'axes.spines.top': False, 'axes.spines.right': False, 'axes.grid': True,
-    'grid.alpha': 0.25, 'legend.frameon': False, 'legend.fontsize': 9,
-    'lines.linewidth': 1.8,
+  'font.size': 10,
+  'axes.titlesize': 11,
+  'axes.titleweight': 'bold',
+  'axes.spines.top': False,
+  'axes.spines.right': False,
+  'axes.grid': True,
+  'grid.alpha': 0.25,
+  'legend.frameon': False,
+  'legend.fontsize': 9,
+  'lines.linewidth': 1.8,
 }
 
 
@@ -48,10 +55,8 @@ def Plot(runs, output, datasets=(), branch=''):
     wanted = datasets or [d for d in _DEFAULT_DATASETS if d in found] or list(found)
     for name in wanted:
       if name not in found:
-        raise errors.ConfigError(
-            f'{run}: no event files in {name}{event_files.DidYouMean(name, found)}')
-    notes += [f'{run}: {d} is not plotted (--datasets chooses)' for d in found
-              if d not in wanted]
+        raise errors.ConfigError(f'{run}: no event files in {name}{event_files.DidYouMean(name, found)}')
+    notes += [f'{run}: {d} is not plotted (--datasets chooses)' for d in found if d not in wanted]
     prefix = event_files.Branch(run, {d: found[d] for d in wanted}, branch)
     for name in wanted:
       label = event_files.Describe(name)
@@ -64,32 +69,51 @@ def Plot(runs, output, datasets=(), branch=''):
 
 def _Draw(lines, output):
   """lines: list of (label, branch, dict tag -> Series), one colour each."""
-  import matplotlib  # pylint: disable=g-import-not-at-top
+  import matplotlib
+
   # Agg draws without a display; pyplot would keep every figure alive.
-  from matplotlib import figure as mpl_figure  # pylint: disable=g-import-not-at-top
-  from matplotlib import lines as mpl_lines  # pylint: disable=g-import-not-at-top
+  from matplotlib import figure as mpl_figure
+  from matplotlib import lines as mpl_lines
+
   with matplotlib.rc_context(_STYLE):
     figure = mpl_figure.Figure(figsize=(10, 10), dpi=120, layout='constrained')
     figure.legend(
-        handles=[mpl_lines.Line2D([], [], color=f'C{i}', lw=2.5, label=label)
-                 for i, (label, _, _) in enumerate(lines)],
-        loc='outside upper center', ncols=2 if len(lines) > 1 else 1)
+      handles=[mpl_lines.Line2D([], [], color=f'C{i}', lw=2.5, label=label) for i, (label, _, _) in enumerate(lines)],
+      loc='outside upper center',
+      ncols=2 if len(lines) > 1 else 1,
+    )
     axes = figure.subplots(3, 2, sharex=True).ravel()
     drawn = [
-        _Panel(axes[0], 'Masked accuracy', '%', lines, '{}/masked_accuracy', 100.0,
-               '{}/majority_accuracy', 'dashed: of always guessing the most frequent code'),
-        _Panel(axes[1], 'Masked cross-entropy', 'nats', lines, '{}/cross_entropy', 1.0,
-               '{}/unigram_entropy', "dashed: entropy of the codes' own distribution"),
-        _Panel(axes[2], 'Codebook perplexity', 'codes', lines, '{}/code_perplexity'),
-        _Panel(axes[3], 'Codebook coverage', '% of the codes', lines,
-               '{}/code_coverage', 100.0),
-        _Panel(axes[4], 'Loss', 'loss', lines, 'loss', explain='dotted: learning rate'),
-        _Panel(axes[5], 'Throughput', 'seconds of audio per second', lines,
-               'throughput/audio_seconds_per_second'),
+      _Panel(
+        axes[0],
+        'Masked accuracy',
+        '%',
+        lines,
+        '{}/masked_accuracy',
+        100.0,
+        '{}/majority_accuracy',
+        'dashed: of always guessing the most frequent code',
+      ),
+      _Panel(
+        axes[1],
+        'Masked cross-entropy',
+        'nats',
+        lines,
+        '{}/cross_entropy',
+        1.0,
+        '{}/unigram_entropy',
+        "dashed: entropy of the codes' own distribution",
+      ),
+      _Panel(axes[2], 'Codebook perplexity', 'codes', lines, '{}/code_perplexity'),
+      _Panel(axes[3], 'Codebook coverage', '% of the codes', lines, '{}/code_coverage', 100.0),
+      _Panel(axes[4], 'Loss', 'loss', lines, 'loss', explain='dotted: learning rate'),
+      _Panel(axes[5], 'Throughput', 'seconds of audio per second', lines, 'throughput/audio_seconds_per_second'),
     ]
     if not any(drawn):
-      raise errors.ConfigError('none of the scalars to plot was found; tags: ' + ', '.join(
-          sorted({tag for _, _, tags in lines for tag in tags})))
+      raise errors.ConfigError(
+        'none of the scalars to plot was found; tags: '
+        + ', '.join(sorted({tag for _, _, tags in lines for tag in tags}))
+      )
     for ax in (axes[0], axes[2], axes[5]):
       ax.set_ylim(bottom=0)
     axes[3].set_ylim(0, 105)
@@ -135,8 +159,15 @@ def _Panel(ax, title, unit, lines, tag, scale=1.0, reference='', explain=''):
       if series is None:
         continue
       values = series.value * scale
-      ax.plot(series.step, values, style, color=f'C{i}', zorder=10 - i,
-              marker='o' if len(values) < 15 and style == '-' else None, ms=3.5)
+      ax.plot(
+        series.step,
+        values,
+        style,
+        color=f'C{i}',
+        zorder=10 - i,
+        marker='o' if len(values) < 15 and style == '-' else None,
+        ms=3.5,
+      )
       ends.append((values[-1], f'C{i}'))
   if not ends:
     ax.text(0.5, 0.5, 'not in the event files', ha='center', transform=ax.transAxes)
@@ -158,8 +189,16 @@ def _LabelEnds(ax, ends, gap=11.0):
     heights[i] = min(heights[i], limit)
     limit = heights[i] - gap
   for (value, color), height in zip(ends, heights):
-    ax.annotate(f'{value:.3g}', (1, height), xycoords='axes fraction', xytext=(5, 0),
-                textcoords='offset points', va='center', color=color, fontsize=9)
+    ax.annotate(
+      f'{value:.3g}',
+      (1, height),
+      xycoords='axes fraction',
+      xytext=(5, 0),
+      textcoords='offset points',
+      va='center',
+      color=color,
+      fontsize=9,
+    )
 
 
 def _LearningRate(ax, lines):
@@ -180,14 +219,12 @@ def _LearningRate(ax, lines):
 def Main(argv):
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
-      prog='plot_run', description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='plot_run', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('runs', nargs='+', metavar='RUN', help='folder of a run')
   parser.add_argument('--output', required=True, help='image to write')
-  parser.add_argument('--datasets', default='', help='folders of a run, '
-                      'comma-separated (default: eval_devhuman,train)')
-  parser.add_argument('--branch', default='', help='prefix of the tags '
-                      '(default: the only one)')
+  parser.add_argument('--datasets', default='', help='folders of a run, comma-separated (default: eval_devhuman,train)')
+  parser.add_argument('--branch', default='', help='prefix of the tags (default: the only one)')
   args = parser.parse_args(argv[1:])
   return exit_codes.Report('plot_run', lambda: _Run(args))
 

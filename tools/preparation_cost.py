@@ -25,17 +25,19 @@ import numpy as np
 import psutil
 import soundfile
 
-from fm_lingvo import dataset
 from fm_lingvo import errors
-from tools import exit_codes
-from tools import results
-from tools import results_table
-from tools import shards
-from tools import this_machine
+from fm_lingvo.data import dataset
+from fm_lingvo.utils import audio as audio_format
+
+from . import results
+from . import results_table
+from .common import exit_codes
+from .common import this_machine
+from .prepare import shards
 
 _RECORDING_SECONDS = 12.0
 _LONGEST_SECONDS = 10.0  # Of an utterance that goes into a recording, whose limit is 30 s.
-_BYTES_AN_HOUR = 2 * dataset.SAMPLE_RATE * 3600
+_BYTES_AN_HOUR = 2 * audio_format.SAMPLE_RATE * 3600
 _SAMPLE_SECONDS = 0.5
 _ROWS = 10
 MODES = ('multi_threading', 'multi_processing')
@@ -48,6 +50,7 @@ class PreparationFailed(errors.RunError):
 @dataclasses.dataclass
 class Sample:
   """The preparation at one time."""
+
   seconds: float  # Since its start.
   hours: float  # Of audio, written so far.
   memory_gb: float  # Of all its processes; a page that several share counts once.
@@ -68,19 +71,20 @@ def WriteRecordings(source, folder, count):
   Raises:
     errors.ConfigError: the data set has less speech than one recording.
   """
-  import tensorflow as tf  # Heavy: --help need not wait.  pylint: disable=g-import-not-at-top
+  import tensorflow as tf  # Heavy: --help need not wait.
+
   spec = dataset.FeatureSpec()
   found, chunks, total = [], [], 0
   for record in tf.data.TFRecordDataset(dataset.ShardPaths(source, 'train')):
     samples = np.frombuffer(tf.io.parse_single_example(record, spec)['audio'].numpy(), '<i2')
-    if len(samples) > _LONGEST_SECONDS * dataset.SAMPLE_RATE:
+    if len(samples) > _LONGEST_SECONDS * audio_format.SAMPLE_RATE:
       continue
     chunks.append(samples)
     total += len(chunks[-1])
-    if total >= _RECORDING_SECONDS * dataset.SAMPLE_RATE:
+    if total >= _RECORDING_SECONDS * audio_format.SAMPLE_RATE:
       path = os.path.join(folder, f'{len(found):05d}.flac')
-      soundfile.write(path, np.concatenate(chunks), dataset.SAMPLE_RATE)
-      found.append((path, total / dataset.SAMPLE_RATE))
+      soundfile.write(path, np.concatenate(chunks), audio_format.SAMPLE_RATE)
+      found.append((path, total / audio_format.SAMPLE_RATE))
       chunks, total = [], 0
       if len(found) == count:
         break
@@ -125,8 +129,12 @@ class Watcher:
   def Sample(self):
     """A Sample of now."""
     memory = sum(self._LookAt(process) for process in self._Processes())
-    return Sample(time.time() - self._started, _Bytes(self._folder) / _BYTES_AN_HOUR, memory / 2**30,
-                  sum(self._cpu_seconds.values()))
+    return Sample(
+      time.time() - self._started,
+      _Bytes(self._folder) / _BYTES_AN_HOUR,
+      memory / 2**30,
+      sum(self._cpu_seconds.values()),
+    )
 
   def _Processes(self):
     try:
@@ -177,10 +185,16 @@ def Summarise(samples, hours):
     if not inside:
       continue
     name, last = f'{low:.3g} to {high:.3g} h', inside[-1]
-    figures += [(name, 'peak memory', max(s.memory_gb for s in inside), 'GB'),
-                (name, 'mean memory', float(np.mean([s.memory_gb for s in inside])), 'GB'),
-                (name, 'hours of audio in an hour of CPU time',
-                 (last.hours - before.hours) / (last.cpu_seconds - before.cpu_seconds) * 3600, '')]
+    figures += [
+      (name, 'peak memory', max(s.memory_gb for s in inside), 'GB'),
+      (name, 'mean memory', float(np.mean([s.memory_gb for s in inside])), 'GB'),
+      (
+        name,
+        'hours of audio in an hour of CPU time',
+        (last.hours - before.hours) / (last.cpu_seconds - before.cpu_seconds) * 3600,
+        '',
+      ),
+    ]
     before = last
   return figures
 
@@ -191,8 +205,17 @@ def Prepare(manifest, output, args):
   Raises:
     PreparationFailed: it ended with an error.
   """
-  command = [sys.executable, '-m', 'tools.prepare_data', '--importer=manifest', f'--input={manifest}', f'--output={output}',
-             f'--num_shards={args.num_shards}', f'--direct_num_workers={args.workers}', f'--direct_running_mode={args.mode}']
+  command = [
+    sys.executable,
+    '-m',
+    'tools.prepare_data',
+    '--importer=manifest',
+    f'--input={manifest}',
+    f'--output={output}',
+    f'--num_shards={args.num_shards}',
+    f'--direct_num_workers={args.workers}',
+    f'--direct_running_mode={args.mode}',
+  ]
   print(f'$ {shlex.join(["python", *command[1:]])}', flush=True)
   process = subprocess.Popen(command, cwd=results.ROOT)
   watcher = Watcher(process, os.path.dirname(output))
@@ -212,8 +235,10 @@ def CheckAllIsThere(output, recordings, hours):
     report = json.load(f)
   dataset.ReadDataset(output)  # Compares the shards' sizes.
   if report['utterances'] != recordings or report['rejects']['total'] or abs(report['hours'] - hours) > 1e-3 * hours:
-    raise PreparationFailed(f'{report["utterances"]} utterances, {report["hours"]} h, {report["rejects"]["total"]} rejected; '
-                            f'expected {recordings}, {hours:.4f} h and none')
+    raise PreparationFailed(
+      f'{report["utterances"]} utterances, {report["hours"]} h, {report["rejects"]["total"]} rejected; '
+      f'expected {recordings}, {hours:.4f} h and none'
+    )
 
 
 def Measure(args, folder):
@@ -229,15 +254,20 @@ def Measure(args, folder):
   CheckAllIsThere(output, count, hours)
   name, last = f'all {hours:.4g} h, {samples[-1].seconds / 60:.1f} min with start and end', samples[-1]
   return Summarise(samples, hours) + [
-      (name, 'peak memory', max(s.memory_gb for s in samples), 'GB'),
-      (name, 'mean memory', float(np.mean([s.memory_gb for s in samples[:-1]])), 'GB'),
-      (name, 'hours of audio in an hour of CPU time', hours / last.cpu_seconds * 3600, '')]
+    (name, 'peak memory', max(s.memory_gb for s in samples), 'GB'),
+    (name, 'mean memory', float(np.mean([s.memory_gb for s in samples[:-1]])), 'GB'),
+    (name, 'hours of audio in an hour of CPU time', hours / last.cpu_seconds * 3600, ''),
+  ]
 
 
 def _Origin(argv):
   """What all rows of a measurement say of where they are from; to be asked before it, for the code may change meanwhile."""
-  return {'command': shlex.join(['python', '-m', 'tools.preparation_cost', *argv]), 'date': datetime.date.today().isoformat(),
-          'machine': this_machine.Machine(), 'versions': this_machine.Versions(results.ROOT)}
+  return {
+    'command': shlex.join(['python', '-m', 'tools.preparation_cost', *argv]),
+    'date': datetime.date.today().isoformat(),
+    'machine': this_machine.Machine(),
+    'versions': this_machine.Versions(results.ROOT),
+  }
 
 
 def _CheckArgs(args):
@@ -247,20 +277,27 @@ def _CheckArgs(args):
       raise errors.ConfigError(f'--{name}={getattr(args, name)}: expected > 0')
   needed, free = args.hours * _BYTES_AN_HOUR / 2**30, shutil.disk_usage(args.folder).free / 2**30
   if needed > min(free, args.disk_limit_gb):
-    raise errors.ConfigError(f'--hours={args.hours:g}: {needed:.1f} GB needed in {args.folder}, {free:.1f} free, '
-                             f'--disk_limit_gb={args.disk_limit_gb:g}')
+    raise errors.ConfigError(
+      f'--hours={args.hours:g}: {needed:.1f} GB needed in {args.folder}, {free:.1f} free, '
+      f'--disk_limit_gb={args.disk_limit_gb:g}'
+    )
 
 
 def _Parser():
   parser = argparse.ArgumentParser(
-      prog='preparation_cost', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='preparation_cost', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('--hours', type=float, default=100.0, help='of audio (default: 100)')
-  parser.add_argument('--workers', type=int, default=2, help='workers of Beam\'s DirectRunner (default: 2)')
+  parser.add_argument('--workers', type=int, default=2, help="workers of Beam's DirectRunner (default: 2)")
   parser.add_argument('--mode', choices=MODES, default=MODES[0], help=f'how they run (default: {MODES[0]})')
   parser.add_argument('--num_shards', type=int, default=64, help='shards of the train set (default: 64)')
-  parser.add_argument('--source', default='data/recipe/target', help='data set whose speech is taken (default: data/recipe/target)')
+  parser.add_argument(
+    '--source', default='data/recipe/target', help='data set whose speech is taken (default: data/recipe/target)'
+  )
   parser.add_argument('--recordings', type=int, default=100, help='different recordings, at most (default: 100)')
-  parser.add_argument('--folder', default=tempfile.gettempdir(), help='where the data is made and removed (default: %(default)s)')
+  parser.add_argument(
+    '--folder', default=tempfile.gettempdir(), help='where the data is made and removed (default: %(default)s)'
+  )
   parser.add_argument('--disk_limit_gb', type=float, default=25.0, help='refuse to take more (default: 25)')
   parser.add_argument('--output', default=results.Path('preparation'), help='default: docs/results/preparation.json')
   return parser
@@ -279,8 +316,10 @@ def _Run(args, given):
   origin = _Origin(given)
   with tempfile.TemporaryDirectory(dir=args.folder) as folder:
     figures = Measure(args, folder)
-  rows = [{'name': name, 'label': label, 'value': float(f'{value:.4g}'), 'unit': unit, **origin}
-          for name, label, value, unit in figures]
+  rows = [
+    {'name': name, 'label': label, 'value': float(f'{value:.4g}'), 'unit': unit, **origin}
+    for name, label, value, unit in figures
+  ]
   result = {'columns': ['name', 'value'], 'spread': 'label', 'rows': rows}
   results_table.Check(result, args.output)
   with open(args.output, 'w', encoding='utf-8') as f:

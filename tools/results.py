@@ -17,10 +17,11 @@ import os
 import sys
 
 from fm_lingvo import errors
-from tools import event_files
-from tools import exit_codes
-from tools import results_table
-from tools import this_machine
+
+from . import event_files
+from . import results_table
+from .common import exit_codes
+from .common import this_machine
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _NEW = {'columns': ['name', 'value'], 'spread': 'label', 'rows': []}
@@ -44,8 +45,7 @@ def MeasureRun(run, datasets=('eval_devhuman',), branch=''):
   found = event_files.ReadRun(run)
   for name in ('train', *datasets):
     if name not in found:
-      raise errors.ConfigError(
-          f'{run}: no event files in {name}{event_files.DidYouMean(name, found)}')
+      raise errors.ConfigError(f'{run}: no event files in {name}{event_files.DidYouMean(name, found)}')
   prefix = event_files.Branch(run, {d: found[d] for d in datasets}, branch)
   figures, ends = [], {}
   for name in datasets:
@@ -55,18 +55,19 @@ def MeasureRun(run, datasets=('eval_devhuman',), branch=''):
     accuracy, majority = values['masked_accuracy'], values['majority_accuracy']
     entropy = values['cross_entropy']
     figures += [
-        (f'masked accuracy, {where}', 100 * accuracy, '%'),
-        (f'always the most frequent code, {where}', 100 * majority, '%'),
-        (f'ratio of the two, {where}', accuracy / majority, 'times'),
-        (f'masked cross-entropy, {where}', entropy, 'nats'),
-        (f"entropy of the codes' distribution, {where}", values['unigram_entropy'], 'nats'),
-        (f'cross-entropy minus entropy, {where}', entropy - values['unigram_entropy'], 'nats'),
-        (f'codebook perplexity, {where}', values['code_perplexity'], 'codes'),
-        (f'codebook coverage, {where}', 100 * values['code_coverage'], '%'),
+      (f'masked accuracy, {where}', 100 * accuracy, '%'),
+      (f'always the most frequent code, {where}', 100 * majority, '%'),
+      (f'ratio of the two, {where}', accuracy / majority, 'times'),
+      (f'masked cross-entropy, {where}', entropy, 'nats'),
+      (f"entropy of the codes' distribution, {where}", values['unigram_entropy'], 'nats'),
+      (f'cross-entropy minus entropy, {where}', entropy - values['unigram_entropy'], 'nats'),
+      (f'codebook perplexity, {where}', values['code_perplexity'], 'codes'),
+      (f'codebook coverage, {where}', 100 * values['code_coverage'], '%'),
     ]
   if len({step for step, _ in ends.values()}) > 1:
-    raise errors.ConfigError(f'{run}: last evaluated at different steps: ' + ', '.join(
-        f'{name} {step}' for name, (step, _) in ends.items()))
+    raise errors.ConfigError(
+      f'{run}: last evaluated at different steps: ' + ', '.join(f'{name} {step}' for name, (step, _) in ends.items())
+    )
   step, end = max(ends.values())
   return figures + _Speed(run, found['train'], step), end
 
@@ -74,20 +75,24 @@ def MeasureRun(run, datasets=('eval_devhuman',), branch=''):
 def _Last(run, dataset, tags, branch):
   """(dict metric -> value, step, time) of the newest evaluation of a data set."""
   values, step, end = {}, None, None
-  for metric in ('masked_accuracy', 'majority_accuracy', 'cross_entropy',
-                 'unigram_entropy', 'code_perplexity', 'code_coverage'):
+  for metric in (
+    'masked_accuracy',
+    'majority_accuracy',
+    'cross_entropy',
+    'unigram_entropy',
+    'code_perplexity',
+    'code_coverage',
+  ):
     series = _Get(run, dataset, tags, f'{branch}/{metric}')
     if step not in (None, series.step[-1]):
-      raise errors.ConfigError(f'{run}/{dataset}: {branch}/{metric} ends at step '
-                               f'{series.step[-1]}, others at {step}')
+      raise errors.ConfigError(f'{run}/{dataset}: {branch}/{metric} ends at step {series.step[-1]}, others at {step}')
     values[metric], step, end = series.value[-1], series.step[-1], series.wall_time[-1]
   return values, int(step), float(end)
 
 
 def _Get(run, dataset, tags, tag):
   if tag not in tags:
-    raise errors.ConfigError(f'{run}/{dataset}: no scalar {tag}'
-                             f'{event_files.DidYouMean(tag, tags)}')
+    raise errors.ConfigError(f'{run}/{dataset}: no scalar {tag}{event_files.DidYouMean(tag, tags)}')
   return tags[tag]
 
 
@@ -97,8 +102,7 @@ def _Speed(run, tags, step):
   audio = _Get(run, 'train', tags, 'throughput/audio_seconds_per_second')
   used = rate.step <= step
   if not used.any() or rate.step[used][-1] != step:
-    raise errors.ConfigError(
-        f'{run}/train: no summary at step {step}, where the run was evaluated last')
+    raise errors.ConfigError(f'{run}/train: no summary at step {step}, where the run was evaluated last')
   steps, previous = rate.step[used], 0
   seconds = audio_seconds = 0.0
   for i, at in enumerate(steps):
@@ -106,9 +110,11 @@ def _Speed(run, tags, step):
     seconds += window
     audio_seconds += window * audio.value[i]
     previous = at
-  return [('training steps', int(step), ''),
-          ('training time, without evaluation', seconds / 60.0, 'min'),
-          ('training speed', audio_seconds / seconds, 's of audio per s')]
+  return [
+    ('training steps', int(step), ''),
+    ('training time, without evaluation', seconds / 60.0, 'min'),
+    ('training speed', audio_seconds / seconds, 's of audio per s'),
+  ]
 
 
 def Path(name, root=ROOT):
@@ -134,11 +140,11 @@ def Add(name, rows, root=ROOT):
   result = results_table.Load(path) if os.path.exists(path) else {**_NEW, 'rows': []}
   labels_of_runs = {row['label'] for row in rows if row.get('run')}
   names = {row['name'] for row in rows}
-  kept = [row for row in result['rows'] if row['name'] in names
-          or not (row.get('run') and row['label'] in labels_of_runs)]
+  kept = [
+    row for row in result['rows'] if row['name'] in names or not (row.get('run') and row['label'] in labels_of_runs)
+  ]
   for row in rows:
-    same = [i for i, old in enumerate(kept)
-            if (old['name'], old['label']) == (row['name'], row['label'])]
+    same = [i for i, old in enumerate(kept) if (old['name'], old['label']) == (row['name'], row['label'])]
     if same:
       kept[same[0]] = row
     else:
@@ -162,10 +168,11 @@ def _AddFromArgs(args):
     figures, end = MeasureRun(args.run, datasets, args.branch)
     date = date or datetime.date.fromtimestamp(end).isoformat()
   common = {
-      'label': args.label, 'command': args.command,
-      'date': date or datetime.date.today().isoformat(),
-      'machine': this_machine.Machine(),
-      'versions': this_machine.Versions(args.root, args.commit),
+    'label': args.label,
+    'command': args.command,
+    'date': date or datetime.date.today().isoformat(),
+    'machine': this_machine.Machine(),
+    'versions': this_machine.Versions(args.root, args.commit),
   }
   if args.run:
     common['run'] = os.path.basename(os.path.normpath(args.run))
@@ -180,8 +187,7 @@ def _AddFromArgs(args):
   Add(args.result, rows, args.root)
   for row in rows:
     print(f'{row["name"]}: {results_table.FormatValue(row["value"])} {row["unit"]}')
-  print(f'wrote {os.path.relpath(Path(args.result, args.root), args.root)}; '
-        'next: python -m tools.results pages')
+  print(f'wrote {os.path.relpath(Path(args.result, args.root), args.root)}; next: python -m tools.results pages')
   return 0
 
 
@@ -195,8 +201,7 @@ def _Pages(args):
       raise errors.ConfigError(f'{name}: no such file')
     with open(path, encoding='utf-8') as f:
       text = f.read()
-    new, stale, names = results_table.Regenerate(
-        text, os.path.join(args.root, 'docs', 'results'), name)
+    new, stale, names = results_table.Regenerate(text, os.path.join(args.root, 'docs', 'results'), name)
     count += len(names)
     changed += [f'{name}: {table}' for table in stale]
     if new != text and not args.check:
@@ -212,16 +217,15 @@ def _Pages(args):
 def Main(argv):
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
-      prog='results', description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='results', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('--root', default=ROOT, help='checkout to work on')
   commands = parser.add_subparsers(required=True)
   add = commands.add_parser('add', help='append or replace rows')
   add.set_defaults(run_command=_AddFromArgs)
   add.add_argument('result', metavar='NAME', help='docs/results/NAME.json')
   add.add_argument('--run', default='', help='folder of a run to measure')
-  add.add_argument('--datasets', default='eval_devhuman', help='its evaluated data '
-                   'sets, comma-separated')
+  add.add_argument('--datasets', default='eval_devhuman', help='its evaluated data sets, comma-separated')
   add.add_argument('--branch', default='', help='prefix of the tags')
   add.add_argument('--label', default='', help='what was run, if the result has several')
   add.add_argument('--name', help='of a figure measured by hand')
@@ -229,7 +233,7 @@ def Main(argv):
   add.add_argument('--unit', help='of a figure measured by hand; may be empty')
   add.add_argument('--command', required=True, help='that gave the figures')
   add.add_argument('--date', default='', help='YYYY-MM-DD; default: of the run, or today')
-  add.add_argument('--commit', default='', help='of the code measured; default: git\'s')
+  add.add_argument('--commit', default='', help="of the code measured; default: git's")
   add.add_argument('--note', default='', help='anything a reader must know')
   pages = commands.add_parser('pages', help='write the tables in README.md and docs/*.md')
   pages.set_defaults(run_command=_Pages)

@@ -8,27 +8,32 @@ import os
 import re
 
 from fm_lingvo import errors
-from tools import event_files
-from tools import this_machine
+
+from . import event_files
+from .common import this_machine
 
 # Field of a row -> (type, must it be there, its header in a table).
 _FIELDS = {
-    'name': (str, True, ''),
-    'label': (str, True, 'run'),
-    'value': ((int, float), True, 'value'),
-    'unit': (str, True, 'unit'),
-    'command': (str, True, 'command'),
-    'date': (str, True, 'date'),
-    'machine': (dict, True, 'machine'),
-    'versions': (dict, True, 'versions'),
-    'run': (str, False, 'folder'),
-    'note': (str, False, 'note'),
+  'name': (str, True, ''),
+  'label': (str, True, 'run'),
+  'value': ((int, float), True, 'value'),
+  'unit': (str, True, 'unit'),
+  'command': (str, True, 'command'),
+  'date': (str, True, 'date'),
+  'machine': (dict, True, 'machine'),
+  'versions': (dict, True, 'versions'),
+  'run': (str, False, 'folder'),
+  'note': (str, False, 'note'),
 }
 _MACHINE = ('cpu', 'cores', 'memory_gb', 'system')
 _VERSIONS = ('python', 'tensorflow', 'lingvo', 'commit')
 # `form` of a result with rows of its own kind -> module with Check and Table of it.
-_FORMS = {'recipe': 'tools.recipe_table', 'cost': 'tools.cost_table', 'faults': 'tools.faults.table',
-          'benchmark': 'tools.bench.table'}
+_FORMS = {
+  'recipe': 'tools.recipe_table',
+  'cost': 'tools.cost_table',
+  'faults': 'tools.faults.table',
+  'benchmark': 'tools.bench.table',
+}
 _SHORT, _SHORT_FORMS = '/short', ('recipe', 'benchmark')  # These modules have Short, too.
 _MARKER = re.compile(r'<!-- results:([^\s:]+):(begin|end) -->')
 
@@ -58,19 +63,18 @@ def Check(result, path):
     return
   for key in result:
     if key not in ('rows', 'columns', 'spread'):
-      raise errors.ConfigError(
-          f'{where}: {key}{event_files.DidYouMean(key, ["rows", "columns", "spread"])}')
+      raise errors.ConfigError(f'{where}: {key}{event_files.DidYouMean(key, ["rows", "columns", "spread"])}')
   columns = result.get('columns', [])
   for field in [*columns, *([result['spread']] if result.get('spread') else [])]:
     if field not in _FIELDS:
-      raise errors.ConfigError(f'{where}: column {field}: no such field of a row'
-                               f'{event_files.DidYouMean(field, _FIELDS)}')
+      raise errors.ConfigError(
+        f'{where}: column {field}: no such field of a row{event_files.DidYouMean(field, _FIELDS)}'
+      )
   seen = set()
   for i, row in enumerate(result['rows']):
     _CheckRow(row, f'{where}: rows[{i}]')
     if (row['name'], row['label']) in seen:
-      raise errors.ConfigError(f'{where}: rows[{i}]: a second row named '
-                               f'{row["name"]!r} with label {row["label"]!r}')
+      raise errors.ConfigError(f'{where}: rows[{i}]: a second row named {row["name"]!r} with label {row["label"]!r}')
     seen.add((row['name'], row['label']))
 
 
@@ -78,16 +82,14 @@ def _Form(result, where):
   """Module that knows the result's form."""
   form = result['form']
   if form not in _FORMS:
-    raise errors.ConfigError(f'{where}: form {form!r}: no such form'
-                             f'{event_files.DidYouMean(str(form), _FORMS)}')
+    raise errors.ConfigError(f'{where}: form {form!r}: no such form{event_files.DidYouMean(str(form), _FORMS)}')
   return importlib.import_module(_FORMS[form])
 
 
 def _CheckRow(row, where):
   for field in row:
     if field not in _FIELDS:
-      raise errors.ConfigError(f'{where}.{field}: no such field'
-                               f'{event_files.DidYouMean(field, _FIELDS)}')
+      raise errors.ConfigError(f'{where}.{field}: no such field{event_files.DidYouMean(field, _FIELDS)}')
   for field, (kind, required, _) in _FIELDS.items():
     if field not in row:
       if required:
@@ -151,28 +153,26 @@ def Table(result, short=False):
   if spread and 'value' in columns:
     at = columns.index('value')
     keys = list(dict.fromkeys(row[spread] for row in rows))
-    headers[at:at + 1] = [key or _FIELDS['value'][2] for key in keys]
+    headers[at : at + 1] = [key or _FIELDS['value'][2] for key in keys]
     body = []
     for name in dict.fromkeys(row['name'] for row in rows):
       own = {row[spread]: row for row in rows if row['name'] == name}
       first = next(iter(own.values()))
       cells = [_Cell(first, c) for c in columns]
-      cells[at:at + 1] = [_Cell(own[k], 'value') if k in own else '' for k in keys]
+      cells[at : at + 1] = [_Cell(own[k], 'value') if k in own else '' for k in keys]
       body.append(cells)
     align = [':--'] * at + ['--:'] * len(keys) + [':--'] * (len(columns) - at - 1)
   else:
     body = [[_Cell(row, c) for c in columns] for row in rows]
     align = ['--:' if c == 'value' else ':--' for c in columns]
   lines = [headers, align, *body]
-  table = '\n'.join('| ' + ' | '.join(c.replace('|', r'\|') for c in cells) + ' |'
-                    for cells in lines)
+  table = '\n'.join('| ' + ' | '.join(c.replace('|', r'\|') for c in cells) + ' |' for cells in lines)
   return '\n'.join([table, '', *_Origins(rows, columns)]).rstrip()
 
 
 def _Origins(rows, columns):
   """Lines with command, date, machine and versions, for the rows that share them."""
-  fields = [f for f in ('command', 'note', 'date', 'machine', 'versions')
-            if f not in columns]
+  fields = [f for f in ('command', 'note', 'date', 'machine', 'versions') if f not in columns]
   groups = {}
   for row in rows:
     origin = '; '.join(text for text in (_Cell(row, f) for f in fields) if text)
@@ -204,8 +204,11 @@ def Regenerate(text, directory, page):
   Raises:
     errors.ConfigError: A marker without its pair, or no such result or short table.
   """
-  known = [f[:-len('.json')] for f in sorted(os.listdir(directory))
-           if f.endswith('.json')] if os.path.isdir(directory) else []
+  known = (
+    [f[: -len('.json')] for f in sorted(os.listdir(directory)) if f.endswith('.json')]
+    if os.path.isdir(directory)
+    else []
+  )
   markers = list(_MARKER.finditer(text))
   pieces, stale, names, position = [], [], [], 0
   for i in range(0, len(markers), 2):
@@ -214,19 +217,20 @@ def Regenerate(text, directory, page):
     name = begin.group(1)
     if begin.group(2) != 'begin' or end is None or end.groups() != (name, 'end'):
       raise errors.ConfigError(
-          f'{page} line {text.count(chr(10), 0, begin.start()) + 1}: '
-          f'{begin.group(0)} without its pair')
+        f'{page} line {text.count(chr(10), 0, begin.start()) + 1}: {begin.group(0)} without its pair'
+      )
     result = name.removesuffix(_SHORT)
     if result not in known:
-      raise errors.ConfigError(f'{page}: results:{name}: no docs/results/{result}.json'
-                               f'{event_files.DidYouMean(result, known)}')
+      raise errors.ConfigError(
+        f'{page}: results:{name}: no docs/results/{result}.json{event_files.DidYouMean(result, known)}'
+      )
     loaded, short = Load(os.path.join(directory, result + '.json')), name.endswith(_SHORT)
     if short and loaded.get('form') not in _SHORT_FORMS:
       raise errors.ConfigError(f'{page}: results:{name}: no short table; expected one of {", ".join(_SHORT_FORMS)}')
     table = f'\n{Table(loaded, short)}\n'
-    if text[begin.end():end.start()] != table:
+    if text[begin.end() : end.start()] != table:
       stale.append(name)
     names.append(name)
-    pieces += [text[position:begin.end()], table]
+    pieces += [text[position : begin.end()], table]
     position = end.start()
   return ''.join(pieces) + text[position:], stale, names

@@ -20,11 +20,13 @@ import tempfile
 import time
 import urllib.request
 
-from fm_lingvo import errors
-from tools import chromium
-from tools import event_files
-from tools import exit_codes
 import numpy as np
+
+from fm_lingvo import errors
+
+from . import chromium
+from . import event_files
+from .common import exit_codes
 
 # plugin: TensorBoard's name of the tab. tags: regex of the tags to show. panel: CSS
 # selector of what draws one tag. ready: JavaScript condition on a panel `p`. prepare:
@@ -34,21 +36,31 @@ View = collections.namedtuple('View', 'plugin tags panel ready prepare size colo
 
 _SCALARS = 'accuracy|entropy|code_|^loss$|learning_rate|audio_seconds_per'
 VIEWS = (
-    View('scalars', _SCALARS, 'vz-line-chart2', 'true',
-         'setCheckbox(/Ignore outliers/, false)', (1480, 985), 0.001),
-    View('images', '.', 'img[src*=individualImage]', 'p.complete && p.naturalWidth > 0',
-         'setCheckbox(/actual image size/, true)', (1400, 740), 0.1),
-    View('histograms', '.', 'vz-histogram-timeseries', 'true',
-         "deep('paper-icon-button').find(b => b.icon === 'fullscreen').click()",
-         (1400, 740), 0.02),
-    View('audio', '.', 'audio', 'p.readyState > 0 && p.duration > 0', '', (1400, 420),
-         0.0),
-    View('text', '.', 'tf-markdown-view', 'p.getBoundingClientRect().height > 10', '',
-         (1400, 900), 0.0),
+  View('scalars', _SCALARS, 'vz-line-chart2', 'true', 'setCheckbox(/Ignore outliers/, false)', (1480, 985), 0.001),
+  View(
+    'images',
+    '.',
+    'img[src*=individualImage]',
+    'p.complete && p.naturalWidth > 0',
+    'setCheckbox(/actual image size/, true)',
+    (1400, 740),
+    0.1,
+  ),
+  View(
+    'histograms',
+    '.',
+    'vz-histogram-timeseries',
+    'true',
+    "deep('paper-icon-button').find(b => b.icon === 'fullscreen').click()",
+    (1400, 740),
+    0.02,
+  ),
+  View('audio', '.', 'audio', 'p.readyState > 0 && p.duration > 0', '', (1400, 420), 0.0),
+  View('text', '.', 'tf-markdown-view', 'p.getBoundingClientRect().height > 10', '', (1400, 900), 0.0),
 )
 _MOST_TAGS = 9  # Of a tab, that its window has room for.
 # Elements and text are in shadow roots, which querySelectorAll does not enter.
-_HELPERS = '''
+_HELPERS = """
   const deep = (selector, root = document) => {
     const found = [...root.querySelectorAll(selector)];
     for (const e of root.querySelectorAll('*'))
@@ -64,7 +76,7 @@ _HELPERS = '''
   const setCheckbox = (label, on) => deep('paper-checkbox')
       .filter(c => label.test(c.textContent) && c.checked !== on)
       .forEach(c => c.click());
-'''
+"""
 
 
 class TensorBoard:
@@ -81,9 +93,20 @@ class TensorBoard:
     self._run, self._log = run, tempfile.TemporaryFile()
     # In the parent, so that the page shows the run's name and no path.
     self._process = subprocess.Popen(
-        [sys.executable, '-m', 'tensorboard.main', f'--logdir={name}', '--port=0',
-         '--host=127.0.0.1', '--load_fast=false'], cwd=parent, stdin=subprocess.DEVNULL,
-        stdout=self._log, stderr=self._log)
+      [
+        sys.executable,
+        '-m',
+        'tensorboard.main',
+        f'--logdir={name}',
+        '--port=0',
+        '--host=127.0.0.1',
+        '--load_fast=false',
+      ],
+      cwd=parent,
+      stdin=subprocess.DEVNULL,
+      stdout=self._log,
+      stderr=self._log,
+    )
     try:
       self.version, self.url = self._WaitForAddress(time.time() + timeout)
     except BaseException:
@@ -129,8 +152,8 @@ class TensorBoard:
         return tags
       if time.time() > deadline:
         raise errors.ConfigError(
-            f'{self._run}: no {plugin} with a tag like {pattern!r}; tags found: '
-            f'{", ".join(found) or "none"}')
+          f'{self._run}: no {plugin} with a tag like {pattern!r}; tags found: {", ".join(found) or "none"}'
+        )
       time.sleep(0.5)
 
 
@@ -154,13 +177,15 @@ def Take(board, browser, view):
   if view.tags != '.':
     fragment += f'&tagFilter={view.tags}'
   browser.Open(board.url + fragment)
-  browser.WaitFor(_Script(f'''
+  browser.WaitFor(
+    _Script(f"""
     const text = deep('*').filter(drawn).flatMap(e => [...e.childNodes])
         .filter(n => n.nodeType === Node.TEXT_NODE).map(n => n.textContent).join(' ');
     const panels = deep({json.dumps(view.panel)}).filter(visible);
     return panels.length > 0 && panels.every(p => {view.ready}) &&
-        {json.dumps(tags[:_MOST_TAGS])}.every(tag => text.includes(tag));'''),
-                  f'TensorBoard\'s {view.plugin} tab with {", ".join(tags[:_MOST_TAGS])}')
+        {json.dumps(tags[:_MOST_TAGS])}.every(tag => text.includes(tag));"""),
+    f"TensorBoard's {view.plugin} tab with {', '.join(tags[:_MOST_TAGS])}",
+  )
   if view.prepare:
     browser.Evaluate(_Script(view.prepare))
   return _WaitForInk(browser, view), tags
@@ -170,19 +195,22 @@ def _WaitForInk(browser, view, timeout=60):
   """A screenshot whose panels are drawn, and the same twice in a row."""
   deadline, previous = time.time() + timeout, None
   while True:
-    boxes = browser.Evaluate(_Script(f'''
+    boxes = browser.Evaluate(
+      _Script(f"""
       return deep({json.dumps(view.panel)}).filter(visible).map(p => {{
         const r = p.getBoundingClientRect();
         return [r.left, r.top, r.right, r.bottom];
-      }});'''))
+      }});""")
+    )
     png = browser.Screenshot()
     blank = BlankBoxes(png, boxes, view.coloured)
     if boxes and not blank and png == previous:
       return png
     if time.time() > deadline:
       raise errors.ConfigError(
-          f"TensorBoard's {view.plugin} tab: {len(blank)} of {len(boxes)} panels blank "
-          f'or still changing after {timeout} s')
+        f"TensorBoard's {view.plugin} tab: {len(blank)} of {len(boxes)} panels blank "
+        f'or still changing after {timeout} s'
+      )
     previous = png
     time.sleep(1.0)
 
@@ -198,7 +226,8 @@ def BlankBoxes(png, boxes, coloured):
   Returns:
     List of the boxes that have one grey value throughout, or too little colour.
   """
-  from PIL import Image  # matplotlib brings it.  pylint: disable=g-import-not-at-top
+  from PIL import Image  # matplotlib brings it.
+
   pixels = np.asarray(Image.open(io.BytesIO(png)).convert('RGB'), np.int16)
   blank = []
   for box in boxes:
@@ -221,8 +250,8 @@ def Main(argv):
   """Runs the tool; returns the exit code."""
   names = [view.plugin for view in VIEWS]
   parser = argparse.ArgumentParser(
-      prog='screenshots', description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='screenshots', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('run', metavar='RUN', help='folder of a run')
   parser.add_argument('--output', default='docs/images', help='folder of the pictures')
   parser.add_argument('--tabs', default=','.join(names), help='comma-separated')

@@ -13,9 +13,10 @@ import os
 import sys
 
 from fm_lingvo import errors
-from tools import cost_table
-from tools import encoder_cost
-from tools import exit_codes
+
+from . import cost_table
+from . import encoder_cost
+from .common import exit_codes
 
 
 def Measure(args, command):
@@ -25,8 +26,9 @@ def Measure(args, command):
   rows = []
   for remat in (True, False):
     label = 'with remat' if remat else 'without remat'
-    what = encoder_cost.Pass(size=args.size, audio_seconds=args.seconds, utterances=args.utterances, remat=remat,
-                             backward=True, warm=False)
+    what = encoder_cost.Pass(
+      size=args.size, audio_seconds=args.seconds, utterances=args.utterances, remat=remat, backward=True, warm=False
+    )
     measured = encoder_cost.Measure(what, args.memory_limit_gb, args.time_limit_seconds)
     name = f'`{args.size}`, {args.utterances} x {args.seconds} s, forward and backward'
     rows.append(cost_table.Row(name, label, what, measured, command))
@@ -38,15 +40,22 @@ def Measure(args, command):
 def Main(argv):
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
-      prog='step_memory', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='step_memory', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('--size', default='paper', help='file of sizes, params/gin/SIZE.gin (default: paper)')
   parser.add_argument('--utterances', type=int, default=2, help='in the batch (default: 2)')
   parser.add_argument('--seconds', type=int, default=16, help='of each utterance (default: 16)')
-  parser.add_argument('--output', default=os.path.join(encoder_cost.ROOT, 'docs', 'results', 'step_memory.json'),
-                      metavar='FILE', help='default: docs/results/step_memory.json')
+  parser.add_argument(
+    '--output',
+    default=os.path.join(encoder_cost.ROOT, 'docs', 'results', 'step_memory.json'),
+    metavar='FILE',
+    help='default: docs/results/step_memory.json',
+  )
   encoder_cost.AddLimits(parser)
   args = parser.parse_args(argv[1:])
-  return exit_codes.Report('step_memory', lambda: print(cost_table.Table({'rows': Measure(args, ['step_memory', *argv[1:]])})))
+  return exit_codes.Report(
+    'step_memory', lambda: print(cost_table.Table({'rows': Measure(args, ['step_memory', *argv[1:]])}))
+  )
 
 
 if __name__ == '__main__':

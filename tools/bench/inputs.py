@@ -56,13 +56,19 @@ def Decoding(sizes):
   """
   rng = np.random.default_rng(4)
   batch, frames, width, embedded, predicted, joint, vocab = (
-      sizes[k] for k in ('batch', 'frames', 'width', 'embedded', 'predicted', 'joint', 'vocab'))
+    sizes[k] for k in ('batch', 'frames', 'width', 'embedded', 'predicted', 'joint', 'vocab')
+  )
   normal = lambda *shape: rng.standard_normal(shape, np.float32)
   product = lambda k, n: normal(k, n) / np.sqrt(np.float32(k))
   found = {
-      'encoded': normal(batch, frames, width), 'embedding': normal(vocab, embedded),
-      'w_input': product(embedded, 4 * predicted), 'w_recurrent': product(predicted, 4 * predicted),
-      'w_encoded': product(width, joint), 'w_predicted': product(predicted, joint), 'w': product(joint, vocab)}
+    'encoded': normal(batch, frames, width),
+    'embedding': normal(vocab, embedded),
+    'w_input': product(embedded, 4 * predicted),
+    'w_recurrent': product(predicted, 4 * predicted),
+    'w_encoded': product(width, joint),
+    'w_predicted': product(predicted, joint),
+    'w': product(joint, vocab),
+  }
   logits = np.tanh(found['encoded'] @ found['w_encoded']) @ found['w']  # [B, T, V]
   bias = np.quantile(logits[..., 1:].max(-1) - logits[..., 0], 2 / 3)
   return {**found, 'b': np.eye(1, vocab, dtype=np.float32)[0] * np.float32(bias)}

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 
-from fm_lingvo import huge_pages
+from fm_lingvo.runtime import huge_pages
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -26,6 +26,7 @@ def FromRoot(text):
 @dataclasses.dataclass
 class Party:
   """Who runs: a module that calls worker.Serve, in some Python."""
+
   name: str  # As the table calls it.
   module: str
   sizes: dict
@@ -38,6 +39,7 @@ class Party:
 @dataclasses.dataclass
 class Measured:
   """What a Party's turns took."""
+
   party: Party
   clock: str  # seconds or cpu_seconds: which of them counts.
   turns: list = dataclasses.field(default_factory=list)  # See worker.py.
@@ -62,8 +64,12 @@ class Measured:
     """What benchmark.json keeps of a party."""
     if self.failed:
       return {'versions': self.party.versions, 'failed': self.failed}
-    return {'versions': self.party.versions, 'seconds': self.seconds, 'peak_gb': self.peak_gb,
-            'turns': [turn[self.clock] for turn in self.turns]}
+    return {
+      'versions': self.party.versions,
+      'seconds': self.seconds,
+      'peak_gb': self.peak_gb,
+      'turns': [turn[self.clock] for turn in self.turns],
+    }
 
 
 class Runner:
@@ -76,8 +82,14 @@ class Runner:
       return
     self._errors = tempfile.TemporaryFile()
     self._process = subprocess.Popen(
-        [party.python, '-m', party.module, json.dumps({**party.sizes, 'threads': threads})], cwd=ROOT, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=_Environment(threads, party.path))
+      [party.python, '-m', party.module, json.dumps({**party.sizes, 'threads': threads})],
+      cwd=ROOT,
+      text=True,
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      stderr=self._errors,
+      env=_Environment(threads, party.path),
+    )
 
   def AwaitSetUp(self):
     """Returns once it is set up."""
@@ -117,8 +129,9 @@ class Runner:
     self._process.wait()
     self._errors.seek(0)
     text = FromRoot(self._errors.read().decode(errors='replace'))
-    self.measured.failed = (f'took over {self._limit:g} s' if late else
-                            _Reason(text) or f'exit code {self._process.returncode}')
+    self.measured.failed = (
+      f'took over {self._limit:g} s' if late else _Reason(text) or f'exit code {self._process.returncode}'
+    )
     return {}
 
   def Close(self):
@@ -149,7 +162,7 @@ def Race(parties, rounds, threads, clock='seconds', limit_seconds=600.0):
   runners = []
   try:
     for start in range(0, len(parties), threads):
-      for party in parties[start:start + threads]:
+      for party in parties[start : start + threads]:
         runners.append(Runner(party, threads, clock, limit_seconds))
       for runner in runners[start:]:
         runner.AwaitSetUp()
@@ -174,10 +187,15 @@ def _Reason(text):
 def _Environment(threads, path):
   """Of a process: its threads, its packages, no chatter, and no kernels of NumPy but the processor's best."""
   env = {name: value for name, value in os.environ.items() if not name.startswith('OPENBLAS_')}
-  for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS',
-               'TF_NUM_INTEROP_THREADS'):
+  for name in (
+    'OMP_NUM_THREADS',
+    'MKL_NUM_THREADS',
+    'OPENBLAS_NUM_THREADS',
+    'TF_NUM_INTRAOP_THREADS',
+    'TF_NUM_INTEROP_THREADS',
+  ):
     env[name] = str(threads)
-  # As the trainer's, and the peers' too, which do not ask for it themselves: fm_lingvo/huge_pages.py.
+  # As the trainer's, and the peers' too, which do not ask for it themselves: fm_lingvo/runtime/huge_pages.py.
   env['GLIBC_TUNABLES'] = huge_pages.TUNABLE
   env.update(PYTHONPATH=os.pathsep.join([ROOT, *path]), TF_CPP_MIN_LOG_LEVEL='3', CUDA_VISIBLE_DEVICES='')
   return env

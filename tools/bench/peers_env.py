@@ -12,7 +12,8 @@ import subprocess
 import sys
 
 from fm_lingvo import errors
-from tools.bench import party
+
+from . import party
 
 FOLDER = os.path.join(party.ROOT, 'build', 'peers')
 _TF_FOLDER = FOLDER + '_tf'
@@ -40,9 +41,17 @@ class Peers:
     """A Party that needs packages, as pip names them; `missing` says why where one is not there."""
     missing = '; '.join(f'{p}: {self._missing.get(p, "not installed")}' for p in packages if p not in self._versions)
     return party.Party(
-        name, module, sizes, missing=missing, versions=self.Versions(packages),
-        **({'path': (_TF_FOLDER,)} if set(packages) & set(_ON_TENSORFLOW) else
-           {'python': os.path.join(FOLDER, 'bin', 'python')}))
+      name,
+      module,
+      sizes,
+      missing=missing,
+      versions=self.Versions(packages),
+      **(
+        {'path': (_TF_FOLDER,)}
+        if set(packages) & set(_ON_TENSORFLOW)
+        else {'python': os.path.join(FOLDER, 'bin', 'python')}
+      ),
+    )
 
 
 def Find():
@@ -64,7 +73,7 @@ def Make():
     with open(_READY, encoding='utf-8') as f:
       if json.load(f)['lists'] == lists:
         return Find()
-  print('benchmark: making the peers\' environment, build/peers (once)', file=sys.stderr, flush=True)
+  print("benchmark: making the peers' environment, build/peers (once)", file=sys.stderr, flush=True)
   for folder in (FOLDER, _TF_FOLDER):
     shutil.rmtree(folder, ignore_errors=True)
   python = next(filter(None, map(shutil.which, _PYTHONS)), sys.executable)
@@ -102,22 +111,39 @@ def _BuildEnvironment():
     with open(path, 'w', encoding='utf-8') as f:
       f.write(text)
     os.chmod(path, 0o755)
-  found = subprocess.run([os.path.join(FOLDER, 'bin', 'python'), '-m', 'pybind11', '--cmakedir'], text=True,
-                         capture_output=True, check=False).stdout.strip()
-  flags = ['-DCMAKE_BUILD_TYPE=Release', f'-DFETCHCONTENT_SOURCE_DIR_PYBIND11={scratch}', f'-Dpybind11_DIR={found}',
-           f'-DPYTHON_EXECUTABLE={FOLDER}/bin/python']
+  found = subprocess.run(
+    [os.path.join(FOLDER, 'bin', 'python'), '-m', 'pybind11', '--cmakedir'], text=True, capture_output=True, check=False
+  ).stdout.strip()
+  flags = [
+    '-DCMAKE_BUILD_TYPE=Release',
+    f'-DFETCHCONTENT_SOURCE_DIR_PYBIND11={scratch}',
+    f'-Dpybind11_DIR={found}',
+    f'-DPYTHON_EXECUTABLE={FOLDER}/bin/python',
+  ]
   flags = ' '.join(flags)
-  return {**os.environ, 'CXX': os.path.join(scratch, 'c++'), 'PATH': f'{FOLDER}/bin{os.pathsep}{os.environ["PATH"]}',
-          'FT_CMAKE_ARGS': f'{flags} -DFT_WITH_CUDA=OFF -DFT_BUILD_TESTS=OFF', 'FT_MAKE_ARGS': '-j1',
-          'OT_CMAKE_ARGS': f'{flags} -DOT_WITH_CUDA=OFF -DOT_BUILD_TESTS=OFF', 'OT_MAKE_ARGS': '-j1'}
+  return {
+    **os.environ,
+    'CXX': os.path.join(scratch, 'c++'),
+    'PATH': f'{FOLDER}/bin{os.pathsep}{os.environ["PATH"]}',
+    'FT_CMAKE_ARGS': f'{flags} -DFT_WITH_CUDA=OFF -DFT_BUILD_TESTS=OFF',
+    'FT_MAKE_ARGS': '-j1',
+    'OT_CMAKE_ARGS': f'{flags} -DOT_WITH_CUDA=OFF -DOT_BUILD_TESTS=OFF',
+    'OT_MAKE_ARGS': '-j1',
+  }
 
 
 def _Versions():
   """dict: package -> version, of all in both folders."""
-  site = subprocess.run([os.path.join(FOLDER, 'bin', 'python'), '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'],
-                        text=True, capture_output=True, check=True).stdout.strip()
-  return {dist.metadata['Name'].lower().replace('_', '-'): dist.version
-          for dist in importlib.metadata.distributions(path=[site, _TF_FOLDER])}
+  site = subprocess.run(
+    [os.path.join(FOLDER, 'bin', 'python'), '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'],
+    text=True,
+    capture_output=True,
+    check=True,
+  ).stdout.strip()
+  return {
+    dist.metadata['Name'].lower().replace('_', '-'): dist.version
+    for dist in importlib.metadata.distributions(path=[site, _TF_FOLDER])
+  }
 
 
 def _Run(command, env=None):

@@ -4,7 +4,7 @@ import dataclasses
 import operator
 import sys
 
-from tools.bench import party
+from . import party
 
 _BARS = {'>=': operator.ge, '<=': operator.le}
 
@@ -12,6 +12,7 @@ _BARS = {'>=': operator.ge, '<=': operator.le}
 @dataclasses.dataclass
 class Setting:
   """How all rows are measured."""
+
   peers: object  # peers_env.Peers.
   threads: int
   rounds: int  # Turns of every party, whose median counts.
@@ -22,8 +23,11 @@ class Setting:
     """dict: name -> party.Measured; says on the terminal what each took."""
     found = party.Race(parties, rounds or self.rounds, self.threads, self.clock)
     for name, measured in found.items():
-      print(f'  {name}: ' + (measured.failed or f'{measured.seconds:.4g} s, {measured.peak_gb:.3g} GB'), file=sys.stderr,
-            flush=True)
+      print(
+        f'  {name}: ' + (measured.failed or f'{measured.seconds:.4g} s, {measured.peak_gb:.3g} GB'),
+        file=sys.stderr,
+        flush=True,
+      )
     return found
 
 
@@ -48,7 +52,17 @@ def Row(name, unit, ours, peer, bar='', *, ratio=None, note='', **more):
   if bar:
     sign, number = bar.split()
     met = ratio is not None and bool(_BARS[sign](ratio, float(number)))
-  return {'name': name, 'ours': ours, 'peer': peer, 'unit': unit, 'ratio': ratio, 'bar': bar, 'met': met, 'note': note, **more}
+  return {
+    'name': name,
+    'ours': ours,
+    'peer': peer,
+    'unit': unit,
+    'ratio': ratio,
+    'bar': bar,
+    'met': met,
+    'note': note,
+    **more,
+  }
 
 
 def Best(race, names, figure='seconds'):
@@ -76,6 +90,15 @@ def Compare(name, race, ours, bar='', figure='seconds', inverse=False, note='', 
   ratio = None
   if a and b:  # A peak of 0 is below what can be measured.
     ratio = a / b if inverse else b / a
-  return Row(name, 's' if figure == 'seconds' else 'GB', a, b, bar, ratio=ratio, note=note,
-             ours_is=mine.party.name if mine else '', peer_is=other.party.name if other else '',
-             parties={n: m.Json() for n, m in race.items()})
+  return Row(
+    name,
+    's' if figure == 'seconds' else 'GB',
+    a,
+    b,
+    bar,
+    ratio=ratio,
+    note=note,
+    ours_is=mine.party.name if mine else '',
+    peer_is=other.party.name if other else '',
+    parties={n: m.Json() for n, m in race.items()},
+  )

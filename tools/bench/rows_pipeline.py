@@ -2,10 +2,10 @@
 
 import tempfile
 
-from tools.bench import party
-from tools.bench import rows
-from tools.bench import rows_step
-from tools.bench.ours import products
+from . import party
+from . import rows
+from . import rows_step
+from .ours import products
 
 _SIZES = {'utterances': 256, 'batches': 64}
 _QUICK = {'utterances': 24, 'batches': 4}
@@ -19,14 +19,27 @@ def Run(setting):
     sizes = {**(_QUICK if setting.quick else _SIZES), 'folder': folder}
     measured = setting.Race([party.Party('input pipeline', 'tools.bench.ours.pipeline', sizes)])['input pipeline']
   speed = None if measured.failed else measured.Median('audio_seconds') / measured.Median('cpu_seconds')
-  yield rows.Row('input pipeline, shards to log-mel batches, on a core', 'x real time', speed, None, '>= 400', ratio=speed,
-                 note='no peer; the bar is on the seconds of audio in a second of the processor, of all threads',
-                 parties={'input pipeline': measured.Json()})
+  yield rows.Row(
+    'input pipeline, shards to log-mel batches, on a core',
+    'x real time',
+    speed,
+    None,
+    '>= 400',
+    ratio=speed,
+    note='no peer; the bar is on the seconds of audio in a second of the processor, of all threads',
+    parties={'input pipeline': measured.Json()},
+  )
   gflop, appetite = Appetite(rows_step.BASE)
   yield rows.Row(
-      'cores of it that feed a step of size base on an A100', '', appetite / speed if speed else None, None, note=(
-          f'by arithmetic: {gflop:.1f} GFLOP for a second of audio (products of blocks and head, forward and backward), '
-          f'assumed {_PEAK_TFLOPS} TFLOP/s in bfloat16, {_UTILISATION:.0%} of it in use: {appetite:,.0f} times real time'))
+    'cores of it that feed a step of size base on an A100',
+    '',
+    appetite / speed if speed else None,
+    None,
+    note=(
+      f'by arithmetic: {gflop:.1f} GFLOP for a second of audio (products of blocks and head, forward and backward), '
+      f'assumed {_PEAK_TFLOPS} TFLOP/s in bfloat16, {_UTILISATION:.0%} of it in use: {appetite:,.0f} times real time'
+    ),
+  )
 
 
 def Appetite(sizes):

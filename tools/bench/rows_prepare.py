@@ -4,11 +4,13 @@ import json
 import os
 import tempfile
 
-from fm_lingvo import dataset
 import numpy as np
 import soundfile
-from tools.bench import party
-from tools.bench import rows
+
+from fm_lingvo.data import dataset
+
+from . import party
+from . import rows
 
 # Recordings that differ, and how often each is listed, under another id.
 _SIZES = {'recordings': 10, 'times': 30, 'seconds': 12}
@@ -21,20 +23,41 @@ def Run(setting):
   with tempfile.TemporaryDirectory() as folder:
     files = WriteCorpus(folder, **sizes)
     output, audio = os.path.join(folder, 'prepared'), len(files) * sizes['seconds']
-    argv = ['-m', 'tools.prepare_data', '--importer=manifest', f'--input={folder}/manifest.jsonl', f'--output={output}',
-            '--overwrite']
-    race = setting.Race([
+    argv = [
+      '-m',
+      'tools.prepare_data',
+      '--importer=manifest',
+      f'--input={folder}/manifest.jsonl',
+      f'--output={output}',
+      '--overwrite',
+    ]
+    race = setting.Race(
+      [
         party.Party('prepare_data', 'tools.bench.ours.command', {'argv': argv, 'calls': 1}),
-        setting.peers.Party('an FFmpeg for each file', 'tools.bench.peers.ffmpeg',
-                            {'files': files, 'folder': folder, 'calls': 1}, 'imageio-ffmpeg')])
+        setting.peers.Party(
+          'an FFmpeg for each file',
+          'tools.bench.peers.ffmpeg',
+          {'files': files, 'folder': folder, 'calls': 1},
+          'imageio-ffmpeg',
+        ),
+      ]
+    )
     _Disqualify(race, output, audio)
   ours, peer = (None if m.failed else audio / m.Median('cpu_seconds') for m in race.values())
   yield rows.Row(
-      f'prepare_data, {audio / 60:.3g} min of FLAC and WAV in files of {sizes["seconds"]} s, on a core', 'x real time',
-      ours, peer, '>= 300', ratio=ours, peer_is='' if peer is None else 'an FFmpeg for each file', note=(
-          'start-up included; seconds of audio in a second of the processor, of all threads and processes, and the bar is on '
-          'ours; FFmpeg decodes to WAV of 16 kHz, checks nothing and writes no data set'),
-      parties={name: m.Json() for name, m in race.items()})
+    f'prepare_data, {audio / 60:.3g} min of FLAC and WAV in files of {sizes["seconds"]} s, on a core',
+    'x real time',
+    ours,
+    peer,
+    '>= 300',
+    ratio=ours,
+    peer_is='' if peer is None else 'an FFmpeg for each file',
+    note=(
+      'start-up included; seconds of audio in a second of the processor, of all threads and processes, and the bar is on '
+      'ours; FFmpeg decodes to WAV of 16 kHz, checks nothing and writes no data set'
+    ),
+    parties={name: m.Json() for name, m in race.items()},
+  )
 
 
 def WriteCorpus(folder, recordings, times, seconds):

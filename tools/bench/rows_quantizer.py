@@ -1,7 +1,7 @@
 """Rows of the quantizer: its time and its memory."""
 
-from tools.bench import party
-from tools.bench import rows
+from . import party
+from . import rows
 
 _SIZES = {'batch': 8, 'seconds': 2, 'codes': 8192}
 _QUICK = {'batch': 2, 'seconds': 1, 'codes': 64}
@@ -12,9 +12,14 @@ def Run(setting):
   """Rows for 1 and for 16 codebooks."""
   for codebooks in (1, 16):
     sizes = {**(_QUICK if setting.quick else _SIZES), 'codebooks': codebooks}
-    parties = [party.Party(name, 'tools.bench.ours.quantizer', {**sizes, 'xla': name.endswith('XLA')}) for name in _OURS]
-    parties.append(setting.peers.Party('SpeechBrain', 'tools.bench.peers.quantizer', {**sizes, 'package': 'speechbrain'},
-                                       'speechbrain'))
+    parties = [
+      party.Party(name, 'tools.bench.ours.quantizer', {**sizes, 'xla': name.endswith('XLA')}) for name in _OURS
+    ]
+    parties.append(
+      setting.peers.Party(
+        'SpeechBrain', 'tools.bench.peers.quantizer', {**sizes, 'package': 'speechbrain'}, 'speechbrain'
+      )
+    )
     parties.append(party.Party('NumPy', 'tools.bench.peers.quantizer', {**sizes, 'package': 'numpy'}))
     race = setting.Race(parties)
     _Disqualify(race)

@@ -1,15 +1,16 @@
 """Rows of the stages beside one another: the Hydra's step and its branches', adapting and full finetuning."""
 
-from tools.bench import party
-from tools.bench import rows
+from . import party
+from . import rows
 
 _MODULE = 'tools.bench.ours.experiment'
 
 
 def Run(setting):
   """Rows of asr.JustHydra and of asr.AdapterFinetune."""
-  race = setting.Race([_Party(setting, name) for name in (
-      'JustHydra', 'Supervised', 'BestRqPretrain', 'AdapterFinetune', 'FullFinetune')])
+  race = setting.Race(
+    [_Party(setting, name) for name in ('JustHydra', 'Supervised', 'BestRqPretrain', 'AdapterFinetune', 'FullFinetune')]
+  )
   _Disqualify(race)
   branches = [race[name] for name in ('Supervised', 'BestRqPretrain')]
   parts = None if any(m.failed for m in branches) else sum(m.seconds for m in branches)
@@ -17,12 +18,31 @@ def Run(setting):
   both = adapter.failed or full.failed
   more = {'parties': {name: m.Json() for name, m in race.items()}}
   return [
-      _Row('JustHydra step beside its two branches as steps of their own', 's', None if hydra.failed else hydra.seconds, parts,
-           '<= 0.9', **more),
-      _Row('AdapterFinetune step beside FullFinetune', 's', None if both else adapter.seconds, None if both else full.seconds,
-           '<= 0.65', **more),
-      _Row('its peak memory, inputs and weights not counted', 'GB', None if both else adapter.peak_gb,
-           None if both else full.peak_gb, '<= 0.5', **more)]
+    _Row(
+      'JustHydra step beside its two branches as steps of their own',
+      's',
+      None if hydra.failed else hydra.seconds,
+      parts,
+      '<= 0.9',
+      **more,
+    ),
+    _Row(
+      'AdapterFinetune step beside FullFinetune',
+      's',
+      None if both else adapter.seconds,
+      None if both else full.seconds,
+      '<= 0.65',
+      **more,
+    ),
+    _Row(
+      'its peak memory, inputs and weights not counted',
+      'GB',
+      None if both else adapter.peak_gb,
+      None if both else full.peak_gb,
+      '<= 0.5',
+      **more,
+    ),
+  ]
 
 
 def _Row(name, unit, ours, other, bar, **more):

@@ -1,11 +1,20 @@
 """Rows of the BEST-RQ training step: features in, update out, at two sizes, in float32 and bfloat16."""
 
-from tools.bench import party
-from tools.bench import rows
+from . import party
+from . import rows
 
 TINY = {'batch': 8, 'seconds': 2, 'layers': 4, 'width': 144, 'heads': 4, 'kernel': 15, 'channels': 32, 'codes': 512}
-BASE = {'batch': 8, 'seconds': 8, 'layers': 12, 'width': 512, 'heads': 8, 'kernel': 31, 'channels': 32, 'codes': 8192,
-        'calls': 1}
+BASE = {
+  'batch': 8,
+  'seconds': 8,
+  'layers': 12,
+  'width': 512,
+  'heads': 8,
+  'kernel': 31,
+  'channels': 32,
+  'codes': 8192,
+  'calls': 1,
+}
 QUICK = {'batch': 2, 'seconds': 1, 'layers': 1, 'width': 16, 'heads': 2, 'kernel': 5, 'channels': 4, 'codes': 32}
 _DTYPES = ('float32', 'bfloat16')
 
@@ -23,24 +32,42 @@ def RunBase(setting):
     row = _Step(setting, 'base', sizes, dtype, '>= 1.2')
     ours[dtype] = row['ours']
     yield row
-  yield rows.Row('bfloat16 step beside our float32 step, base', 's', ours['bfloat16'], ours['float32'], '>= 2', note=(
-      'where the processor has no bfloat16 products, they are computed in float32 and rounded'))
+  yield rows.Row(
+    'bfloat16 step beside our float32 step, base',
+    's',
+    ours['bfloat16'],
+    ours['float32'],
+    '>= 2',
+    note=('where the processor has no bfloat16 products, they are computed in float32 and rounded'),
+  )
   products = setting.Race([party.Party('sgemm', 'tools.bench.ours.products', sizes)])['sgemm']
   name = "share of the step's time that its matrix products take by themselves, base, float32"
   if products.failed or not ours['float32']:
     yield rows.Row(name, 's', ours['float32'], None, '>= 0.7', note=products.failed)
     return
   rate = products.facts['gflop'] / products.seconds
-  yield rows.Row(name, 's', ours['float32'], products.seconds, '>= 0.7', note=(
-      f'{products.facts["gflop"]:.0f} GFLOP at {rate:.0f} GFLOP/s, those of blocks and head, forward and backward, in NumPy'))
+  yield rows.Row(
+    name,
+    's',
+    ours['float32'],
+    products.seconds,
+    '>= 0.7',
+    note=(
+      f'{products.facts["gflop"]:.0f} GFLOP at {rate:.0f} GFLOP/s, those of blocks and head, forward and backward, in NumPy'
+    ),
+  )
 
 
 def _Step(setting, size, sizes, dtype, bar):
   """The row of a size and a dtype."""
   sizes = {**sizes, 'dtype': dtype}
-  race = setting.Race([party.Party('ours, graph', 'tools.bench.ours.step', sizes)] + [
+  race = setting.Race(
+    [party.Party('ours, graph', 'tools.bench.ours.step', sizes)]
+    + [
       setting.peers.Party(title, 'tools.bench.peers.step', {**sizes, 'package': package}, package)
-      for title, package in (('SpeechBrain', 'speechbrain'), ('plain PyTorch', 'torch'))])
+      for title, package in (('SpeechBrain', 'speechbrain'), ('plain PyTorch', 'torch'))
+    ]
+  )
   _Disqualify(race)
   return rows.Compare(f'BEST-RQ training step, {size} ({_Describe(sizes)}), {dtype}', race, ['ours, graph'], bar)
 

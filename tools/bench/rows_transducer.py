@@ -3,15 +3,16 @@
 import os
 
 import numpy as np
-from tools.bench import inputs
-from tools.bench import party
-from tools.bench import rows
-from tools.bench import transducer_truth
+
+from . import inputs
+from . import party
+from . import rows
+from . import transducer_truth
 
 # Graphemes and word pieces.
 SIZES = {
-    'W1': {'batch': 4, 'frames': 150, 'labels': 40, 'vocab': 28},
-    'W2': {'batch': 4, 'frames': 200, 'labels': 50, 'vocab': 512},
+  'W1': {'batch': 4, 'frames': 150, 'labels': 40, 'vocab': 28},
+  'W2': {'batch': 4, 'frames': 200, 'labels': 50, 'vocab': 512},
 }
 LARGE = 'W3', {'batch': 8, 'frames': 200, 'labels': 50, 'vocab': 4096, 'calls': 1}
 _QUICK = {'W0': {'batch': 2, 'frames': 20, 'labels': 5, 'vocab': 11}}
@@ -39,12 +40,18 @@ def RunLarge(setting):
   shape = _Shape(name, sizes)
   race = setting.Race(_Ours(sizes) + _Others(setting, sizes))
   _Disqualify(race, None)
-  memory, note = f'its peak memory beside the logits, {shape}', 'the gradient by the logits, which every loss returns, is in it'
+  memory, note = (
+    f'its peak memory beside the logits, {shape}',
+    'the gradient by the logits, which every loss returns, is in it',
+  )
   return [
-      rows.Compare(f'transducer loss + gradient, {shape}', race, _OURS),
-      rows.Compare(f'{memory}, beside a loss that keeps the softmax', race, _OURS, '<= 0.5', 'peak_gb', True, note, [_LOOP]),
-      rows.Compare(f'{memory}, beside the least', race, _OURS, '', 'peak_gb', True, note),
-      _JointRow(setting, shape, sizes)]
+    rows.Compare(f'transducer loss + gradient, {shape}', race, _OURS),
+    rows.Compare(
+      f'{memory}, beside a loss that keeps the softmax', race, _OURS, '<= 0.5', 'peak_gb', True, note, [_LOOP]
+    ),
+    rows.Compare(f'{memory}, beside the least', race, _OURS, '', 'peak_gb', True, note),
+    _JointRow(setting, shape, sizes),
+  ]
 
 
 def _Shape(name, sizes):
@@ -52,17 +59,25 @@ def _Shape(name, sizes):
 
 
 def _Ours(sizes, **more):
-  return [party.Party(name, 'tools.bench.ours.transducer', {**sizes, **more, 'xla': name.endswith('XLA')}) for name in _OURS]
+  return [
+    party.Party(name, 'tools.bench.ours.transducer', {**sizes, **more, 'xla': name.endswith('XLA')}) for name in _OURS
+  ]
 
 
 def _Others(setting, sizes):
   module = 'tools.bench.peers.transducer'
-  packages = [('fast_rnnt', 'fast-rnnt', 'torch'), ('optimized_transducer', 'optimized-transducer', 'torch'),
-              ('torchaudio', 'torchaudio', 'torch'), ('torch', 'torch')]
+  packages = [
+    ('fast_rnnt', 'fast-rnnt', 'torch'),
+    ('optimized_transducer', 'optimized-transducer', 'torch'),
+    ('torchaudio', 'torchaudio', 'torch'),
+    ('torch', 'torch'),
+  ]
   if sizes['vocab'] < 4096:  # It keeps a [B, T, U, V] of labels too.
     packages.append(('rnnt', 'rnnt'))
-  return [setting.peers.Party(_LOOP if package == 'torch' else package, module, {**sizes, 'package': package}, *needs)
-          for package, *needs in packages]
+  return [
+    setting.peers.Party(_LOOP if package == 'torch' else package, module, {**sizes, 'package': package}, *needs)
+    for package, *needs in packages
+  ]
 
 
 def _Disqualify(race, loss):
@@ -83,14 +98,29 @@ def _ErrorRow(name, race, truth):
     if path:
       worst = max(worst or 0.0, float(np.abs(np.load(path) - truth).max()))
       os.remove(path)
-  return rows.Row(name, '', worst, None, '<= 1e-05', ratio=worst,
-                  note='largest absolute difference from the gradient in float64; the ratio is the error itself')
+  return rows.Row(
+    name,
+    '',
+    worst,
+    None,
+    '<= 1e-05',
+    ratio=worst,
+    note='largest absolute difference from the gradient in float64; the ratio is the error itself',
+  )
 
 
 def _JointRow(setting, shape, sizes):
   """Row of the memory of joint network and loss together, ours chunk by chunk."""
   sizes = {**sizes, 'depth': _DEPTH}
-  race = setting.Race(_Ours(sizes) + [setting.peers.Party(
-      'a torch joint and loop', 'tools.bench.peers.transducer', {**sizes, 'package': 'torch'}, 'torch')])
+  race = setting.Race(
+    _Ours(sizes)
+    + [
+      setting.peers.Party(
+        'a torch joint and loop', 'tools.bench.peers.transducer', {**sizes, 'package': 'torch'}, 'torch'
+      )
+    ]
+  )
   _Disqualify(race, None)
-  return rows.Compare(f'peak memory of joint, loss and gradient, {shape}, J {_DEPTH}', race, _OURS, '<= 0.5', 'peak_gb', True)
+  return rows.Compare(
+    f'peak memory of joint, loss and gradient, {shape}, J {_DEPTH}', race, _OURS, '<= 0.5', 'peak_gb', True
+  )

@@ -4,7 +4,8 @@ import math
 import os
 
 from fm_lingvo import errors
-from tools import this_machine
+
+from ..common import this_machine
 
 _FIELDS = ('name', 'ours', 'peer', 'ratio', 'bar', 'met', 'unit', 'note', 'command', 'date', 'machine', 'versions')
 
@@ -19,8 +20,9 @@ def Check(result, path):
       raise errors.ConfigError(f'{at}: no {", ".join(missing)}')
     for field in ('ours', 'peer', 'ratio'):
       value = row[field]
-      if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or
-                                not math.isfinite(value)):
+      if value is not None and (
+        isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)
+      ):
         raise errors.ConfigError(f'{at}.{field} = {value!r}: expected a number or null')
     if row['met'] not in ((True, False) if row['bar'] else (None,)):
       raise errors.ConfigError(f'{at}.met = {row["met"]!r}: expected true or false with a bar, null without')
@@ -88,7 +90,9 @@ def _Curves(rows):
   for row in rows:
     if row.get('curve', {}).get('points'):
       over, points = row['curve']['over'], row['curve']['points']
-      text = '; '.join(f'{_Number(p["x"])}: ' + ', '.join(_Point(name, p[name]) for name in p if name != 'x') for p in points)
+      text = '; '.join(
+        f'{_Number(p["x"])}: ' + ', '.join(_Point(name, p[name]) for name in p if name != 'x') for p in points
+      )
       where.setdefault(f'by {over}: {text}', []).append(row['name'])
   return [f'- {_In(names)}, {text}.' for text, names in where.items()]
 
@@ -130,6 +134,8 @@ def _Origins(rows):
 def _Origin(row):
   machine, versions = row['machine'], row['versions']
   peers = ', '.join(f'{name} {version}' for name, version in versions['peers'].items())
-  return (f'- `{row["command"]}`; {row["date"]}; {machine["threads"]} thread(s), {machine["clock"]}, on '
-          f'{this_machine.Describe(machine)}{"; " + machine["beside"] if machine.get("beside") else ""}; '
-          f'{this_machine.DescribeVersions(versions)}, commit {versions["commit"]}; {peers}.')
+  return (
+    f'- `{row["command"]}`; {row["date"]}; {machine["threads"]} thread(s), {machine["clock"]}, on '
+    f'{this_machine.Describe(machine)}{"; " + machine["beside"] if machine.get("beside") else ""}; '
+    f'{this_machine.DescribeVersions(versions)}, commit {versions["commit"]}; {peers}.'
+  )

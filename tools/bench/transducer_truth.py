@@ -13,7 +13,7 @@ def LossAndGradient(logits, labels):
   batch, frames, width, _ = logits.shape
   log_probs = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
   blank = log_probs[..., 0]  # [B, T, U + 1]
-  rows, columns = np.ogrid[:batch, :width - 1]
+  rows, columns = np.ogrid[:batch, : width - 1]
   label = np.full_like(blank, -np.inf)
   label[:, :, :-1] = log_probs.transpose(0, 2, 3, 1)[rows, columns, labels].transpose(0, 2, 1)
   alpha = np.full((batch, frames, width), -np.inf)

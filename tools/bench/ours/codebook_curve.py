@@ -1,9 +1,10 @@
 """Our quantizer with more and more codebooks, timed. Sizes: those of ours/quantizer.py but codebooks; `points`, its numbers."""
 
 from lingvo import compat as tf
-from tools.bench import worker
-from tools.bench.ours import curve
-from tools.bench.ours import quantizer
+
+from .. import worker
+from . import curve
+from . import quantizer
 
 
 def SetUp(sizes):

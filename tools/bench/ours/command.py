@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tools.bench import worker
+from .. import worker
 
 
 def SetUp(sizes):

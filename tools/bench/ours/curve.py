@@ -2,7 +2,7 @@
 
 import time
 
-from tools.bench import worker
+from .. import worker
 
 # A point repeats short calls until so many seconds have gone.
 _POINT_SECONDS = 0.1

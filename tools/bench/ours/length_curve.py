@@ -10,12 +10,13 @@ import tempfile
 from lingvo import compat as tf
 from lingvo.core import cluster_factory
 from lingvo.core import py_utils
-from tools import encoder_cost
-from tools.bench import inputs
-from tools.bench import worker
-from tools.bench.ours import curve
-from tools.bench.ours import graph
-from tools.bench.ours import step
+
+from ... import encoder_cost
+from .. import inputs
+from .. import worker
+from . import curve
+from . import graph
+from . import step
 
 
 def SetUp(sizes):
@@ -26,14 +27,16 @@ def SetUp(sizes):
     with tf.Graph().as_default(), cluster_factory.Cluster(params.cluster):
       model = params.Instantiate()
       features = tf.placeholder(tf.float32, [1, None, 80])
-      batch = py_utils.NestedMap(
-          waveforms=features, num_samples=160 * tf.shape(features)[1:2], weights=tf.ones([1]))
+      batch = py_utils.NestedMap(waveforms=features, num_samples=160 * tf.shape(features)[1:2], weights=tf.ones([1]))
       train_op, _ = step.Plain(model, model.GetTask(), py_utils.NestedMap(unlabeled=batch))
       sess = graph.Session()
       sess.run(tf.global_variables_initializer())
-  return curve.Call({
+  return curve.Call(
+    {
       seconds: functools.partial(sess.run, train_op, {features: inputs.Features({'batch': 1, 'seconds': seconds})})
-      for seconds in sizes['points']}), {}
+      for seconds in sizes['points']
+    }
+  ), {}
 
 
 if __name__ == '__main__':

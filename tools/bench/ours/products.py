@@ -4,7 +4,8 @@ Sizes as those of tools/bench/ours/step.py.
 """
 
 import numpy as np
-from tools.bench import worker
+
+from .. import worker
 
 
 def SetUp(sizes):
@@ -32,8 +33,9 @@ def Shapes(sizes):
   """[(K, L)] of the weights: each is multiplied with all frames."""
   width = sizes['width']
   # Two feed-forward modules, four projections of attention, a gated and a plain one of the convolution; the head.
-  return sizes['layers'] * ([(width, 4 * width), (4 * width, width)] * 2 + [(width, width)] * 4 +
-                            [(width, 2 * width), (width, width)]) + [(width, sizes['codes'])]
+  return sizes['layers'] * (
+    [(width, 4 * width), (4 * width, width)] * 2 + [(width, width)] * 4 + [(width, 2 * width), (width, width)]
+  ) + [(width, sizes['codes'])]
 
 
 def GigaFlop(sizes):

@@ -7,12 +7,14 @@ joint network's inputs, else from logits; `check`: gradients as a fact.
 import os
 import tempfile
 
-from fm_lingvo import transducer_loss
-from lingvo import compat as tf
 import numpy as np
-from tools.bench import inputs
-from tools.bench import worker
-from tools.bench.ours import graph
+from lingvo import compat as tf
+
+from fm_lingvo.losses import transducer_loss
+
+from .. import inputs
+from .. import worker
+from . import graph
 
 
 def SetUp(sizes):

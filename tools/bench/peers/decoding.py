@@ -4,28 +4,31 @@ Sizes, see tools/bench/worker.py: those of inputs.Decoding. As in its recipes: a
 TransducerBeamSearcher with a beam of 1, around an embedding, its LSTM, a projection, and its joint.
 """
 
-from tools.bench import inputs
-from tools.bench import worker
-from tools.bench.peers import torchaudio_stand_in
 import torch
+
+from .. import inputs
+from .. import worker
+from . import torchaudio_stand_in
 
 
 def SetUp(sizes):
   """See worker.Serve. The fact `labels` is how many there are in all."""
   torchaudio_stand_in.Install()
-  # pylint: disable=g-import-not-at-top
   from speechbrain.decoders.transducer import TransducerBeamSearcher
   from speechbrain.nnet.RNN import LSTM
   from speechbrain.nnet.transducer.transducer_joint import Transducer_joint
-  # pylint: enable=g-import-not-at-top
+
   torch.set_num_threads(sizes['threads'])
   arrays = {name: torch.from_numpy(x) for name, x in inputs.Decoding(sizes).items()}
   lstm = LSTM(hidden_size=sizes['predicted'], input_size=sizes['embedded'])
   _CopyGates(lstm.rnn, arrays)
   search = TransducerBeamSearcher(
-      decode_network_lst=[torch.nn.Embedding.from_pretrained(arrays['embedding']), lstm, _Linear(arrays['w_predicted'])],
-      tjoint=Transducer_joint(joint_network=None, joint='sum', nonlinearity=torch.nn.Tanh),
-      classifier_network=[_Linear(arrays['w'], arrays['b'])], blank_id=0, beam_size=1)
+    decode_network_lst=[torch.nn.Embedding.from_pretrained(arrays['embedding']), lstm, _Linear(arrays['w_predicted'])],
+    tjoint=Transducer_joint(joint_network=None, joint='sum', nonlinearity=torch.nn.Tanh),
+    classifier_network=[_Linear(arrays['w'], arrays['b'])],
+    blank_id=0,
+    beam_size=1,
+  )
   project = _Linear(arrays['w_encoded'])
   found = []
 

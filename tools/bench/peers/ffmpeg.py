@@ -7,7 +7,8 @@ import os
 import subprocess
 
 import imageio_ffmpeg
-from tools.bench import worker
+
+from .. import worker
 
 _BYTES_A_SECOND = 2 * 16000
 
@@ -20,7 +21,9 @@ def SetUp(sizes):
   def _Call():
     written.clear()
     for path in sizes['files']:
-      subprocess.run([program, '-v', 'error', '-nostdin', '-y', '-i', path, '-ac', '1', '-ar', '16000', output], check=True)
+      subprocess.run(
+        [program, '-v', 'error', '-nostdin', '-y', '-i', path, '-ac', '1', '-ar', '16000', output], check=True
+      )
       written.append(os.path.getsize(output) / _BYTES_A_SECOND)
 
   return _Call, {'audio_seconds': lambda: sum(written)}

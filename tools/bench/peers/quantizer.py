@@ -4,9 +4,10 @@ Sizes, see tools/bench/worker.py: batch, seconds, codebooks, codes; `package`: s
 """
 
 import numpy as np
-from tools.bench import inputs
-from tools.bench import worker
-from tools.bench.peers import torchaudio_stand_in
+
+from .. import inputs
+from .. import worker
+from . import torchaudio_stand_in
 
 _STACK, _DIM = 4, 16
 
@@ -30,8 +31,9 @@ def _Numpy(stacked, sizes):
 
 def _SpeechBrain(stacked, sizes):
   torchaudio_stand_in.Install()
-  from speechbrain.nnet.quantisers import RandomProjectionQuantizer  # pylint: disable=g-import-not-at-top
-  import torch  # pylint: disable=g-import-not-at-top
+  import torch
+  from speechbrain.nnet.quantisers import RandomProjectionQuantizer
+
   torch.set_num_threads(sizes['threads'])
   x = torch.from_numpy(stacked)
   quantizers = [RandomProjectionQuantizer(x.shape[-1], _DIM, sizes['codes']) for _ in range(sizes['codebooks'])]

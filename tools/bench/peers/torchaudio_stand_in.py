@@ -11,7 +11,7 @@ import types
 def Install():
   """Puts it in the place of a torchaudio that cannot be imported."""
   try:
-    import torchaudio  # pylint: disable=g-import-not-at-top,unused-import
+    import torchaudio
   except (ImportError, OSError):
     for name in [n for n in sys.modules if n.partition('.')[0] == 'torchaudio']:
       del sys.modules[name]

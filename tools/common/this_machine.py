@@ -1,0 +1,83 @@
+"""The machine and the versions that a measured figure belongs to."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+
+from fm_lingvo import errors
+
+# Changes elsewhere (documentation, results) do not change what was measured.
+_CODE = ('fm_lingvo', 'params', 'tools', 'requirements')
+
+
+def Machine():
+  """dict: cpu (model), cores (that this process may use), memory_gb, system."""
+  return {
+    'cpu': _CpuModel(),
+    'cores': len(os.sched_getaffinity(0)),
+    'memory_gb': round(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30),
+    'system': f'{_Distribution()}, {" ".join(platform.libc_ver())}'.rstrip(', '),
+  }
+
+
+def _CpuModel():
+  if os.path.exists('/proc/cpuinfo'):
+    with open('/proc/cpuinfo', encoding='utf-8') as f:
+      for line in f:
+        if line.startswith('model name'):
+          return line.partition(':')[2].strip()
+  return platform.processor() or platform.machine()
+
+
+def _Distribution():
+  try:
+    return platform.freedesktop_os_release()['PRETTY_NAME']
+  except (OSError, KeyError):  # Not a Linux distribution.
+    return platform.system()
+
+
+def Describe(machine):
+  """One phrase of what Machine returned."""
+  cores = machine['cores']
+  return f'{cores} core{"s"[cores == 1 :]} of {machine["cpu"]}, {machine["memory_gb"]} GB, {machine["system"]}'
+
+
+def DescribeVersions(versions):
+  """One phrase of what Versions returned, without the commit."""
+  return f'Python {versions["python"]}, TensorFlow {versions["tensorflow"]}, lingvo {versions["lingvo"]}'
+
+
+def Versions(root, commit=''):
+  """dict: python, tensorflow, lingvo, commit (of fm_lingvo).
+
+  Args:
+    root: Of the checkout.
+    commit: Instead of git's.
+
+  Raises:
+    errors.ConfigError: git does not know the commit and none is given.
+  """
+  versions = {'python': platform.python_version()}
+  for package in ('tensorflow', 'lingvo'):
+    try:
+      versions[package] = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError as e:
+      raise errors.ConfigError(
+        f'{package} is not installed here: run this with the environment that was measured (make env)'
+      ) from e
+  versions['commit'] = commit or _Commit(root)
+  return versions
+
+
+def _Commit(root):
+  """Short hash of HEAD; with `+changes` if code differs from it."""
+
+  def _Git(*args):
+    return subprocess.run(['git', '-C', root, *args], check=True, text=True, capture_output=True).stdout.strip()
+
+  try:
+    changed = _Git('status', '--porcelain', '--', *_CODE)
+    return _Git('rev-parse', '--short=10', 'HEAD') + ('+changes' if changed else '')
+  except (OSError, subprocess.CalledProcessError) as e:
+    raise errors.ConfigError('git gives no commit here: pass --commit=HASH') from e
