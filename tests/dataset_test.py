@@ -44,7 +44,7 @@ class SplitTest(absltest.TestCase):
     self.assertEqual(first, second)
 
   def test_split_is_the_same_in_another_process(self):
-    code = 'import sys; from fm_lingvo import dataset; print([dataset.SplitOf(i, 5, 30) for i in sys.argv[1:]])'
+    code = 'import sys; from fm_lingvo.data import dataset; print([dataset.SplitOf(i, 5, 30) for i in sys.argv[1:]])'
     env = dict(os.environ, PYTHONHASHSEED='7', PYTHONPATH=os.pathsep.join(sys.path))
     out = subprocess.run([sys.executable, '-c', code, *IDS[:40]], env=env, capture_output=True, text=True, check=True)
     self.assertEqual(out.stdout.strip(), str([dataset.SplitOf(i, 5, 30) for i in IDS[:40]]))
@@ -142,7 +142,7 @@ class ReadDatasetTest(absltest.TestCase):
       dataset.ShardPaths(self.path, 'trian')
 
   def test_importing_the_module_does_not_import_tensorflow(self):
-    code = 'import sys; import fm_lingvo.dataset; sys.exit("tensorflow" in sys.modules)'
+    code = 'import sys; import fm_lingvo.data.dataset; sys.exit("tensorflow" in sys.modules)'
     env = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
     self.assertEqual(subprocess.run([sys.executable, '-c', code], env=env, check=False).returncode, 0)
 

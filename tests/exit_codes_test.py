@@ -62,7 +62,7 @@ class ReportTest(parameterized.TestCase):
     command = [
       sys.executable,
       '-c',
-      'import sys\nfrom tools import exit_codes\nsys.exit(exit_codes.Report("tool", lambda: print("x" * 9)))',
+      'import sys\nfrom tools.common import exit_codes\nsys.exit(exit_codes.Report("tool", lambda: print("x" * 9)))',
     ]
     with open('/dev/full', 'w', encoding='utf-8') as full:
       done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=_ROOT, env=env, check=False)

@@ -65,7 +65,7 @@ class RegistryGrandchild(RegistryChild):
 
 
 _SPEECH = '''
-from fm_lingvo import registry
+from fm_lingvo.config import registry
 from lingvo.core import base_model
 
 

@@ -152,7 +152,7 @@ def _Tokenizers(folder, size):
     with open(paths[-1], 'wb') as f:
       f.write(content)
   code = (
-    'import os, sys\nfrom fm_lingvo import errors, tokenizer\n'
+    'import os, sys\nfrom fm_lingvo import errors\nfrom fm_lingvo.data import tokenizer\n'
     'for path in sys.argv[1:]:\n'
     '  child = os.fork()\n'
     '  if not child:\n'
