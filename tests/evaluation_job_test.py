@@ -13,7 +13,7 @@ from fm_lingvo.run_files import metrics_log
 
 
 class _Evaluations:
-  """Stands for evaluations.Evaluations: writes rows, evaluates nothing."""
+  """Stands for run_evaluations.Evaluations: writes rows, evaluates nothing."""
 
   def __init__(self, params, logdir):
     self._rows = metrics_log.MetricsLog(logdir)
