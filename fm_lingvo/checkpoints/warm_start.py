@@ -300,7 +300,7 @@ class Checkpointer(checkpointer.Checkpointer):
   def _BuildInitFromCheckpointRules(self):
     self.loaded = set()
     self.start_averages = tf.group(*[StartAverages(model) for model in self._models])
-    self._restore_fns = [('handover.Restore', self._RestoreAll)]
+    self._restore_fns = [('warm_start.Restore', self._RestoreAll)]
 
   def RestoreFromPath(self, sess=None, checkpoint_path=None):
     """Restores all variables, of a resumed run or for an evaluation.
