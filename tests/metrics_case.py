@@ -3,7 +3,7 @@
 import os
 import time
 
-from fm_lingvo import metrics_log
+from fm_lingvo.run_files import metrics_log
 
 
 def Write(run, dataset, rows, wall_time=None):

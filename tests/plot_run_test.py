@@ -75,7 +75,7 @@ class PlotRunTest(absltest.TestCase):
     return code, out.getvalue(), err.getvalue()
 
   def _Pixels(self):
-    from PIL import Image  # pylint: disable=g-import-not-at-top
+    from PIL import Image
 
     return np.asarray(Image.open(self.output).convert('RGB'), np.int16)
 

@@ -8,11 +8,11 @@ import soundfile
 from absl.testing import absltest
 
 from tests import tiny_data
-from tools import importers
-from tools import pipeline
 from tools import preparation_cost
 from tools.bench import preparation
 from tools.bench import results
+from tools.prepare import importers
+from tools.prepare import pipeline
 
 
 def _Samples(*rows):

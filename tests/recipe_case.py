@@ -6,9 +6,10 @@ import shutil
 import sys
 import tempfile
 
-from fm_lingvo import dataset
+from fm_lingvo.data import dataset
+from fm_lingvo.utils import audio as audio_format
 
-_TRAINER_SOURCE = '''
+_TRAINER_SOURCE = """
 import json, os, re, signal, sys, time
 flags = dict(arg.split('=', 1) for arg in sys.argv[1:])
 run = flags['--logdir']
@@ -49,7 +50,7 @@ with open(os.path.join(run, 'parameters.json'), 'w') as f:
   json.dump({'total': {'total': 1000, 'trained': 170}}, f)
 with open(os.path.join(run, 'train', 'checkpoint'), 'w') as f:
   f.write(f'model_checkpoint_path: "ckpt-{steps:08d}"')
-'''
+"""
 
 
 def Folder(test):
@@ -74,30 +75,71 @@ def WriteData(folder, names=('source', 'target', 'unlabeled'), utterances=100):
     os.makedirs(path, exist_ok=True)
     splits = {split: {'shards': [], 'hours': 0.1} for split in dataset.SPLITS}
     rows = [{'utt_id': f'{name}/{i}', 'split': 'train', 'text': 'words', 'duration': 6.0} for i in range(utterances)]
-    rows += [{'utt_id': f'{i}', 'split': 'test', 'text': 'Words ' if i < 5 else 'one two', 'duration': 2.0}
-             for i in range(20 * (name == 'target'))]
+    rows += [
+      {'utt_id': f'{i}', 'split': 'test', 'text': 'Words ' if i < 5 else 'one two', 'duration': 2.0}
+      for i in range(20 * (name == 'target'))
+    ]
     with open(os.path.join(path, 'manifest.jsonl'), 'w', encoding='utf-8') as f:
       f.writelines(json.dumps({'shard': '', 'speaker': 's', 'domain': name, **row}) + '\n' for row in rows)
     with open(os.path.join(path, 'dataset.json'), 'w', encoding='utf-8') as f:
-      json.dump({'format': dataset.FORMAT, 'version': dataset.VERSION, 'sample_rate': dataset.SAMPLE_RATE,
-                 'splits': splits, 'domains': [name], 'settings': {}}, f)
+      json.dump(
+        {
+          'format': dataset.FORMAT,
+          'version': dataset.VERSION,
+          'sample_rate': audio_format.SAMPLE_RATE,
+          'splits': splits,
+          'domains': [name],
+          'settings': {},
+        },
+        f,
+      )
 
 
 def Row(name, wer=0.4, seed=1, **changed):
   """A row of the results."""
-  rates = {f'{where}_{metric}{end}': value for where in ('target', 'source') for metric in ('wer', 'cer')
-           for end, value in (('', wer), ('_low', max(0.0, wer - 0.05)), ('_high', wer + 0.05))}
+  rates = {
+    f'{where}_{metric}{end}': value
+    for where in ('target', 'source')
+    for metric in ('wer', 'cer')
+    for end, value in (('', wer), ('_low', max(0.0, wer - 0.05)), ('_high', wer + 0.05))
+  }
   return {
-      'name': name, 'seed': seed, 'stamp': 'stamp', 'title': f'model {name}', 'group': 'main', **rates,
-      'target_utterances': 20, 'target_dropped': 0, 'total_params': 1000,
-      'trained_params': 170, 'target_label_fraction': 0.067, 'target_label_minutes': 1.0, 'hours': 0.5,
-      'hours_with_parents': 1.5, 'cores': 1, 'steps': 100, 'command': f'trainer {name}', 'date': '2026-01-31',
-      'machine': {'cpu': 'X', 'cores': 2, 'memory_gb': 8, 'system': 'Linux'},
-      'versions': {'python': '3', 'tensorflow': '2', 'lingvo': '0', 'commit': 'abc'}, **changed}
+    'name': name,
+    'seed': seed,
+    'stamp': 'stamp',
+    'title': f'model {name}',
+    'group': 'main',
+    **rates,
+    'target_utterances': 20,
+    'target_dropped': 0,
+    'total_params': 1000,
+    'trained_params': 170,
+    'target_label_fraction': 0.067,
+    'target_label_minutes': 1.0,
+    'hours': 0.5,
+    'hours_with_parents': 1.5,
+    'cores': 1,
+    'steps': 100,
+    'command': f'trainer {name}',
+    'date': '2026-01-31',
+    'machine': {'cpu': 'X', 'cores': 2, 'memory_gb': 8, 'system': 'Linux'},
+    'versions': {'python': '3', 'tensorflow': '2', 'lingvo': '0', 'commit': 'abc'},
+    **changed,
+  }
 
 
 def Pair(a, b, low, high):
   """A comparison whose difference is in the middle of its interval, for WER and CER."""
   middle = (low + high) / 2
-  return {'a': a, 'b': b, 'seeds': [1], 'difference': middle, 'low': low, 'high': high, 'a_better': 0.5,
-          'cer_difference': middle, 'cer_low': low, 'cer_high': high}
+  return {
+    'a': a,
+    'b': b,
+    'seeds': [1],
+    'difference': middle,
+    'low': low,
+    'high': high,
+    'a_better': 0.5,
+    'cer_difference': middle,
+    'cer_low': low,
+    'cer_high': high,
+  }

@@ -16,11 +16,12 @@ from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from fm_lingvo import accounting
-from fm_lingvo import dataset
-from fm_lingvo import errors
-from fm_lingvo import gin_params
 from lingvo import compat as tf
+
+from fm_lingvo import errors
+from fm_lingvo.config import gin_config
+from fm_lingvo.data import dataset
+from fm_lingvo.data import example_filter
 from params import asr
 from params import base
 from tests import recipe_case
@@ -35,7 +36,6 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class PlanTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     self.settings = recipe_plan.Settings()
@@ -50,13 +50,15 @@ class PlanTest(absltest.TestCase):
       for stage in distinct.values():
         with self.subTest(stage.name, quick=settings.quick):
           command = recipe_stage.Command(settings, stage)
-          rewritten = gin_params.RewriteGinArgs(command)
+          rewritten = gin_config.RewriteGinArgs(command)
           bindings = [arg.partition('=')[2] for arg in rewritten if arg.startswith('--gin_bindings=')]
           self.assertLen(bindings, len(stage.knobs) + len(stage.bindings))
-          gin_params.Configure(stage.model, (), bindings)
+          gin_config.Configure(stage.model, (), bindings)
           # The parts that a reader of the table relies on arrive.
-          self.assertIn(f'{stage.experiment}.max_steps = {stage.knobs["max_steps"]}',
-                        gin_params.ConfigText(stage.model, reference=False))
+          self.assertIn(
+            f'{stage.experiment}.max_steps = {stage.knobs["max_steps"]}',
+            gin_config.ConfigText(stage.model, reference=False),
+          )
 
   def test_commands_can_be_pasted_into_a_shell(self):
     for stage in self.stages.values():
@@ -86,17 +88,26 @@ class PlanTest(absltest.TestCase):
       self.assertEqual(first.parent, second.parent)
 
   def test_models_of_a_stage_have_as_many_steps(self):
-    steps = {name: self.stages[name].knobs['max_steps'] for name in (
-        'hydra', 'supervised', 'hydra_no_pretrain', 'adapted', 'adapted_no_hydra', 'adapted_no_pretrain')}
+    steps = {
+      name: self.stages[name].knobs['max_steps']
+      for name in ('hydra', 'supervised', 'hydra_no_pretrain', 'adapted', 'adapted_no_hydra', 'adapted_no_pretrain')
+    }
     self.assertLen({steps[n] for n in ('hydra', 'supervised', 'hydra_no_pretrain')}, 1)
     self.assertLen({steps[n] for n in ('adapted', 'adapted_no_hydra', 'adapted_no_pretrain')}, 1)
 
   def test_what_starts_from_stage_2_hears_source_speech_beside_the_target_s(self):
-    replayed = {name: stage.knobs['source_weight'] for name, stage in self.stages.items() if 'source_weight' in stage.knobs}
+    replayed = {
+      name: stage.knobs['source_weight'] for name, stage in self.stages.items() if 'source_weight' in stage.knobs
+    }
     self.assertEqual(set(replayed.values()), {1.0})
-    self.assertEqual(set(replayed), {
-        name for name, stage in self.stages.items()
-        if stage.share and (stage.parent or stage.row == 'scratch_source_target') and stage.experiment != 'CtcProbe'})
+    self.assertEqual(
+      set(replayed),
+      {
+        name
+        for name, stage in self.stages.items()
+        if stage.share and (stage.parent or stage.row == 'scratch_source_target') and stage.experiment != 'CtcProbe'
+      },
+    )
 
   def test_only_stages_that_are_asked_for_and_their_parents_are_selected(self):
     self.assertEqual(list(recipe_plan.Select(self.stages, ['adapted'])), ['pretrain', 'hydra', 'adapted'])
@@ -104,8 +115,19 @@ class PlanTest(absltest.TestCase):
     self.assertLen(main, 10)
     self.assertNotIn('adapted_seed2', main)
     groups = collections.Counter(stage.group for stage in recipe_plan.Plan(self.settings).values())
-    self.assertEqual(groups, {'main': 10, 'seed2': 6, 'seed3': 6, 'curve': 5, 'ablations_adapter': 5,
-                              'ablations_pretrain': 9, 'ablations_hydra': 2, 'probe': 3})
+    self.assertEqual(
+      groups,
+      {
+        'main': 10,
+        'seed2': 6,
+        'seed3': 6,
+        'curve': 5,
+        'ablations_adapter': 5,
+        'ablations_pretrain': 9,
+        'ablations_hydra': 2,
+        'probe': 3,
+      },
+    )
     self.assertEqual(set(groups), set(recipe_plan.GROUPS))
     for group, seed in recipe_plan.SEED_GROUPS.items():
       chosen = recipe_plan.Select(self.stages, [group])
@@ -127,6 +149,7 @@ class PlanTest(absltest.TestCase):
       if stage.experiment == 'JustHydra':
         batch += 16.0 + 32.0 * bool(stage.knobs.get('source_best_rq_weight'))
       return stage.knobs['max_steps'] * batch
+
     hours = {}
     for stage in recipe_plan.Plan(self.settings).values():
       hours[stage.group] = hours.get(stage.group, 0.0) + _AudioSeconds(stage) / (2 * 35) / 3600
@@ -146,7 +169,6 @@ class PlanTest(absltest.TestCase):
 
 
 class StageTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     folder = recipe_case.Folder(self)
@@ -197,13 +219,17 @@ class StageTest(absltest.TestCase):
     stage = self.stages['pretrain']
     run = recipe_stage.RunDir(self.settings, stage)
     os.makedirs(os.path.join(run, 'train'), exist_ok=True)
-    lines = [f'{stage.experiment}.{knob} = {value!r}  # <- --gin_bindings; was 0'
-             for knob, value in {**stage.knobs, **knobs}.items()]
+    lines = [
+      f'{stage.experiment}.{knob} = {value!r}  # <- --gin_bindings; was 0'
+      for knob, value in {**stage.knobs, **knobs}.items()
+    ]
     files = {
-        'config.gin': '\n'.join([*lines, 'BestRqPretrain.kl_weight = 0.0', '', '# Every other param.', '# a.b = 3']),
-        'metrics.jsonl': ''.join(json.dumps({'dataset': 'train', 'step': s, 'time': float(s)}) + '\n'
-                                 for s in (step - 100, step)),
-        'train/checkpoint': f'model_checkpoint_path: "{run}/train/ckpt-{step:08d}"\n'}
+      'config.gin': '\n'.join([*lines, 'BestRqPretrain.kl_weight = 0.0', '', '# Every other param.', '# a.b = 3']),
+      'metrics.jsonl': ''.join(
+        json.dumps({'dataset': 'train', 'step': s, 'time': float(s)}) + '\n' for s in (step - 100, step)
+      ),
+      'train/checkpoint': f'model_checkpoint_path: "{run}/train/ckpt-{step:08d}"\n',
+    }
     for name, text in files.items():
       with open(os.path.join(run, name), 'w', encoding='utf-8') as f:
         f.write(text)
@@ -233,6 +259,7 @@ class StageTest(absltest.TestCase):
     steps = self.stages['pretrain'].knobs['max_steps']
     only = {'pretrain': self.stages['pretrain']}
     inputs = recipe_stage.Inputs(self.settings, only)
+
     def _Run():
       said = io.StringIO()
       runner = recipe_runner.Runner(self.settings, only, inputs, 1, take=['pretrain'], trainer=['false'], stream=said)
@@ -268,12 +295,12 @@ class StageTest(absltest.TestCase):
 
 
 class RunnerTest(parameterized.TestCase):
-
   def setUp(self):
     super().setUp()
     self.folder = recipe_case.Folder(self)
-    self.settings = recipe_plan.Settings(output=os.path.join(self.folder, 'runs'),
-                                         data_dir=os.path.join(self.folder, 'data'))
+    self.settings = recipe_plan.Settings(
+      output=os.path.join(self.folder, 'runs'), data_dir=os.path.join(self.folder, 'data')
+    )
     os.makedirs(self.settings.output)
     recipe_case.WriteData(self.settings.data_dir)
     self.trainer = recipe_case.Trainer(self.folder)
@@ -287,8 +314,15 @@ class RunnerTest(parameterized.TestCase):
       name, knobs = change
       stages[name] = dataclasses.replace(stages[name], knobs={**stages[name].knobs, **knobs})
     self.done, self.said = [], io.StringIO()
-    runner = recipe_runner.Runner(self.settings, stages, recipe_stage.Inputs(self.settings, stages), jobs,
-                                  on_done=self.done.append, trainer=self.trainer, stream=self.said)
+    runner = recipe_runner.Runner(
+      self.settings,
+      stages,
+      recipe_stage.Inputs(self.settings, stages),
+      jobs,
+      on_done=self.done.append,
+      trainer=self.trainer,
+      stream=self.said,
+    )
     return runner.Run()
 
   def _Path(self, *names):
@@ -316,18 +350,19 @@ class RunnerTest(parameterized.TestCase):
 
     outcomes = self._Run(['adapted'], change=('hydra', {'best_rq_weight': 0.7}))
     self.assertEqual(outcomes, {'pretrain': 'reused', 'hydra': 'done', 'adapted': 'done'})
-    self.assertIn("hydra: its inputs changed (best_rq_weight: 0.1 -> 0.7); the old run is now", self.said.getvalue())
+    self.assertIn('hydra: its inputs changed (best_rq_weight: 0.1 -> 0.7); the old run is now', self.said.getvalue())
     self.assertLen([n for n in os.listdir(self.settings.output) if n.startswith('hydra.before-')], 1)
 
   def test_a_stage_shares_the_cores(self):
     self._Run(['hydra_no_pretrain', 'scratch_target', 'supervised'], jobs=100)
-    self.assertEqual(self._Calls('scratch_target')[0]['threads'],
-                     str(max(1, len(os.sched_getaffinity(0)) // 4)))
+    self.assertEqual(self._Calls('scratch_target')[0]['threads'], str(max(1, len(os.sched_getaffinity(0)) // 4)))
 
   def test_a_failure_is_named_and_spares_the_stages_that_do_not_need_it(self):
     self._Touch('fail_hydra')
-    self.assertEqual(self._Run(['adapted', 'scratch_target']), {
-        'pretrain': 'done', 'hydra': 'failed', 'adapted': 'not run', 'scratch_target': 'done'})
+    self.assertEqual(
+      self._Run(['adapted', 'scratch_target']),
+      {'pretrain': 'done', 'hydra': 'failed', 'adapted': 'not run', 'scratch_target': 'done'},
+    )
     self.assertIn('hydra: failed, exit code 2: trainer: task.nothing = 1: no such param', self.said.getvalue())
     os.remove(self._Path('fail_hydra'))
     self.assertEqual(self._Run(['adapted']), {'pretrain': 'reused', 'hydra': 'done', 'adapted': 'done'})
@@ -343,16 +378,17 @@ class RunnerTest(parameterized.TestCase):
   def test_a_signal_ends_trainers_cleanly(self):
     self._Touch('hang')
     script = (
-        'import sys\n'
-        'from tools import recipe_plan, recipe_runner, recipe_stage\n'
-        f's = recipe_plan.Settings(output={self.settings.output!r}, data_dir={self.settings.data_dir!r})\n'
-        "stages = recipe_plan.Select(recipe_plan.Plan(s), ['scratch_target'])\n"
-        f'runner = recipe_runner.Runner(s, stages, recipe_stage.Inputs(s, stages), 1, trainer={self.trainer!r})\n'
-        'try:\n'
-        '  runner.Run()\n'
-        'except recipe_runner.Interrupted as e:\n'
-        '  print(e)\n'
-        '  sys.exit(e.exit_code)\n')
+      'import sys\n'
+      'from tools import recipe_plan, recipe_runner, recipe_stage\n'
+      f's = recipe_plan.Settings(output={self.settings.output!r}, data_dir={self.settings.data_dir!r})\n'
+      "stages = recipe_plan.Select(recipe_plan.Plan(s), ['scratch_target'])\n"
+      f'runner = recipe_runner.Runner(s, stages, recipe_stage.Inputs(s, stages), 1, trainer={self.trainer!r})\n'
+      'try:\n'
+      '  runner.Run()\n'
+      'except recipe_runner.Interrupted as e:\n'
+      '  print(e)\n'
+      '  sys.exit(e.exit_code)\n'
+    )
     with subprocess.Popen([sys.executable, '-c', script], cwd=_ROOT, stdout=subprocess.PIPE, text=True) as process:
       deadline = time.time() + 30
       while not os.path.exists(self._Path('scratch_target', 'hanging')) and time.time() < deadline:
@@ -372,29 +408,34 @@ class RunnerTest(parameterized.TestCase):
     # A process of its own below the one that is started, as Beam's workers are; each says its name when interrupted.
     made = os.path.join(self.settings.output, 'made')
     script = (
-        'import os, subprocess, sys, time\n'
-        'child = len(sys.argv) == 1 and subprocess.Popen([sys.executable, __file__, "child"])\n'
-        'name = "parent" if child else "child"\n'
-        f'os.makedirs({made!r}, exist_ok=True)\n'
-        'try:\n'
-        f'  open(os.path.join({made!r}, name), "w").close()\n'
-        '  time.sleep(60)\n'
-        'except KeyboardInterrupt:\n'
-        f'  os.remove(os.path.join({made!r}, name))\n'
-        'if child: child.wait()\n')
+      'import os, subprocess, sys, time\n'
+      'child = len(sys.argv) == 1 and subprocess.Popen([sys.executable, __file__, "child"])\n'
+      'name = "parent" if child else "child"\n'
+      f'os.makedirs({made!r}, exist_ok=True)\n'
+      'try:\n'
+      f'  open(os.path.join({made!r}, name), "w").close()\n'
+      '  time.sleep(60)\n'
+      'except KeyboardInterrupt:\n'
+      f'  os.remove(os.path.join({made!r}, name))\n'
+      'if child: child.wait()\n'
+    )
     path = os.path.join(self.settings.output, 'maker.py')
     os.makedirs(self.settings.output, exist_ok=True)
     with open(path, 'w', encoding='utf-8') as f:
       f.write(script)
+
     def _Interrupt():
       deadline = time.time() + 30
       while len(os.listdir(made) if os.path.exists(made) else ()) < 2 and time.time() < deadline:
         time.sleep(0.05)
       os.kill(os.getpid(), signal.SIGTERM)
+
     thread = threading.Thread(target=_Interrupt)
     thread.start()
-    with mock.patch.object(recipe, '_DataCommand', lambda settings: [path]), \
-        self.assertRaisesRegex(recipe_runner.Interrupted, '^SIGTERM: data sets that are whole are kept') as caught:
+    with (
+      mock.patch.object(recipe, '_DataCommand', lambda settings: [path]),
+      self.assertRaisesRegex(recipe_runner.Interrupted, '^SIGTERM: data sets that are whole are kept') as caught,
+    ):
       recipe.PrepareData(self.settings)
     thread.join()
     self.assertEqual(caught.exception.exit_code, 143)
@@ -403,7 +444,8 @@ class RunnerTest(parameterized.TestCase):
   @parameterized.parameters((1, 'have saved checkpoints', True), (2, 'were killed at the second signal', False))
   def test_a_signal_while_a_stage_starts_ends_it_and_starts_no_other(self, times, text, saved):
     self._Touch('hang')
-    child_class = recipe_runner._Child  # pylint: disable=protected-access
+    child_class = recipe_runner._Child
+
     def _Child(run, *args):
       child = child_class(run, *args)
       deadline = time.time() + 30
@@ -412,6 +454,7 @@ class RunnerTest(parameterized.TestCase):
       for _ in range(times):
         os.kill(os.getpid(), signal.SIGTERM)
       return child
+
     started = time.time()
     with mock.patch.object(recipe_runner, '_Child', _Child), self.assertRaises(recipe_runner.Interrupted) as caught:
       self._Run(['scratch_target', 'hydra_no_pretrain'])
@@ -423,7 +466,7 @@ class RunnerTest(parameterized.TestCase):
     self.assertEqual(os.path.exists(self._Path('hydra_no_pretrain', 'stopped.txt')), saved)
 
   def _HoldLock(self, name):
-    lock = recipe_runner._Lock(self._Path(name))  # pylint: disable=protected-access
+    lock = recipe_runner._Lock(self._Path(name))
     self.assertIsNotNone(lock)
     self.addCleanup(lock.close)
     return lock
@@ -431,20 +474,26 @@ class RunnerTest(parameterized.TestCase):
   def test_a_changed_stage_that_another_recipe_starts_first_is_waited_for(self):
     self._Run(['scratch_target'])
     real, others = recipe_runner.MoveAside, []
+
     def _MoveAside(run):
       # While its folder is there, nobody else has the lock.
-      self.assertIsNone(recipe_runner._Lock(run))  # pylint: disable=protected-access
+      self.assertIsNone(recipe_runner._Lock(run))
       moved = real(run)
       others.append(self._HoldLock('scratch_target'))
       return moved
+
     def _Sleep(seconds):
       del seconds
       while others:
         others.pop().close()
-    with mock.patch.object(recipe_runner, 'MoveAside', _MoveAside), \
-         mock.patch.object(recipe_runner.time, 'sleep', _Sleep):
-      self.assertEqual(self._Run(['scratch_target'], change=('scratch_target', {'dropout_prob': 0.2})),
-                       {'scratch_target': 'done'})
+
+    with (
+      mock.patch.object(recipe_runner, 'MoveAside', _MoveAside),
+      mock.patch.object(recipe_runner.time, 'sleep', _Sleep),
+    ):
+      self.assertEqual(
+        self._Run(['scratch_target'], change=('scratch_target', {'dropout_prob': 0.2})), {'scratch_target': 'done'}
+      )
     self.assertEqual(self.said.getvalue().count('another process trains it'), 1)
     self.assertLen([n for n in os.listdir(self.settings.output) if '.before-' in n], 1)
 
@@ -453,31 +502,37 @@ class RunnerTest(parameterized.TestCase):
     self._Run(['scratch_target'], change=change)
     done = recipe_stage.Read(self._Path('scratch_target'))
     recipe_stage.Write(self._Path('scratch_target'), {**done, 'stamp': 'another'})
-    real = recipe_runner._Lock  # pylint: disable=protected-access
+    real = recipe_runner._Lock
+
     def _Lock(run):
       recipe_stage.Write(run, done)
       return real(run)
+
     with mock.patch.object(recipe_runner, '_Lock', _Lock):
       self.assertEqual(self._Run(['scratch_target'], change=change), {'scratch_target': 'reused'})
     self.assertEqual(os.listdir(self.settings.output), ['scratch_target'])
 
   def test_a_lock_that_was_moved_aside_with_its_folder_is_none(self):
     real = recipe_runner.fcntl.flock
+
     def _Flock(*args):
       recipe_runner.MoveAside(self._Path('hydra'))
       real(*args)
+
     with mock.patch.object(recipe_runner.fcntl, 'flock', _Flock):
-      self.assertIsNone(recipe_runner._Lock(self._Path('hydra')))  # pylint: disable=protected-access
+      self.assertIsNone(recipe_runner._Lock(self._Path('hydra')))
     self._HoldLock('hydra')
 
   def test_a_run_that_another_recipe_trains_is_waited_for(self):
     os.makedirs(self._Path('scratch_target'))
-    lock = recipe_runner._Lock(self._Path('scratch_target'))  # pylint: disable=protected-access
+    lock = recipe_runner._Lock(self._Path('scratch_target'))
     waited = []
+
     def _Sleep(seconds):
       waited.append(seconds)
       if len(waited) == 3:
         lock.close()
+
     with mock.patch.object(recipe_runner.time, 'sleep', _Sleep):
       self.assertEqual(self._Run(['scratch_target']), {'scratch_target': 'done'})
     self.assertEqual(self.said.getvalue().count('another process trains it'), 1)
@@ -485,8 +540,10 @@ class RunnerTest(parameterized.TestCase):
   def test_a_row_says_what_the_run_measured(self):
     self._Run(['adapted'])
     row = recipe_rows.Row(self.settings, self._Plan(), 'adapted')
-    self.assertEqual((row['name'], row['seed'], row['target_wer'], row['target_wer_low'], row['total_params'],
-                      row['trained_params']), ('adapted', 1, 0.4, 0.3, 1000, 170))
+    self.assertEqual(
+      (row['name'], row['seed'], row['target_wer'], row['target_wer_low'], row['total_params'], row['trained_params']),
+      ('adapted', 1, 0.4, 0.3, 1000, 170),
+    )
     self.assertEqual((row['target_utterances'], row['target_dropped']), (20, 0))
     self.assertEqual((row['target_label_fraction'], row['target_label_minutes']), (0.06, 0.6))
     self.assertEqual(row['stamp'], recipe_stage.Read(self._Path('adapted'))['stamp'])
@@ -500,8 +557,9 @@ class RunnerTest(parameterized.TestCase):
   def test_dropped_utterances_of_the_target_are_refused(self):
     self._Touch('drop')
     self._Run(['scratch_target'])
-    with self.assertRaisesRegex(errors.ConfigError,
-                                r'metrics.jsonl: 2 utterances of TestTarget were dropped \(too_long 2\)'):
+    with self.assertRaisesRegex(
+      errors.ConfigError, r'metrics.jsonl: 2 utterances of TestTarget were dropped \(too_long 2\)'
+    ):
       recipe_rows.Row(self.settings, self._Plan(), 'scratch_target')
 
   def test_rows_of_other_inputs_are_left_out(self):
@@ -525,10 +583,14 @@ class RunnerTest(parameterized.TestCase):
     publisher = recipe.Publisher(self.settings, docs=False)
     with contextlib.redirect_stderr(io.StringIO()) as err:
       publisher.Write()
-    self.assertEqual([(row['name'], row['seed']) for row in publisher.result['rows']],
-                     [*((name, 1) for name in known), ('scratch_target', 5)])
-    self.assertIn('left out, for they were trained from other inputs: hydra (seed 1), adapted (seed 1), '
-                  'no_more (seed 1)', err.getvalue())
+    self.assertEqual(
+      [(row['name'], row['seed']) for row in publisher.result['rows']],
+      [*((name, 1) for name in known), ('scratch_target', 5)],
+    )
+    self.assertIn(
+      'left out, for they were trained from other inputs: hydra (seed 1), adapted (seed 1), no_more (seed 1)',
+      err.getvalue(),
+    )
     recipe_case.WriteData(self.settings.data_dir, ['target'], utterances=101)
     publisher = recipe.Publisher(self.settings, docs=False)
     with contextlib.redirect_stderr(io.StringIO()):
@@ -539,8 +601,13 @@ class RunnerTest(parameterized.TestCase):
     results = recipe.ResultsPath(self.settings, docs=False)
     plan = self._Plan()
     stamps = {name: recipe_stage.Stamp(inputs) for name, inputs in recipe_stage.Inputs(self.settings, plan).items()}
-    recipe_rows.Merge(results, [recipe_case.Row('probe_hydra', group='probe', stamp=stamps['probe_hydra']),
-                                recipe_case.Row('hydra', wer=0.9, stamp=stamps['hydra'])])
+    recipe_rows.Merge(
+      results,
+      [
+        recipe_case.Row('probe_hydra', group='probe', stamp=stamps['probe_hydra']),
+        recipe_case.Row('hydra', wer=0.9, stamp=stamps['hydra']),
+      ],
+    )
     publisher = recipe.Publisher(self.settings, docs=False)
     self._Run(['adapted', 'adapted_no_hydra'])
     for name in self.done:
@@ -554,11 +621,17 @@ class RunnerTest(parameterized.TestCase):
     self.assertEqual(pairs['adapted', 'adapted_no_hydra']['difference'], 0)
     with open(self._Path('report.md'), encoding='utf-8') as f:
       report = f.read()
-    self.assertIn("training set has 100 utterances, 10.0 min. Of them the training stream uses 100, 10.0 min;", report)
+    self.assertIn('training set has 100 utterances, 10.0 min. Of them the training stream uses 100, 10.0 min;', report)
     self.assertIn('Of 20 test prompts 5 have a text that also occurs in training, 15 do not.', report)
     # Of the other 15 every second has one of two words wrong, 7 of 30.
     self.assertRegex(report, r'\| `adapted` \| 1 \| 40.0 \| 23.3 \(\d+.\d to \d+.\d\) \|')
-    for heading in ('**Two models each on the same utterances**', '## Forgetting', '## Target data', '## Hours', '## Commands'):
+    for heading in (
+      '**Two models each on the same utterances**',
+      '## Forgetting',
+      '## Target data',
+      '## Hours',
+      '## Commands',
+    ):
       self.assertIn(heading, report)
     self.assertIn(f'| `adapted` | {plan["adapted"].knobs["max_steps"]:,} |', report)
     with open(self._Path('recipe.png'), 'rb') as f:
@@ -575,7 +648,6 @@ class RunnerTest(parameterized.TestCase):
 
 
 class LabelsTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     folder = recipe_case.Folder(self)
@@ -586,14 +658,24 @@ class LabelsTest(absltest.TestCase):
   def _Append(self, *rows):
     with open(os.path.join(self.settings.data_dir, 'target', 'manifest.jsonl'), 'a', encoding='utf-8') as f:
       for i, (text, duration, split) in enumerate(rows):
-        f.write(json.dumps({**dict.fromkeys(dataset.MANIFEST_KEYS, ''), 'utt_id': f'more/{i}', 'split': split, 'text': text,
-                            'duration': duration}) + '\n')
+        f.write(
+          json.dumps(
+            {
+              **dict.fromkeys(dataset.MANIFEST_KEYS, ''),
+              'utt_id': f'more/{i}',
+              'split': split,
+              'text': text,
+              'duration': duration,
+            }
+          )
+          + '\n'
+        )
 
   def _Chosen(self, stage):
     """Names of all training utterances, usable or not, that the trainer's own hash selects."""
     ids = [row['utt_id'] for row in recipe_labels.Split(self.settings, 'train')]
     with tf.Graph().as_default(), tf.Session() as sess:
-      chosen = sess.run(accounting.InShare(tf.constant(ids), stage.knobs['label_share'], stage.knobs['label_seed']))
+      chosen = sess.run(example_filter.InShare(tf.constant(ids), stage.knobs['label_share'], stage.knobs['label_seed']))
     return {utt_id for utt_id, is_chosen in zip(ids, chosen) if is_chosen}
 
   def test_a_share_is_exactly_so_many_of_the_usable_utterances_of_every_seed(self):
@@ -630,10 +712,13 @@ class LabelsTest(absltest.TestCase):
 
   def test_of_utterances_that_share_a_bucket_at_the_border_none_is_chosen(self):
     def _Resolve(buckets, count):
-      with mock.patch.object(recipe_labels, '_Buckets', lambda rows, seed: buckets), \
-           mock.patch.object(recipe_labels, 'Count', lambda share, size: count):
+      with (
+        mock.patch.object(recipe_labels, '_Buckets', lambda rows, seed: buckets),
+        mock.patch.object(recipe_labels, 'Count', lambda share, size: count),
+      ):
         stage = recipe_labels.Resolve(self.settings, {'adapted': self.plan['adapted']})['adapted']
-      return round(stage.knobs['label_share'] * accounting.SHARE_BUCKETS)
+      return round(stage.knobs['label_share'] * example_filter.SHARE_BUCKETS)
+
     self.assertEqual(_Resolve([9, 7, 5, 3, 3], 2), 4)
     self.assertEqual(_Resolve([9, 7, 7, 3, 1], 3), 4)
     self.assertEqual(_Resolve([1, 2, 2, 2, 4], 2), 2)
@@ -650,17 +735,28 @@ class LabelsTest(absltest.TestCase):
     self.assertEqual(recipe_labels.TargetLabels(self.settings, self.plan['hydra']), (0.0, 0.0))
 
   def test_usable_is_what_the_training_stream_accepts(self):
-    cases = [('', 6.0), (' ', 6.0), ('word', 0.0), ('word', 0.1), ('word', 0.0999375), ('word', 16.0),
-             ('word', 16.0000625), ('a' * 42, 1.0), ('a' * 43, 1.0), ('a' * 59, 1.5), ('a' * 61, 1.5),
-             ('\u00e9' * 42, 1.0)]
+    cases = [
+      ('', 6.0),
+      (' ', 6.0),
+      ('word', 0.0),
+      ('word', 0.1),
+      ('word', 0.0999375),
+      ('word', 16.0),
+      ('word', 16.0000625),
+      ('a' * 42, 1.0),
+      ('a' * 43, 1.0),
+      ('a' * 59, 1.5),
+      ('a' * 61, 1.5),
+      ('\u00e9' * 42, 1.0),
+    ]
     self._Append(*[(text, duration, 'train') for text, duration in cases])
     usable = {row['utt_id'] for row in recipe_labels.Usable(self.settings)}
     p = recipe_labels.TrainStream().Copy().Set(share=1.0)
     bounds = [int(round(bound * 16000)) for bound in p.bucket_upper_bound_seconds]
-    accountant = accounting.Accountant(p, path='', bounds=bounds, num_files=1, must_accept=False)
+    accountant = example_filter.Accountant(p, path='', bounds=bounds, num_files=1, must_accept=False)
     with tf.Graph().as_default(), tf.Session() as sess:
-      features = {name: tf.placeholder(tf.string, []) for name in accounting.FEATURES}
-      _, reasons = accountant._Judge(features)  # pylint: disable=protected-access
+      features = {name: tf.placeholder(tf.string, []) for name in example_filter.FEATURES}
+      _, reasons = accountant._Judge(features)
       accepted = []
       for i, (text, duration) in enumerate(cases):
         values = {'utt_id': f'more/{i}', 'audio': bytes(2 * round(duration * 16000)), 'text': text, 'domain': 'x'}
@@ -676,7 +772,6 @@ class LabelsTest(absltest.TestCase):
 
 
 class DoorTest(absltest.TestCase):
-
   def _Main(self, *argv):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -684,10 +779,13 @@ class DoorTest(absltest.TestCase):
     return code, out.getvalue(), err.getvalue()
 
   def test_errors_are_one_line_and_exit_code_2(self):
-    for argv, message in ((['mian'], 'mian: no such group or stage; did you mean main?'),
-                          (['--seeds=a'], '--seeds=a: expected integers'), (['--seeds=0'], 'expected integers >= 1'),
-                          (['--jobs=0'], '--jobs=0: expected a number >= 1'),
-                          (['--jobs=-1'], '--jobs=-1: expected a number >= 1')):
+    for argv, message in (
+      (['mian'], 'mian: no such group or stage; did you mean main?'),
+      (['--seeds=a'], '--seeds=a: expected integers'),
+      (['--seeds=0'], 'expected integers >= 1'),
+      (['--jobs=0'], '--jobs=0: expected a number >= 1'),
+      (['--jobs=-1'], '--jobs=-1: expected a number >= 1'),
+    ):
       with self.subTest(message):
         code, _, err = self._Main(*argv)
         self.assertEqual((code, err.count('\n')), (2, 1))
@@ -722,8 +820,8 @@ class DoorTest(absltest.TestCase):
     self.assertRegex(err, '^recipe: .*: not all data sets are there.*first python -m tools.recipe_data --output=.*\n$')
 
   def test_a_smoke_run_leaves_docs_alone(self):
-    args = recipe._Parser().parse_args(['--quick'])  # pylint: disable=protected-access
-    settings = recipe._Settings(args)  # pylint: disable=protected-access
+    args = recipe._Parser().parse_args(['--quick'])
+    settings = recipe._Settings(args)
     self.assertEqual((settings.output, settings.data_dir), ('runs/recipe_quick', 'data/recipe_quick'))
     for docs, expected in ((True, 'docs/results/recipe.json'), (False, 'runs/recipe_quick/recipe.json')):
       self.assertEndsWith(recipe.ResultsPath(settings, docs), expected)

@@ -17,9 +17,8 @@ import sys
 import time
 
 from fm_lingvo import errors
-from fm_lingvo import gin_names
+from fm_lingvo.utils import suggest
 
-from . import exit_codes
 from .bench import command_rows
 from .bench import comparison
 from .bench import curve_rows
@@ -27,6 +26,7 @@ from .bench import model_rows
 from .bench import peers_env
 from .bench import results
 from .bench import tables
+from .common import exit_codes
 
 # Name of a group -> function of a comparison.Setting that yields its comparisons; in the order of the table.
 GROUPS = {**model_rows.GROUPS, **curve_rows.GROUPS, **command_rows.GROUPS}
@@ -69,7 +69,7 @@ def _Groups(text):
   for name in names:
     if name not in GROUPS:
       raise argparse.ArgumentTypeError(
-        f'{name}: no such group{gin_names.Hint(name, GROUPS)}; there are {", ".join(GROUPS)}'
+        f'{name}: no such group{suggest.Hint(name, GROUPS)}; there are {", ".join(GROUPS)}'
       )
   return names
 

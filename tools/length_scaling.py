@@ -12,8 +12,8 @@ each frame (params/gin/streaming.gin). Exit code 2: a pass failed, said in one l
 import argparse
 import sys
 
-from . import exit_codes
 from .bench import encoder_pass
+from .common import exit_codes
 
 
 def _Seconds(text):

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from fm_lingvo import errors
 
-from . import exit_codes
 from .bench import run_figures
+from .common import exit_codes
 
 _DEFAULT_DATASETS = ('eval_devhuman', 'train')
 _STYLE = {
@@ -103,9 +103,9 @@ def Plot(runs: Sequence[str], output: str, datasets: Sequence[str] = (), branch:
 
 def _Draw(lines, output):
   """Draws all panels; a colour for each line."""
-  import matplotlib  # pylint: disable=g-import-not-at-top
-  from matplotlib import figure as mpl_figure  # Without pyplot: no display.  pylint: disable=g-import-not-at-top
-  from matplotlib import lines as mpl_lines  # pylint: disable=g-import-not-at-top
+  import matplotlib
+  from matplotlib import figure as mpl_figure  # Without pyplot: no display.
+  from matplotlib import lines as mpl_lines
 
   with matplotlib.rc_context(_STYLE):
     figure = mpl_figure.Figure(figsize=(10, 10), dpi=120, layout='constrained')

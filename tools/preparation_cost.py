@@ -18,10 +18,10 @@ import tempfile
 
 from fm_lingvo import errors
 
-from . import exit_codes
 from .bench import preparation
 from .bench import results
 from .bench import tables
+from .common import exit_codes
 
 _MODES = ('multi_threading', 'multi_processing')
 

@@ -23,22 +23,23 @@ import subprocess
 import sys
 import time
 
-from fm_lingvo import dataset
 from fm_lingvo import errors
-from tools import exit_codes
-from tools import files
-from tools import interrupts
-from tools import recipe_compare
-from tools import recipe_data
-from tools import recipe_labels
-from tools import recipe_plan
-from tools import recipe_plot
-from tools import recipe_report
-from tools import recipe_rows
-from tools import recipe_runner
-from tools import recipe_stage
-from tools import recipe_table
-from tools import recipe_verdicts
+from fm_lingvo.utils import files as file_system
+
+from . import recipe_compare
+from . import recipe_data
+from . import recipe_labels
+from . import recipe_plan
+from . import recipe_plot
+from . import recipe_report
+from . import recipe_rows
+from . import recipe_runner
+from . import recipe_stage
+from . import recipe_table
+from . import recipe_verdicts
+from .common import exit_codes
+from .common import files
+from .common import interrupts
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _RESULTS = os.path.join(_ROOT, 'docs', 'results', 'recipe.json')
@@ -48,22 +49,37 @@ _IMAGE = os.path.join(_ROOT, 'docs', 'images', 'recipe.png')
 def _Parser():
   groups = '\n'.join(f'  {name:<18} {text}' for name, text in {**recipe_plan.GROUPS, 'all': 'all of them'}.items())
   parser = argparse.ArgumentParser(
-      prog='recipe', description=__doc__, epilog=f'groups:\n{groups}',
-      formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='recipe',
+    description=__doc__,
+    epilog=f'groups:\n{groups}',
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
   parser.add_argument('names', nargs='*', metavar='GROUP|STAGE', help='what to train (default: main)')
   parser.add_argument('--quick', action='store_true', help='a smoke run: tiny data and models, a few steps')
-  parser.add_argument('--seeds', default='',
-                      help='further seeds, such as 2,3, of the models that are given target labels')
-  parser.add_argument('--jobs', type=int, default=min(2, len(os.sched_getaffinity(0))),
-                      help='stages at a time, which share the cores (default: 2, or 1 on one core)')
-  parser.add_argument('--output', default='',
-                      help='folder of the runs, report.md and recipe.png (default: runs/recipe)')
+  parser.add_argument(
+    '--seeds', default='', help='further seeds, such as 2,3, of the models that are given target labels'
+  )
+  parser.add_argument(
+    '--jobs',
+    type=int,
+    default=min(2, len(os.sched_getaffinity(0))),
+    help='stages at a time, which share the cores (default: 2, or 1 on one core)',
+  )
+  parser.add_argument(
+    '--output', default='', help='folder of the runs, report.md and recipe.png (default: runs/recipe)'
+  )
   parser.add_argument('--data_dir', default='', help='folder of the data sets (default: data/recipe)')
-  parser.add_argument('--docs', action=argparse.BooleanOptionalAction, default=None,
-                      help='write docs/results/recipe.json and docs/images/recipe.png (default: unless --quick)')
-  parser.add_argument('--take', default='',
-                      help='stages, comma-separated, whose finished runs are used although their inputs changed; the '
-                      'report says so')
+  parser.add_argument(
+    '--docs',
+    action=argparse.BooleanOptionalAction,
+    default=None,
+    help='write docs/results/recipe.json and docs/images/recipe.png (default: unless --quick)',
+  )
+  parser.add_argument(
+    '--take',
+    default='',
+    help='stages, comma-separated, whose finished runs are used although their inputs changed; the report says so',
+  )
   parser.add_argument('--dry_run', action='store_true', help='only say what would be trained, and why')
   parser.add_argument('--list', action='store_true', help='print groups and stages, and exit')
   return parser
@@ -71,8 +87,11 @@ def _Parser():
 
 def _Settings(args):
   suffix = '_quick' if args.quick else ''
-  return recipe_plan.Settings(output=(args.output or f'runs/recipe{suffix}').rstrip('/'),
-                              data_dir=(args.data_dir or f'data/recipe{suffix}').rstrip('/'), quick=args.quick)
+  return recipe_plan.Settings(
+    output=(args.output or f'runs/recipe{suffix}').rstrip('/'),
+    data_dir=(args.data_dir or f'data/recipe{suffix}').rstrip('/'),
+    quick=args.quick,
+  )
 
 
 def _Seeds(text):
@@ -110,7 +129,8 @@ def PrepareData(settings):
     raise recipe_runner.Interrupted(came[0], 'data sets that are whole are kept; the same command makes the others')
   if process.returncode:
     raise errors.ConfigError(
-        f'{settings.data_dir}: the data sets could not be made (tools.recipe_data: exit code {process.returncode})')
+      f'{settings.data_dir}: the data sets could not be made (tools.recipe_data: exit code {process.returncode})'
+    )
 
 
 def ResultsPath(settings, docs):
@@ -132,8 +152,9 @@ class Publisher:
     everything = recipe_plan.Plan(settings, sorted({*seeds, *recipe_rows.Seeds(self._results)}))
     self._stages = recipe_labels.Resolve(settings, everything)
     inputs = recipe_stage.Inputs(settings, self._stages)
-    self._stamps = {(stage.row, stage.seed): recipe_stage.Stamp(inputs[name])
-                    for name, stage in self._stages.items() if stage.row}
+    self._stamps = {
+      (stage.row, stage.seed): recipe_stage.Stamp(inputs[name]) for name, stage in self._stages.items() if stage.row
+    }
     self._rows = {}
     self.failed = []  # Names of stages that are trained, but whose results cannot be read.
     self.result = None
@@ -152,8 +173,11 @@ class Publisher:
   def Write(self):
     """Writes everything."""
     self.result, left_out = recipe_rows.Merge(
-        self._results, list(self._rows.values()), self._IsCurrent,
-        lambda rows: recipe_compare.Compare(self._settings, self._stages, rows))
+      self._results,
+      list(self._rows.values()),
+      self._IsCurrent,
+      lambda rows: recipe_compare.Compare(self._settings, self._stages, rows),
+    )
     if left_out:
       names = ', '.join(f'{row["name"]} (seed {row["seed"]})' for row in left_out)
       print(f'recipe: {self._results}: left out, for they were trained from other inputs: {names}', file=sys.stderr)
@@ -162,20 +186,30 @@ class Publisher:
       recipe_plot.Plot(self.result['rows'], image)
       if self._docs:
         shutil.copy(image, _IMAGE)
-    recipe_report.Write(os.path.join(self._settings.output, 'report.md'), self._settings, self._stages, self.result,
-                        'recipe.png' if self.result['rows'] else '')
+    recipe_report.Write(
+      os.path.join(self._settings.output, 'report.md'),
+      self._settings,
+      self._stages,
+      self.result,
+      'recipe.png' if self.result['rows'] else '',
+    )
 
   def _IsCurrent(self, row):
     return all(field in row for field in recipe_table.FIELDS) and row['stamp'] == self._stamps.get(
-        (row['name'], row['seed']))
+      (row['name'], row['seed'])
+    )
 
 
 def _DryRun(settings, stages, inputs, take):
   for name, stage in stages.items():
     what, why = recipe_stage.Look(recipe_stage.RunDir(settings, stage), stage, inputs[name])
-    text = {'done': 'reused', 'train': f'trained, {stage.knobs["max_steps"]} steps', 'resume': 'resumed',
-            'busy': 'trained by another process, waited for',
-            'changed': f'{"taken as it is" if name in take else "trained anew"}: {why}'}[what]
+    text = {
+      'done': 'reused',
+      'train': f'trained, {stage.knobs["max_steps"]} steps',
+      'resume': 'resumed',
+      'busy': 'trained by another process, waited for',
+      'changed': f'{"taken as it is" if name in take else "trained anew"}: {why}',
+    }[what]
     print(f'{name}: {text}')
 
 
@@ -201,9 +235,11 @@ def _Run(args):
   if not args.dry_run:
     files.MakeFolder(settings.output, f'--output={settings.output}')  # Before minutes of work.
     PrepareData(settings)
-  elif not all(dataset.Exists(os.path.join(settings.data_dir, name, 'dataset.json')) for name in recipe_data.NAMES):
-    raise errors.ConfigError(f'{settings.data_dir}: not all data sets are there, of which the stages are made; first python '
-                             + ' '.join(_DataCommand(settings)))
+  elif not all(file_system.Exists(os.path.join(settings.data_dir, name, 'dataset.json')) for name in recipe_data.NAMES):
+    raise errors.ConfigError(
+      f'{settings.data_dir}: not all data sets are there, of which the stages are made; first python '
+      + ' '.join(_DataCommand(settings))
+    )
   stages = recipe_labels.Resolve(settings, stages)
   inputs = recipe_stage.Inputs(settings, stages)
   take = [name for name in args.take.split(',') if name]
@@ -222,9 +258,11 @@ def _Run(args):
   failed = [name for name, outcome in outcomes.items() if outcome in ('failed', 'not run')]
   failed += publisher.failed
   count = sum(outcome == 'done' for outcome in outcomes.values())
-  print(f'{settings.output}/report.md: {len(publisher.result["rows"])} rows; {count} stages trained, '
-        f'{sum(outcome == "reused" for outcome in outcomes.values())} reused, {len(failed)} failed, in '
-        f'{(time.time() - started) / 60:.1f} min')
+  print(
+    f'{settings.output}/report.md: {len(publisher.result["rows"])} rows; {count} stages trained, '
+    f'{sum(outcome == "reused" for outcome in outcomes.values())} reused, {len(failed)} failed, in '
+    f'{(time.time() - started) / 60:.1f} min'
+  )
   if failed:
     print(f'recipe: failed: {", ".join(failed)}; the same command tries again', file=sys.stderr)
   return 1 if failed else 0

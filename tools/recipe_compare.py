@@ -4,9 +4,10 @@ N: utterances of the target's test set, R: resamples, S: seeds of a model.
 """
 
 from fm_lingvo import errors
-from tools import recipe_rows
-from tools import recipe_stage
-from tools import recipe_verdicts
+
+from . import recipe_rows
+from . import recipe_stage
+from . import recipe_verdicts
 
 _SEED = 20240301
 _RATES = (('', 'errors', 'words'), ('cer_', 'char_errors', 'chars'))
@@ -61,8 +62,10 @@ def Bootstrap(errors_a, errors_b, words):
   Returns:
     dict of floats: difference, low, high, a_better.
   """
-  import numpy as np  # pylint: disable=g-import-not-at-top
-  from fm_lingvo import error_rates  # --help needs no NumPy.  pylint: disable=g-import-not-at-top
+  import numpy as np
+
+  from fm_lingvo.evaluation import error_rates  # --help needs no NumPy.
+
   difference, words = np.subtract(errors_a, errors_b), np.asarray(words)  # [S, N], [N]
   if len(difference) == 1:
     return error_rates.PairedBootstrap(np.asarray(errors_a)[0], np.asarray(errors_b)[0], words)
@@ -74,8 +77,9 @@ def Bootstrap(errors_a, errors_b, words):
     drawn = np.bincount(seeds, minlength=count) @ difference / count  # [N]
     rates[i] = drawn[utterances].sum() / max(1, words[utterances].sum())
   low, high = np.percentile(rates, [2.5, 97.5])
-  return dict(difference=difference.mean(axis=0).sum() / max(1, words.sum()), low=low, high=high,
-              a_better=np.mean(rates < 0))
+  return dict(
+    difference=difference.mean(axis=0).sum() / max(1, words.sum()), low=low, high=high, a_better=np.mean(rates < 0)
+  )
 
 
 def _Scores(run):
@@ -83,7 +87,8 @@ def _Scores(run):
   found = recipe_rows.Hypotheses(run)
   if not found:
     return None
-  from fm_lingvo import error_rates  # --help needs no NumPy.  pylint: disable=g-import-not-at-top
+  from fm_lingvo.evaluation import error_rates  # --help needs no NumPy.
+
   ids = sorted(found)
   references, hypotheses = zip(*[found[utt_id] for utt_id in ids])
   return ids, error_rates.Score(references, hypotheses)['per_utterance']
@@ -92,7 +97,7 @@ def _Scores(run):
 def _Pair(a, b, seeds, scores_a, scores_b):
   ids, counts = scores_a[0]
   if any(other != ids for other, _ in [*scores_a, *scores_b]):
-    raise errors.ConfigError(f'{a}, {b}: their hypotheses are of different utterances of the target\'s test set')
+    raise errors.ConfigError(f"{a}, {b}: their hypotheses are of different utterances of the target's test set")
   pair = {'a': a, 'b': b, 'seeds': seeds}
   for prefix, count, size in _RATES:
     found = Bootstrap([c[count] for _, c in scores_a], [c[count] for _, c in scores_b], counts[size])

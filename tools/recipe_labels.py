@@ -12,8 +12,9 @@ import functools
 import math
 import os
 
-from fm_lingvo import dataset
 from fm_lingvo import errors
+from fm_lingvo.data import dataset
+from fm_lingvo.utils import audio as audio_format
 
 
 def Resolve(settings, stages):
@@ -32,8 +33,12 @@ def Resolve(settings, stages):
   Raises:
     errors.ConfigError: the target's data set is not there, or a share of it is no utterance.
   """
-  return {name: dataclasses.replace(stage, knobs={**stage.knobs, 'label_share': _Share(settings, stage)})
-          if 0 < stage.share < 1 else stage for name, stage in stages.items()}
+  return {
+    name: dataclasses.replace(stage, knobs={**stage.knobs, 'label_share': _Share(settings, stage)})
+    if 0 < stage.share < 1
+    else stage
+    for name, stage in stages.items()
+  }
 
 
 def Count(share, size):
@@ -102,23 +107,27 @@ def Tokenizer():
 def TrainStream():
   """StreamParams of the target's labeled training speech, as every stage has it but for the share."""
   # Lingvo takes seconds to import.
-  from fm_lingvo import quiet  # pylint: disable=g-import-not-at-top
+  from fm_lingvo.runtime import quiet
+
   with quiet.HoldStderr():
-    from params import asr  # pylint: disable=g-import-not-at-top
+    from params import asr
   return asr.FullFinetune().Train().streams.labeled
 
 
 def _Limits():
   """(samples at least, upper bounds of the buckets in samples, labels at most in each bucket) of the stream."""
   p = TrainStream()
-  bounds = [round(bound * dataset.SAMPLE_RATE) for bound in p.bucket_upper_bound_seconds]
-  return (max(1, round(p.min_seconds * dataset.SAMPLE_RATE)), bounds,
-          _Accounting().MaxLabels(bounds, p.max_chars_per_second))
+  bounds = [round(bound * audio_format.SAMPLE_RATE) for bound in p.bucket_upper_bound_seconds]
+  return (
+    max(1, round(p.min_seconds * audio_format.SAMPLE_RATE)),
+    bounds,
+    _Accounting().MaxLabels(bounds, p.max_chars_per_second),
+  )
 
 
 def _Accepts(row, min_samples, bounds, max_labels):
   """Whether the training stream accepts an utterance of the manifest, as accounting.Accountant says it."""
-  samples = round(row['duration'] * dataset.SAMPLE_RATE)
+  samples = round(row['duration'] * audio_format.SAMPLE_RATE)
   if not row['text'].strip() or not min_samples <= samples <= bounds[-1]:
     return False
   return len(row['text']) + 1 <= max_labels[bisect.bisect_left(bounds, samples)]
@@ -129,8 +138,10 @@ def _Share(settings, stage):
   rows = Usable(settings)
   count = Count(stage.share, len(rows))
   if not count:
-    raise errors.ConfigError(f'{settings.data_dir}/target: {100 * stage.share:g} % of {len(rows)} usable training '
-                             f'utterances is none; {stage.name} needs more speech')
+    raise errors.ConfigError(
+      f'{settings.data_dir}/target: {100 * stage.share:g} % of {len(rows)} usable training '
+      f'utterances is none; {stage.name} needs more speech'
+    )
   buckets = sorted(_Buckets(rows, stage.knobs['label_seed']))
   while count < len(buckets) and buckets[count - 1] == buckets[count]:
     count -= 1
@@ -147,15 +158,18 @@ def _Buckets(rows, seed):
 @functools.lru_cache(maxsize=16)
 def _HashBuckets(utt_ids, seed):
   accounting = _Accounting()
-  from fm_lingvo import quiet  # pylint: disable=g-import-not-at-top
-  from lingvo import compat as tf  # pylint: disable=g-import-not-at-top
+  from lingvo import compat as tf
+
+  from fm_lingvo.runtime import quiet
+
   with quiet.HoldStderr(), tf.Graph().as_default(), tf.Session() as sess:
     return sess.run(accounting.ShareBuckets(tf.constant(utt_ids), seed)).tolist()
 
 
 @functools.lru_cache(maxsize=1)
 def _Accounting():
-  from fm_lingvo import quiet  # pylint: disable=g-import-not-at-top
+  from fm_lingvo.runtime import quiet
+
   with quiet.HoldStderr():
-    from fm_lingvo import accounting  # pylint: disable=g-import-not-at-top
-  return accounting
+    from fm_lingvo.data import example_filter
+  return example_filter

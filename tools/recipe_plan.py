@@ -3,8 +3,9 @@
 import dataclasses
 
 from fm_lingvo import errors
-from fm_lingvo import gin_names
-from tools import recipe_data
+from fm_lingvo.utils import suggest
+
+from . import recipe_data
 
 # Share of the target's training labels that the adapted model may use: 21.6M of the paper's 300M + 21.6M [abstract].
 SMALL_SHARE = 0.067
@@ -12,37 +13,43 @@ CURVE_SHARES = (0.03, SMALL_SHARE, 0.13, 0.25, 0.5, 1.0)
 SEED = 1  # Of every stage that is trained once.
 SEED_GROUPS = {'seed2': 2, 'seed3': 3}
 # Trained with more seeds by SEED_GROUPS; another seed is another choice of labeled utterances, too.
-SEEDED = ('adapted', 'adapted_no_hydra', 'adapted_no_pretrain', 'full_finetune', 'scratch_target',
-          'scratch_source_target')
+SEEDED = (
+  'adapted',
+  'adapted_no_hydra',
+  'adapted_no_pretrain',
+  'full_finetune',
+  'scratch_target',
+  'scratch_source_target',
+)
 
 GROUPS = {
-    'main': 'the three stages and the baselines, one seed',
-    **{group: f'seed {seed} of {", ".join(SEEDED)}' for group, seed in SEED_GROUPS.items()},
-    'curve': 'adapted on ' + ', '.join(f'{100 * share:g} %' for share in CURVE_SHARES) + ' of the target\'s labels',
-    'ablations_adapter': 'width and place of adapters, full finetuning on all labels',
-    'ablations_pretrain': 'codebooks, PCA: these train stages 1 and 2 anew, shorter',
-    'ablations_hydra': 'BEST-RQ on the source: beside the reference of ablations_pretrain',
-    'probe': 'a CTC projection on the frozen encoder: pretrained, after hydra, random',
+  'main': 'the three stages and the baselines, one seed',
+  **{group: f'seed {seed} of {", ".join(SEEDED)}' for group, seed in SEED_GROUPS.items()},
+  'curve': 'adapted on ' + ', '.join(f'{100 * share:g} %' for share in CURVE_SHARES) + " of the target's labels",
+  'ablations_adapter': 'width and place of adapters, full finetuning on all labels',
+  'ablations_pretrain': 'codebooks, PCA: these train stages 1 and 2 anew, shorter',
+  'ablations_hydra': 'BEST-RQ on the source: beside the reference of ablations_pretrain',
+  'probe': 'a CTC projection on the frozen encoder: pretrained, after hydra, random',
 }
 
 # Training steps of each stage; those of the curve by share. Meant for 2.5 hours of the group `main`, its data included, on
 # two cores of the slower kind that we have met: AMD EPYC without AVX-512, where a step of stage 1 takes 0.7 s on one; it took 7.3
 # core-hours there beside other work.
 STEPS = {
-    'pretrain': 4000,
-    'hydra': 2500,  # The same for all three that see source labels alone, so that none has more.
-    'supervised': 2500,
-    'hydra_no_pretrain': 2500,
-    'scratch_source_target': 3000,  # No stage comes before it.
-    'scratch_target': 1500,  # On 15 minutes of speech: more steps overfit.
-    'adapted': 400,  # On 40 seconds of speech and the source's: after 800 steps the dev set's WER was 4 points higher.
-    'full_finetune': 400,
-    'curve': {0.03: 400, 0.13: 400, 0.25: 500, 0.5: 900, 1.0: 1600},
-    'full_finetune_all': 1600,
-    'short_pretrain': 1000,  # Ablations that need stages of their own: shorter, with a reference of the same length.
-    'short_hydra': 600,
-    'short_adapted': 200,
-    'probe': 500,
+  'pretrain': 4000,
+  'hydra': 2500,  # The same for all three that see source labels alone, so that none has more.
+  'supervised': 2500,
+  'hydra_no_pretrain': 2500,
+  'scratch_source_target': 3000,  # No stage comes before it.
+  'scratch_target': 1500,  # On 15 minutes of speech: more steps overfit.
+  'adapted': 400,  # On 40 seconds of speech and the source's: after 800 steps the dev set's WER was 4 points higher.
+  'full_finetune': 400,
+  'curve': {0.03: 400, 0.13: 400, 0.25: 500, 0.5: 900, 1.0: 1600},
+  'full_finetune_all': 1600,
+  'short_pretrain': 1000,  # Ablations that need stages of their own: shorter, with a reference of the same length.
+  'short_hydra': 600,
+  'short_adapted': 200,
+  'probe': 500,
 }
 _MASKS = dict(mask_start_prob=0.04, mask_span_ms=160.0)
 # Of stages that learn source labels: after 1000 steps of `supervised` the source's CER was 41 %, at 1.5e-3 it was 45 %.
@@ -68,6 +75,7 @@ _EVAL_INTERVAL = 1000
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """What differs between the recipe and its smoke run."""
+
   output: str = 'runs/recipe'  # Folder of the runs.
   data_dir: str = 'data/recipe'
   quick: bool = False
@@ -103,6 +111,7 @@ class Stage:
       recipe_labels.Resolve.
     data: data sets that it depends on.
   """
+
   name: str
   title: str
   model: str
@@ -163,8 +172,18 @@ class _Builder:
       full_name = name
     if full_name not in self.stages:
       self.stages[full_name] = Stage(
-          name=full_name, title=title, model=f'asr.{experiment}', group=group, knobs={**common, **knobs},
-          bindings=bindings, parent=parent, row=name if row else '', seed=seed, share=share, data=data)
+        name=full_name,
+        title=title,
+        model=f'asr.{experiment}',
+        group=group,
+        knobs={**common, **knobs},
+        bindings=bindings,
+        parent=parent,
+        row=name if row else '',
+        seed=seed,
+        share=share,
+        data=data,
+      )
     return full_name
 
 
@@ -195,10 +214,15 @@ def _AddMain(builder, s, seed, group):
   add = builder.Add
   add('pretrain', 'stage 1: BEST-RQ', 'BestRqPretrain', group, s.Steps('pretrain'), row=False)
   add('hydra', 'stages 1 + 2, zero-shot', 'JustHydra', group, s.Steps('hydra'), parent='pretrain')
-  add('supervised', 'no Hydra: stage 1, then source labels, zero-shot', 'Supervised', group, s.Steps('supervised'),
-      parent='pretrain')
-  add('hydra_no_pretrain', 'no pretraining: stage 2 alone, zero-shot', 'JustHydra', group,
-      s.Steps('hydra_no_pretrain'))
+  add(
+    'supervised',
+    'no Hydra: stage 1, then source labels, zero-shot',
+    'Supervised',
+    group,
+    s.Steps('supervised'),
+    parent='pretrain',
+  )
+  add('hydra_no_pretrain', 'no pretraining: stage 2 alone, zero-shot', 'JustHydra', group, s.Steps('hydra_no_pretrain'))
   _AddTargetStages(builder, s, seed, group, None)
 
 
@@ -206,19 +230,48 @@ def _AddTargetStages(builder, s, seed, group, only):
   """The main group's stages that are given labels of the target; those named `only`, or all."""
   small = f'{100 * s.small_share:g} %'
   stages = (
-      ('adapted', f'stages 1 + 2 + 3: adapters and decoder on {small}', 'AdapterFinetune', 'adapted',
-       dict(parent='hydra', share=s.small_share)),
-      ('adapted_no_hydra', f'no Hydra: adapters and decoder on {small}', 'AdapterFinetune', 'adapted',
-       dict(parent='supervised', share=s.small_share)),
-      ('adapted_no_pretrain', f'no pretraining: adapters and decoder on {small}', 'AdapterFinetune', 'adapted',
-       dict(parent='hydra_no_pretrain', share=s.small_share)),
-      ('full_finetune', f'stages 1 + 2, then everything on {small}', 'FullFinetune', 'full_finetune',
-       dict(parent='hydra', share=s.small_share)),
-      ('scratch_target', 'from scratch on all target labels', 'FromScratch', 'scratch_target',
-       dict(share=1.0, dropout_prob=0.1, **_LIGHT_AUGMENTATION)),
-      ('scratch_source_target', 'from scratch on source and all target labels', 'FromScratch',
-       'scratch_source_target', dict(share=1.0, source_weight=1.0, learning_rate=_LEARNING_RATE, batch_seconds=24.0,
-                                     **_LIGHT_AUGMENTATION)),
+    (
+      'adapted',
+      f'stages 1 + 2 + 3: adapters and decoder on {small}',
+      'AdapterFinetune',
+      'adapted',
+      dict(parent='hydra', share=s.small_share),
+    ),
+    (
+      'adapted_no_hydra',
+      f'no Hydra: adapters and decoder on {small}',
+      'AdapterFinetune',
+      'adapted',
+      dict(parent='supervised', share=s.small_share),
+    ),
+    (
+      'adapted_no_pretrain',
+      f'no pretraining: adapters and decoder on {small}',
+      'AdapterFinetune',
+      'adapted',
+      dict(parent='hydra_no_pretrain', share=s.small_share),
+    ),
+    (
+      'full_finetune',
+      f'stages 1 + 2, then everything on {small}',
+      'FullFinetune',
+      'full_finetune',
+      dict(parent='hydra', share=s.small_share),
+    ),
+    (
+      'scratch_target',
+      'from scratch on all target labels',
+      'FromScratch',
+      'scratch_target',
+      dict(share=1.0, dropout_prob=0.1, **_LIGHT_AUGMENTATION),
+    ),
+    (
+      'scratch_source_target',
+      'from scratch on source and all target labels',
+      'FromScratch',
+      'scratch_source_target',
+      dict(share=1.0, source_weight=1.0, learning_rate=_LEARNING_RATE, batch_seconds=24.0, **_LIGHT_AUGMENTATION),
+    ),
   )
   for name, title, experiment, steps, fields in stages:
     if only is None or name in only:
@@ -233,45 +286,73 @@ def CurveName(share):
 def _AddCurve(builder, s, seed):
   for share in CURVE_SHARES:
     if share != SMALL_SHARE:
-      builder.Add(CurveName(share), f'adapted on {100 * share:g} %', 'AdapterFinetune', 'curve',
-                  s.Steps('curve', share), parent='hydra', share=share, seed=seed)
+      builder.Add(
+        CurveName(share),
+        f'adapted on {100 * share:g} %',
+        'AdapterFinetune',
+        'curve',
+        s.Steps('curve', share),
+        parent='hydra',
+        share=share,
+        seed=seed,
+      )
 
 
 def _AddAblations(builder, s):
   """Each ends in an adapted model; those that change earlier stages have a reference as short as they are."""
+
   def Adapt(name, title, parent, group, steps='adapted', **knobs):
     builder.Add(name, title, 'AdapterFinetune', group, s.Steps(steps), parent=parent, share=s.small_share, **knobs)
 
   for width in (8, 32):
     Adapt(f'adapter_dim_{width}', f'adapters {width} wide', 'hydra', 'ablations_adapter', adapter_dim=width)
   for position in ('parallel', 'after_block'):
-    Adapt(f'adapter_{position}', f'adapters {position}', 'hydra', 'ablations_adapter',
-          adapter_position=position)
-  builder.Add('full_finetune_all', 'stages 1 + 2, then everything on all labels', 'FullFinetune',
-              'ablations_adapter', s.Steps('full_finetune_all'), parent='hydra', share=1.0)
+    Adapt(f'adapter_{position}', f'adapters {position}', 'hydra', 'ablations_adapter', adapter_position=position)
+  builder.Add(
+    'full_finetune_all',
+    'stages 1 + 2, then everything on all labels',
+    'FullFinetune',
+    'ablations_adapter',
+    s.Steps('full_finetune_all'),
+    parent='hydra',
+    share=1.0,
+  )
 
   def Pretrain(name, title, **knobs):
-    return builder.Add(f'{name}_pretrain', f'{title}: stage 1', 'BestRqPretrain', 'ablations_pretrain',
-                       s.Steps('short_pretrain'), row=False, **knobs)
+    return builder.Add(
+      f'{name}_pretrain',
+      f'{title}: stage 1',
+      'BestRqPretrain',
+      'ablations_pretrain',
+      s.Steps('short_pretrain'),
+      row=False,
+      **knobs,
+    )
 
   def HydraAndAdapt(name, title, parent, group='ablations_pretrain', **knobs):
-    hydra = builder.Add(f'{name}_hydra', f'{title}: stages 1 + 2', 'JustHydra', group, s.Steps('short_hydra'),
-                        parent=parent, **knobs)
+    hydra = builder.Add(
+      f'{name}_hydra', f'{title}: stages 1 + 2', 'JustHydra', group, s.Steps('short_hydra'), parent=parent, **knobs
+    )
     Adapt(f'{name}_adapted', f'{title}: adapted', hydra, group, 'short_adapted')
 
   reference = Pretrain('short', 'short reference')
   HydraAndAdapt('short', 'short reference', reference)
-  for name, title, knobs in (('codebooks_4', 'short, 4 codebooks', {'num_codebooks': 4}),
-                             ('pca', 'short, PCA projection', {'projection': 'pca'})):
+  for name, title, knobs in (
+    ('codebooks_4', 'short, 4 codebooks', {'num_codebooks': 4}),
+    ('pca', 'short, PCA projection', {'projection': 'pca'}),
+  ):
     HydraAndAdapt(name, title, Pretrain(name, title, **knobs), **knobs)
-  HydraAndAdapt('source_best_rq', 'short, BEST-RQ on the source too', reference, 'ablations_hydra',
-                source_best_rq_weight=0.1)
+  HydraAndAdapt(
+    'source_best_rq', 'short, BEST-RQ on the source too', reference, 'ablations_hydra', source_best_rq_weight=0.1
+  )
 
 
 def _AddProbes(builder, s):
-  for name, title, parent in (('probe_random', 'CTC probe, random encoder', ''),
-                              ('probe_pretrain', 'CTC probe after stage 1', 'pretrain'),
-                              ('probe_hydra', 'CTC probe after stage 2', 'hydra')):
+  for name, title, parent in (
+    ('probe_random', 'CTC probe, random encoder', ''),
+    ('probe_pretrain', 'CTC probe after stage 1', 'pretrain'),
+    ('probe_hydra', 'CTC probe after stage 2', 'hydra'),
+  ):
     builder.Add(name, title, 'CtcProbe', 'probe', s.Steps('probe'), parent=parent, share=1.0)
 
 
@@ -303,11 +384,14 @@ def Select(stages, names, seeds=()):
     elif name in stages:
       chosen.add(name)
     else:
-      hint = gin_names.Hint(name, [*GROUPS, 'all', *stages], 0.5) or f'; expected all, {", ".join(GROUPS)} or a stage (--list)'
+      hint = (
+        suggest.Hint(name, [*GROUPS, 'all', *stages], 0.5) or f'; expected all, {", ".join(GROUPS)} or a stage (--list)'
+      )
       raise errors.ConfigError(f'{name}: no such group or stage{hint}')
   for name in list(chosen):
-    chosen.update(n for n, stage in stages.items()
-                  if stages[name].row and stage.row == stages[name].row and stage.seed in seeds)
+    chosen.update(
+      n for n, stage in stages.items() if stages[name].row and stage.row == stages[name].row and stage.seed in seeds
+    )
   pending = list(chosen)
   while pending:
     parent = stages[pending.pop()].parent

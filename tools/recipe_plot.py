@@ -2,27 +2,34 @@
 
 import os
 
-from tools import recipe_table
-from tools import recipe_verdicts
+from . import recipe_table
+from . import recipe_verdicts
 
 _STYLE = {
-    'font.size': 10, 'axes.titlesize': 11, 'axes.titleweight': 'bold', 'axes.spines.top': False,
-    'axes.spines.right': False, 'axes.grid': True, 'grid.alpha': 0.25, 'legend.frameon': False, 'legend.fontsize': 9,
+  'font.size': 10,
+  'axes.titlesize': 11,
+  'axes.titleweight': 'bold',
+  'axes.spines.top': False,
+  'axes.spines.right': False,
+  'axes.grid': True,
+  'grid.alpha': 0.25,
+  'legend.frameon': False,
+  'legend.fontsize': 9,
 }
 # Kind of model -> colour, safe for the colour-blind, and the rows of that kind.
 _KINDS = {
-    'the three stages': ('#0072b2', ('adapted',)),
-    'a stage left out': ('#56b4e9', ('adapted_no_hydra', 'adapted_no_pretrain')),
-    'everything finetuned': ('#cc79a7', ('full_finetune',)),
-    'from scratch': ('#d55e00', ('scratch_target', 'scratch_source_target')),
-    'no target label': ('#009e73', ('hydra', 'supervised', 'hydra_no_pretrain')),
+  'the three stages': ('#0072b2', ('adapted',)),
+  'a stage left out': ('#56b4e9', ('adapted_no_hydra', 'adapted_no_pretrain')),
+  'everything finetuned': ('#cc79a7', ('full_finetune',)),
+  'from scratch': ('#d55e00', ('scratch_target', 'scratch_source_target')),
+  'no target label': ('#009e73', ('hydra', 'supervised', 'hydra_no_pretrain')),
 }
 _COLORS = {name: color for color, names in _KINDS.values() for name in names}
 # Row -> style and label of its horizontal line beside the curve.
 _LINES = {
-    'scratch_target': ('--', 'from scratch, all target labels'),
-    'scratch_source_target': ('-', 'from scratch, source and all target labels'),
-    'hydra': (':', 'stages 1 + 2, no target label'),
+  'scratch_target': ('--', 'from scratch, all target labels'),
+  'scratch_source_target': ('-', 'from scratch, source and all target labels'),
+  'hydra': (':', 'stages 1 + 2, no target label'),
 }
 
 
@@ -33,16 +40,21 @@ def Plot(rows, output):
     rows: of the results.
     output: file to write; its ending chooses the format.
   """
-  import matplotlib  # pylint: disable=g-import-not-at-top
+  import matplotlib
+
   # Agg draws without a display; pyplot would keep every figure alive.
-  from matplotlib import figure as mpl_figure  # pylint: disable=g-import-not-at-top
-  from matplotlib import patches  # pylint: disable=g-import-not-at-top
+  from matplotlib import figure as mpl_figure
+  from matplotlib import patches
+
   means = recipe_verdicts.Means(rows)
   names = recipe_table.GroupNames(rows, 'main')
   with matplotlib.rc_context(_STYLE):
     figure = mpl_figure.Figure(figsize=(12, 13), dpi=120, layout='constrained')
-    figure.legend(handles=[patches.Patch(color=color, label=kind) for kind, (color, _) in _KINDS.items()],
-                  loc='outside upper center', ncols=len(_KINDS))
+    figure.legend(
+      handles=[patches.Patch(color=color, label=kind) for kind, (color, _) in _KINDS.items()],
+      loc='outside upper center',
+      ncols=len(_KINDS),
+    )
     axes = figure.subplots(3, 2)
     _Rates(axes[0, 0], rows, means, names, 'target_wer', 'Target WER, 95 % confidence intervals')
     _Rates(axes[0, 1], rows, means, names, 'target_cer', 'Target CER, 95 % confidence intervals')
@@ -84,10 +96,9 @@ def _Rates(ax, rows, means, names, metric, title):
 def _Curve(ax, rows, means):
   """WER of the adapted model over its share of the labels; the baselines with all labels are horizontal."""
   ax.set_title('Target WER over the share of target labels', loc='left')
-  ax.set_xlabel('% of the target\'s training labels')
+  ax.set_xlabel("% of the target's training labels")
   ax.set_ylabel('target WER, %')
-  curve = sorted((100 * means[name]['target_label_fraction'], name)
-                 for name in recipe_verdicts.CURVE if name in means)
+  curve = sorted((100 * means[name]['target_label_fraction'], name) for name in recipe_verdicts.CURVE if name in means)
   if curve:
     color = _COLORS['adapted']
     shares = [share for share, _ in curve]

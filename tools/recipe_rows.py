@@ -7,9 +7,10 @@ import os
 import re
 
 from fm_lingvo import errors
-from tools import recipe_labels
-from tools import recipe_stage
-from tools import recipe_table
+
+from . import recipe_labels
+from . import recipe_stage
+from . import recipe_table
 
 _TARGET, _SOURCE = 'TestTarget', 'TestSource'
 _BRANCH = 'labeled'
@@ -37,7 +38,8 @@ def Row(settings, stages, name):
     for metric in ('wer', 'examples', 'dropped'):
       if f'{_BRANCH}/{metric}' not in final.get(data, {}):
         raise errors.ConfigError(
-            f'{run}/metrics.jsonl: no {_BRANCH}/{metric} of {data} at step {stage.knobs["max_steps"]}')
+          f'{run}/metrics.jsonl: no {_BRANCH}/{metric} of {data} at step {stage.knobs["max_steps"]}'
+        )
   row = {'name': stage.row, 'seed': stage.seed, 'title': stage.title.partition(', seed')[0], 'group': stage.group}
   for prefix, data in (('target', _TARGET), ('source', _SOURCE)):
     for metric in ('wer', 'cer'):
@@ -45,18 +47,31 @@ def Row(settings, stages, name):
         row[f'{prefix}_{metric}{end}'] = round(final[data][f'{_BRANCH}/{metric}{end}'], 6)
   target = final[_TARGET]
   if target[f'{_BRANCH}/dropped']:
-    reasons = ', '.join(f'{key.rpartition("/dropped_")[2]} {value:g}' for key, value in target.items()
-                        if '/dropped_' in key and value)
-    raise errors.ConfigError(f'{run}/metrics.jsonl: {target[f"{_BRANCH}/dropped"]:g} utterances of {_TARGET} were '
-                             f'dropped ({reasons}); its error rates are not those of the whole test set')
+    reasons = ', '.join(
+      f'{key.rpartition("/dropped_")[2]} {value:g}' for key, value in target.items() if '/dropped_' in key and value
+    )
+    raise errors.ConfigError(
+      f'{run}/metrics.jsonl: {target[f"{_BRANCH}/dropped"]:g} utterances of {_TARGET} were '
+      f'dropped ({reasons}); its error rates are not those of the whole test set'
+    )
   row.update(target_utterances=int(target[f'{_BRANCH}/examples']), target_dropped=int(target[f'{_BRANCH}/dropped']))
   total, trained = Parameters(run)
   fraction, minutes = recipe_labels.TargetLabels(settings, stage)
-  row.update(total_params=total, trained_params=trained, target_label_fraction=round(fraction, 6),
-             target_label_minutes=round(minutes, 4), hours=round(state['seconds'] / 3600, 4),
-             hours_with_parents=round(HoursWithParents(settings, stages, name), 4), cores=state['cores'],
-             steps=stage.knobs['max_steps'], command=state['command'], date=state['date'], machine=state['machine'],
-             versions=state['versions'], stamp=state['stamp'])
+  row.update(
+    total_params=total,
+    trained_params=trained,
+    target_label_fraction=round(fraction, 6),
+    target_label_minutes=round(minutes, 4),
+    hours=round(state['seconds'] / 3600, 4),
+    hours_with_parents=round(HoursWithParents(settings, stages, name), 4),
+    cores=state['cores'],
+    steps=stage.knobs['max_steps'],
+    command=state['command'],
+    date=state['date'],
+    machine=state['machine'],
+    versions=state['versions'],
+    stamp=state['stamp'],
+  )
   return row
 
 

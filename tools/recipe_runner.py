@@ -10,8 +10,8 @@ import subprocess
 import sys
 import time
 
-from tools import interrupts
-from tools import recipe_stage
+from . import recipe_stage
+from .common import interrupts
 
 TRAINER = (sys.executable, '-m', 'fm_lingvo.trainer')
 _POLL_SECONDS = 0.5
@@ -68,7 +68,9 @@ class Runner:
             self._StartReady()
           elif not self._running:
             what = 'were killed at the second signal' if self._killed else 'have saved checkpoints and ended'
-            raise Interrupted(self._signum, f'the trainers {what}; the same command goes on from their last checkpoints')
+            raise Interrupted(
+              self._signum, f'the trainers {what}; the same command goes on from their last checkpoints'
+            )
           self._display.Show({name: child.Progress() for name, child in self._running.items()})
           if self._running or self._busy:
             time.sleep(_POLL_SECONDS)
@@ -109,8 +111,12 @@ class Runner:
       if recipe_stage.Take(self._settings, stage, self._inputs[name], why):
         self._Finish(name, 'reused', f'{name}: taken as it is, though its inputs changed ({why})')
       else:
-        self._Finish(name, 'failed', f'{name}: not taken, {run} is not a finished run of '
-                     f'{stage.knobs["max_steps"]} steps, and its inputs changed ({why})')
+        self._Finish(
+          name,
+          'failed',
+          f'{name}: not taken, {run} is not a finished run of '
+          f'{stage.knobs["max_steps"]} steps, and its inputs changed ({why})',
+        )
     elif len(self._running) + len(self._busy) < self._jobs:
       self._StartLocked(name, stage, run)
 
@@ -148,8 +154,10 @@ class Runner:
     state = self._State(stage, seconds, cores, done=False)
     recipe_stage.Write(run, state)
     command = [*self._trainer, *recipe_stage.Command(self._settings, stage)]
-    self._display.Line(f'{name}: {"resumed" if seconds else "started"}, {stage.knobs["max_steps"]} steps, '
-                       f'{cores} core(s), log {run}/train.log')
+    self._display.Line(
+      f'{name}: {"resumed" if seconds else "started"}, {stage.knobs["max_steps"]} steps, '
+      f'{cores} core(s), log {run}/train.log'
+    )
     self._running[name] = child = _Child(run, command, cores, state, lock)
     if self._signum is not None:  # It came before the handler could know of the child.
       child.End(kill=self._killed)
@@ -170,8 +178,11 @@ class Runner:
       if code == 0 and not missing:
         self._Finish(name, 'done', f'{name}: done in {child.state["seconds"] / 3600:.2f} h')
       elif self._signum is None:
-        why = (f'no evaluation of {", ".join(missing)} at the last step' if missing else
-               f'exit code {code}: {child.LastLine()}')
+        why = (
+          f'no evaluation of {", ".join(missing)} at the last step'
+          if missing
+          else f'exit code {code}: {child.LastLine()}'
+        )
         self._Finish(name, 'failed', f'{name}: failed, {why} ({child.run}/train.log)')
 
   def _Finish(self, name, outcome, line):
@@ -183,11 +194,13 @@ class Runner:
   @contextlib.contextmanager
   def _Signals(self):
     """The first SIGINT or SIGTERM ends the trainers, who save checkpoints; the second kills them."""
+
     def _Handle(signum, unused_frame):
       self._killed = self._signum is not None
       for child in self._running.values():
         child.End(kill=self._killed)
       self._signum = signum
+
     with interrupts.HandledBy(_Handle):
       yield
 
@@ -204,10 +217,15 @@ class _Child:
     self._log_path = os.path.join(run, 'train.log')
     with open(self._log_path, 'ab') as log:
       # A session of its own: Ctrl-C reaches the recipe alone, which passes it on once.
-      self._process = subprocess.Popen(  # pylint: disable=consider-using-with
-          command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
-          pass_fds=(lock.fileno(),),  # It holds the lock while it lives, also where the recipe is killed.
-          env={**os.environ, **dict.fromkeys(names, str(cores))})
+      self._process = subprocess.Popen(
+        command,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        pass_fds=(lock.fileno(),),  # It holds the lock while it lives, also where the recipe is killed.
+        env={**os.environ, **dict.fromkeys(names, str(cores))},
+      )
 
   def Poll(self):
     """The exit code, None while it runs."""
@@ -318,7 +336,7 @@ def _Lock(run):
   os.makedirs(run, exist_ok=True)
   path = os.path.join(run, 'stage.lock')
   try:
-    lock = open(path, 'w', encoding='utf-8')  # pylint: disable=consider-using-with
+    lock = open(path, 'w', encoding='utf-8')
   except FileNotFoundError:  # The folder was just moved aside.
     return None
   try:

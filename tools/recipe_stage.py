@@ -19,11 +19,12 @@ import re
 import shlex
 import time
 
-from fm_lingvo import dataset
 from fm_lingvo import errors
-from fm_lingvo import metrics_log
-from tools import recipe_labels
-from tools.common import this_machine
+from fm_lingvo.data import dataset
+from fm_lingvo.run_files import metrics_log
+
+from . import recipe_labels
+from .common import this_machine
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # What changes neither the weights nor what they recognise.
@@ -43,8 +44,11 @@ def RunDir(settings, stage):
 def Command(settings, stage):
   """The trainer's arguments, after its name."""
   bound = {**{f'{stage.experiment}.{knob}': value for knob, value in stage.knobs.items()}, **stage.bindings}
-  return [f'--model={stage.model}', f'--logdir={RunDir(settings, stage)}',
-          *[f'--gin.{path}={_Literal(value)}' for path, value in bound.items()]]
+  return [
+    f'--model={stage.model}',
+    f'--logdir={RunDir(settings, stage)}',
+    *[f'--gin.{path}={_Literal(value)}' for path, value in bound.items()],
+  ]
 
 
 def _Literal(value):
@@ -82,8 +86,9 @@ def Inputs(settings, stages):
       if data not in digests:
         digests[data] = _DataDigest(os.path.join(settings.data_dir, data))
     inputs = {'model': stage.model}
-    inputs.update({knob: value for knob, value in stage.knobs.items()
-                   if knob not in (*_NOT_INPUTS, 'data_dir', 'init_from')})
+    inputs.update(
+      {knob: value for knob, value in stage.knobs.items() if knob not in (*_NOT_INPUTS, 'data_dir', 'init_from')}
+    )
     inputs.update({path: value for path, value in stage.bindings.items() if 'eval_datasets' not in path})
     inputs['size file'] = _SizeDigest(stage.knobs['size'])
     if stage.row:
@@ -104,9 +109,17 @@ def Stamp(inputs):
 
 def State(settings, stage, inputs, seconds, cores, done):
   """What stage.json says of a stage now."""
-  return {'stamp': Stamp(inputs), 'inputs': inputs, 'command': CommandText(settings, stage), 'seconds': seconds,
-          'cores': cores, 'done': done, 'date': datetime.date.today().isoformat(), 'machine': this_machine.Machine(),
-          'versions': _Versions()}
+  return {
+    'stamp': Stamp(inputs),
+    'inputs': inputs,
+    'command': CommandText(settings, stage),
+    'seconds': seconds,
+    'cores': cores,
+    'done': done,
+    'date': datetime.date.today().isoformat(),
+    'machine': this_machine.Machine(),
+    'versions': _Versions(),
+  }
 
 
 def _Versions():
@@ -138,8 +151,10 @@ def Cores():
 
 def Differences(old, new):
   """Text that names each input that differs."""
+
   def _Show(inputs, key):
     return repr(inputs[key]) if key in inputs else 'unset'
+
   keys = [key for key in sorted({*old, *new}) if _Show(old, key) != _Show(new, key)]
   return ', '.join(f'{key}: {_Show(old, key)} -> {_Show(new, key)}' for key in keys)
 
@@ -219,11 +234,14 @@ def ConfigDifferences(text, stage):
       was[match.group(1)] = _Value(match.group(3)) if match.group(3) else found[match.group(1)]
   wanted = {f'{stage.experiment}.{knob}': value for knob, value in stage.knobs.items()}
   wanted.update(stage.bindings)
+
   def _Counts(key):
     return key.rpartition('.')[2] not in (*_NOT_INPUTS, 'eval_datasets') and not key.startswith(('Dev', 'Test'))
+
   old = {key: value for key, value in found.items() if _Counts(key) and (key in wanted or value != was[key])}
-  return Differences(json.loads(json.dumps(old)),
-                     json.loads(json.dumps({key: value for key, value in wanted.items() if _Counts(key)})))
+  return Differences(
+    json.loads(json.dumps(old)), json.loads(json.dumps({key: value for key, value in wanted.items() if _Counts(key)}))
+  )
 
 
 def _Value(text):
@@ -251,8 +269,9 @@ def IsSaved(run, stage):
 
 def FinalRows(run, stage):
   """dict: data set -> its metrics at the stage's last step."""
-  return {row['dataset']: row for row in Rows(run)
-          if row['dataset'] in _FINAL and row['step'] == stage.knobs['max_steps']}
+  return {
+    row['dataset']: row for row in Rows(run) if row['dataset'] in _FINAL and row['step'] == stage.knobs['max_steps']
+  }
 
 
 def MissingResults(run, stage):

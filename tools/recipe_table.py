@@ -1,8 +1,8 @@
 """The form of docs/results/recipe.json, and its tables in Markdown.
 
-  form         'recipe'
-  rows         a list, one a model and seed: FIELDS
-  comparisons  a list of paired bootstraps, see recipe_compare.Compare
+form         'recipe'
+rows         a list, one a model and seed: FIELDS
+comparisons  a list of paired bootstraps, see recipe_compare.Compare
 """
 
 import datetime
@@ -10,26 +10,47 @@ import math
 import os
 
 from fm_lingvo import errors
-from tools import recipe_plan
-from tools import recipe_verdicts
-from tools.common import this_machine
 
-_RATES = tuple(f'{where}_{metric}{end}' for where in ('target', 'source') for metric in ('wer', 'cer')
-               for end in ('', '_low', '_high'))
+from . import recipe_plan
+from . import recipe_verdicts
+from .common import this_machine
+
+_RATES = tuple(
+  f'{where}_{metric}{end}'
+  for where in ('target', 'source')
+  for metric in ('wer', 'cer')
+  for end in ('', '_low', '_high')
+)
 # Field -> type. All are required; rates and fractions are of 1.
 FIELDS = {
-    'name': str, 'seed': int, 'title': str, 'group': str, **{rate: float for rate in _RATES},
-    'target_utterances': int, 'target_dropped': int, 'total_params': int, 'trained_params': int,
-    'target_label_fraction': float, 'target_label_minutes': float,
-    'hours': float, 'hours_with_parents': float, 'cores': int, 'steps': int, 'command': str, 'date': str,
-    'machine': dict, 'versions': dict, 'stamp': str,
+  'name': str,
+  'seed': int,
+  'title': str,
+  'group': str,
+  **{rate: float for rate in _RATES},
+  'target_utterances': int,
+  'target_dropped': int,
+  'total_params': int,
+  'trained_params': int,
+  'target_label_fraction': float,
+  'target_label_minutes': float,
+  'hours': float,
+  'hours_with_parents': float,
+  'cores': int,
+  'steps': int,
+  'command': str,
+  'date': str,
+  'machine': dict,
+  'versions': dict,
+  'stamp': str,
 }
 _COMPARISON = ('a', 'b', 'seeds', 'difference', 'low', 'high', 'a_better', 'cer_difference', 'cer_low', 'cer_high')
 _TITLES = {
-    'main': 'The three stages and the baselines', 'curve': 'The adapted model on more and fewer labels',
-    'ablations_adapter': 'Ablations of the adaptation',
-    'ablations_pretrain': 'Ablations of stages 1 and 2, shorter than the main models',
-    'probe': 'CTC probe on the frozen encoder, trained on all target labels',
+  'main': 'The three stages and the baselines',
+  'curve': 'The adapted model on more and fewer labels',
+  'ablations_adapter': 'Ablations of the adaptation',
+  'ablations_pretrain': 'Ablations of stages 1 and 2, shorter than the main models',
+  'probe': 'CTC probe on the frozen encoder, trained on all target labels',
 }
 # Groups whose rows are in another group's table.
 _TABLES = {**dict.fromkeys(recipe_plan.SEED_GROUPS, 'main'), 'ablations_hydra': 'ablations_pretrain'}
@@ -83,9 +104,12 @@ def Table(result):
     names = GroupNames(rows, group)
     if names:
       parts += [f'**{title}**', '', GroupTable(rows, names), '']
-  parts += ['Rates in %, in brackets their 95 % confidence interval (bootstrap over utterances); of several seeds the '
-            'mean, the mean interval, and the range over seeds. Hours of wall clock are those of the last stage, in '
-            'brackets with all stages before it.', '']
+  parts += [
+    'Rates in %, in brackets their 95 % confidence interval (bootstrap over utterances); of several seeds the '
+    'mean, the mean interval, and the range over seeds. Hours of wall clock are those of the last stage, in '
+    'brackets with all stages before it.',
+    '',
+  ]
   if result.get('comparisons'):
     parts += ['**Two models each on the same utterances**', '', Comparisons(result['comparisons']), '']
   parts += [f'- {line}.' for line in recipe_verdicts.Verdicts(rows, result.get('comparisons', []))]
@@ -116,17 +140,27 @@ def GroupNames(rows, group):
 
 def GroupTable(rows, names):
   """Markdown table with a line for each name."""
-  lines = ['| model | target labels | trained parameters | target WER | target CER | source WER | hours | seeds |',
-           '| :-- | --: | --: | --: | --: | --: | --: | --: |']
+  lines = [
+    '| model | target labels | trained parameters | target WER | target CER | source WER | hours | seeds |',
+    '| :-- | --: | --: | --: | --: | --: | --: | --: |',
+  ]
   for name in names:
     own = sorted((row for row in rows if row['name'] == name), key=lambda row: row['seed'])
     mean = recipe_verdicts.Means(own)[name]
-    labels = ('none' if not mean['target_label_fraction'] else
-              f'{100 * mean["target_label_fraction"]:.1f} %, {mean["target_label_minutes"]:.1f} min')
+    labels = (
+      'none'
+      if not mean['target_label_fraction']
+      else f'{100 * mean["target_label_fraction"]:.1f} %, {mean["target_label_minutes"]:.1f} min'
+    )
     share = 100 * mean['trained_params'] / mean['total_params']
-    cells = [f'`{name}`: {own[0]["title"]}', labels, f'{mean["trained_params"] / 1e6:.2f}M, {share:.1f} %',
-             *[_Rate(own, mean, metric) for metric in ('target_wer', 'target_cer', 'source_wer')],
-             f'{mean["hours"]:.2f} ({mean["hours_with_parents"]:.2f})', str(len(own))]
+    cells = [
+      f'`{name}`: {own[0]["title"]}',
+      labels,
+      f'{mean["trained_params"] / 1e6:.2f}M, {share:.1f} %',
+      *[_Rate(own, mean, metric) for metric in ('target_wer', 'target_cer', 'source_wer')],
+      f'{mean["hours"]:.2f} ({mean["hours_with_parents"]:.2f})',
+      str(len(own)),
+    ]
     lines.append('| ' + ' | '.join(cell.replace('|', r'\|') for cell in cells) + ' |')
   return '\n'.join(lines)
 
@@ -141,17 +175,24 @@ def _Rate(own, mean, metric):
 
 def Comparisons(pairs):
   """Markdown table of the paired bootstraps `pairs`, which are not none."""
-  lines = ['Differences in points on the same utterances of the target\'s test set, with their 95 % confidence '
-           'intervals (paired bootstrap; of several seeds over utterances and seeds, of one over utterances only); '
-           'below 0 the first is better.', '',
-           '| first | second | seeds | WER | CER | first: WER against its interval |',
-           '| :-- | :-- | :-- | --: | --: | :-- |']
+  lines = [
+    "Differences in points on the same utterances of the target's test set, with their 95 % confidence "
+    'intervals (paired bootstrap; of several seeds over utterances and seeds, of one over utterances only); '
+    'below 0 the first is better.',
+    '',
+    '| first | second | seeds | WER | CER | first: WER against its interval |',
+    '| :-- | :-- | :-- | --: | --: | :-- |',
+  ]
   for pair in pairs:
+
     def _Cell(prefix, pair=pair):
       low, high = pair[f'{prefix}low'], pair[f'{prefix}high']
       return f'{100 * pair[f"{prefix}difference"]:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})'
-    lines.append(f'| `{pair["a"]}` | `{pair["b"]}` | {", ".join(map(str, pair["seeds"]))} | {_Cell("")} | '
-                 f'{_Cell("cer_")} | {recipe_verdicts.Judge(pair)}, {100 * pair["a_better"]:.1f} % of resamples |')
+
+    lines.append(
+      f'| `{pair["a"]}` | `{pair["b"]}` | {", ".join(map(str, pair["seeds"]))} | {_Cell("")} | '
+      f'{_Cell("cer_")} | {recipe_verdicts.Judge(pair)}, {100 * pair["a_better"]:.1f} % of resamples |'
+    )
   return '\n'.join(lines)
 
 

@@ -2,30 +2,42 @@
 
 import collections
 
-from tools import recipe_plan
+from . import recipe_plan
 
 LABEL_BAR, PARAMS_BAR, MEET_GOAL = 0.067, 0.179, 0.5
 ADAPTED, SCRATCH, HARD = 'adapted', 'scratch_target', 'scratch_source_target'
 # What is left out -> (model, the same without it).
 STAGES = {
-    'stage 1, pretraining': (ADAPTED, 'adapted_no_pretrain'),
-    'stage 2, the Hydra': (ADAPTED, 'adapted_no_hydra'),
-    'stage 3, the adaptation': (ADAPTED, 'hydra'),
-    'stage 1 before any target label': ('hydra', 'hydra_no_pretrain'),
-    'stage 2 before any target label': ('hydra', 'supervised'),
+  'stage 1, pretraining': (ADAPTED, 'adapted_no_pretrain'),
+  'stage 2, the Hydra': (ADAPTED, 'adapted_no_hydra'),
+  'stage 3, the adaptation': (ADAPTED, 'hydra'),
+  'stage 1 before any target label': ('hydra', 'hydra_no_pretrain'),
+  'stage 2 before any target label': ('hydra', 'supervised'),
 }
 ABLATIONS = (
-    ('full_finetune', ADAPTED), ('full_finetune_all', 'adapted_share_1'), ('adapter_dim_8', ADAPTED),
-    ('adapter_dim_32', ADAPTED), ('adapter_parallel', ADAPTED), ('adapter_after_block', ADAPTED),
-    ('codebooks_4_adapted', 'short_adapted'), ('pca_adapted', 'short_adapted'),
-    ('source_best_rq_adapted', 'short_adapted'),
+  ('full_finetune', ADAPTED),
+  ('full_finetune_all', 'adapted_share_1'),
+  ('adapter_dim_8', ADAPTED),
+  ('adapter_dim_32', ADAPTED),
+  ('adapter_parallel', ADAPTED),
+  ('adapter_after_block', ADAPTED),
+  ('codebooks_4_adapted', 'short_adapted'),
+  ('pca_adapted', 'short_adapted'),
+  ('source_best_rq_adapted', 'short_adapted'),
 )
 PROBES = ('probe_random', 'probe_pretrain', 'probe_hydra')
 CURVE = tuple(recipe_plan.CurveName(share) for share in recipe_plan.CURVE_SHARES)
-PAIRS = tuple(dict.fromkeys([
-    (ADAPTED, SCRATCH), *STAGES.values(), *ABLATIONS,
-    *((name, baseline) for baseline in (SCRATCH, HARD) for name in CURVE),
-    *zip(PROBES[1:], PROBES)]))
+PAIRS = tuple(
+  dict.fromkeys(
+    [
+      (ADAPTED, SCRATCH),
+      *STAGES.values(),
+      *ABLATIONS,
+      *((name, baseline) for baseline in (SCRATCH, HARD) for name in CURVE),
+      *zip(PROBES[1:], PROBES),
+    ]
+  )
+)
 
 
 def Means(rows):
@@ -35,8 +47,11 @@ def Means(rows):
     grouped[row['name']].append(row)
   means = {}
   for name, own in grouped.items():
-    means[name] = {key: sum(row[key] for row in own) / len(own) for key, value in own[0].items()
-                   if isinstance(value, (int, float)) and all(key in row for row in own)}
+    means[name] = {
+      key: sum(row[key] for row in own) / len(own)
+      for key, value in own[0].items()
+      if isinstance(value, (int, float)) and all(key in row for row in own)
+    }
     means[name]['seeds'] = sorted(row['seed'] for row in own)
   return means
 
@@ -57,8 +72,10 @@ def _Points(value):
 def Interval(pair, prefix=''):
   """'-3.1 points of WER (95 % CI -5.0 to -1.2)'."""
   unit = 'CER' if prefix else 'WER'
-  return (f'{_Points(pair[prefix + "difference"])} points of {unit} (95 % CI {_Points(pair[prefix + "low"])} to '
-          f'{_Points(pair[prefix + "high"])})')
+  return (
+    f'{_Points(pair[prefix + "difference"])} points of {unit} (95 % CI {_Points(pair[prefix + "low"])} to '
+    f'{_Points(pair[prefix + "high"])})'
+  )
 
 
 def _Both(pair):
@@ -98,8 +115,10 @@ def _Open(claim, names):
 
 
 def _Headline(means, pairs):
-  claim = (f'adapters and decoder on {100 * LABEL_BAR:g} % of the labels, at most {100 * PARAMS_BAR:g} % of the '
-           'parameters trained, are no worse than from scratch on all target labels')
+  claim = (
+    f'adapters and decoder on {100 * LABEL_BAR:g} % of the labels, at most {100 * PARAMS_BAR:g} % of the '
+    'parameters trained, are no worse than from scratch on all target labels'
+  )
   missing = [name for name in (ADAPTED, SCRATCH) if name not in means]
   if missing:
     return _Open(claim, missing)
@@ -113,9 +132,11 @@ def _Headline(means, pairs):
     failed.append(f'{100 * (trained - PARAMS_BAR):.1f} points too many parameters')
   if round(labels - LABEL_BAR, 6) > 0:
     failed.append(f'{100 * (labels - LABEL_BAR):.1f} points too many labels')
-  figures = (f'{100 * ours["target_wer"]:.1f} % WER with {100 * labels:.1f} % of the labels '
-             f'({ours["target_label_minutes"]:.1f} min) and {100 * trained:.1f} % of the parameters, against '
-             f'{100 * theirs["target_wer"]:.1f} %; seeds {_Seeds(ours)} and {_Seeds(theirs)}')
+  figures = (
+    f'{100 * ours["target_wer"]:.1f} % WER with {100 * labels:.1f} % of the labels '
+    f'({ours["target_label_minutes"]:.1f} min) and {100 * trained:.1f} % of the parameters, against '
+    f'{100 * theirs["target_wer"]:.1f} %; seeds {_Seeds(ours)} and {_Seeds(theirs)}'
+  )
   pair = pairs.get((ADAPTED, SCRATCH))
   if pair:
     figures += f'; {_Both(pair)}'
@@ -132,10 +153,16 @@ def _StageHelps(what, name, without, pairs):
   if pair is None:
     return _Open(claim, [name, without])
   judged = Judge(pair)
-  note = {'better beyond': '', 'better within': ', better, but within its interval', 'equal': ', equal',
-          'worse within': ', worse, within its interval', 'worse beyond': ', worse beyond its interval'}[judged]
-  return (f'**{"met" if judged == "better beyond" else "missed"}** {claim}: {name} against {without}: '
-          f'{_Both(pair)}{note}')
+  note = {
+    'better beyond': '',
+    'better within': ', better, but within its interval',
+    'equal': ', equal',
+    'worse within': ', worse, within its interval',
+    'worse beyond': ', worse beyond its interval',
+  }[judged]
+  return (
+    f'**{"met" if judged == "better beyond" else "missed"}** {claim}: {name} against {without}: {_Both(pair)}{note}'
+  )
 
 
 def _Meeting(means, pairs, baseline, what, goal):
@@ -150,8 +177,10 @@ def _Meeting(means, pairs, baseline, what, goal):
   if not met:
     share, best = min(curve, key=lambda point: means[point[1]]['target_wer'])
     gap = means[best]['target_wer'] - bar
-    return (f'**missed** {claim}: they do not meet; nearest with {100 * share:.1f} %, {100 * gap:.1f} points of WER '
-            f'above. {figures}')
+    return (
+      f'**missed** {claim}: they do not meet; nearest with {100 * share:.1f} %, {100 * gap:.1f} points of WER '
+      f'above. {figures}'
+    )
   share, name = met[0]
   pair = pairs.get((name, baseline))
   against = f', {Interval(pair)}, {Resampled(pair)}' if pair else ''
@@ -167,12 +196,16 @@ def _Forgetting(means):
   before, after = means['hydra'], means[ADAPTED]
   difference = after['source_wer'] - before['source_wer']
   kept = difference <= before['source_wer_high'] - before['source_wer']
-  text = (f'source WER {100 * before["source_wer"]:.1f} % before, {100 * after["source_wer"]:.1f} % after, '
-          f'{_Points(difference)} points')
+  text = (
+    f'source WER {100 * before["source_wer"]:.1f} % before, {100 * after["source_wer"]:.1f} % after, '
+    f'{_Points(difference)} points'
+  )
   if 'full_finetune' in means:
     text += f'; after full finetuning {100 * means["full_finetune"]["source_wer"]:.1f} %'
-  return (f'**{"met" if kept else "missed"}** {claim}, within the confidence interval from before: {text}. The '
-          'encoder is unchanged without its adapters; the decoder is not')
+  return (
+    f'**{"met" if kept else "missed"}** {claim}, within the confidence interval from before: {text}. The '
+    'encoder is unchanged without its adapters; the decoder is not'
+  )
 
 
 def _Probe(means, pairs):
@@ -181,9 +214,16 @@ def _Probe(means, pairs):
   if missing:
     return _Open(claim, missing)
   steps = list(zip(PROBES[1:], PROBES))
-  rates = ', '.join(f'{name} {100 * means[name]["target_wer"]:.1f} % WER, {100 * means[name]["target_cer"]:.1f} % CER'
-                    for name in PROBES)
-  better = all(pairs[step]['cer_high'] < 0 and pairs[step]['difference'] <= 0 if step in pairs
-               else means[step[0]]['target_wer_high'] < means[step[1]]['target_wer_low'] for step in steps)
+  rates = ', '.join(
+    f'{name} {100 * means[name]["target_wer"]:.1f} % WER, {100 * means[name]["target_cer"]:.1f} % CER'
+    for name in PROBES
+  )
+  better = all(
+    pairs[step]['cer_high'] < 0 and pairs[step]['difference'] <= 0
+    if step in pairs
+    else means[step[0]]['target_wer_high'] < means[step[1]]['target_wer_low']
+    for step in steps
+  )
   return f'**{"met" if better else "missed"}** {claim}: {rates}' + (
-      f'; {Resampled(pairs[steps[0]])}' if steps[0] in pairs else '')
+    f'; {Resampled(pairs[steps[0]])}' if steps[0] in pairs else ''
+  )

@@ -15,10 +15,10 @@ import sys
 
 from fm_lingvo import errors
 
-from . import exit_codes
 from .bench import results
 from .bench import run_figures
 from .bench import tables
+from .common import exit_codes
 
 
 def Add(name: str, rows: list, root: str = results.ROOT) -> None:

@@ -13,8 +13,8 @@ import sys
 
 from fm_lingvo import errors
 
-from . import exit_codes
 from .bench import encoder_pass
+from .common import exit_codes
 
 
 def Main(argv: list[str]) -> int:

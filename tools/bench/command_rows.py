@@ -6,7 +6,7 @@ Speeds of data are seconds of audio in a second of the processor.
 import os
 import tempfile
 
-from fm_lingvo import dataset
+from fm_lingvo.data import dataset
 
 from . import corpus
 from . import timing

@@ -17,7 +17,7 @@ import time
 
 from fm_lingvo import errors
 
-from .. import exit_codes
+from ..common import exit_codes
 from . import results
 from . import tables
 from . import worker
@@ -57,13 +57,13 @@ def Run(what: Pass) -> dict[str, float]:
   from lingvo import model_registry
   from lingvo.core import py_utils
 
-  from fm_lingvo import gin_params
-  from fm_lingvo import session
+  from fm_lingvo.config import gin_config
+  from fm_lingvo.runtime import session
 
   if not flags.FLAGS.is_parsed():  # Lingvo reads its own.
     flags.FLAGS(['encoder_pass'])
   py_utils.SetEagerMode(False)
-  gin_params.Configure('asr.BestRqPretrain', (), [f'BestRqPretrain.size = {what.size!r}'])
+  gin_config.Configure('asr.BestRqPretrain', (), [f'BestRqPretrain.size = {what.size!r}'])
   task = model_registry.GetParams('asr.BestRqPretrain', 'Train').task
   p = task.encoder.Copy().Set(name='encoder', remat=what.remat, random_seed=1, **ATTENTIONS[what.attention])
   p.subsampling.num_bins = task.frontend.mel.num_bins

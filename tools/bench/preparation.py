@@ -14,13 +14,14 @@ import numpy as np
 import psutil
 import soundfile
 
-from fm_lingvo import dataset
 from fm_lingvo import errors
+from fm_lingvo.data import dataset
+from fm_lingvo.utils import audio as audio_format
 
-from .. import shards
+from ..prepare import shards
 from . import results
 
-BYTES_PER_HOUR = 2 * dataset.SAMPLE_RATE * 3600
+BYTES_PER_HOUR = 2 * audio_format.SAMPLE_RATE * 3600
 _RECORDING_SECONDS = 12.0
 _LONGEST_SECONDS = 10.0  # Of an utterance that goes into a recording, whose limit is 30 s.
 _SAMPLE_SECONDS = 0.5
@@ -57,7 +58,7 @@ def WriteRecordings(source: str, folder: str, count: int) -> list[tuple[str, flo
   """
   import tensorflow as tf  # Slow to import: --help need not wait.
 
-  spec, rate = dataset.FeatureSpec(), dataset.SAMPLE_RATE
+  spec, rate = dataset.FeatureSpec(), audio_format.SAMPLE_RATE
   found, chunks = [], []
   for record in tf.data.TFRecordDataset(dataset.ShardPaths(source, 'train')):
     samples = np.frombuffer(tf.io.parse_single_example(record, spec)['audio'].numpy(), '<i2')

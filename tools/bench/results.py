@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fm_lingvo import errors
-from fm_lingvo import gin_names
+from fm_lingvo.utils import suggest
 
 from ..common import this_machine
 
@@ -275,7 +275,7 @@ def Check(result: Row, path: str) -> None:
   where = os.path.basename(path)
   if not isinstance(result, dict) or not isinstance(result.get('rows'), list):
     raise errors.ConfigError(f'{where}: expected an object with a list `rows`')
-  gin_names.CheckChoice(f'{where}: form', result.get('form'), [*FORMS])
+  suggest.CheckChoice(f'{where}: form', result.get('form'), [*FORMS])
   form = FORMS[result['form']]
   _CheckNames(result, ('form', 'rows', *form.extra), f'{where}: ')
   seen = set()
@@ -293,7 +293,7 @@ def _CheckNames(names, known, where):
   for name in names:
     if name not in known:
       raise errors.ConfigError(
-        f'{where}{name}: no such field{gin_names.Hint(name, known) or "; expected " + ", ".join(known)}'
+        f'{where}{name}: no such field{suggest.Hint(name, known) or "; expected " + ", ".join(known)}'
       )
 
 

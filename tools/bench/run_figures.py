@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from fm_lingvo import errors
-from fm_lingvo import gin_names
-from fm_lingvo import metrics_log
+from fm_lingvo.run_files import metrics_log
+from fm_lingvo.utils import suggest
 
 Run = dict[str, list[dict[str, Any]]]
 
@@ -153,4 +153,4 @@ def _Get(path, dataset, row, tag):
 
 def _Suggest(name, known):
   """The end of an error: the nearest name, or else all names."""
-  return gin_names.Hint(name, known) or f'; expected one of {", ".join(sorted(known))}'
+  return suggest.Hint(name, known) or f'; expected one of {", ".join(sorted(known))}'

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 
 from fm_lingvo import errors
-from fm_lingvo import gin_names
+from fm_lingvo.utils import suggest
 
 from ..common import this_machine
 from . import results
@@ -184,7 +184,7 @@ def Regenerate(text: str, directory: str, page: str) -> tuple[str, list[str], li
       raise errors.ConfigError(f'{page} line {line}: {begin.group(0)} without its pair')
     result = name.removesuffix(_SHORT)
     if result not in known:
-      raise errors.ConfigError(f'{page}: results:{name}: no docs/results/{result}.json{gin_names.Hint(result, known)}')
+      raise errors.ConfigError(f'{page}: results:{name}: no docs/results/{result}.json{suggest.Hint(result, known)}')
     loaded = results.Load(os.path.join(directory, f'{result}.json'))
     try:
       table = f'\n{Table(loaded, name.endswith(_SHORT))}\n'

@@ -11,7 +11,7 @@ import tempfile
 import threading
 from typing import Any
 
-from fm_lingvo import huge_pages
+from fm_lingvo.runtime import huge_pages
 
 from ..common import this_machine
 
@@ -183,7 +183,7 @@ def _Environment(threads, path):
     'TF_NUM_INTEROP_THREADS',
   ):
     env[name] = str(threads)
-  # The trainer asks for huge pages; peers do not, but get them too: see fm_lingvo/huge_pages.py.
+  # The trainer asks for huge pages; peers do not, but get them too: see fm_lingvo/runtime/huge_pages.py.
   env['GLIBC_TUNABLES'] = huge_pages.TUNABLE
   env.update(PYTHONPATH=os.pathsep.join([ROOT, *path]), TF_CPP_MIN_LOG_LEVEL='3', CUDA_VISIBLE_DEVICES='')
   return env

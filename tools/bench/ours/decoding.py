@@ -6,7 +6,7 @@ most one label, as the peer's does.
 
 from lingvo import compat as tf
 
-from fm_lingvo import supervised_heads
+from fm_lingvo.heads import supervised_heads
 
 from .. import inputs
 from . import graph

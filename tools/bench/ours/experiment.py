@@ -12,7 +12,7 @@ from lingvo import model_registry
 from lingvo.core import cluster_factory
 from lingvo.core import py_utils
 
-from fm_lingvo import gin_params
+from fm_lingvo.config import gin_config
 
 from . import graph
 
@@ -21,7 +21,7 @@ def SetUp(sizes):
   """See worker.py. Facts: `loss` of the last step; `audio_seconds` in the batch."""
   graph.ComputeInParts(sizes)
   graph.ParseFlags()
-  gin_params.Configure(sizes['model'], (), sizes['bindings'])
+  gin_config.Configure(sizes['model'], (), sizes['bindings'])
   params = model_registry.GetParams(sizes['model'], 'Train')
   params.input.Set(pad_to_bucket=True, emit_strings=False)
   with (

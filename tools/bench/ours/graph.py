@@ -5,8 +5,8 @@ from absl import flags
 from lingvo import compat as tf
 from lingvo.core import py_utils
 
-from fm_lingvo import batch_parts
-from fm_lingvo import session
+from fm_lingvo.runtime import batch_split
+from fm_lingvo.runtime import session
 
 py_utils.SetEagerMode(False)
 _session = None
@@ -20,7 +20,7 @@ def ParseFlags():
 
 def ComputeInParts(sizes):
   """Splits batches over the threads, as the trainer does in long runs; every worker has the size `threads`."""
-  session.ComputeInParts(batch_parts.Suitable(sizes['threads']), sizes['threads'])
+  session.ComputeInParts(batch_split.Suitable(sizes['threads']), sizes['threads'])
 
 
 def Variable(array):

@@ -10,8 +10,9 @@ from lingvo import compat as tf
 from lingvo import model_registry
 from lingvo.core import cluster_factory
 
-from fm_lingvo import dataset
-from fm_lingvo import gin_params
+from fm_lingvo.config import gin_config
+from fm_lingvo.data import dataset
+from fm_lingvo.utils import audio as audio_format
 
 from . import graph
 
@@ -23,7 +24,7 @@ def SetUp(sizes):
   """See worker.py. A turn's figure `audio_seconds` is what a call read, padding not counted."""
   _WriteShards(sizes['folder'], sizes['utterances'])
   graph.ParseFlags()
-  gin_params.Configure('asr.BestRqPretrain', (), [f'BestRqPretrain.data_dir = {sizes["folder"]!r}'])
+  gin_config.Configure('asr.BestRqPretrain', (), [f'BestRqPretrain.data_dir = {sizes["folder"]!r}'])
   params = model_registry.GetParams('asr.BestRqPretrain', 'Train')
   with tf.Graph().as_default(), cluster_factory.Cluster(params.cluster):
     task = params.Instantiate().GetTask()
@@ -36,7 +37,8 @@ def SetUp(sizes):
 
   def _Call():
     return {
-      'audio_seconds': sum(int(sess.run([samples, ready])[0]) for _ in range(sizes['batches'])) / dataset.SAMPLE_RATE
+      'audio_seconds': sum(int(sess.run([samples, ready])[0]) for _ in range(sizes['batches']))
+      / audio_format.SAMPLE_RATE
     }
 
   return _Call, {}
@@ -51,7 +53,7 @@ def _WriteShards(folder, utterances):
     with tf.io.TFRecordWriter(os.path.join(folder, dataset.ShardName('train', shard, _SHARDS))) as writer:
       for i in range(shard, utterances, _SHARDS):
         seconds = np.interp(i, [0, utterances], _SECONDS)
-        audio = rng.integers(-3000, 3000, int(seconds * dataset.SAMPLE_RATE)).astype('<i2')
+        audio = rng.integers(-3000, 3000, int(seconds * audio_format.SAMPLE_RATE)).astype('<i2')
         writer.write(
           dataset.EncodeExample(
             {
@@ -60,7 +62,7 @@ def _WriteShards(folder, utterances):
               'text': '',
               'speaker': 'none',
               'domain': 'noise',
-              'duration': len(audio) / dataset.SAMPLE_RATE,
+              'duration': len(audio) / audio_format.SAMPLE_RATE,
             }
           )
         )

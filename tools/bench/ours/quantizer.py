@@ -5,7 +5,7 @@ Sizes: batch, seconds, codebooks, codes; `xla`.
 
 from lingvo import compat as tf
 
-from fm_lingvo import quantizer
+from fm_lingvo.layers import quantizer
 
 from .. import inputs
 from . import graph

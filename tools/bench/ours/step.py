@@ -12,8 +12,8 @@ from lingvo import model_registry
 from lingvo.core import cluster_factory
 from lingvo.core import py_utils
 
-from fm_lingvo import frontend
-from fm_lingvo import gin_params
+from fm_lingvo.config import gin_config
+from fm_lingvo.layers import frontend
 
 from .. import inputs
 from . import graph
@@ -29,7 +29,7 @@ class _Features(frontend.LogMelFrontend):
 def Params(sizes, file):
   """Model Params of the experiment with the sizes, on an input that would read `file`."""
   graph.ParseFlags()
-  gin_params.Configure(
+  gin_config.Configure(
     'asr.BestRqPretrain',
     (),
     [

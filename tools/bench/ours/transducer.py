@@ -9,7 +9,7 @@ import tempfile
 import numpy as np
 from lingvo import compat as tf
 
-from fm_lingvo import transducer_loss
+from fm_lingvo.losses import transducer_loss
 
 from .. import inputs
 from . import graph
