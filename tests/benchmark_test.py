@@ -12,6 +12,7 @@ import tempfile
 from unittest import mock
 
 import numpy as np
+import pytest
 import soundfile
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -303,6 +304,8 @@ class FileTest(parameterized.TestCase):
 
 
 class MainTest(parameterized.TestCase):
+  """The smoke runs start a process for each worker, as the benchmark does; most of them import TensorFlow."""
+
   @parameterized.parameters(
     (['--rows=quantiser'], 'quantiser: no such group; did you mean quantizer'),
     (['--rounds=0', '--quick', '--output=x'], '--rounds and --threads: expected >= 1'),
@@ -314,6 +317,7 @@ class MainTest(parameterized.TestCase):
     self.assertEqual(code, 2)
     self.assertIn(message, err)
 
+  @pytest.mark.slow
   def test_a_smoke_run_writes_rows_of_the_form(self):
     path = self.enter_context(tempfile.TemporaryDirectory()) + '/b.json'
     code, out, err = _Main(
@@ -336,6 +340,7 @@ class MainTest(parameterized.TestCase):
     self.assertLess(error['ratio'], 1e-5)
     self.assertIn('| quantizer, G 1', out)
 
+  @pytest.mark.slow
   def test_a_smoke_run_of_what_is_measured_without_a_bar_of_peers(self):
     path = self.enter_context(tempfile.TemporaryDirectory()) + '/b.json'
     code, out, err = _Main(

@@ -30,6 +30,8 @@ def _Row(name, label, measured=None, **changed):
 
 
 class PassTest(absltest.TestCase):
+  """Passes have processes of their own: memory that an earlier one left would count otherwise."""
+
   def test_a_pass_is_measured(self):
     what = encoder_pass.Pass(size='tiny', audio_seconds=1, attention='streaming', backward=True)
     measured = encoder_pass.Measure(what, memory_limit_gb=8.0, time_limit_seconds=1800.0)
