@@ -43,7 +43,8 @@ def Measure(args: argparse.Namespace, setting: comparison.Setting, argv: list[st
   origin['versions']['peers'] = setting.peers.Versions(_PEERS)
   for group in args.rows:
     print(group, file=sys.stderr, flush=True)
-    started, rows = time.monotonic(), []
+    started = time.monotonic()
+    rows: list[dict] = []
     for one in GROUPS[group](setting):
       for row in comparison.Run(setting, one, rows):
         rows.append({**row, 'group': group, **origin})

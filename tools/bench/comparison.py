@@ -6,6 +6,7 @@ import statistics
 import sys
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 from . import peers_env
@@ -40,7 +41,7 @@ class Row:
   peers: tuple[str, ...] = ()  # Default: all peers.
   note: str = ''
   # Instead of the best: from all workers and the group's rows so far, some of `ours`, `peer`, `ratio`, `note`, `curve`.
-  values: Callable[[Workers, list[dict]], dict[str, Any]] | None = None
+  values: Callable[[Workers, Sequence[dict]], dict[str, Any]] | None = None
 
 
 @dataclasses.dataclass
@@ -52,7 +53,7 @@ class Comparison:
   check: Callable[[Workers], None] = lambda workers: None  # Sets `failed` of workers that computed something else.
 
 
-def Run(setting: Setting, comparison: Comparison, so_far: list[dict]) -> Iterator[dict[str, Any]]:
+def Run(setting: Setting, comparison: Comparison, so_far: Sequence[dict]) -> Iterator[dict[str, Any]]:
   """Measures; the comparison's rows. `so_far`: the group's rows that are known, which grows meanwhile."""
   timing.Time(comparison.workers, setting.rounds, setting.threads, setting.clock)
   workers = {worker.name: worker for worker in comparison.workers}
@@ -64,7 +65,7 @@ def Run(setting: Setting, comparison: Comparison, so_far: list[dict]) -> Iterato
     yield MakeRow(row, workers, so_far)
 
 
-def MakeRow(row: Row, workers: Workers, so_far: list[dict] = ()) -> dict[str, Any]:
+def MakeRow(row: Row, workers: Workers, so_far: Sequence[dict] = ()) -> dict[str, Any]:
   """A row of benchmark.json but its group and origin. `met` is false where there is nothing to compare."""
   found = {'ours': None, 'peer': None, 'note': row.note, **(row.values or _Best(row))(workers, so_far)}
   if 'ratio' not in found:

@@ -59,7 +59,8 @@ def WriteRecordings(source: str, folder: str, count: int) -> list[tuple[str, flo
   import tensorflow as tf  # Slow to import: --help need not wait.
 
   spec, rate = dataset.FeatureSpec(), audio_format.SAMPLE_RATE
-  found, chunks = [], []
+  found: list[tuple[str, float]] = []
+  chunks: list[np.ndarray] = []
   for record in tf.data.TFRecordDataset(dataset.ShardPaths(source, 'train')):
     samples = np.frombuffer(tf.io.parse_single_example(record, spec)['audio'].numpy(), '<i2')
     if len(found) == count:

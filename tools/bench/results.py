@@ -23,29 +23,49 @@ from ..common import this_machine
 ROOT = this_machine.ROOT
 Row = dict[str, Any]
 
+# Kind of a field -> (types of its values, what a message calls them). A number is any that is finite.
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+  'text': ((str,), 'text'),
+  'number': ((float,), 'a finite number'),
+  'number_or_null': ((float, type(None)), 'a finite number or null'),
+  'whole': ((int,), 'a whole number'),
+  'flag': ((bool,), 'true or false'),
+  'flag_or_null': ((bool, type(None)), 'true, false or null'),
+  'object': ((dict,), 'an object'),
+  'list': ((list,), 'a list'),
+}
+
+
+def _Fields(**names: str) -> dict[str, str]:
+  """Name of a field -> its kind, from kind = 'NAME NAME ...'."""
+  return {name: kind for kind, text in names.items() for name in text.split()}
+
+
 # Where a row's figures are from.
-ORIGIN = {'command': str, 'date': str, 'machine': dict, 'versions': dict}
+ORIGIN = _Fields(text='command date', object='machine versions')
 _ORIGIN_PARTS = {
   'machine': ('cpu', 'cores', 'memory_gb', 'system'),
   'versions': ('python', 'tensorflow', 'lingvo', 'commit'),
 }
-_FLOAT_OR_NONE = (float, type(None))
-_RATES = tuple(f'{data}_{rate}' for data in ('target', 'source') for rate in ('wer', 'cer'))
+_COSTS = 'seconds cpu_seconds peak_gb idle_gb'
+_RATES = ('target_wer', 'target_cer', 'source_wer', 'source_cer')
 
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-  """The rows of a result. A type `float` takes every finite number, `int` none with a fraction."""
+  """The rows of a result."""
 
   key: tuple[str, ...]  # Fields that together identify a row.
-  fields: dict[str, Any]  # Name -> type, or tuple of types; beside those of ORIGIN.
-  optional: dict[str, Any] = dataclasses.field(default_factory=dict)
-  problem: Callable[[Row], str] = lambda row: ''  # What is wrong with a row whose types are right; '' if nothing is.
+  fields: dict[str, str]  # Name -> kind; beside those of ORIGIN.
+  optional: dict[str, str] = dataclasses.field(default_factory=dict)
+  problem: Callable[[Row], str] = lambda row: (
+    ''
+  )  # What is wrong with a row whose fields have their kinds; '' if nothing is.
   extra: tuple[str, ...] = ()  # Fields of the result beside `form` and `rows`.
 
 
 def _CostProblem(row: Row) -> str:
-  for field in () if 'stopped' in row else ('seconds', 'cpu_seconds', 'peak_gb', 'idle_gb'):
+  for field in () if 'stopped' in row else _COSTS.split():
     if row.get(field, -1) < 0:
       return f'.{field} = {row.get(field)!r}: expected a number >= 0'
   return ''
@@ -55,7 +75,7 @@ def _BenchmarkProblem(row: Row) -> str:
   if row['met'] not in ((True, False) if row['bar'] else (None,)):
     return f'.met = {row["met"]!r}: expected true or false with a bar, null without'
   for point in row.get('curve', {}).get('points', []):
-    if 'x' not in point or not all(_HasType(value, float) for value in point.values()):
+    if 'x' not in point or not all(_IsA('number', value) for value in point.values()):
       return f'.curve: {point!r}: expected numbers, x among them'
   return ''
 
@@ -81,66 +101,34 @@ def _RecipeProblem(row: Row) -> str:
 FORMS = {
   'figures': Form(
     key=('name', 'label'),
-    fields={'name': str, 'label': str, 'value': float, 'unit': str},
-    optional={'run': str, 'note': str},
+    fields=_Fields(text='name label unit', number='value'),
+    optional=_Fields(text='run note'),
   ),
   'cost': Form(
     key=('name', 'label'),
-    fields={
-      'name': str,
-      'label': str,
-      'size': str,
-      'audio_seconds': int,
-      'utterances': int,
-      'attention': str,
-      'remat': bool,
-      'backward': bool,
-      'warm': bool,
-    },
-    optional={'seconds': float, 'cpu_seconds': float, 'peak_gb': float, 'idle_gb': float, 'stopped': str},
+    fields=_Fields(text='name label size attention', whole='audio_seconds utterances', flag='remat backward warm'),
+    optional=_Fields(number=_COSTS, text='stopped'),
     problem=_CostProblem,
   ),
   'benchmark': Form(
     key=('name',),
-    fields={
-      'name': str,
-      'group': str,
-      'unit': str,
-      'ours': _FLOAT_OR_NONE,
-      'peer': _FLOAT_OR_NONE,
-      'ratio': _FLOAT_OR_NONE,
-      'bar': str,
-      'met': (bool, type(None)),
-      'note': str,
-    },
-    optional={'ours_is': str, 'peer_is': str, 'workers': dict, 'curve': dict},
+    fields=_Fields(text='name group unit bar note', number_or_null='ours peer ratio', flag_or_null='met'),
+    optional=_Fields(text='ours_is peer_is', object='workers curve'),
     problem=_BenchmarkProblem,
   ),
   'faults': Form(
     key=('kind',),
-    fields={'kind': str, 'name': str, 'injected': int, 'survived': int, 'seconds': float, 'seen': list},
+    fields=_Fields(text='kind name', whole='injected survived', number='seconds', list='seen'),
     problem=_FaultsProblem,
   ),
   'recipe': Form(
     key=('name', 'seed'),
-    fields={
-      'name': str,
-      'seed': int,
-      'title': str,
-      'group': str,
-      **{f'{rate}{end}': float for rate in _RATES for end in ('', '_low', '_high')},
-      'target_utterances': int,
-      'target_dropped': int,
-      'total_params': int,
-      'trained_params': int,
-      'target_label_fraction': float,
-      'target_label_minutes': float,
-      'hours': float,
-      'hours_with_parents': float,
-      'cores': int,
-      'steps': int,
-      'stamp': str,
-    },
+    fields=_Fields(
+      text='name title group stamp',
+      whole='seed target_utterances target_dropped total_params trained_params cores steps',
+      number='target_label_fraction target_label_minutes hours hours_with_parents '
+      + ' '.join(f'{rate}{end}' for rate in _RATES for end in ('', '_low', '_high')),
+    ),
     problem=_RecipeProblem,
     extra=('comparisons',),
   ),
@@ -304,8 +292,8 @@ def _CheckRow(row, form, where):
   if missing:
     raise errors.ConfigError(f'{where}: no {", ".join(missing)}')
   for field, kind in {**required, **form.optional}.items():
-    if field in row and not _HasType(row[field], kind):
-      raise errors.ConfigError(f'{where}.{field} = {row[field]!r}: expected {_TypeName(kind)}')
+    if field in row and not _IsA(kind, row[field]):
+      raise errors.ConfigError(f'{where}.{field} = {row[field]!r}: expected {_KINDS[kind][1]}')
   for field in ('name', 'command'):
     if not row[field].strip():
       raise errors.ConfigError(f'{where}.{field} is empty')
@@ -322,24 +310,11 @@ def _CheckRow(row, form, where):
     raise errors.ConfigError(where + problem)
 
 
-def _HasType(value, kind) -> bool:
-  """Whether a value is of a type, or one of a tuple of types; `float` is every finite number, no number is a bool."""
-  kinds = kind if isinstance(kind, tuple) else (kind,)
+def _IsA(kind: str, value: Any) -> bool:
+  """Whether a value is of a kind; no number is a flag."""
+  types = _KINDS[kind][0]
   if isinstance(value, bool):
-    return bool in kinds
-  if isinstance(value, (int, float)) and float in kinds:
+    return bool in types
+  if isinstance(value, (int, float)) and float in types:
     return math.isfinite(value)
-  return isinstance(value, kinds)
-
-
-def _TypeName(kind) -> str:
-  names = {
-    float: 'a finite number',
-    int: 'a whole number',
-    str: 'text',
-    bool: 'true or false',
-    type(None): 'null',
-    dict: 'an object',
-    list: 'a list',
-  }
-  return ' or '.join(names[k] for k in (kind if isinstance(kind, tuple) else (kind,)))
+  return isinstance(value, types)

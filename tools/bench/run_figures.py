@@ -37,7 +37,7 @@ def Read(path: str) -> Run:
   if not os.path.isdir(path):
     raise errors.ConfigError(f'{path}: no such run directory')
   file = os.path.join(path, 'metrics.jsonl')
-  run = {}
+  run: dict[str, dict] = {}
   for row in metrics_log.ReadMetrics(file) if os.path.exists(file) else []:
     name = row.pop('dataset')
     run.setdefault(name if name == 'train' else f'eval_{name.lower()}', {})[row['step']] = (

@@ -13,7 +13,7 @@ from fm_lingvo.utils import suggest
 from ..common import this_machine
 from . import results
 
-# Form -> module with Table(result) and, if there is a short table, Short(result); others are made here.
+# Form -> module with Table(result) and Short(result); tables of the other forms are made here.
 _MODULES = {'benchmark': '.benchmark_table', 'recipe': '..recipe_table'}
 _SHORT = '/short'
 _MARKER = re.compile(r'<!-- results:([^\s:]+):(begin|end) -->')
@@ -30,12 +30,12 @@ def Table(result: results.Row, short: bool = False) -> str:
     errors.ConfigError: Results of this form have no short table.
   """
   form = result['form']
-  module = importlib.import_module(_MODULES[form], __package__) if form in _MODULES else None
+  if form in _MODULES:
+    module = importlib.import_module(_MODULES[form], __package__)
+    return module.Short(result) if short else module.Table(result)
   if short:
-    if not hasattr(module, 'Short'):
-      raise errors.ConfigError(f'form {form}: no short table; expected one of {", ".join(_MODULES)}')
-    return module.Short(result)
-  return (module.Table if module else {'figures': _Figures, 'cost': _Costs, 'faults': _Faults}[form])(result)
+    raise errors.ConfigError(f'form {form}: no short table; expected one of {", ".join(_MODULES)}')
+  return {'figures': _Figures, 'cost': _Costs, 'faults': _Faults}[form](result)
 
 
 def Markdown(headers: list[str], rows: Iterable[list[str]], align: str = '') -> str:
@@ -76,7 +76,7 @@ def Origins(
     names: Whether rows of different commands and notes have lines of their own, which name the rows where several lines
       have the same lead.
   """
-  groups = {}
+  groups: dict[tuple, list[results.Row]] = {}
   for row in rows:
     day = () if span else (row['date'], row['versions']['commit'])
     how = (command(row), row.get('note', '')) if names else ()
@@ -85,11 +85,10 @@ def Origins(
   for (first, machine, *_), part in groups.items():
     commands = ', '.join(dict.fromkeys(f'`{command(row)}`' for row in part))
     dates, commits = (sorted({*found}) for found in zip(*((row['date'], row['versions']['commit']) for row in part)))
-    dates = ' to '.join(dict.fromkeys([dates[0], dates[-1]]))
     said = [
       commands,
       part[0].get('note', '') if names else '',
-      dates,
+      ' to '.join(dict.fromkeys([dates[0], dates[-1]])),
       f'{machine}, commit {", ".join(commits)}',
       ', '.join(f'{name} {version}' for name, version in part[0]['versions'].get('peers', {}).items()),
     ]

@@ -32,8 +32,8 @@ def Experiment(quick: bool, model: str, name: str = '', bindings: tuple[str, ...
     bindings: Of Gin, further ones.
   """
   knobs = {'size': 'tiny' if quick else 'small', 'batch_seconds': 16.0, 'max_seconds': 4.0}
-  bindings = [*(f'{model}.{knob} = {value!r}' for knob, value in knobs.items()), *bindings]
-  return Worker(name or model, '.ours.experiment', {'model': f'asr.{model}', 'seconds': 4.0, 'bindings': bindings})
+  lines = [*(f'{model}.{knob} = {value!r}' for knob, value in knobs.items()), *bindings]
+  return Worker(name or model, '.ours.experiment', {'model': f'asr.{model}', 'seconds': 4.0, 'bindings': lines})
 
 
 def Command(name: str, argv: list[str], sizes: dict | None = None, **options) -> Worker:
