@@ -317,15 +317,17 @@ class MainTest(parameterized.TestCase):
     self.assertEqual(code, 2)
     self.assertIn(message, err)
 
-  @pytest.mark.slow
-  def test_a_smoke_run_writes_rows_of_the_form(self):
+  def _Smoke(self, groups):
+    """(rows, standard output) of a smoke run of groups."""
     path = self.enter_context(tempfile.TemporaryDirectory()) + '/b.json'
-    code, out, err = _Main(
-      '--quick', '--rows=step_tiny,quantizer,transducer', f'--output={path}', '--commit=abc', '--threads=1'
-    )
+    code, out, err = _Main('--quick', f'--rows={groups}', f'--output={path}', '--commit=abc', '--threads=1')
     self.assertEqual(code, 0, err)
     with open(path, encoding='utf-8') as f:
-      found = json.load(f)['rows']
+      return json.load(f)['rows'], out
+
+  @pytest.mark.slow
+  def test_a_smoke_run_writes_rows_of_the_form(self):
+    found, out = self._Smoke('step_tiny,quantizer,transducer')
     self.assertLen(found, 10)
     for row in found:
       self.assertGreaterEqual(row['ours'], 0.0 if row['unit'] == 'GB' else 1e-9, row['name'])
@@ -342,13 +344,7 @@ class MainTest(parameterized.TestCase):
 
   @pytest.mark.slow
   def test_a_smoke_run_of_what_is_measured_without_a_bar_of_peers(self):
-    path = self.enter_context(tempfile.TemporaryDirectory()) + '/b.json'
-    code, out, err = _Main(
-      '--quick', '--rows=decoding,curves,pipeline,prepare', f'--output={path}', '--commit=abc', '--threads=1'
-    )
-    self.assertEqual(code, 0, err)
-    with open(path, encoding='utf-8') as f:
-      found = json.load(f)['rows']
+    found, out = self._Smoke('decoding,curves,pipeline,prepare')
     self.assertLen(found, 1 + 5 + 2 + 1)
     for row in found:
       if 'peak memory' not in row['name']:  # Of a model so small it may be none.

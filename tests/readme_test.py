@@ -41,7 +41,7 @@ _ELSEWHERE = {
   'make faults': ('tests/faults_processes_test.py', r'^_FAST = outcome\.Size\(full=False\)'),
   'make recipe': ('.ci/run', r'^\s*make recipe RECIPE=--quick$'),
   # Stands for the whole: some rows at sizes of seconds.
-  'make benchmark': ('tests/benchmark_test.py', r"_Main\('--quick', '--rows="),
+  'make benchmark': ('tests/benchmark_test.py', r"_Main\('--quick', f'--rows="),
   'python -m tools.recipe_data --output=data/recipe': ('tools/recipe.py', r"'-m', 'tools\.recipe_data', f'--output="),
   _BAZEL_RUN: ('.ci/run', rf'^\s*{re.escape(_BAZEL_RUN)}'),
   # A part of it: one test more under Bazel would be all of `make test` again.
