@@ -10,6 +10,7 @@ import time
 
 from absl.testing import absltest
 from params import asr
+import pytest
 from tests import process_case
 from tests import tiny_data
 
@@ -30,6 +31,7 @@ def _PidOf(logdir, job):
   raise AssertionError(f'no process of {job} in {logdir}')
 
 
+@pytest.mark.slow
 class KillTest(process_case.ProcessCase):
 
   def _Start(self, logdir, *flags):

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from lingvo import compat as tf
 import numpy as np
 from tests import graph_case
-from tools.faults import tiny
 
 # The same examples each time, without a limit on time: other work on the machine is no failure.
 _SETTINGS = dict(deadline=None, derandomize=True, database=None, suppress_health_check=list(hypothesis.HealthCheck))
@@ -87,7 +86,7 @@ class InputTest(graph_case.GraphCase):
     self.addCleanup(damage.Forget)
     with tempfile.TemporaryDirectory() as folder:
       for i in range(shards):
-        tiny.WriteShard(os.path.join(folder, f'{i}.tfrecord'), utterances, f'{i}')
+        tiny_data.Write(os.path.join(folder, f'{i}.tfrecord'), utterances, prefix=f'{i}')
       if damaged:
         path = os.path.join(folder, '0.tfrecord')
         with open(path, 'r+b') as f:

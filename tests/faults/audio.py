@@ -7,8 +7,10 @@ get all of them in one folder.
 import json
 import os
 import struct
+import tempfile
 
 import av
+from fm_lingvo import dataset
 import numpy as np
 from tests.faults import isolated
 from tests.faults import processes
@@ -22,31 +24,30 @@ FORMATS = {'wav': 'pcm_s16le', 'flac': 'flac', 'mp3': 'mp3', 'ogg': 'libvorbis',
 
 def Tone(seconds):
   """PCM16 [S] of a tone in noise."""
-  t = np.arange(int(audio.dataset.SAMPLE_RATE * seconds))
+  t = np.arange(int(dataset.SAMPLE_RATE * seconds))
   return (8000 * np.sin(t / 5) + 500 * np.random.RandomState(1).randn(len(t))).astype('<i2')
 
 
-def WriteGood(folder):
-  """Writes good.EXTENSION of a second for each format that can be written here; returns dict extension -> content."""
+def WholeFiles():
+  """A second of sound in each format that can be written here: dict extension -> content."""
   contents = {}
+  frame = av.AudioFrame.from_ndarray(Tone(1.0)[np.newaxis], format='s16', layout='mono')
+  frame.sample_rate = dataset.SAMPLE_RATE
   for extension, codec in FORMATS.items():
-    path = os.path.join(folder, f'good.{extension}')
-    frame = av.AudioFrame.from_ndarray(Tone(1.0)[np.newaxis], format='s16', layout='mono')
-    frame.sample_rate = audio.dataset.SAMPLE_RATE
-    try:
-      with av.open(path, 'w') as f:
-        stream = f.add_stream(codec, rate=frame.sample_rate, layout='mono')
-        for packet in [*stream.encode(frame), *stream.encode(None)]:
-          f.mux(packet)
-    except (av.error.FFmpegError, ValueError):  # No such encoder.
-      continue
-    with open(path, 'rb') as f:
-      contents[extension] = f.read()
+    with tempfile.NamedTemporaryFile(suffix=f'.{extension}') as file:
+      try:
+        with av.open(file.name, 'w') as f:
+          stream = f.add_stream(codec, rate=frame.sample_rate, layout='mono')
+          for packet in [*stream.encode(frame), *stream.encode(None)]:
+            f.mux(packet)
+        contents[extension] = file.read()
+      except (av.error.FFmpegError, ValueError):  # No such encoder.
+        continue
   return contents
 
 
 def Wav(rate=16000, channels=1, bits=16, data=b'\0\1' * 8000, declared=None, kind=1):
-  """Bytes of a WAV file whose header says anything."""
+  """Bytes of a WAV file whose header may be wrong."""
   declared = len(data) if declared is None else declared
   block = channels * bits // 8
   return (b'RIFF' + struct.pack('<I', (36 + declared) & 0xffffffff) + b'WAVEfmt ' + struct.pack(
@@ -54,7 +55,7 @@ def Wav(rate=16000, channels=1, bits=16, data=b'\0\1' * 8000, declared=None, kin
           struct.pack('<I', declared & 0xffffffff) + data)
 
 
-# Name -> content, each of its own kind.
+# Name -> content.
 SPECIAL = {
     'empty.wav': b'', 'text.wav': b'This is a text, and no sound.\n' * 100, 'text.mp3': b'This is a text.\n' * 500,
     'html.flac': b'<html><body>404 not found</body></html>', 'json.ogg': b'{"error": "not found"}', 'nulls.wav': bytes(10000),
@@ -69,7 +70,7 @@ SPECIAL = {
 
 
 def Mutate(content, rng):
-  """Another content: bytes changed, in the header above all, cut, repeated or put together."""
+  """Changes bytes, mostly of the header, cuts off, repeats or replaces them; returns bytes."""
   content = bytearray(content)
   kind = rng.randrange(6)
   if kind == 0:  # Header.
@@ -94,10 +95,7 @@ def Mutate(content, rng):
 def WriteFiles(folder, count, rng):
   """Writes malformed files; returns their paths."""
   os.makedirs(folder)
-  contents, paths = WriteGood(folder), []
-  for extension in contents:
-    os.remove(os.path.join(folder, f'good.{extension}'))
-  special = list(SPECIAL.items())
+  contents, special, paths = WholeFiles(), list(SPECIAL.items()), []
   for i in range(count):
     extension = rng.choice(sorted(contents))
     name, content = special[i] if i < len(special) else (f'{i}.{extension}', Mutate(contents[extension], rng))

@@ -1,21 +1,18 @@
 """Mutated Gin files, bindings and command lines: each either runs --dry_run or ends with exit code 2 and one line.
 
-Processes are forks of one that has imported TensorFlow: start-up would dominate. A sample starts as a command does.
+Most processes are forks of one that has imported TensorFlow, for start-up would take most of the time; some are whole commands.
 """
 
-import multiprocessing.connection
-import os
 import re
 import string
-import time
 
-from tools.faults import outcome
-from tools.faults import processes
+from tests.faults import processes
+from tests.faults import suite as suite_lib
 
-SECONDS = 10  # For each process, of its own processor time, start-up not counted.
+SECONDS = 10  # Of processor time for each command, without its start-up.
 _TINY = ["BestRqPretrain.data_dir = 'nowhere'", 'BestRqPretrain.codebook_size = 16', 'task.encoder.num_layers = 1', 'task.encoder.model_dim = 16',
          'task.encoder.num_heads = 2', 'task.encoder.kernel_size = 5', 'task.encoder.subsampling.channels = 4']
-# Bindings that are right: mutations begin with them.
+# Valid bindings, of which mutants are made.
 SEEDS = [
     *_TINY, 'BestRqPretrain.num_codebooks = 2', "BestRqPretrain.size = 'tiny'", "BestRqPretrain.data_dir = 'data/x'",
     "BestRqPretrain.unlabeled = ('a', 'b')", 'BestRqPretrain.batch_seconds = 8.0', "BestRqPretrain.projection = 'pca'",
@@ -31,7 +28,7 @@ SEEDS = [
 _VALUES = ['0', '-1', '1', '2', '3', '7', '1e9', '10**9', '1e400', '-0.0', 'nan', 'inf', 'None', 'True', "'x'", "''", '()', '[]',
            '{}', '[1, 2]', "['x']", '[None]', '((1,),)', '{"a": 1}', '%NOT_THERE', '@f', '@f()', '%gin.REQUIRED', '2147483648',
            '1000000', '0.5', "'..'", "'/'", "'a' * 9", 'lambda: 1', 'b"x"', '0x10', '1_000', '1j', "'\\x00'", "'é'", '"""a\nb"""']
-# Values of the type that is expected, so that what is wrong is found later.
+# (pattern of a value, others of its type): what is wrong with them is found later than a wrong type.
 _SAME_TYPE = [(r'-?\d+$', ['0', '-1', '1', '3', '7', '64', '2147483648', '1000000000000']),
               (r'-?\d+\.\d+$', ['0.0', '-1.0', '1e-30', '1e30', '0.5', '1.0']), (r'[\'"]', ["''", "'x'", "'../..'", "'é'", "'('"])]
 _FLAGS = ['--gin_file=', '--gin_file=/', '--gin_file=no.gin', '--gin_search_paths=/no', '--model=', '--model=asr', '--model=asr.X',
@@ -43,7 +40,7 @@ _FLAGS = ['--gin_file=', '--gin_file=/', '--gin_file=no.gin', '--gin_search_path
 
 
 def Mutant(rng):
-  """A random list of arguments of the trainer, made from right ones."""
+  """A random list of arguments of the trainer, made from valid ones."""
   bindings = rng.sample(SEEDS, rng.randrange(1, 4))
   arguments = []
   for _ in range(rng.randrange(1, 3)):
@@ -72,78 +69,29 @@ def Mutant(rng):
   arguments += [f'--gin.{b.replace(" = ", "=", 1)}' if rng.random() < 0.2 else f'--gin_bindings={b}' for b in bindings]
   rng.shuffle(arguments)
   model = [] if rng.random() < 0.03 else ['--model=asr.BestRqPretrain']
-  # First, lest a flag without its value takes it for one: then the command would train, and prepare data.
+  # --dry_run is first: a flag that lacks its value would take it for that, and the command would train.
   return ['--dry_run', *model, *(f'--gin_bindings={b}' for b in _TINY), *arguments]
 
 
-def Judge(arguments, code, out, err, seconds):
-  """Case of one command: what must hold is in the module's first line."""
-  lines = [line for line in err.splitlines() if line.strip()]
-  told = out.splitlines()[-1:] or ['']
-  if code == 0:
-    right = told[0].startswith('parameters total=') or '--help' in arguments
+def Judge(arguments, done, seconds=SECONDS):
+  """Case of a command that ended as `done` says, and may take so many seconds of processor time."""
+  lines = [line for line in done.err.splitlines() if line.strip()]
+  last = (done.out.splitlines() or [''])[-1]
+  if done.code == 0:
+    right = last.startswith('parameters total=') or '--help' in arguments
   else:
-    right = code == 2 and len(lines) == 1 and lines[0].startswith('trainer: ')
-  right = right and 'Traceback' not in out + err and seconds <= SECONDS
-  seen = told[0] if code == 0 else (lines or ['nothing said'])[-1]
-  return outcome.Case(' '.join(arguments[1 + len(_TINY):])[:200], right, f'{seconds:.1f} s, exit code {code}: {seen}'[:300])
+    right = done.code == 2 and len(lines) == 1 and lines[0].startswith('trainer: ')
+    last = (lines or ['no message'])[-1]
+  return suite_lib.Case(' '.join(arguments[1 + len(_TINY):])[:200], right and done.is_clean and done.cpu_seconds <= seconds,
+                        f'{done.cpu_seconds:.1f} s, exit code {done.code}{", hung" if done.hung else ""}: {last}'[:300])
 
 
-def _Child(connection, arguments, folder, out, err):
-  """Runs the trainer here with output into files, and says what processor time it took."""
-  import sys  # pylint: disable=g-import-not-at-top
-  for path, number in ((out, 1), (err, 2)):
-    opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(opened, number)
-  os.setsid()  # It is killed with what it starts.
-  os.chdir(folder)
-  from fm_lingvo import trainer  # pylint: disable=g-import-not-at-top
-  started, code = time.process_time(), 1
-  try:
-    code = trainer.Main(['trainer', *arguments])
-  except SystemExit as e:
-    code = e.code
-  except BaseException:  # pylint: disable=broad-except
-    import traceback  # pylint: disable=g-import-not-at-top
-    traceback.print_exc()
-  sys.stdout.flush()
-  sys.stderr.flush()
-  connection.send((code, time.process_time() - started))
-
-
-def Forked(arguments, folder, limit=60):
-  """Runs one command in a fork; returns its Case."""
-  context = multiprocessing.get_context('forkserver')
-  context.set_forkserver_preload(processes.PRELOADED)
-  here, there = context.Pipe(duplex=False)
-  out, err = os.path.join(folder, 'out'), os.path.join(folder, 'err')
-  child = context.Process(target=_Child, args=(there, arguments, folder, out, err))
-  child.start()
-  there.close()
-  code, seconds = 'hung', float(limit)
-  if here.poll(limit):
-    try:
-      code, seconds = here.recv()
-    except EOFError:  # It died before it could say.
-      child.join()
-      code, seconds = f'{child.exitcode} of the process', 0.0
-  processes.KillGroup(child)
-  texts = []
-  for path in (out, err):
-    with open(path, encoding='utf-8', errors='replace') as f:
-      texts.append(f.read())
-  return Judge(arguments, code, *texts, seconds)
-
-
-def Run(folder, size):
-  """Runs mutated commands; returns a Case for each."""
-  rng = size.Random('gin')
-  cases = [Forked(Mutant(rng), folder) for _ in range(size.Pick(size.count, 25))]
-  for _ in range(size.Pick(10, 1)):
+def Run(suite):
+  """Runs mutated commands; yields a Case for each."""
+  rng = suite.Random('gin')
+  for _ in range(suite.Pick(suite.count, 25)):
     arguments = Mutant(rng)
-    started = os.times()
-    done = processes.Run(['trainer', *arguments], folder, warm=False)
-    ended = os.times()
-    seconds = max(0.0, ended.children_user - started.children_user)
-    cases.append(Judge(arguments, done.code, done.out, done.err, min(seconds, SECONDS) if seconds <= 2 * SECONDS else seconds))
-  return cases
+    yield Judge(arguments, processes.Run(['trainer', *arguments], suite.folder, seconds=60))
+  for _ in range(suite.Pick(10, 1)):
+    arguments = [argument.replace('\0', '') for argument in Mutant(rng)]  # No command line has a NUL.
+    yield Judge(arguments, processes.Command('fm_lingvo.trainer', arguments, suite.folder), 2 * SECONDS)

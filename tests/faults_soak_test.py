@@ -1,7 +1,7 @@
 """The soak tool tells what grows from what does not."""
 
 from absl.testing import absltest
-from tools import soak
+from tests.faults import soak
 
 
 class CompareTest(absltest.TestCase):
