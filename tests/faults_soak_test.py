@@ -1,4 +1,4 @@
-"""The soak tool tells what grows from what does not."""
+"""The soak tool distinguishes what grows from what does not."""
 
 from absl.testing import absltest
 from tests.faults import soak

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from lingvo import compat as tf
 import numpy as np
 from tests import graph_case
+from tests import tiny_data
 
 # The same examples each time, without a limit on time: other work on the machine is no failure.
 _SETTINGS = dict(deadline=None, derandomize=True, database=None, suppress_health_check=list(hypothesis.HealthCheck))
