@@ -6,8 +6,9 @@ import subprocess
 import sys
 import time
 
-from absl.testing import absltest
 import pytest
+from absl.testing import absltest
+
 from tests import process_case
 from tests import tiny_data
 from tools.cluster import local
@@ -19,7 +20,6 @@ _DEADLINE_SECONDS = 900  # For an epoch of each trainer; the second one starts o
 
 @pytest.mark.slow
 class ShareTest(process_case.ProcessCase):
-
   def setUp(self):
     super().setUp()
     for i in range(_FILES):
@@ -28,7 +28,13 @@ class ShareTest(process_case.ProcessCase):
   def _Start(self):
     """Starts a cluster whose two trainers write the utterances that they read; returns their files."""
     names = plan.Names('async', workers=2, ps=1)
-    knobs = {'data_dir': self.data_dir, 'unlabeled': ('shared',), 'max_steps': 1000000, 'batch_seconds': 4.0, 'max_seconds': 4.0}
+    knobs = {
+      'data_dir': self.data_dir,
+      'unlabeled': ('shared',),
+      'max_steps': 1000000,
+      'batch_seconds': 4.0,
+      'max_seconds': 4.0,
+    }
     bindings = [*tiny_data.TINY_BINDINGS, *(f'BestRqPretrain.{k} = {v!r}' for k, v in knobs.items())]
     flags = ['--model=asr.BestRqPretrain', f'--logdir={self.folder}/run', *(f'--gin_bindings={b}' for b in bindings)]
     spied = []

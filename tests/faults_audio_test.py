@@ -4,6 +4,7 @@ import os
 import tempfile
 
 from absl.testing import absltest
+
 from tests.faults import audio
 from tests.faults import isolated
 from tests.faults import suite
@@ -11,7 +12,6 @@ from tools import audio as audio_lib
 
 
 class AudioTest(absltest.TestCase):
-
   def _Folder(self):
     return self.enter_context(tempfile.TemporaryDirectory())
 
@@ -36,12 +36,12 @@ class AudioTest(absltest.TestCase):
 
   def test_a_call_that_crashes_hangs_or_fills_memory_spares_the_others(self):
     calls = {
-        '"first"': 'first',
-        '__import__("os").abort()': 'ended its process, exit code -6',
-        '"second"': 'second',
-        '__import__("time").sleep(60)': 'ended its process, exit code -14',
-        'bytearray(2**31)': 'raised MemoryError: ',
-        '"last"': 'last',
+      '"first"': 'first',
+      '__import__("os").abort()': 'ended its process, exit code -6',
+      '"second"': 'second',
+      '__import__("time").sleep(60)': 'ended its process, exit code -14',
+      'bytearray(2**31)': 'raised MemoryError: ',
+      '"last"': 'last',
     }
     self.assertEqual(isolated.Results(eval, list(calls), memory_gb=1, seconds=2), list(calls.values()))
 

@@ -5,14 +5,15 @@ import os
 import random
 import shutil
 
+import numpy as np
 from absl.testing import absltest
-from fm_lingvo import checkpoints
-from fm_lingvo import errors
-from fm_lingvo import handover
 from lingvo import compat as tf
 from lingvo.core import checkpointer as lingvo_checkpointer
 from lingvo.core import py_utils
-import numpy as np
+
+from fm_lingvo import checkpoints
+from fm_lingvo import errors
+from fm_lingvo import handover
 from tests import stage_case
 from tests.faults import checkpoints as checkpoint_faults
 from tests.faults import tiny_run
@@ -74,7 +75,7 @@ class RestoreTest(stage_case.StageCase):
 
   def test_a_run_without_a_whole_checkpoint_is_refused_and_all_are_named(self):
     for step in (2, 4, 6):
-      os.truncate(self.tiny.Data(step), 10)
+      os.truncate(self.tiny.Prefix(step) + tiny_run.DATA, 10)
     with self.assertRaisesRegex(errors.ConfigError, 'ckpt-00000006: .*ckpt-00000002: .*a new run is not started'):
       self._Restored()
 

@@ -2,8 +2,9 @@
 
 import tempfile
 
-from absl.testing import absltest
 import pytest
+from absl.testing import absltest
+
 from tests.faults import gin_inputs
 from tests.faults import kills
 from tests.faults import nonfinite
@@ -14,7 +15,6 @@ from tests.faults import suite
 
 @pytest.mark.slow
 class ProcessesTest(absltest.TestCase):
-
   def _CheckSurvived(self, kind, expected):
     """Injects the fast part of a kind of fault, so many of them; all must be survived."""
     cases = list(kind(suite.Suite(self.enter_context(tempfile.TemporaryDirectory()), full=False)))

@@ -4,6 +4,7 @@ import os
 import tempfile
 
 from absl.testing import absltest
+
 from fm_lingvo import errors
 from tests.faults import __main__ as faults
 from tests.faults import suite
@@ -12,7 +13,6 @@ from tools.bench import tables
 
 
 class TableTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     self.path = os.path.join(self.enter_context(tempfile.TemporaryDirectory()), 'faults.json')

@@ -1,16 +1,16 @@
-"""Hostile Gin files, manifests, listings, tokenizers and archives do no harm, and a local cluster's ports are not reached."""
+"""Hostile Gin files, manifests, listings, tokenizers and archives do no harm; nobody reaches a local cluster's ports."""
 
 import os
 import tempfile
 
 from absl.testing import absltest
 from absl.testing import flagsaver
+
 from tests.faults import suite
 from tests.faults import untrusted
 
 
 class UntrustedTest(absltest.TestCase):
-
   @flagsaver.flagsaver
   def test_it_is_refused_or_harmless(self):
     folder = self.enter_context(tempfile.TemporaryDirectory())

@@ -5,8 +5,8 @@
   python -m tools.cluster_manifests --scheduler=slurm --workers=4 --worker_gpus=8 \\
       -- --model=asr.BestRqPretrain --logdir=/shared/run > run.sbatch
 
-What follows -- are flags of the trainer; every job must see --logdir and the data under the same path. Exit code 2: wrong
-usage, in one line.
+What follows -- are flags of the trainer; every job must see --logdir and the data under the same path. Exit code 2:
+wrong usage, in one line.
 """
 
 import argparse
@@ -20,14 +20,17 @@ from .cluster import plan
 
 def _Parser():
   parser = argparse.ArgumentParser(
-      prog='cluster_manifests', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='cluster_manifests', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('--scheduler', required=True, help=f'one of {", ".join(manifests.SCHEDULERS)}')
   parser.add_argument('--name', default='fm-lingvo', help='of the job and its pods (default: fm-lingvo)')
-  parser.add_argument('--image', default='', help='container image with fm_lingvo\'s trainer; Kubernetes only')
+  parser.add_argument('--image', default='', help="container image with fm_lingvo's trainer; Kubernetes only")
   plan.AddFlags(parser)
   parser.add_argument('--cpus', type=int, default=8, help='cores of each job (default: 8)')
   parser.add_argument('--memory', default='32Gi', help='memory of each pod or node (default: 32Gi)')
-  parser.add_argument('--max_restarts', type=int, default=10, help='of a pod and of the set, or of the script (default: 10)')
+  parser.add_argument(
+    '--max_restarts', type=int, default=10, help='of a pod and of the set, or of the script (default: 10)'
+  )
   return parser
 
 

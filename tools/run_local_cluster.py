@@ -6,8 +6,8 @@
 
 What follows -- are flags of the trainer. Each job's output is in LOGDIR/jobs/JOB-TASK.log, of a remote LOGDIR in
 runs/jobs/JOB-TASK.log here. A job that dies is started again, up to --max_restarts times, and goes on from the newest
-checkpoint. Jobs that never end by themselves are ended once training is over, all of them on Ctrl-C. Exit codes: 0 trained,
-1 a job failed, 2 wrong usage, 130 and 143 stopped by Ctrl-C and SIGTERM.
+checkpoint. Jobs that never end by themselves are ended once training is over, all of them on Ctrl-C. Exit codes:
+0 trained, 1 a job failed, 2 wrong usage, 130 and 143 stopped by Ctrl-C and SIGTERM.
 """
 
 import argparse
@@ -25,13 +25,23 @@ from .cluster import plan
 
 def _Parser():
   parser = argparse.ArgumentParser(
-      prog='run_local_cluster', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='run_local_cluster', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   plan.AddFlags(parser)
-  parser.add_argument('--max_restarts', type=int, default=0, help='times that each job that dies is started again (default: 0)')
-  parser.add_argument('--network', choices=('loopback', 'host'), default='loopback', help='loopback: jobs reach each other and '
-                      'nothing else, nobody reaches them; host: the machine\'s network (default: loopback)')
+  parser.add_argument(
+    '--max_restarts', type=int, default=0, help='times that each job that dies is started again (default: 0)'
+  )
+  parser.add_argument(
+    '--network',
+    choices=('loopback', 'host'),
+    default='loopback',
+    help='loopback: jobs reach each other and '
+    "nothing else, nobody reaches them; host: the machine's network (default: loopback)",
+  )
   parser.add_argument('--evaluate', default='', help='data sets to evaluate, comma-separated, a job for each')
-  parser.add_argument('--hosts', default='', help='print the commands for these hosts, comma-separated, and start nothing')
+  parser.add_argument(
+    '--hosts', default='', help='print the commands for these hosts, comma-separated, and start nothing'
+  )
   return parser
 
 
@@ -39,8 +49,11 @@ def _EnterLoopback(log_dir):
   """Hides the cluster's ports from other machines and processes, or warns that they are open."""
   reason = 'a remote --logdir needs the network' if '://' in log_dir else loopback.Enter()
   if reason:
-    print(f'run_local_cluster: warning: the jobs listen on every interface, and obey whoever connects ({reason})',
-          file=sys.stderr, flush=True)
+    print(
+      f'run_local_cluster: warning: the jobs listen on every interface, and obey whoever connects ({reason})',
+      file=sys.stderr,
+      flush=True,
+    )
 
 
 def _Jobs(args, logdir):
@@ -53,7 +66,8 @@ def _Jobs(args, logdir):
     _EnterLoopback(logdir)
   addresses = plan.OnHosts(names, hosts) if hosts else local.FreeAddresses(names)
   return plan.Plan(args.mode, addresses, args.flags, args.worker_gpus) + plan.Evaluations(
-      [name for name in args.evaluate.split(',') if name], args.flags, hosts[-1] if hosts else 'localhost')
+    [name for name in args.evaluate.split(',') if name], args.flags, hosts[-1] if hosts else 'localhost'
+  )
 
 
 def _Run(args):

@@ -1,22 +1,21 @@
 """Truncated, bit-flipped, empty and foreign checkpoints, and a file `checkpoint` that names a missing one."""
 
 import os
+import pathlib
 import shutil
 
-from lingvo import compat as tf
 import numpy as np
+from lingvo import compat as tf
+
 from tests.faults import suite as suite_lib
 from tests.faults import tiny_run
 
 
 def FlipBit(path, rng):
-  """Flips a bit of a file."""
-  at = rng.randrange(os.path.getsize(path))
-  with open(path, 'r+b') as f:
-    f.seek(at)
-    byte = f.read(1)[0]
-    f.seek(at)
-    f.write(bytes([byte ^ (1 << rng.randrange(8))]))
+  """Flips a random bit of a file."""
+  content = bytearray(pathlib.Path(path).read_bytes())
+  content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+  pathlib.Path(path).write_bytes(content)
 
 
 def Truncate(path, rng):
@@ -36,49 +35,49 @@ def _Remove(path, rng):
 
 def _Write(prefix, values):
   """Writes a checkpoint of a dict name -> value."""
-  names = sorted(values)
   with tf.Graph().as_default(), tf.Session() as sess:
-    sess.run(tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=[''] * len(names),
-                               tensors=[tf.constant(values[name]) for name in names]))
+    tensors = [tf.constant(value) for value in values.values()]
+    slices = [''] * len(values)
+    sess.run(tf.raw_ops.SaveV2(prefix=prefix, tensor_names=list(values), shape_and_slices=slices, tensors=tensors))
 
 
 def _ReplaceByForeign(prefix, rng):
   """Puts a whole checkpoint of another model in place of one."""
   del rng
-  _Write(prefix, {'task/other/w/var': np.zeros([3, 3], np.float32), 'global_step': np.int64(0)})
+  _Write(prefix, {'global_step': np.int64(0), 'task/other/w/var': np.zeros([3, 3], np.float32)})
 
 
 def _PutNan(prefix, rng):
   """Puts NaN in one weight of a checkpoint."""
   del rng
-  reader = tf.train.load_checkpoint(prefix)
-  values = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+  values = tiny_run.ReadCheckpoint(prefix)
   name = next(n for n in sorted(values) if n.endswith('/var') and values[n].dtype.kind == 'f')
   _Write(prefix, {**values, name: values[name] * float('nan')})
 
 
-_DATA, _INDEX = '.data-00000-of-00001', '.index'
+_DATA, _INDEX = tiny_run.DATA, '.index'
 # Name -> (suffix of the newest checkpoint's file, None for the file `checkpoint`; what is done to it).
 NEWEST = {
-    'data truncated': (_DATA, Truncate),
-    'data bit-flipped': (_DATA, FlipBit),
-    'data empty': (_DATA, _Empty),
-    'data missing': (_DATA, _Remove),
-    'index truncated': (_INDEX, Truncate),
-    'index bit-flipped': (_INDEX, FlipBit),
-    'index empty': (_INDEX, _Empty),
-    'foreign': ('', _ReplaceByForeign),
-    'NaN in a weight': ('', _PutNan),
-    'index missing, as `checkpoint` names it': (_INDEX, _Remove),
-    '`checkpoint` empty': (None, _Empty),
-    '`checkpoint` bit-flipped': (None, FlipBit),
+  'data truncated': (_DATA, Truncate),
+  'data bit-flipped': (_DATA, FlipBit),
+  'data empty': (_DATA, _Empty),
+  'data missing': (_DATA, _Remove),
+  'index truncated': (_INDEX, Truncate),
+  'index bit-flipped': (_INDEX, FlipBit),
+  'index empty': (_INDEX, _Empty),
+  'foreign': ('', _ReplaceByForeign),
+  'NaN in a weight': ('', _PutNan),
+  'index missing, as `checkpoint` names it': (_INDEX, _Remove),
+  '`checkpoint` empty': (None, _Empty),
+  '`checkpoint` bit-flipped': (None, FlipBit),
 }
 
 
 def Break(fault, run, rng):
   """Breaks the newest checkpoint of a run, or its file `checkpoint`, with a fault of NEWEST."""
   suffix, break_it = NEWEST[fault]
-  break_it(os.path.join(run.folder, 'train', 'checkpoint') if suffix is None else run.Prefix(run.Steps()[-1]) + suffix, rng)
+  state = os.path.join(run.folder, 'train', 'checkpoint')
+  break_it(state if suffix is None else run.Prefix(run.Steps()[-1]) + suffix, rng)
 
 
 def Run(suite):
@@ -98,6 +97,6 @@ def Run(suite):
     shutil.rmtree(run.folder)
   run = base.Copy('all')
   for step in steps:
-    Truncate(run.Data(step), rng)
-  before = run.State()
-  yield suite_lib.Ended('all truncated: refused by name', run.Train(), 2, f'{run.Prefix(steps[0])}: ', run.State() == before)
+    Truncate(run.Prefix(step) + _DATA, rng)
+  before, done = run.State(), run.Train()
+  yield suite_lib.Ended('all truncated: refused by name', done, 2, f'{run.Prefix(steps[0])}: ', run.State() == before)

@@ -1,7 +1,7 @@
-"""A disk that is full, a folder that is read-only or vanishes: one line says why the run ended, and the last checkpoint is whole.
+"""A disk that is full, a folder that is read-only or vanishes: one line says why the run ended; checkpoints stay whole.
 
-The full disk is a tmpfs of a few megabytes where mounting is allowed, else a limit on the size of a file, at which the same
-calls fail.
+The full disk is a tmpfs of a few megabytes where mounting is allowed, else a limit on the size of a file, at which the
+same calls fail.
 """
 
 import contextlib
@@ -12,9 +12,9 @@ import shutil
 import signal
 import subprocess
 
-from fm_lingvo import checkpoints
-from fm_lingvo import dataset
 from lingvo import compat as tf
+
+from fm_lingvo import checkpoints
 from tests.faults import audio
 from tests.faults import processes
 from tests.faults import suite as suite_lib
@@ -27,8 +27,9 @@ _KILOBYTES = 40_000
 def SmallDisk(folder, kilobytes):
   """Mounts a file system of so many kilobytes; gives its folder, or None where that is not allowed."""
   os.makedirs(folder, exist_ok=True)
-  mounted = not subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={kilobytes}k', 'tmpfs', folder],
-                               capture_output=True, check=False).returncode
+  mounted = not subprocess.run(
+    ['mount', '-t', 'tmpfs', '-o', f'size={kilobytes}k', 'tmpfs', folder], capture_output=True, check=False
+  ).returncode
   try:
     yield folder if mounted else None
   finally:
@@ -51,7 +52,7 @@ def IsWhole(run):
   steps = run.Steps()
   try:
     for step in steps:
-      run.Weights(step)
+      tiny_run.ReadCheckpoint(run.Prefix(step))
   except (tf.errors.OpError, ValueError):
     return False
   return bool(steps) and checkpoints.Newest(os.path.join(run.folder, 'train')) == run.Prefix(steps[-1])
@@ -59,16 +60,16 @@ def IsWhole(run):
 
 # Name -> what is done to a disk with a run.
 FAULTS = {
-    'full: checkpoint': lambda disk: Fill(disk, 20_000),
-    'full to the last byte': Fill,
-    'vanished': lambda disk: shutil.rmtree(os.path.join(disk, 'run')),
+  'full: checkpoint': lambda disk: Fill(disk, 20_000),
+  'full to the last byte': Fill,
+  'vanished': lambda disk: shutil.rmtree(os.path.join(disk, 'run')),
 }
 
 
 def Run(suite):
   """Runs training and preparation on bad disks; yields a Case for each."""
   for name, break_it in suite.Faults(FAULTS, 'full: checkpoint'):
-    with SmallDisk(suite.Path('disk'), _KILOBYTES) as mount:
+    with SmallDisk(suite.path / 'disk', _KILOBYTES) as mount:
       if mount is None:
         yield _Limited(tiny_run.TinyRun(suite.folder, 'limited'))
         break
@@ -78,11 +79,14 @@ def Run(suite):
         break_it(mount)
         done = child.Wait(120)
       lines = [line for line in done.err.strip().splitlines() if line.startswith('trainer: ')]
-      yield suite_lib.Ended(name, done, 1, 'cannot be written', len(lines) == 1 and (name == 'vanished' or IsWhole(run)))
+      yield suite_lib.Ended(
+        name, done, 1, 'cannot be written', len(lines) == 1 and (name == 'vanished' or IsWhole(run))
+      )
   # Below a file no folder can be made; permissions would not stop root.
-  with open(suite.Path('blocker'), 'w', encoding='utf-8'):
-    pass
-  yield suite_lib.Ended('no folder for the run', tiny_run.TinyRun(suite.folder, 'blocker/run').Train(), 2, 'cannot be written')
+  (suite.path / 'blocker').touch()
+  yield suite_lib.Ended(
+    'no folder for the run', tiny_run.TinyRun(suite.folder, 'blocker/run').Train(), 2, 'cannot be written'
+  )
   if suite.full:
     yield from _ReadOnly(suite)
     yield from _Prepare(suite)
@@ -102,7 +106,7 @@ def _Limited(run):
 
 def _ReadOnly(suite):
   """A run is resumed where nothing can be written any more; a file system with open files cannot become read-only."""
-  with SmallDisk(suite.Path('disk'), _KILOBYTES) as mount:
+  with SmallDisk(suite.path / 'disk', _KILOBYTES) as mount:
     if mount:
       run = tiny_run.TinyRun(suite.folder, 'disk/run')
       run.Train(max_steps=2)
@@ -113,19 +117,16 @@ def _ReadOnly(suite):
 
 def _Prepare(suite):
   """Data is prepared onto a full disk: nothing half made may look whole."""
-  sounds = suite.Path('sounds')
-  os.makedirs(sounds)
-  manifest = os.path.join(sounds, 'all.jsonl')
-  with open(manifest, 'w', encoding='utf-8') as lines:
-    for i in range(40):
-      with open(os.path.join(sounds, f'{i}.wav'), 'wb') as f:
-        f.write(audio.Wav(data=audio.Tone(3.0).tobytes()))
-      lines.write(f'{{"audio_filepath": "{i}.wav"}}\n')
-  with SmallDisk(suite.Path('prepared'), 2000) as mount:
+  sounds = suite.path / 'sounds'
+  sounds.mkdir()
+  for i in range(40):
+    (sounds / f'{i}.wav').write_bytes(audio.Wav(data=audio.Tone(3.0).tobytes()))
+  manifest = sounds / 'all.jsonl'
+  manifest.write_text(''.join(f'{{"audio_filepath": "{i}.wav"}}\n' for i in range(40)))
+  with SmallDisk(suite.path / 'prepared', 2000) as mount:
     if mount:
-      output = os.path.join(mount, 'set')
-      done = processes.Command('tools.prepare_data', [
-          '--importer=manifest', f'--input={manifest}', f'--output={output}'], suite.folder)
-      left = os.listdir(mount)
-      yield suite_lib.Ended('full: preparation', done, 1, 'cannot be written (No space left on device)',
-                            not dataset.Exists(output) and not left and done.err.count('prepare_data: ') == 1)
+      flags = ['--importer=manifest', f'--input={manifest}', f'--output={mount}/set']
+      done = processes.Command('tools.prepare_data', flags, suite.folder)
+      holds = not os.listdir(mount) and done.err.count('prepare_data: ') == 1
+      message = 'cannot be written (No space left on device)'
+      yield suite_lib.Ended('full: preparation', done, 1, message, holds)

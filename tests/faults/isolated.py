@@ -1,6 +1,6 @@
-"""Calls of a function that may crash, hang or fill memory: in a process with limits, which is started again after a crash.
+"""Calls of a function that may crash, hang or fill memory, in a process with limits that is restarted after a crash.
 
-  python -m tests.faults.isolated MODULE FUNCTION MEMORY_GB SECONDS < arguments.jsonl > results.jsonl
+python -m tests.faults.isolated MODULE FUNCTION MEMORY_GB SECONDS < arguments.jsonl > results.jsonl
 """
 
 import importlib
@@ -28,9 +28,22 @@ def Results(function, arguments, memory_gb=4, seconds=20):
   results = []
   while len(results) < len(arguments):
     done = subprocess.run(
-        [sys.executable, '-m', 'tests.faults.isolated', function.__module__, function.__name__, str(memory_gb), str(seconds)],
-        input='\n'.join(json.dumps(argument) for argument in arguments[len(results):]), cwd=processes.ROOT,
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+      [
+        sys.executable,
+        '-m',
+        'tests.faults.isolated',
+        function.__module__,
+        function.__name__,
+        str(memory_gb),
+        str(seconds),
+      ],
+      input='\n'.join(json.dumps(argument) for argument in arguments[len(results) :]),
+      cwd=processes.ROOT,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.DEVNULL,
+      text=True,
+      check=False,
+    )
     results += [json.loads(line) for line in done.stdout.splitlines()]
     if len(results) < len(arguments):
       results.append(f'ended its process, exit code {done.returncode}')

@@ -2,12 +2,13 @@
 
 import functools
 import json
-import os
+import pathlib
+
+from lingvo import compat as tf
+from lingvo.core import py_utils
 
 from fm_lingvo import hydra
 from fm_lingvo import stream_batches
-from lingvo import compat as tf
-from lingvo.core import py_utils
 from tests.faults import suite as suite_lib
 from tests.faults import tiny_run
 
@@ -54,11 +55,11 @@ def _ChangeLoss(first, last, function):
 
 # Name -> (patch, the steps that must be skipped; None: those with _UTTERANCE).
 FAULTS = {
-    'NaN in a batch': (functools.partial(_BadWaveforms, 'nan'), None),
-    'Inf in a batch': (functools.partial(_BadWaveforms, 'inf'), None),
-    'NaN in the loss': (functools.partial(_BadLoss, 1, 2, 'nan'), [2, 3]),
-    'Inf in the loss': (functools.partial(_BadLoss, 1, 1, 'inf'), [2]),
-    'NaN in the gradient': (functools.partial(_BadGradient, 2, 3), [3, 4]),
+  'NaN in a batch': (functools.partial(_BadWaveforms, 'nan'), None),
+  'Inf in a batch': (functools.partial(_BadWaveforms, 'inf'), None),
+  'NaN in the loss': (functools.partial(_BadLoss, 1, 2, 'nan'), [2, 3]),
+  'Inf in the loss': (functools.partial(_BadLoss, 1, 1, 'inf'), [2]),
+  'NaN in the gradient': (functools.partial(_BadGradient, 2, 3), [3, 4]),
 }
 
 
@@ -71,19 +72,28 @@ def Run(suite):
   if suite.full:
     run = tiny_run.TinyRun(suite.folder, 'limit')
     done = run.Train('task.train.max_skipped_steps = 2', max_steps=8, patch=functools.partial(_BadLoss, 2, 99, 'nan'))
-    yield suite_lib.Ended('NaN in every loss: ends past the limit', done, 1, 'max_skipped_steps = 2: 3 steps',
-                          run.Steps()[-1] == 5 and run.IsFinite(5))
+    yield suite_lib.Ended(
+      'NaN in every loss: ends past the limit',
+      done,
+      1,
+      'max_skipped_steps = 2: 3 steps',
+      run.Steps()[-1] == 5 and run.IsFinite(5),
+    )
 
 
 def _SkippedOnly(run, steps):
   """Whether exactly the right steps were skipped, changed no weight, and were counted and named."""
-  with open(os.path.join(run.folder, 'skipped.jsonl'), encoding='utf-8') as f:
-    rows = [json.loads(line) for line in f]
+  rows = [json.loads(line) for line in pathlib.Path(run.folder, 'skipped.jsonl').read_text().splitlines()]
   skipped = [row['step'] for row in rows]
   named = all(_UTTERANCE in str(row['utt_ids']) if steps is None else row['utt_ids'] for row in rows)
   saved = run.Steps()
   # A checkpoint differs from the one before in more than its step, unless its step was skipped.
-  right = all((run.Differing(step, run, step - 1) == ['global_step']) == (step in skipped)
-              for step in saved if step - 1 in saved)
-  return (skipped == steps if steps else bool(skipped)) and named and right and (
-      run.Metrics()[-1]['skipped_steps'] == len(rows) and run.IsFinite(saved[-1]))
+  right = all(
+    (run.Differing(step, run, step - 1) == ['global_step']) == (step in skipped) for step in saved if step - 1 in saved
+  )
+  return (
+    (skipped == steps if steps else bool(skipped))
+    and named
+    and right
+    and (run.Metrics()[-1]['skipped_steps'] == len(rows) and run.IsFinite(saved[-1]))
+  )

@@ -4,12 +4,13 @@
   done = Run(['trainer', '--model=...', '--dry_run'], folder)
   done = Command('tools.transcribe', [...], folder)
 
-Importing TensorFlow takes seconds, so Started and Run fork a process that has imported it. Command starts a new interpreter, as
-a user's command does.
+Importing TensorFlow takes seconds, so Started and Run fork a process that has imported it. Command starts a new
+interpreter, as a user's command does.
 """
 
 import multiprocessing
 import os
+import pathlib
 import re
 import resource
 import signal
@@ -26,6 +27,7 @@ _PRELOADED = ['fm_lingvo.launch', 'lingvo.trainer', 'params.asr', 'fm_lingvo.tra
 
 class Done(typing.NamedTuple):
   """A process that has ended."""
+
   code: int  # Exit code; -N after signal N.
   out: str
   err: str
@@ -105,16 +107,15 @@ class Started:
     hung = self.alive
     self.Kill()
     done = Done(self._process.exitcode, self._Read('out'), self._Read('err'), float(self._Read('cpu') or 0), hung)
-    for name in ('out', 'err', 'cpu'):
-      if os.path.exists(f'{self._base}.{name}'):
-        os.remove(f'{self._base}.{name}')
+    for suffix in ('out', 'err', 'cpu'):
+      self._File(suffix).unlink(missing_ok=True)
     return done
 
-  def _Read(self, name):
-    if not os.path.exists(f'{self._base}.{name}'):
-      return ''
-    with open(f'{self._base}.{name}', encoding='utf-8', errors='replace') as f:
-      return f.read()
+  def _File(self, suffix):
+    return pathlib.Path(f'{self._base}.{suffix}')
+
+  def _Read(self, suffix):
+    return self._File(suffix).read_text(errors='replace') if self._File(suffix).exists() else ''
 
 
 def Run(argv, folder, patch=None, seconds=TIMEOUT_SECONDS):
@@ -137,9 +138,16 @@ def Command(module, argv, folder, env=None, prefix=(), seconds=TIMEOUT_SECONDS):
     A Done.
   """
   before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-  child = subprocess.Popen([*prefix, sys.executable, '-m', module, *argv], cwd=folder, stdout=subprocess.PIPE,
-                           stderr=subprocess.PIPE, text=True, errors='replace', start_new_session=True,
-                           env={**os.environ, 'PYTHONPATH': ROOT, **(env or {})})
+  child = subprocess.Popen(
+    [*prefix, sys.executable, '-m', module, *argv],
+    cwd=folder,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+    errors='replace',
+    start_new_session=True,
+    env={**os.environ, 'PYTHONPATH': ROOT, **(env or {})},
+  )
   try:
     hung, (out, err) = False, child.communicate(timeout=seconds)
   except subprocess.TimeoutExpired:
@@ -160,9 +168,9 @@ def _Train(argv, folder, base, patch):
   if patch:
     patch()
   from fm_lingvo import trainer  # pylint: disable=g-import-not-at-top
+
   started = time.process_time()
   try:
     sys.exit(trainer.Main(argv))
   finally:
-    with open(f'{base}.cpu', 'w', encoding='utf-8') as f:
-      f.write(str(time.process_time() - started))
+    pathlib.Path(f'{base}.cpu').write_text(str(time.process_time() - started))

@@ -12,7 +12,7 @@ _AT_ONCE_SECONDS = 10
 
 
 def Signals(suite):
-  """SIGTERM and SIGINT, once: a checkpoint and the documented exit code; twice: an end at once. Yields a Case for each."""
+  """SIGTERM and SIGINT end a run with a checkpoint, or at once if they come twice; yields a Case for each."""
   for signum in suite.Pick([signal.SIGTERM, signal.SIGINT], [signal.SIGTERM]):
     for twice in (False, True):
       name = f'{signum.name}{", twice" if twice else ""}'
@@ -34,9 +34,9 @@ def Signals(suite):
 
 # Param of the model -> what changes it.
 SIZES = {
-    'model_dim': (['task.encoder.model_dim = 32'], {}),
-    'num_layers': (['task.encoder.num_layers = 2'], {}),
-    'codebook_size': ([], {'codebook_size': 32}),
+  'model_dim': (['task.encoder.model_dim = 32'], {}),
+  'num_layers': (['task.encoder.num_layers = 2'], {}),
+  'codebook_size': ([], {'codebook_size': 32}),
 }
 
 
@@ -54,8 +54,9 @@ def SecondTrainerAndChanges(suite):
   before = run.State()
   for name, (bindings, knobs) in suite.Faults(SIZES, 'model_dim'):
     done = run.Train(*bindings, max_steps=last + 4, **knobs)
-    yield suite_lib.Ended(f'{name} changed: refused', done, 2, 'of another model',
-                          run.State() == before and f'{name}: ' in done.out)
+    yield suite_lib.Ended(
+      f'{name} changed: refused', done, 2, 'of another model', run.State() == before and f'{name}: ' in done.out
+    )
 
 
 def _ClockJumps(seconds, every):
@@ -71,26 +72,33 @@ def _ClockJumps(seconds, every):
 
 def Surroundings(suite):
   """A clock that jumps, no locale, no home, a full /tmp, no network: the run goes on. Yields a Case for each."""
-  nowhere = suite.Path('no', 'home')
+  nowhere = str(suite.path / 'no' / 'home')
   kept = ['task.train.save_max_to_keep = 2', 'task.train.max_minutes = 30']
   faults = {
-      'the clock jumps by an hour, back and forth':
-          lambda run: run.Train(*kept, max_steps=10, patch=functools.partial(_ClockJumps, 3600, 50)),
-      'no locale': lambda run: run.TrainAsCommand(*kept, max_steps=10, env={
-          'LC_ALL': 'xx_YY.nothing', 'LANG': 'xx_YY', 'PYTHONUTF8': '0', 'PYTHONIOENCODING': 'ascii'}),
-      'no home': lambda run: run.TrainAsCommand(
-          *kept, max_steps=10, env={'HOME': nowhere, 'XDG_CACHE_HOME': nowhere, 'MPLCONFIGDIR': nowhere}),
+    'the clock jumps by an hour, back and forth': lambda run: run.Train(
+      *kept, max_steps=10, patch=functools.partial(_ClockJumps, 3600, 50)
+    ),
+    'no locale': lambda run: run.TrainAsCommand(
+      *kept,
+      max_steps=10,
+      env={'LC_ALL': 'xx_YY.nothing', 'LANG': 'xx_YY', 'PYTHONUTF8': '0', 'PYTHONIOENCODING': 'ascii'},
+    ),
+    'no home': lambda run: run.TrainAsCommand(
+      *kept, max_steps=10, env={'HOME': nowhere, 'XDG_CACHE_HOME': nowhere, 'MPLCONFIGDIR': nowhere}
+    ),
   }
   for name, train in suite.Faults(faults, next(iter(faults))):
     run = tiny_run.TinyRun(suite.folder, name)
     yield suite_lib.Ended(name, train(run), 0, 'done: ', run.Steps()[-2:] == [8, 10])
   if suite.full:
-    with disk.SmallDisk(suite.Path('tmp'), 100) as mount:
+    with disk.SmallDisk(suite.path / 'tmp', 100) as mount:
       if mount is None:
         yield suite_lib.Case('full /tmp', False, 'cannot mount a small file system here: not measured')
       else:
         disk.Fill(mount)
         run = tiny_run.TinyRun(suite.folder, 'full_tmp')
-        yield suite_lib.Ended('full /tmp', run.TrainAsCommand(env={'TMPDIR': mount}), 0, 'done: ', bool(run.Steps()))
+        yield suite_lib.Ended(
+          'full /tmp', run.TrainAsCommand(env={'TMPDIR': str(mount)}), 0, 'done: ', bool(run.Steps())
+        )
     run = tiny_run.TinyRun(suite.folder, 'no_network')  # Not even loopback is up.
     yield suite_lib.Ended('no network', run.TrainAsCommand(prefix=['unshare', '--net']), 0, 'done: ', bool(run.Steps()))

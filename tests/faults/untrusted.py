@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pathlib
 import pickle
 import shutil
 import socket
@@ -23,26 +24,36 @@ from tools.importers import manifest
 _WITNESS = 'witness'  # A file that hostile input would make in the working directory.
 # Gin text -> what its error must say; None: it need not be refused, only do no harm.
 GIN = {
-    'import os': 'a Gin file may not import Python',
-    'import params.asr': 'a Gin file may not import Python',
-    'from os import system': 'a Gin file may not import Python',
-    "task.encoder.num_layers = @os.system('touch witness')": 'syntax error',
-    'task.encoder.num_layers = @subprocess.run()': 'refers to code',
-    "task.name = __import__('os').system('touch witness')": 'syntax error',
-    "include '/dev/zero'": 'no such file',
-    "include '/proc/self/mem'": None,  # Read as an empty file, or not at all.
-    "include '/etc/passwd'": 'syntax error',
-    "include 'self.gin'": 'the file includes itself',
-    "task.encoder.cls = 'os.system'": '',
-    'task.encoder.num_layers = ' + '[' * 5000: '',
-    'A = %B\nB = %A\ntask.encoder.num_layers = %A': '',
+  'import os': 'a Gin file may not import Python',
+  'import params.asr': 'a Gin file may not import Python',
+  'from os import system': 'a Gin file may not import Python',
+  "task.encoder.num_layers = @os.system('touch witness')": 'syntax error',
+  'task.encoder.num_layers = @subprocess.run()': 'refers to code',
+  "task.name = __import__('os').system('touch witness')": 'syntax error',
+  "include '/dev/zero'": 'no such file',
+  "include '/proc/self/mem'": None,  # Read as an empty file, or not at all.
+  "include '/etc/passwd'": 'syntax error',
+  "include 'self.gin'": 'the file includes itself',
+  "task.encoder.cls = 'os.system'": '',
+  'task.encoder.num_layers = ' + '[' * 5000: '',
+  'A = %B\nB = %A\ntask.encoder.num_layers = %A': '',
 }
 # Path in a manifest -> whether it may be read.
 PATHS = {
-    'inside.wav': True, './sub/../inside.wav': True, '../outside.wav': False, '/etc/passwd': False, '~/.ssh/id_rsa': True,
-    '$HOME/x.wav': True, 'http://host/x.wav': False, 'file:///etc/passwd': False, 's3://bucket/x.wav': False,
-    'gs://bucket/../x.wav': False, 'link.wav': False, 'linked/outside.wav': False, 'sub/../../outside.wav': False,
-    'inside.wav\0.txt': False,
+  'inside.wav': True,
+  './sub/../inside.wav': True,
+  '../outside.wav': False,
+  '/etc/passwd': False,
+  '~/.ssh/id_rsa': True,
+  '$HOME/x.wav': True,
+  'http://host/x.wav': False,
+  'file:///etc/passwd': False,
+  's3://bucket/x.wav': False,
+  'gs://bucket/../x.wav': False,
+  'link.wav': False,
+  'linked/outside.wav': False,
+  'sub/../../outside.wav': False,
+  'inside.wav\0.txt': False,
 }
 
 
@@ -50,10 +61,10 @@ def Run(suite):
   """Feeds hostile input to what reads it, in suite.folder; yields a Case for each."""
   os.chdir(suite.folder)
   yield from _Gin()
-  yield from _Manifest(suite.Path('root'))
+  yield from _Manifest(suite.path / 'root')
   yield _Listing(suite.folder)
   yield from _Tokenizers(suite)
-  yield _Archive(suite)
+  yield _Archive()
   yield _Ports()
 
 
@@ -62,11 +73,11 @@ def _Harmless():
 
 
 def _Gin():
+  path = pathlib.Path('self.gin').absolute()
   for text, message in GIN.items():
-    with open('self.gin', 'w', encoding='utf-8') as f:
-      f.write(text + '\n')
+    path.write_text(text + '\n')
     try:
-      gin_params.Configure('asr.BestRqPretrain', [os.path.abspath('self.gin')])
+      gin_params.Configure('asr.BestRqPretrain', [str(path)])
       seen, refused = 'accepted', False
     except errors.ConfigError as e:
       seen, refused = str(e), True
@@ -77,21 +88,20 @@ def _Gin():
 
 
 def _Manifest(root):
-  os.makedirs(os.path.join(root, 'sub'))
+  (root / 'sub').mkdir(parents=True)
   for name in ('inside.wav', '../outside.wav'):
-    with open(os.path.join(root, name), 'wb'):
-      pass
-  os.symlink('../outside.wav', os.path.join(root, 'link.wav'))
-  os.symlink('..', os.path.join(root, 'linked'))
-  path = os.path.join(root, 'all.jsonl')
+    (root / name).touch()
+  (root / 'link.wav').symlink_to('../outside.wav')
+  (root / 'linked').symlink_to('..')
+  path = root / 'all.jsonl'
   for audio, allowed in PATHS.items():
-    with open(path, 'w', encoding='utf-8') as f:
-      f.write(json.dumps({'audio_filepath': audio}) + '\n')
-    listing = manifest.Import(importers.Options(input=path))
+    path.write_text(json.dumps({'audio_filepath': audio}) + '\n')
+    listing = manifest.Import(importers.Options(input=str(path)))
+    read = [os.path.realpath(utterance.source) for utterance in listing.utterances]
     # Whatever may be read is below the root: `~` is a name like any other here.
-    inside = all(os.path.realpath(u.source).startswith(root + os.sep) for u in listing.utterances)
-    right = inside and len(listing.utterances) == int(allowed) and len(listing.rejects) == int(not allowed)
-    seen = [f'reads {os.path.relpath(u.source, root)}' for u in listing.utterances] + [r.reason for r in listing.rejects]
+    right = all(source.startswith(f'{root}/') for source in read)
+    right = right and len(read) == int(allowed) and len(listing.rejects) == int(not allowed)
+    seen = [f'reads {source}' for source in read] + [reject.reason for reject in listing.rejects]
     yield suite_lib.Case(f'manifest: {audio!r}', right, '; '.join(seen))
 
 
@@ -104,8 +114,7 @@ class _RunsACommand:
 
 def _Listing(folder):
   """A hostile pickle in place of a shard's listing."""
-  with open('train-0' + shards.LISTING_SUFFIX, 'wb') as f:
-    f.write(bytes(32) + pickle.dumps(_RunsACommand()))
+  pathlib.Path('train-0' + shards.LISTING_SUFFIX).write_bytes(bytes(32) + pickle.dumps(_RunsACommand()))
   try:
     list(shards.WriteShard(folder, shards.Limits(), b'our key').process('train-0'))
     seen = 'read'
@@ -127,24 +136,21 @@ def UseTokenizer(path):
 
 def _Tokenizers(suite):
   """Random files and tokenizers with changed bytes."""
-  with open(tokenizer.FindModel('params/tokenizers/graphemes_en.model'), 'rb') as f:
-    model = f.read()
-  rng = suite.Random('tokenizers')
+  model, rng = pathlib.Path(tokenizer.FindModel('params/tokenizers/graphemes_en.model')), suite.Random('tokenizers')
   broken = {'empty': b'', 'random': rng.randbytes(5000), 'a pickle': b"cos\nsystem\n(S'touch witness'\ntR."}
-  for i in range(suite.Pick(40, 4)):
-    content = bytearray(model)
-    for _ in range(1 + i):
+  for i in range(1, 1 + suite.Pick(40, 4)):
+    content = bytearray(model.read_bytes())
+    for _ in range(i):
       content[rng.randrange(len(content))] = rng.randrange(256)
-    broken[f'{1 + i} bytes changed'] = bytes(content)
-  paths = [suite.Path(f'{i}.model') for i in range(len(broken))]
+    broken[f'{i} bytes changed'] = bytes(content)
+  paths = [suite.path / f'{i}.model' for i in range(len(broken))]
   for path, content in zip(paths, broken.values()):
-    with open(path, 'wb') as f:
-      f.write(content)
-  for name, seen in zip(broken, isolated.Results(UseTokenizer, paths)):
+    path.write_bytes(content)
+  for name, seen in zip(broken, isolated.Results(UseTokenizer, [str(path) for path in paths])):
     yield suite_lib.Case(f'tokenizer: {name}', seen in ('still a tokenizer', 'refused') and _Harmless(), seen)
 
 
-def _Archive(suite):
+def _Archive():
   """A .deb with a member outside of the folder that it is unpacked into; dpkg-deb must refuse it, or keep it inside."""
   name = 'archive: ../ in a .deb'
   if not shutil.which('dpkg-deb'):
@@ -158,13 +164,16 @@ def _Archive(suite):
       tar.addfile(info, io.BytesIO(content))
     return out.getvalue()
 
-  members = {'debian-binary': b'2.0\n', 'control.tar.gz': Tar('./control', b'Package: x\nVersion: 1\nArchitecture: all\n'),
-             'data.tar.gz': Tar(f'../{_WITNESS}', b'x')}
-  with open('x.deb', 'wb') as f:
-    f.write(b'!<arch>\n')
-    for member, content in members.items():
-      header = f'{member:<16}{0:<12}{0:<6}{0:<6}{"100644":<8}{len(content):<10}`\n'
-      f.write(header.encode() + content + b'\n' * (len(content) % 2))
+  members = {
+    'debian-binary': b'2.0\n',
+    'control.tar.gz': Tar('./control', b'Package: x\nVersion: 1\nArchitecture: all\n'),
+    'data.tar.gz': Tar(f'../{_WITNESS}', b'x'),
+  }
+  archive = b'!<arch>\n'
+  for member, content in members.items():
+    archive += f'{member:<16}{0:<12}{0:<6}{0:<6}{"100644":<8}{len(content):<10}`\n'.encode()
+    archive += content + b'\n' * (len(content) % 2)
+  pathlib.Path('x.deb').write_bytes(archive)
   os.makedirs('unpacked')
   done = subprocess.run(['dpkg-deb', '-x', 'x.deb', 'unpacked'], capture_output=True, text=True, check=False)
   return suite_lib.Case(name, _Harmless(), (done.stderr.strip().splitlines() or ['unpacked inside'])[0])
@@ -185,8 +194,9 @@ sys.stdin.read()
 def _Ports():
   """A port that a job of run_local_cluster listens on must not be reached from outside of its network."""
   name = 'ports of a local cluster'
-  with subprocess.Popen([sys.executable, '-c', _LISTEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                        cwd=processes.ROOT) as child:
+  with subprocess.Popen(
+    [sys.executable, '-c', _LISTEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=processes.ROOT
+  ) as child:
     line = child.stdout.readline().strip()
     reached = line.isdigit() and not socket.socket().connect_ex(('localhost', int(line)))
     child.kill()

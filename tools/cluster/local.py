@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from typing import Sequence
+from collections.abc import Sequence
 
 from fm_lingvo import errors
 from tools import interrupts
@@ -57,7 +57,11 @@ class Cluster:
   def _StartJob(self, job):
     with open(self._Log(job), 'ab') as log, interrupts.Held():
       self._processes[job] = subprocess.Popen(
-          job.Command([sys.executable, '-m', plan.TRAINER], sys.executable), stdout=log, stderr=log, start_new_session=True)
+        job.Command([sys.executable, '-m', plan.TRAINER], sys.executable),
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+      )
 
   def _Log(self, job):
     return os.path.join(self._log_dir, f'{job.title}.log')
@@ -73,8 +77,9 @@ class Cluster:
     deadline = time.time() + _LAST_SECONDS
     while late := [job for job in self._jobs if job.ends_last and job not in self._done]:
       if time.time() > deadline:
-        raise errors.RunError(f'{", ".join(job.title for job in late)}: not ended {_LAST_SECONDS} s after training; '
-                              f'see {self._log_dir}')
+        raise errors.RunError(
+          f'{", ".join(job.title for job in late)}: not ended {_LAST_SECONDS} s after training; see {self._log_dir}'
+        )
       self._Poll()
 
   def _Poll(self):

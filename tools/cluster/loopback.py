@@ -1,7 +1,7 @@
 """A network namespace for this process and its children, with loopback alone, which nothing outside of them can reach.
 
-TensorFlow's gRPC servers listen on every interface, whatever address a cluster's description names, and obey whoever connects.
-Jobs on one machine need no more than loopback.
+TensorFlow's gRPC servers listen on every interface, whatever address a cluster's description names, and obey whoever
+connects. Jobs on one machine need no more than loopback.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ def Enter() -> str:
 
 
 def _Try():
-  """Tries it in a child process; returns why it fails, or ''. Where AppArmor allows only half of it, half could not be undone."""
+  """Tries it in a child process; returns why it fails, or ''. AppArmor may allow half of it, which cannot be undone."""
   reader, writer = os.pipe()
   child = os.fork()
   if not child:

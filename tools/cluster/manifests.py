@@ -11,8 +11,9 @@ import re
 import shlex
 from typing import Any
 
-from fm_lingvo import errors
 import yaml
+
+from fm_lingvo import errors
 
 from . import plan
 
@@ -42,7 +43,7 @@ def Manifest(args: argparse.Namespace) -> str:
   if args.scheduler == 'slurm':
     return _SlurmScript(args)
   if not args.image:
-    raise errors.ConfigError('--image is missing: the container image with fm_lingvo\'s trainer')
+    raise errors.ConfigError("--image is missing: the container image with fm_lingvo's trainer")
   return yaml.safe_dump(_JobSet(args), sort_keys=False, width=1000)
 
 
@@ -53,25 +54,27 @@ def _DnsName(job):
 def _JobSet(args: argparse.Namespace) -> dict[str, Any]:
   """A Kubernetes JobSet.
 
-  The set is complete once the controller has ended, after the last checkpoint; a pod that dies is started again, and goes
-  on from the newest checkpoint.
+  The set is complete once the controller has ended, after the last checkpoint; a pod that dies is started again, and
+  goes on from the newest checkpoint.
   """
   names = plan.Names(args.mode, args.workers, args.ps, args.data_workers)
   counts = collections.Counter(job for job, _ in names)
   # A pod's number is its task. The commands of data workers differ in their own address, so that has the number, too.
-  addresses = {(job, task): f'{args.name}-{_DnsName(job)}-0-{_INDEX if job == "data_worker" else task}.{args.name}:{_PORT}'
-               for job, task in names}
+  addresses = {
+    (job, task): f'{args.name}-{_DnsName(job)}-0-{_INDEX if job == "data_worker" else task}.{args.name}:{_PORT}'
+    for job, task in names
+  }
   first = [job for job in plan.Plan(args.mode, addresses, args.flags, args.worker_gpus) if job.task == 0]
   return {
-      'apiVersion': 'jobset.x-k8s.io/v1alpha2',
-      'kind': 'JobSet',
-      'metadata': {'name': args.name},
-      'spec': {
-          'network': {'enableDNSHostnames': True, 'subdomain': args.name},
-          'successPolicy': {'operator': 'All', 'targetReplicatedJobs': ['controller']},
-          'failurePolicy': {'maxRestarts': args.max_restarts},
-          'replicatedJobs': [_ReplicatedJob(args, job, counts[job.name]) for job in first],
-      },
+    'apiVersion': 'jobset.x-k8s.io/v1alpha2',
+    'kind': 'JobSet',
+    'metadata': {'name': args.name},
+    'spec': {
+      'network': {'enableDNSHostnames': True, 'subdomain': args.name},
+      'successPolicy': {'operator': 'All', 'targetReplicatedJobs': ['controller']},
+      'failurePolicy': {'maxRestarts': args.max_restarts},
+      'replicatedJobs': [_ReplicatedJob(args, job, counts[job.name]) for job in first],
+    },
   }
 
 
@@ -82,75 +85,89 @@ def _ReplicatedJob(args, job, count):
   if args.worker_gpus and job.name in ('worker', 'trainer'):
     limits['nvidia.com/gpu'] = str(args.worker_gpus)
   return {
-      'name': _DnsName(job.name),
-      'replicas': 1,
-      'template': {'spec': {
-          'completionMode': 'Indexed',
-          'completions': count,
-          'parallelism': count,
-          'backoffLimit': args.max_restarts,
-          'template': {'spec': {
-              'restartPolicy': 'OnFailure',
-              'containers': [{
-                  'name': 'trainer',
-                  'image': args.image,
-                  'command': command,
-                  'ports': [{'containerPort': _PORT}],
-                  'resources': {'limits': limits},
-              }],
-          }},
-      }},
+    'name': _DnsName(job.name),
+    'replicas': 1,
+    'template': {
+      'spec': {
+        'completionMode': 'Indexed',
+        'completions': count,
+        'parallelism': count,
+        'backoffLimit': args.max_restarts,
+        'template': {
+          'spec': {
+            'restartPolicy': 'OnFailure',
+            'containers': [
+              {
+                'name': 'trainer',
+                'image': args.image,
+                'command': command,
+                'ports': [{'containerPort': _PORT}],
+                'resources': {'limits': limits},
+              }
+            ],
+          }
+        },
+      }
+    },
   }
 
 
 def _SlurmScript(args: argparse.Namespace) -> str:
   """A script for sbatch.
 
-  Each worker or trainer has a node; the other jobs are spread over these nodes. If a job or a node fails, Slurm starts the
-  script again, and training goes on from the newest checkpoint.
+  Each worker or trainer has a node; the other jobs are spread over these nodes. If a job or a node fails, Slurm starts
+  the script again, and training goes on from the newest checkpoint.
   """
   hosts = [f'${{host[{i}]}}' for i in range(args.workers)]
   names = plan.Names(args.mode, args.workers, args.ps, args.data_workers)
   jobs = plan.Plan(args.mode, plan.OnHosts(names, hosts), args.flags, args.worker_gpus)
   shared = [flag for flag in jobs[-1].flags if not flag.startswith(('--job=', '--task='))]
-  gpus = 'env CUDA_VISIBLE_DEVICES="$GPUS" ' if args.worker_gpus else ''
+  srun = 'srun --nodes=1 --ntasks=1 --overlap --nodelist="$1"'
+  srun += ' env CUDA_VISIBLE_DEVICES="$GPUS"' if args.worker_gpus else ''
+  serve = [f'serve() {{ {srun} python -m {plan.DATA_SERVICE} "${{@:2}}" & }}'] if args.data_workers else []
   lines = [
-      '#!/bin/bash',
-      f'#SBATCH --job-name={args.name}',
-      f'#SBATCH --nodes={args.workers}',
-      f'#SBATCH --cpus-per-task={args.cpus}',
-      f'#SBATCH --mem={args.memory.replace("i", "")}',
-      *([f'#SBATCH --gpus-per-node={args.worker_gpus}'] if args.worker_gpus else []),
-      '#SBATCH --requeue',
-      'set -uo pipefail',
-      'mapfile -t host < <(scontrol show hostnames "$SLURM_JOB_NODELIST")',
-      'flags=(',
-      *(f'  {_Word(flag)}' for flag in shared),
-      ')',
-      '',
-      '# run HOST FLAG...: starts a job in the background, beside the others of its host.',
-      f'run() {{ srun --nodes=1 --ntasks=1 --overlap --nodelist="$1" {gpus}trainer "${{flags[@]}}" "${{@:2}}" & }}',
-      *([f'serve() {{ srun --nodes=1 --ntasks=1 --overlap --nodelist="$1" {gpus}python -m {plan.DATA_SERVICE} "${{@:2}}" & }}']
-        if args.data_workers else []),
-      '',
+    '#!/bin/bash',
+    f'#SBATCH --job-name={args.name}',
+    f'#SBATCH --nodes={args.workers}',
+    f'#SBATCH --cpus-per-task={args.cpus}',
+    f'#SBATCH --mem={args.memory.replace("i", "")}',
+    *([f'#SBATCH --gpus-per-node={args.worker_gpus}'] if args.worker_gpus else []),
+    '#SBATCH --requeue',
+    'set -uo pipefail',
+    'mapfile -t host < <(scontrol show hostnames "$SLURM_JOB_NODELIST")',
+    'flags=(',
+    *(f'  {_Word(flag)}' for flag in shared),
+    ')',
+    '',
+    '# run HOST FLAG...: starts a job in the background, beside the others of its host.',
+    f'run() {{ {srun} trainer "${{flags[@]}}" "${{@:2}}" & }}',
+    *serve,
+    '',
   ]
   for job in jobs:
     function = 'run' if job.module == plan.TRAINER else 'serve'
-    lines.append(' '.join([*([f'GPUS={job.gpus}'] if args.worker_gpus else []),
-                           function, f'"{job.host}"',
-                           *(_Word(flag) for flag in job.flags if flag not in shared)]))
+    lines.append(
+      ' '.join(
+        [
+          *([f'GPUS={job.gpus}'] if args.worker_gpus else []),
+          function,
+          f'"{job.host}"',
+          *(_Word(flag) for flag in job.flags if flag not in shared),
+        ]
+      )
+    )
     if job.name == 'controller':
       lines.append('controller=$!')
   lines += [
-      '',
-      '# The controller ends after the last checkpoint; workers and parameter servers never do.',
-      'code=0',
-      'while kill -0 "$controller" 2> /dev/null && [ "$code" = 0 ]; do wait -n || code=$?; done',
-      'jobs -p | xargs -r kill',
-      f'if [ "$code" != 0 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {args.max_restarts} ]; then',
-      '  scontrol requeue "$SLURM_JOB_ID"',
-      'fi',
-      'exit "$code"',
+    '',
+    '# The controller ends after the last checkpoint; workers and parameter servers never do.',
+    'code=0',
+    'while kill -0 "$controller" 2> /dev/null && [ "$code" = 0 ]; do wait -n || code=$?; done',
+    'jobs -p | xargs -r kill',
+    f'if [ "$code" != 0 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {args.max_restarts} ]; then',
+    '  scontrol requeue "$SLURM_JOB_ID"',
+    'fi',
+    'exit "$code"',
   ]
   return '\n'.join(lines) + '\n'
 

@@ -6,7 +6,7 @@
           independently of the others; one controller saves checkpoints.
 
   evaler_DATASET, in both: evaluates and decodes the newest checkpoint, again and again, and ends after the last.
-  data_dispatcher, data_worker, in both, if asked for: a tf.data service, which reads, batches and augments for all trainers.
+  data_dispatcher, data_worker, in both, if asked for: a tf.data service that reads, batches and augments for trainers.
 
 These are Lingvo's jobs on TensorFlow's distributed runtime. All of them need the same code, --logdir and data.
 """
@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import shlex
-from typing import Sequence
+from collections.abc import Sequence
 
 from fm_lingvo import errors
 from fm_lingvo import gin_names
@@ -33,6 +32,7 @@ Name = tuple[str, int]  # (job, task)
 @dataclasses.dataclass(frozen=True)
 class Job:
   """One process."""
+
   name: str  # Lingvo's --job, if it is a trainer's.
   task: int  # Its number among the jobs of that name.
   address: str  # HOST:PORT, or HOST of a job that listens on no port.
@@ -60,8 +60,11 @@ class Job:
 
   def Command(self, trainer: Sequence[str] = ('trainer',), python: str = 'python') -> list[str]:
     """The command's words; `trainer` starts the trainer, `python` runs all other programs."""
-    return [*([] if self.gpus is None else ['env', f'CUDA_VISIBLE_DEVICES={self.gpus}']),
-            *(trainer if self.module == TRAINER else (python, '-m', self.module)), *self.flags]
+    return [
+      *([] if self.gpus is None else ['env', f'CUDA_VISIBLE_DEVICES={self.gpus}']),
+      *(trainer if self.module == TRAINER else (python, '-m', self.module)),
+      *self.flags,
+    ]
 
 
 def AddFlags(parser: argparse.ArgumentParser) -> None:
@@ -70,8 +73,12 @@ def AddFlags(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--workers', type=int, default=2, help='workers, or trainers of an async cluster (default: 2)')
   parser.add_argument('--ps', type=int, default=1, help='parameter servers of an async cluster (default: 1)')
   parser.add_argument('--worker_gpus', type=int, default=0, help='GPUs of each worker (default: 0)')
-  parser.add_argument('--data_workers', type=int, default=0,
-                      help='workers of a tf.data service, which read and augment for the trainers (default: 0, no service)')
+  parser.add_argument(
+    '--data_workers',
+    type=int,
+    default=0,
+    help='workers of a tf.data service, which read and augment for the trainers (default: 0, no service)',
+  )
   parser.add_argument('flags', nargs='*', metavar='-- TRAINER_FLAGS', help='--model and --logdir at least')
 
 
@@ -95,7 +102,7 @@ def CheckFlags(flags: Sequence[str]) -> dict[str, str]:
   for name in ('model', 'logdir'):
     found = [flag.partition('=')[2] for flag in flags if flag.startswith(f'--{name}=')]
     if not found:
-      raise errors.ConfigError(f'no --{name}=... among the trainer\'s flags, which follow --')
+      raise errors.ConfigError(f"no --{name}=... among the trainer's flags, which follow --")
     values[name] = found[-1]
   known = listing.ListModels()
   if values['model'] not in known:
@@ -116,8 +123,11 @@ def Names(mode: str, workers: int, ps: int, data_workers: int = 0) -> list[Name]
     CheckAtLeast(1, ps=ps)
   CheckAtLeast(0, data_workers=data_workers)
   counts = {'data_dispatcher': 1, 'data_worker': data_workers} if data_workers else {}
-  counts.update({'worker': workers, 'controller': 1, 'trainer_client': 1} if mode == 'sync' else
-                {'ps': ps, 'controller': 1, 'trainer': workers})
+  counts.update(
+    {'worker': workers, 'controller': 1, 'trainer_client': 1}
+    if mode == 'sync'
+    else {'ps': ps, 'controller': 1, 'trainer': workers}
+  )
   return [(job, task) for job, count in counts.items() for task in range(count)]
 
 
@@ -143,25 +153,35 @@ def Plan(mode: str, addresses: dict[Name, str], trainer_flags: Sequence[str], wo
   """
   CheckAtLeast(0, worker_gpus=worker_gpus)
   dispatcher = addresses.get(_DISPATCHER)
-  data_jobs = {name: _DataJob(*name, address, dispatcher) for name, address in addresses.items() if name[0].startswith('data_')}
+  data_jobs = {
+    name: _DataJob(*name, address, dispatcher) for name, address in addresses.items() if name[0].startswith('data_')
+  }
   by_job = {}
   for name, address in addresses.items():
     if name not in data_jobs:
       by_job.setdefault(name[0], []).append(address)
   worker, ps = ('worker', 'worker') if mode == 'sync' else ('trainer', 'ps')
   spec = '@'.join(f'{job}={",".join(where)}' for job, where in by_job.items())
-  shared = [*trainer_flags, *([f'--tf_data_service_address={dispatcher}'] if dispatcher else []),
-            f'--mode={mode}', f'--cluster_spec={spec}',
-            f'--worker_job=/job:{worker}', f'--worker_replicas={len(by_job[worker])}',
-            f'--ps_job=/job:{ps}', f'--ps_replicas={len(by_job[ps])}',
-            *([f'--worker_gpus={worker_gpus}'] if worker_gpus else [])]
-  jobs = [data_jobs.get(name) or Job(*name, address, (*shared, f'--job={name[0]}', f'--task={name[1]}'))
-          for name, address in addresses.items()]
+  shared = [
+    *trainer_flags,
+    *([f'--tf_data_service_address={dispatcher}'] if dispatcher else []),
+    f'--mode={mode}',
+    f'--cluster_spec={spec}',
+    f'--worker_job=/job:{worker}',
+    f'--worker_replicas={len(by_job[worker])}',
+    f'--ps_job=/job:{ps}',
+    f'--ps_replicas={len(by_job[ps])}',
+    *([f'--worker_gpus={worker_gpus}'] if worker_gpus else []),
+  ]
+  jobs = [
+    data_jobs.get(name) or Job(*name, address, (*shared, f'--job={name[0]}', f'--task={name[1]}'))
+    for name, address in addresses.items()
+  ]
   return _AssignGpus(jobs, worker, worker_gpus) if worker_gpus else jobs
 
 
 def _AssignGpus(jobs, worker, count):
-  """Gives each job named `worker` its own `count` GPUs of its host, the others none: TensorFlow takes all that it sees."""
+  """Gives each job named `worker` `count` GPUs of its host, the others none: TensorFlow takes all that it sees."""
   assigned, used = [], {}
   for job in jobs:
     gpus = ''
@@ -176,11 +196,14 @@ def _AssignGpus(jobs, worker, count):
 def _DataJob(job, task, address, dispatcher):
   """A job of the tf.data service whose dispatcher has this address."""
   host, _, port = address.rpartition(':')
-  flags = (('dispatcher', f'--port={port}') if job == _DISPATCHER[0] else
-           ('worker', f'--dispatcher={dispatcher}', f'--host={host}', f'--port={port}', '--wait_seconds=120'))
+  flags = (
+    ('dispatcher', f'--port={port}')
+    if job == _DISPATCHER[0]
+    else ('worker', f'--dispatcher={dispatcher}', f'--host={host}', f'--port={port}', '--wait_seconds=120')
+  )
   return Job(job, task, address, flags, module=DATA_SERVICE)
 
 
 def Evaluations(datasets: Sequence[str], trainer_flags: Sequence[str], host: str = 'localhost') -> list[Job]:
-  """The jobs that evaluate data sets of the experiment on a host; they connect to no other job, so they have no port."""
+  """The jobs that evaluate data sets of the experiment on a host; they connect to no other job and need no port."""
   return [Job(f'evaler_{name}', 0, host, (*trainer_flags, f'--job=evaler_{name}')) for name in datasets]
