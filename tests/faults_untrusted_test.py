@@ -1,4 +1,4 @@
-"""Hostile Gin files, manifests, listings, tokenizers and archives do no harm; nobody reaches a local cluster's ports."""
+"""Hostile Gin files, manifests, listings, tokenizers, archives do no harm; nobody reaches a local cluster's ports."""
 
 import os
 import tempfile

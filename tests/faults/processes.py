@@ -22,7 +22,6 @@ import uuid
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TIMEOUT_SECONDS = 300.0
-_PRELOADED = ['fm_lingvo.launch', 'lingvo.trainer', 'params.asr', 'fm_lingvo.trainer']
 
 
 class Done(typing.NamedTuple):
@@ -59,7 +58,7 @@ class Started:
     os.makedirs(folder, exist_ok=True)
     self._base = os.path.join(folder, f'.process-{uuid.uuid4().hex[:8]}')
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(_PRELOADED)
+    context.set_forkserver_preload(['tests.faults.preload'])
     self._process = context.Process(target=_Train, args=(list(argv), folder, self._base, patch))
     self._process.start()
 
