@@ -59,7 +59,7 @@ lock: requirements.txt requirements/overrides.txt  ## write the locks again, wit
 	  --no-header --no-annotate --python-version 3.10 --python-platform x86_64-manylinux_2_28 -o requirements/classic.txt
 	$(UV) pip compile -q $(LOCK) requirements.txt --overrides requirements/overrides.txt --only-binary :all: --generate-hashes \
 	  --no-header --no-annotate --universal --python-version 3.11 -o requirements/current.txt
-	sed -i -E "s/ and implementation_name == 'cpython' and platform_machine == 'x86_64' and sys_platform == 'linux'//; \
+	sed -i -E "s/ and implementation_name == 'cpython' and platform_machine == 'x86_64'( and platform_python_implementation != 'PyPy')? and sys_platform == 'linux'//; \
 	  s/( ;| and) python_full_version < '3.14'( \\\\)?\$$/\2/" requirements/current.txt
 
 audit: $(STAMP)  ## known vulnerabilities of both locks (needs pip-audit: pip install pip-audit, and the network)

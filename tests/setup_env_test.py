@@ -209,7 +209,7 @@ class PackageDataTest(parameterized.TestCase):
   @parameterized.parameters('params', 'tools')
   def test_an_installed_package_has_every_data_file(self, package):
     with open(os.path.join(ROOT, 'pyproject.toml')) as f:
-      globs = ast.literal_eval(re.search(rf'(?m)^{package} = (\[.*\])$', f.read()).group(1))
+      globs = ast.literal_eval(re.search(rf'(?m)^"fm_lingvo.{package}" = (\[.*\])$', f.read()).group(1))
     folder = os.path.join(ROOT, package)
     packed = {path for pattern in globs for path in glob.glob(os.path.join(folder, pattern))}
     there = {
