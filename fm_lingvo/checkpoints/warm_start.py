@@ -300,13 +300,13 @@ class Checkpointer(checkpointer.Checkpointer):
   def _BuildInitFromCheckpointRules(self):
     self.loaded = set()
     self.start_averages = tf.group(*[StartAverages(model) for model in self._models])
-    self._restore_fns = [('handover.Restore', self._RestoreAll)]
+    self._restore_fns = [('warm_start.Restore', self._RestoreAll)]
 
   def RestoreFromPath(self, sess=None, checkpoint_path=None):
     """Restores all variables, of a resumed run or for an evaluation.
 
     Raises:
-      checkpoints.Unusable: It cannot be read, is of another model or has NaNs.
+      run_checkpoints.Unusable: It cannot be read, is of another model or has NaNs.
       errors.ConfigError: The checkpoint was made with another front end or tokenizer.
     """
     variables = {v.op.name: v for v in self._Variables()}
@@ -357,6 +357,6 @@ class Checkpointer(checkpointer.Checkpointer):
 
 
 def PatchLingvo():
-  """Makes Lingvo's cluster jobs use this Checkpointer, and all of them checkpoints.Saver; may be called again."""
+  """Makes Lingvo's cluster jobs use this Checkpointer, and all of them run_checkpoints.Saver; may be called again."""
   checkpointer.Checkpointer = Checkpointer
   checkpointer.custom_saver.Saver = run_checkpoints.Saver

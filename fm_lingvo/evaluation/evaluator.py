@@ -79,7 +79,7 @@ class Evaluator:
     return self._task
 
   def ReadWeights(self, checkpoint):
-    """Values, by name, of this graph's variables in a handover.Checkpoint.
+    """Values, by name, of this graph's variables in a warm_start.Checkpoint.
 
     Raises:
       errors.ConfigError: It lacks variables, or was made with another front end or
@@ -109,7 +109,7 @@ class Evaluator:
     Returns:
       (values, panel, rows): values as metrics_log.Aggregate, over the whole data
       set, with the error rates of branches that decode; panel, tensors of the first
-      utterance (PanelSummaries); rows, what was recognised (recognition.Write).
+      utterance (PanelSummaries); rows, what was recognised (hypotheses.Write).
       (None, None, None) if should_stop ended the pass.
 
     Raises:

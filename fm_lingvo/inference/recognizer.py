@@ -109,7 +109,7 @@ class Recognizer:
     """Builds the graph and restores the weights.
 
     Args:
-      run: A finished_run.Run.
+      run: A load_run.Run.
       n_best: Hypotheses to return, >= 1 and at most as many as the beam holds.
 
     Raises:
@@ -166,7 +166,7 @@ def BuildGraph(run, waveforms, num_samples):
   """Builds a run's task for evaluation in the current graph, and decodes.
 
   Args:
-    run: A finished_run.Run.
+    run: A load_run.Run.
     waveforms: float32 [B, S] in [-1, 1]; what lies past num_samples does not count.
     num_samples: int32 [B].
 

@@ -173,7 +173,7 @@ def _DryRun(model_name, logdir):
 
 
 def _RunLocally(flags):
-  """One process that trains and evaluates; see local_runner."""
+  """One process that trains and evaluates; see train_loop."""
   flags.run_locally = flags.run_locally or 'cpu'
   flag_checks.CheckDevice(flags.run_locally, flags.worker_gpus)
   train = model_registry.GetParams(flags.model, 'Train')

@@ -12,7 +12,7 @@ from . import files
 
 
 def AddStep(checkpoint, values):
-  """Adds the step of a handover.Checkpoint, if it has one, to the values to write."""
+  """Adds the step of a warm_start.Checkpoint, if it has one, to the values to write."""
   if warm_start.STEP in checkpoint.others:
     values[warm_start.STEP] = checkpoint.Read(warm_start.STEP)
 
