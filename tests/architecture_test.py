@@ -1,7 +1,8 @@
 """Imports between packages go one way, and docs/architecture.md shows them as they are.
 
-`UPDATE_ARCHITECTURE=1 python -m pytest tests/architecture_test.py` writes the page's picture and table again. The table's order
-stays: it is the order of the packages, from those that import nothing to those that import all. A new package takes a row, put in by hand.
+`UPDATE_ARCHITECTURE=1 python -m pytest tests/architecture_test.py` writes the page's picture and table again. The order
+of the table stays: it is the order of the packages, from those that import nothing to those that import all. The row of
+a new package is put in by hand, wherever its order is right.
 """
 
 import ast
@@ -52,7 +53,9 @@ class ArchitectureTest(absltest.TestCase):
       with open(_PAGE, 'w', encoding='utf-8') as f:
         f.write(updated)
     else:
-      self.assertEqual(text, updated, 'UPDATE_ARCHITECTURE=1 python -m pytest tests/architecture_test.py writes it again')
+      self.assertEqual(
+        text, updated, 'UPDATE_ARCHITECTURE=1 python -m pytest tests/architecture_test.py writes it again'
+      )
 
   def test_packages_import_only_those_above_them_in_the_table(self):
     order = _Order()

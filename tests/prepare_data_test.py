@@ -2,9 +2,9 @@
 
 import contextlib
 import dataclasses
-import importlib
 import errno
 import functools
+import importlib
 import io
 import json
 import os
