@@ -42,15 +42,11 @@ _ELSEWHERE = {
   'make faults': ('tests/faults_processes_test.py', r'^_FAST = outcome\.Size\(full=False\)'),
   'make recipe': ('.ci/run', r'^\s*make recipe RECIPE=--quick$'),
   # Stands for the whole: some rows at sizes of seconds.
-  'make benchmark': ('tests/benchmark_test.py', r"_Main\('--quick', '--rows="),
+  'make benchmark': ('tests/benchmark_test.py', r"_Main\('--quick', f'--rows="),
   'python -m tools.recipe_data --output=data/recipe': ('tools/recipe.py', r"'-m', 'tools\.recipe_data', f'--output="),
   _BAZEL_RUN: ('.ci/run', rf'^\s*{re.escape(_BAZEL_RUN)}'),
   # A part of it: one test more under Bazel would be all of `make test` again.
   'bazel test //tests/...': ('.ci/run', r'^\s*bazel test //tests:\w+'),
-  'python -m tools.screenshots runs/first': (
-    'tests/screenshots_test.py',
-    r'screenshots\.Main\(\[.screenshots., \*argv\]\)',
-  ),
   # With other flags of the trainer.
   _CLUSTER + 'sync --workers=2 -- --model=asr.BestRqPretrain --logdir=runs/sync': (
     'tests/cluster_test.py',
@@ -383,7 +379,8 @@ class PageTest(absltest.TestCase):
         path = os.path.normpath(os.path.join(os.path.dirname(page), path)) if path else page
         self.assertTrue(
           os.path.exists(os.path.join(ROOT, path)),
-          f'{page}: no {target}; images are made by python -m tools.screenshots and python -m tools.plot_run',
+          f'{page}: no {target}; pictures of TensorBoard '
+          'are made as docs/running.md says, others by python -m tools.plot_run',
         )
         if anchor:
           self.assertIn(anchor, _Anchors(path), f'{page}: link to {target}')
