@@ -33,9 +33,9 @@ def _Parser():
   return parser
 
 
-def Main(argv):
+def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
-  args = _Parser().parse_args(argv[1:])
+  args = _Parser().parse_args((argv or sys.argv)[1:])
   return exit_codes.Report('cluster_manifests', lambda: print(manifests.Manifest(args), end=''))
 
 
