@@ -18,7 +18,7 @@ UV ?= uv
 AUDIT ?= pip-audit
 # uv's own flags, such as --upgrade.
 LOCK ?=
-# Kinds and flags, see python -m tools.faults --help.
+# Kinds and flags, see python -m tests.faults --help.
 FAULTS ?=
 
 .PHONY: help env demo data recipe benchmark test test-slow lint tensorboard lock audit faults coverage clean
@@ -74,7 +74,7 @@ audit: $(STAMP)  ## known vulnerabilities of both locks (needs pip-audit: pip in
 	@for lock in classic current; do echo "$$lock:"; $(AUDIT) --strict --no-deps --disable-pip -r requirements/$$lock.txt || failed=1; done; test -z "$$failed"
 
 faults: $(STAMP)  ## inject every kind of fault, docs/results/faults.json; FAULTS='--fast records': some
-	@$(BIN)/python -m tools.faults $(FAULTS); code=$$?; $(BIN)/python -m tools.results pages && exit $$code
+	@$(BIN)/python -m tests.faults $(FAULTS); code=$$?; $(BIN)/python -m tools.results pages && exit $$code
 
 coverage: $(STAMP)  ## which lines the tests run, in all processes that they start; build/coverage
 	rm -rf build/coverage

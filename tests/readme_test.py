@@ -38,8 +38,8 @@ _CLUSTER = 'python -m tools.run_local_cluster --mode='
 _ELSEWHERE = {
   'make demo': ('.ci/run', r'^\s*make demo\b'),
   'make test': ('.ci/run', r'^\s*make test$'),
-  # Stands for the whole: the same stages, on data of minutes.
-  'make faults': ('tests/faults_processes_test.py', r'^_FAST = outcome\.Size\(full=False\)'),
+  # Stands for the whole: some faults of these kinds.
+  'make faults': ('tests/faults_processes_test.py', r'suite\.Suite\(.*full=False\)'),
   'make recipe': ('.ci/run', r'^\s*make recipe RECIPE=--quick$'),
   # Stands for the whole: some rows at sizes of seconds.
   'make benchmark': ('tests/benchmark_test.py', r"_Main\('--quick', f'--rows="),
