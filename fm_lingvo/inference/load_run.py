@@ -138,7 +138,7 @@ def _KeepDecodingBranch(task, where):
 
 
 def SetSearch(path, params, how):
-  """Sets the search_options.Search and the tokenizers of the run's folder in all heads of model Params that have labels.
+  """Sets the search_options.Search and the run's own tokenizers in all heads of model Params that have labels.
 
   Raises:
     errors.ConfigError: A head has no such search, or no head has labels but a search is given.
