@@ -8,9 +8,9 @@ without arguments that returns when all its work is done; numbers in a dict that
 turns. Of the sizes, `calls` is how often a turn repeats the call (default: as often as a second call before the turns
 suggests), and `warm_up` 0 means no call before the turns. Answers are JSON, one a line:
 
-  {}                                                     it is set up
-  {"facts": {...}}                                       the first call is done
-  {"seconds": ..., "cpu_seconds": ..., "peak_gb": ...}   figures of a turn, for one call
+  {}                                                     once it is set up
+  {"facts": {...}}                                       after the first line, and a call that is not measured
+  {"seconds": ..., "cpu_seconds": ..., "peak_gb": ...}   after each further line: figures of a turn, for one call
 
 Peers run this file in an environment of their own: it imports the standard library alone.
 """
