@@ -48,14 +48,15 @@ def Fill(folder, leave=0):
 
 
 def IsWhole(run):
-  """Whether there are checkpoints, and all of them can be read."""
-  steps = run.Steps()
+  """Whether there are checkpoints, all of them can be read, and the one that a resumption tries first is one of them."""
+  prefixes = [run.Prefix(step) for step in run.Steps()]
   try:
-    for step in steps:
-      tiny_run.ReadCheckpoint(run.Prefix(step))
+    for prefix in prefixes:
+      tiny_run.ReadCheckpoint(prefix)
   except (tf.errors.OpError, ValueError):
     return False
-  return bool(steps) and run_checkpoints.Newest(os.path.join(run.folder, 'train')) == run.Prefix(steps[-1])
+  # The last one is not named yet if its graph alone could not be written.
+  return run_checkpoints.Newest(os.path.join(run.folder, 'train')) in prefixes
 
 
 # Name -> what is done to a disk with a run.
