@@ -34,13 +34,13 @@ def Evaluate(run, datasets, checkpoint, how):
     errors.ConfigError: The run has no such data set, checkpoint or search, or one that is named has no files.
   """
   # TensorFlow: --help need not wait.
-  from fm_lingvo.checkpoints import warm_start
+  from fm_lingvo.checkpoints import reader
   from fm_lingvo.data import hydra_input
   from fm_lingvo.evaluation import evaluator
   from fm_lingvo.inference import load_run
 
   train = load_run.ModelParams(run)[1].task.train
-  found = warm_start.Checkpoint(load_run.FindCheckpoint(run, checkpoint))
+  found = reader.Checkpoint(load_run.FindCheckpoint(run, checkpoint))
   for name in datasets or train.final_eval_datasets or train.eval_datasets:
     _, params = load_run.ModelParams(run, name)
     hydra_input.Validate(params.input)

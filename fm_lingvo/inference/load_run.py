@@ -10,7 +10,7 @@ from lingvo.core import hyperparams
 
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import run_checkpoints
-from fm_lingvo.checkpoints import warm_start
+from fm_lingvo.checkpoints import reader
 from fm_lingvo.config import gin_config
 from fm_lingvo.config import registry
 from fm_lingvo.decoding import search_options
@@ -177,7 +177,7 @@ def _ChooseAdapter(task, adapter, checkpoint):
     return adapter
   found = {}  # Name -> [(place, parts of the variable's name, shape)].
   prefix = f'{task.name}/encoder/adapters/'
-  for variable, (_, shape) in warm_start.Checkpoint(checkpoint).weights.items():
+  for variable, (_, shape) in reader.Checkpoint(checkpoint).weights.items():
     if variable.startswith(prefix):
       name, _, place, *rest = variable[len(prefix) :].split('/')
       found.setdefault(name, []).append((place, '/'.join(rest), shape))
