@@ -1,4 +1,4 @@
-"""Properties of the handover between stages: all that is asked for, or one line."""
+"""A warm start from another stage loads all that is asked for, or stops with one line."""
 
 import contextlib
 import io

@@ -543,7 +543,7 @@ class InputTest(absltest.TestCase):
   # Eager mode.
 
   def test_no_autotuning_holds_up_the_end_of_an_iterator(self):
-    with mock.patch.object(input_lib.batch_iterator, 'BatchIterator') as made:
+    with mock.patch.object(input_lib.resumable_iterator, 'BatchIterator') as made:
       self.Params().Instantiate().GetPreprocessedInputBatch()
     dataset_of, start_step = made.call_args.args
     self.assertIs(dataset_of(start_step).options().autotune.enabled, False)

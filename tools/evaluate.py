@@ -24,11 +24,11 @@ def Evaluate(run, datasets, checkpoint, how):
   Args:
     run: Folder of the run.
     datasets: Names of data sets; empty: the run's final ones, or those that it watched, as far as they have files.
-    checkpoint: See finished_run.FindCheckpoint.
-    how: search.Search.
+    checkpoint: See load_run.FindCheckpoint.
+    how: search_options.Search.
 
   Yields:
-    (data set, step, values, rows): as evaluation.Evaluator.Run has them.
+    (data set, step, values, rows): as evaluator.Evaluator.Run has them.
 
   Raises:
     errors.ConfigError: The run has no such data set, checkpoint or search, or one that is named has no files.

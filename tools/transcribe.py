@@ -86,7 +86,7 @@ def Transcribe(model, recordings, max_seconds):
   """Transcribes recordings, windows of similar length together.
 
   Args:
-    model: an inference.Recognizer.
+    model: a recognizer.Recognizer.
     recordings: list of (name, int16 [S] at 16 kHz).
     max_seconds: longest window.
 

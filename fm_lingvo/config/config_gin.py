@@ -20,10 +20,10 @@ def ConfigText(name, knobs, paths, macros, trees):
 
   Args:
     name: Name of the model.
-    knobs: gin_knobs.Knobs.
-    paths: gin_paths.Paths.
-    macros: gin_macros.Macros.
-    trees: gin_paths.Trees with every binding set; their other values become the
+    knobs: knobs.Knobs.
+    paths: param_paths.Paths.
+    macros: bindings.Macros.
+    trees: param_paths.Trees with every binding set; their other values become the
       comments.
 
   Returns:

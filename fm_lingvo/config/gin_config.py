@@ -1,6 +1,6 @@
 """The bridge between Gin and Lingvo's Params.
 
-  gin_params.Configure('asr.BestRqPretrain', ['my.gin'],
+  gin_config.Configure('asr.BestRqPretrain', ['my.gin'],
                        ['task.encoder.num_layers = 2'])
   model_registry.GetParams('asr.BestRqPretrain', 'Train')  # Bound.
 
@@ -91,7 +91,7 @@ def ConfigText(model_name, reference=True):
   """The text of config.gin, which replays the run.
 
   `trainer --model=NAME --gin_file=config.gin` with this text gives the same params,
-  by the same code. See gin_report.
+  by the same code. See config_gin.
 
   Args:
     model_name: The model that Configure configured.
@@ -113,8 +113,8 @@ class _Config:
   def __init__(self, model_name):
     self.model_name = model_name
     self.knobs = knobs.Knobs(model_name)
-    self.paths = None  # gin_paths.Paths.
-    self.macros = None  # gin_macros.Macros.
+    self.paths = None  # param_paths.Paths.
+    self.macros = None  # bindings.Macros.
     self._datasets = registry.DatasetNames(model_name)
     self._bindings = []
 
@@ -157,7 +157,7 @@ class _Config:
     self.paths.CheckShadowed(self._bindings)
 
   def BoundTrees(self):
-    """gin_paths.Trees with every binding set."""
+    """param_paths.Trees with every binding set."""
     return param_paths.Trees(self.model_name, registry.ModelClass(self.model_name), self._datasets)
 
   def BoundClass(self, registered):

@@ -20,7 +20,7 @@ def Trees(model_name, cls, datasets):
     datasets: Names of its data sets.
 
   Returns:
-    dict: 'task', 'model', 'schedule' and name of each data set -> gin_tree.Tree.
+    dict: 'task', 'model', 'schedule' and name of each data set -> param_tree.Tree.
 
   Raises:
     GinError: The experiment's code raised a ValueError.
@@ -44,7 +44,7 @@ class Paths:
   """The params of one experiment and their bindings.
 
   Attributes:
-    settings: (data set or '', path) -> gin_knobs.Setting of each bound param, in the
+    settings: (data set or '', path) -> knobs.Setting of each bound param, in the
       order of binding.
   """
 
@@ -55,7 +55,7 @@ class Paths:
       model_name: Name of the experiment.
       trees: Trees() of the experiment without bindings.
       datasets: Names of its data sets.
-      macros: gin_macros.Macros.
+      macros: bindings.Macros.
     """
     self.settings = {}
     self._model_name = model_name
@@ -64,7 +64,7 @@ class Paths:
     self._macros = macros
 
   def Bind(self, binding):
-    """Finds and checks the param that a gin_macros.Binding names, and takes it.
+    """Finds and checks the param that a bindings.Binding names, and takes it.
 
     Raises:
       GinError: No such param or data set, a wrong value.

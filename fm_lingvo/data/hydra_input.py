@@ -78,7 +78,7 @@ def MissingRecords(p):
 
 
 def ScanShards(p):
-  """Reads all shards of HydraInput.Params() and checks them; returns the damage.Shard that were not known."""
+  """Reads all shards of HydraInput.Params() and checks them; returns the shard_integrity.Shard that were not known."""
   found = []
   for _, sp in p.streams.IterParams():
     patterns = stream_params.Patterns(sp)

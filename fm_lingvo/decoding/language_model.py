@@ -98,7 +98,7 @@ class LanguageModel(base_layer.BaseLayer):
 
 
 class Frozen:
-  """The weights of a file and, in a graph, the language model that decoding.BeamSearch takes."""
+  """The weights of a file and, in a graph, the language model that search.BeamSearch takes."""
 
   def __init__(self, path, tokenizer):
     """Reads a file that Write wrote.

@@ -9,8 +9,8 @@ from lingvo import model_registry
 from lingvo.core import hyperparams
 
 from fm_lingvo import errors
-from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.checkpoints import reader
+from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.config import gin_config
 from fm_lingvo.config import registry
 from fm_lingvo.decoding import search_options
@@ -43,7 +43,7 @@ def Load(path, *, checkpoint=None, adapter=None, how=search_options.Search()):
       None: the run's newest.
     adapter: Name of a set of adapters in the checkpoint, or adapter_lib.NO_ADAPTER; None: the one
       that the run has active.
-    how: The search.Search, if not the run's own.
+    how: The search_options.Search, if not the run's own.
 
   Returns:
     A Run.
@@ -138,7 +138,7 @@ def _KeepDecodingBranch(task, where):
 
 
 def SetSearch(path, params, how):
-  """Sets the search.Search of all heads of model Params that have labels, and the tokenizers of the run's folder.
+  """Sets the search_options.Search of all heads of model Params that have labels, and the tokenizers of the run's folder.
 
   Raises:
     errors.ConfigError: A head has no such search, or no head has labels but a search is given.

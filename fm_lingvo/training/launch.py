@@ -14,8 +14,8 @@ from lingvo import trainer as lingvo_trainer
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
-from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.checkpoints import checkpointer
+from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.checkpoints import warm_start
 from fm_lingvo.config import gin_config
 from fm_lingvo.config import params_diff
@@ -174,7 +174,7 @@ def _DryRun(model_name, logdir):
 
 
 def _RunLocally(flags):
-  """One process that trains and evaluates; see local_runner."""
+  """One process that trains and evaluates; see train_loop."""
   flags.run_locally = flags.run_locally or 'cpu'
   flag_checks.CheckDevice(flags.run_locally, flags.worker_gpus)
   train = model_registry.GetParams(flags.model, 'Train')

@@ -12,7 +12,7 @@ from . import files
 
 
 def AddStep(checkpoint, values):
-  """Adds the step of a handover.Checkpoint, if it has one, to the values to write."""
+  """Adds the step of a reader.Checkpoint, if it has one, to the values to write."""
   if reader.STEP in checkpoint.others:
     values[reader.STEP] = checkpoint.Read(reader.STEP)
 
