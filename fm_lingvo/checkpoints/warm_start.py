@@ -5,8 +5,8 @@ variable of the model that a rule covers must be in the checkpoint, with its sha
 that the checkpoint records must be this model's.
 """
 
-from collections.abc import Iterable
 import re
+from collections.abc import Iterable
 
 from lingvo import compat as tf
 from lingvo.core import hyperparams
@@ -55,8 +55,8 @@ def CheckSources(train_params: hyperparams.Params) -> None:
   paths = Sources(train_params)
   if train_params.needs_init_from and not paths:
     raise errors.ConfigError(
-      'task.train.init_from_checkpoint_rules = {}: expected the run that this stage starts from, as the knob init_from; '
-      'asr.FromScratch trains from random weights'
+      'task.train.init_from_checkpoint_rules = {}: expected the run that this stage starts from, as the knob '
+      'init_from; asr.FromScratch trains from random weights'
     )
   for path in paths:
     reader.Checkpoint(path)

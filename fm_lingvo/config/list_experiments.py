@@ -8,7 +8,7 @@ import importlib.util
 import os
 
 
-def ListModels(package='params'):
+def ListModels(package='fm_lingvo.params'):
   """Finds the registered experiments of a package.
 
   Args:

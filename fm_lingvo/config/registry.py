@@ -26,7 +26,7 @@ from lingvo.core import base_model_params
 from fm_lingvo import errors
 from fm_lingvo.utils import suggest
 
-PACKAGE = 'params'
+PACKAGE = 'fm_lingvo.params'
 
 _EXPERIMENTS = {}  # Registry key, e.g. asr.BestRqPretrain -> class.
 
@@ -201,6 +201,15 @@ _REGISTERED = {}  # Registry key -> the class that ReplaceClass replaced.
 def _Helper():
   """Lingvo's registry; its decorators are methods of a class that it hides."""
   return model_registry._ModelRegistryHelper
+
+
+def _ClassKey(cls):
+  """Lingvo's registry key of an experiment, without the name of this package: asr.BestRqPretrain."""
+  return _LINGVO_CLASS_KEY(cls).removeprefix('fm_lingvo.')
+
+
+_LINGVO_CLASS_KEY = _Helper()._ModelParamsClassKey
+_Helper()._ModelParamsClassKey = _ClassKey
 
 
 def _ImportModule(model_name):

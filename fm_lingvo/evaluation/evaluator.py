@@ -102,7 +102,7 @@ class Evaluator:
     Returns:
       (values, panel, rows): values as metrics_log.Aggregate, over the whole data
       set, with the error rates of branches that decode; panel, tensors of the first
-      utterance (PanelSummaries); rows, what was recognised (recognition.Write).
+      utterance (PanelSummaries); rows, what was recognised (hypotheses.Write).
       (None, None, None) if should_stop ended the pass.
 
     Raises:

@@ -121,7 +121,7 @@ def FindCheckpoint(path, name=None):
 
 def _KeepDecodingBranch(task, where):
   """Removes all but the first branch whose head decodes; its (head, stream)."""
-  for name, branch in task.branches.IterParams():
+  for name, branch in task.branches.IterParams():  # noqa: B007 The one found is used below.
     head = task.heads.Get(branch.head)
     if issubclass(head.cls, supervised_heads.SupervisedHead):
       break
