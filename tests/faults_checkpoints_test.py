@@ -12,8 +12,8 @@ from lingvo.core import checkpointer as lingvo_checkpointer
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
-from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.checkpoints import checkpointer
+from fm_lingvo.checkpoints import run_checkpoints
 from tests import stage_case
 from tools.faults import checkpoint_faults
 from tools.faults import determinism_faults

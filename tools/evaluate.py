@@ -13,6 +13,7 @@ import os
 import sys
 
 from fm_lingvo import errors
+from fm_lingvo.config import user_modules
 from fm_lingvo.decoding import search_options
 from fm_lingvo.runtime import quiet
 
@@ -76,6 +77,7 @@ def _Run(args):
     from fm_lingvo.inference import recognizer
     from fm_lingvo.run_files import metrics_log
   recognizer.Start()
+  user_modules.Import(args.import_module)
   datasets = [name for name in args.datasets.split(',') if name]
   if args.output:
     with errors.Writing(f'--output={args.output}'):
@@ -109,6 +111,7 @@ def Main(argv: list[str] | None = None) -> int:
   )
   parser.add_argument('--checkpoint', help="checkpoint, e.g. ckpt-00000500 (default: the run's newest)")
   search_options.AddFlags(parser)
+  user_modules.AddFlag(parser)
   parser.add_argument('--output', metavar='FOLDER', help='folder to add metrics.jsonl and hypotheses/ to')
   args = parser.parse_args((argv or sys.argv)[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')

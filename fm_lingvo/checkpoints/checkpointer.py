@@ -26,13 +26,13 @@ _UNREADABLE = (
 class Checkpointer(checkpointer.Checkpointer):
   """Lingvo's, which starts new runs by warm_start.Restore, prints its lines, and checks what it restores.
 
-  A run resumes from its newest checkpoint that can be restored; those that are passed over are printed. If there are only
-  others, the run is refused.
+  A run resumes from its newest checkpoint that can be restored; those that are passed over are printed. If none can be
+  restored, the run is refused.
 
   Attributes:
     loaded: Names of the variables that warm_start.Restore loaded, empty in a resumed run.
-    start_averages: Op that starts moving averages from the variables; run after a warm start, and to be run again if the
-      variables change before the first step.
+    start_averages: Op that starts moving averages from the variables; run after a warm start, and to be run again if
+      the variables change before the first step.
   """
 
   def _BuildInitFromCheckpointRules(self):
@@ -109,9 +109,9 @@ def StartAverages(model) -> tf.Operation:
 class Saver(saver.Saver):
   """Lingvo's, which keeps the newest checkpoints by its list of them, made robust where that list is wrong.
 
-  A list that is damaged or misses checkpoints is made anew from what is on disk; files with another name than ckpt-STEP,
-  such as a copy that a user made, are left alone. Times in the future, after a clock was set back, count as just past:
-  otherwise the newest checkpoint would be taken for the oldest, and removed as soon as it is saved.
+  A list that is damaged or misses checkpoints is made anew from what is on disk; files with another name than
+  ckpt-STEP, such as a copy that a user made, are left alone. Times in the future, after a clock was set back, count as
+  just past: otherwise the newest checkpoint would be taken for the oldest, and removed as soon as it is saved.
   """
 
   _saving = None  # Prefix of the checkpoint that is on disk, but not in the list yet.
@@ -130,7 +130,8 @@ class Saver(saver.Saver):
     now = time.time()
     state.all_model_checkpoint_paths[:] = paths
     state.all_model_checkpoint_timestamps[:] = [
-      min(known.get(os.path.basename(p)) or run_checkpoints.SavedAt(p), now - (len(paths) - i)) for i, p in enumerate(paths)
+      min(known.get(os.path.basename(p)) or run_checkpoints.SavedAt(p), now - (len(paths) - i))
+      for i, p in enumerate(paths)
     ]
     return state
 

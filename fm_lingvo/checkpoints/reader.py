@@ -5,13 +5,13 @@ are needed there, with this dtype and shape? Match answers it, with one wording 
 """
 
 import collections
-from collections.abc import Iterable
-from collections.abc import Mapping
 import os
 import re
+from collections.abc import Iterable
+from collections.abc import Mapping
 
-from lingvo import compat as tf
 import numpy as np
+from lingvo import compat as tf
 
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import run_checkpoints
@@ -34,7 +34,8 @@ class Checkpoint:
 
   Attributes:
     prefix: Its path.
-    weights: dict name -> (dtype name, shape as a tuple), of weights and records, without optimizers' slots and the step.
+    weights: dict name -> (dtype name, shape as a tuple), of weights and records, without optimizers' slots and the
+      step.
     others: As weights, of the rest.
     averaged: Whether the run kept moving averages (task.train.ema_decay): Read gives these, which are what its
       evaluations used.
@@ -164,7 +165,8 @@ class Match:
     """
     self.CheckFound()
     # Records first: another tokenizer says more than another size of the vocabulary.
-    self.checkpoint.Load({n: v for n, v in self._variables.items() if not v.trainable and n not in self.differing}, sess)
+    records = {n: v for n, v in self._variables.items() if not v.trainable and n not in self.differing}
+    self.checkpoint.Load(records, sess)
     task.CheckRestored(sess, self.checkpoint.prefix)
     self.CheckForms()
 

@@ -1,7 +1,7 @@
 """A run's checkpoints on disk: which there are, and in which order a resumed run tries them.
 
-A checkpoint is the files PREFIX.index and PREFIX.data-*; the file `checkpoint` beside them names the newest. TensorFlow keeps
-a checksum of each tensor, so whatever reads one learns of flipped bits.
+A checkpoint is the files PREFIX.index and PREFIX.data-*; the file `checkpoint` beside them names the newest. TensorFlow
+keeps a checksum of each tensor, so whatever reads one learns of flipped bits.
 """
 
 import os

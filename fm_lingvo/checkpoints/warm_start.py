@@ -76,8 +76,8 @@ def Restore(task, sess: tf.Session) -> tuple[list[str], set[str]]:
     (lines, loaded): lines to print, two for each checkpoint; names of the loaded variables.
 
   Raises:
-    errors.ConfigError: Variables are missing or differ in shape, the checkpoint cannot be read, or was made with another
-      front end or tokenizer.
+    errors.ConfigError: Variables are missing or differ in shape, the checkpoint cannot be read, or was made with
+      another front end or tokenizer.
   """
   lines, loaded = [], set()
   for path, rules in (task.params.train.init_from_checkpoint_rules or {}).items():
@@ -87,8 +87,8 @@ def Restore(task, sess: tf.Session) -> tuple[list[str], set[str]]:
     twice = sorted(v.op.name for v in wanted.values() if v.op.name in loaded)
     if twice:
       raise errors.ConfigError(
-        f'task.train.init_from_checkpoint_rules: {suggest.Some(twice, 3)} by the rules of two checkpoints; expected one '
-        'for each variable'
+        f'task.train.init_from_checkpoint_rules: {suggest.Some(twice, 3)} by the rules of two checkpoints; expected '
+        'one for each variable'
       )
     checkpoint = reader.Checkpoint(path)
     match = reader.Match(checkpoint, wanted)

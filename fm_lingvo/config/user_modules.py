@@ -4,16 +4,16 @@
   python -m tools.transcribe RUN AUDIO --import_module=my/folder/my_experiments.py
 
 The module registers experiments (config/registry.py) or importers (data/importers.py), and holds or imports the heads,
-encoders and layers that these use. Importing is running code: a module is imported only where the command line names it,
-never because a file or a run's folder does.
+encoders and layers that these use. Importing is running code: a module is imported only where the command line names
+it, never because a file or a run's folder does.
 """
 
 import argparse
-from collections.abc import Iterable
 import importlib
 import os
 import sys
 import traceback
+from collections.abc import Iterable
 
 from absl import flags
 
@@ -116,6 +116,4 @@ def _ErrorIn(given, folder, error):
     frames = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__) if os.path.isfile(f.filename)]
     mine = [f for f in frames if os.path.realpath(f[0]).startswith(os.path.realpath(folder) + os.sep)]
     place = (mine or frames)[-1]
-  return errors.ConfigError(
-    f'--{FLAG}={given}: {place[0]}:{place[1]}: {type(error).__name__}: {errors.Reason(error)}'
-  )
+  return errors.ConfigError(f'--{FLAG}={given}: {place[0]}:{place[1]}: {type(error).__name__}: {errors.Reason(error)}')

@@ -8,8 +8,8 @@ import os
 import time
 
 from fm_lingvo import errors
-from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.checkpoints import reader
+from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.evaluation import run_evaluations
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.run_files import run_dir

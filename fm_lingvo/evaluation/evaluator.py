@@ -81,7 +81,8 @@ class Evaluator:
     """Values, by name, of this graph's variables in a reader.Checkpoint.
 
     Raises:
-      errors.ConfigError: It lacks variables or has them in other shapes, or was made with another front end or tokenizer.
+      errors.ConfigError: It lacks variables, has them in other shapes, or was made with another front end or
+        tokenizer.
     """
     reader.Match(checkpoint, self._variables).Check(self._task, self._session)
     weights = checkpoint.Values(self._variables)
@@ -107,6 +108,7 @@ class Evaluator:
 
     Raises:
       errors.ConfigError: A stream has no example to use.
+      ValueError: The data set gave no batch.
     """
     if weights is not self._loaded:
       self._Load(weights)
