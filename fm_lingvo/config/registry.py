@@ -32,7 +32,7 @@ from fm_lingvo.utils import suggest
 
 PACKAGE = 'fm_lingvo.params'
 
-_EXPERIMENTS = {}  # Registry key, e.g. asr.BestRqPretrain -> class.
+_EXPERIMENTS: dict[str, type] = {}  # Registry key, e.g. asr.BestRqPretrain -> class.
 
 
 class Experiment(base_model_params.SingleTaskModelParams):
@@ -225,7 +225,7 @@ def Registered(model_name: str) -> type:
   return _REGISTERED.get(model_name) or ModelClass(model_name)
 
 
-_REGISTERED = {}  # Registry key -> the class that ReplaceClass replaced.
+_REGISTERED: dict[str, type] = {}  # Registry key -> the class that ReplaceClass replaced.
 
 
 def _Helper():

@@ -1,4 +1,4 @@
-"""A warm start from another stage loads all that is asked for, or stops with one line."""
+"""Properties of a start from another run: all that is asked for is loaded, or one line says why not."""
 
 import contextlib
 import io
@@ -26,7 +26,7 @@ _FRESH = ('encoder/adapters/target/',)
 _ADAPTED = dict(adapters=['target'], active_adapter='target')
 
 
-class HandoverTest(stage_case.StageCase):
+class WarmStartTest(stage_case.StageCase):
   def _Restore(self, **kwargs):
     """A new task that starts from a run; returns (values by name, lines, loaded)."""
     task = stage_case.TaskParams(**kwargs).Instantiate()
