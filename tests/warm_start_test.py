@@ -227,6 +227,21 @@ class WarmStartTest(stage_case.StageCase):
           with self.assertRaisesRegex(errors.ConfigError, f'^{prefix}: made with another tokenizer'):
             restore(saver, sess)
 
+  def test_a_start_and_a_resumption_say_in_the_same_words_what_does_not_fit(self):
+    run, _ = self.MakeRun('hydra')
+    for encoder in (dict(kernel_size=7), dict(num_layers=2)):
+      with self.subTest(str(encoder)):
+        message = self._Error(init_from=run, **encoder)
+        with self.NewGraph(), tf.Session() as sess:
+          p = stage_case.TaskParams(**encoder)
+          saver = checkpointer.Checkpointer(run + '/train', stage_case.Model(p.Instantiate()), train_params=p.train)
+          with self.assertRaises(reader.Unusable) as caught:
+            saver.RestoreFromPath(sess, reader.Resolve(run))
+        if 'kernel_size' in encoder:
+          self.assertEqual(str(caught.exception), message)
+        else:  # A resumption needs the step, too.
+          self.assertIn(message.partition(' are not in it: ')[2], str(caught.exception))
+
   def test_lingvo_uses_it_once_patched(self):
     original = lingvo_checkpointer.Checkpointer
     self.addCleanup(setattr, lingvo_checkpointer, 'Checkpointer', original)
