@@ -144,7 +144,7 @@ class HydraTask(base_model.BaseTask):
     }
 
   def CheckRestored(self, sess, source):
-    """Raises ValueError if restored variables contradict these params.
+    """Raises errors.ConfigError if restored variables contradict these params.
 
     Args:
       sess: Session that holds the variables.

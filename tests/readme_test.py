@@ -253,7 +253,7 @@ class CommandsTest(absltest.TestCase):
         self._RunTensorBoard(command)
       else:
         out = self._Run(command)
-        if '--model=mine.' in command:
+        if '--model=radio.' in command:
           self.assertRegex(out, r'(?m)^heads\.reconstruct proj +[\d,]+')
           self.assertIn('step 2/2: loss', out)
         if '--dry_run' in command:

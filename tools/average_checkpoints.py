@@ -21,8 +21,8 @@ from fm_lingvo.runtime import quiet
 from .common import exit_codes
 
 with quiet.Imports():
+  from fm_lingvo.checkpoints import reader
   from fm_lingvo.checkpoints import run_checkpoints
-  from fm_lingvo.checkpoints import warm_start
 
   from .common import checkpoint_files
 
@@ -35,11 +35,11 @@ def Average(run, last, output):
   Raises:
     errors.ConfigError: there are fewer, or they do not hold the same weights.
   """
-  prefixes = sorted(run_checkpoints.Prefixes(os.path.dirname(warm_start.Resolve(run))), key=run_checkpoints.Step)
+  prefixes = sorted(run_checkpoints.Prefixes(os.path.dirname(reader.Resolve(run))), key=run_checkpoints.Step)
   last = min(_MOST, len(prefixes)) if last is None else last
   if not 1 <= last <= len(prefixes):
     raise errors.ConfigError(f'--last={last}: expected 1 to {len(prefixes)}, the checkpoints of {run}')
-  newest = [warm_start.Checkpoint(p) for p in prefixes[-last:]]
+  newest = [reader.Checkpoint(p) for p in prefixes[-last:]]
   base = newest[-1]
   for other in newest[:-1]:
     if other.weights != base.weights:

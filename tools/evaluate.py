@@ -13,6 +13,7 @@ import os
 import sys
 
 from fm_lingvo import errors
+from fm_lingvo.config import user_modules
 from fm_lingvo.decoding import search_options
 from fm_lingvo.runtime import quiet
 
@@ -35,13 +36,13 @@ def Evaluate(run, datasets, checkpoint, how):
     errors.ConfigError: The run has no such data set, checkpoint or search, or one that is named has no files.
   """
   # TensorFlow: --help need not wait.
-  from fm_lingvo.checkpoints import warm_start
+  from fm_lingvo.checkpoints import reader
   from fm_lingvo.data import hydra_input
   from fm_lingvo.evaluation import evaluator
   from fm_lingvo.inference import load_run
 
   train = load_run.ModelParams(run)[1].task.train
-  found = warm_start.Checkpoint(load_run.FindCheckpoint(run, checkpoint))
+  found = reader.Checkpoint(load_run.FindCheckpoint(run, checkpoint))
   for name in datasets or train.final_eval_datasets or train.eval_datasets:
     _, params = load_run.ModelParams(run, name)
     hydra_input.Validate(params.input)
@@ -76,6 +77,7 @@ def _Run(args):
     from fm_lingvo.inference import recognizer
     from fm_lingvo.run_files import metrics_log
   recognizer.Start()
+  user_modules.Import(args.import_module)
   datasets = [name for name in args.datasets.split(',') if name]
   if args.output:
     with errors.Writing(f'--output={args.output}'):
@@ -109,6 +111,7 @@ def Main(argv: list[str] | None = None) -> int:
   )
   parser.add_argument('--checkpoint', help="checkpoint, e.g. ckpt-00000500 (default: the run's newest)")
   search_options.AddFlags(parser)
+  user_modules.AddFlag(parser)
   parser.add_argument('--output', metavar='FOLDER', help='folder to add metrics.jsonl and hypotheses/ to')
   args = parser.parse_args((argv or sys.argv)[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')

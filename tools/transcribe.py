@@ -22,6 +22,7 @@ import tempfile
 import time
 
 from fm_lingvo import errors
+from fm_lingvo.config import user_modules
 from fm_lingvo.decoding import search_options
 from fm_lingvo.inference import long_form
 from fm_lingvo.runtime import quiet
@@ -238,6 +239,7 @@ def _Run(args):
     from fm_lingvo.inference import load_run
     from fm_lingvo.inference import recognizer
   recognizer.Start()
+  user_modules.Import(args.import_module)
   run = load_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, how=search_options.FromArgs(args))
   model = recognizer.Recognizer(run, args.n_best)
   started, seconds = time.time(), 0.0
@@ -274,6 +276,7 @@ def Main(argv: list[str] | None = None) -> int:
   parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: the run's active ones)")
   parser.add_argument('--checkpoint', help="checkpoint, e.g. ckpt-00000500 (default: the run's newest)")
   search_options.AddFlags(parser)
+  user_modules.AddFlag(parser)
   parser.add_argument(
     '--n_best',
     type=int,

@@ -32,6 +32,7 @@ from fm_lingvo.config import gin_reader
 from fm_lingvo.config import knobs
 from fm_lingvo.config import param_paths
 from fm_lingvo.config import registry
+from fm_lingvo.config import run_experiment
 from fm_lingvo.utils import suggest
 
 GinError = errors.GinError
@@ -63,8 +64,9 @@ def Configure(
   global _config
   Reset()
   try:
+    _, bound = run_experiment.Take(gin_reader.ReadAll(gin_files, gin_bindings, search_paths), model_name)
     _config = _Config(model_name)
-    _config.Read(gin_files, gin_bindings, search_paths)
+    _config.Bind(bound, search_paths)
     _config.Resolve()
     registry.ReplaceClass(model_name, _config.BoundClass)
     _config.paths.CheckApplied(_config.BoundTrees())
@@ -126,20 +128,15 @@ class _Config:
     self._datasets = registry.DatasetNames(model_name)
     self._bindings: list[bindings.Binding] = []
 
-  def Read(self, gin_files: Sequence[str], gin_bindings: Sequence[str], search_paths: Sequence[str]) -> None:
-    """Reads the user's text, binds the knobs, reads the files that they imply."""
-    reader = gin_reader.Reader(search_paths)
-    for name in gin_files:
-      reader.ReadFile(name)
-    for text in gin_bindings:
-      reader.ReadText(text)
-    files = self.knobs.Bind(reader.bindings, bindings.Macros(reader.bindings))
+  def Bind(self, bound: list[bindings.Binding], search_paths: Sequence[str]) -> None:
+    """Binds the knobs by the user's bindings, reads the files that they imply."""
+    files = self.knobs.Bind(bound, bindings.Macros(bound))
     implied = gin_reader.Reader(search_paths, user=False)
     for name in files:
       if implied.Find(name) is None:
         raise self.knobs.MissingFile(name)
       implied.ReadFile(name)
-    self._bindings = implied.bindings + reader.bindings
+    self._bindings = implied.bindings + bound
     self.macros = bindings.Macros(self._bindings)
     again = self.knobs.Bind(self._bindings, self.macros)
     if again != files:

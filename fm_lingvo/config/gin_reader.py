@@ -121,7 +121,7 @@ class Reader:
     if isinstance(statement, config_parser.ImportStatement):
       raise GinError(
         f'{place}: {statement.format()}: a Gin file may not import '
-        'Python; register the experiment under params/ instead'
+        'Python; --import_module imports experiments of your own'
       )
     if isinstance(statement, config_parser.IncludeStatement):
       self.ReadFile(statement.filename, f'{place}: include {statement.filename!r}')
@@ -155,6 +155,20 @@ class Reader:
     if nearest:
       return DidYouMean(found[nearest])
     return f'; looked for {suggest.Some(self._Candidates(name, folders))}'
+
+
+def ReadAll(gin_files, gin_bindings=(), search_paths=()):
+  """List of the Bindings in Gin files, then in binding strings.
+
+  Raises:
+    GinError: One cannot be read.
+  """
+  reader = Reader(search_paths)
+  for name in gin_files:
+    reader.ReadFile(name)
+  for text in gin_bindings:
+    reader.ReadText(text)
+  return reader.bindings
 
 
 def Shown(path):

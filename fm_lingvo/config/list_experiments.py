@@ -37,11 +37,12 @@ def _Experiments(module: str, source: str) -> dict[str, str]:
   """dict model name -> docstring line of one module's source text."""
   found = {}
   for node in ast.parse(source).body:
-    if isinstance(node, ast.ClassDef) and any(
-      ast.unparse(d).endswith('RegisterExperiment') for d in node.decorator_list
-    ):
-      doc = ast.get_docstring(node) or ''
-      found[f'{module}.{node.name}'] = doc.partition('\n')[0]
+    for decorator in node.decorator_list if isinstance(node, ast.ClassDef) else ():
+      call = decorator if isinstance(decorator, ast.Call) else None
+      if ast.unparse(call.func if call else decorator).endswith('RegisterExperiment'):
+        names = [k.value.value for k in call.keywords if k.arg == 'name'] if call else []
+        doc = ast.get_docstring(node) or ''
+        found[names[0] if names else f'{module}.{node.name}'] = doc.partition('\n')[0]
   return found
 
 

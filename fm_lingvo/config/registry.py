@@ -9,7 +9,9 @@ An experiment is a class whose annotated attributes are its knobs:
     def Task(self): ...             # Params of the task, built from the knobs
     def Train(self): ...            # each public method is a data set
 
-In params/asr.py it is `asr.BestRqPretrain`, in Lingvo's registry as in --model.
+In params/asr.py it is `asr.BestRqPretrain`, in Lingvo's registry as in --model. Modules outside of the package of
+experiments are imported by --import_module, see user_modules.py; a class in my_experiments.py is
+`my_experiments.CLASS`.
 """
 
 import dataclasses
@@ -18,7 +20,6 @@ import inspect
 import pkgutil
 from collections.abc import Callable
 from typing import Any
-from typing import TypeVar
 
 import gin
 from lingvo import datasets
@@ -30,7 +31,6 @@ from fm_lingvo import errors
 from fm_lingvo.utils import suggest
 
 PACKAGE = 'fm_lingvo.params'
-T = TypeVar('T')
 
 _EXPERIMENTS: dict[str, type] = {}  # Registry key, e.g. asr.BestRqPretrain -> class.
 
@@ -53,23 +53,41 @@ class Experiment(base_model_params.SingleTaskModelParams):
     return []
 
 
-def RegisterExperiment(cls: type) -> type:
-  """Class decorator: makes `cls` a dataclass, a Gin configurable and a Lingvo model.
+def RegisterExperiment(cls: type | None = None, *, name: str | None = None) -> Any:
+  """Class decorator: makes a class a dataclass, a Gin configurable and a Lingvo model.
 
-  A subclass inherits the knobs of its parent, bindable under the subclass's own name,
-  and needs its own decorator.
+  A subclass inherits the knobs of its parent, bindable under the subclass's own name, and needs its own decorator.
 
   Args:
     cls: Subclass of Experiment; a dataclass already or not.
+    name: What --model calls it, with a dot in it; None: MODULE.CLASS, without the name of the package params. So
+      FromRadio in my_experiments.py is `my_experiments.FromRadio`, or what RegisterExperiment(name='my.FromRadio')
+      says.
 
   Returns:
-    cls.
+    cls, or the decorator where no class is given.
 
   Raises:
-    TypeError: cls is no Experiment, a knob has no type or no default, or a public
-      method cannot be a data set.
-    ValueError: The name is taken.
+    TypeError: cls is no Experiment, a knob has no type or no default, or a public method cannot be a data set.
+    ValueError: The name is taken, or has no dot.
   """
+  if cls is None:
+    return lambda decorated: RegisterExperiment(decorated, name=name)
+  cls = _AsDataclass(cls)
+  key = name or _DefaultName(cls)
+  if '.' not in key:
+    raise ValueError(f'{cls.__name__}: name = {key!r}: expected a dot in it, such as my.{cls.__name__}')
+  known = _Helper()._MODEL_PARAMS
+  if key in known:
+    raise ValueError(f'{cls.__module__}.{cls.__name__}: an experiment is registered as {key} already')
+  known[key] = _Helper()._CreateWrapperClass(cls)
+  _EXPERIMENTS[key] = cls
+  gin.configurable(cls)
+  return cls
+
+
+def _AsDataclass(cls: type) -> type:
+  """The class as a dataclass; raises TypeError if it could not be an experiment."""
   name = cls.__name__
   if not (isinstance(cls, type) and issubclass(cls, Experiment)):
     raise TypeError(f'{name}: expected a subclass of registry.Experiment')
@@ -95,15 +113,19 @@ def RegisterExperiment(cls: type) -> type:
       raise TypeError(
         f'{name}.{dataset}: task params of a single data set would escape Gin; make it another experiment'
       )
-  model_registry.RegisterSingleTaskModel(cls)
-  key = _Helper()._ModelParamsClassKey(cls)
-  _EXPERIMENTS[key] = cls
-  gin.configurable(cls)
   return cls
 
 
+def _DefaultName(cls: type) -> str:
+  """MODULE.CLASS, without the name of the package of experiments: asr.BestRqPretrain."""
+  return f'{cls.__module__}.{cls.__name__}'.removeprefix(PACKAGE + '.')
+
+
 def Import(model_name: str) -> type:
-  """Finds an experiment, importing the module under params/ that its name says.
+  """Finds an experiment, importing the module of the package of experiments that its name says.
+
+  No other module is imported: a name may come from a run's folder. Experiments from elsewhere are there once
+  user_modules.Import has imported them.
 
   Args:
     model_name: E.g. `asr.BestRqPretrain`.
@@ -114,9 +136,9 @@ def Import(model_name: str) -> type:
   Raises:
     GinError: No such experiment; names the nearest.
   """
-  parts = model_name.split('.')
-  if model_name not in _EXPERIMENTS and len(parts) > 1 and all(p.isidentifier() for p in parts):
-    _ImportModule(model_name)
+  module = model_name.partition('.')[0]
+  if model_name not in _EXPERIMENTS and module in _Modules():
+    importlib.import_module(f'{PACKAGE}.{module}')
   if model_name not in _EXPERIMENTS:
     names = ListExperiments()
     # A bare class name is worth as much as one with its module.
@@ -131,11 +153,15 @@ def Import(model_name: str) -> type:
   return _EXPERIMENTS[model_name]
 
 
+def _Modules() -> list[str]:
+  """Names of the modules of the package of experiments."""
+  return [m.name for m in pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__)]
+
+
 def ListExperiments() -> dict[str, str]:
-  """dict: name -> first line of the docstring, of every experiment; imports params/."""
-  package = importlib.import_module(PACKAGE)
-  for module in pkgutil.iter_modules(package.__path__, PACKAGE + '.'):
-    importlib.import_module(module.name)
+  """dict: name -> first line of the docstring, of every experiment; imports the whole package of experiments."""
+  for module in _Modules():
+    importlib.import_module(f'{PACKAGE}.{module}')
   return {name: (inspect.getdoc(cls) or '').partition('\n')[0] for name, cls in sorted(_EXPERIMENTS.items())}
 
 
@@ -151,7 +177,7 @@ def DatasetNames(model_name: str) -> list[str]:
   return [name for name in datasets.GetDatasets(cls) if getattr(cls, name, None) is not getattr(stubs, name, cls)]
 
 
-def Call(model_name: str, what: str, function: Callable[[], T]) -> T:
+def Call(model_name: str, what: str, function: Callable[[], Any]) -> Any:
   """Calls an experiment's code.
 
   Args:
@@ -207,22 +233,13 @@ def _Helper() -> Any:
   return model_registry._ModelRegistryHelper
 
 
-def _ClassKey(cls: type) -> str:
-  """Lingvo's registry key of an experiment, without the name of this package: asr.BestRqPretrain."""
-  return _LINGVO_CLASS_KEY(cls).removeprefix('fm_lingvo.')
+def _Key(cls: type) -> str:
+  """Name under which a class is registered; Lingvo shows it in the params of a model."""
+  return next((name for name, known in _EXPERIMENTS.items() if known is cls), None) or _LINGVO_KEY(cls)
 
 
-_LINGVO_CLASS_KEY = _Helper()._ModelParamsClassKey
-_Helper()._ModelParamsClassKey = _ClassKey
-
-
-def _ImportModule(model_name: str) -> None:
-  """Lingvo's search for the module of a model, without its lines on stderr."""
-  model_imports.print = lambda *args, **kwargs: None
-  try:
-    _LINGVO_IMPORT_PARAMS(model_name, task_root=PACKAGE, require_success=False)
-  finally:
-    del model_imports.print
+_LINGVO_KEY = _Helper()._ModelParamsClassKey
+_Helper()._ModelParamsClassKey = _Key
 
 
 def _ImportParams(model_name: str, *args: Any, **kwargs: Any) -> bool:

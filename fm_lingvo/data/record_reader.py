@@ -32,7 +32,7 @@ class Records:
       shuffle: Whether files and records come in another order each epoch.
 
     Raises:
-      ValueError: if no file matches, or more records are damaged than params allow.
+      errors.ConfigError: if no file matches, or more records are damaged than params allow.
     """
     self._params, self._seed, self._shuffle = params, seed, shuffle
     self.files = stream_params.ListFiles(path, params)

@@ -2,17 +2,17 @@
 
 import dataclasses
 import os
-import re
 
 from lingvo import compat as tf
 from lingvo import model_registry
 from lingvo.core import hyperparams
 
 from fm_lingvo import errors
+from fm_lingvo.checkpoints import reader
 from fm_lingvo.checkpoints import run_checkpoints
-from fm_lingvo.checkpoints import warm_start
 from fm_lingvo.config import gin_config
 from fm_lingvo.config import registry
+from fm_lingvo.config import run_experiment
 from fm_lingvo.decoding import search_options
 from fm_lingvo.heads import supervised_heads
 from fm_lingvo.layers import adapter as adapter_lib
@@ -81,27 +81,20 @@ def ModelParams(path, dataset='Train'):
     (name of the experiment, its model Params with that data set's input).
 
   Raises:
-    errors.ConfigError: No such run or data set.
+    errors.ConfigError: No such run or data set, or it needs a module that is not imported (--import_module).
   """
   config = os.path.join(path, 'config.gin')
   if not tf.io.gfile.exists(config):
     raise errors.ConfigError(f'{path}: no config.gin in it; expected the folder of a run of the trainer')
-  model_name = _ModelName(config)
+  model_name = run_experiment.NameInRun(config)
+  if not model_name:
+    raise errors.ConfigError(f'{config}: no experiment.name in it; expected a file as a run writes it')
   gin_config.Configure(model_name, [config])
   try:
     suggest.CheckChoice(f'{path}: {model_name}: data set', dataset, registry.DatasetNames(model_name))
     return model_name, model_registry.GetParams(model_name, dataset)
   finally:
     gin_config.Reset()
-
-
-def _ModelName(config):
-  """Name of the model that a run's config.gin configures."""
-  with tf.io.gfile.GFile(config) as f:
-    found = re.search(r'^# .*--model=(\S+)', f.read(), re.M)
-  if not found:
-    raise errors.ConfigError(f'{config}: no line `# trainer --model=NAME`; expected a file as a run writes it')
-  return found.group(1)
 
 
 def FindCheckpoint(path, name=None):
@@ -177,7 +170,7 @@ def _ChooseAdapter(task, adapter, checkpoint):
     return adapter
   found = {}  # Name -> [(place, parts of the variable's name, shape)].
   prefix = f'{task.name}/encoder/adapters/'
-  for variable, (_, shape) in warm_start.Checkpoint(checkpoint).weights.items():
+  for variable, (_, shape) in reader.Checkpoint(checkpoint).weights.items():
     if variable.startswith(prefix):
       name, _, place, *rest = variable[len(prefix) :].split('/')
       found.setdefault(name, []).append((place, '/'.join(rest), shape))

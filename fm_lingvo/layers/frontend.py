@@ -124,7 +124,7 @@ class LogMelFrontend(base_layer.BaseLayer):
     return [float(NORMALIZATIONS.index(p.normalization))] + [float(p.mel.Get(name)) for name in _RECORD[1:]]
 
   def CheckRecord(self, value, source):
-    """Raises ValueError if a checkpoint's record differs from these params.
+    """Raises errors.ConfigError if a checkpoint's record differs from these params.
 
     Args:
       value: float array, the checkpoint's `record`.

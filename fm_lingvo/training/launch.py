@@ -14,6 +14,7 @@ from lingvo import trainer as lingvo_trainer
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
+from fm_lingvo.checkpoints import checkpointer
 from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.checkpoints import warm_start
 from fm_lingvo.config import gin_config
@@ -60,7 +61,7 @@ def Launch(flags):
   session.PatchLingvo()
   if flags.deterministic:
     session.MakeDeterministic()
-  warm_start.PatchLingvo()
+  checkpointer.PatchLingvo()
   if not flags['enable_check_numerics'].present:
     flags.enable_check_numerics = (
       False  # It ends a run at the first NaN; fm_lingvo/training/nonfinite_steps.py skips the step.

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 from fm_lingvo import errors
 from fm_lingvo.config import list_experiments
+from fm_lingvo.config import user_modules
 from fm_lingvo.utils import suggest
 
 MODES = ('sync', 'async')
@@ -105,7 +106,8 @@ def CheckFlags(flags: Sequence[str]) -> dict[str, str]:
       raise errors.ConfigError(f"no --{name}=... among the trainer's flags, which follow --")
     values[name] = found[-1]
   known = list_experiments.ListModels()
-  if values['model'] not in known:
+  modules = any(flag.startswith(f'--{user_modules.FLAG}') for flag in flags)  # The jobs know what these register.
+  if values['model'] not in known and not modules:
     raise errors.ConfigError(f'--model={values["model"]}: no such experiment{suggest.Hint(values["model"], known)}')
   return values
 

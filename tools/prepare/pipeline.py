@@ -78,7 +78,7 @@ def PrepareData(
   """Makes a data set.
 
   Args:
-    importer: a name of importers.IMPORTERS.
+    importer: one of importers.Names().
     output: the data set's directory.
     options: importers.Options.
     overwrite: replace an existing output, when the new data set is complete.
