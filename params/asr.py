@@ -3,7 +3,7 @@
 from fm_lingvo import hydra
 from fm_lingvo.checkpoints import warm_start
 from fm_lingvo.config import registry
-from fm_lingvo.heads import supervised_heads
+from fm_lingvo.heads import ctc_head
 
 from . import base
 
@@ -58,11 +58,11 @@ class Supervised(base.TransducerKnobs, base.LabeledExperiment):
   """
 
   def Task(self):
-    """The hydra with one branch: labeled -> transducer."""
+    """The hydra with one branch, labeled -> transducer, and CTC beside it."""
     p = hydra.HydraTask.Params()
-    hydra.HydraTask.AddHead(p, 'transducer', self._TransducerHead())
-    hydra.HydraTask.AddBranch(p, 'labeled', stream='labeled', head='transducer')
-    return self._TrainLabeled(p, fresh=['transducer/'])
+    self._AddHeads(p)
+    self._AddBranches(p, 'labeled')
+    return self._TrainLabeled(p, fresh=['transducer/', '/ctc/'])
 
   def Train(self):
     """Labeled source speech."""
@@ -74,7 +74,7 @@ class JustHydra(base.BestRqKnobs, Supervised):
   """Stage 2: labeled source speech and unlabeled target speech, jointly.
 
   Data: `data_dir`/`source` with transcripts, the folders `unlabeled` without.
-  Trained: encoder, transducer and best_rq head. The source branch sees BEST-RQ's
+  Trained: encoder, all heads. The source branch sees BEST-RQ's
   masks only with `source_best_rq_weight`, in a branch of its own. Method: JUST,
   arXiv 2111.08137, on two streams (arXiv 2302.01496).
 
@@ -87,7 +87,7 @@ class JustHydra(base.BestRqKnobs, Supervised):
   source_best_rq_weight: float = 0.0  # > 0 adds source speech -> best_rq.
 
   def Task(self):
-    """The hydra with two branches, or three."""
+    """As Supervised, with the branch unlabeled -> best_rq and perhaps labeled -> best_rq."""
     p = super().Task()
     hydra.HydraTask.AddHead(p, 'best_rq', self._BestRqHead())
     hydra.HydraTask.AddBranch(p, 'unlabeled', stream='unlabeled', head='best_rq', weight=self.best_rq_weight)
@@ -126,7 +126,7 @@ class FullFinetune(base.LabelShareKnobs, Supervised):
     p = super().Task()
     p.train.Set(init_from_checkpoint_rules=warm_start.InitRules(self.init_from), needs_init_from=True)
     if self.source_weight:
-      hydra.HydraTask.AddBranch(p, 'source', stream='source', head='transducer', weight=self.source_weight)
+      self._AddBranches(p, 'source', self.source_weight)
     return p
 
   def Train(self):
@@ -141,7 +141,7 @@ class FullFinetune(base.LabelShareKnobs, Supervised):
 class AdapterFinetune(FullFinetune):
   """Stage 3: trains only adapters and decoder on a little labeled target speech.
 
-  Data: as FullFinetune. Trained: the adapters called `adapter` and the transducer;
+  Data: as FullFinetune. Trained: the adapters called `adapter`, the transducer and CTC;
   the encoder of `init_from`, a JustHydra run, stays bit-equal. Method: residual
   adapters (arXiv 2302.01496).
 
@@ -156,11 +156,10 @@ class AdapterFinetune(FullFinetune):
   def Task(self):
     """As FullFinetune, with adapters and the rest of the encoder frozen."""
     p = super().Task()
-    p.encoder.Set(adapters=[self.adapter], active_adapter=self.adapter, adapter_position=self.adapter_position)
-    p.encoder.adapter_tpl.bottleneck_dim = self.adapter_dim
+    p.encoder.cls.UseAdapter(p.encoder, self.adapter, self.adapter_position, self.adapter_dim)
     fresh = [f'encoder/adapters/{self.adapter}/']
     p.train.init_from_checkpoint_rules = warm_start.InitRules(self.init_from, fresh)
-    p.train.learner.bprop_variable_filter = '|'.join(fresh + ['/transducer/'])
+    p.train.learner.bprop_variable_filter = '|'.join(fresh + ['/transducer/', '/ctc/'])
     return p
 
 
@@ -204,7 +203,7 @@ class CtcProbe(base.LabelShareKnobs, base.LabeledExperiment):
   def Task(self):
     """The hydra with one branch: labeled -> ctc."""
     p = hydra.HydraTask.Params()
-    hydra.HydraTask.AddHead(p, 'ctc', self._LabeledHead(supervised_heads.CtcHead.Params()))
+    hydra.HydraTask.AddHead(p, 'ctc', self._LabeledHead(ctc_head.CtcHead.Params()))
     hydra.HydraTask.AddBranch(p, 'labeled', stream='labeled', head='ctc')
     p = self._TrainLabeled(p, fresh=['/ctc/'])
     p.train.learner.bprop_variable_filter = '/ctc/'

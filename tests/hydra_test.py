@@ -16,8 +16,7 @@ from lingvo.core import schedule
 from fm_lingvo import hydra
 from fm_lingvo.data import hydra_input as input_lib
 from fm_lingvo.evaluation import hypotheses
-from fm_lingvo.heads import base_head
-from fm_lingvo.heads import supervised_heads
+from fm_lingvo.heads import best_rq_head
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.runtime import batch_split
 from tests import graph_case
@@ -30,7 +29,7 @@ def _TaskParams(branches):
   p.encoder.Set(model_dim=16, num_layers=1, num_heads=2, kernel_size=5, dropout_prob=0.0)
   p.encoder.subsampling.channels = 4
   for name in sorted({head for _, head, _ in branches.values()}):
-    head = base_head.BestRqHead.Params()
+    head = best_rq_head.BestRqHead.Params()
     head.quantizer.codebook_size = 16
     head.masker.Set(mask_start_prob=0.05, mask_span_ms=100.0)
     hydra.HydraTask.AddHead(p, name, head)

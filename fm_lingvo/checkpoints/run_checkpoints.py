@@ -15,6 +15,7 @@ from lingvo import compat as tf
 from lingvo.core import saver
 
 from fm_lingvo import errors
+from fm_lingvo.checkpoints import renamed_variables
 from fm_lingvo.utils import suggest
 
 # What TensorFlow raises for files that are not whole or not of this model; a worker that has died is none of these.
@@ -97,6 +98,12 @@ def CheckFits(prefix, variables):
     shapes = tf.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
   except Exception as e:  # TensorFlow raises several kinds, some of them plain.
     raise Unusable(f'cannot be read ({errors.Reason(e)})') from e
+  for name, there in renamed_variables.Names(shapes).items():
+    if name in variables and name not in shapes:
+      raise Unusable(
+        f'of an older version, in which {name} was {there}; such a run cannot be resumed, but a new one can start from it '
+        '(init_from)'
+      )
   wrong = [
     f'{name} is {shapes[name]} there and {v.shape.as_list()} here' if name in shapes else f'{name} is not in it'
     for name, v in sorted(variables.items())

@@ -15,6 +15,7 @@ from lingvo import compat as tf
 from lingvo.core import checkpointer
 
 from fm_lingvo import errors
+from fm_lingvo.checkpoints import renamed_variables
 from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.utils import suggest
 
@@ -105,9 +106,10 @@ class Checkpoint:
         f'{self.prefix}: not a readable TensorFlow checkpoint ({str(e).splitlines()[0][:120]})'
       ) from e
     self.weights, self.others = {}, {}
-    for name, shape in sorted(shapes.items()):
+    self._names = renamed_variables.Names(shapes)
+    for name, there in sorted(self._names.items()):
       to = self.weights if _WEIGHT.match(name) else self.others
-      to[name] = dtypes[name].name, tuple(shape)
+      to[name] = dtypes[there].name, tuple(shapes[there])
     self.averaged = any(name + _AVERAGE in self.others for name in self.weights)
 
   @property
@@ -120,7 +122,7 @@ class Checkpoint:
     if name + _AVERAGE in self.others:
       name += _AVERAGE
     try:
-      return self._reader.get_tensor(name)
+      return self._reader.get_tensor(self._names.get(name, name))
     except Exception as e:
       raise errors.ConfigError(f'{self.prefix}: {name} cannot be read ({str(e).splitlines()[0][:120]})') from e
 

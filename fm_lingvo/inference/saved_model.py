@@ -34,7 +34,7 @@ def TextOfLabels(surfaces, labels, lengths):
   """Texts of labels by core operations alone.
 
   Args:
-    surfaces: What inference.Surfaces returned, V of them.
+    surfaces: What recognizer.Surfaces returned, V of them.
     labels: int32 [B, L].
     lengths: int32 [B].
 
@@ -53,7 +53,7 @@ def Export(run, folder):
   num_samples int32 [B] -> texts string [B] and scores float32 [B], log-probabilities.
 
   Args:
-    run: A finished_run.Run.
+    run: A load_run.Run.
     folder: Where to; it must not exist, or be empty.
 
   Raises:

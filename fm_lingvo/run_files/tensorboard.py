@@ -9,7 +9,6 @@ import wave
 import numpy as np
 from lingvo import compat as tf
 
-from fm_lingvo.layers import subsampling
 from fm_lingvo.utils import audio
 
 _Value = tf.Summary.Value
@@ -126,7 +125,7 @@ def MaskedLogMel(tag, masked_features, mask, codes, predictions, loss_weights, n
   top.set_ylabel('mel bin')
   top.set_title('log-mel, masked spans shaded')
   used = np.flatnonzero(loss_weights > 0)
-  time = (used + 0.5) * subsampling.FACTOR / 100.0
+  time = (used + 0.5) * (len(mask) // len(codes)) / 100.0
   right = predictions[used] == codes[used]
   bottom.plot(time, codes[used], 'o', mfc='none', ms=7, label='target')
   bottom.plot(time[right], predictions[used][right], '.', color='tab:green', label='predicted, right')
