@@ -13,6 +13,7 @@ from absl import flags
 from fm_lingvo import errors
 from fm_lingvo import flags as trainer_flags
 from fm_lingvo.config import list_experiments
+from fm_lingvo.config import user_modules
 from fm_lingvo.runtime import huge_pages
 from fm_lingvo.runtime import quiet
 
@@ -22,7 +23,10 @@ _USAGE = """usage: trainer --model=asr.BestRqPretrain [flags]
 Trains, evaluates, writes summaries and checkpoints; goes on where --logdir's
 newest checkpoint left off.
 
-  --model=NAME           experiment to run; --list_models names them
+  --model=NAME           experiment to run; --list_models names them; not needed
+                         with the config.gin of a run as --gin_file
+  --import_module=MODULE a Python module or .py file with experiments of your
+                         own, imported first; repeatable
   --logdir=DIR           folder of the run; default: a new one under runs/
   --run_locally=DEVICE   cpu (the default), gpu or tpu; with --job and
                          --cluster_spec instead, Lingvo's cluster jobs
@@ -54,7 +58,8 @@ def Main(argv):
   if any(a in ('--help', '-help', '-h') for a in argv[1:]):
     print(_USAGE + FLAGS.module_help(trainer_flags))
     return 0
-  if any(a in ('--list_models', '--list_models=true') for a in argv[1:]):
+  lists = any(a in ('--list_models', '--list_models=true') for a in argv[1:])
+  if lists and not any(a.startswith(f'--{user_modules.FLAG}') for a in argv):
     print(list_experiments.Format(list_experiments.ListModels()))
     return 0
   try:
@@ -81,6 +86,8 @@ def _Run(argv):
     import lingvo.trainer  # noqa: F401 Defines its flags.
 
     from fm_lingvo.config import gin_config
+    from fm_lingvo.config import registry
+    from fm_lingvo.config import run_experiment
     from fm_lingvo.training import launch
   try:
     rest = FLAGS(gin_config.RewriteGinArgs(argv))[1:]
@@ -88,6 +95,12 @@ def _Run(argv):
     raise errors.ConfigError(' '.join(str(e).split())) from e
   if rest:
     raise errors.ConfigError(f'{rest[0]}: no arguments are expected, only flags')
+  user_modules.Import(FLAGS.import_module)
+  if FLAGS.list_models:
+    print(list_experiments.Format(registry.ListExperiments()))
+    return 0
+  if not FLAGS.model:
+    FLAGS.model = run_experiment.NameIn(FLAGS.gin_file, FLAGS.gin_bindings, FLAGS.gin_search_paths)
   if not FLAGS.model:
     raise errors.ConfigError('--model is required; --list_models names the experiments')
   for name in ('model_params_override', 'model_params_file_override'):

@@ -1,7 +1,6 @@
 """Every `asr.*` experiment; each states only its differences from the others."""
 
 from fm_lingvo import hydra
-from fm_lingvo.checkpoints import warm_start
 from fm_lingvo.config import registry
 from fm_lingvo.heads import ctc_head
 
@@ -57,12 +56,14 @@ class Supervised(base.TransducerKnobs, base.LabeledExperiment):
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
 
+  _FRESH = ('transducer/', '/ctc/')
+
   def Task(self):
     """The hydra with one branch, labeled -> transducer, and CTC beside it."""
     p = hydra.HydraTask.Params()
     self._AddHeads(p)
     self._AddBranches(p, 'labeled')
-    return self._TrainLabeled(p, fresh=['transducer/', '/ctc/'])
+    return self._TrainLabeled(p)
 
   def Train(self):
     """Labeled source speech."""
@@ -116,15 +117,17 @@ class FullFinetune(base.LabelShareKnobs, Supervised):
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
 
+  _FRESH = ()  # The heads go on from init_from.
+  _NEEDS_INIT_FROM = True
+
   learning_rate: float = 5e-4
   warmup_steps: int = 50
   max_steps: int = 500
   source_weight: float = 0.0  # > 0 adds a branch: source speech -> transducer.
 
   def Task(self):
-    """As Supervised; the transducer goes on from init_from, which must be given."""
+    """As Supervised; with source_weight, source speech as a branch."""
     p = super().Task()
-    p.train.Set(init_from_checkpoint_rules=warm_start.InitRules(self.init_from), needs_init_from=True)
     if self.source_weight:
       self._AddBranches(p, 'source', self.source_weight)
     return p
@@ -148,18 +151,18 @@ class AdapterFinetune(FullFinetune):
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
 
+  _FRESH = ('encoder/adapters/{adapter}/',)
+  _TRAINED = 'encoder/adapters/{adapter}/|/transducer/|/ctc/'
+
   learning_rate: float = 1e-3
   adapter: str = 'target'  # Name of the adapters, one set for each domain.
   adapter_dim: int = 32  # Width of the bottleneck.
   adapter_position: str = 'after_block'  # after_block, parallel or after_ff.
 
   def Task(self):
-    """As FullFinetune, with adapters and the rest of the encoder frozen."""
+    """As FullFinetune, with adapters."""
     p = super().Task()
     p.encoder.cls.UseAdapter(p.encoder, self.adapter, self.adapter_position, self.adapter_dim)
-    fresh = [f'encoder/adapters/{self.adapter}/']
-    p.train.init_from_checkpoint_rules = warm_start.InitRules(self.init_from, fresh)
-    p.train.learner.bprop_variable_filter = '|'.join(fresh + ['/transducer/', '/ctc/'])
     return p
 
 
@@ -173,16 +176,12 @@ class FromScratch(FullFinetune):
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
 
+  _NEEDS_INIT_FROM = False
+
   learning_rate: float = 1.5e-3
   warmup_steps: int = 300
   max_steps: int = 3000
   label_share: float = 1.0
-
-  def Task(self):
-    """As FullFinetune, but from random weights."""
-    p = super().Task()
-    p.train.needs_init_from = False
-    return p
 
 
 @registry.RegisterExperiment
@@ -195,6 +194,9 @@ class CtcProbe(base.LabelShareKnobs, base.LabeledExperiment):
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
 
+  _FRESH = ('/ctc/',)
+  _TRAINED = '/ctc/'
+
   learning_rate: float = 3e-3
   warmup_steps: int = 50
   max_steps: int = 1000
@@ -205,6 +207,4 @@ class CtcProbe(base.LabelShareKnobs, base.LabeledExperiment):
     p = hydra.HydraTask.Params()
     hydra.HydraTask.AddHead(p, 'ctc', self._LabeledHead(ctc_head.CtcHead.Params()))
     hydra.HydraTask.AddBranch(p, 'labeled', stream='labeled', head='ctc')
-    p = self._TrainLabeled(p, fresh=['/ctc/'])
-    p.train.learner.bprop_variable_filter = '/ctc/'
-    return p
+    return self._TrainLabeled(p)

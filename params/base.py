@@ -29,7 +29,12 @@ _GIN_DIR = os.path.join(os.path.dirname(__file__), 'gin')
 
 @dataclasses.dataclass(eq=False)
 class AsrExperiment(registry.Experiment):
-  """Knobs of size, data and schedule."""
+  """Knobs of size, data and schedule.
+
+  A subclass says what it trains as a class attribute, in which {KNOB} stands for a knob's value.
+  """
+
+  _TRAINED = None  # Regular expression, searched for in variables' names, of what is trained; None: all.
 
   size: str = 'tiny'  # Gin files of sizes, SIZE.gin in params/gin and its transducer/.
   data_dir: str = 'data/demo'  # Folder whose sub-folders are data sets.
@@ -66,6 +71,7 @@ class AsrExperiment(registry.Experiment):
         lr_schedule=schedule,
         optimizer=adam,
         clip_gradient_norm_to_value=1.0,
+        bprop_variable_filter=self._Filled(self._TRAINED),
       ),
       max_steps=self.max_steps,
       eval_interval_steps=self.eval_interval_steps,
@@ -75,6 +81,10 @@ class AsrExperiment(registry.Experiment):
       summary_interval_steps=self.summary_interval_steps,
     )
     return p
+
+  def _Filled(self, pattern):
+    """A class attribute's pattern with the knobs' values in it."""
+    return pattern and pattern.format(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
 
   def _Require(self, ok, knob, expected):
     """Raises ConfigError, one line with knob and value, unless `ok`."""
@@ -139,7 +149,13 @@ class BestRqKnobs:
 
 @dataclasses.dataclass(eq=False)
 class LabeledExperiment(AsrExperiment):
-  """An experiment on labeled speech: how it is read, and the data sets that are evaluated."""
+  """An experiment on labeled speech: how it is read, and the data sets that are evaluated.
+
+  A subclass says as class attributes what it takes from `init_from`, in which {KNOB} stands for a knob's value.
+  """
+
+  _FRESH = ()  # Regular expressions, searched for in variables' names, of what is new: not taken from init_from.
+  _NEEDS_INIT_FROM = False  # Whether a run without init_from is refused.
 
   data_dir: str = 'data/recipe'
   source: str = 'source'  # Folders under data_dir of the source's and the
@@ -173,12 +189,15 @@ class LabeledExperiment(AsrExperiment):
       head.spec_augment = None
     return head
 
-  def _TrainLabeled(self, p, fresh):
-    """As _Train, with a cosine schedule; `fresh` variables are not in init_from."""
+  def _TrainLabeled(self, p):
+    """As _Train, with a cosine schedule and the rules of a start from init_from."""
     cosine = schedule.LinearRampupCosineSchedule.Params().Set(
       warmup_steps=self.warmup_steps, total_steps=self.max_steps, num_splits=1
     )
-    p.train.init_from_checkpoint_rules = warm_start.InitRules(self.init_from, fresh)
+    p.train.Set(
+      init_from_checkpoint_rules=warm_start.InitRules(self.init_from, map(self._Filled, self._FRESH)),
+      needs_init_from=self._NEEDS_INIT_FROM,
+    )
     return self._Train(p, cosine, ['DevTarget', 'DevSource'], ['TestTarget', 'TestSource'])
 
   def _LabeledStream(self, name, split, **fields):

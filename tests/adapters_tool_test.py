@@ -8,6 +8,7 @@ import re
 import numpy as np
 from absl.testing import absltest
 
+from fm_lingvo.checkpoints import reader
 from fm_lingvo.checkpoints import warm_start
 from tests import graph_case
 from tests import stage_case
@@ -32,7 +33,7 @@ class AdaptersTest(stage_case.StageCase):
     return code, out.getvalue(), err.getvalue()
 
   def _Read(self, path):
-    checkpoint = warm_start.Checkpoint(path)
+    checkpoint = reader.Checkpoint(path)
     return {name: checkpoint.Read(name) for name in checkpoint.weights}
 
   def _AssertSame(self, found, expected):
@@ -74,11 +75,11 @@ class AdaptersTest(stage_case.StageCase):
       r'.* MB\nwrote .*/new/again\n$',
     )
     small = self._Read(self._Path('target.ckpt'))
-    self.assertEqual({warm_start.Component(n) for n in small}, {'encoder/adapters/target', 'transducer', 'frontend'})
+    self.assertEqual({reader.Component(n) for n in small}, {'encoder/adapters/target', 'transducer', 'frontend'})
     self._AssertSame(small, {n: self.values[n] for n in small})
     self._AssertSame(self._Read(self._Path('plain')), self._Without('/target/'))
     self._AssertSame(self._Read(self._Path('new/again')), self.values)
-    self.assertEqual(warm_start.Checkpoint(self._Path('new/again')).Read('global_step'), 0)
+    self.assertEqual(reader.Checkpoint(self._Path('new/again')).Read('global_step'), 0)
 
   def test_what_inject_writes_starts_a_run_under_a_new_name(self):
     self._Main('extract', self.run, '--adapter=target', f'--output={self._Path("target.ckpt")}')

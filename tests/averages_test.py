@@ -12,7 +12,8 @@ from lingvo.core import optimizer
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
-from fm_lingvo.checkpoints import warm_start
+from fm_lingvo.checkpoints import checkpointer
+from fm_lingvo.checkpoints import reader
 from fm_lingvo.config import gin_config
 from fm_lingvo.evaluation import evaluator
 from tests import graph_case
@@ -75,7 +76,7 @@ class MovingAveragesTest(stage_case.StageCase):
     with self.NewGraph(), cluster_factory.Cluster(params.cluster):
       model = params.Instantiate()
       model.ConstructFPropBPropGraph()
-      start = warm_start.StartAverages(model)
+      start = checkpointer.StartAverages(model)
       values = self.Randomized(model.GetTask())
       averages = {v.op.name: model.ema.average(v) for v in model.variables_for_ema}
       before = self.Eval(averages)
@@ -96,9 +97,9 @@ class MovingAveragesTest(stage_case.StageCase):
     with self.NewGraph(), cluster_factory.Cluster(params.cluster):
       model = params.Instantiate()
       model.ConstructFPropBPropGraph()
-      checkpointer = warm_start.Checkpointer(os.path.join(self.folder, 'cluster'), model)
+      saver = checkpointer.Checkpointer(os.path.join(self.folder, 'cluster'), model)
       before = self.Eval({v.op.name: v for v in model.variables_for_ema})
-      checkpointer.Restore(self.session, force_reinitialize=True)
+      saver.Restore(self.session, force_reinitialize=True)
       after = self.Eval({v.op.name: v for v in model.variables_for_ema})
       averages = self.Eval({v.op.name: model.ema.average(v) for v in model.variables_for_ema})
     self.assertNotEmpty(averages)
@@ -131,7 +132,7 @@ class MovingAveragesTest(stage_case.StageCase):
       variables = [tf.get_variable(n, initializer=float(i)) for i, n in enumerate(names)]
       self.Eval(variables[0])
       tf.train.Saver(variables).save(self.session, prefix)
-    checkpoint = warm_start.Checkpoint(prefix)
+    checkpoint = reader.Checkpoint(prefix)
     self.assertTrue(checkpoint.averaged)
     self.assertEqual(list(checkpoint.weights), ['task/a/w/var', 'task/b/w/var'])
     self.assertEqual([checkpoint.Read(n) for n in checkpoint.weights], [1.0, 2.0])
@@ -160,7 +161,7 @@ class AverageCheckpointsTest(stage_case.StageCase):
     self.assertIn('the mean of ckpt-1, ckpt-2, ckpt-3,', everything[0])
     lines = average_checkpoints.Average(moved, 2, output)
     self.assertRegex(lines[0], r'the mean of ckpt-2, ckpt-3, \d+ variables$')
-    found = warm_start.Checkpoint(output)
+    found = reader.Checkpoint(output)
     self.assertEqual(set(found.weights), set(values[0]))
     self.assertEqual(list(found.others), ['global_step'])
     for name in found.weights:

@@ -1,4 +1,4 @@
-"""Clusters whose jobs are killed one after the other: each is started again, and training goes on from the newest checkpoint."""
+"""Clusters whose jobs are killed one by one: each is started again, and training goes on from the newest checkpoint."""
 
 import glob
 import os

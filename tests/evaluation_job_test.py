@@ -13,7 +13,7 @@ from fm_lingvo.run_files import metrics_log
 
 
 class _Evaluations:
-  """Stands for evaluations.Evaluations: writes rows, evaluates nothing."""
+  """Stands for run_evaluations.Evaluations: writes rows, evaluates nothing."""
 
   def __init__(self, params, logdir):
     self._rows = metrics_log.MetricsLog(logdir)
@@ -44,10 +44,10 @@ class EvaluationJobTest(absltest.TestCase):
     params.task.train.Define('max_steps', max_steps, '')
     found = iter([path and os.path.join(self.logdir, 'train', path) for path in checkpoints])
     with (
-      mock.patch.object(cluster_job.evaluations, 'Evaluations', _Evaluations),
+      mock.patch.object(cluster_job.run_evaluations, 'Evaluations', _Evaluations),
       mock.patch.object(cluster_job.run_dir, 'CopyTokenizers'),
-      mock.patch.object(cluster_job.handover, 'Checkpoint'),
-      mock.patch.object(cluster_job.checkpoints, 'Newest', side_effect=lambda _: next(found)),
+      mock.patch.object(cluster_job.warm_start, 'Checkpoint'),
+      mock.patch.object(cluster_job.run_checkpoints, 'Newest', side_effect=lambda _: next(found)),
     ):
       job = cluster_job.EvaluationJob('Dev', params, self.logdir)
       job.Run(poll_seconds=0)

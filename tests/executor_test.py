@@ -1,7 +1,7 @@
 """Lingvo's executor for TPUs, as far as a CPU goes: `--job=executor_tpu` builds its programs, and ends where they run.
 
-A TPU first tells how its cores are wired; here a stand-in for one core answers. All that follows is real: the programs of
-the experiment's ProgramSchedule(), their graphs for that core, the infeed and the checkpointer.
+A TPU first tells how its cores are wired; here a stand-in for one core answers. All that follows is real: the programs
+of the experiment's ProgramSchedule(), their graphs for that core, the infeed and the checkpointer.
 """
 
 from unittest import mock
@@ -15,7 +15,7 @@ from lingvo.core import cluster_factory
 from lingvo.core import py_utils
 from tensorflow.python.tpu import topology
 
-from fm_lingvo.checkpoints import warm_start
+from fm_lingvo.checkpoints import checkpointer
 from fm_lingvo.config import gin_config
 from tests import graph_case
 from tests import run_case
@@ -47,7 +47,7 @@ class ExecutorTest(graph_case.GraphCase):
     )
     cluster.worker.Set(name='/job:localhost', replicas=1, tpus_per_replica=1, num_tpu_hosts=1, devices_per_split=1)
     cluster.ps.Set(name='/job:localhost', replicas=1)
-    warm_start.PatchLingvo()
+    checkpointer.PatchLingvo()
     schedules, train = executor.GetExecutorParams('asr.Supervised', cluster, model_registry)
     with mock.patch.object(tf.tpu, 'initialize_system', _OneCore), mock.patch.object(py_utils, 'use_tpu', lambda: True):
       return executor.ExecutorTpu(train, schedules, '', logdir, '', base_trial.NoOpTrial())
@@ -67,7 +67,7 @@ class ExecutorTest(graph_case.GraphCase):
         self.assertNotEmpty(op.inputs)
         for x in op.inputs:
           self.assertTrue(x.shape.is_fully_defined(), x)
-    self.assertIsInstance(runner._checkpointer, warm_start.Checkpointer)
+    self.assertIsInstance(runner._checkpointer, checkpointer.Checkpointer)
     # A session places the whole graph before it runs any of it.
     with graph.as_default(), tf.Session(graph=graph) as sess:
       with self.assertRaisesRegex(tf.errors.InvalidArgumentError, "No OpKernel .* 'InfeedEnqueueTuple'"):

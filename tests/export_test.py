@@ -164,7 +164,7 @@ class ExportTest(graph_case.GraphCase):
   def test_a_run_that_cannot_be_restored_leaves_no_folder(self):
     run = load_run.Load(self.folder + '/run')
     run.params.encoder.num_layers = 2
-    with self.assertRaisesRegex(errors.ConfigError, 'no value for'):
+    with self.assertRaisesRegex(errors.ConfigError, 'of another model: '):
       saved_model.Export(run, self.folder + '/broken')
     self.assertFalse(os.path.exists(self.folder + '/broken'))
     self._Export(self.folder + '/absent', f'--output={self.folder}/broken', code=2)

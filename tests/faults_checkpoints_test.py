@@ -12,8 +12,8 @@ from lingvo.core import checkpointer as lingvo_checkpointer
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
+from fm_lingvo.checkpoints import checkpointer
 from fm_lingvo.checkpoints import run_checkpoints
-from fm_lingvo.checkpoints import warm_start
 from tests import stage_case
 from tools.faults import checkpoint_faults
 from tools.faults import determinism_faults
@@ -28,12 +28,12 @@ class RestoreTest(stage_case.StageCase, parameterized.TestCase):
     original = lingvo_checkpointer.Checkpointer, lingvo_checkpointer.custom_saver.Saver
     self.addCleanup(setattr, lingvo_checkpointer, 'Checkpointer', original[0])
     self.addCleanup(setattr, lingvo_checkpointer.custom_saver, 'Saver', original[1])
-    warm_start.PatchLingvo()
+    checkpointer.PatchLingvo()
     self.run_dir = os.path.join(self.folder, 'run')
     self._train = os.path.join(self.run_dir, 'train')
     os.makedirs(self._train)
     self.task = stage_case.TaskParams(head='best_rq').Instantiate()
-    self._checkpointer = warm_start.Checkpointer(self._train, stage_case.Model(self.task))
+    self._checkpointer = checkpointer.Checkpointer(self._train, stage_case.Model(self.task))
     self.values = {}
     for step in (2, 4, 6):
       self.values[step] = self.Randomized(self.task, seed=step)

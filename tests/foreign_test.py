@@ -14,7 +14,7 @@ import numpy as np
 from lingvo import model_registry
 
 from fm_lingvo import errors
-from fm_lingvo.checkpoints import warm_start
+from fm_lingvo.checkpoints import reader
 from fm_lingvo.config import gin_config
 from fm_lingvo.evaluation import evaluator
 from fm_lingvo.inference import load_run
@@ -105,7 +105,7 @@ class ForeignTest(graph_case.GraphCase):
     _Configure()
     self.addCleanup(gin_config.Reset)
     evaluation = evaluator.Evaluator(model_registry.GetParams(_MODEL, 'TestTarget'))
-    _, _, rows = evaluation.Run(evaluation.ReadWeights(warm_start.Checkpoint(_run)))
+    _, _, rows = evaluation.Run(evaluation.ReadWeights(reader.Checkpoint(_run)))
     self.assertEqual({row['utt_id']: row['hypothesis'] for row in rows}, dict(zip(audio, (f.text for f in found))))
     saved_model.Export(run, _folder + '/exported')
     self.assertEqual(self._Exported(list(audio.values())), [f.text for f in found])

@@ -70,7 +70,7 @@ class _DevInput(_Input):
     return p
 
 
-@registry.RegisterExperiment
+@registry.RegisterExperiment(name='test.BridgeToy')
 class BridgeToy(registry.Experiment):
   """A small experiment."""
 
@@ -108,7 +108,7 @@ class BridgeToy(registry.Experiment):
     return _DevInput.Params().Set(batch_size=self.Train().batch_size // 2)
 
 
-@registry.RegisterExperiment
+@registry.RegisterExperiment(name='test.BridgeOther')
 class BridgeOther(BridgeToy):
   """Another experiment."""
 

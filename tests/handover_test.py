@@ -1,4 +1,4 @@
-"""Properties of the handover between stages: all that is asked for, or one line."""
+"""A warm start from another stage loads all that is asked for, or stops with one line."""
 
 import contextlib
 import io
@@ -11,10 +11,12 @@ import numpy as np
 from absl.testing import absltest
 from lingvo import compat as tf
 from lingvo import model_registry
-from lingvo.core import checkpointer
+from lingvo.core import checkpointer as lingvo_checkpointer
 from lingvo.core import optimizer
 
 from fm_lingvo import errors
+from fm_lingvo.checkpoints import checkpointer
+from fm_lingvo.checkpoints import reader
 from fm_lingvo.checkpoints import warm_start
 from fm_lingvo.config import gin_config
 from fm_lingvo.run_files import run_dir
@@ -45,7 +47,7 @@ class HandoverTest(stage_case.StageCase):
 
   def test_values_come_in_steps_of_a_bounded_size(self):
     run, values = self.MakeRun('hydra')
-    with mock.patch.object(warm_start, '_LOADED_BYTES', 1000):
+    with mock.patch.object(reader, '_LOADED_BYTES', 1000):
       found, _, loaded = self._Restore(init_from=run)
     self.assertEqual(loaded, set(values))
     for name, value in values.items():
@@ -110,8 +112,8 @@ class HandoverTest(stage_case.StageCase):
     run, _ = self.MakeRun('pretrain', head='best_rq')
     self.assertRegex(
       self._Error(init_from=run),
-      r'^.*/pretrain/train/ckpt-10: \d+ of the \d+ variables that this stage starts '
-      r'from are not in it: task/transducer/\S+/var, .*, \.\.\. \(\d+ in all\); left '
+      r'^.*/pretrain/train/ckpt-10: of another model: \d+ of the \d+ variables that are '
+      r'needed are not in it: task/transducer/\S+/var, .*, \.\.\. \(\d+ in all\); left '
       r'unused in it: best_rq \(5 variables, [\d,]+ values\)$',
     )
 
@@ -125,8 +127,8 @@ class HandoverTest(stage_case.StageCase):
     run, _ = self.MakeRun('hydra')
     self.assertRegex(
       self._Error(init_from=run, kernel_size=7),
-      r'^.*/ckpt-10: task/encoder/block_0/\S+ is float32 \[5, .*\] there and float32 '
-      r'\[7, .*\] in this model; set the same sizes, or start from another '
+      r'^.*/ckpt-10: of another model: task/encoder/block_0/\S+ is float32 \[5, .*\] there and float32 '
+      r'\[7, .*\] in this model; set the same sizes, or take another '
       r'checkpoint$',
     )
 
@@ -180,7 +182,7 @@ class HandoverTest(stage_case.StageCase):
       task = p.Instantiate()
       out = io.StringIO()
       with tf.Session() as sess, contextlib.redirect_stdout(out):
-        saver = warm_start.Checkpointer(train, stage_case.Model(task), train_params=p.train)
+        saver = checkpointer.Checkpointer(train, stage_case.Model(task), train_params=p.train)
         path = saver.Restore(sess, force_reinitialize=True)
         v = {v.op.name: v for v in task.vars.Flatten()}[name]
         value, step = sess.run([v, stage_case.graph_case.py_utils.GetGlobalStep()])
@@ -218,7 +220,7 @@ class HandoverTest(stage_case.StageCase):
       ):
         with self.NewGraph(), tf.Session() as sess:
           p = stage_case.TaskParams()
-          saver = warm_start.Checkpointer(train, stage_case.Model(p.Instantiate()), train_params=p.train)
+          saver = checkpointer.Checkpointer(train, stage_case.Model(p.Instantiate()), train_params=p.train)
           if not change:
             self.assertEqual(restore(saver, sess), prefix)
             continue
@@ -226,12 +228,12 @@ class HandoverTest(stage_case.StageCase):
             restore(saver, sess)
 
   def test_lingvo_uses_it_once_patched(self):
-    original = checkpointer.Checkpointer
-    self.addCleanup(setattr, checkpointer, 'Checkpointer', original)
-    warm_start.PatchLingvo()
-    warm_start.PatchLingvo()
-    self.assertIs(checkpointer.Checkpointer, warm_start.Checkpointer)
-    self.assertTrue(issubclass(warm_start.Checkpointer, original))
+    original = lingvo_checkpointer.Checkpointer
+    self.addCleanup(setattr, lingvo_checkpointer, 'Checkpointer', original)
+    checkpointer.PatchLingvo()
+    checkpointer.PatchLingvo()
+    self.assertIs(lingvo_checkpointer.Checkpointer, checkpointer.Checkpointer)
+    self.assertTrue(issubclass(checkpointer.Checkpointer, original))
 
 
 class AccumulationTest(stage_case.StageCase):
@@ -244,7 +246,7 @@ class AccumulationTest(stage_case.StageCase):
     metrics, _ = task.FPropTower(task.theta, stage_case.Batch())
     task.learners[0].Apply(metrics, task.vars)
     self.Eval(tf.global_variables_initializer())
-    found = warm_start.Checkpoint(self.Save('accumulated'))
+    found = reader.Checkpoint(self.Save('accumulated'))
     self.assertEqual(set(found.weights), {v.op.name for v in task.vars.Flatten()})
     self.assertTrue(any('grad_accumulator' in name for name in found.others))
 
@@ -272,7 +274,7 @@ class FrozenTest(stage_case.StageCase):
     self.assertEqual(slots, trained)
     self._CheckTable(task, variables, trained)
     # A later stage gets the weights, and neither slots nor step.
-    prefix = warm_start.Checkpoint(self.Save('adapted'))
+    prefix = reader.Checkpoint(self.Save('adapted'))
     self.assertEqual(set(prefix.weights), set(variables))
     self.assertTrue({f'{n}/Adam' for n in trained} <= set(prefix.others))
 

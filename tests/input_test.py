@@ -495,7 +495,10 @@ class InputTest(absltest.TestCase):
         'stream has its own, such as input.streams.unlabeled.bucket_batch_size',
       ),
       (dict(pad_multiple_samples=0), 'pad_multiple_samples = 0: expected None or a multiple of 160'),
-      (dict(pad_multiple_samples=1000), 'pad_multiple_samples = 1000: expected None or a multiple of 160, the samples of a'),
+      (
+        dict(pad_multiple_samples=1000),
+        'pad_multiple_samples = 1000: expected None or a multiple of 160, the samples of a',
+      ),
       (dict(prefetch_batches=-1), 'prefetch_batches = -1: expected >= 0'),
       (dict(pad_to_bucket='false'), "pad_to_bucket = 'false': expected None, True or False"),
       (dict(emit_strings='no'), "emit_strings = 'no': expected None, True or False"),
@@ -544,7 +547,7 @@ class InputTest(absltest.TestCase):
   # Eager mode.
 
   def test_no_autotuning_holds_up_the_end_of_an_iterator(self):
-    with mock.patch.object(input_lib.batch_iterator, 'BatchIterator') as made:
+    with mock.patch.object(input_lib.resumable_iterator, 'BatchIterator') as made:
       self.Params().Instantiate().GetPreprocessedInputBatch()
     dataset_of, start_step = made.call_args.args
     self.assertIs(dataset_of(start_step).options().autotune.enabled, False)

@@ -389,7 +389,8 @@ class CommandLineTest(PrepareCase):
       (manifest + ['--official_splits'], '--official_splits: of no use with --importer=manifest'),
       (
         ['--importer=general_speech', f'--output={self.output}', '--voices_per_line=2'],
-        '--voices_per_line: of no use with --importer=general_speech, which goes by --input, --engines, --max_utterances',
+        '--voices_per_line: of no use with --importer=general_speech, which goes by '
+        '--input, --engines, --max_utterances',
       ),
       (manifest + ['--languages=xx'], '--languages=xx: expected some of en,'),
       (manifest + ['--languages=en,es'], '--languages=en,es: expected one, '),

@@ -1,4 +1,4 @@
-"""Properties of what everything rests on, with inputs that hypothesis chooses: shards, input, masks, Gin bridge, transducer loss."""
+"""Properties of shards, input, masks, the Gin bridge and the transducer loss, with inputs that hypothesis chooses."""
 
 import itertools
 import os

@@ -32,7 +32,7 @@ class _Toy(registry.Experiment):
     return base_input_generator.BaseInputGenerator.Params().Set(batch_size=3)
 
 
-@registry.RegisterExperiment
+@registry.RegisterExperiment(name='test.RegistryParent')
 class RegistryParent(_Toy):
   """A parent with knobs.
 
@@ -51,7 +51,7 @@ class RegistryParent(_Toy):
     return self.Train().Set(batch_size=1)
 
 
-@registry.RegisterExperiment
+@registry.RegisterExperiment(name='test.RegistryChild')
 class RegistryChild(RegistryParent):
   """A child with a knob more and another default."""
 
@@ -59,7 +59,7 @@ class RegistryChild(RegistryParent):
   depth: int = 2
 
 
-@registry.RegisterExperiment
+@registry.RegisterExperiment(name='test.RegistryGrandchild')
 class RegistryGrandchild(RegistryChild):
   """A child without anything of its own."""
 
@@ -100,13 +100,11 @@ def setUpModule():
 
 class RegistryTest(absltest.TestCase):
   def test_an_experiment_is_imported_by_its_name(self):
-    gin_config.Configure(
-      'toybench.speech.FromAFile', gin_bindings=['FromAFile.seed = 5', 'Train/input.random_seed = 6']
-    )
-    params = registry.ModelClass('toybench.speech.FromAFile')()
+    gin_config.Configure('speech.FromAFile', gin_bindings=['FromAFile.seed = 5', 'Train/input.random_seed = 6'])
+    params = registry.ModelClass('speech.FromAFile')()
     self.assertEqual(params.Model().task.random_seed, 5)
     self.assertEqual(params.GetDatasetParams('Train').random_seed, 6)
-    self.assertEqual(registry.ListExperiments()['toybench.speech.FromAFile'], 'An experiment in a module of its own.')
+    self.assertEqual(registry.ListExperiments()['speech.FromAFile'], 'An experiment in a module of its own.')
 
   def tearDown(self):
     super().tearDown()

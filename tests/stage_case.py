@@ -22,8 +22,8 @@ def TaskParams(head='transducer', init_from='', fresh=(), trained=None, **encode
 
   Args:
     head: transducer or best_rq.
-    init_from: As handover.InitRules.
-    fresh: As handover.InitRules.
+    init_from: As warm_start.InitRules.
+    fresh: As warm_start.InitRules.
     trained: Learner's bprop_variable_filter.
     **encoder: Params of the encoder.
   """

@@ -27,7 +27,7 @@ from .common import exit_codes
 with quiet.Imports():
   from lingvo import compat as tf
 
-  from fm_lingvo.checkpoints import warm_start
+  from fm_lingvo.checkpoints import reader
   from fm_lingvo.layers import adapter as adapter_lib
 
   from .common import checkpoint_files
@@ -40,7 +40,7 @@ def Adapters(checkpoint):
   """dict: name of adapters -> sorted names of their variables."""
   found = {}
   for name in checkpoint.weights:
-    component = warm_start.Component(name)
+    component = reader.Component(name)
     if component.startswith(_ADAPTERS):
       found.setdefault(component[len(_ADAPTERS) :], []).append(name)
   return found
@@ -48,13 +48,13 @@ def Adapters(checkpoint):
 
 def Decoder(checkpoint):
   """Sorted names of the variables of heads that have a tokenizer."""
-  heads = {warm_start.Component(name) for name in checkpoint.weights if name.endswith('/tokenizer_record/var')}
-  return [name for name in checkpoint.weights if warm_start.Component(name) in heads]
+  heads = {reader.Component(name) for name in checkpoint.weights if name.endswith('/tokenizer_record/var')}
+  return [name for name in checkpoint.weights if reader.Component(name) in heads]
 
 
 def EncoderDigest(checkpoint):
   """uint8 [32]: SHA-256 of the encoder without its adapters; None if the checkpoint has no encoder."""
-  names = [name for name in checkpoint.weights if warm_start.Component(name) == 'encoder']
+  names = [name for name in checkpoint.weights if reader.Component(name) == 'encoder']
   if not names:
     return checkpoint.Read(_DIGEST) if _DIGEST in checkpoint.others else None
   digest = hashlib.sha256()
@@ -66,7 +66,7 @@ def EncoderDigest(checkpoint):
 
 def List(run):
   """List of lines: the adapters of a checkpoint, its decoder, and of which encoder they are."""
-  checkpoint = warm_start.Checkpoint(run)
+  checkpoint = reader.Checkpoint(run)
   lines = [checkpoint.prefix]
   found = Adapters(checkpoint)
   for name, variables in found.items():
@@ -81,7 +81,7 @@ def List(run):
     lines.append('no adapters')
   decoder = Decoder(checkpoint)
   if decoder:
-    names = sorted({warm_start.Component(name) for name in decoder})
+    names = sorted({reader.Component(name) for name in decoder})
     lines.append(f'decoder {", ".join(names)}: {_Size(checkpoint, decoder)}')
   digest = EncoderDigest(checkpoint)
   if digest is not None:
@@ -94,7 +94,7 @@ def Extract(run, adapter, output, decoder=False):
 
   The front end's record and the encoder's digest go with them, for Inject to compare.
   """
-  checkpoint = warm_start.Checkpoint(run)
+  checkpoint = reader.Checkpoint(run)
   names = _Named(checkpoint, adapter)
   if decoder:
     found = Decoder(checkpoint)
@@ -128,7 +128,7 @@ def Inject(source, run, output, name=None, any_encoder=False, replace_decoder=Fa
     errors.ConfigError: The two do not fit, RUN has adapters of that name, or its other adapters would lose their
       decoder.
   """
-  added, base = warm_start.Checkpoint(source), warm_start.Checkpoint(run)
+  added, base = reader.Checkpoint(source), reader.Checkpoint(run)
   found = Adapters(added)
   if not found:
     raise errors.ConfigError(f'{added.prefix}: no adapters in it; expected what extract writes')
@@ -153,8 +153,8 @@ def Inject(source, run, output, name=None, any_encoder=False, replace_decoder=Fa
     lines.append(f'added adapters {new}: {_Size(added, variables)}')
   decoder = Decoder(added)
   if decoder:
-    heads = {warm_start.Component(n) for n in decoder}
-    replaced = [n for n in base.weights if warm_start.Component(n) in heads]
+    heads = {reader.Component(n) for n in decoder}
+    replaced = [n for n in base.weights if reader.Component(n) in heads]
     if not replace_decoder:
       _CheckKeepsDecoder(added, base, decoder, replaced)
     for n in replaced:
@@ -168,7 +168,7 @@ def Inject(source, run, output, name=None, any_encoder=False, replace_decoder=Fa
 
 def Remove(run, adapter, output):
   """Writes a checkpoint that is RUN's without the adapters `adapter`."""
-  checkpoint = warm_start.Checkpoint(run)
+  checkpoint = reader.Checkpoint(run)
   gone = _Named(checkpoint, adapter)
   values = {name: checkpoint.Read(name) for name in checkpoint.weights if name not in set(gone)}
   checkpoint_files.AddStep(checkpoint, values)
@@ -187,7 +187,7 @@ def _Named(checkpoint, adapter):
 
 def _Records(checkpoint):
   """Names of the front end's variables."""
-  return [name for name in checkpoint.weights if warm_start.Component(name) == 'frontend']
+  return [name for name in checkpoint.weights if reader.Component(name) == 'frontend']
 
 
 def _CheckSameBase(added, base, any_encoder):
@@ -233,7 +233,7 @@ def _Size(checkpoint, names):
   return f'{values:,} values, {size / 1e6:.2f} MB'
 
 
-def Main(argv):
+def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
     prog='adapters', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -263,7 +263,7 @@ def Main(argv):
     help='even if other adapters in RUN lose the decoder that they were trained with',
   )
   _Command('remove', 'write a checkpoint of RUN without some adapters', 'RUN')
-  args = parser.parse_args(argv[1:])
+  args = parser.parse_args((argv or sys.argv)[1:])
   return exit_codes.Report('adapters', lambda: print('\n'.join(_Run(args))))
 
 

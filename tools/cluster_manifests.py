@@ -205,9 +205,9 @@ def Manifest(args):
   return yaml.safe_dump(JobSet(args), sort_keys=False, width=1000)
 
 
-def Main(argv):
+def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
-  args = _Parser().parse_args(argv[1:])
+  args = _Parser().parse_args((argv or sys.argv)[1:])
   return exit_codes.Report('cluster_manifests', lambda: print(Manifest(args), end=''))
 
 

@@ -16,6 +16,7 @@ import shlex
 
 from fm_lingvo import errors
 from fm_lingvo.config import list_experiments
+from fm_lingvo.config import user_modules
 from fm_lingvo.utils import suggest
 
 MODES = ('sync', 'async')
@@ -111,7 +112,8 @@ def CheckFlags(flags):
     [flag for flag in flags if flag.startswith('--model=')][-1].partition('=')[2],
     list_experiments.ListModels(),
   )
-  if model not in known:
+  modules = any(flag.startswith(f'--{user_modules.FLAG}') for flag in flags)  # The jobs know what these register.
+  if model not in known and not modules:
     raise errors.ConfigError(f'--model={model}: no such experiment{suggest.Hint(model, known)}')
 
 

@@ -1,7 +1,8 @@
 """Error rates of a run on its data sets: of another checkpoint, with another beam or a language model.
 
   python -m tools.evaluate runs/adapted
-  python -m tools.evaluate runs/adapted --datasets=TestTarget --beam_size=8 --lm=params/lm/graphemes_en.npz --output=with_lm
+  python -m tools.evaluate runs/adapted --datasets=TestTarget --beam_size=8 --lm=params/lm/graphemes_en.npz \
+      --output=with_lm
 
 evaluates what the run itself evaluates only at its end, as it does. With --output, FOLDER/metrics.jsonl and
 FOLDER/hypotheses/DATASET.jsonl are as in a run's folder. Exit code 1: cannot write; 2: wrong usage, run or checkpoint.
@@ -12,6 +13,7 @@ import os
 import sys
 
 from fm_lingvo import errors
+from fm_lingvo.config import user_modules
 from fm_lingvo.decoding import search_options
 from fm_lingvo.runtime import quiet
 
@@ -24,23 +26,23 @@ def Evaluate(run, datasets, checkpoint, how):
   Args:
     run: Folder of the run.
     datasets: Names of data sets; empty: the run's final ones, or those that it watched, as far as they have files.
-    checkpoint: See finished_run.FindCheckpoint.
-    how: search.Search.
+    checkpoint: See load_run.FindCheckpoint.
+    how: search_options.Search.
 
   Yields:
-    (data set, step, values, rows): as evaluation.Evaluator.Run has them.
+    (data set, step, values, rows): as evaluator.Evaluator.Run has them.
 
   Raises:
     errors.ConfigError: The run has no such data set, checkpoint or search, or one that is named has no files.
   """
   # TensorFlow: --help need not wait.
-  from fm_lingvo.checkpoints import warm_start
+  from fm_lingvo.checkpoints import reader
   from fm_lingvo.data import hydra_input
   from fm_lingvo.evaluation import evaluator
   from fm_lingvo.inference import load_run
 
   train = load_run.ModelParams(run)[1].task.train
-  found = warm_start.Checkpoint(load_run.FindCheckpoint(run, checkpoint))
+  found = reader.Checkpoint(load_run.FindCheckpoint(run, checkpoint))
   for name in datasets or train.final_eval_datasets or train.eval_datasets:
     _, params = load_run.ModelParams(run, name)
     hydra_input.Validate(params.input)
@@ -75,6 +77,7 @@ def _Run(args):
     from fm_lingvo.inference import recognizer
     from fm_lingvo.run_files import metrics_log
   recognizer.Start()
+  user_modules.Import(args.import_module)
   datasets = [name for name in args.datasets.split(',') if name]
   if args.output:
     with errors.Writing(f'--output={args.output}'):
@@ -93,7 +96,7 @@ def _Run(args):
     )
 
 
-def Main(argv):
+def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
     prog='evaluate', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -108,8 +111,9 @@ def Main(argv):
   )
   parser.add_argument('--checkpoint', help="checkpoint, e.g. ckpt-00000500 (default: the run's newest)")
   search_options.AddFlags(parser)
+  user_modules.AddFlag(parser)
   parser.add_argument('--output', metavar='FOLDER', help='folder to add metrics.jsonl and hypotheses/ to')
-  args = parser.parse_args(argv[1:])
+  args = parser.parse_args((argv or sys.argv)[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   return exit_codes.Report('evaluate', lambda: _Run(args))
 

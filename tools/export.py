@@ -15,6 +15,7 @@ import subprocess
 import sys
 
 from fm_lingvo import errors
+from fm_lingvo.config import user_modules
 from fm_lingvo.decoding import search_options
 from fm_lingvo.runtime import quiet
 
@@ -101,6 +102,7 @@ def _Run(args):
     from fm_lingvo.inference import recognizer
     from fm_lingvo.inference import saved_model
   recognizer.Start()
+  user_modules.Import(args.import_module)
   run = load_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, how=search_options.FromArgs(args))
   with errors.Writing(f'--output={args.output}'):
     os.makedirs(args.output, exist_ok=True)  # Before a minute of work.
@@ -136,7 +138,7 @@ def _Run(args):
   print(f'how to call it: {os.path.join(args.output, HOW_TO_CALL)}')
 
 
-def Main(argv):
+def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
     prog='export', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -146,11 +148,13 @@ def Main(argv):
   parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: the run's active ones)")
   parser.add_argument('--checkpoint', help="checkpoint, e.g. ckpt-00000500 (default: the run's newest)")
   search_options.AddFlags(parser)
+  user_modules.AddFlag(parser)
   parser.add_argument(
     '--measure', action=argparse.BooleanOptionalAction, default=True, help='load it in another process and time it'
   )
-  args = parser.parse_args(argv[1:])
-  args.given = argv[1:]
+  given = (argv or sys.argv)[1:]
+  args = parser.parse_args(given)
+  args.given = given
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   return exit_codes.Report('export', lambda: _Run(args))
 

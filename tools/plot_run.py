@@ -216,7 +216,7 @@ def _LearningRate(ax, lines):
   right.set_ylim(bottom=0)
 
 
-def Main(argv):
+def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
     prog='plot_run', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -225,7 +225,7 @@ def Main(argv):
   parser.add_argument('--output', required=True, help='image to write')
   parser.add_argument('--datasets', default='', help='folders of a run, comma-separated (default: eval_devhuman,train)')
   parser.add_argument('--branch', default='', help='prefix of the tags (default: the only one)')
-  args = parser.parse_args(argv[1:])
+  args = parser.parse_args((argv or sys.argv)[1:])
   return exit_codes.Report('plot_run', lambda: _Run(args))
 
 

@@ -4,9 +4,11 @@
   python -m tools.prepare_data --importer=librispeech --input=LibriSpeech/dev-clean --output=data/dev-clean
   python -m tools.prepare_data --importer=librispeech --official_splits --output=data/librispeech/source \
       --input=LibriSpeech/train-clean-100,LibriSpeech/dev-clean,LibriSpeech/test-clean
-  python -m tools.prepare_data --importer=manifest --input=train.jsonl --output=gs://bucket/train --runner=DataflowRunner ...
+  python -m tools.prepare_data --importer=manifest --input=train.jsonl --output=gs://bucket/train \
+      --runner=DataflowRunner ...
   python -m tools.prepare_data --importer=synth --input=sentences.txt --output=data/synth
   python -m tools.prepare_data --importer=demo --output=data/demo
+  python -m tools.prepare_data --import_module=my_importer.py --importer=radio --input=recordings --output=data/radio
 
 Flags that are not listed by --help belong to Beam (--runner and its options). The format is described in
 fm_lingvo/data/dataset.py, the text's in tools/common/normalize.py. Exit code 0: done; 1: nothing was accepted, or
@@ -23,6 +25,7 @@ from absl import app
 from absl import flags
 
 from fm_lingvo import errors
+from fm_lingvo.config import user_modules
 
 from .common import exit_codes
 from .prepare import importers
@@ -30,7 +33,8 @@ from .prepare import importers
 _IMPORTER = flags.DEFINE_string(
   'importer',
   None,
-  f'What to import: {", ".join(sorted(importers.IMPORTERS))}, or demo for the demo data (prompts and synth).',
+  f'What to import: {", ".join(sorted(importers.IMPORTERS))}, demo for the demo data (prompts and synth), or one that '
+  '--import_module registers.',
 )
 _INPUT = flags.DEFINE_string(
   'input',
@@ -95,10 +99,11 @@ _REQUIRE_TEXT = flags.DEFINE_bool(
 _NUM_SHARDS = flags.DEFINE_integer(
   'num_shards', 4, 'Shards of the train set; dev and test have a quarter as many.', lower_bound=1
 )
+flags.declare_key_flag(user_modules.FLAG)
 
 
 def main(argv):
-  # TensorFlow only writes records here: no talk about GPUs, and none of theirs taken.
+  # TensorFlow only writes records here: it needs no GPU, and logs only errors.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
   logging.getLogger('apache_beam').setLevel(logging.WARNING)
@@ -111,11 +116,10 @@ def _Run(argv):
   """Makes the data set that the flags ask for."""
   from .prepare import pipeline  # Beam takes a second to import: --help need not wait.
 
+  user_modules.Import(flags.FLAGS.import_module)
   beam_args = pipeline.CheckBeamFlags(argv[1:], known=list(flags.FLAGS))
   if not _IMPORTER.value:
-    raise exit_codes.UsageError(
-      f'--importer is missing: expected one of {", ".join(sorted(importers.IMPORTERS))}, demo'
-    )
+    raise exit_codes.UsageError(f'--importer is missing: expected one of {", ".join(importers.Names())}, demo')
   if not _OUTPUT.value:
     raise exit_codes.UsageError('--output is missing: the directory of the data set to write')
   _CheckFlags(_IMPORTER.value)
@@ -155,7 +159,9 @@ def _Run(argv):
 def _ParseFlags(argv):
   """Flags that absl does not know go to Beam."""
   if any(arg in ('--help', '-help', '-h') for arg in argv[1:]):
-    app.usage(shorthelp=True, writeto_stdout=True, exitcode=0)  # absl itself ends with 1.
+    mine = flags.FLAGS.find_module_defining_flag('importer')
+    print(__doc__ + flags.FLAGS.module_help(mine))
+    sys.exit(0)
   try:
     return flags.FLAGS(argv, known_only=True)
   except flags.Error as e:

@@ -187,9 +187,9 @@ def _Run(args):
   return 0
 
 
-def Main(argv):
+def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
-  args = _Parser().parse_args(argv[1:])
+  args = _Parser().parse_args((argv or sys.argv)[1:])
   interrupts.Raise()
   try:
     return _Run(args)

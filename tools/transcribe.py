@@ -22,6 +22,7 @@ import tempfile
 import time
 
 from fm_lingvo import errors
+from fm_lingvo.config import user_modules
 from fm_lingvo.decoding import search_options
 from fm_lingvo.inference import long_form
 from fm_lingvo.runtime import quiet
@@ -86,7 +87,7 @@ def Transcribe(model, recordings, max_seconds):
   """Transcribes recordings, windows of similar length together.
 
   Args:
-    model: an inference.Recognizer.
+    model: a recognizer.Recognizer.
     recordings: list of (name, int16 [S] at 16 kHz).
     max_seconds: longest window.
 
@@ -238,6 +239,7 @@ def _Run(args):
     from fm_lingvo.inference import load_run
     from fm_lingvo.inference import recognizer
   recognizer.Start()
+  user_modules.Import(args.import_module)
   run = load_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, how=search_options.FromArgs(args))
   model = recognizer.Recognizer(run, args.n_best)
   started, seconds = time.time(), 0.0
@@ -262,7 +264,7 @@ def _Ended(failed):
   return 1 if failed else 0
 
 
-def Main(argv):
+def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
     prog='transcribe', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -274,6 +276,7 @@ def Main(argv):
   parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: the run's active ones)")
   parser.add_argument('--checkpoint', help="checkpoint, e.g. ckpt-00000500 (default: the run's newest)")
   search_options.AddFlags(parser)
+  user_modules.AddFlag(parser)
   parser.add_argument(
     '--n_best',
     type=int,
@@ -289,7 +292,7 @@ def Main(argv):
     default=6.0,
     help='longer recordings are refused, for a small file can hold days of silence; inf: none is (default: 6)',
   )
-  args = parser.parse_args(argv[1:])
+  args = parser.parse_args((argv or sys.argv)[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   return exit_codes.Report('transcribe', lambda: _Run(args))
 

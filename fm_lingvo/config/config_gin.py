@@ -7,6 +7,7 @@ knobs imply (files of sizes) and all other values follow as comments.
 
 import re
 
+from fm_lingvo.config import run_experiment
 from fm_lingvo.config import value_types
 
 _CODE = 'from code'
@@ -20,10 +21,10 @@ def ConfigText(name, knobs, paths, macros, trees):
 
   Args:
     name: Name of the model.
-    knobs: gin_knobs.Knobs.
-    paths: gin_paths.Paths.
-    macros: gin_macros.Macros.
-    trees: gin_paths.Trees with every binding set; their other values become the
+    knobs: knobs.Knobs.
+    paths: param_paths.Paths.
+    macros: bindings.Macros.
+    trees: param_paths.Trees with every binding set; their other values become the
       comments.
 
   Returns:
@@ -35,8 +36,9 @@ def ConfigText(name, knobs, paths, macros, trees):
   implied = [s for s in settings + list(paths.settings.values()) if s.binding and not s.binding.user]
   lines = [
     f'# Configuration of {name}. To replay the run:',
-    f'#   trainer --model={name} --gin_file=config.gin',
+    f'#   {run_experiment.ReplayCommand(name)}',
     '# A line that ends in "<- place" was set there; the others are the code\'s.',
+    *run_experiment.Lines(name),
   ]
   used = {}
   for setting in settings + list(paths.settings.values()):

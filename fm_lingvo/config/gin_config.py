@@ -1,6 +1,6 @@
 """The bridge between Gin and Lingvo's Params.
 
-  gin_params.Configure('asr.BestRqPretrain', ['my.gin'],
+  gin_config.Configure('asr.BestRqPretrain', ['my.gin'],
                        ['task.encoder.num_layers = 2'])
   model_registry.GetParams('asr.BestRqPretrain', 'Train')  # Bound.
 
@@ -29,6 +29,7 @@ from fm_lingvo.config import gin_reader
 from fm_lingvo.config import knobs
 from fm_lingvo.config import param_paths
 from fm_lingvo.config import registry
+from fm_lingvo.config import run_experiment
 from fm_lingvo.utils import suggest
 
 GinError = errors.GinError
@@ -55,8 +56,9 @@ def Configure(model_name, gin_files=(), gin_bindings=(), search_paths=()):
   global _config
   Reset()
   try:
+    _, bound = run_experiment.Take(gin_reader.ReadAll(gin_files, gin_bindings, search_paths), model_name)
     _config = _Config(model_name)
-    _config.Read(gin_files, gin_bindings, search_paths)
+    _config.Bind(bound, search_paths)
     _config.Resolve()
     registry.ReplaceClass(model_name, _config.BoundClass)
     _config.paths.CheckApplied(_config.BoundTrees())
@@ -91,7 +93,7 @@ def ConfigText(model_name, reference=True):
   """The text of config.gin, which replays the run.
 
   `trainer --model=NAME --gin_file=config.gin` with this text gives the same params,
-  by the same code. See gin_report.
+  by the same code. See config_gin.
 
   Args:
     model_name: The model that Configure configured.
@@ -113,25 +115,20 @@ class _Config:
   def __init__(self, model_name):
     self.model_name = model_name
     self.knobs = knobs.Knobs(model_name)
-    self.paths = None  # gin_paths.Paths.
-    self.macros = None  # gin_macros.Macros.
+    self.paths = None  # param_paths.Paths.
+    self.macros = None  # bindings.Macros.
     self._datasets = registry.DatasetNames(model_name)
     self._bindings = []
 
-  def Read(self, gin_files, gin_bindings, search_paths):
-    """Reads the user's text, binds the knobs, reads the files that they imply."""
-    reader = gin_reader.Reader(search_paths)
-    for name in gin_files:
-      reader.ReadFile(name)
-    for text in gin_bindings:
-      reader.ReadText(text)
-    files = self.knobs.Bind(reader.bindings, bindings.Macros(reader.bindings))
+  def Bind(self, bound, search_paths):
+    """Binds the knobs by the user's bindings, reads the files that they imply."""
+    files = self.knobs.Bind(bound, bindings.Macros(bound))
     implied = gin_reader.Reader(search_paths, user=False)
     for name in files:
       if implied.Find(name) is None:
         raise self.knobs.MissingFile(name)
       implied.ReadFile(name)
-    self._bindings = implied.bindings + reader.bindings
+    self._bindings = implied.bindings + bound
     self.macros = bindings.Macros(self._bindings)
     again = self.knobs.Bind(self._bindings, self.macros)
     if again != files:
@@ -157,7 +154,7 @@ class _Config:
     self.paths.CheckShadowed(self._bindings)
 
   def BoundTrees(self):
-    """gin_paths.Trees with every binding set."""
+    """param_paths.Trees with every binding set."""
     return param_paths.Trees(self.model_name, registry.ModelClass(self.model_name), self._datasets)
 
   def BoundClass(self, registered):

@@ -157,6 +157,20 @@ class Reader:
     return f'; looked for {suggest.Some(self._Candidates(name, folders))}'
 
 
+def ReadAll(gin_files, gin_bindings=(), search_paths=()):
+  """List of the Bindings in Gin files, then in binding strings.
+
+  Raises:
+    GinError: One cannot be read.
+  """
+  reader = Reader(search_paths)
+  for name in gin_files:
+    reader.ReadFile(name)
+  for text in gin_bindings:
+    reader.ReadText(text)
+  return reader.bindings
+
+
 def Shown(path):
   """A file's path for messages: short if it is in the checkout."""
   return os.path.relpath(path, shipped.ROOT) if path.startswith(shipped.ROOT + os.sep) else path

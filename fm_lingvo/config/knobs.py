@@ -25,7 +25,7 @@ class Setting:
     name: Full path with its scope.
     value: As the knob or param holds it.
     default: What it is without the binding.
-    binding: gin_macros.Binding that set it, None for a knob at its default.
+    binding: bindings.Binding that set it, None for a knob at its default.
   """
 
   name: str
@@ -62,8 +62,8 @@ class Knobs:
     """Binds those of `bindings` that name an experiment, and no others, in Gin.
 
     Args:
-      bindings: List of gin_macros.Binding; the last of a name wins.
-      macros: gin_macros.Macros among them.
+      bindings: List of bindings.Binding; the last of a name wins.
+      macros: bindings.Macros among them.
 
     Returns:
       List of the names of the Gin files that the knobs imply.

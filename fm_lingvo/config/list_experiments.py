@@ -8,7 +8,7 @@ import importlib.util
 import os
 
 
-def ListModels(package='params'):
+def ListModels(package: str = 'fm_lingvo.params') -> dict[str, str]:
   """Finds the registered experiments of a package.
 
   Args:
@@ -32,15 +32,16 @@ def _Experiments(module, source):
   """dict model name -> docstring line of one module's source text."""
   found = {}
   for node in ast.parse(source).body:
-    if isinstance(node, ast.ClassDef) and any(
-      ast.unparse(d).endswith('RegisterExperiment') for d in node.decorator_list
-    ):
-      doc = ast.get_docstring(node) or ''
-      found[f'{module}.{node.name}'] = doc.partition('\n')[0]
+    for decorator in node.decorator_list if isinstance(node, ast.ClassDef) else ():
+      call = decorator if isinstance(decorator, ast.Call) else None
+      if ast.unparse(call.func if call else decorator).endswith('RegisterExperiment'):
+        names = [k.value.value for k in call.keywords if k.arg == 'name'] if call else []
+        doc = ast.get_docstring(node) or ''
+        found[names[0] if names else f'{module}.{node.name}'] = doc.partition('\n')[0]
   return found
 
 
-def Format(models):
+def Format(models: dict[str, str]) -> str:
   """Text with a line for each model."""
   width = max(map(len, models), default=0)
   return '\n'.join(f'{name:<{width}}  {doc}' for name, doc in models.items())

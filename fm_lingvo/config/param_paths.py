@@ -1,5 +1,7 @@
 """Paths: bindings of params, found in the trees that the experiment's code builds."""
 
+import functools
+
 from fm_lingvo.config import bindings
 from fm_lingvo.config import knobs
 from fm_lingvo.config import param_tree
@@ -20,7 +22,7 @@ def Trees(model_name, cls, datasets):
     datasets: Names of its data sets.
 
   Returns:
-    dict: 'task', 'model', 'schedule' and name of each data set -> gin_tree.Tree.
+    dict: 'task', 'model', 'schedule' and name of each data set -> param_tree.Tree.
 
   Raises:
     GinError: The experiment's code raised a ValueError.
@@ -35,7 +37,7 @@ def Trees(model_name, cls, datasets):
   # Messages show the values of the first data set that has a param.
   for name in sorted(datasets, key=lambda d: d != 'Train'):
     trees[name] = param_tree.Tree(
-      registry.Call(model_name, f'{name}()', lambda: experiment.GetDatasetParams(name)), 'input'
+      registry.Call(model_name, f'{name}()', functools.partial(experiment.GetDatasetParams, name)), 'input'
     )
   return trees
 
@@ -44,7 +46,7 @@ class Paths:
   """The params of one experiment and their bindings.
 
   Attributes:
-    settings: (data set or '', path) -> gin_knobs.Setting of each bound param, in the
+    settings: (data set or '', path) -> knobs.Setting of each bound param, in the
       order of binding.
   """
 
@@ -55,7 +57,7 @@ class Paths:
       model_name: Name of the experiment.
       trees: Trees() of the experiment without bindings.
       datasets: Names of its data sets.
-      macros: gin_macros.Macros.
+      macros: bindings.Macros.
     """
     self.settings = {}
     self._model_name = model_name
@@ -64,7 +66,7 @@ class Paths:
     self._macros = macros
 
   def Bind(self, binding):
-    """Finds and checks the param that a gin_macros.Binding names, and takes it.
+    """Finds and checks the param that a bindings.Binding names, and takes it.
 
     Raises:
       GinError: No such param or data set, a wrong value.

@@ -51,7 +51,7 @@ class Leaf:
     return f'{self.path} ({value_types.Describe(self.spec, self.value)})'
 
   def Convert(self, value):
-    """`value` as the param takes it; raises gin_types.Mismatch."""
+    """`value` as the param takes it; raises value_types.Mismatch."""
     if self.refusal:
       raise value_types.Mismatch(self.refusal)
     return self.spec.Convert(value)

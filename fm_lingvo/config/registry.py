@@ -9,13 +9,17 @@ An experiment is a class whose annotated attributes are its knobs:
     def Task(self): ...             # Params of the task, built from the knobs
     def Train(self): ...            # each public method is a data set
 
-In params/asr.py it is `asr.BestRqPretrain`, in Lingvo's registry as in --model.
+In params/asr.py it is `asr.BestRqPretrain`, in Lingvo's registry as in --model. Modules outside of the package of
+experiments are imported by --import_module, see user_modules.py; a class in my_experiments.py is
+`my_experiments.CLASS`.
 """
 
 import dataclasses
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Callable
+from typing import Any
 
 import gin
 from lingvo import datasets
@@ -26,7 +30,7 @@ from lingvo.core import base_model_params
 from fm_lingvo import errors
 from fm_lingvo.utils import suggest
 
-PACKAGE = 'params'
+PACKAGE = 'fm_lingvo.params'
 
 _EXPERIMENTS = {}  # Registry key, e.g. asr.BestRqPretrain -> class.
 
@@ -49,23 +53,41 @@ class Experiment(base_model_params.SingleTaskModelParams):
     return []
 
 
-def RegisterExperiment(cls):
-  """Class decorator: makes `cls` a dataclass, a Gin configurable and a Lingvo model.
+def RegisterExperiment(cls: type | None = None, *, name: str | None = None):
+  """Class decorator: makes a class a dataclass, a Gin configurable and a Lingvo model.
 
-  A subclass inherits the knobs of its parent, bindable under the subclass's own name,
-  and needs its own decorator.
+  A subclass inherits the knobs of its parent, bindable under the subclass's own name, and needs its own decorator.
 
   Args:
     cls: Subclass of Experiment; a dataclass already or not.
+    name: What --model calls it, with a dot in it; None: MODULE.CLASS, without the name of the package params. So
+      FromRadio in my_experiments.py is `my_experiments.FromRadio`, or what RegisterExperiment(name='my.FromRadio')
+      says.
 
   Returns:
-    cls.
+    cls, or the decorator where no class is given.
 
   Raises:
-    TypeError: cls is no Experiment, a knob has no type or no default, or a public
-      method cannot be a data set.
-    ValueError: The name is taken.
+    TypeError: cls is no Experiment, a knob has no type or no default, or a public method cannot be a data set.
+    ValueError: The name is taken, or has no dot.
   """
+  if cls is None:
+    return lambda decorated: RegisterExperiment(decorated, name=name)
+  cls = _AsDataclass(cls)
+  key = name or _DefaultName(cls)
+  if '.' not in key:
+    raise ValueError(f'{cls.__name__}: name = {key!r}: expected a dot in it, such as my.{cls.__name__}')
+  known = _Helper()._MODEL_PARAMS
+  if key in known:
+    raise ValueError(f'{cls.__module__}.{cls.__name__}: an experiment is registered as {key} already')
+  known[key] = _Helper()._CreateWrapperClass(cls)
+  _EXPERIMENTS[key] = cls
+  gin.configurable(cls)
+  return cls
+
+
+def _AsDataclass(cls):
+  """The class as a dataclass; raises TypeError if it could not be an experiment."""
   name = cls.__name__
   if not (isinstance(cls, type) and issubclass(cls, Experiment)):
     raise TypeError(f'{name}: expected a subclass of registry.Experiment')
@@ -91,15 +113,19 @@ def RegisterExperiment(cls):
       raise TypeError(
         f'{name}.{dataset}: task params of a single data set would escape Gin; make it another experiment'
       )
-  model_registry.RegisterSingleTaskModel(cls)
-  key = _Helper()._ModelParamsClassKey(cls)
-  _EXPERIMENTS[key] = cls
-  gin.configurable(cls)
   return cls
 
 
-def Import(model_name):
-  """Finds an experiment, importing the module under params/ that its name says.
+def _DefaultName(cls):
+  """MODULE.CLASS, without the name of the package of experiments: asr.BestRqPretrain."""
+  return f'{cls.__module__}.{cls.__name__}'.removeprefix(PACKAGE + '.')
+
+
+def Import(model_name: str) -> type:
+  """Finds an experiment, importing the module of the package of experiments that its name says.
+
+  No other module is imported: a name may come from a run's folder. Experiments from elsewhere are there once
+  user_modules.Import has imported them.
 
   Args:
     model_name: E.g. `asr.BestRqPretrain`.
@@ -110,9 +136,9 @@ def Import(model_name):
   Raises:
     GinError: No such experiment; names the nearest.
   """
-  parts = model_name.split('.')
-  if model_name not in _EXPERIMENTS and len(parts) > 1 and all(p.isidentifier() for p in parts):
-    _ImportModule(model_name)
+  module = model_name.partition('.')[0]
+  if model_name not in _EXPERIMENTS and module in _Modules():
+    importlib.import_module(f'{PACKAGE}.{module}')
   if model_name not in _EXPERIMENTS:
     names = ListExperiments()
     # A bare class name is worth as much as one with its module.
@@ -127,27 +153,31 @@ def Import(model_name):
   return _EXPERIMENTS[model_name]
 
 
-def ListExperiments():
-  """dict: name -> first line of the docstring, of every experiment; imports params/."""
-  package = importlib.import_module(PACKAGE)
-  for module in pkgutil.iter_modules(package.__path__, PACKAGE + '.'):
-    importlib.import_module(module.name)
+def _Modules():
+  """Names of the modules of the package of experiments."""
+  return [m.name for m in pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__)]
+
+
+def ListExperiments() -> dict[str, str]:
+  """dict: name -> first line of the docstring, of every experiment; imports the whole package of experiments."""
+  for module in _Modules():
+    importlib.import_module(f'{PACKAGE}.{module}')
   return {name: (inspect.getdoc(cls) or '').partition('\n')[0] for name, cls in sorted(_EXPERIMENTS.items())}
 
 
-def Known():
+def Known() -> dict[str, type]:
   """dict: name -> class, of the experiments imported so far."""
   return dict(_EXPERIMENTS)
 
 
-def DatasetNames(model_name):
+def DatasetNames(model_name: str) -> list[str]:
   """List of the names of an experiment's data sets, e.g. ['DevHuman', 'Train']."""
   cls = Import(model_name)
   stubs = base_model_params.SingleTaskModelParams
   return [name for name in datasets.GetDatasets(cls) if getattr(cls, name, None) is not getattr(stubs, name, cls)]
 
 
-def Call(model_name, what, function):
+def Call(model_name: str, what: str, function: Callable[[], Any]) -> Any:
   """Calls an experiment's code.
 
   Args:
@@ -170,7 +200,7 @@ def Call(model_name, what, function):
     raise errors.GinError(f'--model={model_name}: {what}: {first}') from e
 
 
-def ReplaceClass(model_name, make=None):
+def ReplaceClass(model_name: str, make: Callable[[type], type] | None = None) -> None:
   """Puts another class in the place of Lingvo's registered one.
 
   Args:
@@ -185,12 +215,12 @@ def ReplaceClass(model_name, make=None):
   base_model_params.GetCachedAllDatasetParams.cache_clear()
 
 
-def ModelClass(model_name):
+def ModelClass(model_name: str) -> type:
   """The class that Lingvo's registry has for an experiment now."""
   return _Helper().GetClass(model_name)
 
 
-def Registered(model_name):
+def Registered(model_name: str) -> type:
   """The class that Lingvo registered for an experiment, whatever replaced it."""
   return _REGISTERED.get(model_name) or ModelClass(model_name)
 
@@ -203,13 +233,13 @@ def _Helper():
   return model_registry._ModelRegistryHelper
 
 
-def _ImportModule(model_name):
-  """Lingvo's search for the module of a model, without its lines on stderr."""
-  model_imports.print = lambda *args, **kwargs: None
-  try:
-    _LINGVO_IMPORT_PARAMS(model_name, task_root=PACKAGE, require_success=False)
-  finally:
-    del model_imports.print
+def _Key(cls):
+  """Name under which a class is registered; Lingvo shows it in the params of a model."""
+  return next((name for name, known in _EXPERIMENTS.items() if known is cls), None) or _LINGVO_KEY(cls)
+
+
+_LINGVO_KEY = _Helper()._ModelParamsClassKey
+_Helper()._ModelParamsClassKey = _Key
 
 
 def _ImportParams(model_name, *args, **kwargs):

@@ -22,8 +22,8 @@ SPLITS = ('train', 'dev', 'test')
 FORMAT = 'fm_lingvo.dataset'
 VERSION = 1
 
-# Name -> kind of every feature of a record. `audio` is 16 kHz mono PCM16, little endian; `text` is UTF-8 and empty where
-# the utterance has no label; `duration` is in seconds.
+# Name -> kind of every feature of a record. `audio` is 16 kHz mono PCM16, little endian; `text` is UTF-8 and empty
+# where the utterance has no label; `duration` is in seconds.
 FEATURES = {
   'utt_id': 'bytes',
   'audio': 'bytes',
@@ -81,8 +81,8 @@ def _Hash(utt_id, purpose, buckets):
 def SplitOf(utt_id, dev_percent=5.0, test_percent=5.0):
   """The split of an utterance: 'train', 'dev' or 'test'.
 
-  It depends on the id and the two shares only. The test set is one end of the hash's range and the dev set the other, so
-  that changing one share moves no utterance of the other set.
+  It depends on the id and the two shares only. The test set is one end of the hash's range and the dev set the other,
+  so that changing one share moves no utterance of the other set.
 
   Args:
     utt_id: the utterance's id.
@@ -131,7 +131,7 @@ def ReadDataset(path, check_shards=True):
   info_path = os.path.join(path, 'dataset.json')
   if not files.Exists(info_path):
     what = 'no dataset.json, so not a finished data set' if files.Exists(path) else 'no such data set'
-    raise DatasetError(f'{path}: {what}; make one with: python -m tools.prepare_data --output={path} ...')
+    raise DatasetError(f'{path}: {what}; make one with: fm-prepare --output={path} ...')
   with files.Open(info_path, 'rb') as f:
     try:
       info = json.loads(f.read())

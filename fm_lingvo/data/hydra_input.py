@@ -32,8 +32,8 @@ _resumed_folder = ''
 def ResumeFrom(train_dir):
   """Makes training inputs that are initialised from now on go on behind the newest checkpoint of a folder.
 
-  For Lingvo's own jobs: they initialise their input without saying which step is next, also after a job that it talks to
-  has died. A local run sets `start_step`.
+  For Lingvo's own jobs: they initialise their input without saying which step is next, also after a job that it talks
+  to has died. A local run sets `start_step`.
   """
   global _resumed_folder
   _resumed_folder = train_dir
@@ -78,7 +78,7 @@ def MissingRecords(p):
 
 
 def ScanShards(p):
-  """Reads all shards of HydraInput.Params() and checks them; returns the damage.Shard that were not known."""
+  """Reads all shards of HydraInput.Params() and checks them; returns the shard_integrity.Shard that were not known."""
   found = []
   for _, sp in p.streams.IterParams():
     patterns = stream_params.Patterns(sp)

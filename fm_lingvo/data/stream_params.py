@@ -91,7 +91,7 @@ def _RegexProblem(pattern):
 
 
 def Validate(path, p):
-  """Raises ValueError, one line with field and value, if `p` is unusable.
+  """Raises errors.ConfigError, one line with field and value, if `p` is unusable.
 
   Args:
     path: Where the stream's Params are, such as 'input.streams.unlabeled'.
@@ -166,7 +166,7 @@ def ListFiles(path, p):
     p: A StreamParams().
 
   Raises:
-    ValueError: if a pattern matches nothing, with what there is instead.
+    errors.ConfigError: if a pattern matches nothing, with what there is instead.
   """
   files = set()
   for pattern in Patterns(p):

@@ -13,7 +13,7 @@ from fm_lingvo.utils import shipped
 
 BLANK_ID = 0
 
-_HOW_TO = 'train one with: python -m tools.train_tokenizer --input=DATA_SET --output=FILE.model'
+_HOW_TO = 'train one with: fm-train-tokenizer --input=DATA_SET --output=FILE.model'
 
 
 class Tokenizer:

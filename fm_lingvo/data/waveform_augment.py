@@ -136,7 +136,7 @@ def Augment(p, waveforms, num_samples, seeds):
 
   Returns:
     waveforms float32 [B, Q] in [-1, 1), 0 past num_samples int32 [B]. Q is
-    speed.MaxSamples(S, p.speed_range), static if S is; S without a change of speed.
+    speed_perturb.MaxSamples(S, p.speed_range), static if S is; S without a change of speed.
   """
   draws = _Draws(seeds)
   waveforms = speed_perturb.ZeroPadding(waveforms, num_samples)

@@ -8,8 +8,8 @@ import os
 import time
 
 from fm_lingvo import errors
+from fm_lingvo.checkpoints import reader
 from fm_lingvo.checkpoints import run_checkpoints
-from fm_lingvo.checkpoints import warm_start
 from fm_lingvo.evaluation import run_evaluations
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.run_files import run_dir
@@ -52,6 +52,6 @@ class EvaluationJob:
         time.sleep(poll_seconds)
         continue
       if self._name not in rows.Datasets(step):
-        _, line = self._evaluations.Run(self._name, step, self._evaluator.ReadWeights(warm_start.Checkpoint(path)))
+        _, line = self._evaluations.Run(self._name, step, self._evaluator.ReadWeights(reader.Checkpoint(path)))
         print(line, flush=True)
       done = step

@@ -7,13 +7,12 @@ import numpy as np
 from lingvo import compat as tf
 from lingvo.core import cluster_factory
 
-from fm_lingvo import errors
+from fm_lingvo.checkpoints import reader
 from fm_lingvo.data import example_filter
 from fm_lingvo.evaluation import hypotheses
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.run_files import tensorboard
 from fm_lingvo.runtime import session
-from fm_lingvo.utils import suggest
 
 _COUNTS = ('code_counts', 'masked_code_counts', 'num_samples', 'weights')
 _PANEL = ('masked_features', 'paddings', 'mask', 'codes', 'predictions', 'loss_weights', 'waveform')
@@ -79,20 +78,15 @@ class Evaluator:
     return self._task
 
   def ReadWeights(self, checkpoint):
-    """Values, by name, of this graph's variables in a handover.Checkpoint.
+    """Values, by name, of this graph's variables in a reader.Checkpoint.
 
     Raises:
-      errors.ConfigError: It lacks variables, or was made with another front end or
+      errors.ConfigError: It lacks variables, has them in other shapes, or was made with another front end or
         tokenizer.
     """
-    missing = sorted(set(self._variables) - set(checkpoint.weights) - set(checkpoint.others))
-    if missing:
-      raise errors.ConfigError(
-        f'{checkpoint.prefix}: no value for {suggest.Some(missing, 3)}; expected a checkpoint of this experiment'
-      )
-    weights = {name: checkpoint.Read(name) for name in self._variables}
+    reader.Match(checkpoint, self._variables).Check(self._task, self._session)
+    weights = checkpoint.Values(self._variables)
     self._Load(weights)
-    self._task.CheckRestored(self._session, checkpoint.prefix)
     self._loaded = weights
     return weights
 
@@ -109,11 +103,12 @@ class Evaluator:
     Returns:
       (values, panel, rows): values as metrics_log.Aggregate, over the whole data
       set, with the error rates of branches that decode; panel, tensors of the first
-      utterance (PanelSummaries); rows, what was recognised (recognition.Write).
+      utterance (PanelSummaries); rows, what was recognised (hypotheses.Write).
       (None, None, None) if should_stop ended the pass.
 
     Raises:
       errors.ConfigError: A stream has no example to use.
+      ValueError: The data set gave no batch.
     """
     if weights is not self._loaded:
       self._Load(weights)

@@ -32,7 +32,7 @@ class Evaluations:
     return list(self._params)
 
   def Evaluator(self, name):
-    """The evaluation.Evaluator of a data set."""
+    """The evaluator.Evaluator of a data set."""
     if name not in self._evaluators:
       self._evaluators[name] = evaluator.Evaluator(self._params[name])
       self._writers[name] = tf.summary.FileWriter(os.path.join(self._logdir, f'eval_{name.lower()}'))
@@ -44,8 +44,8 @@ class Evaluations:
     Args:
       name: One of `names`.
       step: The weights' step.
-      weights: See evaluation.Evaluator.Run.
-      should_stop: See evaluation.Evaluator.Run.
+      weights: See evaluator.Evaluator.Run.
+      should_stop: See evaluator.Evaluator.Run.
 
     Returns:
       (values, line): the metrics, and the few of them that one line on a terminal

@@ -2,17 +2,17 @@
 
 import dataclasses
 import os
-import re
 
 from lingvo import compat as tf
 from lingvo import model_registry
 from lingvo.core import hyperparams
 
 from fm_lingvo import errors
+from fm_lingvo.checkpoints import reader
 from fm_lingvo.checkpoints import run_checkpoints
-from fm_lingvo.checkpoints import warm_start
 from fm_lingvo.config import gin_config
 from fm_lingvo.config import registry
+from fm_lingvo.config import run_experiment
 from fm_lingvo.decoding import search_options
 from fm_lingvo.layers import adapter as adapter_lib
 from fm_lingvo.run_files import run_dir
@@ -42,7 +42,7 @@ def Load(path, *, checkpoint=None, adapter=None, how=search_options.Search()):
       None: the run's newest.
     adapter: Name of a set of adapters in the checkpoint, or adapter_lib.NO_ADAPTER; None: the one
       that the run has active.
-    how: The search.Search, if not the run's own.
+    how: The search_options.Search, if not the run's own.
 
   Returns:
     A Run.
@@ -80,27 +80,20 @@ def ModelParams(path, dataset='Train'):
     (name of the experiment, its model Params with that data set's input).
 
   Raises:
-    errors.ConfigError: No such run or data set.
+    errors.ConfigError: No such run or data set, or it needs a module that is not imported (--import_module).
   """
   config = os.path.join(path, 'config.gin')
   if not tf.io.gfile.exists(config):
     raise errors.ConfigError(f'{path}: no config.gin in it; expected the folder of a run of the trainer')
-  model_name = _ModelName(config)
+  model_name = run_experiment.NameInRun(config)
+  if not model_name:
+    raise errors.ConfigError(f'{config}: no experiment.name in it; expected a file as a run writes it')
   gin_config.Configure(model_name, [config])
   try:
     suggest.CheckChoice(f'{path}: {model_name}: data set', dataset, registry.DatasetNames(model_name))
     return model_name, model_registry.GetParams(model_name, dataset)
   finally:
     gin_config.Reset()
-
-
-def _ModelName(config):
-  """Name of the model that a run's config.gin configures."""
-  with tf.io.gfile.GFile(config) as f:
-    found = re.search(r'^# .*--model=(\S+)', f.read(), re.M)
-  if not found:
-    raise errors.ConfigError(f'{config}: no line `# trainer --model=NAME`; expected a file as a run writes it')
-  return found.group(1)
 
 
 def FindCheckpoint(path, name=None):
@@ -120,7 +113,7 @@ def FindCheckpoint(path, name=None):
 
 def _KeepDecodingBranch(task, where):
   """Removes all but the first branch whose head decodes; its (head, stream)."""
-  for name, branch in task.branches.IterParams():
+  for name, branch in task.branches.IterParams():  # noqa: B007 The one found is used below.
     head = task.heads.Get(branch.head)
     if branch.decode and head.cls.Decodes():
       break
@@ -137,7 +130,7 @@ def _KeepDecodingBranch(task, where):
 
 
 def SetSearch(path, params, how):
-  """Sets the search.Search of all heads of model Params that are decoded, and the tokenizers of the run's folder.
+  """Sets the search_options.Search of all heads of model Params that are decoded, and the tokenizers of the run's folder.
 
   Raises:
     errors.ConfigError: A head has no such search, or no head has labels but a search is given.
@@ -175,7 +168,7 @@ def _ChooseAdapter(task, adapter, checkpoint):
   if adapter == adapter_lib.NO_ADAPTER:
     encoder.cls.UseAdapter(encoder, None)
     return adapter
-  shapes = {name: shape for name, (_, shape) in warm_start.Checkpoint(checkpoint).weights.items()}
+  shapes = {name: shape for name, (_, shape) in reader.Checkpoint(checkpoint).weights.items()}
   found = adapter_lib.Saved(shapes, f'{task.name}/encoder')
   if adapter not in found:
     expected = ', '.join([*sorted(found), adapter_lib.NO_ADAPTER])

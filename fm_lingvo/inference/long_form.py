@@ -76,10 +76,10 @@ def Join(windows, words):
 
   Args:
     windows: What Windows returned.
-    words: For each window a sequence of inference.Word, in seconds from its start.
+    words: For each window a sequence of recognizer.Word, in seconds from its start.
 
   Returns:
-    List of inference.Word in seconds from the recording's start.
+    List of recognizer.Word in seconds from the recording's start.
   """
   joined = []
   before = None

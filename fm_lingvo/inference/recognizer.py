@@ -14,11 +14,10 @@ from lingvo.core import cluster_factory
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
-from fm_lingvo.checkpoints import warm_start
+from fm_lingvo.checkpoints import reader
 from fm_lingvo.decoding import search
 from fm_lingvo.runtime import session
 from fm_lingvo.utils import audio
-from fm_lingvo.utils import suggest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,23 +192,6 @@ def Restore(sess, task, checkpoint: str) -> None:
     errors.ConfigError: It lacks a variable, has one of another shape, or was made
       with another front end or tokenizer.
   """
-  found = warm_start.Checkpoint(checkpoint)
   variables = {v.op.name: v for v in task.vars.Flatten()}
-  shapes = {name: shape for name, (_, shape) in found.weights.items()}
   sess.run(tf.global_variables_initializer())
-  # Records first: "another tokenizer" says more than another size of the vocabulary.
-  found.Load(
-    {name: v for name, v in variables.items() if not v.trainable and shapes.get(name) == tuple(v.shape.as_list())}, sess
-  )
-  task.CheckRestored(sess, found.prefix)
-  wrong = [
-    f'{name} {v.shape.as_list()}' + (f' ({list(shapes[name])} there)' if name in shapes else '')
-    for name, v in sorted(variables.items())
-    if shapes.get(name) != tuple(v.shape.as_list())
-  ]
-  if wrong:
-    raise errors.ConfigError(
-      f'{found.prefix}: no value for {len(wrong)} of {len(variables)} variables: '
-      f'{suggest.Some(wrong, 3)}; is it of this run?'
-    )
-  found.Load(variables, sess)
+  reader.Match(reader.Checkpoint(checkpoint), variables).Restore(task, sess)

@@ -14,7 +14,7 @@ import os
 from lingvo import compat as tf
 
 from fm_lingvo import errors
-from fm_lingvo.checkpoints import warm_start
+from fm_lingvo.checkpoints import reader
 from fm_lingvo.inference import recognizer
 
 # What the remapper fuses: contractions, and what it joins to them or to one another.
@@ -82,7 +82,7 @@ def Export(run, folder):
     saved = {v.op.name: v for v in tf.global_variables() if v.op.name in names}
     # The step is of no use to a model that only decodes; it keeps its initial value.
     sess.run(tf.global_variables_initializer())
-    warm_start.Checkpoint(run.checkpoint).Load(saved, sess)
+    reader.Checkpoint(run.checkpoint).Load(saved, sess)
 
     def _Info(tensor):
       return tf.tf1.saved_model.build_tensor_info(graph.get_tensor_by_name(tensor.name))
@@ -117,10 +117,12 @@ def KeepApart(graph_def):
     # Inside a function an output is NODE:NAME:INDEX, with the operation's own name.
     used = {x for node in function.node_def for x in node.input}
     used.update(function.ret.values())
-    outputs = {}
+    outputs: dict[str, list[str]] = {}
     for x in used:
       outputs.setdefault(x.partition(':')[0], []).append(x)
-    renamed = _Insert(function.node_def, lambda node: outputs.get(node.name, []), lambda name: f'{name}:output:0')
+    renamed = _Insert(
+      function.node_def, lambda node, outputs=outputs: outputs.get(node.name, []), lambda name: f'{name}:output:0'
+    )
     for name, x in function.ret.items():
       function.ret[name] = renamed.get(x, x)
 

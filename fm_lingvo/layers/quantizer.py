@@ -162,7 +162,7 @@ def FitPca(batches, codebook_dim):
     spreads the codes; ours), so that the projections have unit variance.
 
   Raises:
-    ValueError: If there are fewer than K + 1 frames.
+    errors.ConfigError: If there are fewer than K + 1 frames.
   """
   count, total, outer = 0, 0.0, 0.0
   for frames in batches:

@@ -189,7 +189,7 @@ def _ChunkedScores(enc, pred, w, b, next_labels, chunk_frames, options, product_
     b: [V].
     next_labels: int32 [B, U + 1].
     chunk_frames: Most frames of a chunk, an int or an int32 scalar.
-    options: A label_scores.Options.
+    options: A transducer_scores.Options.
     product_dtype: See JointLoss.
 
   Returns:

@@ -34,7 +34,7 @@ def Aggregate(metrics_list, counts_list):
       STREAM/dropped* [B].
 
   Returns:
-    dict name -> float: metrics, code statistics (code_stats.CodeStats) of each
+    dict name -> float: metrics, code statistics (codebook_stats.CodeStats) of each
     branch, and for each stream `examples` and `audio_seconds` in this window and
     `dropped*` so far.
   """

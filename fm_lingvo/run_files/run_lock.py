@@ -13,7 +13,8 @@ from fm_lingvo import errors
 def Hold(run_dir):
   """Holds RUN/lock while the context lasts; creates the folder.
 
-  The kernel gives the lock back when the process ends, however it ends. Object stores have no locks: there, none is held.
+  The kernel gives the lock back when the process ends, however it ends. Object stores have no locks: there, none is
+  held.
 
   Args:
     run_dir: Folder of the run.

@@ -14,6 +14,7 @@ from lingvo import trainer as lingvo_trainer
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
+from fm_lingvo.checkpoints import checkpointer
 from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.checkpoints import warm_start
 from fm_lingvo.config import gin_config
@@ -60,7 +61,7 @@ def Launch(flags):
   session.PatchLingvo()
   if flags.deterministic:
     session.MakeDeterministic()
-  warm_start.PatchLingvo()
+  checkpointer.PatchLingvo()
   if not flags['enable_check_numerics'].present:
     flags.enable_check_numerics = (
       False  # It ends a run at the first NaN; fm_lingvo/training/nonfinite_steps.py skips the step.
@@ -173,7 +174,7 @@ def _DryRun(model_name, logdir):
 
 
 def _RunLocally(flags):
-  """One process that trains and evaluates; see local_runner."""
+  """One process that trains and evaluates; see train_loop."""
   flags.run_locally = flags.run_locally or 'cpu'
   flag_checks.CheckDevice(flags.run_locally, flags.worker_gpus)
   train = model_registry.GetParams(flags.model, 'Train')
@@ -258,7 +259,7 @@ def _PrepareDemoData(params):
   if missing and all(pattern.startswith(DEMO_DATA + os.sep) for _, pattern in missing):
     print(f'preparing the demo data in {DEMO_DATA} (once)', flush=True)
     result = subprocess.run(
-      [sys.executable, '-m', 'tools.prepare_data', '--importer=demo', f'--output={DEMO_DATA}'], check=False
+      [sys.executable, '-m', 'fm_lingvo.tools.prepare_data', '--importer=demo', f'--output={DEMO_DATA}'], check=False
     )
     if result.returncode:
       raise errors.ConfigError(f'{DEMO_DATA}: preparing it failed, exit code {result.returncode}')

@@ -15,8 +15,8 @@ from lingvo.core import py_utils
 
 import fm_lingvo
 from fm_lingvo import errors
+from fm_lingvo.checkpoints import checkpointer
 from fm_lingvo.checkpoints import run_checkpoints
-from fm_lingvo.checkpoints import warm_start
 from fm_lingvo.config import train_params
 from fm_lingvo.data import example_filter
 from fm_lingvo.evaluation import evaluator
@@ -66,7 +66,7 @@ class LocalRunner(base_runner.BaseRunner):
       self._model = self.params.Instantiate()
       self._model.ConstructFPropBPropGraph()
       self._task = self._model.GetTask()
-      self._checkpointer = warm_start.Checkpointer(self._train_dir, self._model)
+      self._checkpointer = checkpointer.Checkpointer(self._train_dir, self._model)
       self._local_init = tf.group(tf.local_variables_initializer(), tf.tables_initializer())
       self._summary_writer = self._CreateSummaryWriter(self._train_dir)
     self._evaluations = run_evaluations.Evaluations(eval_params, logdir)

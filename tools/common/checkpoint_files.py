@@ -6,15 +6,15 @@ import numpy as np
 from lingvo import compat as tf
 
 from fm_lingvo import errors
-from fm_lingvo.checkpoints import warm_start
+from fm_lingvo.checkpoints import reader
 
 from . import files
 
 
 def AddStep(checkpoint, values):
-  """Adds the step of a handover.Checkpoint, if it has one, to the values to write."""
-  if warm_start.STEP in checkpoint.others:
-    values[warm_start.STEP] = checkpoint.Read(warm_start.STEP)
+  """Adds the step of a reader.Checkpoint, if it has one, to the values to write."""
+  if reader.STEP in checkpoint.others:
+    values[reader.STEP] = checkpoint.Read(reader.STEP)
 
 
 def Write(values, output):

@@ -20,7 +20,7 @@ def Report(prog, run, interrupted='interrupted'):
     interrupted: What is said of Ctrl-C.
 
   Returns:
-    The exit code: what `run` returned; 2 wrong usage or configuration, 1 what the disk or the system refused, 130 Ctrl-C.
+    The exit code: what `run` returned; 2 wrong usage or configuration, 1 the disk or the system refused, 130 Ctrl-C.
   """
   try:
     code = run() or 0

@@ -18,7 +18,7 @@ def IsInside(path, root):
 
 
 def LocalFolders(root, on_error):
-  """Yields (directory, sorted file names) of a local tree, links followed; a folder that several links lead to comes once.
+  """Yields (directory, sorted file names) of a local tree, links followed; each folder comes once.
 
   Args:
     root: folder.

@@ -29,7 +29,7 @@ def HandledBy(handler):
 
 @contextlib.contextmanager
 def Held():
-  """Context that a signal does not interrupt: KeyboardInterrupt comes at its end, so that what it starts is known by then."""
+  """Context that a signal does not interrupt: KeyboardInterrupt comes at its end, once what it starts is known."""
   came = []
   with HandledBy(lambda signum, _: came.append(signum)):
     yield

@@ -3,11 +3,12 @@
 A normalised text is lower case, in Unicode form NFC, of words separated by one space; a word consists of letters and of
 apostrophes inside it (don't, dell'utente). In detail, in this order:
   1. notes in (), [] or <> are removed;
-  2. symbols that are read out are spelled: English * -> star, # -> pound, % -> percent, & -> and, @ -> at; in English web
-     addresses and decimals '.' -> dot or point;
+  2. symbols that are read out are spelled: English * -> star, # -> pound, % -> percent, & -> and, @ -> at; in English
+     web addresses and decimals '.' -> dot or point;
   3. English acronyms of _SPELLED_OUT become single letters (PBX -> p b x), as do letters joined by dots (A.M. -> a m);
-  4. numbers are spelled. English: up to two digits and whole hundreds as cardinals (18 -> eighteen, 500 -> five hundred),
-     all others digit by digit (1234 -> one two three four), as telephone prompts read them. Spanish, French, Italian,
+  4. numbers are spelled. English: up to two digits and whole hundreds as cardinals (18 -> eighteen, 500 -> five
+     hundred), all others digit by digit (1234 -> one two three four), as telephone prompts read them. Spanish, French,
+     Italian,
      Russian: single digits only;
   5. everything else that is not a letter or an inner apostrophe, hyphens too, becomes a space.
 Numbers that the language has no rule for stay as digits; `HasDigits` finds them.

@@ -25,9 +25,9 @@ class Transcript:
   seconds: float
   text: str
   score: float  # Log-probability, the sum over windows.
-  words: tuple  # Of inference.Word.
+  words: tuple  # Of recognizer.Word.
   windows: int
-  n_best: tuple = ()  # Of inference.Hypothesis, of recordings in one window.
+  n_best: tuple = ()  # Of recognizer.Hypothesis, of recordings in one window.
 
 
 def Format(transcript, kind, with_name=False):

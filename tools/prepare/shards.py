@@ -1,10 +1,11 @@
-"""Decoding, checking and writing the utterances of one shard: the part of the data preparation that runs on the workers.
+"""Decodes, checks and writes the utterances of one shard: the part of data preparation that runs on the workers.
 
-What flows through Beam are the shards' names only. A shard's utterances are in a file beside it, its audio never leaves the
-worker, and it is written in the order of its utterance ids, so its bytes depend on the input alone.
+What flows through Beam are the shards' names only. A shard's utterances are in a file beside it, its audio never leaves
+the worker, and it is written in the order of its utterance ids, so its bytes depend on the input alone.
 """
 
 import dataclasses
+import functools
 import hmac
 import json
 import os
@@ -18,6 +19,7 @@ from fm_lingvo.utils import audio as audio_format
 from fm_lingvo.utils import files as file_system
 
 from ..common import audio
+from ..common import normalize
 
 LISTING_SUFFIX = '.listing'  # A shard's utterances, signed and pickled, beside it until it is written.
 ROWS_SUFFIX = '.rows.jsonl'  # A line per utterance of a shard beside it: merged into the manifest, then removed.
@@ -48,15 +50,19 @@ def LoadUtterance(utterance, limits):
   Raises:
     audio.Rejected: with the first check that failed.
   """
-  if limits.require_text and not utterance.text:
+  text = utterance.text
+  if utterance.language is not None:
+    text = normalize.NormalizeText(text, utterance.language)
+  if limits.require_text and not text:
     raise audio.Rejected('no_text', 'no transcript, or no word in it')
-  samples = utterance.load(limits.max_duration)
+  load = utterance.load or functools.partial(audio.Decode, utterance.source)
+  samples = load(limits.max_duration)
   audio.CheckSpeech(
     samples, min_duration=limits.min_duration, max_duration=limits.max_duration, silence_dbfs=limits.silence_dbfs
   )
   duration = len(samples) / audio_format.SAMPLE_RATE
   audio.CheckText(
-    utterance.text,
+    text,
     duration,
     min_rate=limits.min_chars_per_second,
     max_rate=limits.max_chars_per_second,
@@ -65,7 +71,7 @@ def LoadUtterance(utterance, limits):
   return {
     'utt_id': utterance.utt_id,
     'audio': samples.astype('<i2').tobytes(),
-    'text': utterance.text,
+    'text': text,
     'speaker': utterance.speaker,
     'domain': utterance.domain,
     'duration': duration,

@@ -1,21 +1,20 @@
-"""Importers list the utterances of a source; tools/prepare_data.py decodes, checks and writes them.
+"""The importers that are shipped; fm_lingvo/data/importers.py says what one is, and how one's own is registered.
 
-An importer is a function `Import(options) -> Listing` in tools/prepare/importers/NAME.py, where OPTIONS names the fields of Options
-that it goes by. It reads transcripts and file names only: the audio is loaded later, by `Utterance.load`, on whatever worker
-the pipeline chose.
+A module here has `Import(options) -> Listing`, and OPTIONS, the names of the fields of Options that it uses.
 """
 
-import dataclasses
 import hashlib
 import importlib
-import typing
 
+from fm_lingvo.data import importers as api
 from fm_lingvo.utils import suggest
 
 from ...common import exit_codes
 from ...common import normalize
 
-# Name -> module, relative to this package.
+Listing, Options, Reject, Utterance = api.Listing, api.Options, api.Reject, api.Utterance
+
+# Name -> module of those that are shipped, relative to this package.
 IMPORTERS = {
   'prompts': '.prompts',
   'librispeech': '.librispeech',
@@ -23,56 +22,6 @@ IMPORTERS = {
   'synth': '...speech_synthesis.synth',
   'general_speech': '...speech_synthesis.general_speech',
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Utterance:
-  """One utterance before its audio is loaded."""
-
-  utt_id: str
-  text: str  # Normalised; '' for an unlabeled utterance.
-  speaker: str
-  domain: str
-  source: str  # Where it comes from, for the report.
-  load: typing.Callable  # load(max_seconds) -> int16 [N] at 16 kHz, or raises audio.Rejected; picklable.
-  declared_duration: float | None = None  # Seconds, where the source says it.
-  split: str | None = None  # One of dataset.SPLITS, where the source says it; else a hash of the id decides.
-
-
-@dataclasses.dataclass(frozen=True)
-class Reject:
-  """One utterance that is left out; reason is one of audio.REASONS."""
-
-  utt_id: str
-  source: str
-  reason: str
-  detail: str
-
-
-@dataclasses.dataclass
-class Options:
-  """What an importer may be told."""
-
-  input: str | None = None
-  languages: tuple = ()
-  engines: tuple = ()
-  voices_per_line: int = 1
-  max_utterances: int | None = None
-  official_splits: bool = False  # librispeech: whether the subset's name decides the split.
-  audio_roots: tuple = ()  # manifest: folders, beside its own, in which its audio may be.
-  exclude: tuple = ()  # Normalised texts that general_speech must not speak.
-
-
-@dataclasses.dataclass
-class Listing:
-  """What an importer found."""
-
-  utterances: list = dataclasses.field(default_factory=list)
-  rejects: list = dataclasses.field(default_factory=list)
-  notes: dict = dataclasses.field(default_factory=dict)  # Facts for the report, e.g. the synthesisers used.
-
-  def Reject(self, utt_id, source, reason, detail):
-    self.rejects.append(Reject(utt_id, source, reason, detail))
 
 
 def Uniform(*key):
@@ -91,23 +40,33 @@ def CheckLanguages(languages):
       )
 
 
+def Names():
+  """Sorted names of all importers, those that --import_module has registered among them."""
+  return sorted({*IMPORTERS, *api.Registered()})
+
+
 def OptionsOf(name):
-  """Names of the fields of Options that an importer goes by; raises UsageError as GetImporter."""
-  return _Module(name).OPTIONS
+  """Names of the fields of Options that an importer uses; raises UsageError as GetImporter."""
+  return _Importer(name).options
 
 
 def GetImporter(name):
-  """The Import function of an importer.
+  """The function Options -> Listing of an importer.
 
   Raises:
-    UsageError: no such importer.
+    UsageError: no such importer, or one of one's own has the name of one that is shipped.
   """
-  return _Module(name).Import
+  return _Importer(name).function
 
 
-def _Module(name):
+def _Importer(name):
+  registered = api.Registered()
+  for taken in IMPORTERS:
+    if taken in registered:
+      raise exit_codes.UsageError(f'importer {taken}: the name of one that is shipped; register yours under another')
+  if name in registered:
+    return registered[name]
   if name not in IMPORTERS:
-    raise exit_codes.UsageError(
-      f'--importer={name}: expected one of {", ".join(sorted(IMPORTERS))}{suggest.Hint(name, IMPORTERS)}'
-    )
-  return importlib.import_module(IMPORTERS[name], __package__)
+    raise exit_codes.UsageError(f'--importer={name}: expected one of {", ".join(Names())}{suggest.Hint(name, Names())}')
+  module = importlib.import_module(IMPORTERS[name], __package__)
+  return api.Importer(module.Import, module.OPTIONS)

@@ -1,0 +1,253 @@
+"""Reads checkpoints, and says whether one fits the variables of a graph.
+
+A new run that starts from another, a resumed run, an evaluation and the tools all ask the same: are the variables that
+are needed there, with this dtype and shape? Match answers it, with one wording of each error.
+"""
+
+import collections
+import os
+import re
+from collections.abc import Iterable
+from collections.abc import Mapping
+
+import numpy as np
+from lingvo import compat as tf
+
+from fm_lingvo import errors
+from fm_lingvo.checkpoints import renamed_variables
+from fm_lingvo.checkpoints import run_checkpoints
+from fm_lingvo.utils import suggest
+
+# Lingvo calls every weight .../var; optimizers' slots and the step end otherwise, accumulated gradients do not.
+_WEIGHT = re.compile(r'(?!.*/grad_accumulator/).*/var$')
+STEP = 'global_step'  # The training step's name in a checkpoint.
+_AVERAGE = '/ExponentialMovingAverage'  # Ends the name of a weight's moving average.
+_LOADED_BYTES = 1 << 28  # In one step of Load; the limit of a protocol buffer, in clusters, is 2 GB.
+_SOME = 3  # Names that a message shows of many.
+
+
+class Unusable(errors.ConfigError):
+  """A checkpoint that cannot be read, is of another model, or holds NaN or Inf; the message begins with its prefix."""
+
+
+class Checkpoint:
+  """What a checkpoint holds.
+
+  Attributes:
+    prefix: Its path.
+    weights: dict name -> (dtype name, shape as a tuple), of weights and records, without optimizers' slots and the
+      step.
+    others: As weights, of the rest.
+    renamed: Whether it is of an older version, in which variables had other names (renamed_variables); all names here
+      are today's.
+    averaged: Whether the run kept moving averages (task.train.ema_decay): Read gives these, which are what its
+      evaluations used.
+  """
+
+  def __init__(self, path: str):
+    """Opens the checkpoint that Resolve finds; only its index is read.
+
+    Raises:
+      errors.ConfigError: There is none.
+      Unusable: It is not a TensorFlow checkpoint.
+    """
+    self.prefix = Resolve(path)
+    try:
+      self._reader = tf.train.NewCheckpointReader(self.prefix)
+      shapes = self._reader.get_variable_to_shape_map()
+      dtypes = self._reader.get_variable_to_dtype_map()
+    except Exception as e:  # TensorFlow raises several kinds, some of them plain.
+      raise Unusable(f'{self.prefix}: not a readable TensorFlow checkpoint ({errors.Reason(e)})') from e
+    self.weights, self.others = {}, {}
+    self._names = renamed_variables.Names(shapes)
+    for name, there in sorted(self._names.items()):
+      group = self.weights if _WEIGHT.match(name) else self.others
+      group[name] = dtypes[there].name, tuple(shapes[there])
+    self.renamed = any(name != there for name, there in self._names.items())
+    self.averaged = any(name + _AVERAGE in self.others for name in self.weights)
+
+  @property
+  def step(self) -> int:
+    """The training step that it holds, -1 if it has none."""
+    return int(self._reader.get_tensor(STEP)) if STEP in self.others else -1
+
+  def Read(self, name: str, averaged: bool = True) -> np.ndarray:
+    """The value of a variable, or, if `averaged`, its moving average where there is one.
+
+    Raises:
+      Unusable: Its data is damaged.
+    """
+    if averaged and name + _AVERAGE in self.others:
+      name += _AVERAGE
+    try:
+      return self._reader.get_tensor(self._names.get(name, name))
+    except Exception as e:
+      raise Unusable(f'{self.prefix}: {name} cannot be read ({errors.Reason(e)})') from e
+
+  def Values(self, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """dict name -> what Read returns."""
+    return {name: self.Read(name) for name in names}
+
+  def Load(self, variables: Mapping[str, tf.Variable], sess: tf.Session, averaged: bool = True) -> None:
+    """Gives variables, a dict name in the checkpoint -> variable, what Read returns.
+
+    Many variables share a session run: TensorFlow optimises the graph for each new set of operations.
+    """
+    ops, feed, size = [], {}, 0
+    for name, v in variables.items():
+      value = self.Read(name, averaged)
+      if ops and size + value.nbytes > _LOADED_BYTES:
+        sess.run(ops, feed)
+        ops, feed, size = [], {}, 0
+      ops.append(v.initializer)
+      feed[v.initializer.inputs[1]] = value
+      size += value.nbytes
+    sess.run(ops, feed)
+
+  def CheckFinite(self, names: Iterable[str]) -> None:
+    """Raises Unusable if a variable among `names`, itself and not its average, holds a NaN or an Inf."""
+    wrong = [name for name in sorted(names) if not np.all(np.isfinite(self.Read(name, averaged=False)))]
+    if wrong:
+      raise Unusable(f'{self.prefix}: NaN or Inf in {suggest.Some(wrong, _SOME)}')
+
+
+class Match:
+  """A checkpoint beside the variables that a graph needs.
+
+  Attributes:
+    checkpoint: The Checkpoint.
+    used: As Checkpoint.weights, those that a variable takes its value from.
+    unused: As Checkpoint.weights, the others.
+    missing: Sorted names of needed variables that are not in the checkpoint.
+    differing: dict: name of a variable of another dtype or shape -> a phrase with both.
+  """
+
+  def __init__(self, checkpoint: Checkpoint, variables: Mapping[str, tf.Variable]):
+    """Compares names, dtypes and shapes.
+
+    Args:
+      checkpoint: The Checkpoint.
+      variables: dict: name in the checkpoint -> variable that needs its value.
+    """
+    self.checkpoint = checkpoint
+    self._variables = dict(sorted(variables.items()))
+    present = {**checkpoint.weights, **checkpoint.others}
+    self.used = {n: form for n, form in checkpoint.weights.items() if n in self._variables}
+    self.unused = {n: form for n, form in checkpoint.weights.items() if n not in self._variables}
+    self.missing = [n for n in self._variables if n not in present]
+    self.differing = {
+      n: f'{_Described(present[n])} there and {_Described(_Form(v))} in this model'
+      for n, v in self._variables.items()
+      if n in present and present[n] != _Form(v)
+    }
+
+  def CheckFound(self) -> None:
+    """Raises Unusable, which counts and names them, if variables are missing."""
+    if self.missing:
+      raise Unusable(
+        f'{self.checkpoint.prefix}: of another model: {len(self.missing)} of the {len(self._variables)} variables that '
+        f'are needed are not in it: {suggest.Some(self.missing, _SOME)}; {self.UnusedLine()}'
+      )
+
+  def CheckForms(self) -> None:
+    """Raises Unusable, which names them, if variables have another dtype or shape."""
+    if self.differing:
+      names = suggest.Some([f'{name} is {both}' for name, both in self.differing.items()], _SOME)
+      raise Unusable(
+        f'{self.checkpoint.prefix}: of another model: {names}; set the same sizes, or take another checkpoint'
+      )
+
+  def Check(self, task, sess: tf.Session) -> None:
+    """Checks everything before weights are loaded; loads the records.
+
+    Args:
+      task: Task whose CheckRestored compares records, which are in the session then.
+      sess: Session of its graph.
+
+    Raises:
+      Unusable: Variables are missing or of another dtype or shape.
+      errors.ConfigError: Made with another front end or tokenizer.
+    """
+    self.CheckFound()
+    # Records first: another tokenizer says more than another size of the vocabulary.
+    records = {n: v for n, v in self._variables.items() if not v.trainable and n not in self.differing}
+    self.checkpoint.Load(records, sess)
+    task.CheckRestored(sess, self.checkpoint.prefix)
+    self.CheckForms()
+
+  def Restore(self, task, sess: tf.Session) -> None:
+    """As Check, and loads all variables."""
+    self.Check(task, sess)
+    self.checkpoint.Load({n: v for n, v in self._variables.items() if v.trainable}, sess)
+
+  def UnusedLine(self) -> str:
+    """`left unused in it: COMPONENTS`."""
+    return f'left unused in it: {Summary(self.unused) or "nothing"}'
+
+
+def _Form(v):
+  """(dtype name, shape) of a variable, as Checkpoint.weights has them."""
+  return v.dtype.base_dtype.name, tuple(v.shape.as_list())
+
+
+def _Described(form):
+  return f'{form[0]} {list(form[1])}'
+
+
+def Resolve(path: str) -> str:
+  """The prefix of a checkpoint.
+
+  Args:
+    path: Folder of a run, its train folder, or a checkpoint's prefix.
+
+  Returns:
+    The newest checkpoint's prefix, or `path` itself.
+
+  Raises:
+    errors.ConfigError: There is none.
+  """
+  path = path.rstrip('/')
+  if tf.io.gfile.exists(path + '.index'):
+    return path
+  if not tf.io.gfile.isdir(path):
+    raise errors.ConfigError(f'{path}: no such run or checkpoint' + suggest.DidYouMean(_Nearest(path)))
+  for folder in (os.path.join(path, 'train'), path):
+    newest = run_checkpoints.Newest(folder)
+    if newest:
+      return newest
+  raise errors.ConfigError(f'{path}: no checkpoint in {os.path.join(path, "train")}; expected a run that has saved one')
+
+
+def _Nearest(path):
+  """A run or checkpoint beside `path` whose name is like its own, or None."""
+  folder, name = os.path.split(path)
+  if not tf.io.gfile.isdir(folder or '.'):
+    return None
+  found = [entry.rstrip('/') for entry in tf.io.gfile.listdir(folder or '.')]
+  found = [re.sub(r'\.index$', '', entry) for entry in found if entry.endswith('.index') or '.' not in entry]
+  nearest = suggest.Nearest(name, found)
+  return nearest and os.path.join(folder, nearest)
+
+
+def Component(name: str) -> str:
+  """Component of a weight's name: encoder, encoder/adapters/NAME, transducer, ..."""
+  parts = name.split('/')
+  if parts[1:3] == ['encoder', 'adapters']:
+    return '/'.join(parts[1:4])
+  return parts[1]
+
+
+def Summary(weights: Mapping[str, tuple]) -> str:
+  """One phrase: components, each with its number of variables and of values.
+
+  Args:
+    weights: As Checkpoint.weights, or a part of it.
+  """
+  counts = collections.defaultdict(lambda: [0, 0])
+  for name, (_, shape) in weights.items():
+    count = counts[Component(name)]
+    count[0] += 1
+    count[1] += int(np.prod(shape))
+  return ', '.join(
+    f'{name} ({variables} variables, {values:,} values)' for name, (variables, values) in sorted(counts.items())
+  )
