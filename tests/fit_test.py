@@ -95,7 +95,9 @@ class FitTest(graph_case.GraphCase):
     task, sess = self._Task("JustHydra.projection = 'pca'")
     rng = np.random.RandomState(0)
     features = rng.randn(2, 200, 80).astype(np.float32)
-    paddings = (np.arange(200)[None] >= np.array([[200], [98]])).astype(np.float32)  # Of the second 24 stacks are whole.
+    paddings = (np.arange(200)[None] >= np.array([[200], [98]])).astype(
+      np.float32
+    )  # Of the second 24 stacks are whole.
     head = task.Head('best_rq')
     head.Fit(sess, lambda number: [(features, paddings)] * number, set())
     with self.NewGraph():

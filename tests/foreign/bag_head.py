@@ -49,7 +49,9 @@ class BagHead(labeled_head.LabeledHead):
     return {'loss': (tf.reduce_sum(nll * used) / tf.maximum(total, 1.0), total)}, {}
 
   def Decode(self, theta, encoded, paddings):
-    scores, labels = tf.math.top_k(self._LogProbs(theta, encoded, paddings)[:, 3:], 1)  # [B, 1], none of blank and signs.
+    scores, labels = tf.math.top_k(
+      self._LogProbs(theta, encoded, paddings)[:, 3:], 1
+    )  # [B, 1], none of blank and signs.
     labels = labels[:, :, tf.newaxis] + 3
     return py_utils.NestedMap(
       labels=labels, lengths=tf.ones_like(labels)[:, :, 0], scores=scores, frames=tf.zeros_like(labels)

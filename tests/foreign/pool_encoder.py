@@ -22,9 +22,7 @@ class PoolEncoder(base_encoder.BaseEncoder):
     p = self.params
     self.CreateChild(
       'proj',
-      layers.FCLayer.Params().Set(
-        input_dim=_FACTOR * p.num_bins, output_dim=p.width, activation='TANH', has_bias=True
-      ),
+      layers.FCLayer.Params().Set(input_dim=_FACTOR * p.num_bins, output_dim=p.width, activation='TANH', has_bias=True),
     )
 
   @classmethod
