@@ -25,14 +25,13 @@ from fm_lingvo.utils import audio
 class HydraTask(base_model.BaseTask):
   """Front end and encoder shared by every branch, a head for each objective.
 
-  For each branch: features of its stream, head.Corrupt, encoder, head.Loss; the loss is the sum of the branches' losses
-  times their weights. An experiment chooses encoder, streams, heads and branches; the task is the same for all of them.
+  For each branch: features of its stream, head.Corrupt, encoder, head.Loss. The loss is the sum of the branches'
+  losses times their weights. An experiment chooses encoder, streams, heads and branches; the task is always the same.
 
   Branches of one stream whose heads apply the same corruption (BaseHead.CorruptionKey) see one view of it, which is
   encoded once: CTC beside a transducer costs no second encoder pass.
 
-  Training needs the streams of all branches. Evaluation takes what its data set has: branches whose stream is absent are
-  left out.
+  Training needs the streams of all branches. Evaluation leaves out the branches whose stream its data set does not have.
   """
 
   @classmethod

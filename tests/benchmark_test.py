@@ -348,9 +348,7 @@ class PeersTest(absltest.TestCase):
 
 class HugePagesTest(absltest.TestCase):
   def _Run(self, **env):
-    code = (
-      'import os\nfrom fm_lingvo.runtime import huge_pages\nhuge_pages.Use()\nprint(os.environ.get("GLIBC_TUNABLES"))'
-    )
+    code = 'import os\nfrom fm_lingvo.runtime import huge_pages\nhuge_pages.Use()\nprint(os.environ.get("GLIBC_TUNABLES"))'
     environment = {k: v for k, v in process_case.Environment().items() if k != 'GLIBC_TUNABLES'}
     return subprocess.run(
       [sys.executable, '-c', code], env={**environment, **env}, text=True, check=True, capture_output=True

@@ -1,4 +1,4 @@
-"""An encoder and heads that the library does not know work everywhere: training, evaluation, warm start, inference, export.
+"""An encoder and heads from outside the library train, are evaluated, start other runs, recognise and are exported.
 
 Builds graphs of a tiny model, once for each of these uses: what is shown is that they ask nothing of a class that
 the base classes do not have.

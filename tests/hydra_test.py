@@ -17,6 +17,8 @@ from fm_lingvo import hydra
 from fm_lingvo.data import hydra_input as input_lib
 from fm_lingvo.evaluation import hypotheses
 from fm_lingvo.heads import best_rq_head
+from fm_lingvo.heads import ctc_head
+from fm_lingvo.heads import transducer_head
 from fm_lingvo.layers import conformer_encoder
 from fm_lingvo.losses import ctc_loss
 from fm_lingvo.run_files import metrics_log

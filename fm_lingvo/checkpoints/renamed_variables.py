@@ -1,8 +1,8 @@
 """Variables that have another name in checkpoints of older versions.
 
 Until CTC beside a transducer became a branch of its own, its projection was a part of the transducer's head:
-`task/transducer/ctc/w/var` is `task/ctc/proj/w/var` now, and so for its bias and for the optimizer's slots. The `ctc` head's
-`tokenizer_record`, which there was none of, is that of the transducer.
+`task/transducer/ctc/w/var` is `task/ctc/proj/w/var` now, and so are its bias and the optimizer's slots. The record of
+the tokenizer, which the `ctc` head did not have, is the transducer's.
 """
 
 import re

@@ -1,6 +1,7 @@
 """What the hydra asks of a head, with defaults for all that a head may leave out.
 
-B: utterances, T: log-mel frames, N: encoded frames, F: mel bins, D: model width, K: hypotheses, L: labels of a hypothesis.
+B: utterances, T: log-mel frames, N: encoded frames, F: mel bins, D: width of encoded frames, K: hypotheses, L: labels of
+a hypothesis.
 """
 
 from collections.abc import Callable
@@ -20,9 +21,9 @@ CLEAN = 'clean'
 class BaseHead(base_layer.BaseLayer):
   """One objective: Corrupt before the encoder, Loss after it.
 
-  A head implements these two. A head whose encoded frames have a transcript implements Decode, too, and has a
-  tokenizer and the param `tokenizer_file`: labeled_head.LabeledHead is the base of such heads. All else has a default that
-  fits a head without it. A head is one file; nothing else in the library knows its class.
+  A head implements these two. A head that learns transcripts implements Decode, too, and has a tokenizer and the param
+  `tokenizer_file`: labeled_head.LabeledHead is the base of such heads. All other methods have defaults. A head is one
+  file: nothing else in the library asks for its class.
   """
 
   @classmethod
@@ -101,7 +102,7 @@ class BaseHead(base_layer.BaseLayer):
 
   @property
   def record(self):
-    """The variable that tells what a checkpoint of this head was made with (checkpoints/provenance.py); None: there is none."""
+    """The variable that keeps what a checkpoint was made with (checkpoints/provenance.py); None: there is none."""
     return None
 
   def CheckRecord(self, value, source: str) -> None:

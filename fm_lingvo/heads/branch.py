@@ -23,7 +23,7 @@ def BranchParams(stream: str, head: str, weight: float = 1.0, decode: bool = Tru
 
 
 def CheckAll(p: hyperparams.Params) -> None:
-  """Raises errors.ConfigError if a branch of a HydraTask's Params has no head or an impossible weight, or there is none."""
+  """Raises errors.ConfigError if a HydraTask's Params have no branch, or one without a head or with a weight < 0."""
   if not len(p.branches):
     raise errors.ConfigError(f'{p.name}.branches: expected at least one branch')
   heads = [name for name, _ in p.heads.IterParams()]

@@ -100,7 +100,7 @@ def PerLabel(nll, lengths, weights) -> tuple[tuple, tuple]:
     weights: float32 [B], 0 on rows of padding.
 
   Returns:
-    ((loss, labels), (unalignable, utterances)): the metrics with their weights; loss and labels are 0 without utterances.
+    ((loss, labels), (unalignable, utterances)): the metrics with their weights; loss is 0 without utterances.
   """
   possible = (nll < -0.1 * transducer_lattice.NEVER) | tf.math.is_nan(nll)  # NaN must show.
   used = tf.where_v2(possible, weights, tf.zeros_like(weights))

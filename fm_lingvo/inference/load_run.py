@@ -130,7 +130,12 @@ def _KeepDecodingBranch(task, where):
 
 
 def SetSearch(path, params, how):
-  """Sets the search_options.Search of all heads of model Params that are decoded, and the tokenizers of the run's folder.
+  """Sets the search of all heads of model Params that are decoded, and the tokenizers to those of the run's folder.
+
+  Args:
+    path: Folder of the run.
+    params: Model Params, changed in place.
+    how: The search_options.Search.
 
   Raises:
     errors.ConfigError: A head has no such search, or no head has labels but a search is given.

@@ -1,6 +1,7 @@
 """What the hydra asks of an encoder: log-mel frames -> fewer encoded frames, whole utterances or step by step.
 
-B: utterances, T: log-mel frames (10 ms), N: encoded frames = T / downsample_factor, F: mel bins, D: width of encoded frames.
+B: utterances, T: log-mel frames (10 ms), N: encoded frames = T / downsample_factor, F: mel bins, D: width of encoded
+frames.
 """
 
 from lingvo import compat as tf
@@ -15,8 +16,8 @@ class BaseEncoder(base_layer.BaseLayer):
   """Base of encoders. Another encoder is one file: a subclass, set as `task.encoder` in an experiment's Task().
 
   A subclass implements DownsampleFactor, output_dim and FProp. zero_state and StreamStep are for encoders that stream,
-  UseAdapter and ActiveAdapter for those that can have adapters (fm_lingvo/layers/adapter.py). What an utterance is encoded
-  to must depend neither on its padding nor on the other utterances of the batch.
+  UseAdapter and ActiveAdapter for those that can have adapters (fm_lingvo/layers/adapter.py). What an utterance is
+  encoded to must depend neither on its padding nor on the other utterances of the batch.
   """
 
   @classmethod

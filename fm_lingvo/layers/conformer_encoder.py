@@ -53,7 +53,7 @@ class ConformerEncoder(base_encoder.BaseEncoder):
     p.Define(
       'conv_norm',
       'layer_norm',
-      f'Normalisation inside the convolution module, one of {", ".join(conformer_block.CONV_NORMS)}: no batch statistics.',
+      f'Normalisation in the convolution module, one of {", ".join(conformer_block.CONV_NORMS)}: no batch statistics.',
     )
     p.Define('group_norm_groups', 8, 'Groups of group_norm, >= 1 and a divisor of model_dim.')
     p.Define(

@@ -1,4 +1,4 @@
-"""A head with labels from outside the library: what it predicts has no order, its Decode writes the most probable label."""
+"""A head with labels from outside the library: it predicts labels without an order, and decodes the likeliest."""
 
 import numpy as np
 from lingvo import compat as tf
