@@ -31,7 +31,7 @@ class HydraTask(base_model.BaseTask):
   Branches of one stream whose heads apply the same corruption (BaseHead.CorruptionKey) see one view of it, which is
   encoded once: CTC beside a transducer costs no second encoder pass.
 
-  Training needs the streams of all branches. Evaluation leaves out the branches whose stream its data set does not have.
+  Training needs the streams of all branches. Evaluation leaves out branches whose stream its data set does not have.
   """
 
   @classmethod
@@ -80,20 +80,13 @@ class HydraTask(base_model.BaseTask):
     self.CreateChild('encoder', p.encoder.Copy().Set(num_bins=num_bins))
     self._head_names = sorted({branch.head for _, branch in self._branches})
     for name in self._head_names:
-      self.CreateChild(
-        name,
-        p.heads.Get(name)
-        .Copy()
-        .Set(
-          input_dim=self.encoder.output_dim,
-          num_bins=num_bins,
-          downsample_factor=self.encoder.downsample_factor,
-        ),
-      )
+      head = p.heads.Get(name).Copy()
+      head.Set(input_dim=self.encoder.output_dim, num_bins=num_bins, downsample_factor=self.encoder.downsample_factor)
+      self.CreateChild(name, head)
     for name, branch in self._branches:
       if branch.weight_schedule is not None:
         self.CreateChild(f'{name}_weight', branch.weight_schedule)
-      branch_lib.CheckTokenizer(p, name, self.Head(branch.head).tokenizer)
+      branch_lib.CheckTokenizer(p, name, self.Head(branch.head).tokenizer, self._Decodes(branch))
 
   def Head(self, name: str) -> base_head.BaseHead:
     """The head layer called `name` in task.heads."""

@@ -367,6 +367,10 @@ class HydraTaskTest(graph_case.GraphCase):
       _TaskParams({'a': ('s', 'x', -1.0)}).Instantiate()
     with self.assertRaisesRegex(ValueError, "task.encode_together = 'false': expected None, True or False"):
       _TaskParams({'a': ('s', 'x', 1.0)}).Set(encode_together='false').Instantiate()
+    with self.assertRaisesRegex(ValueError, 'task.heads.x: has Decode, but no tokenizer; expected both or neither'):
+      p = _TaskParams({'a': ('s', 'x', 1.0)})
+      p.heads.x.cls = type('Decoding', (best_rq_head.BestRqHead,), {'Decode': lambda self, *args: None})
+      p.Instantiate()
     with self.assertRaisesRegex(ValueError, 'branches: expected at least one'):
       hydra.HydraTask.Params().Instantiate()
 

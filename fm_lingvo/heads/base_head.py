@@ -1,7 +1,7 @@
 """What the hydra asks of a head, with defaults for all that a head may leave out.
 
-B: utterances, T: log-mel frames, N: encoded frames, F: mel bins, D: width of encoded frames, K: hypotheses, L: labels of
-a hypothesis.
+B: utterances, T: log-mel frames, N: encoded frames, F: mel bins, D: width of encoded frames, K: hypotheses,
+L: labels of a hypothesis.
 """
 
 from collections.abc import Callable

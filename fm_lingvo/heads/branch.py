@@ -34,15 +34,18 @@ def CheckAll(p: hyperparams.Params) -> None:
       raise errors.ConfigError(f'{p.name}.branches.{name}.weight = {branch.weight}: expected >= 0')
 
 
-def CheckTokenizer(p: hyperparams.Params, name: str, tokenizer: tokenizer_lib.Tokenizer | None) -> None:
-  """Raises errors.ConfigError if the stream of a branch has labels of another tokenizer than its head.
+def CheckTokenizer(p: hyperparams.Params, name: str, tokenizer: tokenizer_lib.Tokenizer | None, decodes: bool) -> None:
+  """Raises errors.ConfigError if a branch lacks a tokenizer, or its stream has labels of another one than its head.
 
   Args:
     p: Params of a HydraTask.
     name: Of the branch.
     tokenizer: Of its head; None: it has no labels.
+    decodes: Whether the branch is decoded.
   """
   branch, streams = p.branches.Get(name), getattr(p.input, 'streams', ())
+  if decodes and tokenizer is None:
+    raise errors.ConfigError(f'{p.name}.heads.{branch.head}: has Decode, but no tokenizer; expected both or neither')
   if tokenizer is None or branch.stream not in streams:
     return
   found = streams.Get(branch.stream).tokenizer_file
