@@ -43,10 +43,10 @@ def CheckTokenizer(p: hyperparams.Params, name: str, tokenizer: tokenizer_lib.To
     tokenizer: Of its head; None: it has no labels.
     decodes: Whether the branch is decoded.
   """
-  branch, streams = p.branches.Get(name), getattr(p.input, 'streams', ())
+  branch, streams = p.branches.Get(name), getattr(p.input, 'streams', None)
   if decodes and tokenizer is None:
     raise errors.ConfigError(f'{p.name}.heads.{branch.head}: has Decode, but no tokenizer; expected both or neither')
-  if tokenizer is None or branch.stream not in streams:
+  if tokenizer is None or streams is None or branch.stream not in streams:
     return
   found = streams.Get(branch.stream).tokenizer_file
   if found != tokenizer.path and (not found or tokenizer_lib.Tokenizer(found).sha256 != tokenizer.sha256):
