@@ -84,6 +84,7 @@ class InferenceTest(graph_case.GraphCase):
     audio = list(run_case.Audio(_folder + '/data').values())
     inputs = recognizer.Inputs()
     task, outputs = recognizer.BuildGraph(run, *inputs)
+    self.assertEmpty([v.name for v in task.vars.Flatten() if '/ctc/' in v.name])  # It was for training.
     self.Eval(inputs[0].graph.get_tensor_by_name('global_step:0'))
     recognizer.Restore(self._session, task, run.checkpoint)
     found = []

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from lingvo import compat as tf
 
-from fm_lingvo.layers import subsampling
 from fm_lingvo.utils import audio
 
 _Value = tf.Summary.Value
@@ -137,7 +136,7 @@ def MaskedLogMel(
   top.set_ylabel('mel bin')
   top.set_title('log-mel, masked spans shaded')
   used = np.flatnonzero(loss_weights > 0)
-  time = (used + 0.5) * subsampling.FACTOR / 100.0
+  time = (used + 0.5) * (len(mask) // len(codes)) / 100.0
   right = predictions[used] == codes[used]
   bottom.plot(time, codes[used], 'o', mfc='none', ms=7, label='target')
   bottom.plot(time[right], predictions[used][right], '.', color='tab:green', label='predicted, right')

@@ -66,12 +66,12 @@ def Run(what: Pass) -> dict[str, float]:
   gin_config.Configure('asr.BestRqPretrain', (), [f'BestRqPretrain.size = {what.size!r}'])
   task = model_registry.GetParams('asr.BestRqPretrain', 'Train').task
   p = task.encoder.Copy().Set(name='encoder', remat=what.remat, random_seed=1, **ATTENTIONS[what.attention])
-  p.subsampling.num_bins = task.frontend.mel.num_bins
+  p.num_bins = task.frontend.mel.num_bins
   with tf.Graph().as_default():
     py_utils.GetOrCreateGlobalStepVar()
     layer = p.Instantiate()
     shape = [what.utterances, what.audio_seconds * _FRAMES_PER_SECOND]
-    features = tf.random.stateless_normal([*shape, p.subsampling.num_bins], [1, 2])
+    features = tf.random.stateless_normal([*shape, p.num_bins], [1, 2])
     encoded, _ = layer.FProp(layer.theta, features, tf.zeros(shape))
     result = tf.reduce_mean(encoded**2)
     if what.backward:

@@ -6,7 +6,7 @@ most one label, as the peer's does.
 
 from lingvo import compat as tf
 
-from fm_lingvo.heads import supervised_heads
+from fm_lingvo.heads import transducer_head
 
 from .. import inputs
 from . import graph
@@ -26,7 +26,7 @@ _WEIGHTS = {
 def SetUp(sizes):
   """See worker.py. The fact `labels` is how many there are in all."""
   arrays = inputs.Decoding(sizes)
-  p = supervised_heads.TransducerHead.Params().Set(
+  p = transducer_head.TransducerHead.Params().Set(
     name='transducer', input_dim=sizes['width'], tokenizer_file=sizes['tokenizer'], max_symbols_per_frame=1
   )
   p.prediction.Set(embedding_dim=sizes['embedded'], hidden_dim=sizes['predicted'])

@@ -4,14 +4,14 @@ import numpy as np
 from absl.testing import absltest
 from lingvo import compat as tf
 
-from fm_lingvo.heads import base_head
+from fm_lingvo.heads import best_rq_head
 from fm_lingvo.run_files import codebook_stats
 from tests import graph_case
 
 
 class BestRqHeadTest(graph_case.GraphCase):
   def _Head(self, num_codebooks=1, mask_start_prob=0.05, **overrides):
-    p = base_head.BestRqHead.Params().Set(input_dim=16, num_bins=80)
+    p = best_rq_head.BestRqHead.Params().Set(input_dim=16, num_bins=80, downsample_factor=4)
     p.quantizer.Set(codebook_size=32, num_codebooks=num_codebooks)
     p.masker.Set(mask_start_prob=mask_start_prob, mask_span_ms=100.0)
     return self.Layer(p, **overrides)
@@ -110,10 +110,10 @@ class BestRqHeadTest(graph_case.GraphCase):
     ):
       with self.subTest(field), self.assertRaisesRegex(ValueError, expected):
         self._Head(**{field: value})
-    p = base_head.BestRqHead.Params()
+    p = best_rq_head.BestRqHead.Params()
     p.quantizer.stack = 2
     with self.assertRaisesRegex(ValueError, 'head.quantizer.stack = 2: expected 4, the frames that'):
-      p.Set(name='head', input_dim=12).Instantiate()
+      p.Set(name='head', input_dim=12, downsample_factor=4).Instantiate()
 
 
 class CodeStatsTest(absltest.TestCase):

@@ -4,7 +4,8 @@ import numpy as np
 
 from fm_lingvo.data import tokenizer
 from fm_lingvo.decoding import search
-from fm_lingvo.heads import supervised_heads
+from fm_lingvo.heads import ctc_head
+from fm_lingvo.heads import transducer_head
 from tests import graph_case
 from tests import language_model_case
 from tests.graph_case import absltest
@@ -15,7 +16,7 @@ GRAPHEMES = 'params/tokenizers/graphemes_en.model'
 
 
 def _Transducer(**values):
-  p = supervised_heads.TransducerHead.Params().Set(
+  p = transducer_head.TransducerHead.Params().Set(
     name='head', input_dim=12, num_bins=8, tokenizer_file=GRAPHEMES, random_seed=1
   )
   p.prediction.Set(embedding_dim=6, hidden_dim=8)
@@ -25,7 +26,7 @@ def _Transducer(**values):
 
 def _Ctc(**values):
   return (
-    supervised_heads.CtcHead.Params()
+    ctc_head.CtcHead.Params()
     .Set(name='head', input_dim=12, num_bins=8, tokenizer_file=GRAPHEMES, random_seed=1)
     .Set(**values)
   )
@@ -49,7 +50,7 @@ def _Batch(labels, weights=None, padded=0):
   )
 
 
-class SupervisedHeadsTest(graph_case.GraphCase):
+class LabeledHeadTest(graph_case.GraphCase):
   def _Loss(self, p, encoded, batch):
     with self.NewGraph():
       head = p.Instantiate()
@@ -58,7 +59,7 @@ class SupervisedHeadsTest(graph_case.GraphCase):
 
   def test_loss_does_not_depend_on_padding_or_on_rows_of_padding(self):
     labels = [[3, 4], [5], [6, 7, 8]]
-    for p in (_Transducer(ctc_weight=0.3), _Ctc()):
+    for p in (_Transducer(), _Ctc()):
       with self.subTest(p.cls.__name__):
         plain = self._Loss(p, _Encoded, lambda: _Batch(labels))
         padded = self._Loss(p, lambda: _Encoded(padded=4), lambda: _Batch(labels, padded=3))
@@ -70,7 +71,7 @@ class SupervisedHeadsTest(graph_case.GraphCase):
             self.assertEqual(weight, b[name][1], name)
 
   def test_an_empty_batch_has_loss_0_with_weight_0(self):
-    for p in (_Transducer(ctc_weight=0.3), _Ctc()):
+    for p in (_Transducer(), _Ctc()):
       value, weight = self._Loss(p, _Encoded, lambda: _Batch([[3], [4], [5]], [0.0, 0.0, 0.0]))['loss']
       self.assertEqual((value, weight), (0.0, 0.0))
 
@@ -149,7 +150,6 @@ class SupervisedHeadsTest(graph_case.GraphCase):
 
   def test_unusable_params_are_one_line(self):
     for p, message in (
-      (_Transducer(ctc_weight=1.0), r'head.ctc_weight = 1.0: expected a weight in'),
       (_Transducer(beam_size=0), 'head.beam_size = 0: expected >= 1'),
       (_Transducer(max_symbols_per_frame=0), 'max_symbols_per_frame = 0: expected'),
       (_Transducer(max_labels_per_frame=0.0), 'per_frame = 0.0: expected > 0'),
