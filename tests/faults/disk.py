@@ -48,7 +48,7 @@ def Fill(folder, leave=0):
 
 
 def IsWhole(run):
-  """Whether there are checkpoints, all of them can be read, and the one that a resumption tries first is one of them."""
+  """Whether there are checkpoints, all can be read, and the one that a resumption tries first is among them."""
   prefixes = [run.Prefix(step) for step in run.Steps()]
   try:
     for prefix in prefixes:
