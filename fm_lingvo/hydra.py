@@ -1,10 +1,10 @@
-"""The hydra: one body, several heads, a branch for each stream of data.
+"""The hydra: one encoder, several heads, and branches that tie a stream of data to a head.
 
-B: utterances, S: samples, T: log-mel frames, N: encoded frames, F: mel bins,
-D: model width.
+B: utterances, S: samples, T: log-mel frames, N: encoded frames, F: mel bins, D: width of encoded frames, K: hypotheses.
 """
 
 from lingvo import compat as tf
+from lingvo.core import base_layer
 from lingvo.core import base_model
 from lingvo.core import hyperparams
 from lingvo.core import py_utils
@@ -13,36 +13,25 @@ from fm_lingvo import errors
 from fm_lingvo.config import train_params
 from fm_lingvo.data import hydra_input
 from fm_lingvo.data import tokenizer
-from fm_lingvo.heads import supervised_heads
+from fm_lingvo.heads import base_head
+from fm_lingvo.heads import branch as branch_lib
+from fm_lingvo.layers import base_encoder
 from fm_lingvo.layers import conformer_encoder
 from fm_lingvo.layers import frontend
 from fm_lingvo.runtime import batch_split
-
-
-def BranchParams(stream, head, weight=1.0):
-  """Params of one branch: which stream feeds which head, how much it counts."""
-  p = hyperparams.Params()
-  p.Define('stream', stream, 'Name of the input stream that feeds this branch.')
-  p.Define('head', head, 'Name of the head, in task.heads, that it trains.')
-  p.Define('weight', weight, "Factor, >= 0, of the branch's loss in the sum.")
-  p.Define(
-    'weight_schedule',
-    None,
-    'Params of a Lingvo schedule (lingvo/core/schedule.py) whose value at each '
-    'step multiplies the weight; None: constant.',
-  )
-  return p
+from fm_lingvo.utils import audio
 
 
 class HydraTask(base_model.BaseTask):
   """Front end and encoder shared by every branch, a head for each objective.
 
-  For each branch: features of its stream, head.Corrupt, encoder, head.Loss; the
-  loss is the sum of the branches' losses times their weights. An experiment chooses
-  streams, heads and branches; the task is the same for all of them.
+  For each branch: features of its stream, head.Corrupt, encoder, head.Loss. The loss is the sum of the branches'
+  losses times their weights. An experiment chooses encoder, streams, heads and branches; the task is always the same.
 
-  Training wants the streams of all branches. Evaluation takes what its data set has:
-  branches whose stream is absent are left out.
+  Branches of one stream whose heads apply the same corruption (BaseHead.CorruptionKey) see one view of it, which is
+  encoded once: CTC beside a transducer costs no second encoder pass.
+
+  Training needs the streams of all branches. Evaluation leaves out branches whose stream its data set does not have.
   """
 
   @classmethod
@@ -50,13 +39,13 @@ class HydraTask(base_model.BaseTask):
     p = super().Params()
     p.name = 'task'
     p.Define('frontend', frontend.LogMelFrontend.Params(), 'Waveform -> log-mel.')
-    p.encoder = conformer_encoder.ConformerEncoder.Params()
+    p.encoder = conformer_encoder.ConformerEncoder.Params()  # Or Params of any other base_encoder.BaseEncoder.
     p.Define('heads', hyperparams.Params(), 'Heads by name.')
-    p.Define('branches', hyperparams.Params(), 'Branches by name, see hydra.BranchParams.')
+    p.Define('branches', hyperparams.Params(), 'Branches by name, see fm_lingvo/heads/branch.py.')
     p.Define(
       'encode_together',
       None,
-      'Whether all branches are encoded in one pass, padded to the longest; '
+      'Whether all streams and views are encoded in one pass, padded to the longest; '
       'else each in its own. None: in one pass where all have the same static '
       'length, so that nothing is padded.',
     )
@@ -64,18 +53,20 @@ class HydraTask(base_model.BaseTask):
     return p
 
   @classmethod
-  def AddHead(cls, p, name, head):
+  def AddHead(cls, p: hyperparams.Params, name: str, head: hyperparams.Params) -> None:
     """Adds Params `head` to the task Params `p` under `name`."""
-    p.heads.Define(name, head, f'Head {name}: {head.cls.__doc__.splitlines()[0]}')
+    p.heads.Define(name, head, f'Head {name}: {(head.cls.__doc__ or head.cls.__name__).splitlines()[0]}')
 
   @classmethod
-  def AddBranch(cls, p, name, stream, head, weight=1.0):
-    """Adds a branch to the task Params `p`, see BranchParams."""
-    p.branches.Define(name, BranchParams(stream, head, weight), f'Branch {name}.')
+  def AddBranch(
+    cls, p: hyperparams.Params, name: str, stream: str, head: str, weight: float = 1.0, decode: bool = True
+  ) -> None:
+    """Adds a branch to the task Params `p`, see branch.BranchParams."""
+    p.branches.Define(name, branch_lib.BranchParams(stream, head, weight, decode), f'Branch {name}.')
 
   def __init__(self, params):
     train_params.Validate(f'{params.name}.train', params.train)
-    super().__init__(params)
+    super().__init__(_PaddedToEncodedFrames(params))
     p = self.params
     if tf.get_default_graph().seed is None:
       # Every job of a cluster then initialises variables from seed and name.
@@ -83,59 +74,40 @@ class HydraTask(base_model.BaseTask):
     if p.encode_together not in (None, True, False):
       raise errors.ConfigError(f'{p.name}.encode_together = {p.encode_together!r}: expected None, True or False')
     self._branches = [(name, branch) for name, branch in p.branches.IterParams()]
-    if not self._branches:
-      raise errors.ConfigError(f'{p.name}.branches: expected at least one branch')
-    head_names = [name for name, _ in p.heads.IterParams()]
-    for name, branch in self._branches:
-      if branch.head not in head_names:
-        raise errors.ConfigError(
-          f'{p.name}.branches.{name}.head = {branch.head!r}: expected one of {", ".join(head_names)}'
-        )
-      if branch.weight < 0:
-        raise errors.ConfigError(f'{p.name}.branches.{name}.weight = {branch.weight}: expected >= 0')
-      if branch.weight_schedule is not None:
-        self.CreateChild(f'{name}_weight', branch.weight_schedule)
+    branch_lib.CheckAll(p)
     num_bins = p.frontend.mel.num_bins
     self.CreateChild('frontend', p.frontend)
-    encoder_p = p.encoder.Copy()
-    encoder_p.subsampling.num_bins = num_bins
-    self.CreateChild('encoder', encoder_p)
+    self.CreateChild('encoder', p.encoder.Copy().Set(num_bins=num_bins))
     self._head_names = sorted({branch.head for _, branch in self._branches})
     for name in self._head_names:
-      self.CreateChild(name, p.heads.Get(name).Copy().Set(input_dim=p.encoder.model_dim, num_bins=num_bins))
+      head = p.heads.Get(name).Copy()
+      head.Set(input_dim=self.encoder.output_dim, num_bins=num_bins, downsample_factor=self.encoder.downsample_factor)
+      self.CreateChild(name, head)
     for name, branch in self._branches:
-      self._CheckTokenizer(name, branch)
+      if branch.weight_schedule is not None:
+        self.CreateChild(f'{name}_weight', branch.weight_schedule)
+      branch_lib.CheckTokenizer(p, name, self.Head(branch.head).tokenizer, self._Decodes(branch))
 
-  def _CheckTokenizer(self, name, branch):
-    """Raises ConfigError if a branch's stream makes labels that its head does not mean."""
-    head, streams = self.Head(branch.head), getattr(self.params.input, 'streams', ())
-    if not isinstance(head, supervised_heads.SupervisedHead) or branch.stream not in streams:
-      return
-    found, expected = streams.Get(branch.stream).tokenizer_file, head.params.tokenizer_file
-    if found != expected and (not found or tokenizer.Tokenizer(found).sha256 != head.tokenizer.sha256):
-      raise errors.ConfigError(
-        f'{self.params.name}.branches.{name}: stream {branch.stream} has tokenizer_file = {found!r}, '
-        f'but head {branch.head} has {expected!r}; expected the same model'
-      )
-
-  def Head(self, name):
+  def Head(self, name: str) -> base_head.BaseHead:
     """The head layer called `name` in task.heads."""
     return self.children[name]
 
-  def Tokenizers(self):
+  def Tokenizers(self) -> dict[str, tokenizer.Tokenizer]:
     """dict: branch name -> the Tokenizer of its labels, of branches that have any."""
-    return {
-      name: self.Head(branch.head).tokenizer
-      for name, branch in self._branches
-      if isinstance(self.Head(branch.head), supervised_heads.SupervisedHead)
-    }
+    found = {name: self.Head(branch.head).tokenizer for name, branch in self._branches}
+    return {name: model for name, model in found.items() if model is not None}
 
   @property
-  def branches(self):
+  def branches(self) -> list[tuple[str, hyperparams.Params]]:
     """List of (name, Params) of the branches, in the order of their adding."""
     return self._branches
 
-  def Components(self):
+  @property
+  def encoded_frame_samples(self) -> int:
+    """Samples of speech of an encoded frame."""
+    return self.encoder.downsample_factor * audio.FRAME_STEP_SAMPLES
+
+  def Components(self) -> dict[str, base_layer.BaseLayer]:
     """dict: component name -> its layer, for tables of parameter counts."""
     return {
       'frontend': self.frontend,
@@ -143,18 +115,17 @@ class HydraTask(base_model.BaseTask):
       **{f'heads.{name}': self.Head(name) for name in self._head_names},
     }
 
-  def CheckRestored(self, sess, source):
+  def CheckRestored(self, sess, source: str) -> None:
     """Raises errors.ConfigError if restored variables contradict these params.
 
     Args:
       sess: Session that holds the variables.
       source: Where they come from, for the message.
     """
-    self.frontend.CheckRecord(sess.run(self.frontend.vars.record), source)
-    for name in self._head_names:
-      head = self.Head(name)
-      if isinstance(head, supervised_heads.SupervisedHead):
-        head.CheckRecord(sess.run(head.vars.tokenizer_record), source)
+    layers = [self.frontend] + [self.Head(name) for name in self._head_names]
+    layers = [layer for layer in layers if layer.record is not None]
+    for layer, value in zip(layers, sess.run([layer.record for layer in layers])):
+      layer.CheckRecord(value, source)
 
   def ComputePredictions(self, theta, input_batch):
     """Features, corruption and one encoder pass for all branches.
@@ -164,30 +135,31 @@ class HydraTask(base_model.BaseTask):
       input_batch: NestedMap: stream name -> its batch (fm_lingvo/data/hydra_input.py).
 
     Returns:
-      NestedMap: branch name -> NestedMap of clean, corrupted, encoded [B, N, D]
-      and paddings [B, N].
+      NestedMap: branch name -> its view: NestedMap of clean, corrupted, encoded [B, N, D] and paddings [B, N].
     """
     branches = self._BranchesFor(input_batch)
-    features = {}
+    clean = {}
     for stream in sorted({branch.stream for _, branch in branches}):
       batch = input_batch[stream]
       found = batch_split.Apply(self._Features, theta.frontend, batch.waveforms, batch.num_samples)
-      features[stream] = py_utils.NestedMap(features=found[0], paddings=found[1])
-    corrupted = [
-      self.Head(branch.head).Corrupt(
-        theta[branch.head], features[branch.stream].features, features[branch.stream].paddings
-      )
-      for _, branch in branches
-    ]
-    encoded = self._Encode(
-      theta.encoder, [c.features for c in corrupted], [features[branch.stream].paddings for _, branch in branches]
-    )
-    predictions = py_utils.NestedMap()
-    for (name, branch), corrupt, (x, paddings) in zip(branches, corrupted, encoded):
-      predictions[name] = py_utils.NestedMap(
-        clean=features[branch.stream], corrupted=corrupt, encoded=x, paddings=paddings
-      )
-    return predictions
+      clean[stream] = py_utils.NestedMap(features=found[0], paddings=found[1])
+    views = {}
+    for name, branch in branches:
+      key, x = self._ViewKey(name, branch), clean[branch.stream]
+      if key not in views:
+        corrupted = self.Head(branch.head).Corrupt(theta[branch.head], x.features, x.paddings)
+        views[key] = py_utils.NestedMap(clean=x, corrupted=corrupted)
+    inputs = [(view.corrupted.features, view.clean.paddings) for view in views.values()]
+    encoded = base_encoder.EncodeAll(self.encoder, theta.encoder, inputs, self.params.encode_together)
+    for view, (x, paddings) in zip(views.values(), encoded):
+      view.Set('encoded', x)
+      view.Set('paddings', paddings)
+    return py_utils.NestedMap({name: views[self._ViewKey(name, branch)] for name, branch in branches})
+
+  def _ViewKey(self, name, branch):
+    """What a branch sees of its stream: branches with equal keys are encoded once."""
+    corruption = self.Head(branch.head).CorruptionKey()
+    return (branch.stream, name) if corruption is None else (branch.stream, None, corruption)
 
   def _Features(self, theta, waveforms, num_samples):
     """[features, paddings] of a part of a batch."""
@@ -205,46 +177,14 @@ class HydraTask(base_model.BaseTask):
       )
     return found
 
-  def _Encode(self, theta, features, paddings):
-    """Encodes several [B_i, T_i, F]; a list of ([B_i, N_i, D], [B_i, N_i])."""
-    if len(features) == 1 or not self._Together(features):
-      return [self.encoder.FProp(theta, x, pads) for x, pads in zip(features, paddings)]
-    sizes = [py_utils.GetShape(x, 2) for x in features]
-    longest = py_utils.GetShape(features[0])[1]
-    for _, time in sizes[1:]:
-      longest = (
-        max(longest, time) if (isinstance(longest, int) and isinstance(time, int)) else tf.maximum(longest, time)
-      )
-    x = tf.concat(
-      [tf.pad(f, [[0, 0], [0, longest - time], [0, 0]]) for f, (_, time) in zip(features, sizes)], axis=0
-    )  # [sum B_i, max T_i, F]
-    pads = tf.concat(
-      [tf.pad(f, [[0, 0], [0, longest - time]], constant_values=1.0) for f, (_, time) in zip(paddings, sizes)], axis=0
-    )
-    x, pads = self.encoder.FProp(theta, x, pads)
-    outputs, start = [], 0
-    for batch, time in sizes:
-      frames = time // conformer_encoder.SUBSAMPLING_FACTOR
-      outputs.append((x[start : start + batch, :frames], pads[start : start + batch, :frames]))
-      start += batch
-    return outputs
-
-  def _Together(self, features):
-    """Whether [B_i, T_i, F] are encoded in one pass."""
-    if self.params.encode_together is not None:
-      return self.params.encode_together
-    lengths = {x.shape[1] for x in features}  # None: not static.
-    return len(lengths) == 1 and None not in lengths
-
   def ComputeLoss(self, theta, predictions, input_batch):
     """Sums the branches' losses.
 
     Returns:
-      (metrics, tensors) as BaseTask.FPropTower. Metrics and tensors of a branch
-      carry its name, e.g. `unlabeled/masked_accuracy`; of a stream,
-      `unlabeled/num_samples` and `unlabeled/dropped` (examples so far). `loss` has
-      the branch's own weight (frames) where there is one branch, so that replicas
-      average exactly, and 1 where there are several: MeanLoss is that of many batches.
+      (metrics, tensors) as BaseTask.FPropTower. Metrics and tensors of a branch carry its name, e.g.
+      `unlabeled/masked_accuracy`; of a stream, `unlabeled/num_samples` and `unlabeled/dropped` (examples so far).
+      Where all branches see one view, `loss` has the weight of the first one's (labels, frames), so that the average
+      over replicas is exact; else 1. MeanLoss is the loss over many batches.
     """
     metrics, tensors = {}, {}
     losses = []
@@ -259,7 +199,9 @@ class HydraTask(base_model.BaseTask):
       losses.append((value * factor, weight))
       if branch.weight_schedule is not None:
         branch_metrics['weight'] = factor, 1.0
-      branch_tensors.update(self._Hypotheses(theta, branch, out))
+      if self.do_eval and self._Decodes(branch):
+        hypotheses = self.Head(branch.head).Decode(theta[branch.head], out.encoded, out.paddings)
+        branch_tensors.update({f'hyp_{key}': value for key, value in hypotheses.items()})
       metrics.update({f'{name}/{k}': v for k, v in branch_metrics.items()})
       branch_tensors['features'] = out.clean.features[:1]  # [1, T, F]
       branch_tensors['masked_features'] = out.corrupted.features[:1]
@@ -267,10 +209,8 @@ class HydraTask(base_model.BaseTask):
       tensors.update({f'{name}/{k}': v for k, v in branch_tensors.items()})
     for stream in sorted({branch.stream for _, branch in branches}):
       tensors.update(self._StreamTensors(stream, input_batch[stream]))
-    if len(losses) == 1:
-      metrics['loss'] = losses[0]
-    else:
-      metrics['loss'] = tf.add_n([value for value, _ in losses]), 1.0
+    views = {self._ViewKey(name, branch) for name, branch in branches}
+    metrics['loss'] = tf.add_n([value for value, _ in losses]), losses[0][1] if len(views) == 1 else 1.0
     return metrics, tensors
 
   def MeanLoss(self, values):
@@ -295,13 +235,35 @@ class HydraTask(base_model.BaseTask):
       return branch.weight
     return branch.weight * self.children[f'{name}_weight'].Value()
 
-  def _Hypotheses(self, theta, branch, out):
-    """In evaluation, what a head with labels decodes: hyp_labels [B, K, L], ..."""
-    head = self.Head(branch.head)
-    if not (self.do_eval and isinstance(head, supervised_heads.SupervisedHead)):
-      return {}
-    hypotheses = head.Decode(theta[branch.head], out.encoded, out.paddings)
-    return {f'hyp_{key}': value for key, value in hypotheses.items()}
+  def DecodeWithTheta(self, theta, input_batch):
+    """Recognises speech with every branch that decodes; Lingvo's BaseTask.Decode(input_batch) is this with self.theta.
+
+    To be built in evaluation mode.
+
+    Args:
+      theta: This task's variables.
+      input_batch: NestedMap: stream name -> NestedMap of waveforms float32 [B, S] in [-1, 1], of any S, and num_samples
+        int32 [B]; what lies behind num_samples is ignored.
+
+    Returns:
+      NestedMap: branch name -> hypotheses, see BaseHead.Decode.
+    """
+    speech = py_utils.NestedMap()
+    for stream, batch in input_batch.items():
+      waveforms, num_samples = frontend.PadWaveforms(batch.waveforms, batch.num_samples, self.encoded_frame_samples)
+      speech[stream] = py_utils.NestedMap(waveforms=waveforms, num_samples=num_samples)
+    predictions = self.ComputePredictions(theta, speech)
+    return py_utils.NestedMap(
+      {
+        name: self.Head(branch.head).Decode(theta[branch.head], predictions[name].encoded, predictions[name].paddings)
+        for name, branch in self._BranchesFor(speech)
+        if self._Decodes(branch)
+      }
+    )
+
+  def _Decodes(self, branch):
+    """Whether a branch is decoded."""
+    return branch.decode and self.Head(branch.head).Decodes()
 
   def _StreamTensors(self, stream, batch):
     """Per-utterance counts and, where batches hold them, strings of a stream."""
@@ -319,3 +281,12 @@ class HydraTask(base_model.BaseTask):
   def FilterPerExampleTensors(self, per_example):
     """All of them: the runner fetches those that it needs."""
     return per_example
+
+
+def _PaddedToEncodedFrames(params):
+  """A copy of a HydraTask's Params whose input pads to whole encoded frames."""
+  params = params.Copy()
+  if params.input is not None and 'pad_multiple_samples' in params.input:
+    factor = params.encoder.cls.DownsampleFactor(params.encoder)
+    params.input = hydra_input.PaddedTo(params.input, factor * audio.FRAME_STEP_SAMPLES)
+  return params

@@ -2,7 +2,7 @@
 
 from fm_lingvo import hydra
 from fm_lingvo.config import registry
-from fm_lingvo.heads import supervised_heads
+from fm_lingvo.heads import ctc_head
 
 from . import base
 
@@ -56,13 +56,13 @@ class Supervised(base.TransducerKnobs, base.LabeledExperiment):
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
 
-  _FRESH = ('transducer/',)
+  _FRESH = ('transducer/', '/ctc/')
 
   def Task(self):
-    """The hydra with one branch: labeled -> transducer."""
+    """The hydra with one branch, labeled -> transducer, and CTC beside it."""
     p = hydra.HydraTask.Params()
-    hydra.HydraTask.AddHead(p, 'transducer', self._TransducerHead())
-    hydra.HydraTask.AddBranch(p, 'labeled', stream='labeled', head='transducer')
+    self._AddHeads(p)
+    self._AddBranches(p, 'labeled')
     return self._TrainLabeled(p)
 
   def Train(self):
@@ -75,7 +75,7 @@ class JustHydra(base.BestRqKnobs, Supervised):
   """Stage 2: labeled source speech and unlabeled target speech, jointly.
 
   Data: `data_dir`/`source` with transcripts, the folders `unlabeled` without.
-  Trained: encoder, transducer and best_rq head. The source branch sees BEST-RQ's
+  Trained: encoder, all heads. The source branch sees BEST-RQ's
   masks only with `source_best_rq_weight`, in a branch of its own. Method: JUST,
   arXiv 2111.08137, on two streams (arXiv 2302.01496).
 
@@ -88,7 +88,7 @@ class JustHydra(base.BestRqKnobs, Supervised):
   source_best_rq_weight: float = 0.0  # > 0 adds source speech -> best_rq.
 
   def Task(self):
-    """The hydra with two branches, or three."""
+    """As Supervised, with the branch unlabeled -> best_rq and perhaps labeled -> best_rq."""
     p = super().Task()
     hydra.HydraTask.AddHead(p, 'best_rq', self._BestRqHead())
     hydra.HydraTask.AddBranch(p, 'unlabeled', stream='unlabeled', head='best_rq', weight=self.best_rq_weight)
@@ -117,7 +117,7 @@ class FullFinetune(base.LabelShareKnobs, Supervised):
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
 
-  _FRESH = ()  # The transducer goes on from init_from.
+  _FRESH = ()  # The heads go on from init_from.
   _NEEDS_INIT_FROM = True
 
   learning_rate: float = 5e-4
@@ -129,7 +129,7 @@ class FullFinetune(base.LabelShareKnobs, Supervised):
     """As Supervised; with source_weight, source speech as a branch."""
     p = super().Task()
     if self.source_weight:
-      hydra.HydraTask.AddBranch(p, 'source', stream='source', head='transducer', weight=self.source_weight)
+      self._AddBranches(p, 'source', self.source_weight)
     return p
 
   def Train(self):
@@ -144,7 +144,7 @@ class FullFinetune(base.LabelShareKnobs, Supervised):
 class AdapterFinetune(FullFinetune):
   """Stage 3: trains only adapters and decoder on a little labeled target speech.
 
-  Data: as FullFinetune. Trained: the adapters called `adapter` and the transducer;
+  Data: as FullFinetune. Trained: the adapters called `adapter`, the transducer and CTC;
   the encoder of `init_from`, a JustHydra run, stays bit-equal. Method: residual
   adapters (arXiv 2302.01496).
 
@@ -152,7 +152,7 @@ class AdapterFinetune(FullFinetune):
   """
 
   _FRESH = ('encoder/adapters/{adapter}/',)
-  _TRAINED = 'encoder/adapters/{adapter}/|/transducer/'
+  _TRAINED = 'encoder/adapters/{adapter}/|/transducer/|/ctc/'
 
   learning_rate: float = 1e-3
   adapter: str = 'target'  # Name of the adapters, one set for each domain.
@@ -162,8 +162,7 @@ class AdapterFinetune(FullFinetune):
   def Task(self):
     """As FullFinetune, with adapters."""
     p = super().Task()
-    p.encoder.Set(adapters=[self.adapter], active_adapter=self.adapter, adapter_position=self.adapter_position)
-    p.encoder.adapter_tpl.bottleneck_dim = self.adapter_dim
+    p.encoder.cls.UseAdapter(p.encoder, self.adapter, self.adapter_position, self.adapter_dim)
     return p
 
 
@@ -206,6 +205,6 @@ class CtcProbe(base.LabelShareKnobs, base.LabeledExperiment):
   def Task(self):
     """The hydra with one branch: labeled -> ctc."""
     p = hydra.HydraTask.Params()
-    hydra.HydraTask.AddHead(p, 'ctc', self._LabeledHead(supervised_heads.CtcHead.Params()))
+    hydra.HydraTask.AddHead(p, 'ctc', self._LabeledHead(ctc_head.CtcHead.Params()))
     hydra.HydraTask.AddBranch(p, 'labeled', stream='labeled', head='ctc')
     return self._TrainLabeled(p)

@@ -13,8 +13,9 @@ from fm_lingvo.checkpoints import warm_start
 from fm_lingvo.config import registry
 from fm_lingvo.data import hydra_input
 from fm_lingvo.data import waveform_augment
-from fm_lingvo.heads import base_head
-from fm_lingvo.heads import supervised_heads
+from fm_lingvo.heads import best_rq_head
+from fm_lingvo.heads import ctc_head
+from fm_lingvo.heads import transducer_head
 from fm_lingvo.layers import mixed_precision
 from fm_lingvo.training import nonfinite_steps
 
@@ -140,7 +141,7 @@ class BestRqKnobs:
 
   def _BestRqHead(self):
     """Params of the head."""
-    head = base_head.BestRqHead.Params().Set(kl_weight=self.kl_weight)
+    head = best_rq_head.BestRqHead.Params().Set(kl_weight=self.kl_weight)
     head.masker.Set(mask_start_prob=self.mask_start_prob, mask_span_ms=self.mask_span_ms)
     head.quantizer.Set(num_codebooks=self.num_codebooks, codebook_size=self.codebook_size, projection=self.projection)
     return head
@@ -230,7 +231,7 @@ class TransducerKnobs:
   """Knobs of experiments with a transducer."""
 
   factorization: str = 'rnnt'  # rnnt or hat.
-  ctc_weight: float = 0.3  # Share of a CTC loss beside the transducer's.
+  ctc_weight: float = 0.3  # Share, in [0, 1), of a CTC loss beside the transducer's; 0: no such branch.
   label_smoothing: float = 0.0
   beam_size: int = 1  # Of decoding; 1 is greedy.
   lm: str = ''  # Language model of decoding, such as params/lm/graphemes_en.npz; '': none.
@@ -238,10 +239,22 @@ class TransducerKnobs:
   def _GinFiles(self):
     return super()._GinFiles() + [os.path.join(_GIN_DIR, 'transducer', f'{self.size}.gin')]
 
-  def _TransducerHead(self):
-    """Params of the head."""
-    head = supervised_heads.TransducerHead.Params().Set(
-      ctc_weight=self.ctc_weight, beam_size=self.beam_size, lm_file=self.lm
-    )
+  def _AddHeads(self, p):
+    """Adds the heads `transducer` and, with ctc_weight, `ctc` to task Params `p`."""
+    self._Require(0 <= self.ctc_weight < 1, 'ctc_weight', 'a weight in [0, 1)')
+    head = transducer_head.TransducerHead.Params().Set(beam_size=self.beam_size, lm_file=self.lm)
     head.joint.Set(factorization=self.factorization, label_smoothing=self.label_smoothing)
-    return self._LabeledHead(head)
+    hydra.HydraTask.AddHead(p, 'transducer', self._LabeledHead(head))
+    if self.ctc_weight:
+      hydra.HydraTask.AddHead(p, 'ctc', self._LabeledHead(ctc_head.CtcHead.Params()))
+
+  def _AddBranches(self, p, stream, weight=1.0):
+    """Adds the branch STREAM -> transducer and, with ctc_weight, STREAM_ctc -> ctc, which share `weight`.
+
+    CTC steadies the encoder's first steps and takes no part in decoding.
+    """
+    hydra.HydraTask.AddBranch(p, stream, stream=stream, head='transducer', weight=weight * (1 - self.ctc_weight))
+    if self.ctc_weight:
+      hydra.HydraTask.AddBranch(
+        p, f'{stream}_ctc', stream=stream, head='ctc', weight=weight * self.ctc_weight, decode=False
+      )

@@ -17,7 +17,8 @@ def EncoderParams(**overrides):
   p = conformer_encoder.ConformerEncoder.Params().Set(
     model_dim=16, num_layers=1, num_heads=2, kernel_size=5, dropout_prob=0.0, random_seed=3
   )
-  p.subsampling.Set(num_bins=80, channels=4)
+  p.num_bins = 80
+  p.subsampling.channels = 4
   p.adapter_tpl.bottleneck_dim = 4
   return p.Set(**overrides)
 

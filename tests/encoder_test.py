@@ -15,7 +15,8 @@ class ConformerEncoderTest(graph_case.GraphCase):
     p = conformer_encoder.ConformerEncoder.Params().Set(
       model_dim=16, num_layers=2, num_heads=2, kernel_size=5, dropout_prob=0.0, random_seed=3
     )
-    p.subsampling.Set(num_bins=80, channels=4)
+    p.num_bins = 80
+    p.subsampling.channels = 4
     kind = overrides.pop('kind', None)
     if kind:
       p.subsampling.kind = kind

@@ -180,7 +180,8 @@ class ExportTest(graph_case.GraphCase):
       with self.NewGraph():
         with self.EvalMode():
           p = conformer_encoder.ConformerEncoder.Params().Set(model_dim=144, num_layers=2)
-          p.subsampling.Set(num_bins=80, kind=kind)
+          p.num_bins = 80
+          p.subsampling.kind = kind
           layer = self.Layer(p)
         encoded, _ = layer.FProp(layer.theta, tf.constant(features), tf.zeros([8, 200]))
         tf.identity(encoded, 'encoded')

@@ -45,14 +45,14 @@ class FitTest(graph_case.GraphCase):
   def test_global_statistics_are_those_of_all_streams(self):
     task, sess = self._Task(_GLOBAL)
     seen = []
-    frames = data_statistics._Frames
+    batches = data_statistics._Batches
 
     def _Remember(task, stream, *args):
-      for found in frames(task, stream, *args):
-        seen.append((stream, found))
-        yield found
+      for features, paddings in batches(task, stream, *args):
+        seen.append((stream, features[paddings == 0]))
+        yield features, paddings
 
-    with mock.patch.object(data_statistics, '_Frames', _Remember):
+    with mock.patch.object(data_statistics, '_Batches', _Remember):
       data_statistics.Fit(task, sess)
     self.assertEqual({stream for stream, _ in seen}, {branch.stream for _, branch in task.branches})
     everything = np.concatenate([found for _, found in seen])
@@ -83,13 +83,28 @@ class FitTest(graph_case.GraphCase):
 
   def test_a_projection_is_fitted_once_to_the_first_branch_in_normalised_features(self):
     task, sess = self._Task(_GLOBAL, "JustHydra.projection = 'pca'", 'JustHydra.source_best_rq_weight = 0.1')
-    heard = [branch.stream for _, branch in task.branches if branch.head == 'best_rq']
-    self.assertLen(set(heard), 2)
-    with mock.patch.object(data_statistics, '_FitQuantizer', side_effect=data_statistics._FitQuantizer) as fitted:
+    streams = [branch.stream for _, branch in task.branches if branch.head == 'best_rq']
+    self.assertLen(set(streams), 2)
+    with mock.patch.object(data_statistics, '_Normalised', side_effect=data_statistics._Normalised) as read:
       data_statistics.Fit(task, sess)
-    self.assertEqual([call.args[-1] for call in fitted.call_args_list], heard[:1])
+    self.assertEqual([call.args[2] for call in read.call_args_list], streams[:1])
     # Of features that are about 0, not of log-mel, whose bins are about 10.
     self.assertLess(np.abs(sess.run(task.Head('best_rq').quantizer.vars.mean)).max(), 2.0)
+
+  def test_a_projection_is_that_of_the_unpadded_stacks(self):
+    task, sess = self._Task("JustHydra.projection = 'pca'")
+    rng = np.random.RandomState(0)
+    features = rng.randn(2, 200, 80).astype(np.float32)
+    paddings = (np.arange(200)[None] >= np.array([[200], [98]])).astype(
+      np.float32
+    )  # Of the second 24 stacks are whole.
+    head = task.Head('best_rq')
+    head.Fit(sess, lambda number: [(features, paddings)] * number, set())
+    with self.NewGraph():
+      stacked, pads = self.Eval(*quantizer.StackFrames(tf.constant(features), tf.constant(paddings), 4))
+    self.assertEqual(np.sum(pads == 0), 50 + 24)
+    mean, _ = quantizer.FitPca([stacked[pads == 0]], head.quantizer.params.codebook_dim)
+    np.testing.assert_allclose(sess.run(head.quantizer.vars.mean), mean, atol=1e-5)
 
   def test_projections_of_few_frames_are_refused(self):
     with self.assertRaisesRegex(errors.ConfigError, '3 frames to fit on'):

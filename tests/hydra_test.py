@@ -16,8 +16,11 @@ from lingvo.core import schedule
 from fm_lingvo import hydra
 from fm_lingvo.data import hydra_input as input_lib
 from fm_lingvo.evaluation import hypotheses
-from fm_lingvo.heads import base_head
-from fm_lingvo.heads import supervised_heads
+from fm_lingvo.heads import best_rq_head
+from fm_lingvo.heads import ctc_head
+from fm_lingvo.heads import transducer_head
+from fm_lingvo.layers import conformer_encoder
+from fm_lingvo.losses import ctc_loss
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.runtime import batch_split
 from tests import graph_case
@@ -30,7 +33,7 @@ def _TaskParams(branches):
   p.encoder.Set(model_dim=16, num_layers=1, num_heads=2, kernel_size=5, dropout_prob=0.0)
   p.encoder.subsampling.channels = 4
   for name in sorted({head for _, head, _ in branches.values()}):
-    head = base_head.BestRqHead.Params()
+    head = best_rq_head.BestRqHead.Params()
     head.quantizer.codebook_size = 16
     head.masker.Set(mask_start_prob=0.05, mask_span_ms=100.0)
     hydra.HydraTask.AddHead(p, name, head)
@@ -42,15 +45,15 @@ def _TaskParams(branches):
 
 
 def _JointParams():
-  """As asr.JustHydra: labeled -> transducer, unlabeled -> best_rq."""
+  """As asr.JustHydra: labeled -> transducer and ctc, unlabeled -> best_rq."""
   p = _TaskParams({'unlabeled': ('unlabeled', 'best_rq', 0.5)})
-  head = supervised_heads.TransducerHead.Params().Set(
-    tokenizer_file='params/tokenizers/graphemes_en.model', ctc_weight=0.3
-  )
+  head = transducer_head.TransducerHead.Params().Set(tokenizer_file='params/tokenizers/graphemes_en.model')
   head.prediction.Set(embedding_dim=8, hidden_dim=8)
   head.joint.joint_dim = 8
   hydra.HydraTask.AddHead(p, 'transducer', head)
-  hydra.HydraTask.AddBranch(p, 'labeled', 'labeled', 'transducer')
+  hydra.HydraTask.AddHead(p, 'ctc', ctc_head.CtcHead.Params().Set(tokenizer_file=head.tokenizer_file))
+  hydra.HydraTask.AddBranch(p, 'labeled', 'labeled', 'transducer', weight=0.7)
+  hydra.HydraTask.AddBranch(p, 'labeled_ctc', 'labeled', 'ctc', weight=0.3, decode=False)
   return p
 
 
@@ -78,6 +81,11 @@ def _Batch(seconds, rows=2, seed=0):
 
 def _Speech():
   return _Labeled(_Batch(1.0, seed=2), [[3, 4, 5], [6]])
+
+
+def _Labels(values):
+  """The part of the labeled branches in the loss of _JointParams."""
+  return 0.7 * values['labeled/loss'] + 0.3 * values['labeled_ctc/loss']
 
 
 class HydraTaskTest(graph_case.GraphCase):
@@ -128,19 +136,97 @@ class HydraTaskTest(graph_case.GraphCase):
     self.assertContainsSubset(
       [
         'labeled/loss',
-        'labeled/transducer_loss',
-        'labeled/ctc_loss',
         'labeled/unalignable',
         'labeled/unknown_labels',
+        'labeled_ctc/loss',
+        'labeled_ctc/unalignable',
         'unlabeled/loss',
         'unlabeled/masked_accuracy',
       ],
       values,
     )
-    self.assertAlmostEqual(
-      values['labeled/loss'], 0.7 * values['labeled/transducer_loss'] + 0.3 * values['labeled/ctc_loss'], places=4
+    self.assertAlmostEqual(values['loss'], _Labels(values) + 0.5 * values['unlabeled/loss'], places=4)
+
+  def test_ctc_beside_a_transducer_is_their_weighted_sum_from_one_encoder_pass(self):
+    p = _JointParams()
+    p.branches.Delete('unlabeled')
+    p.encoder.dropout_prob = 0.2
+    fprop = conformer_encoder.ConformerEncoder.FProp
+    with mock.patch.object(conformer_encoder.ConformerEncoder, 'FProp', autospec=True, side_effect=fprop) as encode:
+      task = p.Instantiate()
+      batch = graph_case.py_utils.NestedMap(labeled=_Speech())
+      predictions = task.ComputePredictions(task.theta, batch)
+      metrics, _ = task.ComputeLoss(task.theta, predictions, batch)
+    self.assertLen(encode.call_args_list, 1)
+    view, speech = predictions.labeled, batch.labeled
+    masked = predictions.labeled_ctc.corrupted.features
+    self.assertIs(masked, view.corrupted.features)
+    transducer, ctc = task.Head('transducer'), task.Head('ctc')
+    lengths = tf.cast(tf.reduce_sum(1.0 - view.paddings, axis=1), tf.int32)
+    predicted = transducer.prediction.FProp(transducer.theta.prediction, speech.labels)
+    nlls = (
+      transducer.joint.Loss(
+        transducer.theta.joint, view.encoded, predicted, speech.labels, lengths, speech.label_lengths
+      ),
+      ctc_loss.CtcLoss(ctc.proj.FProp(ctc.theta.proj, view.encoded), speech.labels, lengths, speech.label_lengths),
     )
-    self.assertAlmostEqual(values['loss'], values['labeled/loss'] + 0.5 * values['unlabeled/loss'], places=4)
+    labels = tf.cast(tf.reduce_sum(speech.label_lengths), tf.float32)
+    expected = 0.7 * tf.reduce_sum(nlls[0]) / labels + 0.3 * tf.reduce_sum(nlls[1]) / labels
+    loss, weight = metrics['loss']
+    variables = [v for v in task.vars.Flatten() if v.trainable]
+    gradients = [tf.gradients(x, variables, unconnected_gradients='zero') for x in (loss, expected)]
+    loss, expected, weight, (found, wanted), masked, clean = self.Eval(
+      loss, expected, weight, gradients, masked, view.clean.features
+    )
+    self.assertAlmostEqual(loss, expected, places=5)
+    self.assertEqual(weight, 3)  # Labels, by which replicas are averaged.
+    self.assertFalse(np.array_equal(masked, clean))  # SpecAugment.
+    for v, a, b in zip(variables, found, wanted):
+      np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6, err_msg=v.name)
+    self.assertTrue(all(np.any(g) for v, g in zip(variables, found) if '/ctc/' in v.name))
+
+  def test_only_equal_corruptions_share_a_view(self):
+    def _Views(change=lambda p: None, do_eval=False):
+      p = _JointParams()
+      change(p)
+      with self.NewGraph(), cluster_factory.SetEval(do_eval):
+        task = p.Instantiate()
+        found = task.ComputePredictions(
+          task.theta, graph_case.py_utils.NestedMap(labeled=_Speech(), unlabeled=_Batch(1.0))
+        )
+        return len({id(found[name]) for name in ('labeled', 'labeled_ctc', 'unlabeled')})
+
+    def _Fewer(p):
+      p.heads.ctc.spec_augment.time_mask_count = 1
+
+    def _None(p):
+      p.heads.ctc.spec_augment = None
+
+    self.assertEqual(_Views(), 2)
+    self.assertEqual(_Views(_Fewer), 3)
+    self.assertEqual(_Views(_None), 3)
+    self.assertEqual(_Views(_None, do_eval=True), 2)  # No masks.
+
+  def test_decoding_takes_speech_of_any_length_without_labels(self):
+    with self.EvalMode():
+      p = _JointParams()
+      p.branches.Delete('unlabeled')
+      task = p.Instantiate()
+      wave = np.random.RandomState(1).randn(2, 16001).astype(np.float32) * 0.1
+      found = []
+      for padding in (0, 777):
+        padded = tf.constant(np.pad(wave, [[0, 0], [0, padding]], constant_values=np.nan))
+        found.append(
+          task.Decode(
+            graph_case.py_utils.NestedMap(
+              labeled=graph_case.py_utils.NestedMap(waveforms=padded, num_samples=tf.constant([16001, 9000]))
+            )
+          )
+        )
+      self.assertEqual(list(found[0]), ['labeled'])  # CTC's branch is not decoded.
+      a, b = self.Eval(*found)
+    np.testing.assert_array_equal(a.labeled.lengths, b.labeled.lengths)
+    np.testing.assert_allclose(a.labeled.scores, b.labeled.scores, rtol=1e-4)
 
   def test_one_pass_for_all_branches_or_one_each_gives_the_same(self):
     batches = {'unlabeled': lambda: _Batch(2.0, rows=3), 'labeled': _Speech}
@@ -164,7 +250,8 @@ class HydraTaskTest(graph_case.GraphCase):
   def test_evaluation_takes_the_branches_whose_streams_are_there(self):
     values, tensors = self._Joint({'labeled': _Speech})
     self.assertNotIn('unlabeled/loss', values)
-    self.assertAlmostEqual(values['loss'], values['labeled/loss'], places=5)
+    self.assertAlmostEqual(values['loss'], _Labels(values), places=5)
+    self.assertNotIn('labeled_ctc/hyp_labels', tensors)
     self.assertEqual(tensors['labeled/hyp_labels'].shape[:2], (2, 1))
     self.assertEqual(tensors['labeled/texts'][1], b'texts1')
     with self.assertRaisesRegex(ValueError, 'branches: the input has the streams labeled; expected labeled, unlabeled'):
@@ -172,7 +259,7 @@ class HydraTaskTest(graph_case.GraphCase):
 
   def test_the_source_branch_never_sees_best_rq_s_masks(self):
     def _NoSpecAugment(p):
-      p.heads.transducer.spec_augment = None
+      p.heads.transducer.spec_augment = p.heads.ctc.spec_augment = None
 
     batches = {'unlabeled': lambda: _Batch(1.0), 'labeled': _Speech}
     _, tensors = self._Joint(batches, do_eval=False, change=_NoSpecAugment)
@@ -182,7 +269,8 @@ class HydraTaskTest(graph_case.GraphCase):
   def test_a_transcript_without_a_path_is_counted_and_harmless(self):
     # 0.1 s are two encoded frames: too few for CTC's five labels.
     values, _ = self._Joint({'labeled': lambda: _Labeled(_Batch(0.12), [[3, 4, 5, 6, 7], [3]])})
-    self.assertEqual(values['labeled/unalignable'], 0.5)
+    self.assertEqual(values['labeled/unalignable'], 0.0)  # The transducer takes any number of labels.
+    self.assertEqual(values['labeled_ctc/unalignable'], 0.5)
     self.assertLess(values['loss'], 100.0)
 
   def test_a_weight_s_schedule_multiplies_it(self):
@@ -191,7 +279,7 @@ class HydraTaskTest(graph_case.GraphCase):
 
     values, _ = self._Joint({'unlabeled': lambda: _Batch(1.0), 'labeled': _Speech}, change=_Schedule)
     self.assertAlmostEqual(values['unlabeled/weight'], 0.1, places=5)
-    self.assertAlmostEqual(values['loss'], values['labeled/loss'] + 0.1 * values['unlabeled/loss'], places=4)
+    self.assertAlmostEqual(values['loss'], _Labels(values) + 0.1 * values['unlabeled/loss'], places=4)
 
   def test_a_mean_over_batches_is_the_branches_own(self):
     task = _TaskParams({'a': ('s', 'x', 1.0), 'b': ('t', 'x', 0.5), 'c': ('u', 'x', 3.0)}).Instantiate()
@@ -279,6 +367,10 @@ class HydraTaskTest(graph_case.GraphCase):
       _TaskParams({'a': ('s', 'x', -1.0)}).Instantiate()
     with self.assertRaisesRegex(ValueError, "task.encode_together = 'false': expected None, True or False"):
       _TaskParams({'a': ('s', 'x', 1.0)}).Set(encode_together='false').Instantiate()
+    with self.assertRaisesRegex(ValueError, 'task.heads.x: has Decode, but no tokenizer; expected both or neither'):
+      p = _TaskParams({'a': ('s', 'x', 1.0)})
+      p.heads.x.cls = type('Decoding', (best_rq_head.BestRqHead,), {'Decode': lambda self, *args: None})
+      p.Instantiate()
     with self.assertRaisesRegex(ValueError, 'branches: expected at least one'):
       hydra.HydraTask.Params().Instantiate()
 

@@ -84,6 +84,7 @@ class InferenceTest(graph_case.GraphCase):
     audio = list(run_case.Audio(_folder + '/data').values())
     inputs = recognizer.Inputs()
     task, outputs = recognizer.BuildGraph(run, *inputs)
+    self.assertEmpty([v.name for v in task.vars.Flatten() if '/ctc/' in v.name])  # It was for training.
     self.Eval(inputs[0].graph.get_tensor_by_name('global_step:0'))
     recognizer.Restore(self._session, task, run.checkpoint)
     found = []
@@ -142,7 +143,6 @@ class InferenceTest(graph_case.GraphCase):
       recognizer.Recognizer(self._Run(how=search_options.Search(beam_size=4)), n_best=5)
 
   def test_what_the_beam_has_not_found_is_no_hypothesis(self):
-    model = recognizer.Recognizer(self._Run(how=search_options.Search(beam_size=4)), n_best=3)
     out = graph_case.py_utils.NestedMap(
       labels=np.full([1, 4, 2], 3),
       frames=np.zeros([1, 4, 2], int),

@@ -87,6 +87,7 @@ class InputTest(absltest.TestCase):
   def Params(self, split='train', **streams):
     p = input_lib.HydraInput.Params()
     p.random_seed = 7
+    p.pad_multiple_samples = 640  # As a task with a Conformer sets it.
     for name, values in (streams or dict(unlabeled={})).items():
       sp = input_lib.AddStream(p, name, input_lib.StreamParams())
       sp.file_pattern = os.path.join(self.folder, f'{split}-*')
@@ -493,8 +494,11 @@ class InputTest(absltest.TestCase):
         'input.batch_size = 8: expected 0, since each '
         'stream has its own, such as input.streams.unlabeled.bucket_batch_size',
       ),
-      (dict(pad_multiple_samples=0), 'pad_multiple_samples = 0: expected a multiple of 640'),
-      (dict(pad_multiple_samples=1600), 'pad_multiple_samples = 1600: expected a multiple of 640, the samples of'),
+      (dict(pad_multiple_samples=0), 'pad_multiple_samples = 0: expected None or a multiple of 160'),
+      (
+        dict(pad_multiple_samples=1000),
+        'pad_multiple_samples = 1000: expected None or a multiple of 160, the samples of a',
+      ),
       (dict(prefetch_batches=-1), 'prefetch_batches = -1: expected >= 0'),
       (dict(pad_to_bucket='false'), "pad_to_bucket = 'false': expected None, True or False"),
       (dict(emit_strings='no'), "emit_strings = 'no': expected None, True or False"),

@@ -127,7 +127,8 @@ class EncoderTest(graph_case.GraphCase, parameterized.TestCase):
     p = conformer_encoder.ConformerEncoder.Params().Set(
       model_dim=16, num_layers=1, num_heads=2, kernel_size=5, dropout_prob=0.1, fprop_dtype=tf.bfloat16, **overrides
     )
-    p.subsampling.Set(num_bins=8, channels=2)
+    p.num_bins = 8
+    p.subsampling.channels = 2
     return self.Layer(p)
 
   @parameterized.parameters(

@@ -13,7 +13,8 @@ class SessionTest(graph_case.GraphCase):
   def test_graph_optimisation_does_not_change_an_encoding(self):
     with self.EvalMode():
       p = conformer_encoder.ConformerEncoder.Params().Set(model_dim=144, num_layers=2)
-      p.subsampling.Set(num_bins=80, kind='stack')
+      p.num_bins = 80
+      p.subsampling.kind = 'stack'
       layer = self.Layer(p)
     features = np.random.RandomState(0).randn(8, 200, 80).astype(np.float32)
     x, _ = layer.FProp(layer.theta, tf.constant(features), tf.zeros([8, 200]))

@@ -97,7 +97,8 @@ class SpecAugmentTest(graph_case.GraphCase):
         enc_p = conformer_encoder.ConformerEncoder.Params().Set(
           name='enc', model_dim=16, num_layers=1, num_heads=2, kernel_size=5
         )
-        enc_p.subsampling.Set(num_bins=80, kind=kind)
+        enc_p.num_bins = 80
+        enc_p.subsampling.kind = kind
         enc = enc_p.Instantiate()
         layer = _Params(**masks).Instantiate()
         features, paddings = tf.constant(spectra), tf.zeros([4, 200])

@@ -9,12 +9,12 @@ from lingvo.core import optimizer
 
 from fm_lingvo import hydra
 from fm_lingvo.checkpoints import warm_start
-from fm_lingvo.heads import base_head
-from fm_lingvo.heads import supervised_heads
+from fm_lingvo.heads import best_rq_head
+from fm_lingvo.heads import transducer_head
 from tests import graph_case
 
 TOKENIZER = 'params/tokenizers/graphemes_en.model'
-FILTER = 'encoder/adapters/target/|/transducer/'  # As asr.AdapterFinetune.
+FILTER = 'encoder/adapters/target/|/transducer/|/ctc/'  # As asr.AdapterFinetune.
 
 
 def TaskParams(head='transducer', init_from='', fresh=(), trained=None, **encoder):
@@ -33,11 +33,11 @@ def TaskParams(head='transducer', init_from='', fresh=(), trained=None, **encode
   p.encoder.adapter_tpl.bottleneck_dim = 4
   p.encoder.Set(**encoder)
   if head == 'transducer':
-    head_p = supervised_heads.TransducerHead.Params().Set(tokenizer_file=TOKENIZER, spec_augment=None)
+    head_p = transducer_head.TransducerHead.Params().Set(tokenizer_file=TOKENIZER, spec_augment=None)
     head_p.prediction.Set(embedding_dim=4, hidden_dim=8)
     head_p.joint.joint_dim = 8
   else:
-    head_p = base_head.BestRqHead.Params()
+    head_p = best_rq_head.BestRqHead.Params()
     head_p.quantizer.codebook_size = 8
   hydra.HydraTask.AddHead(p, head, head_p)
   hydra.HydraTask.AddBranch(p, 'branch', stream='stream', head=head)

@@ -36,7 +36,8 @@ class StreamingTest(graph_case.GraphCase):
       atten_left_context=6,
       atten_right_context=0,
     )
-    p.subsampling.Set(num_bins=_BINS, channels=4, kind=overrides.pop('kind', 'conv'))
+    p.num_bins = _BINS
+    p.subsampling.Set(channels=4, kind=overrides.pop('kind', 'conv'))
     return self.Layer(p, **overrides)
 
   def _Features(self, seed=0):

@@ -121,23 +121,33 @@ class KnobsTest(graph_case.GraphCase, parameterized.TestCase):
     def Branches(*bindings):
       p = _Train(f'asr.{name}', bindings)
       return (
-        {branch: (b.stream, b.head, b.weight) for branch, b in p.task.branches.IterParams()},
+        {branch: (b.stream, b.head, round(b.weight, 6)) for branch, b in p.task.branches.IterParams()},
         {stream: (s.file_pattern, s.share) for stream, s in p.input.streams.IterParams()},
       )
 
     share = 1.0 if name == 'FromScratch' else 0.067
     labeled, target = (
-      {'labeled': ('labeled', 'transducer', 1.0)},
+      {'labeled': ('labeled', 'transducer', 0.7), 'labeled_ctc': ('labeled', 'ctc', 0.3)},
       {'labeled': ('data/recipe/target/train-*.tfrecord', share)},
     )
     self.assertEqual(Branches(), (labeled, target))
     self.assertEqual(
       Branches(f'{name}.source_weight = 0.5'),
       (
-        {**labeled, 'source': ('source', 'transducer', 0.5)},
+        {**labeled, 'source': ('source', 'transducer', 0.35), 'source_ctc': ('source', 'ctc', 0.15)},
         {**target, 'source': ('data/recipe/source/train-*.tfrecord', 1.0)},
       ),
     )
+
+  def test_without_a_weight_there_is_no_ctc(self):
+    task = _Train('asr.Supervised', ['Supervised.ctc_weight = 0.0']).task
+    self.assertEqual([(name, b.weight) for name, b in task.branches.IterParams()], [('labeled', 1.0)])
+    self.assertEqual(task.heads.GetKeys(), ['transducer'])
+    for weight in ('1.0', '-0.1'):
+      with self.assertRaisesRegex(
+        errors.GinError, rf'Task\(\): Supervised.ctc_weight = {weight}: expected a weight in \[0, 1\)$'
+      ):
+        _Train('asr.Supervised', [f'Supervised.ctc_weight = {weight}'])
 
   def test_a_probe_takes_the_knobs_that_it_has(self):
     self.assertIsNotNone(_Train('asr.CtcProbe').task.heads.ctc.spec_augment)

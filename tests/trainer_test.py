@@ -67,7 +67,7 @@ class TrainerTest(process_case.ProcessCase):
       rows[parts] = metrics_log.ReadMetrics(f'{logdir}/metrics.jsonl')
     self.assertEqual([r['dataset'] for r in rows[2]], [r['dataset'] for r in rows[1]])
     for whole, in_parts in zip(rows[1], rows[2]):
-      for name in ('loss', 'grad_norm', 'labeled/transducer_loss', 'labeled/ctc_loss'):
+      for name in ('loss', 'grad_norm', 'labeled/loss', 'labeled_ctc/loss'):
         if name in whole:
           self.assertAlmostEqual(in_parts[name] / whole[name], 1.0, places=3, msg=name)
 

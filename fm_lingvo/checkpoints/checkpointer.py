@@ -53,14 +53,17 @@ class Checkpointer(checkpointer.Checkpointer):
     match.CheckFound()
     match.CheckForms()
     checkpoint.CheckFinite(name for name, v in variables.items() if v.dtype.base_dtype.is_floating)
-    try:
-      path = super().RestoreFromPath(sess, checkpoint_path)
-    except _UNREADABLE as e:
-      raise reader.Unusable(f'{checkpoint_path}: cannot be read ({errors.Reason(e)})') from e
+    if checkpoint.renamed:  # Lingvo restores variables by the names that they have now.
+      checkpoint.Load(variables, sess, averaged=False)
+    else:
+      try:
+        super().RestoreFromPath(sess, checkpoint_path)
+      except _UNREADABLE as e:
+        raise reader.Unusable(f'{checkpoint_path}: cannot be read ({errors.Reason(e)})') from e
     for model in self._models:
       for task in model.tasks:
-        task.CheckRestored(sess, path)
-    return path
+        task.CheckRestored(sess, checkpoint_path)
+    return checkpoint_path
 
   def _Variables(self):
     """List of the variables that checkpoints hold."""

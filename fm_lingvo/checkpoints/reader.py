@@ -14,6 +14,7 @@ import numpy as np
 from lingvo import compat as tf
 
 from fm_lingvo import errors
+from fm_lingvo.checkpoints import renamed_variables
 from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.utils import suggest
 
@@ -37,6 +38,8 @@ class Checkpoint:
     weights: dict name -> (dtype name, shape as a tuple), of weights and records, without optimizers' slots and the
       step.
     others: As weights, of the rest.
+    renamed: Whether it is of an older version, in which variables had other names (renamed_variables); all names here
+      are today's.
     averaged: Whether the run kept moving averages (task.train.ema_decay): Read gives these, which are what its
       evaluations used.
   """
@@ -57,9 +60,11 @@ class Checkpoint:
       raise Unusable(f'{self.prefix}: not a readable TensorFlow checkpoint ({errors.Reason(e)})') from e
     self.weights: dict[str, tuple[str, tuple]] = {}
     self.others: dict[str, tuple[str, tuple]] = {}
-    for name, shape in sorted(shapes.items()):
+    self._names = renamed_variables.Names(shapes)
+    for name, there in sorted(self._names.items()):
       group = self.weights if _WEIGHT.match(name) else self.others
-      group[name] = dtypes[name].name, tuple(shape)
+      group[name] = dtypes[there].name, tuple(shapes[there])
+    self.renamed = any(name != there for name, there in self._names.items())
     self.averaged = any(name + _AVERAGE in self.others for name in self.weights)
 
   @property
@@ -76,7 +81,7 @@ class Checkpoint:
     if averaged and name + _AVERAGE in self.others:
       name += _AVERAGE
     try:
-      return self._reader.get_tensor(name)
+      return self._reader.get_tensor(self._names.get(name, name))
     except Exception as e:
       raise Unusable(f'{self.prefix}: {name} cannot be read ({errors.Reason(e)})') from e
 
@@ -84,7 +89,7 @@ class Checkpoint:
     """dict name -> what Read returns."""
     return {name: self.Read(name) for name in names}
 
-  def Load(self, variables: Mapping[str, tf.Variable], sess: tf.Session) -> None:
+  def Load(self, variables: Mapping[str, tf.Variable], sess: tf.Session, averaged: bool = True) -> None:
     """Gives variables, a dict name in the checkpoint -> variable, what Read returns.
 
     Many variables share a session run: TensorFlow optimises the graph for each new set of operations.
@@ -93,7 +98,7 @@ class Checkpoint:
     feed: dict = {}
     size = 0
     for name, v in variables.items():
-      value = self.Read(name)
+      value = self.Read(name, averaged)
       if ops and size + value.nbytes > _LOADED_BYTES:
         sess.run(ops, feed)
         ops, feed, size = [], {}, 0

@@ -20,11 +20,11 @@ from fm_lingvo.data import shard_integrity
 from fm_lingvo.data import stream as stream_lib
 from fm_lingvo.data import stream_params
 from fm_lingvo.data import waveform_augment
+from fm_lingvo.utils import audio
 
 StreamParams = stream_params.StreamParams
 
 STRING_KEYS = ('utt_ids', 'texts', 'domains')
-_ENCODED_FRAME_SAMPLES = 640  # 40 ms: four frames, which become one, 10 ms apart.
 
 _resumed_folder = ''
 
@@ -98,11 +98,7 @@ def Validate(p):
     )
   if p.file_datasource:
     raise errors.ConfigError(f'{p.name}.file_datasource: expected None, since each stream has its file_pattern')
-  if p.pad_multiple_samples < 1 or p.pad_multiple_samples % _ENCODED_FRAME_SAMPLES:
-    raise errors.ConfigError(
-      f'{p.name}.pad_multiple_samples = {p.pad_multiple_samples}: expected a multiple of '
-      f'{_ENCODED_FRAME_SAMPLES}, the samples of an encoded frame'
-    )
+  _CheckPadding(p, audio.FRAME_STEP_SAMPLES, 'a log-mel frame')
   for field in ('pad_to_bucket', 'emit_strings'):
     if p.Get(field) not in (None, True, False):
       raise errors.ConfigError(f'{p.name}.{field} = {p.Get(field)!r}: expected None, True or False')
@@ -120,6 +116,29 @@ def Validate(p):
     stream_params.Validate(f'{p.name}.streams.{name}', sp)
     if sp.augment is not None:
       waveform_augment.Validate(f'{p.name}.streams.{name}.augment', sp.augment)
+
+
+def PaddedTo(p, frame_samples: int):
+  """A copy of HydraInput.Params() that pads to whole encoded frames.
+
+  Args:
+    p: HydraInput.Params().
+    frame_samples: Samples of an encoded frame.
+
+  Raises:
+    errors.ConfigError: pad_multiple_samples is set and no multiple of them.
+  """
+  _CheckPadding(p, frame_samples, "an encoded frame of the task's encoder")
+  return p.Copy().Set(pad_multiple_samples=p.pad_multiple_samples or frame_samples)
+
+
+def _CheckPadding(p, samples, what):
+  """Raises ConfigError if rows would not be padded to a multiple of so many samples."""
+  found = p.pad_multiple_samples
+  if found is not None and (found < 1 or found % samples):
+    raise errors.ConfigError(
+      f'{p.name}.pad_multiple_samples = {found}: expected None or a multiple of {samples}, the samples of {what}'
+    )
 
 
 class HydraInput(base_input_generator.BaseInputGenerator):
@@ -155,9 +174,10 @@ class HydraInput(base_input_generator.BaseInputGenerator):
     )
     p.Define(
       'pad_multiple_samples',
-      _ENCODED_FRAME_SAMPLES,
-      'A padded row is a multiple of this many samples, itself a multiple of the '
-      '640 of an encoded frame. More means fewer shapes to compile.',
+      None,
+      'A padded row is a multiple of this many samples, itself a multiple of those of '
+      'an encoded frame. More means fewer shapes to compile. None: an encoded frame, '
+      'which the task sets by its encoder.',
     )
     p.Define(
       'emit_strings',
@@ -235,7 +255,7 @@ class HydraInput(base_input_generator.BaseInputGenerator):
       do_eval=self.do_eval,
       batch_scale=functools.partial(batch_utils.scale_split_to_infeed, use_per_host_infeed=p.use_per_host_infeed),
       pad_to_bucket=self._pad_to_bucket,
-      pad_multiple_samples=p.pad_multiple_samples,
+      pad_multiple_samples=p.pad_multiple_samples or audio.FRAME_STEP_SAMPLES,
     )
 
   # Plain tensor code; converting it would cost half a second at start-up.

@@ -14,7 +14,6 @@ from fm_lingvo.config import gin_config
 from fm_lingvo.config import registry
 from fm_lingvo.config import run_experiment
 from fm_lingvo.decoding import search_options
-from fm_lingvo.heads import supervised_heads
 from fm_lingvo.layers import adapter as adapter_lib
 from fm_lingvo.run_files import run_dir
 from fm_lingvo.utils import suggest
@@ -116,7 +115,7 @@ def _KeepDecodingBranch(task, where):
   """Removes all but the first branch whose head decodes; its (head, stream)."""
   for name, branch in task.branches.IterParams():  # noqa: B007 The one found is used below.
     head = task.heads.Get(branch.head)
-    if issubclass(head.cls, supervised_heads.SupervisedHead):
+    if branch.decode and head.cls.Decodes():
       break
   else:
     heads = ', '.join(name for name, _ in task.heads.IterParams())
@@ -131,22 +130,27 @@ def _KeepDecodingBranch(task, where):
 
 
 def SetSearch(path, params, how):
-  """Sets the search_options.Search of all heads of model Params that have labels, and the tokenizers of the run's folder.
+  """Sets the search of all heads of model Params that are decoded, and the tokenizers to those of the run's folder.
+
+  Args:
+    path: Folder of the run.
+    params: Model Params, changed in place.
+    how: The search_options.Search.
 
   Raises:
     errors.ConfigError: A head has no such search, or no head has labels but a search is given.
   """
-  heads = [
-    (name, head)
-    for name, head in params.task.heads.IterParams()
-    if issubclass(head.cls, supervised_heads.SupervisedHead)
-  ]
-  if not heads and how != search_options.Search():
+  branches = [branch for _, branch in params.task.branches.IterParams()]
+  decoded = {branch.head for branch in branches if branch.decode and params.task.heads.Get(branch.head).cls.Decodes()}
+  if not decoded and how != search_options.Search():
     raise errors.ConfigError(f'{path}: no head has labels: expected neither a beam nor a language model')
-  for name, head in heads:
-    how.ApplyTo(head, name)
+  for name, head in params.task.heads.IterParams():
+    if name in decoded:
+      how.ApplyTo(head, name)
+    if 'tokenizer_file' not in head:
+      continue
     _UseOwnTokenizer(head, path, name)
-    for _, branch in params.task.branches.IterParams():
+    for branch in branches:
       if branch.head == name and branch.stream in params.input.streams:
         params.input.streams.Get(branch.stream).tokenizer_file = head.tokenizer_file
 
@@ -157,33 +161,26 @@ def _UseOwnTokenizer(head, path, name):
   It is what the run was trained with, wherever the configuration's has gone.
   """
   copy = run_dir.TokenizerPath(path, name)
-  if tf.io.gfile.exists(copy):
+  if 'tokenizer_file' in head and tf.io.gfile.exists(copy):
     head.tokenizer_file = copy
 
 
 def _ChooseAdapter(task, adapter, checkpoint):
   """Makes the set of adapters called `adapter` the only one; returns its name."""
+  encoder = task.encoder
   if adapter is None:
-    adapter = task.encoder.active_adapter or adapter_lib.NO_ADAPTER
+    adapter = encoder.cls.ActiveAdapter(encoder) or adapter_lib.NO_ADAPTER
   if adapter == adapter_lib.NO_ADAPTER:
-    task.encoder.Set(adapters=[], active_adapter=None)
+    encoder.cls.UseAdapter(encoder, None)
     return adapter
-  found = {}  # Name -> [(place, parts of the variable's name, shape)].
-  prefix = f'{task.name}/encoder/adapters/'
-  for variable, (_, shape) in reader.Checkpoint(checkpoint).weights.items():
-    if variable.startswith(prefix):
-      name, _, place, *rest = variable[len(prefix) :].split('/')
-      found.setdefault(name, []).append((place, '/'.join(rest), shape))
+  shapes = {name: shape for name, (_, shape) in reader.Checkpoint(checkpoint).weights.items()}
+  found = adapter_lib.Saved(shapes, f'{task.name}/encoder')
   if adapter not in found:
     expected = ', '.join([*sorted(found), adapter_lib.NO_ADAPTER])
     raise errors.ConfigError(
       f'{checkpoint}: no adapters called {adapter!r}; expected one of {expected}'
       + suggest.DidYouMean(suggest.Nearest(adapter, [*found, adapter_lib.NO_ADAPTER]))
     )
-  # Adapters put in later may be of another place and width than this run's own.
-  places = {place for place, _, _ in found[adapter]}
-  task.encoder.Set(
-    adapters=[adapter], active_adapter=adapter, adapter_position=places.pop() if len(places) == 1 else 'after_ff'
-  )
-  task.encoder.adapter_tpl.bottleneck_dim = next(shape[1] for _, rest, shape in found[adapter] if rest == 'down/w/var')
+  # Adapters that were injected later may have another place and width than this run's own.
+  encoder.cls.UseAdapter(encoder, adapter, *found[adapter])
   return adapter

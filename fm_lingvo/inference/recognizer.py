@@ -1,4 +1,4 @@
-"""A trained run as a recogniser: its weights and its tokenizer, waveforms -> transcripts.
+"""A trained run as a recogniser: waveforms -> transcripts by its weights and its tokenizer.
 
 B: utterances, S: samples (16 kHz), N: encoded frames, K: hypotheses, L: labels of a
 hypothesis, V: vocabulary with blank.
@@ -16,10 +16,8 @@ from lingvo.core import py_utils
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import reader
 from fm_lingvo.decoding import search
-from fm_lingvo.layers import conformer_encoder
 from fm_lingvo.runtime import session
-
-_SAMPLES_PER_FRAME = 640  # Of an encoded frame, 40 ms.
+from fm_lingvo.utils import audio
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,14 +31,14 @@ class Word:
 
 @dataclasses.dataclass(frozen=True)
 class Hypothesis:
-  """What may have been said, with its log-probability."""
+  """A transcript with its log-probability and its words."""
 
   text: str
   score: float
   words: tuple
 
 
-def Start():
+def Start() -> None:
   """Puts TensorFlow and Lingvo into graph mode, without Lingvo's log; call it first."""
   py_utils.SetEagerMode(False)
   if not flags.FLAGS.is_parsed():
@@ -48,7 +46,7 @@ def Start():
   logging.set_verbosity(logging.ERROR)
 
 
-def Surfaces(tokenizer):
+def Surfaces(tokenizer) -> list[bytes]:
   """List [V] of the bytes that each label of a Tokenizer stands for in a text."""
   import sentencepiece
 
@@ -57,7 +55,7 @@ def Surfaces(tokenizer):
   def _Surface(label):
     piece = processor.id_to_piece(label)
     if processor.is_unknown(label):
-      return processor.decode([label]).encode()  # A sign that the model chooses.
+      return processor.decode([label]).encode()  # The model's own sign for what it cannot spell.
     if processor.is_control(label):
       return b''
     if processor.is_byte(label):  # <0x41>
@@ -67,7 +65,7 @@ def Surfaces(tokenizer):
   return [_Surface(label) for label in range(tokenizer.vocab_size)]
 
 
-def Words(surfaces, labels, frames, frame_seconds):
+def Words(surfaces, labels, frames, frame_seconds: float) -> list[Word]:
   """Splits labels into words.
 
   Args:
@@ -78,7 +76,7 @@ def Words(surfaces, labels, frames, frame_seconds):
 
   Returns:
     List of Word. A word begins with the frame of its first label and ends with that
-    of its last, but not after the next word's beginning.
+    of its last, or where the next word begins.
   """
   spelled = []  # [bytes, first frame, last frame] of each word.
   open_word = False
@@ -104,7 +102,7 @@ def Words(surfaces, labels, frames, frame_seconds):
 class Recognizer:
   """Graph and session that transcribe waveforms with a run's weights."""
 
-  def __init__(self, run, n_best=1):
+  def __init__(self, run, n_best: int = 1):
     """Builds the graph and restores the weights.
 
     Args:
@@ -127,9 +125,9 @@ class Recognizer:
       Restore(self._session, task, run.checkpoint)
     self._tokenizer = task.Head(run.head).tokenizer
     self._surfaces = Surfaces(self._tokenizer)
-    self._frame_seconds = run.params.frontend.mel.frame_step_ms / 1000 * conformer_encoder.SUBSAMPLING_FACTOR
+    self._frame_seconds = task.encoded_frame_samples / audio.SAMPLE_RATE
 
-  def Recognize(self, waveforms):
+  def Recognize(self, waveforms: list[np.ndarray]) -> list[list[Hypothesis]]:
     """Transcribes one batch.
 
     Args:
@@ -156,7 +154,7 @@ class Recognizer:
     return found
 
 
-def Inputs():
+def Inputs() -> tuple[tf.Tensor, tf.Tensor]:
   """Placeholders (waveforms float32 [B, S] in [-1, 1], num_samples int32 [B])."""
   return (tf.placeholder(tf.float32, [None, None], 'waveforms'), tf.placeholder(tf.int32, [None], 'num_samples'))
 
@@ -166,32 +164,23 @@ def BuildGraph(run, waveforms, num_samples):
 
   Args:
     run: A load_run.Run.
-    waveforms: float32 [B, S] in [-1, 1]; what lies past num_samples does not count.
+    waveforms: float32 [B, S] in [-1, 1]; what lies behind num_samples is ignored.
     num_samples: int32 [B].
 
   Returns:
-    (task, hypotheses): a HydraTask, and what SupervisedHead.Decode returns.
+    (task, hypotheses): a HydraTask, and what its head's Decode returns.
   """
   py_utils.GetOrCreateGlobalStepVar()
   # Lingvo's assertions are operations that plain TensorFlow does not know.
   cluster = run.cluster.Copy().Set(do_eval=True, enable_asserts=False)
   with cluster_factory.Cluster(cluster):
     task = run.params.Instantiate()
-    size = tf.shape(waveforms)[1]
-    num_samples = tf.minimum(num_samples, size)
-    # Not a product: padding may be NaN.
-    waveforms = tf.where_v2(tf.sequence_mask(num_samples, size), waveforms, 0.0)
-    # At least one encoded frame, and no part of one.
-    whole = tf.maximum(-(-size // _SAMPLES_PER_FRAME), 1) * _SAMPLES_PER_FRAME
-    waveforms = tf.pad(waveforms, [[0, 0], [0, whole - size]])
-    features = task.frontend.FProp(task.theta.frontend, waveforms, num_samples)
-    head, theta = task.Head(run.head), task.theta[run.head]
-    clean = head.Corrupt(theta, features.features, features.paddings)
-    encoded, paddings = task.encoder.FProp(task.theta.encoder, clean.features, features.paddings)
-    return task, head.Decode(theta, encoded, paddings)
+    ((name, branch),) = task.branches
+    batch = py_utils.NestedMap({branch.stream: py_utils.NestedMap(waveforms=waveforms, num_samples=num_samples)})
+    return task, task.Decode(batch)[name]
 
 
-def Restore(sess, task, checkpoint):
+def Restore(sess, task, checkpoint: str) -> None:
   """Restores the variables of a session's graph.
 
   Args:

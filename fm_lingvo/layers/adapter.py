@@ -140,6 +140,29 @@ def AdaptersParams(path, names, position, num_blocks, adapter_tpl):
   )
 
 
+def Saved(shapes: dict[str, tuple], scope: str) -> dict[str, tuple[str | None, int | None]]:
+  """The sets of adapters in a checkpoint.
+
+  Args:
+    shapes: Name of each of its variables -> shape.
+    scope: Of the encoder in these names, such as 'task/encoder'.
+
+  Returns:
+    dict: name of a set -> (its position, its bottleneck's width), as BaseEncoder.UseAdapter takes them; None where the
+    names do not tell.
+  """
+  places, widths = {}, {}
+  prefix = f'{scope}/adapters/'
+  for variable, shape in shapes.items():
+    if variable.startswith(prefix):
+      name, _, place, *rest = variable[len(prefix) :].split('/')
+      places.setdefault(name, set()).add(place)
+      if rest == ['down', 'w', 'var']:
+        widths[name] = shape[1]
+  positions = {frozenset(of_position): position for position, of_position in _PLACES.items()}
+  return {name: (positions.get(frozenset(found)), widths.get(name)) for name, found in places.items()}
+
+
 def Adapt(adapters, theta, place, features, block_inputs=None):
   """Applies the adapter of a place, if a block has one there.
 

@@ -119,6 +119,11 @@ class LogMelFrontend(base_layer.BaseLayer):
           trainable=False,
         )
 
+  @property
+  def record(self):
+    """The variable that keeps sizes and kind of normalisation."""
+    return self.vars.record
+
   def _RecordValues(self):
     p = self.params
     return [float(NORMALIZATIONS.index(p.normalization))] + [float(p.mel.Get(name)) for name in _RECORD[1:]]
@@ -175,3 +180,21 @@ class LogMelFrontend(base_layer.BaseLayer):
     centered = (features - mean) * valid
     variance = tf.reduce_sum(tf.square(centered), axis=1, keepdims=True) / count
     return centered * tf.math.rsqrt(variance + self.params.variance_floor)
+
+
+def PadWaveforms(waveforms, num_samples, multiple: int) -> tuple[tf.Tensor, tf.Tensor]:
+  """Prepares waveforms of any length for the front end.
+
+  Args:
+    waveforms: float32 [B, S]; what lies behind num_samples is ignored, NaN included.
+    num_samples: int32 [B].
+    multiple: Samples that the padded length is a multiple of, at least one of them; those of an encoded frame.
+
+  Returns:
+    (waveforms float32 [B, S'], zero on padding, num_samples int32 [B], at most S).
+  """
+  size = tf.shape(waveforms)[1]
+  num_samples = tf.minimum(num_samples, size)
+  waveforms = tf.where_v2(tf.sequence_mask(num_samples, size), waveforms, 0.0)  # Not a product: padding may be NaN.
+  whole = tf.maximum(-(-size // multiple), 1) * multiple
+  return tf.pad(waveforms, [[0, 0], [0, whole - size]]), num_samples

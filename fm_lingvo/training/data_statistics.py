@@ -1,77 +1,62 @@
-"""What is fitted to data before the first step: statistics of global normalization, the quantizer's pca projection.
+"""What is fitted to data before the first step: statistics of global normalisation, and what heads fit.
 
-B: utterances, T: log-mel frames, F: mel bins, H: stacked width.
+B: utterances, T: log-mel frames, F: mel bins.
 """
+
+import functools
+from collections.abc import Collection
+from collections.abc import Iterator
 
 import numpy as np
 from lingvo import compat as tf
 from lingvo.core import cluster_factory
+from lingvo.core import hyperparams
 
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import warm_start
-from fm_lingvo.heads import base_head
-from fm_lingvo.layers import quantizer
 from fm_lingvo.runtime import session
 
 
-def Fit(task, sess, loaded=()):
-  """Fits the front end of a hydra to all its streams, then every `pca` quantizer to its first branch's.
+def Fit(task, sess, loaded: Collection[str] = ()) -> None:
+  """Fits the front end of a hydra to all its streams, then every head to the stream of its first branch.
 
   Args:
     task: A HydraTask, in whose graph this runs.
-    sess: Session that holds its initialised variables; those that are fitted are
-      overwritten.
-    loaded: Names of variables that came from another run's checkpoint; they keep the
-      fit that its weights were learnt with.
+    sess: Session that holds its initialised variables; those that are fitted are overwritten.
+    loaded: Names of variables that came from another run's checkpoint; they stay as they are.
 
   Raises:
-    errors.ConfigError: Too few frames, or a projection that was loaded is of another kind than the params say.
+    errors.ConfigError: There are too few frames, or what was loaded contradicts the params.
   """
   if task.params.frontend.normalization == 'global' and task.frontend.vars.mean.op.name not in loaded:
     _FitFrontend(task, sess)
   done = set()
   for name, branch in task.branches:
-    head = task.Head(branch.head)
-    if branch.head in done or not isinstance(head, base_head.BestRqHead):
+    if branch.head in done:
       continue
     done.add(branch.head)
-    if head.quantizer.vars.projection.op.name in loaded:
-      _CheckProjection(f'task.heads.{branch.head}.quantizer', head.quantizer, sess)
-    elif head.params.quantizer.projection == 'pca':
-      _FitQuantizer(task, sess, head.quantizer, branch.stream)
-      print(
-        f'{name}: pca projection fitted on {head.quantizer.params.pca_batches} batches of {branch.stream}', flush=True
-      )
+    fitted = task.Head(branch.head).Fit(sess, functools.partial(_Normalised, task, sess, branch.stream), set(loaded))
+    if fitted:
+      print(f'{name}: {fitted} of {branch.stream}', flush=True)
 
 
-def CheckNothingToFit(task_params):
+def CheckNothingToFit(task_params: hyperparams.Params) -> None:
   """Raises errors.ConfigError if a run of a HydraTask's Params, from random weights, would begin by Fit.
 
-  Lingvo's own jobs do not.
+  Lingvo's own jobs do not fit.
   """
   if warm_start.Sources(task_params.train):
     return
-  fits = [("task.frontend.normalization = 'global'", task_params.frontend.normalization == 'global')]
-  fits += [
-    (f"task.heads.{name}.quantizer.projection = 'pca'", head.quantizer.projection == 'pca')
-    for name, head in task_params.heads.IterParams()
-    if issubclass(head.cls, base_head.BestRqHead)
-  ]
-  for param, needs_fit in fits:
-    if needs_fit:
-      raise errors.ConfigError(
-        f'{param}: only a local run fits it; train one step of this run with --run_locally=cpu first, or '
-        'start from another run'
-      )
-
-
-def _CheckProjection(path, layer, sess):
-  """Raises ConfigError if the loaded projection of a quantizer is not of the kind that its params at `path` say."""
-  found = 'pca' if sess.run(layer.vars.mean).any() else 'xavier'  # Only a fit takes a mean off.
-  if layer.params.projection != found:
+  reasons = []
+  if task_params.frontend.normalization == 'global':
+    reasons.append("task.frontend.normalization = 'global'")
+  for name, head in task_params.heads.IterParams():
+    if head.cls.FitReason(head):
+      reasons.append(f'task.heads.{name}.{head.cls.FitReason(head)}')
+  if reasons:
     raise errors.ConfigError(
-      f'{path}.projection = {layer.params.projection!r}: the run that this one starts from learnt the codes '
-      f'of {found}; expected the same'
+      f'{reasons[0]}: only a local run fits it; train one step of this run with --run_locally=cpu first, or '
+      'start from another run'
     )
 
 
@@ -80,8 +65,8 @@ def _FitFrontend(task, sess):
   streams = sorted({branch.stream for _, branch in task.branches})
   count, total, squares = 0, 0.0, 0.0
   for stream in streams:
-    for frames in _Frames(task, stream, p.Copy().Set(normalization='none'), {}, 1, p.global_batches):
-      frames = frames.astype(np.float64)
+    for features, paddings in _Batches(task, stream, p.Copy().Set(normalization='none'), {}, p.global_batches):
+      frames = features[paddings == 0].astype(np.float64)  # [.., F]
       count += len(frames)
       total = total + frames.sum(axis=0)
       squares = squares + np.square(frames).sum(axis=0)
@@ -97,25 +82,21 @@ def _FitFrontend(task, sess):
   )
 
 
-def _FitQuantizer(task, sess, layer, stream):
-  p = layer.params
+def _Normalised(task, sess, stream, num_batches):
+  """Some batches of a stream as _Batches gives them, with the statistics that the session has."""
   front = task.frontend.vars
   statistics = {name: sess.run(front[name]) for name in ('mean', 'stddev') if name in front}
-  frames = _Frames(task, stream, task.params.frontend, statistics, p.stack, p.pca_batches)
-  mean, projection = quantizer.FitPca(frames, p.codebook_dim)
-  layer.vars.mean.load(mean, sess)
-  layer.vars.projection.load(np.tile(projection, [p.num_codebooks, 1, 1]), sess)
+  yield from _Batches(task, stream, task.params.frontend, statistics, num_batches)
 
 
-def _Frames(task, stream, frontend_params, statistics, stack, num_batches):
-  """Yields float32 [frames, H] for each of some batches: unpadded frames, `stack` of them joined.
+def _Batches(task, stream, frontend_params, statistics, num_batches) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+  """Yields (features float32 [B, T, F], paddings [B, T]) of some batches.
 
   Args:
     task: A HydraTask.
     stream: Name of the stream that is read.
     frontend_params: Params of the front end.
     statistics: dict: name of a variable of this front end -> its value.
-    stack: Frames to join, >= 1.
     num_batches: Batches to read, > 0.
   """
   with tf.Graph().as_default(), cluster_factory.Current():
@@ -123,12 +104,10 @@ def _Frames(task, stream, frontend_params, statistics, stack, num_batches):
     frontend = frontend_params.Copy().Set(name='frontend').Instantiate()
     batch = source.GetPreprocessedInputBatch()[stream]
     out = frontend.FProp(frontend.theta, batch.waveforms, batch.num_samples)
-    stacked, paddings = quantizer.StackFrames(out.features, out.paddings, stack)
     with tf.Session(config=session.Config()) as sess:
       sess.run([tf.global_variables_initializer(), tf.tables_initializer()])
       for name, value in statistics.items():
         frontend.vars[name].load(value, sess)
       source.Initialize(sess)
       for _ in range(num_batches):
-        frames, pads = sess.run([stacked, paddings])
-        yield frames[pads == 0]
+        yield tuple(sess.run([out.features, out.paddings]))

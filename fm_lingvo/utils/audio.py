@@ -2,3 +2,4 @@
 
 SAMPLE_RATE = 16000  # Hz, mono.
 FRAME_STEP_MS = 10.0  # Between two log-mel frames: spans, subsampled frames and pictures count on it.
+FRAME_STEP_SAMPLES = int(SAMPLE_RATE * FRAME_STEP_MS / 1000)  # 160.

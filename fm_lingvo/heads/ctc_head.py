@@ -1,0 +1,44 @@
+"""CTC: one projection of encoded frames to labels.
+
+B: utterances, N: encoded frames, D: model width, V: vocabulary with blank.
+"""
+
+from lingvo.core import layers
+
+from fm_lingvo.decoding import search
+from fm_lingvo.heads import labeled_head
+from fm_lingvo.losses import ctc_loss
+
+
+class CtcHead(labeled_head.LabeledHead):
+  """Connectionist temporal classification: one projection, for probes and hybrids.
+
+  Graves et al., ICML 2006. Decoding takes the best label of each frame.
+  """
+
+  @classmethod
+  def Params(cls):
+    p = super().Params()
+    p.Define('bias', True, 'Whether the projection to the vocabulary has a bias.')
+    return p
+
+  def __init__(self, params):
+    super().__init__(params)
+    p = self.params
+    self.CreateChild(
+      'proj',
+      layers.FCLayer.Params().Set(
+        input_dim=p.input_dim, output_dim=self.tokenizer.vocab_size, activation='NONE', has_bias=p.bias
+      ),
+    )
+
+  def Loss(self, theta, encoded, paddings, corrupted, batch):
+    """Mean nats a label; see the base class."""
+    logits = self.proj.FProp(theta.proj, encoded)  # [B, N, V]
+    nll = ctc_loss.CtcLoss(logits, batch.labels, labeled_head.Lengths(paddings), batch.label_lengths)
+    loss, unalignable = labeled_head.PerLabel(nll, batch.label_lengths, batch.weights)
+    return {'loss': loss, 'unalignable': unalignable, 'unknown_labels': self.UnknownLabels(batch)}, {}
+
+  def Decode(self, theta, encoded, paddings):
+    """Best path; see the base class."""
+    return search.CtcGreedy(self.proj.FProp(theta.proj, encoded), labeled_head.Lengths(paddings))

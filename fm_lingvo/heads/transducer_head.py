@@ -1,0 +1,111 @@
+"""The transducer: prediction network, joint and their search.
+
+B: utterances, N: encoded frames, D: model width, J: joint width, U: labels, V: vocabulary with blank, K: hypotheses,
+M: hypotheses of all utterances.
+"""
+
+import math
+
+from lingvo import compat as tf
+from lingvo.core import py_utils
+
+from fm_lingvo import errors
+from fm_lingvo.decoding import language_model
+from fm_lingvo.decoding import search
+from fm_lingvo.heads import labeled_head
+from fm_lingvo.layers import transducer
+from fm_lingvo.runtime import batch_split
+
+
+class TransducerHead(labeled_head.LabeledHead):
+  """Transducer (Graves, arXiv 1211.3711) with RNN-T or HAT factorisation.
+
+  The decoder of an experiment: prediction network and joint. A CTC loss that steadies the encoder's first steps is a
+  branch of its own, of ctc_head.CtcHead; with the same SpecAugment both share one encoder pass.
+  """
+
+  @classmethod
+  def Params(cls):
+    p = super().Params()
+    p.Define('prediction', transducer.PredictionNetwork.Params(), 'Labels so far -> prediction.')
+    p.Define('joint', transducer.Joint.Params(), 'Frame and prediction -> labels.')
+    p.Define('beam_size', 1, 'Hypotheses kept while decoding, >= 1; 1 is greedy.')
+    p.Define('max_symbols_per_frame', 2, 'Labels that decoding may emit at one encoded frame (40 ms), >= 1.')
+    p.Define('max_labels_per_frame', 1.0, 'Labels of an utterance at most, in labels an encoded frame, > 0.')
+    p.Define(
+      'lm_file', '', "Language model of shallow fusion in decoding, see fm_lingvo/decoding/language_model.py; '': none."
+    )
+    p.Define('lm_weight', 0.4, "Weight, >= 0, of its log-probabilities beside the transducer's.")
+    p.Define(
+      'lm_label_bonus',
+      0.9,
+      'What each label adds to a score in fusion, in nats, '
+      ">= 0: the model's weight alone would favour short transcripts.",
+    )
+    return p
+
+  def __init__(self, params):
+    super().__init__(params)
+    p = self.params
+    for name in ('beam_size', 'max_symbols_per_frame'):
+      if p.Get(name) < 1:
+        raise errors.ConfigError(f'{p.name}.{name} = {p.Get(name)}: expected >= 1')
+    if p.max_labels_per_frame <= 0:
+      raise errors.ConfigError(f'{p.name}.max_labels_per_frame = {p.max_labels_per_frame}: expected > 0')
+    for name in ('lm_weight', 'lm_label_bonus'):
+      if not 0 <= p.Get(name) < math.inf:
+        raise errors.ConfigError(f'{p.name}.{name} = {p.Get(name)}: expected a finite number >= 0')
+    self._lm = language_model.Frozen(p.lm_file, self.tokenizer) if p.lm_file else None
+    vocab_size = self.tokenizer.vocab_size
+    self.CreateChild('prediction', p.prediction.Copy().Set(vocab_size=vocab_size))
+    self.CreateChild(
+      'joint',
+      p.joint.Copy().Set(input_dim=p.input_dim, predicted_dim=self.prediction.output_dim, vocab_size=vocab_size),
+    )
+
+  def Loss(self, theta, encoded, paddings, corrupted, batch):
+    """Mean nats a label; see the base class."""
+    predicted = self.prediction.FProp(theta.prediction, batch.labels)
+    (nll,) = batch_split.Apply(
+      lambda *arguments: [self.joint.Loss(*arguments)],
+      theta.joint,
+      encoded,
+      predicted,
+      batch.labels,
+      labeled_head.Lengths(paddings),
+      batch.label_lengths,
+    )
+    loss, unalignable = labeled_head.PerLabel(nll, batch.label_lengths, batch.weights)
+    return {'loss': loss, 'unalignable': unalignable, 'unknown_labels': self.UnknownLabels(batch)}, {}
+
+  def Decode(self, theta, encoded, paddings):
+    """Greedy or beam search; see the base class. With `lm_file` always the beam."""
+    p = self.params
+    batch, frames = py_utils.GetShape(encoded, 2)
+    enc = self.joint.ProjectEncoded(theta.joint, encoded)  # [B, N, J]
+
+    def LogProbs(enc_t, predicted):  # [M, J], [M, J] -> [M, V]
+      return self.joint.LogProbs(theta.joint, enc_t, predicted)
+
+    def Step(ids, state):  # [M] -> [M, J]
+      predicted, state = self.prediction.Step(theta.prediction, ids, state)
+      return self.joint.ProjectPredicted(theta.joint, predicted), state
+
+    state = self.prediction.ZeroState(theta.prediction, batch)
+    lengths = labeled_head.Lengths(paddings)
+    max_labels = self._MaxLabels(frames)
+    arguments = (LogProbs, Step, state, enc, lengths, p.max_symbols_per_frame, max_labels)
+    limits = tf.minimum(self._MaxLabels(lengths), max_labels)  # The former in float32, which may round up.
+    if self._lm is None and p.beam_size == 1:
+      return search.Greedy(*arguments, limits=limits)
+    fusion = (
+      {} if self._lm is None else dict(lm=self._lm.InGraph(), lm_weight=p.lm_weight, label_bonus=p.lm_label_bonus)
+    )
+    return search.BeamSearch(*arguments, beam_size=p.beam_size, limits=limits, **fusion)
+
+  def _MaxLabels(self, frames):
+    """Labels that so many encoded frames, ints or int32 tensors, may have."""
+    rate = min(self.params.max_labels_per_frame, self.params.max_symbols_per_frame)  # No frame has more.
+    if isinstance(frames, int):
+      return math.ceil(rate * frames)
+    return tf.cast(tf.math.ceil(rate * tf.cast(frames, tf.float32)), tf.int32)

@@ -1,0 +1,148 @@
+"""What the hydra asks of an encoder: log-mel frames -> fewer encoded frames, whole utterances or step by step.
+
+B: utterances, T: log-mel frames (10 ms), N: encoded frames = T / downsample_factor, F: mel bins, D: width of encoded
+frames.
+"""
+
+from lingvo import compat as tf
+from lingvo.core import base_layer
+from lingvo.core import hyperparams
+from lingvo.core import py_utils
+
+from fm_lingvo import errors
+
+
+class BaseEncoder(base_layer.BaseLayer):
+  """Base of encoders. Another encoder is one file: a subclass, set as `task.encoder` in an experiment's Task().
+
+  A subclass implements DownsampleFactor, output_dim and FProp. zero_state and StreamStep are for encoders that stream,
+  UseAdapter and ActiveAdapter for those that can have adapters (fm_lingvo/layers/adapter.py). What an utterance is
+  encoded to must depend neither on its padding nor on the other utterances of the batch.
+  """
+
+  @classmethod
+  def Params(cls):
+    p = super().Params()
+    p.Define('num_bins', None, "Mel bins F of a frame, > 0; the hydra sets it to its front end's.")
+    p.Define('dropout_prob', 0.1, 'Residual and inner dropout, in [0, 1).')
+    return p
+
+  @classmethod
+  def DownsampleFactor(cls, p: hyperparams.Params) -> int:
+    """Log-mel frames of an encoded frame, T / N >= 1, of an encoder with Params `p`.
+
+    It is known before any layer is built: batches are padded to whole encoded frames.
+    """
+    raise NotImplementedError('Abstract method')
+
+  @property
+  def downsample_factor(self) -> int:
+    """Log-mel frames of an encoded frame, T / N."""
+    return self.DownsampleFactor(self.params)
+
+  @property
+  def output_dim(self) -> int:
+    """Width D of encoded frames."""
+    raise NotImplementedError('Abstract method')
+
+  def FProp(self, theta, features, paddings) -> tuple[tf.Tensor, tf.Tensor]:
+    """Encodes a batch.
+
+    Args:
+      theta: This layer's variables.
+      features: float32 [B, T, F] log-mel, T a multiple of downsample_factor.
+      paddings: float32 [B, T], 1 on padding.
+
+    Returns:
+      (encoded float32 [B, N, D], paddings float32 [B, N]): an encoded frame is padding where any of its frames is.
+    """
+    raise NotImplementedError('Abstract method')
+
+  def zero_state(self, batch_size) -> py_utils.NestedMap:
+    """The state before the first frame of B utterances. Its size does not depend on how many frames have been encoded.
+
+    Raises:
+      errors.ConfigError: The encoder cannot stream with its params, or not at all.
+    """
+    raise errors.ConfigError(f'{self.params.name}: {type(self).__name__} does not stream')
+
+  def StreamStep(self, theta, features, paddings, state0) -> tuple[tf.Tensor, tf.Tensor, py_utils.NestedMap]:
+    """Encodes the next frames; all steps together give what FProp gives of the whole utterance.
+
+    Args:
+      theta: This layer's variables.
+      features: float32 [B, T, F], the next log-mel frames, T a multiple of downsample_factor.
+      paddings: float32 [B, T], 1 on padding, which may only end an utterance.
+      state0: Of the step before, or zero_state's.
+
+    Returns:
+      (encoded float32 [B, N, D], paddings float32 [B, N], the new state).
+    """
+    raise errors.ConfigError(f'{self.params.name}: {type(self).__name__} does not stream')
+
+  @classmethod
+  def ActiveAdapter(cls, p: hyperparams.Params) -> str | None:
+    """Name of the set of adapters that an encoder with Params `p` applies; None: none."""
+    del p
+    return None
+
+  @classmethod
+  def UseAdapter(
+    cls, p: hyperparams.Params, name: str | None, position: str | None = None, bottleneck_dim: int | None = None
+  ) -> None:
+    """Makes one set of adapters the only one of an encoder with Params `p`, and the one that is applied.
+
+    Args:
+      p: Params of the encoder, changed in place.
+      name: Of the set; None: the encoder has no adapters.
+      position: Where the adapters are, one of adapter.POSITIONS; None: as `p` has it.
+      bottleneck_dim: Width of an adapter; None: as `p` has it.
+
+    Raises:
+      errors.ConfigError: Such encoders have no adapters.
+    """
+    del p, position, bottleneck_dim
+    if name is not None:
+      raise errors.ConfigError(
+        f'adapters {name}: {cls.__name__} has no adapters; expected an encoder with them, such as ConformerEncoder'
+      )
+
+
+def EncodeAll(
+  encoder: BaseEncoder, theta: py_utils.NestedMap, batches: list[tuple], together: bool | None
+) -> list[tuple]:
+  """Encodes several batches, in one pass or one after the other.
+
+  Args:
+    encoder: Encodes.
+    theta: Its variables.
+    batches: List of (features [B_i, T_i, F], paddings [B_i, T_i]).
+    together: Whether in one pass, all padded to the longest; None: if all have the same static length, so that no
+      padding is added.
+
+  Returns:
+    List of (encoded [B_i, N_i, D], paddings [B_i, N_i]).
+  """
+  if together is None:
+    lengths = {features.shape[1] for features, _ in batches}  # None: not static.
+    together = len(lengths) == 1 and None not in lengths
+  if len(batches) == 1 or not together:
+    return [encoder.FProp(theta, *batch) for batch in batches]
+  sizes = [py_utils.GetShape(features, 2) for features, _ in batches]
+  longest = sizes[0][1]
+  for _, time in sizes[1:]:
+    is_static = isinstance(longest, int) and isinstance(time, int)
+    longest = max(longest, time) if is_static else tf.maximum(longest, time)
+  features = tf.concat(  # [sum B_i, max T_i, F]
+    [tf.pad(f, [[0, 0], [0, longest - time], [0, 0]]) for (f, _), (_, time) in zip(batches, sizes)], axis=0
+  )
+  paddings = tf.concat(
+    [tf.pad(p, [[0, 0], [0, longest - time]], constant_values=1.0) for (_, p), (_, time) in zip(batches, sizes)], axis=0
+  )
+  encoded, paddings = encoder.FProp(theta, features, paddings)
+  outputs, start = [], 0
+  for batch, time in sizes:
+    frames = time // encoder.downsample_factor
+    outputs.append((encoded[start : start + batch, :frames], paddings[start : start + batch, :frames]))
+    start += batch
+  return outputs
