@@ -54,7 +54,7 @@ def _Callee(decorator: ast.expr) -> str:
 def _NameArgument(decorator: ast.expr) -> str | None:
   """The text given as `name=`, if a decorator has one."""
   for keyword in decorator.keywords if isinstance(decorator, ast.Call) else ():
-    if keyword.arg == 'name' and isinstance(keyword.value, ast.Constant):
+    if keyword.arg == 'name' and isinstance(keyword.value, ast.Constant) and isinstance(keyword.value.value, str):
       return keyword.value.value
   return None
 
