@@ -121,6 +121,10 @@ class EvaluateTest(absltest.TestCase):
         "data set = 'TestTargets': expected one of .*did you mean TestTarget",
       ),
       ((_folder + '/run', '--checkpoint=ckpt-00000004'), 'no such checkpoint'),
+      (
+        (_folder + '/run', f'--checkpoint={_folder}/probe/train/ckpt-00000003', '--datasets=DevTarget'),
+        r'ckpt-00000003: of another model: \d+ of the \d+ variables that are needed are not in it: task/',
+      ),
       ((_folder + '/run', '--beam_size=0'), 'beam_size = 0: expected >= 1'),
       ((_folder + '/run', '--lm_weight=1'), 'the run has no language model; expected lm, too'),
       ((_folder + '/run', '--lm=none.npz'), 'none.npz: no such language model'),

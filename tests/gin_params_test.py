@@ -397,8 +397,8 @@ class ErrorTest(_Base):
     ('encoder.model_dim = foo', "syntax error: foo is no Gin value; a string needs quotes: 'foo'"),
     ('task.encoder.causal = true', 'syntax error: true is no Gin value; did you mean True?'),
     ('task.encoder.causal = 3 4', 'syntax error: Expected newline.'),
-    ('import os', 'a Gin file may not import Python; register the experiment under params/ instead'),
-    ('from os import path', 'a Gin file may not import Python; register the experiment under params/ instead'),
+    ('import os', 'a Gin file may not import Python; --import_module imports experiments of your own'),
+    ('from os import path', 'a Gin file may not import Python; --import_module imports experiments of your own'),
   )
   def test_message(self, binding, message):
     self.assertEqual(self.Error(binding), f'--gin_bindings: {binding}: {message}')

@@ -143,7 +143,6 @@ class InferenceTest(graph_case.GraphCase):
       recognizer.Recognizer(self._Run(how=search_options.Search(beam_size=4)), n_best=5)
 
   def test_what_the_beam_has_not_found_is_no_hypothesis(self):
-    model = recognizer.Recognizer(self._Run(how=search_options.Search(beam_size=4)), n_best=3)
     out = graph_case.py_utils.NestedMap(
       labels=np.full([1, 4, 2], 3),
       frames=np.zeros([1, 4, 2], int),

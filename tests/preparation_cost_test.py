@@ -9,13 +9,14 @@ from absl.testing import absltest
 
 from tests import tiny_data
 from tools import preparation_cost
-from tools import results_table
+from tools.bench import preparation
+from tools.bench import results
 from tools.prepare import importers
 from tools.prepare import pipeline
 
 
 def _Samples(*rows):
-  return [preparation_cost.Sample(*row) for row in rows]
+  return [preparation.Sample(*row) for row in rows]
 
 
 class SummariseTest(absltest.TestCase):
@@ -24,7 +25,7 @@ class SummariseTest(absltest.TestCase):
     samples = _Samples(
       (0, 0, 0.1, 0), (10, 5, 0.3, 10), (20, 10, 0.2, 20), *((20 + t, 10 + t, 0.25, 20 + t) for t in range(1, 91))
     )
-    figures = {(name, label): value for name, label, value, _ in preparation_cost.Summarise(samples, 100.0)}
+    figures = {(name, label): value for name, label, value, _ in preparation.Summarise(samples, 100.0)}
     self.assertLen(figures, 30)
     self.assertEqual(figures['0 to 10 h', 'peak memory'], 0.3)
     self.assertAlmostEqual(figures['0 to 10 h', 'mean memory'], 0.25)
@@ -67,7 +68,7 @@ class ToolTest(absltest.TestCase):
   def test_all_hours_are_prepared_measured_and_removed(self):
     code, output = self._Main('--hours=0.1')
     self.assertEqual(code, 0)
-    rows = results_table.Load(output)['rows']
+    rows = results.Load(output)['rows']
     whole = {row['label']: row['value'] for row in rows if row['name'].startswith('all 0.1')}
     self.assertGreater(whole['peak memory'], 0.05)
     self.assertGreater(whole['hours of audio in an hour of CPU time'], 1)
@@ -79,8 +80,8 @@ class ToolTest(absltest.TestCase):
     with open(manifest, 'w', encoding='utf-8') as f:
       f.write('{"audio_filepath": "0.wav"}\n{"audio_filepath": "missing.wav"}\n')
     pipeline.PrepareData('manifest', output, options=importers.Options(input=manifest))
-    with self.assertRaisesRegex(preparation_cost.PreparationFailed, '^1 utterances, .* 1 rejected; expected 2,'):
-      preparation_cost.CheckAllIsThere(output, 2, 6 / 3600)
+    with self.assertRaisesRegex(preparation.PreparationFailed, '^1 utterances, .* 1 rejected; expected 2,'):
+      preparation.CheckComplete(output, 2, 6 / 3600)
 
   def test_more_than_the_disk_may_take_is_refused(self):
     self.assertEqual(self._Main('--hours=100', '--disk_limit_gb=10')[0], 2)

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import functools
+import importlib
 import io
 import json
 import os
@@ -409,7 +410,7 @@ class CommandLineTest(PrepareCase):
     for name, module in importers.IMPORTERS.items():
       found = importers.OptionsOf(name)
       self.assertContainsSubset(found, known)
-      with open(os.path.join(ROOT, *module.split('.')) + '.py', encoding='utf-8') as f:
+      with open(importlib.import_module(module, importers.__name__).__file__, encoding='utf-8') as f:
         self.assertCountEqual(set(re.findall(r'options\.(\w+)', f.read())), found, name)
 
   def test_output_below_a_file_is_one_line(self):

@@ -184,7 +184,7 @@ class LocksTest(parameterized.TestCase):
 
   @parameterized.parameters(('classic', '3.10'), ('current', '3.11'), ('current', '3.12'), ('current', '3.13'))
   def test_lock_holds_every_direct_dependency_at_its_version(self, stack, version):
-    direct = self._Pins(self._Read('requirements.txt'), version)
+    direct = self._Pins(self._Read('requirements.txt') + self._Read('requirements/dev.txt'), version)
     lock = self._Pins(self._Read(f'requirements/{stack}.txt'), version)
     self.assertEqual({n: lock.get(n) for n in direct}, direct)
 
@@ -209,7 +209,7 @@ class PackageDataTest(parameterized.TestCase):
   @parameterized.parameters('params', 'tools')
   def test_an_installed_package_has_every_data_file(self, package):
     with open(os.path.join(ROOT, 'pyproject.toml')) as f:
-      globs = ast.literal_eval(re.search(rf'(?m)^{package} = (\[.*\])$', f.read()).group(1))
+      globs = ast.literal_eval(re.search(rf'(?m)^"fm_lingvo.{package}" = (\[.*\])$', f.read()).group(1))
     folder = os.path.join(ROOT, package)
     packed = {path for pattern in globs for path in glob.glob(os.path.join(folder, pattern))}
     there = {

@@ -1,7 +1,7 @@
 """Error rates of a run on its data sets: of another checkpoint, with another beam or a language model.
 
   python -m tools.evaluate runs/adapted
-  python -m tools.evaluate runs/adapted --datasets=TestTarget --beam_size=8 --lm=params/lm/graphemes_en.npz \
+  python -m tools.evaluate runs/adapted --datasets=TestTarget --beam_size=8 --lm=params/lm/graphemes_en.npz \\
       --output=with_lm
 
 evaluates what the run itself evaluates only at its end, as it does. With --output, FOLDER/metrics.jsonl and

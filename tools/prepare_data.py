@@ -2,9 +2,9 @@
 
   python -m tools.prepare_data --importer=prompts --output=data/prompts
   python -m tools.prepare_data --importer=librispeech --input=LibriSpeech/dev-clean --output=data/dev-clean
-  python -m tools.prepare_data --importer=librispeech --official_splits --output=data/librispeech/source \
+  python -m tools.prepare_data --importer=librispeech --official_splits --output=data/librispeech/source \\
       --input=LibriSpeech/train-clean-100,LibriSpeech/dev-clean,LibriSpeech/test-clean
-  python -m tools.prepare_data --importer=manifest --input=train.jsonl --output=gs://bucket/train \
+  python -m tools.prepare_data --importer=manifest --input=train.jsonl --output=gs://bucket/train \\
       --runner=DataflowRunner ...
   python -m tools.prepare_data --importer=synth --input=sentences.txt --output=data/synth
   python -m tools.prepare_data --importer=demo --output=data/demo

@@ -40,7 +40,7 @@ class Checkpointer(checkpointer.Checkpointer):
     self.start_averages = tf.group(*[StartAverages(model) for model in self._models])
     self._restore_fns = [('warm_start.Restore', self._WarmStart)]
 
-  def RestoreFromPath(self, sess: tf.Session | None = None, checkpoint_path: str | None = None) -> str:
+  def RestoreFromPath(self, sess: tf.Session | None = None, checkpoint_path: str = '') -> str:
     """Restores all variables, of a resumed run or for an evaluation.
 
     Raises:

@@ -1,20 +1,19 @@
-"""Frozen variables that tell a checkpoint's reader what it was made with.
+"""Records: frozen variables that say with which front end and tokenizer a checkpoint was made.
 
-A front end or a tokenizer is not a weight, yet weights are worth nothing without it. A
-record keeps it as numbers in the checkpoint, so that it travels through every stage.
+Neither is a weight, but weights are of no use with another. A record holds its settings or its digest as numbers in the
+checkpoint, so that every later stage can compare them.
 """
 
 from lingvo import compat as tf
+from lingvo.core import base_layer
 from lingvo.core import py_utils
 
 
-def CreateRecord(layer, name, values):
-  """Creates a variable of a layer that holds constants and is never trained.
-
-  To be called in the layer's _CreateLayerVariables.
+def CreateRecord(layer: base_layer.BaseLayer, name: str, values: list[float]) -> None:
+  """Creates a variable of a layer that holds constants and is never trained; call it in _CreateLayerVariables.
 
   Args:
-    layer: The BaseLayer.
+    layer: Whose variable it is.
     name: Name of the variable.
     values: List of floats, exact in float32.
   """

@@ -58,7 +58,8 @@ class Checkpoint:
       dtypes = self._reader.get_variable_to_dtype_map()
     except Exception as e:  # TensorFlow raises several kinds, some of them plain.
       raise Unusable(f'{self.prefix}: not a readable TensorFlow checkpoint ({errors.Reason(e)})') from e
-    self.weights, self.others = {}, {}
+    self.weights: dict[str, tuple[str, tuple]] = {}
+    self.others: dict[str, tuple[str, tuple]] = {}
     self._names = renamed_variables.Names(shapes)
     for name, there in sorted(self._names.items()):
       group = self.weights if _WEIGHT.match(name) else self.others
@@ -93,7 +94,9 @@ class Checkpoint:
 
     Many variables share a session run: TensorFlow optimises the graph for each new set of operations.
     """
-    ops, feed, size = [], {}, 0
+    ops: list = []
+    feed: dict = {}
+    size = 0
     for name, v in variables.items():
       value = self.Read(name, averaged)
       if ops and size + value.nbytes > _LOADED_BYTES:
@@ -243,7 +246,7 @@ def Summary(weights: Mapping[str, tuple]) -> str:
   Args:
     weights: As Checkpoint.weights, or a part of it.
   """
-  counts = collections.defaultdict(lambda: [0, 0])
+  counts: dict[str, list[int]] = collections.defaultdict(lambda: [0, 0])
   for name, (_, shape) in weights.items():
     count = counts[Component(name)]
     count[0] += 1

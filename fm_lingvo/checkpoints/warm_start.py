@@ -79,7 +79,8 @@ def Restore(task, sess: tf.Session) -> tuple[list[str], set[str]]:
     errors.ConfigError: Variables are missing or differ in shape, the checkpoint cannot be read, or was made with
       another front end or tokenizer.
   """
-  lines, loaded = [], set()
+  lines: list[str] = []
+  loaded: set[str] = set()
   for path, rules in (task.params.train.init_from_checkpoint_rules or {}).items():
     if not path:  # Where Lingvo has put init_from_checkpoint_override = ''.
       continue

@@ -121,7 +121,7 @@ class Reader:
     if isinstance(statement, config_parser.ImportStatement):
       raise GinError(
         f'{place}: {statement.format()}: a Gin file may not import '
-        'Python; register the experiment under params/ instead'
+        'Python; --import_module imports experiments of your own'
       )
     if isinstance(statement, config_parser.IncludeStatement):
       self.ReadFile(statement.filename, f'{place}: include {statement.filename!r}')

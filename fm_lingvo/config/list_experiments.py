@@ -17,8 +17,13 @@ def ListModels(package: str = 'fm_lingvo.params') -> dict[str, str]:
 
   Returns:
     dict: model name, e.g. `asr.BestRqPretrain` -> first line of its docstring.
+
+  Raises:
+    ModuleNotFoundError: There is no such package.
   """
   spec = importlib.util.find_spec(package)
+  if spec is None or spec.submodule_search_locations is None:
+    raise ModuleNotFoundError(f'{package}: no such package')
   models = {}
   for folder in spec.submodule_search_locations:
     for name in sorted(os.listdir(folder)):
@@ -28,7 +33,7 @@ def ListModels(package: str = 'fm_lingvo.params') -> dict[str, str]:
   return models
 
 
-def _Experiments(module, source):
+def _Experiments(module: str, source: str) -> dict[str, str]:
   """dict model name -> docstring line of one module's source text."""
   found = {}
   for node in ast.parse(source).body:

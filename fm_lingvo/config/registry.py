@@ -32,7 +32,7 @@ from fm_lingvo.utils import suggest
 
 PACKAGE = 'fm_lingvo.params'
 
-_EXPERIMENTS = {}  # Registry key, e.g. asr.BestRqPretrain -> class.
+_EXPERIMENTS: dict[str, type] = {}  # Registry key, e.g. asr.BestRqPretrain -> class.
 
 
 class Experiment(base_model_params.SingleTaskModelParams):
@@ -43,7 +43,7 @@ class Experiment(base_model_params.SingleTaskModelParams):
   Lingvo's base class has, count only where they are redefined.
   """
 
-  def _GinFiles(self):
+  def _GinFiles(self) -> list[str]:
     """Gin files that the knobs imply, applied before the user's own.
 
     Returns:
@@ -53,7 +53,7 @@ class Experiment(base_model_params.SingleTaskModelParams):
     return []
 
 
-def RegisterExperiment(cls: type | None = None, *, name: str | None = None):
+def RegisterExperiment(cls: type | None = None, *, name: str | None = None) -> Any:
   """Class decorator: makes a class a dataclass, a Gin configurable and a Lingvo model.
 
   A subclass inherits the knobs of its parent, bindable under the subclass's own name, and needs its own decorator.
@@ -80,13 +80,13 @@ def RegisterExperiment(cls: type | None = None, *, name: str | None = None):
   known = _Helper()._MODEL_PARAMS
   if key in known:
     raise ValueError(f'{cls.__module__}.{cls.__name__}: an experiment is registered as {key} already')
+  gin.configurable(cls)
   known[key] = _Helper()._CreateWrapperClass(cls)
   _EXPERIMENTS[key] = cls
-  gin.configurable(cls)
   return cls
 
 
-def _AsDataclass(cls):
+def _AsDataclass(cls: type) -> type:
   """The class as a dataclass; raises TypeError if it could not be an experiment."""
   name = cls.__name__
   if not (isinstance(cls, type) and issubclass(cls, Experiment)):
@@ -116,7 +116,7 @@ def _AsDataclass(cls):
   return cls
 
 
-def _DefaultName(cls):
+def _DefaultName(cls: type) -> str:
   """MODULE.CLASS, without the name of the package of experiments: asr.BestRqPretrain."""
   return f'{cls.__module__}.{cls.__name__}'.removeprefix(PACKAGE + '.')
 
@@ -153,7 +153,7 @@ def Import(model_name: str) -> type:
   return _EXPERIMENTS[model_name]
 
 
-def _Modules():
+def _Modules() -> list[str]:
   """Names of the modules of the package of experiments."""
   return [m.name for m in pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__)]
 
@@ -225,15 +225,15 @@ def Registered(model_name: str) -> type:
   return _REGISTERED.get(model_name) or ModelClass(model_name)
 
 
-_REGISTERED = {}  # Registry key -> the class that ReplaceClass replaced.
+_REGISTERED: dict[str, type] = {}  # Registry key -> the class that ReplaceClass replaced.
 
 
-def _Helper():
+def _Helper() -> Any:
   """Lingvo's registry; its decorators are methods of a class that it hides."""
   return model_registry._ModelRegistryHelper
 
 
-def _Key(cls):
+def _Key(cls: type) -> str:
   """Name under which a class is registered; Lingvo shows it in the params of a model."""
   return next((name for name, known in _EXPERIMENTS.items() if known is cls), None) or _LINGVO_KEY(cls)
 
@@ -242,7 +242,7 @@ _LINGVO_KEY = _Helper()._ModelParamsClassKey
 _Helper()._ModelParamsClassKey = _Key
 
 
-def _ImportParams(model_name, *args, **kwargs):
+def _ImportParams(model_name: str, *args: Any, **kwargs: Any) -> bool:
   """Lingvo's ImportParams, which looks under lingvo.tasks only, for all others."""
   if model_name in _EXPERIMENTS:
     return True

@@ -27,7 +27,7 @@ _HELP = (
 )
 flags.DEFINE_multi_string(FLAG, [], _HELP)
 
-_imported = {}  # Name of each module that Import has imported -> how it was given.
+_imported: dict[str, str] = {}  # Name of each module that Import has imported -> how it was given.
 
 
 def AddFlag(parser: argparse.ArgumentParser) -> None:

@@ -117,7 +117,7 @@ def Register(
   unknown = [option for option in options if option not in fields]
   if unknown:
     raise ValueError(f'importer {name}: option {unknown[0]}: expected some of {", ".join(fields)}')
-  _registered[name] = Importer(getattr(importer, 'Import', importer), options)
+  _registered[name] = Importer(importer.Import if isinstance(importer, types.ModuleType) else importer, options)
   return importer
 
 

@@ -11,7 +11,7 @@ from fm_lingvo import errors
 ROOT = fm_lingvo.ROOT
 
 
-def Find(path, what, how_to):
+def Find(path: str, what: str, how_to: str) -> str:
   """Path of a file: from the working directory, else from the folder that holds params/.
 
   Args:

@@ -1,7 +1,7 @@
-"""The transducer's loss and its gradient in float64 with NumPy: slow, plain, and independent of ours.
+"""The transducer loss and its gradient in float64 with NumPy: slow, simple, and independent of our implementation.
 
-Graves, arXiv 1211.3711, section 2.4. B: utterances, T: frames, U: labels, V: vocabulary, blank 0. All frames and labels
-are in use.
+Graves, arXiv 1211.3711, section 2.4. B: utterances, T: frames, U: labels, V: vocabulary, blank 0. No frame or label is
+padding.
 """
 
 import numpy as np

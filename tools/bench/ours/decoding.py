@@ -1,6 +1,6 @@
 """Our greedy decoding of a transducer, timed: encoded frames in, labels out.
 
-Sizes, see tools/bench/worker.py: those of inputs.Decoding; `tokenizer`, whose vocabulary is theirs; `xla`. A frame gives at
+Sizes: those of inputs.Decoding; `tokenizer`, whose vocabulary is theirs; `xla`. A frame gives at
 most one label, as the peer's does.
 """
 
@@ -9,7 +9,6 @@ from lingvo import compat as tf
 from fm_lingvo.heads import transducer_head
 
 from .. import inputs
-from .. import worker
 from . import graph
 
 # Where the layers keep what inputs.Decoding names.
@@ -25,7 +24,7 @@ _WEIGHTS = {
 
 
 def SetUp(sizes):
-  """See worker.Serve. The fact `labels` is how many there are in all."""
+  """See worker.py. The fact `labels` is how many there are in all."""
   arrays = inputs.Decoding(sizes)
   p = transducer_head.TransducerHead.Params().Set(
     name='transducer', input_dim=sizes['width'], tokenizer_file=sizes['tokenizer'], max_symbols_per_frame=1
@@ -46,7 +45,3 @@ def SetUp(sizes):
 
   run, fetch = graph.Step(_Decode, [encoded, *weights.values()], sizes)
   return run, {'labels': lambda: int(fetch(1).sum())}
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

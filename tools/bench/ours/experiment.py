@@ -1,6 +1,6 @@
 """A training step of an experiment, timed: waveforms in, update out, on a batch of static shapes.
 
-Sizes, see tools/bench/worker.py: `model`, the experiment's name; `bindings`, of Gin; `seconds`, of every utterance.
+Sizes: `model`, the experiment's name; `bindings`, of Gin; `seconds`, of every utterance.
 The batch is noise; labels fill a quarter of their room.
 """
 
@@ -14,12 +14,11 @@ from lingvo.core import py_utils
 
 from fm_lingvo.config import gin_config
 
-from .. import worker
 from . import graph
 
 
 def SetUp(sizes):
-  """See worker.Serve. Facts: `loss` of the last step; `audio_seconds` in the batch."""
+  """See worker.py. Facts: `loss` of the last step; `audio_seconds` in the batch."""
   graph.ComputeInParts(sizes)
   graph.ParseFlags()
   gin_config.Configure(sizes['model'], (), sizes['bindings'])
@@ -65,7 +64,7 @@ def SetUp(sizes):
 
 
 def _Variables(stream):
-  """NestedMap of variables of the shapes of a stream's batch: noise, all of it in use, and labels."""
+  """NestedMap of variables in the shapes of a stream's batch: noise without padding, and labels."""
   values = {name: np.zeros(x.shape, x.dtype.as_numpy_dtype) for name, x in stream.items()}
   values['waveforms'] += 0.1 * np.random.default_rng(0).standard_normal(values['waveforms'].shape)
   values['num_samples'] += values['waveforms'].shape[1]
@@ -74,7 +73,3 @@ def _Variables(stream):
     values['labels'] += 2
     values['label_lengths'] += values['labels'].shape[1] // 4
   return py_utils.NestedMap({name: graph.Variable(value) for name, value in values.items()})
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

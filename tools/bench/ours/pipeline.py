@@ -1,6 +1,6 @@
-"""Our input pipeline alone, timed: shards of PCM16 -> batches -> log-mel, as the trainer of asr.BestRqPretrain reads them.
+"""Our input pipeline alone, timed: shards of PCM16 -> batches -> log-mel, as for asr.BestRqPretrain.
 
-Sizes, see tools/bench/worker.py: `folder`, where the shards are written; `utterances` in them; `batches` of a call.
+Sizes: `folder`, where the shards are written; `utterances` in them; `batches` of a call.
 """
 
 import os
@@ -14,7 +14,6 @@ from fm_lingvo.config import gin_config
 from fm_lingvo.data import dataset
 from fm_lingvo.utils import audio as audio_format
 
-from .. import worker
 from . import graph
 
 _SHARDS = 4
@@ -22,7 +21,7 @@ _SECONDS = 1.0, 16.0  # Of the shortest utterance and the longest one.
 
 
 def SetUp(sizes):
-  """See worker.Serve. A turn's figure `audio_seconds` is what a call read, padding not counted."""
+  """See worker.py. A turn's figure `audio_seconds` is what a call read, padding not counted."""
   _WriteShards(sizes['folder'], sizes['utterances'])
   graph.ParseFlags()
   gin_config.Configure('asr.BestRqPretrain', (), [f'BestRqPretrain.data_dir = {sizes["folder"]!r}'])
@@ -67,7 +66,3 @@ def _WriteShards(folder, utterances):
             }
           )
         )
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

@@ -5,11 +5,9 @@ Sizes as those of tools/bench/ours/step.py.
 
 import numpy as np
 
-from .. import worker
-
 
 def SetUp(sizes):
-  """See worker.Serve. The fact `gflop` is what a call computes."""
+  """See worker.py. The fact `gflop` is what a call computes."""
   rows, shapes = Rows(sizes), Shapes(sizes)
   rng = np.random.default_rng(0)
   inputs = {k: rng.standard_normal((rows, k), np.float32) for k in {n for shape in shapes for n in shape}}
@@ -41,7 +39,3 @@ def Shapes(sizes):
 def GigaFlop(sizes):
   """10^9 operations of the products of a step: forward, gradients by the inputs and by the weights."""
   return 6e-9 * Rows(sizes) * sum(a * b for a, b in Shapes(sizes))
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

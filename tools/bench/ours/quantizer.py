@@ -1,6 +1,6 @@
 """Our quantizer, timed: features in, codes out.
 
-Sizes, see tools/bench/worker.py: batch, seconds, codebooks, codes; `xla`.
+Sizes: batch, seconds, codebooks, codes; `xla`.
 """
 
 from lingvo import compat as tf
@@ -8,12 +8,11 @@ from lingvo import compat as tf
 from fm_lingvo.layers import quantizer
 
 from .. import inputs
-from .. import worker
 from . import graph
 
 
 def SetUp(sizes):
-  """See worker.Serve. The fact `codes` is how many differ: a quantizer gives more than one."""
+  """See worker.py. The fact `codes` is how many differ: a quantizer gives more than one."""
   features = inputs.Features(sizes)
   layer = (
     quantizer.RandomProjectionQuantizer.Params()
@@ -31,7 +30,3 @@ def SetUp(sizes):
 
   run, fetch = graph.Step(_Codes, variables, sizes)
   return run, {'codes': lambda: len(set(fetch(0).ravel().tolist()))}
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

@@ -1,7 +1,7 @@
 """A training step of asr.BestRqPretrain, timed: features in, update out.
 
-Sizes, see tools/bench/worker.py: batch, seconds, layers, width, heads, kernel, channels, codes; `dtype`: float32
-or bfloat16; `codebooks`, 1 without; `xla`: whether XLA compiles it.
+Sizes: batch, seconds, layers, width, heads, kernel, channels, codes; `dtype`: float32 or bfloat16; `codebooks`
+(default: 1); `xla`: whether XLA compiles it.
 """
 
 import tempfile
@@ -16,12 +16,11 @@ from fm_lingvo.config import gin_config
 from fm_lingvo.layers import frontend
 
 from .. import inputs
-from .. import worker
 from . import graph
 
 
 class _Features(frontend.LogMelFrontend):
-  """A front end whose waveforms are features already."""
+  """A front end whose input is features already."""
 
   def FProp(self, theta, waveforms, num_samples):
     return py_utils.NestedMap(features=waveforms, paddings=tf.zeros(tf.shape(waveforms)[:2]))
@@ -54,7 +53,7 @@ def Params(sizes, file):
 
 
 def SetUp(sizes):
-  """See worker.Serve. The facts `first` and `last` are the loss of the first step and of the last one."""
+  """See worker.py. The facts `first` and `last` are the loss of the first step and of the last one."""
   graph.ComputeInParts(sizes)
   features = inputs.Features(sizes)
   with tempfile.NamedTemporaryFile(suffix='.tfrecord') as empty:
@@ -104,7 +103,3 @@ def _Compiled(model, task, batch):
 
   loss = tf.function(_Step, jit_compile=True, autograph=False)(*batch.Flatten())
   return tf.no_op(), loss
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

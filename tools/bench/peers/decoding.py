@@ -1,18 +1,17 @@
 """SpeechBrain's greedy search of a transducer, timed: encoded frames in, labels out.
 
-Sizes, see tools/bench/worker.py: those of inputs.Decoding. As in its recipes: a projection of the encoded frames, then
+Sizes: those of inputs.Decoding. As in its recipes: a projection of the encoded frames, then
 TransducerBeamSearcher with a beam of 1, around an embedding, its LSTM, a projection, and its joint.
 """
 
 import torch
 
 from .. import inputs
-from .. import worker
 from . import torchaudio_stand_in
 
 
 def SetUp(sizes):
-  """See worker.Serve. The fact `labels` is how many there are in all."""
+  """See worker.py. The fact `labels` is how many there are in all."""
   torchaudio_stand_in.Install()
   from speechbrain.decoders.transducer import TransducerBeamSearcher
   from speechbrain.nnet.RNN import LSTM
@@ -34,7 +33,7 @@ def SetUp(sizes):
 
   @torch.no_grad()
   def _Call():
-    # 0: at most one label at a frame. Its own 5 would be up to six, of weights that do not know what they have just said.
+    # 0: at most one label at a frame. Its default of 5 would allow six, and random weights would repeat labels.
     found[:] = search.transducer_greedy_decode(project(arrays['encoded']), max_symbols_per_step=0)[0]
 
   return _Call, {'labels': lambda: sum(map(len, found))}
@@ -52,14 +51,13 @@ def _Linear(weight, bias=None):
 
 def _CopyGates(rnn, arrays):
   """Weights of torch.nn.LSTM, whose gates are in the order input, forget, candidate, output."""
-  order = lambda w: torch.cat([w.chunk(4, -1)[i] for i in (0, 1, 3, 2)], -1)
+
+  def _Order(w):
+    return torch.cat([w.chunk(4, -1)[i] for i in (0, 1, 3, 2)], -1)
+
   with torch.no_grad():
-    rnn.weight_ih_l0.copy_(order(arrays['w_input']).T)
-    rnn.weight_hh_l0.copy_(order(arrays['w_recurrent']).T)
+    rnn.weight_ih_l0.copy_(_Order(arrays['w_input']).T)
+    rnn.weight_hh_l0.copy_(_Order(arrays['w_recurrent']).T)
     rnn.bias_hh_l0.zero_()
     rnn.bias_ih_l0.zero_()
     rnn.bias_ih_l0.chunk(4)[1].fill_(1)
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

@@ -1,6 +1,6 @@
 """FFmpeg in a loop, timed: one process for each file, to WAV of 16 kHz with one channel, as a shell script would.
 
-Sizes, see tools/bench/worker.py: `files`; `folder`, where the WAV is written, each over the one before.
+Sizes: `files`; `folder`, where the WAV is written, each over the one before.
 """
 
 import os
@@ -8,13 +8,11 @@ import subprocess
 
 import imageio_ffmpeg
 
-from .. import worker
-
 _BYTES_A_SECOND = 2 * 16000
 
 
 def SetUp(sizes):
-  """See worker.Serve. The fact `audio_seconds` is what a call wrote."""
+  """See worker.py. The fact `audio_seconds` is what a call wrote."""
   program, output = imageio_ffmpeg.get_ffmpeg_exe(), os.path.join(sizes['folder'], 'decoded.wav')
   written = []
 
@@ -27,7 +25,3 @@ def SetUp(sizes):
       written.append(os.path.getsize(output) / _BYTES_A_SECOND)
 
   return _Call, {'audio_seconds': lambda: sum(written)}
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

@@ -1,19 +1,18 @@
 """SpeechBrain's quantizer, and the same in NumPy, timed: features in, codes out.
 
-Sizes, see tools/bench/worker.py: batch, seconds, codebooks, codes; `package`: speechbrain or numpy.
+Sizes: batch, seconds, codebooks, codes; `package`: speechbrain or numpy.
 """
 
 import numpy as np
 
 from .. import inputs
-from .. import worker
 from . import torchaudio_stand_in
 
 _STACK, _DIM = 4, 16
 
 
 def SetUp(sizes):
-  """See worker.Serve. The fact `codes` is how many differ."""
+  """See worker.py. The fact `codes` is how many differ."""
   features = inputs.Features(sizes)
   stacked = features.reshape(features.shape[0], features.shape[1] // _STACK, -1)
   call = (_Numpy if sizes['package'] == 'numpy' else _SpeechBrain)(stacked, sizes)
@@ -38,7 +37,3 @@ def _SpeechBrain(stacked, sizes):
   x = torch.from_numpy(stacked)
   quantizers = [RandomProjectionQuantizer(x.shape[-1], _DIM, sizes['codes']) for _ in range(sizes['codebooks'])]
   return lambda: [quantizer(x) for quantizer in quantizers]
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

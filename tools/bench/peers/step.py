@@ -1,6 +1,6 @@
 """A BEST-RQ training step in PyTorch, timed: features in, update out.
 
-Sizes, see tools/bench/worker.py: batch, seconds, layers, width, heads, kernel, channels, codes; `dtype`: float32, or
+Sizes: batch, seconds, layers, width, heads, kernel, channels, codes; `dtype`: float32, or
 bfloat16 by autocast; `package`: speechbrain, its modules put together as its BEST-RQ recipe does; torch, the Conformer
 of tools/bench/peers/plain_conformer.py.
 """
@@ -10,11 +10,10 @@ import contextlib
 import torch
 
 from .. import inputs
-from .. import worker
 from . import torchaudio_stand_in
 
 _STACK, _BINS, _DIM = 4, 80, 16
-# A span of 4 encoded frames may begin at each; the same share of frames as ours then is hidden.
+# As large a share of the frames is masked as in our code.
 _MASK_PROB, _MASK_FRAMES = 0.05, 10
 
 
@@ -93,7 +92,7 @@ def _Plain(sizes):
 
 
 def SetUp(sizes):
-  """See worker.Serve. The facts `first` and `last` are the loss of the first step and of the last one."""
+  """See worker.py. The facts `first` and `last` are the loss of the first step and of the last one."""
   torch.set_num_threads(sizes['threads'])
   torch.manual_seed(0)
   model = _Model(*(_SpeechBrain if sizes['package'] == 'speechbrain' else _Plain)(sizes), sizes)
@@ -117,7 +116,3 @@ def SetUp(sizes):
     'last': lambda: losses[-1],
     'weights': lambda: sum(p.numel() for p in trained),
   }
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

@@ -2,8 +2,8 @@
 
   python -m lingvo.trainer --model=tools.bench.peers.stock_lingvo.Demo --run_locally=cpu --mode=sync --logdir=DIR
 
-Lingvo has no BEST-RQ, and its package no experiments. This does less than ours: features are random numbers of Lingvo's test
-input, not speech, and so are the labels of the frames; there is no front end, no quantizer and no mask.
+Lingvo has no BEST-RQ, and its package no experiments. This does less than ours: features are random numbers of Lingvo's
+test input, not speech, and so are the labels of the frames; there is no front end, no quantizer and no mask.
 
 B: utterances, T: log-mel frames, F: bins, N: encoded frames = T / 4, D: width.
 """

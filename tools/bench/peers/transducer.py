@@ -1,18 +1,17 @@
 """Other transducer losses and their gradients, timed on the logits that ours gets.
 
-Sizes, see tools/bench/worker.py: batch, frames, labels, vocab; `package`, one of PACKAGES; `depth` J > 0: from the
+Sizes: batch, frames, labels, vocab; `package`, one of PACKAGES; `depth` J > 0: from the
 joint network's inputs, else from logits. PyTorch's are run in the peers' environment, `rnnt` in ours, which has
 TensorFlow.
 """
 
 from .. import inputs
-from .. import worker
 
 PACKAGES = ('fast_rnnt', 'optimized_transducer', 'torchaudio', 'torch', 'rnnt')
 
 
 def SetUp(sizes):
-  """See worker.Serve. The fact `loss` is the sum over the batch."""
+  """See worker.py. The fact `loss` is the sum over the batch."""
   if sizes['package'] == 'rnnt':
     return _TensorFlow(sizes)
   import torch
@@ -37,7 +36,7 @@ def SetUp(sizes):
     value.backward()
     losses.append(float(value))
 
-  # The first one's: optimized_transducer writes its gradient over the logits, which no other loss does.
+  # Of the first call: optimized_transducer writes its gradient over the logits, unlike the other losses.
   return _Call, {'loss': lambda: losses[0]}
 
 
@@ -120,7 +119,3 @@ def _TensorFlow(sizes):
     last[:] = [_Step(logits)[0].numpy()]
 
   return _Call, {'loss': lambda: float(last[0])}
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)
