@@ -1,0 +1,180 @@
+"""Kinds of claims about the recipe's results, and for each one a line for or against it, computed from the numbers."""
+
+import collections
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+
+_JUDGED = {'better beyond': '', 'better within': ', better, but within its interval', 'equal': ', equal',
+           'worse within': ', worse, within its interval', 'worse beyond': ', worse beyond its interval'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+  """What is claimed.
+
+  Attributes:
+    text: the claim in words.
+    names: models that it is about.
+    pairs: of models to compare on the same utterances.
+    verdict: called with the means of the rows by name and the comparisons by pair; returns whether the claim is met and the
+      figures for it, or None if they have not been measured.
+  """
+  text: str
+  names: tuple[str, ...]
+  pairs: tuple[tuple[str, str], ...]
+  verdict: Callable[[dict, dict], tuple[bool, str] | None]
+
+
+def NoWorse(what: str, name: str, baseline: str, baseline_is: str, *, labels: float, params: float) -> Claim:
+  """With at most these shares of the labels and of the parameters trained, a model has no higher WER than a baseline."""
+  def _Verdict(means, pairs):
+    if not {name, baseline} <= means.keys():
+      return None
+    ours, theirs = means[name], means[baseline]
+    trained, used = ours['trained_params'] / ours['total_params'], ours['target_label_fraction']
+    excess = {'points of WER too many': ours['target_wer'] - theirs['target_wer'],
+              'points too many parameters': trained - params, 'points too many labels': round(used - labels, 6)}
+    figures = (f'{100 * ours["target_wer"]:.1f} % WER with {100 * used:.1f} % of the labels '
+               f'({ours["target_label_minutes"]:.1f} min) and {100 * trained:.1f} % of the parameters, against '
+               f'{100 * theirs["target_wer"]:.1f} %; seeds {_Seeds(ours)} and {_Seeds(theirs)}')
+    if (name, baseline) in pairs:
+      figures += f'; {_Both(pairs[name, baseline])}'
+    failed = '; '.join(f'{100 * value:.1f} {what}' for what, value in excess.items() if value > 0)
+    return not failed, '. '.join(filter(None, [figures, failed]))
+
+  return Claim(f'{what} on {100 * labels:g} % of the labels, at most {100 * params:g} % of the parameters trained, are no '
+               f'worse than {baseline_is}', (name, baseline), ((name, baseline),), _Verdict)
+
+
+def Better(what: str, name: str, without: str) -> Claim:
+  """A model has a lower WER than the same with something left out, beyond the confidence interval."""
+  def _Verdict(unused_means, pairs):
+    pair = pairs.get((name, without))
+    if pair is None:
+      return None
+    judged = Judge(pair)
+    return judged == 'better beyond', f'{name} against {without}: {_Both(pair)}{_JUDGED[judged]}'
+
+  return Claim(f'{what}, improves on leaving it out, beyond its confidence interval', (name, without), ((name, without),),
+               _Verdict)
+
+
+def Meets(curve: tuple[str, ...], baseline: str, baseline_is: str, goal: float) -> Claim:
+  """Of models on more and more labels, one with at most this share of them has no higher WER than a baseline."""
+  def _Verdict(means, pairs):
+    points = sorted((means[name]['target_label_fraction'], means[name]['target_wer'], name) for name in curve if name in means)
+    if baseline not in means or len(points) < 2:
+      return None
+    bar = means[baseline]['target_wer']
+    figures = (f'{baseline} has {100 * bar:.1f} % WER; adapted, by share of the labels: ' +
+               ', '.join(f'{100 * share:.1f} %: {100 * wer:.1f}' for share, wer, _ in points))
+    met = [(share, name) for share, wer, name in points if wer <= bar]
+    if not met:
+      share, wer, _ = min(points, key=lambda point: point[1])
+      return False, (f'they do not meet; nearest with {100 * share:.1f} %, {100 * (wer - bar):.1f} points of WER above. '
+                     f'{figures}')
+    share, name = met[0]
+    pair = pairs.get((name, baseline))
+    against = f', {_Interval(pair)}, {_Resampled(pair)}' if pair else ''
+    return round(share - goal, 6) <= 0, f'they meet at {100 * share:.1f} %{against}. {figures}'
+
+  return Claim(f'the adapted model meets {baseline_is} with at most {100 * goal:g} % of the labels', (baseline, *curve),
+               tuple((name, baseline) for name in curve), _Verdict)
+
+
+def Keeps(before: str, after: str, beside: str) -> Claim:
+  """The source WER after adaptation lies in the confidence interval from before, or below; `beside` is shown, too."""
+  def _Verdict(means, unused_pairs):
+    if not {before, after} <= means.keys():
+      return None
+    old, new = means[before], means[after]
+    shown = f'; {beside} {100 * means[beside]["source_wer"]:.1f} %' if beside in means else ''
+    return new['source_wer'] <= old['source_wer_high'], (
+        f'source WER {100 * old["source_wer"]:.1f} % before, {100 * new["source_wer"]:.1f} % after, '
+        f'{_Points(new["source_wer"] - old["source_wer"])} points{shown}. The encoder is unchanged without its adapters; the '
+        'decoder is not')
+
+  return Claim('adaptation keeps the source, within the confidence interval from before', (before, after), (), _Verdict)
+
+
+def Improves(what: str, names: tuple[str, ...]) -> Claim:
+  """Each model has a lower CER than the one before, beyond its confidence interval, and no higher WER."""
+  steps = tuple(zip(names[1:], names))
+
+  def _Verdict(means, pairs):
+    if not means.keys() >= {*names}:
+      return None
+    rates = ', '.join(f'{name} {100 * means[name]["target_wer"]:.1f} % WER, {100 * means[name]["target_cer"]:.1f} % CER'
+                      for name in names)
+    better = all(pairs[step]['cer_high'] < 0 and pairs[step]['difference'] <= 0 if step in pairs
+                 else means[step[0]]['target_wer_high'] < means[step[1]]['target_wer_low'] for step in steps)
+    return better, rates + (f'; {_Resampled(pairs[steps[0]])}' if steps[0] in pairs else '')
+
+  return Claim(f'{what}, CER beyond its confidence interval, WER no higher', names, steps, _Verdict)
+
+
+def Verdicts(claims: Sequence[Claim], rows: Iterable[dict], comparisons: Iterable[dict]) -> list[str]:
+  """Lines of Markdown, one a claim, each beginning with **met**, **missed** or **open** in bold.
+
+  Args:
+    claims: of plan.CLAIMS.
+    rows: all rows of the results.
+    comparisons: as comparisons.Compare gives them.
+  """
+  means, pairs = Means(rows), {(pair['a'], pair['b']): pair for pair in comparisons}
+  lines = []
+  for claim in claims:
+    found = claim.verdict(means, pairs)
+    if found is None:
+      missing = [name for name in claim.names if name not in means] or claim.names
+      lines.append(f'**open** {claim.text}: not measured, needs {", ".join(missing)}')
+    else:
+      lines.append(f'**{"met" if found[0] else "missed"}** {claim.text}: {found[1]}')
+  return lines
+
+
+def Means(rows: Iterable[dict]) -> dict[str, dict]:
+  """Name -> means of the numbers over seeds, with `seeds`, the list of them."""
+  grouped = collections.defaultdict(list)
+  for row in rows:
+    grouped[row['name']].append(row)
+  means = {}
+  for name, own in grouped.items():
+    means[name] = {key: sum(row[key] for row in own) / len(own) for key, value in own[0].items()
+                   if isinstance(value, (int, float))}
+    means[name]['seeds'] = sorted(row['seed'] for row in own)
+  return means
+
+
+def Judge(pair: dict) -> str:
+  """Of a against b: 'better beyond', 'better within', 'worse within' or 'worse beyond' the interval, or 'equal'."""
+  if pair['difference'] == 0:
+    return 'equal'
+  if pair['difference'] < 0:
+    return 'better beyond' if pair['high'] < 0 else 'better within'
+  return 'worse beyond' if pair['low'] > 0 else 'worse within'
+
+
+def _Points(value):
+  return f'{100 * value:+.1f}'
+
+
+def _Interval(pair, prefix=''):
+  """'-3.1 points of WER (95 % CI -5.0 to -1.2)'."""
+  difference, low, high = (_Points(pair[prefix + key]) for key in ('difference', 'low', 'high'))
+  return f'{difference} points of {"CER" if prefix else "WER"} (95 % CI {low} to {high})'
+
+
+def _Both(pair):
+  return f'{_Interval(pair)}, {_Interval(pair, "cer_")}, {_Resampled(pair)}'
+
+
+def _Resampled(pair):
+  """What the intervals of a comparison are over."""
+  if len(pair['seeds']) == 1:
+    return 'one seed, utterances resampled only'
+  return f'seeds {"+".join(map(str, pair["seeds"]))} and utterances resampled'
+
+
+def _Seeds(mean):
+  return '+'.join(str(seed) for seed in mean['seeds'])

@@ -1,0 +1,129 @@
+"""Stages: what plan.py says of each training, completed with seeds, folders and the smoke run's settings."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from fm_lingvo import errors
+from fm_lingvo import gin_names
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What differs between the recipe and its smoke run."""
+  output: str = 'runs/recipe'  # Folder of the runs.
+  data_dir: str = 'data/recipe'
+  quick: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """One training: a row of the plan, or, once completed by Plan(), what the trainer is called with for one seed.
+
+  Attributes:
+    name: of its row in the results and, with the seed, of its run's folder.
+    group: key of plan.GROUPS.
+    experiment: class of asr.py.
+    steps: of training.
+    title: what a table calls it; {share} is its share of the labels in %.
+    start: stage whose run it starts from; '' for random weights. In a completed stage the run's name.
+    share: of the target's usable labels that it is given, at most.
+    seeds: that are planned.
+    bindings: of Gin. Names without a dot are knobs of the experiment.
+    measured: whether it is evaluated on the test sets and has a row in the results.
+    seed: of a completed stage.
+  """
+  name: str
+  group: str
+  experiment: str
+  steps: int
+  title: str
+  start: str = ''
+  share: float = 0.0
+  seeds: tuple[int, ...] = (1,)
+  bindings: dict[str, Any] = dataclasses.field(default_factory=dict)
+  measured: bool = True
+  seed: int = 1
+
+  @property
+  def run(self) -> str:
+    """Name of the run's folder."""
+    return RunName(self.name, self.seed)
+
+  @property
+  def model(self) -> str:
+    return f'asr.{self.experiment}'
+
+
+def RunName(name: str, seed: int) -> str:
+  """Name of the run of a stage with a seed."""
+  return name if seed == 1 else f'{name}_seed{seed}'
+
+
+def Plan(settings: Settings, seeds: Iterable[int] = ()) -> dict[str, Stage]:
+  """All stages by the names of their runs, each after the one that it starts from.
+
+  A stage with a seed starts from the run with the same seed, or with the first seed where that stage is not planned with more.
+
+  Args:
+    settings: Settings.
+    seeds: further seeds of the stages that are given target labels.
+  """
+  from . import plan  # It is made of Stages.
+  stages = {}
+  for planned in plan.STAGES:
+    for seed in sorted({*planned.seeds, *(seeds if planned.share else ())}):
+      start = RunName(planned.start, seed)
+      stage = _Complete(settings, plan, planned, seed, start if start in stages else planned.start)
+      stages[stage.run] = stage
+  return stages
+
+
+def _Complete(settings, plan, planned, seed, start):
+  share = max(planned.share, plan.QUICK_SHARE) if settings.quick and planned.share else planned.share
+  bindings = {'data_dir': settings.data_dir, 'max_steps': planned.steps, 'seed': seed, **plan.COMMON}
+  if share:
+    bindings['label_share'] = share
+  if 0 < share < 1:
+    bindings['label_seed'] = seed  # Another seed is another choice of labeled utterances, too.
+  bindings.update(planned.bindings)
+  if start:
+    bindings['init_from'] = f'{settings.output}/{start}'
+  if settings.quick:
+    bindings.update(plan.QUICK)
+  group = plan.SEED_GROUPS[seed] if seed != 1 and seed in planned.seeds else planned.group
+  return dataclasses.replace(
+      planned, group=group, steps=bindings['max_steps'], title=planned.title.format(share=f'{100 * share:g} %'),
+      start=start, share=share, bindings=bindings, seed=seed)
+
+
+def Select(stages: dict[str, Stage], names: Iterable[str], seeds: Iterable[int] = ()) -> dict[str, Stage]:
+  """The stages that are asked for, with all that they start from.
+
+  Args:
+    stages: of Plan().
+    names: groups, names of runs, or 'all'.
+    seeds: with every stage also the same of these seeds, where there are such.
+
+  Raises:
+    errors.ConfigError: there is no such group or stage; the nearest is named.
+  """
+  from . import plan
+  chosen = set()
+  for name in names:
+    if name in plan.GROUPS or name == 'all':
+      chosen.update(run for run, stage in stages.items()
+                    if name in (stage.group, 'all') and stage.seed in stage.seeds)
+      chosen.update(plan.ALSO.get(name, ()))
+    elif name in stages:
+      chosen.add(name)
+    else:
+      hint = gin_names.Hint(name, [*plan.GROUPS, 'all', *stages], 0.5)
+      raise errors.ConfigError(f'{name}: no such group or stage' + (
+          hint or f'; expected all, {", ".join(plan.GROUPS)} or a stage (--list)'))
+  chosen_names = {stages[run].name for run in chosen}
+  chosen.update(run for run, stage in stages.items() if stage.name in chosen_names and stage.seed in seeds)
+  for run in reversed(stages):  # Starts come before what starts from them.
+    if run in chosen and stages[run].start:
+      chosen.add(stages[run].start)
+  return {run: stage for run, stage in stages.items() if run in chosen}
