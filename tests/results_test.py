@@ -12,7 +12,7 @@ from fm_lingvo import errors
 from tests import event_case
 from tools import results
 from tools import results_table
-from tools import this_machine
+from tools.common import this_machine
 
 
 def _Row(**changed):

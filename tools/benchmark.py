@@ -22,7 +22,7 @@ import time
 from fm_lingvo import errors
 from tools import event_files
 from tools import exit_codes
-from tools import this_machine
+from tools.common import this_machine
 from tools.bench import party
 from tools.bench import peers_env
 from tools.bench import rows

@@ -31,7 +31,7 @@ from tools import exit_codes
 from tools import results
 from tools import results_table
 from tools import shards
-from tools import this_machine
+from tools.common import this_machine
 
 _RECORDING_SECONDS = 12.0
 _LONGEST_SECONDS = 10.0  # Of an utterance that goes into a recording, whose limit is 30 s.

@@ -6,7 +6,7 @@ import json
 import os
 
 from fm_lingvo import errors
-from tools import this_machine
+from tools.common import this_machine
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PATH = os.path.join(_ROOT, 'docs', 'results', 'faults.json')

@@ -23,7 +23,7 @@ from fm_lingvo import dataset
 from fm_lingvo import errors
 from fm_lingvo import metrics_log
 from tools import recipe_labels
-from tools import this_machine
+from tools.common import this_machine
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # What changes neither the weights nor what they recognise.

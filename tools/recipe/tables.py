@@ -12,7 +12,7 @@ import os
 from fm_lingvo import errors
 from tools import recipe_plan
 from tools import recipe_verdicts
-from tools import this_machine
+from tools.common import this_machine
 
 _RATES = tuple(f'{where}_{metric}{end}' for where in ('target', 'source') for metric in ('wer', 'cer')
                for end in ('', '_low', '_high'))

@@ -7,11 +7,12 @@ import subprocess
 
 from fm_lingvo import errors
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # Of the checkout.
 # Changes elsewhere (documentation, results) do not change what was measured.
 _CODE = ('fm_lingvo', 'params', 'tools', 'requirements')
 
 
-def Machine():
+def Machine() -> dict:
   """dict: cpu (model), cores (that this process may use), memory_gb, system."""
   return {
       'cpu': _CpuModel(),
@@ -37,19 +38,19 @@ def _Distribution():
     return platform.system()
 
 
-def Describe(machine):
-  """One phrase of what Machine returned."""
+def Describe(machine: dict) -> str:
+  """One phrase for what Machine returned."""
   cores = machine['cores']
   return f'{cores} core{"s"[cores == 1:]} of {machine["cpu"]}, {machine["memory_gb"]} GB, {machine["system"]}'
 
 
-def DescribeVersions(versions):
-  """One phrase of what Versions returned, without the commit."""
+def DescribeVersions(versions: dict) -> str:
+  """One phrase for what Versions returned, without the commit."""
   return f'Python {versions["python"]}, TensorFlow {versions["tensorflow"]}, lingvo {versions["lingvo"]}'
 
 
-def Versions(root, commit=''):
-  """dict: python, tensorflow, lingvo, commit (of fm_lingvo).
+def Versions(root: str = ROOT, commit: str = '') -> dict:
+  """dict: python, tensorflow, lingvo, commit (of the checkout).
 
   Args:
     root: Of the checkout.

@@ -1,0 +1,83 @@
+"""The tables of docs/results/benchmark.json."""
+
+from . import tables
+
+
+def Table(result: dict) -> str:
+  """Markdown: a row for each question, then curves, notes, peers without figures, and where the figures are from."""
+  rows = result['rows']
+  table = tables.Markdown(['', 'ours', 'best peer', 'ratio', 'bar', 'met'], [
+      [row['name'], _Figure(row, 'ours'), _Figure(row, 'peer'), *_Verdict(row)] for row in rows], 'lrrrrl')
+  return '\n'.join([table, '', *_Curves(rows), *_Notes(rows), *_Failed(rows), *tables.Origins(rows)])
+
+
+def Short(result: dict) -> str:
+  """Markdown: ratio, bar and verdict of the rows that have a bar, and where they are from."""
+  rows = [row for row in result['rows'] if row['bar']]
+  table = tables.Markdown(['', 'ratio', 'bar', 'met'], [[row['name'], *_Verdict(row)] for row in rows], 'lrrl')
+  return '\n'.join([table, '', *tables.Origins(rows)])
+
+
+def _Verdict(row):
+  """Cells of ratio, bar, and whether it is met."""
+  return [_Number(row['ratio']), row['bar'], {True: 'yes', False: '**no**', None: 'reported'}[row['met']]]
+
+
+def _Number(value):
+  if value is None:
+    return ''
+  return f'{value:.1e}' if 0 < abs(value) < 1e-3 else f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.3g}'
+
+
+def _Figure(row, field):
+  """A figure with its unit and, in brackets, which of ours or of the peers it is."""
+  if row[field] is None:
+    return ''
+  who = row.get(f'{field}_is', '').removeprefix('ours, ')
+  return _WithUnit(row[field], row['unit']) + (f' ({who})' if who else '')
+
+
+def _WithUnit(value, unit):
+  """A number; seconds below 1 as ms, GB below 1 as MB."""
+  smaller = {'s': 'ms', 'GB': 'MB'}
+  if unit in smaller and abs(value) < 1:
+    value, unit = 1000 * value, smaller[unit]
+  return f'{_Number(value)} {unit}'.rstrip()
+
+
+def _Grouped(found):
+  """Items (text, rows) of (text, name of a row) pairs: each text once, with the first of its rows and how many more have it."""
+  names = {}
+  for text, name in found:
+    names.setdefault(text, []).append(name)
+  return [(text, own[0] + (f', and {len(own) - 1} more' if len(own) > 1 else '')) for text, own in names.items()]
+
+
+def _Curves(rows):
+  """Lines with the points of the curves."""
+  found = []
+  for row in rows:
+    curve = row.get('curve', {})
+    if curve.get('points'):
+      points = [f'{_Number(point["x"])}: {", ".join(_Value(*item) for item in point.items() if item[0] != "x")}'
+                for point in curve['points']]
+      found.append((f'by {curve["over"]}: {"; ".join(points)}', row['name']))
+  return [f'- {names}, {text}.' for text, names in _Grouped(found)]
+
+
+def _Value(name, value):
+  """A figure at a point of a curve."""
+  unit = {'seconds': 's', 'peak_gb': 'GB'}.get(name)
+  return _WithUnit(value, unit) if unit else f'{name} {_Number(value)}'
+
+
+def _Notes(rows):
+  """Lines with the notes."""
+  return [f'- {names}: {note}.' for note, names in _Grouped((row['note'], row['name']) for row in rows if row['note'])]
+
+
+def _Failed(rows):
+  """Lines with the processes that gave no figures, and why."""
+  found = [(f'{name} ({one["failed"]})', row['name']) for row in rows for name, one in row.get('parties', {}).items()
+           if 'failed' in one]
+  return [f'- without figures: {text} in {names}.' for text, names in _Grouped(found)]

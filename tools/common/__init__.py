@@ -1,0 +1,1 @@
+"""Parts that several tools share: audio, files, exit codes, the machine."""
