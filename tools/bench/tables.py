@@ -13,7 +13,7 @@ from . import results
 from ..common import this_machine
 
 # Form -> module with Table(result) and, if there is a short table, Short(result); others are made here.
-_MODULES = {'benchmark': '.benchmark_table', 'recipe': '..recipe_table'}
+_MODULES = {'benchmark': '.benchmark_table', 'recipe': '..recipe.tables'}
 _SHORT = '/short'
 _MARKER = re.compile(r'<!-- results:([^\s:]+):(begin|end) -->')
 

@@ -32,14 +32,14 @@ def NoWorse(what: str, name: str, baseline: str, baseline_is: str, *, labels: fl
       return None
     ours, theirs = means[name], means[baseline]
     trained, used = ours['trained_params'] / ours['total_params'], ours['target_label_fraction']
-    excess = {'points of WER too many': ours['target_wer'] - theirs['target_wer'],
-              'points too many parameters': trained - params, 'points too many labels': round(used - labels, 6)}
+    excess = {'WER is higher by {:.1f} points': ours['target_wer'] - theirs['target_wer'],
+              '{:.1f} points too many parameters': trained - params, '{:.1f} points too many labels': round(used - labels, 6)}
     figures = (f'{100 * ours["target_wer"]:.1f} % WER with {100 * used:.1f} % of the labels '
                f'({ours["target_label_minutes"]:.1f} min) and {100 * trained:.1f} % of the parameters, against '
                f'{100 * theirs["target_wer"]:.1f} %; seeds {_Seeds(ours)} and {_Seeds(theirs)}')
     if (name, baseline) in pairs:
       figures += f'; {_Both(pairs[name, baseline])}'
-    failed = '; '.join(f'{100 * value:.1f} {what}' for what, value in excess.items() if value > 0)
+    failed = '; '.join(text.format(100 * value) for text, value in excess.items() if value > 0)
     return not failed, '. '.join(filter(None, [figures, failed]))
 
   return Claim(f'{what} on {100 * labels:g} % of the labels, at most {100 * params:g} % of the parameters trained, are no '
@@ -82,13 +82,13 @@ def Meets(curve: tuple[str, ...], baseline: str, baseline_is: str, goal: float) 
                tuple((name, baseline) for name in curve), _Verdict)
 
 
-def Keeps(before: str, after: str, beside: str) -> Claim:
-  """The source WER after adaptation lies in the confidence interval from before, or below; `beside` is shown, too."""
+def Keeps(before: str, after: str, beside: str, beside_is: str) -> Claim:
+  """The source WER after adaptation lies in the confidence interval from before, or below; that of `beside` is shown, too."""
   def _Verdict(means, unused_pairs):
     if not {before, after} <= means.keys():
       return None
     old, new = means[before], means[after]
-    shown = f'; {beside} {100 * means[beside]["source_wer"]:.1f} %' if beside in means else ''
+    shown = f'; {beside_is} {100 * means[beside]["source_wer"]:.1f} %' if beside in means else ''
     return new['source_wer'] <= old['source_wer_high'], (
         f'source WER {100 * old["source_wer"]:.1f} % before, {100 * new["source_wer"]:.1f} % after, '
         f'{_Points(new["source_wer"] - old["source_wer"])} points{shown}. The encoder is unchanged without its adapters; the '

@@ -1,8 +1,8 @@
-"""Which labels of the target a stage is given: exactly so many, whatever the hash of their names says.
+"""Which labels of the target a stage is given: exactly so many as its share says, and never more.
 
-The training stream chooses an utterance by its hash bucket, so a share of a few hundred gives more or fewer than it
-says. The plan's shares are therefore nominal; Resolve puts the share in their place that holds the right number.
-N: utterances of the target's training set that the training stream accepts.
+The training stream chooses an utterance by the hash of its name, so a share of a few hundred utterances gives more or fewer than
+it says. Resolve therefore gives the trainer the share that selects floor(share * N) of the N utterances that the training stream
+accepts. Shares of one seed stay nested.
 """
 
 import bisect
@@ -12,150 +12,93 @@ import functools
 import math
 import os
 
+from fm_lingvo import accounting
 from fm_lingvo import dataset
 from fm_lingvo import errors
+from lingvo import compat as tf
+from params import asr
+
+from .stages import Settings
+from .stages import Stage
 
 
-def Resolve(settings, stages):
-  """The stages with the `label_share` that selects floor(share * N) utterances, never more.
+class Labels:
+  """The labels of a target data set."""
 
-  Shares of the same seed stay nested. Two utterances of the same bucket, of a million, cannot be told apart: if they
-  lie at the border, both stay out.
+  def __init__(self, settings: Settings):
+    """Reads the manifest.
 
-  Args:
-    settings: recipe_plan.Settings.
-    stages: dict of Stages with nominal shares.
+    Raises:
+      errors.ConfigError: the data set is not there, or the training stream accepts no utterance of it.
+    """
+    self._path = os.path.join(settings.data_dir, 'target')
+    try:
+      dataset.ReadDataset(self._path)
+    except dataset.DatasetError as e:
+      raise errors.ConfigError(str(e)) from e
+    rows = list(dataset.ReadManifest(self._path))
+    self.train = [row for row in rows if row['split'] == 'train']
+    self.test = [row for row in rows if row['split'] == 'test']
+    accepts = _Acceptance()
+    self.usable = [row for row in self.train if accepts(row)]
+    if not self.usable:
+      raise errors.ConfigError(f'{self._path}: no usable training utterance')
+    self._buckets = functools.cache(self._Buckets)
 
-  Returns:
-    dict: name -> Stage.
+  def Resolve(self, stages: dict[str, Stage]) -> dict[str, Stage]:
+    """The stages with the knob `label_share` that selects the right number of utterances.
 
-  Raises:
-    errors.ConfigError: the target's data set is not there, or a share of it is no utterance.
-  """
-  return {name: dataclasses.replace(stage, knobs={**stage.knobs, 'label_share': _Share(settings, stage)})
-          if 0 < stage.share < 1 else stage for name, stage in stages.items()}
+    Raises:
+      errors.ConfigError: a share is no utterance.
+    """
+    return {run: dataclasses.replace(stage, bindings={**stage.bindings, 'label_share': self._Share(stage)})
+            if 0 < stage.share < 1 else stage for run, stage in stages.items()}
+
+  def Given(self, stage: Stage) -> list[dict]:
+    """Rows of the manifest whose labels a resolved stage is given."""
+    if not stage.share or stage.share == 1:
+      return self.usable if stage.share else []
+    limit = round(stage.bindings['label_share'] * accounting.SHARE_BUCKETS)
+    return [row for row, bucket in zip(self.usable, self._buckets(stage.bindings['label_seed'])) if bucket < limit]
+
+  def _Share(self, stage):
+    """The smallest share that selects the right number; utterances of one bucket at the border stay out together."""
+    count = math.floor(fractions.Fraction(str(stage.share)) * len(self.usable))
+    if not count:
+      raise errors.ConfigError(f'{self._path}: {100 * stage.share:g} % of {len(self.usable)} usable training utterances is none; '
+                               f'{stage.run} needs more speech')
+    buckets = sorted(self._buckets(stage.bindings['label_seed']))
+    chosen = [bucket for bucket in buckets if bucket < buckets[count]]
+    if not chosen:
+      raise errors.ConfigError(f'{self._path}: the utterances of {stage.run} cannot be told apart')
+    return (chosen[-1] + 1) / accounting.SHARE_BUCKETS
+
+  def _Buckets(self, seed):
+    """Hash bucket of each usable utterance, list of int."""
+    with tf.Graph().as_default(), tf.Session() as sess:
+      return sess.run(accounting.ShareBuckets(tf.constant([row['utt_id'] for row in self.usable]), seed)).tolist()
 
 
-def Count(share, size):
-  """floor(share * size), of the share as it is written."""
-  return math.floor(fractions.Fraction(str(share)) * size)
-
-
-def Given(settings, stage):
-  """Manifest rows of the utterances whose labels a resolved stage is given."""
-  rows = Usable(settings)
-  share = stage.knobs.get('label_share', 0.0)
-  if not share:
-    return []
-  if share == 1:
-    return rows
-  threshold = round(share * _Accounting().SHARE_BUCKETS)
-  return [row for row, bucket in zip(rows, _Buckets(rows, stage.knobs['label_seed'])) if bucket < threshold]
-
-
-def TargetLabels(settings, stage):
-  """(fraction of the N utterances, minutes) whose labels a resolved stage is given."""
-  if not stage.share:
-    return 0.0, 0.0
-  given = Given(settings, stage)
-  return len(given) / len(Usable(settings)), Minutes(given)
-
-
-def Minutes(rows):
-  """Length of utterances."""
+def Minutes(rows: list[dict]) -> float:
+  """Length of the utterances of a manifest's rows."""
   return sum(row['duration'] for row in rows) / 60
 
 
-def Split(settings, split):
-  """Manifest rows of the target's train, dev or test set, whether they can be used or not.
-
-  Raises:
-    errors.ConfigError: the data set is not there.
-  """
-  path = os.path.join(settings.data_dir, 'target')
-  try:
-    dataset.ReadDataset(path)
-  except dataset.DatasetError as e:
-    raise errors.ConfigError(str(e)) from e
-  return list(dataset.ReadManifest(path, split))
-
-
-def Usable(settings):
-  """Manifest rows of the N utterances.
-
-  Raises:
-    errors.ConfigError: the data set is not there, or there is no such utterance.
-  """
-  limits = _Limits()
-  rows = [row for row in Split(settings, 'train') if _Accepts(row, *limits)]
-  if not rows:
-    raise errors.ConfigError(f'{settings.data_dir}/target: no usable training utterance')
-  return rows
-
-
-def Tokenizer():
-  """The SentencePiece model of every stage, from the checkout."""
-  return TrainStream().tokenizer_file
-
-
-@functools.lru_cache(maxsize=1)
 def TrainStream():
-  """StreamParams of the target's labeled training speech, as every stage has it but for the share."""
-  # Lingvo takes seconds to import.
-  from fm_lingvo import quiet  # pylint: disable=g-import-not-at-top
-  with quiet.HoldStderr():
-    from params import asr  # pylint: disable=g-import-not-at-top
+  """StreamParams of the target's labeled training speech, the same in every stage but for the share."""
   return asr.FullFinetune().Train().streams.labeled
 
 
-def _Limits():
-  """(samples at least, upper bounds of the buckets in samples, labels at most in each bucket) of the stream."""
+def _Acceptance():
+  """Function that says of a row of the manifest whether the training stream accepts it, as accounting.Accountant does."""
   p = TrainStream()
   bounds = [round(bound * dataset.SAMPLE_RATE) for bound in p.bucket_upper_bound_seconds]
-  return (max(1, round(p.min_seconds * dataset.SAMPLE_RATE)), bounds,
-          _Accounting().MaxLabels(bounds, p.max_chars_per_second))
+  max_labels = accounting.MaxLabels(bounds, p.max_chars_per_second)
+  shortest = max(1, round(p.min_seconds * dataset.SAMPLE_RATE))
 
+  def _Accepts(row):
+    samples = round(row['duration'] * dataset.SAMPLE_RATE)
+    return (bool(row['text'].strip()) and shortest <= samples <= bounds[-1] and
+            len(row['text']) + 1 <= max_labels[bisect.bisect_left(bounds, samples)])
 
-def _Accepts(row, min_samples, bounds, max_labels):
-  """Whether the training stream accepts an utterance of the manifest, as accounting.Accountant says it."""
-  samples = round(row['duration'] * dataset.SAMPLE_RATE)
-  if not row['text'].strip() or not min_samples <= samples <= bounds[-1]:
-    return False
-  return len(row['text']) + 1 <= max_labels[bisect.bisect_left(bounds, samples)]
-
-
-def _Share(settings, stage):
-  """The smallest share that selects the right number."""
-  rows = Usable(settings)
-  count = Count(stage.share, len(rows))
-  if not count:
-    raise errors.ConfigError(f'{settings.data_dir}/target: {100 * stage.share:g} % of {len(rows)} usable training '
-                             f'utterances is none; {stage.name} needs more speech')
-  buckets = sorted(_Buckets(rows, stage.knobs['label_seed']))
-  while count < len(buckets) and buckets[count - 1] == buckets[count]:
-    count -= 1
-    if not count:
-      raise errors.ConfigError(f'{settings.data_dir}/target: the utterances of {stage.name} cannot be told apart')
-  return (buckets[count - 1] + 1) / _Accounting().SHARE_BUCKETS
-
-
-def _Buckets(rows, seed):
-  """The hash bucket of each utterance, list of int."""
-  return _HashBuckets(tuple(row['utt_id'] for row in rows), seed)
-
-
-@functools.lru_cache(maxsize=16)
-def _HashBuckets(utt_ids, seed):
-  accounting = _Accounting()
-  from fm_lingvo import quiet  # pylint: disable=g-import-not-at-top
-  from lingvo import compat as tf  # pylint: disable=g-import-not-at-top
-  with quiet.HoldStderr(), tf.Graph().as_default(), tf.Session() as sess:
-    return sess.run(accounting.ShareBuckets(tf.constant(utt_ids), seed)).tolist()
-
-
-@functools.lru_cache(maxsize=1)
-def _Accounting():
-  from fm_lingvo import quiet  # pylint: disable=g-import-not-at-top
-  with quiet.HoldStderr():
-    from fm_lingvo import accounting  # pylint: disable=g-import-not-at-top
-  return accounting
+  return _Accepts

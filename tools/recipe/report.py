@@ -1,99 +1,98 @@
 """RUNS/report.md: the recipe's tables and what they say, its data, and the hours of each stage."""
 
-from tools import recipe_labels
-from tools import recipe_rows
-from tools import recipe_stage
-from tools import recipe_table
-from tools import recipe_verdicts
+import os
+
+from fm_lingvo import error_rates
+
+from ..bench import tables as bench_tables
+from . import claims
+from . import labels as labels_lib
+from . import rows as rows_lib
+from . import stage_run
+from . import tables
+from .stages import RunName
+from .stages import Settings
+from .stages import Stage
 
 
-def Write(path, settings, stages, result, image=''):
+def Write(path: str, settings: Settings, stages: dict[str, Stage], labels: labels_lib.Labels, result: dict) -> None:
   """Writes the report.
 
   Args:
-    path: of the file.
-    settings: recipe_plan.Settings.
-    stages: dict of all Stages, resolved by recipe_labels.
+    path: of the file; the picture lies beside it.
+    settings: Settings.
+    stages: all stages, resolved.
+    labels: of the target.
     result: content of the results file.
-    image: file name of the picture beside it, if there is one.
   """
-  parts = ['# The recipe', '']
+  rows = result['rows']
+  sections = {
+      'Forgetting': _Forgetting(stages, rows), 'Target data': _TargetData(settings, labels, rows),
+      'Hours': _Hours(settings, stages),
+      'Commands': '\n'.join(f'- `{row["name"]}`, seed {row["seed"]} ({row["date"]}): `{row["command"]}`' for row in rows)}
+  parts = ['# The recipe']
   if settings.quick:
-    parts += ['A smoke run: tiny models, a few steps, a few utterances. Its figures say nothing about the method.', '']
-  parts += [recipe_table.Table(result), '']
-  if image:
-    parts += [f'![Error rates, labels and parameters]({image})', '']
-  parts += ['## Forgetting', '', Forgetting(result['rows']), '',
-            '## Target data', '', TargetData(settings, stages, result['rows']), '',
-            '## Hours', '', Hours(settings, stages), '', '## Commands', '', Commands(result['rows'])]
-  recipe_rows.WriteWhole(path, '\n'.join(parts).rstrip() + '\n')
+    parts.append('A smoke run: tiny models, a few steps, a few utterances. Its figures say nothing about the method.')
+  parts.append(tables.Table(result))
+  if rows:
+    parts.append('![Error rates, labels and parameters](recipe.png)')
+  for title, text in sections.items():
+    parts += [f'## {title}', text]
+  temporary = f'{path}.{os.getpid()}.tmp'  # Two recipes may write it at a time.
+  with open(temporary, 'w', encoding='utf-8') as f:
+    f.write('\n\n'.join(parts).rstrip() + '\n')
+  os.replace(temporary, path)
 
 
-def Forgetting(rows):
-  """Markdown table of the source's error rates before and after target labels were used."""
-  means = recipe_verdicts.Means(rows)
-  parents = {'adapted': 'hydra', 'adapted_no_hydra': 'supervised', 'adapted_no_pretrain': 'hydra_no_pretrain',
-             'full_finetune': 'hydra', 'full_finetune_all': 'hydra',
-             **{name: 'hydra' for name in recipe_verdicts.CURVE}}
-  lines = ['| model | source WER before | after | difference | source CER before | after |',
-           '| :-- | --: | --: | --: | --: | --: |']
-  for name, parent in parents.items():
-    if name in means and parent in means:
-      before, after = means[parent], means[name]
-      lines.append(f'| `{name}` | {100 * before["source_wer"]:.1f} % | {100 * after["source_wer"]:.1f} % | '
-                   f'{100 * (after["source_wer"] - before["source_wer"]):+.1f} | {100 * before["source_cer"]:.1f} % | '
-                   f'{100 * after["source_cer"]:.1f} % |')
-  return '\n'.join(lines) if len(lines) > 2 else 'Not measured: needs hydra and a model adapted from it.'
+def _Forgetting(stages, rows):
+  """Table of the source's error rates before and after target labels were used."""
+  means, lines = claims.Means(rows), []
+  for name, after in means.items():
+    before = means.get(stages[name].start) if stages[name].share else None
+    if before:
+      lines.append([f'`{name}`', f'{100 * before["source_wer"]:.1f} %', f'{100 * after["source_wer"]:.1f} %',
+                    f'{100 * (after["source_wer"] - before["source_wer"]):+.1f}', f'{100 * before["source_cer"]:.1f} %',
+                    f'{100 * after["source_cer"]:.1f} %'])
+  if not lines:
+    return 'Not measured: needs a model and one that is adapted from it.'
+  return bench_tables.Markdown(['model', 'source WER before', 'after', 'difference', 'source CER before', 'after'], lines)
 
 
-def TargetData(settings, stages, rows):
-  """How much of the target is trained on, and what the test prompts that occur in training do to the figures."""
-  train, usable = recipe_labels.Split(settings, 'train'), recipe_labels.Usable(settings)
-  known = {_Words(row['text']) for row in train}
-  test = recipe_labels.Split(settings, 'test')
-  seen = {row['utt_id'] for row in test if _Words(row['text']) in known}
-  lines = [f'The target\'s training set has {len(train)} utterances, {recipe_labels.Minutes(train):.1f} min. Of them '
-           f'the training stream uses {len(usable)}, {recipe_labels.Minutes(usable):.1f} min; the others are too '
-           'short, too long or without a text. Shares of the labels are shares of what is used.', '',
-           f'Of {len(test)} test prompts {len(seen)} have a text that also occurs in training, '
-           f'{len(test) - len(seen)} do not.']
-  table = ['', '| model | seed | target WER | without the prompts that occur in training |',
-           '| :-- | --: | --: | --: |']
-  by_row = {(stage.row, stage.seed): stage for stage in stages.values()}
+def _TargetData(settings, labels, rows):
+  """How much of the target is trained on, and the error rates without the test utterances whose text occurs in training."""
+  def _Normal(row):
+    return ' '.join(row['text'].lower().split())
+  known = {_Normal(row) for row in labels.train}
+  seen = {row['utt_id'] for row in labels.test if _Normal(row) in known}
+  text = (f'The target\'s training set has {len(labels.train)} utterances, {labels_lib.Minutes(labels.train):.1f} min. Of them '
+          f'the training stream uses {len(labels.usable)}, {labels_lib.Minutes(labels.usable):.1f} min; the others are too short, '
+          'too long or without a text. Shares of the labels are shares of what is used.\n\n'
+          f'Of {len(labels.test)} test prompts {len(seen)} have a text that also occurs in training, '
+          f'{len(labels.test) - len(seen)} do not.')
+  lines = []
   for row in rows:
-    run = recipe_stage.RunDir(settings, by_row[row['name'], row['seed']])
-    found = recipe_rows.Hypotheses(run) if recipe_stage.IsOf(run, row['stamp']) else None
-    new = [pair for utt_id, pair in (found or {}).items() if utt_id not in seen]
+    run_dir = stage_run.RunDir(settings, RunName(row['name'], row['seed']))
+    found = rows_lib.Hypotheses(run_dir) if stage_run.IsOf(run_dir, row['stamp']) else {}
+    new = [texts for utt_id, texts in found.items() if utt_id not in seen]
     if new:
-      from fm_lingvo import error_rates  # --help needs no NumPy.  pylint: disable=g-import-not-at-top
       score = error_rates.Score(*zip(*new))
-      table.append(f'| `{row["name"]}` | {row["seed"]} | {100 * row["target_wer"]:.1f} | {100 * score["wer"]:.1f} '
-                   f'({100 * score["wer_low"]:.1f} to {100 * score["wer_high"]:.1f}) |')
-  return '\n'.join(lines + (table if len(table) > 3 else []))
+      lines.append([f'`{row["name"]}`', str(row['seed']), f'{100 * row["target_wer"]:.1f}',
+                    f'{100 * score["wer"]:.1f} ({100 * score["wer_low"]:.1f} to {100 * score["wer_high"]:.1f})'])
+  headers = ['model', 'seed', 'target WER', 'without the prompts that occur in training']
+  return text + (f'\n\n{bench_tables.Markdown(headers, lines)}' if lines else '')
 
 
-def _Words(text):
-  return ' '.join(text.lower().split())
-
-
-def Hours(settings, stages):
-  """Markdown table of the wall clock of each stage that has been trained, and of the way to it."""
-  lines = ['| stage | steps | hours | with its parents | cores | core hours |', '| :-- | --: | --: | --: | --: | --: |']
-  total, taken = 0.0, []
-  for name, stage in stages.items():
-    state = recipe_stage.Read(recipe_stage.RunDir(settings, stage))
-    if not state:
-      continue
-    if state.get('taken'):
-      taken += ['', f'`{name}` was taken as it was, though its inputs differ: {state["taken"]}.']
-    hours, chain = state['seconds'] / 3600, recipe_rows.HoursWithParents(settings, stages, name)
-    total += hours * state['cores']
-    steps = f'{stage.knobs["max_steps"]:,}' + ('' if state['done'] else ', unfinished')
-    lines.append(f'| `{name}` | {steps} | {hours:.2f} | {chain:.2f} | {state["cores"]} | '
-                 f'{hours * state["cores"]:.2f} |')
-  return '\n'.join([*lines, '', f'All stages: {total:.2f} core hours.', *taken])
-
-
-def Commands(rows):
-  """A list of the commands that trained the models."""
-  return '\n'.join(f'- `{row["name"]}`, seed {row["seed"]} ({row["date"]}): `{row["command"]}`' for row in rows)
+def _Hours(settings, stages):
+  """Table of the wall clock of each stage that has been trained, and of the way to it."""
+  lines, total, taken = [], 0.0, ''
+  for run, stage in stages.items():
+    state = stage_run.Read(stage_run.RunDir(settings, run))
+    if state:
+      hours = state['seconds'] / 3600
+      total += hours * state['cores']
+      lines.append([f'`{run}`', f'{stage.steps:,}' + ('' if state['done'] else ', unfinished'), f'{hours:.2f}',
+                    f'{rows_lib.HoursWithStarts(settings, stages, run):.2f}', str(state['cores']), f'{hours * state["cores"]:.2f}'])
+      if state.get('taken'):
+        taken += f'\n\n`{run}` was taken as it was, though its inputs differ: {state["taken"]}.'
+  return (bench_tables.Markdown(['stage', 'steps', 'hours', 'with its parents', 'cores', 'core hours'], lines) +
+          f'\n\nAll stages: {total:.2f} core hours.{taken}')

@@ -1,6 +1,5 @@
-"""Trains stages as processes of the trainer: several at a time, parents first, with a line of progress for each."""
+"""Trains stages as processes of the trainer: several at a time, in the order of the plan, with a line of progress for each."""
 
-import contextlib
 import datetime
 import fcntl
 import os
@@ -11,14 +10,17 @@ import sys
 import time
 
 from tools import interrupts
-from tools import recipe_stage
+
+from . import stage_run
 
 TRAINER = (sys.executable, '-m', 'fm_lingvo.trainer')
 _POLL_SECONDS = 0.5
 _LINE_SECONDS = 60  # Between two lines of a stage where the output is no terminal.
-_STATE_SECONDS = 20  # What a killed recipe may forget of a stage's time.
+_STATE_SECONDS = 20  # What a killed recipe may lose of a stage's time.
 _END_SECONDS = 60  # That a trainer may take to save a checkpoint.
 _TAIL = 8192
+# TensorFlow would take every core for each process.
+_THREADS = ('TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS', 'OMP_NUM_THREADS')
 
 
 class Interrupted(Exception):
@@ -30,184 +32,153 @@ class Interrupted(Exception):
 
 
 class Runner:
-  """Trains what is not trained yet; see the module."""
+  """Trains what is not trained yet."""
 
-  def __init__(self, settings, stages, inputs, jobs, on_done=lambda name: None, take=(), trainer=TRAINER, stream=None):
+  def __init__(self, settings, stages, stamps, jobs, on_done=lambda run: None, take=(), trainer=TRAINER, stream=None):
     """Constructor.
 
     Args:
-      settings: recipe_plan.Settings.
-      stages: dict name -> Stage, parents before children.
-      inputs: recipe_stage.Inputs of them.
+      settings: stages.Settings.
+      stages: of stages.Select().
+      stamps: stamps.Stamps of them.
       jobs: stages at a time, >= 1.
-      on_done: called with the name of each stage that is or has been trained.
-      take: names of stages whose finished runs are used although their inputs changed.
+      on_done: called with the run of each stage that is or has been trained.
+      take: runs that are used, where they are finished, although their inputs changed.
       trainer: the trainer's command.
       stream: where progress goes; default: standard output.
     """
-    self._settings, self._stages, self._inputs = settings, stages, inputs
+    self._settings, self._stages, self._stamps = settings, stages, stamps
     self._jobs, self._on_done, self._take, self._trainer = jobs, on_done, take, trainer
     self._display = _Display(stream or sys.stdout)
-    self._running, self._busy, self._signum, self._killed = {}, set(), None, False
-    self.outcomes = {}  # Name -> 'done', 'reused', 'failed' or 'not run'.
+    self._trainings, self._waiting, self._signum, self._killed = {}, set(), None, False
+    self.outcomes = {}  # Run -> 'done', 'reused', 'failed' or 'not run'.
 
-  def Run(self):
+  def Run(self) -> dict[str, str]:
     """Trains all stages.
 
     Returns:
-      dict: name -> 'done', 'reused', 'failed', or 'not run' if a parent failed.
+      dict: run -> 'done', 'reused', 'failed', or 'not run' if what it starts from failed.
 
     Raises:
       Interrupted: after SIGINT or SIGTERM, once the trainers have ended.
     """
-    with self._Signals():
+    with interrupts.HandledBy(self._OnSignal):
       try:
         while len(self.outcomes) < len(self._stages):
           self._Reap()
           if self._signum is None:
             self._StartReady()
-          elif not self._running:
+          elif not self._trainings:
             what = 'were killed at the second signal' if self._killed else 'have saved checkpoints and ended'
             raise Interrupted(self._signum, f'the trainers {what}; the same command goes on from their last checkpoints')
-          self._display.Show({name: child.Progress() for name, child in self._running.items()})
-          if self._running or self._busy:
+          self._display.Show({run: training.Progress() for run, training in self._trainings.items()})
+          if self._trainings or self._waiting:
             time.sleep(_POLL_SECONDS)
       finally:
-        for child in self._running.values():  # Only after an error of our own.
-          child.End(kill=False)
-        for child in self._running.values():
-          child.Wait(_END_SECONDS)
-        self._display.Close()
+        for training in self._trainings.values():  # Only after an error of our own.
+          training.End()
+        for training in self._trainings.values():
+          training.Wait()
+        self._display.Show({})
     return self.outcomes
 
+  def _OnSignal(self, signum, unused_frame):
+    """The first signal ends the trainers, which save checkpoints; the second kills them."""
+    self._killed = self._signum is not None
+    self._signum = signum
+    for training in self._trainings.values():
+      training.End(self._killed)
+
   def _StartReady(self):
-    """Starts, or finds done, the stages whose parents are done."""
-    self._busy.clear()
-    for name, stage in self._stages.items():
-      if self._signum is not None:
-        return
-      if name in self.outcomes or name in self._running:
+    """Starts, or finds done, the stages whose starts are done."""
+    for run, stage in self._stages.items():
+      start = self.outcomes.get(stage.start, '' if stage.start else 'done')
+      if self._signum is not None or run in self.outcomes or run in self._trainings:
         continue
-      parent = self.outcomes.get(stage.parent, 'pending' if stage.parent else 'done')
-      if parent in ('failed', 'not run'):
-        self._Finish(name, 'not run', f'{name}: not run, for {stage.parent} is not there')
-      elif parent in ('done', 'reused'):
-        self._StartOrReuse(name, stage)
+      if start in ('failed', 'not run'):
+        self._Finish(run, 'not run', f'not run, for {stage.start} is not there')
+      elif start:
+        self._StartOrReuse(run, stage)
 
-  def _StartOrReuse(self, name, stage):
-    run = recipe_stage.RunDir(self._settings, stage)
-    what, why = recipe_stage.Look(run, stage, self._inputs[name])
+  def _StartOrReuse(self, run, stage):
+    run_dir = stage_run.RunDir(self._settings, run)
+    what, why = stage_run.Look(run_dir, stage, self._stamps)
     if what == 'done':
-      state = recipe_stage.Read(run)
-      if state is None:  # Trained before there was a recipe.
-        seconds = recipe_stage.TrainedSeconds(run)
-        recipe_stage.Write(run, self._State(stage, seconds, recipe_stage.Cores(), done=True))
-      self._Finish(name, 'reused', f'{name}: reused, its inputs did not change')
-    elif what == 'busy':
-      self._Wait(name, run)
-    elif what == 'changed' and name in self._take:
-      if recipe_stage.Take(self._settings, stage, self._inputs[name], why):
-        self._Finish(name, 'reused', f'{name}: taken as it is, though its inputs changed ({why})')
+      self._Finish(run, 'reused', 'reused, its inputs did not change')
+    elif what == 'changed' and run in self._take:
+      state = stage_run.Read(run_dir)
+      if state and state['done'] and not stage_run.MissingResults(run_dir, stage):
+        stage_run.Write(run_dir, {**state, **stage_run.Inputs(stage, self._stamps), 'taken': why})
+        self._Finish(run, 'reused', f'taken as it is, though its inputs changed ({why})')
       else:
-        self._Finish(name, 'failed', f'{name}: not taken, {run} is not a finished run of '
-                     f'{stage.knobs["max_steps"]} steps, and its inputs changed ({why})')
-    elif len(self._running) + len(self._busy) < self._jobs:
-      self._StartLocked(name, stage, run)
-
-  def _StartLocked(self, name, stage, run):
-    """Starts a stage unless another process has its lock."""
-    lock = _Lock(run)
-    if lock is None:
-      self._Wait(name, run)
-      return
-    # Another process may have trained it between the first look and the lock.
-    what, why = recipe_stage.Look(run, stage, self._inputs[name])
-    if what in ('done', 'busy') or what == 'changed' and name in self._take:
-      lock.close()  # The next round sees it.
-      return
-    if what == 'changed':
-      moved = MoveAside(run)  # The lock goes with the folder: nobody has it until the new one is locked.
-      self._display.Line(f'{name}: its inputs changed ({why}); the old run is now {moved}')
-      old, lock = lock, _Lock(run)
-      old.close()
+        self._Finish(run, 'failed', f'not taken, {run_dir} is not a finished run of {stage.steps} steps, and its inputs '
+                     f'changed ({why})')
+    elif len({*self._trainings, *self._waiting} - {run}) < self._jobs:
+      lock = _Lock(run_dir)
       if lock is None:
-        self._Wait(name, run)
+        if run not in self._waiting:
+          self._display.Line(f'{run}: another process trains it in {run_dir}; waiting')
+        self._waiting.add(run)
         return
-    self._Start(name, stage, run, lock)
+      self._waiting.discard(run)
+      if stage_run.Look(run_dir, stage, self._stamps) != (what, why):
+        lock.close()  # Another process has trained it meanwhile; the next round sees it.
+        return
+      if what == 'changed':
+        self._display.Line(f'{run}: its inputs changed ({why}); the old run is now {_MoveAside(run_dir)}')
+      self._Start(run, stage, run_dir, lock)
 
-  def _Wait(self, name, run):
-    if name not in self._busy and self._display.Once(f'{name} busy'):
-      self._display.Line(f'{name}: another process trains it in {run}; waiting')
-    self._busy.add(name)
-
-  def _Start(self, name, stage, run, lock):
-    left = sum(n not in self.outcomes for n in self._stages)
-    cores = max(1, recipe_stage.Cores() // min(self._jobs, left))
-    state = recipe_stage.Read(run)
-    seconds = state['seconds'] if state else recipe_stage.TrainedSeconds(run)
-    state = self._State(stage, seconds, cores, done=False)
-    recipe_stage.Write(run, state)
-    command = [*self._trainer, *recipe_stage.Command(self._settings, stage)]
-    self._display.Line(f'{name}: {"resumed" if seconds else "started"}, {stage.knobs["max_steps"]} steps, '
-                       f'{cores} core(s), log {run}/train.log')
-    self._running[name] = child = _Child(run, command, cores, state, lock)
-    if self._signum is not None:  # It came before the handler could know of the child.
-      child.End(kill=self._killed)
-
-  def _State(self, stage, seconds, cores, done):
-    return recipe_stage.State(self._settings, stage, self._inputs[stage.name], seconds, cores, done)
+  def _Start(self, run, stage, run_dir, lock):
+    left = sum(other not in self.outcomes for other in self._stages)
+    cores = max(1, Cores() // min(self._jobs, left))
+    seconds = (stage_run.Read(run_dir) or {}).get('seconds', 0.0)
+    state = stage_run.NewState(self._settings, stage, self._stamps, seconds, cores)
+    stage_run.Write(run_dir, state)
+    self._display.Line(f'{run}: {"resumed" if seconds else "started"}, {stage.steps} steps, {cores} core(s), '
+                       f'log {run_dir}/train.log')
+    command = [*self._trainer, *stage_run.Command(self._settings, stage)]
+    self._trainings[run] = _Training(run_dir, command, state, lock)
+    if self._signum is not None:  # It came before the handler could know of the process.
+      self._trainings[run].End(self._killed)
 
   def _Reap(self):
     """Takes note of trainers that have ended."""
-    for name, child in list(self._running.items()):
-      code = child.Poll()
+    for run, training in list(self._trainings.items()):
+      code = training.Poll()
       if code is None:
         continue
-      del self._running[name]
-      stage = self._stages[name]
-      missing = recipe_stage.MissingResults(child.run, stage) if code == 0 else []
-      child.Close(done=code == 0 and not missing)
+      del self._trainings[run]
+      missing = stage_run.MissingResults(training.run_dir, self._stages[run]) if code == 0 else []
+      training.Close(done=code == 0 and not missing)
       if code == 0 and not missing:
-        self._Finish(name, 'done', f'{name}: done in {child.state["seconds"] / 3600:.2f} h')
+        self._Finish(run, 'done', f'done in {training.state["seconds"] / 3600:.2f} h')
       elif self._signum is None:
         why = (f'no evaluation of {", ".join(missing)} at the last step' if missing else
-               f'exit code {code}: {child.LastLine()}')
-        self._Finish(name, 'failed', f'{name}: failed, {why} ({child.run}/train.log)')
+               f'exit code {code}: {training.LastLine()}')
+        self._Finish(run, 'failed', f'failed, {why} ({training.run_dir}/train.log)')
 
-  def _Finish(self, name, outcome, line):
-    self.outcomes[name] = outcome
-    self._display.Line(line)
+  def _Finish(self, run, outcome, text):
+    self._waiting.discard(run)
+    self.outcomes[run] = outcome
+    self._display.Line(f'{run}: {text}')
     if outcome in ('done', 'reused'):
-      self._on_done(name)
-
-  @contextlib.contextmanager
-  def _Signals(self):
-    """The first SIGINT or SIGTERM ends the trainers, who save checkpoints; the second kills them."""
-    def _Handle(signum, unused_frame):
-      self._killed = self._signum is not None
-      for child in self._running.values():
-        child.End(kill=self._killed)
-      self._signum = signum
-    with interrupts.HandledBy(_Handle):
-      yield
+      self._on_done(run)
 
 
-class _Child:
-  """A trainer's process in its run's folder."""
+class _Training:
+  """A trainer's process."""
 
-  def __init__(self, run, command, cores, state, lock):
-    self.run, self.state = run, state
-    self._lock, self._asked = lock, False
-    # TensorFlow would take every core for each process.
-    names = ('TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS', 'OMP_NUM_THREADS')
+  def __init__(self, run_dir, command, state, lock):
+    self.run_dir, self.state = run_dir, state
+    self._lock, self._ended = lock, False
     self._before, self._started, self._noted = state['seconds'], time.time(), time.time()
-    self._log_path = os.path.join(run, 'train.log')
+    self._log_path = os.path.join(run_dir, 'train.log')
     with open(self._log_path, 'ab') as log:
-      # A session of its own: Ctrl-C reaches the recipe alone, which passes it on once.
-      self._process = subprocess.Popen(  # pylint: disable=consider-using-with
+      # In a session of its own: Ctrl-C reaches the recipe alone, which passes it on once. It holds the lock while it lives, also
+      # where the recipe is killed.
+      self._process = subprocess.Popen(
           command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
-          pass_fds=(lock.fileno(),),  # It holds the lock while it lives, also where the recipe is killed.
-          env={**os.environ, **dict.fromkeys(names, str(cores))})
+          pass_fds=(lock.fileno(),), env={**os.environ, **dict.fromkeys(_THREADS, str(state['cores']))})
 
   def Poll(self):
     """The exit code, None while it runs."""
@@ -218,38 +189,36 @@ class _Child:
   def _Note(self, **fields):
     self._noted = time.time()
     self.state.update(fields, seconds=round(self._before + self._noted - self._started, 3))
-    recipe_stage.Write(self.run, self.state)
+    stage_run.Write(self.run_dir, self.state)
 
   def Close(self, done):
     """Notes the end."""
     self._Note(done=done, date=datetime.date.today().isoformat())
     self._lock.close()
 
-  def End(self, kill):
-    """Asks the process, once, to save and end, or ends it."""
-    if self._asked and not kill:
-      return
-    self._asked = True
-    if self._process.poll() is None:
+  def End(self, kill=False):
+    """Asks the process, once, to save and end, or kills it."""
+    if self._process.poll() is None and (kill or not self._ended):
       self._process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
+    self._ended = True
 
-  def Wait(self, seconds):
-    """Waits for its end; ends it after so many seconds."""
+  def Wait(self):
+    """Waits for the end; kills a process that takes too long."""
     try:
-      self._process.wait(seconds)
+      self._process.wait(_END_SECONDS)
     except subprocess.TimeoutExpired:
       self.End(kill=True)
     self._lock.close()
 
   def Progress(self):
-    """What the trainer said last about a step."""
+    """The trainer's last line about a step."""
     found = re.findall(r'(?m)^(step \d+/\d+: .*)$', self._Tail())
     return found[-1] if found else 'starting'
 
   def LastLine(self):
-    """The trainer's last words."""
-    lines = [line for line in self._Tail().splitlines() if line.strip()]
-    return next((line for line in reversed(lines) if line.startswith('trainer: ')), lines[-1] if lines else 'no output')
+    """The trainer's last error, or its last line."""
+    lines = [line for line in self._Tail().splitlines() if line.strip()] or ['no output']
+    return next((line for line in reversed(lines) if line.startswith('trainer: ')), lines[-1])
 
   def _Tail(self):
     with open(self._log_path, 'rb') as f:
@@ -258,83 +227,61 @@ class _Child:
 
 
 class _Display:
-  """Lines, and below them on a terminal a line for each running stage that changes in place."""
+  """Lines that stay, and on a terminal a line below them for each running stage that changes in place."""
 
   def __init__(self, stream):
-    self._stream, self._is_terminal = stream, stream.isatty()
-    self._height, self._shown, self._said = 0, {}, set()
-
-  def Once(self, key):
-    """True the first time."""
-    new = key not in self._said
-    self._said.add(key)
-    return new
+    self._stream, self._height, self._shown = stream, 0, {}
 
   def Line(self, text):
     """Prints a line that stays."""
-    self._Erase()
-    print(text, file=self._stream, flush=True)
-
-  def Show(self, progress):
-    """dict stage -> text; elsewhere than on a terminal now and then only."""
-    if self._is_terminal:
-      self._Erase()
-      width = os.get_terminal_size(self._stream.fileno()).columns - 1
-      for name, text in progress.items():
-        print(f'{name}: {text}'[:width], file=self._stream)
-      self._height = len(progress)
-      self._stream.flush()
-      return
-    for name, text in progress.items():
-      said, at = self._shown.get(name, ('starting', 0.0))
-      if text != said and time.time() - at >= _LINE_SECONDS:
-        self._shown[name] = (text, time.time())
-        print(f'{name}: {text}', file=self._stream, flush=True)
-
-  def _Erase(self):
     if self._height:
       print(f'\x1b[{self._height}F\x1b[J', end='', file=self._stream)
       self._height = 0
+    print(text, file=self._stream, flush=True)
 
-  def Close(self):
-    """Takes the changing lines away."""
-    self._Erase()
-    self._stream.flush()
+  def Show(self, progress):
+    """Shows the progress, text by run; elsewhere than on a terminal now and then only."""
+    if self._stream.isatty():
+      width = os.get_terminal_size(self._stream.fileno()).columns - 1
+      lines = [f'{run}: {text}'[:width] for run, text in progress.items()]
+      print(f'\x1b[{self._height}F\x1b[J' * bool(self._height) + ''.join(f'{line}\n' for line in lines), end='',
+            file=self._stream, flush=True)
+      self._height = len(lines)
+      return
+    for run, text in progress.items():
+      shown, at = self._shown.get(run, ('starting', 0.0))
+      if text != shown and time.time() - at >= _LINE_SECONDS:
+        self._shown[run] = (text, time.time())
+        print(f'{run}: {text}', file=self._stream, flush=True)
 
 
-def MoveAside(run):
+def Cores() -> int:
+  """Cores that this process may use."""
+  return len(os.sched_getaffinity(0))
+
+
+def _MoveAside(run_dir):
   """Renames a run's folder; returns the new name."""
-  base = f'{run}.before-{datetime.datetime.now().strftime("%Y%m%d-%H%M%S")}'
+  base = f'{run_dir}.before-{datetime.datetime.now().strftime("%Y%m%d-%H%M%S")}'
   moved, number = base, 1
   while os.path.exists(moved):
     number += 1
     moved = f'{base}-{number}'
-  os.rename(run, moved)
+  os.rename(run_dir, moved)
   return moved
 
 
-def _Lock(run):
-  """An open file that locks the run's folder until it is closed; None if another recipe has it."""
-  os.makedirs(run, exist_ok=True)
-  path = os.path.join(run, 'stage.lock')
-  try:
-    lock = open(path, 'w', encoding='utf-8')  # pylint: disable=consider-using-with
-  except FileNotFoundError:  # The folder was just moved aside.
-    return None
+def _Lock(run_dir):
+  """An open file that locks a run until it is closed; None if another process has it.
+
+  It lies beside the run's folder, which may be moved aside.
+  """
+  folder = os.path.join(os.path.dirname(run_dir), '.locks')
+  os.makedirs(folder, exist_ok=True)
+  lock = open(os.path.join(folder, os.path.basename(run_dir)), 'w', encoding='utf-8')
   try:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except OSError:
     lock.close()
     return None
-  if not _IsAt(lock, path):  # The folder was moved aside meanwhile, and the lock with it.
-    lock.close()
-    return None
   return lock
-
-
-def _IsAt(file, path):
-  """Whether an open file is the one at a path."""
-  try:
-    return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
-  except FileNotFoundError:
-    return False

@@ -54,6 +54,10 @@ class Stage:
   def model(self) -> str:
     return f'asr.{self.experiment}'
 
+  def GinBindings(self, **changed: Any) -> dict[str, Any]:
+    """The bindings, some of them changed, by the names that Gin has for them."""
+    return {name if '.' in name else f'{self.experiment}.{name}': value for name, value in {**self.bindings, **changed}.items()}
+
 
 def RunName(name: str, seed: int) -> str:
   """Name of the run of a stage with a seed."""

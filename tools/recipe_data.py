@@ -1,0 +1,8 @@
+"""`python -m tools.recipe_data` makes the recipe's data sets; see tools/recipe/data.py."""
+
+import sys
+
+from tools.recipe import data
+
+if __name__ == '__main__':
+  sys.exit(data.Main(sys.argv))
