@@ -50,7 +50,7 @@ class Stamps:
       for name in sorted({*re.findall(rf'\b{_DATA}/([^/\']+)/', values)}):
         for folder in sorted(glob.glob(os.path.join(self._data_dir, name))) or [os.path.join(self._data_dir, name)]:
           inputs[f'data {os.path.basename(folder)}'] = self._DataDigest(folder)
-      for path in sorted({value.strip("'") for value in inputs.values()}):
+      for path in sorted({path for value in inputs.values() for path in re.findall(r"'([^']*)'", value)}):
         if os.path.isfile(os.path.join(this_machine.ROOT, path)):
           inputs[f'file {path}'] = _FileDigest(os.path.join(this_machine.ROOT, path))
       if stage.start:
