@@ -10,9 +10,9 @@ from absl.testing import absltest
 
 from fm_lingvo import dataset
 from tools import importers
-from tools import recipe_data
 from tools.importers import debian
 from tools.importers import speech_engines
+from tools.recipe import data as recipe_data
 
 
 class RecipeDataTest(absltest.TestCase):

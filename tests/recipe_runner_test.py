@@ -31,11 +31,12 @@ class _Case(recipe_case.RecipeTest):
     self.addCleanup(patch.stop)
 
   def Run(self, names, jobs=2, change=(), take=()):
-    """Trains; returns the outcomes. self.done are the runs whose results can be used, self.said is what was printed."""
+    """Trains; returns the outcomes. self.done is how often a stage was done, self.said is what was printed."""
     stages = self.Stages(names, change=change)
-    self.done, self.said = [], io.StringIO()
-    return runner_lib.Runner(self.settings, stages, self.Stamps(stages), jobs, on_done=self.done.append, take=take,
-                             trainer=self.trainer, stream=self.said).Run()
+    self.done, self.said = 0, io.StringIO()
+    def _OnDone():
+      self.done += 1
+    return runner_lib.Runner(self.settings, stages, self.Stamps(stages), jobs, _OnDone, take, self.trainer, self.said).Run()
 
   def Path(self, *names):
     return os.path.join(self.settings.output, *names)
@@ -56,14 +57,14 @@ class RunnerTest(_Case):
 
   def test_a_finished_stage_is_reused_and_a_changed_one_moved_aside(self):
     self.assertEqual(self.Run(['adapted']), dict.fromkeys(['pretrain', 'hydra', 'adapted'], 'done'))
-    self.assertEqual(self.done, ['pretrain', 'hydra', 'adapted'])
+    self.assertEqual(self.done, 3)
     state = stage_run.Read(self.Path('hydra'))
     self.assertTrue(state['done'])
     self.assertGreater(state['seconds'], 0)
     self.assertIn('--model=asr.JustHydra', state['command'])
 
     self.assertEqual(set(self.Run(['adapted']).values()), {'reused'})
-    self.assertEqual(self.done, ['pretrain', 'hydra', 'adapted'])
+    self.assertEqual(self.done, 3)
     self.assertLen(self.Calls('hydra'), 1)
 
     outcomes = self.Run(['adapted'], change={'hydra': {'best_rq_weight': 0.7}})
@@ -120,6 +121,16 @@ class RunnerTest(_Case):
     stages = self.Stages(['scratch_target'])
     self.assertEqual(stage_run.Look(self.Path('scratch_target'), stages['scratch_target'], self.Stamps(stages)),
                      ('changed', 'task.encoder.dropout_prob: 0.2 -> 0.1'))
+
+  def test_progress_is_shown_now_and_then(self):
+    self.Touch('hang')
+    def _Sleep(unused_seconds):
+      if os.path.exists(self.Path('scratch_target', 'hanging')):
+        os.kill(os.getpid(), signal.SIGTERM)
+    with mock.patch.object(runner_lib, '_NOTE_SECONDS', 0), mock.patch.object(runner_lib.time, 'sleep', _Sleep), \
+        self.assertRaises(runner_lib.Interrupted):
+      self.Run(['scratch_target'])
+    self.assertEqual(self.said.getvalue().count('scratch_target: step 1500/1500: loss 1.5, 0:00 left\n'), 1)
 
   def test_a_broken_state_is_named(self):
     os.makedirs(self.Path('scratch_target'))
@@ -298,9 +309,7 @@ class PublishTest(_Case):
 
   def test_rows_of_other_inputs_are_left_out(self):
     self.Run(['scratch_target', 'supervised'])
-    publisher = recipe_run.Publisher(self.settings, docs=False)
-    for run in self.done:
-      publisher.Add(run)
+    recipe_run.Publisher(self.settings, docs=False).Write()
     known = [row['name'] for row in self._Result()['rows']]
     self.assertCountEqual(known, ['scratch_target', 'supervised'])
     # Older inputs, an older form, another seed of today's inputs, a model that is no more.
@@ -327,10 +336,9 @@ class PublishTest(_Case):
                       recipe_case.Row('hydra', wer=0.9, stamp=stamps.Stamp('hydra')))
     publisher = recipe_run.Publisher(self.settings, docs=False)
     self.Run(['adapted', 'adapted_no_hydra'])
-    for run in self.done:
-      publisher.Add(run)
+    result = publisher.Write()
     self.assertEmpty(publisher.failed)
-    result = self._Result()
+    self.assertEqual(result, self._Result())
     wers = {row['name']: row['target_wer'] for row in result['rows']}
     self.assertEqual(wers, dict.fromkeys(['probe_hydra', 'hydra', 'adapted', 'adapted_no_hydra', 'supervised'], 0.4))
     pairs = {(p['a'], p['b']): p for p in result['comparisons']}
@@ -341,7 +349,7 @@ class PublishTest(_Case):
     self.assertIn('Of 20 test prompts 5 have a text that also occurs in training, 15 do not.', report)
     # Of the other 15 every second has one of two words wrong, 7 of 30.
     self.assertRegex(report, r'\| `adapted` \| 1 \| 40.0 \| 23.3 \(\d+.\d to \d+.\d\) \|')
-    for heading in ('**Two models each on the same utterances**', '## Forgetting', '## Target data', '## Hours', '## Commands'):
+    for heading in ('**Two models each on the same utterances**', '## Target data', '## Hours'):
       self.assertIn(heading, report)
     self.assertIn(f'| `adapted` | {stages["adapted"].steps:,} |', report)
     with open(self.Path('recipe.png'), 'rb') as f:
@@ -352,9 +360,10 @@ class PublishTest(_Case):
     os.remove(self.Path('scratch_target', 'parameters.json'))
     publisher = recipe_run.Publisher(self.settings, docs=False)
     with contextlib.redirect_stderr(io.StringIO()) as err:
-      publisher.Add('scratch_target')
-    self.assertEqual(publisher.failed, ['scratch_target'])
-    self.assertIn('no parameters.json', err.getvalue())
+      for _ in range(2):
+        self.assertEmpty(publisher.Write()['rows'])
+    self.assertEqual([*publisher.failed], ['scratch_target'])
+    self.assertEqual(err.getvalue().count('no parameters.json'), 1)
 
 
 if __name__ == '__main__':

@@ -1,11 +1,10 @@
-"""RUNS/report.md: the recipe's tables and what they say, its data, and the hours of each stage."""
+"""RUNS/report.md: the recipe's tables and what they say, how much of the target it is about, and the hours of each stage."""
 
 import os
 
 from fm_lingvo import error_rates
 
 from ..bench import tables as bench_tables
-from . import claims
 from . import labels as labels_lib
 from . import rows as rows_lib
 from . import stage_run
@@ -16,57 +15,29 @@ from .stages import Stage
 
 
 def Write(path: str, settings: Settings, stages: dict[str, Stage], labels: labels_lib.Labels, result: dict) -> None:
-  """Writes the report.
-
-  Args:
-    path: of the file; the picture lies beside it.
-    settings: Settings.
-    stages: all stages, resolved.
-    labels: of the target.
-    result: content of the results file.
-  """
-  rows = result['rows']
-  sections = {
-      'Forgetting': _Forgetting(stages, rows), 'Target data': _TargetData(settings, labels, rows),
-      'Hours': _Hours(settings, stages),
-      'Commands': '\n'.join(f'- `{row["name"]}`, seed {row["seed"]} ({row["date"]}): `{row["command"]}`' for row in rows)}
+  """Writes the report of the results; the picture lies beside it."""
   parts = ['# The recipe']
   if settings.quick:
     parts.append('A smoke run: tiny models, a few steps, a few utterances. Its figures say nothing about the method.')
   parts.append(tables.Table(result))
-  if rows:
-    parts.append('![Error rates, labels and parameters](recipe.png)')
-  for title, text in sections.items():
-    parts += [f'## {title}', text]
+  if result['rows']:
+    parts.append('![Error rates on target and source, and over the share of labels](recipe.png)')
+  parts += ['## Target data', _TargetData(settings, labels, result['rows']), '## Hours', _Hours(settings, stages)]
   temporary = f'{path}.{os.getpid()}.tmp'  # Two recipes may write it at a time.
   with open(temporary, 'w', encoding='utf-8') as f:
-    f.write('\n\n'.join(parts).rstrip() + '\n')
+    f.write('\n\n'.join(parts) + '\n')
   os.replace(temporary, path)
 
 
-def _Forgetting(stages, rows):
-  """Table of the source's error rates before and after target labels were used."""
-  means, lines = claims.Means(rows), []
-  for name, after in means.items():
-    before = means.get(stages[name].start) if stages[name].share else None
-    if before:
-      lines.append([f'`{name}`', f'{100 * before["source_wer"]:.1f} %', f'{100 * after["source_wer"]:.1f} %',
-                    f'{100 * (after["source_wer"] - before["source_wer"]):+.1f}', f'{100 * before["source_cer"]:.1f} %',
-                    f'{100 * after["source_cer"]:.1f} %'])
-  if not lines:
-    return 'Not measured: needs a model and one that is adapted from it.'
-  return bench_tables.Markdown(['model', 'source WER before', 'after', 'difference', 'source CER before', 'after'], lines)
-
-
 def _TargetData(settings, labels, rows):
-  """How much of the target is trained on, and the error rates without the test utterances whose text occurs in training."""
+  """How much is trained on, and the error rates without the test utterances whose text occurs in training."""
   def _Normal(row):
     return ' '.join(row['text'].lower().split())
   known = {_Normal(row) for row in labels.train}
   seen = {row['utt_id'] for row in labels.test if _Normal(row) in known}
-  text = (f'The target\'s training set has {len(labels.train)} utterances, {labels_lib.Minutes(labels.train):.1f} min. Of them '
-          f'the training stream uses {len(labels.usable)}, {labels_lib.Minutes(labels.usable):.1f} min; the others are too short, '
-          'too long or without a text. Shares of the labels are shares of what is used.\n\n'
+  text = (f'The target\'s training set has {len(labels.train)} utterances, {labels_lib.Minutes(labels.train):.1f} min. '
+          f'Of them the training stream uses {len(labels.usable)}, {labels_lib.Minutes(labels.usable):.1f} min; the '
+          'others are too short, too long or without a text. Shares of the labels are shares of what is used.\n\n'
           f'Of {len(labels.test)} test prompts {len(seen)} have a text that also occurs in training, '
           f'{len(labels.test) - len(seen)} do not.')
   lines = []
@@ -88,11 +59,11 @@ def _Hours(settings, stages):
   for run, stage in stages.items():
     state = stage_run.Read(stage_run.RunDir(settings, run))
     if state:
-      hours = state['seconds'] / 3600
+      hours, so_far = state['seconds'] / 3600, rows_lib.HoursWithStarts(settings, stages, run)
       total += hours * state['cores']
       lines.append([f'`{run}`', f'{stage.steps:,}' + ('' if state['done'] else ', unfinished'), f'{hours:.2f}',
-                    f'{rows_lib.HoursWithStarts(settings, stages, run):.2f}', str(state['cores']), f'{hours * state["cores"]:.2f}'])
-      if state.get('taken'):
+                    f'{so_far:.2f}', str(state['cores'])])
+      if 'taken' in state:
         taken += f'\n\n`{run}` was taken as it was, though its inputs differ: {state["taken"]}.'
-  return (bench_tables.Markdown(['stage', 'steps', 'hours', 'with its parents', 'cores', 'core hours'], lines) +
-          f'\n\nAll stages: {total:.2f} core hours.{taken}')
+  table = bench_tables.Markdown(['stage', 'steps', 'hours', 'with the stages before it', 'cores'], lines)
+  return f'{table}\n\nAll stages: {total:.2f} core hours.{taken}'

@@ -33,16 +33,7 @@ _IMAGE = os.path.join(this_machine.ROOT, 'docs', 'images', 'recipe.png')
 
 def Run(settings: stages_lib.Settings, names: list[str], seeds: tuple[int, ...] = (), *, jobs: int = 1, docs: bool = False,
         take: Iterable[str] = (), dry_run: bool = False) -> int:
-  """Trains what is asked for; returns the exit code.
-
-  Args:
-    settings: Settings.
-    names: groups and runs.
-    seeds: further seeds.
-    jobs: stages at a time, >= 1.
-    docs: whether docs/ is written.
-    take: runs that are used although their inputs changed.
-    dry_run: whether it is only said what would be done.
+  """Does what the flags of the same names ask for; returns the exit code.
 
   Raises:
     errors.ConfigError: a name or a run to take is unknown, or the data sets cannot be made or are not there.
@@ -67,11 +58,11 @@ def Run(settings: stages_lib.Settings, names: list[str], seeds: tuple[int, ...] 
       print(f'{run}: ' + {'done': 'reused', 'train': f'trained, {stage.steps} steps', 'resume': 'resumed',
                           'changed': f'{"taken as it is" if run in take else "trained anew"}: {why}'}[what])
     return 0
-  outcomes = runner.Runner(settings, chosen, publisher.stamps, jobs, on_done=publisher.Add, take=take).Run()
+  outcomes = runner.Runner(settings, chosen, publisher.stamps, jobs, publisher.Write, take).Run()
   result = publisher.Write()
   if not settings.quick:  # Its figures say nothing.
     print(*claims.Verdicts(plan.CLAIMS, result['rows'], result['comparisons']), sep='\n')
-  failed = [run for run, outcome in outcomes.items() if outcome in ('failed', 'not run')] + publisher.failed
+  failed = [run for run, outcome in outcomes.items() if outcome in ('failed', 'not run')] + [*publisher.failed]
   done, reused = ([*outcomes.values()].count(outcome) for outcome in ('done', 'reused'))
   print(f'{settings.output}/report.md: {len(result["rows"])} rows; {done} stages trained, {reused} reused, {len(failed)} failed, '
         f'in {(time.time() - started) / 60:.1f} min')
@@ -116,33 +107,32 @@ def ResultsPath(settings: stages_lib.Settings, docs: bool) -> str:
 class Publisher:
   """Writes what is known so far: results, report and picture.
 
-  Rows of the results file stay as long as they are of today's inputs: no mean and no comparison may mix two kinds of inputs.
+  The results have a row of each finished run of today's inputs, and keep rows of today's inputs whose runs are not
+  here. No mean and no comparison may mix two kinds of inputs.
   """
 
   def __init__(self, settings: stages_lib.Settings, docs: bool, seeds: Iterable[int] = ()):
-    """seeds: of rows to come, beside those of the plan and of the results file."""
+    """seeds: beside those of the plan and of the results file."""
     self._settings, self._docs = settings, docs
     self._path = ResultsPath(settings, docs)
     known = {row['seed'] for row in results.Rows(self._path)}
     self._labels = labels_lib.Labels(settings)
     self.stages = self._labels.Resolve(stages_lib.Plan(settings, {*seeds, *known}))
     self.stamps = stamps_lib.Stamps(settings, self.stages)
-    self._rows = {}
-    self.failed = []  # Runs that are trained, but whose results cannot be read.
-
-  def Add(self, run: str) -> None:
-    """Adds a finished stage's row, and writes everything again; an error of the run is shown and ends no trainer."""
-    try:
-      if self.stages[run].measured:
-        self._rows[run] = rows_lib.Row(self._settings, self.stages, self._labels, run)
-      self.Write()
-    except errors.ConfigError as e:
-      print(f'recipe: {run}: {e}', file=sys.stderr)
-      self.failed.append(run)
+    self.failed = {}  # Run that is trained, but whose results cannot be read -> why.
 
   def Write(self) -> dict:
     """Writes everything; returns the result."""
-    left_out = []
+    rows, left_out = [], []
+    for run, stage in self.stages.items():
+      state = stage_run.Read(stage_run.RunDir(self._settings, run))
+      if stage.measured and state and state['done'] and state['stamp'] == self.stamps.Stamp(run):
+        try:
+          rows.append(rows_lib.Row(self._settings, self.stages, self._labels, run))
+        except errors.ConfigError as e:
+          if run not in self.failed:
+            print(f'recipe: {run}: {e}', file=sys.stderr)
+          self.failed[run] = e
 
     def _Keep(row):
       run = stages_lib.RunName(row['name'], row['seed'])
@@ -153,10 +143,11 @@ class Publisher:
 
     pairs = [pair for claim in plan.CLAIMS for pair in claim.pairs] + [*plan.COMPARED]
     result = results.Merge(
-        self._path, 'recipe', [*self._rows.values()], keep=_Keep,
+        self._path, 'recipe', rows, keep=_Keep,
         extra=lambda rows: {'comparisons': comparisons.Compare(self._settings, self.stages, rows, pairs)})
     if left_out:
-      print(f'recipe: {self._path}: left out, for they were trained from other inputs: {", ".join(left_out)}', file=sys.stderr)
+      print(f'recipe: {self._path}: left out, for they were trained from other inputs: {", ".join(left_out)}',
+            file=sys.stderr)
     if result['rows']:
       image = os.path.join(self._settings.output, 'recipe.png')
       plot.Plot(result['rows'], image)

@@ -15,8 +15,7 @@ from . import stage_run
 
 TRAINER = (sys.executable, '-m', 'fm_lingvo.trainer')
 _POLL_SECONDS = 0.5
-_LINE_SECONDS = 60  # Between two lines of a stage where the output is no terminal.
-_STATE_SECONDS = 20  # What a killed recipe may lose of a stage's time.
+_NOTE_SECONDS = 30  # Between two lines about a stage; a killed recipe may lose so much of a stage's time.
 _END_SECONDS = 60  # That a trainer may take to save a checkpoint.
 _TAIL = 8192
 # TensorFlow would take every core for each process.
@@ -34,7 +33,7 @@ class Interrupted(Exception):
 class Runner:
   """Trains what is not trained yet."""
 
-  def __init__(self, settings, stages, stamps, jobs, on_done=lambda run: None, take=(), trainer=TRAINER, stream=None):
+  def __init__(self, settings, stages, stamps, jobs, on_done=lambda: None, take=(), trainer=TRAINER, stream=None):
     """Constructor.
 
     Args:
@@ -42,14 +41,14 @@ class Runner:
       stages: of stages.Select().
       stamps: stamps.Stamps of them.
       jobs: stages at a time, >= 1.
-      on_done: called with the run of each stage that is or has been trained.
+      on_done: called when a stage has been trained, or found to be.
       take: runs that are used, where they are finished, although their inputs changed.
       trainer: the trainer's command.
       stream: where progress goes; default: standard output.
     """
     self._settings, self._stages, self._stamps = settings, stages, stamps
     self._jobs, self._on_done, self._take, self._trainer = jobs, on_done, take, trainer
-    self._display = _Display(stream or sys.stdout)
+    self._stream = stream or sys.stdout
     self._trainings, self._waiting, self._signum, self._killed = {}, set(), None, False
     self.outcomes = {}  # Run -> 'done', 'reused', 'failed' or 'not run'.
 
@@ -71,7 +70,6 @@ class Runner:
           elif not self._trainings:
             what = 'were killed at the second signal' if self._killed else 'have saved checkpoints and ended'
             raise Interrupted(self._signum, f'the trainers {what}; the same command goes on from their last checkpoints')
-          self._display.Show({run: training.Progress() for run, training in self._trainings.items()})
           if self._trainings or self._waiting:
             time.sleep(_POLL_SECONDS)
       finally:
@@ -79,7 +77,6 @@ class Runner:
           training.End()
         for training in self._trainings.values():
           training.Wait()
-        self._display.Show({})
     return self.outcomes
 
   def _OnSignal(self, signum, unused_frame):
@@ -117,7 +114,7 @@ class Runner:
       lock = _Lock(run_dir)
       if lock is None:
         if run not in self._waiting:
-          self._display.Line(f'{run}: another process trains it in {run_dir}; waiting')
+          self._Say(f'{run}: another process trains it in {run_dir}; waiting')
         self._waiting.add(run)
         return
       self._waiting.discard(run)
@@ -125,7 +122,7 @@ class Runner:
         lock.close()  # Another process has trained it meanwhile; the next round sees it.
         return
       if what == 'changed':
-        self._display.Line(f'{run}: its inputs changed ({why}); the old run is now {_MoveAside(run_dir)}')
+        self._Say(f'{run}: its inputs changed ({why}); the old run is now {_MoveAside(run_dir)}')
       self._Start(run, stage, run_dir, lock)
 
   def _Start(self, run, stage, run_dir, lock):
@@ -134,7 +131,7 @@ class Runner:
     seconds = (stage_run.Read(run_dir) or {}).get('seconds', 0.0)
     state = stage_run.NewState(self._settings, stage, self._stamps, seconds, cores)
     stage_run.Write(run_dir, state)
-    self._display.Line(f'{run}: {"resumed" if seconds else "started"}, {stage.steps} steps, {cores} core(s), '
+    self._Say(f'{run}: {"resumed" if seconds else "started"}, {stage.steps} steps, {cores} core(s), '
                        f'log {run_dir}/train.log')
     command = [*self._trainer, *stage_run.Command(self._settings, stage)]
     self._trainings[run] = _Training(run_dir, command, state, lock)
@@ -146,6 +143,9 @@ class Runner:
     for run, training in list(self._trainings.items()):
       code = training.Poll()
       if code is None:
+        progress = training.Progress()
+        if progress:
+          self._Say(f'{run}: {progress}')
         continue
       del self._trainings[run]
       missing = stage_run.MissingResults(training.run_dir, self._stages[run]) if code == 0 else []
@@ -160,9 +160,12 @@ class Runner:
   def _Finish(self, run, outcome, text):
     self._waiting.discard(run)
     self.outcomes[run] = outcome
-    self._display.Line(f'{run}: {text}')
+    self._Say(f'{run}: {text}')
     if outcome in ('done', 'reused'):
-      self._on_done(run)
+      self._on_done()
+
+  def _Say(self, text):
+    print(text, file=self._stream, flush=True)
 
 
 class _Training:
@@ -171,7 +174,7 @@ class _Training:
   def __init__(self, run_dir, command, state, lock):
     self.run_dir, self.state = run_dir, state
     self._lock, self._ended = lock, False
-    self._before, self._started, self._noted = state['seconds'], time.time(), time.time()
+    self._before, self._started, self._noted, self._said = state['seconds'], time.time(), time.time(), ''
     self._log_path = os.path.join(run_dir, 'train.log')
     with open(self._log_path, 'ab') as log:
       # In a session of its own: Ctrl-C reaches the recipe alone, which passes it on once. It holds the lock while it lives, also
@@ -182,9 +185,18 @@ class _Training:
 
   def Poll(self):
     """The exit code, None while it runs."""
-    if time.time() - self._noted > _STATE_SECONDS:
-      self._Note()
     return self._process.poll()
+
+  def Progress(self):
+    """Now and then the trainer's last line about a step, if it is a new one; notes the time."""
+    if time.time() - self._noted < _NOTE_SECONDS:
+      return ''
+    self._Note()
+    found = re.findall(r'(?m)^(step \d+/\d+: .*)$', self._Tail())
+    if not found or found[-1] == self._said:
+      return ''
+    self._said = found[-1]
+    return self._said
 
   def _Note(self, **fields):
     self._noted = time.time()
@@ -210,11 +222,6 @@ class _Training:
       self.End(kill=True)
     self._lock.close()
 
-  def Progress(self):
-    """The trainer's last line about a step."""
-    found = re.findall(r'(?m)^(step \d+/\d+: .*)$', self._Tail())
-    return found[-1] if found else 'starting'
-
   def LastLine(self):
     """The trainer's last error, or its last line."""
     lines = [line for line in self._Tail().splitlines() if line.strip()] or ['no output']
@@ -224,35 +231,6 @@ class _Training:
     with open(self._log_path, 'rb') as f:
       f.seek(max(0, os.path.getsize(self._log_path) - _TAIL))
       return f.read().decode('utf-8', 'replace').replace('\r', '\n')
-
-
-class _Display:
-  """Lines that stay, and on a terminal a line below them for each running stage that changes in place."""
-
-  def __init__(self, stream):
-    self._stream, self._height, self._shown = stream, 0, {}
-
-  def Line(self, text):
-    """Prints a line that stays."""
-    if self._height:
-      print(f'\x1b[{self._height}F\x1b[J', end='', file=self._stream)
-      self._height = 0
-    print(text, file=self._stream, flush=True)
-
-  def Show(self, progress):
-    """Shows the progress, text by run; elsewhere than on a terminal now and then only."""
-    if self._stream.isatty():
-      width = os.get_terminal_size(self._stream.fileno()).columns - 1
-      lines = [f'{run}: {text}'[:width] for run, text in progress.items()]
-      print(f'\x1b[{self._height}F\x1b[J' * bool(self._height) + ''.join(f'{line}\n' for line in lines), end='',
-            file=self._stream, flush=True)
-      self._height = len(lines)
-      return
-    for run, text in progress.items():
-      shown, at = self._shown.get(run, ('starting', 0.0))
-      if text != shown and time.time() - at >= _LINE_SECONDS:
-        self._shown[run] = (text, time.time())
-        print(f'{run}: {text}', file=self._stream, flush=True)
 
 
 def Cores() -> int:
