@@ -67,12 +67,13 @@ class RecipeTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
     self.folder = Folder(self)
-    self.settings = stages.Settings(output=os.path.join(self.folder, 'runs'), data_dir=os.path.join(self.folder, 'data'))
+    self.settings = stages.Settings(output=os.path.join(self.folder, 'runs'),
+                                    data_dir=os.path.join(self.folder, 'data'))
     os.makedirs(self.settings.output)
     WriteData(self.settings.data_dir)
 
   def Stages(self, names=('all',), seeds=(), change=()):
-    """Stages that are asked for, resolved; in `change`, pairs of a run and dicts of its bindings, the bindings are set."""
+    """Stages that are asked for, resolved; `change`: run -> bindings that are set."""
     chosen = stages.Select(stages.Plan(self.settings, seeds), names, seeds)
     for run, bindings in dict(change).items():
       stage = chosen[run]

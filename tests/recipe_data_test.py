@@ -53,7 +53,8 @@ class RecipeDataTest(absltest.TestCase):
     self.assertCountEqual(os.listdir(os.path.join(self.dir, 'a')), recipe_data.NAMES)
     for name in ('target', 'unlabeled'):
       self.assertIn(f'no human prompts, so {name} is synthetic: apt has no network', said)
-    self.assertRegex(said, r'(?m)^source: \d\.\d\d h, train \d+, dev \d+, test \d+ utterances, \d+ voices, domains synth/espeak-ng$')
+    self.assertRegex(said, r'(?m)^source: \d\.\d\d h, train \d+, dev \d+, test \d+ utterances, \d+ voices, '
+                     r'domains synth/espeak-ng$')
     self.assertEqual(sum(made['source'].Utterances(split) for split in dataset.SPLITS), 30)
     self.assertGreater(made['target'].Utterances('test'), 0)
     texts = {name: [row['text'] for row in dataset.ReadManifest(made[name].path)] for name in recipe_data.NAMES}

@@ -77,7 +77,8 @@ class VerdictsTest(parameterized.TestCase):
       ((0.9, 0.7, 0.6, 0.5, 0.4, 0.3), 'missed', 'met', 'they meet at 50.0 %'),
       ((0.9, 0.7, 0.4, 0.5, 0.4, 0.3), 'missed', 'met', 'they meet at 13.0 %'),
       ((0.9, 0.8, 0.7, 0.6, 0.5, 0.4), 'missed', 'missed', 'they meet at 100.0 %'),
-      ((0.9, 0.8, 0.7, 0.6, 0.5, 0.45), 'missed', 'missed', 'do not meet; nearest with 100.0 %, 5.0 points of WER above'))
+      ((0.9, 0.8, 0.7, 0.6, 0.5, 0.45), 'missed', 'missed',
+       'do not meet; nearest with 100.0 %, 5.0 points of WER above'))
   def test_the_share_at_which_a_baseline_is_met(self, wers, word, harder, text):
     rows = [recipe_case.Row(name, wer, target_label_fraction=share)
             for name, share, wer in zip(plan.CURVE, (0.03, 0.067, 0.13, 0.25, 0.5, 1.0), wers)]
@@ -210,7 +211,8 @@ class TableTest(parameterized.TestCase):
 
   def test_the_curve_is_in_the_order_of_the_labels_and_has_the_main_point(self):
     rows = [recipe_case.Row('adapted')] + [
-        recipe_case.Row(f'adapted_share_{share:g}', group='curve', target_label_fraction=share) for share in (1.0, 0.03)]
+        recipe_case.Row(f'adapted_share_{share:g}', group='curve', target_label_fraction=share)
+        for share in (1.0, 0.03)]
     self.assertEqual(tables.GroupNames(rows, ('curve',)), ['adapted_share_0.03', 'adapted', 'adapted_share_1'])
     self.assertEqual(tables.GroupNames(rows, ('main',)), ['adapted'])
 
@@ -239,7 +241,8 @@ class TableTest(parameterized.TestCase):
       results.Check({'form': 'recip', 'rows': []}, 'x.json')
 
   @parameterized.parameters(
-      ({'target_wer': '0.4'}, r"rows\[0\].target_wer = '0.4': expected a finite number"), ({'seed': True}, 'seed = True'),
+      ({'target_wer': '0.4'}, r"rows\[0\].target_wer = '0.4': expected a finite number"),
+      ({'seed': True}, 'seed = True'),
       ({'hours': float('nan')}, 'a finite number'), ({'hours': -1.0}, 'a number >= 0'),
       ({'word': 1}, 'word: no such field'),
       ({'date': 'today'}, 'expected YYYY-MM-DD'), ({'target_label_fraction': 1.5}, 'larger than its whole'),

@@ -1,4 +1,4 @@
-"""Properties of how the recipe trains: what it reuses, resumes, moves aside and waits for, how signals end it, what it publishes."""
+"""Properties of how the recipe trains: what it reuses, resumes, moves aside and waits for, what it publishes."""
 
 import contextlib
 import io
@@ -30,13 +30,13 @@ class _Case(recipe_case.RecipeTest):
     patch.start()
     self.addCleanup(patch.stop)
 
-  def Run(self, names, jobs=2, change=(), take=()):
+  def Run(self, names, jobs=2, change=()):
     """Trains; returns the outcomes. self.done is how often a stage was done, self.said is what was printed."""
     stages = self.Stages(names, change=change)
     self.done, self.said = 0, io.StringIO()
     def _OnDone():
       self.done += 1
-    return runner_lib.Runner(self.settings, stages, self.Stamps(stages), jobs, _OnDone, take, self.trainer, self.said).Run()
+    return runner_lib.Runner(self.settings, stages, self.Stamps(stages), jobs, _OnDone, self.trainer, self.said).Run()
 
   def Path(self, *names):
     return os.path.join(self.settings.output, *names)
@@ -108,14 +108,20 @@ class RunnerTest(_Case):
     change = {'scratch_target': {'dropout_prob': 0.2}}
     self.Run(['scratch_target'])
     state = stage_run.Read(self.Path('scratch_target'))
+    stages = self.Stages(['scratch_target'], change=change)
+    def _Take():
+      stage_run.Take(self.settings, stages['scratch_target'], self.Stamps(stages))
     stage_run.Write(self.Path('scratch_target'), {**state, 'done': False})
-    self.assertEqual(self.Run(['scratch_target'], change=change, take=['scratch_target']), {'scratch_target': 'failed'})
-    self.assertRegex(self.said.getvalue(), '^scratch_target: not taken, .* is not a finished run of 1500 steps')
+    with self.assertRaisesRegex(errors.ConfigError, '--take=scratch_target: .* is not a finished run of 1500 steps'):
+      _Take()
     stage_run.Write(self.Path('scratch_target'), state)
-    self.assertEqual(self.Run(['scratch_target'], change=change, take=['scratch_target']), {'scratch_target': 'reused'})
+    _Take()
     taken = stage_run.Read(self.Path('scratch_target'))
     self.assertEqual(taken['taken'], 'task.encoder.dropout_prob: 0.1 -> 0.2')
-    self.assertEqual({**taken, 'stamp': '', 'inputs': ''}, {**state, 'stamp': '', 'inputs': '', 'taken': taken['taken']})
+    new = {key: taken[key] for key in ('stamp', 'inputs', 'taken')}
+    self.assertEqual(taken, {**state, **new})
+    _Take()  # Nothing is left to do.
+    self.assertEqual(stage_run.Read(self.Path('scratch_target')), taken)
     self.assertEqual(self.Run(['scratch_target'], change=change), {'scratch_target': 'reused'})
     # A later change counts again.
     stages = self.Stages(['scratch_target'])
@@ -266,7 +272,8 @@ class LockTest(_Case):
       tried.append(runner_lib._Lock(run_dir))
       return moved
     with mock.patch.object(runner_lib, '_MoveAside', _MoveAside):
-      self.assertEqual(self.Run(['scratch_target'], change={'scratch_target': {'dropout_prob': 0.2}}), {'scratch_target': 'done'})
+      self.assertEqual(self.Run(['scratch_target'], change={'scratch_target': {'dropout_prob': 0.2}}),
+                       {'scratch_target': 'done'})
     self.assertEqual(tried, [None, None])
     self.assertLen(self.Aside(), 1)
 
@@ -316,8 +323,8 @@ class PublishTest(_Case):
     seed5 = self.Stamps(self.Stages(seeds=(5,))).Stamp('scratch_target_seed5')
     old_form = recipe_case.Row('adapted')
     del old_form['stamp']
-    self._WriteResult(recipe_case.Row('hydra', wer=0.9), old_form, recipe_case.Row('scratch_target', seed=5, stamp=seed5),
-                      recipe_case.Row('no_more'))
+    self._WriteResult(recipe_case.Row('hydra', wer=0.9), old_form,
+                      recipe_case.Row('scratch_target', seed=5, stamp=seed5), recipe_case.Row('no_more'))
     with contextlib.redirect_stderr(io.StringIO()) as err:
       result = recipe_run.Publisher(self.settings, docs=False).Write()
     self.assertEqual([(row['name'], row['seed']) for row in result['rows']],

@@ -48,7 +48,8 @@ class PlanTest(absltest.TestCase):
           self.assertLen(bindings, len(stage.bindings))
           gin_params.Configure(stage.model, (), bindings)
           # The parts that a reader of the table relies on arrive.
-          self.assertIn(f'{stage.experiment}.max_steps = {stage.steps}', gin_params.ConfigText(stage.model, reference=False))
+          self.assertIn(f'{stage.experiment}.max_steps = {stage.steps}',
+                        gin_params.ConfigText(stage.model, reference=False))
 
   def test_commands_can_be_pasted_into_a_shell(self):
     for stage in self.stages.values():
@@ -92,7 +93,8 @@ class PlanTest(absltest.TestCase):
       self.assertLen({self.stages[name].steps for name in names}, 1)
 
   def test_what_starts_from_stage_2_is_trained_on_source_speech_beside_the_target_s(self):
-    replayed = {run: stage.bindings['source_weight'] for run, stage in self.stages.items() if 'source_weight' in stage.bindings}
+    replayed = {run: stage.bindings['source_weight'] for run, stage in self.stages.items()
+                if 'source_weight' in stage.bindings}
     self.assertEqual(set(replayed.values()), {1.0})
     self.assertEqual(set(replayed), {
         run for run, stage in self.stages.items()
@@ -177,15 +179,16 @@ class StampsTest(recipe_case.RecipeTest):
 
   def test_how_often_a_run_saves_and_shows_itself_changes_nothing(self):
     self.assertEmpty(self._Changed({'hydra': {
-        'eval_interval_steps': 7, 'save_interval_steps': 3, 'summary_interval_steps': 9, 'task.train.log_interval_steps': 5,
-        'task.train.eval_datasets': ['DevSource'], 'task.train.save_max_to_keep': 2}}))
+        'eval_interval_steps': 7, 'save_interval_steps': 3, 'summary_interval_steps': 9,
+        'task.train.log_interval_steps': 5, 'task.train.eval_datasets': ['DevSource'],
+        'task.train.save_max_to_keep': 2}}))
 
   def test_a_file_of_sizes_changes_the_stages_that_it_binds(self):
     self._WithoutCache()
     folder = os.path.join(self.folder, 'gin')
-    for name, binding, changed in (('small.gin', 'task.encoder.num_layers = 3', {'pretrain', 'hydra', 'supervised', 'adapted'}),
-                                   ('transducer/small.gin', 'task.heads.transducer.joint.joint_dim = 100',
-                                    {'hydra', 'supervised', 'adapted'})):
+    for name, binding, changed in (
+        ('small.gin', 'task.encoder.num_layers = 3', {'pretrain', 'hydra', 'supervised', 'adapted'}),
+        ('transducer/small.gin', 'task.heads.transducer.joint.joint_dim = 100', {'hydra', 'supervised', 'adapted'})):
       with self.subTest(name):
         for file in ('small.gin', 'transducer/small.gin'):
           os.makedirs(os.path.dirname(os.path.join(folder, file)), exist_ok=True)
@@ -229,13 +232,15 @@ class StampsTest(recipe_case.RecipeTest):
     moved = recipe_case.Folder(self)
     os.rename(self.settings.data_dir, os.path.join(moved, 'elsewhere'))
     self.settings = stages_lib.Settings(output=moved, data_dir=os.path.join(moved, 'elsewhere'))
-    self.assertNotEqual(self.Stages(['adapted'])['adapted'].bindings['init_from'], stages['adapted'].bindings['init_from'])
+    self.assertNotEqual(self.Stages(['adapted'])['adapted'].bindings['init_from'],
+                        stages['adapted'].bindings['init_from'])
     self.assertEmpty(self._Changed())
 
   def test_stamps_need_no_graph_and_less_than_a_second_each(self):
     self._WithoutCache()
-    one_of_each_experiment = {stage.experiment: run for run, stage in self.Stages().items() if not stage.start or stage.share}
-    stamps, started = self.Stamps(self.Stages()), time.process_time()
+    stages = self.Stages()
+    one_of_each_experiment = {stage.experiment: run for run, stage in stages.items() if not stage.start or stage.share}
+    stamps, started = self.Stamps(stages), time.process_time()
     with mock.patch.object(tf, 'Graph', side_effect=AssertionError('a graph is built')):
       found = {stamps.Stamp(run) for run in one_of_each_experiment.values()}
     self.assertLen(found, len(one_of_each_experiment))
@@ -270,14 +275,15 @@ class LabelsTest(recipe_case.RecipeTest):
   def _Append(self, *rows):
     with open(os.path.join(self.settings.data_dir, 'target', 'manifest.jsonl'), 'a', encoding='utf-8') as f:
       for i, (text, duration, split) in enumerate(rows):
-        f.write(json.dumps({**dict.fromkeys(dataset.MANIFEST_KEYS, ''), 'utt_id': f'more/{i}', 'split': split, 'text': text,
-                            'duration': duration}) + '\n')
+        f.write(json.dumps({**dict.fromkeys(dataset.MANIFEST_KEYS, ''), 'utt_id': f'more/{i}', 'split': split,
+                            'text': text, 'duration': duration}) + '\n')
 
   def _Chosen(self, stage, labels):
     """Names of all training utterances, usable or not, that the trainer's own hash selects."""
     ids = [row['utt_id'] for row in labels.train]
     with tf.Graph().as_default(), tf.Session() as sess:
-      chosen = sess.run(accounting.InShare(tf.constant(ids), stage.bindings['label_share'], stage.bindings['label_seed']))
+      chosen = sess.run(accounting.InShare(tf.constant(ids), stage.bindings['label_share'],
+                                           stage.bindings['label_seed']))
     return {utt_id for utt_id, is_chosen in zip(ids, chosen) if is_chosen}
 
   def test_a_share_is_exactly_so_many_of_the_usable_utterances_of_every_seed(self):
@@ -404,7 +410,8 @@ class CommandLineTest(absltest.TestCase):
     self.assertFalse(os.path.exists(runs))
     code, _, err = self._Main('adapted', '--dry_run', f'--data_dir={runs}', f'--output={runs}')
     self.assertEqual(code, 2)
-    self.assertRegex(err, '^recipe: .*: .*data sets of which not all are there.*python -m tools.recipe_data --output=.*\n$')
+    self.assertRegex(err, '^recipe: .*: .*data sets of which not all are there.*python -m tools.recipe_data --output='
+                     '.*\n$')
 
   def test_a_smoke_run_leaves_docs_alone(self):
     args = recipe._Parser().parse_args(['--quick'])

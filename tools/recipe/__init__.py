@@ -1,1 +1,1 @@
-"""The whole method from one command: its plan (plan.py), data sets, trainings, results and report; `python -m tools.recipe`."""
+"""The whole method from one command, `python -m tools.recipe`: its plan as data, data sets, trainings and results."""

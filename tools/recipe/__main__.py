@@ -6,12 +6,13 @@
   python -m tools.recipe all --dry_run     # what would be trained, and why
   python -m tools.recipe --quick           # a smoke run in runs/recipe_quick
 
-Stages whose inputs did not change are reused, stopped ones go on where they stopped; RUNS/NAME/stage.json says what a stage was
-trained from. The inputs are all params that it is trained with, its data and what it starts from, not the code. The run of a
-stage whose inputs changed is moved aside, not overwritten; its row leaves the results, as do rows of other data. Ctrl-C ends the
-trainers after a checkpoint.
+Stages whose inputs did not change are reused, stopped ones go on where they stopped; RUNS/NAME/stage.json says what a
+stage was trained from. Its inputs are all params that it is trained with, its data and what it starts from, not the
+code. The run of a stage whose inputs changed is moved aside, not overwritten; its row leaves the results, as do rows
+of other data. Ctrl-C ends the trainers after a checkpoint.
 
-Exit codes: 0 done, 1 a stage failed, 2 wrong usage or data that cannot be made, 130 and 143 stopped by Ctrl-C and SIGTERM.
+Exit codes: 0 done, 1 a stage failed, 2 wrong usage or data that cannot be made, 130 and 143 stopped by Ctrl-C and
+SIGTERM.
 """
 
 import argparse
@@ -29,18 +30,22 @@ from . import stages
 def _Parser():
   groups = '\n'.join(f'  {name:<18} {text}' for name, text in {**plan.GROUPS, 'all': 'all of them'}.items())
   parser = argparse.ArgumentParser(
-      prog='recipe', description=__doc__, epilog=f'groups:\n{groups}', formatter_class=argparse.RawDescriptionHelpFormatter)
+      prog='recipe', description=__doc__, epilog=f'groups:\n{groups}',
+      formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('names', nargs='*', metavar='GROUP|STAGE', help='what to train (default: main)')
   parser.add_argument('--quick', action='store_true', help='a smoke run: tiny data and models, a few steps')
-  parser.add_argument('--seeds', default='', help='further seeds, such as 2,3, of the models that are given target labels')
+  parser.add_argument('--seeds', default='',
+                      help='further seeds, such as 2,3, of the models that are given target labels')
   parser.add_argument('--jobs', type=int, default=min(2, runner.Cores()),
                       help='stages at a time, which share the cores (default: 2, or 1 on one core)')
-  parser.add_argument('--output', default='', help='folder of the runs, report.md and recipe.png (default: runs/recipe)')
+  parser.add_argument('--output', default='',
+                      help='folder of the runs, report.md and recipe.png (default: runs/recipe)')
   parser.add_argument('--data_dir', default='', help='folder of the data sets (default: data/recipe)')
   parser.add_argument('--docs', action=argparse.BooleanOptionalAction, default=None,
                       help='write docs/results/recipe.json and docs/images/recipe.png (default: unless --quick)')
-  parser.add_argument('--take', default='', help='stages, comma-separated, whose finished runs are used although their inputs '
-                      'changed; the report says so')
+  parser.add_argument('--take', default='',
+                      help='stages, comma-separated, whose finished runs are used although their inputs changed; the '
+                      'report says so')
   parser.add_argument('--dry_run', action='store_true', help='only say what would be trained, and why')
   parser.add_argument('--list', action='store_true', help='print groups and stages, and exit')
   return parser

@@ -10,14 +10,10 @@ _JUDGED = {'better beyond': '', 'better within': ', better, but within its inter
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-  """What is claimed.
+  """What is claimed of models, which are compared in pairs.
 
-  Attributes:
-    text: the claim in words.
-    names: models that it is about.
-    pairs: of models to compare on the same utterances.
-    verdict: called with the means of the rows by name and the comparisons by pair; returns whether the claim is met and the
-      figures for it, or None if they have not been measured.
+  `verdict` is called with the means of the rows by name and the comparisons by pair. It returns whether the claim is
+  met and the figures for it, or None if they have not been measured.
   """
   text: str
   names: tuple[str, ...]
@@ -26,54 +22,52 @@ class Claim:
 
 
 def NoWorse(what: str, name: str, baseline: str, baseline_is: str, *, labels: float, params: float) -> Claim:
-  """With at most these shares of the labels and of the parameters trained, a model has no higher WER than a baseline."""
+  """With at most these shares of labels and trained parameters, a model has no higher WER than a baseline."""
   def _Verdict(means, pairs):
     if not {name, baseline} <= means.keys():
       return None
-    ours, theirs = means[name], means[baseline]
+    ours, theirs, pair = means[name], means[baseline], pairs.get((name, baseline))
     trained, used = ours['trained_params'] / ours['total_params'], ours['target_label_fraction']
     excess = {'WER is higher by {:.1f} points': ours['target_wer'] - theirs['target_wer'],
-              '{:.1f} points too many parameters': trained - params, '{:.1f} points too many labels': round(used - labels, 6)}
-    figures = (f'{100 * ours["target_wer"]:.1f} % WER with {100 * used:.1f} % of the labels '
-               f'({ours["target_label_minutes"]:.1f} min) and {100 * trained:.1f} % of the parameters, against '
-               f'{100 * theirs["target_wer"]:.1f} %; seeds {_Seeds(ours)} and {_Seeds(theirs)}')
-    if (name, baseline) in pairs:
-      figures += f'; {_Both(pairs[name, baseline])}'
+              '{:.1f} points too many parameters': trained - params,
+              '{:.1f} points too many labels': round(used - labels, 6)}
     failed = '; '.join(text.format(100 * value) for text, value in excess.items() if value > 0)
-    return not failed, '. '.join(filter(None, [figures, failed]))
+    figures = (f'{_Wer(ours)} WER with {100 * used:.1f} % of the labels ({ours["target_label_minutes"]:.1f} min) and '
+               f'{100 * trained:.1f} % of the parameters, against {_Wer(theirs)}; seeds {_Seeds(ours)} and '
+               f'{_Seeds(theirs)}')
+    return not failed, figures + (f'; {_Both(pair)}' if pair else '') + (f'. {failed}' if failed else '')
 
-  return Claim(f'{what} on {100 * labels:g} % of the labels, at most {100 * params:g} % of the parameters trained, are no '
-               f'worse than {baseline_is}', (name, baseline), ((name, baseline),), _Verdict)
+  return Claim(f'{what} on {100 * labels:g} % of the labels, at most {100 * params:g} % of the parameters trained, are '
+               f'no worse than {baseline_is}', (name, baseline), ((name, baseline),), _Verdict)
 
 
 def Better(what: str, name: str, without: str) -> Claim:
   """A model has a lower WER than the same with something left out, beyond the confidence interval."""
   def _Verdict(unused_means, pairs):
-    pair = pairs.get((name, without))
-    if pair is None:
+    if (name, without) not in pairs:
       return None
+    pair = pairs[name, without]
     judged = Judge(pair)
     return judged == 'better beyond', f'{name} against {without}: {_Both(pair)}{_JUDGED[judged]}'
 
-  return Claim(f'{what}, improves on leaving it out, beyond its confidence interval', (name, without), ((name, without),),
-               _Verdict)
+  return Claim(f'{what}, improves on leaving it out, beyond its confidence interval', (name, without),
+               ((name, without),), _Verdict)
 
 
 def Meets(curve: tuple[str, ...], baseline: str, baseline_is: str, goal: float) -> Claim:
   """Of models on more and more labels, one with at most this share of them has no higher WER than a baseline."""
   def _Verdict(means, pairs):
-    points = sorted((means[name]['target_label_fraction'], means[name]['target_wer'], name) for name in curve if name in means)
+    points = sorted((means[name]['target_label_fraction'], name) for name in curve if name in means)
     if baseline not in means or len(points) < 2:
       return None
-    bar = means[baseline]['target_wer']
+    bar, wers = means[baseline]['target_wer'], {name: means[name]['target_wer'] for _, name in points}
     figures = (f'{baseline} has {100 * bar:.1f} % WER; adapted, by share of the labels: ' +
-               ', '.join(f'{100 * share:.1f} %: {100 * wer:.1f}' for share, wer, _ in points))
-    met = [(share, name) for share, wer, name in points if wer <= bar]
-    if not met:
-      share, wer, _ = min(points, key=lambda point: point[1])
-      return False, (f'they do not meet; nearest with {100 * share:.1f} %, {100 * (wer - bar):.1f} points of WER above. '
-                     f'{figures}')
-    share, name = met[0]
+               ', '.join(f'{100 * share:.1f} %: {100 * wers[name]:.1f}' for share, name in points))
+    share, name = next(((share, name) for share, name in points if wers[name] <= bar), (None, None))
+    if name is None:
+      share, name = min(points, key=lambda point: wers[point[1]])
+      return False, (f'they do not meet; nearest with {100 * share:.1f} %, {100 * (wers[name] - bar):.1f} points of '
+                     f'WER above. {figures}')
     pair = pairs.get((name, baseline))
     against = f', {_Interval(pair)}, {_Resampled(pair)}' if pair else ''
     return round(share - goal, 6) <= 0, f'they meet at {100 * share:.1f} %{against}. {figures}'
@@ -83,16 +77,16 @@ def Meets(curve: tuple[str, ...], baseline: str, baseline_is: str, goal: float) 
 
 
 def Keeps(before: str, after: str, beside: str, beside_is: str) -> Claim:
-  """The source WER after adaptation lies in the confidence interval from before, or below; that of `beside` is shown, too."""
+  """The source WER after adaptation is in the confidence interval from before, or below; `beside` is shown, too."""
   def _Verdict(means, unused_pairs):
     if not {before, after} <= means.keys():
       return None
     old, new = means[before], means[after]
-    shown = f'; {beside_is} {100 * means[beside]["source_wer"]:.1f} %' if beside in means else ''
+    shown = f'; {beside_is} {_Wer(means[beside], "source")}' if beside in means else ''
     return new['source_wer'] <= old['source_wer_high'], (
-        f'source WER {100 * old["source_wer"]:.1f} % before, {100 * new["source_wer"]:.1f} % after, '
-        f'{_Points(new["source_wer"] - old["source_wer"])} points{shown}. The encoder is unchanged without its adapters; the '
-        'decoder is not')
+        f'source WER {_Wer(old, "source")} before, {_Wer(new, "source")} after, '
+        f'{_Points(new["source_wer"] - old["source_wer"])} points{shown}. The encoder is unchanged without its '
+        'adapters; the decoder is not')
 
   return Claim('adaptation keeps the source, within the confidence interval from before', (before, after), (), _Verdict)
 
@@ -102,25 +96,18 @@ def Improves(what: str, names: tuple[str, ...]) -> Claim:
   steps = tuple(zip(names[1:], names))
 
   def _Verdict(means, pairs):
-    if not means.keys() >= {*names}:
+    if not {*names} <= means.keys():
       return None
-    rates = ', '.join(f'{name} {100 * means[name]["target_wer"]:.1f} % WER, {100 * means[name]["target_cer"]:.1f} % CER'
-                      for name in names)
-    better = all(pairs[step]['cer_high'] < 0 and pairs[step]['difference'] <= 0 if step in pairs
-                 else means[step[0]]['target_wer_high'] < means[step[1]]['target_wer_low'] for step in steps)
+    better = all(pairs[a, b]['cer_high'] < 0 and pairs[a, b]['difference'] <= 0 if (a, b) in pairs
+                 else means[a]['target_wer_high'] < means[b]['target_wer_low'] for a, b in steps)
+    rates = ', '.join(f'{name} {_Wer(means[name])} WER, {100 * means[name]["target_cer"]:.1f} % CER' for name in names)
     return better, rates + (f'; {_Resampled(pairs[steps[0]])}' if steps[0] in pairs else '')
 
   return Claim(f'{what}, CER beyond its confidence interval, WER no higher', names, steps, _Verdict)
 
 
 def Verdicts(claims: Sequence[Claim], rows: Iterable[dict], comparisons: Iterable[dict]) -> list[str]:
-  """Lines of Markdown, one a claim, each beginning with **met**, **missed** or **open** in bold.
-
-  Args:
-    claims: of plan.CLAIMS.
-    rows: all rows of the results.
-    comparisons: as comparisons.Compare gives them.
-  """
+  """Lines of Markdown, one a claim, each beginning with **met**, **missed** or **open** in bold."""
   means, pairs = Means(rows), {(pair['a'], pair['b']): pair for pair in comparisons}
   lines = []
   for claim in claims:
@@ -178,3 +165,7 @@ def _Resampled(pair):
 
 def _Seeds(mean):
   return '+'.join(str(seed) for seed in mean['seeds'])
+
+
+def _Wer(mean, data='target'):
+  return f'{100 * mean[f"{data}_wer"]:.1f} %'

@@ -11,28 +11,23 @@ import numpy as np
 
 from . import rows as rows_lib
 from . import stage_run
-from .stages import RunName
-from .stages import Settings
-from .stages import Stage
+from .stages import RunName, Settings, Stage
 
 _SEED = 20240301
 
 
-def Compare(settings: Settings, stages: dict[str, Stage], rows: list[dict], pairs: Iterable[tuple[str, str]]) -> list[dict]:
+def Compare(settings: Settings, stages: dict[str, Stage], rows: list[dict],
+            pairs: Iterable[tuple[str, str]]) -> list[dict]:
   """Compares pairs of models whose runs are there, and are those that the rows are of.
 
-  Several seeds of a model count with the mean of their errors in each utterance, seeds that both models have; the intervals are
-  then over utterances and seeds. A model that is given no label of the target and has one seed is compared with all of the other's.
-
-  Args:
-    settings: Settings.
-    stages: all stages.
-    rows: of the results.
-    pairs: of names of models.
+  Several seeds of a model count with the mean of their errors in each utterance, seeds that both models have; the
+  intervals are then over utterances and seeds. The one seed of a model that is given no label of the target is
+  compared with all of the other's.
 
   Returns:
-    List of dicts: a, b, seeds (of a; more than one: they are resampled, too); for WER difference, low, high (of a - b, below 0
-    where a is better) and a_better, the share of resamples in which it is; for CER cer_difference, cer_low, cer_high.
+    List of dicts: a, b, seeds (of a; more than one: they are resampled, too); for WER difference, low, high (of a - b,
+    below 0 where a is better) and a_better, the share of resamples in which it is; for CER cer_difference, cer_low,
+    cer_high.
 
   Raises:
     errors.ConfigError: two runs recognised different utterances.

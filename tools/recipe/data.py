@@ -134,7 +134,8 @@ def Main(argv):
   parser = argparse.ArgumentParser(prog='recipe_data', description=__doc__,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('--output', default='data/recipe', help='directory of the three data sets (default: data/recipe)')
-  parser.add_argument('--quick', action='store_true', help='make tiny data sets of the same kinds, in less than a minute')
+  parser.add_argument('--quick', action='store_true',
+                      help='make tiny data sets of the same kinds, in less than a minute')
   args = parser.parse_args(argv[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')

@@ -1,8 +1,8 @@
 """Which labels of the target a stage is given: exactly so many as its share says, and never more.
 
-The training stream chooses an utterance by the hash of its name, so a share of a few hundred utterances gives more or fewer than
-it says. Resolve therefore gives the trainer the share that selects floor(share * N) of the N utterances that the training stream
-accepts. Shares of one seed stay nested.
+The training stream chooses an utterance by the hash of its name, so a share of a few hundred utterances gives more or
+fewer than it says. Resolve therefore gives the trainer the share that selects floor(share * N) of the N utterances that
+the training stream accepts. Shares of one seed stay nested.
 """
 
 import bisect
@@ -18,8 +18,7 @@ from fm_lingvo import errors
 from lingvo import compat as tf
 from params import asr
 
-from .stages import Settings
-from .stages import Stage
+from .stages import Settings, Stage
 
 
 class Labels:
@@ -65,8 +64,8 @@ class Labels:
     """The smallest share that selects the right number; utterances of one bucket at the border stay out together."""
     count = math.floor(fractions.Fraction(str(stage.share)) * len(self.usable))
     if not count:
-      raise errors.ConfigError(f'{self._path}: {100 * stage.share:g} % of {len(self.usable)} usable training utterances is none; '
-                               f'{stage.run} needs more speech')
+      raise errors.ConfigError(f'{self._path}: {100 * stage.share:g} % of {len(self.usable)} usable training '
+                               f'utterances is none; {stage.run} needs more speech')
     buckets = sorted(self._buckets(stage.bindings['label_seed']))
     chosen = [bucket for bucket in buckets if bucket < buckets[count]]
     if not chosen:
@@ -90,7 +89,7 @@ def TrainStream():
 
 
 def _Acceptance():
-  """Function that says of a row of the manifest whether the training stream accepts it, as accounting.Accountant does."""
+  """Function that says whether the training stream accepts a row of the manifest, as accounting.Accountant does."""
   p = TrainStream()
   bounds = [round(bound * dataset.SAMPLE_RATE) for bound in p.bucket_upper_bound_seconds]
   max_labels = accounting.MaxLabels(bounds, p.max_chars_per_second)

@@ -1,9 +1,9 @@
-"""The recipe as data. Whoever wants another recipe changes this file: stages, groups, and what is claimed of them."""
+"""The recipe as data: stages, groups, tables, and what is claimed. Another recipe is another version of this file."""
 
 from . import claims
 from .stages import Stage
 
-# Share of the target's labels that the adapted model may use: 21.6M of the paper's 300M + 21.6M utterances (abstract).
+# Share of the target's labels that the adapted model may use: 21.6M of the paper's 300M + 21.6M [abstract].
 SMALL_SHARE = 0.067
 
 GROUPS = {
@@ -17,7 +17,8 @@ GROUPS = {
     'probe': 'a CTC projection on the frozen encoder: pretrained, after hydra, random',
 }
 SEED_GROUPS = {2: 'seed2', 3: 'seed3'}  # Seed -> its group.
-ALSO = {'curve': ('adapted',), 'ablations_hydra': ('short_adapted',)}  # Runs that a group's table needs beside its own.
+# Runs that a group's table needs beside the group's own.
+ALSO = {'curve': ('adapted',), 'ablations_hydra': ('short_adapted',)}
 # Tables of the results: title, and the groups whose rows it has.
 TABLES = (
     ('The three stages and the baselines', ('main', 'seed2', 'seed3')),
@@ -33,31 +34,36 @@ QUICK_SHARE = 0.2
 QUICK = {'size': 'tiny', 'max_steps': 12, 'warmup_steps': 5, 'batch_seconds': 16.0, 'task.train.eval_datasets': [],
          'task.encoder.num_layers': 1, 'task.encoder.model_dim': 48}
 
-# Full augmentation needs twice as many steps for the same error rates on the source. scratch_target has 42 % WER with light and
-# 48 % with full augmentation, means of three seeds.
+# Full augmentation needs twice as many steps for the same error rates on the source. scratch_target has 42 % WER with
+# light and 48 % with full augmentation, means of three seeds.
 _LIGHT = {'effects_prob': 0.15, 'spec_augment': False}
 # How every transducer is decoded, in evaluations during training too.
 _SEARCH = {'beam_size': 8, 'lm': 'params/lm/graphemes_en.npz'}
 # Longer spans cannot be predicted with this amount of speech.
 _MASKS = {'mask_start_prob': 0.04, 'mask_span_ms': 160.0}
-# Stage 1: human speech of all languages, at the default learning rate; at 3e-3 nothing was learnt in 1000 steps.
-_PRETRAIN = {'unlabeled': ('target', 'unlabeled'), 'human': 'unlabeled', 'task.train.eval_datasets': ['DevHuman'], **_MASKS}
+# Stage 1, on human speech of all languages, has the default learning rate: at 3e-3 it learnt nothing in 1000 steps.
+_PRETRAIN = {**_MASKS, 'unlabeled': ('target', 'unlabeled'), 'human': 'unlabeled',
+             'task.train.eval_datasets': ['DevHuman']}
 # Stage 2: at 1.5e-3 the source's CER after 1000 steps was 45 % instead of 41 %.
-_SOURCE = {'learning_rate': 3e-3, **_LIGHT, **_SEARCH}
+_SOURCE = {**_LIGHT, **_SEARCH, 'learning_rate': 3e-3}
 # The second branch has the source's speech too: else human speech is encoded for that branch alone.
 _HYDRA = {**_SOURCE, **_MASKS, 'unlabeled': ('target', 'unlabeled', 'source'), 'best_rq_weight': 0.1}
-# Stage 3: labeled source speech beside the target's few labels. Without it the target's CER was 34 % instead of 28 %, the source's
-# WER 63 % instead of 48 %.
-_FINETUNE = {'source_weight': 1.0, 'batch_seconds': 16.0, **_LIGHT, **_SEARCH}
+# Stage 3 has labeled source speech beside the target's few labels. Without it the target's CER was 34 % instead of
+# 28 %, the source's WER 63 % instead of 48 %.
+_FINETUNE = {**_LIGHT, **_SEARCH, 'source_weight': 1.0, 'batch_seconds': 16.0}
 # The widest adapters of the ablations: with the decoder 12.9 % of the parameters, where the paper has 17.9 %.
 _ADAPT = {**_FINETUNE, 'adapter_dim': 128, 'adapter_position': 'after_ff'}
-_SCRATCH = {'dropout_prob': 0.1, **_LIGHT, **_SEARCH}
-_SCRATCH_SOURCE = {'source_weight': 1.0, 'learning_rate': 3e-3, 'batch_seconds': 24.0, **_LIGHT, **_SEARCH}
-_PCA = {'projection': 'pca'}
-_FOUR = {'num_codebooks': 4}
+_SCRATCH = {**_LIGHT, **_SEARCH, 'dropout_prob': 0.1}
+_SCRATCH_SOURCE = {**_LIGHT, **_SEARCH, 'source_weight': 1.0, 'learning_rate': 3e-3, 'batch_seconds': 24.0}
 
-# Steps are meant for 2.5 hours of the group main on two cores without AVX-512; it took 7.3 core-hours there beside other work.
-# Stages that learn the source's labels alone have as many steps, and so have those that adapt on the small share.
+# Ablations of stages 1 and 2: name, title, what differs in both.
+_SHORT = (('short', 'short reference', {}), ('codebooks_4', 'short, 4 codebooks', {'num_codebooks': 4}),
+          ('pca', 'short, PCA projection', {'projection': 'pca'}))
+
+# Columns: name, group, experiment, steps, title, start, share, seeds, bindings. The steps are meant for 2.5 hours of
+# the group main on two cores without AVX-512; it took 7.3 core-hours there beside other work. Stages that learn the
+# source's labels alone have as many steps as one another, and so have those that adapt on the small share.
+_SEEDS = (1, 2, 3)
 STAGES = (
     Stage('pretrain', 'main', 'BestRqPretrain', 4000, 'stage 1: BEST-RQ', bindings=_PRETRAIN, measured=False),
     Stage('hydra', 'main', 'JustHydra', 2500, 'stages 1 + 2, zero-shot', 'pretrain', bindings=_HYDRA),
@@ -65,40 +71,41 @@ STAGES = (
           bindings=_SOURCE),
     Stage('hydra_no_pretrain', 'main', 'JustHydra', 2500, 'no pretraining: stage 2 alone, zero-shot', bindings=_HYDRA),
     Stage('adapted', 'main', 'AdapterFinetune', 400, 'stages 1 + 2 + 3: adapters and decoder on {share}', 'hydra',
-          SMALL_SHARE, (1, 2, 3), _ADAPT),
+          SMALL_SHARE, _SEEDS, _ADAPT),
     Stage('adapted_no_hydra', 'main', 'AdapterFinetune', 400, 'no Hydra: adapters and decoder on {share}', 'supervised',
-          SMALL_SHARE, (1, 2, 3), _ADAPT),
+          SMALL_SHARE, _SEEDS, _ADAPT),
     Stage('adapted_no_pretrain', 'main', 'AdapterFinetune', 400, 'no pretraining: adapters and decoder on {share}',
-          'hydra_no_pretrain', SMALL_SHARE, (1, 2, 3), _ADAPT),
+          'hydra_no_pretrain', SMALL_SHARE, _SEEDS, _ADAPT),
     Stage('full_finetune', 'main', 'FullFinetune', 400, 'stages 1 + 2, then everything on {share}', 'hydra',
-          SMALL_SHARE, (1, 2, 3), _FINETUNE),
-    Stage('scratch_target', 'main', 'FromScratch', 1500, 'from scratch on all target labels', '', 1.0, (1, 2, 3), _SCRATCH),
+          SMALL_SHARE, _SEEDS, _FINETUNE),
+    Stage('scratch_target', 'main', 'FromScratch', 1500, 'from scratch on all target labels', '', 1.0, _SEEDS,
+          _SCRATCH),
     Stage('scratch_source_target', 'main', 'FromScratch', 3000, 'from scratch on source and all target labels', '', 1.0,
-          (1, 2, 3), _SCRATCH_SOURCE),
+          _SEEDS, _SCRATCH_SOURCE),
 
-    *(Stage(f'adapted_share_{share:g}', 'curve', 'AdapterFinetune', steps, 'adapted on {share}', 'hydra', share, bindings=_ADAPT)
-      for share, steps in ((0.03, 400), (0.13, 400), (0.25, 500), (0.5, 900), (1.0, 1600))),
+    *(Stage(f'adapted_share_{share:g}', 'curve', 'AdapterFinetune', steps, 'adapted on {share}', 'hydra', share,
+            bindings=_ADAPT) for share, steps in ((0.03, 400), (0.13, 400), (0.25, 500), (0.5, 900), (1.0, 1600))),
 
-    *(Stage(f'adapter_dim_{width}', 'ablations_adapter', 'AdapterFinetune', 400, f'adapters {width} wide', 'hydra', SMALL_SHARE,
-            bindings={**_ADAPT, 'adapter_dim': width}) for width in (8, 32)),
-    *(Stage(f'adapter_{place}', 'ablations_adapter', 'AdapterFinetune', 400, f'adapters {place}', 'hydra', SMALL_SHARE,
-            bindings={**_ADAPT, 'adapter_position': place}) for place in ('parallel', 'after_block')),
-    Stage('full_finetune_all', 'ablations_adapter', 'FullFinetune', 1600, 'stages 1 + 2, then everything on all labels', 'hydra',
-          1.0, bindings=_FINETUNE),
+    *(Stage(f'adapter_{what}', 'ablations_adapter', 'AdapterFinetune', 400, f'adapters {title}', 'hydra', SMALL_SHARE,
+            bindings={**_ADAPT, **changed}) for what, title, changed in (
+                ('dim_8', '8 wide', {'adapter_dim': 8}), ('dim_32', '32 wide', {'adapter_dim': 32}),
+                ('parallel', 'parallel', {'adapter_position': 'parallel'}),
+                ('after_block', 'after_block', {'adapter_position': 'after_block'}))),
+    Stage('full_finetune_all', 'ablations_adapter', 'FullFinetune', 1600,
+          'stages 1 + 2, then everything on all labels', 'hydra', 1.0, bindings=_FINETUNE),
 
-    *(stage for name, title, changed in (('short', 'short reference', {}), ('codebooks_4', 'short, 4 codebooks', _FOUR),
-                                         ('pca', 'short, PCA projection', _PCA))
-      for stage in (
-          Stage(f'{name}_pretrain', 'ablations_pretrain', 'BestRqPretrain', 1000, f'{title}: stage 1',
-                bindings={**_PRETRAIN, **changed}, measured=False),
-          Stage(f'{name}_hydra', 'ablations_pretrain', 'JustHydra', 600, f'{title}: stages 1 + 2', f'{name}_pretrain',
-                bindings={**_HYDRA, **changed}),
-          Stage(f'{name}_adapted', 'ablations_pretrain', 'AdapterFinetune', 200, f'{title}: adapted', f'{name}_hydra', SMALL_SHARE,
-                bindings=_ADAPT))),
-    Stage('source_best_rq_hydra', 'ablations_hydra', 'JustHydra', 600, 'short, BEST-RQ on the source too: stages 1 + 2',
-          'short_pretrain', bindings={**_HYDRA, 'source_best_rq_weight': 0.1}),
-    Stage('source_best_rq_adapted', 'ablations_hydra', 'AdapterFinetune', 200, 'short, BEST-RQ on the source too: adapted',
-          'source_best_rq_hydra', SMALL_SHARE, bindings=_ADAPT),
+    # Ablations of stages 1 and 2 are shorter, beside a reference of the same length.
+    *(Stage(f'{name}_pretrain', 'ablations_pretrain', 'BestRqPretrain', 1000, f'{title}: stage 1',
+            bindings={**_PRETRAIN, **changed}, measured=False) for name, title, changed in _SHORT),
+    *(Stage(f'{name}_hydra', 'ablations_pretrain', 'JustHydra', 600, f'{title}: stages 1 + 2', f'{name}_pretrain',
+            bindings={**_HYDRA, **changed}) for name, title, changed in _SHORT),
+    *(Stage(f'{name}_adapted', 'ablations_pretrain', 'AdapterFinetune', 200, f'{title}: adapted', f'{name}_hydra',
+            SMALL_SHARE, bindings=_ADAPT) for name, title, _ in _SHORT),
+    Stage('source_best_rq_hydra', 'ablations_hydra', 'JustHydra', 600,
+          'short, BEST-RQ on the source too: stages 1 + 2', 'short_pretrain',
+          bindings={**_HYDRA, 'source_best_rq_weight': 0.1}),
+    Stage('source_best_rq_adapted', 'ablations_hydra', 'AdapterFinetune', 200,
+          'short, BEST-RQ on the source too: adapted', 'source_best_rq_hydra', SMALL_SHARE, bindings=_ADAPT),
 
     Stage('probe_random', 'probe', 'CtcProbe', 500, 'CTC probe, random encoder', '', 1.0),
     Stage('probe_pretrain', 'probe', 'CtcProbe', 500, 'CTC probe after stage 1', 'pretrain', 1.0),
@@ -106,11 +113,12 @@ STAGES = (
 )
 
 # The curve of the picture and its horizontal lines.
-CURVE = ('adapted_share_0.03', 'adapted', 'adapted_share_0.13', 'adapted_share_0.25', 'adapted_share_0.5', 'adapted_share_1')
+CURVE = ('adapted_share_0.03', 'adapted', 'adapted_share_0.13', 'adapted_share_0.25', 'adapted_share_0.5',
+         'adapted_share_1')
 BASELINES = ('scratch_target', 'scratch_source_target', 'hydra')
 CLAIMS = (
-    claims.NoWorse('adapters and decoder', 'adapted', 'scratch_target', 'from scratch on all target labels', labels=SMALL_SHARE,
-                   params=0.179),
+    claims.NoWorse('adapters and decoder', 'adapted', 'scratch_target', 'from scratch on all target labels',
+                   labels=SMALL_SHARE, params=0.179),
     claims.Better('stage 1, pretraining', 'adapted', 'adapted_no_pretrain'),
     claims.Better('stage 2, the Hydra', 'adapted', 'adapted_no_hydra'),
     claims.Better('stage 3, the adaptation', 'adapted', 'hydra'),
@@ -119,11 +127,13 @@ CLAIMS = (
     claims.Meets(CURVE, 'scratch_target', 'from scratch on all target labels', SMALL_SHARE),
     claims.Meets(CURVE, 'scratch_source_target', 'from scratch on source and all target labels', 0.5),
     claims.Keeps('hydra', 'adapted', 'full_finetune', 'after full finetuning'),
-    claims.Improves('a CTC probe reads more from the encoder after each stage', ('probe_random', 'probe_pretrain', 'probe_hydra')),
+    claims.Improves('a CTC probe reads more from the encoder after each stage',
+                    ('probe_random', 'probe_pretrain', 'probe_hydra')),
 )
 # Pairs that are compared beside those of the claims.
 COMPARED = (
     ('full_finetune', 'adapted'), ('full_finetune_all', 'adapted_share_1'), ('adapter_dim_8', 'adapted'),
     ('adapter_dim_32', 'adapted'), ('adapter_parallel', 'adapted'), ('adapter_after_block', 'adapted'),
-    ('codebooks_4_adapted', 'short_adapted'), ('pca_adapted', 'short_adapted'), ('source_best_rq_adapted', 'short_adapted'),
+    ('codebooks_4_adapted', 'short_adapted'), ('pca_adapted', 'short_adapted'),
+    ('source_best_rq_adapted', 'short_adapted'),
 )

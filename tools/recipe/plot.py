@@ -9,10 +9,12 @@ from . import plan
 from . import tables
 
 _STYLE = {
-    'font.size': 10, 'axes.titlesize': 11, 'axes.titleweight': 'bold', 'axes.titlelocation': 'left', 'axes.spines.top': False,
-    'axes.spines.right': False, 'axes.grid': True, 'grid.alpha': 0.25, 'legend.frameon': False, 'legend.fontsize': 9,
+    'font.size': 10, 'axes.titlesize': 11, 'axes.titleweight': 'bold', 'axes.titlelocation': 'left', 'axes.grid': True,
+    'axes.spines.top': False, 'axes.spines.right': False, 'grid.alpha': 0.25, 'legend.frameon': False,
+    'legend.fontsize': 9,
 }
-_COLORS = ('#0072b2', '#56b4e9', '#009e73', '#cc79a7', '#d55e00', '#e69f00')  # Safe for the colour-blind; one an experiment.
+# Of the experiments; safe for the colour-blind.
+_COLORS = ('#0072b2', '#56b4e9', '#009e73', '#cc79a7', '#d55e00', '#e69f00')
 
 
 def Plot(rows: list[dict], output: str) -> None:

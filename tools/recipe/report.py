@@ -1,4 +1,4 @@
-"""RUNS/report.md: the recipe's tables and what they say, how much of the target it is about, and the hours of each stage."""
+"""RUNS/report.md: the recipe's tables and what they say, how much target data there is, and the hours of each stage."""
 
 import os
 
@@ -9,9 +9,7 @@ from . import labels as labels_lib
 from . import rows as rows_lib
 from . import stage_run
 from . import tables
-from .stages import RunName
-from .stages import Settings
-from .stages import Stage
+from .stages import RunName, Settings, Stage
 
 
 def Write(path: str, settings: Settings, stages: dict[str, Stage], labels: labels_lib.Labels, result: dict) -> None:

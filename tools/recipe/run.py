@@ -31,12 +31,12 @@ from . import stamps as stamps_lib
 _IMAGE = os.path.join(this_machine.ROOT, 'docs', 'images', 'recipe.png')
 
 
-def Run(settings: stages_lib.Settings, names: list[str], seeds: tuple[int, ...] = (), *, jobs: int = 1, docs: bool = False,
-        take: Iterable[str] = (), dry_run: bool = False) -> int:
+def Run(settings: stages_lib.Settings, names: list[str], seeds: tuple[int, ...] = (), *, jobs: int = 1,
+        docs: bool = False, take: Iterable[str] = (), dry_run: bool = False) -> int:
   """Does what the flags of the same names ask for; returns the exit code.
 
   Raises:
-    errors.ConfigError: a name or a run to take is unknown, or the data sets cannot be made or are not there.
+    errors.ConfigError: a name is unknown, a run cannot be taken, or the data sets cannot be made or are not there.
     runner.Interrupted: a signal ended it.
   """
   started = time.time()
@@ -48,7 +48,7 @@ def Run(settings: stages_lib.Settings, names: list[str], seeds: tuple[int, ...] 
     files.MakeFolder(settings.output, f'--output={settings.output}')  # Before minutes of work.
     PrepareData(settings)
   elif not all(dataset.Exists(os.path.join(settings.data_dir, name, 'dataset.json')) for name in data.NAMES):
-    raise errors.ConfigError(f'{settings.data_dir}: the stages depend on data sets of which not all are there; first make them: '
+    raise errors.ConfigError(f'{settings.data_dir}: the stages depend on data sets of which not all are there; first '
                              f'python {" ".join(_DataCommand(settings))}')
   publisher = Publisher(settings, docs, seeds)
   chosen = {run: publisher.stages[run] for run in chosen}
@@ -58,14 +58,16 @@ def Run(settings: stages_lib.Settings, names: list[str], seeds: tuple[int, ...] 
       print(f'{run}: ' + {'done': 'reused', 'train': f'trained, {stage.steps} steps', 'resume': 'resumed',
                           'changed': f'{"taken as it is" if run in take else "trained anew"}: {why}'}[what])
     return 0
-  outcomes = runner.Runner(settings, chosen, publisher.stamps, jobs, publisher.Write, take).Run()
+  for run in take:
+    stage_run.Take(settings, chosen[run], publisher.stamps)
+  outcomes = runner.Runner(settings, chosen, publisher.stamps, jobs, publisher.Write).Run()
   result = publisher.Write()
   if not settings.quick:  # Its figures say nothing.
     print(*claims.Verdicts(plan.CLAIMS, result['rows'], result['comparisons']), sep='\n')
   failed = [run for run, outcome in outcomes.items() if outcome in ('failed', 'not run')] + [*publisher.failed]
   done, reused = ([*outcomes.values()].count(outcome) for outcome in ('done', 'reused'))
-  print(f'{settings.output}/report.md: {len(result["rows"])} rows; {done} stages trained, {reused} reused, {len(failed)} failed, '
-        f'in {(time.time() - started) / 60:.1f} min')
+  print(f'{settings.output}/report.md: {len(result["rows"])} rows; {done} stages trained, {reused} reused, '
+        f'{len(failed)} failed, in {(time.time() - started) / 60:.1f} min')
   if failed:
     print(f'recipe: failed: {", ".join(failed)}; the same command tries again', file=sys.stderr)
   return 1 if failed else 0
@@ -85,7 +87,7 @@ def PrepareData(settings: stages_lib.Settings) -> None:
   """
   came, passed_on = [], 0
   with interrupts.HandledBy(lambda signum, _: came.append(signum)):
-    # In a session of its own: a signal reaches the recipe alone, which passes it on once to all processes that make data.
+    # In a session of its own: a signal reaches the recipe alone, which passes it on once to all that makes data.
     with subprocess.Popen([sys.executable, *_DataCommand(settings)], start_new_session=True) as process:
       while process.poll() is None:
         if len(came) > passed_on:

@@ -1,4 +1,4 @@
-"""Trains stages as processes of the trainer: several at a time, in the order of the plan, with a line of progress for each."""
+"""Trains stages as processes of the trainer: several at a time, in the order of the plan, with lines of progress."""
 
 import datetime
 import fcntl
@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 from tools import interrupts
@@ -33,7 +34,7 @@ class Interrupted(Exception):
 class Runner:
   """Trains what is not trained yet."""
 
-  def __init__(self, settings, stages, stamps, jobs, on_done=lambda: None, take=(), trainer=TRAINER, stream=None):
+  def __init__(self, settings, stages, stamps, jobs, on_done=lambda: None, trainer=TRAINER, stream=None):
     """Constructor.
 
     Args:
@@ -42,13 +43,11 @@ class Runner:
       stamps: stamps.Stamps of them.
       jobs: stages at a time, >= 1.
       on_done: called when a stage has been trained, or found to be.
-      take: runs that are used, where they are finished, although their inputs changed.
       trainer: the trainer's command.
       stream: where progress goes; default: standard output.
     """
     self._settings, self._stages, self._stamps = settings, stages, stamps
-    self._jobs, self._on_done, self._take, self._trainer = jobs, on_done, take, trainer
-    self._stream = stream or sys.stdout
+    self._jobs, self._on_done, self._trainer, self._stream = jobs, on_done, trainer, stream or sys.stdout
     self._trainings, self._waiting, self._signum, self._killed = {}, set(), None, False
     self.outcomes = {}  # Run -> 'done', 'reused', 'failed' or 'not run'.
 
@@ -69,7 +68,7 @@ class Runner:
             self._StartReady()
           elif not self._trainings:
             what = 'were killed at the second signal' if self._killed else 'have saved checkpoints and ended'
-            raise Interrupted(self._signum, f'the trainers {what}; the same command goes on from their last checkpoints')
+            raise Interrupted(self._signum, f'the trainers {what}; the same command goes on from there')
           if self._trainings or self._waiting:
             time.sleep(_POLL_SECONDS)
       finally:
@@ -102,14 +101,6 @@ class Runner:
     what, why = stage_run.Look(run_dir, stage, self._stamps)
     if what == 'done':
       self._Finish(run, 'reused', 'reused, its inputs did not change')
-    elif what == 'changed' and run in self._take:
-      state = stage_run.Read(run_dir)
-      if state and state['done'] and not stage_run.MissingResults(run_dir, stage):
-        stage_run.Write(run_dir, {**state, **stage_run.Inputs(stage, self._stamps), 'taken': why})
-        self._Finish(run, 'reused', f'taken as it is, though its inputs changed ({why})')
-      else:
-        self._Finish(run, 'failed', f'not taken, {run_dir} is not a finished run of {stage.steps} steps, and its inputs '
-                     f'changed ({why})')
     elif len({*self._trainings, *self._waiting} - {run}) < self._jobs:
       lock = _Lock(run_dir)
       if lock is None:
@@ -131,8 +122,8 @@ class Runner:
     seconds = (stage_run.Read(run_dir) or {}).get('seconds', 0.0)
     state = stage_run.NewState(self._settings, stage, self._stamps, seconds, cores)
     stage_run.Write(run_dir, state)
-    self._Say(f'{run}: {"resumed" if seconds else "started"}, {stage.steps} steps, {cores} core(s), '
-                       f'log {run_dir}/train.log')
+    self._Say(f'{run}: {"resumed" if seconds else "started"}, {stage.steps} steps, {cores} core(s), log '
+              f'{run_dir}/train.log')
     command = [*self._trainer, *stage_run.Command(self._settings, stage)]
     self._trainings[run] = _Training(run_dir, command, state, lock)
     if self._signum is not None:  # It came before the handler could know of the process.
@@ -177,8 +168,8 @@ class _Training:
     self._before, self._started, self._noted, self._said = state['seconds'], time.time(), time.time(), ''
     self._log_path = os.path.join(run_dir, 'train.log')
     with open(self._log_path, 'ab') as log:
-      # In a session of its own: Ctrl-C reaches the recipe alone, which passes it on once. It holds the lock while it lives, also
-      # where the recipe is killed.
+      # In a session of its own: Ctrl-C reaches the recipe alone, which passes it on once. The process holds the lock
+      # while it lives, also where the recipe is killed.
       self._process = subprocess.Popen(
           command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
           pass_fds=(lock.fileno(),), env={**os.environ, **dict.fromkeys(_THREADS, str(state['cores']))})
@@ -240,11 +231,8 @@ def Cores() -> int:
 
 def _MoveAside(run_dir):
   """Renames a run's folder; returns the new name."""
-  base = f'{run_dir}.before-{datetime.datetime.now().strftime("%Y%m%d-%H%M%S")}'
-  moved, number = base, 1
-  while os.path.exists(moved):
-    number += 1
-    moved = f'{base}-{number}'
+  folder, run = os.path.split(run_dir)
+  moved = tempfile.mkdtemp(prefix=f'{run}.before-{datetime.datetime.now():%Y%m%d-%H%M%S}-', dir=folder)
   os.rename(run_dir, moved)
   return moved
 

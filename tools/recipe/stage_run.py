@@ -1,4 +1,4 @@
-"""The run of a stage: its command, RUN/stage.json, what it measured, and whether there is anything to do. RUN/stage.json:
+"""The run of a stage: its command, its state, what it measured, and whether there is anything to do. RUN/stage.json:
 
   stamp, inputs    see stamps.py; the inputs are there so that a change can be named
   command          what trained it, from the checkout
@@ -18,8 +18,7 @@ from fm_lingvo import errors
 from fm_lingvo import metrics_log
 
 from ..bench import results
-from .stages import Settings
-from .stages import Stage
+from .stages import Settings, Stage
 
 FINAL = ('TestTarget', 'TestSource')
 _SHOWN = 5  # Differences in a message.
@@ -63,6 +62,21 @@ def Inputs(stage: Stage, stamps) -> dict[str, Any]:
   return {'stamp': stamps.Stamp(stage.run), 'inputs': stamps.Inputs(stage.run)}
 
 
+def Take(settings: Settings, stage: Stage, stamps) -> None:
+  """Makes a finished run that of a stage, although it was trained with other inputs.
+
+  Raises:
+    errors.ConfigError: it is not finished.
+  """
+  run_dir = RunDir(settings, stage.run)
+  what, why = Look(run_dir, stage, stamps)
+  state = Read(run_dir)
+  if what == 'changed' and state and state['done'] and not MissingResults(run_dir, stage):
+    Write(run_dir, {**state, **Inputs(stage, stamps), 'taken': why})
+  elif what != 'done':
+    raise errors.ConfigError(f'--take={stage.run}: {run_dir} is not a finished run of {stage.steps} steps')
+
+
 def Read(run_dir: str) -> dict[str, Any] | None:
   """RUN/stage.json, None if there is none."""
   path = os.path.join(run_dir, 'stage.json')
@@ -94,8 +108,8 @@ def Look(run_dir: str, stage: Stage, stamps) -> tuple[str, str]:
   """What there is to do.
 
   Returns:
-    (what, why): 'done'; 'train', if nothing is there; 'resume'; or 'changed', if what is there was trained with other inputs,
-    which `why` names.
+    (what, why): 'done'; 'train', if nothing is there; 'resume'; or 'changed', if what is there was trained with other
+    inputs, which `why` names.
   """
   state = Read(run_dir)
   if state is None:

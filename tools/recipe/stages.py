@@ -18,32 +18,18 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-  """One training: a row of the plan, or, once completed by Plan(), what the trainer is called with for one seed.
-
-  Attributes:
-    name: of its row in the results and, with the seed, of its run's folder.
-    group: key of plan.GROUPS.
-    experiment: class of asr.py.
-    steps: of training.
-    title: what a table calls it; {share} is its share of the labels in %.
-    start: stage whose run it starts from; '' for random weights. In a completed stage the run's name.
-    share: of the target's usable labels that it is given, at most.
-    seeds: that are planned.
-    bindings: of Gin. Names without a dot are knobs of the experiment.
-    measured: whether it is evaluated on the test sets and has a row in the results.
-    seed: of a completed stage.
-  """
-  name: str
-  group: str
-  experiment: str
+  """One training: a row of the plan or, completed by Plan(), what the trainer is called with for one seed."""
+  name: str  # Of its row in the results and, with the seed, of its run's folder.
+  group: str  # Key of plan.GROUPS.
+  experiment: str  # Class of params/asr.py.
   steps: int
-  title: str
-  start: str = ''
-  share: float = 0.0
-  seeds: tuple[int, ...] = (1,)
-  bindings: dict[str, Any] = dataclasses.field(default_factory=dict)
-  measured: bool = True
-  seed: int = 1
+  title: str  # What a table calls it; {share} is the share of the labels in %.
+  start: str = ''  # Stage that it starts from, '' for random weights; of a completed stage that stage's run.
+  share: float = 0.0  # Of the target's usable labels that it is given, at most.
+  seeds: tuple[int, ...] = (1,)  # That are planned.
+  bindings: dict[str, Any] = dataclasses.field(default_factory=dict)  # Of Gin; without a dot: the experiment's knobs.
+  measured: bool = True  # Whether it is evaluated on the test sets and has a row in the results.
+  seed: int = 1  # Of a completed stage.
 
   @property
   def run(self) -> str:
@@ -52,11 +38,13 @@ class Stage:
 
   @property
   def model(self) -> str:
+    """Name of the experiment in the registry."""
     return f'asr.{self.experiment}'
 
   def GinBindings(self, **changed: Any) -> dict[str, Any]:
     """The bindings, some of them changed, by the names that Gin has for them."""
-    return {name if '.' in name else f'{self.experiment}.{name}': value for name, value in {**self.bindings, **changed}.items()}
+    return {name if '.' in name else f'{self.experiment}.{name}': value
+            for name, value in {**self.bindings, **changed}.items()}
 
 
 def RunName(name: str, seed: int) -> str:
@@ -67,11 +55,8 @@ def RunName(name: str, seed: int) -> str:
 def Plan(settings: Settings, seeds: Iterable[int] = ()) -> dict[str, Stage]:
   """All stages by the names of their runs, each after the one that it starts from.
 
-  A stage with a seed starts from the run with the same seed, or with the first seed where that stage is not planned with more.
-
-  Args:
-    settings: Settings.
-    seeds: further seeds of the stages that are given target labels.
+  The stages that are given target labels have these further seeds, too. A stage starts from the run with its own seed,
+  or with seed 1 where there is none.
   """
   from . import plan  # It is made of Stages.
   stages = {}
@@ -102,12 +87,9 @@ def _Complete(settings, plan, planned, seed, start):
 
 
 def Select(stages: dict[str, Stage], names: Iterable[str], seeds: Iterable[int] = ()) -> dict[str, Stage]:
-  """The stages that are asked for, with all that they start from.
+  """Those of Plan()'s stages that are asked for, with all that they start from.
 
-  Args:
-    stages: of Plan().
-    names: groups, names of runs, or 'all'.
-    seeds: with every stage also the same of these seeds, where there are such.
+  Names are groups, runs, or 'all'; each stage comes with these further seeds, too.
 
   Raises:
     errors.ConfigError: there is no such group or stage; the nearest is named.

@@ -1,8 +1,8 @@
 """The stamp of a stage: a digest of what its run is trained and evaluated with.
 
-That are the params that Gin resolves (of the task, of its training data and of the data sets that are evaluated at the end), the
-contents of the data sets and files that they name, and the stamp of the stage that it starts from. Paths, names of Python
-modules and code are not part of it.
+These are the params that Gin resolves (of the task, of its training data and of the data sets that are evaluated at
+the end), the contents of the data sets and files that they name, and the stamp of the stage that it starts from.
+Folders, names of Python modules and code are no part of it.
 """
 
 import glob
@@ -18,8 +18,7 @@ from fm_lingvo import gin_params
 from fm_lingvo import registry
 
 from ..common import this_machine
-from .stages import Settings
-from .stages import Stage
+from .stages import Settings, Stage
 
 # Params of task.train that change neither the weights nor what they recognise.
 _NO_INPUTS = frozenset(f'task.train.{name}' for name in (

@@ -33,14 +33,10 @@ def Short(result: dict) -> str:
 def GroupNames(rows: Iterable[dict], groups: Iterable[str]) -> list[str]:
   """Names of the models in the table of some groups: in the order of the plan, a curve in that of its labels."""
   there = {row['name'] for row in rows}
-  order = [stage.name for stage in plan.STAGES if stage.group in groups]
-  names = [name for name in order if name in there]
-  if names:
-    names += [name for group in groups for name in plan.ALSO.get(group, ()) if name in there and name not in order]
-  if 'curve' in groups:
-    shares = {stage.name: stage.share for stage in plan.STAGES}
-    names.sort(key=shares.get)
-  return names
+  names = [stage.name for stage in plan.STAGES if stage.group in groups and stage.name in there]
+  also = [name for group in groups for name in plan.ALSO.get(group, ()) if name in there] if names else []
+  names = [*dict.fromkeys([*names, *also])]
+  return sorted(names, key=plan.CURVE.index) if {*names} <= {*plan.CURVE} else names
 
 
 def _GroupTable(rows, names):
@@ -56,8 +52,8 @@ def _GroupTable(rows, names):
         f'{mean["trained_params"] / 1e6:.2f}M, {100 * mean["trained_params"] / mean["total_params"]:.1f} %',
         *(_Rate(own, mean, rate) for rate in ('target_wer', 'target_cer', 'source_wer')),
         f'{mean["hours"]:.2f} ({mean["hours_with_parents"]:.2f})', str(len(own))])
-  return tables.Markdown(['model', 'target labels', 'trained parameters', 'target WER', 'target CER', 'source WER', 'hours',
-                          'seeds'], lines)
+  headers = ['model', 'target labels', 'trained parameters', 'target WER', 'target CER', 'source WER', 'hours', 'seeds']
+  return tables.Markdown(headers, lines)
 
 
 def _Rate(own, mean, rate):
@@ -71,8 +67,9 @@ def _Comparisons(pairs):
   def _Cell(pair, prefix):
     difference, low, high = (f'{100 * pair[prefix + key]:+.1f}' for key in ('difference', 'low', 'high'))
     return f'{difference} ({low} to {high})'
-  note = ('Differences in points on the same utterances of the target\'s test set, with their 95 % confidence intervals (paired '
-          'bootstrap; of several seeds over utterances and seeds, of one over utterances only); below 0 the first is better.')
+  note = ('Differences in points on the same utterances of the target\'s test set, with their 95 % confidence '
+          'intervals (paired bootstrap; of several seeds over utterances and seeds, of one over utterances only); '
+          'below 0 the first is better.')
   return f'{note}\n\n' + tables.Markdown(
       ['first', 'second', 'seeds', 'WER', 'CER', 'first: WER against its interval'],
       [[f'`{pair["a"]}`', f'`{pair["b"]}`', ', '.join(map(str, pair['seeds'])), _Cell(pair, ''), _Cell(pair, 'cer_'),
