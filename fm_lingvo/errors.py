@@ -19,6 +19,15 @@ class ConfigError(ValueError):
     super().__init__(OneLine(message))
 
 
+class GinError(ConfigError):
+  """A Gin file, binding or flag that cannot be used; its message is one line.
+
+  The line names the place, the path, the value, what was expected and the nearest
+  name, e.g. `--gin_bindings: task.encoder.num_layer = 2: no such param; did you mean
+  task.encoder.num_layers (int, default 6)?`.
+  """
+
+
 class RunError(RuntimeError):
   """What ended a run that was configured well, such as a full disk; the message is one line.
 

@@ -4,18 +4,19 @@ B: utterances, S: samples, T: log-mel frames, N: encoded frames, F: mel bins,
 D: model width.
 """
 
-from fm_lingvo import batch_parts
-from fm_lingvo import encoder
-from fm_lingvo import errors
-from fm_lingvo import frontend
-from fm_lingvo import input as hydra_input
-from fm_lingvo import supervised_heads
-from fm_lingvo import tokenizer
-from fm_lingvo import train_params
 from lingvo import compat as tf
 from lingvo.core import base_model
 from lingvo.core import hyperparams
 from lingvo.core import py_utils
+
+from fm_lingvo import errors
+from fm_lingvo.config import train_params
+from fm_lingvo.data import hydra_input
+from fm_lingvo.data import tokenizer
+from fm_lingvo.heads import supervised_heads
+from fm_lingvo.layers import conformer_encoder
+from fm_lingvo.layers import frontend
+from fm_lingvo.runtime import batch_split
 
 
 def BranchParams(stream, head, weight=1.0):
@@ -23,10 +24,13 @@ def BranchParams(stream, head, weight=1.0):
   p = hyperparams.Params()
   p.Define('stream', stream, 'Name of the input stream that feeds this branch.')
   p.Define('head', head, 'Name of the head, in task.heads, that it trains.')
-  p.Define('weight', weight, 'Factor, >= 0, of the branch\'s loss in the sum.')
-  p.Define('weight_schedule', None,
-           'Params of a Lingvo schedule (lingvo/core/schedule.py) whose value at each '
-           'step multiplies the weight; None: constant.')
+  p.Define('weight', weight, "Factor, >= 0, of the branch's loss in the sum.")
+  p.Define(
+    'weight_schedule',
+    None,
+    'Params of a Lingvo schedule (lingvo/core/schedule.py) whose value at each '
+    'step multiplies the weight; None: constant.',
+  )
   return p
 
 
@@ -46,14 +50,16 @@ class HydraTask(base_model.BaseTask):
     p = super().Params()
     p.name = 'task'
     p.Define('frontend', frontend.LogMelFrontend.Params(), 'Waveform -> log-mel.')
-    p.encoder = encoder.ConformerEncoder.Params()
+    p.encoder = conformer_encoder.ConformerEncoder.Params()
     p.Define('heads', hyperparams.Params(), 'Heads by name.')
-    p.Define('branches', hyperparams.Params(),
-             'Branches by name, see hydra.BranchParams.')
-    p.Define('encode_together', None,
-             'Whether all branches are encoded in one pass, padded to the longest; '
-             'else each in its own. None: in one pass where all have the same static '
-             'length, so that nothing is padded.')
+    p.Define('branches', hyperparams.Params(), 'Branches by name, see hydra.BranchParams.')
+    p.Define(
+      'encode_together',
+      None,
+      'Whether all branches are encoded in one pass, padded to the longest; '
+      'else each in its own. None: in one pass where all have the same static '
+      'length, so that nothing is padded.',
+    )
     train_params.Define(p.train)
     return p
 
@@ -82,11 +88,11 @@ class HydraTask(base_model.BaseTask):
     head_names = [name for name, _ in p.heads.IterParams()]
     for name, branch in self._branches:
       if branch.head not in head_names:
-        raise errors.ConfigError(f'{p.name}.branches.{name}.head = {branch.head!r}: '
-                         f'expected one of {", ".join(head_names)}')
+        raise errors.ConfigError(
+          f'{p.name}.branches.{name}.head = {branch.head!r}: expected one of {", ".join(head_names)}'
+        )
       if branch.weight < 0:
-        raise errors.ConfigError(f'{p.name}.branches.{name}.weight = {branch.weight}: '
-                         'expected >= 0')
+        raise errors.ConfigError(f'{p.name}.branches.{name}.weight = {branch.weight}: expected >= 0')
       if branch.weight_schedule is not None:
         self.CreateChild(f'{name}_weight', branch.weight_schedule)
     num_bins = p.frontend.mel.num_bins
@@ -96,8 +102,7 @@ class HydraTask(base_model.BaseTask):
     self.CreateChild('encoder', encoder_p)
     self._head_names = sorted({branch.head for _, branch in self._branches})
     for name in self._head_names:
-      self.CreateChild(name, p.heads.Get(name).Copy().Set(
-          input_dim=p.encoder.model_dim, num_bins=num_bins))
+      self.CreateChild(name, p.heads.Get(name).Copy().Set(input_dim=p.encoder.model_dim, num_bins=num_bins))
     for name, branch in self._branches:
       self._CheckTokenizer(name, branch)
 
@@ -108,8 +113,10 @@ class HydraTask(base_model.BaseTask):
       return
     found, expected = streams.Get(branch.stream).tokenizer_file, head.params.tokenizer_file
     if found != expected and (not found or tokenizer.Tokenizer(found).sha256 != head.tokenizer.sha256):
-      raise errors.ConfigError(f'{self.params.name}.branches.{name}: stream {branch.stream} has tokenizer_file = {found!r}, '
-                               f'but head {branch.head} has {expected!r}; expected the same model')
+      raise errors.ConfigError(
+        f'{self.params.name}.branches.{name}: stream {branch.stream} has tokenizer_file = {found!r}, '
+        f'but head {branch.head} has {expected!r}; expected the same model'
+      )
 
   def Head(self, name):
     """The head layer called `name` in task.heads."""
@@ -117,8 +124,11 @@ class HydraTask(base_model.BaseTask):
 
   def Tokenizers(self):
     """dict: branch name -> the Tokenizer of its labels, of branches that have any."""
-    return {name: self.Head(branch.head).tokenizer for name, branch in self._branches
-            if isinstance(self.Head(branch.head), supervised_heads.SupervisedHead)}
+    return {
+      name: self.Head(branch.head).tokenizer
+      for name, branch in self._branches
+      if isinstance(self.Head(branch.head), supervised_heads.SupervisedHead)
+    }
 
   @property
   def branches(self):
@@ -127,8 +137,11 @@ class HydraTask(base_model.BaseTask):
 
   def Components(self):
     """dict: component name -> its layer, for tables of parameter counts."""
-    return {'frontend': self.frontend, 'encoder': self.encoder,
-            **{f'heads.{name}': self.Head(name) for name in self._head_names}}
+    return {
+      'frontend': self.frontend,
+      'encoder': self.encoder,
+      **{f'heads.{name}': self.Head(name) for name in self._head_names},
+    }
 
   def CheckRestored(self, sess, source):
     """Raises ValueError if restored variables contradict these params.
@@ -148,7 +161,7 @@ class HydraTask(base_model.BaseTask):
 
     Args:
       theta: This task's variables.
-      input_batch: NestedMap: stream name -> its batch (fm_lingvo/input.py).
+      input_batch: NestedMap: stream name -> its batch (fm_lingvo/data/hydra_input.py).
 
     Returns:
       NestedMap: branch name -> NestedMap of clean, corrupted, encoded [B, N, D]
@@ -158,22 +171,22 @@ class HydraTask(base_model.BaseTask):
     features = {}
     for stream in sorted({branch.stream for _, branch in branches}):
       batch = input_batch[stream]
-      found = batch_parts.Apply(self._Features, theta.frontend, batch.waveforms, batch.num_samples)
+      found = batch_split.Apply(self._Features, theta.frontend, batch.waveforms, batch.num_samples)
       features[stream] = py_utils.NestedMap(features=found[0], paddings=found[1])
     corrupted = [
-        self.Head(branch.head).Corrupt(theta[branch.head],
-                                       features[branch.stream].features,
-                                       features[branch.stream].paddings)
-        for _, branch in branches
+      self.Head(branch.head).Corrupt(
+        theta[branch.head], features[branch.stream].features, features[branch.stream].paddings
+      )
+      for _, branch in branches
     ]
     encoded = self._Encode(
-        theta.encoder, [c.features for c in corrupted],
-        [features[branch.stream].paddings for _, branch in branches])
+      theta.encoder, [c.features for c in corrupted], [features[branch.stream].paddings for _, branch in branches]
+    )
     predictions = py_utils.NestedMap()
     for (name, branch), corrupt, (x, paddings) in zip(branches, corrupted, encoded):
       predictions[name] = py_utils.NestedMap(
-          clean=features[branch.stream], corrupted=corrupt, encoded=x,
-          paddings=paddings)
+        clean=features[branch.stream], corrupted=corrupt, encoded=x, paddings=paddings
+      )
     return predictions
 
   def _Features(self, theta, waveforms, num_samples):
@@ -183,38 +196,36 @@ class HydraTask(base_model.BaseTask):
 
   def _BranchesFor(self, input_batch):
     """The branches to run on a batch, see the class."""
-    found = [(name, branch) for name, branch in self._branches
-             if branch.stream in input_batch]
+    found = [(name, branch) for name, branch in self._branches if branch.stream in input_batch]
     if len(found) < (1 if self.do_eval else len(self._branches)):
       raise errors.ConfigError(
-          f'{self.params.name}.branches: the input has the streams '
-          f'{", ".join(sorted(input_batch.keys()))}; expected '
-          f'{", ".join(sorted({b.stream for _, b in self._branches}))}')
+        f'{self.params.name}.branches: the input has the streams '
+        f'{", ".join(sorted(input_batch.keys()))}; expected '
+        f'{", ".join(sorted({b.stream for _, b in self._branches}))}'
+      )
     return found
 
   def _Encode(self, theta, features, paddings):
     """Encodes several [B_i, T_i, F]; a list of ([B_i, N_i, D], [B_i, N_i])."""
     if len(features) == 1 or not self._Together(features):
-      return [self.encoder.FProp(theta, x, pads)
-              for x, pads in zip(features, paddings)]
+      return [self.encoder.FProp(theta, x, pads) for x, pads in zip(features, paddings)]
     sizes = [py_utils.GetShape(x, 2) for x in features]
     longest = py_utils.GetShape(features[0])[1]
     for _, time in sizes[1:]:
-      longest = max(longest, time) if (
-          isinstance(longest, int) and isinstance(time, int)) else tf.maximum(
-              longest, time)
-    x = tf.concat([
-        tf.pad(f, [[0, 0], [0, longest - time], [0, 0]])
-        for f, (_, time) in zip(features, sizes)], axis=0)  # [sum B_i, max T_i, F]
-    pads = tf.concat([
-        tf.pad(f, [[0, 0], [0, longest - time]], constant_values=1.0)
-        for f, (_, time) in zip(paddings, sizes)], axis=0)
+      longest = (
+        max(longest, time) if (isinstance(longest, int) and isinstance(time, int)) else tf.maximum(longest, time)
+      )
+    x = tf.concat(
+      [tf.pad(f, [[0, 0], [0, longest - time], [0, 0]]) for f, (_, time) in zip(features, sizes)], axis=0
+    )  # [sum B_i, max T_i, F]
+    pads = tf.concat(
+      [tf.pad(f, [[0, 0], [0, longest - time]], constant_values=1.0) for f, (_, time) in zip(paddings, sizes)], axis=0
+    )
     x, pads = self.encoder.FProp(theta, x, pads)
     outputs, start = [], 0
     for batch, time in sizes:
-      frames = time // encoder.SUBSAMPLING_FACTOR
-      outputs.append((x[start:start + batch, :frames],
-                      pads[start:start + batch, :frames]))
+      frames = time // conformer_encoder.SUBSAMPLING_FACTOR
+      outputs.append((x[start : start + batch, :frames], pads[start : start + batch, :frames]))
       start += batch
     return outputs
 
@@ -241,8 +252,8 @@ class HydraTask(base_model.BaseTask):
     for name, branch in branches:
       out = predictions[name]
       branch_metrics, branch_tensors = self.Head(branch.head).Loss(
-          theta[branch.head], out.encoded, out.paddings, out.corrupted,
-          input_batch[branch.stream])
+        theta[branch.head], out.encoded, out.paddings, out.corrupted, input_batch[branch.stream]
+      )
       value, weight = branch_metrics['loss']
       factor = self._BranchWeight(name, branch)
       losses.append((value * factor, weight))
@@ -271,8 +282,11 @@ class HydraTask(base_model.BaseTask):
     Returns:
       The sum of the branches' losses times their weights, of those that have one; None if none has.
     """
-    losses = [values.get(f'{name}/weight', branch.weight) * values[f'{name}/loss']
-              for name, branch in self._branches if f'{name}/loss' in values]
+    losses = [
+      values.get(f'{name}/weight', branch.weight) * values[f'{name}/loss']
+      for name, branch in self._branches
+      if f'{name}/loss' in values
+    ]
     return sum(losses) if losses else None
 
   def _BranchWeight(self, name, branch):
@@ -292,14 +306,13 @@ class HydraTask(base_model.BaseTask):
   def _StreamTensors(self, stream, batch):
     """Per-utterance counts and, where batches hold them, strings of a stream."""
     tensors = {
-        f'{stream}/num_samples': batch.num_samples,  # [B]
-        f'{stream}/weights': batch.weights,  # [B]
-        f'{stream}/waveform': batch.waveforms[:1],  # [1, S]
-        f'{stream}/finite': tf.reduce_all(tf.math.is_finite(batch.waveforms), axis=1),  # [B]
+      f'{stream}/num_samples': batch.num_samples,  # [B]
+      f'{stream}/weights': batch.weights,  # [B]
+      f'{stream}/waveform': batch.waveforms[:1],  # [1, S]
+      f'{stream}/finite': tf.reduce_all(tf.math.is_finite(batch.waveforms), axis=1),  # [B]
     }
     for key in batch:
-      if key.startswith('dropped') or key == 'utt_ids' or (
-          self.do_eval and key in hydra_input.STRING_KEYS):
+      if key.startswith('dropped') or key == 'utt_ids' or (self.do_eval and key in hydra_input.STRING_KEYS):
         tensors[f'{stream}/{key}'] = batch[key]  # [B]
     return tensors
 

@@ -9,11 +9,12 @@ import os
 import sys
 
 from absl import flags
+
 from fm_lingvo import errors
 from fm_lingvo import flags as trainer_flags
-from fm_lingvo import huge_pages
-from fm_lingvo import listing
-from fm_lingvo import quiet
+from fm_lingvo.config import list_experiments
+from fm_lingvo.runtime import huge_pages
+from fm_lingvo.runtime import quiet
 
 FLAGS = flags.FLAGS
 _USAGE = """usage: trainer --model=asr.BestRqPretrain [flags]
@@ -54,7 +55,7 @@ def Main(argv):
     print(_USAGE + FLAGS.module_help(trainer_flags))
     return 0
   if any(a in ('--list_models', '--list_models=true') for a in argv[1:]):
-    print(listing.Format(listing.ListModels()))
+    print(list_experiments.Format(list_experiments.ListModels()))
     return 0
   try:
     return _Run(argv)
@@ -76,14 +77,13 @@ def _Run(argv):
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   # Lingvo's imports of names that TensorFlow has moved: no user can help it.
   logging.getLogger('tensorflow').setLevel(logging.ERROR)
-  # pylint: disable=g-import-not-at-top
   with quiet.HoldStderr():
-    from fm_lingvo import gin_params
-    from fm_lingvo import launch
-    import lingvo.trainer  # pylint: disable=unused-import  # Defines its flags.
-  # pylint: enable=g-import-not-at-top
+    import lingvo.trainer  # noqa: F401 Defines its flags.
+
+    from fm_lingvo.config import gin_config
+    from fm_lingvo.training import launch
   try:
-    rest = FLAGS(gin_params.RewriteGinArgs(argv))[1:]
+    rest = FLAGS(gin_config.RewriteGinArgs(argv))[1:]
   except flags.Error as e:
     raise errors.ConfigError(' '.join(str(e).split())) from e
   if rest:
@@ -93,8 +93,8 @@ def _Run(argv):
   for name in ('model_params_override', 'model_params_file_override'):
     if FLAGS[name].value:
       raise errors.ConfigError(
-          f'--{name}: not applied, config.gin would not replay it; use '
-          '--gin_bindings or --gin_file')
+        f'--{name}: not applied, config.gin would not replay it; use --gin_bindings or --gin_file'
+      )
   return launch.Launch(FLAGS)
 
 

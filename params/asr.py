@@ -1,10 +1,11 @@
 """Every `asr.*` experiment; each states only its differences from the others."""
 
-from fm_lingvo import handover
 from fm_lingvo import hydra
-from fm_lingvo import registry
-from fm_lingvo import supervised_heads
-from params import base
+from fm_lingvo.checkpoints import warm_start
+from fm_lingvo.config import registry
+from fm_lingvo.heads import supervised_heads
+
+from . import base
 
 
 @registry.RegisterExperiment
@@ -30,8 +31,7 @@ class BestRqPretrain(base.BestRqKnobs, base.AsrExperiment):
 
   def Train(self):
     """All domains, or those that domain_regex selects."""
-    return self._Input(unlabeled=self._UnlabeledStream(
-        self.unlabeled, domain_regex=self.domain_regex))
+    return self._Input(unlabeled=self._UnlabeledStream(self.unlabeled, domain_regex=self.domain_regex))
 
   def DevHuman(self):
     """Held-out human speech, a little, for watching a run."""
@@ -90,19 +90,19 @@ class JustHydra(base.BestRqKnobs, Supervised):
     """The hydra with two branches, or three."""
     p = super().Task()
     hydra.HydraTask.AddHead(p, 'best_rq', self._BestRqHead())
-    hydra.HydraTask.AddBranch(p, 'unlabeled', stream='unlabeled', head='best_rq',
-                              weight=self.best_rq_weight)
+    hydra.HydraTask.AddBranch(p, 'unlabeled', stream='unlabeled', head='best_rq', weight=self.best_rq_weight)
     if self.source_best_rq_weight:
-      hydra.HydraTask.AddBranch(p, 'labeled_best_rq', stream='labeled',
-                                head='best_rq', weight=self.source_best_rq_weight)
+      hydra.HydraTask.AddBranch(
+        p, 'labeled_best_rq', stream='labeled', head='best_rq', weight=self.source_best_rq_weight
+      )
     return p
 
   def Train(self):
     """Labeled source speech and unlabeled target speech."""
     return self._Input(
-        labeled=self._LabeledStream(self.source, 'train'),
-        unlabeled=self._UnlabeledStream(
-            self.unlabeled, batch_seconds_knob='unlabeled_batch_seconds'))
+      labeled=self._LabeledStream(self.source, 'train'),
+      unlabeled=self._UnlabeledStream(self.unlabeled, batch_seconds_knob='unlabeled_batch_seconds'),
+    )
 
 
 @registry.RegisterExperiment
@@ -124,19 +124,16 @@ class FullFinetune(base.LabelShareKnobs, Supervised):
   def Task(self):
     """As Supervised; the transducer goes on from init_from, which must be given."""
     p = super().Task()
-    p.train.Set(init_from_checkpoint_rules=handover.InitRules(self.init_from),
-                needs_init_from=True)
+    p.train.Set(init_from_checkpoint_rules=warm_start.InitRules(self.init_from), needs_init_from=True)
     if self.source_weight:
-      hydra.HydraTask.AddBranch(p, 'source', stream='source', head='transducer',
-                                weight=self.source_weight)
+      hydra.HydraTask.AddBranch(p, 'source', stream='source', head='transducer', weight=self.source_weight)
     return p
 
   def Train(self):
     """Labeled target speech, and source speech if source_weight is given."""
     p = super().Train()
     if self.source_weight:
-      p = self._Input(labeled=p.streams.labeled,
-                      source=self._LabeledStream(self.source, 'train'))
+      p = self._Input(labeled=p.streams.labeled, source=self._LabeledStream(self.source, 'train'))
     return p
 
 
@@ -159,11 +156,10 @@ class AdapterFinetune(FullFinetune):
   def Task(self):
     """As FullFinetune, with adapters and the rest of the encoder frozen."""
     p = super().Task()
-    p.encoder.Set(adapters=[self.adapter], active_adapter=self.adapter,
-                  adapter_position=self.adapter_position)
+    p.encoder.Set(adapters=[self.adapter], active_adapter=self.adapter, adapter_position=self.adapter_position)
     p.encoder.adapter_tpl.bottleneck_dim = self.adapter_dim
     fresh = [f'encoder/adapters/{self.adapter}/']
-    p.train.init_from_checkpoint_rules = handover.InitRules(self.init_from, fresh)
+    p.train.init_from_checkpoint_rules = warm_start.InitRules(self.init_from, fresh)
     p.train.learner.bprop_variable_filter = '|'.join(fresh + ['/transducer/'])
     return p
 
@@ -208,8 +204,7 @@ class CtcProbe(base.LabelShareKnobs, base.LabeledExperiment):
   def Task(self):
     """The hydra with one branch: labeled -> ctc."""
     p = hydra.HydraTask.Params()
-    hydra.HydraTask.AddHead(
-        p, 'ctc', self._LabeledHead(supervised_heads.CtcHead.Params()))
+    hydra.HydraTask.AddHead(p, 'ctc', self._LabeledHead(supervised_heads.CtcHead.Params()))
     hydra.HydraTask.AddBranch(p, 'labeled', stream='labeled', head='ctc')
     p = self._TrainLabeled(p, fresh=['/ctc/'])
     p.train.learner.bprop_variable_filter = '/ctc/'

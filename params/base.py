@@ -4,18 +4,19 @@ import dataclasses
 import math
 import os
 
-from fm_lingvo import augment
-from fm_lingvo import errors
-from fm_lingvo import finite
-from fm_lingvo import handover
-from fm_lingvo import heads
-from fm_lingvo import hydra
-from fm_lingvo import input as hydra_input
-from fm_lingvo import precision
-from fm_lingvo import registry
-from fm_lingvo import supervised_heads
 from lingvo.core import optimizer
 from lingvo.core import schedule
+
+from fm_lingvo import errors
+from fm_lingvo import hydra
+from fm_lingvo.checkpoints import warm_start
+from fm_lingvo.config import registry
+from fm_lingvo.data import hydra_input
+from fm_lingvo.data import waveform_augment
+from fm_lingvo.heads import base_head
+from fm_lingvo.heads import supervised_heads
+from fm_lingvo.layers import mixed_precision
+from fm_lingvo.training import nonfinite_steps
 
 GRAPHEMES_EN = 'params/tokenizers/graphemes_en.model'
 
@@ -34,7 +35,7 @@ class AsrExperiment(registry.Experiment):
   dropout_prob: float = 0.0  # Masks and shuffles regularise enough at this size.
   batch_seconds: float = 32.0  # Audio in a batch of a stream, padding included.
   max_seconds: float = 16.0  # Longer ones are not trained on, and counted.
-  compute_dtype: str = 'float32'  # float32 or bfloat16, see fm_lingvo/precision.py.
+  compute_dtype: str = 'float32'  # float32 or bfloat16, see fm_lingvo/layers/mixed_precision.py.
   learning_rate: float = 1.5e-3  # Peak, reached after warmup_steps; a cosine's is a little lower, see docs/params.md.
   warmup_steps: int = 300
   gradient_accumulation_steps: int = 1  # Steps whose gradients, each clipped, are averaged and applied at once.
@@ -51,26 +52,27 @@ class AsrExperiment(registry.Experiment):
     """Fills p.train, the dtype and the seed of task Params `p`; returns them."""
     p.encoder.dropout_prob = self.dropout_prob
     p.random_seed = self.seed
-    precision.SetComputeDtype(p, self.compute_dtype,
-                              f'{type(self).__name__}.compute_dtype')
+    mixed_precision.SetComputeDtype(p, self.compute_dtype, f'{type(self).__name__}.compute_dtype')
     adam = optimizer.Adam.ParamsB()
     if self.gradient_accumulation_steps != 1:
       adam = optimizer.Accumulator.Params().Set(
-          optimizer_tpl=adam, accum_steps=self.gradient_accumulation_steps,
-          dtype=adam.dtype)
+        optimizer_tpl=adam, accum_steps=self.gradient_accumulation_steps, dtype=adam.dtype
+      )
     p.train.Set(
-        learner=finite.Learner.Params().Set(
-            name='loss',
-            learning_rate=self.learning_rate,
-            lr_schedule=schedule,
-            optimizer=adam,
-            clip_gradient_norm_to_value=1.0),
-        max_steps=self.max_steps,
-        eval_interval_steps=self.eval_interval_steps,
-        eval_datasets=list(eval_datasets),
-        final_eval_datasets=list(final_eval_datasets),
-        save_interval_steps=self.save_interval_steps,
-        summary_interval_steps=self.summary_interval_steps)
+      learner=nonfinite_steps.Learner.Params().Set(
+        name='loss',
+        learning_rate=self.learning_rate,
+        lr_schedule=schedule,
+        optimizer=adam,
+        clip_gradient_norm_to_value=1.0,
+      ),
+      max_steps=self.max_steps,
+      eval_interval_steps=self.eval_interval_steps,
+      eval_datasets=list(eval_datasets),
+      final_eval_datasets=list(final_eval_datasets),
+      save_interval_steps=self.save_interval_steps,
+      summary_interval_steps=self.summary_interval_steps,
+    )
     return p
 
   def _Require(self, ok, knob, expected):
@@ -87,10 +89,11 @@ class AsrExperiment(registry.Experiment):
     bounds = [round(self.max_seconds * 2 ** (-k / 2), 2) for k in range(7, -1, -1)]
     patterns = [os.path.join(self.data_dir, pattern) for pattern in patterns]
     return hydra_input.StreamParams().Set(
-        file_pattern=patterns if len(patterns) > 1 else patterns[0],
-        bucket_upper_bound_seconds=bounds,
-        bucket_batch_size=[max(1, int(batch_seconds / b)) for b in bounds],
-        **fields)
+      file_pattern=patterns if len(patterns) > 1 else patterns[0],
+      bucket_upper_bound_seconds=bounds,
+      bucket_batch_size=[max(1, int(batch_seconds / b)) for b in bounds],
+      **fields,
+    )
 
   def _UnlabeledStream(self, folders, **fields):
     """StreamParams of the training speech in folders under data_dir."""
@@ -122,18 +125,14 @@ class BestRqKnobs:
     p = hydra.HydraTask.Params()
     hydra.HydraTask.AddHead(p, 'best_rq', self._BestRqHead())
     hydra.HydraTask.AddBranch(p, 'unlabeled', stream='unlabeled', head='best_rq')
-    rampup = schedule.LinearRampupSqrtDecay.Params().Set(
-        warmup_steps=self.warmup_steps)
+    rampup = schedule.LinearRampupSqrtDecay.Params().Set(warmup_steps=self.warmup_steps)
     return self._Train(p, rampup, eval_datasets)
 
   def _BestRqHead(self):
     """Params of the head."""
-    head = heads.BestRqHead.Params().Set(kl_weight=self.kl_weight)
-    head.masker.Set(mask_start_prob=self.mask_start_prob,
-                    mask_span_ms=self.mask_span_ms)
-    head.quantizer.Set(num_codebooks=self.num_codebooks,
-                       codebook_size=self.codebook_size,
-                       projection=self.projection)
+    head = base_head.BestRqHead.Params().Set(kl_weight=self.kl_weight)
+    head.masker.Set(mask_start_prob=self.mask_start_prob, mask_span_ms=self.mask_span_ms)
+    head.quantizer.Set(num_codebooks=self.num_codebooks, codebook_size=self.codebook_size, projection=self.projection)
     return head
 
 
@@ -176,22 +175,20 @@ class LabeledExperiment(AsrExperiment):
   def _TrainLabeled(self, p, fresh):
     """As _Train, with a cosine schedule; `fresh` variables are not in init_from."""
     cosine = schedule.LinearRampupCosineSchedule.Params().Set(
-        warmup_steps=self.warmup_steps, total_steps=self.max_steps, num_splits=1)
-    p.train.init_from_checkpoint_rules = handover.InitRules(self.init_from, fresh)
-    return self._Train(p, cosine, ['DevTarget', 'DevSource'],
-                       ['TestTarget', 'TestSource'])
+      warmup_steps=self.warmup_steps, total_steps=self.max_steps, num_splits=1
+    )
+    p.train.init_from_checkpoint_rules = warm_start.InitRules(self.init_from, fresh)
+    return self._Train(p, cosine, ['DevTarget', 'DevSource'], ['TestTarget', 'TestSource'])
 
   def _LabeledStream(self, name, split, **fields):
     """StreamParams of a data set under data_dir with transcripts."""
-    stream = self._Stream(f'{name}/{split}-*.tfrecord', labeled=True,
-                          tokenizer_file=self.tokenizer, **fields)
+    stream = self._Stream(f'{name}/{split}-*.tfrecord', labeled=True, tokenizer_file=self.tokenizer, **fields)
     if split != 'train':
       # An error rate without the longest utterances would be another one.
-      stream.bucket_upper_bound_seconds.append(
-          max(_LONGEST_SECONDS, self.max_seconds + 1))
+      stream.bucket_upper_bound_seconds.append(max(_LONGEST_SECONDS, self.max_seconds + 1))
       stream.bucket_batch_size.append(1)
     elif self.augment:
-      stream.augment = augment.Params().Set(effects_prob=self.effects_prob)
+      stream.augment = waveform_augment.Params().Set(effects_prob=self.effects_prob)
     return stream
 
 
@@ -204,8 +201,9 @@ class LabelShareKnobs:
 
   def Train(self):
     """A share of the labeled target speech."""
-    return self._Input(labeled=self._LabeledStream(
-        self.target, 'train', share=self.label_share, share_seed=self.label_seed))
+    return self._Input(
+      labeled=self._LabeledStream(self.target, 'train', share=self.label_share, share_seed=self.label_seed)
+    )
 
 
 @dataclasses.dataclass(eq=False)
@@ -219,13 +217,12 @@ class TransducerKnobs:
   lm: str = ''  # Language model of decoding, such as params/lm/graphemes_en.npz; '': none.
 
   def _GinFiles(self):
-    return super()._GinFiles() + [
-        os.path.join(_GIN_DIR, 'transducer', f'{self.size}.gin')]
+    return super()._GinFiles() + [os.path.join(_GIN_DIR, 'transducer', f'{self.size}.gin')]
 
   def _TransducerHead(self):
     """Params of the head."""
     head = supervised_heads.TransducerHead.Params().Set(
-        ctc_weight=self.ctc_weight, beam_size=self.beam_size, lm_file=self.lm)
-    head.joint.Set(factorization=self.factorization,
-                   label_smoothing=self.label_smoothing)
+      ctc_weight=self.ctc_weight, beam_size=self.beam_size, lm_file=self.lm
+    )
+    head.joint.Set(factorization=self.factorization, label_smoothing=self.label_smoothing)
     return self._LabeledHead(head)

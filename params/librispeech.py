@@ -7,9 +7,10 @@ commands. Sizes of steps and batches are for one accelerator of 16 GB, and ours.
 
 import dataclasses
 
-from fm_lingvo import registry
-from params import asr
-from params import base
+from fm_lingvo.config import registry
+
+from . import asr
+from . import base
 
 
 @dataclasses.dataclass(eq=False)

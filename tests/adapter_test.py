@@ -1,11 +1,12 @@
 """Properties of residual adapters, alone and in the encoder."""
 
-from absl.testing import absltest
-from fm_lingvo import adapter
-from fm_lingvo import encoder
-from fm_lingvo import errors
-from lingvo import compat as tf
 import numpy as np
+from absl.testing import absltest
+from lingvo import compat as tf
+
+from fm_lingvo import errors
+from fm_lingvo.layers import adapter
+from fm_lingvo.layers import conformer_encoder
 from tests import graph_case
 
 _FEATURES = np.random.RandomState(0).randn(2, 32, 80).astype(np.float32)
@@ -13,16 +14,15 @@ _FEATURES = np.random.RandomState(0).randn(2, 32, 80).astype(np.float32)
 
 def EncoderParams(**overrides):
   """A small encoder."""
-  p = encoder.ConformerEncoder.Params().Set(
-      model_dim=16, num_layers=1, num_heads=2, kernel_size=5, dropout_prob=0.0,
-      random_seed=3)
+  p = conformer_encoder.ConformerEncoder.Params().Set(
+    model_dim=16, num_layers=1, num_heads=2, kernel_size=5, dropout_prob=0.0, random_seed=3
+  )
   p.subsampling.Set(num_bins=80, channels=4)
   p.adapter_tpl.bottleneck_dim = 4
   return p.Set(**overrides)
 
 
 class ResidualAdapterTest(graph_case.GraphCase):
-
   def test_is_the_identity_bit_for_bit_when_made(self):
     layer = self.Layer(adapter.ResidualAdapter.Params(), input_dim=16)
     x = 100 * _FEATURES[:, :, :16]
@@ -30,14 +30,11 @@ class ResidualAdapterTest(graph_case.GraphCase):
     np.testing.assert_array_equal(y, x)
 
   def test_equals_its_formula(self):
-    layer = self.Layer(adapter.ResidualAdapter.Params(), input_dim=16,
-                       bottleneck_dim=4)
+    layer = self.Layer(adapter.ResidualAdapter.Params(), input_dim=16, bottleneck_dim=4)
     rng = np.random.RandomState(1)
     values = layer.vars.Transform(lambda v: rng.randn(*v.shape))
     x = _FEATURES[:, :, :16].astype(np.float64)
-    y = self.Eval(layer.FProp(
-        values.Transform(lambda v: tf.constant(v, tf.float32)),
-        tf.constant(x, tf.float32)))
+    y = self.Eval(layer.FProp(values.Transform(lambda v: tf.constant(v, tf.float32)), tf.constant(x, tf.float32)))
     centered = x - x.mean(-1, keepdims=True)
     normed = centered / np.sqrt((centered**2).mean(-1, keepdims=True) + 1e-6)
     normed = normed * (1 + values.ln.scale) + values.ln.bias
@@ -48,23 +45,25 @@ class ResidualAdapterTest(graph_case.GraphCase):
     layer = self.Layer(adapter.ResidualAdapter.Params(), input_dim=16)
     x = tf.constant(_FEATURES[:, :, :16])
     values = layer.theta.Transform(lambda v: tf.ones_like(v) * 0.3)
-    compiled = tf.function(lambda: layer.FProp(values, x), jit_compile=True,
-                           autograph=False)()
+    compiled = tf.function(lambda: layer.FProp(values, x), jit_compile=True, autograph=False)()
     a, b = self.Eval(layer.FProp(values, x), compiled)
     np.testing.assert_allclose(a, b, atol=1e-4)
 
   def test_errors_name_field_value_and_range(self):
     for field, value, expected in (
-        ('bottleneck_dim', 0, 'layer.bottleneck_dim = 0: expected >= 1'),
-        ('activation', 'RELUU', r"layer.activation = 'RELUU': expected one of RELU, "
-         r'GELU, SWISH, TANH, NONE; did you mean RELU\?')):
-      with self.subTest(field), self.assertRaisesRegex(
-          errors.ConfigError, f'^{expected}$'):
+      ('bottleneck_dim', 0, 'layer.bottleneck_dim = 0: expected >= 1'),
+      (
+        'activation',
+        'RELUU',
+        r"layer.activation = 'RELUU': expected one of RELU, "
+        r'GELU, SWISH, TANH, NONE; did you mean RELU\?',
+      ),
+    ):
+      with self.subTest(field), self.assertRaisesRegex(errors.ConfigError, f'^{expected}$'):
         self.Layer(adapter.ResidualAdapter.Params(), input_dim=16, **{field: value})
 
 
 class AdaptedEncoderTest(graph_case.GraphCase):
-
   def _Encode(self, layer, lengths=(32, 32)):
     paddings = (np.arange(32) >= np.asarray(lengths)[:, None]).astype(np.float32)
     return layer.FProp(layer.theta, tf.constant(_FEATURES), tf.constant(paddings))[0]
@@ -72,51 +71,50 @@ class AdaptedEncoderTest(graph_case.GraphCase):
   def _Randomize(self, layer, name):
     """Gives the adapters `name` random values."""
     rng = np.random.RandomState(5)
-    self.Eval(*[tf.assign(v, 0.3 * rng.randn(*v.shape))
-                for v in layer.vars.adapters[name].Flatten()])
+    self.Eval(*[tf.assign(v, 0.3 * rng.randn(*v.shape)) for v in layer.vars.adapters[name].Flatten()])
 
   def test_is_the_plain_encoder_bit_for_bit_when_made(self):
     plain = self.Eval(self._Encode(self.Layer(EncoderParams())))
     for position in adapter.POSITIONS:
       with self.subTest(position), self.NewGraph():
-        layer = self.Layer(EncoderParams(
-            adapters=['target', 'other'], active_adapter='target',
-            adapter_position=position))
+        layer = self.Layer(
+          EncoderParams(adapters=['target', 'other'], active_adapter='target', adapter_position=position)
+        )
         np.testing.assert_array_equal(self.Eval(self._Encode(layer)), plain)
 
   def test_without_an_active_adapter_the_graph_is_the_same(self):
     graphs = []
-    for settings in ({}, dict(adapters=['target']),
-                     dict(adapters=['target'], active_adapter='target')):
+    for settings in ({}, dict(adapters=['target']), dict(adapters=['target'], active_adapter='target')):
       with self.NewGraph():
         layer = self.Layer(EncoderParams(**settings))
         before = len(tf.get_default_graph().get_operations())
         self._Encode(layer)
-        graphs.append([(op.type, len(op.inputs))
-                       for op in tf.get_default_graph().get_operations()[before:]])
+        graphs.append([(op.type, len(op.inputs)) for op in tf.get_default_graph().get_operations()[before:]])
     self.assertEqual(graphs[0], graphs[1])
     self.assertGreater(len(graphs[2]), len(graphs[0]))
 
   def test_variables_of_the_blocks_keep_their_names(self):
     plain = {v.name for v in self.Layer(EncoderParams()).vars.Flatten()}
-    for position, places in (('after_block', {'after_block'}),
-                             ('parallel', {'parallel'}),
-                             ('after_ff', {'fflayer_start', 'fflayer_end'})):
+    for position, places in (
+      ('after_block', {'after_block'}),
+      ('parallel', {'parallel'}),
+      ('after_ff', {'fflayer_start', 'fflayer_end'}),
+    ):
       with self.subTest(position), self.NewGraph():
-        layer = self.Layer(EncoderParams(
-            adapters=['target'], active_adapter='target', adapter_position=position))
+        layer = self.Layer(EncoderParams(adapters=['target'], active_adapter='target', adapter_position=position))
         names = {v.name for v in layer.vars.Flatten()}
         self.assertTrue(plain <= names)
         self.assertEqual(
-            {tuple(n.split('/')[1:5]) for n in names - plain},
-            {('adapters', 'target', 'block_0', place) for place in places})
+          {tuple(n.split('/')[1:5]) for n in names - plain},
+          {('adapters', 'target', 'block_0', place) for place in places},
+        )
 
   def test_only_the_active_adapters_have_an_effect(self):
     for position in adapter.POSITIONS:
       with self.subTest(position), self.NewGraph():
-        layer = self.Layer(EncoderParams(
-            adapters=['target', 'other'], active_adapter='target',
-            adapter_position=position))
+        layer = self.Layer(
+          EncoderParams(adapters=['target', 'other'], active_adapter='target', adapter_position=position)
+        )
         encoded = self._Encode(layer)
         plain = self.Eval(encoded)
         self._Randomize(layer, 'other')
@@ -129,16 +127,15 @@ class AdaptedEncoderTest(graph_case.GraphCase):
       outputs = []
       for remat in (False, True):
         with self.NewGraph():
-          layer = self.Layer(EncoderParams(
-              adapters=['target'], active_adapter='target', remat=remat,
-              adapter_position=position))
+          layer = self.Layer(
+            EncoderParams(adapters=['target'], active_adapter='target', remat=remat, adapter_position=position)
+          )
           variables = layer.vars.adapters.target.block_0.Flatten()
           encoded = self._Encode(layer, (20, 32))
-          grads = tf.gradients(tf.reduce_sum(encoded[:, :5]**2), variables)
+          grads = tf.gradients(tf.reduce_sum(encoded[:, :5] ** 2), variables)
           self._Randomize(layer, 'target')
           outputs.append(self.Eval(encoded[:, :5], *grads))
-          x, _ = layer.FProp(layer.theta, tf.constant(_FEATURES[:1, :20]),
-                             tf.zeros([1, 20]))
+          x, _ = layer.FProp(layer.theta, tf.constant(_FEATURES[:1, :20]), tf.zeros([1, 20]))
           np.testing.assert_allclose(self.Eval(x)[0], outputs[-1][0][0], atol=2e-4)
       with self.subTest(position):
         for a, b in zip(*outputs):
@@ -147,12 +144,10 @@ class AdaptedEncoderTest(graph_case.GraphCase):
   def test_gradient_reaches_every_adapter_at_the_second_step(self):
     for position in adapter.POSITIONS:
       with self.subTest(position), self.NewGraph():
-        layer = self.Layer(EncoderParams(
-            adapters=['target'], active_adapter='target',
-            adapter_position=position))
+        layer = self.Layer(EncoderParams(adapters=['target'], active_adapter='target', adapter_position=position))
         variables = layer.vars.adapters.target.Flatten()
         target = np.random.RandomState(7).randn(2, 8, 16).astype(np.float32)
-        loss = tf.reduce_sum((self._Encode(layer) - target)**2)
+        loss = tf.reduce_sum((self._Encode(layer) - target) ** 2)
         grads = tf.gradients(loss, variables)
         first = self.Eval(*grads)
         for v, g in zip(variables, first):
@@ -162,29 +157,35 @@ class AdaptedEncoderTest(graph_case.GraphCase):
           self.assertTrue(np.any(g), v.name)
 
   def test_bfloat16(self):
-    layer = self.Layer(EncoderParams(
-        adapters=['target'], active_adapter='target', fprop_dtype=tf.bfloat16,
-        adapter_position='after_ff'))
+    layer = self.Layer(
+      EncoderParams(adapters=['target'], active_adapter='target', fprop_dtype=tf.bfloat16, adapter_position='after_ff')
+    )
     encoded = self._Encode(layer)
     self._Randomize(layer, 'target')
     self.assertTrue(np.all(np.isfinite(self.Eval(encoded))))
 
   def test_errors_name_field_value_and_nearest(self):
     for settings, expected in (
-        (dict(adapters=['target', 'other'], active_adapter='targt'),
-         "layer.active_adapter = 'targt': expected one of target, other; did you mean "
-         r'target\?'),
-        (dict(active_adapter='target'),
-         "layer.active_adapter = 'target': expected None"),
-        (dict(adapters=['target'], adapter_position='after_blok'),
-         "layer.adapter_position = 'after_blok': expected one of after_block, "
-         r'parallel, after_ff; did you mean after_block\?'),
-        (dict(adapters=['a', 'b', 'a']), 'layer.adapters: a is named twice'),
-        (dict(adapters=['none']), "layer.adapters: 'none' is no name of adapters, .*, and not none"),
-        (dict(adapters=['a/b']), "layer.adapters: 'a/b' is no name of adapters, "
-         'expected lower-case letters, digits and _, a letter first, and not none')):
-      with self.subTest(str(settings)), self.NewGraph(), self.assertRaisesRegex(
-          errors.ConfigError, f'^{expected}$'):
+      (
+        dict(adapters=['target', 'other'], active_adapter='targt'),
+        "layer.active_adapter = 'targt': expected one of target, other; did you mean "
+        r'target\?',
+      ),
+      (dict(active_adapter='target'), "layer.active_adapter = 'target': expected None"),
+      (
+        dict(adapters=['target'], adapter_position='after_blok'),
+        "layer.adapter_position = 'after_blok': expected one of after_block, "
+        r'parallel, after_ff; did you mean after_block\?',
+      ),
+      (dict(adapters=['a', 'b', 'a']), 'layer.adapters: a is named twice'),
+      (dict(adapters=['none']), "layer.adapters: 'none' is no name of adapters, .*, and not none"),
+      (
+        dict(adapters=['a/b']),
+        "layer.adapters: 'a/b' is no name of adapters, "
+        'expected lower-case letters, digits and _, a letter first, and not none',
+      ),
+    ):
+      with self.subTest(str(settings)), self.NewGraph(), self.assertRaisesRegex(errors.ConfigError, f'^{expected}$'):
         self.Layer(EncoderParams(**settings))
 
 

@@ -3,12 +3,12 @@
 import os
 import tempfile
 
-from absl.testing import absltest
 import av
 import numpy as np
 import soundfile
+from absl.testing import absltest
 
-from tools import audio
+from tools.common import audio
 
 RATE = 16000
 
@@ -24,7 +24,6 @@ def PeakHz(samples):
 
 
 class AudioCase(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     tmp = tempfile.TemporaryDirectory()
@@ -51,7 +50,6 @@ class AudioCase(absltest.TestCase):
 
 
 class DecodeTest(AudioCase):
-
   def test_every_rate_and_format_becomes_16_khz_mono(self):
     for extension in ('wav', 'flac', 'ogg', 'mp3', 'aiff'):
       for rate in (8000, 16000, 22050, 44100, 48000):
@@ -73,7 +71,8 @@ class DecodeTest(AudioCase):
     np.testing.assert_array_equal(audio.Decode(self.Write('a.sph', pcm, format='NIST')), pcm)
 
   def test_raw_g722_is_decoded_by_its_extension(self):
-    import av  # pylint: disable=g-import-not-at-top
+    import av
+
     pcm = (Tone(1.0) * 32767).astype(np.int16)
     path = self.Path('a.g722')
     with av.open(path, 'w', format='g722') as out:
@@ -95,7 +94,7 @@ class DecodeTest(AudioCase):
   def test_segment_is_cut_out(self):
     pcm = (Tone(2.0) * 32767).astype(np.int16)
     path = self.Write('a.wav', pcm)
-    np.testing.assert_array_equal(audio.Decode(path, offset=0.5, seconds=1.0), pcm[RATE // 2:RATE * 3 // 2])
+    np.testing.assert_array_equal(audio.Decode(path, offset=0.5, seconds=1.0), pcm[RATE // 2 : RATE * 3 // 2])
     self.assertRejected('corrupt', audio.Decode, path, offset=1.5, seconds=1.0)
 
   def test_missing(self):
@@ -117,12 +116,12 @@ class DecodeTest(AudioCase):
     for extension in ('wav', 'flac', 'mp3'):
       with self.subTest(cut_off=extension), open(self.Write(f'a.{extension}', noise), 'rb') as f:
         data = f.read()
-        self.assertRejected('corrupt', audio.Decode, self.Path(f'b.{extension}', data[:len(data) // 2]))
+        self.assertRejected('corrupt', audio.Decode, self.Path(f'b.{extension}', data[: len(data) // 2]))
     for extension in ('flac', 'ogg'):
       with self.subTest(overwritten=extension), open(self.Write(f'c.{extension}', noise), 'rb') as f:
         data = bytearray(f.read())
         middle = len(data) // 2
-        data[middle:middle + 4000] = rng.bytes(4000)
+        data[middle : middle + 4000] = rng.bytes(4000)
         self.assertRejected('corrupt', audio.Decode, self.Path(f'd.{extension}', bytes(data)))
 
   def test_a_length_that_is_guessed_from_the_bit_rate_is_no_header_s(self):
@@ -132,8 +131,12 @@ class DecodeTest(AudioCase):
       with self.subTest(name):
         path = self.Path(name)
         with av.open(path, 'w', options=options) as out:
-          stream = out.add_stream(codec, rate=RATE, layout='mono', options={'compression_level': '9', 'global_quality': '500'})
-          frame = av.AudioFrame.from_ndarray((samples * 32767).astype(np.int16)[np.newaxis], format='s16', layout='mono')
+          stream = out.add_stream(
+            codec, rate=RATE, layout='mono', options={'compression_level': '9', 'global_quality': '500'}
+          )
+          frame = av.AudioFrame.from_ndarray(
+            (samples * 32767).astype(np.int16)[np.newaxis], format='s16', layout='mono'
+          )
           frame.sample_rate = RATE
           for packet in [*stream.encode(frame), *stream.encode(None)]:
             out.mux(packet)
@@ -157,7 +160,6 @@ class DecodeTest(AudioCase):
 
 
 class CheckTest(AudioCase):
-
   def Check(self, samples):
     audio.CheckSpeech((samples * 32767).astype(np.int16), min_duration=0.3, max_duration=3.0)
 

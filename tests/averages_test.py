@@ -3,17 +3,18 @@
 import os
 from unittest import mock
 
+import numpy as np
 from absl.testing import absltest
-from fm_lingvo import errors
-from fm_lingvo import evaluation
-from fm_lingvo import gin_params
-from fm_lingvo import handover
 from lingvo import compat as tf
 from lingvo import model_registry
 from lingvo.core import cluster_factory
 from lingvo.core import optimizer
 from lingvo.core import py_utils
-import numpy as np
+
+from fm_lingvo import errors
+from fm_lingvo.checkpoints import warm_start
+from fm_lingvo.config import gin_config
+from fm_lingvo.evaluation import evaluator
 from tests import graph_case
 from tests import run_case
 from tests import stage_case
@@ -21,12 +22,10 @@ from tools import average_checkpoints
 
 
 class GradientAccumulationTest(graph_case.GraphCase):
-
   def _Optimizer(self, steps):
     """The optimizer that an experiment with that knob has."""
-    self.addCleanup(gin_params.Reset)
-    gin_params.Configure('asr.Supervised', (), [
-        f'Supervised.gradient_accumulation_steps = {steps}'])
+    self.addCleanup(gin_config.Reset)
+    gin_config.Configure('asr.Supervised', (), [f'Supervised.gradient_accumulation_steps = {steps}'])
     p = model_registry.GetParams('asr.Supervised', 'Train').task
     return p.train.learner.optimizer
 
@@ -63,13 +62,12 @@ class GradientAccumulationTest(graph_case.GraphCase):
 
 
 class MovingAveragesTest(stage_case.StageCase):
-
   def _Model(self):
     """A tiny experiment with moving averages, its training graph built."""
     data = os.path.join(self.folder, 'data')
     run_case.WriteData(data)
     run_case.Configure('asr.Supervised', data, 'task.train.ema_decay = 0.5')
-    self.addCleanup(gin_params.Reset)
+    self.addCleanup(gin_config.Reset)
     return model_registry.GetParams('asr.Supervised', 'Train')
 
   def test_a_run_that_starts_from_another_has_its_averages_start_there(self):
@@ -77,7 +75,7 @@ class MovingAveragesTest(stage_case.StageCase):
     with self.NewGraph(), cluster_factory.Cluster(params.cluster):
       model = params.Instantiate()
       model.ConstructFPropBPropGraph()
-      start = handover.StartAverages(model)
+      start = warm_start.StartAverages(model)
       values = self.Randomized(model.GetTask())
       averages = {v.op.name: model.ema.average(v) for v in model.variables_for_ema}
       before = self.Eval(averages)
@@ -93,12 +91,12 @@ class MovingAveragesTest(stage_case.StageCase):
     run_case.WriteData(data)
     run_case.MakeRun(run, 'asr.Supervised', data)
     run_case.Configure('asr.Supervised', data, 'task.train.ema_decay = 0.5', f'Supervised.init_from = {run!r}')
-    self.addCleanup(gin_params.Reset)
+    self.addCleanup(gin_config.Reset)
     params = model_registry.GetParams('asr.Supervised', 'Train')
     with self.NewGraph(), cluster_factory.Cluster(params.cluster):
       model = params.Instantiate()
       model.ConstructFPropBPropGraph()
-      checkpointer = handover.Checkpointer(os.path.join(self.folder, 'cluster'), model)
+      checkpointer = warm_start.Checkpointer(os.path.join(self.folder, 'cluster'), model)
       before = self.Eval({v.op.name: v for v in model.variables_for_ema})
       checkpointer.Restore(self.session, force_reinitialize=True)
       after = self.Eval({v.op.name: v for v in model.variables_for_ema})
@@ -110,17 +108,17 @@ class MovingAveragesTest(stage_case.StageCase):
 
   def test_evaluations_use_the_averages(self):
     params = self._Model()
-    evaluator = evaluation.Evaluator(model_registry.GetParams('asr.Supervised', 'DevSource'))
+    evaluation = evaluator.Evaluator(model_registry.GetParams('asr.Supervised', 'DevSource'))
     with self.NewGraph(), cluster_factory.Cluster(params.cluster):
       params.Instantiate().ConstructFPropBPropGraph()
-      weights = evaluator.CopyWeights(tf.get_default_graph(), self.session)
+      weights = evaluation.CopyWeights(tf.get_default_graph(), self.session)
     averaged = {n for n in weights if n.endswith('/ExponentialMovingAverage')}
     raw = {n.rpartition('/')[0] for n in averaged}
     self.assertNotEmpty(averaged)
     self.assertContainsSubset(raw, weights)
 
     def _Loss(changed):
-      values, _, _ = evaluator.Run({n: v + 0.5 * (n in changed) for n, v in weights.items()})
+      values, _, _ = evaluation.Run({n: v + 0.5 * (n in changed) for n, v in weights.items()})
       return values['loss']
 
     self.assertEqual(_Loss(raw), _Loss(()))
@@ -133,14 +131,13 @@ class MovingAveragesTest(stage_case.StageCase):
       variables = [tf.get_variable(n, initializer=float(i)) for i, n in enumerate(names)]
       self.Eval(variables[0])
       tf.train.Saver(variables).save(self.session, prefix)
-    checkpoint = handover.Checkpoint(prefix)
+    checkpoint = warm_start.Checkpoint(prefix)
     self.assertTrue(checkpoint.averaged)
     self.assertEqual(list(checkpoint.weights), ['task/a/w/var', 'task/b/w/var'])
     self.assertEqual([checkpoint.Read(n) for n in checkpoint.weights], [1.0, 2.0])
 
 
 class AverageCheckpointsTest(stage_case.StageCase):
-
   def _Run(self, *steps):
     """A run with a checkpoint for each step; its folder and their values."""
     with self.NewGraph():
@@ -151,8 +148,7 @@ class AverageCheckpointsTest(stage_case.StageCase):
       values = []
       for step in steps:
         values.append(self.Randomized(task, seed=step))
-        saver.save(self.session, os.path.join(self.folder, 'run', 'train', 'ckpt'),
-                   global_step=step)
+        saver.save(self.session, os.path.join(self.folder, 'run', 'train', 'ckpt'), global_step=step)
     return os.path.join(self.folder, 'run'), values
 
   def test_weights_are_the_mean_and_records_stay(self):
@@ -164,15 +160,14 @@ class AverageCheckpointsTest(stage_case.StageCase):
     self.assertIn('the mean of ckpt-1, ckpt-2, ckpt-3,', everything[0])
     lines = average_checkpoints.Average(moved, 2, output)
     self.assertRegex(lines[0], r'the mean of ckpt-2, ckpt-3, \d+ variables$')
-    found = handover.Checkpoint(output)
+    found = warm_start.Checkpoint(output)
     self.assertEqual(set(found.weights), set(values[0]))
     self.assertEqual(list(found.others), ['global_step'])
     for name in found.weights:
       if name.endswith('record/var'):
         np.testing.assert_array_equal(found.Read(name), values[0][name])
       else:
-        np.testing.assert_allclose(
-            found.Read(name), (values[1][name] + values[2][name]) / 2, atol=1e-6)
+        np.testing.assert_allclose(found.Read(name), (values[1][name] + values[2][name]) / 2, atol=1e-6)
 
   def test_errors_are_one_line(self):
     run, _ = self._Run(1, 2)
@@ -180,8 +175,7 @@ class AverageCheckpointsTest(stage_case.StageCase):
       average_checkpoints.Average(run, 3, os.path.join(self.folder, 'averaged'))
     with self.assertRaisesRegex(errors.ConfigError, 'exists already'):
       average_checkpoints.Average(run, 1, os.path.join(run, 'train', 'ckpt-1'))
-    self.assertEqual(average_checkpoints.Main(
-        ['', os.path.join(self.folder, 'gone'), '--output=x']), 2)
+    self.assertEqual(average_checkpoints.Main(['', os.path.join(self.folder, 'gone'), '--output=x']), 2)
     with mock.patch.object(average_checkpoints, 'Average', side_effect=errors.RunError('the disk is full')):
       self.assertEqual(average_checkpoints.Main(['', run, '--output=x']), 1)
 

@@ -2,36 +2,39 @@
 
 import unittest.mock
 
-from absl.testing import absltest
-from fm_lingvo import batch_parts
-from fm_lingvo import encoder
-from fm_lingvo import errors
-from fm_lingvo import session
-from lingvo import compat as tf
 import numpy as np
+from absl.testing import absltest
+from lingvo import compat as tf
+
+from fm_lingvo import errors
+from fm_lingvo.layers import conformer_encoder
+from fm_lingvo.runtime import batch_split
+from fm_lingvo.runtime import session
 from tests import graph_case
 
 
 class BatchPartsTest(graph_case.GraphCase):
-
   def setUp(self):
     super().setUp()
-    self.addCleanup(batch_parts.Use, 1)
+    self.addCleanup(batch_split.Use, 1)
 
   def _Encoder(self, **overrides):
-    p = encoder.ConformerEncoder.Params().Set(
-        model_dim=16, num_layers=1, num_heads=2, kernel_size=5, dropout_prob=0.0, random_seed=3)
+    p = conformer_encoder.ConformerEncoder.Params().Set(
+      model_dim=16, num_layers=1, num_heads=2, kernel_size=5, dropout_prob=0.0, random_seed=3
+    )
     p.subsampling.Set(num_bins=80, channels=4)
     return self.Layer(p, **overrides)
 
   def _EncodedAndGradients(self, parts, rows, known=True, **overrides):
     """Encoded frames, paddings and the gradients of their squares by features and variables, of rows of all lengths."""
-    batch_parts.Use(parts)
+    batch_split.Use(parts)
     with self.NewGraph():
       layer = self._Encoder(**overrides)
       features = np.random.RandomState(0).randn(rows, 32, 80).astype(np.float32)
       paddings = (np.arange(32)[None] >= np.arange(32, 32 - rows, -1)[:, None]).astype(np.float32)
-      inputs = [tf.constant(x) if known else tf.placeholder_with_default(x, [None, *x.shape[1:]]) for x in (features, paddings)]
+      inputs = [
+        tf.constant(x) if known else tf.placeholder_with_default(x, [None, *x.shape[1:]]) for x in (features, paddings)
+      ]
       x, pads = layer.FProp(layer.theta, *inputs)
       wanted = [v for v in layer.vars.Flatten() if v.trainable]
       gradients = tf.gradients(tf.reduce_sum(x**2), [inputs[0], *wanted])
@@ -39,8 +42,12 @@ class BatchPartsTest(graph_case.GraphCase):
 
   def test_the_encoder_in_parts_is_the_encoder(self):
     adapted = {'adapters': ['here'], 'active_adapter': 'here', 'adapter_position': 'after_ff'}
-    for rows, settings, cases in ((5, {}, [(2, True), (3, False)]), (2, {}, [(5, False)]), (3, {'remat': True}, [(2, True)]),
-                                  (3, adapted, [(2, False)])):
+    for rows, settings, cases in (
+      (5, {}, [(2, True), (3, False)]),
+      (2, {}, [(5, False)]),
+      (3, {'remat': True}, [(2, True)]),
+      (3, adapted, [(2, False)]),
+    ):
       expected = self._EncodedAndGradients(1, rows, **settings)
       for parts, known in cases:
         with self.subTest(rows=rows, parts=parts, known=known, **settings):
@@ -49,7 +56,7 @@ class BatchPartsTest(graph_case.GraphCase):
             np.testing.assert_allclose(value, wanted, rtol=1e-4, atol=1e-4 * max(1, np.abs(wanted).max()))
 
   def test_each_part_has_dropout_of_its_own(self):
-    batch_parts.Use(2)
+    batch_split.Use(2)
     layer = self._Encoder(dropout_prob=0.3)
     x, _ = layer.FProp(layer.theta, tf.ones([2, 32, 80]), tf.zeros([2, 32]))
     first, again = self.Eval(x), self.Eval(x)
@@ -57,7 +64,7 @@ class BatchPartsTest(graph_case.GraphCase):
     self.assertGreater(np.abs(first[0] - first[1]).max(), 0.1)
 
   def test_a_layer_behind_the_parts_has_dropout_of_its_own(self):
-    batch_parts.Use(2)
+    batch_split.Use(2)
     layer = self._Encoder(dropout_prob=0.3)
     found = [layer.FProp(layer.theta, tf.ones([2, 32, 80]), tf.zeros([2, 32]))[0] for _ in range(2)]
     first, second = self.Eval(*found)
@@ -71,18 +78,18 @@ class BatchPartsTest(graph_case.GraphCase):
       traced.append(x)
       return [theta.w * x**2]
 
-    batch_parts.Use(4)
+    batch_split.Use(4)
     x, w = tf.range(8.0), tf.constant(3.0)
-    y, = batch_parts.Apply(_Square, graph_case.py_utils.NestedMap(w=w), x)
+    (y,) = batch_split.Apply(_Square, graph_case.py_utils.NestedMap(w=w), x)
     gradients = tf.gradients(y, [x, w])
     self.assertLen(traced, 1)
     y, by_x, by_w = self.Eval(y, *gradients)
-    np.testing.assert_array_equal(y, 3 * np.arange(8)**2)
+    np.testing.assert_array_equal(y, 3 * np.arange(8) ** 2)
     np.testing.assert_array_equal(by_x, 6 * np.arange(8))
-    self.assertEqual(by_w, sum(np.arange(8)**2))
+    self.assertEqual(by_w, sum(np.arange(8) ** 2))
 
   def test_as_many_parts_as_cores_but_at_most_8(self):
-    self.assertEqual([batch_parts.Suitable(cores) for cores in (1, 3, 64)], [1, 3, 8])
+    self.assertEqual([batch_split.Suitable(cores) for cores in (1, 3, 64)], [1, 3, 8])
 
   def test_cores_are_the_process_own_unless_tensorflow_has_a_limit(self):
     with unittest.mock.patch('os.sched_getaffinity', lambda pid: set(range(5))):
@@ -90,7 +97,9 @@ class BatchPartsTest(graph_case.GraphCase):
         with unittest.mock.patch.dict('os.environ', {'TF_NUM_INTEROP_THREADS': limit}):
           self.assertEqual(session.Cores(), cores)
     with unittest.mock.patch.dict('os.environ', {'TF_NUM_INTEROP_THREADS': 'two'}):
-      with self.assertRaisesRegex(errors.ConfigError, 'TF_NUM_INTEROP_THREADS=two in the environment: expected a number'):
+      with self.assertRaisesRegex(
+        errors.ConfigError, 'TF_NUM_INTEROP_THREADS=two in the environment: expected a number'
+      ):
         session.Cores()
 
   def test_an_operation_has_its_part_s_share_of_the_cores(self):
@@ -107,7 +116,7 @@ class BatchPartsTest(graph_case.GraphCase):
   def test_what_is_random_behind_the_parts_does_not_depend_on_them(self):
     values = []
     for parts in (1, 2, 3):
-      batch_parts.Use(parts)
+      batch_split.Use(parts)
       with self.NewGraph():
         layer = self._Encoder(dropout_prob=0.3)
         layer.FProp(layer.theta, tf.ones([3, 32, 80]), tf.zeros([3, 32]))

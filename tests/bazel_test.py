@@ -13,7 +13,6 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class BuildFilesTest(absltest.TestCase):
-
   def test_every_package_has_a_build_file(self):
     for package in ('.', 'bazel', 'fm_lingvo', 'params', 'tests', 'tools'):
       self.assertTrue(os.path.exists(os.path.join(ROOT, package, 'BUILD')), package)
@@ -26,12 +25,14 @@ class BuildFilesTest(absltest.TestCase):
   def test_every_test_file_runs_on_its_own(self):
     for path in sorted(glob.glob(os.path.join(ROOT, 'tests', '*_test.py'))):
       with open(path) as f:
-        self.assertRegex(f.read(), r"(?m)^if __name__ == '__main__':\n(  .*\n)*?  (\w+\.)+main\(\)",
-                         '%s: `python %s` would pass without running a test' % (path, os.path.basename(path)))
+        self.assertRegex(
+          f.read(),
+          r"(?m)^if __name__ == '__main__':\n(  .*\n)*?  (\w+\.)+main\(\)",
+          '%s: `python %s` would pass without running a test' % (path, os.path.basename(path)),
+        )
 
 
 class QueryTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     if 'TEST_SRCDIR' in os.environ and 'RUNFILES_DIR' in os.environ:
@@ -43,8 +44,9 @@ class QueryTest(absltest.TestCase):
     self.addCleanup(self._Bazel, 'clean', '--expunge')
 
   def _Bazel(self, *args):
-    return subprocess.run([*self.bazel, *args], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
-                          timeout=300)
+    return subprocess.run(
+      [*self.bazel, *args], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=300
+    )
 
   def _Query(self, expression):
     run = self._Bazel('query', '--noshow_progress', expression)
@@ -53,7 +55,7 @@ class QueryTest(absltest.TestCase):
 
   def test_every_test_file_is_a_target_and_the_trainer_has_its_experiments(self):
     files = glob.glob(os.path.join(ROOT, 'tests', '*_test.py'))
-    expected = {'//tests:' + os.path.basename(f)[:-len('.py')] for f in files}
+    expected = {'//tests:' + os.path.basename(f)[: -len('.py')] for f in files}
     self.assertEqual(self._Query('tests(//tests/...)'), expected)
     sources = self._Query('kind("source file", deps(//fm_lingvo:trainer))')
     self.assertContainsSubset({'//fm_lingvo:trainer.py', '//params:asr.py'}, sources)

@@ -1,12 +1,10 @@
-"""A measured process for tests/benchmark_test.py: does what its sizes say, without TensorFlow."""
+"""A worker for tests/benchmark_test.py: does what its sizes say, without TensorFlow."""
 
 import time
 
-from tools.bench import worker
-
 
 def SetUp(sizes):
-  """Sizes: `seconds` a call sleeps; `log`: file that gets the party's `name` at each call; `fail`: setup, turn or hang.
+  """Sizes: `seconds` a call sleeps; `log`: file to which each call adds `name`; `fail`: setup, turn or hang.
 
   A call's own figure `number` is the number of the call.
   """
@@ -24,11 +22,7 @@ def SetUp(sizes):
     if 'log' in sizes:
       with open(sizes['log'], 'a', encoding='utf-8') as f:
         f.write(sizes['name'])
-    time.sleep(sizes.get('seconds', 0.3))
+    time.sleep(sizes.get('seconds', 0.26))
     return {'number': len(calls)}
 
   return _Call, {'loss': sizes.get('loss', 1.0), 'calls': lambda: len(calls)}
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

@@ -8,14 +8,15 @@ import shutil
 import tempfile
 
 from absl.testing import absltest
-from fm_lingvo import damage
-from fm_lingvo import dataset
+
+from fm_lingvo.data import dataset
+from fm_lingvo.data import shard_integrity
+from fm_lingvo.utils import audio as audio_format
 from tests import tiny_data
 from tools import check_data
 
 
 class CheckDataTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     self.path = self._Make()
@@ -28,11 +29,23 @@ class CheckDataTest(absltest.TestCase):
     shard = os.path.join(path, name)
     tiny_data.Write(shard, 3, seconds=0.2)
     splits = {s: {'hours': 0.0, 'utterances': 0, 'shards': []} for s in dataset.SPLITS}
-    splits['train'] = {'hours': 0.1, 'utterances': 3, 'shards': [
-        {'name': name, 'utterances': 3, 'size': os.path.getsize(shard)}]}
+    splits['train'] = {
+      'hours': 0.1,
+      'utterances': 3,
+      'shards': [{'name': name, 'utterances': 3, 'size': os.path.getsize(shard)}],
+    }
     with open(os.path.join(path, 'dataset.json'), 'w', encoding='utf-8') as f:
-      json.dump({'format': dataset.FORMAT, 'version': dataset.VERSION, 'sample_rate': dataset.SAMPLE_RATE, 'splits': splits,
-                 'domains': ['a'], 'settings': {}}, f)
+      json.dump(
+        {
+          'format': dataset.FORMAT,
+          'version': dataset.VERSION,
+          'sample_rate': audio_format.SAMPLE_RATE,
+          'splits': splits,
+          'domains': ['a'],
+          'settings': {},
+        },
+        f,
+      )
     self._WriteManifest(path, [name] * 3)
     return path
 
@@ -53,14 +66,19 @@ class CheckDataTest(absltest.TestCase):
   def test_what_is_wrong_is_a_line_each(self):
     manifest = os.path.join(self.path, 'manifest.jsonl')
     name = dataset.ShardName('train', 0, 1)
-    for shards, expected in (([name] * 2, f'{name}: 2 lines in manifest.jsonl, but dataset.json says 3'),
-                             ([name] * 3 + ['other'], 'manifest.jsonl: 1 lines of other, which dataset.json does not list')):
+    for shards, expected in (
+      ([name] * 2, f'{name}: 2 lines in manifest.jsonl, but dataset.json says 3'),
+      ([name] * 3 + ['other'], 'manifest.jsonl: 1 lines of other, which dataset.json does not list'),
+    ):
       self._WriteManifest(self.path, shards)
       code, out, _ = self._Main(self.path)
       self.assertEqual((code, out.count('\n')), (1, 1), out)
       self.assertIn(expected, out)
-    for text, expected in (('{"utt_id": "a\n', 'manifest.jsonl:1: not a JSON object'), ('[]\n', 'manifest.jsonl:1: no domain, '),
-                           ('3\n', 'manifest.jsonl:1: not a JSON object')):
+    for text, expected in (
+      ('{"utt_id": "a\n', 'manifest.jsonl:1: not a JSON object'),
+      ('[]\n', 'manifest.jsonl:1: no domain, '),
+      ('3\n', 'manifest.jsonl:1: not a JSON object'),
+    ):
       with open(manifest, 'w', encoding='utf-8') as f:
         f.write(text)
       code, out, _ = self._Main(self.path)
@@ -68,7 +86,9 @@ class CheckDataTest(absltest.TestCase):
       self.assertIn(expected, out)
     with open(manifest, 'wb') as f:
       f.write(b'{"utt_id": "\xe9"}\n')
-    self.assertEqual(self._Main(self.path)[:2], (1, f'{manifest}: expected text in UTF-8 (invalid continuation byte)\n'))
+    self.assertEqual(
+      self._Main(self.path)[:2], (1, f'{manifest}: expected text in UTF-8 (invalid continuation byte)\n')
+    )
     os.remove(manifest)
     self.assertEqual(self._Main(self.path)[:2], (1, f'{manifest}: missing\n'))
 
@@ -79,10 +99,10 @@ class CheckDataTest(absltest.TestCase):
     shutil.copytree(self.path, os.path.join(folder, 'human'))
     hidden = shutil.copytree(self.path, os.path.join(folder, '.human.partial-host-1-a.old'))
     os.remove(os.path.join(hidden, dataset.ShardName('train', 0, 1)))
-    self.assertEqual(damage.Check([os.path.join(folder, '*', 'train-*.tfrecord')], [whole]), {})
+    self.assertEqual(shard_integrity.Check([os.path.join(folder, '*', 'train-*.tfrecord')], [whole]), {})
     os.remove(whole)
     for characters, missing in (('[0]', 1), ('[^0]', 0), ('[!0]', 0), ('[^1]', 1)):
-      self.assertLen(damage.Check([os.path.join(folder, 'human', f'train-0000{characters}-*')], []), missing)
+      self.assertLen(shard_integrity.Check([os.path.join(folder, 'human', f'train-0000{characters}-*')], []), missing)
 
   def test_after_one_that_is_none_the_others_are_checked(self):
     code, out, err = self._Main(os.path.join(self.path, 'gone'), self.path)

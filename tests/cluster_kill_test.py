@@ -9,6 +9,7 @@ import sys
 import time
 
 from absl.testing import absltest
+
 from params import asr
 from tests import process_case
 from tests import tiny_data
@@ -31,18 +32,34 @@ def _PidOf(logdir, job):
 
 
 class KillTest(process_case.ProcessCase):
-
   def _Start(self, logdir, *flags):
     """Starts a cluster that trains until it is stopped."""
-    knobs = {'data_dir': self.data_dir, 'max_steps': 1000000, 'save_interval_steps': _STEPS_A_CHECKPOINT,
-             'batch_seconds': 4.0, 'max_seconds': 4.0}
+    knobs = {
+      'data_dir': self.data_dir,
+      'max_steps': 1000000,
+      'save_interval_steps': _STEPS_A_CHECKPOINT,
+      'batch_seconds': 4.0,
+      'max_seconds': 4.0,
+    }
     bindings = [*tiny_data.Bindings(asr.BestRqPretrain), *(f'BestRqPretrain.{k} = {v!r}' for k, v in knobs.items())]
     self._out = open(f'{logdir}.out', 'w', encoding='utf-8')
     self.addCleanup(self._out.close)
     child = subprocess.Popen(
-        [sys.executable, '-m', 'tools.run_local_cluster', *flags, '--max_restarts=1', '--', '--model=asr.BestRqPretrain',
-         f'--logdir={logdir}', *(f'--gin_bindings={b}' for b in bindings)],
-        cwd=process_case.ROOT, stdout=self._out, stderr=subprocess.STDOUT)
+      [
+        sys.executable,
+        '-m',
+        'tools.run_local_cluster',
+        *flags,
+        '--max_restarts=1',
+        '--',
+        '--model=asr.BestRqPretrain',
+        f'--logdir={logdir}',
+        *(f'--gin_bindings={b}' for b in bindings),
+      ],
+      cwd=process_case.ROOT,
+      stdout=self._out,
+      stderr=subprocess.STDOUT,
+    )
     self.addCleanup(self._Stop, child)
     return child
 
@@ -51,8 +68,10 @@ class KillTest(process_case.ProcessCase):
     child.wait(60)
 
   def _NewestStep(self, logdir):
-    steps = [int(re.search(r'ckpt-(\d+)\.index', path).group(1))
-             for path in glob.glob(os.path.join(logdir, 'train', 'ckpt-*.index'))]
+    steps = [
+      int(re.search(r'ckpt-(\d+)\.index', path).group(1))
+      for path in glob.glob(os.path.join(logdir, 'train', 'ckpt-*.index'))
+    ]
     return max(steps, default=-1)
 
   def _WaitForStep(self, child, logdir, step):
@@ -79,18 +98,31 @@ class KillTest(process_case.ProcessCase):
       step = self._WaitForStep(child, logdir, step + 2 * _STEPS_A_CHECKPOINT)
       self.assertIn(f'{job}-0: ended with exit code -9, started again\n', self._Read(f'{logdir}.out'))
     # Never from the beginning: after the first checkpoint no step before it is taken again.
-    steps = [int(step) for step in re.findall(r'step: *(\d+), steps/sec', self._Read(
-        os.path.join(logdir, 'jobs', f'{trainer}-0.log')))]
-    after = steps[next(i for i, step in enumerate(steps) if step > 2 * _STEPS_A_CHECKPOINT):]
+    steps = [
+      int(step)
+      for step in re.findall(r'step: *(\d+), steps/sec', self._Read(os.path.join(logdir, 'jobs', f'{trainer}-0.log')))
+    ]
+    after = steps[next(i for i, step in enumerate(steps) if step > 2 * _STEPS_A_CHECKPOINT) :]
     self.assertGreater(min(after), _STEPS_A_CHECKPOINT)
 
   def test_async_ps_controller_and_trainer(self):
-    self._CheckSurvives(os.path.join(self.folder, 'async'), ['ps', 'controller', 'trainer'], 'trainer',
-                        '--mode=async', '--workers=1', '--ps=1')
+    self._CheckSurvives(
+      os.path.join(self.folder, 'async'),
+      ['ps', 'controller', 'trainer'],
+      'trainer',
+      '--mode=async',
+      '--workers=1',
+      '--ps=1',
+    )
 
   def test_sync_worker_controller_and_client(self):
-    self._CheckSurvives(os.path.join(self.folder, 'sync'), ['worker', 'controller', 'trainer_client'], 'trainer_client',
-                        '--mode=sync', '--workers=2')
+    self._CheckSurvives(
+      os.path.join(self.folder, 'sync'),
+      ['worker', 'controller', 'trainer_client'],
+      'trainer_client',
+      '--mode=sync',
+      '--workers=2',
+    )
 
 
 if __name__ == '__main__':

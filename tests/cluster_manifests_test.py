@@ -8,22 +8,27 @@ import subprocess
 import sys
 import tempfile
 
+import yaml
 from absl.testing import absltest
 from absl.testing import parameterized
+
 from tests import process_case
 from tools import cluster_plan
-import yaml
 
 _FLAGS = ['--model=asr.JustHydra', '--logdir=/shared/run', '--gin_bindings=JustHydra.unlabeled = (\'a b\', "c$d")']
 
 
 def _Generate(*args, flags=_FLAGS):
-  return subprocess.run([sys.executable, '-m', 'tools.cluster_manifests', *args, '--', *flags], cwd=process_case.ROOT,
-                        capture_output=True, text=True, check=False)
+  return subprocess.run(
+    [sys.executable, '-m', 'tools.cluster_manifests', *args, '--', *flags],
+    cwd=process_case.ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
 
 
 class KubernetesTest(parameterized.TestCase):
-
   def _JobSet(self, *args):
     done = _Generate('--scheduler=kubernetes', '--image=registry/fm:1', *args)
     self.assertEqual(done.returncode, 0, done.stderr)
@@ -31,12 +36,14 @@ class KubernetesTest(parameterized.TestCase):
 
   @parameterized.parameters(('sync', 3, 1, 0), ('async', 2, 2, 0), ('sync', 2, 1, 2))
   def test_every_pod_runs_its_job_and_is_found_under_its_name(self, mode, workers, ps, data_workers):
-    made = self._JobSet(f'--mode={mode}', f'--workers={workers}', f'--ps={ps}', f'--data_workers={data_workers}', '--name=fm')
+    made = self._JobSet(
+      f'--mode={mode}', f'--workers={workers}', f'--ps={ps}', f'--data_workers={data_workers}', '--name=fm'
+    )
     started, pods = [], {}
     for replicated in made['spec']['replicatedJobs']:
       job = replicated['template']['spec']
       self.assertEqual(job['completions'], job['parallelism'])
-      container, = job['template']['spec']['containers']
+      (container,) = job['template']['spec']['containers']
       for index in range(job['completions']):
         command = [word.replace('$(JOB_COMPLETION_INDEX)', str(index)) for word in container['command']]
         started.append(command)
@@ -50,8 +57,10 @@ class KubernetesTest(parameterized.TestCase):
 
   def test_gpus_go_to_those_who_compute(self):
     made = self._JobSet('--mode=async', '--worker_gpus=4')
-    limits = {job['name']: job['template']['spec']['template']['spec']['containers'][0]['resources']['limits']
-              for job in made['spec']['replicatedJobs']}
+    limits = {
+      job['name']: job['template']['spec']['template']['spec']['containers'][0]['resources']['limits']
+      for job in made['spec']['replicatedJobs']
+    }
     self.assertEqual({name for name, limit in limits.items() if 'nvidia.com/gpu' in limit}, {'trainer'})
 
   def test_the_set_ends_with_its_controller(self):
@@ -74,21 +83,39 @@ class SlurmTest(parameterized.TestCase):
     with tempfile.TemporaryDirectory() as folder:
       # Workers and parameter servers never end, the others do once all have been started; where one fails, it alone does.
       count = len(re.findall(r'(?m)^(?:GPUS=\S* )?(?:run|serve) "', script))
-      self._Write(folder, 'srun', f"""
+      self._Write(
+        folder,
+        'srun',
+        f"""
           while [[ "$1" != trainer && "$1" != python && "$1" != env ]]; do [[ "$1" == --nodelist=* ]] && host="${{1#*=}}"; shift; done
           printf '%q ' "$host" "$@" > "$(mktemp "$0.XXXXXX")"
           case "$*" in *--job=worker*|*--job=ps*|*tools.data_service*) exec sleep 60;; esac
           until [ "$(find "${{0%/*}}" -name 'srun.*' -size +0 | wc -l)" = {count} ]; do sleep 0.1; done
           case "$*" in *--job={failing}*) exit 7;; esac
-          [ {failing} = none ] || exec sleep 60""")
-      self._Write(folder, 'scontrol', """
-          if [ "$1" = show ]; then printf 'n%s\\n' 1 2 3; else echo "$@" >> "$0.log"; fi""")
+          [ {failing} = none ] || exec sleep 60""",
+      )
+      self._Write(
+        folder,
+        'scontrol',
+        """
+          if [ "$1" = show ]; then printf 'n%s\\n' 1 2 3; else echo "$@" >> "$0.log"; fi""",
+      )
       path = os.path.join(folder, 'script')
       with open(path, 'w', encoding='utf-8') as f:
         f.write(script)
-      done = subprocess.run(['bash', path], env={
-          'PATH': f'{folder}:{os.environ["PATH"]}', 'SLURM_JOB_NODELIST': 'n[1-3]', 'SLURM_JOB_ID': '5',
-          'SLURM_RESTART_COUNT': str(restarts)}, capture_output=True, text=True, timeout=30, check=False)
+      done = subprocess.run(
+        ['bash', path],
+        env={
+          'PATH': f'{folder}:{os.environ["PATH"]}',
+          'SLURM_JOB_NODELIST': 'n[1-3]',
+          'SLURM_JOB_ID': '5',
+          'SLURM_RESTART_COUNT': str(restarts),
+        },
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+      )
       started = []
       for name in os.listdir(folder):
         text = open(os.path.join(folder, name), encoding='utf-8').read()
@@ -106,13 +133,24 @@ class SlurmTest(parameterized.TestCase):
     os.chmod(path, os.stat(path).st_mode | stat.S_IXUSR)
 
   @parameterized.parameters(('sync', 3, 1, 0, 0), ('async', 3, 2, 0, 0), ('async', 3, 1, 2, 0), ('sync', 3, 1, 1, 2))
-  def test_every_job_is_started_on_its_host_and_the_script_ends_with_the_controller(self, mode, workers, ps, data_workers, gpus):
-    code, started, asked = self._Run(self._Script(
-        f'--mode={mode}', f'--workers={workers}', f'--ps={ps}', f'--data_workers={data_workers}', f'--worker_gpus={gpus}'))
+  def test_every_job_is_started_on_its_host_and_the_script_ends_with_the_controller(
+    self, mode, workers, ps, data_workers, gpus
+  ):
+    code, started, asked = self._Run(
+      self._Script(
+        f'--mode={mode}',
+        f'--workers={workers}',
+        f'--ps={ps}',
+        f'--data_workers={data_workers}',
+        f'--worker_gpus={gpus}',
+      )
+    )
     self.assertEqual((code, asked), (0, ''))
     addresses = cluster_plan.OnHosts(cluster_plan.Names(mode, workers, ps, data_workers), ['n1', 'n2', 'n3'])
-    self.assertCountEqual(started, [(job.address.partition(':')[0], job.Command())
-                                    for job in cluster_plan.Plan(mode, addresses, _FLAGS, gpus)])
+    self.assertCountEqual(
+      started,
+      [(job.address.partition(':')[0], job.Command()) for job in cluster_plan.Plan(mode, addresses, _FLAGS, gpus)],
+    )
 
   def test_a_failed_job_starts_the_script_again_at_most_so_often(self):
     script = self._Script('--mode=async', '--workers=3', '--max_restarts=2')
@@ -121,17 +159,19 @@ class SlurmTest(parameterized.TestCase):
 
 
 class UsageTest(parameterized.TestCase):
-
   @parameterized.parameters(
-      (['--scheduler=pbs'], _FLAGS, '--scheduler=pbs: expected one of kubernetes, slurm'),
-      (['--scheduler=kubernetes'], _FLAGS, "--image is missing: the container image with fm_lingvo's trainer"),
-      (['--scheduler=slurm', '--name=A_b'], _FLAGS, '--name=A_b: expected at most 40 of a-z, 0-9 and -, a letter first'),
-      (['--scheduler=slurm', '--cpus=-1'], _FLAGS, '--cpus=-1: expected >= 1'),
-      (['--scheduler=slurm', '--max_restarts=-2'], _FLAGS, '--max_restarts=-2: expected >= 0'),
-      (['--scheduler=slurm', '--memory=lots'], _FLAGS, '--memory=lots: expected a number of Mi, Gi or Ti, such as 32Gi'),
-      (['--scheduler=slurm'], ['--model=asr.JustHidra', '--logdir=x'],
-       '--model=asr.JustHidra: no such experiment; did you mean asr.JustHydra?'),
-      (['--scheduler=slurm'], ['--model=x'], "no --logdir=... among the trainer's flags, which follow --"),
+    (['--scheduler=pbs'], _FLAGS, '--scheduler=pbs: expected one of kubernetes, slurm'),
+    (['--scheduler=kubernetes'], _FLAGS, "--image is missing: the container image with fm_lingvo's trainer"),
+    (['--scheduler=slurm', '--name=A_b'], _FLAGS, '--name=A_b: expected at most 40 of a-z, 0-9 and -, a letter first'),
+    (['--scheduler=slurm', '--cpus=-1'], _FLAGS, '--cpus=-1: expected >= 1'),
+    (['--scheduler=slurm', '--max_restarts=-2'], _FLAGS, '--max_restarts=-2: expected >= 0'),
+    (['--scheduler=slurm', '--memory=lots'], _FLAGS, '--memory=lots: expected a number of Mi, Gi or Ti, such as 32Gi'),
+    (
+      ['--scheduler=slurm'],
+      ['--model=asr.JustHidra', '--logdir=x'],
+      '--model=asr.JustHidra: no such experiment; did you mean asr.JustHydra?',
+    ),
+    (['--scheduler=slurm'], ['--model=x'], "no --logdir=... among the trainer's flags, which follow --"),
   )
   def test_errors_are_one_line(self, args, flags, expected):
     done = _Generate(*args, flags=flags)

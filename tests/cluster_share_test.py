@@ -7,6 +7,7 @@ import sys
 import time
 
 from absl.testing import absltest
+
 from tests import process_case
 from tests import tiny_data
 from tools import cluster_plan
@@ -17,7 +18,6 @@ _DEADLINE_SECONDS = 900  # For an epoch of each trainer; the second one starts o
 
 
 class ShareTest(process_case.ProcessCase):
-
   def setUp(self):
     super().setUp()
     for i in range(_FILES):
@@ -26,7 +26,13 @@ class ShareTest(process_case.ProcessCase):
   def _Start(self):
     """Starts a cluster whose two trainers spy; returns the files that they write."""
     names = cluster_plan.Names('async', workers=2, ps=1)
-    knobs = {'data_dir': self.data_dir, 'unlabeled': ('shared',), 'max_steps': 1000000, 'batch_seconds': 4.0, 'max_seconds': 4.0}
+    knobs = {
+      'data_dir': self.data_dir,
+      'unlabeled': ('shared',),
+      'max_steps': 1000000,
+      'batch_seconds': 4.0,
+      'max_seconds': 4.0,
+    }
     bindings = [*tiny_data.TINY_BINDINGS, *(f'BestRqPretrain.{k} = {v!r}' for k, v in knobs.items())]
     flags = ['--model=asr.BestRqPretrain', f'--logdir={self.folder}/run', *(f'--gin_bindings={b}' for b in bindings)]
     spied = []

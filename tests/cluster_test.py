@@ -11,16 +11,17 @@ import tempfile
 import time
 from unittest import mock
 
-from absl.testing import absltest
-from fm_lingvo import errors
-from fm_lingvo import metrics_log
 import numpy as np
+from absl.testing import absltest
+
+from fm_lingvo import errors
+from fm_lingvo.run_files import metrics_log
 from params import asr
 from tests import process_case
 from tests import tiny_data
 from tools import cluster_plan
-from tools import interrupts
 from tools import run_local_cluster
+from tools.common import interrupts
 
 
 def _Running(text):
@@ -37,23 +38,39 @@ def _Running(text):
 
 
 class PlanTest(absltest.TestCase):
-
   def _Plan(self, mode, workers=2, ps=1, hosts=('a', 'b', 'c'), data_workers=0):
     names = cluster_plan.Names(mode, workers, ps, data_workers)
     return cluster_plan.Plan(mode, cluster_plan.OnHosts(names, list(hosts)), ['--model=asr.X', '--logdir=runs/x'])
 
   def test_every_job_knows_the_whole_cluster_and_its_own_place(self):
     for mode, spec, roles in (
-        ('sync', 'worker=a:2222,b:2222@controller=c:2222@trainer_client=a:2223',
-         ['--worker_job=/job:worker', '--worker_replicas=2', '--ps_job=/job:worker', '--ps_replicas=2']),
-        ('async', 'ps=a:2222@controller=b:2222@trainer=c:2222,a:2223',
-         ['--worker_job=/job:trainer', '--worker_replicas=2', '--ps_job=/job:ps', '--ps_replicas=1'])):
+      (
+        'sync',
+        'worker=a:2222,b:2222@controller=c:2222@trainer_client=a:2223',
+        ['--worker_job=/job:worker', '--worker_replicas=2', '--ps_job=/job:worker', '--ps_replicas=2'],
+      ),
+      (
+        'async',
+        'ps=a:2222@controller=b:2222@trainer=c:2222,a:2223',
+        ['--worker_job=/job:trainer', '--worker_replicas=2', '--ps_job=/job:ps', '--ps_replicas=1'],
+      ),
+    ):
       jobs = self._Plan(mode)
       self.assertLen({(job.name, job.task) for job in jobs}, 4)
       for job in jobs:
-        self.assertEqual(job.Command(), [
-            'trainer', '--model=asr.X', '--logdir=runs/x', f'--mode={mode}', f'--cluster_spec={spec}', *roles,
-            f'--job={job.name}', f'--task={job.task}'])
+        self.assertEqual(
+          job.Command(),
+          [
+            'trainer',
+            '--model=asr.X',
+            '--logdir=runs/x',
+            f'--mode={mode}',
+            f'--cluster_spec={spec}',
+            *roles,
+            f'--job={job.name}',
+            f'--task={job.task}',
+          ],
+        )
         listed = re.search(rf'(?:^|@){job.name}=([^@]+)', spec).group(1).split(',')
         self.assertEqual(listed[job.task], job.address)
 
@@ -61,9 +78,22 @@ class PlanTest(absltest.TestCase):
     dispatcher, *workers = [job.Command(python='py') for job in self._Plan('sync', data_workers=2, hosts='ab')]
     self.assertEqual(dispatcher, ['py', '-m', 'tools.data_service', 'dispatcher', '--port=2222'])
     data_workers, trainers = workers[:2], workers[2:]
-    self.assertEqual(data_workers, [
-        ['py', '-m', 'tools.data_service', 'worker', '--dispatcher=a:2222', f'--host={host}', f'--port={port}',
-         '--wait_seconds=120'] for host, port in (('b', 2222), ('a', 2223))])
+    self.assertEqual(
+      data_workers,
+      [
+        [
+          'py',
+          '-m',
+          'tools.data_service',
+          'worker',
+          '--dispatcher=a:2222',
+          f'--host={host}',
+          f'--port={port}',
+          '--wait_seconds=120',
+        ]
+        for host, port in (('b', 2222), ('a', 2223))
+      ],
+    )
     for command in trainers:
       self.assertEqual(command[0], 'trainer')
       self.assertIn('--tf_data_service_address=a:2222', command)
@@ -72,9 +102,16 @@ class PlanTest(absltest.TestCase):
   def test_gpus_of_a_host_are_dealt_to_those_who_compute(self):
     addresses = cluster_plan.OnHosts(cluster_plan.Names('async', 3, 1), ['a', 'b'])
     jobs = cluster_plan.Plan('async', addresses, ['--model=asr.X', '--logdir=runs/x'], worker_gpus=2)
-    self.assertEqual([(job.title, job.address[0], job.gpus) for job in jobs], [
-        ('ps-0', 'a', ''), ('controller-0', 'b', ''), ('trainer-0', 'a', '0,1'), ('trainer-1', 'b', '0,1'),
-        ('trainer-2', 'a', '2,3')])
+    self.assertEqual(
+      [(job.title, job.address[0], job.gpus) for job in jobs],
+      [
+        ('ps-0', 'a', ''),
+        ('controller-0', 'b', ''),
+        ('trainer-0', 'a', '0,1'),
+        ('trainer-1', 'b', '0,1'),
+        ('trainer-2', 'a', '2,3'),
+      ],
+    )
     self.assertEqual(jobs[-1].Command()[:3], ['env', 'CUDA_VISIBLE_DEVICES=2,3', 'trainer'])
 
   def test_no_two_jobs_share_an_address(self):
@@ -83,9 +120,12 @@ class PlanTest(absltest.TestCase):
       self.assertLen(set(addresses), len(addresses))
 
   def test_errors_are_one_line(self):
-    for args, expected in ((('both', 1, 1), '--mode=both: expected one of sync, async'),
-                           (('sync', 0, 1), '--workers=0: expected >= 1'), (('async', 1, 0), '--ps=0: expected >= 1'),
-                           (('sync', 1, 1, -1), '--data_workers=-1: expected >= 0')):
+    for args, expected in (
+      (('both', 1, 1), '--mode=both: expected one of sync, async'),
+      (('sync', 0, 1), '--workers=0: expected >= 1'),
+      (('async', 1, 0), '--ps=0: expected >= 1'),
+      (('sync', 1, 1, -1), '--data_workers=-1: expected >= 0'),
+    ):
       with self.assertRaises(errors.ConfigError) as caught:
         cluster_plan.Names(*args)
       self.assertEqual(str(caught.exception), expected)
@@ -94,7 +134,6 @@ class PlanTest(absltest.TestCase):
 
 
 class InterruptTest(absltest.TestCase):
-
   def test_a_job_that_is_being_started_when_a_signal_comes_is_ended_too(self):
     child = mock.Mock()
 
@@ -105,7 +144,9 @@ class InterruptTest(absltest.TestCase):
     for signum in (signal.SIGTERM, signal.SIGINT):
       self.addCleanup(signal.signal, signum, signal.getsignal(signum))
     interrupts.Raise()
-    cluster = run_local_cluster.Cluster([cluster_plan.Job('worker', 0, 'a:1', ())], self.enter_context(tempfile.TemporaryDirectory()))
+    cluster = run_local_cluster.Cluster(
+      [cluster_plan.Job('worker', 0, 'a:1', ())], self.enter_context(tempfile.TemporaryDirectory())
+    )
     with mock.patch.object(subprocess, 'Popen', Popen), self.assertRaises(KeyboardInterrupt) as caught:
       cluster.Start()
     self.assertEqual(caught.exception.args, (signal.SIGTERM,))
@@ -115,33 +156,54 @@ class InterruptTest(absltest.TestCase):
 
 
 class LoopbackTest(absltest.TestCase):
-
   def test_where_half_of_it_is_allowed_the_network_stays_and_the_reason_is_said(self):
-    code = ('import errno, fcntl, os\nfrom unittest import mock\nfrom tools import loopback\n'
-            'before = os.readlink("/proc/self/ns/net")\n'
-            'with mock.patch.object(fcntl, "ioctl", side_effect=OSError(errno.EPERM, "no")):\n'
-            '  print(loopback.Enter())\n'
-            'print(os.readlink("/proc/self/ns/net") == before)\n')
-    done = subprocess.run([sys.executable, '-c', code], env=process_case.Environment(), capture_output=True, text=True, check=True)
+    code = (
+      'import errno, fcntl, os\nfrom unittest import mock\nfrom tools import loopback\n'
+      'before = os.readlink("/proc/self/ns/net")\n'
+      'with mock.patch.object(fcntl, "ioctl", side_effect=OSError(errno.EPERM, "no")):\n'
+      '  print(loopback.Enter())\n'
+      'print(os.readlink("/proc/self/ns/net") == before)\n'
+    )
+    done = subprocess.run(
+      [sys.executable, '-c', code], env=process_case.Environment(), capture_output=True, text=True, check=True
+    )
     self.assertEqual(done.stdout, 'Operation not permitted\nTrue\n')
 
 
 class LocalClusterTest(process_case.ProcessCase):
-
   def _TrainerFlags(self, batch_seconds=4.0, last=4):
-    knobs = {'data_dir': self.data_dir, 'source': 'human', 'target': 'synthetic', 'max_steps': 4,
-             'augment': False, 'spec_augment': False}
-    bindings = [*tiny_data.Bindings(asr.Supervised), *(f'Supervised.{k} = {v!r}' for k, v in knobs.items()),
-                f'Supervised.batch_seconds = {batch_seconds}', 'Supervised.max_seconds = 4.0',
-                f'task.train.max_steps = {last}']  # Of a schedule for 4.
+    knobs = {
+      'data_dir': self.data_dir,
+      'source': 'human',
+      'target': 'synthetic',
+      'max_steps': 4,
+      'augment': False,
+      'spec_augment': False,
+    }
+    bindings = [
+      *tiny_data.Bindings(asr.Supervised),
+      *(f'Supervised.{k} = {v!r}' for k, v in knobs.items()),
+      f'Supervised.batch_seconds = {batch_seconds}',
+      'Supervised.max_seconds = 4.0',
+      f'task.train.max_steps = {last}',
+    ]  # Of a schedule for 4.
     return ['--model=asr.Supervised', *(f'--gin_bindings={b}' for b in bindings)]
 
   def _Command(self, *flags, logdir='run', **kwargs):
-    return [sys.executable, '-m', 'tools.run_local_cluster', *flags, '--', *self._TrainerFlags(**kwargs),
-            f'--logdir={os.path.join(self.folder, logdir)}']
+    return [
+      sys.executable,
+      '-m',
+      'tools.run_local_cluster',
+      *flags,
+      '--',
+      *self._TrainerFlags(**kwargs),
+      f'--logdir={os.path.join(self.folder, logdir)}',
+    ]
 
   def _Run(self, *args, code=0, **kwargs):
-    done = subprocess.run(self._Command(*args, **kwargs), cwd=process_case.ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+      self._Command(*args, **kwargs), cwd=process_case.ROOT, capture_output=True, text=True, check=False
+    )
     self.assertEqual(done.returncode, code, done.stdout + done.stderr)
     return done
 
@@ -160,7 +222,9 @@ class LocalClusterTest(process_case.ProcessCase):
       self.assertTrue(os.path.exists(os.path.join(self.folder, run, 'train', 'ckpt-00000004.index')))
 
   def test_asynchronous_trainers_reach_the_last_step_which_is_evaluated(self):
-    out = self._Run('--mode=async', '--workers=2', '--ps=1', '--evaluate=DevTarget', '--data_workers=1', logdir='async').stdout
+    out = self._Run(
+      '--mode=async', '--workers=2', '--ps=1', '--evaluate=DevTarget', '--data_workers=1', logdir='async'
+    ).stdout
     self.assertLen(re.findall(r'(?m)^trainer .*--tf_data_service_address=localhost:\d+ .*--job=trainer ', out), 2)
     self.assertRegex(out, r'(?m)^trainer-0: done$')
     self.assertRegex(out, r'(?m)^evaler_DevTarget-0: done$')
@@ -176,19 +240,23 @@ class LocalClusterTest(process_case.ProcessCase):
     local = os.path.join(self.folder, 'local')
     shutil.copytree(os.path.join(run, 'train'), os.path.join(local, 'train'))
     flags = [*self._TrainerFlags(), f'--logdir={local}']
-    subprocess.run([sys.executable, '-m', 'fm_lingvo.trainer', *flags], cwd=process_case.ROOT, check=True, capture_output=True)
+    subprocess.run(
+      [sys.executable, '-m', 'fm_lingvo.trainer', *flags], cwd=process_case.ROOT, check=True, capture_output=True
+    )
     rows = metrics_log.ReadMetrics(os.path.join(local, 'metrics.jsonl'))
-    here, = [row for row in rows if row['dataset'] == 'DevTarget']
+    (here,) = [row for row in rows if row['dataset'] == 'DevTarget']
     self.assertEqual({k: v for k, v in here.items() if k != 'time'}, {k: v for k, v in last.items() if k != 'time'})
 
   def test_commands_for_hosts_start_nothing(self):
     out = self._Run('--workers=2', '--hosts=a,b', logdir='nowhere').stdout
-    self.assertEqual(re.findall(r'(?m)^# (.*)$', out),
-                     ['worker-0 on a', 'worker-1 on b', 'controller-0 on a', 'trainer_client-0 on b'])
+    self.assertEqual(
+      re.findall(r'(?m)^# (.*)$', out), ['worker-0 on a', 'worker-1 on b', 'controller-0 on a', 'trainer_client-0 on b']
+    )
     self.assertLen(re.findall(r'(?m)^trainer --model=asr.Supervised ', out), 4)
     self.assertFalse(os.path.exists(os.path.join(self.folder, 'nowhere')))
-    done = subprocess.run(self._Command('--hosts=,', logdir='nowhere'), cwd=process_case.ROOT, capture_output=True, text=True,
-                          check=False)
+    done = subprocess.run(
+      self._Command('--hosts=,', logdir='nowhere'), cwd=process_case.ROOT, capture_output=True, text=True, check=False
+    )
     self.assertEqual((done.returncode, done.stdout), (2, ''))
     self.assertEqual(done.stderr, 'run_local_cluster: --hosts=,: expected names of hosts, such as a,b\n')
 
@@ -196,8 +264,21 @@ class LocalClusterTest(process_case.ProcessCase):
     path = os.path.join(self.folder, 'file')
     with open(path, 'w', encoding='utf-8'):
       pass
-    done = subprocess.run([sys.executable, '-m', 'tools.run_local_cluster', '--workers=1', '--', '--model=asr.Supervised',
-                           f'--logdir={path}'], cwd=process_case.ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+      [
+        sys.executable,
+        '-m',
+        'tools.run_local_cluster',
+        '--workers=1',
+        '--',
+        '--model=asr.Supervised',
+        f'--logdir={path}',
+      ],
+      cwd=process_case.ROOT,
+      capture_output=True,
+      text=True,
+      check=False,
+    )
     self.assertEqual(done.returncode, 1, done.stderr)
     self.assertRegex(done.stderr, r'(?m)^run_local_cluster: .*/file/jobs: cannot be written \(Not a directory\)$')
 
@@ -208,8 +289,13 @@ class LocalClusterTest(process_case.ProcessCase):
     self.assertRegex(done.stderr, r'^run_local_cluster: [\w-]+ ended with exit code 2; see .*/bad/jobs/[\w-]+\.log\n$')
 
   def test_sigterm_ends_every_process(self):
-    child = subprocess.Popen(self._Command('--workers=1', logdir='stopped'), cwd=process_case.ROOT, stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+      self._Command('--workers=1', logdir='stopped'),
+      cwd=process_case.ROOT,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
     logs = os.path.join(self.folder, 'stopped', 'jobs')
     while not os.path.exists(os.path.join(logs, 'trainer_client-0.log')):
       time.sleep(0.1)

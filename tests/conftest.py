@@ -9,11 +9,21 @@ import sys
 
 import pytest
 
-from tests import xla_dumps  # pylint: disable=unused-import  # First: XLA reads its flags once.
+from tests import xla_dumps  # noqa: F401 First: XLA reads its flags once.
 
 # Files that take minutes, begun first: so the workers of `make test` are done at the same time.
-_LONG = ('cluster_kill_test', 'readme_test', 'xla_check_test', 'trainer_test', 'cluster_test', 'librispeech_test', 'benchmark_test',
-         'streaming_test', 'cluster_share_test', 'faults_processes_test')
+_LONG = (
+  'cluster_kill_test',
+  'readme_test',
+  'xla_check_test',
+  'trainer_test',
+  'cluster_test',
+  'librispeech_test',
+  'benchmark_test',
+  'streaming_test',
+  'cluster_share_test',
+  'faults_processes_test',
+)
 
 gc.set_threshold(50_000, 20, 100)  # As the trainer; a file's graphs are collected when it is done.
 
@@ -23,7 +33,9 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_sessionfinish():
-  coverage = sys.modules.get('coverage')  # `make coverage`: a worker that takes long to end is killed with what it measured.
+  coverage = sys.modules.get(
+    'coverage'
+  )  # `make coverage`: a worker that takes long to end is killed with what it measured.
   measured = coverage and coverage.Coverage.current()
   if measured:
     measured.stop()
@@ -46,6 +58,7 @@ def _mode_of_the_file_alone(request):
   if 'tests.graph_case' not in sys.modules or _ImportsGraphCase(request.module):
     yield
   else:
-    from tensorflow.python.eager import context  # pylint: disable=g-import-not-at-top,g-direct-tensorflow-import
+    from tensorflow.python.eager import context
+
     with context.eager_mode():
       yield

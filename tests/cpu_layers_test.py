@@ -1,27 +1,28 @@
 """The CPU's forms of Lingvo's layers give what Lingvo's own give, gradients too."""
 
+import numpy as np
 from absl.testing import absltest
 from absl.testing import parameterized
-from fm_lingvo import cpu_layers
 from lingvo import compat as tf
 from lingvo.core import attention_util
 from lingvo.core import conformer_layer
 from lingvo.core import layers
 from lingvo.core import py_utils
-import numpy as np
+
+from fm_lingvo.layers import conformer_cpu
 from tests import graph_case
 
 
 class CpuLayersTest(graph_case.GraphCase, parameterized.TestCase):
-
   @parameterized.product(time=(1, 2, 3, 8), static=(True, False))
   def test_relative_positions_are_lingvos(self, time, static):
     rng = np.random.default_rng(0)
-    content, embedding = (rng.standard_normal(shape).astype(np.float32)
-                          for shape in ([2, time, 3, 4], [2 * time - 1, 3, 4]))
+    content, embedding = (
+      rng.standard_normal(shape).astype(np.float32) for shape in ([2, time, 3, 4], [2 * time - 1, 3, 4])
+    )
     direction = rng.standard_normal([2, 3, time, time]).astype(np.float32)
     results = []
-    for cls in (attention_util.PositionalAttenLogits, cpu_layers.PositionalAttenLogits):
+    for cls in (attention_util.PositionalAttenLogits, conformer_cpu.PositionalAttenLogits):
       layer = self.Layer(cls.Params())
       inputs = [tf.constant(content), tf.constant(embedding)]
       if not static:
@@ -32,13 +33,13 @@ class CpuLayersTest(graph_case.GraphCase, parameterized.TestCase):
       np.testing.assert_allclose(found, expected, atol=1e-5)
 
   def test_relative_positions_by_hand(self):
-    layer = self.Layer(cpu_layers.PositionalAttenLogits.Params())
+    layer = self.Layer(conformer_cpu.PositionalAttenLogits.Params())
     distances = tf.reshape(tf.range(-2.0, 3.0), [5, 1, 1])  # Of T = 3.
     found = self.Eval(layer.RelPositionBias(tf.ones([1, 3, 1, 1]), distances))
     np.testing.assert_array_equal(found[0, 0], [[0, -1, -2], [1, 0, -1], [2, 1, 0]])
 
   def test_a_bias_without_queries_is_lingvos(self):
-    layer = self.Layer(cpu_layers.PositionalAttenLogits.Params())
+    layer = self.Layer(conformer_cpu.PositionalAttenLogits.Params())
     bias = layer.RelPositionBias(tf.ones([1, 1]), tf.reshape(tf.range(-1.0, 2.0), [3, 1, 1]), skip_term_b=True)
     np.testing.assert_array_equal(self.Eval(bias), [[[0, -1], [1, 0]]])
 
@@ -49,7 +50,7 @@ class CpuLayersTest(graph_case.GraphCase, parameterized.TestCase):
       p = layers.FCLayer.Params().Set(input_dim=4, output_dim=3, activation='NONE', random_seed=1)
       holder = layers.FeedForwardNet.Params().Set(projection=p)
       if use:
-        cpu_layers.Use(holder)
+        conformer_cpu.Use(holder)
         self.assertIsNot(holder.projection.cls, layers.FCLayer)
       with self.NewGraph():
         layer = self.Layer(holder.projection)
@@ -61,9 +62,10 @@ class CpuLayersTest(graph_case.GraphCase, parameterized.TestCase):
 
   def test_activations_of_bfloat16_are_computed_in_float32(self):
     holder = layers.FeedForwardNet.Params()
-    holder.projection = layers.FCLayer.Params().Set(input_dim=4, output_dim=3, activation='SWISH', random_seed=1,
-                                                    fprop_dtype=tf.bfloat16)
-    cpu_layers.Use(holder)
+    holder.projection = layers.FCLayer.Params().Set(
+      input_dim=4, output_dim=3, activation='SWISH', random_seed=1, fprop_dtype=tf.bfloat16
+    )
+    conformer_cpu.Use(holder)
     layer = self.Layer(holder.projection)
     x = tf.constant(self._Random([2, 5, 4]), tf.bfloat16)
     found = layer.FProp(layer.theta, x)
@@ -71,20 +73,25 @@ class CpuLayersTest(graph_case.GraphCase, parameterized.TestCase):
     product = plain.FProp(layer.theta, x)  # Of the same kernel: processors round products differently.
     self.assertEqual(found.dtype, tf.bfloat16)
     np.testing.assert_array_equal(
-        *self.Eval(tf.cast(found, tf.float32),
-                   tf.cast(tf.cast(tf.nn.silu(tf.cast(product, tf.float32)), tf.bfloat16), tf.float32)))
+      *self.Eval(
+        tf.cast(found, tf.float32), tf.cast(tf.cast(tf.nn.silu(tf.cast(product, tf.float32)), tf.bfloat16), tf.float32)
+      )
+    )
 
   def test_a_block_has_them_everywhere(self):
     p = conformer_layer.ConformerLayer.CommonParams(
-        input_dim=8, atten_num_heads=2, kernel_size=3, fflayer_hidden_dim=16, is_causal=False,
-        use_relative_atten=True)
-    cpu_layers.Use(p)
+      input_dim=8, atten_num_heads=2, kernel_size=3, fflayer_hidden_dim=16, is_causal=False, use_relative_atten=True
+    )
+    conformer_cpu.Use(p)
     with self.NewGraph():
       layer = self.Layer(p.Set(name='block'))
       state = layer.FProp(layer.theta, self._Inputs())
       products = [op for op in tf.get_default_graph().get_operations() if op.type == 'BatchMatMulV2']
-      reversed_rows = [op for op in tf.get_default_graph().get_operations()
-                       if op.type == 'StridedSlice' and 'term_bd' in op.name and len(op.inputs[0].shape) == 4]
+      reversed_rows = [
+        op
+        for op in tf.get_default_graph().get_operations()
+        if op.type == 'StridedSlice' and 'term_bd' in op.name and len(op.inputs[0].shape) == 4
+      ]
     self.assertEmpty(products)
     self.assertEmpty(reversed_rows)
     self.assertEqual(state.features.shape, [2, 5, 8])

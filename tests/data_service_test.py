@@ -16,14 +16,15 @@ import threading
 from unittest import mock
 
 from absl.testing import absltest
-from fm_lingvo import augment
-from fm_lingvo import data_service
-from fm_lingvo import errors
-from fm_lingvo import input as input_lib
-from fm_lingvo import metrics_log
-from fm_lingvo import tokenizer
 from lingvo import compat as tf
 from lingvo.core import cluster_factory
+
+from fm_lingvo import errors
+from fm_lingvo.data import data_service
+from fm_lingvo.data import hydra_input as input_lib
+from fm_lingvo.data import tokenizer
+from fm_lingvo.data import waveform_augment
+from fm_lingvo.run_files import metrics_log
 from tests import process_case
 from tests import tiny_data
 from tools import data_service as service
@@ -41,7 +42,6 @@ def _WriteShards(folder, name, seconds):
 
 
 class DataServiceTest(absltest.TestCase):
-
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
@@ -60,8 +60,12 @@ class DataServiceTest(absltest.TestCase):
   def _Start(cls, *argv):
     """Starts a process of tools.data_service; returns the address in its line."""
     process = subprocess.Popen(
-        [sys.executable, '-m', 'tools.data_service', *argv], cwd=cls.there, env=process_case.Environment(),
-        stdout=subprocess.PIPE, text=True)
+      [sys.executable, '-m', 'tools.data_service', *argv],
+      cwd=cls.there,
+      env=process_case.Environment(),
+      stdout=subprocess.PIPE,
+      text=True,
+    )
     cls.addClassCleanup(cls._Stop, process)
     return re.fullmatch(rf'{argv[0]}: ready, (\S+)\n', process.stdout.readline()).group(1)
 
@@ -75,17 +79,31 @@ class DataServiceTest(absltest.TestCase):
   def _Params(self, **fields):
     p = input_lib.HydraInput.Params().Set(random_seed=3)
     stream = input_lib.AddStream(p, 'labeled', input_lib.StreamParams())
-    stream.Set(file_pattern='data/human/train-*.tfrecord', labeled=True, tokenizer_file=_TOKENIZER, batch_size=3,
-               bucket_upper_bound_seconds=[1.7, 2.0], shuffle_buffer_size=8, augment=augment.Params())
+    stream.Set(
+      file_pattern='data/human/train-*.tfrecord',
+      labeled=True,
+      tokenizer_file=_TOKENIZER,
+      batch_size=3,
+      bucket_upper_bound_seconds=[1.7, 2.0],
+      shuffle_buffer_size=8,
+      augment=waveform_augment.Params(),
+    )
     stream.Set(**fields)
     return p
 
   def _Read(self, p, epochs=_EPOCHS):
     """Batches of so many epochs, as a trainer with the service gets them."""
-    cluster = cluster_factory.Current().params.Copy().Set(
-        job='trainer_client', mode='sync', tf_data_service_address=self.address, do_eval=False)
+    cluster = (
+      cluster_factory.Current()
+      .params.Copy()
+      .Set(job='trainer_client', mode='sync', tf_data_service_address=self.address, do_eval=False)
+    )
     batches = []
-    with mock.patch.object(data_service, 'LAST_EPOCH', epochs), tf.Graph().as_default(), cluster_factory.Cluster(cluster):
+    with (
+      mock.patch.object(data_service, 'LAST_EPOCH', epochs),
+      tf.Graph().as_default(),
+      cluster_factory.Cluster(cluster),
+    ):
       generator = p.Instantiate()
       batch = generator.GetPreprocessedInputBatch().labeled
       with tf.Session() as sess:
@@ -98,14 +116,19 @@ class DataServiceTest(absltest.TestCase):
 
   def _Count(self, batches):
     """How often each (domain, utterance) came."""
-    return collections.Counter((domain.decode(), utt_id.decode()) for b in batches
-                               for domain, utt_id, weight in zip(b.domains, b.utt_ids, b.weights) if weight)
+    return collections.Counter(
+      (domain.decode(), utt_id.decode())
+      for b in batches
+      for domain, utt_id, weight in zip(b.domains, b.utt_ids, b.weights)
+      if weight
+    )
 
   def test_every_utterance_comes_from_the_service_once_an_epoch(self):
     # Those of 1.9 s and more are too long: the last one of each file.
     batches = self._Read(self._Params(bucket_upper_bound_seconds=[1.6, 1.85]))
-    self.assertEqual(self._Count(batches), {
-        (f'there/{i}', f'utt-{k}'): _EPOCHS for i in range(_FILES) for k in range(_UTTERANCES - 1)})
+    self.assertEqual(
+      self._Count(batches), {(f'there/{i}', f'utt-{k}'): _EPOCHS for i in range(_FILES) for k in range(_UTTERANCES - 1)}
+    )
     # Each worker counts what it drops; the sum never goes down.
     dropped = [int(b.dropped_too_long[0]) for b in batches]
     self.assertEqual(dropped, sorted(dropped))
@@ -118,17 +141,20 @@ class DataServiceTest(absltest.TestCase):
 
   def test_trainers_that_share_the_data_get_disjoint_parts(self):
     parts = [self._Count(self._Read(self._Params().Set(num_workers=2, worker_index=i), epochs=1)) for i in range(2)]
-    self.assertEqual(parts[0] + parts[1], {
-        (f'there/{i}', f'utt-{k}'): 1 for i in range(_FILES) for k in range(_UTTERANCES)})
+    self.assertEqual(
+      parts[0] + parts[1], {(f'there/{i}', f'utt-{k}'): 1 for i in range(_FILES) for k in range(_UTTERANCES)}
+    )
     self.assertLen(parts[0], _FILES * _UTTERANCES // 2)
 
   def test_epochs_have_an_order_of_their_own(self):
     with tf.Graph().as_default(), tf.Session() as sess:
+
       def Order(first, shuffle=True):
         files = data_service.FilesOfEpochs(tf.constant(first, tf.int64), 6, 7, shuffle)
         files = files.map(lambda epoch, file: file).batch(6)
         batch = tf.data.make_one_shot_iterator(files).get_next()
         return [sess.run(batch).tolist() for _ in range(3)]
+
       orders = Order(0)
       self.assertLen({tuple(order) for order in orders}, 3)
       for order in orders:
@@ -141,13 +167,31 @@ class DataServiceTest(absltest.TestCase):
       self._Read(self._Params(domain_regex='elsewhere'))
 
   def _Train(self, address, logdir):
-    knobs = {'data_dir': 'data', 'unlabeled': ('human',), 'max_steps': 3, 'summary_interval_steps': 1,
-             'batch_seconds': 4.0, 'max_seconds': 4.0}
+    knobs = {
+      'data_dir': 'data',
+      'unlabeled': ('human',),
+      'max_steps': 3,
+      'summary_interval_steps': 1,
+      'batch_seconds': 4.0,
+      'max_seconds': 4.0,
+    }
     bindings = [*tiny_data.TINY_BINDINGS, *(f'BestRqPretrain.{k} = {v!r}' for k, v in knobs.items())]
     return subprocess.run(
-        [sys.executable, '-m', 'fm_lingvo.trainer', '--model=asr.BestRqPretrain', f'--logdir={logdir}',
-         f'--tf_data_service_address={address}', *(f'--gin_bindings={b}' for b in bindings)],
-        cwd=self.here, env=process_case.Environment(), capture_output=True, text=True, check=False)
+      [
+        sys.executable,
+        '-m',
+        'fm_lingvo.trainer',
+        '--model=asr.BestRqPretrain',
+        f'--logdir={logdir}',
+        f'--tf_data_service_address={address}',
+        *(f'--gin_bindings={b}' for b in bindings),
+      ],
+      cwd=self.here,
+      env=process_case.Environment(),
+      capture_output=True,
+      text=True,
+      check=False,
+    )
 
   def test_a_run_trains_from_the_service(self):
     done = self._Train(self.address, 'run')
@@ -164,8 +208,12 @@ class DataServiceTest(absltest.TestCase):
       data_service.CheckAddress('dispatcher', f'localhost:{late.getsockname()[1]}', wait_seconds=30.0)
 
   def test_a_worker_beside_a_dispatcher_elsewhere_is_reached_by_its_host_s_name(self):
-    for dispatcher, host, expected in (('far:5050', '', socket.gethostname()), ('far:5050', 'me', 'me'),
-                                       ('localhost:5050', '', 'localhost'), ('[::1]:5050', '', 'localhost')):
+    for dispatcher, host, expected in (
+      ('far:5050', '', socket.gethostname()),
+      ('far:5050', 'me', 'me'),
+      ('localhost:5050', '', 'localhost'),
+      ('[::1]:5050', '', 'localhost'),
+    ):
       made = mock.Mock()
       args = argparse.Namespace(dispatcher=dispatcher, host=host, port=0, wait_seconds=0.0)
       with mock.patch.object(service, '_Service', return_value=made), mock.patch.object(data_service, 'CheckAddress'):
@@ -173,11 +221,17 @@ class DataServiceTest(absltest.TestCase):
       self.assertEqual(made.WorkerConfig.call_args.kwargs['worker_address'], f'{expected}:%port%')
 
   def test_a_bad_address_is_one_line(self):
-    for address, expected in (('here', 'expected HOST:PORT of a dispatcher'), ('a:b', 'expected HOST:PORT'),
-                              ('http://localhost:1', 'expected HOST:PORT'), ('localhost:70000', 'expected HOST:PORT'),
-                              ('localhost:1', 'no dispatcher to be reached .*Connection refused')):
-      with self.subTest(address), self.assertRaisesRegex(
-          errors.ConfigError, f'^--dispatcher={address}: {expected}') as e:
+    for address, expected in (
+      ('here', 'expected HOST:PORT of a dispatcher'),
+      ('a:b', 'expected HOST:PORT'),
+      ('http://localhost:1', 'expected HOST:PORT'),
+      ('localhost:70000', 'expected HOST:PORT'),
+      ('localhost:1', 'no dispatcher to be reached .*Connection refused'),
+    ):
+      with (
+        self.subTest(address),
+        self.assertRaisesRegex(errors.ConfigError, f'^--dispatcher={address}: {expected}') as e,
+      ):
         data_service.CheckAddress('dispatcher', address)
       self.assertNotIn('\n', str(e.exception))
     with self.assertRaisesRegex(errors.ConfigError, r'^--port=70000: expected a port in \[0, 65535\]$'):

@@ -9,7 +9,8 @@ import tempfile
 
 from absl.testing import absltest
 
-from fm_lingvo import dataset
+from fm_lingvo.data import dataset
+from fm_lingvo.utils import audio as audio_format
 
 IDS = [f'speaker-{i % 7}/utterance-{i}' for i in range(4000)]
 
@@ -22,22 +23,28 @@ def WriteDataset(path, **changes):
     f.write(b'0123456789')
   splits = {s: {'hours': 0.0, 'utterances': 0, 'shards': []} for s in dataset.SPLITS}
   splits['train'] = {'hours': 0.5, 'utterances': 3, 'shards': [{'name': name, 'utterances': 3, 'size': 10}]}
-  info = {'format': dataset.FORMAT, 'version': dataset.VERSION, 'sample_rate': dataset.SAMPLE_RATE, 'splits': splits,
-          'domains': ['a'], 'settings': {}, **changes}
+  info = {
+    'format': dataset.FORMAT,
+    'version': dataset.VERSION,
+    'sample_rate': audio_format.SAMPLE_RATE,
+    'splits': splits,
+    'domains': ['a'],
+    'settings': {},
+    **changes,
+  }
   with open(os.path.join(path, 'dataset.json'), 'w', encoding='utf-8') as f:
     json.dump(info, f)
   return os.path.join(path, name)
 
 
 class SplitTest(absltest.TestCase):
-
   def test_split_depends_on_the_id_only(self):
     first = {i: dataset.SplitOf(i, 5, 30) for i in IDS}
     second = {i: dataset.SplitOf(i, 5, 30) for i in reversed(IDS)}
     self.assertEqual(first, second)
 
   def test_split_is_the_same_in_another_process(self):
-    code = 'import sys; from fm_lingvo import dataset; print([dataset.SplitOf(i, 5, 30) for i in sys.argv[1:]])'
+    code = 'import sys; from fm_lingvo.data import dataset; print([dataset.SplitOf(i, 5, 30) for i in sys.argv[1:]])'
     env = dict(os.environ, PYTHONHASHSEED='7', PYTHONPATH=os.pathsep.join(sys.path))
     out = subprocess.run([sys.executable, '-c', code, *IDS[:40]], env=env, capture_output=True, text=True, check=True)
     self.assertEqual(out.stdout.strip(), str([dataset.SplitOf(i, 5, 30) for i in IDS[:40]]))
@@ -70,7 +77,6 @@ class SplitTest(absltest.TestCase):
 
 
 class ReadDatasetTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     tmp = tempfile.TemporaryDirectory()
@@ -118,8 +124,13 @@ class ReadDatasetTest(absltest.TestCase):
     with open(info, encoding='utf-8') as f:
       good = f.read()
     self.assertIn('"utterances": 3', good)
-    for text in (b'{"format": ', b'[]', b'{"form\xe1t": 1}', good.replace('"utterances": 3', '"utterances": "3"').encode(),
-                 re.sub('"hours": [0-9.]+', '"hours": "x"', good).encode()):
+    for text in (
+      b'{"format": ',
+      b'[]',
+      b'{"form\xe1t": 1}',
+      good.replace('"utterances": 3', '"utterances": "3"').encode(),
+      re.sub('"hours": [0-9.]+', '"hours": "x"', good).encode(),
+    ):
       with open(info, 'wb') as f:
         f.write(text)
       with self.assertRaises(dataset.DatasetError) as raised:
@@ -131,16 +142,23 @@ class ReadDatasetTest(absltest.TestCase):
       dataset.ShardPaths(self.path, 'trian')
 
   def test_importing_the_module_does_not_import_tensorflow(self):
-    code = 'import sys; import fm_lingvo.dataset; sys.exit("tensorflow" in sys.modules)'
+    code = 'import sys; import fm_lingvo.data.dataset; sys.exit("tensorflow" in sys.modules)'
     env = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
     self.assertEqual(subprocess.run([sys.executable, '-c', code], env=env, check=False).returncode, 0)
 
 
 class ExampleTest(absltest.TestCase):
-
   def test_record_survives_the_codec(self):
-    import tensorflow as tf  # pylint: disable=g-import-not-at-top
-    record = {'utt_id': 'é/1', 'audio': b'\x01\x00\xff\x7f', 'text': 'ноль', 'speaker': 's', 'domain': 'd', 'duration': 1.5}
+    import tensorflow as tf
+
+    record = {
+      'utt_id': 'é/1',
+      'audio': b'\x01\x00\xff\x7f',
+      'text': 'ноль',
+      'speaker': 's',
+      'domain': 'd',
+      'duration': 1.5,
+    }
     parsed = tf.io.parse_single_example(dataset.EncodeExample(record), dataset.FeatureSpec())
     self.assertEqual(parsed['utt_id'].numpy().decode(), 'é/1')
     self.assertEqual(parsed['text'].numpy().decode(), 'ноль')

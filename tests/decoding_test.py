@@ -2,11 +2,12 @@
 
 import itertools
 
+import numpy as np
 from absl.testing import absltest
-from fm_lingvo import decoding
 from lingvo import compat as tf
 from lingvo.core import py_utils
-import numpy as np
+
+from fm_lingvo.decoding import search
 from tests import graph_case
 
 _FIELDS = ('labels', 'lengths', 'scores', 'frames')
@@ -42,8 +43,7 @@ class _Model:
     return tf.nn.log_softmax(logits)
 
   def Step(self, ids, state):
-    pred = tf.tanh(tf.matmul(state.pred, _Float(self._recurrent)) +
-                   tf.gather(_Float(self._embedding), ids))
+    pred = tf.tanh(tf.matmul(state.pred, _Float(self._recurrent)) + tf.gather(_Float(self._embedding), ids))
     return pred, py_utils.NestedMap(pred=pred)
 
   def ZeroState(self, batch):
@@ -66,8 +66,7 @@ class _Bigrams:
     return py_utils.NestedMap(steps=tf.zeros([batch], tf.int32))
 
   def Step(self, ids, state):
-    return (tf.gather(_Float(self._table), ids),
-            py_utils.NestedMap(steps=state.steps + 1))
+    return (tf.gather(_Float(self._table), ids), py_utils.NestedMap(steps=state.steps + 1))
 
 
 def _Float(x):
@@ -110,19 +109,23 @@ def _AllTranscripts(model, enc, max_symbols, max_labels):
 
 
 class DecodingCase(graph_case.GraphCase):
-
   def _Enc(self, *shape, seed=0):
     return np.random.RandomState(seed).randn(*shape).astype(np.float32)
 
-  def _Decode(self, model, enc, lengths, max_symbols=2, max_labels=20, beam_size=0,
-              **options):
+  def _Decode(self, model, enc, lengths, max_symbols=2, max_labels=20, beam_size=0, **options):
     """Greedy without a beam size; tensors as a NestedMap."""
-    arguments = (model.LogProbs, model.Step, model.ZeroState(enc.shape[0]),
-                 tf.convert_to_tensor(enc), tf.constant(lengths), max_symbols,
-                 max_labels)
+    arguments = (
+      model.LogProbs,
+      model.Step,
+      model.ZeroState(enc.shape[0]),
+      tf.convert_to_tensor(enc),
+      tf.constant(lengths),
+      max_symbols,
+      max_labels,
+    )
     if not beam_size:
-      return decoding.Greedy(*arguments)
-    return decoding.BeamSearch(*arguments, beam_size=beam_size, **options)
+      return search.Greedy(*arguments)
+    return search.BeamSearch(*arguments, beam_size=beam_size, **options)
 
   def _Run(self, *args, **kwargs):
     out = self._Decode(*args, **kwargs)
@@ -130,14 +133,15 @@ class DecodingCase(graph_case.GraphCase):
 
   def _Hypotheses(self, out, i=0):
     """[(transcript, frames, score)] of utterance i, those that do not exist left out."""
-    return [(tuple(out.labels[i, k, :length]), tuple(out.frames[i, k, :length]),
-             out.scores[i, k]) for k, length in enumerate(out.lengths[i])
-            if out.scores[i, k] > decoding.NEVER]
+    return [
+      (tuple(out.labels[i, k, :length]), tuple(out.frames[i, k, :length]), out.scores[i, k])
+      for k, length in enumerate(out.lengths[i])
+      if out.scores[i, k] > search.NEVER
+    ]
 
   def _AssertSame(self, first, second, rtol=1e-5):
     for field in _FIELDS:
-      np.testing.assert_allclose(first[field], second[field], rtol=rtol, atol=1e-4,
-                                 err_msg=field)
+      np.testing.assert_allclose(first[field], second[field], rtol=rtol, atol=1e-4, err_msg=field)
 
   def _AssertWellFormed(self, out):
     """Nothing behind a hypothesis's end, frames ascend, no blanks."""
@@ -149,19 +153,16 @@ class DecodingCase(graph_case.GraphCase):
 
 
 class GreedyTest(DecodingCase):
-
   def test_equals_a_numpy_reference(self):
     lengths = [12, 7, 1, 0, 12]
     emitted = 0
-    for seed, max_symbols, max_labels in ((0, 1, 20), (1, 2, 20), (2, 3, 40),
-                                          (3, 5, 4), (4, 2, 20)):
+    for seed, max_symbols, max_labels in ((0, 1, 20), (1, 2, 20), (2, 3, 40), (3, 5, 4), (4, 2, 20)):
       with self.subTest(seed), self.NewGraph():
         model, enc = _Model(seed, blank_bias=1.0), self._Enc(5, 12, 6, seed=seed)
         out = self._Run(model, enc, lengths, max_symbols, max_labels)
         self._AssertWellFormed(out)
         for i, length in enumerate(lengths):
-          labels, frames, score = _GreedyReference(
-              model, enc[i, :length], max_symbols, max_labels)
+          labels, frames, score = _GreedyReference(model, enc[i, :length], max_symbols, max_labels)
           emitted += len(labels)
           [hypothesis] = self._Hypotheses(out, i)
           self.assertEqual(hypothesis[:2], (tuple(labels), tuple(frames)))
@@ -172,15 +173,16 @@ class GreedyTest(DecodingCase):
     model, enc = _Model(0, blank_bias=-50.0), self._Enc(1, 6, 6)
     for beam_size in (0, 1, 3):
       for max_symbols, max_labels, frames in (
-          (1, 20, [0, 1, 2, 3, 4, 5]), (2, 20, [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]),
-          (3, 4, [0, 0, 0, 1])):
+        (1, 20, [0, 1, 2, 3, 4, 5]),
+        (2, 20, [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]),
+        (3, 4, [0, 0, 0, 1]),
+      ):
         with self.subTest(beam_size, max_symbols=max_symbols):
           out = self._Run(model, enc, [6], max_symbols, max_labels, beam_size)
           self.assertEqual(self._Hypotheses(out)[0][1], tuple(frames))
 
 
 class BeamSearchTest(DecodingCase):
-
   def test_a_beam_of_1_is_greedy(self):
     lengths = [30, 17, 1, 0, 30, 25]
     for seed in range(4):
@@ -192,8 +194,7 @@ class BeamSearchTest(DecodingCase):
         self._AssertSame(beam, greedy, rtol=0)
 
   def test_a_large_beam_finds_every_transcript_with_its_whole_probability(self):
-    for seed, frames, max_symbols, max_labels in (
-        (0, 3, 1, 9), (1, 2, 2, 9), (2, 3, 2, 3), (3, 1, 3, 9), (4, 4, 1, 3)):
+    for seed, frames, max_symbols, max_labels in ((0, 3, 1, 9), (1, 2, 2, 9), (2, 3, 2, 3), (3, 1, 3, 9), (4, 4, 1, 3)):
       with self.subTest(seed), self.NewGraph():
         model, enc = _Model(seed), self._Enc(1, frames, 6, seed=seed)
         expected = _AllTranscripts(model, enc[0], max_symbols, max_labels)
@@ -230,8 +231,7 @@ class BeamSearchTest(DecodingCase):
 
   def test_frames_of_the_best_are_those_of_an_alignment(self):
     model, enc = _Model(5, blank_bias=1.0), self._Enc(1, 10, 6)
-    for labels, frames, score in self._Hypotheses(
-        self._Run(model, enc, [10], beam_size=4)):
+    for labels, frames, score in self._Hypotheses(self._Run(model, enc, [10], beam_size=4)):
       alignment, emitted = 0.0, 0
       for t in range(10):
         while emitted < len(labels) and frames[emitted] == t:
@@ -247,10 +247,10 @@ class BeamSearchTest(DecodingCase):
     expected = _AllTranscripts(model, enc[0], 2, 3)
     winners = set()
     for weight, bonus in ((0.0, 0.0), (0.5, 0.0), (2.0, 0.0), (2.0, 5.0)):
-      fused = {labels: score + weight * lm.LogProb(labels) + bonus * len(labels)
-               for labels, score in expected.items()}
-      found = self._Hypotheses(self._Run(
-          model, enc, [3], 2, 3, beam_size=200, lm=lm, lm_weight=weight, label_bonus=bonus))
+      fused = {labels: score + weight * lm.LogProb(labels) + bonus * len(labels) for labels, score in expected.items()}
+      found = self._Hypotheses(
+        self._Run(model, enc, [3], 2, 3, beam_size=200, lm=lm, lm_weight=weight, label_bonus=bonus)
+      )
       self.assertEqual(found[0][0], max(fused, key=fused.get))
       for labels, _, score in found:
         self.assertAlmostEqual(score, fused[labels], delta=1e-4)
@@ -259,7 +259,6 @@ class BeamSearchTest(DecodingCase):
 
 
 class BothDecodersTest(DecodingCase):
-
   def test_results_do_not_depend_on_padding_or_batch(self):
     model, enc = _Model(3, blank_bias=1.0), self._Enc(3, 15, 6)
     padded = np.concatenate([enc, np.full([3, 5, 6], np.nan, np.float32)], 1)
@@ -285,13 +284,19 @@ class BothDecodersTest(DecodingCase):
     for beam_size in (0, 3):
       with self.subTest(beam_size):
         known = self._Run(model, enc, [15, 8], beam_size=beam_size, max_labels=6)
-        arguments = (model.LogProbs, model.Step,
-                     model.ZeroState(tf.shape(unknown)[0]), unknown,
-                     tf.constant([15, 8]), 2, limit)
+        arguments = (
+          model.LogProbs,
+          model.Step,
+          model.ZeroState(tf.shape(unknown)[0]),
+          unknown,
+          tf.constant([15, 8]),
+          2,
+          limit,
+        )
         if beam_size:
-          out = decoding.BeamSearch(*arguments, beam_size=beam_size)
+          out = search.BeamSearch(*arguments, beam_size=beam_size)
         else:
-          out = decoding.Greedy(*arguments)
+          out = search.Greedy(*arguments)
         self._AssertSame(self._session.run(dict(out), {unknown: enc, limit: 6}), known)
 
   def test_compiles_under_xla(self):
@@ -300,21 +305,18 @@ class BothDecodersTest(DecodingCase):
       with self.subTest(beam_size, lm=bool(options)):
 
         def Decode():
-          out = self._Decode(model, enc, [15, 8], beam_size=beam_size,
-                             **options)  # pylint: disable=cell-var-from-loop
+          out = self._Decode(model, enc, [15, 8], beam_size=beam_size, **options)
           return [out[field] for field in _FIELDS]
 
-        compiled = dict(zip(_FIELDS, self.Eval(
-            *tf.function(Decode, jit_compile=True)())))
+        compiled = dict(zip(_FIELDS, self.Eval(*tf.function(Decode, jit_compile=True)())))
         plain = dict(zip(_FIELDS, self.Eval(*Decode())))
         self.assertGreater(plain['lengths'].max(), 2)
         self._AssertSame(compiled, plain)
 
 
 class CtcGreedyTest(DecodingCase):
-
   def _Ctc(self, logits, lengths):
-    out = decoding.CtcGreedy(tf.convert_to_tensor(logits), tf.constant(lengths))
+    out = search.CtcGreedy(tf.convert_to_tensor(logits), tf.constant(lengths))
     return out.Pack(self.Eval(*out.Flatten()))
 
   def test_equals_a_numpy_reference(self):
@@ -328,16 +330,14 @@ class CtcGreedyTest(DecodingCase):
       x = logits[i, :length].astype(np.float64)
       x -= np.logaddexp.reduce(x, axis=1, keepdims=True)
       best = x.argmax(axis=1)
-      runs = [(label, next(run)) for label, run in itertools.groupby(
-          range(length), key=lambda t: best[t])]  # pylint: disable=cell-var-from-loop
+      runs = [(label, next(run)) for label, run in itertools.groupby(range(length), key=lambda t: best[t])]
       [(labels, frames, score)] = self._Hypotheses(out, i)
       self.assertEqual(list(zip(labels, frames)), [r for r in runs if r[0]])
       self.assertAlmostEqual(score, x.max(axis=1).sum(), delta=1e-4)
 
   def test_repeats_are_one_label_unless_a_blank_parts_them(self):
     path = [1, 1, 0, 1, 2, 2, 1, 0, 0, 3]
-    [(labels, frames, _)] = self._Hypotheses(
-        self._Ctc(9 * np.eye(4, dtype=np.float32)[path][None], [10]))
+    [(labels, frames, _)] = self._Hypotheses(self._Ctc(9 * np.eye(4, dtype=np.float32)[path][None], [10]))
     self.assertEqual(labels, (1, 1, 2, 1, 3))
     self.assertEqual(frames, (0, 3, 4, 6, 9))
 
@@ -345,11 +345,10 @@ class CtcGreedyTest(DecodingCase):
     logits = tf.constant(2 * self._Enc(2, 25, 4))
 
     def Decode():
-      out = decoding.CtcGreedy(logits, tf.constant([25, 9]))
+      out = search.CtcGreedy(logits, tf.constant([25, 9]))
       return [out[field] for field in _FIELDS]
 
-    for a, b in zip(self.Eval(*tf.function(Decode, jit_compile=True)()),
-                    self.Eval(*Decode())):
+    for a, b in zip(self.Eval(*tf.function(Decode, jit_compile=True)()), self.Eval(*Decode())):
       np.testing.assert_allclose(a, b, rtol=1e-5)
 
 

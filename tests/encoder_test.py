@@ -2,19 +2,19 @@
 
 import re
 
-from absl.testing import absltest
-from fm_lingvo import encoder
-from lingvo import compat as tf
 import numpy as np
+from absl.testing import absltest
+from lingvo import compat as tf
+
+from fm_lingvo.layers import conformer_encoder
 from tests import graph_case
 
 
 class ConformerEncoderTest(graph_case.GraphCase):
-
   def _Encoder(self, **overrides):
-    p = encoder.ConformerEncoder.Params().Set(
-        model_dim=16, num_layers=2, num_heads=2, kernel_size=5, dropout_prob=0.0,
-        random_seed=3)
+    p = conformer_encoder.ConformerEncoder.Params().Set(
+      model_dim=16, num_layers=2, num_heads=2, kernel_size=5, dropout_prob=0.0, random_seed=3
+    )
     p.subsampling.Set(num_bins=80, channels=4)
     kind = overrides.pop('kind', None)
     if kind:
@@ -22,11 +22,8 @@ class ConformerEncoderTest(graph_case.GraphCase):
     return self.Layer(p, **overrides)
 
   def _Encode(self, layer, features, lengths):
-    paddings = (np.arange(features.shape[1])[None] >=
-                np.asarray(lengths)[:, None]).astype(np.float32)
-    x, pads = layer.FProp(
-        layer.theta, tf.constant(features * (1 - paddings[:, :, None])),
-        tf.constant(paddings))
+    paddings = (np.arange(features.shape[1])[None] >= np.asarray(lengths)[:, None]).astype(np.float32)
+    x, pads = layer.FProp(layer.theta, tf.constant(features * (1 - paddings[:, :, None])), tf.constant(paddings))
     return self.Eval(x, pads)
 
   def _Features(self, *shape):
@@ -35,17 +32,19 @@ class ConformerEncoderTest(graph_case.GraphCase):
   def test_an_encoded_frame_each_4_frames(self):
     for kind in ('conv', 'stack'):
       with self.subTest(kind), self.NewGraph():
-        x, pads = self._Encode(self._Encoder(kind=kind), self._Features(2, 64, 80),
-                               [64, 30])
+        x, pads = self._Encode(self._Encoder(kind=kind), self._Features(2, 64, 80), [64, 30])
         self.assertEqual(x.shape, (2, 16, 16))
         np.testing.assert_array_equal((1 - pads).sum(axis=1), [16, 7])
 
   def test_encoding_does_not_depend_on_padding_or_batch(self):
-    for settings in (dict(kind='conv'), dict(kind='stack'),
-                     dict(conv_norm='group_norm', group_norm_groups=4),
-                     dict(atten_left_context=8, atten_right_context=4),
-                     dict(atten_chunk_size=4),
-                     dict(atten_chunk_size=4, atten_left_context=4)):
+    for settings in (
+      dict(kind='conv'),
+      dict(kind='stack'),
+      dict(conv_norm='group_norm', group_norm_groups=4),
+      dict(atten_left_context=8, atten_right_context=4),
+      dict(atten_chunk_size=4),
+      dict(atten_chunk_size=4, atten_left_context=4),
+    ):
       with self.subTest(**settings), self.NewGraph():
         layer = self._Encoder(**settings)
         features = self._Features(3, 64, 80)
@@ -74,8 +73,7 @@ class ConformerEncoderTest(graph_case.GraphCase):
     loss = tf.reduce_sum(x[:, :, :8])
     gradient = tf.gradients(loss, inputs)[0]
     self.Eval(tf.zeros([]))
-    up, down = (self._session.run(loss, {inputs: features + step * direction})
-                for step in (1e-3, -1e-3))
+    up, down = (self._session.run(loss, {inputs: features + step * direction}) for step in (1e-3, -1e-3))
     expected = np.sum(self._session.run(gradient, {inputs: features}) * direction)
     self.assertGreater(abs(expected), 1)
     np.testing.assert_allclose((up - down) / 2e-3, expected, rtol=0.02)
@@ -87,8 +85,7 @@ class ConformerEncoderTest(graph_case.GraphCase):
         layer = self._Encoder(remat=remat)
         features = tf.constant(self._Features(2, 32, 80))
         x, _ = layer.FProp(layer.theta, features, tf.zeros([2, 32]))
-        loss = tf.linalg.global_norm(
-            tf.gradients(tf.reduce_sum(x**2), layer.vars.Flatten()))
+        loss = tf.linalg.global_norm(tf.gradients(tf.reduce_sum(x**2), layer.vars.Flatten()))
         counts.append(self._Executed(loss, 'DepthwiseConv2dNative'))
     self.assertEqual(counts, [2, 4])  # A convolution in each of two blocks.
 
@@ -96,11 +93,12 @@ class ConformerEncoderTest(graph_case.GraphCase):
     """How often ops of a type run for a tensor, once the graph is optimised; where oneDNN does the work, its own of them."""
     self.Eval(tensor)
     metadata = tf.RunMetadata()
-    self._session.run(
-        tensor, options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE),
-        run_metadata=metadata)
-    return sum(bool(re.search(rf' = (_Mkl)?(Native)?{op}\(', node.timeline_label))
-               for device in metadata.step_stats.dev_stats for node in device.node_stats)
+    self._session.run(tensor, options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE), run_metadata=metadata)
+    return sum(
+      bool(re.search(rf' = (_Mkl)?(Native)?{op}\(', node.timeline_label))
+      for device in metadata.step_stats.dev_stats
+      for node in device.node_stats
+    )
 
   def test_bfloat16_stays_near_float32(self):
     outputs = []
@@ -108,8 +106,7 @@ class ConformerEncoderTest(graph_case.GraphCase):
       with self.NewGraph():
         layer = self._Encoder(fprop_dtype=dtype)
         outputs.append(self._Encode(layer, self._Features(2, 32, 80), [32, 32])[0])
-        self.assertEqual({v.dtype.base_dtype for v in layer.vars.Flatten()},
-                         {tf.float32})
+        self.assertEqual({v.dtype.base_dtype for v in layer.vars.Flatten()}, {tf.float32})
     self.assertEqual(outputs[1].dtype, np.float32)
     self.assertLess(np.abs(outputs[0] - outputs[1]).mean(), 0.05)
 
@@ -120,12 +117,13 @@ class ConformerEncoderTest(graph_case.GraphCase):
 
   def test_errors_name_field_value_and_range(self):
     for field, value, expected in (
-        ('model_dim', 15, 'model_dim = 15: expected a multiple of num_heads = 2'),
-        ('num_layers', 0, 'num_layers = 0: expected 1 to 1000'), ('num_layers', 10**12, 'expected 1 to 1000'),
-        ('conv_norm', 'batch_norm',
-         "conv_norm = 'batch_norm': expected one of layer_norm, group_norm"),
-        ('ff_dim', 0, 'ff_dim = 0: expected > 0 or None'),
-        ('kind', 'pool', "kind = 'pool': expected one of conv, stack")):
+      ('model_dim', 15, 'model_dim = 15: expected a multiple of num_heads = 2'),
+      ('num_layers', 0, 'num_layers = 0: expected 1 to 1000'),
+      ('num_layers', 10**12, 'expected 1 to 1000'),
+      ('conv_norm', 'batch_norm', "conv_norm = 'batch_norm': expected one of layer_norm, group_norm"),
+      ('ff_dim', 0, 'ff_dim = 0: expected > 0 or None'),
+      ('kind', 'pool', "kind = 'pool': expected one of conv, stack"),
+    ):
       with self.subTest(field), self.assertRaisesRegex(ValueError, expected):
         self._Encoder(**{field: value})
     with self.assertRaisesRegex(ValueError, 'group_norm_groups = 3: expected a divisor of model_dim = '):

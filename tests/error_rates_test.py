@@ -1,8 +1,9 @@
 """Error rates: alignments, empty transcripts and confidence intervals."""
 
-from absl.testing import absltest
-from fm_lingvo import error_rates
 import numpy as np
+from absl.testing import absltest
+
+from fm_lingvo.evaluation import error_rates
 
 
 def _EditDistance(a, b):
@@ -16,28 +17,22 @@ def _EditDistance(a, b):
 
 
 class ScoreTest(absltest.TestCase):
-
   def test_counts_equal_the_edit_distance(self):
     rng = np.random.RandomState(0)
     words = 'a bb ccc dd e'.split()
-    texts = [[' '.join(rng.choice(words, rng.randint(0, 8))) for _ in range(40)]
-             for _ in range(2)]
+    texts = [[' '.join(rng.choice(words, rng.randint(0, 8))) for _ in range(40)] for _ in range(2)]
     score = error_rates.Score(*texts)
     per = score['per_utterance']
     for i, (r, h) in enumerate(zip(*texts)):
       self.assertEqual(per['errors'][i], _EditDistance(r.split(), h.split()))
       self.assertEqual(per['char_errors'][i], _EditDistance(r, h))
-      self.assertEqual(per['words'][i] + per['insertions'][i] - per['deletions'][i],
-                       len(h.split()))
+      self.assertEqual(per['words'][i] + per['insertions'][i] - per['deletions'][i], len(h.split()))
     self.assertAlmostEqual(score['wer'], per['errors'].sum() / per['words'].sum())
-    self.assertAlmostEqual(score['cer'],
-                           per['char_errors'].sum() / per['chars'].sum())
+    self.assertAlmostEqual(score['cer'], per['char_errors'].sum() / per['chars'].sum())
 
   def test_kinds_of_errors(self):
     score = error_rates.Score(['one two three', 'four'], ['one too', 'four five six'])
-    self.assertEqual(
-        [score[k] for k in ('insertions', 'deletions', 'substitutions', 'words')],
-        [2, 1, 1, 4])
+    self.assertEqual([score[k] for k in ('insertions', 'deletions', 'substitutions', 'words')], [2, 1, 1, 4])
     self.assertEqual(score['wer'], 1.0)
     self.assertEqual(score['utterances'], 2)
 
@@ -69,7 +64,6 @@ class ScoreTest(absltest.TestCase):
 
 
 class BootstrapTest(absltest.TestCase):
-
   def test_interval_is_that_of_the_normal_approximation(self):
     rng = np.random.RandomState(1)
     words = np.full(400, 10)

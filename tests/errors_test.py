@@ -1,16 +1,20 @@
 """What one line of an error keeps: the reason, without TensorFlow's traces."""
 
 from absl.testing import absltest
+
 from fm_lingvo import errors
 
 
 class ErrorsTest(absltest.TestCase):
-
   def test_reason_is_what_the_error_says(self):
     for message, expected in (
-        ('x is not a directory', 'x is not a directory'), ('', 'ValueError'), ('first\nsecond', 'first'),
-        ('2 root error(s) found.\n  (0) DATA_LOSS: corrupt  record\n  (1) other', 'DATA_LOSS: corrupt record'),
-        ('Graph execution error:\n\nNode: \'a\'\nno space left\n\t [[{{node a}}]]', 'no space left'), ('w' * 999, 'w' * 160)):
+      ('x is not a directory', 'x is not a directory'),
+      ('', 'ValueError'),
+      ('first\nsecond', 'first'),
+      ('2 root error(s) found.\n  (0) DATA_LOSS: corrupt  record\n  (1) other', 'DATA_LOSS: corrupt record'),
+      ("Graph execution error:\n\nNode: 'a'\nno space left\n\t [[{{node a}}]]", 'no space left'),
+      ('w' * 999, 'w' * 160),
+    ):
       with self.subTest(message[:20]):
         self.assertEqual(errors.Reason(ValueError(message)), expected)
 

@@ -7,9 +7,10 @@ import os
 import shutil
 
 from absl.testing import absltest
-from fm_lingvo import inference
-from fm_lingvo import tokenizer
-from tests import graph_case  # pylint: disable=unused-import  # Graph mode.
+
+from fm_lingvo.data import tokenizer
+from fm_lingvo.inference import recognizer
+from tests import graph_case  # noqa: F401 Graph mode.
 from tests import language_model_case
 from tests import run_case
 from tools import average_checkpoints
@@ -21,7 +22,7 @@ def setUpModule():
   _folder = absltest.get_default_test_tmpdir() + '/evaluate_test'
   shutil.rmtree(_folder, ignore_errors=True)
   run_case.WriteData(_folder + '/data')
-  inference.Start()
+  recognizer.Start()
   run_case.MakeRun(_folder + '/run', 'asr.AdapterFinetune', _folder + '/data', 'transducer.max_labels_per_frame = 2.0')
   run_case.MakeRun(_folder + '/probe', 'asr.CtcProbe', _folder + '/data')
   run_case.MakeRun(_folder + '/pretrain', 'asr.BestRqPretrain', _folder + '/data')
@@ -33,7 +34,6 @@ def tearDownModule():
 
 
 class EvaluateTest(absltest.TestCase):
-
   def _Evaluate(self, *args, code=0):
     """Runs the tool here; returns (stdout, stderr)."""
     out, err = io.StringIO(), io.StringIO()
@@ -46,7 +46,9 @@ class EvaluateTest(absltest.TestCase):
     output = self.create_tempdir().full_path + '/new'
     out, _ = self._Evaluate(_folder + '/run', f'--output={output}')
     for name in ('TestTarget', 'TestSource'):
-      self.assertRegex(out, rf'(?m)^{name}, step 3, labeled CER \d+.\d+% \(.* to .*\), labeled/examples 5, labeled WER ')
+      self.assertRegex(
+        out, rf'(?m)^{name}, step 3, labeled CER \d+.\d+% \(.* to .*\), labeled/examples 5, labeled WER '
+      )
       with open(f'{output}/hypotheses/{name}.jsonl', encoding='utf-8') as f:
         rows = [json.loads(line) for line in f]
       self.assertLen(rows, 5)
@@ -77,13 +79,20 @@ class EvaluateTest(absltest.TestCase):
     with open(_folder + '/run2/config.gin', 'a', encoding='utf-8') as f:
       f.write("\nTestSource/input.streams.labeled.file_pattern = 'nowhere/test-*.tfrecord'\n")
     out, _ = self._Evaluate(_folder + '/run2')
-    self.assertRegex(out, r'^TestTarget, step 3, .*\nTestSource: not evaluated, no record in files like nowhere/test-\*.tfrecord\n$')
+    self.assertRegex(
+      out, r'^TestTarget, step 3, .*\nTestSource: not evaluated, no record in files like nowhere/test-\*.tfrecord\n$'
+    )
 
   def test_no_data_set_at_all_is_an_error(self):
     shutil.rmtree(_folder + '/run4', ignore_errors=True)
     shutil.copytree(_folder + '/run', _folder + '/run4')
     with open(_folder + '/run4/config.gin', 'a', encoding='utf-8') as f:
-      f.write(''.join(f"\n{name}/input.streams.labeled.file_pattern = 'nowhere/test-*.tfrecord'\n" for name in ('TestTarget', 'TestSource')))
+      f.write(
+        ''.join(
+          f"\n{name}/input.streams.labeled.file_pattern = 'nowhere/test-*.tfrecord'\n"
+          for name in ('TestTarget', 'TestSource')
+        )
+      )
     out, err = self._Evaluate(_folder + '/run4', code=2)
     self.assertEqual(out.count('not evaluated'), 2)
     self.assertRegex(err, r'^evaluate: \S+run4: no data set to evaluate has files; .*\n$')
@@ -98,21 +107,30 @@ class EvaluateTest(absltest.TestCase):
 
   def test_an_averaged_checkpoint_has_its_step_inside(self):
     self.enter_context(contextlib.redirect_stdout(io.StringIO()))
-    self.assertEqual(average_checkpoints.Main(['average_checkpoints', _folder + '/run', '--last=1', f'--output={_folder}/mean']), 0)
+    self.assertEqual(
+      average_checkpoints.Main(['average_checkpoints', _folder + '/run', '--last=1', f'--output={_folder}/mean']), 0
+    )
     out, _ = self._Evaluate(_folder + '/run', f'--checkpoint={_folder}/mean', '--datasets=DevTarget')
     self.assertStartsWith(out, 'DevTarget, step 3, ')
 
   def test_what_cannot_be_evaluated_is_said_in_a_line(self):
     for args, message in (
-        ((_folder + '/data',), 'no config.gin in it'),
-        ((_folder + '/run', '--datasets=TestTargets'), "data set = 'TestTargets': expected one of .*did you mean TestTarget"),
-        ((_folder + '/run', '--checkpoint=ckpt-00000004'), 'no such checkpoint'),
-        ((_folder + '/run', '--beam_size=0'), 'beam_size = 0: expected >= 1'),
-        ((_folder + '/run', '--lm_weight=1'), 'the run has no language model; expected lm, too'),
-        ((_folder + '/run', '--lm=none.npz'), 'none.npz: no such language model'),
-        ((_folder + '/probe', '--beam_size=4'), 'beam_size = 4: the head ctc takes the best label of each frame'),
-        ((_folder + '/probe', f'--lm={_folder}/lm.npz'), 'lm_file = .*lm.npz: the head ctc takes the best label'),
-        ((_folder + '/pretrain', '--datasets=DevHuman', '--beam_size=2'), 'no head has labels: expected neither a beam nor')):
+      ((_folder + '/data',), 'no config.gin in it'),
+      (
+        (_folder + '/run', '--datasets=TestTargets'),
+        "data set = 'TestTargets': expected one of .*did you mean TestTarget",
+      ),
+      ((_folder + '/run', '--checkpoint=ckpt-00000004'), 'no such checkpoint'),
+      ((_folder + '/run', '--beam_size=0'), 'beam_size = 0: expected >= 1'),
+      ((_folder + '/run', '--lm_weight=1'), 'the run has no language model; expected lm, too'),
+      ((_folder + '/run', '--lm=none.npz'), 'none.npz: no such language model'),
+      ((_folder + '/probe', '--beam_size=4'), 'beam_size = 4: the head ctc takes the best label of each frame'),
+      ((_folder + '/probe', f'--lm={_folder}/lm.npz'), 'lm_file = .*lm.npz: the head ctc takes the best label'),
+      (
+        (_folder + '/pretrain', '--datasets=DevHuman', '--beam_size=2'),
+        'no head has labels: expected neither a beam nor',
+      ),
+    ):
       with self.subTest(args):
         _, err = self._Evaluate(*args, code=2)
         self.assertRegex(err, '^evaluate: .*' + message)

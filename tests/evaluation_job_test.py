@@ -5,14 +5,15 @@ import tempfile
 from unittest import mock
 
 from absl.testing import absltest
-from fm_lingvo import errors
-from fm_lingvo import evaluation_job
-from fm_lingvo import metrics_log
 from lingvo.core import hyperparams
+
+from fm_lingvo import errors
+from fm_lingvo.evaluation import cluster_job
+from fm_lingvo.run_files import metrics_log
 
 
 class _Evaluations:
-  """Stands for evaluations.Evaluations: writes rows, evaluates nothing."""
+  """Stands for run_evaluations.Evaluations: writes rows, evaluates nothing."""
 
   def __init__(self, params, logdir):
     self._rows = metrics_log.MetricsLog(logdir)
@@ -29,7 +30,6 @@ class _Evaluations:
 
 
 class EvaluationJobTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     folder = tempfile.TemporaryDirectory()
@@ -43,17 +43,20 @@ class EvaluationJobTest(absltest.TestCase):
     params.task.Define('train', hyperparams.Params(), '')
     params.task.train.Define('max_steps', max_steps, '')
     found = iter([path and os.path.join(self.logdir, 'train', path) for path in checkpoints])
-    with mock.patch.object(evaluation_job.evaluations, 'Evaluations', _Evaluations), \
-        mock.patch.object(evaluation_job.run_dir, 'CopyTokenizers'), \
-        mock.patch.object(evaluation_job.handover, 'Checkpoint'), \
-        mock.patch.object(evaluation_job.checkpoints, 'Newest', side_effect=lambda _: next(found)):
-      job = evaluation_job.EvaluationJob('Dev', params, self.logdir)
+    with (
+      mock.patch.object(cluster_job.run_evaluations, 'Evaluations', _Evaluations),
+      mock.patch.object(cluster_job.run_dir, 'CopyTokenizers'),
+      mock.patch.object(cluster_job.warm_start, 'Checkpoint'),
+      mock.patch.object(cluster_job.run_checkpoints, 'Newest', side_effect=lambda _: next(found)),
+    ):
+      job = cluster_job.EvaluationJob('Dev', params, self.logdir)
       job.Run(poll_seconds=0)
-      return job._evaluations.steps  # pylint: disable=protected-access
+      return job._evaluations.steps
 
   def test_each_newest_checkpoint_once_and_the_end_after_the_last(self):
-    self.assertEqual(self._Run([None, 'ckpt-00000002', 'ckpt-00000002', 'ckpt-00000006', 'ckpt-00000008', 'never read']),
-                     [2, 6, 8])
+    self.assertEqual(
+      self._Run([None, 'ckpt-00000002', 'ckpt-00000002', 'ckpt-00000006', 'ckpt-00000008', 'never read']), [2, 6, 8]
+    )
 
   def test_a_job_that_is_started_again_evaluates_what_is_left(self):
     self._Run(['ckpt-00000004'], max_steps=4)

@@ -6,16 +6,17 @@ the experiment's ProgramSchedule(), their graphs for that core, the infeed and t
 
 from unittest import mock
 
+import numpy as np
 from absl.testing import flagsaver
-from fm_lingvo import gin_params
-from fm_lingvo import handover
 from lingvo import base_trial
 from lingvo import executor
 from lingvo import model_registry
 from lingvo.core import cluster_factory
 from lingvo.core import py_utils
-import numpy as np
-from tensorflow.python.tpu import topology  # pylint: disable=g-direct-tensorflow-import
+from tensorflow.python.tpu import topology
+
+from fm_lingvo.checkpoints import warm_start
+from fm_lingvo.config import gin_config
 from tests import graph_case
 from tests import run_case
 
@@ -24,22 +25,29 @@ tf = graph_case.tf
 
 def _OneCore(*unused_args, **unused_kwargs):
   """In place of tf.tpu.initialize_system: the topology of a TPU of one core."""
-  return tf.constant(topology.Topology(mesh_shape=[1, 1, 1, 1], device_coordinates=np.zeros([1, 1, 4], np.int32)).serialized())
+  return tf.constant(
+    topology.Topology(mesh_shape=[1, 1, 1, 1], device_coordinates=np.zeros([1, 1, 4], np.int32)).serialized()
+  )
 
 
 class ExecutorTest(graph_case.GraphCase):
-
   def _Executor(self, logdir):
     """The runner of --job=executor_tpu for a tiny experiment."""
     data = self.create_tempdir().full_path
     run_case.WriteData(data)
-    run_case.Configure('asr.Supervised', data, 'input.streams.labeled.bucket_upper_bound_seconds = [4.0]',
-                       'input.streams.labeled.bucket_batch_size = [2]')
-    self.addCleanup(gin_params.Reset)
-    cluster = cluster_factory.Current().params.Copy().Set(mode='sync', job='executor_tpu', xla_device='tpu', logdir=logdir)
+    run_case.Configure(
+      'asr.Supervised',
+      data,
+      'input.streams.labeled.bucket_upper_bound_seconds = [4.0]',
+      'input.streams.labeled.bucket_batch_size = [2]',
+    )
+    self.addCleanup(gin_config.Reset)
+    cluster = (
+      cluster_factory.Current().params.Copy().Set(mode='sync', job='executor_tpu', xla_device='tpu', logdir=logdir)
+    )
     cluster.worker.Set(name='/job:localhost', replicas=1, tpus_per_replica=1, num_tpu_hosts=1, devices_per_split=1)
     cluster.ps.Set(name='/job:localhost', replicas=1)
-    handover.PatchLingvo()
+    warm_start.PatchLingvo()
     schedules, train = executor.GetExecutorParams('asr.Supervised', cluster, model_registry)
     with mock.patch.object(tf.tpu, 'initialize_system', _OneCore), mock.patch.object(py_utils, 'use_tpu', lambda: True):
       return executor.ExecutorTpu(train, schedules, '', logdir, '', base_trial.NoOpTrial())
@@ -48,9 +56,9 @@ class ExecutorTest(graph_case.GraphCase):
   def test_programs_are_built_with_static_shapes_and_a_cpu_cannot_run_them(self):
     logdir = self.create_tempdir().full_path
     runner = self._Executor(logdir)
-    program = runner._programs[0]  # pylint: disable=protected-access
+    program = runner._programs[0]
     self.assertEqual(type(program).__name__, 'TrainProgram')
-    graph = runner._graph  # pylint: disable=protected-access
+    graph = runner._graph
     types = {op.type for op in graph.get_operations()}
     self.assertContainsSubset({'TPUReplicateMetadata', 'InfeedEnqueueTuple'}, types)
     # What the infeed hands over is static: a TPU compiles it once.
@@ -59,7 +67,7 @@ class ExecutorTest(graph_case.GraphCase):
         self.assertNotEmpty(op.inputs)
         for x in op.inputs:
           self.assertTrue(x.shape.is_fully_defined(), x)
-    self.assertIsInstance(runner._checkpointer, handover.Checkpointer)  # pylint: disable=protected-access
+    self.assertIsInstance(runner._checkpointer, warm_start.Checkpointer)
     # A session places the whole graph before it runs any of it.
     with graph.as_default(), tf.Session(graph=graph) as sess:
       with self.assertRaisesRegex(tf.errors.InvalidArgumentError, "No OpKernel .* 'InfeedEnqueueTuple'"):

@@ -11,12 +11,13 @@ import re
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from fm_lingvo import gin_params
-from fm_lingvo import listing
-from fm_lingvo import registry
-from fm_lingvo import run_dir
 from lingvo import compat as tf
 from lingvo import model_registry
+
+from fm_lingvo.config import gin_config
+from fm_lingvo.config import list_experiments
+from fm_lingvo.config import registry
+from fm_lingvo.run_files import run_dir
 from tests import graph_case
 
 _GOLDENS = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'goldens')
@@ -24,8 +25,11 @@ _GOLDENS = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'goldens')
 
 def _Experiments():
   """dict name -> docstring line of params/, without what other tests registered."""
-  return {name: doc for name, doc in registry.ListExperiments().items()
-          if registry.Known()[name].__module__.startswith('params.')}
+  return {
+    name: doc
+    for name, doc in registry.ListExperiments().items()
+    if registry.Known()[name].__module__.startswith('params.')
+  }
 
 
 _EXPERIMENTS = sorted(_Experiments())
@@ -35,61 +39,61 @@ def _ParamsText(name):
   """All params of an experiment: the task, and the input of each data set."""
   sections = [('task', model_registry.GetParams(name, 'Train').task.ToText())]
   for dataset in registry.DatasetNames(name):
-    sections.append(
-        (dataset, model_registry.GetParams(name, dataset).input.ToText()))
+    sections.append((dataset, model_registry.GetParams(name, dataset).input.ToText()))
   text = '\n'.join(f'[{title}]\n{body}' for title, body in sections)
   return re.sub(r'(?m)[^\s\'"]*/(params/gin/)', r'\1', text)
 
 
 class ExperimentsTest(parameterized.TestCase):
-
   def tearDown(self):
     super().tearDown()
-    gin_params.Reset()
+    gin_config.Reset()
 
   def test_the_list_read_from_source_is_the_registry(self):
-    self.assertEqual(listing.ListModels(), _Experiments())
+    self.assertEqual(list_experiments.ListModels(), _Experiments())
     for name, doc in _Experiments().items():
       self.assertNotEmpty(doc, name)
 
   @parameterized.parameters(_EXPERIMENTS)
   def test_builds_and_counts_parameters(self, name):
-    gin_params.Configure(name)
+    gin_config.Configure(name)
     params = model_registry.GetParams(name, 'Train')
     rows, total, trained = run_dir.ParameterTable(params)
     self.assertGreater(trained, 0)
     self.assertLessEqual(trained, total)
     self.assertEqual(total, sum(row[1] for row in rows))
-    self.assertRegex(run_dir.FormatParameterTable(rows, total, trained),
-                     rf'\nparameters total={total} trained={trained}$')
+    self.assertRegex(
+      run_dir.FormatParameterTable(rows, total, trained), rf'\nparameters total={total} trained={trained}$'
+    )
     model_registry.GetProgramSchedule(name)
 
   @parameterized.parameters(('JustHydra', 'float32'), ('JustHydra', 'bfloat16'), ('AdapterFinetune', 'bfloat16'))
   def test_the_table_counted_without_variables_is_theirs(self, name, dtype):
-    gin_params.Configure(f'asr.{name}', (), [f'{name}.compute_dtype = {dtype!r}'])
+    gin_config.Configure(f'asr.{name}', (), [f'{name}.compute_dtype = {dtype!r}'])
     params = model_registry.GetParams(f'asr.{name}', 'Train')
     with tf.Graph().as_default():
       table = run_dir.TaskParameterTable(params.task.Copy().Set(input=None).Instantiate())
     self.assertEqual(run_dir.ParameterTable(params), table)
 
-  @parameterized.parameters(*(
-      (size,) for size in ('tiny', 'base', 'large', 'paper')))
+  @parameterized.parameters(*((size,) for size in ('tiny', 'base', 'large', 'paper')))
   def test_every_size_builds(self, size):
-    gin_params.Configure('asr.BestRqPretrain', (),
-                         [f'BestRqPretrain.size = {size!r}'])
-    _, total, _ = run_dir.ParameterTable(
-        model_registry.GetParams('asr.BestRqPretrain', 'Train'))
-    low, high = {'tiny': (1e6, 5e6), 'base': (2e7, 4e7), 'large': (9e7, 15e7),
-                 'paper': (5.5e8, 6.5e8)}[size]
+    gin_config.Configure('asr.BestRqPretrain', (), [f'BestRqPretrain.size = {size!r}'])
+    _, total, _ = run_dir.ParameterTable(model_registry.GetParams('asr.BestRqPretrain', 'Train'))
+    low, high = {'tiny': (1e6, 5e6), 'base': (2e7, 4e7), 'large': (9e7, 15e7), 'paper': (5.5e8, 6.5e8)}[size]
     self.assertBetween(total, low, high)
 
   def test_the_papers_size_has_the_papers_parameters(self):
     # arXiv 2302.01496, abstract: 731.1M in all, 130.8M finetuned.
-    gin_params.Configure('asr.AdapterFinetune', (), [
-        'AdapterFinetune.size = "paper"', 'AdapterFinetune.adapter_dim = 128',
-        'AdapterFinetune.tokenizer = "params/tokenizers/wordpieces_en_1024.model"'])
-    rows, total, trained = run_dir.ParameterTable(
-        model_registry.GetParams('asr.AdapterFinetune', 'Train'))
+    gin_config.Configure(
+      'asr.AdapterFinetune',
+      (),
+      [
+        'AdapterFinetune.size = "paper"',
+        'AdapterFinetune.adapter_dim = 128',
+        'AdapterFinetune.tokenizer = "params/tokenizers/wordpieces_en_1024.model"',
+      ],
+    )
+    rows, total, trained = run_dir.ParameterTable(model_registry.GetParams('asr.AdapterFinetune', 'Train'))
     sizes = {name: size for name, size, _ in rows}
     model = total - sizes['encoder adapters target'] - sizes['constants']
     self.assertAlmostEqual(model / 731.1e6, 1.0, delta=0.005)
@@ -97,7 +101,7 @@ class ExperimentsTest(parameterized.TestCase):
 
   @parameterized.parameters(_EXPERIMENTS)
   def test_params_equal_the_golden(self, name):
-    gin_params.Configure(name)
+    gin_config.Configure(name)
     text = _ParamsText(name)
     path = os.path.join(_GOLDENS, f'{name}.txt')
     if os.environ.get('UPDATE_GOLDENS'):

@@ -9,14 +9,15 @@ import shutil
 import subprocess
 import sys
 
-from absl.testing import absltest
-from fm_lingvo import encoder
-from fm_lingvo import errors
-from fm_lingvo import finished_run
-from fm_lingvo import inference
-from fm_lingvo import saved_model
-from fm_lingvo import tokenizer
 import numpy as np
+from absl.testing import absltest
+
+from fm_lingvo import errors
+from fm_lingvo.data import tokenizer
+from fm_lingvo.inference import load_run
+from fm_lingvo.inference import recognizer
+from fm_lingvo.inference import saved_model
+from fm_lingvo.layers import conformer_encoder
 from tests import graph_case
 from tests import language_model_case
 from tests import run_case
@@ -26,7 +27,7 @@ from tools import export
 tf = graph_case.tf
 
 # Loads a model and recognises waveforms.npz; prints JSON.
-_LOAD = '''
+_LOAD = """
 import json, sys
 import numpy as np
 import tensorflow as tf
@@ -47,11 +48,10 @@ print(json.dumps({
     "imported": sorted({m.split(".")[0] for m in sys.modules} &
                        {"lingvo", "fm_lingvo", "params", "tools", "tensorflow_text", "sentencepiece"}),
 }))
-'''
+"""
 
 
 class ExportTest(graph_case.GraphCase):
-
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
@@ -59,8 +59,14 @@ class ExportTest(graph_case.GraphCase):
     shutil.rmtree(cls.folder, ignore_errors=True)
     cls.addClassCleanup(shutil.rmtree, cls.folder)
     # Of the size at which the fusions are known to go wrong, see session_test.
-    run_case.MakeRun(cls.folder + '/run', 'asr.AdapterFinetune', 'nowhere', 'task.encoder.model_dim = 144',
-                     'task.encoder.num_heads = 4', 'transducer.max_labels_per_frame = 2.0')
+    run_case.MakeRun(
+      cls.folder + '/run',
+      'asr.AdapterFinetune',
+      'nowhere',
+      'task.encoder.model_dim = 144',
+      'task.encoder.num_heads = 4',
+      'transducer.max_labels_per_frame = 2.0',
+    )
 
   def _Export(self, *args, code=0):
     out, err = io.StringIO(), io.StringIO()
@@ -75,10 +81,15 @@ class ExportTest(graph_case.GraphCase):
     shape = [len(waveforms), max(map(len, waveforms)) + 777]
     batch = np.resize(np.array([0.5, np.nan, np.inf], np.float32), shape)  # Padding holds anything.
     for row, waveform in zip(batch, waveforms):
-      row[:len(waveform)] = waveform / 32768
+      row[: len(waveform)] = waveform / 32768
     np.savez(path, waveforms=batch, num_samples=np.array(list(map(len, waveforms)), np.int32))
-    done = subprocess.run([sys.executable, '-I', '-c', _LOAD, model, path], capture_output=True, text=True,
-                          cwd=os.path.dirname(path), check=False)
+    done = subprocess.run(
+      [sys.executable, '-I', '-c', _LOAD, model, path],
+      capture_output=True,
+      text=True,
+      cwd=os.path.dirname(path),
+      check=False,
+    )
     self.assertEqual(done.returncode, 0, done.stderr[-3000:])
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -86,8 +97,8 @@ class ExportTest(graph_case.GraphCase):
     waveforms = [tiny_data.Waveform(seconds, i) for i, seconds in enumerate((1.5, 3.0, 0.9, 2.2))]
     out = self._Export(self.folder + '/run', f'--output={self.folder}/model')
     found = self._Load(self.folder + '/model', waveforms)
-    recognizer = inference.Recognizer(finished_run.Load(self.folder + '/run'))
-    expected = [h for h, in recognizer.Recognize(waveforms)]
+    model = recognizer.Recognizer(load_run.Load(self.folder + '/run'))
+    expected = [h for (h,) in model.Recognize(waveforms)]
     self.assertEqual(found['imported'], [])
     self.assertEqual(found['texts'], [h.text for h in expected])
     np.testing.assert_allclose(found['scores'], [h.score for h in expected], rtol=1e-4)
@@ -96,8 +107,11 @@ class ExportTest(graph_case.GraphCase):
     with self.subTest('what it says'):
       size = float(re.search(r'model: ([\d.]+) MB, asr.AdapterFinetune, ckpt-00000003, adapter target', out).group(1))
       self.assertAlmostEqual(size, export.SizeInBytes(self.folder + '/model') / 1e6, delta=0.02)
-      self.assertRegex(out, r'real-time factor \d+\.\d{4} one utterance at a time, \d+\.\d{4} in a batch of 6: 60 s of '
-                            r'audio in utterances of 10 s, \d+ threads, TensorFlow 2\.')
+      self.assertRegex(
+        out,
+        r'real-time factor \d+\.\d{4} one utterance at a time, \d+\.\d{4} in a batch of 6: 60 s of '
+        r'audio in utterances of 10 s, \d+ threads, TensorFlow 2\.',
+      )
       self.assertIn(f'measured by: python -m tools.export {self.folder}/run', out)
     with self.subTest('what it needs'):
       with open(f'{self.folder}/model/{export.HOW_TO_CALL}', encoding='utf-8') as f:
@@ -106,8 +120,13 @@ class ExportTest(graph_case.GraphCase):
       self.assertIn('adapter target', text)
       code = [line[2:] for line in text.splitlines() if line.startswith('  ')]
       script = ['import numpy as np', 'waveforms, num_samples = np.zeros([1, 9000], np.float32), [9000]'] + code
-      done = subprocess.run([sys.executable, '-I', '-c', '\n'.join(script + ['print(len(texts))'])],
-                            capture_output=True, text=True, cwd=self.folder, check=False)
+      done = subprocess.run(
+        [sys.executable, '-I', '-c', '\n'.join(script + ['print(len(texts))'])],
+        capture_output=True,
+        text=True,
+        cwd=self.folder,
+        check=False,
+      )
       self.assertEqual(done.stdout, '1\n', done.stderr[-3000:])
     with self.subTest('a folder in use is not touched'):
       out = self._Export(self.folder + '/run', f'--output={self.folder}/model', code=2)
@@ -115,12 +134,12 @@ class ExportTest(graph_case.GraphCase):
 
   def test_the_adapter_is_the_one_that_was_named(self):
     waveforms = [tiny_data.Waveform(1.5, 0)]
-    run = finished_run.Load(self.folder + '/run', adapter='none')
+    run = load_run.Load(self.folder + '/run', adapter='none')
     os.makedirs(self.folder + '/plain')  # An empty folder will do.
     saved_model.Export(run, self.folder + '/plain')
     found = self._Load(self.folder + '/plain', waveforms)
-    (plain,), = inference.Recognizer(run).Recognize(waveforms)
-    (adapted,), = inference.Recognizer(finished_run.Load(self.folder + '/run')).Recognize(waveforms)
+    ((plain,),) = recognizer.Recognizer(run).Recognize(waveforms)
+    ((adapted,),) = recognizer.Recognizer(load_run.Load(self.folder + '/run')).Recognize(waveforms)
     self.assertAlmostEqual(found['scores'][0], plain.score, delta=1e-3 * abs(plain.score))
     self.assertGreater(abs(plain.score - adapted.score), 1e-2 * abs(plain.score))
 
@@ -128,7 +147,14 @@ class ExportTest(graph_case.GraphCase):
     waveforms = [tiny_data.Waveform(1.5, i) for i in range(2)]
     lm = self.folder + '/lm.npz'
     language_model_case.Write(lm, tokenizer.Tokenizer('params/tokenizers/graphemes_en.model'), likely=5)
-    self._Export(self.folder + '/run', f'--output={self.folder}/fused', f'--lm={lm}', '--lm_weight=3', '--beam_size=2', '--no-measure')
+    self._Export(
+      self.folder + '/run',
+      f'--output={self.folder}/fused',
+      f'--lm={lm}',
+      '--lm_weight=3',
+      '--beam_size=2',
+      '--no-measure',
+    )
     os.remove(lm)
     found = self._Load(self.folder + '/fused', waveforms)
     self.assertEqual(found['imported'], [])
@@ -136,7 +162,7 @@ class ExportTest(graph_case.GraphCase):
     np.testing.assert_allclose(found['session_scores'], found['scores'], rtol=1e-4)
 
   def test_a_run_that_cannot_be_restored_leaves_no_folder(self):
-    run = finished_run.Load(self.folder + '/run')
+    run = load_run.Load(self.folder + '/run')
     run.params.encoder.num_layers = 2
     with self.assertRaisesRegex(errors.ConfigError, 'no value for'):
       saved_model.Export(run, self.folder + '/broken')
@@ -153,7 +179,7 @@ class ExportTest(graph_case.GraphCase):
     for kind in ('stack', 'conv'):
       with self.NewGraph():
         with self.EvalMode():
-          p = encoder.ConformerEncoder.Params().Set(model_dim=144, num_layers=2)
+          p = conformer_encoder.ConformerEncoder.Params().Set(model_dim=144, num_layers=2)
           p.subsampling.Set(num_bins=80, kind=kind)
           layer = self.Layer(p)
         encoded, _ = layer.FProp(layer.theta, tf.constant(features), tf.zeros([8, 200]))
@@ -162,7 +188,7 @@ class ExportTest(graph_case.GraphCase):
         meta = tf.tf1.train.export_meta_graph(collection_list=[tf.tf1.GraphKeys.GLOBAL_VARIABLES])
 
       def _Encode(config):
-        with tf.Graph().as_default(), tf.Session(config=config) as sess:  # pylint: disable=cell-var-from-loop
+        with tf.Graph().as_default(), tf.Session(config=config) as sess:
           tf.tf1.train.import_meta_graph(meta)
           for v in tf.global_variables():
             v.load(values[v.op.name], sess)
@@ -180,9 +206,10 @@ class ExportTest(graph_case.GraphCase):
     rng = np.random.RandomState(0)
     labels = rng.randint(tokens.vocab_size, size=[40, 9]).astype(np.int32)
     lengths = rng.randint(10, size=[40]).astype(np.int32)
-    texts = self.Eval(saved_model.TextOfLabels(inference.Surfaces(tokens), tf.constant(labels), tf.constant(lengths)))
-    self.assertEqual([t.decode() for t in texts],
-                     [tokens.DecodeIds(row[:n].tolist()) for row, n in zip(labels, lengths)])
+    texts = self.Eval(saved_model.TextOfLabels(recognizer.Surfaces(tokens), tf.constant(labels), tf.constant(lengths)))
+    self.assertEqual(
+      [t.decode() for t in texts], [tokens.DecodeIds(row[:n].tolist()) for row, n in zip(labels, lengths)]
+    )
 
 
 if __name__ == '__main__':

@@ -4,12 +4,12 @@ import os
 import tempfile
 
 from absl.testing import absltest
+
 from tools.faults import audio_faults
 from tools.faults import outcome
 
 
 class AudioTest(absltest.TestCase):
-
   def _Folder(self):
     folder = tempfile.TemporaryDirectory()
     self.addCleanup(folder.cleanup)

@@ -4,15 +4,16 @@ import os
 import random
 import shutil
 
+import numpy as np
 from absl.testing import absltest
 from absl.testing import parameterized
-from fm_lingvo import checkpoints
-from fm_lingvo import errors
-from fm_lingvo import handover
 from lingvo import compat as tf
 from lingvo.core import checkpointer as lingvo_checkpointer
 from lingvo.core import py_utils
-import numpy as np
+
+from fm_lingvo import errors
+from fm_lingvo.checkpoints import run_checkpoints
+from fm_lingvo.checkpoints import warm_start
 from tests import stage_case
 from tools.faults import checkpoint_faults
 from tools.faults import determinism_faults
@@ -27,12 +28,12 @@ class RestoreTest(stage_case.StageCase, parameterized.TestCase):
     original = lingvo_checkpointer.Checkpointer, lingvo_checkpointer.custom_saver.Saver
     self.addCleanup(setattr, lingvo_checkpointer, 'Checkpointer', original[0])
     self.addCleanup(setattr, lingvo_checkpointer.custom_saver, 'Saver', original[1])
-    handover.PatchLingvo()
+    warm_start.PatchLingvo()
     self.run_dir = os.path.join(self.folder, 'run')
     self._train = os.path.join(self.run_dir, 'train')
     os.makedirs(self._train)
     self.task = stage_case.TaskParams(head='best_rq').Instantiate()
-    self._checkpointer = handover.Checkpointer(self._train, stage_case.Model(self.task))
+    self._checkpointer = warm_start.Checkpointer(self._train, stage_case.Model(self.task))
     self.values = {}
     for step in (2, 4, 6):
       self.values[step] = self.Randomized(self.task, seed=step)
@@ -101,31 +102,31 @@ class RestoreTest(stage_case.StageCase, parameterized.TestCase):
       text = f.read()
     with open(state, 'w', encoding='utf-8') as f:
       f.write(text.replace('timestamps: 1', 'timestamps: 9'))  # Centuries ahead.
-    saver = self._checkpointer._saver._saver  # pylint: disable=protected-access
-    saver._keep_latest_n, saver._keep_every_n_hours = 2, None  # pylint: disable=protected-access
+    saver = self._checkpointer._saver._saver
+    saver._keep_latest_n, saver._keep_every_n_hours = 2, None
     self.values[8] = self.Randomized(self.task, seed=8)
     self.session.run(tf.assign(py_utils.GetGlobalStep(), 8))
     self._checkpointer.Save(self.session, 8)
-    self.assertEqual([checkpoints.Step(p) for p in checkpoints.Prefixes(self._train)], [8, 6])
+    self.assertEqual([run_checkpoints.Step(p) for p in run_checkpoints.Prefixes(self._train)], [8, 6])
     self.assertEqual(self._Restored(), 8)
 
   def test_a_copy_under_another_name_stays_and_stops_no_run(self):
     for name in os.listdir(self._train):
       if name.startswith('ckpt-00000002.'):
         shutil.copy(os.path.join(self._train, name), os.path.join(self._train, name.replace('00000002', 'best')))
-    saver = self._checkpointer._saver._saver  # pylint: disable=protected-access
-    saver._keep_latest_n, saver._keep_every_n_hours = 2, None  # pylint: disable=protected-access
+    saver = self._checkpointer._saver._saver
+    saver._keep_latest_n, saver._keep_every_n_hours = 2, None
     for step in (8, 10, 12):
       self.values[step] = self.Randomized(self.task, seed=step)
       self.session.run(tf.assign(py_utils.GetGlobalStep(), step))
       self._checkpointer.Save(self.session, step)
-    self.assertEqual([checkpoints.Step(p) for p in checkpoints.Prefixes(self._train)], [12, 10, -1])
+    self.assertEqual([run_checkpoints.Step(p) for p in run_checkpoints.Prefixes(self._train)], [12, 10, -1])
     self.assertEqual(self._Restored(), 12)
 
   def test_what_a_kill_left_of_a_checkpoint_is_removed_and_nothing_else(self):
     os.makedirs(os.path.join(self._train, 'ckpt-00000008_temp'))
     before = sorted(n for n in os.listdir(self._train) if not n.endswith('_temp'))
-    checkpoints.RemoveUnfinished(self._train)
+    run_checkpoints.RemoveUnfinished(self._train)
     self.assertEqual(sorted(os.listdir(self._train)), before)
 
 

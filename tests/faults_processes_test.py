@@ -3,6 +3,7 @@
 import tempfile
 
 from absl.testing import absltest
+
 from tools.faults import gin_faults
 from tools.faults import kill_faults
 from tools.faults import numeric_faults
@@ -14,7 +15,6 @@ _FAST = outcome.Size(full=False)
 
 
 class ProcessesTest(absltest.TestCase):
-
   def _Folder(self):
     folder = tempfile.TemporaryDirectory()
     self.addCleanup(folder.cleanup)

@@ -5,13 +5,13 @@ import os
 import tempfile
 
 from absl.testing import absltest
+
 from fm_lingvo import errors
 from tools.faults import outcome
 from tools.faults import table
 
 
 class TableTest(absltest.TestCase):
-
   def _Folder(self):
     folder = tempfile.TemporaryDirectory()
     self.addCleanup(folder.cleanup)

@@ -5,12 +5,12 @@ import tempfile
 
 from absl.testing import absltest
 from absl.testing import flagsaver
+
 from tools.faults import outcome
 from tools.faults import untrusted_faults
 
 
 class UntrustedTest(absltest.TestCase):
-
   def _Folder(self):
     folder = tempfile.TemporaryDirectory()
     self.addCleanup(folder.cleanup)

@@ -2,41 +2,52 @@
 
 import os
 
+import numpy as np
 from absl.testing import flagsaver
 from absl.testing import parameterized
-from fm_lingvo import errors
-from fm_lingvo import finite
-from fm_lingvo import metrics_log
 from lingvo import compat as tf
 from lingvo.core import learner as lingvo_learner
 from lingvo.core import optimizer
 from lingvo.core import py_utils
-import numpy as np
+
+from fm_lingvo import errors
+from fm_lingvo.run_files import metrics_log
+from fm_lingvo.training import nonfinite_steps
 from tests import graph_case
 
 
 class LearnerTest(graph_case.GraphCase, parameterized.TestCase):
-
   def setUp(self):
     super().setUp()
-    self.enter_context(flagsaver.flagsaver(enable_check_numerics=False))  # As fm_lingvo/launch.py does.
+    self.enter_context(flagsaver.flagsaver(enable_check_numerics=False))  # As fm_lingvo/training/launch.py does.
 
-  def _Train(self, factors, optimizer_tpl=None, in_gradient=False, in_loss=False, cls=finite.Learner, **clipping):
+  def _Train(
+    self, factors, optimizer_tpl=None, in_gradient=False, in_loss=False, cls=nonfinite_steps.Learner, **clipping
+  ):
     """Values of all variables after each step whose loss, or what is asked for, is multiplied by a factor; whether it was skipped."""
     with self.NewGraph():
       factor = tf.placeholder(tf.float32, [])
       w = py_utils.CreateVariable('w', py_utils.WeightParams([3], init=py_utils.WeightInit.Constant(1.0)))
-      learner = cls.Params().Set(
-          name='loss', learning_rate=0.1, optimizer=optimizer_tpl or optimizer.Adam.ParamsB(),
-          **(clipping or {'clip_gradient_norm_to_value': 1.0})).Instantiate()
+      learner = (
+        cls.Params()
+        .Set(
+          name='loss',
+          learning_rate=0.1,
+          optimizer=optimizer_tpl or optimizer.Adam.ParamsB(),
+          **(clipping or {'clip_gradient_norm_to_value': 1.0}),
+        )
+        .Instantiate()
+      )
       loss = tf.reduce_sum(w * w) * factor
       if in_gradient:  # The loss is finite; the slope of its second term is `factor`.
+
         @tf.custom_gradient
         def _Second(x):
           return tf.zeros([]), lambda grad: grad * factor * tf.ones_like(x)
 
         loss = tf.reduce_sum(w * w) + _Second(w)
       if in_loss:  # The slope is finite whatever the loss is.
+
         @tf.custom_gradient
         def _Alone(x):
           return tf.reduce_sum(x * x) * factor, lambda grad: 2.0 * x
@@ -52,7 +63,7 @@ class LearnerTest(graph_case.GraphCase, parameterized.TestCase):
         for value in factors:
           fetched, _ = sess.run([metrics, step], {factor: value})
           states.append(sess.run(variables))
-          skipped.append(finite.IsSkipped(fetched))
+          skipped.append(nonfinite_steps.IsSkipped(fetched))
     return states, skipped
 
   def _AssertSame(self, a, b):
@@ -61,7 +72,9 @@ class LearnerTest(graph_case.GraphCase, parameterized.TestCase):
       np.testing.assert_array_equal(a[name], b[name], name)
 
   # The squares of the last one's gradient are too large for float32.
-  @parameterized.parameters((np.nan, False), (np.inf, False), (-np.inf, False), (np.nan, True), (np.inf, True), (1e30, True))
+  @parameterized.parameters(
+    (np.nan, False), (np.inf, False), (-np.inf, False), (np.nan, True), (np.inf, True), (1e30, True)
+  )
   def test_a_bad_step_is_as_if_it_had_not_been(self, bad, in_gradient):
     states, skipped = self._Train([1.0, bad, 1.0, bad], in_gradient=in_gradient)
     whole, _ = self._Train([1.0, 1.0], in_gradient=in_gradient)
@@ -71,8 +84,12 @@ class LearnerTest(graph_case.GraphCase, parameterized.TestCase):
     self._AssertSame(states[3], states[2])
     self.assertTrue(any(not np.array_equal(states[2][n], states[1][n]) for n in states[2]))
 
-  @parameterized.parameters({'clip_gradient_norm_to_value': 1.0}, {'clip_gradient_norm_to_value': 1e4},
-                            {'grad_norm_to_clip_to_zero': 8.0}, {'clip_gradient_single_norm_to_value': 0.5})
+  @parameterized.parameters(
+    {'clip_gradient_norm_to_value': 1.0},
+    {'clip_gradient_norm_to_value': 1e4},
+    {'grad_norm_to_clip_to_zero': 8.0},
+    {'clip_gradient_single_norm_to_value': 0.5},
+  )
   def test_gradients_are_clipped_as_in_lingvo(self, **clipping):
     sgd = optimizer.SGD.Params()
     ours, _ = self._Train([1.0, 5.0, 0.1], sgd, **clipping)
@@ -97,7 +114,6 @@ class LearnerTest(graph_case.GraphCase, parameterized.TestCase):
 
 
 class SkippedStepsTest(graph_case.absltest.TestCase):
-
   def _Rows(self, **bad):
     ids = {'a': [b'a0', b'a1', b''], 'b': [b'b0', b'b1', b'b2']}
     rows = {f'{stream}/utt_ids': np.array(found, object) for stream, found in ids.items()}
@@ -105,24 +121,26 @@ class SkippedStepsTest(graph_case.absltest.TestCase):
     return rows
 
   def test_the_utterances_whose_sound_is_bad_are_named_else_all_of_the_step(self):
-    self.assertEqual(finite.Suspects(self._Rows(b=[1])), {'b': ['b1']})
-    self.assertEqual(finite.Suspects(self._Rows()), {'a': ['a0', 'a1'], 'b': ['b0', 'b1', 'b2']})
+    self.assertEqual(nonfinite_steps.Suspects(self._Rows(b=[1])), {'b': ['b1']})
+    self.assertEqual(nonfinite_steps.Suspects(self._Rows()), {'a': ['a0', 'a1'], 'b': ['b0', 'b1', 'b2']})
 
   def test_steps_are_counted_over_resumptions_until_there_are_too_many(self):
     folder = self.create_tempdir().full_path
-    skipped = finite.SkippedSteps(folder, limit=2)
+    skipped = nonfinite_steps.SkippedSteps(folder, limit=2)
     for step in (3, 7, 9):
       self.assertFalse(skipped.exceeded)
       line = skipped.Add(step, {'loss': (np.nan, 1.0)}, self._Rows(a=[0]))
       self.assertIn('a: a0', line)
     self.assertTrue(skipped.exceeded)
     self.assertIsInstance(skipped.Error(), errors.RunError)
-    resumed = finite.SkippedSteps(folder, limit=2)
+    resumed = nonfinite_steps.SkippedSteps(folder, limit=2)
     resumed.DropAfter(8)  # Of the checkpoint that the run goes on from.
     self.assertEqual(resumed.total, 2)
     rows = metrics_log.ReadMetrics(os.path.join(folder, 'skipped.jsonl'))
-    self.assertEqual([(row['step'], row['loss'], row['utt_ids']) for row in rows],
-                     [(3, 'nan', {'a': ['a0']}), (7, 'nan', {'a': ['a0']})])
+    self.assertEqual(
+      [(row['step'], row['loss'], row['utt_ids']) for row in rows],
+      [(3, 'nan', {'a': ['a0']}), (7, 'nan', {'a': ['a0']})],
+    )
 
 
 if __name__ == '__main__':

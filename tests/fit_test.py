@@ -4,14 +4,15 @@ import shutil
 import tempfile
 from unittest import mock
 
+import numpy as np
 from absl.testing import absltest
-from fm_lingvo import errors
-from fm_lingvo import fit
-from fm_lingvo import gin_params
-from fm_lingvo import quantizer
 from lingvo import compat as tf
 from lingvo import model_registry
-import numpy as np
+
+from fm_lingvo import errors
+from fm_lingvo.config import gin_config
+from fm_lingvo.layers import quantizer
+from fm_lingvo.training import data_statistics
 from tests import graph_case
 from tests import run_case
 
@@ -20,7 +21,6 @@ _BATCHES = ('task.frontend.global_batches = 1', 'task.heads.best_rq.quantizer.pc
 
 
 class FitTest(graph_case.GraphCase):
-
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
@@ -30,7 +30,7 @@ class FitTest(graph_case.GraphCase):
 
   def _Params(self, *bindings):
     """Params of a tiny hydra of labeled and unlabeled speech."""
-    self.addCleanup(gin_params.Reset)
+    self.addCleanup(gin_config.Reset)
     run_case.Configure('asr.JustHydra', self.data, 'JustHydra.codebook_size = 8', *_BATCHES, *bindings)
     p = model_registry.GetParams('asr.JustHydra', 'Train')
     return p.task.Set(input=p.input)  # As the model does.
@@ -45,15 +45,15 @@ class FitTest(graph_case.GraphCase):
   def test_global_statistics_are_those_of_all_streams(self):
     task, sess = self._Task(_GLOBAL)
     seen = []
-    frames = fit._Frames  # pylint: disable=protected-access
+    frames = data_statistics._Frames
 
     def _Remember(task, stream, *args):
       for found in frames(task, stream, *args):
         seen.append((stream, found))
         yield found
 
-    with mock.patch.object(fit, '_Frames', _Remember):
-      fit.Fit(task, sess)
+    with mock.patch.object(data_statistics, '_Frames', _Remember):
+      data_statistics.Fit(task, sess)
     self.assertEqual({stream for stream, _ in seen}, {branch.stream for _, branch in task.branches})
     everything = np.concatenate([found for _, found in seen])
     mean, stddev = sess.run([task.frontend.vars.mean, task.frontend.vars.stddev])
@@ -66,7 +66,7 @@ class FitTest(graph_case.GraphCase):
     quantizer_vars.mean.load(np.ones(quantizer_vars.mean.shape, np.float32), sess)
     fitted = (task.frontend.vars.mean, quantizer_vars.mean, quantizer_vars.projection)
     before = sess.run(fitted)
-    fit.Fit(task, sess, {v.op.name for v in fitted})
+    data_statistics.Fit(task, sess, {v.op.name for v in fitted})
     for a, b in zip(before, sess.run(fitted)):
       np.testing.assert_array_equal(a, b)
 
@@ -76,15 +76,17 @@ class FitTest(graph_case.GraphCase):
         task, sess = self._Task(f'JustHydra.projection = {projection!r}')
         layer = task.Head('best_rq').quantizer
         layer.vars.mean.load(np.full(layer.vars.mean.shape, mean, np.float32), sess)
-        with self.assertRaisesRegex(errors.ConfigError, rf"^task.heads.best_rq.quantizer.projection = '{projection}': .* {found};"):
-          fit.Fit(task, sess, {layer.vars.projection.op.name, layer.vars.mean.op.name})
+        with self.assertRaisesRegex(
+          errors.ConfigError, rf"^task.heads.best_rq.quantizer.projection = '{projection}': .* {found};"
+        ):
+          data_statistics.Fit(task, sess, {layer.vars.projection.op.name, layer.vars.mean.op.name})
 
   def test_a_projection_is_fitted_once_to_the_first_branch_in_normalised_features(self):
     task, sess = self._Task(_GLOBAL, "JustHydra.projection = 'pca'", 'JustHydra.source_best_rq_weight = 0.1')
     heard = [branch.stream for _, branch in task.branches if branch.head == 'best_rq']
     self.assertLen(set(heard), 2)
-    with mock.patch.object(fit, '_FitQuantizer', side_effect=fit._FitQuantizer) as fitted:  # pylint: disable=protected-access
-      fit.Fit(task, sess)
+    with mock.patch.object(data_statistics, '_FitQuantizer', side_effect=data_statistics._FitQuantizer) as fitted:
+      data_statistics.Fit(task, sess)
     self.assertEqual([call.args[-1] for call in fitted.call_args_list], heard[:1])
     # Of features that are about 0, not of log-mel, whose bins are about 10.
     self.assertLess(np.abs(sess.run(task.Head('best_rq').quantizer.vars.mean)).max(), 2.0)
@@ -94,15 +96,17 @@ class FitTest(graph_case.GraphCase):
       quantizer.FitPca([np.zeros([3, 8])], 4)
 
   def test_jobs_that_cannot_fit_are_refused(self):
-    for binding, named in ((_GLOBAL, "task.frontend.normalization = 'global': only a local run"),
-                           ("JustHydra.projection = 'pca'", "task.heads.best_rq.quantizer.projection = 'pca': only")):
+    for binding, named in (
+      (_GLOBAL, "task.frontend.normalization = 'global': only a local run"),
+      ("JustHydra.projection = 'pca'", "task.heads.best_rq.quantizer.projection = 'pca': only"),
+    ):
       with self.assertRaisesRegex(errors.ConfigError, named):
-        fit.CheckNothingToFit(self._Params(binding))
-    fit.CheckNothingToFit(self._Params())
+        data_statistics.CheckNothingToFit(self._Params(binding))
+    data_statistics.CheckNothingToFit(self._Params())
     handed_over = (_GLOBAL, "JustHydra.init_from = 'runs/other'")
-    fit.CheckNothingToFit(self._Params(*handed_over))
+    data_statistics.CheckNothingToFit(self._Params(*handed_over))
     with self.assertRaisesRegex(errors.ConfigError, 'only a local run'):
-      fit.CheckNothingToFit(self._Params(*handed_over, "task.train.init_from_checkpoint_override = ''"))
+      data_statistics.CheckNothingToFit(self._Params(*handed_over, "task.train.init_from_checkpoint_override = ''"))
 
 
 if __name__ == '__main__':

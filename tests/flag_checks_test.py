@@ -4,54 +4,82 @@ import re
 import types
 
 from absl.testing import absltest
+
 from fm_lingvo import errors
-from fm_lingvo import flag_checks
-from fm_lingvo import gin_params
-from tests import graph_case  # pylint: disable=unused-import  # Graph mode.
+from fm_lingvo.config import gin_config
+from fm_lingvo.training import flag_checks
+from tests import graph_case  # noqa: F401 Graph mode.
 
 
 def _Flags(**values):
   """Flags of a job, but for `values` as they are by default."""
-  return types.SimpleNamespace(**{
-      'model': 'asr.BestRqPretrain', 'mode': 'sync', 'job': '', 'cluster_spec': '', 'run_locally': '', 'tpu': '',
-      'infer_tpu_cluster': False, 'use_eager': False, **values})
+  return types.SimpleNamespace(
+    **{
+      'model': 'asr.BestRqPretrain',
+      'mode': 'sync',
+      'job': '',
+      'cluster_spec': '',
+      'run_locally': '',
+      'tpu': '',
+      'infer_tpu_cluster': False,
+      'use_eager': False,
+      **values,
+    }
+  )
 
 
 class FlagChecksTest(absltest.TestCase):
-
   def test_data_sets_that_an_experiment_has_not_are_named(self):
     for bindings, job, expected in (
-        (["task.train.eval_datasets = ['DevHumn']"], '',
-         "^task.train.eval_datasets: data set = 'DevHumn': expected one of .*did you mean DevHuman.$"),
-        (["task.train.final_eval_datasets = ['Test']"], '', "^task.train.final_eval_datasets: data set = 'Test': .* TestHuman.$"),
-        ([], 'evaler_Foo', "^--job=evaler_Foo: data set = 'Foo': expected one of DevHuman, "),
-        ([], 'evaler_', "^--job=evaler_: data set = '': expected one of DevHuman, ")):
+      (
+        ["task.train.eval_datasets = ['DevHumn']"],
+        '',
+        "^task.train.eval_datasets: data set = 'DevHumn': expected one of .*did you mean DevHuman.$",
+      ),
+      (
+        ["task.train.final_eval_datasets = ['Test']"],
+        '',
+        "^task.train.final_eval_datasets: data set = 'Test': .* TestHuman.$",
+      ),
+      ([], 'evaler_Foo', "^--job=evaler_Foo: data set = 'Foo': expected one of DevHuman, "),
+      ([], 'evaler_', "^--job=evaler_: data set = '': expected one of DevHuman, "),
+    ):
       with self.subTest(expected):
-        self.addCleanup(gin_params.Reset)
-        gin_params.Configure('asr.BestRqPretrain', (), bindings)
+        self.addCleanup(gin_config.Reset)
+        gin_config.Configure('asr.BestRqPretrain', (), bindings)
         with self.assertRaisesRegex(errors.ConfigError, expected):
           flag_checks.CheckDatasets(_Flags(job=job))
-    gin_params.Configure('asr.BestRqPretrain')
+    gin_config.Configure('asr.BestRqPretrain')
     flag_checks.CheckDatasets(_Flags(job='evaler_DevHuman'))
 
   def test_a_cluster_has_a_place_for_the_job(self):
     spec = 'worker=a:1,b:2@controller=a:3'
     for job, cluster_spec, expected in (
-        ('trainer', '', '^--cluster_spec=: expected JOB=HOST:PORT,HOST:PORT@JOB='), ('', 'foo', '^--cluster_spec=foo: expected JOB='),
-        ('worker', 'worker=a:1,@controller=b:2', 'expected JOB='), ('worker', 'worker=a:1@', 'expected JOB='),
-        ('controler', spec, "^--job = 'controler': expected one of worker, controller; did you mean controller.$"),
-        ('controller,ps', spec, "^--job = 'ps': expected one of worker, controller$")):
+      ('trainer', '', '^--cluster_spec=: expected JOB=HOST:PORT,HOST:PORT@JOB='),
+      ('', 'foo', '^--cluster_spec=foo: expected JOB='),
+      ('worker', 'worker=a:1,@controller=b:2', 'expected JOB='),
+      ('worker', 'worker=a:1@', 'expected JOB='),
+      ('controler', spec, "^--job = 'controler': expected one of worker, controller; did you mean controller.$"),
+      ('controller,ps', spec, "^--job = 'ps': expected one of worker, controller$"),
+    ):
       with self.subTest(expected), self.assertRaisesRegex(errors.ConfigError, expected):
         flag_checks.CheckCluster(_Flags(job=job, cluster_spec=cluster_spec))
     flag_checks.CheckCluster(_Flags(job='controller', cluster_spec=spec))
     flag_checks.CheckCluster(_Flags(job='controller,worker', cluster_spec=spec))
-    for elsewhere in (dict(tpu='name'), dict(infer_tpu_cluster=True), dict(run_locally='cpu'), dict(mode='inspect_params')):
+    for elsewhere in (
+      dict(tpu='name'),
+      dict(infer_tpu_cluster=True),
+      dict(run_locally='cpu'),
+      dict(mode='inspect_params'),
+    ):
       flag_checks.CheckCluster(_Flags(job='controller', **elsewhere))
 
   def test_modes_that_no_run_has_are_refused(self):
     flag_checks.CheckMode(_Flags())
-    for values, expected in ((dict(mode='snc'), "^--mode = 'snc': expected one of .*did you mean sync"),
-                             (dict(use_eager=True), '^--use_eager: expected without it; every job here runs in graph mode$')):
+    for values, expected in (
+      (dict(mode='snc'), "^--mode = 'snc': expected one of .*did you mean sync"),
+      (dict(use_eager=True), '^--use_eager: expected without it; every job here runs in graph mode$'),
+    ):
       with self.assertRaisesRegex(errors.ConfigError, expected):
         flag_checks.CheckMode(_Flags(**values))
 
@@ -63,8 +91,10 @@ class FlagChecksTest(absltest.TestCase):
 
   def test_devices_that_a_run_would_not_use_are_refused(self):
     flag_checks.CheckDevice('cpu', 0)
-    for device, gpus, expected in (('cpu', 2, '^--worker_gpus=2: expected 0 with --run_locally=cpu$'),
-                                   ('gpus', 0, '^--run_locally=gpus: expected cpu, gpu or tpu$')):
+    for device, gpus, expected in (
+      ('cpu', 2, '^--worker_gpus=2: expected 0 with --run_locally=cpu$'),
+      ('gpus', 0, '^--run_locally=gpus: expected cpu, gpu or tpu$'),
+    ):
       with self.assertRaisesRegex(errors.ConfigError, expected):
         flag_checks.CheckDevice(device, gpus)
 

@@ -1,9 +1,10 @@
 """Properties of the log-mel front end."""
 
-from absl.testing import absltest
-from fm_lingvo import frontend
-from lingvo import compat as tf
 import numpy as np
+from absl.testing import absltest
+from lingvo import compat as tf
+
+from fm_lingvo.layers import frontend
 from tests import graph_case
 
 
@@ -16,11 +17,9 @@ def _Speech(seconds, seed=0):
 
 
 class LogMelFrontendTest(graph_case.GraphCase):
-
   def _Features(self, waveforms, num_samples, **overrides):
     layer = self.Layer(frontend.LogMelFrontend.Params(), **overrides)
-    out = layer.FProp(layer.theta, tf.constant(waveforms),
-                      tf.constant(num_samples, tf.int32))
+    out = layer.FProp(layer.theta, tf.constant(waveforms), tf.constant(num_samples, tf.int32))
     return self.Eval(out.features, out.paddings)
 
   def test_a_frame_each_10_ms_and_a_whole_window_in_each(self):
@@ -68,8 +67,8 @@ class LogMelFrontendTest(graph_case.GraphCase):
     other = record.copy()
     other[0] = frontend.NORMALIZATIONS.index('global')
     with self.assertRaisesRegex(
-        ValueError, 'ckpt-1: made with frontend normalization = global, but this '
-        'run has per_utterance'):
+      ValueError, 'ckpt-1: made with frontend normalization = global, but this run has per_utterance'
+    ):
       layer.CheckRecord(other, 'ckpt-1')
     other = record.copy()
     other[1] = 40
@@ -90,19 +89,23 @@ class LogMelFrontendTest(graph_case.GraphCase):
     np.testing.assert_allclose(features, expected, atol=1e-5)
 
   def test_what_labels_must_not_depend_on_is_refused(self):
-    for changes, message in (({'noise_scale': 8.0}, 'noise_scale = 8.0: expected 0.0; for BEST-RQ labels'),
-                             ({'pad_end': True}, 'mel.pad_end = True: expected False; no checkpoint records it'),
-                             ({'frame_stride': 2}, 'mel.frame_stride = 2: expected 1; '),
-                             ({'preemph': 0.0}, 'mel.preemph = 0.0: expected 0.97; '),
-                             ({'per_bin_mean': [1.0]}, r"per_bin_mean = \[1.0\]: expected None; normalization = 'global'")):
+    for changes, message in (
+      ({'noise_scale': 8.0}, 'noise_scale = 8.0: expected 0.0; for BEST-RQ labels'),
+      ({'pad_end': True}, 'mel.pad_end = True: expected False; no checkpoint records it'),
+      ({'frame_stride': 2}, 'mel.frame_stride = 2: expected 1; '),
+      ({'preemph': 0.0}, 'mel.preemph = 0.0: expected 0.97; '),
+      ({'per_bin_mean': [1.0]}, r"per_bin_mean = \[1.0\]: expected None; normalization = 'global'"),
+    ):
       p = frontend.LogMelFrontend.Params()
       p.mel.Set(**changes)
       with self.assertRaisesRegex(ValueError, message):
         self.Layer(p)
 
   def test_errors_name_field_value_and_range(self):
-    for field, value, expected in (('variance_floor', 0.0, 'variance_floor = 0.0: expected > 0'),
-                                   ('mel.sample_rate', 8000.0, 'mel.sample_rate = 8000.0: expected 16000, ')):
+    for field, value, expected in (
+      ('variance_floor', 0.0, 'variance_floor = 0.0: expected > 0'),
+      ('mel.sample_rate', 8000.0, 'mel.sample_rate = 8000.0: expected 16000, '),
+    ):
       p = frontend.LogMelFrontend.Params()
       p.Set(**{field: value})
       with self.subTest(field), self.assertRaisesRegex(ValueError, expected):

@@ -5,16 +5,15 @@ import os
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
-# pylint: disable=g-import-not-at-top,wrong-import-position
 from absl import flags
 from absl import logging
 from absl.testing import absltest
-from fm_lingvo import session
 from lingvo import compat as tf
 from lingvo.core import base_layer
 from lingvo.core import cluster_factory
 from lingvo.core import py_utils
-# pylint: enable=g-import-not-at-top,wrong-import-position
+
+from fm_lingvo.runtime import session
 
 py_utils.SetEagerMode(False)
 if not flags.FLAGS.is_parsed():
@@ -47,8 +46,7 @@ class GraphCase(absltest.TestCase):
   def Eval(self, *tensors):
     """Values of tensors, variables initialised at the first call."""
     if self._session is None:
-      self._session = tf.Session(graph=tf.get_default_graph(),
-                                 config=session.Config())
+      self._session = tf.Session(graph=tf.get_default_graph(), config=session.Config())
       self._session.run(tf.global_variables_initializer())
     values = self._session.run(tensors)
     return values[0] if len(tensors) == 1 else values

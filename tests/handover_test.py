@@ -1,4 +1,4 @@
-"""Properties of the handover between stages: all that is asked for, or one line."""
+"""A warm start from another stage loads all that is asked for, or stops with one line."""
 
 import contextlib
 import io
@@ -7,16 +7,17 @@ import os
 import re
 from unittest import mock
 
+import numpy as np
 from absl.testing import absltest
-from fm_lingvo import errors
-from fm_lingvo import gin_params
-from fm_lingvo import handover
-from fm_lingvo import run_dir
 from lingvo import compat as tf
 from lingvo import model_registry
 from lingvo.core import checkpointer
 from lingvo.core import optimizer
-import numpy as np
+
+from fm_lingvo import errors
+from fm_lingvo.checkpoints import warm_start
+from fm_lingvo.config import gin_config
+from fm_lingvo.run_files import run_dir
 from tests import stage_case
 
 _FRESH = ('encoder/adapters/target/',)
@@ -24,11 +25,10 @@ _ADAPTED = dict(adapters=['target'], active_adapter='target')
 
 
 class HandoverTest(stage_case.StageCase):
-
   def _Restore(self, **kwargs):
     """A new task that starts from a run; returns (values by name, lines, loaded)."""
     task = stage_case.TaskParams(**kwargs).Instantiate()
-    lines, loaded = handover.Restore(task, self.session)
+    lines, loaded = warm_start.Restore(task, self.session)
     return self.Eval({v.op.name: v for v in task.vars.Flatten()}), lines, loaded
 
   def _Error(self, **kwargs):
@@ -45,7 +45,7 @@ class HandoverTest(stage_case.StageCase):
 
   def test_values_come_in_steps_of_a_bounded_size(self):
     run, values = self.MakeRun('hydra')
-    with mock.patch.object(handover, '_LOADED_BYTES', 1000):
+    with mock.patch.object(warm_start, '_LOADED_BYTES', 1000):
       found, _, loaded = self._Restore(init_from=run)
     self.assertEqual(loaded, set(values))
     for name, value in values.items():
@@ -54,10 +54,10 @@ class HandoverTest(stage_case.StageCase):
   def test_an_empty_override_means_none(self):
     p = stage_case.TaskParams(init_from=os.path.join(self.folder, 'gone'))
     p.train.init_from_checkpoint_override = ''
-    handover.CheckSources(p.train)
+    warm_start.CheckSources(p.train)
     task = p.Instantiate()
     self.assertEqual(list(task.params.train.init_from_checkpoint_rules), [''])
-    self.assertEqual(handover.Restore(task, self.session), ([], set()))
+    self.assertEqual(warm_start.Restore(task, self.session), ([], set()))
 
   def test_an_encoder_without_adapters_loads_into_one_with_them(self):
     run, values = self.MakeRun('hydra')
@@ -70,18 +70,25 @@ class HandoverTest(stage_case.StageCase):
       np.testing.assert_array_equal(found[name], value, name)
     for name in new:
       self.assertEqual(np.any(found[name]), name.endswith('down/w/var'), name)
-    self.assertRegex(lines[0], r'^started from .*/hydra/train/ckpt-10: encoder \(\d+ '
-                     r'variables, [\d,]+ values\), frontend \(1 variables, 7 values\), '
-                     r'transducer \(')
+    self.assertRegex(
+      lines[0],
+      r'^started from .*/hydra/train/ckpt-10: encoder \(\d+ '
+      r'variables, [\d,]+ values\), frontend \(1 variables, 7 values\), '
+      r'transducer \(',
+    )
     self.assertEqual(lines[1:], ['left unused in it: nothing'])
 
   def test_what_is_left_unused_is_named_by_component(self):
     run, values = self.MakeRun('pretrain', head='best_rq')
     found, lines, _ = self._Restore(init_from=run, fresh=['transducer/'])
-    np.testing.assert_array_equal(found['task/encoder/subsampling/proj/w/var'],
-                                  values['task/encoder/subsampling/proj/w/var'])
-    self.assertRegex(lines[1], r'^left unused in it: best_rq \(5 variables, [\d,]+ '
-                     r'values\)$')
+    np.testing.assert_array_equal(
+      found['task/encoder/subsampling/proj/w/var'], values['task/encoder/subsampling/proj/w/var']
+    )
+    self.assertRegex(
+      lines[1],
+      r'^left unused in it: best_rq \(5 variables, [\d,]+ '
+      r'values\)$',
+    )
 
   def test_the_newest_checkpoint_of_a_run_or_a_prefix(self):
     run, first = self.MakeRun('run')
@@ -89,9 +96,12 @@ class HandoverTest(stage_case.StageCase):
       second = self.Randomized(stage_case.TaskParams().Instantiate(), seed=1)
       prefix = self.Save('run', step=20)
     name = 'task/encoder/subsampling/proj/w/var'
-    for init_from, expected in ((run, second), (run + '/', second),
-                                (prefix, second),
-                                (prefix.replace('20', '10'), first)):
+    for init_from, expected in (
+      (run, second),
+      (run + '/', second),
+      (prefix, second),
+      (prefix.replace('20', '10'), first),
+    ):
       with self.subTest(init_from), self.NewGraph():
         found, _, _ = self._Restore(init_from=init_from)
         np.testing.assert_array_equal(found[name], expected[name])
@@ -99,42 +109,42 @@ class HandoverTest(stage_case.StageCase):
   def test_missing_variables_end_the_run_and_are_named(self):
     run, _ = self.MakeRun('pretrain', head='best_rq')
     self.assertRegex(
-        self._Error(init_from=run),
-        r'^.*/pretrain/train/ckpt-10: \d+ of the \d+ variables that this stage starts '
-        r'from are not in it: task/transducer/\S+/var, .*, \.\.\. \(\d+ in all\); left '
-        r'unused in it: best_rq \(5 variables, [\d,]+ values\)$')
+      self._Error(init_from=run),
+      r'^.*/pretrain/train/ckpt-10: \d+ of the \d+ variables that this stage starts '
+      r'from are not in it: task/transducer/\S+/var, .*, \.\.\. \(\d+ in all\); left '
+      r'unused in it: best_rq \(5 variables, [\d,]+ values\)$',
+    )
 
   def test_adapters_of_another_name_or_position_are_missing(self):
     run, _ = self.MakeRun('adapted', **_ADAPTED)
-    for settings in (dict(adapters=['other'], active_adapter='other'),
-                     dict(_ADAPTED, adapter_position='parallel')):
+    for settings in (dict(adapters=['other'], active_adapter='other'), dict(_ADAPTED, adapter_position='parallel')):
       with self.subTest(str(settings)):
-        self.assertIn('left unused in it: encoder/adapters/target (6 variables',
-                      self._Error(init_from=run, **settings))
+        self.assertIn('left unused in it: encoder/adapters/target (6 variables', self._Error(init_from=run, **settings))
 
   def test_another_shape_is_refused(self):
     run, _ = self.MakeRun('hydra')
     self.assertRegex(
-        self._Error(init_from=run, kernel_size=7),
-        r'^.*/ckpt-10: task/encoder/block_0/\S+ is float32 \[5, .*\] there and float32 '
-        r'\[7, .*\] in this model; set the same sizes, or start from another '
-        r'checkpoint$')
+      self._Error(init_from=run, kernel_size=7),
+      r'^.*/ckpt-10: task/encoder/block_0/\S+ is float32 \[5, .*\] there and float32 '
+      r'\[7, .*\] in this model; set the same sizes, or start from another '
+      r'checkpoint$',
+    )
 
   def test_another_front_end_or_tokenizer_is_refused(self):
     with self.NewGraph():
       task = stage_case.TaskParams().Instantiate()
-      self.Eval(tf.assign_add(task.frontend.vars.record, [0., 0., 0., 0., 1., 0., 0.]))
+      self.Eval(tf.assign_add(task.frontend.vars.record, [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]))
       self.Save('frontend')
     with self.NewGraph():
       task = stage_case.TaskParams().Instantiate()
-      self.Eval(tf.assign_add(task.Head('transducer').vars.tokenizer_record,
-                              tf.ones([16])))
+      self.Eval(tf.assign_add(task.Head('transducer').vars.tokenizer_record, tf.ones([16])))
       self.Save('tokenizer')
-    self.assertRegex(self._Error(init_from=os.path.join(self.folder, 'frontend')),
-                     r'^.*/frontend/train/ckpt-10: made with frontend lower_edge_hertz')
+    self.assertRegex(
+      self._Error(init_from=os.path.join(self.folder, 'frontend')),
+      r'^.*/frontend/train/ckpt-10: made with frontend lower_edge_hertz',
+    )
     run = os.path.join(self.folder, 'tokenizer')
-    self.assertRegex(self._Error(init_from=run),
-                     r'^.*/tokenizer/train/ckpt-10: made with another tokenizer')
+    self.assertRegex(self._Error(init_from=run), r'^.*/tokenizer/train/ckpt-10: made with another tokenizer')
     # A new transducer does not care which tokenizer the old one had.
     self._Restore(init_from=run, fresh=['transducer/'])
 
@@ -145,16 +155,17 @@ class HandoverTest(stage_case.StageCase):
     with open(broken + '.index', 'w', encoding='utf-8') as f:
       f.write('text')
     for path, expected in (
-        (os.path.join(self.folder, 'hydar'),
-         f'{self.folder}/hydar: no such run or checkpoint; did you mean {run}?'),
-        (os.path.join(self.folder, 'empty'),
-         f'{self.folder}/empty: no checkpoint in {self.folder}/empty/train; expected a '
-         'run that has saved one'),
-        (broken, f'{broken}: not a readable TensorFlow checkpoint (')):
+      (os.path.join(self.folder, 'hydar'), f'{self.folder}/hydar: no such run or checkpoint; did you mean {run}?'),
+      (
+        os.path.join(self.folder, 'empty'),
+        f'{self.folder}/empty: no checkpoint in {self.folder}/empty/train; expected a run that has saved one',
+      ),
+      (broken, f'{broken}: not a readable TensorFlow checkpoint ('),
+    ):
       with self.subTest(path):
         p = stage_case.TaskParams(init_from=path)  # The path is looked up later.
         with self.assertRaisesRegex(errors.ConfigError, '^' + re.escape(expected)):
-          handover.CheckSources(p.train)
+          warm_start.CheckSources(p.train)
         self.assertStartsWith(self._Error(init_from=path), expected)
 
   def test_checkpointer_starts_new_runs_and_leaves_resumed_ones_alone(self):
@@ -169,7 +180,7 @@ class HandoverTest(stage_case.StageCase):
       task = p.Instantiate()
       out = io.StringIO()
       with tf.Session() as sess, contextlib.redirect_stdout(out):
-        saver = handover.Checkpointer(train, stage_case.Model(task), train_params=p.train)
+        saver = warm_start.Checkpointer(train, stage_case.Model(task), train_params=p.train)
         path = saver.Restore(sess, force_reinitialize=True)
         v = {v.op.name: v for v in task.vars.Flatten()}[name]
         value, step = sess.run([v, stage_case.graph_case.py_utils.GetGlobalStep()])
@@ -198,84 +209,78 @@ class HandoverTest(stage_case.StageCase):
     for change in (0.0, 1.0):
       with self.NewGraph():
         task = stage_case.TaskParams().Instantiate()
-        self.Eval(tf.assign_add(task.Head('transducer').vars.tokenizer_record,
-                                change * tf.ones([16])))
+        self.Eval(tf.assign_add(task.Head('transducer').vars.tokenizer_record, change * tf.ones([16])))
         prefix = self.Save('run', step=int(10 + change))
-      for restore in (lambda saver, sess: saver.Restore(sess, True),  # A resumed run.
-                      lambda saver, sess: saver.RestoreIfNeeded(sess),
-                      lambda saver, sess: saver.RestoreFromPath(
-                          sess, prefix)):  # pylint: disable=cell-var-from-loop
+      for restore in (
+        lambda saver, sess: saver.Restore(sess, True),  # A resumed run.
+        lambda saver, sess: saver.RestoreIfNeeded(sess),
+        lambda saver, sess: saver.RestoreFromPath(sess, prefix),
+      ):
         with self.NewGraph(), tf.Session() as sess:
           p = stage_case.TaskParams()
-          saver = handover.Checkpointer(train, stage_case.Model(p.Instantiate()),
-                                        train_params=p.train)
+          saver = warm_start.Checkpointer(train, stage_case.Model(p.Instantiate()), train_params=p.train)
           if not change:
             self.assertEqual(restore(saver, sess), prefix)
             continue
-          with self.assertRaisesRegex(errors.ConfigError,
-                                      f'^{prefix}: made with another tokenizer'):
+          with self.assertRaisesRegex(errors.ConfigError, f'^{prefix}: made with another tokenizer'):
             restore(saver, sess)
 
   def test_lingvo_uses_it_once_patched(self):
     original = checkpointer.Checkpointer
     self.addCleanup(setattr, checkpointer, 'Checkpointer', original)
-    handover.PatchLingvo()
-    handover.PatchLingvo()
-    self.assertIs(checkpointer.Checkpointer, handover.Checkpointer)
-    self.assertTrue(issubclass(handover.Checkpointer, original))
+    warm_start.PatchLingvo()
+    warm_start.PatchLingvo()
+    self.assertIs(checkpointer.Checkpointer, warm_start.Checkpointer)
+    self.assertTrue(issubclass(warm_start.Checkpointer, original))
 
 
 class AccumulationTest(stage_case.StageCase):
-
   def test_accumulated_gradients_are_no_weights(self):
     p = stage_case.TaskParams()
     p.train.learner.optimizer = optimizer.Accumulator.Params().Set(
-        optimizer_tpl=p.train.learner.optimizer, accum_steps=2)
+      optimizer_tpl=p.train.learner.optimizer, accum_steps=2
+    )
     task = p.Instantiate()
     metrics, _ = task.FPropTower(task.theta, stage_case.Batch())
     task.learners[0].Apply(metrics, task.vars)
     self.Eval(tf.global_variables_initializer())
-    found = handover.Checkpoint(self.Save('accumulated'))
+    found = warm_start.Checkpoint(self.Save('accumulated'))
     self.assertEqual(set(found.weights), {v.op.name for v in task.vars.Flatten()})
     self.assertTrue(any('grad_accumulator' in name for name in found.others))
 
 
 class FrozenTest(stage_case.StageCase):
-
   def test_frozen_variables_stay_bit_equal_and_have_no_slots(self):
     run, _ = self.MakeRun('hydra')
     task = stage_case.TaskParams(
-        init_from=run, fresh=_FRESH, trained=stage_case.FILTER,
-        adapters=['target', 'other'], active_adapter='target').Instantiate()
+      init_from=run, fresh=_FRESH, trained=stage_case.FILTER, adapters=['target', 'other'], active_adapter='target'
+    ).Instantiate()
     metrics, _ = task.FPropTower(task.theta, stage_case.Batch())
     _, update, _ = task.learners[0].Apply(metrics, task.vars)
     variables = {v.op.name: v for v in task.vars.Flatten()}
-    trained = {n for n in variables if '/transducer/' in n and 'record' not in n
-               or '/adapters/target/' in n}
+    trained = {n for n in variables if '/transducer/' in n and 'record' not in n or '/adapters/target/' in n}
     self.assertGreater(len(trained), 6)
     with self.assertRaisesRegex(errors.ConfigError, 'adapters/other/'):
-      handover.Restore(task, self.session)
+      warm_start.Restore(task, self.session)
     before = self.Eval(variables)
     self.Eval(update)
     self.Eval(update)
     after = self.Eval(variables)
     for name in variables:
-      self.assertEqual(name in trained, not np.array_equal(before[name], after[name]),
-                       name)
-    slots = {v.op.name.rpartition('/Adam')[0] for v in tf.global_variables()
-             if re.search('/Adam(_1)?$', v.op.name)}
+      self.assertEqual(name in trained, not np.array_equal(before[name], after[name]), name)
+    slots = {v.op.name.rpartition('/Adam')[0] for v in tf.global_variables() if re.search('/Adam(_1)?$', v.op.name)}
     self.assertEqual(slots, trained)
     self._CheckTable(task, variables, trained)
     # A later stage gets the weights, and neither slots nor step.
-    prefix = handover.Checkpoint(self.Save('adapted'))
+    prefix = warm_start.Checkpoint(self.Save('adapted'))
     self.assertEqual(set(prefix.weights), set(variables))
     self.assertTrue({f'{n}/Adam' for n in trained} <= set(prefix.others))
 
   def _CheckTable(self, task, variables, trained):
     """The table of parameters counts what is trained and frozen."""
+
     def _Count(pattern, names=variables):
-      return sum(variables[n].shape.num_elements() for n in names
-                 if re.search(pattern, n))
+      return sum(variables[n].shape.num_elements() for n in names if re.search(pattern, n))
 
     rows, total, num_trained = run_dir.TaskParameterTable(task)
     table = {name: (size, part) for name, size, part in rows}
@@ -289,8 +294,11 @@ class FrozenTest(stage_case.StageCase):
     self.assertEqual(table['heads.transducer joint'], (joint, joint))
     self.assertEqual(rows[-1], ('constants', _Count('record'), 0))
     text = run_dir.FormatParameterTable(rows, total, num_trained)
-    self.assertRegex(text, r'encoder +[\d,]+ +0 +[\d,]+\n(.*\n)*parameters '
-                     r'total=\d+ trained=\d+$')
+    self.assertRegex(
+      text,
+      r'encoder +[\d,]+ +0 +[\d,]+\n(.*\n)*parameters '
+      r'total=\d+ trained=\d+$',
+    )
     summary = run_dir.ParameterSummary(rows, total, num_trained).value[0]
     self.assertEqual(summary.tag, 'parameters')
     self.assertIn(text.splitlines()[-1].encode(), summary.tensor.string_val[0])
@@ -298,20 +306,16 @@ class FrozenTest(stage_case.StageCase):
     with open(os.path.join(self.folder, 'parameters.json'), encoding='utf-8') as f:
       counts = json.load(f)
     self.assertEqual(counts['total'], {'total': total, 'trained': num_trained})
-    self.assertEqual(counts['encoder adapters target'],
-                     {'total': adapters, 'trained': adapters})
+    self.assertEqual(counts['encoder adapters target'], {'total': adapters, 'trained': adapters})
     self.assertEqual(list(counts), [name for name, _, _ in rows] + ['total'])
 
   def test_adapter_finetune_asks_for_what_is_tested_here(self):
-    self.addCleanup(gin_params.Reset)
-    gin_params.Configure('asr.AdapterFinetune', (),
-                         ["AdapterFinetune.init_from = 'runs/hydra'"])
+    self.addCleanup(gin_config.Reset)
+    gin_config.Configure('asr.AdapterFinetune', (), ["AdapterFinetune.init_from = 'runs/hydra'"])
     p = model_registry.GetParams('asr.AdapterFinetune', 'Train').task
     self.assertEqual(p.train.learner.bprop_variable_filter, stage_case.FILTER)
-    self.assertEqual(p.train.init_from_checkpoint_rules,
-                     handover.InitRules('runs/hydra', _FRESH))
-    self.assertEqual((p.encoder.adapters, p.encoder.active_adapter),
-                     (['target'], 'target'))
+    self.assertEqual(p.train.init_from_checkpoint_rules, warm_start.InitRules('runs/hydra', _FRESH))
+    self.assertEqual((p.encoder.adapters, p.encoder.active_adapter), (['target'], 'target'))
 
 
 if __name__ == '__main__':

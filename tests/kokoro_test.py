@@ -1,25 +1,25 @@
 """Kokoro: its rewritten model computes what the quantised one does, its voices differ, its alphabet covers English."""
 
-from concurrent import futures
 import os
 import tempfile
 import time
 import unicodedata
+from concurrent import futures
 from unittest import mock
 
-from absl.testing import absltest
 import numpy as np
 import onnx
+import onnxruntime
+from absl.testing import absltest
 from onnx import helper
 from onnx import numpy_helper
-import onnxruntime
 from onnxruntime import quantization
-from tools.importers import kokoro
-from tools.importers import synth
+
+from tools.speech_synthesis import kokoro
+from tools.speech_synthesis import synth
 
 
 class DequantiseTest(absltest.TestCase):
-
   def _Path(self):
     folder = tempfile.TemporaryDirectory()
     self.addCleanup(folder.cleanup)
@@ -38,8 +38,12 @@ class DequantiseTest(absltest.TestCase):
       last = f'y{i}'
       nodes.append(helper.make_node('Conv', inputs, [last], name=f'conv{i}', pads=[2, 2], dilations=[2]))
     graph = helper.make_graph(
-        nodes, 'g', [helper.make_tensor_value_info('x', onnx.TensorProto.FLOAT, [1, 4, 'n'])],
-        [helper.make_tensor_value_info(last, onnx.TensorProto.FLOAT, [1, 4, 'n'])], constants)
+      nodes,
+      'g',
+      [helper.make_tensor_value_info('x', onnx.TensorProto.FLOAT, [1, 4, 'n'])],
+      [helper.make_tensor_value_info(last, onnx.TensorProto.FLOAT, [1, 4, 'n'])],
+      constants,
+    )
     path = self._Path()
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8), path)
     return path
@@ -52,10 +56,11 @@ class DequantiseTest(absltest.TestCase):
     for biases in ([True], [False], [True, False, True]):
       plain = self._Model(biases)
       quantization.quantize_dynamic(
-          plain, f'{plain}.int8', op_types_to_quantize=['Conv'], weight_type=quantization.QuantType.QUInt8)
+        plain, f'{plain}.int8', op_types_to_quantize=['Conv'], weight_type=quantization.QuantType.QUInt8
+      )
       model = onnx.load(f'{plain}.int8')
       self.assertIn('ConvInteger', [node.op_type for node in model.graph.node])
-      kokoro._Dequantise(model.graph)  # pylint: disable=protected-access
+      kokoro._Dequantise(model.graph)
       onnx.save(model, f'{plain}.f32')
       left = [node.op_type for node in model.graph.node]
       self.assertEqual(left.count('Conv'), len(biases))
@@ -68,23 +73,37 @@ class DequantiseTest(absltest.TestCase):
   def test_a_bias_that_is_added_before_the_scale_as_in_kokoro(self):
     random = np.random.default_rng(1)
     make = helper.make_node
-    constants = {'w': random.integers(0, 255, (4, 4, 3)).astype(np.uint8), 'wz': np.array(120, np.uint8),
-                 'ws': np.array(0.02, np.float32), 'b': random.standard_normal(4).astype(np.float32),
-                 'shape': np.array([1, 4, 1])}
-    nodes = [make('DynamicQuantizeLinear', ['x'], ['q', 'qs', 'qz']),
-             make('ConvInteger', ['q', 'w', 'qz', 'wz'], ['c'], name='conv', pads=[1, 1]),
-             make('Mul', ['qs', 'ws'], ['bs']), make('Div', ['b', 'bs'], ['b1']), make('Floor', ['b1'], ['b2']),
-             make('Cast', ['b2'], ['b3'], to=onnx.TensorProto.INT32), make('Reshape', ['b3', 'shape'], ['b4']),
-             make('Add', ['c', 'b4'], ['c1']), make('Cast', ['c1'], ['c2'], to=onnx.TensorProto.FLOAT),
-             make('Mul', ['qs', 'ws'], ['s']), make('Mul', ['c2', 's'], ['y'])]
+    constants = {
+      'w': random.integers(0, 255, (4, 4, 3)).astype(np.uint8),
+      'wz': np.array(120, np.uint8),
+      'ws': np.array(0.02, np.float32),
+      'b': random.standard_normal(4).astype(np.float32),
+      'shape': np.array([1, 4, 1]),
+    }
+    nodes = [
+      make('DynamicQuantizeLinear', ['x'], ['q', 'qs', 'qz']),
+      make('ConvInteger', ['q', 'w', 'qz', 'wz'], ['c'], name='conv', pads=[1, 1]),
+      make('Mul', ['qs', 'ws'], ['bs']),
+      make('Div', ['b', 'bs'], ['b1']),
+      make('Floor', ['b1'], ['b2']),
+      make('Cast', ['b2'], ['b3'], to=onnx.TensorProto.INT32),
+      make('Reshape', ['b3', 'shape'], ['b4']),
+      make('Add', ['c', 'b4'], ['c1']),
+      make('Cast', ['c1'], ['c2'], to=onnx.TensorProto.FLOAT),
+      make('Mul', ['qs', 'ws'], ['s']),
+      make('Mul', ['c2', 's'], ['y']),
+    ]
     graph = helper.make_graph(
-        nodes, 'g', [helper.make_tensor_value_info('x', onnx.TensorProto.FLOAT, [1, 4, 'n'])],
-        [helper.make_tensor_value_info('y', onnx.TensorProto.FLOAT, [1, 4, 'n'])],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()])
+      nodes,
+      'g',
+      [helper.make_tensor_value_info('x', onnx.TensorProto.FLOAT, [1, 4, 'n'])],
+      [helper.make_tensor_value_info('y', onnx.TensorProto.FLOAT, [1, 4, 'n'])],
+      [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
     path = self._Path()
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8)
     onnx.save(model, f'{path}.int8')
-    kokoro._Dequantise(model.graph)  # pylint: disable=protected-access
+    kokoro._Dequantise(model.graph)
     onnx.save(model, f'{path}.f32')
     self.assertEqual([(node.op_type, node.input[-1]) for node in model.graph.node], [('Conv', 'b')])
     x = random.standard_normal((1, 4, 50)).astype(np.float32)
@@ -94,16 +113,16 @@ class DequantiseTest(absltest.TestCase):
   def test_another_graph_is_refused_by_name(self):
     plain = self._Model([False])
     quantization.quantize_dynamic(
-        plain, f'{plain}.int8', op_types_to_quantize=['Conv'], weight_type=quantization.QuantType.QUInt8)
+      plain, f'{plain}.int8', op_types_to_quantize=['Conv'], weight_type=quantization.QuantType.QUInt8
+    )
     model = onnx.load(f'{plain}.int8')
     cast = next(node for node in model.graph.node if node.op_type == 'Cast')
     cast.op_type = 'Identity'
     with self.assertRaisesRegex(ValueError, 'conv0.*: followed by Identity, expected Cast'):
-      kokoro._Dequantise(model.graph)  # pylint: disable=protected-access
+      kokoro._Dequantise(model.graph)
 
 
 class FastModelTest(absltest.TestCase):
-
   def test_threads_that_ask_at_once_make_one_whole_model(self):
     folder = tempfile.TemporaryDirectory()
     self.addCleanup(folder.cleanup)
@@ -118,13 +137,12 @@ class FastModelTest(absltest.TestCase):
 
     with mock.patch.object(kokoro, '_MakeFastModel', side_effect=Make):
       with futures.ThreadPoolExecutor(4) as pool:
-        path, = set(pool.map(kokoro.FastModel, [folder.name] * 4))
+        (path,) = set(pool.map(kokoro.FastModel, [folder.name] * 4))
     self.assertEqual(made, [path])
     self.assertEqual(os.listdir(folder.name), [os.path.basename(path)])  # Nothing of the making is left.
 
 
 class VoicesTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     self.data_dir = kokoro.DataDir()

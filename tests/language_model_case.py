@@ -1,8 +1,9 @@
 """A language model's file for tests, of whatever weights."""
 
-from fm_lingvo import language_model
-from lingvo import compat as tf
 import numpy as np
+from lingvo import compat as tf
+
+from fm_lingvo.decoding import language_model
 
 
 def Write(path, tokenizer, likely=None):

@@ -1,11 +1,12 @@
 """Properties of the language model, of its file, and of fusion in a head."""
 
-from absl.testing import absltest
-from fm_lingvo import errors
-from fm_lingvo import language_model
-from fm_lingvo import tokenizer
-from lingvo import compat as tf
 import numpy as np
+from absl.testing import absltest
+from lingvo import compat as tf
+
+from fm_lingvo import errors
+from fm_lingvo.data import tokenizer
+from fm_lingvo.decoding import language_model
 from params import base
 from tests import graph_case
 from tests import language_model_case
@@ -14,7 +15,6 @@ _VOCAB = 9
 
 
 class LanguageModelTest(graph_case.GraphCase):
-
   def _Layer(self):
     return language_model.Params(_VOCAB, embedding_dim=5, hidden_dim=7, num_layers=2).Instantiate()
 
@@ -52,7 +52,6 @@ class LanguageModelTest(graph_case.GraphCase):
 
 
 class FrozenTest(graph_case.GraphCase):
-
   def setUp(self):
     super().setUp()
     self._tokenizer = tokenizer.Tokenizer(base.GRAPHEMES_EN)
@@ -85,10 +84,15 @@ class FrozenTest(graph_case.GraphCase):
     arrays = self.create_tempfile('arrays.npz').full_path
     np.savez(arrays, x=np.zeros(3))
     for path, labels, message in (
-        ('nowhere.npz', self._tokenizer, 'nowhere.npz: no such language model in .*; train one with: python -m tools.train_lm'),
-        (text, self._tokenizer, r'text.npz: not a language model \(10 bytes\)'),
-        (arrays, self._tokenizer, 'arrays.npz: not a language model'),
-        (self._path, other, r'lm.npz: a language model of another tokenizer.s labels \(sha256 [0-9a-f]{12}...\) than ')):
+      (
+        'nowhere.npz',
+        self._tokenizer,
+        'nowhere.npz: no such language model in .*; train one with: python -m tools.train_lm',
+      ),
+      (text, self._tokenizer, r'text.npz: not a language model \(10 bytes\)'),
+      (arrays, self._tokenizer, 'arrays.npz: not a language model'),
+      (self._path, other, r'lm.npz: a language model of another tokenizer.s labels \(sha256 [0-9a-f]{12}...\) than '),
+    ):
       with self.assertRaisesRegex(errors.ConfigError, message) as e:
         language_model.Frozen(path, labels)
       self.assertNotIn('\n', str(e.exception))

@@ -7,16 +7,25 @@ import subprocess
 import sys
 import tempfile
 
-from absl.testing import absltest
-from fm_lingvo import metrics_log
 import numpy as np
-from params import librispeech
 import soundfile
+from absl.testing import absltest
+
+from fm_lingvo.run_files import metrics_log
+from params import librispeech
 from tests import pages
 from tests import process_case
 from tests import tiny_data
 
-_SUBSETS = ('train-clean-100', 'dev-clean', 'test-clean', 'train-clean-360', 'train-other-500', 'dev-other', 'test-other')
+_SUBSETS = (
+  'train-clean-100',
+  'dev-clean',
+  'test-clean',
+  'train-clean-360',
+  'train-other-500',
+  'dev-other',
+  'test-other',
+)
 _PROGRAMS = {'python': [sys.executable], 'trainer': [sys.executable, '-m', 'fm_lingvo.trainer']}
 
 
@@ -27,7 +36,6 @@ def _Commands():
 
 
 class LibrispeechTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     folder = tempfile.TemporaryDirectory()
@@ -61,15 +69,23 @@ class LibrispeechTest(absltest.TestCase):
   def test_the_commands_of_the_readme(self):
     outputs = []
     for words in _Commands():
-      done = subprocess.run([*_PROGRAMS[words[0]], *words[1:], *self._Extra(words)], capture_output=True, text=True,
-                            cwd=self.dir, env=process_case.Environment(), check=False)
+      done = subprocess.run(
+        [*_PROGRAMS[words[0]], *words[1:], *self._Extra(words)],
+        capture_output=True,
+        text=True,
+        cwd=self.dir,
+        env=process_case.Environment(),
+        check=False,
+      )
       self.assertEqual(done.returncode, 0, f'{words}: {done.stdout}{done.stderr}')
       outputs.append(done.stdout)
     for out, train in zip(outputs, (3, 6)):
       self.assertRegex(out, rf'train {train} .*dev 3 .*test 3 ')
     self.assertLen(outputs, 5)
-    rows = {row['dataset']: row for row in metrics_log.ReadMetrics(
-        os.path.join(self.dir, 'runs', 'libri_adapted', 'metrics.jsonl'))}
+    rows = {
+      row['dataset']: row
+      for row in metrics_log.ReadMetrics(os.path.join(self.dir, 'runs', 'libri_adapted', 'metrics.jsonl'))
+    }
     self.assertEqual(set(rows), {'train', 'DevSource', 'DevTarget', 'TestSource', 'TestTarget'})
     for name in set(rows) - {'train'}:
       self.assertIn('labeled/wer', rows[name])

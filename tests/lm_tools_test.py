@@ -5,22 +5,23 @@ import io
 import os
 from unittest import mock
 
-from absl.testing import absltest
-from fm_lingvo import language_model
-from fm_lingvo import tokenizer
 import numpy as np
-from tests import graph_case  # pylint: disable=unused-import  # Graph mode.
-from tools import importers
+from absl.testing import absltest
+
+from fm_lingvo.data import tokenizer
+from fm_lingvo.decoding import language_model
+from tests import graph_case  # noqa: F401 Graph mode.
 from tools import lm_text
 from tools import train_lm
-from tools.importers import debian
+from tools.common import exit_codes
+from tools.prepare.importers import debian
 
 _TOKENIZER = 'params/tokenizers/graphemes_en.model'
 # As WordNet's files have them.
-_WORDNET = '''  1 This software and database is being provided to you, the LICENSEE | by
+_WORDNET = """  1 This software and database is being provided to you, the LICENSEE | by
 00007846 03 n 02 person 0 well-being(p) 1 001 @ 00004475 n 0000 | a human being; "there was too much for one person to do"
 00017222 03 n 01 plant_life 0 000 | (botany) a living organism; in 1990
-'''
+"""
 
 
 def _Run(tool, *argv):
@@ -32,7 +33,6 @@ def _Run(tool, *argv):
 
 
 class LmTextTest(absltest.TestCase):
-
   def test_lines_are_lemmas_definitions_and_examples(self):
     root = self.create_tempdir().full_path
     folder = os.path.join(root, 'usr', 'share', 'wordnet')
@@ -41,30 +41,44 @@ class LmTextTest(absltest.TestCase):
       with open(f'{folder}/data.{name}', 'w', encoding='utf-8') as f:
         f.write(_WORDNET if name == 'noun' else '')
     lines, dropped = lm_text.Select(lm_text.Lines(root), lm_text.HeldOut([]))
-    self.assertEqual(lines, ['a human being', 'a living organism', 'in one nine nine zero', 'person', 'plant life',
-                             'there was too much for one person to do', 'well being'])
+    self.assertEqual(
+      lines,
+      [
+        'a human being',
+        'a living organism',
+        'in one nine nine zero',
+        'person',
+        'plant life',
+        'there was too much for one person to do',
+        'well being',
+      ],
+    )
     self.assertEqual(sum(dropped.values()), 0)
 
   def test_held_out_transcripts_and_what_graphemes_cannot_spell_are_left_out_and_counted(self):
     held_out = ' | please enter your password followed by the pound key | thank you | '
     lines, dropped = lm_text.Select(
-        ['Enter your password.', 'thank you', 'your password', 'followed by', 'the key', 'naïve', 'a sexual thing'], held_out)
+      ['Enter your password.', 'thank you', 'your password', 'followed by', 'the key', 'naïve', 'a sexual thing'],
+      held_out,
+    )
     self.assertEqual(lines, ['followed by', 'thank you', 'the key', 'your password'])
     self.assertEqual(dropped, {'held out': 1, 'unwanted': 1, 'not English letters': 1})
-
 
   def test_a_text_that_cannot_be_fetched_is_2_and_a_file_that_cannot_be_written_1(self):
     output = self.create_tempfile().full_path + '/general.txt'
     for kwargs, code, message in (
-        (dict(side_effect=debian.AptError('apt has no network')), 2, 'apt has no network'),
-        (dict(return_value=('root', [])), 1, f'--output={output}: cannot be written (Not a directory)')):
-      with mock.patch.object(debian, 'FetchPackages', **kwargs), mock.patch.object(lm_text, 'Lines', return_value=['a dog']):
+      (dict(side_effect=debian.AptError('apt has no network')), 2, 'apt has no network'),
+      (dict(return_value=('root', [])), 1, f'--output={output}: cannot be written (Not a directory)'),
+    ):
+      with (
+        mock.patch.object(debian, 'FetchPackages', **kwargs),
+        mock.patch.object(lm_text, 'Lines', return_value=['a dog']),
+      ):
         found, _, err = _Run(lm_text, f'--output={output}')
       self.assertEqual((found, err), (code, f'lm_text: {message}\n'))
 
 
 class TrainLmTest(absltest.TestCase):
-
   def _Text(self):
     rng = np.random.RandomState(0)
     words = ['the', 'cat', 'sat', 'on', 'a', 'mat']
@@ -72,8 +86,16 @@ class TrainLmTest(absltest.TestCase):
     return self.create_tempfile('text.txt', '\n'.join([*sorted(lines), 'A Cat, 2']) + '\n').full_path
 
   def _Train(self, output, steps):
-    return _Run(train_lm, f'--input={self._text}', f'--output={output}', f'--max_steps={steps}', '--batch_labels=512',
-                '--hidden_dim=16', '--embedding_dim=8', '--learning_rate=0.01')
+    return _Run(
+      train_lm,
+      f'--input={self._text}',
+      f'--output={output}',
+      f'--max_steps={steps}',
+      '--batch_labels=512',
+      '--hidden_dim=16',
+      '--embedding_dim=8',
+      '--learning_rate=0.01',
+    )
 
   def test_it_learns_goes_on_and_writes_a_file_that_decoding_takes(self):
     self._text = self._Text()
@@ -97,13 +119,14 @@ class TrainLmTest(absltest.TestCase):
   def test_usage_errors_end_with_code_2(self):
     text = self.create_tempfile('few.txt', 'one line\n').full_path
     for argv, message in (
-        ([f'--input={text}', '--output=lm.npz', '--max_steps=0'], '--max_steps=0: expected a number > 0'),
-        ([f'--input={text}', '--output=lm.npz', '--learning_rate=inf'], '--learning_rate=inf: expected a number > 0'),
-        ([f'--input={text}', '--output=lm.npz', '--seed=-1'], '--seed=-1: expected a number from 0 to'),
-        ([f'--input={text}', '--output=lm.bin'], '--output=lm.bin: expected a name that ends in .npz'),
-        (['--input=nowhere.txt', '--output=lm.npz'], '--input=nowhere.txt: no such data set or text file'),
-        ([f'--input={text}', '--output=lm.npz', '--tokenizer=no.model'], 'no.model: no such tokenizer'),
-        ([f'--input={text}', '--output=lm.npz'], '1 lines; expected more, a hundredth of which is held out')):
+      ([f'--input={text}', '--output=lm.npz', '--max_steps=0'], '--max_steps=0: expected a number > 0'),
+      ([f'--input={text}', '--output=lm.npz', '--learning_rate=inf'], '--learning_rate=inf: expected a number > 0'),
+      ([f'--input={text}', '--output=lm.npz', '--seed=-1'], '--seed=-1: expected a number from 0 to'),
+      ([f'--input={text}', '--output=lm.bin'], '--output=lm.bin: expected a name that ends in .npz'),
+      (['--input=nowhere.txt', '--output=lm.npz'], '--input=nowhere.txt: no such data set or text file'),
+      ([f'--input={text}', '--output=lm.npz', '--tokenizer=no.model'], 'no.model: no such tokenizer'),
+      ([f'--input={text}', '--output=lm.npz'], '1 lines; expected more, a hundredth of which is held out'),
+    ):
       code, _, err = _Run(train_lm, *argv)
       self.assertEqual(code, 2, argv)
       self.assertIn(message, err)
@@ -117,7 +140,9 @@ class TrainLmTest(absltest.TestCase):
     for text in ('{"seed"', '[3]', '3', ''):
       with open(folder + '/settings.json', 'w', encoding='utf-8') as f:
         f.write(text)
-      with self.assertRaisesRegex(importers.UsageError, f'^{folder}: its settings.json is cut off or no JSON .*; remove it'):
+      with self.assertRaisesRegex(
+        exit_codes.UsageError, f'^{folder}: its settings.json is cut off or no JSON .*; remove it'
+      ):
         train_lm.CheckFolder(folder, {'seed': 1})
 
 

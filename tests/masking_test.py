@@ -1,17 +1,17 @@
 """Properties of span masking."""
 
-from absl.testing import absltest
-from fm_lingvo import masking
-from lingvo import compat as tf
 import numpy as np
+from absl.testing import absltest
+from lingvo import compat as tf
+
+from fm_lingvo.layers import span_masking
 from tests import graph_case
 
 
 class SpanMaskerTest(graph_case.GraphCase):
-
   def _Mask(self, shape, lengths=None, **overrides):
     """(masked features, mask, layer) of constant features 7."""
-    layer = self.Layer(masking.SpanMasker.Params(), **overrides)
+    layer = self.Layer(span_masking.SpanMasker.Params(), **overrides)
     batch, time = shape
     lengths = np.asarray([time] * batch if lengths is None else lengths)
     paddings = (np.arange(time)[None] >= lengths[:, None]).astype(np.float32)
@@ -21,7 +21,7 @@ class SpanMaskerTest(graph_case.GraphCase):
 
   def test_coverage_is_that_of_overlapping_spans(self):
     _, mask, layer = self._Mask((64, 2000))
-    share = self.Eval(mask)[:, layer.span_frames:].mean()
+    share = self.Eval(mask)[:, layer.span_frames :].mean()
     self.assertEqual(layer.span_frames, 40)
     self.assertAlmostEqual(share, 1 - 0.99**40, delta=0.02)
 
@@ -48,8 +48,7 @@ class SpanMaskerTest(graph_case.GraphCase):
     np.testing.assert_array_equal(out[mask == 0], 7.0)
 
   def test_padding_is_never_masked(self):
-    _, mask, _ = self._Mask((4, 300), lengths=[300, 100, 10, 0],
-                            mask_start_prob=0.5)
+    _, mask, _ = self._Mask((4, 300), lengths=[300, 100, 10, 0], mask_start_prob=0.5)
     mask = self.Eval(mask)
     for row, length in zip(mask, [300, 100, 10, 0]):
       self.assertEqual(row[length:].sum(), 0)
@@ -82,11 +81,12 @@ class SpanMaskerTest(graph_case.GraphCase):
 
   def test_errors_name_field_value_and_range(self):
     for field, value, expected in (
-        ('mask_start_prob', 1.5, r'mask_start_prob = 1.5: expected a probability'),
-        ('mask_span_ms', 5.0, r'mask_span_ms = 5.0: expected at least one frame'),
-        ('noise_stddev', -1.0, r'noise_stddev = -1.0: expected >= 0')):
+      ('mask_start_prob', 1.5, r'mask_start_prob = 1.5: expected a probability'),
+      ('mask_span_ms', 5.0, r'mask_span_ms = 5.0: expected at least one frame'),
+      ('noise_stddev', -1.0, r'noise_stddev = -1.0: expected >= 0'),
+    ):
       with self.subTest(field), self.assertRaisesRegex(ValueError, expected):
-        self.Layer(masking.SpanMasker.Params(), **{field: value})
+        self.Layer(span_masking.SpanMasker.Params(), **{field: value})
 
 
 if __name__ == '__main__':

@@ -4,63 +4,68 @@ import io
 import os
 import time
 
-from absl.testing import absltest
-from fm_lingvo import dataset
-from fm_lingvo import metrics_log
-from fm_lingvo import progress
-from fm_lingvo import summaries
-from lingvo import compat as tf
 import numpy as np
-from tests import graph_case  # pylint: disable=unused-import  # Sets up TensorFlow.
+from absl.testing import absltest
+from lingvo import compat as tf
+
+from fm_lingvo.run_files import metrics_log
+from fm_lingvo.run_files import progress
+from fm_lingvo.run_files import tensorboard
+from fm_lingvo.utils import files as file_system
+from tests import graph_case  # noqa: F401 Sets up TensorFlow.
 
 
 def _Counts(samples, codes, dropped=0):
   counts = np.bincount(codes, minlength=4).astype(np.float32)[None, None]
   return {
-      'a/code_counts': counts, 'a/masked_code_counts': counts,
-      's/num_samples': np.array(samples), 's/weights': np.ones(len(samples)),
-      's/dropped': np.full(len(samples), dropped),
-      's/dropped_too_long': np.full(len(samples), dropped),
+    'a/code_counts': counts,
+    'a/masked_code_counts': counts,
+    's/num_samples': np.array(samples),
+    's/weights': np.ones(len(samples)),
+    's/dropped': np.full(len(samples), dropped),
+    's/dropped_too_long': np.full(len(samples), dropped),
   }
 
 
 class AggregateTest(absltest.TestCase):
-
   def test_means_are_weighted(self):
-    values = metrics_log.Aggregate(
-        [{'loss': (1.0, 30.0)}, {'loss': (4.0, 10.0)}], [])
+    values = metrics_log.Aggregate([{'loss': (1.0, 30.0)}, {'loss': (4.0, 10.0)}], [])
     self.assertAlmostEqual(values['loss'], (30 + 40) / 40)
 
   def test_a_metric_without_weight_is_left_out(self):
     self.assertEmpty(metrics_log.Aggregate([{'loss': (0.0, 0.0)}], []))
 
   def test_code_statistics_come_from_summed_counts(self):
-    values = metrics_log.Aggregate(
-        [{'loss': (1.0, 1.0)}] * 2,
-        [_Counts([160], [0, 0]), _Counts([160], [1, 1])])
+    values = metrics_log.Aggregate([{'loss': (1.0, 1.0)}] * 2, [_Counts([160], [0, 0]), _Counts([160], [1, 1])])
     self.assertAlmostEqual(values['a/code_perplexity'], 2.0)
     self.assertAlmostEqual(values['a/majority_accuracy'], 0.5)
 
   def test_audio_and_examples_add_up_and_drops_are_the_newest_count(self):
     values = metrics_log.Aggregate(
-        [{'loss': (1.0, 1.0)}] * 2,
-        [_Counts([16000, 8000], [0], dropped=3), _Counts([8000], [0], dropped=5)])
+      [{'loss': (1.0, 1.0)}] * 2, [_Counts([16000, 8000], [0], dropped=3), _Counts([8000], [0], dropped=5)]
+    )
     self.assertAlmostEqual(values['s/audio_seconds'], 2.0)
     self.assertEqual(values['s/examples'], 3)
     self.assertEqual(values['s/dropped'], 5)
     self.assertEqual(values['s/dropped_too_long'], 5)
 
   def test_learner_metrics_get_public_names(self):
-    values = metrics_log.Aggregate([{
-        'loss': (1.0, 1.0), 'grad_norm/all/loss': (2.0, 1.0),
-        'learning_rate/loss': (3.0, 1.0), 'num_samples_in_batch': (8, 1.0),
-        'lr_schedule/loss': (0.1, 1.0)}], [])
-    self.assertEqual(
-        values, {'loss': 1.0, 'grad_norm': 2.0, 'learning_rate': 3.0})
+    values = metrics_log.Aggregate(
+      [
+        {
+          'loss': (1.0, 1.0),
+          'grad_norm/all/loss': (2.0, 1.0),
+          'learning_rate/loss': (3.0, 1.0),
+          'num_samples_in_batch': (8, 1.0),
+          'lr_schedule/loss': (0.1, 1.0),
+        }
+      ],
+      [],
+    )
+    self.assertEqual(values, {'loss': 1.0, 'grad_norm': 2.0, 'learning_rate': 3.0})
 
 
 class WindowTest(absltest.TestCase):
-
   def test_a_step_that_nothing_was_masked_in_is_no_error(self):
     window = metrics_log.Window()
     window.Add({'loss': (0.0, 0.0)}, _Counts([16000], [0]))
@@ -79,9 +84,11 @@ class WindowTest(absltest.TestCase):
 
 
 class MetricsLogTest(absltest.TestCase):
-
   def test_rows_past_the_resumed_step_are_dropped(self):
-    for folder in (self.create_tempdir().full_path, 'ram://metrics_log_test'):  # The second as TensorFlow reaches gs://.
+    for folder in (
+      self.create_tempdir().full_path,
+      'ram://metrics_log_test',
+    ):  # The second as TensorFlow reaches gs://.
       with self.subTest(folder):
         tf.io.gfile.makedirs(folder)
         log = metrics_log.MetricsLog(folder)
@@ -89,18 +96,16 @@ class MetricsLogTest(absltest.TestCase):
         for step in (10, 20, 30):
           log.Write('train', step, {'loss': step / 10})
         path = os.path.join(folder, 'metrics.jsonl')
-        with dataset.Open(path, 'a') as f:
+        with file_system.Open(path, 'a') as f:
           f.write('{"dataset": "tra')  # A kill cut this line off.
         metrics_log.MetricsLog(folder).DropAfter(20)
         log.Write('train', 30, {'loss': 9.0})
         rows = metrics_log.ReadMetrics(path)
-        self.assertEqual([(r['step'], r['loss']) for r in rows],
-                         [(10, 1.0), (20, 2.0), (30, 9.0)])
+        self.assertEqual([(r['step'], r['loss']) for r in rows], [(10, 1.0), (20, 2.0), (30, 9.0)])
         self.assertEqual(log.Datasets(30), {'train'})
 
 
 class ProgressTest(absltest.TestCase):
-
   def test_no_terminal_gives_a_line_every_n_steps_and_the_last(self):
     out = io.StringIO()
     bar = progress.Progress(max_steps=105, first_step=0, every=50, stream=out)
@@ -114,8 +119,7 @@ class ProgressTest(absltest.TestCase):
 
   def test_time_left_heeds_a_limit_of_time(self):
     out = io.StringIO()
-    bar = progress.Progress(max_steps=10**9, first_step=0, every=1, max_seconds=60,
-                            stream=out)
+    bar = progress.Progress(max_steps=10**9, first_step=0, every=1, max_seconds=60, stream=out)
     bar.Step(1, {'loss': 1.5})
     self.assertRegex(out.getvalue(), r', (1:00|0:59) left$')
 
@@ -123,6 +127,7 @@ class ProgressTest(absltest.TestCase):
     class _Terminal(io.StringIO):
       def isatty(self):
         return True
+
     out = _Terminal()
     bar = progress.Progress(max_steps=10, first_step=4, every=1, stream=out)
     bar.Step(10, {'loss': 1.5})
@@ -134,17 +139,16 @@ class ProgressTest(absltest.TestCase):
 
 
 class SummariesTest(absltest.TestCase):
-
   def test_histogram_keeps_every_count(self):
     counts = np.arange(512)
-    histo = summaries.CodeHistogram('codes', counts).value[0].histo
+    histo = tensorboard.CodeHistogram('codes', counts).value[0].histo
     self.assertEqual(sum(histo.bucket), counts.sum())
     self.assertEqual(histo.num, counts.sum())
     self.assertLen(histo.bucket, len(histo.bucket_limit))
     self.assertSequenceEqual(histo.bucket_limit, sorted(histo.bucket_limit))
 
   def test_audio_is_16_bit_wav_of_all_samples(self):
-    audio = summaries.Audio('a', np.linspace(-1, 1, 1600)).value[0].audio
+    audio = tensorboard.Audio('a', np.linspace(-1, 1, 1600)).value[0].audio
     self.assertStartsWith(audio.encoded_audio_string, b'RIFF')
     self.assertEqual(audio.length_frames, 1600)
     self.assertLen(audio.encoded_audio_string, 44 + 2 * 1600)
@@ -153,13 +157,17 @@ class SummariesTest(absltest.TestCase):
     rng = np.random.RandomState(0)
     mask = np.zeros(100)
     mask[20:60] = 1
-    image = summaries.MaskedLogMel(
-        'x', rng.randn(100, 80), mask, rng.randint(0, 9, 25), rng.randint(0, 9, 25),
-        mask[::4], 90).value[0].image
+    image = (
+      tensorboard.MaskedLogMel(
+        'x', rng.randn(100, 80), mask, rng.randint(0, 9, 25), rng.randint(0, 9, 25), mask[::4], 90
+      )
+      .value[0]
+      .image
+    )
     self.assertStartsWith(image.encoded_image_string, b'\x89PNG')
 
   def test_text_is_shown_verbatim(self):
-    value = summaries.Text('config', 'a = 1\nb = 2').value[0]
+    value = tensorboard.Text('config', 'a = 1\nb = 2').value[0]
     self.assertEqual(value.metadata.plugin_data.plugin_name, 'text')
     self.assertEqual(value.tensor.string_val[0], b'    a = 1\n    b = 2')
 

@@ -3,8 +3,22 @@
 import os
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PAGES = ('README.md',) + tuple(f'docs/{name}.md' for name in (
-    'params', 'data', 'running', 'faults', 'scale', 'pretraining', 'recipe', 'speed', 'architecture', 'developing', 'paper_run'))
+PAGES = ('README.md',) + tuple(
+  f'docs/{name}.md'
+  for name in (
+    'params',
+    'data',
+    'running',
+    'faults',
+    'scale',
+    'pretraining',
+    'recipe',
+    'speed',
+    'architecture',
+    'developing',
+    'paper_run',
+  )
+)
 
 
 def Read(name):

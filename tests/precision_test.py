@@ -2,18 +2,21 @@
 
 from unittest import mock
 
-from absl.testing import parameterized
-from fm_lingvo import decoding
-from fm_lingvo import encoder
-from fm_lingvo import errors
-from fm_lingvo import gin_params
-from fm_lingvo import lattice
-from fm_lingvo import registry
-from lingvo import model_registry
 import numpy as np
+from absl.testing import parameterized
+from lingvo import model_registry
+
+from fm_lingvo import errors
+from fm_lingvo.config import gin_config
+from fm_lingvo.config import registry
+from fm_lingvo.decoding import search
+from fm_lingvo.layers import conformer_encoder
+from fm_lingvo.losses import transducer_lattice
 from tests import graph_case
 from tests import tiny_data
-from tests.graph_case import absltest, py_utils, tf
+from tests.graph_case import absltest
+from tests.graph_case import py_utils
+from tests.graph_case import tf
 
 _EXPERIMENTS = ('asr.BestRqPretrain', 'asr.JustHydra', 'asr.AdapterFinetune')
 # Relative; bfloat16 has 8 bits of mantissa, so that a product is off by 0.4 %.
@@ -27,10 +30,15 @@ def _Batch(streams):
   """A second of sound, two utterances, for each stream."""
   wave = np.stack([tiny_data.Waveform(1.0, seed) for seed in (0, 1)]) / 32768.0
   stream = py_utils.NestedMap(
-      waveforms=tf.constant(wave, tf.float32), num_samples=tf.constant([16000, 12000]),
-      weights=tf.ones([2]), labels=tf.constant([[3, 4, 5], [6, 7, 0]]),
-      label_lengths=tf.constant([3, 2]), utt_ids=tf.constant(['a', 'b']),
-      texts=tf.constant(['a', 'b']), domains=tf.constant(['a', 'b']))
+    waveforms=tf.constant(wave, tf.float32),
+    num_samples=tf.constant([16000, 12000]),
+    weights=tf.ones([2]),
+    labels=tf.constant([[3, 4, 5], [6, 7, 0]]),
+    label_lengths=tf.constant([3, 2]),
+    utt_ids=tf.constant(['a', 'b']),
+    texts=tf.constant(['a', 'b']),
+    domains=tf.constant(['a', 'b']),
+  )
   return py_utils.NestedMap({name: stream.copy() for name in streams})
 
 
@@ -46,14 +54,13 @@ def _DtypesOf(op_types):
 
 
 class TaskTest(graph_case.GraphCase, parameterized.TestCase):
-
   def _Task(self, name, dtype, *bindings):
     """A tiny task of an experiment, from random weights."""
     knobs = name.rpartition('.')[2]
-    gin_params.Configure(name, (), [
-        *tiny_data.Bindings(registry.Import(name)),
-        f'{knobs}.compute_dtype = {dtype!r}', *bindings])
-    self.addCleanup(gin_params.Reset)
+    gin_config.Configure(
+      name, (), [*tiny_data.Bindings(registry.Import(name)), f'{knobs}.compute_dtype = {dtype!r}', *bindings]
+    )
+    self.addCleanup(gin_config.Reset)
     params = model_registry.GetParams(name, 'Train').task.Copy().Set(input=None)
     params.train.init_from_checkpoint_rules = {}
     return params.Instantiate()
@@ -61,12 +68,10 @@ class TaskTest(graph_case.GraphCase, parameterized.TestCase):
   def _Step(self, name, dtype):
     """(loss, gradients by name, task) of the same batch and weights."""
     task = self._Task(name, dtype)
-    metrics, _ = task.FPropTower(
-        task.theta, _Batch(sorted({branch.stream for _, branch in task.branches})))
+    metrics, _ = task.FPropTower(task.theta, _Batch(sorted({branch.stream for _, branch in task.branches})))
     variables = task.learners[0].GetTrainableVariables(task.vars).Flatten()
     gradients = tf.gradients(metrics['loss'][0], variables)
-    return metrics['loss'][0], {
-        v.op.name: tf.convert_to_tensor(g) for v, g in zip(variables, gradients)}, task
+    return metrics['loss'][0], {v.op.name: tf.convert_to_tensor(g) for v, g in zip(variables, gradients)}, task
 
   @parameterized.parameters(*_EXPERIMENTS)
   def test_little_changes_but_the_time(self, name):
@@ -86,12 +91,12 @@ class TaskTest(graph_case.GraphCase, parameterized.TestCase):
     np.testing.assert_allclose(other, loss, rtol=_LOSS_TOLERANCE)
     self.assertNotEqual(other, loss)
     norm = np.sqrt(sum((g**2).sum() for g in gradients.values()))
-    off = np.sqrt(sum(((g - others[key])**2).sum() for key, g in gradients.items()))
+    off = np.sqrt(sum(((g - others[key]) ** 2).sum() for key, g in gradients.items()))
     self.assertTrue(np.isfinite(off))
     self.assertLess(off / norm, _GRADIENT_TOLERANCE)
 
   def test_the_lattice_is_float32(self):
-    with mock.patch.object(lattice, 'FullSum', wraps=lattice.FullSum) as full_sum:
+    with mock.patch.object(transducer_lattice, 'FullSum', wraps=transducer_lattice.FullSum) as full_sum:
       self._Step('asr.AdapterFinetune', 'bfloat16')
     blank, label = full_sum.call_args[0][:2]
     self.assertEqual((blank.dtype, label.dtype), (tf.float32, tf.float32))
@@ -101,34 +106,38 @@ class TaskTest(graph_case.GraphCase, parameterized.TestCase):
     with self.EvalMode():
       task = self._Task('asr.JustHydra', 'bfloat16', f'JustHydra.beam_size = {beam_size}')
       _, tensors = task.FPropTower(task.theta, _Batch(['labeled']))
-    labels, scores = self.Eval(tensors['labeled/hyp_labels'],
-                               tensors['labeled/hyp_scores'])
+    labels, scores = self.Eval(tensors['labeled/hyp_labels'], tensors['labeled/hyp_scores'])
     self.assertEqual(labels.shape[:2], (2, beam_size))
     self.assertEqual(scores.dtype, np.float32)
-    self.assertTrue(decoding.AreFound(scores[:, 0]).all() and np.isfinite(scores).all())
+    self.assertTrue(search.AreFound(scores[:, 0]).all() and np.isfinite(scores).all())
     self.assertBetween(labels.max(), 0, 29)
 
   def test_another_dtype_is_one_line_with_the_nearest_name(self):
     with self.assertRaises(errors.ConfigError) as raised:
       self._Task('asr.BestRqPretrain', 'bfloat61')
-    self.assertIn("BestRqPretrain.compute_dtype = 'bfloat61': expected one of float32, "
-                  'bfloat16; did you mean bfloat16?', str(raised.exception))
+    self.assertIn(
+      "BestRqPretrain.compute_dtype = 'bfloat61': expected one of float32, bfloat16; did you mean bfloat16?",
+      str(raised.exception),
+    )
     self.assertNotIn('\n', str(raised.exception))
 
 
 class EncoderTest(graph_case.GraphCase, parameterized.TestCase):
-
   def _Encoder(self, **overrides):
-    p = encoder.ConformerEncoder.Params().Set(
-        model_dim=16, num_layers=1, num_heads=2, kernel_size=5, dropout_prob=0.1,
-        fprop_dtype=tf.bfloat16, **overrides)
+    p = conformer_encoder.ConformerEncoder.Params().Set(
+      model_dim=16, num_layers=1, num_heads=2, kernel_size=5, dropout_prob=0.1, fprop_dtype=tf.bfloat16, **overrides
+    )
     p.subsampling.Set(num_bins=8, channels=2)
     return self.Layer(p)
 
   @parameterized.parameters(
-      {}, {'atten_left_context': 8, 'atten_right_context': 4},
-      {'atten_chunk_size': 4, 'atten_left_context': 4}, {'use_relative_atten': False},
-      {'conv_norm': 'group_norm', 'group_norm_groups': 4}, {'remat': True})
+    {},
+    {'atten_left_context': 8, 'atten_right_context': 4},
+    {'atten_chunk_size': 4, 'atten_left_context': 4},
+    {'use_relative_atten': False},
+    {'conv_norm': 'group_norm', 'group_norm_groups': 4},
+    {'remat': True},
+  )
   def test_products_are_bfloat16_and_what_is_sensitive_is_not(self, **overrides):
     layer = self._Encoder(**overrides)
     features = np.random.RandomState(0).randn(2, 64, 8).astype(np.float32)

@@ -15,17 +15,18 @@ import tempfile
 import time
 from unittest import mock
 
+import numpy as np
+import soundfile
 from absl import flags
 from absl.testing import absltest
 from absl.testing import flagsaver
-import numpy as np
-import soundfile
 
-from fm_lingvo import dataset
-from tools import demo_data
-from tools import importers
-from tools import pipeline
+from fm_lingvo.data import dataset
 from tools import prepare_data
+from tools.common import exit_codes
+from tools.prepare import demo_data
+from tools.prepare import importers
+from tools.prepare import pipeline
 
 RATE = 16000
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -45,7 +46,6 @@ def FullDisk(unused_max_seconds):
 
 
 class PrepareCase(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     tmp = tempfile.TemporaryDirectory()
@@ -64,11 +64,20 @@ class PrepareCase(absltest.TestCase):
     return path
 
   def Good(self, count):
-    return [{'audio_filepath': self.Write(f'good{i}.wav', Speech(0.5 + 0.1 * (i % 5), i)), 'text': f'good {"abcdefgh"[i % 8]}',
-             'speaker': f's{i % 3}', 'domain': f'd{i % 2}'} for i in range(count)]
+    return [
+      {
+        'audio_filepath': self.Write(f'good{i}.wav', Speech(0.5 + 0.1 * (i % 5), i)),
+        'text': f'good {"abcdefgh"[i % 8]}',
+        'speaker': f's{i % 3}',
+        'domain': f'd{i % 2}',
+      }
+      for i in range(count)
+    ]
 
   def Prepare(self, rows, output=None, **kwargs):
-    return pipeline.PrepareData('manifest', output or self.output, options=importers.Options(input=self.Manifest(rows)), **kwargs)
+    return pipeline.PrepareData(
+      'manifest', output or self.output, options=importers.Options(input=self.Manifest(rows)), **kwargs
+    )
 
   def Bytes(self, path):
     result = {}
@@ -79,8 +88,14 @@ class PrepareCase(absltest.TestCase):
 
   def Cli(self, *args):
     env = dict(os.environ, PYTHONPATH=os.pathsep.join([ROOT] + sys.path))
-    return subprocess.run([sys.executable, '-m', 'tools.prepare_data', *args], cwd=ROOT, env=env, capture_output=True, text=True,
-                          check=False)
+    return subprocess.run(
+      [sys.executable, '-m', 'tools.prepare_data', *args],
+      cwd=ROOT,
+      env=env,
+      capture_output=True,
+      text=True,
+      check=False,
+    )
 
   def Main(self, *args):
     """As Cli, in this process: (exit code, standard error)."""
@@ -91,9 +106,9 @@ class PrepareCase(absltest.TestCase):
 
 
 class ContentTest(PrepareCase):
-
   def test_what_goes_in_comes_out(self):
-    import tensorflow as tf  # pylint: disable=g-import-not-at-top
+    import tensorflow as tf
+
     rows = self.Good(40)
     made, report = self.Prepare(rows, dev_percent=10, test_percent=20)
     records = {}
@@ -109,8 +124,9 @@ class ContentTest(PrepareCase):
       e = records[row['audio_filepath'][:-4]]
       samples, _ = soundfile.read(os.path.join(self.dir, row['audio_filepath']), dtype='int16')
       np.testing.assert_array_equal(np.frombuffer(e['audio'], '<i2'), samples)
-      self.assertEqual((e['text'].decode(), e['speaker'].decode(), e['domain'].decode()),
-                       (row['text'], row['speaker'], row['domain']))
+      self.assertEqual(
+        (e['text'].decode(), e['speaker'].decode(), e['domain'].decode()), (row['text'], row['speaker'], row['domain'])
+      )
       self.assertAlmostEqual(e['duration'], len(samples) / RATE, places=4)
     manifest = {r['utt_id']: r for r in dataset.ReadManifest(self.output)}
     self.assertEqual(set(manifest), set(records))
@@ -137,8 +153,10 @@ class ContentTest(PrepareCase):
       with open(os.path.join(self.dir, f'{reason}.wav'), 'wb') as f:
         f.write(data)
       Bad(reason, f'{reason}.wav')
-    with open(os.path.join(self.dir, self.Write('whole.wav', Speech(1.0))), 'rb') as f, \
-        open(os.path.join(self.dir, 'cut.wav'), 'wb') as g:
+    with (
+      open(os.path.join(self.dir, self.Write('whole.wav', Speech(1.0))), 'rb') as f,
+      open(os.path.join(self.dir, 'cut.wav'), 'wb') as g,
+    ):
       g.write(f.read()[:9000])
     Bad('corrupt', 'cut.wav')
     rows.append(dict(rows[0]))
@@ -179,7 +197,6 @@ class ContentTest(PrepareCase):
 
 
 class StabilityTest(PrepareCase):
-
   def test_running_twice_gives_the_same_bytes(self):
     rows = self.Good(30) + [{'audio_filepath': 'nowhere.wav'}]
     self.Prepare(rows)
@@ -196,8 +213,10 @@ class StabilityTest(PrepareCase):
     rows = self.Good(40)
     self.Prepare(rows[:20])
     self.Prepare(rows, output=self.output + '2')
-    before, after = ({r['utt_id']: (r['split'], r['shard']) for r in dataset.ReadManifest(path)}
-                     for path in (self.output, self.output + '2'))
+    before, after = (
+      {r['utt_id']: (r['split'], r['shard']) for r in dataset.ReadManifest(path)}
+      for path in (self.output, self.output + '2')
+    )
     self.assertEqual(before, {u: after[u] for u in before})
 
   def test_every_shard_is_there_even_if_empty(self):
@@ -209,7 +228,6 @@ class StabilityTest(PrepareCase):
 
 
 class CrashTest(PrepareCase):
-
   def Leftovers(self):
     return [n for n in os.listdir(self.dir) if '.partial-' in n]
 
@@ -218,12 +236,16 @@ class CrashTest(PrepareCase):
     os.mkfifo(os.path.join(self.dir, 'never.wav'))  # Opening it waits for ever, in the middle of the run.
     path = self.Manifest(rows + [{'audio_filepath': 'never.wav'}])
     process = subprocess.Popen(
-        [sys.executable, '-m', 'tools.prepare_data', '--importer=manifest', f'--input={path}', f'--output={self.output}'],
-        cwd=ROOT, env=dict(os.environ, PYTHONPATH=os.pathsep.join([ROOT] + sys.path)), stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL)
+      [sys.executable, '-m', 'tools.prepare_data', '--importer=manifest', f'--input={path}', f'--output={self.output}'],
+      cwd=ROOT,
+      env=dict(os.environ, PYTHONPATH=os.pathsep.join([ROOT] + sys.path)),
+      stdout=subprocess.DEVNULL,
+      stderr=subprocess.DEVNULL,
+    )
     deadline = time.time() + 60
     while time.time() < deadline and not (
-        self.Leftovers() and any(n.startswith('train-') for n in os.listdir(os.path.join(self.dir, self.Leftovers()[0])))):
+      self.Leftovers() and any(n.startswith('train-') for n in os.listdir(os.path.join(self.dir, self.Leftovers()[0])))
+    ):
       time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -249,7 +271,10 @@ class CrashTest(PrepareCase):
   def test_full_disk_ends_in_one_line(self):
     full = importers.Listing(utterances=[importers.Utterance('a', '', 's', 'd', 'x', functools.partial(FullDisk))])
     said = io.StringIO()
-    with mock.patch.object(importers, 'GetImporter', return_value=lambda options: full), contextlib.redirect_stderr(said):
+    with (
+      mock.patch.object(importers, 'GetImporter', return_value=lambda options: full),
+      contextlib.redirect_stderr(said),
+    ):
       with self.assertRaises(Exception) as raised:
         pipeline.PrepareData('manifest', self.output)
     self.assertEqual(pipeline.DiskReason(raised.exception), 'No space left on device')
@@ -258,7 +283,7 @@ class CrashTest(PrepareCase):
 
   def test_existing_output_is_replaced_only_when_asked(self):
     self.Prepare(self.Good(4))
-    with self.assertRaisesRegex(importers.UsageError, 'exists; give another directory or --overwrite'):
+    with self.assertRaisesRegex(exit_codes.UsageError, 'exists; give another directory or --overwrite'):
       self.Prepare(self.Good(6))
     self.Prepare(self.Good(6), overwrite=True)
     self.assertLen(list(dataset.ReadManifest(self.output)), 6)
@@ -267,15 +292,19 @@ class CrashTest(PrepareCase):
     rows = self.Good(2)
     before = sorted(os.listdir(self.dir))
     for overwrite in (True, False):
-      with self.assertRaisesRegex(importers.UsageError, r'^--output=\S+: has good0.wav and 2 more, which no data set has'):
+      with self.assertRaisesRegex(
+        exit_codes.UsageError, r'^--output=\S+: has good0.wav and 2 more, which no data set has'
+      ):
         self.Prepare(rows, output=self.dir, overwrite=overwrite)
     self.assertEqual(sorted(os.listdir(self.dir)), sorted({*before, 'in.jsonl'}))
     os.mkdir(self.output)
     own = self.Manifest(rows, 'out/manifest.jsonl')
-    with self.assertRaisesRegex(importers.UsageError, rf'^--output=\S+out: has {own}, which the data set is made from'):
+    with self.assertRaisesRegex(
+      exit_codes.UsageError, rf'^--output=\S+out: has {own}, which the data set is made from'
+    ):
       pipeline.PrepareData('manifest', self.output, options=importers.Options(input=own), overwrite=True)
     self.assertTrue(os.path.exists(own))
-    with self.assertRaisesRegex(importers.UsageError, f'^--output={own}: is a file; give a directory$'):
+    with self.assertRaisesRegex(exit_codes.UsageError, f'^--output={own}: is a file; give a directory$'):
       self.Prepare(rows, output=own)
 
   def test_a_data_set_that_is_not_whole_is_replaced(self):
@@ -286,16 +315,19 @@ class CrashTest(PrepareCase):
 
 
 class DemoTest(PrepareCase):
-
   def test_without_apt_the_demo_is_synthetic_and_made_once(self):
     text = os.path.join(self.dir, 'text.txt')
     with open(text, 'w', encoding='utf-8') as f:
       f.write(''.join(f'This is sentence number {i}.\n' for i in range(12)))
     env = dict(PATH=os.path.join(self.dir, 'empty'), XDG_CACHE_HOME=os.path.join(self.dir, 'cache'))
     printed = []
-    from tools.importers import synth  # pylint: disable=g-import-not-at-top
-    with mock.patch.dict(os.environ, env), mock.patch.object(synth, 'DEFAULT_TEXT', text), \
-        mock.patch('builtins.print', lambda *args, **kwargs: printed.append(' '.join(map(str, args)))):
+    from tools.speech_synthesis import synth
+
+    with (
+      mock.patch.dict(os.environ, env),
+      mock.patch.object(synth, 'DEFAULT_TEXT', text),
+      mock.patch('builtins.print', lambda *args, **kwargs: printed.append(' '.join(map(str, args)))),
+    ):
       first = demo_data.PrepareDemo(self.output)
       before = self.Bytes(os.path.join(self.output, 'synthetic'))
       second = demo_data.PrepareDemo(self.output)
@@ -308,11 +340,15 @@ class DemoTest(PrepareCase):
 
 
 class CommandLineTest(PrepareCase):
-
   def test_summary_and_exit_code(self):
     path = self.Manifest(self.Good(3) + [{'audio_filepath': 'nowhere.wav'}])
-    out = self.Cli('--importer=manifest', f'--input={path}', f'--output={self.output}', '--runner=DirectRunner',
-                   '--direct_num_workers=1')
+    out = self.Cli(
+      '--importer=manifest',
+      f'--input={path}',
+      f'--output={self.output}',
+      '--runner=DirectRunner',
+      '--direct_num_workers=1',
+    )
     self.assertEqual(out.returncode, 0, out.stderr)
     self.assertIn('3 utterances', out.stdout)
     self.assertIn('rejected 1: 1 missing', out.stdout)
@@ -321,27 +357,45 @@ class CommandLineTest(PrepareCase):
   def test_bad_usage_is_exit_code_2_and_one_line(self):
     manifest = ['--importer=manifest', f'--input={self.Manifest(self.Good(1))}', f'--output={self.output}']
     for args, message in (
-        (['--output=o'], '--importer is missing: expected one of general_speech, librispeech, manifest, prompts, synth, demo'),
-        (['--importer=promts', f'--output={self.output}'], '--importer=promts: .*did you mean prompts'),
-        (['--importer=prompts'], '--output is missing'),
-        (['--importer=manifest', f'--output={self.output}', '--input=/no/such'], '--input=/no/such: expected a JSONL manifest'),
-        (['--importer=synth', f'--output={self.output}', '--max_duraton=3'], '--max_duraton: no such flag; did you mean max_duration'),
-        (['--importer=synth', f'--output={self.output}', '--test_percent=99'], 'test_percent = 99.0'),
-        (manifest + ['--runner=Foo'], '--runner=Foo: Unexpected pipeline runner: Foo'),
-        (['--importer=demo', f'--output={self.output}', '--num_shards=2'], '--num_shards: of no use with --importer=demo'),
-        (manifest + ['--max_utterances=1'],
-         '--max_utterances: of no use with --importer=manifest, which goes by --input, --audio_roots'),
-        (manifest + ['--engines=foo'], '--engines: of no use with --importer=manifest'),
-        (['--importer=librispeech', f'--output={self.output}', '--official_splits', '--dev_percent=5'],
-         '--dev_percent: of no use with --official_splits, which names the splits itself'),
-        (manifest + ['--official_splits'], '--official_splits: of no use with --importer=manifest'),
-        (['--importer=general_speech', f'--output={self.output}', '--voices_per_line=2'],
-         '--voices_per_line: of no use with --importer=general_speech, which goes by --input, --engines, --max_utterances'),
-        (manifest + ['--languages=xx'], '--languages=xx: expected some of en,'),
-        (manifest + ['--languages=en,es'], '--languages=en,es: expected one, '),
-        (manifest + ['--max_duration=inf'], '--max_duration=inf: expected a finite number'),
-        (manifest + ['--dev_percent=nan'], '--dev_percent=nan: expected a finite number'),
-        (manifest + ['--dev_percent=-1'], 'dev_percent = -1'),
+      (
+        ['--output=o'],
+        '--importer is missing: expected one of general_speech, librispeech, manifest, prompts, synth, demo',
+      ),
+      (['--importer=promts', f'--output={self.output}'], '--importer=promts: .*did you mean prompts'),
+      (['--importer=prompts'], '--output is missing'),
+      (
+        ['--importer=manifest', f'--output={self.output}', '--input=/no/such'],
+        '--input=/no/such: expected a JSONL manifest',
+      ),
+      (
+        ['--importer=synth', f'--output={self.output}', '--max_duraton=3'],
+        '--max_duraton: no such flag; did you mean max_duration',
+      ),
+      (['--importer=synth', f'--output={self.output}', '--test_percent=99'], 'test_percent = 99.0'),
+      (manifest + ['--runner=Foo'], '--runner=Foo: Unexpected pipeline runner: Foo'),
+      (
+        ['--importer=demo', f'--output={self.output}', '--num_shards=2'],
+        '--num_shards: of no use with --importer=demo',
+      ),
+      (
+        manifest + ['--max_utterances=1'],
+        '--max_utterances: of no use with --importer=manifest, which goes by --input, --audio_roots',
+      ),
+      (manifest + ['--engines=foo'], '--engines: of no use with --importer=manifest'),
+      (
+        ['--importer=librispeech', f'--output={self.output}', '--official_splits', '--dev_percent=5'],
+        '--dev_percent: of no use with --official_splits, which names the splits itself',
+      ),
+      (manifest + ['--official_splits'], '--official_splits: of no use with --importer=manifest'),
+      (
+        ['--importer=general_speech', f'--output={self.output}', '--voices_per_line=2'],
+        '--voices_per_line: of no use with --importer=general_speech, which goes by --input, --engines, --max_utterances',
+      ),
+      (manifest + ['--languages=xx'], '--languages=xx: expected some of en,'),
+      (manifest + ['--languages=en,es'], '--languages=en,es: expected one, '),
+      (manifest + ['--max_duration=inf'], '--max_duration=inf: expected a finite number'),
+      (manifest + ['--dev_percent=nan'], '--dev_percent=nan: expected a finite number'),
+      (manifest + ['--dev_percent=-1'], 'dev_percent = -1'),
     ):
       with self.subTest(message):
         code, err = self.Main(*args)
@@ -360,7 +414,9 @@ class CommandLineTest(PrepareCase):
   def test_output_below_a_file_is_one_line(self):
     path = self.Manifest(self.Good(1))
     code, err = self.Main('--importer=manifest', f'--input={path}', f'--output={path}/out')
-    self.assertEqual((code, err), (2, f'prepare_data: --output={path}/out: cannot be written ({path} is not a directory)\n'))
+    self.assertEqual(
+      (code, err), (2, f'prepare_data: --output={path}/out: cannot be written ({path} is not a directory)\n')
+    )
 
   def test_nothing_accepted_is_exit_code_1(self):
     path = self.Manifest([{'audio_filepath': 'nowhere.wav'}])

@@ -4,6 +4,7 @@ import os
 import tempfile
 
 from absl.testing import absltest
+
 from tests import tiny_data
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

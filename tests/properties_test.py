@@ -5,16 +5,17 @@ import os
 import re
 import tempfile
 
-from absl.testing import absltest
-from fm_lingvo import damage
-from fm_lingvo import gin_params
-from fm_lingvo import input as input_lib
-from fm_lingvo import masking
-from fm_lingvo import transducer_loss
 import hypothesis
+import numpy as np
+from absl.testing import absltest
 from hypothesis import strategies as st
 from lingvo import compat as tf
-import numpy as np
+
+from fm_lingvo.config import gin_config
+from fm_lingvo.data import hydra_input as input_lib
+from fm_lingvo.data import shard_integrity
+from fm_lingvo.layers import span_masking
+from fm_lingvo.losses import transducer_loss
 from tests import graph_case
 from tools.faults import tiny
 
@@ -29,22 +30,21 @@ def _Write(path, records):
 
 
 class ShardTest(absltest.TestCase):
-
   @hypothesis.settings(max_examples=200, **_SETTINGS)
   @hypothesis.given(st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=6), st.data())
   def test_any_flipped_bit_is_found_and_what_is_called_good_is_what_was_written(self, records, data):
     with tempfile.TemporaryDirectory() as folder:
       path = os.path.join(folder, 'shard')
       _Write(path, records)
-      self.assertIsNone(damage.Scan(path, len(records)))
+      self.assertIsNone(shard_integrity.Scan(path, len(records)))
       with open(path, 'r+b') as f:
         content = bytearray(f.read())
         bit = data.draw(st.integers(0, 8 * len(content) - 1))
         content[bit // 8] ^= 1 << bit % 8
         f.seek(0)
         f.write(content)
-      shard = damage.Scan(path, len(records))
-      good = [bytes(content[start:start + length]) for start, length in shard.good]
+      shard = shard_integrity.Scan(path, len(records))
+      good = [bytes(content[start : start + length]) for start, length in shard.good]
       self.assertEqual(len(good) + shard.lost, len(records))
       self.assertGreaterEqual(shard.lost, 1)
       rest = iter(records)
@@ -59,18 +59,18 @@ class ShardTest(absltest.TestCase):
       ends = np.cumsum([16 + len(r) for r in records])
       size = data.draw(st.integers(0, int(ends[-1]) - 1))
       os.truncate(path, size)
-      shard = damage.Scan(path, len(records))
+      shard = shard_integrity.Scan(path, len(records))
       self.assertLen(shard.good, int(np.sum(ends <= size)))
       self.assertEqual(shard.lost, len(records) - len(shard.good))
 
 
 class InputTest(graph_case.GraphCase):
-
   def _Ids(self, pattern, start, count, batch_size):
     """utt_ids of `count` batches from batch `start` on."""
     p = input_lib.HydraInput.Params().Set(random_seed=3)
     input_lib.AddStream(p, 'unlabeled', input_lib.StreamParams()).Set(
-        file_pattern=pattern, bucket_upper_bound_seconds=[1.75, 4.0], batch_size=batch_size, shuffle_buffer_size=4)
+      file_pattern=pattern, bucket_upper_bound_seconds=[1.75, 4.0], batch_size=batch_size, shuffle_buffer_size=4
+    )
     with self.NewGraph():
       generator = p.Instantiate()
       batch = generator.GetPreprocessedInputBatch().unlabeled
@@ -82,9 +82,11 @@ class InputTest(graph_case.GraphCase):
 
   @hypothesis.settings(max_examples=5, **_SETTINGS)
   @hypothesis.given(st.integers(2, 9), st.integers(1, 3), st.integers(1, 3), st.integers(0, 12), st.booleans())
-  def test_a_run_resumed_at_any_step_sees_the_batches_that_it_would_have(self, utterances, shards, batch_size, start, damaged):
-    damage.Forget()
-    self.addCleanup(damage.Forget)
+  def test_a_run_resumed_at_any_step_sees_the_batches_that_it_would_have(
+    self, utterances, shards, batch_size, start, damaged
+  ):
+    shard_integrity.Forget()
+    self.addCleanup(shard_integrity.Forget)
     with tempfile.TemporaryDirectory() as folder:
       for i in range(shards):
         tiny.WriteShard(os.path.join(folder, f'{i}.tfrecord'), utterances, f'{i}')
@@ -93,19 +95,20 @@ class InputTest(graph_case.GraphCase):
         with open(path, 'r+b') as f:
           f.seek(200)
           f.write(b'damage')
-        damage.ScanAll([f'{folder}/*'], [path])
+        shard_integrity.ScanAll([f'{folder}/*'], [path])
       whole = self._Ids(f'{folder}/*', 0, start + 3, batch_size)
       self.assertEqual(self._Ids(f'{folder}/*', start, 3, batch_size), whole[start:])
 
 
 class MaskTest(graph_case.GraphCase):
-
   @hypothesis.settings(max_examples=15, **_SETTINGS)
   @hypothesis.given(st.lists(st.integers(0, 30), min_size=1, max_size=4), st.floats(0, 1), st.integers(1, 8))
   def test_padding_is_never_masked_and_nothing_else_is_changed(self, lengths, prob, span):
     frames = max(1, max(lengths))
     with self.NewGraph():
-      layer = self.Layer(masking.SpanMasker.Params(), mask_start_prob=prob, mask_span_ms=10.0 * span, random_seed=1)
+      layer = self.Layer(
+        span_masking.SpanMasker.Params(), mask_start_prob=prob, mask_span_ms=10.0 * span, random_seed=1
+      )
       features = np.random.RandomState(0).randn(len(lengths), frames, 2).astype(np.float32)
       paddings = (np.arange(frames) >= np.array(lengths)[:, None]).astype(np.float32)
       out, mask = self.Eval(*layer.FProp(layer.theta, tf.constant(features), tf.constant(paddings)))
@@ -122,28 +125,35 @@ class MaskTest(graph_case.GraphCase):
 
 
 class GinTest(absltest.TestCase):
-
   def tearDown(self):
     super().tearDown()
-    gin_params.Reset()
+    gin_config.Reset()
 
   @hypothesis.settings(max_examples=20, **_SETTINGS)
-  @hypothesis.given(st.text(st.characters(codec='utf-8', exclude_characters='\0'), max_size=20), st.integers(1, 10**6),
-                    st.floats(1e-6, 1e6), st.booleans())
+  @hypothesis.given(
+    st.text(st.characters(codec='utf-8', exclude_characters='\0'), max_size=20),
+    st.integers(1, 10**6),
+    st.floats(1e-6, 1e6),
+    st.booleans(),
+  )
   def test_config_gin_replays_any_value(self, text, steps, rate, scoped):
     scope = 'Train/' if scoped else ''
-    bindings = [f'BestRqPretrain.data_dir = {text!r}', f'BestRqPretrain.max_steps = {steps}',
-                f'task.train.learner.learning_rate = {rate!r}', f'{scope}input.streams.unlabeled.domain_regex = {text!r}']
-    gin_params.Configure('asr.BestRqPretrain', (), bindings)
-    first = gin_params.ConfigText('asr.BestRqPretrain')
-    set_by_user = {path: value for path, value, _ in gin_params.Overrides()}
+    bindings = [
+      f'BestRqPretrain.data_dir = {text!r}',
+      f'BestRqPretrain.max_steps = {steps}',
+      f'task.train.learner.learning_rate = {rate!r}',
+      f'{scope}input.streams.unlabeled.domain_regex = {text!r}',
+    ]
+    gin_config.Configure('asr.BestRqPretrain', (), bindings)
+    first = gin_config.ConfigText('asr.BestRqPretrain')
+    set_by_user = {path: value for path, value, _ in gin_config.Overrides()}
     with tempfile.TemporaryDirectory() as folder:
       path = os.path.join(folder, 'config.gin')
       with open(path, 'w', encoding='utf-8') as f:
         f.write(first)
-      gin_params.Configure('asr.BestRqPretrain', [path])
-    self.assertEqual(self._WithoutPlaces(gin_params.ConfigText('asr.BestRqPretrain')), self._WithoutPlaces(first))
-    self.assertEqual({path: value for path, value, _ in gin_params.Overrides()}, set_by_user)
+      gin_config.Configure('asr.BestRqPretrain', [path])
+    self.assertEqual(self._WithoutPlaces(gin_config.ConfigText('asr.BestRqPretrain')), self._WithoutPlaces(first))
+    self.assertEqual({path: value for path, value, _ in gin_config.Overrides()}, set_by_user)
 
   def _WithoutPlaces(self, text):
     return re.sub(r'(?m)  # <- .*$', '', text)
@@ -152,15 +162,14 @@ class GinTest(absltest.TestCase):
   @hypothesis.given(st.text(max_size=40))
   def test_any_text_of_a_binding_is_one_line_of_error_or_bound(self, text):
     try:
-      arguments = gin_params.RewriteGinArgs([f'--gin.{text}'])
+      arguments = gin_config.RewriteGinArgs([f'--gin.{text}'])
       self.assertLen(arguments, 1)
-      gin_params.Configure('asr.BestRqPretrain', (), [arguments[0].partition('=')[2]])
-    except gin_params.GinError as e:
+      gin_config.Configure('asr.BestRqPretrain', (), [arguments[0].partition('=')[2]])
+    except gin_config.GinError as e:
       self.assertLen(str(e).splitlines() or [''], 1, repr(text))
 
 
 class TransducerLossTest(graph_case.GraphCase):
-
   @hypothesis.settings(max_examples=20, **_SETTINGS)
   @hypothesis.given(st.integers(1, 4), st.integers(0, 3), st.integers(0, 2**31 - 1), st.floats(0.1, 20.0))
   def test_the_loss_is_the_sum_over_all_alignments_whatever_lies_behind(self, frames, width, seed, scale):
@@ -169,9 +178,12 @@ class TransducerLossTest(graph_case.GraphCase):
     logits = (scale * rng.randn(1, frames + more[0], width + more[1] + 1, vocab)).astype(np.float32)
     labels = rng.randint(1, vocab, [1, width + more[1]]).astype(np.int32)
     with self.NewGraph():
-      loss = self.Eval(transducer_loss.TransducerLoss(
-          tf.constant(logits), tf.constant(labels), tf.constant([frames]), tf.constant([width])))[0]
-    x = logits[0, :frames, :width + 1].astype(np.float64)
+      loss = self.Eval(
+        transducer_loss.TransducerLoss(
+          tf.constant(logits), tf.constant(labels), tf.constant([frames]), tf.constant([width])
+        )
+      )[0]
+    x = logits[0, :frames, : width + 1].astype(np.float64)
     log_probs = x - np.logaddexp.reduce(x, -1, keepdims=True)
     self.assertGreater(loss, -1e-4)
     np.testing.assert_allclose(loss, self._Sum(log_probs, labels[0]), rtol=1e-4, atol=1e-3)

@@ -1,9 +1,10 @@
 """Properties of the random-projection quantizer."""
 
-from absl.testing import absltest
-from fm_lingvo import quantizer
-from lingvo import compat as tf
 import numpy as np
+from absl.testing import absltest
+from lingvo import compat as tf
+
+from fm_lingvo.layers import quantizer
 from tests import graph_case
 
 
@@ -14,7 +15,7 @@ def _NumpyCodes(features, projection, codebook):
   """
   codes = []
   for t in range(0, len(features), 4):
-    x = features[t:t + 4].reshape(-1).astype(np.float64) @ projection
+    x = features[t : t + 4].reshape(-1).astype(np.float64) @ projection
     x /= np.linalg.norm(x)
     unit = codebook / np.linalg.norm(codebook, axis=1, keepdims=True)
     codes.append(np.argmin(np.linalg.norm(unit - x, axis=1)))
@@ -22,16 +23,12 @@ def _NumpyCodes(features, projection, codebook):
 
 
 class RandomProjectionQuantizerTest(graph_case.GraphCase):
-
   def _Quantizer(self, **overrides):
-    return self.Layer(quantizer.RandomProjectionQuantizer.Params(),
-                      **{'codebook_size': 256, **overrides})
+    return self.Layer(quantizer.RandomProjectionQuantizer.Params(), **{'codebook_size': 256, **overrides})
 
   def _Codes(self, layer, features, lengths):
-    paddings = (np.arange(features.shape[1])[None] >=
-                np.asarray(lengths)[:, None]).astype(np.float32)
-    codes, pads = layer.FProp(layer.theta, tf.constant(features),
-                              tf.constant(paddings))
+    paddings = (np.arange(features.shape[1])[None] >= np.asarray(lengths)[:, None]).astype(np.float32)
+    codes, pads = layer.FProp(layer.theta, tf.constant(features), tf.constant(paddings))
     return self.Eval(codes, pads)
 
   def _Features(self, *shape):
@@ -43,14 +40,12 @@ class RandomProjectionQuantizerTest(graph_case.GraphCase):
         layer = self._Quantizer(num_codebooks=num_codebooks, seed=7)
         features = self._Features(2, 400, 80)
         codes, _ = self._Codes(layer, features, [400, 400])
-        projection, codebook = self.Eval(layer.vars.projection,
-                                         layer.vars.codebook)
+        projection, codebook = self.Eval(layer.vars.projection, layer.vars.codebook)
         for b in range(2):
           for g in range(num_codebooks):
             np.testing.assert_array_equal(
-                codes[b, :, g],
-                _NumpyCodes(features[b], projection[g].astype(np.float64),
-                            codebook[g].astype(np.float64)))
+              codes[b, :, g], _NumpyCodes(features[b], projection[g].astype(np.float64), codebook[g].astype(np.float64))
+            )
 
   def test_labels_do_not_depend_on_padding_or_batch(self):
     layer = self._Quantizer(num_codebooks=2)
@@ -88,8 +83,7 @@ class RandomProjectionQuantizerTest(graph_case.GraphCase):
     before = len(tf.get_default_graph().get_operations())
     layer.FProp(layer.theta, tf.zeros([2, 400, 80]), tf.zeros([2, 400]))
     operations = tf.get_default_graph().get_operations()[before:]
-    largest = max(out.shape.num_elements() or 0
-                  for op in operations for out in op.outputs)
+    largest = max(out.shape.num_elements() or 0 for op in operations for out in op.outputs)
     # Scores of one codebook, or the codebooks themselves; not [B, N, V, K].
     self.assertLessEqual(largest, max(2 * 100 * 8192, 16 * 8192 * 16))
 
@@ -110,9 +104,10 @@ class RandomProjectionQuantizerTest(graph_case.GraphCase):
 
   def test_errors_name_field_value_and_range(self):
     for field, value, expected in (
-        ('num_codebooks', 0, 'num_codebooks = 0: expected >= 1'),
-        ('codebook_size', 1, 'codebook_size = 1: expected >= 2'),
-        ('projection', 'svd', "projection = 'svd': expected one of xavier, pca")):
+      ('num_codebooks', 0, 'num_codebooks = 0: expected >= 1'),
+      ('codebook_size', 1, 'codebook_size = 1: expected >= 2'),
+      ('projection', 'svd', "projection = 'svd': expected one of xavier, pca"),
+    ):
       with self.subTest(field), self.assertRaisesRegex(ValueError, expected):
         self._Quantizer(**{field: value})
 

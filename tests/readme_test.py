@@ -20,9 +20,10 @@ import time
 import wave
 
 from absl.testing import absltest
-from fm_lingvo import dataset
-from fm_lingvo import gin_params
-from fm_lingvo import listing
+
+from fm_lingvo.config import gin_config
+from fm_lingvo.config import list_experiments
+from fm_lingvo.data import dataset
 from params import asr
 from tests import pages
 from tests import tiny_data
@@ -34,33 +35,46 @@ _CLUSTER = 'python -m tools.run_local_cluster --mode='
 
 # Command -> (file that runs it, regex of the line that does).
 _ELSEWHERE = {
-    'make demo': ('.ci/run', r'^\s*make demo\b'),
-    'make test': ('.ci/run', r'^\s*make test$'),
-    # Stands for the whole: the same stages, on data of minutes.
-    'make faults': ('tests/faults_processes_test.py', r'^_FAST = outcome\.Size\(full=False\)'),
-    'make recipe': ('.ci/run', r'^\s*make recipe RECIPE=--quick$'),
-    # Stands for the whole: some rows at sizes of seconds.
-    'make benchmark': ('tests/benchmark_test.py', r"_Main\('--quick', '--rows="),
-    'python -m tools.recipe_data --output=data/recipe':
-        ('tools/recipe/run.py', r"'-m', 'tools\.recipe_data', f'--output="),
-    _BAZEL_RUN: ('.ci/run', rf'^\s*{re.escape(_BAZEL_RUN)}'),
-    # A part of it: one test more under Bazel would be all of `make test` again.
-    'bazel test //tests/...': ('.ci/run', r'^\s*bazel test //tests:\w+'),
-    'python -m tools.screenshots runs/first':
-        ('tests/screenshots_test.py', r'screenshots\.Main\(\[.screenshots., \*argv\]\)'),
-    # With other flags of the trainer.
-    _CLUSTER + 'sync --workers=2 -- --model=asr.BestRqPretrain --logdir=runs/sync':
-        ('tests/cluster_test.py', r"_Run\('--mode=sync', '--workers=2'"),
-    _CLUSTER + 'async --workers=2 --ps=1 -- --model=asr.BestRqPretrain --logdir=runs/async':
-        ('tests/cluster_test.py', r"_Run\('--mode=async', '--workers=2', '--ps=1'"),
-    _CLUSTER + 'sync --workers=2 --evaluate=DevHuman -- --model=asr.BestRqPretrain --logdir=runs/evaluated':
-        ('tests/cluster_test.py', r"'--ps=1', '--evaluate=DevTarget'"),
-    # On other ports; the first two serve until they are ended.
-    'python -m tools.data_service dispatcher --port=5050': ('tests/data_service_test.py', r"_Start\('dispatcher', '--port=0'"),
-    'python -m tools.data_service worker --dispatcher=localhost:5050':
-        ('tests/data_service_test.py', r"_Start\('worker', f'--dispatcher="),
-    'trainer --model=asr.BestRqPretrain --tf_data_service_address=localhost:5050 --logdir=runs/service':
-        ('tests/data_service_test.py', r"f'--tf_data_service_address=\{address\}'"),
+  'make demo': ('.ci/run', r'^\s*make demo\b'),
+  'make test': ('.ci/run', r'^\s*make test$'),
+  # Stands for the whole: the same stages, on data of minutes.
+  'make faults': ('tests/faults_processes_test.py', r'^_FAST = outcome\.Size\(full=False\)'),
+  'make recipe': ('.ci/run', r'^\s*make recipe RECIPE=--quick$'),
+  # Stands for the whole: some rows at sizes of seconds.
+  'make benchmark': ('tests/benchmark_test.py', r"_Main\('--quick', f'--rows="),
+  'python -m tools.recipe_data --output=data/recipe': (
+    'tools/recipe/run.py',
+    r"'-m', 'tools\.recipe_data', f'--output=",
+  ),
+  _BAZEL_RUN: ('.ci/run', rf'^\s*{re.escape(_BAZEL_RUN)}'),
+  # A part of it: one test more under Bazel would be all of `make test` again.
+  'bazel test //tests/...': ('.ci/run', r'^\s*bazel test //tests:\w+'),
+  # With other flags of the trainer.
+  _CLUSTER + 'sync --workers=2 -- --model=asr.BestRqPretrain --logdir=runs/sync': (
+    'tests/cluster_test.py',
+    r"_Run\('--mode=sync', '--workers=2'",
+  ),
+  _CLUSTER + 'async --workers=2 --ps=1 -- --model=asr.BestRqPretrain --logdir=runs/async': (
+    'tests/cluster_test.py',
+    r"_Run\('--mode=async', '--workers=2', '--ps=1'",
+  ),
+  _CLUSTER + 'sync --workers=2 --evaluate=DevHuman -- --model=asr.BestRqPretrain --logdir=runs/evaluated': (
+    'tests/cluster_test.py',
+    r"'--ps=1', '--evaluate=DevTarget'",
+  ),
+  # On other ports; the first two serve until they are ended.
+  'python -m tools.data_service dispatcher --port=5050': (
+    'tests/data_service_test.py',
+    r"_Start\('dispatcher', '--port=0'",
+  ),
+  'python -m tools.data_service worker --dispatcher=localhost:5050': (
+    'tests/data_service_test.py',
+    r"_Start\('worker', f'--dispatcher=",
+  ),
+  'trainer --model=asr.BestRqPretrain --tf_data_service_address=localhost:5050 --logdir=runs/service': (
+    'tests/data_service_test.py',
+    r"f'--tf_data_service_address=\{address\}'",
+  ),
 }
 _RUN_HERE = re.compile(r'trainer |\.venv/bin/trainer |(\w+=\w+ )?python -m |for |make tensorboard$')
 
@@ -81,16 +95,13 @@ def Commands():
 
 def _Table(header):
   """Rows, lists of cells, of the table whose first header cell is `header`."""
-  match = re.search(rf'(?m)^\| {re.escape(header)} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)',
-                    pages.Text())
+  match = re.search(rf'(?m)^\| {re.escape(header)} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)', pages.Text())
   if not match:
     raise AssertionError(f'no table that begins with {header}')
-  return [[cell.strip() for cell in line.strip().strip('|').split('|')]
-          for line in match.group(1).splitlines()]
+  return [[cell.strip() for cell in line.strip().strip('|').split('|')] for line in match.group(1).splitlines()]
 
 
 class CommandsTest(absltest.TestCase):
-
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
@@ -98,8 +109,9 @@ class CommandsTest(absltest.TestCase):
     cls.addClassCleanup(shutil.rmtree, folder)
     cls.root = os.path.join(folder, 'checkout')
     for name in _COPIED:
-      shutil.copytree(os.path.join(ROOT, name), os.path.join(cls.root, name),
-                      ignore=shutil.ignore_patterns('__pycache__', 'goldens'))
+      shutil.copytree(
+        os.path.join(ROOT, name), os.path.join(cls.root, name), ignore=shutil.ignore_patterns('__pycache__', 'goldens')
+      )
     for name in ('README.md', 'Makefile', 'pyproject.toml', 'requirements.txt'):
       shutil.copy(os.path.join(ROOT, name), cls.root)
     cls._WriteEnvironment()
@@ -120,10 +132,8 @@ class CommandsTest(absltest.TestCase):
   @classmethod
   def _WriteEnvironment(cls):
     """.venv whose commands are this interpreter's, up to date for make."""
-    for name, module in (('python', ''), ('trainer', '-m fm_lingvo.trainer'),
-                         ('tensorboard', '-m tensorboard.main')):
-      cls._Write(f'.venv/bin/{name}',
-                 f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {module} "$@"\n')
+    for name, module in (('python', ''), ('trainer', '-m fm_lingvo.trainer'), ('tensorboard', '-m tensorboard.main')):
+      cls._Write(f'.venv/bin/{name}', f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {module} "$@"\n')
       os.chmod(cls._Path('.venv/bin', name), 0o755)
     cls._Write('.venv/ready', '')
 
@@ -152,8 +162,9 @@ class CommandsTest(absltest.TestCase):
       number += 1
     for i in range(3):
       cls._WriteWav(f'LibriSpeech/dev-clean/84/121123/84-121123-000{i}.wav', i)
-    cls._Write('LibriSpeech/dev-clean/84/121123/84-121123.trans.txt',
-               ''.join(f'84-121123-000{i} SOME WORDS\n' for i in range(3)))
+    cls._Write(
+      'LibriSpeech/dev-clean/84/121123/84-121123.trans.txt', ''.join(f'84-121123-000{i} SOME WORDS\n' for i in range(3))
+    )
     for voice in ('en_US_f_A', 'es_MX_f_B'):
       for i in range(3):
         cls._WriteWav(f'prompts/{voice}/prompt-{i}.wav', i)
@@ -170,19 +181,16 @@ class CommandsTest(absltest.TestCase):
 
   def _Extra(self, command):
     """Arguments that make a command of a page small enough for a test."""
-    if re.match(r'\S*trainer ', command) and not re.search(
-        '--(dry_run|help|list_models)', command):
+    if re.match(r'\S*trainer ', command) and not re.search('--(dry_run|help|list_models)', command):
       name = re.search(r'--model=\w+\.(\w+)', command).group(1)
       experiment = getattr(asr, name, asr.BestRqPretrain)
       knobs = [f.name for f in dataclasses.fields(experiment)]
-      bindings = [b.replace(experiment.__name__ + '.', name + '.')
-                  for b in tiny_data.Bindings(experiment)]
+      bindings = [b.replace(experiment.__name__ + '.', name + '.') for b in tiny_data.Bindings(experiment)]
       bindings.append(f'{name}.max_steps = 2')
       if 'label_share' in knobs:
         bindings.append(f'{name}.label_share = 1.0')
       if 'eval_datasets' not in command:  # One evaluation for the figures is enough.
-        names = [] if 'config.gin' in command else [
-            'DevTarget' if 'init_from' in knobs else 'DevHuman']
+        names = [] if 'config.gin' in command else ['DevTarget' if 'init_from' in knobs else 'DevHuman']
         bindings.append(f'task.train.eval_datasets = {names}')
       if 'init_from' in knobs:
         bindings.append('task.train.final_eval_datasets = []')
@@ -198,18 +206,26 @@ class CommandsTest(absltest.TestCase):
     return []
 
   def _Environment(self):
-    return {**os.environ, 'PYTHONPATH': os.pathsep.join(
-        [self.root, os.environ.get('PYTHONPATH', '')]),
-            'PATH': self._Path('.venv/bin') + os.pathsep + os.environ['PATH']}
+    return {
+      **os.environ,
+      'PYTHONPATH': os.pathsep.join([self.root, os.environ.get('PYTHONPATH', '')]),
+      'PATH': self._Path('.venv/bin') + os.pathsep + os.environ['PATH'],
+    }
 
   def _Run(self, command):
     whole = ' '.join([command, *map(shlex.quote, self._Extra(command))])
     started = time.time()
-    done = subprocess.run(['bash', '-c', whole], cwd=self.root, env=self._Environment(),
-                          text=True, capture_output=True, check=False, timeout=600)
+    done = subprocess.run(
+      ['bash', '-c', whole],
+      cwd=self.root,
+      env=self._Environment(),
+      text=True,
+      capture_output=True,
+      check=False,
+      timeout=600,
+    )
     print(f'{time.time() - started:.1f} s: {command}', flush=True)
-    self.assertEqual(done.returncode, 0,
-                     f'`{command}`:\n{(done.stdout + done.stderr)[-3000:]}')
+    self.assertEqual(done.returncode, 0, f'`{command}`:\n{(done.stdout + done.stderr)[-3000:]}')
     return done.stdout
 
   def test_every_command_is_run_by_something(self):
@@ -217,18 +233,17 @@ class CommandsTest(absltest.TestCase):
     for command in Commands():
       if command in _ELSEWHERE:
         name, pattern = _ELSEWHERE[command]
-        self.assertIsNotNone(re.search(pattern, pages.Read(name), re.M),
-                             f'`{command}`: {name} does not run it')
+        self.assertIsNotNone(re.search(pattern, pages.Read(name), re.M), f'`{command}`: {name} does not run it')
       else:
-        self.assertIsNotNone(_RUN_HERE.match(command),
-                             f'`{command}`: nothing runs it')
+        self.assertIsNotNone(_RUN_HERE.match(command), f'`{command}`: nothing runs it')
     for command in _ELSEWHERE:
       self.assertIn(command, Commands(), 'an entry of _ELSEWHERE that is not needed')
 
   def test_make_targets_exist(self):
     targets = re.findall(r'(?m)^([a-z]+):', pages.Read('Makefile'))
-    for target in re.findall(r'\bmake ([a-z]+)', ''.join(
-        re.findall(r'`[^`\n]+`', pages.Text())) + '\n'.join(Commands())):
+    for target in re.findall(
+      r'\bmake ([a-z]+)', ''.join(re.findall(r'`[^`\n]+`', pages.Text())) + '\n'.join(Commands())
+    ):
       self.assertIn(target, targets, f'`make {target}`')
 
   def test_commands_run_in_their_order(self):
@@ -244,21 +259,35 @@ class CommandsTest(absltest.TestCase):
           self.assertIn('step 2/2: loss', out)
         if '--dry_run' in command:
           self.assertRegex(out, r'\nparameters total=\d+ trained=\d+\n$', command)
-    for made in ('runs/first/config.gin', 'runs/first/metrics.jsonl',
-                 'runs/replay/train/ckpt-00000002.index', 'runs/mine/eval_devhuman',
-                 'data/libri/human/dataset.json', 'docs/images/pretrain.png',
-                 'runs/adapted/hypotheses/DevTarget.jsonl', 'subtitles/0.srt',
-                 'exported/saved_model.pb', 'adapters/target.ckpt.index',
-                 'adapters/hydra.ckpt.index', 'graphemes.model', 'my_lm.npz',
-                 'tests/goldens/asr.BestRqPretrain.txt'):
+    for made in (
+      'runs/first/config.gin',
+      'runs/first/metrics.jsonl',
+      'runs/replay/train/ckpt-00000002.index',
+      'runs/mine/eval_devhuman',
+      'data/libri/human/dataset.json',
+      'docs/images/pretrain.png',
+      'runs/adapted/hypotheses/DevTarget.jsonl',
+      'subtitles/0.srt',
+      'exported/saved_model.pb',
+      'adapters/target.ckpt.index',
+      'adapters/hydra.ckpt.index',
+      'graphemes.model',
+      'my_lm.npz',
+      'tests/goldens/asr.BestRqPretrain.txt',
+    ):
       self.assertTrue(os.path.exists(self._Path(made)), made)
 
   def _RunTensorBoard(self, command):
     """Starts it, waits for its address, ends it."""
     process = subprocess.Popen(
-        ['bash', '-c', f'exec {command} PORT=0'], cwd=self.root, text=True,
-        env=self._Environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        start_new_session=True)
+      ['bash', '-c', f'exec {command} PORT=0'],
+      cwd=self.root,
+      text=True,
+      env=self._Environment(),
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      start_new_session=True,
+    )
     lines = []
     try:
       for line in process.stdout:
@@ -272,10 +301,9 @@ class CommandsTest(absltest.TestCase):
 
 
 class PageTest(absltest.TestCase):
-
   def tearDown(self):
     super().tearDown()
-    gin_params.Reset()
+    gin_config.Reset()
 
   def test_the_knobs_are_the_dataclass_s(self):
     table = [row[:2] for row in _Table('knob of `BestRqPretrain`')]
@@ -290,17 +318,17 @@ class PageTest(absltest.TestCase):
         listed.add(name)
         defaults = {f.name: f.default for f in dataclasses.fields(getattr(asr, name))}
         self.assertEqual(values, [str(defaults.get(knob, '')) for knob in knobs], name)
-    self.assertEqual(listed, {m.partition('.')[2] for m in listing.ListModels() if m.startswith('asr.')})
+    self.assertEqual(listed, {m.partition('.')[2] for m in list_experiments.ListModels() if m.startswith('asr.')})
 
   def test_every_knob_is_on_the_pages(self):
-    for model in listing.ListModels():
+    for model in list_experiments.ListModels():
       if model.startswith('asr.'):
         for field in dataclasses.fields(getattr(asr, model.partition('.')[2])):
           self.assertIn(f'`{field.name}`', pages.Read('docs/params.md'), model)
 
   def test_the_experiments_are_the_registered_ones(self):
     table = [row[0].strip('`') for row in _Table('`--model=`')]
-    self.assertEqual(table, list(listing.ListModels()))
+    self.assertEqual(table, list(list_experiments.ListModels()))
 
   def test_the_sizes_are_those_of_the_gin_files(self):
     for size, *numbers, _ in _Table('size'):
@@ -316,38 +344,39 @@ class PageTest(absltest.TestCase):
     shown = re.findall(r'(?m)^\$ trainer (.*)\n(.*)$', '\n'.join(_Blocks('text')))
     self.assertNotEmpty(shown)
     for args, message in shown:
-      model, *rest = gin_params.RewriteGinArgs(shlex.split(args))
-      bindings = [arg[len('--gin_bindings='):] for arg in rest]
-      with self.assertRaises(gin_params.GinError) as raised:
-        gin_params.Configure(model[len('--model='):], (), bindings)
+      model, *rest = gin_config.RewriteGinArgs(shlex.split(args))
+      bindings = [arg[len('--gin_bindings=') :] for arg in rest]
+      with self.assertRaises(gin_config.GinError) as raised:
+        gin_config.Configure(model[len('--model=') :], (), bindings)
       self.assertEqual(message, f'trainer: {raised.exception}')
 
   def test_the_names_that_can_be_bound_are_bound(self):
     names = [row[0].strip('`') for row in _Table('name') if row[0].strip('`') != 'STEPS']
-    gin_params.Configure('asr.BestRqPretrain')
-    config = gin_params.ConfigText('asr.BestRqPretrain')
+    gin_config.Configure('asr.BestRqPretrain')
+    config = gin_config.ConfigText('asr.BestRqPretrain')
     for name in [*names, 'task.train.max_minutes']:
       self.assertIn(f'{name.replace("DevHuman/", "")} = ', config, name)
 
   def test_files_of_the_layout_exist_and_none_is_left_out(self):
-    layout = re.search(r'## Layout\n+```text\n(.*?)```', pages.Read('docs/developing.md'),
-                       re.S).group(1)
-    patterns = [p.strip(',') for line in layout.splitlines()
-                for p in re.split(r'\s{2,}', line)[0].split()]
+    layout = re.search(r'## Layout\n+```text\n(.*?)```', pages.Read('docs/developing.md'), re.S).group(1)
+    patterns = [p.strip(',') for line in layout.splitlines() for p in re.split(r'\s{2,}', line)[0].split()]
     found = set()
     for pattern in patterns:
       paths = glob.glob(os.path.join(ROOT, pattern))
       self.assertNotEmpty(paths, f'docs/developing.md, layout: {pattern}: no such file')
       found.update(os.path.relpath(p, ROOT) for p in paths)
-    sources = [os.path.relpath(p, ROOT) for folder in ('fm_lingvo', 'params', 'tools')
-               for p in glob.glob(os.path.join(ROOT, folder, '**', '*.py'),
-                                  recursive=True)]
+    sources = [
+      os.path.relpath(p, ROOT)
+      for folder in ('fm_lingvo', 'params', 'tools')
+      for p in glob.glob(os.path.join(ROOT, folder, '**', '*.py'), recursive=True)
+    ]
     missing = [s for s in sources if s not in found and not s.endswith('__init__.py')]
     self.assertEmpty(missing, 'docs/developing.md, layout: files without a line')
 
   def test_every_page_is_one_of_the_pages(self):
-    self.assertCountEqual(pages.PAGES[1:], [os.path.relpath(path, ROOT) for path in glob.glob(
-        os.path.join(ROOT, 'docs', '*.md'))])
+    self.assertCountEqual(
+      pages.PAGES[1:], [os.path.relpath(path, ROOT) for path in glob.glob(os.path.join(ROOT, 'docs', '*.md'))]
+    )
 
   def test_links_and_images_exist(self):
     for page in pages.PAGES:
@@ -356,8 +385,11 @@ class PageTest(absltest.TestCase):
           continue
         path, _, anchor = target.partition('#')
         path = os.path.normpath(os.path.join(os.path.dirname(page), path)) if path else page
-        self.assertTrue(os.path.exists(os.path.join(ROOT, path)), f'{page}: no {target}; images are made by '
-                        'python -m tools.screenshots and python -m tools.plot_run')
+        self.assertTrue(
+          os.path.exists(os.path.join(ROOT, path)),
+          f'{page}: no {target}; pictures of TensorBoard '
+          'are made as docs/running.md says, others by python -m tools.plot_run',
+        )
         if anchor:
           self.assertIn(anchor, _Anchors(path), f'{page}: link to {target}')
 
@@ -369,8 +401,10 @@ def _WithoutBlocks(page):
 
 def _Anchors(page):
   """Where links into a page can point."""
-  return {re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-')
-          for title in re.findall(r'(?m)^#+ (.*)$', _WithoutBlocks(page))}
+  return {
+    re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-')
+    for title in re.findall(r'(?m)^#+ (.*)$', _WithoutBlocks(page))
+  }
 
 
 if __name__ == '__main__':

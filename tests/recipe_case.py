@@ -9,7 +9,9 @@ import sys
 import tempfile
 
 from absl.testing import parameterized
-from fm_lingvo import dataset
+
+from fm_lingvo.data import dataset
+from fm_lingvo.utils import audio as audio_format
 from tools.recipe import labels
 from tools.recipe import stages
 from tools.recipe import stamps
@@ -17,7 +19,7 @@ from tools.recipe import stamps
 # The params of a stage take 0.2 s to resolve and are the same in every test.
 stamps.Resolved = functools.cache(stamps.Resolved)
 
-_TRAINER_SOURCE = '''
+_TRAINER_SOURCE = """
 import json, os, re, signal, sys, time
 flags = dict(arg.split('=', 1) for arg in sys.argv[1:])
 run = flags['--logdir']
@@ -58,7 +60,7 @@ with open(os.path.join(run, 'parameters.json'), 'w') as f:
   json.dump({'total': {'total': 1000, 'trained': 170}}, f)
 with open(os.path.join(run, 'train', 'checkpoint'), 'w') as f:
   f.write(f'model_checkpoint_path: "ckpt-{steps:08d}"')
-'''
+"""
 
 
 class RecipeTest(parameterized.TestCase):
@@ -67,8 +69,9 @@ class RecipeTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
     self.folder = Folder(self)
-    self.settings = stages.Settings(output=os.path.join(self.folder, 'runs'),
-                                    data_dir=os.path.join(self.folder, 'data'))
+    self.settings = stages.Settings(
+      output=os.path.join(self.folder, 'runs'), data_dir=os.path.join(self.folder, 'data')
+    )
     os.makedirs(self.settings.output)
     WriteData(self.settings.data_dir)
 
@@ -77,8 +80,9 @@ class RecipeTest(parameterized.TestCase):
     chosen = stages.Select(stages.Plan(self.settings, seeds), names, seeds)
     for run, bindings in dict(change).items():
       stage = chosen[run]
-      chosen[run] = dataclasses.replace(stage, bindings={**stage.bindings, **bindings},
-                                        steps=bindings.get('max_steps', stage.steps))
+      chosen[run] = dataclasses.replace(
+        stage, bindings={**stage.bindings, **bindings}, steps=bindings.get('max_steps', stage.steps)
+      )
     return labels.Labels(self.settings).Resolve(chosen)
 
   def Stamps(self, chosen):
@@ -108,30 +112,71 @@ def WriteData(folder, names=('source', 'target', 'unlabeled'), utterances=100):
     os.makedirs(path, exist_ok=True)
     splits = {split: {'shards': [], 'hours': 0.1} for split in dataset.SPLITS}
     rows = [{'utt_id': f'{name}/{i}', 'split': 'train', 'text': 'words', 'duration': 6.0} for i in range(utterances)]
-    rows += [{'utt_id': f'{i}', 'split': 'test', 'text': 'Words ' if i < 5 else 'one two', 'duration': 2.0}
-             for i in range(20 * (name == 'target'))]
+    rows += [
+      {'utt_id': f'{i}', 'split': 'test', 'text': 'Words ' if i < 5 else 'one two', 'duration': 2.0}
+      for i in range(20 * (name == 'target'))
+    ]
     with open(os.path.join(path, 'manifest.jsonl'), 'w', encoding='utf-8') as f:
       f.writelines(json.dumps({'shard': '', 'speaker': 's', 'domain': name, **row}) + '\n' for row in rows)
     with open(os.path.join(path, 'dataset.json'), 'w', encoding='utf-8') as f:
-      json.dump({'format': dataset.FORMAT, 'version': dataset.VERSION, 'sample_rate': dataset.SAMPLE_RATE,
-                 'splits': splits, 'domains': [name], 'settings': {}}, f)
+      json.dump(
+        {
+          'format': dataset.FORMAT,
+          'version': dataset.VERSION,
+          'sample_rate': audio_format.SAMPLE_RATE,
+          'splits': splits,
+          'domains': [name],
+          'settings': {},
+        },
+        f,
+      )
 
 
 def Row(name, wer=0.4, seed=1, **changed):
   """A row of the results."""
-  rates = {f'{where}_{metric}{end}': value for where in ('target', 'source') for metric in ('wer', 'cer')
-           for end, value in (('', wer), ('_low', max(0.0, wer - 0.05)), ('_high', wer + 0.05))}
+  rates = {
+    f'{where}_{metric}{end}': value
+    for where in ('target', 'source')
+    for metric in ('wer', 'cer')
+    for end, value in (('', wer), ('_low', max(0.0, wer - 0.05)), ('_high', wer + 0.05))
+  }
   return {
-      'name': name, 'seed': seed, 'stamp': 'stamp', 'title': f'model {name}', 'group': 'main', **rates,
-      'target_utterances': 20, 'target_dropped': 0, 'total_params': 1000,
-      'trained_params': 170, 'target_label_fraction': 0.067, 'target_label_minutes': 1.0, 'hours': 0.5,
-      'hours_with_parents': 1.5, 'cores': 1, 'steps': 100, 'command': f'trainer {name}', 'date': '2026-01-31',
-      'machine': {'cpu': 'X', 'cores': 2, 'memory_gb': 8, 'system': 'Linux'},
-      'versions': {'python': '3', 'tensorflow': '2', 'lingvo': '0', 'commit': 'abc'}, **changed}
+    'name': name,
+    'seed': seed,
+    'stamp': 'stamp',
+    'title': f'model {name}',
+    'group': 'main',
+    **rates,
+    'target_utterances': 20,
+    'target_dropped': 0,
+    'total_params': 1000,
+    'trained_params': 170,
+    'target_label_fraction': 0.067,
+    'target_label_minutes': 1.0,
+    'hours': 0.5,
+    'hours_with_parents': 1.5,
+    'cores': 1,
+    'steps': 100,
+    'command': f'trainer {name}',
+    'date': '2026-01-31',
+    'machine': {'cpu': 'X', 'cores': 2, 'memory_gb': 8, 'system': 'Linux'},
+    'versions': {'python': '3', 'tensorflow': '2', 'lingvo': '0', 'commit': 'abc'},
+    **changed,
+  }
 
 
 def Pair(a, b, low, high):
   """A comparison whose difference is in the middle of its interval, for WER and CER."""
   middle = (low + high) / 2
-  return {'a': a, 'b': b, 'seeds': [1], 'difference': middle, 'low': low, 'high': high, 'a_better': 0.5,
-          'cer_difference': middle, 'cer_low': low, 'cer_high': high}
+  return {
+    'a': a,
+    'b': b,
+    'seeds': [1],
+    'difference': middle,
+    'low': low,
+    'high': high,
+    'a_better': 0.5,
+    'cer_difference': middle,
+    'cer_low': low,
+    'cer_high': high,
+  }

@@ -8,11 +8,11 @@ from unittest import mock
 
 from absl.testing import absltest
 
-from fm_lingvo import dataset
-from tools import importers
-from tools.importers import debian
-from tools.importers import speech_engines
+from fm_lingvo.data import dataset
+from tools.common import exit_codes
+from tools.prepare.importers import debian
 from tools.recipe import data as recipe_data
+from tools.speech_synthesis import speech_engines
 
 
 class RecipeDataTest(absltest.TestCase):
@@ -25,9 +25,11 @@ class RecipeDataTest(absltest.TestCase):
     self.dir = tmp.name
     speech_engines.FliteDirectory.cache_clear()
     self.addCleanup(speech_engines.FliteDirectory.cache_clear)
-    for patch in (mock.patch.object(debian, 'FetchPackages', side_effect=debian.AptError('apt has no network')),
-                  mock.patch.object(recipe_data, '_STAND_IN_LINES', {'target': 10, 'unlabeled': 8}),
-                  mock.patch.object(recipe_data, '_QUICK_LINES', 30)):
+    for patch in (
+      mock.patch.object(debian, 'FetchPackages', side_effect=debian.AptError('apt has no network')),
+      mock.patch.object(recipe_data, '_STAND_IN_LINES', {'target': 10, 'unlabeled': 8}),
+      mock.patch.object(recipe_data, '_QUICK_LINES', 30),
+    ):
       patch.start()
       self.addCleanup(patch.stop)
 
@@ -53,8 +55,11 @@ class RecipeDataTest(absltest.TestCase):
     self.assertCountEqual(os.listdir(os.path.join(self.dir, 'a')), recipe_data.NAMES)
     for name in ('target', 'unlabeled'):
       self.assertIn(f'no human prompts, so {name} is synthetic: apt has no network', said)
-    self.assertRegex(said, r'(?m)^source: \d\.\d\d h, train \d+, dev \d+, test \d+ utterances, \d+ voices, '
-                     r'domains synth/espeak-ng$')
+    self.assertRegex(
+      said,
+      r'(?m)^source: \d\.\d\d h, train \d+, dev \d+, test \d+ utterances, \d+ voices, '
+      r'domains synth/espeak-ng$',
+    )
     self.assertEqual(sum(made['source'].Utterances(split) for split in dataset.SPLITS), 30)
     self.assertGreater(made['target'].Utterances('test'), 0)
     texts = {name: [row['text'] for row in dataset.ReadManifest(made[name].path)] for name in recipe_data.NAMES}
@@ -77,17 +82,20 @@ class RecipeDataTest(absltest.TestCase):
     self.assertEqual(self.Bytes('b'), before)
 
   def test_the_recipe_itself_needs_human_prompts(self):
-    with self.assertRaisesRegex(importers.UsageError, '^apt has no network; give a directory'):
+    with self.assertRaisesRegex(exit_codes.UsageError, '^apt has no network; give a directory'):
       self.Prepare('c')
 
   def test_command_line_says_what_is_missing_in_one_line(self):
     for error, code, expected in (
-        (importers.UsageError('no synthesiser'), 2, 'no synthesiser'),
-        (FileNotFoundError(2, 'No such file', 'voices.txt'), 1, 'voices.txt: No such file'),
-        (KeyboardInterrupt(), 130, 'interrupted; data sets that are whole are kept')):
+      (exit_codes.UsageError('no synthesiser'), 2, 'no synthesiser'),
+      (FileNotFoundError(2, 'No such file', 'voices.txt'), 1, 'voices.txt: No such file'),
+      (KeyboardInterrupt(), 130, 'interrupted; data sets that are whole are kept'),
+    ):
       err = io.StringIO()
-      with mock.patch.object(recipe_data, 'PrepareRecipe', side_effect=error) as prepare, \
-          contextlib.redirect_stderr(err):
+      with (
+        mock.patch.object(recipe_data, 'PrepareRecipe', side_effect=error) as prepare,
+        contextlib.redirect_stderr(err),
+      ):
         self.assertEqual(recipe_data.Main(['recipe_data', '--output=d/', '--quick']), code)
       prepare.assert_called_once_with('d', quick=True)
       self.assertEqual(err.getvalue(), f'recipe_data: {expected}\n')

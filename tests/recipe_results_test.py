@@ -1,15 +1,16 @@
 """Properties of what the recipe concludes from its numbers, of its table and its picture."""
 
-from concurrent import futures
 import json
 import os
 import time
+from concurrent import futures
 
+import numpy as np
 from absl.testing import absltest
 from absl.testing import parameterized
-from fm_lingvo import error_rates
+
 from fm_lingvo import errors
-import numpy as np
+from fm_lingvo.evaluation import error_rates
 from tests import recipe_case
 from tools.bench import results
 from tools.bench import tables as bench_tables
@@ -32,17 +33,19 @@ def _Verdict(claim, rows, comparisons=()):
 
 
 class VerdictsTest(parameterized.TestCase):
-
   @parameterized.parameters(
-      (0.40, {}, 'met', '40.0 % WER with 6.7 % of the labels'),
-      (0.41, {}, 'met', '41.0 % WER'),
-      (0.45, {}, 'missed', 'WER is higher by 4.0 points'),
-      (0.40, {'trained_params': 190}, 'missed', '1.1 points too many parameters'),
-      (0.40, {'target_label_fraction': 0.1}, 'missed', '3.3 points too many labels'),
-      (0.40, {'target_label_fraction': 0.068}, 'missed', '0.1 points too many labels'))
+    (0.40, {}, 'met', '40.0 % WER with 6.7 % of the labels'),
+    (0.41, {}, 'met', '41.0 % WER'),
+    (0.45, {}, 'missed', 'WER is higher by 4.0 points'),
+    (0.40, {'trained_params': 190}, 'missed', '1.1 points too many parameters'),
+    (0.40, {'target_label_fraction': 0.1}, 'missed', '3.3 points too many labels'),
+    (0.40, {'target_label_fraction': 0.068}, 'missed', '0.1 points too many labels'),
+  )
   def test_the_headline_needs_quality_few_parameters_and_few_labels(self, wer, changed, word, text):
-    rows = [recipe_case.Row('adapted', wer, **changed),
-            recipe_case.Row('scratch_target', 0.41, target_label_fraction=1.0)]
+    rows = [
+      recipe_case.Row('adapted', wer, **changed),
+      recipe_case.Row('scratch_target', 0.41, target_label_fraction=1.0),
+    ]
     found, line = _Verdict(_HEADLINE, rows)
     self.assertEqual(found, word)
     self.assertIn(text, line)
@@ -61,8 +64,12 @@ class VerdictsTest(parameterized.TestCase):
     for seeds, text in (([1], 'one seed, utterances resampled only'), ([1, 3], 'seeds 1+3 and utterances resampled')):
       self.assertIn(text, _Verdict('adapted against hydra:', rows, [{**pair, 'seeds': seeds}])[1])
 
-  @parameterized.parameters((-0.06, -0.01, 'met', 'CI -6.0 to -1.0'), (-0.06, 0.01, 'missed', 'better, but within'),
-                            (-0.01, 0.06, 'missed', 'worse, within'), (0.01, 0.06, 'missed', 'worse beyond'))
+  @parameterized.parameters(
+    (-0.06, -0.01, 'met', 'CI -6.0 to -1.0'),
+    (-0.06, 0.01, 'missed', 'better, but within'),
+    (-0.01, 0.06, 'missed', 'worse, within'),
+    (0.01, 0.06, 'missed', 'worse beyond'),
+  )
   def test_a_stage_must_help_beyond_its_interval(self, low, high, word, text):
     stages_of_the_recipe = [claim.names for claim in plan.CLAIMS if 'improves on leaving it out' in claim.text]
     self.assertLen(stages_of_the_recipe, 5)
@@ -73,17 +80,21 @@ class VerdictsTest(parameterized.TestCase):
       self.assertIn(text, line)
 
   @parameterized.parameters(
-      ((0.9, 0.4, 0.3, 0.3, 0.3, 0.3), 'met', 'met', 'they meet at 6.7 %'),
-      ((0.9, 0.7, 0.6, 0.5, 0.4, 0.3), 'missed', 'met', 'they meet at 50.0 %'),
-      ((0.9, 0.7, 0.4, 0.5, 0.4, 0.3), 'missed', 'met', 'they meet at 13.0 %'),
-      ((0.9, 0.8, 0.7, 0.6, 0.5, 0.4), 'missed', 'missed', 'they meet at 100.0 %'),
-      ((0.9, 0.8, 0.7, 0.6, 0.5, 0.45), 'missed', 'missed',
-       'do not meet; nearest with 100.0 %, 5.0 points of WER above'))
+    ((0.9, 0.4, 0.3, 0.3, 0.3, 0.3), 'met', 'met', 'they meet at 6.7 %'),
+    ((0.9, 0.7, 0.6, 0.5, 0.4, 0.3), 'missed', 'met', 'they meet at 50.0 %'),
+    ((0.9, 0.7, 0.4, 0.5, 0.4, 0.3), 'missed', 'met', 'they meet at 13.0 %'),
+    ((0.9, 0.8, 0.7, 0.6, 0.5, 0.4), 'missed', 'missed', 'they meet at 100.0 %'),
+    ((0.9, 0.8, 0.7, 0.6, 0.5, 0.45), 'missed', 'missed', 'do not meet; nearest with 100.0 %, 5.0 points of WER above'),
+  )
   def test_the_share_at_which_a_baseline_is_met(self, wers, word, harder, text):
-    rows = [recipe_case.Row(name, wer, target_label_fraction=share)
-            for name, share, wer in zip(plan.CURVE, (0.03, 0.067, 0.13, 0.25, 0.5, 1.0), wers)]
-    for baseline, what, expected in (('scratch_target', 'all target labels', word),
-                                     ('scratch_source_target', 'source and all target labels', harder)):
+    rows = [
+      recipe_case.Row(name, wer, target_label_fraction=share)
+      for name, share, wer in zip(plan.CURVE, (0.03, 0.067, 0.13, 0.25, 0.5, 1.0), wers)
+    ]
+    for baseline, what, expected in (
+      ('scratch_target', 'all target labels', word),
+      ('scratch_source_target', 'source and all target labels', harder),
+    ):
       found, line = _Verdict(f'meets from scratch on {what} with', [*rows, recipe_case.Row(baseline, 0.4)])
       self.assertEqual(found, expected)
       self.assertIn(text, line)
@@ -119,7 +130,6 @@ class VerdictsTest(parameterized.TestCase):
 
 
 class CompareTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     self.settings = stages.Settings(output=recipe_case.Folder(self))
@@ -132,8 +142,12 @@ class CompareTest(absltest.TestCase):
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, 'TestTarget.jsonl'), 'w', encoding='utf-8') as f:
       for i in reversed(range(count)):
-        f.write(json.dumps({'utt_id': f'{i:02}', 'reference': 'a word',
-                            'hypothesis': 'a word' if i % right == 0 else 'a bird'}) + '\n')
+        f.write(
+          json.dumps(
+            {'utt_id': f'{i:02}', 'reference': 'a word', 'hypothesis': 'a word' if i % right == 0 else 'a bird'}
+          )
+          + '\n'
+        )
 
   def _Compare(self, *names):
     rows = [recipe_case.Row(self.plan[name].name, seed=self.plan[name].seed) for name in names]
@@ -196,13 +210,13 @@ class CompareTest(absltest.TestCase):
 
 
 class TableTest(parameterized.TestCase):
-
   def _Result(self, *rows, comparisons=()):
     return {'form': 'recipe', 'rows': list(rows), 'comparisons': list(comparisons)}
 
   def test_seeds_share_a_line_with_their_mean_and_range(self):
-    table = tables.Table(self._Result(
-        recipe_case.Row('adapted', 0.4), recipe_case.Row('adapted', 0.5, seed=2, group='seed2')))
+    table = tables.Table(
+      self._Result(recipe_case.Row('adapted', 0.4), recipe_case.Row('adapted', 0.5, seed=2, group='seed2'))
+    )
     lines = [line for line in table.splitlines() if line.startswith('| `adapted`')]
     self.assertLen(lines, 1)
     self.assertIn('| 45.0 (40.0 to 50.0); 40.0 to 50.0 |', lines[0])
@@ -211,20 +225,27 @@ class TableTest(parameterized.TestCase):
 
   def test_the_curve_is_in_the_order_of_the_labels_and_has_the_main_point(self):
     rows = [recipe_case.Row('adapted')] + [
-        recipe_case.Row(f'adapted_share_{share:g}', group='curve', target_label_fraction=share)
-        for share in (1.0, 0.03)]
+      recipe_case.Row(f'adapted_share_{share:g}', group='curve', target_label_fraction=share) for share in (1.0, 0.03)
+    ]
     self.assertEqual(tables.GroupNames(rows, ('curve',)), ['adapted_share_0.03', 'adapted', 'adapted_share_1'])
     self.assertEqual(tables.GroupNames(rows, ('main',)), ['adapted'])
 
   def test_the_origin_of_each_group_is_said(self):
     table = tables.Table(self._Result(recipe_case.Row('adapted'), recipe_case.Row('hydra', date='2026-02-03')))
-    self.assertIn('- main: `python -m tools.recipe main`; 2026-01-31 to 2026-02-03; 2 cores of X, 8 GB, Linux; '
-                  'Python 3, TensorFlow 2, lingvo 0, commit abc.', table)
+    self.assertIn(
+      '- main: `python -m tools.recipe main`; 2026-01-31 to 2026-02-03; 2 cores of X, 8 GB, Linux; '
+      'Python 3, TensorFlow 2, lingvo 0, commit abc.',
+      table,
+    )
 
   def test_the_short_table_has_the_main_models_with_all_their_seeds(self):
-    table = tables.Short(self._Result(
-        recipe_case.Row('adapted'), recipe_case.Row('adapted', seed=2, group='seed2'),
-        recipe_case.Row('probe_random', group='probe')))
+    table = tables.Short(
+      self._Result(
+        recipe_case.Row('adapted'),
+        recipe_case.Row('adapted', seed=2, group='seed2'),
+        recipe_case.Row('probe_random', group='probe'),
+      )
+    )
     self.assertIn('| `adapted`: model adapted |', table)
     self.assertIn('- seed2: `python -m tools.recipe seed2`', table)
     self.assertNotIn('probe', table)
@@ -233,7 +254,8 @@ class TableTest(parameterized.TestCase):
     folder = recipe_case.Folder(self)
     results.Write(os.path.join(folder, 'recipe.json'), 'recipe', [recipe_case.Row('adapted')])
     text, stale, names = bench_tables.Regenerate(
-        '<!-- results:recipe:begin -->\n<!-- results:recipe:end -->', folder, 'README.md')
+      '<!-- results:recipe:begin -->\n<!-- results:recipe:end -->', folder, 'README.md'
+    )
     self.assertEqual((stale, names), (['recipe'], ['recipe']))
     self.assertIn('| `adapted`: model adapted |', text)
     self.assertEqual(bench_tables.Regenerate(text, folder, 'README.md')[1], [])
@@ -241,12 +263,16 @@ class TableTest(parameterized.TestCase):
       results.Check({'form': 'recip', 'rows': []}, 'x.json')
 
   @parameterized.parameters(
-      ({'target_wer': '0.4'}, r"rows\[0\].target_wer = '0.4': expected a finite number"),
-      ({'seed': True}, 'seed = True'),
-      ({'hours': float('nan')}, 'a finite number'), ({'hours': -1.0}, 'a number >= 0'),
-      ({'word': 1}, 'word: no such field'),
-      ({'date': 'today'}, 'expected YYYY-MM-DD'), ({'target_label_fraction': 1.5}, 'larger than its whole'),
-      ({'trained_params': 1001}, 'larger than its whole'), ({'target_wer_low': 0.9}, 'above target_wer_high'))
+    ({'target_wer': '0.4'}, r"rows\[0\].target_wer = '0.4': expected a finite number"),
+    ({'seed': True}, 'seed = True'),
+    ({'hours': float('nan')}, 'a finite number'),
+    ({'hours': -1.0}, 'a number >= 0'),
+    ({'word': 1}, 'word: no such field'),
+    ({'date': 'today'}, 'expected YYYY-MM-DD'),
+    ({'target_label_fraction': 1.5}, 'larger than its whole'),
+    ({'trained_params': 1001}, 'larger than its whole'),
+    ({'target_wer_low': 0.9}, 'above target_wer_high'),
+  )
   def test_bad_rows_are_named_and_not_written(self, changed, message):
     path = os.path.join(recipe_case.Folder(self), 'recipe.json')
     with self.assertRaisesRegex(errors.ConfigError, message):
@@ -270,14 +296,21 @@ class TableTest(parameterized.TestCase):
 
   def test_comparisons_are_made_anew_of_the_rows_that_are_kept(self):
     path = os.path.join(recipe_case.Folder(self), 'recipe.json')
-    results.Merge(path, 'recipe', [recipe_case.Row('hydra'), recipe_case.Row('supervised')],
-                  extra=lambda rows: {'comparisons': [recipe_case.Pair('hydra', 'supervised', 0, 1)]})
+    results.Merge(
+      path,
+      'recipe',
+      [recipe_case.Row('hydra'), recipe_case.Row('supervised')],
+      extra=lambda rows: {'comparisons': [recipe_case.Pair('hydra', 'supervised', 0, 1)]},
+    )
     asked = []
+
     def _Compare(rows):
       asked.extend(row['name'] for row in rows)
       return {'comparisons': [recipe_case.Pair('adapted', 'hydra', 0, 1)]}
-    result = results.Merge(path, 'recipe', [recipe_case.Row('adapted')], keep=lambda row: row['name'] != 'supervised',
-                           extra=_Compare)
+
+    result = results.Merge(
+      path, 'recipe', [recipe_case.Row('adapted')], keep=lambda row: row['name'] != 'supervised', extra=_Compare
+    )
     self.assertEqual([row['name'] for row in result['rows']], ['hydra', 'adapted'])
     self.assertEqual(asked, ['hydra', 'adapted'])
     self.assertEqual([(pair['a'], pair['b']) for pair in result['comparisons']], [('adapted', 'hydra')])
@@ -286,9 +319,15 @@ class TableTest(parameterized.TestCase):
   def test_no_row_is_lost_where_several_write_at_a_time(self):
     folder = recipe_case.Folder(self)
     path = os.path.join(folder, 'recipe.json')
+
     def _Merge(seed):
-      results.Merge(path, 'recipe', [recipe_case.Row('adapted', seed=seed)],
-                    extra=lambda rows: {'comparisons': time.sleep(0.02) or []})
+      results.Merge(
+        path,
+        'recipe',
+        [recipe_case.Row('adapted', seed=seed)],
+        extra=lambda rows: {'comparisons': time.sleep(0.02) or []},
+      )
+
     with futures.ThreadPoolExecutor(8) as pool:
       list(pool.map(_Merge, range(1, 9)))
     self.assertEqual({row['seed'] for row in results.Rows(path)}, set(range(1, 9)))
@@ -302,13 +341,19 @@ class TableTest(parameterized.TestCase):
 
 
 class PlotTest(absltest.TestCase):
-
   def test_a_picture_is_made_of_one_row_or_of_all(self):
     folder = recipe_case.Folder(self)
-    rows = [recipe_case.Row('adapted', 0.4), recipe_case.Row('adapted', 0.45, seed=2), recipe_case.Row('hydra', 0.9),
-            recipe_case.Row('scratch_target', 0.5), recipe_case.Row('scratch_source_target', 0.3)]
-    rows += [recipe_case.Row(f'adapted_share_{share:g}', 0.5, group='curve', target_label_fraction=share)
-             for share in (0.03, 0.5)]
+    rows = [
+      recipe_case.Row('adapted', 0.4),
+      recipe_case.Row('adapted', 0.45, seed=2),
+      recipe_case.Row('hydra', 0.9),
+      recipe_case.Row('scratch_target', 0.5),
+      recipe_case.Row('scratch_source_target', 0.3),
+    ]
+    rows += [
+      recipe_case.Row(f'adapted_share_{share:g}', 0.5, group='curve', target_label_fraction=share)
+      for share in (0.03, 0.5)
+    ]
     sizes = []
     for name, part in (('one.png', rows[:1]), ('all.png', rows)):
       path = os.path.join(folder, name)

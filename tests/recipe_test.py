@@ -10,11 +10,12 @@ import time
 from unittest import mock
 
 from absl.testing import absltest
-from fm_lingvo import accounting
-from fm_lingvo import dataset
-from fm_lingvo import errors
-from fm_lingvo import gin_params
 from lingvo import compat as tf
+
+from fm_lingvo import errors
+from fm_lingvo.config import gin_config
+from fm_lingvo.data import dataset
+from fm_lingvo.data import example_filter
 from params import asr
 from params import base
 from tests import recipe_case
@@ -28,7 +29,6 @@ from tools.recipe import stamps as stamps_lib
 
 
 class PlanTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     self.settings = stages_lib.Settings()
@@ -43,13 +43,14 @@ class PlanTest(absltest.TestCase):
       for stage in distinct.values():
         with self.subTest(stage.run, quick=settings.quick):
           command = stage_run.Command(settings, stage)
-          rewritten = gin_params.RewriteGinArgs(command)
+          rewritten = gin_config.RewriteGinArgs(command)
           bindings = [arg.partition('=')[2] for arg in rewritten if arg.startswith('--gin_bindings=')]
           self.assertLen(bindings, len(stage.bindings))
-          gin_params.Configure(stage.model, (), bindings)
+          gin_config.Configure(stage.model, (), bindings)
           # The parts that a reader of the table relies on arrive.
-          self.assertIn(f'{stage.experiment}.max_steps = {stage.steps}',
-                        gin_params.ConfigText(stage.model, reference=False))
+          self.assertIn(
+            f'{stage.experiment}.max_steps = {stage.steps}', gin_config.ConfigText(stage.model, reference=False)
+          )
 
   def test_commands_can_be_pasted_into_a_shell(self):
     for stage in self.stages.values():
@@ -68,12 +69,16 @@ class PlanTest(absltest.TestCase):
       self.assertEqual(stage.bindings.get('init_from'), expected, stage.run)
 
   def test_a_stage_starts_from_the_run_with_its_own_seed_if_there_is_one(self):
-    rows = (stages_lib.Stage('first', 'main', 'Supervised', 10, 'first', seeds=(1, 2)),
-            stages_lib.Stage('second', 'main', 'AdapterFinetune', 10, 'second', 'first', 0.5, (1, 2, 3)))
+    rows = (
+      stages_lib.Stage('first', 'main', 'Supervised', 10, 'first', seeds=(1, 2)),
+      stages_lib.Stage('second', 'main', 'AdapterFinetune', 10, 'second', 'first', 0.5, (1, 2, 3)),
+    )
     with mock.patch.object(plan, 'STAGES', rows):
       starts = {run: stage.start for run, stage in stages_lib.Plan(self.settings).items()}
-    self.assertEqual(starts, {'first': '', 'first_seed2': '', 'second': 'first', 'second_seed2': 'first_seed2',
-                              'second_seed3': 'first'})
+    self.assertEqual(
+      starts,
+      {'first': '', 'first_seed2': '', 'second': 'first', 'second_seed2': 'first_seed2', 'second_seed3': 'first'},
+    )
 
   def test_rows_are_unique(self):
     rows = [(stage.name, stage.seed) for stage in self.stages.values()]
@@ -93,12 +98,18 @@ class PlanTest(absltest.TestCase):
       self.assertLen({self.stages[name].steps for name in names}, 1)
 
   def test_what_starts_from_stage_2_is_trained_on_source_speech_beside_the_target_s(self):
-    replayed = {run: stage.bindings['source_weight'] for run, stage in self.stages.items()
-                if 'source_weight' in stage.bindings}
+    replayed = {
+      run: stage.bindings['source_weight'] for run, stage in self.stages.items() if 'source_weight' in stage.bindings
+    }
     self.assertEqual(set(replayed.values()), {1.0})
-    self.assertEqual(set(replayed), {
-        run for run, stage in self.stages.items()
-        if stage.share and (stage.start or stage.name == 'scratch_source_target') and stage.experiment != 'CtcProbe'})
+    self.assertEqual(
+      set(replayed),
+      {
+        run
+        for run, stage in self.stages.items()
+        if stage.share and (stage.start or stage.name == 'scratch_source_target') and stage.experiment != 'CtcProbe'
+      },
+    )
 
   def test_only_stages_that_are_asked_for_and_what_they_start_from_are_selected(self):
     planned = stages_lib.Plan(self.settings)
@@ -107,8 +118,19 @@ class PlanTest(absltest.TestCase):
     self.assertLen(main, 10)
     self.assertNotIn('adapted_seed2', main)
     groups = collections.Counter(stage.group for stage in planned.values())
-    self.assertEqual(groups, {'main': 10, 'seed2': 6, 'seed3': 6, 'curve': 5, 'ablations_adapter': 5,
-                              'ablations_pretrain': 9, 'ablations_hydra': 2, 'probe': 3})
+    self.assertEqual(
+      groups,
+      {
+        'main': 10,
+        'seed2': 6,
+        'seed3': 6,
+        'curve': 5,
+        'ablations_adapter': 5,
+        'ablations_pretrain': 9,
+        'ablations_hydra': 2,
+        'probe': 3,
+      },
+    )
     self.assertEqual(set(groups), set(plan.GROUPS))
     seeded = [stage.name for stage in plan.STAGES if 2 in stage.seeds]
     for seed, group in plan.SEED_GROUPS.items():
@@ -130,6 +152,7 @@ class PlanTest(absltest.TestCase):
       if stage.experiment == 'JustHydra':
         batch += 16.0 + 32.0 * bool(stage.bindings.get('source_best_rq_weight'))
       return stage.steps * batch
+
     hours = collections.Counter()
     for stage in stages_lib.Plan(self.settings).values():
       hours[stage.group] += _AudioSeconds(stage) / (2 * 35) / 3600
@@ -149,7 +172,6 @@ class PlanTest(absltest.TestCase):
 
 
 class StampsTest(recipe_case.RecipeTest):
-
   def _Stamps(self, change=()):
     stages = self.Stages(['adapted', 'supervised'], change=change)
     stamps = self.Stamps(stages)
@@ -178,17 +200,28 @@ class StampsTest(recipe_case.RecipeTest):
     self.assertEqual(self._Changed({'adapted': {'max_steps': 7}}), {'adapted'})
 
   def test_how_often_a_run_saves_and_shows_itself_changes_nothing(self):
-    self.assertEmpty(self._Changed({'hydra': {
-        'eval_interval_steps': 7, 'save_interval_steps': 3, 'summary_interval_steps': 9,
-        'task.train.log_interval_steps': 5, 'task.train.eval_datasets': ['DevSource'],
-        'task.train.save_max_to_keep': 2}}))
+    self.assertEmpty(
+      self._Changed(
+        {
+          'hydra': {
+            'eval_interval_steps': 7,
+            'save_interval_steps': 3,
+            'summary_interval_steps': 9,
+            'task.train.log_interval_steps': 5,
+            'task.train.eval_datasets': ['DevSource'],
+            'task.train.save_max_to_keep': 2,
+          }
+        }
+      )
+    )
 
   def test_a_file_of_sizes_changes_the_stages_that_it_binds(self):
     self._WithoutCache()
     folder = os.path.join(self.folder, 'gin')
     for name, binding, changed in (
-        ('small.gin', 'task.encoder.num_layers = 3', {'pretrain', 'hydra', 'supervised', 'adapted'}),
-        ('transducer/small.gin', 'task.heads.transducer.joint.joint_dim = 100', {'hydra', 'supervised', 'adapted'})):
+      ('small.gin', 'task.encoder.num_layers = 3', {'pretrain', 'hydra', 'supervised', 'adapted'}),
+      ('transducer/small.gin', 'task.heads.transducer.joint.joint_dim = 100', {'hydra', 'supervised', 'adapted'}),
+    ):
       with self.subTest(name):
         for file in ('small.gin', 'transducer/small.gin'):
           os.makedirs(os.path.dirname(os.path.join(folder, file)), exist_ok=True)
@@ -202,10 +235,12 @@ class StampsTest(recipe_case.RecipeTest):
   def test_a_default_of_an_experiment_changes_the_stages_that_have_it(self):
     self._WithoutCache()
     real = base.TransducerKnobs._TransducerHead
+
     def _Smoothed(experiment):
       head = real(experiment)
       head.joint.label_smoothing = 0.1
       return head
+
     with mock.patch.object(base.TransducerKnobs, '_TransducerHead', _Smoothed):
       self.assertEqual(self._Changed(), {'hydra', 'supervised', 'adapted'})
 
@@ -223,8 +258,11 @@ class StampsTest(recipe_case.RecipeTest):
   def test_tokenizer_and_language_model_change_the_stages_that_use_them(self):
     real = stamps_lib._FileDigest
     for file in ('params/tokenizers/graphemes_en.model', 'params/lm/graphemes_en.npz'):
-      with mock.patch.object(stamps_lib, '_FileDigest',
-                             lambda *paths, file=file: real(*paths) + 'x' * any(path.endswith(file) for path in paths)):
+      with mock.patch.object(
+        stamps_lib,
+        '_FileDigest',
+        lambda *paths, file=file: real(*paths) + 'x' * any(path.endswith(file) for path in paths),
+      ):
         self.assertEqual(self._Changed(), {'hydra', 'supervised', 'adapted'}, file)
 
   def test_folders_change_nothing(self):
@@ -232,8 +270,9 @@ class StampsTest(recipe_case.RecipeTest):
     moved = recipe_case.Folder(self)
     os.rename(self.settings.data_dir, os.path.join(moved, 'elsewhere'))
     self.settings = stages_lib.Settings(output=moved, data_dir=os.path.join(moved, 'elsewhere'))
-    self.assertNotEqual(self.Stages(['adapted'])['adapted'].bindings['init_from'],
-                        stages['adapted'].bindings['init_from'])
+    self.assertNotEqual(
+      self.Stages(['adapted'])['adapted'].bindings['init_from'], stages['adapted'].bindings['init_from']
+    )
     self.assertEmpty(self._Changed())
 
   def test_stamps_need_no_graph_and_less_than_a_second_each(self):
@@ -258,8 +297,10 @@ class StampsTest(recipe_case.RecipeTest):
       stamps.Stamp('pretrain')
 
   def test_differences_name_what_changed(self):
-    old, new = (self.Stamps(self.Stages(['hydra'], change=change)).Inputs('hydra')
-                for change in ((), {'hydra': {'task.train.max_skipped_steps': 7}}))
+    old, new = (
+      self.Stamps(self.Stages(['hydra'], change=change)).Inputs('hydra')
+      for change in ((), {'hydra': {'task.train.max_skipped_steps': 7}})
+    )
     self.assertEqual(stage_run.Differences(old, new), 'task.train.max_skipped_steps: 20 -> 7')
     many = {f'task.param{i}': '1' for i in range(8)}
     self.assertEndsWith(stage_run.Differences(many, {}), 'task.param4: 1 -> unset, and 3 more')
@@ -267,7 +308,6 @@ class StampsTest(recipe_case.RecipeTest):
 
 
 class LabelsTest(recipe_case.RecipeTest):
-
   def setUp(self):
     super().setUp()
     recipe_case.WriteData(self.settings.data_dir, utterances=355)
@@ -275,15 +315,26 @@ class LabelsTest(recipe_case.RecipeTest):
   def _Append(self, *rows):
     with open(os.path.join(self.settings.data_dir, 'target', 'manifest.jsonl'), 'a', encoding='utf-8') as f:
       for i, (text, duration, split) in enumerate(rows):
-        f.write(json.dumps({**dict.fromkeys(dataset.MANIFEST_KEYS, ''), 'utt_id': f'more/{i}', 'split': split,
-                            'text': text, 'duration': duration}) + '\n')
+        f.write(
+          json.dumps(
+            {
+              **dict.fromkeys(dataset.MANIFEST_KEYS, ''),
+              'utt_id': f'more/{i}',
+              'split': split,
+              'text': text,
+              'duration': duration,
+            }
+          )
+          + '\n'
+        )
 
   def _Chosen(self, stage, labels):
     """Names of all training utterances, usable or not, that the trainer's own hash selects."""
     ids = [row['utt_id'] for row in labels.train]
     with tf.Graph().as_default(), tf.Session() as sess:
-      chosen = sess.run(accounting.InShare(tf.constant(ids), stage.bindings['label_share'],
-                                           stage.bindings['label_seed']))
+      chosen = sess.run(
+        example_filter.InShare(tf.constant(ids), stage.bindings['label_share'], stage.bindings['label_seed'])
+      )
     return {utt_id for utt_id, is_chosen in zip(ids, chosen) if is_chosen}
 
   def test_a_share_is_exactly_so_many_of_the_usable_utterances_of_every_seed(self):
@@ -319,13 +370,15 @@ class LabelsTest(recipe_case.RecipeTest):
 
   def test_of_utterances_that_share_a_bucket_at_the_border_none_is_chosen(self):
     adapted = {'adapted': stages_lib.Plan(self.settings)['adapted']}
+
     def _Resolve(buckets, count):
       labels = labels_lib.Labels(self.settings)
       labels._buckets = lambda seed: buckets
       labels.usable = [None] * len(buckets)
       with mock.patch.object(labels_lib.math, 'floor', lambda number: count):
         stage = labels.Resolve(adapted)['adapted']
-      return round(stage.bindings['label_share'] * accounting.SHARE_BUCKETS)
+      return round(stage.bindings['label_share'] * example_filter.SHARE_BUCKETS)
+
     self.assertEqual(_Resolve([9, 7, 5, 3, 3], 2), 4)
     self.assertEqual(_Resolve([9, 7, 7, 3, 1], 3), 4)
     self.assertEqual(_Resolve([1, 2, 2, 2, 4], 2), 2)
@@ -344,16 +397,27 @@ class LabelsTest(recipe_case.RecipeTest):
     self.assertEqual(labels.Given(stages['hydra']), [])
 
   def test_usable_is_what_the_training_stream_accepts(self):
-    cases = [('', 6.0), (' ', 6.0), ('word', 0.0), ('word', 0.1), ('word', 0.0999375), ('word', 16.0),
-             ('word', 16.0000625), ('a' * 42, 1.0), ('a' * 43, 1.0), ('a' * 59, 1.5), ('a' * 61, 1.5),
-             ('\u00e9' * 42, 1.0)]
+    cases = [
+      ('', 6.0),
+      (' ', 6.0),
+      ('word', 0.0),
+      ('word', 0.1),
+      ('word', 0.0999375),
+      ('word', 16.0),
+      ('word', 16.0000625),
+      ('a' * 42, 1.0),
+      ('a' * 43, 1.0),
+      ('a' * 59, 1.5),
+      ('a' * 61, 1.5),
+      ('\u00e9' * 42, 1.0),
+    ]
     self._Append(*[(text, duration, 'train') for text, duration in cases])
     usable = {row['utt_id'] for row in labels_lib.Labels(self.settings).usable}
     p = labels_lib.TrainStream().Copy().Set(share=1.0)
     bounds = [int(round(bound * 16000)) for bound in p.bucket_upper_bound_seconds]
-    accountant = accounting.Accountant(p, path='', bounds=bounds, num_files=1, must_accept=False)
+    accountant = example_filter.Accountant(p, path='', bounds=bounds, num_files=1, must_accept=False)
     with tf.Graph().as_default(), tf.Session() as sess:  # The stream judges in a graph.
-      features = {name: tf.placeholder(tf.string, []) for name in accounting.FEATURES}
+      features = {name: tf.placeholder(tf.string, []) for name in example_filter.FEATURES}
       _, reasons = accountant._Judge(features)
       accepted = []
       for i, (text, duration) in enumerate(cases):
@@ -366,7 +430,6 @@ class LabelsTest(recipe_case.RecipeTest):
 
 
 class CommandLineTest(absltest.TestCase):
-
   def _Main(self, *argv):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -374,11 +437,14 @@ class CommandLineTest(absltest.TestCase):
     return code, out.getvalue(), err.getvalue()
 
   def test_errors_are_one_line_and_exit_code_2(self):
-    for argv, message in ((['mian'], 'mian: no such group or stage; did you mean main?'),
-                          (['--seeds=a'], '--seeds=a: expected integers'), (['--seeds=0'], 'expected integers >= 1'),
-                          (['--jobs=0'], '--jobs=0: expected a number >= 1'),
-                          (['--jobs=-1'], '--jobs=-1: expected a number >= 1'),
-                          (['--take=hydar', '--dry_run'], '--take=hydar: not among the stages to train: pretrain, ')):
+    for argv, message in (
+      (['mian'], 'mian: no such group or stage; did you mean main?'),
+      (['--seeds=a'], '--seeds=a: expected integers'),
+      (['--seeds=0'], 'expected integers >= 1'),
+      (['--jobs=0'], '--jobs=0: expected a number >= 1'),
+      (['--jobs=-1'], '--jobs=-1: expected a number >= 1'),
+      (['--take=hydar', '--dry_run'], '--take=hydar: not among the stages to train: pretrain, '),
+    ):
       with self.subTest(message):
         code, _, err = self._Main(*argv)
         self.assertEqual((code, err.count('\n')), (2, 1))
@@ -410,8 +476,9 @@ class CommandLineTest(absltest.TestCase):
     self.assertFalse(os.path.exists(runs))
     code, _, err = self._Main('adapted', '--dry_run', f'--data_dir={runs}', f'--output={runs}')
     self.assertEqual(code, 2)
-    self.assertRegex(err, '^recipe: .*: .*data sets of which not all are there.*python -m tools.recipe_data --output='
-                     '.*\n$')
+    self.assertRegex(
+      err, '^recipe: .*: .*data sets of which not all are there.*python -m tools.recipe_data --output=.*\n$'
+    )
 
   def test_a_smoke_run_leaves_docs_alone(self):
     args = recipe._Parser().parse_args(['--quick'])

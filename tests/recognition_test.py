@@ -4,25 +4,36 @@ import json
 import tempfile
 import types
 
-from absl.testing import absltest
-from fm_lingvo import decoding
-from fm_lingvo import recognition
-from fm_lingvo import tokenizer
-from lingvo import compat as tf
 import numpy as np
+from absl.testing import absltest
+from lingvo import compat as tf
+
+from fm_lingvo.data import tokenizer
+from fm_lingvo.decoding import search
+from fm_lingvo.evaluation import hypotheses
 
 GRAPHEMES = 'params/tokenizers/graphemes_en.model'
 
 
 def _Task(model):
   """What Recognition needs of a task with the branch `a` on the stream `s`."""
-  keys = ['a/hyp_labels', 'a/hyp_lengths', 'a/hyp_scores', 's/utt_ids', 's/texts',
-          's/domains', 's/weights', 's/num_samples']
+  keys = [
+    'a/hyp_labels',
+    'a/hyp_lengths',
+    'a/hyp_scores',
+    's/utt_ids',
+    's/texts',
+    's/domains',
+    's/weights',
+    's/num_samples',
+  ]
   branch = types.SimpleNamespace(stream='s', head='h')
   other = types.SimpleNamespace(stream='t', head='h')
   return types.SimpleNamespace(
-      per_example_tensors={key: key for key in keys}, branches=[('a', branch), ('b', other)],
-      Tokenizers=lambda: {'a': model, 'b': model})
+    per_example_tensors={key: key for key in keys},
+    branches=[('a', branch), ('b', other)],
+    Tokenizers=lambda: {'a': model, 'b': model},
+  )
 
 
 def _Batch(model, texts, hypotheses, weights):
@@ -30,26 +41,24 @@ def _Batch(model, texts, hypotheses, weights):
   labels = [[model.EncodeText(t) for t, _ in row] for row in hypotheses]
   longest = max(len(x) for row in labels for x in row)
   return {
-      'hyp_labels': np.array([[x + [0] * (longest - len(x)) for x in row]
-                              for row in labels]),
-      'hyp_lengths': np.array([[len(x) for x in row] for row in labels]),
-      'hyp_scores': np.array([[s for _, s in row] for row in hypotheses]),
-      'utt_ids': np.array([f'u{i}'.encode() for i in range(len(texts))]),
-      'texts': np.array([t.encode() for t in texts]),
-      'domains': np.array([b'd'] * len(texts)),
-      'weights': np.array(weights, np.float32),
-      'num_samples': np.array([16000] * len(texts)),
+    'hyp_labels': np.array([[x + [0] * (longest - len(x)) for x in row] for row in labels]),
+    'hyp_lengths': np.array([[len(x) for x in row] for row in labels]),
+    'hyp_scores': np.array([[s for _, s in row] for row in hypotheses]),
+    'utt_ids': np.array([f'u{i}'.encode() for i in range(len(texts))]),
+    'texts': np.array([t.encode() for t in texts]),
+    'domains': np.array([b'd'] * len(texts)),
+    'weights': np.array(weights, np.float32),
+    'num_samples': np.array([16000] * len(texts)),
   }
 
 
 class RecognitionTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     self.model = tokenizer.Tokenizer(GRAPHEMES)
 
   def _Recognition(self):
-    found, = recognition.ForTask(_Task(self.model))
+    (found,) = hypotheses.ForTask(_Task(self.model))
     return found
 
   def test_only_branches_that_decode_are_collected(self):
@@ -57,8 +66,7 @@ class RecognitionTest(absltest.TestCase):
 
   def test_errors_are_summed_over_batches_and_padding_is_left_out(self):
     found = self._Recognition()
-    found.Add(_Batch(self.model, ['one two', 'pad'],
-                     [[('one too', -1.0)], [('what', -2.0)]], [1, 0]))
+    found.Add(_Batch(self.model, ['one two', 'pad'], [[('one too', -1.0)], [('what', -2.0)]], [1, 0]))
     found.Add(_Batch(self.model, ['a b'], [[('a b', -1.5)]], [1]))
     values, rows = found.Finish()
     self.assertEqual(values['a/wer'], 0.25)
@@ -71,8 +79,7 @@ class RecognitionTest(absltest.TestCase):
 
   def test_n_best_leaves_out_hypotheses_that_do_not_exist(self):
     found = self._Recognition()
-    found.Add(_Batch(self.model, ['a'], [[('a', -1.0), ('b', -2.0),
-                                          ('', decoding.NEVER)]], [1]))
+    found.Add(_Batch(self.model, ['a'], [[('a', -1.0), ('b', -2.0), ('', search.NEVER)]], [1]))
     _, rows = found.Finish()
     self.assertEqual([x['hypothesis'] for x in rows[0]['n_best']], ['a', 'b'])
 
@@ -82,12 +89,10 @@ class RecognitionTest(absltest.TestCase):
     for folder in (tmp.name, 'ram://recognition_test'):  # The second as TensorFlow reaches gs://.
       with self.subTest(folder):
         for step in (1, 2):
-          path = recognition.Write(folder, 'Dev', step, [
-              {'utt_id': 'u', 'reference': 'é', 'hypothesis': 'e'}])
+          path = hypotheses.Write(folder, 'Dev', step, [{'utt_id': 'u', 'reference': 'é', 'hypothesis': 'e'}])
         with tf.io.gfile.GFile(path) as f:
           rows = [json.loads(line) for line in f]
-        self.assertEqual(rows, [{'step': 2, 'utt_id': 'u', 'reference': 'é',
-                                 'hypothesis': 'e'}])
+        self.assertEqual(rows, [{'step': 2, 'utt_id': 'u', 'reference': 'é', 'hypothesis': 'e'}])
         self.assertEqual(tf.io.gfile.listdir(f'{folder}/hypotheses'), ['Dev.jsonl'])
 
 

@@ -11,14 +11,15 @@ import unittest
 from unittest import mock
 
 from absl.testing import absltest
-from fm_lingvo import gin_params
-from fm_lingvo import registry
 from lingvo import model_imports
 from lingvo import model_registry
 from lingvo.core import base_input_generator
 from lingvo.core import base_model
-from params import asr  # pylint: disable=unused-import  # Experiments to list.
-from params import librispeech  # pylint: disable=unused-import
+
+from fm_lingvo.config import gin_config
+from fm_lingvo.config import registry
+from params import asr  # noqa: F401 Experiments to list.
+from params import librispeech  # noqa: F401
 
 
 class _Toy(registry.Experiment):
@@ -37,6 +38,7 @@ class RegistryParent(_Toy):
 
   And more text.
   """
+
   width: int = 4
   names: list = dataclasses.field(default_factory=list)
 
@@ -52,6 +54,7 @@ class RegistryParent(_Toy):
 @registry.RegisterExperiment
 class RegistryChild(RegistryParent):
   """A child with a knob more and another default."""
+
   width: int = 6
   depth: int = 2
 
@@ -62,7 +65,7 @@ class RegistryGrandchild(RegistryChild):
 
 
 _SPEECH = '''
-from fm_lingvo import registry
+from fm_lingvo.config import registry
 from lingvo.core import base_model
 
 
@@ -87,26 +90,27 @@ def setUpModule():
   os.makedirs(package)
   with open(os.path.join(package, 'speech.py'), 'w', encoding='utf-8') as f:
     f.write(_SPEECH)
-  for patch in (mock.patch.object(sys, 'path', [folder.name, *sys.path]),
-                mock.patch.object(registry, 'PACKAGE', 'toybench.params')):
+  for patch in (
+    mock.patch.object(sys, 'path', [folder.name, *sys.path]),
+    mock.patch.object(registry, 'PACKAGE', 'toybench.params'),
+  ):
     patch.start()
     unittest.addModuleCleanup(patch.stop)
 
 
 class RegistryTest(absltest.TestCase):
-
   def test_an_experiment_is_imported_by_its_name(self):
-    gin_params.Configure('toybench.speech.FromAFile', gin_bindings=[
-        'FromAFile.seed = 5', 'Train/input.random_seed = 6'])
+    gin_config.Configure(
+      'toybench.speech.FromAFile', gin_bindings=['FromAFile.seed = 5', 'Train/input.random_seed = 6']
+    )
     params = registry.ModelClass('toybench.speech.FromAFile')()
     self.assertEqual(params.Model().task.random_seed, 5)
     self.assertEqual(params.GetDatasetParams('Train').random_seed, 6)
-    self.assertEqual(registry.ListExperiments()['toybench.speech.FromAFile'],
-                     'An experiment in a module of its own.')
+    self.assertEqual(registry.ListExperiments()['toybench.speech.FromAFile'], 'An experiment in a module of its own.')
 
   def tearDown(self):
     super().tearDown()
-    gin_params.Reset()
+    gin_config.Reset()
 
   def test_experiments_are_listed_with_the_first_line_of_their_docstring(self):
     listed = registry.ListExperiments()
@@ -114,10 +118,8 @@ class RegistryTest(absltest.TestCase):
     self.assertEqual(list(listed), sorted(listed))
 
   def test_data_sets_are_public_methods_without_lingvos_stubs(self):
-    self.assertEqual(registry.DatasetNames('test.RegistryParent'),
-                     ['DevHuman', 'Train'])
-    self.assertEqual(registry.DatasetNames('test.RegistryGrandchild'),
-                     ['DevHuman', 'Train'])
+    self.assertEqual(registry.DatasetNames('test.RegistryParent'), ['DevHuman', 'Train'])
+    self.assertEqual(registry.DatasetNames('test.RegistryGrandchild'), ['DevHuman', 'Train'])
 
   def test_class_keeps_its_identity_and_hash(self):
     self.assertIs(registry.Import('test.RegistryChild'), RegistryChild)
@@ -129,39 +131,41 @@ class RegistryTest(absltest.TestCase):
     for name, width in ('Parent', 4), ('Child', 6), ('Grandchild', 6):
       with self.subTest(name):
         model = f'test.Registry{name}'
-        gin_params.Configure(model)
+        gin_config.Configure(model)
         self.assertEqual(self._Seed(model), width)
-        gin_params.Configure(model, gin_bindings=[f'Registry{name}.width = 9'])
+        gin_config.Configure(model, gin_bindings=[f'Registry{name}.width = 9'])
         self.assertEqual(self._Seed(model), 9)
 
   def test_a_binding_of_one_class_does_not_reach_the_others(self):
-    gin_params.Configure('test.RegistryChild',
-                         gin_bindings=['RegistryChild.width = 9'])
+    gin_config.Configure('test.RegistryChild', gin_bindings=['RegistryChild.width = 9'])
     self.assertEqual(RegistryParent().width, 4)
     self.assertEqual(RegistryGrandchild().width, 6)
 
   def test_unknown_experiments_name_the_nearest(self):
-    for name, near in [('test.RegistryParnt', 'test.RegistryParent'),
-                       ('RegistryParent', 'test.RegistryParent'),
-                       ('tset.RegistryParent', 'test.RegistryParent')]:
+    for name, near in [
+      ('test.RegistryParnt', 'test.RegistryParent'),
+      ('RegistryParent', 'test.RegistryParent'),
+      ('tset.RegistryParent', 'test.RegistryParent'),
+    ]:
       with self.subTest(name):
-        with self.assertRaises(gin_params.GinError) as e:
-          gin_params.Configure(name)
-        self.assertEqual(str(e.exception), f'--model={name}: no such experiment; '
-                         f'did you mean {near}?')
+        with self.assertRaises(gin_config.GinError) as e:
+          gin_config.Configure(name)
+        self.assertEqual(str(e.exception), f'--model={name}: no such experiment; did you mean {near}?')
 
   def test_an_unknown_name_like_no_other_lists_what_there_is(self):
     for name in 'qqq.zzz', '', '.', 'a..b', '../x.y':
       with self.subTest(name):
-        with self.assertRaisesRegex(gin_params.GinError,
-                                    rf'^--model={re.escape(name)}: no such experiment; expected '
-                                    r'one of (\w+\.\w+, ){8}\.\.\. \(\d+ in all\)$'):
-          gin_params.Configure(name)
+        with self.assertRaisesRegex(
+          gin_config.GinError,
+          rf'^--model={re.escape(name)}: no such experiment; expected '
+          r'one of (\w+\.\w+, ){8}\.\.\. \(\d+ in all\)$',
+        ):
+          gin_config.Configure(name)
 
   def test_import_is_silent(self):
     err = io.StringIO()
     with contextlib.redirect_stderr(err):
-      with self.assertRaises(gin_params.GinError):
+      with self.assertRaises(gin_config.GinError):
         registry.Import('no_such_module.Experiment')
       self.assertTrue(model_imports.ImportParams('test.RegistryChild'))
     self.assertEqual(err.getvalue(), '')
@@ -183,23 +187,21 @@ class RegistryTest(absltest.TestCase):
       width: int = 1
 
     class NeedsArgument(_Toy):
-
       def Helper(self, x):
         return x
 
     class TaskOfDataset(_Toy):
-
-      def Task_Train(self):  # pylint: disable=invalid-name
+      def Task_Train(self):
         return self.Task()
 
     before = set(registry.Known())
     for cls, message in [
-        (NoExperiment, 'expected a subclass of registry.Experiment'),
-        (NoDefault, 'NoDefault.width: every knob needs a default'),
-        (LostDefault, 'LostDefault.width = 5: a knob needs its type'),
-        (Unhashable, r'dataclass\(eq=False\)'),
-        (NeedsArgument, 'Helper'),
-        (TaskOfDataset, 'TaskOfDataset.Task_Train: task params of a single'),
+      (NoExperiment, 'expected a subclass of registry.Experiment'),
+      (NoDefault, 'NoDefault.width: every knob needs a default'),
+      (LostDefault, 'LostDefault.width = 5: a knob needs its type'),
+      (Unhashable, r'dataclass\(eq=False\)'),
+      (NeedsArgument, 'Helper'),
+      (TaskOfDataset, 'TaskOfDataset.Task_Train: task params of a single'),
     ]:
       with self.subTest(cls.__name__):
         with self.assertRaisesRegex(TypeError, message):
@@ -208,11 +210,10 @@ class RegistryTest(absltest.TestCase):
 
   def test_lingvo_has_its_own_class_again_after_reset(self):
     cls = model_registry.GetClass('test.RegistryParent')
-    gin_params.Configure('test.RegistryParent')
+    gin_config.Configure('test.RegistryParent')
     self.assertIsNot(model_registry.GetClass('test.RegistryParent'), cls)
-    self.assertEqual(model_registry.GetClass('test.RegistryParent').__name__,
-                     'RegistryParent')
-    gin_params.Reset()
+    self.assertEqual(model_registry.GetClass('test.RegistryParent').__name__, 'RegistryParent')
+    gin_config.Reset()
     self.assertIs(model_registry.GetClass('test.RegistryParent'), cls)
 
   def _Seed(self, model_name):

@@ -5,12 +5,13 @@ import os
 import re
 import tempfile
 
-from fm_lingvo import gin_params
-from fm_lingvo import metrics_log
-from fm_lingvo import session
+import numpy as np
 from lingvo import model_registry
 from lingvo.core import cluster_factory
-import numpy as np
+
+from fm_lingvo.config import gin_config
+from fm_lingvo.run_files import metrics_log
+from fm_lingvo.runtime import session
 from tests import graph_case
 from tests import run_case
 
@@ -20,7 +21,6 @@ _UTTERANCES = 4  # In a batch of all replicas.
 
 
 class ReplicasTest(graph_case.GraphCase):
-
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
@@ -29,7 +29,7 @@ class ReplicasTest(graph_case.GraphCase):
     cls.data_dir = os.path.join(folder.name, 'data')
     run_case.WriteData(cls.data_dir, num_utterances=12)
     run_case.Configure('asr.Supervised', cls.data_dir, 'Supervised.augment = False', 'Supervised.spec_augment = False')
-    cls.addClassCleanup(gin_params.Reset)
+    cls.addClassCleanup(gin_config.Reset)
 
   def _Params(self, gpus):
     """Params of a trainer with so many GPUs; 0: with the CPU alone."""
@@ -79,13 +79,17 @@ class ReplicasTest(graph_case.GraphCase):
 
   def test_each_replica_has_its_gpu_and_its_share_of_the_batch(self):
     def Check(task):
-      products = collections.defaultdict(collections.Counter)  # Of forward and backward passes: tower -> device -> how many.
+      products = collections.defaultdict(
+        collections.Counter
+      )  # Of forward and backward passes: tower -> device -> how many.
       for op in tf.get_default_graph().get_operations():
         tower = re.search(r'^(?:gradients/)?fprop/task/(tower_\w+)/', op.name)
         if tower and op.type in ('MatMul', 'BatchMatMulV2', 'Conv2D', 'Einsum'):
           products[tower.group(1)][op.device] += 1
-      self.assertEqual({tower: list(found) for tower, found in products.items()}, {
-          f'tower_0_{i}': [f'/job:localhost/replica:0/task:0/device:GPU:{i}'] for i in range(2)})
+      self.assertEqual(
+        {tower: list(found) for tower, found in products.items()},
+        {f'tower_0_{i}': [f'/job:localhost/replica:0/task:0/device:GPU:{i}'] for i in range(2)},
+      )
       one, two = (sum(found.values()) for found in products.values())
       self.assertEqual(one, two)
       for v in task.vars.Flatten():

@@ -2,43 +2,54 @@
 
 import contextlib
 import io
-import json
 import os
-import time
+import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
+
 from fm_lingvo import errors
-from tests import event_case
-from tools import results
-from tools import results_table
+from tests import metrics_case
+from tools import results as tool
+from tools.bench import results
+from tools.bench import run_figures
+from tools.bench import tables
 from tools.common import this_machine
 
 
 def _Row(**changed):
-  return {'name': 'speed', 'label': '', 'value': 2.5, 'unit': 's', 'command': 'trainer',
-          'date': '2026-01-31',
-          'machine': {'cpu': 'X', 'cores': 2, 'memory_gb': 8, 'system': 'Linux'},
-          'versions': {'python': '3', 'tensorflow': '2', 'lingvo': '0', 'commit': 'abc'},
-          **changed}
+  return {
+    'name': 'speed',
+    'label': '',
+    'value': 2.5,
+    'unit': 's',
+    'command': 'trainer',
+    'date': '2026-01-31',
+    'machine': {'cpu': 'X', 'cores': 2, 'memory_gb': 8, 'system': 'Linux'},
+    'versions': {'python': '3', 'tensorflow': '2', 'lingvo': '0', 'commit': 'abc'},
+    **changed,
+  }
+
+
+def _Result(*rows):
+  return {'form': 'figures', 'rows': list(rows)}
 
 
 def _Main(*argv):
   out, err = io.StringIO(), io.StringIO()
   with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-    code = results.Main(['results', *argv])
+    code = tool.Main(['results', *argv])
   return code, out.getvalue(), err.getvalue()
 
 
 class MeasureRunTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
-    self.run_dir = self.create_tempdir().full_path
-    event_case.WriteRun(self.run_dir, wall_time=1.75e9)
+    self.run_dir = self.enter_context(tempfile.TemporaryDirectory())
+    metrics_case.WriteRun(self.run_dir, wall_time=1.75e9)
 
   def test_figures_are_those_of_the_last_evaluation(self):
-    figures, end = results.MeasureRun(self.run_dir)
+    figures, end = run_figures.Measure(self.run_dir)
     values = {name: value for name, value, _ in figures}
     human = 'held-out human speech'
     self.assertAlmostEqual(values[f'masked accuracy, {human}'], 12.0, places=4)
@@ -50,112 +61,124 @@ class MeasureRunTest(absltest.TestCase):
     self.assertEqual(end, 1.75e9)
 
   def test_steps_after_the_last_evaluation_do_not_count(self):
-    event_case.WriteScalars(os.path.join(self.run_dir, 'train'), [
-        (150, {**event_case.Metrics(), 'throughput/steps_per_second': 1.0,
-               'throughput/audio_seconds_per_second': 1.0})])
-    values = {name: value for name, value, _ in results.MeasureRun(self.run_dir)[0]}
+    metrics_case.Write(
+      self.run_dir,
+      'train',
+      [
+        (
+          150,
+          {**metrics_case.Metrics(), 'throughput/steps_per_second': 1.0, 'throughput/audio_seconds_per_second': 1.0},
+        )
+      ],
+    )
+    values = {name: value for name, value, _ in run_figures.Measure(self.run_dir)[0]}
     self.assertEqual(values['training steps'], 100)
     self.assertAlmostEqual(values['training speed'], 40.0)
 
   def test_a_window_counts_by_its_time(self):
-    time.sleep(0.01)
-    event_case.WriteScalars(os.path.join(self.run_dir, 'train'), [
-        (100, {'throughput/steps_per_second': 0.5,
-               'throughput/audio_seconds_per_second': 10.0})])
-    values = {name: value for name, value, _ in results.MeasureRun(self.run_dir)[0]}
+    metrics_case.Write(
+      self.run_dir, 'train', [(100, {'throughput/steps_per_second': 0.5, 'throughput/audio_seconds_per_second': 10.0})]
+    )
+    values = {name: value for name, value, _ in run_figures.Measure(self.run_dir)[0]}
     # 50 steps at 2 a second, then 50 at 0.5 a second.
     self.assertAlmostEqual(values['training time, without evaluation'], 125 / 60)
     self.assertAlmostEqual(values['training speed'], (25 * 40 + 100 * 10) / 125)
 
   def test_data_sets_must_end_at_the_same_step(self):
-    event_case.WriteScalars(os.path.join(self.run_dir, 'eval_devsynthetic'),
-                            [(50, event_case.Metrics())])
+    metrics_case.Write(self.run_dir, 'DevSynthetic', [(50, metrics_case.Metrics())])
     with self.assertRaisesRegex(errors.ConfigError, 'different steps: .*100.* 50'):
-      results.MeasureRun(self.run_dir, ['eval_devhuman', 'eval_devsynthetic'])
+      run_figures.Measure(self.run_dir, ['eval_devhuman', 'eval_devsynthetic'])
 
   def test_an_evaluation_without_a_training_summary_is_refused(self):
-    event_case.WriteScalars(os.path.join(self.run_dir, 'eval_devhuman'),
-                            [(120, event_case.Metrics())])
-    with self.assertRaisesRegex(errors.ConfigError, 'no summary at step 120'):
-      results.MeasureRun(self.run_dir)
+    metrics_case.Write(self.run_dir, 'DevHuman', [(120, metrics_case.Metrics())])
+    with self.assertRaisesRegex(errors.ConfigError, 'no metrics of train at step 120'):
+      run_figures.Measure(self.run_dir)
 
   def test_a_data_set_that_is_not_there_is_named(self):
     with self.assertRaisesRegex(errors.ConfigError, 'did you mean eval_devhuman'):
-      results.MeasureRun(self.run_dir, ['eval_dev_human'])
+      run_figures.Measure(self.run_dir, ['eval_dev_human'])
 
 
 class AddTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
-    self.root = self.create_tempdir().full_path
+    self.root = self.enter_context(tempfile.TemporaryDirectory())
 
   def _Rows(self):
-    return results_table.Load(results.Path('pretrain', self.root))['rows']
+    return results.Load(results.Path('pretrain', self.root))['rows']
 
   def test_same_name_and_label_replaces_in_place(self):
-    results.Add('pretrain', [_Row(), _Row(name='size')], self.root)
-    results.Add('pretrain', [_Row(value=3.5), _Row(label='long')], self.root)
-    self.assertEqual([(r['name'], r['label'], r['value']) for r in self._Rows()],
-                     [('speed', '', 3.5), ('size', '', 2.5), ('speed', 'long', 2.5)])
+    tool.Add('pretrain', [_Row(), _Row(name='size')], self.root)
+    tool.Add('pretrain', [_Row(value=3.5), _Row(label='long')], self.root)
+    self.assertEqual(
+      [(r['name'], r['label'], r['value']) for r in self._Rows()],
+      [('speed', '', 3.5), ('size', '', 2.5), ('speed', 'long', 2.5)],
+    )
 
   def test_a_label_never_mixes_two_runs(self):
-    results.Add('pretrain', [_Row(run='a'), _Row(name='old', run='a'),
-                             _Row(name='by hand'), _Row(label='other', run='b')], self.root)
-    results.Add('pretrain', [_Row(run='c')], self.root)
-    self.assertEqual([(r['name'], r['label']) for r in self._Rows()],
-                     [('speed', ''), ('by hand', ''), ('speed', 'other')])
-
-  def test_columns_of_the_file_are_kept(self):
-    results.Add('pretrain', [_Row()], self.root)
-    path = results.Path('pretrain', self.root)
-    with open(path, encoding='utf-8') as f:
-      result = json.load(f)
-    result['columns'] = ['name', 'value', 'date']
-    with open(path, 'w', encoding='utf-8') as f:
-      json.dump(result, f)
-    results.Add('pretrain', [_Row(name='size')], self.root)
-    self.assertEqual(results_table.Load(path)['columns'], ['name', 'value', 'date'])
+    tool.Add(
+      'pretrain',
+      [_Row(run='a'), _Row(name='old', run='a'), _Row(name='by hand'), _Row(label='other', run='b')],
+      self.root,
+    )
+    tool.Add('pretrain', [_Row(run='c')], self.root)
+    self.assertEqual(
+      [(r['name'], r['label']) for r in self._Rows()], [('speed', ''), ('by hand', ''), ('speed', 'other')]
+    )
 
   def test_a_bad_row_leaves_the_file_as_it_was(self):
-    results.Add('pretrain', [_Row()], self.root)
+    tool.Add('pretrain', [_Row()], self.root)
     with self.assertRaises(errors.ConfigError):
-      results.Add('pretrain', [_Row(value=float('nan'))], self.root)
+      tool.Add('pretrain', [_Row(value=float('nan'))], self.root)
     self.assertEqual(self._Rows(), [_Row()])
 
   def test_a_run_is_recorded_with_its_origin(self):
-    run = self.create_tempdir().full_path
-    event_case.WriteRun(run, wall_time=1.75e9)  # 2025-06-15.
-    code, out, err = _Main('--root', self.root, 'add', 'pretrain', f'--run={run}',
-                           '--label=short', '--command=trainer x', '--commit=abc')
+    run = self.enter_context(tempfile.TemporaryDirectory())
+    metrics_case.WriteRun(run, wall_time=1.75e9)  # 2025-06-15.
+    code, out, err = _Main(
+      '--root', self.root, 'add', 'pretrain', f'--run={run}', '--label=short', '--command=trainer x', '--commit=abc'
+    )
     self.assertEqual((code, err), (0, ''))
     self.assertIn('ratio of the two, held-out human speech: 1.500', out)
     row = self._Rows()[0]
-    self.assertEqual((row['label'], row['command'], row['date'], row['versions']['commit']),
-                     ('short', 'trainer x', '2025-06-15', 'abc'))
+    self.assertEqual(
+      (row['label'], row['command'], row['date'], row['versions']['commit']),
+      ('short', 'trainer x', '2025-06-15', 'abc'),
+    )
     self.assertEqual(row['run'], os.path.basename(run))
     self.assertGreaterEqual(row['machine']['cores'], 1)
 
   def test_a_figure_measured_by_hand(self):
-    code, _, err = _Main('--root', self.root, 'add', 'pretrain', '--name=first step',
-                         '--value=14.25', '--unit=s', '--command=trainer', '--commit=abc',
-                         '--date=2026-02-03', '--note=cold cache')
+    code, _, err = _Main(
+      '--root',
+      self.root,
+      'add',
+      'pretrain',
+      '--name=first step',
+      '--value=14.25',
+      '--unit=s',
+      '--command=trainer',
+      '--commit=abc',
+      '--date=2026-02-03',
+      '--note=cold cache',
+    )
     self.assertEqual((code, err), (0, ''))
     row = self._Rows()[0]
-    self.assertEqual((row['name'], row['value'], row['unit'], row['date'], row['note']),
-                     ('first step', 14.25, 's', '2026-02-03', 'cold cache'))
+    self.assertEqual(
+      (row['name'], row['value'], row['unit'], row['date'], row['note']),
+      ('first step', 14.25, 's', '2026-02-03', 'cold cache'),
+    )
 
   def test_errors_are_one_line(self):
     for argv, message in (
-        (['--name=x', '--value=1'], 'either --run=RUN, or --name, --value and --unit'),
-        (['--run=x', '--name=x'], 'either --run=RUN'),
-        (['--run=/absent'], '/absent: no such run directory'),
-        (['--name=x', '--value=nan', '--unit='], 'not a number'),
-        (['--name=x', '--value=1', '--unit=', '--date=today'], 'expected YYYY-MM-DD'),
+      (['--name=x', '--value=1'], 'either --run=RUN, or --name, --value and --unit'),
+      (['--run=x', '--name=x'], 'either --run=RUN'),
+      (['--run=/absent'], '/absent: no such run directory'),
+      (['--name=x', '--value=nan', '--unit='], 'value = nan: expected a finite number'),
+      (['--name=x', '--value=1', '--unit=', '--date=today'], 'expected YYYY-MM-DD'),
     ):
       with self.subTest(message):
-        code, _, err = _Main('--root', self.root, 'add', 'pretrain', '--command=c',
-                             '--commit=abc', *argv)
+        code, _, err = _Main('--root', self.root, 'add', 'pretrain', '--command=c', '--commit=abc', *argv)
         self.assertEqual(code, 2)
         self.assertIn(message, err)
         self.assertEqual(err.count('\n'), 1)
@@ -167,64 +190,83 @@ class AddTest(absltest.TestCase):
 
 
 class TableTest(parameterized.TestCase):
-
-  @parameterized.parameters((0.123456, '0.123'), (12.345, '12.3'), (1234.5, '1,234'),
-                            (40000, '40,000'), (7, '7'), (-0.31, '-0.310'))
+  @parameterized.parameters(
+    (0.123456, '0.123'), (12.345, '12.3'), (1234.5, '1,234'), (40000, '40,000'), (7, '7'), (-0.31, '-0.310')
+  )
   def test_values_are_rounded_for_reading(self, value, text):
-    self.assertEqual(results_table.FormatValue(value), text)
+    self.assertEqual(tables.Number(value), text)
 
-  def test_columns_are_the_files_own(self):
-    table = results_table.Table({'columns': ['name', 'date', 'value'], 'rows': [_Row()]})
-    self.assertIn('| speed | 2026-01-31 | 2.500 s |', table)
-
-  def test_spread_makes_a_column_of_each_label(self):
-    table = results_table.Table({
-        'columns': ['name', 'value'], 'spread': 'label',
-        'rows': [_Row(label='short'), _Row(label='long', value=4),
-                 _Row(name='size', label='long', value=9)]})
+  def test_every_label_is_a_column(self):
+    table = tables.Table(
+      _Result(_Row(label='short'), _Row(label='long', value=4), _Row(name='size', label='long', value=9))
+    )
     self.assertIn('|  | short | long |\n', table)
     self.assertIn('| speed | 2.500 s | 4 s |', table)
     self.assertIn('| size |  | 9 s |', table)
 
   def test_origin_is_said_once_for_the_rows_that_share_it(self):
-    table = results_table.Table({'rows': [_Row(), _Row(name='size'),
-                                          _Row(name='other', command='make demo')]})
+    table = tables.Table(_Result(_Row(), _Row(name='size'), _Row(name='other', command='make demo')))
     self.assertEqual(table.count('`trainer`'), 1)
     self.assertIn('- speed, size: `trainer`; 2026-01-31; 2 cores of X', table)
     self.assertIn('- other: `make demo`', table)
 
+  def test_rows_of_several_days_and_commits_share_a_line_where_asked(self):
+    rows = [
+      _Row(),
+      _Row(name='size', command='make x', date='2026-02-01', versions={**_Row()['versions'], 'commit': 'def'}),
+    ]
+    self.assertEqual([line.partition(';')[0] for line in tables.Origins(rows)], ['- `trainer`', '- `make x`'])
+    (line,) = tables.Origins(rows, lambda row: 'all', span=True)
+    self.assertStartsWith(line, '- all: `trainer`, `make x`; 2026-01-31 to 2026-02-01; 2 cores of X')
+    self.assertEndsWith(line, 'commit abc, def.')
+
   def test_every_row_has_as_many_cells_as_the_header(self):
-    table = results_table.Table({
-        'columns': ['name', 'value', 'command'], 'spread': 'label',
-        'rows': [_Row(label='a', command='x | y'), _Row(name='size', label='b')]})
+    table = tables.Table(_Result(_Row(name='x | y', label='a'), _Row(name='size', label='b | c')))
     lines = [l.replace(r'\|', '') for l in table.splitlines() if l.startswith('|')]
     self.assertLen(set(line.count('|') for line in lines), 1)
 
+
+class FormTest(parameterized.TestCase):
   @parameterized.parameters(
-      ({'value': '3'}, r"rows\[0\]\.value = '3': wrong type"),
-      ({'value': True}, 'wrong type'), ({'value': float('inf')}, 'not a number'),
-      ({'units': 's'}, 'rows.*units: no such field; did you mean unit'),
-      ({'command': ' '}, 'command is empty'), ({'machine': {}}, 'machine: no cpu'),
-      ({'date': '1.2.2026'}, 'expected YYYY-MM-DD'))
+    ({'value': '3'}, r"rows\[0\]\.value = '3': expected a finite number"),
+    ({'value': True}, 'value = True: expected a finite'),
+    ({'value': float('inf')}, 'value = inf: expected a finite'),
+    ({'units': 's'}, 'rows.*units: no such field; did you mean unit'),
+    ({'command': ' '}, 'command is empty'),
+    ({'machine': {}}, 'machine: no cpu'),
+    ({'date': '1.2.2026'}, 'expected YYYY-MM-DD'),
+  )
   def test_bad_rows_are_named(self, changed, message):
     with self.assertRaisesRegex(errors.ConfigError, message):
-      results_table.Check({'rows': [_Row(**changed)]}, 'docs/results/x.json')
+      results.Check(_Result(_Row(**changed)), 'docs/results/x.json')
 
   def test_two_rows_of_one_name_and_label_are_refused(self):
     with self.assertRaisesRegex(errors.ConfigError, 'a second row'):
-      results_table.Check({'rows': [_Row(), _Row()]}, 'x.json')
+      results.Check(_Result(_Row(), _Row()), 'x.json')
 
-  def test_an_unknown_column_is_named(self):
-    with self.assertRaisesRegex(errors.ConfigError, 'column vale: .* did you mean value'):
-      results_table.Check({'columns': ['vale'], 'rows': []}, 'x.json')
+  def test_every_required_field_is_missed(self):
+    for field in _Row():
+      row = _Row()
+      del row[field]
+      with self.assertRaisesRegex(errors.ConfigError, rf'rows\[0\]: no {field}'):
+        results.Check(_Result(row), 'x.json')
+
+  @parameterized.parameters(
+    ({'form': 'figure', 'rows': []}, "form = 'figure': .* did you mean figures"),
+    ({'rows': []}, 'form = None: expected one of'),
+    ({'form': 'figures'}, 'a list `rows`'),
+    ({'form': 'figures', 'rows': [], 'row': 1}, 'row: no such field; did you mean rows'),
+  )
+  def test_a_result_of_no_form_is_refused(self, result, message):
+    with self.assertRaisesRegex(errors.ConfigError, message):
+      results.Check(result, 'x.json')
 
 
 class PagesTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
-    self.root = self.create_tempdir().full_path
-    results.Add('pretrain', [_Row()], self.root)
+    self.root = self.enter_context(tempfile.TemporaryDirectory())
+    tool.Add('pretrain', [_Row()], self.root)
 
   def _Write(self, text):
     with open(os.path.join(self.root, 'README.md'), 'w', encoding='utf-8') as f:
@@ -235,8 +277,7 @@ class PagesTest(absltest.TestCase):
       return f.read()
 
   def test_tables_are_made_between_the_markers_and_nothing_else_changes(self):
-    self._Write('before\n<!-- results:pretrain:begin -->old'
-                '<!-- results:pretrain:end -->\nafter\n')
+    self._Write('before\n<!-- results:pretrain:begin -->old<!-- results:pretrain:end -->\nafter\n')
     self.assertEqual(_Main('--root', self.root, 'pages')[0], 0)
     text = self._Read()
     self.assertStartsWith(text, 'before\n<!-- results:pretrain:begin -->\n| ')
@@ -249,7 +290,7 @@ class PagesTest(absltest.TestCase):
     _Main('--root', self.root, 'pages')
     self.assertEqual(_Main('--root', self.root, 'pages', '--check')[0], 0)
     text = self._Read()
-    results.Add('pretrain', [_Row(value=9)], self.root)
+    tool.Add('pretrain', [_Row(value=9)], self.root)
     code, _, err = _Main('--root', self.root, 'pages', '--check')
     self.assertEqual(code, 1)
     self.assertIn('stale: README.md: pretrain', err)
@@ -258,12 +299,16 @@ class PagesTest(absltest.TestCase):
 
   def test_bad_markers_are_named(self):
     for text, message in (
-        ('\n<!-- results:pretrain:begin -->', 'README.md line 2: .*without its pair'),
-        ('<!-- results:pretrain:end -->', 'without its pair'),
-        ('<!-- results:pretrian:begin --><!-- results:pretrian:end -->',
-         'no docs/results/pretrian.json; did you mean pretrain'),
-        ('<!-- results:pretrain/short:begin --><!-- results:pretrain/short:end -->',
-         'README.md: results:pretrain/short: no short table; expected one of recipe, benchmark'),
+      ('\n<!-- results:pretrain:begin -->', 'README.md line 2: .*without its pair'),
+      ('<!-- results:pretrain:end -->', 'without its pair'),
+      (
+        '<!-- results:pretrian:begin --><!-- results:pretrian:end -->',
+        'no docs/results/pretrian.json; did you mean pretrain',
+      ),
+      (
+        '<!-- results:pretrain/short:begin --><!-- results:pretrain/short:end -->',
+        'README.md: results:pretrain/short: form figures: no short table; expected one of benchmark, recipe',
+      ),
     ):
       with self.subTest(message):
         self._Write(text)

@@ -2,26 +2,30 @@
 
 import os
 
-from fm_lingvo import gin_params
-from fm_lingvo import run_dir
+import numpy as np
 from lingvo import compat as tf
 from lingvo import model_registry
 from lingvo.core import cluster_factory
 from lingvo.core import py_utils
-import numpy as np
+
+from fm_lingvo.config import gin_config
+from fm_lingvo.run_files import run_dir
 from tests import tiny_data
 
 TINY_BINDINGS = (
-    'task.encoder.num_layers = 1', 'task.encoder.model_dim = 16',
-    'task.encoder.num_heads = 2', 'task.encoder.kernel_size = 5',
-    'task.encoder.subsampling.channels = 4')
+  'task.encoder.num_layers = 1',
+  'task.encoder.model_dim = 16',
+  'task.encoder.num_heads = 2',
+  'task.encoder.kernel_size = 5',
+  'task.encoder.subsampling.channels = 4',
+)
 
 
 def Configure(model_name, data_dir, *bindings):
   """Binds a tiny experiment on data under `data_dir`."""
   knobs = model_name.rpartition('.')[2]
   every = (f'{knobs}.data_dir = {data_dir!r}', f'{knobs}.max_seconds = 4.0')
-  gin_params.Configure(model_name, [], TINY_BINDINGS + every + bindings)
+  gin_config.Configure(model_name, [], TINY_BINDINGS + every + bindings)
 
 
 def MakeRun(folder, model_name, data_dir, *bindings, step=3, words=True):
@@ -41,9 +45,9 @@ def MakeRun(folder, model_name, data_dir, *bindings, step=3, words=True):
   Configure(model_name, data_dir, *bindings)
   try:
     params = model_registry.GetParams(model_name, 'Train')
-    text = gin_params.ConfigText(model_name)
+    text = gin_config.ConfigText(model_name)
   finally:
-    gin_params.Reset()
+    gin_config.Reset()
   os.makedirs(os.path.join(folder, 'train'))
   with open(os.path.join(folder, 'config.gin'), 'w', encoding='utf-8') as f:
     f.write(text)
@@ -68,8 +72,8 @@ def MakeRun(folder, model_name, data_dir, *bindings, step=3, words=True):
         v.load(value, sess)
       values = sess.run(variables)
       tf.train.Saver({**variables, 'global_step': global_step}).save(
-          sess, os.path.join(folder, 'train', f'ckpt-{step:08d}'),
-          write_meta_graph=False)
+        sess, os.path.join(folder, 'train', f'ckpt-{step:08d}'), write_meta_graph=False
+      )
     run_dir.CopyTokenizers(task, folder)
   return values
 
@@ -78,8 +82,7 @@ def WriteData(data_dir, num_utterances=5):
   """Labeled source and target data sets of every split."""
   for name in ('source', 'target'):
     for split in ('train', 'dev', 'test'):
-      tiny_data.Write(os.path.join(data_dir, name, f'{split}-00000-of-00001.tfrecord'),
-                      num_utterances)
+      tiny_data.Write(os.path.join(data_dir, name, f'{split}-00000-of-00001.tfrecord'), num_utterances)
 
 
 def Audio(data_dir, name='target', split='test'):
@@ -88,6 +91,5 @@ def Audio(data_dir, name='target', split='test'):
   found = {}
   for record in tf.tf1.io.tf_record_iterator(path):
     feature = tf.train.Example.FromString(record).features.feature
-    found[feature['utt_id'].bytes_list.value[0].decode()] = np.frombuffer(
-        feature['audio'].bytes_list.value[0], '<i2')
+    found[feature['utt_id'].bytes_list.value[0].decode()] = np.frombuffer(feature['audio'].bytes_list.value[0], '<i2')
   return found

@@ -1,18 +1,18 @@
 """A forward pass alone gives what it gives beside the gradients."""
 
-from absl.testing import absltest
-from fm_lingvo import encoder
-from fm_lingvo import session
-from lingvo import compat as tf
 import numpy as np
+from absl.testing import absltest
+from lingvo import compat as tf
+
+from fm_lingvo.layers import conformer_encoder
+from fm_lingvo.runtime import session
 from tests import graph_case
 
 
 class SessionTest(graph_case.GraphCase):
-
   def test_graph_optimisation_does_not_change_an_encoding(self):
     with self.EvalMode():
-      p = encoder.ConformerEncoder.Params().Set(model_dim=144, num_layers=2)
+      p = conformer_encoder.ConformerEncoder.Params().Set(model_dim=144, num_layers=2)
       p.subsampling.Set(num_bins=80, kind='stack')
       layer = self.Layer(p)
     features = np.random.RandomState(0).randn(8, 200, 80).astype(np.float32)

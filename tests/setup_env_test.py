@@ -1,7 +1,7 @@
 """Set-up picks the fitting stack, says in one line what is missing, and leaves no half-made environment that looks ready.
 
-  Python     (major, minor), path, whether it can make environments
-  stack      classic (Python 3.10, any glibc) or current (3.11 to 3.13, glibc >= 2.38)
+Python     (major, minor), path, whether it can make environments
+stack      classic (Python 3.10, any glibc) or current (3.11 to 3.13, glibc >= 2.38)
 """
 
 import ast
@@ -36,17 +36,16 @@ def _Pythons(*versions):
 
 
 class ChooseStackTest(parameterized.TestCase):
-
   @parameterized.parameters(
-      (DEBIAN_12, ('3.11', '3.10'), 'classic', (3, 10)),
-      (DEBIAN_12, ('3.13', '3.12', '3.11', '3.10', '3.9'), 'classic', (3, 10)),
-      (DEBIAN_13, ('3.13',), 'current', (3, 13)),
-      (DEBIAN_13, ('3.10', '3.11', '3.12'), 'current', (3, 12)),
-      (DEBIAN_13, ('3.10',), 'classic', (3, 10)),
-      (DEBIAN_13, ('3.14', '3.10'), 'classic', (3, 10)),
-      ((2, 38), ('3.11', '3.10'), 'current', (3, 11)),
-      ((2, 37), ('3.11', '3.10'), 'classic', (3, 10)),
-      ((2, 4), ('3.11', '3.10'), 'classic', (3, 10)),  # 2.4 is older than 2.38, not newer.
+    (DEBIAN_12, ('3.11', '3.10'), 'classic', (3, 10)),
+    (DEBIAN_12, ('3.13', '3.12', '3.11', '3.10', '3.9'), 'classic', (3, 10)),
+    (DEBIAN_13, ('3.13',), 'current', (3, 13)),
+    (DEBIAN_13, ('3.10', '3.11', '3.12'), 'current', (3, 12)),
+    (DEBIAN_13, ('3.10',), 'classic', (3, 10)),
+    (DEBIAN_13, ('3.14', '3.10'), 'classic', (3, 10)),
+    ((2, 38), ('3.11', '3.10'), 'current', (3, 11)),
+    ((2, 37), ('3.11', '3.10'), 'classic', (3, 10)),
+    ((2, 4), ('3.11', '3.10'), 'classic', (3, 10)),  # 2.4 is older than 2.38, not newer.
   )
   def test_glibc_and_interpreters_decide(self, glibc, versions, stack, version):
     choice = setup_env.ChooseStack(glibc, _Pythons(*versions))
@@ -61,9 +60,9 @@ class ChooseStackTest(parameterized.TestCase):
     self.assertEqual(setup_env.ChooseStack(DEBIAN_13, pythons).python.version, (3, 11))
 
   @parameterized.parameters(
-      (DEBIAN_12, ('3.11', '3.9', '3.12'), 'glibc 2.36 needs Python 3.10', 'found 3.9, 3.11, 3.12'),
-      (DEBIAN_13, ('3.14', '3.9'), 'glibc 2.41 needs Python 3.11 to 3.13', 'found 3.9, 3.14'),
-      (DEBIAN_12, (), 'pyenv install 3.10', 'found no Python'),
+    (DEBIAN_12, ('3.11', '3.9', '3.12'), 'glibc 2.36 needs Python 3.10', 'found 3.9, 3.11, 3.12'),
+    (DEBIAN_13, ('3.14', '3.9'), 'glibc 2.41 needs Python 3.11 to 3.13', 'found 3.9, 3.14'),
+    (DEBIAN_12, (), 'pyenv install 3.10', 'found no Python'),
   )
   def test_no_fit_says_in_one_line_what_to_install(self, glibc, versions, need, found):
     with self.assertRaises(setup_env.SetupError) as raised:
@@ -79,12 +78,13 @@ class ChooseStackTest(parameterized.TestCase):
 
   @parameterized.parameters(('aarch64', 'Linux', DEBIAN_13), ('arm64', 'Darwin', None), ('x86_64', 'Linux', None))
   def test_machines_without_wheels_are_refused(self, machine, system, glibc):
-    with self.assertRaisesRegex(setup_env.SetupError, 'Linux x86_64 with glibc only; this is %s %s' % (system, machine)):
+    with self.assertRaisesRegex(
+      setup_env.SetupError, 'Linux x86_64 with glibc only; this is %s %s' % (system, machine)
+    ):
       setup_env.ChooseStack(glibc, _Pythons('3.10', '3.13'), machine, system)
 
 
 class FindPythonsTest(absltest.TestCase):
-
   def _Executable(self, path, text):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, 'w') as f:
@@ -97,8 +97,9 @@ class FindPythonsTest(absltest.TestCase):
     for version in ('3.10.9', '3.10.13'):
       self._Executable('%s/versions/%s/bin/python3.10' % (root, version), 'echo 3 10 1 cpython; echo')
     found = setup_env.FindPythons({'PATH': root + '/shims', 'HOME': '/nonexistent'})
-    self.assertEqual([p.path for p in found],
-                     ['%s/versions/%s/bin/python3.10' % (root, v) for v in ('3.10.13', '3.10.9')])
+    self.assertEqual(
+      [p.path for p in found], ['%s/versions/%s/bin/python3.10' % (root, v) for v in ('3.10.13', '3.10.9')]
+    )
 
   def test_other_implementations_are_left_out(self):
     root = tempfile.mkdtemp()
@@ -120,7 +121,6 @@ class FindPythonsTest(absltest.TestCase):
 
 
 class MakeEnvironmentTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     self.venv = os.path.join(tempfile.mkdtemp(), '.venv')
@@ -133,7 +133,7 @@ class MakeEnvironmentTest(absltest.TestCase):
     self.enter_context(mock.patch('sys.stdout', self.output))
 
   def _WriteStamp(self, **changes):
-    stamp = {'digest': setup_env._Digest(self.choice), 'root': ROOT}  # pylint: disable=protected-access
+    stamp = {'digest': setup_env._Digest(self.choice), 'root': ROOT}
     with open(self.stamp, 'w') as f:
       json.dump({**stamp, **changes}, f)
 
@@ -157,8 +157,12 @@ class MakeEnvironmentTest(absltest.TestCase):
     self._WriteStamp(root=os.path.dirname(self.venv))
     link = os.path.join(tempfile.mkdtemp(), '.venv')
     os.symlink(self.venv, link)
-    with mock.patch.object(setup_env, '_Run') as run, self.assertRaisesRegex(
-        setup_env.SetupError, '^setup: %s is the environment of %s: remove' % (link, os.path.dirname(self.venv))):
+    with (
+      mock.patch.object(setup_env, '_Run') as run,
+      self.assertRaisesRegex(
+        setup_env.SetupError, '^setup: %s is the environment of %s: remove' % (link, os.path.dirname(self.venv))
+      ),
+    ):
       setup_env.MakeEnvironment(self.choice, link)
     run.assert_not_called()
     self.assertTrue(os.path.exists(self.stamp))
@@ -167,13 +171,14 @@ class MakeEnvironmentTest(absltest.TestCase):
     log = os.path.join(self.venv, 'log')
     errors = io.StringIO()
     with mock.patch('sys.stderr', errors):
-      with self.assertRaisesRegex(setup_env.SetupError, r'^setup: step failed \(exit code 3\); .* %s$' % re.escape(log)):
-        setup_env._Run(['sh', '-c', 'echo disk full; exit 3'], log, 'step')  # pylint: disable=protected-access
+      with self.assertRaisesRegex(
+        setup_env.SetupError, r'^setup: step failed \(exit code 3\); .* %s$' % re.escape(log)
+      ):
+        setup_env._Run(['sh', '-c', 'echo disk full; exit 3'], log, 'step')
     self.assertIn('disk full', errors.getvalue())
 
 
 class LocksTest(parameterized.TestCase):
-
   def _Read(self, name):
     with open(os.path.join(ROOT, name)) as f:
       lines = [line.split('#')[0].strip().rstrip('\\') for line in f]
@@ -207,15 +212,17 @@ class LocksTest(parameterized.TestCase):
 
 
 class PackageDataTest(parameterized.TestCase):
-
   @parameterized.parameters('params', 'tools')
   def test_an_installed_package_has_every_data_file(self, package):
     with open(os.path.join(ROOT, 'pyproject.toml')) as f:
       globs = ast.literal_eval(re.search(rf'(?m)^{package} = (\[.*\])$', f.read()).group(1))
     folder = os.path.join(ROOT, package)
     packed = {path for pattern in globs for path in glob.glob(os.path.join(folder, pattern))}
-    there = {path for path in glob.glob(os.path.join(folder, '**'), recursive=True)
-             if path.endswith(('.gin', '.npz', '.model', '.txt'))}
+    there = {
+      path
+      for path in glob.glob(os.path.join(folder, '**'), recursive=True)
+      if path.endswith(('.gin', '.npz', '.model', '.txt'))
+    }
     self.assertNotEmpty(there)
     self.assertEqual(packed, there)
 

@@ -1,11 +1,11 @@
 """The soak tool tells what grows from what does not."""
 
 from absl.testing import absltest
+
 from tools import soak
 
 
 class CompareTest(absltest.TestCase):
-
   def _Samples(self, memory, files=lambda i: 20, threads=lambda i: 9):
     return [{'memory_mb': memory(i), 'files': files(i), 'threads': threads(i)} for i in range(100)]
 

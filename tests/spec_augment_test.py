@@ -1,10 +1,12 @@
 """Properties of SpecAugment: what is hidden, where, and that it can be repeated."""
 
-from fm_lingvo import encoder
-from fm_lingvo import spec_augment
 import numpy as np
+
+from fm_lingvo.layers import conformer_encoder
+from fm_lingvo.layers import spec_augment
 from tests import graph_case
-from tests.graph_case import absltest, tf
+from tests.graph_case import absltest
+from tests.graph_case import tf
 
 
 def _Params(**values):
@@ -12,7 +14,6 @@ def _Params(**values):
 
 
 class SpecAugmentTest(graph_case.GraphCase):
-
   def _Masks(self, lengths, frames=200, bins=80, rows=None, step=0, **values):
     """Hidden positions [B, T, F] of features of ones; masks are zeros."""
     lengths = np.asarray(lengths if rows is None else [lengths] * rows)
@@ -32,8 +33,7 @@ class SpecAugmentTest(graph_case.GraphCase):
     hidden = self._Masks(150, rows=300, freq_mask_count=1, time_mask_count=1)
     bands = hidden[:, :150].min(axis=1)  # [B, F]
     spans = hidden.min(axis=2)  # [B, T]
-    np.testing.assert_array_equal(
-        hidden[:, :150], np.maximum(bands[:, None], spans[:, :150, None]))
+    np.testing.assert_array_equal(hidden[:, :150], np.maximum(bands[:, None], spans[:, :150, None]))
     for masks, widest in ((bands, 15), (spans, 25)):
       edges = np.abs(np.diff(np.pad(masks, [[0, 0], [1, 1]]))).sum(axis=1)
       self.assertLessEqual(edges.max(), 2)
@@ -94,8 +94,9 @@ class SpecAugmentTest(graph_case.GraphCase):
     norms = {}
     for kind in ('conv', 'stack'):
       with self.NewGraph():
-        enc_p = encoder.ConformerEncoder.Params().Set(name='enc', model_dim=16, num_layers=1, num_heads=2,
-                                                      kernel_size=5)
+        enc_p = conformer_encoder.ConformerEncoder.Params().Set(
+          name='enc', model_dim=16, num_layers=1, num_heads=2, kernel_size=5
+        )
         enc_p.subsampling.Set(num_bins=80, kind=kind)
         enc = enc_p.Instantiate()
         layer = _Params(**masks).Instantiate()
@@ -110,9 +111,10 @@ class SpecAugmentTest(graph_case.GraphCase):
 
   def test_unusable_params_are_one_line(self):
     for values, message in (
-        (dict(freq_mask_count=-1), 'layer.freq_mask_count = -1: expected >= 0'),
-        (dict(noise_stddev=-0.1), 'layer.noise_stddev = -0.1: expected >= 0'),
-        (dict(time_mask_max_ratio=2.0), 'max_ratio = 2.0: expected a share')):
+      (dict(freq_mask_count=-1), 'layer.freq_mask_count = -1: expected >= 0'),
+      (dict(noise_stddev=-0.1), 'layer.noise_stddev = -0.1: expected >= 0'),
+      (dict(time_mask_max_ratio=2.0), 'max_ratio = 2.0: expected a share'),
+    ):
       with self.assertRaisesRegex(ValueError, message):
         _Params(**values).Instantiate()
 

@@ -7,14 +7,15 @@ Each line of SPY_FILE is a batch of training: utterances with spaces between the
 
 import sys
 
-from fm_lingvo import input as hydra_input
-from fm_lingvo import trainer
 from lingvo import compat as tf
+
+from fm_lingvo import trainer
+from fm_lingvo.data import hydra_input
 
 
 def Spy(path):
   """Has every batch of the stream `unlabeled` written to a file as it is taken."""
-  original = hydra_input.HydraInput._InputBatch  # pylint: disable=protected-access
+  original = hydra_input.HydraInput._InputBatch
 
   def _InputBatch(self):
     batch = original(self)
@@ -23,7 +24,7 @@ def Spy(path):
       batch.unlabeled.weights = tf.identity(batch.unlabeled.weights)
     return batch
 
-  hydra_input.HydraInput._InputBatch = _InputBatch  # pylint: disable=protected-access
+  hydra_input.HydraInput._InputBatch = _InputBatch
 
 
 if __name__ == '__main__':

@@ -2,14 +2,15 @@
 
 import os
 
-from fm_lingvo import handover
-from fm_lingvo import heads
-from fm_lingvo import hydra
-from fm_lingvo import supervised_heads
+import numpy as np
 from lingvo import compat as tf
 from lingvo.core import learner
 from lingvo.core import optimizer
-import numpy as np
+
+from fm_lingvo import hydra
+from fm_lingvo.checkpoints import warm_start
+from fm_lingvo.heads import base_head
+from fm_lingvo.heads import supervised_heads
 from tests import graph_case
 
 TOKENIZER = 'params/tokenizers/graphemes_en.model'
@@ -21,31 +22,29 @@ def TaskParams(head='transducer', init_from='', fresh=(), trained=None, **encode
 
   Args:
     head: transducer or best_rq.
-    init_from: As handover.InitRules.
-    fresh: As handover.InitRules.
+    init_from: As warm_start.InitRules.
+    fresh: As warm_start.InitRules.
     trained: Learner's bprop_variable_filter.
     **encoder: Params of the encoder.
   """
   p = hydra.HydraTask.Params()
-  p.encoder.Set(model_dim=16, num_layers=1, num_heads=2, kernel_size=5,
-                dropout_prob=0.0)
+  p.encoder.Set(model_dim=16, num_layers=1, num_heads=2, kernel_size=5, dropout_prob=0.0)
   p.encoder.subsampling.Set(kind='stack')
   p.encoder.adapter_tpl.bottleneck_dim = 4
   p.encoder.Set(**encoder)
   if head == 'transducer':
-    head_p = supervised_heads.TransducerHead.Params().Set(
-        tokenizer_file=TOKENIZER, spec_augment=None)
+    head_p = supervised_heads.TransducerHead.Params().Set(tokenizer_file=TOKENIZER, spec_augment=None)
     head_p.prediction.Set(embedding_dim=4, hidden_dim=8)
     head_p.joint.joint_dim = 8
   else:
-    head_p = heads.BestRqHead.Params()
+    head_p = base_head.BestRqHead.Params()
     head_p.quantizer.codebook_size = 8
   hydra.HydraTask.AddHead(p, head, head_p)
   hydra.HydraTask.AddBranch(p, 'branch', stream='stream', head=head)
   p.train.learner = learner.Learner.Params().Set(
-      name='loss', learning_rate=0.01, optimizer=optimizer.Adam.ParamsB(),
-      bprop_variable_filter=trained)
-  p.train.init_from_checkpoint_rules = handover.InitRules(init_from, fresh)
+    name='loss', learning_rate=0.01, optimizer=optimizer.Adam.ParamsB(), bprop_variable_filter=trained
+  )
+  p.train.init_from_checkpoint_rules = warm_start.InitRules(init_from, fresh)
   p.random_seed = 1
   return p
 
@@ -53,11 +52,15 @@ def TaskParams(head='transducer', init_from='', fresh=(), trained=None, **encode
 def Batch():
   """A batch of two labeled utterances of a second."""
   rng = np.random.RandomState(0)
-  return graph_case.py_utils.NestedMap(stream=graph_case.py_utils.NestedMap(
+  return graph_case.py_utils.NestedMap(
+    stream=graph_case.py_utils.NestedMap(
       waveforms=tf.constant(0.1 * rng.randn(2, 16000), tf.float32),
-      num_samples=tf.constant([16000, 12000]), weights=tf.ones([2]),
+      num_samples=tf.constant([16000, 12000]),
+      weights=tf.ones([2]),
       labels=tf.constant([[3, 4, 5], [6, 7, 0]]),
-      label_lengths=tf.constant([3, 2])))
+      label_lengths=tf.constant([3, 2]),
+    )
+  )
 
 
 class Model:
@@ -79,8 +82,7 @@ class StageCase(graph_case.GraphCase):
     """Gives every weight of a task a random value; returns them by name."""
     rng = np.random.RandomState(seed)
     variables = {v.op.name: v for v in task.vars.Flatten()}
-    self.Eval(*[tf.assign(v, rng.randn(*v.shape)) for v in variables.values()
-                if v.trainable])
+    self.Eval(*[tf.assign(v, rng.randn(*v.shape)) for v in variables.values() if v.trainable])
     return self.Eval(variables)
 
   def Save(self, run, step=10):
@@ -88,8 +90,7 @@ class StageCase(graph_case.GraphCase):
     train = os.path.join(self.folder, run, 'train')
     os.makedirs(train, exist_ok=True)
     self.Eval(tf.constant(0))  # Initialises.
-    return tf.train.Saver(tf.global_variables()).save(
-        self._session, os.path.join(train, 'ckpt'), step)
+    return tf.train.Saver(tf.global_variables()).save(self._session, os.path.join(train, 'ckpt'), step)
 
   def MakeRun(self, run, **kwargs):
     """A run with random weights; returns (folder, dict name -> value)."""

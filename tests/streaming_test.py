@@ -1,34 +1,41 @@
 """A causal encoder gives in steps what it gives at once, and sees no future."""
 
-from absl.testing import absltest
-from fm_lingvo import encoder
-from fm_lingvo import subsampling
-from lingvo import compat as tf
 import numpy as np
+from absl.testing import absltest
+from lingvo import compat as tf
+
+from fm_lingvo.layers import conformer_encoder
+from fm_lingvo.layers import subsampling
 from tests import graph_case
 
 _BATCH, _TIME, _BINS = 3, 80, 16
 _LENGTHS = (80, 43, 8)
 _SETTINGS = (
-    dict(kind='conv'),
-    dict(kind='stack'),
-    dict(kind='stack', conv_norm='group_norm', group_norm_groups=4),
-    dict(kind='stack', use_relative_atten=False),
-    dict(kind='stack', kernel_size=1, atten_left_context=1),
-    dict(kind='conv', kernel_size=8, atten_left_context=40),
+  dict(kind='conv'),
+  dict(kind='stack'),
+  dict(kind='stack', conv_norm='group_norm', group_norm_groups=4),
+  dict(kind='stack', use_relative_atten=False),
+  dict(kind='stack', kernel_size=1, atten_left_context=1),
+  dict(kind='conv', kernel_size=8, atten_left_context=40),
 )
 
 
 class StreamingTest(graph_case.GraphCase):
-
   def setUp(self):
     super().setUp()
     self.enter_context(self.EvalMode())
 
   def _Encoder(self, **overrides):
-    p = encoder.ConformerEncoder.Params().Set(
-        model_dim=16, num_layers=2, num_heads=2, kernel_size=5, random_seed=3,
-        causal=True, atten_left_context=6, atten_right_context=0)
+    p = conformer_encoder.ConformerEncoder.Params().Set(
+      model_dim=16,
+      num_layers=2,
+      num_heads=2,
+      kernel_size=5,
+      random_seed=3,
+      causal=True,
+      atten_left_context=6,
+      atten_right_context=0,
+    )
     p.subsampling.Set(num_bins=_BINS, channels=4, kind=overrides.pop('kind', 'conv'))
     return self.Layer(p, **overrides)
 
@@ -57,8 +64,8 @@ class StreamingTest(graph_case.GraphCase):
       state, outputs, start = self._session.run(zero.Flatten()), [], 0
       for size in sizes:
         feeds = dict(zip(state0.Flatten(), state))
-        feeds[features] = values[:, start:start + size]
-        feeds[paddings] = value_paddings[:, start:start + size]
+        feeds[features] = values[:, start : start + size]
+        feeds[paddings] = value_paddings[:, start : start + size]
         *output, state = self._session.run((x, pads, state1.Flatten()), feeds)
         outputs.append(output)
         start += size
@@ -81,15 +88,14 @@ class StreamingTest(graph_case.GraphCase):
   def test_steps_equal_the_batch(self):
     for settings in _SETTINGS:
       with self.subTest(**settings), self.NewGraph():
-        self._AssertStepsEqualBatch(self._Encoder(**settings), (
-            [4] * 20, [8] * 10, [40, 40], [_TIME], [4, 32, 12, 8, 24]))
+        self._AssertStepsEqualBatch(
+          self._Encoder(**settings), ([4] * 20, [8] * 10, [40, 40], [_TIME], [4, 32, 12, 8, 24])
+        )
 
   def test_steps_equal_the_batch_with_adapters(self):
     for position in ('after_block', 'parallel', 'after_ff'):
       with self.subTest(position), self.NewGraph():
-        layer = self._Encoder(
-            kind='stack', adapters=['a', 'b'], active_adapter='b',
-            adapter_position=position)
+        layer = self._Encoder(kind='stack', adapters=['a', 'b'], active_adapter='b', adapter_position=position)
         # Adapters are the identity when made: give those of `b` something to do.
         features, paddings = self._Features(), self._Paddings()
         batch, _ = self._Batch(layer, features, paddings)
@@ -106,8 +112,7 @@ class StreamingTest(graph_case.GraphCase):
         features, paddings = self._Features(), self._Paddings([_TIME] * _BATCH)
         other = features.copy()
         other[:, 44:] = self._Features(seed=1)[:, 44:]
-        a, b = self.Eval(self._Batch(layer, features, paddings)[0],
-                         self._Batch(layer, other, paddings)[0])
+        a, b = self.Eval(self._Batch(layer, features, paddings)[0], self._Batch(layer, other, paddings)[0])
         np.testing.assert_allclose(a[:, :11], b[:, :11], atol=1e-6)
         self.assertGreater(np.abs(a[:, 11] - b[:, 11]).max(), 1e-3)
 
@@ -116,28 +121,24 @@ class StreamingTest(graph_case.GraphCase):
     features, paddings = self._Features(), self._Paddings([_TIME] * _BATCH)
     other = features.copy()
     other[:, 44:] = self._Features(seed=1)[:, 44:]
-    a, b = self.Eval(self._Batch(layer, features, paddings)[0],
-                     self._Batch(layer, other, paddings)[0])
+    a, b = self.Eval(self._Batch(layer, features, paddings)[0], self._Batch(layer, other, paddings)[0])
     self.assertGreater(np.abs(a[:, :11] - b[:, :11]).max(), 1e-3)
 
   def test_the_state_keeps_its_shape(self):
-    for settings in (dict(kind='conv'), dict(kind='stack', conv_norm='group_norm',
-                                             group_norm_groups=4)):
+    for settings in (dict(kind='conv'), dict(kind='stack', conv_norm='group_norm', group_norm_groups=4)):
       with self.subTest(**settings), self.NewGraph():
         layer = self._Encoder(**settings)
         state0 = layer.zero_state(_BATCH)
         _, _, state1 = layer.StreamStep(
-            layer.theta, tf.constant(self._Features()),
-            tf.constant(self._Paddings()), state0)
+          layer.theta, tf.constant(self._Features()), tf.constant(self._Paddings()), state0
+        )
         self.assertTrue(state0.IsCompatible(state1))
         before, after = (self.Eval(*state.Flatten()) for state in (state0, state1))
-        self.assertEqual([(v.shape, v.dtype) for v in before],
-                         [(v.shape, v.dtype) for v in after])
+        self.assertEqual([(v.shape, v.dtype) for v in before], [(v.shape, v.dtype) for v in after])
 
   def test_causal_or_not_the_variables_are_the_same(self):
     names = []
-    for overrides in (dict(), dict(causal=False, atten_left_context=None,
-                                   atten_right_context=None)):
+    for overrides in (dict(), dict(causal=False, atten_left_context=None, atten_right_context=None)):
       with self.NewGraph():
         layer = self._Encoder(**overrides)
         names.append([(v.name, v.shape) for v in layer.vars.Flatten()])
@@ -152,29 +153,28 @@ class StreamingTest(graph_case.GraphCase):
 
   def test_errors_name_field_value_and_what_is_expected(self):
     for overrides, expected in (
-        (dict(atten_left_context=None),
-         r'layer.atten_left_context = None: expected >= 1 with causal = True'),
-        (dict(atten_left_context=0), 'atten_left_context = 0: expected >= 1'),
-        (dict(atten_right_context=2),
-         'atten_right_context = 2: expected 0 with causal = True'),
-        (dict(atten_right_context=None),
-         'atten_right_context = None: expected 0 with causal = True'),
-        (dict(atten_chunk_size=4), 'atten_chunk_size = 4: expected None with causal'),
-        (dict(causal=False, atten_right_context=-1),
-         'atten_right_context = -1: expected >= 0'),
-        (dict(causal=False, atten_left_context=None), 'atten_left_context = None: '
-         'expected a number of frames, as atten_right_context = 0'),
-        (dict(causal=False, atten_chunk_size=0), 'atten_chunk_size = 0: expected >= 1')):
+      (dict(atten_left_context=None), r'layer.atten_left_context = None: expected >= 1 with causal = True'),
+      (dict(atten_left_context=0), 'atten_left_context = 0: expected >= 1'),
+      (dict(atten_right_context=2), 'atten_right_context = 2: expected 0 with causal = True'),
+      (dict(atten_right_context=None), 'atten_right_context = None: expected 0 with causal = True'),
+      (dict(atten_chunk_size=4), 'atten_chunk_size = 4: expected None with causal'),
+      (dict(causal=False, atten_right_context=-1), 'atten_right_context = -1: expected >= 0'),
+      (
+        dict(causal=False, atten_left_context=None),
+        'atten_left_context = None: expected a number of frames, as atten_right_context = 0',
+      ),
+      (dict(causal=False, atten_chunk_size=0), 'atten_chunk_size = 0: expected >= 1'),
+    ):
       with self.subTest(expected), self.assertRaisesRegex(ValueError, expected) as e:
         self._Encoder(**overrides)
       self.assertNotIn('\n', str(e.exception))
 
   def test_what_cannot_stream_says_why(self):
     for overrides, expected in (
-        (dict(causal=False), 'causal = False: expected True for streaming'),
-        (dict(remat=True), 'remat = True: expected False for streaming'),
-        (dict(fprop_dtype=tf.bfloat16),
-         'fprop_dtype = bfloat16: expected float32 for streaming')):
+      (dict(causal=False), 'causal = False: expected True for streaming'),
+      (dict(remat=True), 'remat = True: expected False for streaming'),
+      (dict(fprop_dtype=tf.bfloat16), 'fprop_dtype = bfloat16: expected float32 for streaming'),
+    ):
       with self.subTest(expected), self.NewGraph():
         layer = self._Encoder(**overrides)
         with self.assertRaisesRegex(ValueError, expected):
@@ -184,14 +184,13 @@ class StreamingTest(graph_case.GraphCase):
     for bins in (7, 8):
       with self.subTest(bins), self.NewGraph():
         p = subsampling.CausalConv.Params().Set(
-            filter_shape=(3, 3, 1, 2), filter_stride=(2, 2), bias=True,
-            num_bins=bins)
+          filter_shape=(3, 3, 1, 2), filter_stride=(2, 2), bias=True, num_bins=bins
+        )
         layer = self.Layer(p)
         x = np.random.RandomState(0).randn(1, 8, bins, 1).astype(np.float32)
         out, _ = layer.FProp(layer.theta, tf.constant(x), tf.zeros([1, 8]))
         # Moved one frame later, SAME's frames are those that a causal output sees.
-        same = tf.nn.conv2d(np.pad(x, [[0, 0], [1, 1], [0, 0], [0, 0]]),
-                            layer.theta.w, strides=2, padding='SAME')
+        same = tf.nn.conv2d(np.pad(x, [[0, 0], [1, 1], [0, 0], [0, 0]]), layer.theta.w, strides=2, padding='SAME')
         out, same = self.Eval(out, same)
         np.testing.assert_allclose(out, same[:, :4], atol=1e-6)
 

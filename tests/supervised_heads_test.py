@@ -1,28 +1,34 @@
 """Heads with labels: what changes a loss, what does not, what is refused."""
 
-from fm_lingvo import decoding
-from fm_lingvo import supervised_heads
-from fm_lingvo import tokenizer
 import numpy as np
+
+from fm_lingvo.data import tokenizer
+from fm_lingvo.decoding import search
+from fm_lingvo.heads import supervised_heads
 from tests import graph_case
 from tests import language_model_case
-from tests.graph_case import absltest, py_utils, tf
+from tests.graph_case import absltest
+from tests.graph_case import py_utils
+from tests.graph_case import tf
 
 GRAPHEMES = 'params/tokenizers/graphemes_en.model'
 
 
 def _Transducer(**values):
   p = supervised_heads.TransducerHead.Params().Set(
-      name='head', input_dim=12, num_bins=8, tokenizer_file=GRAPHEMES, random_seed=1)
+    name='head', input_dim=12, num_bins=8, tokenizer_file=GRAPHEMES, random_seed=1
+  )
   p.prediction.Set(embedding_dim=6, hidden_dim=8)
   p.joint.joint_dim = 8
   return p.Set(**values)
 
 
 def _Ctc(**values):
-  return supervised_heads.CtcHead.Params().Set(
-      name='head', input_dim=12, num_bins=8, tokenizer_file=GRAPHEMES,
-      random_seed=1).Set(**values)
+  return (
+    supervised_heads.CtcHead.Params()
+    .Set(name='head', input_dim=12, num_bins=8, tokenizer_file=GRAPHEMES, random_seed=1)
+    .Set(**values)
+  )
 
 
 def _Encoded(rows=3, frames=9, padded=0, seed=0):
@@ -37,13 +43,13 @@ def _Encoded(rows=3, frames=9, padded=0, seed=0):
 def _Batch(labels, weights=None, padded=0):
   width = max(map(len, labels)) + padded
   return py_utils.NestedMap(
-      labels=tf.constant([x + [0] * (width - len(x)) for x in labels]),
-      label_lengths=tf.constant([len(x) for x in labels]),
-      weights=tf.constant(weights or [1.0] * len(labels)))
+    labels=tf.constant([x + [0] * (width - len(x)) for x in labels]),
+    label_lengths=tf.constant([len(x) for x in labels]),
+    weights=tf.constant(weights or [1.0] * len(labels)),
+  )
 
 
 class SupervisedHeadsTest(graph_case.GraphCase):
-
   def _Loss(self, p, encoded, batch):
     with self.NewGraph():
       head = p.Instantiate()
@@ -55,11 +61,9 @@ class SupervisedHeadsTest(graph_case.GraphCase):
     for p in (_Transducer(ctc_weight=0.3), _Ctc()):
       with self.subTest(p.cls.__name__):
         plain = self._Loss(p, _Encoded, lambda: _Batch(labels))
-        padded = self._Loss(p, lambda: _Encoded(padded=4),
-                            lambda: _Batch(labels, padded=3))
+        padded = self._Loss(p, lambda: _Encoded(padded=4), lambda: _Batch(labels, padded=3))
         fewer = self._Loss(p, _Encoded, lambda: _Batch(labels, [1.0, 1.0, 0.0]))
-        two = self._Loss(p, lambda: tuple(x[:2] for x in _Encoded()),
-                         lambda: _Batch(labels[:2]))
+        two = self._Loss(p, lambda: tuple(x[:2] for x in _Encoded()), lambda: _Batch(labels[:2]))
         for a, b in ((plain, padded), (fewer, two)):
           for name, (value, weight) in a.items():
             np.testing.assert_allclose(value, b[name][0], rtol=1e-5, err_msg=name)
@@ -67,15 +71,12 @@ class SupervisedHeadsTest(graph_case.GraphCase):
 
   def test_an_empty_batch_has_loss_0_with_weight_0(self):
     for p in (_Transducer(ctc_weight=0.3), _Ctc()):
-      value, weight = self._Loss(p, _Encoded, lambda: _Batch(
-          [[3], [4], [5]], [0.0, 0.0, 0.0]))['loss']
+      value, weight = self._Loss(p, _Encoded, lambda: _Batch([[3], [4], [5]], [0.0, 0.0, 0.0]))['loss']
       self.assertEqual((value, weight), (0.0, 0.0))
 
   def test_unknown_labels_are_counted(self):
     unknown = _Transducer().Instantiate().tokenizer.unk_id
-    share, labels = self._Loss(
-        _Transducer(), _Encoded,
-        lambda: _Batch([[3, unknown], [4], [5]]))['unknown_labels']
+    share, labels = self._Loss(_Transducer(), _Encoded, lambda: _Batch([[3, unknown], [4], [5]]))['unknown_labels']
     self.assertAlmostEqual(share, 0.25, places=6)
     self.assertEqual(labels, 4)
 
@@ -85,13 +86,11 @@ class SupervisedHeadsTest(graph_case.GraphCase):
       for padded in (0, 5):
         with self.NewGraph(), self.EvalMode():
           head = _Transducer(beam_size=size).Instantiate()
-          found.append(self.Eval(
-              head.Decode(head.theta, *_Encoded(padded=padded))))
+          found.append(self.Eval(head.Decode(head.theta, *_Encoded(padded=padded))))
       self.assertEqual(found[0].labels.shape[1], size)
       np.testing.assert_array_equal(found[0].lengths, found[1].lengths)
       width = min(x.labels.shape[2] for x in found)
-      np.testing.assert_array_equal(found[0].labels[..., :width],
-                                    found[1].labels[..., :width])
+      np.testing.assert_array_equal(found[0].labels[..., :width], found[1].labels[..., :width])
 
   def test_no_utterance_has_more_labels_than_there_is_place_for(self):
     # 0.15 * 100 is 15, and in float32 a little more, whose ceiling is 16.
@@ -118,7 +117,7 @@ class SupervisedHeadsTest(graph_case.GraphCase):
       head = _Transducer(lm_file=path, lm_weight=1.0, lm_label_bonus=0.0).Instantiate()
       found = self.Eval(head.Decode(head.theta, *_Encoded()))
     self.assertTrue(set(found.labels.ravel()) <= {0, 5})
-    self.assertGreater(found.scores.min(), 0.1 * decoding.NEVER)
+    self.assertGreater(found.scores.min(), 0.1 * search.NEVER)
 
   def test_fusion_compiles_under_xla(self):
     path = self.create_tempfile('lm.npz').full_path
@@ -150,16 +149,17 @@ class SupervisedHeadsTest(graph_case.GraphCase):
 
   def test_unusable_params_are_one_line(self):
     for p, message in (
-        (_Transducer(ctc_weight=1.0), r'head.ctc_weight = 1.0: expected a weight in'),
-        (_Transducer(beam_size=0), 'head.beam_size = 0: expected >= 1'),
-        (_Transducer(max_symbols_per_frame=0), 'max_symbols_per_frame = 0: expected'),
-        (_Transducer(max_labels_per_frame=0.0), 'per_frame = 0.0: expected > 0'),
-        (_Transducer(lm_weight=-0.1), 'head.lm_weight = -0.1: expected a finite number >= 0'),
-        (_Transducer(lm_label_bonus=float('nan')), 'head.lm_label_bonus = nan: expected a finite number >= 0'),
-        (_Transducer(lm_label_bonus=-1.0), 'head.lm_label_bonus = -1.0: expected a finite number >= 0'),
-        (_Transducer(lm_file='no.npz'), 'no.npz: no such language model'),
-        (_Transducer(tokenizer_file=''), 'tokenizer_file is empty: expected'),
-        (_Ctc(tokenizer_file='no.model'), 'no.model: no such tokenizer')):
+      (_Transducer(ctc_weight=1.0), r'head.ctc_weight = 1.0: expected a weight in'),
+      (_Transducer(beam_size=0), 'head.beam_size = 0: expected >= 1'),
+      (_Transducer(max_symbols_per_frame=0), 'max_symbols_per_frame = 0: expected'),
+      (_Transducer(max_labels_per_frame=0.0), 'per_frame = 0.0: expected > 0'),
+      (_Transducer(lm_weight=-0.1), 'head.lm_weight = -0.1: expected a finite number >= 0'),
+      (_Transducer(lm_label_bonus=float('nan')), 'head.lm_label_bonus = nan: expected a finite number >= 0'),
+      (_Transducer(lm_label_bonus=-1.0), 'head.lm_label_bonus = -1.0: expected a finite number >= 0'),
+      (_Transducer(lm_file='no.npz'), 'no.npz: no such language model'),
+      (_Transducer(tokenizer_file=''), 'tokenizer_file is empty: expected'),
+      (_Ctc(tokenizer_file='no.model'), 'no.model: no such tokenizer'),
+    ):
       with self.assertRaisesRegex(ValueError, message) as e:
         p.Instantiate()
       self.assertNotIn('\n', str(e.exception))

@@ -20,7 +20,7 @@ def Waveform(seconds, seed):
 
 
 def Write(path, num_utterances, seconds=1.5, domain='test/tones'):
-  """Writes a TFRecord shard in the format of fm_lingvo/dataset.py."""
+  """Writes a TFRecord shard in the format of fm_lingvo/data/dataset.py."""
   os.makedirs(os.path.dirname(path), exist_ok=True)
 
   def _Bytes(value):
@@ -29,15 +29,20 @@ def Write(path, num_utterances, seconds=1.5, domain='test/tones'):
   with tf.io.TFRecordWriter(path) as writer:
     for i in range(num_utterances):
       pcm = Waveform(seconds + 0.1 * (i % 5), seed=zlib.crc32(f'{path[-40:]} {i}'.encode()))
-      writer.write(tf.train.Example(features=tf.train.Features(feature={
-          'utt_id': _Bytes(f'utt-{i}'.encode()),
-          'audio': _Bytes(pcm.tobytes()),
-          'text': _Bytes(b'some words'),
-          'speaker': _Bytes(b's'),
-          'domain': _Bytes(domain.encode()),
-          'duration': tf.train.Feature(
-              float_list=tf.train.FloatList(value=[len(pcm) / 16000])),
-      })).SerializeToString())
+      writer.write(
+        tf.train.Example(
+          features=tf.train.Features(
+            feature={
+              'utt_id': _Bytes(f'utt-{i}'.encode()),
+              'audio': _Bytes(pcm.tobytes()),
+              'text': _Bytes(b'some words'),
+              'speaker': _Bytes(b's'),
+              'domain': _Bytes(domain.encode()),
+              'duration': tf.train.Feature(float_list=tf.train.FloatList(value=[len(pcm) / 16000])),
+            }
+          )
+        ).SerializeToString()
+      )
 
 
 def WriteAll(data_dir, num_train=24, num_dev=6):
@@ -49,16 +54,23 @@ def WriteAll(data_dir, num_train=24, num_dev=6):
 
 # The smallest model that has every part; for --gin_bindings.
 TINY_BINDINGS = (
-    'task.encoder.num_layers = 1', 'task.encoder.model_dim = 16',
-    'task.encoder.num_heads = 2', 'task.encoder.kernel_size = 5',
-    'task.encoder.subsampling.channels = 4',
-    'BestRqPretrain.codebook_size = 16', 'BestRqPretrain.batch_seconds = 6.0',
-    'BestRqPretrain.mask_start_prob = 0.05', 'BestRqPretrain.max_seconds = 8.0')
+  'task.encoder.num_layers = 1',
+  'task.encoder.model_dim = 16',
+  'task.encoder.num_heads = 2',
+  'task.encoder.kernel_size = 5',
+  'task.encoder.subsampling.channels = 4',
+  'BestRqPretrain.codebook_size = 16',
+  'BestRqPretrain.batch_seconds = 6.0',
+  'BestRqPretrain.mask_start_prob = 0.05',
+  'BestRqPretrain.max_seconds = 8.0',
+)
 
 
 def Bindings(experiment):
   """TINY_BINDINGS of an experiment's class: its own name, the knobs that it has."""
   knobs = {f.name for f in dataclasses.fields(experiment)}
-  return [b.replace('BestRqPretrain.', f'{experiment.__name__}.') for b in TINY_BINDINGS
-          if not b.startswith('BestRqPretrain.') or
-          b.partition(' ')[0].rpartition('.')[2] in knobs]
+  return [
+    b.replace('BestRqPretrain.', f'{experiment.__name__}.')
+    for b in TINY_BINDINGS
+    if not b.startswith('BestRqPretrain.') or b.partition(' ')[0].rpartition('.')[2] in knobs
+  ]

@@ -4,21 +4,21 @@ import hashlib
 import io
 import os
 
-from absl.testing import absltest
-from fm_lingvo import errors
-from fm_lingvo import gin_text
-from fm_lingvo import record
-from fm_lingvo import tokenizer
-from lingvo import compat as tf
 import numpy as np
 import sentencepiece
+from absl.testing import absltest
+from lingvo import compat as tf
+
+from fm_lingvo import errors
+from fm_lingvo.checkpoints import provenance
+from fm_lingvo.data import tokenizer
+from fm_lingvo.utils import shipped
 from tests import graph_case
 from tools import train_tokenizer
 
 GRAPHEMES = 'params/tokenizers/graphemes_en.model'
 TEXTS = ["don't panic", '', 'x', 'the quick brown fox']
-_HOW_TO = ('; train one with: python -m tools.train_tokenizer --input=DATA_SET '
-           '--output=FILE.model')
+_HOW_TO = '; train one with: python -m tools.train_tokenizer --input=DATA_SET --output=FILE.model'
 
 
 def _Write(folder, model):
@@ -29,7 +29,6 @@ def _Write(folder, model):
 
 
 class TokenizerTest(graph_case.GraphCase):
-
   def _Trained(self, kind, vocab_size):
     rng = np.random.RandomState(0)
     words = 'the quick brown fox panic dog jumps over lazy x'.split()
@@ -38,8 +37,7 @@ class TokenizerTest(graph_case.GraphCase):
     return tokenizer.Tokenizer(_Write(self.create_tempdir().full_path, model))
 
   def test_graph_and_host_agree_and_texts_come_back(self):
-    for tokens in (tokenizer.Tokenizer(GRAPHEMES), self._Trained('bpe', 60),
-                   self._Trained('unigram', 36)):
+    for tokens in (tokenizer.Tokenizer(GRAPHEMES), self._Trained('bpe', 60), self._Trained('unigram', 36)):
       with self.subTest(tokens.vocab_size), self.NewGraph():
         texts = [t for t in TEXTS if "'" not in t]
         labels, lengths = tokens.Encode(tf.constant(texts))
@@ -57,9 +55,7 @@ class TokenizerTest(graph_case.GraphCase):
     tokens = tokenizer.Tokenizer(GRAPHEMES)
     _, lengths = tokens.Encode(tf.constant(TEXTS))
     self.assertEqual(list(self.Eval(lengths)), [len(t) for t in TEXTS])
-    self.assertEqual(
-        tokens.pieces,
-        ['<blank>', '<unk>', '\u2581', *"abcdefghijklmnopqrstuvwxyz'"])
+    self.assertEqual(tokens.pieces, ['<blank>', '<unk>', '\u2581', *"abcdefghijklmnopqrstuvwxyz'"])
 
   def test_no_text_gives_the_blank(self):
     tokens = tokenizer.Tokenizer(GRAPHEMES)
@@ -73,7 +69,7 @@ class TokenizerTest(graph_case.GraphCase):
     unknown = tokens.CountUnknown(labels, lengths)
     labels, lengths, unknown = self.Eval(labels, lengths, unknown)
     self.assertEqual(list(unknown), [1, 0, 2, 0])
-    self.assertEqual(tokens.DecodeIds(labels[0, :lengths[0]]), 'caf\u2047')
+    self.assertEqual(tokens.DecodeIds(labels[0, : lengths[0]]), 'caf\u2047')
 
   def test_labels_past_the_length_do_not_count(self):
     tokens = tokenizer.Tokenizer(GRAPHEMES)
@@ -82,8 +78,7 @@ class TokenizerTest(graph_case.GraphCase):
     self.assertEqual(list(unknown), [0, 0, 2])
 
   def test_only_empty_texts_still_have_a_column(self):
-    labels, lengths = self.Eval(
-        *tokenizer.Tokenizer(GRAPHEMES).Encode(tf.constant(['', ''])))
+    labels, lengths = self.Eval(*tokenizer.Tokenizer(GRAPHEMES).Encode(tf.constant(['', ''])))
     np.testing.assert_array_equal(labels, [[0], [0]])
     np.testing.assert_array_equal(lengths, [0, 0])
 
@@ -97,8 +92,7 @@ class TokenizerTest(graph_case.GraphCase):
     for _ in range(2):
       for expected in (TEXTS[:2], TEXTS[2:]):
         labels, lengths = self.Eval(*batch)
-        self.assertEqual([tokens.DecodeIds(row[:n]) for row, n in zip(labels, lengths)],
-                         expected)
+        self.assertEqual([tokens.DecodeIds(row[:n]) for row, n in zip(labels, lengths)], expected)
         self.assertEqual(list(lengths), [len(t) for t in expected])
 
   def test_record_is_the_digest_and_survives_a_float32_variable(self):
@@ -108,10 +102,9 @@ class TokenizerTest(graph_case.GraphCase):
     self.assertLen(tokens.record, 16)
 
     class Recorder(graph_case.base_layer.BaseLayer):
-
       def _CreateLayerVariables(self):
         super()._CreateLayerVariables()
-        record.CreateRecord(self, 'tokenizer_record', tokens.record)
+        provenance.CreateRecord(self, 'tokenizer_record', tokens.record)
 
     layer = self.Layer(Recorder.Params())
     value = self.Eval(layer.vars.tokenizer_record)
@@ -138,26 +131,27 @@ class TokenizerTest(graph_case.GraphCase):
     folder = self.create_tempdir().full_path
     foreign = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(['a b c']), model_writer=foreign, model_type='char',
-        vocab_size=7, minloglevel=3)
+      sentence_iterator=iter(['a b c']), model_writer=foreign, model_type='char', vocab_size=7, minloglevel=3
+    )
     junk = _Write(folder, b'not a model')
     for path, expected in (
-        ('', 'tokenizer_file is empty: expected a SentencePiece model such as'),
-        ('no/such.model', f'no/such.model: no such tokenizer in {os.getcwd()}; train'),
-        ('/no/such.model', '/no/such.model: no such tokenizer; train'),
-        (folder, f'{folder}: no such tokenizer; train'),
-        (junk, f'{junk}: not a SentencePiece model (11 bytes)')):
+      ('', 'tokenizer_file is empty: expected a SentencePiece model such as'),
+      ('no/such.model', f'no/such.model: no such tokenizer in {os.getcwd()}; train'),
+      ('/no/such.model', '/no/such.model: no such tokenizer; train'),
+      (folder, f'{folder}: no such tokenizer; train'),
+      (junk, f'{junk}: not a SentencePiece model (11 bytes)'),
+    ):
       with self.subTest(path):
         self._AssertRefused(path, expected)
     self._AssertRefused(_Write(folder, b''), 'not a SentencePiece model (0 bytes)')
     here = os.getcwd()
     self.addCleanup(os.chdir, here)
     os.chdir(folder)
-    self._AssertRefused('no/such.model', f'no/such.model: no such tokenizer in {folder} or {gin_text.ROOT}; train')
+    self._AssertRefused('no/such.model', f'no/such.model: no such tokenizer in {folder} or {shipped.ROOT}; train')
     os.chdir(here)
     self._AssertRefused(
-        _Write(folder, foreign.getvalue()),
-        "label 0 is the piece '<unk>', expected the blank, a control piece (pad_id=0)")
+      _Write(folder, foreign.getvalue()), "label 0 is the piece '<unk>', expected the blank, a control piece (pad_id=0)"
+    )
 
   def _AssertRefused(self, path, expected):
     with self.assertRaises(errors.ConfigError) as caught:

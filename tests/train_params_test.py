@@ -2,26 +2,25 @@
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from fm_lingvo import errors
-from fm_lingvo import gin_names
-from fm_lingvo import gin_params
-from fm_lingvo import handover
-from fm_lingvo import input as hydra_input
-from fm_lingvo import train_params
 from lingvo import model_registry
-from params import asr  # pylint: disable=unused-import
+
+from fm_lingvo import errors
+from fm_lingvo.checkpoints import warm_start
+from fm_lingvo.config import gin_config
+from fm_lingvo.config import train_params
+from fm_lingvo.data import hydra_input
+from params import asr  # noqa: F401
 from tests import graph_case
 
 
 def _Train(model='asr.Supervised', bindings=(), data_set='Train'):
-  gin_params.Configure(model, (), list(bindings))
+  gin_config.Configure(model, (), list(bindings))
   return model_registry.GetParams(model, data_set)
 
 
 class TrainParamsTest(graph_case.GraphCase, parameterized.TestCase):
-
   def tearDown(self):
-    gin_params.Reset()
+    gin_config.Reset()
     super().tearDown()
 
   def test_the_experiments_are_in_range(self):
@@ -29,13 +28,19 @@ class TrainParamsTest(graph_case.GraphCase, parameterized.TestCase):
       train_params.Validate('task.train', _Train(model).task.train)
 
   @parameterized.parameters(
-      ('max_steps', 0, 'an integer >= 1'), ('eval_interval_steps', 0, 'an integer >= 1'),
-      ('log_interval_steps', -1, 'an integer >= 1'), ('save_interval_steps', 0, 'an integer >= 1'),
-      ('summary_interval_steps', 0, 'an integer >= 1'), ('save_max_to_keep', 0, 'an integer >= 1'),
-      ('max_skipped_steps', -1, 'an integer >= 0'), ('max_minutes', 0, 'None or minutes > 0'),
-      ('ema_decay', 1.0, r'a decay in \[0, 1\)'), ('learner.learning_rate', -1.0, '>= 0'),
-      ('learner.learning_rate', float('nan'), '>= 0'),
-      ('learner.lr_schedule.warmup_steps', 0, 'an integer >= 1'))
+    ('max_steps', 0, 'an integer >= 1'),
+    ('eval_interval_steps', 0, 'an integer >= 1'),
+    ('log_interval_steps', -1, 'an integer >= 1'),
+    ('save_interval_steps', 0, 'an integer >= 1'),
+    ('summary_interval_steps', 0, 'an integer >= 1'),
+    ('save_max_to_keep', 0, 'an integer >= 1'),
+    ('max_skipped_steps', -1, 'an integer >= 0'),
+    ('max_minutes', 0, 'None or minutes > 0'),
+    ('ema_decay', 1.0, r'a decay in \[0, 1\)'),
+    ('learner.learning_rate', -1.0, '>= 0'),
+    ('learner.learning_rate', float('nan'), '>= 0'),
+    ('learner.lr_schedule.warmup_steps', 0, 'an integer >= 1'),
+  )
   def test_a_value_out_of_range_is_named(self, path, value, expected):
     tp = _Train().task.train
     tp.Set(**{path: value})
@@ -44,7 +49,9 @@ class TrainParamsTest(graph_case.GraphCase, parameterized.TestCase):
 
   def test_a_task_out_of_range_is_not_built(self):
     p = _Train(bindings=['task.train.eval_interval_steps = 0'])
-    with self.assertRaisesRegex(errors.ConfigError, r'^task\.train\.eval_interval_steps = 0: expected an integer >= 1$'):
+    with self.assertRaisesRegex(
+      errors.ConfigError, r'^task\.train\.eval_interval_steps = 0: expected an integer >= 1$'
+    ):
       p.task.Set(input=None).Instantiate()
 
   def test_gradients_of_no_step_cannot_be_accumulated(self):
@@ -56,7 +63,9 @@ class TrainParamsTest(graph_case.GraphCase, parameterized.TestCase):
     longer = _Train(bindings=['Supervised.max_steps = 8000']).task.train
     train_params.ValidateEnd('task.train', longer)
     only_the_path = _Train(bindings=['task.train.max_steps = 8000']).task.train
-    with self.assertRaisesRegex(errors.ConfigError, r'max_steps = 8000: expected <= 2000, the total_steps of .*knob max_steps'):
+    with self.assertRaisesRegex(
+      errors.ConfigError, r'max_steps = 8000: expected <= 2000, the total_steps of .*knob max_steps'
+    ):
       train_params.ValidateEnd('task.train', only_the_path)
     only_the_path.learner.lr_schedule.final_value = 0.1
     train_params.ValidateEnd('task.train', only_the_path)
@@ -69,25 +78,30 @@ class TrainParamsTest(graph_case.GraphCase, parameterized.TestCase):
 
   def test_a_stage_that_goes_on_from_another_needs_it(self):
     for model in ('asr.FullFinetune', 'asr.AdapterFinetune'):
-      with self.assertRaisesRegex(errors.ConfigError, r'^task\.train\.init_from_checkpoint_rules = {}: expected the run'):
-        handover.CheckSources(_Train(model).task.train)
+      with self.assertRaisesRegex(
+        errors.ConfigError, r'^task\.train\.init_from_checkpoint_rules = {}: expected the run'
+      ):
+        warm_start.CheckSources(_Train(model).task.train)
     for model in ('asr.Supervised', 'asr.FromScratch', 'asr.CtcProbe'):
-      handover.CheckSources(_Train(model).task.train)
+      warm_start.CheckSources(_Train(model).task.train)
 
 
 class KnobsTest(graph_case.GraphCase, parameterized.TestCase):
-
   def tearDown(self):
-    gin_params.Reset()
+    gin_config.Reset()
     super().tearDown()
 
   @parameterized.parameters(
-      ('batch_seconds', '-5', '-5.0: expected seconds > 0'), ('unlabeled_batch_seconds', '0', '0.0: expected seconds > 0'),
-      ('max_seconds', '-3', '-3.0: expected seconds >= 0.3'), ('max_seconds', '1e400', 'inf: expected seconds >= 0.3'),
-      ('unlabeled', '()', r'\(\): expected at least one folder'))
+    ('batch_seconds', '-5', '-5.0: expected seconds > 0'),
+    ('unlabeled_batch_seconds', '0', '0.0: expected seconds > 0'),
+    ('max_seconds', '-3', '-3.0: expected seconds >= 0.3'),
+    ('max_seconds', '1e400', 'inf: expected seconds >= 0.3'),
+    ('unlabeled', '()', r'\(\): expected at least one folder'),
+  )
   def test_a_knob_of_the_data_out_of_range_is_named(self, knob, value, expected):
-    with self.assertRaisesRegex(gin_names.GinError,
-                                rf'^--model=asr\.JustHydra: Train\(\): JustHydra\.{knob} = {expected}$'):
+    with self.assertRaisesRegex(
+      errors.GinError, rf'^--model=asr\.JustHydra: Train\(\): JustHydra\.{knob} = {expected}$'
+    ):
       _Train('asr.JustHydra', [f'JustHydra.{knob} = {value}'])
 
   def test_batches_have_one_size(self):
@@ -97,27 +111,39 @@ class KnobsTest(graph_case.GraphCase, parameterized.TestCase):
     p = _Train(bindings=['input.batch_size = 2']).input
     with self.assertRaisesRegex(errors.ConfigError, r'bucket_batch_size, which the knob batch_seconds sets$'):
       hydra_input.Validate(p)
-    p = _Train(bindings=['input.streams.labeled.batch_size = 2', 'input.streams.labeled.bucket_batch_size = None']).input
+    p = _Train(
+      bindings=['input.streams.labeled.batch_size = 2', 'input.streams.labeled.bucket_batch_size = None']
+    ).input
     hydra_input.Validate(p)
 
   @parameterized.parameters('FullFinetune', 'AdapterFinetune', 'FromScratch')
   def test_source_speech_beside_the_target_s_is_a_branch_of_its_own(self, name):
     def Branches(*bindings):
       p = _Train(f'asr.{name}', bindings)
-      return ({branch: (b.stream, b.head, b.weight) for branch, b in p.task.branches.IterParams()},
-              {stream: (s.file_pattern, s.share) for stream, s in p.input.streams.IterParams()})
+      return (
+        {branch: (b.stream, b.head, b.weight) for branch, b in p.task.branches.IterParams()},
+        {stream: (s.file_pattern, s.share) for stream, s in p.input.streams.IterParams()},
+      )
 
     share = 1.0 if name == 'FromScratch' else 0.067
-    labeled, target = {'labeled': ('labeled', 'transducer', 1.0)}, {'labeled': ('data/recipe/target/train-*.tfrecord', share)}
+    labeled, target = (
+      {'labeled': ('labeled', 'transducer', 1.0)},
+      {'labeled': ('data/recipe/target/train-*.tfrecord', share)},
+    )
     self.assertEqual(Branches(), (labeled, target))
-    self.assertEqual(Branches(f'{name}.source_weight = 0.5'), (
-        {**labeled, 'source': ('source', 'transducer', 0.5)}, {**target, 'source': ('data/recipe/source/train-*.tfrecord', 1.0)}))
+    self.assertEqual(
+      Branches(f'{name}.source_weight = 0.5'),
+      (
+        {**labeled, 'source': ('source', 'transducer', 0.5)},
+        {**target, 'source': ('data/recipe/source/train-*.tfrecord', 1.0)},
+      ),
+    )
 
   def test_a_probe_takes_the_knobs_that_it_has(self):
     self.assertIsNotNone(_Train('asr.CtcProbe').task.heads.ctc.spec_augment)
     self.assertIsNone(_Train('asr.CtcProbe', ['CtcProbe.spec_augment = False']).task.heads.ctc.spec_augment)
     for knob in ('beam_size = 8', "factorization = 'hat'", 'ctc_weight = 0.5', 'label_smoothing = 0.1'):
-      with self.assertRaisesRegex(gin_names.GinError, 'no such knob of asr.CtcProbe'):
+      with self.assertRaisesRegex(errors.GinError, 'no such knob of asr.CtcProbe'):
         _Train('asr.CtcProbe', [f'CtcProbe.{knob}'])
 
   def test_spans_are_counted_in_frames_of_one_step(self):

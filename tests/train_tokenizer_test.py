@@ -7,8 +7,9 @@ import os
 import tempfile
 
 from absl.testing import absltest
-from fm_lingvo import dataset
-from fm_lingvo import tokenizer
+
+from fm_lingvo.data import dataset
+from fm_lingvo.data import tokenizer
 from tools import train_tokenizer
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -35,15 +36,15 @@ def _WriteDataset(path, rows):
   os.makedirs(path)
   splits = {split: {'shards': [], 'hours': 0.0} for split in dataset.SPLITS}
   with open(os.path.join(path, 'dataset.json'), 'w') as f:
-    json.dump(dict(format=dataset.FORMAT, version=dataset.VERSION, sample_rate=16000,
-                   splits=splits, domains=[], settings={}), f)
+    json.dump(
+      dict(format=dataset.FORMAT, version=dataset.VERSION, sample_rate=16000, splits=splits, domains=[], settings={}), f
+    )
   with open(os.path.join(path, 'manifest.jsonl'), 'w') as f:
     for split, text in rows:
       f.write(json.dumps({**dict.fromkeys(dataset.MANIFEST_KEYS, ''), 'split': split, 'text': text}) + '\n')
 
 
 class TrainTokenizerTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     folder = tempfile.TemporaryDirectory()
@@ -57,8 +58,7 @@ class TrainTokenizerTest(absltest.TestCase):
   def test_committed_graphemes_are_what_the_documented_command_writes(self):
     code, out, _ = _Run(alphabet=ALPHABET, output=self._output)
     self.assertEqual(code, 0)
-    with open(self._output, 'rb') as f, open(
-        os.path.join(ROOT, 'params/tokenizers/graphemes_en.model'), 'rb') as g:
+    with open(self._output, 'rb') as f, open(os.path.join(ROOT, 'params/tokenizers/graphemes_en.model'), 'rb') as g:
       self.assertEqual(f.read(), g.read())
     self.assertIn('char, 30 labels with blank and unknown, sha256 ', out)
 
@@ -67,8 +67,7 @@ class TrainTokenizerTest(absltest.TestCase):
       with self.subTest(kind):
         models = []
         for _ in range(2):
-          code, out, err = _Run(input=[self._texts], kind=kind, vocab_size=size,
-                                output=self._output)
+          code, out, err = _Run(input=[self._texts], kind=kind, vocab_size=size, output=self._output)
           self.assertEqual((code, err), (0, ''))
           with open(self._output, 'rb') as f:
             models.append(f.read())
@@ -86,8 +85,7 @@ class TrainTokenizerTest(absltest.TestCase):
 
   def test_data_sets_give_their_training_transcripts(self):
     path = os.path.join(self._folder, 'set')
-    _WriteDataset(path, [('train', 'ab ab'), ('dev', 'xyz'), ('train', ''),
-                         ('test', 'q'), ('train', 'cab')])
+    _WriteDataset(path, [('train', 'ab ab'), ('dev', 'xyz'), ('train', ''), ('test', 'q'), ('train', 'cab')])
     self.assertEqual(train_tokenizer.ReadTexts([path]), ['ab ab', 'cab'])
     code, out, _ = _Run(input=[path, self._texts], output=self._output)
     self.assertEqual(code, 0)
@@ -110,24 +108,23 @@ class TrainTokenizerTest(absltest.TestCase):
       f.write(b'\xff\xfe\x00')
     ok = dict(input=[self._texts], output=self._output)
     for values, expected in (
-        (dict(ok, output=None), '--output is missing'),
-        (dict(ok, input=[]), '--input is missing'),
-        (dict(ok, input=['nowhere']),
-         '--input=nowhere: no such data set or text file'),
-        (dict(ok, input=[self._folder]), 'no dataset.json, so not a finished data set'),
-        (dict(ok, input=[empty]), f'--input={empty}: no text in it'),
-        (dict(ok, input=[unlabeled]), 'no transcript in its training set'),
-        (dict(ok, input=[binary]), 'expected text in UTF-8'),
-        (dict(ok, kind='word'), '--kind=word: expected one of char, unigram, bpe'),
-        (dict(ok, kind='bpe'), '--vocab_size is missing: expected more than 14'),
-        (dict(ok, kind='bpe', vocab_size=10), '--vocab_size=10: expected more than'),
-        (dict(ok, kind='unigram', vocab_size=5000),
-         '--vocab_size=5000: SentencePiece cannot train a unigram model'),
-        (dict(ok, vocab_size=50), '--vocab_size=50 with --kind=char'),
-        (dict(ok, alphabet='aab'), '--alphabet=aab: expected distinct characters'),
-        (dict(ok, alphabet='abc', kind='bpe', vocab_size=9), 'expected --kind=char'),
-        (dict(ok, output=self._folder), 'a directory, expected the model file'),
-        (dict(ok, output=os.path.join(empty, 'x.model')), 'cannot be written')):
+      (dict(ok, output=None), '--output is missing'),
+      (dict(ok, input=[]), '--input is missing'),
+      (dict(ok, input=['nowhere']), '--input=nowhere: no such data set or text file'),
+      (dict(ok, input=[self._folder]), 'no dataset.json, so not a finished data set'),
+      (dict(ok, input=[empty]), f'--input={empty}: no text in it'),
+      (dict(ok, input=[unlabeled]), 'no transcript in its training set'),
+      (dict(ok, input=[binary]), 'expected text in UTF-8'),
+      (dict(ok, kind='word'), '--kind=word: expected one of char, unigram, bpe'),
+      (dict(ok, kind='bpe'), '--vocab_size is missing: expected more than 14'),
+      (dict(ok, kind='bpe', vocab_size=10), '--vocab_size=10: expected more than'),
+      (dict(ok, kind='unigram', vocab_size=5000), '--vocab_size=5000: SentencePiece cannot train a unigram model'),
+      (dict(ok, vocab_size=50), '--vocab_size=50 with --kind=char'),
+      (dict(ok, alphabet='aab'), '--alphabet=aab: expected distinct characters'),
+      (dict(ok, alphabet='abc', kind='bpe', vocab_size=9), 'expected --kind=char'),
+      (dict(ok, output=self._folder), 'a directory, expected the model file'),
+      (dict(ok, output=os.path.join(empty, 'x.model')), 'cannot be written'),
+    ):
       with self.subTest(expected):
         code, out, err = _Run(**values)
         self.assertEqual((code, out), (2, ''))

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import time
 
-from absl.testing import absltest
-from fm_lingvo import metrics_log
 import numpy as np
+from absl.testing import absltest
+
+from fm_lingvo.run_files import metrics_log
 from params import asr
 from tests import graph_case
 from tests import process_case
@@ -23,22 +24,30 @@ def _Command(*args):
 
 
 class TrainerTest(process_case.ProcessCase):
-
   def _Args(self, logdir, *bindings, max_steps=6, model=asr.BestRqPretrain):
-    knobs = {'data_dir': self.data_dir, 'max_steps': max_steps,
-             'summary_interval_steps': 2, 'save_interval_steps': 2,
-             'eval_interval_steps': 4}
+    knobs = {
+      'data_dir': self.data_dir,
+      'max_steps': max_steps,
+      'summary_interval_steps': 2,
+      'save_interval_steps': 2,
+      'eval_interval_steps': 4,
+    }
     if model is asr.Supervised:
       knobs.update(source='human', target='synthetic')
     every = [f'{model.__name__}.{name} = {value!r}' for name, value in knobs.items()]
-    return [f'--model=asr.{model.__name__}', f'--logdir={logdir}',
-            *(f'--gin_bindings={b}' for b in (
-                *tiny_data.Bindings(model), *every, 'task.train.log_interval_steps = 1',
-                *bindings))]
+    return [
+      f'--model=asr.{model.__name__}',
+      f'--logdir={logdir}',
+      *(
+        f'--gin_bindings={b}'
+        for b in (*tiny_data.Bindings(model), *every, 'task.train.log_interval_steps = 1', *bindings)
+      ),
+    ]
 
   def _Run(self, *args, code=0):
-    done = subprocess.run(_Command(*args), capture_output=True, text=True,
-                          cwd=self.folder, env=process_case.Environment(), check=False)
+    done = subprocess.run(
+      _Command(*args), capture_output=True, text=True, cwd=self.folder, env=process_case.Environment(), check=False
+    )
     self.assertEqual(done.returncode, code, done.stdout + done.stderr)
     return done
 
@@ -47,8 +56,7 @@ class TrainerTest(process_case.ProcessCase):
 
   def _Variables(self, logdir, step):
     reader = graph_case.tf.train.load_checkpoint(f'{logdir}/train/ckpt-{step:08}')
-    return {name: reader.get_tensor(name)
-            for name in reader.get_variable_to_shape_map()}
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
   def test_batches_in_parts_train_as_whole_ones_do(self):
     rows = {}
@@ -84,26 +92,32 @@ class TrainerTest(process_case.ProcessCase):
       self.assertEqual(self._Checkpoints(logdir), [2, 4, 6])
     with self.subTest('metrics'):
       rows = metrics_log.ReadMetrics(f'{logdir}/metrics.jsonl')
-      self.assertEqual([r['step'] for r in rows if r['dataset'] == 'train'],
-                       [2, 4, 6])
-      self.assertEqual([r['step'] for r in rows if r['dataset'] == 'DevHuman'],
-                       [4, 6])
-      for name in ('loss', 'learning_rate', 'grad_norm', 'unlabeled/masked_accuracy',
-                   'unlabeled/majority_accuracy', 'unlabeled/cross_entropy',
-                   'unlabeled/unigram_entropy', 'unlabeled/code_perplexity',
-                   'unlabeled/code_coverage', 'unlabeled/masked_fraction',
-                   'unlabeled/dropped', 'throughput/steps_per_second',
-                   'throughput/examples_per_second',
-                   'throughput/audio_seconds_per_second'):
+      self.assertEqual([r['step'] for r in rows if r['dataset'] == 'train'], [2, 4, 6])
+      self.assertEqual([r['step'] for r in rows if r['dataset'] == 'DevHuman'], [4, 6])
+      for name in (
+        'loss',
+        'learning_rate',
+        'grad_norm',
+        'unlabeled/masked_accuracy',
+        'unlabeled/majority_accuracy',
+        'unlabeled/cross_entropy',
+        'unlabeled/unigram_entropy',
+        'unlabeled/code_perplexity',
+        'unlabeled/code_coverage',
+        'unlabeled/masked_fraction',
+        'unlabeled/dropped',
+        'throughput/steps_per_second',
+        'throughput/examples_per_second',
+        'throughput/audio_seconds_per_second',
+      ):
         self.assertIn(name, rows[0])
       self.assertEqual(rows[-1]['unlabeled/examples'], 6)
     with self.subTest('TensorBoard'):
       tags = _Tags(f'{logdir}/eval_devhuman')
       self.assertContainsSubset(
-          ['unlabeled/masked_log_mel', 'unlabeled/code_usage_0', 'unlabeled/audio',
-           'unlabeled/masked_accuracy'], tags)
-      self.assertContainsSubset(['config.gin', 'params', 'loss'],
-                                _Tags(f'{logdir}/train'))
+        ['unlabeled/masked_log_mel', 'unlabeled/code_usage_0', 'unlabeled/audio', 'unlabeled/masked_accuracy'], tags
+      )
+      self.assertContainsSubset(['config.gin', 'params', 'loss'], _Tags(f'{logdir}/train'))
     with self.subTest('the quantizer is in the checkpoint and never changes'):
       first, last = self._Variables(logdir, 2), self._Variables(logdir, 6)
       frozen = [n for n in first if 'quantizer' in n]
@@ -112,10 +126,8 @@ class TrainerTest(process_case.ProcessCase):
         np.testing.assert_array_equal(first[name], last[name])
     with self.subTest('config.gin replays the run'):
       again = os.path.join(self.folder, 'again')
-      self._Run('--model=asr.BestRqPretrain', f'--logdir={again}',
-                f'--gin_file={logdir}/config.gin')
-      a, b = (open(f'{d}/train/trainer_params.txt', encoding='utf-8').read()
-              for d in (logdir, again))
+      self._Run('--model=asr.BestRqPretrain', f'--logdir={again}', f'--gin_file={logdir}/config.gin')
+      a, b = (open(f'{d}/train/trainer_params.txt', encoding='utf-8').read() for d in (logdir, again))
       self.assertEqual(a.replace(logdir, ''), b.replace(again, ''))
       replayed = self._Variables(again, 6)
       for name, value in self._Variables(logdir, 6).items():
@@ -136,8 +148,8 @@ class TrainerTest(process_case.ProcessCase):
 
     self._Run(*_Args(whole))
     process = subprocess.Popen(
-        _Command(*_Args(logdir)), cwd=self.folder,
-        env=process_case.Environment(), stdout=subprocess.PIPE, text=True)
+      _Command(*_Args(logdir)), cwd=self.folder, env=process_case.Environment(), stdout=subprocess.PIPE, text=True
+    )
     for line in process.stdout:
       if line.startswith('step 9/'):
         process.kill()
@@ -150,13 +162,16 @@ class TrainerTest(process_case.ProcessCase):
     steps = [int(s) for s in re.findall(r'step (\d+)/20:', out)]
     self.assertEqual(steps, list(range(newest + 1, 21)))
     # The curve goes on where it was: the same data and the same noise.
-    a, b = ([(r['step'], r['loss']) for r in metrics_log.ReadMetrics(
-        f'{d}/metrics.jsonl') if r['dataset'] == 'train'] for d in (whole, logdir))
+    a, b = (
+      [(r['step'], r['loss']) for r in metrics_log.ReadMetrics(f'{d}/metrics.jsonl') if r['dataset'] == 'train']
+      for d in (whole, logdir)
+    )
     self.assertEqual([s for s, _ in a], [s for s, _ in b])
     np.testing.assert_allclose([x for _, x in a], [x for _, x in b], rtol=1e-2)
     # What was killed between a checkpoint and its evaluation is evaluated when it is resumed.
-    a, b = (sorted((r['dataset'], r['step']) for r in metrics_log.ReadMetrics(f'{d}/metrics.jsonl'))
-            for d in (whole, logdir))
+    a, b = (
+      sorted((r['dataset'], r['step']) for r in metrics_log.ReadMetrics(f'{d}/metrics.jsonl')) for d in (whole, logdir)
+    )
     self.assertEqual(a, b)
 
   def _SetBack(self, logdir, step):
@@ -173,11 +188,15 @@ class TrainerTest(process_case.ProcessCase):
     for signum in (signal.SIGTERM, signal.SIGINT):
       with self.subTest(signum.name):
         logdir = os.path.join(self.folder, signum.name)
-        args = self._Args(logdir, 'BestRqPretrain.save_interval_steps = 1000000',
-                          max_steps=1000000)
+        args = self._Args(logdir, 'BestRqPretrain.save_interval_steps = 1000000', max_steps=1000000)
         process = subprocess.Popen(
-            _Command(*args), cwd=self.folder, env=process_case.Environment(), text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+          _Command(*args),
+          cwd=self.folder,
+          env=process_case.Environment(),
+          text=True,
+          stdout=subprocess.PIPE,
+          stderr=subprocess.PIPE,
+        )
         for line in process.stdout:
           if line.startswith('step 3/'):
             process.send_signal(signum)
@@ -191,9 +210,9 @@ class TrainerTest(process_case.ProcessCase):
 
   def test_16_codebooks_train_on_a_pca_projection_fitted_before_the_first_step(self):
     logdir = os.path.join(self.folder, 'pca')
-    out = self._Run(*self._Args(
-        logdir, "BestRqPretrain.projection = 'pca'",
-        'BestRqPretrain.num_codebooks = 16', max_steps=2)).stdout
+    out = self._Run(
+      *self._Args(logdir, "BestRqPretrain.projection = 'pca'", 'BestRqPretrain.num_codebooks = 16', max_steps=2)
+    ).stdout
     self.assertIn('pca projection fitted on 50 batches of unlabeled', out)
     mean = self._Variables(logdir, 2)['task/best_rq/quantizer/mean/var']
     self.assertGreater(np.abs(mean).max(), 0)
@@ -205,31 +224,51 @@ class TrainerTest(process_case.ProcessCase):
   def test_another_front_end_than_the_checkpoint_s_is_refused(self):
     logdir = os.path.join(self.folder, 'record')
     self._Run(*self._Args(logdir, max_steps=2))
-    error = self._Run(*self._Args(logdir, "task.frontend.normalization = 'none'",
-                                  max_steps=4), code=2).stderr
-    self.assertRegex(error, r'ckpt-00000002: made with frontend normalization = '
-                     r'per_utterance, but this run has none')
+    error = self._Run(*self._Args(logdir, "task.frontend.normalization = 'none'", max_steps=4), code=2).stderr
+    self.assertRegex(
+      error,
+      r'ckpt-00000002: made with frontend normalization = '
+      r'per_utterance, but this run has none',
+    )
 
   def test_usage_errors_are_one_line_with_exit_code_2(self):
     for args, expected in (
-        (['--model=asr.BestRqPretran'], 'did you mean asr.BestRqPretrain?'),
-        ([], '--model is required'),
-        (['--modle=x'], "Unknown command line flag 'modle'"),
-        (['--model=asr.BestRqPretrain', '--gin.task.encoder.num_layer=2'],
-         'did you mean task.encoder.num_layers (int, default 4)?'),
-        (['--model=asr.BestRqPretrain', '--run_locally=gpu'],
-         '--run_locally=gpu: 1 GPU wanted, TensorFlow sees 0'),
-        (['--model=asr.BestRqPretrain', '--job=executor_tpu', '--mode=sync'],
-         '--job=executor_tpu: no TPU; expected --tpu=NAME'),
-        (['--model=asr.BestRqPretrain', '--job=executor_tpu', '--tpu=no-such-tpu'],
-         '--tpu=no-such-tpu: no such TPU to be found from here'),
-        (['--model=asr.BestRqPretrain', '--logdir=foo://x'], "--logdir=foo://x: File system scheme 'foo' not implemented"),
-        (['--model=asr.BestRqPretrain', '--mode=xla'], "--mode = 'xla': expected one of sync, async, xla_check, "),
-        (['--model=asr.BestRqPretrain', '--job=controller', '--cluster_spec=controller=a:1', '--gin.BestRqPretrain.projection=pca',
-          f'--logdir={self.folder}/new'],
-         "task.heads.best_rq.quantizer.projection = 'pca': only a local run fits it"),
-        (['--model=asr.BestRqPretrain', '--gin.BestRqPretrain.data_dir=nowhere'],
-         'no record in files like nowhere/*/train-*.tfrecord')):
+      (['--model=asr.BestRqPretran'], 'did you mean asr.BestRqPretrain?'),
+      ([], '--model is required'),
+      (['--modle=x'], "Unknown command line flag 'modle'"),
+      (
+        ['--model=asr.BestRqPretrain', '--gin.task.encoder.num_layer=2'],
+        'did you mean task.encoder.num_layers (int, default 4)?',
+      ),
+      (['--model=asr.BestRqPretrain', '--run_locally=gpu'], '--run_locally=gpu: 1 GPU wanted, TensorFlow sees 0'),
+      (
+        ['--model=asr.BestRqPretrain', '--job=executor_tpu', '--mode=sync'],
+        '--job=executor_tpu: no TPU; expected --tpu=NAME',
+      ),
+      (
+        ['--model=asr.BestRqPretrain', '--job=executor_tpu', '--tpu=no-such-tpu'],
+        '--tpu=no-such-tpu: no such TPU to be found from here',
+      ),
+      (
+        ['--model=asr.BestRqPretrain', '--logdir=foo://x'],
+        "--logdir=foo://x: File system scheme 'foo' not implemented",
+      ),
+      (['--model=asr.BestRqPretrain', '--mode=xla'], "--mode = 'xla': expected one of sync, async, xla_check, "),
+      (
+        [
+          '--model=asr.BestRqPretrain',
+          '--job=controller',
+          '--cluster_spec=controller=a:1',
+          '--gin.BestRqPretrain.projection=pca',
+          f'--logdir={self.folder}/new',
+        ],
+        "task.heads.best_rq.quantizer.projection = 'pca': only a local run fits it",
+      ),
+      (
+        ['--model=asr.BestRqPretrain', '--gin.BestRqPretrain.data_dir=nowhere'],
+        'no record in files like nowhere/*/train-*.tfrecord',
+      ),
+    ):
       with self.subTest(args):
         started = time.time()
         error = self._Run(*args, code=2).stderr
@@ -239,18 +278,28 @@ class TrainerTest(process_case.ProcessCase):
 
   def test_a_stream_without_an_example_to_use_is_one_line(self):
     for scope in ('', 'DevHuman/'):
-      error = self._Run(*self._Args(os.path.join(self.folder, f'nothing{scope}'),
-                                    f"{scope}input.streams.unlabeled.domain_regex = 'elsewhere'", max_steps=1), code=2).stderr
-      self.assertRegex(error, r'^trainer: input.streams.unlabeled: no example is left of \d+ in \d+ files; dropped: .*\n$')
+      error = self._Run(
+        *self._Args(
+          os.path.join(self.folder, f'nothing{scope}'),
+          f"{scope}input.streams.unlabeled.domain_regex = 'elsewhere'",
+          max_steps=1,
+        ),
+        code=2,
+      ).stderr
+      self.assertRegex(
+        error, r'^trainer: input.streams.unlabeled: no example is left of \d+ in \d+ files; dropped: .*\n$'
+      )
 
   def test_help_and_list_import_no_tensorflow(self):
-    code = ('import sys\nfrom fm_lingvo import trainer\n'
-            'assert trainer.Main(["trainer", sys.argv[1]]) == 0\n'
-            'assert "tensorflow" not in sys.modules')
-    for flag, expected in (('--help', '--gin_bindings'),
-                           ('--list_models', 'asr.BestRqPretrain')):
-      done = subprocess.run([sys.executable, '-c', code, flag], text=True,
-                            capture_output=True, env=process_case.Environment(), check=False)
+    code = (
+      'import sys\nfrom fm_lingvo import trainer\n'
+      'assert trainer.Main(["trainer", sys.argv[1]]) == 0\n'
+      'assert "tensorflow" not in sys.modules'
+    )
+    for flag, expected in (('--help', '--gin_bindings'), ('--list_models', 'asr.BestRqPretrain')):
+      done = subprocess.run(
+        [sys.executable, '-c', code, flag], text=True, capture_output=True, env=process_case.Environment(), check=False
+      )
       self.assertEqual(done.returncode, 0, done.stderr)
       self.assertIn(expected, done.stdout)
 

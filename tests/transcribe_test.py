@@ -8,17 +8,18 @@ import re
 import shutil
 import subprocess
 import sys
-from unittest import mock
 import wave
+from unittest import mock
 
-from absl.testing import absltest
-from fm_lingvo import inference
 import numpy as np
-from tests import graph_case  # pylint: disable=unused-import  # Graph mode.
+from absl.testing import absltest
+
+from fm_lingvo.inference import recognizer
+from tests import graph_case  # noqa: F401 Graph mode.
 from tests import run_case
 from tests import tiny_data
 from tools import transcribe
-from tools import transcript_formats
+from tools.common import transcript_formats
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -36,14 +37,15 @@ def setUpModule():
   global _folder
   _folder = absltest.get_default_test_tmpdir() + '/transcribe_test'
   shutil.rmtree(_folder, ignore_errors=True)
-  run_case.MakeRun(_folder + '/run', 'asr.Supervised', 'nowhere',
-                   'transducer.max_labels_per_frame = 2.0')
+  run_case.MakeRun(_folder + '/run', 'asr.Supervised', 'nowhere', 'transducer.max_labels_per_frame = 2.0')
   for i, seconds in enumerate((1.5, 2.5, 1.1)):
     _WriteWav(f'{_folder}/audio/{"ab"[i % 2]}/{i}.wav', tiny_data.Waveform(seconds, i))
   with open(f'{_folder}/audio/notes.md', 'w', encoding='utf-8') as f:
     f.write('not audio')
-  _WriteWav(_folder + '/long.wav', np.concatenate([
-      np.concatenate([tiny_data.Waveform(2.0, i), np.zeros([4000])]) for i in range(6)]))
+  _WriteWav(
+    _folder + '/long.wav',
+    np.concatenate([np.concatenate([tiny_data.Waveform(2.0, i), np.zeros([4000])]) for i in range(6)]),
+  )
 
 
 def tearDownModule():
@@ -51,7 +53,6 @@ def tearDownModule():
 
 
 class TranscribeTest(absltest.TestCase):
-
   def _Transcribe(self, *args, code=0):
     """Runs the tool here; returns (stdout, stderr)."""
     out, err = io.StringIO(), io.StringIO()
@@ -66,8 +67,7 @@ class TranscribeTest(absltest.TestCase):
   def test_text_of_one_recording_and_of_a_folder(self):
     out, err = self._Run(_folder + '/audio')
     lines = [line.split('\t') for line in out.splitlines()]
-    self.assertEqual([name for name, _ in lines],
-                     [f'{_folder}/audio/{n}' for n in ('a/0.wav', 'a/2.wav', 'b/1.wav')])
+    self.assertEqual([name for name, _ in lines], [f'{_folder}/audio/{n}' for n in ('a/0.wav', 'a/2.wav', 'b/1.wav')])
     self.assertIn('3 of 3 recordings, 5.1 s of audio', err)
     for name, text in lines:
       self.assertTrue(text)
@@ -135,8 +135,12 @@ class TranscribeTest(absltest.TestCase):
     _WriteWav(path, np.repeat(samples, 3), 48000)
     with open(path, 'rb') as f:
       done = subprocess.run(
-          [sys.executable, '-m', 'tools.transcribe', _folder + '/run', '-', '--format=json'], stdin=f,
-          capture_output=True, cwd=_ROOT, check=False)
+        [sys.executable, '-m', 'tools.transcribe', _folder + '/run', '-', '--format=json'],
+        stdin=f,
+        capture_output=True,
+        cwd=_ROOT,
+        check=False,
+      )
     self.assertEqual(done.returncode, 0, done.stderr.decode())
     row = json.loads(done.stdout)
     self.assertEqual((row['file'], row['seconds']), ('-', 1.5))
@@ -165,10 +169,12 @@ class TranscribeTest(absltest.TestCase):
     os.makedirs(folder + '/closed')
     shutil.copy(_folder + '/audio/a/0.wav', folder)
     scan = os.scandir
+
     def Scan(path):
       if path == folder + '/closed':
         raise PermissionError(13, 'Permission denied', path)
       return scan(path)
+
     with mock.patch.object(os, 'scandir', Scan):
       found, missing = transcribe.FindRecordings([folder])
     self.assertEqual(found, [(folder + '/0.wav', '0.wav')])
@@ -188,20 +194,28 @@ class TranscribeTest(absltest.TestCase):
   def test_wrong_usage_is_said_in_a_line(self):
     audio = _folder + '/audio'
     for args, message in (
-        ((_folder + '/absent', audio), 'absent: no config.gin in it'),
-        ((_folder + '/run', audio, '--adapter=target'), "no adapters called 'target'"),
-        ((_folder + '/run', audio, '--n_best=2'), 'n_best = 2: expected 1 to 1'),
-        ((_folder + '/run', audio, '--window_seconds=1'), '--window_seconds=1: expected >= 2'),
-        ((_folder + '/run', audio, '--window_seconds=nan'), '--window_seconds=nan: expected >= 2 and finite'),
-        ((_folder + '/run', audio, '--window_seconds=inf'), '--window_seconds=inf: expected >= 2 and finite'),
-        ((_folder + '/run', audio, '--max_hours=nan'), '--max_hours=nan: expected > 0'),
-        ((_folder + '/run', audio, f'--output={audio}/a/0.wav/'), r'--output=.*0\.wav/: cannot be written \(.* is not a directory'),
-        ((_folder + '/run', '-', '-'), '-: given twice'),
-        ((_folder + '/run', audio, '--format=srt'), r'expected --output=FOLDER/'),
-        ((_folder + '/run', audio, f'--output={_folder}/no/such/file'),
-         '--output=.*/no/such/file: no folder .*/no/such; expected one that exists'),
-        ((_folder + '/run', f'{audio}/a/0.wav', f'--output={audio}/b/../a/0.wav'),
-         r'--output=.*0\.wav: is one of the recordings; expected another file')):
+      ((_folder + '/absent', audio), 'absent: no config.gin in it'),
+      ((_folder + '/run', audio, '--adapter=target'), "no adapters called 'target'"),
+      ((_folder + '/run', audio, '--n_best=2'), 'n_best = 2: expected 1 to 1'),
+      ((_folder + '/run', audio, '--window_seconds=1'), '--window_seconds=1: expected >= 2'),
+      ((_folder + '/run', audio, '--window_seconds=nan'), '--window_seconds=nan: expected >= 2 and finite'),
+      ((_folder + '/run', audio, '--window_seconds=inf'), '--window_seconds=inf: expected >= 2 and finite'),
+      ((_folder + '/run', audio, '--max_hours=nan'), '--max_hours=nan: expected > 0'),
+      (
+        (_folder + '/run', audio, f'--output={audio}/a/0.wav/'),
+        r'--output=.*0\.wav/: cannot be written \(.* is not a directory',
+      ),
+      ((_folder + '/run', '-', '-'), '-: given twice'),
+      ((_folder + '/run', audio, '--format=srt'), r'expected --output=FOLDER/'),
+      (
+        (_folder + '/run', audio, f'--output={_folder}/no/such/file'),
+        '--output=.*/no/such/file: no folder .*/no/such; expected one that exists',
+      ),
+      (
+        (_folder + '/run', f'{audio}/a/0.wav', f'--output={audio}/b/../a/0.wav'),
+        r'--output=.*0\.wav: is one of the recordings; expected another file',
+      ),
+    ):
       out, err = self._Transcribe(*args, code=2)
       self.assertEqual(out, '')
       self.assertRegex(err, message)
@@ -218,8 +232,13 @@ class TranscribeTest(absltest.TestCase):
     for args, what in (((), 'standard output'), (('--output=/dev/full',), '--output=/dev/full')):
       with open('/dev/full', 'w', encoding='utf-8') as full:
         done = subprocess.run(
-            [sys.executable, '-m', 'tools.transcribe', _folder + '/run', _folder + '/audio/a/0.wav', *args], stdout=full,
-            stderr=subprocess.PIPE, text=True, cwd=_ROOT, check=False)
+          [sys.executable, '-m', 'tools.transcribe', _folder + '/run', _folder + '/audio/a/0.wav', *args],
+          stdout=full,
+          stderr=subprocess.PIPE,
+          text=True,
+          cwd=_ROOT,
+          check=False,
+        )
       self.assertEqual(done.returncode, 1)
       self.assertEqual(done.stderr, f'transcribe: {what}: cannot be written (No space left on device)\n')
 
@@ -229,9 +248,12 @@ class TranscribeTest(absltest.TestCase):
     with open(path, 'w', encoding='utf-8') as f:
       f.write('old\n' * 100)
     for code, *args in (
-        (2, _folder + '/rnu', audio), (2, _folder + '/run', audio, '--adapter=targte'),
-        (2, _folder + '/run', audio, '--n_best=9'), (2, _folder + '/run', audio, '--checkpoint=ckpt-9'),
-        (1, _folder + '/run', _folder + '/gone.wav')):
+      (2, _folder + '/rnu', audio),
+      (2, _folder + '/run', audio, '--adapter=targte'),
+      (2, _folder + '/run', audio, '--n_best=9'),
+      (2, _folder + '/run', audio, '--checkpoint=ckpt-9'),
+      (1, _folder + '/run', _folder + '/gone.wav'),
+    ):
       self._Transcribe(*args, f'--output={path}', code=code)
       with open(path, encoding='utf-8') as f:
         self.assertEqual(f.read(), 'old\n' * 100, args)
@@ -249,9 +271,10 @@ class _Listener:
     for samples in waveforms:
       edges = np.flatnonzero(np.diff(np.concatenate([[0], samples != 0, [0]])))
       words = tuple(
-          inference.Word(f'w{samples[start]}' if end - start == _BURST else 'part', start / 16000, end / 16000)
-          for start, end in zip(edges[::2], edges[1::2]))
-      found.append([inference.Hypothesis(' '.join(w.text for w in words), -1.0, words)])
+        recognizer.Word(f'w{samples[start]}' if end - start == _BURST else 'part', start / 16000, end / 16000)
+        for start, end in zip(edges[::2], edges[1::2])
+      )
+      found.append([recognizer.Hypothesis(' '.join(w.text for w in words), -1.0, words)])
     return found
 
 
@@ -259,7 +282,6 @@ _BURST = 4800
 
 
 class WindowsTest(absltest.TestCase):
-
   def test_no_word_of_a_long_recording_is_lost_or_doubled(self):
     rng = np.random.RandomState(0)
     recordings, expected = [], []
@@ -280,10 +302,9 @@ class WindowsTest(absltest.TestCase):
 
 
 class FormatsTest(absltest.TestCase):
-
   def test_cues_end_at_pauses_and_before_they_are_too_long(self):
-    words = [inference.Word(f'word{i:02d}', 0.3 * i, 0.3 * i + 0.2) for i in range(30)]
-    words += [inference.Word('late', 3661.5, 3662.25)]
+    words = [recognizer.Word(f'word{i:02d}', 0.3 * i, 0.3 * i + 0.2) for i in range(30)]
+    words += [recognizer.Word('late', 3661.5, 3662.25)]
     text = transcript_formats.Srt(words)
     blocks = text.rstrip('\n').split('\n\n')
     self.assertLen(blocks, 4)
@@ -293,7 +314,7 @@ class FormatsTest(absltest.TestCase):
       self.assertTrue(all(len(line) <= 42 for line in block.split('\n')[2:]))
 
   def test_words_at_one_frame_give_cues_that_ascend(self):
-    words = [inference.Word(letter * 50, 1.0, 1.04) for letter in 'xyz']
+    words = [recognizer.Word(letter * 50, 1.0, 1.04) for letter in 'xyz']
     times = re.findall(r'(\S+) --> (\S+)', transcript_formats.Srt(words))
     self.assertEqual(times, [('00:00:01,000', '00:00:01,040'), ('00:00:01,040', '00:00:01,080')])
 

@@ -2,40 +2,162 @@
 
 import itertools
 
-from absl.testing import absltest
-from fm_lingvo import errors
-from fm_lingvo import lattice
-from fm_lingvo import transducer_loss
-from lingvo import compat as tf
 import numpy as np
+from absl.testing import absltest
+from lingvo import compat as tf
+
+from fm_lingvo import errors
+from fm_lingvo.losses import transducer_lattice
+from fm_lingvo.losses import transducer_loss
 from tests import graph_case
 
 # warp-transducer, tests/test_cpu.cpp (small_test): B 1, T 2, U 2, V 5, by (t, u).
-_SMALL = np.array([
-    .1, .6, .1, .1, .1, .1, .1, .6, .1, .1, .1, .1, .2, .8, .1,
-    .1, .6, .1, .1, .1, .1, .1, .2, .1, .1, .7, .1, .2, .1, .1]).reshape(1, 2, 3, 5)
+_SMALL = np.array(
+  [
+    0.1,
+    0.6,
+    0.1,
+    0.1,
+    0.1,
+    0.1,
+    0.1,
+    0.6,
+    0.1,
+    0.1,
+    0.1,
+    0.1,
+    0.2,
+    0.8,
+    0.1,
+    0.1,
+    0.6,
+    0.1,
+    0.1,
+    0.1,
+    0.1,
+    0.1,
+    0.2,
+    0.1,
+    0.1,
+    0.7,
+    0.1,
+    0.2,
+    0.1,
+    0.1,
+  ]
+).reshape(1, 2, 3, 5)
 # The gradient of it, warp-transducer, pytorch_binding/test/test.py.
-_SMALL_GRADIENT = np.array([
-    -.13116688, -.3999269, .17703125, .17703125, .17703125,
-    -.18572757, .12247056, -.18168412, .12247056, .12247056,
-    -.32091254, .06269141, .06928472, .12624499, .06269141,
-    .05456069, -.21824276, .05456069, .05456069, .05456069,
-    .12073959, .12073959, -.48295835, .12073959, .12073959,
-    -.6925882, .16871116, .18645467, .16871116, .16871116]).reshape(1, 2, 3, 5)
+_SMALL_GRADIENT = np.array(
+  [
+    -0.13116688,
+    -0.3999269,
+    0.17703125,
+    0.17703125,
+    0.17703125,
+    -0.18572757,
+    0.12247056,
+    -0.18168412,
+    0.12247056,
+    0.12247056,
+    -0.32091254,
+    0.06269141,
+    0.06928472,
+    0.12624499,
+    0.06269141,
+    0.05456069,
+    -0.21824276,
+    0.05456069,
+    0.05456069,
+    0.05456069,
+    0.12073959,
+    0.12073959,
+    -0.48295835,
+    0.12073959,
+    0.12073959,
+    -0.6925882,
+    0.16871116,
+    0.18645467,
+    0.16871116,
+    0.16871116,
+  ]
+).reshape(1, 2, 3, 5)
 # warp-transducer, tensorflow_binding/tests/test_warprnnt_op.py: B 2, T 4, U 2, V 3.
-_BATCHES = np.array([
-    0.065357, 0.787530, 0.081592, 0.529716, 0.750675, 0.754135,
-    0.609764, 0.868140, 0.622532, 0.668522, 0.858039, 0.164539,
-    0.989780, 0.944298, 0.603168, 0.946783, 0.666203, 0.286882,
-    0.094184, 0.366674, 0.736168, 0.166680, 0.714154, 0.399400,
-    0.535982, 0.291821, 0.612642, 0.324241, 0.800764, 0.524106,
-    0.779195, 0.183314, 0.113745, 0.240222, 0.339470, 0.134160,
-    0.505562, 0.051597, 0.640290, 0.430733, 0.829473, 0.177467,
-    0.320700, 0.042883, 0.302803, 0.675178, 0.569537, 0.558474,
-    0.083132, 0.060165, 0.107958, 0.748615, 0.943918, 0.486356,
-    0.418199, 0.652408, 0.024243, 0.134582, 0.366342, 0.295830,
-    0.923670, 0.689929, 0.741898, 0.250005, 0.603430, 0.987289,
-    0.592606, 0.884672, 0.543450, 0.660770, 0.377128, 0.358021]).reshape(2, 4, 3, 3)
+_BATCHES = np.array(
+  [
+    0.065357,
+    0.787530,
+    0.081592,
+    0.529716,
+    0.750675,
+    0.754135,
+    0.609764,
+    0.868140,
+    0.622532,
+    0.668522,
+    0.858039,
+    0.164539,
+    0.989780,
+    0.944298,
+    0.603168,
+    0.946783,
+    0.666203,
+    0.286882,
+    0.094184,
+    0.366674,
+    0.736168,
+    0.166680,
+    0.714154,
+    0.399400,
+    0.535982,
+    0.291821,
+    0.612642,
+    0.324241,
+    0.800764,
+    0.524106,
+    0.779195,
+    0.183314,
+    0.113745,
+    0.240222,
+    0.339470,
+    0.134160,
+    0.505562,
+    0.051597,
+    0.640290,
+    0.430733,
+    0.829473,
+    0.177467,
+    0.320700,
+    0.042883,
+    0.302803,
+    0.675178,
+    0.569537,
+    0.558474,
+    0.083132,
+    0.060165,
+    0.107958,
+    0.748615,
+    0.943918,
+    0.486356,
+    0.418199,
+    0.652408,
+    0.024243,
+    0.134582,
+    0.366342,
+    0.295830,
+    0.923670,
+    0.689929,
+    0.741898,
+    0.250005,
+    0.603430,
+    0.987289,
+    0.592606,
+    0.884672,
+    0.543450,
+    0.660770,
+    0.377128,
+    0.358021,
+  ]
+).reshape(2, 4, 3, 3)
 
 
 def _LogSoftmax(x):
@@ -67,8 +189,7 @@ def _BruteForce(log_probs, labels, blank_id=0, smoothing=0.0):
     score = 0.0
     for d in range(frames + width - 2):
       if d in where:
-        score += ((1 - smoothing) * log_probs[t, u, labels[u]] +
-                  smoothing * log_probs[t, u, others].mean())
+        score += (1 - smoothing) * log_probs[t, u, labels[u]] + smoothing * log_probs[t, u, others].mean()
         u += 1
       else:
         score += log_probs[t, u, blank_id]
@@ -92,7 +213,6 @@ def _NumericGradient(function, x, step=1e-5):
 
 
 class TransducerLossCase(graph_case.GraphCase):
-
   def _Run(self, function, inputs, constants, xla=False, weights=None):
     """Loss [B] and its gradients by `inputs`, perhaps compiled."""
     inputs = [tf.constant(x) for x in inputs]
@@ -100,71 +220,68 @@ class TransducerLossCase(graph_case.GraphCase):
 
     def _LossAndGradients(*inputs):
       loss = function(*inputs, *constants)
-      scale = tf.ones_like(loss) if weights is None else tf.constant(
-          weights, loss.dtype)
+      scale = tf.ones_like(loss) if weights is None else tf.constant(weights, loss.dtype)
       return [loss] + tf.gradients(loss, list(inputs), grad_ys=scale)
 
     if xla:
-      _LossAndGradients = tf.function(_LossAndGradients, jit_compile=True,
-                                      autograph=False)
+      _LossAndGradients = tf.function(_LossAndGradients, jit_compile=True, autograph=False)
     return self.Eval(*_LossAndGradients(*inputs))
 
   def _Full(self, logits, labels, frames, lengths, **options):
     xla, weights = options.pop('xla', False), options.pop('weights', None)
     return self._Run(
-        lambda *args: transducer_loss.TransducerLoss(*args, **options),
-        [logits], [labels, frames, lengths], xla, weights)
+      lambda *args: transducer_loss.TransducerLoss(*args, **options), [logits], [labels, frames, lengths], xla, weights
+    )
 
   def _Joint(self, inputs, labels, frames, lengths, **options):
     xla, weights = options.pop('xla', False), options.pop('weights', None)
-    return self._Run(lambda *args: transducer_loss.JointLoss(*args, **options),
-                     inputs, [labels, frames, lengths], xla, weights)
+    return self._Run(
+      lambda *args: transducer_loss.JointLoss(*args, **options), inputs, [labels, frames, lengths], xla, weights
+    )
 
   def _JointInputs(self, batch, frames, labels, vocab, depth=5, dtype=np.float32):
     rng = np.random.RandomState(3)
-    return [rng.randn(*shape).astype(dtype) for shape in (
-        (batch, frames, depth), (batch, labels + 1, depth), (depth, vocab), (vocab,))]
+    return [
+      rng.randn(*shape).astype(dtype)
+      for shape in ((batch, frames, depth), (batch, labels + 1, depth), (depth, vocab), (vocab,))
+    ]
 
 
 class TransducerLossTest(TransducerLossCase):
-
   def test_equals_the_sum_over_all_alignments(self):
     rng = np.random.RandomState(0)
     for xla in (False, True):
-      for frames, width, vocab, blank_id in (
-          (3, 3, 4, 0), (1, 4, 3, 0), (5, 1, 3, 2), (2, 6, 3, 1), (1, 1, 2, 0)):
+      for frames, width, vocab, blank_id in ((3, 3, 4, 0), (1, 4, 3, 0), (5, 1, 3, 2), (2, 6, 3, 1), (1, 1, 2, 0)):
         with self.subTest(xla=xla, T=frames, U=width - 1), self.NewGraph():
           logits = rng.randn(2, frames, width, vocab).astype(np.float32) * 2
           others = [k for k in range(vocab) if k != blank_id]
           labels = rng.choice(others, [2, width - 1])
           weights = np.array([1.0, -0.5])
           loss, gradient = self._Full(
-              logits, labels, [frames] * 2, [width - 1] * 2, blank_id=blank_id,
-              xla=xla, weights=weights)
+            logits, labels, [frames] * 2, [width - 1] * 2, blank_id=blank_id, xla=xla, weights=weights
+          )
           for b in range(2):
+
             def _Loss(x, b=b):
               return _BruteForce(_LogProbs(x), labels[b], blank_id)
+
             np.testing.assert_allclose(loss[b], _Loss(logits[b]), rtol=1e-5)
             expected = weights[b] * _NumericGradient(_Loss, logits[b])
-            np.testing.assert_allclose(
-                gradient[b], expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+            np.testing.assert_allclose(gradient[b], expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
   def test_warp_transducer_test_cpu_small_test(self):
     for xla in (False, True):
       with self.NewGraph():
-        loss, gradient = self._Full(_SMALL.astype(np.float32), [[1, 2]], [2], [2],
-                                    xla=xla)
+        loss, gradient = self._Full(_SMALL.astype(np.float32), [[1, 2]], [2], [2], xla=xla)
         np.testing.assert_allclose(loss, [4.495666], rtol=1e-6)
         np.testing.assert_allclose(gradient, _SMALL_GRADIENT, rtol=1e-5, atol=1e-7)
 
   def test_warp_transducer_test_warprnnt_op_multiple_batches(self):
     for xla in (False, True):
       with self.NewGraph():
-        loss, _ = self._Full(_BATCHES.astype(np.float32), [[1, 2], [1, 1]], [4, 4],
-                             [2, 2], xla=xla)
+        loss, _ = self._Full(_BATCHES.astype(np.float32), [[1, 2], [1, 1]], [4, 4], [2, 2], xla=xla)
         # The logits are published with six digits.
-        np.testing.assert_allclose(loss, [4.2806528590890736, 3.9384369822503591],
-                                   rtol=1e-6)
+        np.testing.assert_allclose(loss, [4.2806528590890736, 3.9384369822503591], rtol=1e-6)
 
   def test_uniform_logits_have_a_closed_form(self):
     loss, _ = self._Full(np.zeros([1, 3, 3, 4], np.float32), [[1, 2]], [3], [2])
@@ -175,8 +292,7 @@ class TransducerLossTest(TransducerLossCase):
 
   def test_gradient_sums_to_zero_over_the_vocabulary(self):
     rng = np.random.RandomState(1)
-    _, gradient = self._Full(rng.randn(3, 9, 5, 6), rng.randint(1, 6, [3, 4]),
-                             [9, 8, 3], [4, 2, 4])
+    _, gradient = self._Full(rng.randn(3, 9, 5, 6), rng.randint(1, 6, [3, 4]), [9, 8, 3], [4, 2, 4])
     np.testing.assert_allclose(gradient.sum(-1), 0, atol=1e-12)
     self.assertGreater(np.abs(gradient).max(), 0.1)
 
@@ -199,8 +315,7 @@ class TransducerLossTest(TransducerLossCase):
     logits = rng.randn(2, 150, 41, 8).astype(np.float32)
     labels = rng.randint(1, 8, [2, 40])
     loss, gradient = self._Full(logits, labels, [150, 120], [40, 35])
-    exact, exact_gradient = self._Full(logits.astype(np.float64), labels, [150, 120],
-                                       [40, 35])
+    exact, exact_gradient = self._Full(logits.astype(np.float64), labels, [150, 120], [40, 35])
     self.assertEqual(exact.dtype, np.float64)
     np.testing.assert_allclose(loss, exact, rtol=1e-6)
     np.testing.assert_allclose(gradient, exact_gradient, atol=2e-5)
@@ -212,21 +327,19 @@ class TransducerLossTest(TransducerLossCase):
     frames, lengths = [6, 4, 2], [2, 4, 0]
     padded, padded_labels = logits.copy(), labels.copy()
     for b in range(3):
-      padded[b, frames[b]:] = np.nan
-      padded[b, :, lengths[b] + 1:] = np.inf
-      padded_labels[b, lengths[b]:] = -1
+      padded[b, frames[b] :] = np.nan
+      padded[b, :, lengths[b] + 1 :] = np.inf
+      padded_labels[b, lengths[b] :] = -1
     for xla in (False, True):
       with self.NewGraph():
         loss, gradient = self._Full(padded, padded_labels, frames, lengths, xla=xla)
         for b in range(3):
           t, u = frames[b], lengths[b]
-          alone, alone_gradient = self._Full(
-              logits[b:b + 1, :t, :u + 1], labels[b:b + 1, :u], [t], [u])
+          alone, alone_gradient = self._Full(logits[b : b + 1, :t, : u + 1], labels[b : b + 1, :u], [t], [u])
           np.testing.assert_allclose(loss[b], alone[0], rtol=1e-6)
-          np.testing.assert_allclose(gradient[b, :t, :u + 1], alone_gradient[0],
-                                     rtol=1e-5, atol=1e-6)
+          np.testing.assert_allclose(gradient[b, :t, : u + 1], alone_gradient[0], rtol=1e-5, atol=1e-6)
           np.testing.assert_array_equal(gradient[b, t:], 0)
-          np.testing.assert_array_equal(gradient[b, :, u + 1:], 0)
+          np.testing.assert_array_equal(gradient[b, :, u + 1 :], 0)
 
   def test_nan_inside_an_utterance_shows_in_its_own_loss_only(self):
     logits = np.zeros([2, 3, 2, 4], np.float32)
@@ -238,15 +351,14 @@ class TransducerLossTest(TransducerLossCase):
     for xla in (False, True):
       with self.NewGraph():
         loss, gradient = self._Full(
-            np.full([3, 2, 3, 4], np.nan, np.float32), np.ones([3, 2]), [0, 0, 0],
-            [0, 2, 1], xla=xla)
-        np.testing.assert_array_equal(loss, np.float32([0, -lattice.NEVER,
-                                                        -lattice.NEVER]))
+          np.full([3, 2, 3, 4], np.nan, np.float32), np.ones([3, 2]), [0, 0, 0], [0, 2, 1], xla=xla
+        )
+        np.testing.assert_array_equal(loss, np.float32([0, -transducer_lattice.NEVER, -transducer_lattice.NEVER]))
         np.testing.assert_array_equal(gradient, 0)
 
   def test_batch_without_any_frame_dimension(self):
     loss, _ = self._Full(np.zeros([2, 0, 2, 4], np.float32), [[1], [1]], [0, 0], [0, 1])
-    np.testing.assert_array_equal(loss, np.float32([0, -lattice.NEVER]))
+    np.testing.assert_array_equal(loss, np.float32([0, -transducer_lattice.NEVER]))
 
   def test_fastemit_scales_gradients_of_labels_only(self):
     # Gradient on log-probabilities: label entries get (1 + lambda) of theirs.
@@ -254,17 +366,15 @@ class TransducerLossTest(TransducerLossCase):
     blank = tf.constant(-rng.rand(2, 5, 4))
     label = tf.constant(-rng.rand(2, 5, 4))
     sizes = tf.constant([5, 3]), tf.constant([3, 2])
-    plain = lattice.FullSum(blank, label, *sizes)
-    scaled = lattice.FullSum(blank, label, *sizes, label_scale=1.25)
-    values = self.Eval(plain, scaled, *tf.gradients(plain, [blank, label]),
-                       *tf.gradients(scaled, [blank, label]))
+    plain = transducer_lattice.FullSum(blank, label, *sizes)
+    scaled = transducer_lattice.FullSum(blank, label, *sizes, label_scale=1.25)
+    values = self.Eval(plain, scaled, *tf.gradients(plain, [blank, label]), *tf.gradients(scaled, [blank, label]))
     np.testing.assert_array_equal(values[0], values[1])
     np.testing.assert_allclose(values[4], values[2], rtol=1e-12)
     np.testing.assert_allclose(values[5], 1.25 * values[3], rtol=1e-12)
     # And through TransducerLoss: linear in lambda, the loss left as it was.
     logits, labels = rng.randn(2, 5, 4, 3), rng.randint(1, 3, [2, 3])
-    out = [self._Full(logits, labels, [5, 3], [3, 2], fastemit_lambda=x)
-           for x in (0.0, 0.1, 0.2)]
+    out = [self._Full(logits, labels, [5, 3], [3, 2], fastemit_lambda=x) for x in (0.0, 0.1, 0.2)]
     np.testing.assert_array_equal(out[0][0], out[1][0])
     np.testing.assert_allclose(out[2][1] - out[1][1], out[1][1] - out[0][1], atol=1e-12)
     self.assertGreater(np.abs(out[1][1] - out[0][1]).max(), 1e-3)
@@ -274,15 +384,14 @@ class TransducerLossTest(TransducerLossCase):
     for xla in (False, True):
       with self.NewGraph():
         loss, blank, label = self._Run(
-            lattice.FullSum, [-rng.rand(4, 7, 6), -rng.rand(4, 7, 6)],
-            [[7, 5, 1, 0], [5, 2, 4, 0]], xla)
+          transducer_lattice.FullSum, [-rng.rand(4, 7, 6), -rng.rand(4, 7, 6)], [[7, 5, 1, 0], [5, 2, 4, 0]], xla
+        )
         np.testing.assert_allclose(-blank.sum(axis=(1, 2)), [7, 5, 1, 0], rtol=1e-12)
         np.testing.assert_allclose(-label.sum(axis=(1, 2)), [5, 2, 4, 0], rtol=1e-12)
         self.assertEqual(loss[3], 0)
 
 
 class JointLossTest(TransducerLossCase):
-
   def _Logits(self, inputs):
     enc, pred, w, b = inputs
     return np.tanh(enc[:, :, None] + pred[:, None]) @ w + b
@@ -295,14 +404,17 @@ class JointLossTest(TransducerLossCase):
     loss, by_logits = self._Full(logits, labels, *sizes)
     hidden = np.tanh(inputs[0][:, :, None] + inputs[1][:, None])
     by_sum = by_logits @ inputs[2].T * (1 - hidden**2)
-    expected = [loss, by_sum.sum(2), by_sum.sum(1),
-                np.einsum('btuj,btuv->jv', hidden, by_logits),
-                by_logits.sum(axis=(0, 1, 2))]
+    expected = [
+      loss,
+      by_sum.sum(2),
+      by_sum.sum(1),
+      np.einsum('btuj,btuv->jv', hidden, by_logits),
+      by_logits.sum(axis=(0, 1, 2)),
+    ]
     for chunk_frames in (None, 1, 2, 3, 4, 7, 9):
       for xla in (False, True) if chunk_frames in (None, 3) else (False,):
         with self.subTest(chunk_frames=chunk_frames, xla=xla), self.NewGraph():
-          values = self._Joint(inputs, labels, *sizes, chunk_frames=chunk_frames,
-                               xla=xla)
+          values = self._Joint(inputs, labels, *sizes, chunk_frames=chunk_frames, xla=xla)
           for value, wanted in zip(values, expected):
             np.testing.assert_allclose(value, wanted, rtol=1e-9, atol=1e-12)
 
@@ -313,8 +425,7 @@ class JointLossTest(TransducerLossCase):
     expected = self._Joint(inputs, labels, *sizes)
     for chunk_floats in (1, 2 * 4 * 10 * 2, 10**6):
       with self.subTest(chunk_floats), self.NewGraph():
-        holders = [tf.placeholder(x.dtype, [None] * x.ndim)
-                   for x in (*inputs, labels, *sizes)]
+        holders = [tf.placeholder(x.dtype, [None] * x.ndim) for x in (*inputs, labels, *sizes)]
         original = transducer_loss._CHUNK_FLOATS
         transducer_loss._CHUNK_FLOATS = chunk_floats
         try:
@@ -331,24 +442,33 @@ class JointLossTest(TransducerLossCase):
     inputs = self._JointInputs(1, 3, 2, 4, depth=3)
     labels = [[3, 1]]
     for factorization, smoothing, blank_id, xla in (
-        ('hat', 0.0, 0, False), ('hat', 0.0, 2, True), ('rnnt', 0.2, 0, False),
-        ('hat', 0.2, 0, False), ('rnnt', 0.1, 2, True)):
+      ('hat', 0.0, 0, False),
+      ('hat', 0.0, 2, True),
+      ('rnnt', 0.2, 0, False),
+      ('hat', 0.2, 0, False),
+      ('rnnt', 0.1, 2, True),
+    ):
       with self.subTest(factorization, eps=smoothing, xla=xla), self.NewGraph():
         loss, *gradients = self._Joint(
-            inputs, labels, [3], [2], factorization=factorization, blank_id=blank_id,
-            label_smoothing=smoothing, chunk_frames=2, xla=xla)
+          inputs,
+          labels,
+          [3],
+          [2],
+          factorization=factorization,
+          blank_id=blank_id,
+          label_smoothing=smoothing,
+          chunk_frames=2,
+          xla=xla,
+        )
 
         def _Loss(i, x):
-          logits = self._Logits([x if i == k else np.float64(y)
-                                 for k, y in enumerate(inputs)])
-          return _BruteForce(_LogProbs(logits[0], factorization, blank_id), labels[0],
-                             blank_id, smoothing)
+          logits = self._Logits([x if i == k else np.float64(y) for k, y in enumerate(inputs)])
+          return _BruteForce(_LogProbs(logits[0], factorization, blank_id), labels[0], blank_id, smoothing)
 
         np.testing.assert_allclose(loss[0], _Loss(0, inputs[0]), rtol=1e-5)
         for i, gradient in enumerate(gradients):
           expected = _NumericGradient(lambda x, i=i: _Loss(i, x), inputs[i])
-          np.testing.assert_allclose(gradient, expected, rtol=1e-5,
-                                     atol=1e-5 * np.abs(expected).max())
+          np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
   def test_padding_neither_counts_nor_leaks(self):
     inputs = self._JointInputs(2, 5, 3, 4)
@@ -358,8 +478,7 @@ class JointLossTest(TransducerLossCase):
     inputs[1][1, 2:] = np.nan
     for factorization, xla in (('rnnt', False), ('rnnt', True), ('hat', False)):
       with self.subTest(factorization, xla=xla), self.NewGraph():
-        values = self._Joint(inputs, labels, [5, 2], [3, 1], chunk_frames=2, xla=xla,
-                             factorization=factorization)
+        values = self._Joint(inputs, labels, [5, 2], [3, 1], chunk_frames=2, xla=xla, factorization=factorization)
         for value in values:
           self.assertTrue(np.isfinite(value).all())
         np.testing.assert_array_equal(values[1][1, 2:], 0)
@@ -373,8 +492,7 @@ class JointLossTest(TransducerLossCase):
     inputs[3] = np.float32([200, -200, 100, -300, 0])
     for factorization in transducer_loss.FACTORIZATIONS:
       with self.NewGraph():
-        for value in self._Joint(inputs, np.ones([2, 6]), [4, 1], [6, 6],
-                                 factorization=factorization):
+        for value in self._Joint(inputs, np.ones([2, 6]), [4, 1], [6, 6], factorization=factorization):
           self.assertTrue(np.isfinite(value).all())
 
   def test_low_precision_is_computed_in_float32(self):
@@ -392,33 +510,32 @@ class JointLossTest(TransducerLossCase):
     exact = self._Joint(inputs, labels, *sizes)
     for chunk_frames in (None, 4):
       with self.subTest(chunk_frames=chunk_frames), self.NewGraph():
-        values = self._Joint(inputs, labels, *sizes, chunk_frames=chunk_frames,
-                             product_dtype=tf.bfloat16)
+        values = self._Joint(inputs, labels, *sizes, chunk_frames=chunk_frames, product_dtype=tf.bfloat16)
         for value, wanted in zip(values, exact):
           self.assertEqual(value.dtype, np.float32)
-          np.testing.assert_allclose(value, wanted, rtol=0.02,
-                                     atol=0.02 * np.abs(wanted).max())
+          np.testing.assert_allclose(value, wanted, rtol=0.02, atol=0.02 * np.abs(wanted).max())
 
   def test_no_tensor_of_the_graph_holds_all_logits(self):
     batch, frames, labels, vocab, depth, chunk = 2, 40, 9, 50, 30, 5
     nodes = batch * (labels + 1)
     for chunk_frames, all_logits in ((chunk, False), (frames, True)):
       with self.subTest(chunk_frames), self.NewGraph():
-        inputs = [tf.constant(x) for x in
-                  self._JointInputs(batch, frames, labels, vocab, depth)]
+        inputs = [tf.constant(x) for x in self._JointInputs(batch, frames, labels, vocab, depth)]
         loss = transducer_loss.JointLoss(
-            *inputs, tf.ones([batch, labels], tf.int32), tf.fill([batch], frames),
-            tf.fill([batch], labels), chunk_frames=chunk_frames)
+          *inputs,
+          tf.ones([batch, labels], tf.int32),
+          tf.fill([batch], frames),
+          tf.fill([batch], labels),
+          chunk_frames=chunk_frames,
+        )
         tf.gradients(loss, inputs)
         graph = tf.get_default_graph()
         graphs = [graph] + [
-            graph._get_function(name).graph for name in (
-                f.signature.name for f in graph.as_graph_def().library.function)]
-        sizes = [out.shape.num_elements() or 0 for g in graphs
-                 for op in g.get_operations() for out in op.outputs]
+          graph._get_function(name).graph for name in (f.signature.name for f in graph.as_graph_def().library.function)
+        ]
+        sizes = [out.shape.num_elements() or 0 for g in graphs for op in g.get_operations() for out in op.outputs]
         # Scores of both recursions, [2, D, 2 B, U + 1], are all that grows with T.
-        bound = max(nodes * chunk * max(vocab, depth),
-                    2 * 2 * nodes * (frames + labels + lattice._STRIDE))
+        bound = max(nodes * chunk * max(vocab, depth), 2 * 2 * nodes * (frames + labels + transducer_lattice._STRIDE))
         self.assertLess(bound, nodes * frames * min(vocab, depth))
         self.assertEqual(max(sizes) > bound, all_logits)
 
@@ -427,22 +544,21 @@ class JointLossTest(TransducerLossCase):
       with self.subTest(chunk_frames), self.NewGraph():
         inputs = [tf.constant(x) for x in self._JointInputs(2, 8, 3, 6)]
         loss = transducer_loss.JointLoss(
-            *inputs, tf.ones([2, 3], tf.int32), tf.fill([2], 8), tf.fill([2], 3),
-            chunk_frames=chunk_frames)
+          *inputs, tf.ones([2, 3], tf.int32), tf.fill([2], 8), tf.fill([2], 3), chunk_frames=chunk_frames
+        )
         tf.gradients(loss, inputs)
         graph = tf.get_default_graph().as_graph_def()
-        names = [node.op for node in graph.node] + [
-            node.op for f in graph.library.function for node in f.node_def]
+        names = [node.op for node in graph.node] + [node.op for f in graph.library.function for node in f.node_def]
         self.assertEqual(names.count('Tanh'), products)
 
   def test_errors_name_option_value_and_range(self):
     inputs = self._JointInputs(1, 2, 1, 3)
     for options, expected in (
-        ({'factorization': 'ctc'},
-         "factorization = 'ctc': expected one of rnnt, hat"),
-        ({'label_smoothing': 1.0}, r'label_smoothing = 1.0: expected .* in \[0, 1\)'),
-        ({'fastemit_lambda': -0.1}, 'fastemit_lambda = -0.1: expected >= 0'),
-        ({'chunk_frames': 0}, 'chunk_frames = 0: expected >= 1')):
+      ({'factorization': 'ctc'}, "factorization = 'ctc': expected one of rnnt, hat"),
+      ({'label_smoothing': 1.0}, r'label_smoothing = 1.0: expected .* in \[0, 1\)'),
+      ({'fastemit_lambda': -0.1}, 'fastemit_lambda = -0.1: expected >= 0'),
+      ({'chunk_frames': 0}, 'chunk_frames = 0: expected >= 1'),
+    ):
       with self.subTest(options), self.assertRaisesRegex(errors.ConfigError, expected):
         self._Joint(inputs, [[1]], [2], [1], **options)
 

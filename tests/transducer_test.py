@@ -1,9 +1,10 @@
 """Properties of the prediction network and the joint."""
 
-from absl.testing import absltest
-from fm_lingvo import transducer
-from lingvo import compat as tf
 import numpy as np
+from absl.testing import absltest
+from lingvo import compat as tf
+
+from fm_lingvo.layers import transducer
 from tests import graph_case
 
 _KINDS = ('lstm', 'lstm x 3', 'stateless')
@@ -11,12 +12,19 @@ _FACTORIZATIONS = ('rnnt', 'hat')
 
 
 class PredictionNetworkTest(graph_case.GraphCase):
-
   def _Network(self, kind, **overrides):
     kind, _, num_layers = kind.partition(' x ')
-    return self.Layer(transducer.PredictionNetwork.Params(), **{
-        'kind': kind, 'num_layers': int(num_layers or 1), 'vocab_size': 9, 'embedding_dim': 5, 'hidden_dim': 7,
-        **overrides})
+    return self.Layer(
+      transducer.PredictionNetwork.Params(),
+      **{
+        'kind': kind,
+        'num_layers': int(num_layers or 1),
+        'vocab_size': 9,
+        'embedding_dim': 5,
+        'hidden_dim': 7,
+        **overrides,
+      },
+    )
 
   def _Predict(self, layer, labels):
     return self.Eval(layer.FProp(layer.theta, tf.constant(labels, tf.int32)))
@@ -44,7 +52,8 @@ class PredictionNetworkTest(graph_case.GraphCase):
     labels = self._Labels(1, 5)
     whole = self._Predict(layer, labels)[0]
     embedding, w_input, w_recurrent = self.Eval(
-        layer.vars.embedding, layer.vars.lstm.w_input, layer.vars.lstm.w_recurrent)
+      layer.vars.embedding, layer.vars.lstm.w_input, layer.vars.lstm.w_recurrent
+    )
     self.assertEqual(self.Eval(layer.vars.lstm.b).tolist(), [0.0] * 28)
     sigmoid = lambda x: 1 / (1 + np.exp(-x))
     m, c = np.zeros(7), np.zeros(7)
@@ -93,7 +102,7 @@ class PredictionNetworkTest(graph_case.GraphCase):
         whole = self._Predict(layer, self._Labels(2, 5))
         for width in (5, 0):
           out = self._session.run(predicted, {labels: self._Labels(2, 5)[:, :width]})
-          np.testing.assert_allclose(out, whole[:, :width + 1], atol=1e-6)
+          np.testing.assert_allclose(out, whole[:, : width + 1], atol=1e-6)
 
   def test_dropout_in_training_only_and_not_in_steps(self):
     for kind in _KINDS:
@@ -110,8 +119,7 @@ class PredictionNetworkTest(graph_case.GraphCase):
     """FProp of some labels and the first Step, in a graph of their own."""
     with self.NewGraph():
       layer = self._Network(kind, dropout_prob=dropout_prob, random_seed=5)
-      step, _ = layer.Step(layer.theta, tf.zeros([2], tf.int32),
-                           layer.ZeroState(layer.theta, 2))
+      step, _ = layer.Step(layer.theta, tf.zeros([2], tf.int32), layer.ZeroState(layer.theta, 2))
       labels = tf.constant(self._Labels(2, 6), tf.int32)
       return self.Eval(layer.FProp(layer.theta, labels), step)
 
@@ -134,12 +142,12 @@ class PredictionNetworkTest(graph_case.GraphCase):
 
   def test_names_of_variables_are_those_of_checkpoints(self):
     for kind, names in (
-        ('lstm', ['embedding', 'lstm/b', 'lstm/w_input', 'lstm/w_recurrent']),
-        ('stateless', ['embedding', 'stateless/b', 'stateless/w'])):
+      ('lstm', ['embedding', 'lstm/b', 'lstm/w_input', 'lstm/w_recurrent']),
+      ('stateless', ['embedding', 'stateless/b', 'stateless/w']),
+    ):
       with self.subTest(kind), self.NewGraph():
         layer = self._Network(kind)
-        self.assertEqual(sorted(v.name for v in layer.vars.Flatten()),
-                         [f'layer/{name}/var:0' for name in names])
+        self.assertEqual(sorted(v.name for v in layer.vars.Flatten()), [f'layer/{name}/var:0' for name in names])
 
   def test_bfloat16_stays_near_float32_and_steps_equal_fprop(self):
     for kind in _KINDS:
@@ -156,29 +164,27 @@ class PredictionNetworkTest(graph_case.GraphCase):
               step, state = layer.Step(layer.theta, tf.constant(ids, tf.int32), state)
             if kind == 'lstm':
               self.assertEqual(state.c.dtype, tf.float32)
-            predicted[dtype], last = self.Eval(
-                tf.cast(whole, tf.float32), tf.cast(step, tf.float32))
+            predicted[dtype], last = self.Eval(tf.cast(whole, tf.float32), tf.cast(step, tf.float32))
             np.testing.assert_allclose(last, predicted[dtype][:, -1], atol=1e-2)
-        np.testing.assert_allclose(
-            predicted[tf.bfloat16], predicted[tf.float32], atol=0.05)
+        np.testing.assert_allclose(predicted[tf.bfloat16], predicted[tf.float32], atol=0.05)
 
   def test_errors_name_field_value_and_range(self):
     for field, value, expected in (
-        ('kind', 'gru', "kind = 'gru': expected one of lstm, stateless"),
-        ('vocab_size', None, 'vocab_size = None: expected >= 2'),
-        ('embedding_dim', 0, 'embedding_dim = 0: expected >= 1'),
-        ('context_size', 0, 'context_size = 0: expected >= 1'),
-        ('dropout_prob', 1.0, r'dropout_prob = 1.0: expected a share in \[0, 1\)')):
+      ('kind', 'gru', "kind = 'gru': expected one of lstm, stateless"),
+      ('vocab_size', None, 'vocab_size = None: expected >= 2'),
+      ('embedding_dim', 0, 'embedding_dim = 0: expected >= 1'),
+      ('context_size', 0, 'context_size = 0: expected >= 1'),
+      ('dropout_prob', 1.0, r'dropout_prob = 1.0: expected a share in \[0, 1\)'),
+    ):
       with self.subTest(field), self.assertRaisesRegex(ValueError, expected):
         self._Network(**{'kind': 'stateless', field: value})
 
 
 class JointTest(graph_case.GraphCase):
-
   def _Joint(self, **overrides):
-    return self.Layer(transducer.Joint.Params(), **{
-        'input_dim': 6, 'predicted_dim': 5, 'vocab_size': 4, 'joint_dim': 8,
-        **overrides})
+    return self.Layer(
+      transducer.Joint.Params(), **{'input_dim': 6, 'predicted_dim': 5, 'vocab_size': 4, 'joint_dim': 8, **overrides}
+    )
 
   def _Randn(self, *shape):
     return np.random.RandomState(0).randn(*shape).astype(np.float32)
@@ -187,9 +193,11 @@ class JointTest(graph_case.GraphCase):
     """Log-probabilities of all nodes, [T, U + 1, V]."""
     enc = layer.ProjectEncoded(layer.theta, tf.constant(encoded))
     pred = layer.ProjectPredicted(layer.theta, tf.constant(predicted))
-    return self.Eval(tf.stack([
-        layer.LogProbs(layer.theta, tf.tile(enc[t:t + 1], [len(predicted), 1]), pred)
-        for t in range(len(encoded))]))
+    return self.Eval(
+      tf.stack(
+        [layer.LogProbs(layer.theta, tf.tile(enc[t : t + 1], [len(predicted), 1]), pred) for t in range(len(encoded))]
+      )
+    )
 
   def test_log_probs_are_normalised(self):
     for factorization in _FACTORIZATIONS:
@@ -209,8 +217,7 @@ class JointTest(graph_case.GraphCase):
     np.testing.assert_allclose(np.exp(out[:, 0]), blank, rtol=1e-5)
     shares = np.exp(logits[:, 1:])
     shares /= shares.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(
-        np.exp(out[:, 1:]), (1 - blank)[:, None] * shares, rtol=1e-5)
+    np.testing.assert_allclose(np.exp(out[:, 1:]), (1 - blank)[:, None] * shares, rtol=1e-5)
 
   def test_loss_equals_the_sum_over_alignments_of_log_probs(self):
     encoded, predicted = self._Randn(2, 4, 6), self._Randn(2, 3, 5)
@@ -218,25 +225,36 @@ class JointTest(graph_case.GraphCase):
     for factorization in _FACTORIZATIONS:
       with self.subTest(factorization), self.NewGraph():
         layer = self._Joint(factorization=factorization)
-        loss = self.Eval(layer.Loss(
-            layer.theta, tf.constant(encoded), tf.constant(predicted),
-            tf.constant(labels, tf.int32), tf.constant(lengths),
-            tf.constant(label_lengths)))
+        loss = self.Eval(
+          layer.Loss(
+            layer.theta,
+            tf.constant(encoded),
+            tf.constant(predicted),
+            tf.constant(labels, tf.int32),
+            tf.constant(lengths),
+            tf.constant(label_lengths),
+          )
+        )
         for i in range(2):
           lattice = self._Lattice(layer, encoded[i], predicted[i])
           np.testing.assert_allclose(
-              loss[i], _BruteForceLoss(lattice, labels[i][:label_lengths[i]],
-                                       lengths[i]), rtol=1e-5)
+            loss[i], _BruteForceLoss(lattice, labels[i][: label_lengths[i]], lengths[i]), rtol=1e-5
+          )
 
   def test_options_reach_the_loss(self):
     encoded, predicted = self._Randn(1, 4, 6), self._Randn(1, 3, 5)
     results = {}
-    for name, value in (('vocab_size', 4), ('label_smoothing', 0.2),
-                        ('fastemit_lambda', 0.5)):
+    for name, value in (('vocab_size', 4), ('label_smoothing', 0.2), ('fastemit_lambda', 0.5)):
       with self.NewGraph():
         layer = self._Joint(**{name: value})
-        loss = layer.Loss(layer.theta, tf.constant(encoded), tf.constant(predicted),
-                          tf.constant([[2, 3]]), tf.constant([4]), tf.constant([2]))
+        loss = layer.Loss(
+          layer.theta,
+          tf.constant(encoded),
+          tf.constant(predicted),
+          tf.constant([[2, 3]]),
+          tf.constant([4]),
+          tf.constant([2]),
+        )
         results[name] = self.Eval(loss, tf.gradients(loss, layer.vars.b)[0])
     plain, smooth, early = results.values()
     self.assertGreater(abs(smooth[0] - plain[0])[0], 1e-3)
@@ -249,30 +267,46 @@ class JointTest(graph_case.GraphCase):
     for smoothing in (0.0, 0.2):
       with self.NewGraph(), self.EvalMode():
         layer = self._Joint(label_smoothing=smoothing)
-        losses.append(self.Eval(layer.Loss(layer.theta, tf.constant(encoded), tf.constant(predicted), tf.constant([[2, 3]]),
-                                           tf.constant([4]), tf.constant([2]))))
+        losses.append(
+          self.Eval(
+            layer.Loss(
+              layer.theta,
+              tf.constant(encoded),
+              tf.constant(predicted),
+              tf.constant([[2, 3]]),
+              tf.constant([4]),
+              tf.constant([2]),
+            )
+          )
+        )
     np.testing.assert_array_equal(*losses)
 
   def test_every_variable_is_trained(self):
     layer = self._Joint()
-    loss = layer.Loss(layer.theta, tf.constant(self._Randn(1, 4, 6)),
-                      tf.constant(self._Randn(1, 3, 5)), tf.constant([[2, 3]]),
-                      tf.constant([4]), tf.constant([2]))
+    loss = layer.Loss(
+      layer.theta,
+      tf.constant(self._Randn(1, 4, 6)),
+      tf.constant(self._Randn(1, 3, 5)),
+      tf.constant([[2, 3]]),
+      tf.constant([4]),
+      tf.constant([2]),
+    )
     names = {v.name: v for v in layer.vars.Flatten()}
     self.assertEqual(
-        sorted(names), [f'layer/{name}/var:0' for name in (
-            'b', 'b_encoded', 'w', 'w_encoded', 'w_predicted')])
+      sorted(names), [f'layer/{name}/var:0' for name in ('b', 'b_encoded', 'w', 'w_encoded', 'w_predicted')]
+    )
     for grad in self.Eval(*tf.gradients(loss, list(names.values()))):
       self.assertGreater(np.abs(grad).max(), 0)
 
   def test_errors_name_field_value_and_range(self):
     for field, value, expected in (
-        ('factorization', 'mbr', "factorization = 'mbr': expected one of rnnt, hat"),
-        ('input_dim', None, 'input_dim = None: expected >= 1'),
-        ('vocab_size', 1, 'vocab_size = 1: expected >= 2'),
-        ('joint_dim', 0, 'joint_dim = 0: expected >= 1'),
-        ('label_smoothing', 1, r'label_smoothing = 1: expected a share in \[0, 1\)'),
-        ('fastemit_lambda', -1, 'fastemit_lambda = -1: expected >= 0')):
+      ('factorization', 'mbr', "factorization = 'mbr': expected one of rnnt, hat"),
+      ('input_dim', None, 'input_dim = None: expected >= 1'),
+      ('vocab_size', 1, 'vocab_size = 1: expected >= 2'),
+      ('joint_dim', 0, 'joint_dim = 0: expected >= 1'),
+      ('label_smoothing', 1, r'label_smoothing = 1: expected a share in \[0, 1\)'),
+      ('fastemit_lambda', -1, 'fastemit_lambda = -1: expected >= 0'),
+    ):
       with self.subTest(field), self.assertRaisesRegex(ValueError, expected):
         self._Joint(**{field: value})
 

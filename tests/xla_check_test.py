@@ -6,35 +6,42 @@ from unittest import mock
 from absl import flags
 from absl.testing import absltest
 from absl.testing import parameterized
-from fm_lingvo import gin_params
-from fm_lingvo import hydra
-from fm_lingvo import registry
-from fm_lingvo import xla_check
 from lingvo import compat as tf
+
+from fm_lingvo import hydra
+from fm_lingvo.config import gin_config
+from fm_lingvo.config import registry
+from fm_lingvo.training import xla_check
 from params import base
 from tests import graph_case
 from tests import tiny_data
 from tests import xla_dumps
 
-_EXPERIMENTS = sorted(n for n in registry.ListExperiments()
-                      if registry.Known()[n].__module__.startswith('params.'))
+_EXPERIMENTS = sorted(n for n in registry.ListExperiments() if registry.Known()[n].__module__.startswith('params.'))
+
 
 class XlaCheckTest(parameterized.TestCase):
-
   def setUp(self):
     super().setUp()
     saved = flags.FLAGS.enable_asserts
     flags.FLAGS.enable_asserts = False
     self.addCleanup(setattr, flags.FLAGS, 'enable_asserts', saved)
-    self.addCleanup(gin_params.Reset)
+    self.addCleanup(gin_config.Reset)
     # Evaluation compiles the same ops for a tenth of its seconds, and runs them once.
     self.enter_context(mock.patch.object(base, '_LONGEST_SECONDS', 4.0))
 
   def _Check(self, name, *bindings):
     knobs = name.rpartition('.')[2]
-    gin_params.Configure(name, (), [
-        *tiny_data.Bindings(registry.Known()[name]), f'{knobs}.max_seconds = 2.0',
-        f'{knobs}.batch_seconds = 4.0', *bindings])
+    gin_config.Configure(
+      name,
+      (),
+      [
+        *tiny_data.Bindings(registry.Known()[name]),
+        f'{knobs}.max_seconds = 2.0',
+        f'{knobs}.batch_seconds = 4.0',
+        *bindings,
+      ],
+    )
     return list(xla_check.Check(name, xla_dumps.FOLDER))
 
   @parameterized.parameters(_EXPERIMENTS)
@@ -43,8 +50,7 @@ class XlaCheckTest(parameterized.TestCase):
     if name == 'asr.FromScratch':  # With all its streams.
       bindings = ['FromScratch.source_weight = 1.0', 'FromScratch.gradient_accumulation_steps = 2']
     elif name == 'asr.JustHydra':
-      bindings = ['JustHydra.source_best_rq_weight = 0.1', 'JustHydra.num_codebooks = 2',
-                  'task.train.ema_decay = 0.9']
+      bindings = ['JustHydra.source_best_rq_weight = 0.1', 'JustHydra.num_codebooks = 2', 'task.train.ema_decay = 0.9']
     reports = self._Check(name, *bindings)
     self.assertEqual(reports[0].step, 'Train')
     self.assertGreater(len(reports), 1)
@@ -52,9 +58,13 @@ class XlaCheckTest(parameterized.TestCase):
       self.assertGreater(report.ops, 500)
       self.assertGreater(report.temp_bytes, 10000)
       self.assertGreater(report.seconds, 0)
-      self.assertRegex(xla_check.Format(report), (
+      self.assertRegex(
+        xla_check.Format(report),
+        (
           r'^\w+: compiled, [\d,]+ ops, \d+\.\d MB of temporary memory, \d+\.\d s '
-          r'\(batch: \w+ \d+ x \d+\.\d s'))
+          r'\(batch: \w+ \d+ x \d+\.\d s'
+        ),
+      )
     streams = {name for name in reports[0].batch}
     expected = {'labeled'}
     if name == 'asr.FromScratch':

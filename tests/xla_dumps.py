@@ -7,7 +7,7 @@ import atexit
 import os
 import shutil
 
-from fm_lingvo import xla_dump
+from fm_lingvo.training import xla_dump
 
 os.environ['XLA_FLAGS'] = ' '.join(['--xla_backend_optimization_level=0', os.environ.get('XLA_FLAGS', '')])
 FOLDER = xla_dump.Start()

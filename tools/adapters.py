@@ -16,17 +16,21 @@ import argparse
 import hashlib
 import sys
 
-from fm_lingvo import errors
-from fm_lingvo import gin_names
-from fm_lingvo import quiet
 import numpy as np
-from tools import exit_codes
 
-with quiet.Imports():  # pylint: disable=g-import-not-at-top
-  from fm_lingvo import adapter as adapter_lib
-  from fm_lingvo import handover
+from fm_lingvo import errors
+from fm_lingvo.runtime import quiet
+from fm_lingvo.utils import suggest
+
+from .common import exit_codes
+
+with quiet.Imports():
   from lingvo import compat as tf
-  from tools import checkpoint_files
+
+  from fm_lingvo.checkpoints import warm_start
+  from fm_lingvo.layers import adapter as adapter_lib
+
+  from .common import checkpoint_files
 
 _ADAPTERS = 'encoder/adapters/'
 _DIGEST = 'adapters/encoder_sha256'  # uint8 [32] of the encoder that the adapters belong to.
@@ -36,21 +40,21 @@ def Adapters(checkpoint):
   """dict: name of adapters -> sorted names of their variables."""
   found = {}
   for name in checkpoint.weights:
-    component = handover.Component(name)
+    component = warm_start.Component(name)
     if component.startswith(_ADAPTERS):
-      found.setdefault(component[len(_ADAPTERS):], []).append(name)
+      found.setdefault(component[len(_ADAPTERS) :], []).append(name)
   return found
 
 
 def Decoder(checkpoint):
   """Sorted names of the variables of heads that have a tokenizer."""
-  heads = {handover.Component(name) for name in checkpoint.weights if name.endswith('/tokenizer_record/var')}
-  return [name for name in checkpoint.weights if handover.Component(name) in heads]
+  heads = {warm_start.Component(name) for name in checkpoint.weights if name.endswith('/tokenizer_record/var')}
+  return [name for name in checkpoint.weights if warm_start.Component(name) in heads]
 
 
 def EncoderDigest(checkpoint):
   """uint8 [32]: SHA-256 of the encoder without its adapters; None if the checkpoint has no encoder."""
-  names = [name for name in checkpoint.weights if handover.Component(name) == 'encoder']
+  names = [name for name in checkpoint.weights if warm_start.Component(name) == 'encoder']
   if not names:
     return checkpoint.Read(_DIGEST) if _DIGEST in checkpoint.others else None
   digest = hashlib.sha256()
@@ -62,20 +66,22 @@ def EncoderDigest(checkpoint):
 
 def List(run):
   """List of lines: the adapters of a checkpoint, its decoder, and of which encoder they are."""
-  checkpoint = handover.Checkpoint(run)
+  checkpoint = warm_start.Checkpoint(run)
   lines = [checkpoint.prefix]
   found = Adapters(checkpoint)
   for name, variables in found.items():
     places = {'after_ff' if v.split('/')[5].startswith('fflayer') else v.split('/')[5] for v in variables}
     blocks = {v.split('/')[4] for v in variables}
     widths = {checkpoint.weights[v][1][1] for v in variables if v.endswith('/down/w/var')}
-    lines.append(f'adapters {name}: {", ".join(sorted(places))}, width {", ".join(map(str, sorted(widths)))}, '
-                 f'{len(blocks)} blocks, {_Size(checkpoint, variables)}')
+    lines.append(
+      f'adapters {name}: {", ".join(sorted(places))}, width {", ".join(map(str, sorted(widths)))}, '
+      f'{len(blocks)} blocks, {_Size(checkpoint, variables)}'
+    )
   if not found:
     lines.append('no adapters')
   decoder = Decoder(checkpoint)
   if decoder:
-    names = sorted({handover.Component(name) for name in decoder})
+    names = sorted({warm_start.Component(name) for name in decoder})
     lines.append(f'decoder {", ".join(names)}: {_Size(checkpoint, decoder)}')
   digest = EncoderDigest(checkpoint)
   if digest is not None:
@@ -88,12 +94,12 @@ def Extract(run, adapter, output, decoder=False):
 
   The front end's record and the encoder's digest go with them, for Inject to compare.
   """
-  checkpoint = handover.Checkpoint(run)
+  checkpoint = warm_start.Checkpoint(run)
   names = _Named(checkpoint, adapter)
   if decoder:
     found = Decoder(checkpoint)
     if not found:
-      raise errors.ConfigError(f'{checkpoint.prefix}: no decoder; expected a head with a tokenizer\'s record')
+      raise errors.ConfigError(f"{checkpoint.prefix}: no decoder; expected a head with a tokenizer's record")
     names = names + found
   names = names + _Records(checkpoint)
   values = {name: checkpoint.Read(name) for name in names}
@@ -122,13 +128,14 @@ def Inject(source, run, output, name=None, any_encoder=False, replace_decoder=Fa
     errors.ConfigError: The two do not fit, RUN has adapters of that name, or its other adapters would lose their
       decoder.
   """
-  added, base = handover.Checkpoint(source), handover.Checkpoint(run)
+  added, base = warm_start.Checkpoint(source), warm_start.Checkpoint(run)
   found = Adapters(added)
   if not found:
     raise errors.ConfigError(f'{added.prefix}: no adapters in it; expected what extract writes')
   if name and len(found) > 1:
-    raise errors.ConfigError(f'--name={name}: {added.prefix} has several sets of adapters ({", ".join(found)}); '
-                             'extract one')
+    raise errors.ConfigError(
+      f'--name={name}: {added.prefix} has several sets of adapters ({", ".join(found)}); extract one'
+    )
   if name is not None and not adapter_lib.IsName(name):
     raise errors.ConfigError(f'--name={name}: no name of adapters, expected {adapter_lib.NAME_RULE}')
   _CheckSameBase(added, base, any_encoder)
@@ -139,14 +146,15 @@ def Inject(source, run, output, name=None, any_encoder=False, replace_decoder=Fa
     new = name or old
     if new in Adapters(base):
       raise errors.ConfigError(
-          f'{base.prefix}: has adapters {new} already; remove them first, or choose another --name')
+        f'{base.prefix}: has adapters {new} already; remove them first, or choose another --name'
+      )
     for variable in variables:
       values[variable.replace(f'/{_ADAPTERS}{old}/', f'/{_ADAPTERS}{new}/')] = added.Read(variable)
     lines.append(f'added adapters {new}: {_Size(added, variables)}')
   decoder = Decoder(added)
   if decoder:
-    heads = {handover.Component(n) for n in decoder}
-    replaced = [n for n in base.weights if handover.Component(n) in heads]
+    heads = {warm_start.Component(n) for n in decoder}
+    replaced = [n for n in base.weights if warm_start.Component(n) in heads]
     if not replace_decoder:
       _CheckKeepsDecoder(added, base, decoder, replaced)
     for n in replaced:
@@ -160,7 +168,7 @@ def Inject(source, run, output, name=None, any_encoder=False, replace_decoder=Fa
 
 def Remove(run, adapter, output):
   """Writes a checkpoint that is RUN's without the adapters `adapter`."""
-  checkpoint = handover.Checkpoint(run)
+  checkpoint = warm_start.Checkpoint(run)
   gone = _Named(checkpoint, adapter)
   values = {name: checkpoint.Read(name) for name in checkpoint.weights if name not in set(gone)}
   checkpoint_files.AddStep(checkpoint, values)
@@ -173,14 +181,13 @@ def _Named(checkpoint, adapter):
   found = Adapters(checkpoint)
   if adapter not in found:
     known = f'it has {", ".join(found)}' if found else 'it has none'
-    raise errors.ConfigError(f'{checkpoint.prefix}: no adapters {adapter}, {known}'
-                             f'{gin_names.Hint(adapter, found)}')
+    raise errors.ConfigError(f'{checkpoint.prefix}: no adapters {adapter}, {known}{suggest.Hint(adapter, found)}')
   return found[adapter]
 
 
 def _Records(checkpoint):
   """Names of the front end's variables."""
-  return [name for name in checkpoint.weights if handover.Component(name) == 'frontend']
+  return [name for name in checkpoint.weights if warm_start.Component(name) == 'frontend']
 
 
 def _CheckSameBase(added, base, any_encoder):
@@ -193,8 +200,9 @@ def _CheckSameBase(added, base, any_encoder):
     raise errors.ConfigError(f'{base.prefix}: no encoder in it; expected a run, or a checkpoint of one')
   if not any_encoder and there is not None and not np.array_equal(here, there):
     raise errors.ConfigError(
-        f'{added.prefix}: its adapters were trained on another encoder (sha256 {there.tobytes().hex()[:12]}) than '
-        f'{base.prefix} has ({here.tobytes().hex()[:12]}); --any_encoder adds them all the same')
+      f'{added.prefix}: its adapters were trained on another encoder (sha256 {there.tobytes().hex()[:12]}) than '
+      f'{base.prefix} has ({here.tobytes().hex()[:12]}); --any_encoder adds them all the same'
+    )
 
 
 def _CheckKeepsDecoder(added, base, decoder, replaced):
@@ -207,11 +215,13 @@ def _CheckKeepsDecoder(added, base, decoder, replaced):
     replaced: Names of those of `base` that it would replace.
   """
   losing = Adapters(base) if replaced else ()
-  if losing and (set(decoder) != set(replaced) or
-                 not all(np.array_equal(added.Read(n), base.Read(n)) for n in replaced)):
+  if losing and (
+    set(decoder) != set(replaced) or not all(np.array_equal(added.Read(n), base.Read(n)) for n in replaced)
+  ):
     raise errors.ConfigError(
-        f'{base.prefix}: its adapters {", ".join(losing)} would lose their decoder, from which that in {added.prefix} '
-        'differs; extract without --decoder, or take --replace_decoder to replace it all the same')
+      f'{base.prefix}: its adapters {", ".join(losing)} would lose their decoder, from which that in {added.prefix} '
+      'differs; extract without --decoder, or take --replace_decoder to replace it all the same'
+    )
 
 
 def _Size(checkpoint, names):
@@ -226,7 +236,8 @@ def _Size(checkpoint, names):
 def Main(argv):
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
-      prog='adapters', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='adapters', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   commands = parser.add_subparsers(dest='command', required=True)
 
   def _Command(name, description, *positional):
@@ -241,12 +252,16 @@ def Main(argv):
 
   _Command('list', 'say which adapters and decoders a checkpoint has', 'RUN')
   _Command('extract', 'write adapters to a small checkpoint', 'RUN').add_argument(
-      '--decoder', action='store_true', help='with the decoder, and the tokenizer\'s record')
+    '--decoder', action='store_true', help="with the decoder, and the tokenizer's record"
+  )
   command = _Command('inject', 'write a checkpoint of RUN with the adapters in FILE', 'FILE', 'RUN')
   command.add_argument('--name', default=None, help='what to call the adapters (default: as in FILE)')
   command.add_argument('--any_encoder', action='store_true', help='even if they were trained on another encoder')
-  command.add_argument('--replace_decoder', action='store_true',
-                       help='even if other adapters in RUN lose the decoder that they were trained with')
+  command.add_argument(
+    '--replace_decoder',
+    action='store_true',
+    help='even if other adapters in RUN lose the decoder that they were trained with',
+  )
   _Command('remove', 'write a checkpoint of RUN without some adapters', 'RUN')
   args = parser.parse_args(argv[1:])
   return exit_codes.Report('adapters', lambda: print('\n'.join(_Run(args))))

@@ -13,15 +13,18 @@ import argparse
 import os
 import sys
 
-from fm_lingvo import errors
-from fm_lingvo import quiet
 import numpy as np
-from tools import exit_codes
 
-with quiet.Imports():  # pylint: disable=g-import-not-at-top
-  from fm_lingvo import checkpoints
-  from fm_lingvo import handover
-  from tools import checkpoint_files
+from fm_lingvo import errors
+from fm_lingvo.runtime import quiet
+
+from .common import exit_codes
+
+with quiet.Imports():
+  from fm_lingvo.checkpoints import run_checkpoints
+  from fm_lingvo.checkpoints import warm_start
+
+  from .common import checkpoint_files
 
 _MOST = 5
 
@@ -32,11 +35,11 @@ def Average(run, last, output):
   Raises:
     errors.ConfigError: there are fewer, or they do not hold the same weights.
   """
-  prefixes = sorted(checkpoints.Prefixes(os.path.dirname(handover.Resolve(run))), key=checkpoints.Step)
+  prefixes = sorted(run_checkpoints.Prefixes(os.path.dirname(warm_start.Resolve(run))), key=run_checkpoints.Step)
   last = min(_MOST, len(prefixes)) if last is None else last
   if not 1 <= last <= len(prefixes):
     raise errors.ConfigError(f'--last={last}: expected 1 to {len(prefixes)}, the checkpoints of {run}')
-  newest = [handover.Checkpoint(p) for p in prefixes[-last:]]
+  newest = [warm_start.Checkpoint(p) for p in prefixes[-last:]]
   base = newest[-1]
   for other in newest[:-1]:
     if other.weights != base.weights:
@@ -59,9 +62,12 @@ def _Mean(name, read):
 def Main(argv):
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
-      prog='average_checkpoints', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='average_checkpoints', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('run', metavar='RUN', help='folder of the run')
-  parser.add_argument('--last', type=int, help=f'how many checkpoints, the newest (default: {_MOST}, or as many as there are)')
+  parser.add_argument(
+    '--last', type=int, help=f'how many checkpoints, the newest (default: {_MOST}, or as many as there are)'
+  )
   parser.add_argument('--output', required=True, metavar='PREFIX', help='checkpoint to write')
   args = parser.parse_args(argv[1:])
   return exit_codes.Report('average_checkpoints', lambda: print('\n'.join(Average(args.run, args.last, args.output))))

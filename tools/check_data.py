@@ -11,9 +11,11 @@ import collections
 import os
 import sys
 
-from fm_lingvo import damage
-from fm_lingvo import dataset
-from tools import exit_codes
+from fm_lingvo.data import dataset
+from fm_lingvo.data import shard_integrity
+from fm_lingvo.utils import files as file_system
+
+from .common import exit_codes
 
 
 def Check(path):
@@ -31,24 +33,28 @@ def Check(path):
   for split in dataset.SPLITS:
     for shard in info.shards[split]:
       name = os.path.join(path, shard.name)
-      if not dataset.Exists(name):
+      if not file_system.Exists(name):
         lines.append(f'{name}: missing, {shard.utterances} records')
         continue
-      found = damage.Scan(name, shard.utterances)
+      found = shard_integrity.Scan(name, shard.utterances)
       if found:
         lines.append(found.line)
       if rows is not None and rows[shard.name] != shard.utterances:
         lines.append(f'{name}: {rows[shard.name]} lines in manifest.jsonl, but dataset.json says {shard.utterances}')
   listed = {shard.name for split in dataset.SPLITS for shard in info.shards[split]}
-  lines += [f'{os.path.join(path, "manifest.jsonl")}: {count} lines of {name}, which dataset.json does not list'
-            for name, count in sorted((rows or {}).items()) if name not in listed]
+  lines += [
+    f'{os.path.join(path, "manifest.jsonl")}: {count} lines of {name}, which dataset.json does not list'
+    for name, count in sorted((rows or {}).items())
+    if name not in listed
+  ]
   return lines
 
 
 def Main(argv):
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
-      prog='check_data', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='check_data', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('data', nargs='+', metavar='DATA_SET', help='folder with a dataset.json')
   args = parser.parse_args(argv[1:])
   return exit_codes.Report('check_data', lambda: _Run(args.data))

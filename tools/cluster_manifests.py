@@ -14,10 +14,12 @@ import re
 import shlex
 import sys
 
-from fm_lingvo import errors
-from tools import cluster_plan
-from tools import exit_codes
 import yaml
+
+from fm_lingvo import errors
+
+from . import cluster_plan
+from .common import exit_codes
 
 SCHEDULERS = ('kubernetes', 'slurm')
 # Names in DNS; JobSet adds up to 20 characters to make a pod's.
@@ -43,19 +45,21 @@ def JobSet(args):
   for job, _ in names:
     counts[job] = counts.get(job, 0) + 1
   # A pod's number is its task; a worker of the data service gives its own name to the trainers.
-  addresses = {(job, task): f'{args.name}-{_DnsName(job)}-0-{_INDEX if job == "data_worker" else task}.{args.name}:{_PORT}'
-               for job, task in names}
+  addresses = {
+    (job, task): f'{args.name}-{_DnsName(job)}-0-{_INDEX if job == "data_worker" else task}.{args.name}:{_PORT}'
+    for job, task in names
+  }
   first = [job for job in cluster_plan.Plan(args.mode, addresses, args.flags, args.worker_gpus) if job.task == 0]
   return {
-      'apiVersion': 'jobset.x-k8s.io/v1alpha2',
-      'kind': 'JobSet',
-      'metadata': {'name': args.name},
-      'spec': {
-          'network': {'enableDNSHostnames': True, 'subdomain': args.name},
-          'successPolicy': {'operator': 'All', 'targetReplicatedJobs': ['controller']},
-          'failurePolicy': {'maxRestarts': args.max_restarts},
-          'replicatedJobs': [_ReplicatedJob(args, job, counts[job.name]) for job in first],
-      },
+    'apiVersion': 'jobset.x-k8s.io/v1alpha2',
+    'kind': 'JobSet',
+    'metadata': {'name': args.name},
+    'spec': {
+      'network': {'enableDNSHostnames': True, 'subdomain': args.name},
+      'successPolicy': {'operator': 'All', 'targetReplicatedJobs': ['controller']},
+      'failurePolicy': {'maxRestarts': args.max_restarts},
+      'replicatedJobs': [_ReplicatedJob(args, job, counts[job.name]) for job in first],
+    },
   }
 
 
@@ -66,24 +70,30 @@ def _ReplicatedJob(args, job, count):
   if args.worker_gpus and job.name in ('worker', 'trainer'):
     limits['nvidia.com/gpu'] = str(args.worker_gpus)
   return {
-      'name': _DnsName(job.name),
-      'replicas': 1,
-      'template': {'spec': {
-          'completionMode': 'Indexed',
-          'completions': count,
-          'parallelism': count,
-          'backoffLimit': args.max_restarts,
-          'template': {'spec': {
-              'restartPolicy': 'OnFailure',
-              'containers': [{
-                  'name': 'trainer',
-                  'image': args.image,
-                  'command': command,
-                  'ports': [{'containerPort': _PORT}],
-                  'resources': {'limits': limits},
-              }],
-          }},
-      }},
+    'name': _DnsName(job.name),
+    'replicas': 1,
+    'template': {
+      'spec': {
+        'completionMode': 'Indexed',
+        'completions': count,
+        'parallelism': count,
+        'backoffLimit': args.max_restarts,
+        'template': {
+          'spec': {
+            'restartPolicy': 'OnFailure',
+            'containers': [
+              {
+                'name': 'trainer',
+                'image': args.image,
+                'command': command,
+                'ports': [{'containerPort': _PORT}],
+                'resources': {'limits': limits},
+              }
+            ],
+          }
+        },
+      }
+    },
   }
 
 
@@ -99,42 +109,54 @@ def SlurmScript(args):
   shared = [flag for flag in jobs[-1].flags if not flag.startswith(('--job=', '--task='))]
   gpus = 'env CUDA_VISIBLE_DEVICES="$GPUS" ' if args.worker_gpus else ''
   lines = [
-      '#!/bin/bash',
-      f'#SBATCH --job-name={args.name}',
-      f'#SBATCH --nodes={args.workers}',
-      f'#SBATCH --cpus-per-task={args.cpus}',
-      f'#SBATCH --mem={args.memory.replace("i", "")}',
-      *([f'#SBATCH --gpus-per-node={args.worker_gpus}'] if args.worker_gpus else []),
-      '#SBATCH --requeue',
-      'set -uo pipefail',
-      'mapfile -t host < <(scontrol show hostnames "$SLURM_JOB_NODELIST")',
-      'flags=(',
-      *(f'  {_Word(flag)}' for flag in shared),
-      ')',
-      '',
-      '# run HOST FLAG...: a job in the background, beside the others of its host.',
-      f'run() {{ srun --nodes=1 --ntasks=1 --overlap --nodelist="$1" {gpus}trainer "${{flags[@]}}" "${{@:2}}" & }}',
-      *([f'serve() {{ srun --nodes=1 --ntasks=1 --overlap --nodelist="$1" {gpus}python -m tools.data_service "${{@:2}}" & }}']
-        if args.data_workers else []),
-      '',
+    '#!/bin/bash',
+    f'#SBATCH --job-name={args.name}',
+    f'#SBATCH --nodes={args.workers}',
+    f'#SBATCH --cpus-per-task={args.cpus}',
+    f'#SBATCH --mem={args.memory.replace("i", "")}',
+    *([f'#SBATCH --gpus-per-node={args.worker_gpus}'] if args.worker_gpus else []),
+    '#SBATCH --requeue',
+    'set -uo pipefail',
+    'mapfile -t host < <(scontrol show hostnames "$SLURM_JOB_NODELIST")',
+    'flags=(',
+    *(f'  {_Word(flag)}' for flag in shared),
+    ')',
+    '',
+    '# run HOST FLAG...: a job in the background, beside the others of its host.',
+    f'run() {{ srun --nodes=1 --ntasks=1 --overlap --nodelist="$1" {gpus}trainer "${{flags[@]}}" "${{@:2}}" & }}',
+    *(
+      [
+        f'serve() {{ srun --nodes=1 --ntasks=1 --overlap --nodelist="$1" {gpus}python -m tools.data_service "${{@:2}}" & }}'
+      ]
+      if args.data_workers
+      else []
+    ),
+    '',
   ]
   for job in jobs:
     function = 'run' if job.module == cluster_plan.TRAINER else 'serve'
-    lines.append(' '.join([*([f'GPUS={job.gpus}'] if args.worker_gpus else []),
-                           function, f'"{job.address.rpartition(":")[0]}"',
-                           *(_Word(flag) for flag in job.flags if flag not in shared)]))
+    lines.append(
+      ' '.join(
+        [
+          *([f'GPUS={job.gpus}'] if args.worker_gpus else []),
+          function,
+          f'"{job.address.rpartition(":")[0]}"',
+          *(_Word(flag) for flag in job.flags if flag not in shared),
+        ]
+      )
+    )
     if job.name == 'controller':
       lines.append('controller=$!')
   lines += [
-      '',
-      '# The controller ends after the last checkpoint; workers and parameter servers never do.',
-      'code=0',
-      'while kill -0 "$controller" 2> /dev/null && [ "$code" = 0 ]; do wait -n || code=$?; done',
-      'jobs -p | xargs -r kill',
-      f'if [ "$code" != 0 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {args.max_restarts} ]; then',
-      '  scontrol requeue "$SLURM_JOB_ID"',
-      'fi',
-      'exit "$code"',
+    '',
+    '# The controller ends after the last checkpoint; workers and parameter servers never do.',
+    'code=0',
+    'while kill -0 "$controller" 2> /dev/null && [ "$code" = 0 ]; do wait -n || code=$?; done',
+    'jobs -p | xargs -r kill',
+    f'if [ "$code" != 0 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {args.max_restarts} ]; then',
+    '  scontrol requeue "$SLURM_JOB_ID"',
+    'fi',
+    'exit "$code"',
   ]
   return '\n'.join(lines) + '\n'
 
@@ -146,14 +168,17 @@ def _Word(word):
 
 def _Parser():
   parser = argparse.ArgumentParser(
-      prog='cluster_manifests', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='cluster_manifests', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('--scheduler', required=True, help=f'one of {", ".join(SCHEDULERS)}')
   parser.add_argument('--name', default='fm-lingvo', help='of the job and its pods (default: fm-lingvo)')
-  parser.add_argument('--image', default='', help='container image with fm_lingvo\'s trainer; Kubernetes only')
+  parser.add_argument('--image', default='', help="container image with fm_lingvo's trainer; Kubernetes only")
   cluster_plan.AddFlags(parser)
   parser.add_argument('--cpus', type=int, default=8, help='cores of each job (default: 8)')
   parser.add_argument('--memory', default='32Gi', help='memory of each pod or node (default: 32Gi)')
-  parser.add_argument('--max_restarts', type=int, default=10, help='of a pod and of the set, or of the script (default: 10)')
+  parser.add_argument(
+    '--max_restarts', type=int, default=10, help='of a pod and of the set, or of the script (default: 10)'
+  )
   parser.add_argument('flags', nargs='*', metavar='-- TRAINER_FLAGS', help='--model and --logdir at least')
   return parser
 
@@ -176,7 +201,7 @@ def Manifest(args):
   if args.scheduler == 'slurm':
     return SlurmScript(args)
   if not args.image:
-    raise errors.ConfigError('--image is missing: the container image with fm_lingvo\'s trainer')
+    raise errors.ConfigError("--image is missing: the container image with fm_lingvo's trainer")
   return yaml.safe_dump(JobSet(args), sort_keys=False, width=1000)
 
 

@@ -15,8 +15,8 @@ import dataclasses
 import shlex
 
 from fm_lingvo import errors
-from fm_lingvo import gin_names
-from fm_lingvo import listing
+from fm_lingvo.config import list_experiments
+from fm_lingvo.utils import suggest
 
 MODES = ('sync', 'async')
 SERVERS = ('worker', 'ps', 'data_dispatcher', 'data_worker')  # Jobs that wait for ever.
@@ -28,11 +28,14 @@ FIRST_PORT = 2222  # On hosts of their own.
 @dataclasses.dataclass(frozen=True)
 class Job:
   """One process."""
+
   name: str  # Lingvo's --job, if it is the trainer's.
   task: int  # Its number among the jobs of that name.
   address: str  # HOST:PORT
   flags: tuple  # Of its program.
-  leads: bool = False  # Whether training is over once a job like this has ended; other trainers may still wait for their start.
+  leads: bool = (
+    False  # Whether training is over once a job like this has ended; other trainers may still wait for their start.
+  )
   module: str = TRAINER  # Its program: TRAINER or DATA_SERVICE.
   gpus: str | None = None  # Its host's GPUs that it sees, as of CUDA_VISIBLE_DEVICES; None: as its environment says.
 
@@ -46,8 +49,11 @@ class Job:
 
   def Command(self, trainer=('trainer',), python='python'):
     """List of the command's words; `trainer` are those that start the trainer, `python` starts all else."""
-    return [*([] if self.gpus is None else ['env', f'CUDA_VISIBLE_DEVICES={self.gpus}']),
-            *(trainer if self.module == TRAINER else (python, '-m', self.module)), *self.flags]
+    return [
+      *([] if self.gpus is None else ['env', f'CUDA_VISIBLE_DEVICES={self.gpus}']),
+      *(trainer if self.module == TRAINER else (python, '-m', self.module)),
+      *self.flags,
+    ]
 
   def CommandLine(self):
     """The command as one would type it."""
@@ -67,8 +73,11 @@ def Names(mode, workers, ps, data_workers=0):
     CheckAtLeast(1, ps=ps)
   CheckAtLeast(0, data_workers=data_workers)
   counts = {'data_dispatcher': 1, 'data_worker': data_workers} if data_workers else {}
-  counts.update({'worker': workers, 'controller': 1, 'trainer_client': 1} if mode == 'sync' else
-                {'ps': ps, 'controller': 1, 'trainer': workers})
+  counts.update(
+    {'worker': workers, 'controller': 1, 'trainer_client': 1}
+    if mode == 'sync'
+    else {'ps': ps, 'controller': 1, 'trainer': workers}
+  )
   return [(job, task) for job, count in counts.items() for task in range(count)]
 
 
@@ -85,18 +94,25 @@ def AddFlags(parser):
   parser.add_argument('--workers', type=int, default=2, help='workers, or trainers of an async cluster (default: 2)')
   parser.add_argument('--ps', type=int, default=1, help='parameter servers of an async cluster (default: 1)')
   parser.add_argument('--worker_gpus', type=int, default=0, help='GPUs of each worker (default: 0)')
-  parser.add_argument('--data_workers', type=int, default=0,
-                      help='workers of a tf.data service, which read and augment for the trainers (default: 0, no service)')
+  parser.add_argument(
+    '--data_workers',
+    type=int,
+    default=0,
+    help='workers of a tf.data service, which read and augment for the trainers (default: 0, no service)',
+  )
 
 
 def CheckFlags(flags):
   """Raises errors.ConfigError if the trainer's flags lack what every job needs, or name no experiment."""
   for name in ('model', 'logdir'):
     if not any(flag.startswith(f'--{name}=') for flag in flags):
-      raise errors.ConfigError(f'no --{name}=... among the trainer\'s flags, which follow --')
-  model, known = [flag for flag in flags if flag.startswith('--model=')][-1].partition('=')[2], listing.ListModels()
+      raise errors.ConfigError(f"no --{name}=... among the trainer's flags, which follow --")
+  model, known = (
+    [flag for flag in flags if flag.startswith('--model=')][-1].partition('=')[2],
+    list_experiments.ListModels(),
+  )
   if model not in known:
-    raise errors.ConfigError(f'--model={model}: no such experiment{gin_names.Hint(model, known)}')
+    raise errors.ConfigError(f'--model={model}: no such experiment{suggest.Hint(model, known)}')
 
 
 def Plan(mode, addresses, trainer_flags, worker_gpus=0):
@@ -123,14 +139,25 @@ def Plan(mode, addresses, trainer_flags, worker_gpus=0):
       by_job.setdefault(job, []).append(address)
   spec = '@'.join(f'{job}={",".join(where)}' for job, where in by_job.items())
   worker, ps = ('worker', 'worker') if mode == 'sync' else ('trainer', 'ps')
-  shared = [*trainer_flags, f'--mode={mode}', f'--cluster_spec={spec}',
-            f'--worker_job=/job:{worker}', f'--worker_replicas={len(by_job[worker])}',
-            f'--ps_job=/job:{ps}', f'--ps_replicas={len(by_job[ps])}']
+  shared = [
+    *trainer_flags,
+    f'--mode={mode}',
+    f'--cluster_spec={spec}',
+    f'--worker_job=/job:{worker}',
+    f'--worker_replicas={len(by_job[worker])}',
+    f'--ps_job=/job:{ps}',
+    f'--ps_replicas={len(by_job[ps])}',
+  ]
   if worker_gpus:
     shared.append(f'--worker_gpus={worker_gpus}')
-  jobs = [_DataJob(job, task, address, addresses[_DISPATCHER]) if _ServesData(job) else
-          Job(job, task, address, (*shared, f'--job={job}', f'--task={task}'), leads=job in ('trainer_client', 'trainer'))
-          for (job, task), address in addresses.items()]
+  jobs = [
+    _DataJob(job, task, address, addresses[_DISPATCHER])
+    if _ServesData(job)
+    else Job(
+      job, task, address, (*shared, f'--job={job}', f'--task={task}'), leads=job in ('trainer_client', 'trainer')
+    )
+    for (job, task), address in addresses.items()
+  ]
   return _DealGpus(jobs, worker, worker_gpus) if worker_gpus else jobs
 
 
@@ -155,8 +182,11 @@ def _ServesData(job):
 def _DataJob(job, task, address, dispatcher):
   """A job of the tf.data service whose dispatcher has this address."""
   host, _, port = address.rpartition(':')
-  flags = (('dispatcher', f'--port={port}') if job == _DISPATCHER[0] else
-           ('worker', f'--dispatcher={dispatcher}', f'--host={host}', f'--port={port}', '--wait_seconds=120'))
+  flags = (
+    ('dispatcher', f'--port={port}')
+    if job == _DISPATCHER[0]
+    else ('worker', f'--dispatcher={dispatcher}', f'--host={host}', f'--port={port}', '--wait_seconds=120')
+  )
   return Job(job, task, address, flags, module=DATA_SERVICE)
 
 

@@ -6,7 +6,7 @@
 
 One dispatcher, any number of workers, also on other hosts: they need this environment and see the data under the trainer's
 paths, relative ones from where they are started. Trainers reach a worker by the name that its host has for itself, or by
---host; one whose --dispatcher is localhost, at localhost. Workers may come and go. fm_lingvo/data_service.py says which guarantees
+--host; one whose --dispatcher is localhost, at localhost. Workers may come and go. fm_lingvo/data/data_service.py says which guarantees
 the data has then. A process ends on Ctrl-C and SIGTERM, with exit code 130 and 143; 2 is wrong usage.
 """
 
@@ -18,11 +18,12 @@ import socket
 import sys
 
 from fm_lingvo import errors
-from fm_lingvo import quiet
-from tools import interrupts
+from fm_lingvo.runtime import quiet
 
-with quiet.Imports():  # pylint: disable=g-import-not-at-top
-  from fm_lingvo import data_service
+from .common import interrupts
+
+with quiet.Imports():
+  from fm_lingvo.data import data_service
 
 
 def StartDispatcher(args):
@@ -34,8 +35,9 @@ def StartDispatcher(args):
   _CheckPort(args)
   service = _Service()
   with _Serving(f'--port={args.port}' + (f' --work_dir={args.work_dir}' if args.work_dir else '')):
-    server = service.DispatchServer(service.DispatcherConfig(
-        port=args.port, work_dir=args.work_dir or None, fault_tolerant_mode=bool(args.work_dir)))
+    server = service.DispatchServer(
+      service.DispatcherConfig(port=args.port, work_dir=args.work_dir or None, fault_tolerant_mode=bool(args.work_dir))
+    )
   return server, server.target.partition('://')[2]
 
 
@@ -51,8 +53,9 @@ def StartWorker(args):
   is_local = args.dispatcher.rpartition(':')[0].strip('[]') in ('localhost', '127.0.0.1', '::1')
   host = args.host or ('localhost' if is_local else socket.gethostname())
   with _Serving(f'--port={args.port}'):
-    server = service.WorkerServer(service.WorkerConfig(
-        dispatcher_address=args.dispatcher, worker_address=f'{host}:%port%', port=args.port))
+    server = service.WorkerServer(
+      service.WorkerConfig(dispatcher_address=args.dispatcher, worker_address=f'{host}:%port%', port=args.port)
+    )
   return server, host
 
 
@@ -72,13 +75,15 @@ def _Serving(flags):
 
 def _Service():
   """tf.data.experimental.service."""
-  import tensorflow as tf  # Heavy: --help need not wait.  pylint: disable=g-import-not-at-top
+  import tensorflow as tf  # Heavy: --help need not wait.
+
   return tf.data.experimental.service
 
 
 def _Parser():
   parser = argparse.ArgumentParser(
-      prog='data_service', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='data_service', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   jobs = parser.add_subparsers(required=True, metavar='dispatcher|worker')
   dispatcher = jobs.add_parser('dispatcher', help='knows the workers, deals out the files')
   dispatcher.set_defaults(start=StartDispatcher)
@@ -89,8 +94,11 @@ def _Parser():
   worker.add_argument('--dispatcher', required=True, metavar='HOST:PORT')
   worker.add_argument('--port', type=int, default=0, help='to listen on, 0: any (default: 0)')
   worker.add_argument('--wait_seconds', type=float, default=0.0, help='for the dispatcher to start (default: 0)')
-  worker.add_argument('--host', default='', help='name of this host for the trainers (default: its own; '
-                      'localhost beside a dispatcher there)')
+  worker.add_argument(
+    '--host',
+    default='',
+    help='name of this host for the trainers (default: its own; localhost beside a dispatcher there)',
+  )
   return parser
 
 

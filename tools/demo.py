@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from fm_lingvo import metrics_log
+from fm_lingvo.run_files import metrics_log
 
 
 def _Run(*args):
@@ -26,10 +26,13 @@ def _Run(*args):
 def _Train(data_dir, minutes):
   """Pretrains; returns (run directory, seconds)."""
   command = [
-      sys.executable, '-m', 'fm_lingvo.trainer', '--model=asr.BestRqPretrain',
-      f'--gin.BestRqPretrain.data_dir={data_dir}',
-      f'--gin.task.train.max_minutes={minutes}',
-      '--gin.BestRqPretrain.max_steps=1000000'
+    sys.executable,
+    '-m',
+    'fm_lingvo.trainer',
+    '--model=asr.BestRqPretrain',
+    f'--gin.BestRqPretrain.data_dir={data_dir}',
+    f'--gin.task.train.max_minutes={minutes}',
+    '--gin.BestRqPretrain.max_steps=1000000',
   ]
   print('$ ' + ' '.join(['trainer'] + command[3:]), flush=True)
   started, logdir = time.time(), None
@@ -54,21 +57,23 @@ def _Report(logdir):
   """Lines on the last evaluation of each data set."""
   rows = metrics_log.ReadMetrics(os.path.join(logdir, 'metrics.jsonl'))
   last = {row['dataset']: row for row in rows}
-  yield (f'steps: {last["train"]["step"]}, at '
-         f'{last["train"]["throughput/audio_seconds_per_second"]:.0f} s of audio a '
-         'second')
+  yield (
+    f'steps: {last["train"]["step"]}, at {last["train"]["throughput/audio_seconds_per_second"]:.0f} s of audio a second'
+  )
   for name, row in last.items():
     if name == 'train':
       continue
     accuracy = row['unlabeled/masked_accuracy']
     majority = row['unlabeled/majority_accuracy']
-    yield (f'{name} ({row["unlabeled/audio_seconds"] / 60:.1f} min held out): masked '
-           f'accuracy {accuracy:.1%}, {accuracy / majority:.2f} times that of always '
-           f'guessing the most frequent code ({majority:.1%}); cross-entropy '
-           f'{row["unlabeled/cross_entropy"]:.2f} nats, unigram entropy '
-           f'{row["unlabeled/unigram_entropy"]:.2f}; codes in use '
-           f'{row["unlabeled/code_coverage"]:.0%}, perplexity '
-           f'{row["unlabeled/code_perplexity"]:.0f}')
+    yield (
+      f'{name} ({row["unlabeled/audio_seconds"] / 60:.1f} min held out): masked '
+      f'accuracy {accuracy:.1%}, {accuracy / majority:.2f} times that of always '
+      f'guessing the most frequent code ({majority:.1%}); cross-entropy '
+      f'{row["unlabeled/cross_entropy"]:.2f} nats, unigram entropy '
+      f'{row["unlabeled/unigram_entropy"]:.2f}; codes in use '
+      f'{row["unlabeled/code_coverage"]:.0%}, perplexity '
+      f'{row["unlabeled/code_perplexity"]:.0f}'
+    )
 
 
 def _Minutes(text):
@@ -97,9 +102,11 @@ def Main(argv):
   if args.data_only:
     return
   logdir, train_seconds = _Train(args.data_dir, args.minutes)
-  print('\nWhat the demo did: prepared speech under '
-        f'{args.data_dir} ({data_seconds:.0f} s), pretrained a small Conformer on '
-        f'it with BEST-RQ ({train_seconds:.0f} s, start-up and evaluation included).')
+  print(
+    '\nWhat the demo did: prepared speech under '
+    f'{args.data_dir} ({data_seconds:.0f} s), pretrained a small Conformer on '
+    f'it with BEST-RQ ({train_seconds:.0f} s, start-up and evaluation included).'
+  )
   for line in _Report(logdir):
     print('  ' + line)
   print(f'  run: {logdir} (config.gin replays it, metrics.jsonl has every figure)')

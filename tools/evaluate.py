@@ -12,9 +12,10 @@ import os
 import sys
 
 from fm_lingvo import errors
-from fm_lingvo import quiet
-from fm_lingvo import search
-from tools import exit_codes
+from fm_lingvo.decoding import search_options
+from fm_lingvo.runtime import quiet
+
+from .common import exit_codes
 
 
 def Evaluate(run, datasets, checkpoint, how):
@@ -23,35 +24,35 @@ def Evaluate(run, datasets, checkpoint, how):
   Args:
     run: Folder of the run.
     datasets: Names of data sets; empty: the run's final ones, or those that it watched, as far as they have files.
-    checkpoint: See finished_run.FindCheckpoint.
-    how: search.Search.
+    checkpoint: See load_run.FindCheckpoint.
+    how: search_options.Search.
 
   Yields:
-    (data set, step, values, rows): as evaluation.Evaluator.Run has them.
+    (data set, step, values, rows): as evaluator.Evaluator.Run has them.
 
   Raises:
     errors.ConfigError: The run has no such data set, checkpoint or search, or one that is named has no files.
   """
-  # TensorFlow: --help need not wait.  pylint: disable=g-import-not-at-top
-  from fm_lingvo import evaluation
-  from fm_lingvo import finished_run
-  from fm_lingvo import handover
-  from fm_lingvo import input as hydra_input
-  # pylint: enable=g-import-not-at-top
-  train = finished_run.ModelParams(run)[1].task.train
-  found = handover.Checkpoint(finished_run.FindCheckpoint(run, checkpoint))
+  # TensorFlow: --help need not wait.
+  from fm_lingvo.checkpoints import warm_start
+  from fm_lingvo.data import hydra_input
+  from fm_lingvo.evaluation import evaluator
+  from fm_lingvo.inference import load_run
+
+  train = load_run.ModelParams(run)[1].task.train
+  found = warm_start.Checkpoint(load_run.FindCheckpoint(run, checkpoint))
   for name in datasets or train.final_eval_datasets or train.eval_datasets:
-    _, params = finished_run.ModelParams(run, name)
+    _, params = load_run.ModelParams(run, name)
     hydra_input.Validate(params.input)
-    finished_run.SetSearch(run, params, how)
+    load_run.SetSearch(run, params, how)
     missing = hydra_input.MissingRecords(params.input)
     if missing and datasets:
       raise errors.ConfigError(f'--datasets: {name}: {missing}')
     if missing:
       print(f'{name}: not evaluated, {missing}', flush=True)
       continue
-    evaluator = evaluation.Evaluator(params)
-    values, _, rows = evaluator.Run(evaluator.ReadWeights(found))
+    evaluation = evaluator.Evaluator(params)
+    values, _, rows = evaluation.Run(evaluation.ReadWeights(found))
     yield name, found.step, values, rows
 
 
@@ -70,34 +71,43 @@ def Line(name, step, values):
 
 def _Run(args):
   with quiet.HoldStderr():
-    from fm_lingvo import inference  # pylint: disable=g-import-not-at-top
-    from fm_lingvo import metrics_log  # pylint: disable=g-import-not-at-top
-    from fm_lingvo import recognition  # pylint: disable=g-import-not-at-top
-  inference.Start()
+    from fm_lingvo.evaluation import hypotheses
+    from fm_lingvo.inference import recognizer
+    from fm_lingvo.run_files import metrics_log
+  recognizer.Start()
   datasets = [name for name in args.datasets.split(',') if name]
   if args.output:
     with errors.Writing(f'--output={args.output}'):
       os.makedirs(args.output, exist_ok=True)  # Before minutes of work.
   step = None
-  for name, step, values, rows in Evaluate(args.run, datasets, args.checkpoint, search.FromArgs(args)):
+  for name, step, values, rows in Evaluate(args.run, datasets, args.checkpoint, search_options.FromArgs(args)):
     print(Line(name, step, values), flush=True)
     if args.output:
       with errors.Writing(f'--output={args.output}'):
         metrics_log.MetricsLog(args.output).Write(name, step, values)
         if rows:
-          recognition.Write(args.output, name, step, rows)
+          hypotheses.Write(args.output, name, step, rows)
   if step is None:
-    raise errors.ConfigError(f'{args.run}: no data set to evaluate has files; relative paths count from the working directory')
+    raise errors.ConfigError(
+      f'{args.run}: no data set to evaluate has files; relative paths count from the working directory'
+    )
 
 
 def Main(argv):
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(prog='evaluate', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = argparse.ArgumentParser(
+    prog='evaluate', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('run', metavar='RUN', help='folder of a run')
-  parser.add_argument('--datasets', default='', metavar='A,B', help='names of data sets of its experiment (default: the '
-                      'run\'s final_eval_datasets, or eval_datasets where it has none)')
-  parser.add_argument('--checkpoint', help='checkpoint, e.g. ckpt-00000500 (default: the run\'s newest)')
-  search.AddFlags(parser)
+  parser.add_argument(
+    '--datasets',
+    default='',
+    metavar='A,B',
+    help='names of data sets of its experiment (default: the '
+    "run's final_eval_datasets, or eval_datasets where it has none)",
+  )
+  parser.add_argument('--checkpoint', help="checkpoint, e.g. ckpt-00000500 (default: the run's newest)")
+  search_options.AddFlags(parser)
   parser.add_argument('--output', metavar='FOLDER', help='folder to add metrics.jsonl and hypotheses/ to')
   args = parser.parse_args(argv[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')

@@ -15,14 +15,15 @@ import subprocess
 import sys
 
 from fm_lingvo import errors
-from fm_lingvo import quiet
-from fm_lingvo import search
-from tools import exit_codes
+from fm_lingvo.decoding import search_options
+from fm_lingvo.runtime import quiet
+
+from .common import exit_codes
 
 HOW_TO_CALL = 'HOW_TO_CALL.txt'
 
 # Utterances of 10 s, one after the other and together. Prints one line of JSON.
-_MEASURE = '''
+_MEASURE = """
 import json, os, sys, time
 import numpy as np
 import tensorflow as tf
@@ -44,9 +45,9 @@ print(json.dumps({
     "tensorflow": tf.__version__,
     "imported": [m for m in ("lingvo", "fm_lingvo", "tensorflow_text", "sentencepiece") if m in sys.modules],
 }))
-'''
+"""
 
-_USAGE = '''Speech recogniser, exported from {run}, checkpoint {checkpoint}, adapter {adapter}.
+_USAGE = """Speech recogniser, exported from {run}, checkpoint {checkpoint}, adapter {adapter}.
 It needs TensorFlow >= 2.13 and nothing else:
 
   import tensorflow as tf
@@ -57,7 +58,7 @@ It needs TensorFlow >= 2.13 and nothing else:
 waveforms: float32 [B, S] in [-1, 1], mono, 16 kHz, rows padded to S samples with anything.
 num_samples: int32 [B], samples of each row that are audio. Trained on up to {max_seconds:g} s; cut longer recordings.
 texts: string [B], UTF-8. scores: float32 [B], the log-probability that decoding gave the text, in nats.
-'''
+"""
 
 
 def SizeInBytes(folder):
@@ -79,8 +80,14 @@ def Measure(folder):
     RuntimeError: The model cannot be loaded or run; the message is the process's last line.
   """
   # -I: neither the working directory nor PYTHONPATH is searched.
-  done = subprocess.run([sys.executable, '-I', '-c', _MEASURE, os.path.abspath(folder)], capture_output=True, text=True,
-                        check=False, cwd=folder, env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'})
+  done = subprocess.run(
+    [sys.executable, '-I', '-c', _MEASURE, os.path.abspath(folder)],
+    capture_output=True,
+    text=True,
+    check=False,
+    cwd=folder,
+    env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'},
+  )
   if done.returncode:
     raise RuntimeError((done.stderr.strip().splitlines() or [f'exit code {done.returncode}'])[-1])
   return json.loads(done.stdout.splitlines()[-1])
@@ -90,19 +97,28 @@ def _Run(args):
   """Exports, measures and reports."""
   with quiet.HoldStderr():
     # TensorFlow: --help need not wait.
-    from fm_lingvo import finished_run  # pylint: disable=g-import-not-at-top
-    from fm_lingvo import inference  # pylint: disable=g-import-not-at-top
-    from fm_lingvo import saved_model  # pylint: disable=g-import-not-at-top
-  inference.Start()
-  run = finished_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, how=search.FromArgs(args))
+    from fm_lingvo.inference import load_run
+    from fm_lingvo.inference import recognizer
+    from fm_lingvo.inference import saved_model
+  recognizer.Start()
+  run = load_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, how=search_options.FromArgs(args))
   with errors.Writing(f'--output={args.output}'):
     os.makedirs(args.output, exist_ok=True)  # Before a minute of work.
     saved_model.Export(run, args.output)
   checkpoint = os.path.basename(run.checkpoint)
-  with errors.Writing(f'--output={args.output}'), open(os.path.join(args.output, HOW_TO_CALL), 'w', encoding='utf-8') as f:
-    f.write(_USAGE.format(
-        run=run.model_name, checkpoint=checkpoint, adapter=run.adapter,
-        folder=os.path.basename(os.path.normpath(args.output)), max_seconds=run.max_seconds))
+  with (
+    errors.Writing(f'--output={args.output}'),
+    open(os.path.join(args.output, HOW_TO_CALL), 'w', encoding='utf-8') as f,
+  ):
+    f.write(
+      _USAGE.format(
+        run=run.model_name,
+        checkpoint=checkpoint,
+        adapter=run.adapter,
+        folder=os.path.basename(os.path.normpath(args.output)),
+        max_seconds=run.max_seconds,
+      )
+    )
   size = SizeInBytes(args.output) / 1e6
   print(f'{args.output}: {size:.2f} MB, {run.model_name}, {checkpoint}, adapter {run.adapter}', flush=True)
   if not args.measure:
@@ -111,24 +127,28 @@ def _Run(args):
     measured = Measure(args.output)
   except RuntimeError as e:
     raise errors.RunError(f'{args.output} was written but does not run: {e}') from e
-  print(f'real-time factor {measured["real_time_factor"]:.4f} one utterance at a time, '
-        f'{measured["real_time_factor_batch_6"]:.4f} in a batch of 6: {measured["audio_seconds"]} s of audio in '
-        f'utterances of 10 s, {measured["threads"]} threads, TensorFlow {measured["tensorflow"]}')
+  print(
+    f'real-time factor {measured["real_time_factor"]:.4f} one utterance at a time, '
+    f'{measured["real_time_factor_batch_6"]:.4f} in a batch of 6: {measured["audio_seconds"]} s of audio in '
+    f'utterances of 10 s, {measured["threads"]} threads, TensorFlow {measured["tensorflow"]}'
+  )
   print('measured by: python -m tools.export ' + ' '.join(args.given))
   print(f'how to call it: {os.path.join(args.output, HOW_TO_CALL)}')
 
 
 def Main(argv):
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(prog='export', description=__doc__,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = argparse.ArgumentParser(
+    prog='export', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('run', metavar='RUN', help='folder of a run with a transducer or CTC head')
   parser.add_argument('--output', required=True, help='folder to write; new or empty')
-  parser.add_argument('--adapter', help='name of the adapters to apply, or none (default: the run\'s active ones)')
-  parser.add_argument('--checkpoint', help='checkpoint, e.g. ckpt-00000500 (default: the run\'s newest)')
-  search.AddFlags(parser)
-  parser.add_argument('--measure', action=argparse.BooleanOptionalAction, default=True,
-                      help='load it in another process and time it')
+  parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: the run's active ones)")
+  parser.add_argument('--checkpoint', help="checkpoint, e.g. ckpt-00000500 (default: the run's newest)")
+  search_options.AddFlags(parser)
+  parser.add_argument(
+    '--measure', action=argparse.BooleanOptionalAction, default=True, help='load it in another process and time it'
+  )
   args = parser.parse_args(argv[1:])
   args.given = argv[1:]
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')

@@ -10,25 +10,10 @@ each frame (params/gin/streaming.gin). Exit code 2: a pass failed, said in one l
 """
 
 import argparse
-import os
 import sys
 
-from tools import cost_table
-from tools import encoder_cost
-from tools import exit_codes
-
-
-def Measure(args, command):
-  """Rows of all passes; prints and writes each as it comes, for a long measurement may be stopped."""
-  rows = []
-  for seconds in args.seconds:
-    for attention in args.attention:
-      what = encoder_cost.Pass(size=args.size, audio_seconds=seconds, attention=attention, backward=args.backward)
-      measured = encoder_cost.Measure(what, args.memory_limit_gb, args.time_limit_seconds)
-      rows.append(cost_table.Row(f'{seconds} s', attention, what, measured, command))
-      cost_table.Write(args.output, rows)
-      print(f'{attention}, {seconds} s: {measured}', file=sys.stderr, flush=True)
-  return rows
+from .bench import encoder_pass
+from .common import exit_codes
 
 
 def _Seconds(text):
@@ -40,27 +25,41 @@ def _Seconds(text):
 
 def _Attentions(text):
   values = text.split(',')
-  if not set(values) <= set(encoder_cost.ATTENTIONS):
-    raise argparse.ArgumentTypeError(f'{text!r}: expected some of {", ".join(encoder_cost.ATTENTIONS)}')
+  if not set(values) <= set(encoder_pass.ATTENTIONS):
+    raise argparse.ArgumentTypeError(f'{text!r}: expected some of {", ".join(encoder_pass.ATTENTIONS)}')
   return values
 
 
-def Main(argv):
+def Main(argv: list[str]) -> int:
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
-      prog='length_scaling', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument('--size', default='small', help='file of sizes, params/gin/SIZE.gin (default: small)')
-  parser.add_argument('--seconds', type=_Seconds, default=[10, 30, 60, 120, 300, 600], metavar='S,S,...',
-                      help='lengths of the audio (default: 10,30,60,120,300,600)')
-  parser.add_argument('--attention', type=_Attentions, default=list(encoder_cost.ATTENTIONS), metavar='A,A,...',
-                      help=f'some of {", ".join(encoder_cost.ATTENTIONS)} (default: all)')
+    prog='length_scaling', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  encoder_pass.AddFlags(parser, 'small', 'length_scaling')
+  parser.add_argument(
+    '--seconds',
+    type=_Seconds,
+    default=[10, 30, 60, 120, 300, 600],
+    metavar='S,S,...',
+    help='lengths of the audio (default: 10,30,60,120,300,600)',
+  )
+  parser.add_argument(
+    '--attention',
+    type=_Attentions,
+    default=list(encoder_pass.ATTENTIONS),
+    metavar='A,A,...',
+    help=f'some of {", ".join(encoder_pass.ATTENTIONS)} (default: all)',
+  )
   parser.add_argument('--backward', action='store_true', help='forward and backward, not forward alone')
-  parser.add_argument('--output', default=os.path.join(encoder_cost.ROOT, 'docs', 'results', 'length_scaling.json'),
-                      metavar='FILE', help='default: docs/results/length_scaling.json')
-  encoder_cost.AddLimits(parser)
   args = parser.parse_args(argv[1:])
+  passes = [
+    (f'{seconds} s', attention, encoder_pass.Pass(args.size, seconds, attention=attention, backward=args.backward))
+    for seconds in args.seconds
+    for attention in args.attention
+  ]
   return exit_codes.Report(
-      'length_scaling', lambda: print(cost_table.Table({'rows': Measure(args, ['length_scaling', *argv[1:]])})))
+    'length_scaling', lambda: encoder_pass.MeasureAll(passes, args, ['length_scaling', *argv[1:]])
+  )
 
 
 if __name__ == '__main__':

@@ -12,12 +12,13 @@ import os
 import re
 import sys
 
-from fm_lingvo import dataset
 from fm_lingvo import errors
-from tools import exit_codes
-from tools import normalize
-from tools.importers import debian
-from tools.importers import general_text
+from fm_lingvo.data import dataset
+
+from .common import exit_codes
+from .common import normalize
+from .prepare.importers import debian
+from .speech_synthesis import general_text
 
 _FILES = ('data.adj', 'data.adv', 'data.noun', 'data.verb')
 _MIN_WORDS = 3  # Of a line that gives a transcript away: whoever speaks says shorter ones.
@@ -35,7 +36,7 @@ def Lines(root):
         synset, _, gloss = line.partition(' | ')
         fields = synset.split()
         # wndb(5WN): offset, file, type, number of words in hexadecimal, then each word and its id.
-        for lemma in fields[4:4 + 2 * int(fields[3], 16):2]:
+        for lemma in fields[4 : 4 + 2 * int(fields[3], 16) : 2]:
           yield lemma.partition('(')[0].replace('_', ' ')
         yield from general_text.EXAMPLE.findall(gloss)
         yield from re.sub(r'"[^"]*"', '', _NOTE.sub('', gloss)).split(';')
@@ -85,15 +86,21 @@ def _Run(args):
   with errors.Writing(f'--output={args.output}'), open(args.output + '.part', 'w', encoding='utf-8') as f:
     f.writelines(line + '\n' for line in lines)
   os.replace(args.output + '.part', args.output)
-  print(f'{args.output}: {len(lines)} lines, {sum(len(line.split()) for line in lines)} words; left out: '
-        + ', '.join(f'{count} {reason}' for reason, count in dropped.items()))
+  print(
+    f'{args.output}: {len(lines)} lines, {sum(len(line.split()) for line in lines)} words; left out: '
+    + ', '.join(f'{count} {reason}' for reason, count in dropped.items())
+  )
 
 
 def Main(argv):
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(prog='lm_text', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = argparse.ArgumentParser(
+    prog='lm_text', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('--output', required=True, help='text file to write; one that exists is replaced')
-  parser.add_argument('--exclude', default='', help='data sets, with commas between them, whose held-out transcripts are kept out')
+  parser.add_argument(
+    '--exclude', default='', help='data sets, with commas between them, whose held-out transcripts are kept out'
+  )
   args = parser.parse_args(argv[1:])
   return exit_codes.Report('lm_text', lambda: _Run(args))
 

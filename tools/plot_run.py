@@ -1,105 +1,133 @@
-"""Plots runs of BEST-RQ over steps, from their TensorBoard event files.
+"""Plots the metrics of BEST-RQ pretraining runs over training steps, from their metrics.jsonl.
 
   python -m tools.plot_run runs/BestRqPretrain-... --output=docs/images/pretrain.png
 
-What the model does is a solid line; what it is measured against is a dashed one:
-the accuracy of always guessing the most frequent code, the entropy of the codes.
-Exit code 1: it cannot be written; 2: wrong usage, or nothing to plot; either is said in one line.
+What the model reaches is a solid line. What it is compared with is dashed: the accuracy of always guessing the most
+frequent code, and the entropy of the codes' distribution. Exit code 1: the image cannot be written; 2: wrong usage, or
+nothing to plot.
 """
 
 import argparse
 import os
 import sys
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from fm_lingvo import errors
-from tools import event_files
-from tools import exit_codes
+
+from .bench import run_figures
+from .common import exit_codes
 
 _DEFAULT_DATASETS = ('eval_devhuman', 'train')
 _STYLE = {
-    'font.size': 10, 'axes.titlesize': 11, 'axes.titleweight': 'bold',
-    'axes.spines.top': False, 'axes.spines.right': False, 'axes.grid': True,
-    'grid.alpha': 0.25, 'legend.frameon': False, 'legend.fontsize': 9,
-    'lines.linewidth': 1.8,
+  'font.size': 10,
+  'axes.titlesize': 11,
+  'axes.titleweight': 'bold',
+  'axes.spines.top': False,
+  'axes.spines.right': False,
+  'axes.grid': True,
+  'grid.alpha': 0.25,
+  'legend.frameon': False,
+  'legend.fontsize': 9,
+  'lines.linewidth': 1.8,
 }
 
 
-def Plot(runs, output, datasets=(), branch=''):
+class _Panel(NamedTuple):
+  """One of the plots."""
+
+  title: str
+  unit: str
+  metric: str  # `{}` stands for the branch.
+  scale: float = 1.0  # Factor on the values.
+  limits: tuple = (None, None)  # Of the y axis.
+  reference: str = ''  # Metric of the dashed lines, if any.
+  explain: str = ''  # What the dashed or dotted lines are.
+
+
+_PANELS = (
+  _Panel(
+    'Masked accuracy',
+    '%',
+    '{}/masked_accuracy',
+    100.0,
+    (0, None),
+    '{}/majority_accuracy',
+    'dashed: of always guessing the most frequent code',
+  ),
+  _Panel(
+    'Masked cross-entropy',
+    'nats',
+    '{}/cross_entropy',
+    reference='{}/unigram_entropy',
+    explain="dashed: entropy of the codes' distribution",
+  ),
+  _Panel('Codebook perplexity', 'codes', '{}/code_perplexity', limits=(0, None)),
+  _Panel('Codebook coverage', '% of the codes', '{}/code_coverage', 100.0, (0, 105)),
+  _Panel('Loss', 'loss', 'loss', explain='dotted: learning rate'),
+  _Panel('Throughput', 'seconds of audio per second', 'throughput/audio_seconds_per_second', limits=(0, None)),
+)
+_WITH_LEARNING_RATE = 4  # Index of the panel that has it on its right-hand axis.
+
+
+def Plot(runs: Sequence[str], output: str, datasets: Sequence[str] = (), branch: str = '') -> list[str]:
   """Writes the figure.
 
   Args:
     runs: Folders of runs, drawn on the same axes.
     output: File to write; its ending chooses the format.
-    datasets: Folders of a run to plot; default: held-out human speech and train, of
-      those that a run has.
-    branch: Prefix of the tags; default: the only one.
+    datasets: Data sets to plot; default: held-out human speech and training data, of those that a run has.
+    branch: First part of the metrics' names; default: the only one.
 
   Returns:
-    List of lines that say what was left out.
+    Lines that say what was left out.
 
   Raises:
     errors.ConfigError: A run, data set or branch that is not there, or an output without an ending.
+    errors.RunError: The file cannot be written.
   """
   if len(os.path.splitext(output)[1]) < 2:  # Matplotlib would add one.
     raise errors.ConfigError(f'--output={output}: expected a name that ends in .png, .svg or another format')
-  lines, notes = [], []
-  for run in runs:
-    found = event_files.ReadRun(run)
-    wanted = datasets or [d for d in _DEFAULT_DATASETS if d in found] or list(found)
-    for name in wanted:
-      if name not in found:
-        raise errors.ConfigError(
-            f'{run}: no event files in {name}{event_files.DidYouMean(name, found)}')
-    notes += [f'{run}: {d} is not plotted (--datasets chooses)' for d in found
-              if d not in wanted]
-    prefix = event_files.Branch(run, {d: found[d] for d in wanted}, branch)
-    for name in wanted:
-      label = event_files.Describe(name)
-      if len(runs) > 1:
-        label = f'{os.path.basename(os.path.normpath(run))}, {label}'
-      lines.append((label, prefix, found[name]))
+  lines, notes = [], []  # A line is (label, branch, rows).
+  for path in runs:
+    run = run_figures.Read(path)
+    wanted = datasets or [d for d in _DEFAULT_DATASETS if d in run] or list(run)
+    run_figures.CheckDatasets(path, run, wanted)
+    notes += [f'{path}: {d} is not plotted (--datasets chooses)' for d in run if d not in wanted]
+    own = run_figures.Branch(path, {d: run[d] for d in wanted}, branch)
+    prefix = f'{os.path.basename(os.path.normpath(path))}, ' if len(runs) > 1 else ''
+    lines += [(prefix + run_figures.Describe(d), own, run[d]) for d in wanted]
   _Draw(lines, output)
   return notes
 
 
 def _Draw(lines, output):
-  """lines: list of (label, branch, dict tag -> Series), one colour each."""
-  import matplotlib  # pylint: disable=g-import-not-at-top
-  # Agg draws without a display; pyplot would keep every figure alive.
-  from matplotlib import figure as mpl_figure  # pylint: disable=g-import-not-at-top
-  from matplotlib import lines as mpl_lines  # pylint: disable=g-import-not-at-top
+  """Draws all panels; a colour for each line."""
+  import matplotlib
+  from matplotlib import figure as mpl_figure  # Without pyplot: no display.
+  from matplotlib import lines as mpl_lines
+
   with matplotlib.rc_context(_STYLE):
     figure = mpl_figure.Figure(figsize=(10, 10), dpi=120, layout='constrained')
     figure.legend(
-        handles=[mpl_lines.Line2D([], [], color=f'C{i}', lw=2.5, label=label)
-                 for i, (label, _, _) in enumerate(lines)],
-        loc='outside upper center', ncols=2 if len(lines) > 1 else 1)
+      handles=[mpl_lines.Line2D([], [], color=f'C{i}', lw=2.5, label=line[0]) for i, line in enumerate(lines)],
+      loc='outside upper center',
+      ncols=2 if len(lines) > 1 else 1,
+    )
     axes = figure.subplots(3, 2, sharex=True).ravel()
-    drawn = [
-        _Panel(axes[0], 'Masked accuracy', '%', lines, '{}/masked_accuracy', 100.0,
-               '{}/majority_accuracy', 'dashed: of always guessing the most frequent code'),
-        _Panel(axes[1], 'Masked cross-entropy', 'nats', lines, '{}/cross_entropy', 1.0,
-               '{}/unigram_entropy', "dashed: entropy of the codes' own distribution"),
-        _Panel(axes[2], 'Codebook perplexity', 'codes', lines, '{}/code_perplexity'),
-        _Panel(axes[3], 'Codebook coverage', '% of the codes', lines,
-               '{}/code_coverage', 100.0),
-        _Panel(axes[4], 'Loss', 'loss', lines, 'loss', explain='dotted: learning rate'),
-        _Panel(axes[5], 'Throughput', 'seconds of audio per second', lines,
-               'throughput/audio_seconds_per_second'),
-    ]
-    if not any(drawn):
-      raise errors.ConfigError('none of the scalars to plot was found; tags: ' + ', '.join(
-          sorted({tag for _, _, tags in lines for tag in tags})))
-    for ax in (axes[0], axes[2], axes[5]):
-      ax.set_ylim(bottom=0)
-    axes[3].set_ylim(0, 105)
-    _LearningRate(axes[4], lines)
-    for ax in axes[4:]:
+    ends = [_DrawPanel(ax, panel, lines) for ax, panel in zip(axes, _PANELS)]
+    if not any(ends):
+      raise errors.ConfigError(
+        'none of the metrics to plot was found; there are '
+        + ', '.join(sorted({tag for _, _, rows in lines for row in rows for tag in row}))
+      )
+    _DrawLearningRate(axes[_WITH_LEARNING_RATE], lines)
+    for ax in axes[-2:]:
       ax.set_xlabel('training step')
-    figure.draw_without_rendering()
-    for i, ends in enumerate(drawn):
-      if i != 4:  # Whose right side is the learning rate's.
-        _LabelEnds(axes[i], ends)
+    figure.draw_without_rendering()  # Fixes the axes' heights.
+    for i, ax in enumerate(axes):
+      if i != _WITH_LEARNING_RATE:
+        _LabelEnds(ax, ends[i])
     try:
       with errors.Writing(f'--output={output}'):
         os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
@@ -108,61 +136,29 @@ def _Draw(lines, output):
       raise errors.ConfigError(f'--output={output}: {e}') from e
 
 
-def _Panel(ax, title, unit, lines, tag, scale=1.0, reference='', explain=''):
-  """Draws one panel.
-
-  Args:
-    ax: Axes.
-    title: Of the panel.
-    unit: Label of the y axis.
-    lines: As _Draw.
-    tag: Tag of the solid lines, `{}` for the branch.
-    scale: Factor on the values.
-    reference: Tag of the dashed lines, if any.
-    explain: What the dashed or dotted lines are, below the title.
-
-  Returns:
-    List of (last value, colour) of each line.
-  """
-  ax.set_title(title, loc='left', pad=20 if explain else 6)
-  ax.text(0, 1.02, explain, transform=ax.transAxes, fontsize=9)
-  ax.set_ylabel(unit)
+def _DrawPanel(ax, panel, lines):
+  """Draws a panel; returns (last value, colour) of each of its lines."""
+  ax.set_title(panel.title, loc='left', pad=20 if panel.explain else 6)
+  ax.text(0, 1.02, panel.explain, transform=ax.transAxes, fontsize=9)
+  ax.set_ylabel(panel.unit)
   ax.margins(x=0.02)
   ends = []
-  for i, (_, branch, tags) in enumerate(lines):
-    for name, style in ((tag, '-'), (reference, '--')):
-      series = tags.get(name.format(branch))
-      if series is None:
+  for i, (_, branch, rows) in enumerate(lines):
+    for metric, style in ((panel.metric, '-'), (panel.reference, '--')):
+      steps, values = run_figures.Series(rows, metric.format(branch))
+      if not steps:
         continue
-      values = series.value * scale
-      ax.plot(series.step, values, style, color=f'C{i}', zorder=10 - i,
-              marker='o' if len(values) < 15 and style == '-' else None, ms=3.5)
+      values = [panel.scale * value for value in values]
+      marker = 'o' if len(values) < 15 and style == '-' else None
+      ax.plot(steps, values, style, color=f'C{i}', zorder=10 - i, marker=marker, ms=3.5)
       ends.append((values[-1], f'C{i}'))
   if not ends:
-    ax.text(0.5, 0.5, 'not in the event files', ha='center', transform=ax.transAxes)
+    ax.text(0.5, 0.5, 'no such metric in the runs', ha='center', transform=ax.transAxes)
+  ax.set_ylim(*panel.limits)
   return ends
 
 
-def _LabelEnds(ax, ends, gap=11.0):
-  """Writes each line's last value right of the axes, at least `gap` points apart."""
-  gap /= ax.get_window_extent().height * 72.0 / ax.figure.dpi  # In heights of the axes.
-  to_axes = ax.transData + ax.transAxes.inverted()
-  ends = sorted(ends, key=lambda end: end[0])
-  heights = []
-  for value, _ in ends:
-    own = to_axes.transform((0, value))[1]
-    heights.append(max(own, heights[-1] + gap) if heights else own)
-  # Back below the top, where many lines end close to it.
-  limit = 1.0
-  for i in reversed(range(len(heights))):
-    heights[i] = min(heights[i], limit)
-    limit = heights[i] - gap
-  for (value, color), height in zip(ends, heights):
-    ax.annotate(f'{value:.3g}', (1, height), xycoords='axes fraction', xytext=(5, 0),
-                textcoords='offset points', va='center', color=color, fontsize=9)
-
-
-def _LearningRate(ax, lines):
+def _DrawLearningRate(ax, lines):
   """Learning rates, dotted, on a right-hand axis."""
   right = ax.twinx()
   right.grid(False)
@@ -170,33 +166,55 @@ def _LearningRate(ax, lines):
   right.spines['right'].set_visible(True)
   right.set_ylabel('learning rate')
   right.ticklabel_format(axis='y', style='plain')
-  for i, (_, _, tags) in enumerate(lines):
-    series = tags.get('learning_rate')
-    if series is not None:
-      right.plot(series.step, series.value, ':', color=f'C{i}', lw=1.4)
+  for i, (_, _, rows) in enumerate(lines):
+    right.plot(*run_figures.Series(rows, 'learning_rate'), ':', color=f'C{i}', lw=1.4)
   right.set_ylim(bottom=0)
 
 
-def Main(argv):
+def _LabelEnds(ax, ends, gap=11.0):
+  """Writes each line's last value to the right of the axes, at least `gap` points apart."""
+  gap /= ax.get_window_extent().height * 72.0 / ax.figure.dpi  # In heights of the axes.
+  to_axes = ax.transData + ax.transAxes.inverted()
+  ends, heights = sorted(ends), []
+  for value, _ in ends:
+    own = to_axes.transform((0, value))[1]
+    heights.append(max(own, heights[-1] + gap) if heights else own)
+  top = 1.0
+  for i in reversed(range(len(heights))):  # Down again where many lines end close to the top.
+    heights[i] = min(heights[i], top)
+    top = heights[i] - gap
+  for (value, color), height in zip(ends, heights):
+    ax.annotate(
+      f'{value:.3g}',
+      (1, height),
+      xycoords='axes fraction',
+      xytext=(5, 0),
+      textcoords='offset points',
+      va='center',
+      color=color,
+      fontsize=9,
+    )
+
+
+def Main(argv: list[str]) -> int:
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
-      prog='plot_run', description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='plot_run', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('runs', nargs='+', metavar='RUN', help='folder of a run')
   parser.add_argument('--output', required=True, help='image to write')
-  parser.add_argument('--datasets', default='', help='folders of a run, '
-                      'comma-separated (default: eval_devhuman,train)')
-  parser.add_argument('--branch', default='', help='prefix of the tags '
-                      '(default: the only one)')
+  parser.add_argument(
+    '--datasets', default='', help='data sets of a run, comma-separated (default: eval_devhuman,train)'
+  )
+  parser.add_argument('--branch', default='', help="first part of the metrics' names (default: the only one)")
   args = parser.parse_args(argv[1:])
-  return exit_codes.Report('plot_run', lambda: _Run(args))
 
+  def _Run():
+    for note in Plot(args.runs, args.output, [d for d in args.datasets.split(',') if d], args.branch):
+      print(note)
+    print(f'wrote {args.output}')
 
-def _Run(args):
-  """Plots what the arguments ask for."""
-  for note in Plot(args.runs, args.output, [d for d in args.datasets.split(',') if d], args.branch):
-    print(note)
-  print(f'wrote {args.output}')
+  return exit_codes.Report('plot_run', _Run)
 
 
 if __name__ == '__main__':

@@ -9,7 +9,7 @@
   python -m tools.prepare_data --importer=demo --output=data/demo
 
 Flags that are not listed by --help belong to Beam (--runner and its options). The format is described in
-fm_lingvo/dataset.py, the text's in tools/normalize.py. Exit code 0: done; 1: nothing was accepted, or
+fm_lingvo/data/dataset.py, the text's in tools/common/normalize.py. Exit code 0: done; 1: nothing was accepted, or
 the disk failed; 2: bad usage; 130: Ctrl-C.
 """
 
@@ -23,39 +23,78 @@ from absl import app
 from absl import flags
 
 from fm_lingvo import errors
-from tools import exit_codes
-from tools import importers
 
-_IMPORTER = flags.DEFINE_string('importer', None, f'What to import: {", ".join(sorted(importers.IMPORTERS))}, or demo for '
-                                'the demo data (prompts and synth).')
-_INPUT = flags.DEFINE_string('input', None, 'The importer\'s source: a directory (prompts), one or several with commas between '
-                             'them (librispeech), a JSONL manifest (manifest) or a text file (synth, general_speech). '
-                             'Optional for prompts, synth and general_speech.')
-_OUTPUT = flags.DEFINE_string('output', None, 'Directory of the data set to write; it must not exist, or see --overwrite.')
+from .common import exit_codes
+from .prepare import importers
+
+_IMPORTER = flags.DEFINE_string(
+  'importer',
+  None,
+  f'What to import: {", ".join(sorted(importers.IMPORTERS))}, or demo for the demo data (prompts and synth).',
+)
+_INPUT = flags.DEFINE_string(
+  'input',
+  None,
+  "The importer's source: a directory (prompts), one or several with commas between "
+  'them (librispeech), a JSONL manifest (manifest) or a text file (synth, general_speech). '
+  'Optional for prompts, synth and general_speech.',
+)
+_OUTPUT = flags.DEFINE_string(
+  'output', None, 'Directory of the data set to write; it must not exist, or see --overwrite.'
+)
 _OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace --output, once the new data set is complete.')
-_AUDIO_ROOTS = flags.DEFINE_list('audio_roots', [], 'manifest: folders, beside the manifest\'s own, that its audio may be in; a '
-                                 'path elsewhere is rejected. / allows all of this machine.')
-_LANGUAGES = flags.DEFINE_list('languages', [], 'prompts: which of en,es,fr,it,ru (default all). manifest: language of the '
-                               'texts without a `lang`, one of these, for spelling numbers.')
-_ENGINES = flags.DEFINE_list('engines', [], 'synth and general_speech: which synthesisers (default: what is '
-                            'installed).')
-_VOICES_PER_LINE = flags.DEFINE_integer('voices_per_line', 1, 'synth: by how many voices a line is spoken.', lower_bound=1)
-_MAX_UTTERANCES = flags.DEFINE_integer('max_utterances', None, 'prompts: at most so many utterances of each language; '
-                                       'synth, general_speech: of all.', lower_bound=1)
-_OFFICIAL_SPLITS = flags.DEFINE_bool('official_splits', False, 'librispeech: train-*, dev-* and test-* are the splits, not shares '
-                                     'by a hash of the id.')
-_DEV_PERCENT = flags.DEFINE_float('dev_percent', 5.0, 'Share of the utterances that are the dev set, by a hash of the id.')
-_TEST_PERCENT = flags.DEFINE_float('test_percent', None, 'Share of the test set; by default 30 for prompts and 5 otherwise.')
+_AUDIO_ROOTS = flags.DEFINE_list(
+  'audio_roots',
+  [],
+  "manifest: folders, beside the manifest's own, that its audio may be in; a "
+  'path elsewhere is rejected. / allows all of this machine.',
+)
+_LANGUAGES = flags.DEFINE_list(
+  'languages',
+  [],
+  'prompts: which of en,es,fr,it,ru (default all). manifest: language of the '
+  'texts without a `lang`, one of these, for spelling numbers.',
+)
+_ENGINES = flags.DEFINE_list(
+  'engines', [], 'synth and general_speech: which synthesisers (default: what is installed).'
+)
+_VOICES_PER_LINE = flags.DEFINE_integer(
+  'voices_per_line', 1, 'synth: by how many voices a line is spoken.', lower_bound=1
+)
+_MAX_UTTERANCES = flags.DEFINE_integer(
+  'max_utterances',
+  None,
+  'prompts: at most so many utterances of each language; synth, general_speech: of all.',
+  lower_bound=1,
+)
+_OFFICIAL_SPLITS = flags.DEFINE_bool(
+  'official_splits', False, 'librispeech: train-*, dev-* and test-* are the splits, not shares by a hash of the id.'
+)
+_DEV_PERCENT = flags.DEFINE_float(
+  'dev_percent', 5.0, 'Share of the utterances that are the dev set, by a hash of the id.'
+)
+_TEST_PERCENT = flags.DEFINE_float(
+  'test_percent', None, 'Share of the test set; by default 30 for prompts and 5 otherwise.'
+)
 _MIN_DURATION = flags.DEFINE_float('min_duration', 0.3, 'Shortest utterance in seconds.', lower_bound=0)
 _MAX_DURATION = flags.DEFINE_float('max_duration', 30.0, 'Longest utterance in seconds.', lower_bound=0)
 _SILENCE_DBFS = flags.DEFINE_float('silence_dbfs', -55.0, 'An utterance whose loudest 100 ms is below this is silent.')
-_MIN_CHARS = flags.DEFINE_float('min_chars_per_second', 0.5, 'Transcripts with fewer characters per second, in recordings of '
-                                '5 s or more, are mislabelled.')
-_MAX_CHARS = flags.DEFINE_float('max_chars_per_second', 24.0, 'Transcripts with more characters per second are mislabelled.')
-_REQUIRE_TEXT = flags.DEFINE_bool('require_text', None, 'Reject utterances without a transcript; by default true for '
-                                  'general_speech, librispeech and synth.')
-_NUM_SHARDS = flags.DEFINE_integer('num_shards', 4, 'Shards of the train set; dev and test have a quarter as many.',
-                                   lower_bound=1)
+_MIN_CHARS = flags.DEFINE_float(
+  'min_chars_per_second',
+  0.5,
+  'Transcripts with fewer characters per second, in recordings of 5 s or more, are mislabelled.',
+)
+_MAX_CHARS = flags.DEFINE_float(
+  'max_chars_per_second', 24.0, 'Transcripts with more characters per second are mislabelled.'
+)
+_REQUIRE_TEXT = flags.DEFINE_bool(
+  'require_text',
+  None,
+  'Reject utterances without a transcript; by default true for general_speech, librispeech and synth.',
+)
+_NUM_SHARDS = flags.DEFINE_integer(
+  'num_shards', 4, 'Shards of the train set; dev and test have a quarter as many.', lower_bound=1
+)
 
 
 def main(argv):
@@ -63,31 +102,54 @@ def main(argv):
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
   logging.getLogger('apache_beam').setLevel(logging.WARNING)
-  return exit_codes.Report('prepare_data', lambda: _Run(argv), f'interrupted; nothing half made is left at {_OUTPUT.value}')
+  return exit_codes.Report(
+    'prepare_data', lambda: _Run(argv), f'interrupted; nothing half made is left at {_OUTPUT.value}'
+  )
 
 
 def _Run(argv):
   """Makes the data set that the flags ask for."""
-  from tools import pipeline  # Beam takes a second to import: --help need not wait.  pylint: disable=g-import-not-at-top
+  from .prepare import pipeline  # Beam takes a second to import: --help need not wait.
+
   beam_args = pipeline.CheckBeamFlags(argv[1:], known=list(flags.FLAGS))
   if not _IMPORTER.value:
-    raise importers.UsageError(f'--importer is missing: expected one of {", ".join(sorted(importers.IMPORTERS))}, demo')
+    raise exit_codes.UsageError(
+      f'--importer is missing: expected one of {", ".join(sorted(importers.IMPORTERS))}, demo'
+    )
   if not _OUTPUT.value:
-    raise importers.UsageError('--output is missing: the directory of the data set to write')
+    raise exit_codes.UsageError('--output is missing: the directory of the data set to write')
   _CheckFlags(_IMPORTER.value)
   if _IMPORTER.value == 'demo':
-    from tools import demo_data  # pylint: disable=g-import-not-at-top
+    from .prepare import demo_data
+
     demo_data.PrepareDemo(_OUTPUT.value, overwrite=_OVERWRITE.value)
     return
   pipeline.PrepareData(
-      _IMPORTER.value, _OUTPUT.value, overwrite=_OVERWRITE.value, beam_args=beam_args, dev_percent=_DEV_PERCENT.value,
-      test_percent=_TEST_PERCENT.value, num_shards=_NUM_SHARDS.value, require_text=_REQUIRE_TEXT.value,
-      options=importers.Options(
-          input=_INPUT.value, languages=tuple(_LANGUAGES.value), engines=tuple(_ENGINES.value),
-          official_splits=_OFFICIAL_SPLITS.value, voices_per_line=_VOICES_PER_LINE.value,
-          max_utterances=_MAX_UTTERANCES.value, audio_roots=tuple(_AUDIO_ROOTS.value)),
-      limits=dict(min_duration=_MIN_DURATION.value, max_duration=_MAX_DURATION.value, silence_dbfs=_SILENCE_DBFS.value,
-                  min_chars_per_second=_MIN_CHARS.value, max_chars_per_second=_MAX_CHARS.value))
+    _IMPORTER.value,
+    _OUTPUT.value,
+    overwrite=_OVERWRITE.value,
+    beam_args=beam_args,
+    dev_percent=_DEV_PERCENT.value,
+    test_percent=_TEST_PERCENT.value,
+    num_shards=_NUM_SHARDS.value,
+    require_text=_REQUIRE_TEXT.value,
+    options=importers.Options(
+      input=_INPUT.value,
+      languages=tuple(_LANGUAGES.value),
+      engines=tuple(_ENGINES.value),
+      official_splits=_OFFICIAL_SPLITS.value,
+      voices_per_line=_VOICES_PER_LINE.value,
+      max_utterances=_MAX_UTTERANCES.value,
+      audio_roots=tuple(_AUDIO_ROOTS.value),
+    ),
+    limits=dict(
+      min_duration=_MIN_DURATION.value,
+      max_duration=_MAX_DURATION.value,
+      silence_dbfs=_SILENCE_DBFS.value,
+      min_chars_per_second=_MIN_CHARS.value,
+      max_chars_per_second=_MAX_CHARS.value,
+    ),
+  )
 
 
 def _ParseFlags(argv):
@@ -107,16 +169,18 @@ def _CheckFlags(importer):
   used = options.intersection(() if importer == 'demo' else importers.OptionsOf(importer))
   for flag in flags.FLAGS.get_flags_for_module(flags.FLAGS.find_module_defining_flag('importer')):
     if isinstance(flag.value, float) and not math.isfinite(flag.value):
-      raise importers.UsageError(f'--{flag.name}={flag.value}: expected a finite number')
+      raise exit_codes.UsageError(f'--{flag.name}={flag.value}: expected a finite number')
     if not flag.present or flag.name in used or flag.name in ('importer', 'output', 'overwrite'):
       continue
     if importer == 'demo':
-      raise importers.UsageError(f'--{flag.name}: of no use with --importer=demo, expected --output and --overwrite only')
+      raise exit_codes.UsageError(
+        f'--{flag.name}: of no use with --importer=demo, expected --output and --overwrite only'
+      )
     if flag.name in ('dev_percent', 'test_percent') and _OFFICIAL_SPLITS.value:
-      raise importers.UsageError(f'--{flag.name}: of no use with --official_splits, which names the splits itself')
+      raise exit_codes.UsageError(f'--{flag.name}: of no use with --official_splits, which names the splits itself')
     if flag.name in options:
       mine = ', '.join(f'--{name}' for name in importers.OptionsOf(importer) if name in flags.FLAGS)
-      raise importers.UsageError(f'--{flag.name}: of no use with --importer={importer}, which goes by {mine}')
+      raise exit_codes.UsageError(f'--{flag.name}: of no use with --importer={importer}, which goes by {mine}')
 
 
 def Main():

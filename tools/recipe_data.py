@@ -2,7 +2,7 @@
 
 import sys
 
-from tools.recipe import data
+from .recipe import data
 
 if __name__ == '__main__':
   sys.exit(data.Main(sys.argv))

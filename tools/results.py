@@ -15,10 +15,10 @@ import sys
 
 from fm_lingvo import errors
 
-from . import exit_codes
 from .bench import results
 from .bench import run_figures
 from .bench import tables
+from .common import exit_codes
 
 
 def Add(name: str, rows: list, root: str = results.ROOT) -> None:
@@ -35,8 +35,9 @@ def Add(name: str, rows: list, root: str = results.ROOT) -> None:
     errors.ConfigError: A row or the file does not have the form.
   """
   labels_of_runs = {row['label'] for row in rows if row.get('run')}
-  results.Merge(results.Path(name, root), 'figures', rows,
-                keep=lambda row: not (row.get('run') and row['label'] in labels_of_runs))
+  results.Merge(
+    results.Path(name, root), 'figures', rows, keep=lambda row: not (row.get('run') and row['label'] in labels_of_runs)
+  )
 
 
 def _Add(args):
@@ -49,8 +50,11 @@ def _Add(args):
     figures, end = run_figures.Measure(args.run, [d for d in args.datasets.split(',') if d], args.branch)
     date = date or datetime.date.fromtimestamp(end).isoformat()
     optional['run'] = os.path.basename(os.path.normpath(args.run))
-  common = {'label': args.label, **results.Origin(args.command, args.commit, date, args.root),
-            **{field: text for field, text in optional.items() if text}}
+  common = {
+    'label': args.label,
+    **results.Origin(args.command, args.commit, date, args.root),
+    **{field: text for field, text in optional.items() if text},
+  }
   rows = []
   for name, value, unit in figures:
     value = float(f'{value:.6g}')  # None is known to more digits.
@@ -58,7 +62,9 @@ def _Add(args):
   Add(args.result, rows, args.root)
   for row in rows:
     print(f'{row["name"]}: {tables.Number(row["value"])} {row["unit"]}')
-  print(f'wrote {os.path.relpath(results.Path(args.result, args.root), args.root)}; next: python -m tools.results pages')
+  print(
+    f'wrote {os.path.relpath(results.Path(args.result, args.root), args.root)}; next: python -m tools.results pages'
+  )
 
 
 def _Pages(args):
@@ -73,7 +79,9 @@ def _Pages(args):
 
 def Main(argv: list[str]) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(prog='results', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = argparse.ArgumentParser(
+    prog='results', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('--root', default=results.ROOT, help='checkout to work on')
   commands = parser.add_subparsers(required=True)
   add = commands.add_parser('add', help='append or replace rows')
@@ -81,14 +89,14 @@ def Main(argv: list[str]) -> int:
   add.add_argument('result', metavar='NAME', help='docs/results/NAME.json')
   add.add_argument('--run', default='', help='folder of a run to measure')
   add.add_argument('--datasets', default='eval_devhuman', help='its evaluated data sets, comma-separated')
-  add.add_argument('--branch', default='', help='first part of the metrics\' names (default: the only one)')
+  add.add_argument('--branch', default='', help="first part of the metrics' names (default: the only one)")
   add.add_argument('--label', default='', help='what was run, if the result has several')
   add.add_argument('--name', help='of a figure measured by hand')
   add.add_argument('--value', type=float, help='of a figure measured by hand')
   add.add_argument('--unit', help='of a figure measured by hand; may be empty')
   add.add_argument('--command', required=True, help='that gave the figures')
   add.add_argument('--date', default='', help='YYYY-MM-DD; default: of the run, or today')
-  add.add_argument('--commit', default='', help='of the code measured; default: git\'s')
+  add.add_argument('--commit', default='', help="of the code measured; default: git's")
   add.add_argument('--note', default='', help='anything a reader must know')
   pages = commands.add_parser('pages', help='write the tables in README.md and docs/*.md')
   pages.set_defaults(run_command=_Pages)

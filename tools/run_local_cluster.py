@@ -19,9 +19,10 @@ import sys
 import time
 
 from fm_lingvo import errors
-from tools import cluster_plan
-from tools import interrupts
-from tools import loopback
+
+from . import cluster_plan
+from . import loopback
+from .common import interrupts
 
 _POLL_SECONDS = 0.5
 # After the trainers have ended the controller saves the last checkpoint, and evaluation jobs look for it.
@@ -63,8 +64,11 @@ class Cluster:
   def _StartJob(self, job):
     with open(os.path.join(self._log_dir, f'{job.title}.log'), 'ab') as log, interrupts.Held():
       self._children[job] = subprocess.Popen(
-          job.Command([sys.executable, '-m', cluster_plan.TRAINER], sys.executable), stdout=log, stderr=log,
-          start_new_session=True)
+        job.Command([sys.executable, '-m', cluster_plan.TRAINER], sys.executable),
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+      )
 
   def Wait(self):
     """Waits until training is over.
@@ -96,8 +100,7 @@ class Cluster:
         print(f'{job.title}: ended with exit code {code}, started again', flush=True)
         self._StartJob(job)
       else:
-        raise JobFailed(
-            f'{job.title} ended with exit code {code}; see {os.path.join(self._log_dir, job.title)}.log')
+        raise JobFailed(f'{job.title} ended with exit code {code}; see {os.path.join(self._log_dir, job.title)}.log')
 
   def Stop(self):
     """Ends every job that still runs."""
@@ -115,13 +118,23 @@ class Cluster:
 
 def _Parser():
   parser = argparse.ArgumentParser(
-      prog='run_local_cluster', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='run_local_cluster', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   cluster_plan.AddFlags(parser)
-  parser.add_argument('--max_restarts', type=int, default=0, help='times that each job that dies is started again (default: 0)')
-  parser.add_argument('--network', choices=('loopback', 'host'), default='loopback', help='loopback: jobs reach each other and '
-                      'nothing else, nobody reaches them; host: the machine\'s network (default: loopback)')
+  parser.add_argument(
+    '--max_restarts', type=int, default=0, help='times that each job that dies is started again (default: 0)'
+  )
+  parser.add_argument(
+    '--network',
+    choices=('loopback', 'host'),
+    default='loopback',
+    help='loopback: jobs reach each other and '
+    "nothing else, nobody reaches them; host: the machine's network (default: loopback)",
+  )
   parser.add_argument('--evaluate', default='', help='data sets to evaluate, comma-separated, a job for each')
-  parser.add_argument('--hosts', default='', help='print the commands for these hosts, comma-separated, and start nothing')
+  parser.add_argument(
+    '--hosts', default='', help='print the commands for these hosts, comma-separated, and start nothing'
+  )
   parser.add_argument('flags', nargs='*', metavar='-- TRAINER_FLAGS', help='--model and --logdir at least')
   return parser
 
@@ -136,8 +149,11 @@ def _EnterLoopback(log_dir):
   """Hides the cluster's ports from other machines and processes, or says that they are open."""
   reason = 'a remote --logdir needs the network' if '://' in log_dir else loopback.Enter()
   if reason:
-    print(f'run_local_cluster: warning: the jobs listen on every interface, and obey whoever connects ({reason})',
-          file=sys.stderr, flush=True)
+    print(
+      f'run_local_cluster: warning: the jobs listen on every interface, and obey whoever connects ({reason})',
+      file=sys.stderr,
+      flush=True,
+    )
 
 
 def _Run(args):
@@ -155,7 +171,8 @@ def _Run(args):
     addresses = FreeAddresses(names)  # Of the network that it is in now.
   jobs = cluster_plan.Plan(args.mode, addresses, args.flags, args.worker_gpus)
   jobs += cluster_plan.Evaluations(
-      [name for name in args.evaluate.split(',') if name], args.flags, hosts[-1] if hosts else 'localhost')
+    [name for name in args.evaluate.split(',') if name], args.flags, hosts[-1] if hosts else 'localhost'
+  )
   for job in jobs:
     print(f'# {job.title} on {job.address.partition(":")[0]}\n{job.CommandLine()}', flush=True)
   if hosts:

@@ -55,8 +55,10 @@ def ChooseStack(glibc, pythons, machine='x86_64', system='Linux'):
     SetupError: nothing fits; one line names what was found and what to install.
   """
   if system != 'Linux' or machine != 'x86_64' or not glibc:
-    raise SetupError('setup: no fitting stack: lingvo has wheels for Linux x86_64 with glibc only; '
-                     'this is %s %s%s' % (system, machine, '' if glibc else ' without glibc'))
+    raise SetupError(
+      'setup: no fitting stack: lingvo has wheels for Linux x86_64 with glibc only; '
+      'this is %s %s%s' % (system, machine, '' if glibc else ' without glibc')
+    )
   glibc = tuple(glibc)
   wanted = [('classic', CLASSIC_PYTHON)]
   if glibc >= CURRENT_GLIBC:
@@ -67,14 +69,18 @@ def ChooseStack(glibc, pythons, machine='x86_64', system='Linux'):
       return Choice(stack, python)
   if fitting:
     python = fitting[0][1]
-    raise SetupError('setup: Python %s at %s cannot make an environment, it has no venv or ensurepip: '
-                     'install python%s-venv (Debian, Ubuntu) or a Python of pyenv' %
-                     (_Dots(python.version), python.path, _Dots(python.version)))
+    raise SetupError(
+      'setup: Python %s at %s cannot make an environment, it has no venv or ensurepip: '
+      'install python%s-venv (Debian, Ubuntu) or a Python of pyenv'
+      % (_Dots(python.version), python.path, _Dots(python.version))
+    )
   need = 'Python 3.11 to 3.13' if glibc >= CURRENT_GLIBC else 'Python 3.10'
   hint = 'apt-get install python3 python3-venv' if glibc >= CURRENT_GLIBC else 'pyenv install 3.10'
   found = ', '.join(sorted({_Dots(p.version) for p in pythons}, key=lambda v: [int(x) for x in v.split('.')]))
-  raise SetupError('setup: no fitting stack: glibc %s needs %s (for example: %s); found %s' %
-                   (_Dots(glibc), need, hint, found or 'no Python'))
+  raise SetupError(
+    'setup: no fitting stack: glibc %s needs %s (for example: %s); found %s'
+    % (_Dots(glibc), need, hint, found or 'no Python')
+  )
 
 
 def GlibcVersion():
@@ -89,13 +95,15 @@ def GlibcVersion():
 
 def _Probe(path):
   """Python for an executable, or None where it does not run (a pyenv shim of an inactive version, say)."""
-  code = ('import sys; v = sys.version_info\n'
-          'try:\n  import venv, ensurepip; ok = 1\n'
-          'except ImportError:\n  ok = 0\n'
-          'print(v[0], v[1], ok, sys.implementation.name)\n'
-          # Out of an active environment: setting .venv up again would delete its own interpreter.
-          'import os\n'
-          'print(os.path.realpath(sys.executable) if sys.prefix != sys.base_prefix else "")')
+  code = (
+    'import sys; v = sys.version_info\n'
+    'try:\n  import venv, ensurepip; ok = 1\n'
+    'except ImportError:\n  ok = 0\n'
+    'print(v[0], v[1], ok, sys.implementation.name)\n'
+    # Out of an active environment: setting .venv up again would delete its own interpreter.
+    'import os\n'
+    'print(os.path.realpath(sys.executable) if sys.prefix != sys.base_prefix else "")'
+  )
   try:
     run = subprocess.run([path, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60)
   except (OSError, subprocess.TimeoutExpired):
@@ -212,15 +220,28 @@ def MakeEnvironment(choice, venv):
   lock = os.path.join(ROOT, 'requirements', choice.stack + '.txt')
   with open(lock) as f:
     total = len({line.split('==')[0] for line in f if '==' in line})
-  print('setup: %s stack, Python %s (%s), %d packages into %s' %
-        (choice.stack, _Dots(choice.python.version), choice.python.path, total, venv), flush=True)
+  print(
+    'setup: %s stack, Python %s (%s), %d packages into %s'
+    % (choice.stack, _Dots(choice.python.version), choice.python.path, total, venv),
+    flush=True,
+  )
   existing = _Probe(python)
   log_path = os.path.join(os.path.dirname(os.path.abspath(venv)), '.setup.log')
   with open(log_path, 'w'):
     pass
   if not existing or existing.version != choice.python.version:
     _Run([choice.python.path, '-m', 'venv', '--clear', venv], log_path, 'make ' + venv)
-  pip = [python, '-m', 'pip', '--disable-pip-version-check', '--no-input', 'install', '--progress-bar', 'off', '--no-deps']
+  pip = [
+    python,
+    '-m',
+    'pip',
+    '--disable-pip-version-check',
+    '--no-input',
+    'install',
+    '--progress-bar',
+    'off',
+    '--no-deps',
+  ]
   # The locks hold the whole closure, as wheels: nothing to resolve, nothing to compile (requirements/README.md).
   _Run(pip + ['--only-binary', ':all:', '--no-compile', '-r', lock], log_path, 'install', total)
   _Run(pip + ['--no-build-isolation', '-e', '.'], log_path, 'install fm_lingvo')

@@ -16,10 +16,12 @@ import sys
 import tempfile
 import time
 
-from fm_lingvo import errors
 import psutil
-from tools import exit_codes
-from tools.faults import processes
+
+from fm_lingvo import errors
+
+from .common import exit_codes
+from .faults import processes
 
 _SAMPLE_SECONDS = 2.0
 # How much more than in the middle is flat.
@@ -41,8 +43,10 @@ def Compare(samples):
     (figures, grown): dict name -> (median of the middle, median of the end); names of those that grew.
   """
   fifth = len(samples) // 5
-  middle, end = samples[2 * fifth:3 * fifth], samples[-fifth:]
-  figures = {name: (statistics.median(s[name] for s in middle), statistics.median(s[name] for s in end)) for name in _MORE}
+  middle, end = samples[2 * fifth : 3 * fifth], samples[-fifth:]
+  figures = {
+    name: (statistics.median(s[name] for s in middle), statistics.median(s[name] for s in end)) for name in _MORE
+  }
   return figures, [name for name, (before, after) in figures.items() if after > before * _MORE[name]]
 
 
@@ -52,11 +56,19 @@ def Soak(minutes, folder):
   Returns:
     (samples, steps, done): list of Sample's dicts; steps trained; processes.Done.
   """
-  from tools.faults import tiny  # pylint: disable=g-import-not-at-top  # TensorFlow, which is to keep quiet.
+  from .faults import tiny  # TensorFlow, which is to keep quiet.
+
   data, run = os.path.join(folder, 'data'), os.path.join(folder, 'run')
   tiny.WriteData(data)
-  command = tiny.Command(run, data, evaluated=['DevHuman'], max_steps=10**7, save_interval_steps=50, eval_interval_steps=100,
-                         summary_interval_steps=10)
+  command = tiny.Command(
+    run,
+    data,
+    evaluated=['DevHuman'],
+    max_steps=10**7,
+    save_interval_steps=50,
+    eval_interval_steps=100,
+    summary_interval_steps=10,
+  )
   samples = []
   with processes.Started(command, folder) as child:
     child.WaitFor(r'step 100: DevHuman')
@@ -76,7 +88,8 @@ def Soak(minutes, folder):
 def Main(argv):
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
-      prog='soak', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='soak', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('--minutes', type=float, default=120.0, help='default: 120')
   args = parser.parse_args(argv[1:])
   return exit_codes.Report('soak', lambda: _Run(args.minutes))
@@ -89,8 +102,18 @@ def _Run(minutes):
   with tempfile.TemporaryDirectory(prefix='soak-') as folder:
     samples, steps, clean = Soak(minutes, folder)
   figures, grown = Compare(samples)
-  print(json.dumps({'minutes': minutes, 'steps': steps, 'samples': len(samples), 'ended_well': clean, 'grown': grown,
-                    **{name: {'middle': round(a, 1), 'end': round(b, 1)} for name, (a, b) in figures.items()}}))
+  print(
+    json.dumps(
+      {
+        'minutes': minutes,
+        'steps': steps,
+        'samples': len(samples),
+        'ended_well': clean,
+        'grown': grown,
+        **{name: {'middle': round(a, 1), 'end': round(b, 1)} for name, (a, b) in figures.items()},
+      }
+    )
+  )
   return 1 if grown or not clean else 0
 
 

@@ -9,44 +9,42 @@ failed, or wrong usage, said in one line.
 """
 
 import argparse
-import os
 import sys
 
 from fm_lingvo import errors
-from tools import cost_table
-from tools import encoder_cost
-from tools import exit_codes
+
+from .bench import encoder_pass
+from .common import exit_codes
 
 
-def Measure(args, command):
-  """Rows with and without remat; prints and writes each as it comes."""
-  if min(args.utterances, args.seconds) < 1:
-    raise errors.ConfigError('--utterances and --seconds: expected >= 1')
-  rows = []
-  for remat in (True, False):
-    label = 'with remat' if remat else 'without remat'
-    what = encoder_cost.Pass(size=args.size, audio_seconds=args.seconds, utterances=args.utterances, remat=remat,
-                             backward=True, warm=False)
-    measured = encoder_cost.Measure(what, args.memory_limit_gb, args.time_limit_seconds)
-    name = f'`{args.size}`, {args.utterances} x {args.seconds} s, forward and backward'
-    rows.append(cost_table.Row(name, label, what, measured, command))
-    cost_table.Write(args.output, rows)
-    print(f'{label}: {measured}', file=sys.stderr, flush=True)
-  return rows
-
-
-def Main(argv):
+def Main(argv: list[str]) -> int:
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
-      prog='step_memory', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument('--size', default='paper', help='file of sizes, params/gin/SIZE.gin (default: paper)')
+    prog='step_memory', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  encoder_pass.AddFlags(parser, 'paper', 'step_memory')
   parser.add_argument('--utterances', type=int, default=2, help='in the batch (default: 2)')
   parser.add_argument('--seconds', type=int, default=16, help='of each utterance (default: 16)')
-  parser.add_argument('--output', default=os.path.join(encoder_cost.ROOT, 'docs', 'results', 'step_memory.json'),
-                      metavar='FILE', help='default: docs/results/step_memory.json')
-  encoder_cost.AddLimits(parser)
   args = parser.parse_args(argv[1:])
-  return exit_codes.Report('step_memory', lambda: print(cost_table.Table({'rows': Measure(args, ['step_memory', *argv[1:]])})))
+
+  def _Run():
+    if min(args.utterances, args.seconds) < 1:
+      raise errors.ConfigError('--utterances and --seconds: expected >= 1')
+    name = f'`{args.size}`, {args.utterances} x {args.seconds} s, forward and backward'
+    encoder_pass.MeasureAll(
+      [
+        (
+          name,
+          label,
+          encoder_pass.Pass(args.size, args.seconds, args.utterances, remat=remat, backward=True, warm=False),
+        )
+        for label, remat in (('with remat', True), ('without remat', False))
+      ],
+      args,
+      ['step_memory', *argv[1:]],
+    )
+
+  return exit_codes.Report('step_memory', _Run)
 
 
 if __name__ == '__main__':

@@ -16,12 +16,14 @@ import math
 import os
 import sys
 
-from fm_lingvo import errors
-from fm_lingvo import quiet
 import numpy as np
-from tools import exit_codes
-from tools import importers
-from tools import train_tokenizer
+
+from fm_lingvo import errors
+from fm_lingvo.runtime import quiet
+
+from . import train_tokenizer
+from .common import exit_codes
+from .prepare import importers
 
 _TOKENIZER = 'params/tokenizers/graphemes_en.model'
 _HELD_OUT = 100  # One line of so many.
@@ -40,15 +42,16 @@ class Data:
 
   def Dataset(self, repeat):
     """tf.data of int32 [B, U], 0 on padding; for training shuffled, again and again."""
-    from fm_lingvo import batch_iterator  # pylint: disable=g-import-not-at-top
-    import tensorflow as tf  # pylint: disable=g-import-not-at-top
-    data = tf.data.Dataset.from_generator(
-        lambda: iter(self._lines), output_signature=tf.TensorSpec([None], tf.int32))
+    import tensorflow as tf
+
+    from fm_lingvo.data import resumable_iterator
+
+    data = tf.data.Dataset.from_generator(lambda: iter(self._lines), output_signature=tf.TensorSpec([None], tf.int32))
     if repeat:
       data = data.repeat().shuffle(100_000, self._seed)
     sizes = [max(1, self._batch_labels // bound) for bound in _BOUNDS]
     data = data.bucket_by_sequence_length(tf.size, [bound + 1 for bound in _BOUNDS], [*sizes, 1])
-    return data.prefetch(4).with_options(batch_iterator.Options())
+    return data.prefetch(4).with_options(resumable_iterator.Options())
 
 
 def Split(texts, encode):
@@ -78,7 +81,8 @@ class Trainer:
 
   def __init__(self, params, training, held_out, args):
     """params: language_model.Params(); training, held_out: Data; args: the command's."""
-    import tensorflow.compat.v1 as tf  # pylint: disable=g-import-not-at-top
+    import tensorflow.compat.v1 as tf
+
     self._tf, self._args = tf, args
     tf.set_random_seed(args.seed)
     self._step = tf.train.get_or_create_global_step()
@@ -106,8 +110,12 @@ class Trainer:
     tf = self._tf
     scaffold = tf.train.Scaffold(local_init_op=tf.group(tf.local_variables_initializer(), self._held_out.initializer))
     with tf.train.MonitoredTrainingSession(
-        checkpoint_dir=folder, scaffold=scaffold, save_checkpoint_steps=_REPORT_STEPS, save_summaries_steps=50,
-        log_step_count_steps=None) as sess:
+      checkpoint_dir=folder,
+      scaffold=scaffold,
+      save_checkpoint_steps=_REPORT_STEPS,
+      save_summaries_steps=50,
+      log_step_count_steps=None,
+    ) as sess:
       step, losses = sess.run(self._step), []
       while step < self._args.max_steps:
         loss, step = sess.run([self._loss, self._next])
@@ -136,7 +144,7 @@ def CheckFolder(folder, settings):
     settings: dict of JSON values.
 
   Raises:
-    importers.UsageError: naming the first setting that differs, or a note that cannot be read.
+    exit_codes.UsageError: naming the first setting that differs, or a note that cannot be read.
     errors.RunError: the folder cannot be written.
   """
   path = os.path.join(folder, 'settings.json')
@@ -146,10 +154,10 @@ def CheckFolder(folder, settings):
       with open(path, encoding='utf-8') as f:
         old = dict(json.load(f))
     except (TypeError, ValueError) as e:
-      raise importers.UsageError(f'{folder}: its settings.json is cut off or no JSON object ({e}); {instead}') from e
+      raise exit_codes.UsageError(f'{folder}: its settings.json is cut off or no JSON object ({e}); {instead}') from e
     for name, value in settings.items():
       if old.get(name) != value:
-        raise importers.UsageError(f'{folder}: trained with {name} = {old.get(name)}, not {value}; {instead}')
+        raise exit_codes.UsageError(f'{folder}: trained with {name} = {old.get(name)}, not {value}; {instead}')
     return
   with errors.Writing(path):
     os.makedirs(folder, exist_ok=True)
@@ -164,10 +172,14 @@ def _Lengths(tf, labels):
 
 
 def _Parser():
-  parser = argparse.ArgumentParser(prog='train_lm', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = argparse.ArgumentParser(
+    prog='train_lm', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('--input', required=True, help='data sets and text files, with commas between them')
   parser.add_argument('--output', required=True, help='the file to write, .npz; one that exists is replaced')
-  parser.add_argument('--tokenizer', default=_TOKENIZER, help=f'SentencePiece model of the labels (default: {_TOKENIZER})')
+  parser.add_argument(
+    '--tokenizer', default=_TOKENIZER, help=f'SentencePiece model of the labels (default: {_TOKENIZER})'
+  )
   parser.add_argument('--embedding_dim', type=int, default=48, help='width of embedded labels (default: 48)')
   parser.add_argument('--hidden_dim', type=int, default=384, help='width of the LSTM (default: 384)')
   parser.add_argument('--num_layers', type=int, default=1, help='LSTMs, one on another (default: 1)')
@@ -182,39 +194,54 @@ def _Run(args):
   """Trains and writes the model that the arguments ask for."""
   for name in ('embedding_dim', 'hidden_dim', 'num_layers', 'max_steps', 'batch_labels', 'learning_rate'):
     if not 0 < getattr(args, name) < math.inf:
-      raise importers.UsageError(f'--{name}={getattr(args, name)}: expected a number > 0 and finite')
+      raise exit_codes.UsageError(f'--{name}={getattr(args, name)}: expected a number > 0 and finite')
   if not 0 <= args.seed < 2**31:
-    raise importers.UsageError(f'--seed={args.seed}: expected a number from 0 to 2**31 - 1')
+    raise exit_codes.UsageError(f'--seed={args.seed}: expected a number from 0 to 2**31 - 1')
   if not args.output.endswith('.npz'):
-    raise importers.UsageError(f'--output={args.output}: expected a name that ends in .npz')
+    raise exit_codes.UsageError(f'--output={args.output}: expected a name that ends in .npz')
   texts = train_tokenizer.ReadTexts([path for path in args.input.split(',') if path])
   with quiet.HoldStderr():
     # TensorFlow: --help need not wait.
-    from fm_lingvo import inference  # pylint: disable=g-import-not-at-top
-    from fm_lingvo import language_model  # pylint: disable=g-import-not-at-top
-    from fm_lingvo import tokenizer  # pylint: disable=g-import-not-at-top
-    from lingvo import compat as tf  # pylint: disable=g-import-not-at-top
-  inference.Start()
+    from lingvo import compat as tf
+
+    from fm_lingvo.data import tokenizer
+    from fm_lingvo.decoding import language_model
+    from fm_lingvo.inference import recognizer
+  recognizer.Start()
   tokens = tokenizer.Tokenizer(args.tokenizer)
   training, held_out, too_long = Split(texts, tokens.EncodeText)
   if not training or not held_out:
-    raise importers.UsageError(f'--input={args.input}: {len(texts)} lines; expected more, a hundredth of which is held out')
-  print(f'{len(training)} lines of {sum(map(len, training))} labels, {len(held_out)} held out, {too_long} too long and left out',
-        flush=True)
+    raise exit_codes.UsageError(
+      f'--input={args.input}: {len(texts)} lines; expected more, a hundredth of which is held out'
+    )
+  print(
+    f'{len(training)} lines of {sum(map(len, training))} labels, {len(held_out)} held out, {too_long} too long and left out',
+    flush=True,
+  )
   unknown = sum(int(tokens.unk_id) in labels for labels in training)
   if unknown:
-    print(f'{unknown} lines have characters that {args.tokenizer} does not know (case, digits, punctuation?), learnt as <unk>',
-          flush=True)
+    print(
+      f'{unknown} lines have characters that {args.tokenizer} does not know (case, digits, punctuation?), learnt as <unk>',
+      flush=True,
+    )
   params = language_model.Params(tokens.vocab_size, args.embedding_dim, args.hidden_dim, args.num_layers)
-  CheckFolder(args.output + '.train', {
-      'tokenizer': tokens.sha256, 'lines': len(training),
-      **{name: getattr(args, name) for name in (
-          'input', 'embedding_dim', 'hidden_dim', 'num_layers', 'batch_labels', 'learning_rate', 'seed')}})
+  CheckFolder(
+    args.output + '.train',
+    {
+      'tokenizer': tokens.sha256,
+      'lines': len(training),
+      **{
+        name: getattr(args, name)
+        for name in ('input', 'embedding_dim', 'hidden_dim', 'num_layers', 'batch_labels', 'learning_rate', 'seed')
+      },
+    },
+  )
   batches = [Data(lines, args.batch_labels, args.seed) for lines in (training, held_out)]
   with tf.Graph().as_default():
     weights, nats = Trainer(params, *batches, args).Run(args.output + '.train')
-  language_model.Write(args.output, params, weights, tokens, input=args.input, steps=args.max_steps,
-                       held_out_nats_per_label=round(nats, 4))
+  language_model.Write(
+    args.output, params, weights, tokens, input=args.input, steps=args.max_steps, held_out_nats_per_label=round(nats, 4)
+  )
   print(f'{args.output}: {os.path.getsize(args.output) / 1e6:.2f} MB, {nats:.4f} nats a label on held-out lines')
 
 
@@ -222,7 +249,9 @@ def Main(argv):
   """Runs the tool; returns the exit code."""
   args = _Parser().parse_args(argv[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  return exit_codes.Report('train_lm', lambda: _Run(args), 'interrupted; the same command goes on from the last checkpoint')
+  return exit_codes.Report(
+    'train_lm', lambda: _Run(args), 'interrupted; the same command goes on from the last checkpoint'
+  )
 
 
 if __name__ == '__main__':

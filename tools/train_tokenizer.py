@@ -5,7 +5,7 @@
   python -m tools.train_tokenizer --input=data/a,data/b,texts.txt --kind=bpe --vocab_size=500 --output=bpe500.model
 
 An input is a data set, whose training transcripts count, or a UTF-8 text file, an utterance a line. Texts are taken as
-they are: data sets hold normalised ones, see tools/normalize.py. Labels: 0 blank, 1 the unknown, then pieces; with
+they are: data sets hold normalised ones, see tools/common/normalize.py. Labels: 0 blank, 1 the unknown, then pieces; with
 --alphabet the space, then its characters in order. The same texts and flags give the same file.
 Exit code 0: done; 1: cannot write; 2: bad usage; 130: Ctrl-C.
 """
@@ -16,12 +16,13 @@ import io
 import os
 import sys
 
-from fm_lingvo import dataset
 from fm_lingvo import errors
-from fm_lingvo import quiet
-from tools import exit_codes
-from tools import files
-from tools import importers
+from fm_lingvo.data import dataset
+from fm_lingvo.runtime import quiet
+from fm_lingvo.utils import files as file_system
+
+from .common import exit_codes
+from .common import files
 
 KINDS = ('char', 'unigram', 'bpe')
 _SPACE = '\u2581'
@@ -37,12 +38,12 @@ def ReadTexts(inputs):
     A list of strings with single spaces between words, none of them empty.
 
   Raises:
-    importers.UsageError: no such input, or one without a text.
+    exit_codes.UsageError: no such input, or one without a text.
     dataset.DatasetError: an unfinished data set.
   """
   texts = []
   for path in inputs:
-    if os.path.isdir(path) or dataset.IsRemote(path):
+    if os.path.isdir(path) or file_system.IsRemote(path):
       dataset.ReadDataset(path, check_shards=False)
       lines = [row['text'] for row in dataset.ReadManifest(path, 'train')]
       what = 'transcript in its training set'
@@ -51,11 +52,11 @@ def ReadTexts(inputs):
         lines = f.read().splitlines()
       what = 'text in it'
     else:
-      raise importers.UsageError(f'--input={path}: no such data set or text file')
+      raise exit_codes.UsageError(f'--input={path}: no such data set or text file')
     lines = [' '.join(line.split()) for line in lines]
     lines = [line for line in lines if line]
     if not lines:
-      raise importers.UsageError(f'--input={path}: no {what}')
+      raise exit_codes.UsageError(f'--input={path}: no {what}')
     texts += lines
   return texts
 
@@ -72,11 +73,11 @@ def AlphabetTexts(alphabet):
     A list of strings.
 
   Raises:
-    importers.UsageError: another alphabet.
+    exit_codes.UsageError: another alphabet.
   """
   characters = [c for c in alphabet if not c.isspace()]
   if len(characters) < 3 or len(set(characters)) != len(characters):
-    raise importers.UsageError(f'--alphabet={alphabet}: expected distinct characters, at least three')
+    raise exit_codes.UsageError(f'--alphabet={alphabet}: expected distinct characters, at least three')
   texts = []
   for i, c in enumerate(characters):
     texts += [f'{c} {c}'] * (len(characters) - i)
@@ -96,27 +97,44 @@ def Train(texts, kind, vocab_size=None):
     The model file's bytes.
 
   Raises:
-    importers.UsageError: a vocabulary that these texts cannot have.
+    exit_codes.UsageError: a vocabulary that these texts cannot have.
   """
-  import sentencepiece  # Not needed for --help.  pylint: disable=g-import-not-at-top
+  import sentencepiece  # Not needed for --help.
+
   characters = {_SPACE if c == ' ' else c for text in texts for c in text}
   if kind == 'char':
     vocab_size = len(characters) + 2
   elif vocab_size is None or vocab_size < len(characters) + 3:
     given = ' is missing' if vocab_size is None else f'={vocab_size}'
-    raise importers.UsageError(f'--vocab_size{given}: expected more than {len(characters) + 2}, a label for each '
-                               'character of the texts, blank and unknown')
+    raise exit_codes.UsageError(
+      f'--vocab_size{given}: expected more than {len(characters) + 2}, a label for each '
+      'character of the texts, blank and unknown'
+    )
   model = io.BytesIO()
   try:
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(texts), model_writer=model, model_type=kind, vocab_size=vocab_size,
-        pad_id=0, pad_piece='<blank>', unk_id=1, bos_id=-1, eos_id=-1, unk_surface='\u2047',
-        normalization_rule_name='identity', character_coverage=1.0, add_dummy_prefix=kind != 'char',
-        max_sentence_length=1 << 20, num_threads=1, minloglevel=3)
+      sentence_iterator=iter(texts),
+      model_writer=model,
+      model_type=kind,
+      vocab_size=vocab_size,
+      pad_id=0,
+      pad_piece='<blank>',
+      unk_id=1,
+      bos_id=-1,
+      eos_id=-1,
+      unk_surface='\u2047',
+      normalization_rule_name='identity',
+      character_coverage=1.0,
+      add_dummy_prefix=kind != 'char',
+      max_sentence_length=1 << 20,
+      num_threads=1,
+      minloglevel=3,
+    )
   except (RuntimeError, OSError) as e:
     reason = str(e).strip().splitlines()[-1]
-    raise importers.UsageError(f'--vocab_size={vocab_size}: SentencePiece cannot train a {kind} model of these '
-                               f'{len(texts)} texts ({reason})') from e
+    raise exit_codes.UsageError(
+      f'--vocab_size={vocab_size}: SentencePiece cannot train a {kind} model of these {len(texts)} texts ({reason})'
+    ) from e
   return model.getvalue()
 
 
@@ -138,14 +156,21 @@ def Coverage(tokens, texts):
 
 
 def _Parser():
-  parser = argparse.ArgumentParser(prog='train_tokenizer', description=__doc__,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = argparse.ArgumentParser(
+    prog='train_tokenizer', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('--input', default='', help='data sets and text files, with commas between them')
-  parser.add_argument('--alphabet', default='',
-                      help='characters of a --kind=char model instead of those of --input; the space comes by itself')
-  parser.add_argument('--kind', default='char',
-                      help=f'what a piece is, one of {", ".join(KINDS)}: a character, or several by a unigram language '
-                      'model or by byte-pair encoding (default: char)')
+  parser.add_argument(
+    '--alphabet',
+    default='',
+    help='characters of a --kind=char model instead of those of --input; the space comes by itself',
+  )
+  parser.add_argument(
+    '--kind',
+    default='char',
+    help=f'what a piece is, one of {", ".join(KINDS)}: a character, or several by a unigram language '
+    'model or by byte-pair encoding (default: char)',
+  )
   parser.add_argument('--vocab_size', type=int, help='labels of a unigram or bpe model, blank and unknown included')
   parser.add_argument('--output', default='', help='the model file to write; one that exists is replaced')
   return parser
@@ -154,17 +179,17 @@ def _Parser():
 def _Run(args):
   """Trains, writes and describes the model that the arguments ask for."""
   if args.kind not in KINDS:
-    raise importers.UsageError(f'--kind={args.kind}: expected one of {", ".join(KINDS)}')
+    raise exit_codes.UsageError(f'--kind={args.kind}: expected one of {", ".join(KINDS)}')
   if not args.output:
-    raise importers.UsageError('--output is missing: the model file to write')
+    raise exit_codes.UsageError('--output is missing: the model file to write')
   if not args.input and not args.alphabet:
-    raise importers.UsageError('--input is missing: data sets or text files; or give an --alphabet')
+    raise exit_codes.UsageError('--input is missing: data sets or text files; or give an --alphabet')
   if args.kind != 'char' and args.alphabet:
-    raise importers.UsageError(f'--alphabet with --kind={args.kind}: expected --kind=char')
+    raise exit_codes.UsageError(f'--alphabet with --kind={args.kind}: expected --kind=char')
   if args.kind == 'char' and args.vocab_size:
-    raise importers.UsageError(f'--vocab_size={args.vocab_size} with --kind=char: expected none, characters make it')
+    raise exit_codes.UsageError(f'--vocab_size={args.vocab_size} with --kind=char: expected none, characters make it')
   if os.path.isdir(args.output):
-    raise importers.UsageError(f'--output={args.output}: a directory, expected the model file to write')
+    raise exit_codes.UsageError(f'--output={args.output}: a directory, expected the model file to write')
   files.MakeFolder(os.path.dirname(args.output), f'--output={args.output}')  # Before the work.
   texts = ReadTexts([path for path in args.input.split(',') if path])
   model = Train(AlphabetTexts(args.alphabet) if args.alphabet else texts, args.kind, args.vocab_size)
@@ -173,14 +198,16 @@ def _Run(args):
       f.write(model)
     os.replace(args.output + '.part', args.output)
   with quiet.HoldStderr():
-    from fm_lingvo import tokenizer  # TensorFlow: --help need not wait.  pylint: disable=g-import-not-at-top
+    from fm_lingvo.data import tokenizer  # TensorFlow: --help need not wait.
   tokens = tokenizer.Tokenizer(os.path.abspath(args.output))
   print(f'{args.output}: {args.kind}, {tokens.vocab_size} labels with blank and unknown, sha256 {tokens.sha256}')
   if texts:
     share, labels, missing = Coverage(tokens, texts)
     shown = ' '.join(f'{c!r} ({n})' for c, n in missing.most_common(10))
-    print(f'{len(texts)} texts: {100 * share:.3f} % of the characters covered, {labels:.1f} labels a text'
-          + (f'; not covered: {shown}' if missing else ''))
+    print(
+      f'{len(texts)} texts: {100 * share:.3f} % of the characters covered, {labels:.1f} labels a text'
+      + (f'; not covered: {shown}' if missing else '')
+    )
 
 
 def Main(argv):

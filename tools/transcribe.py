@@ -21,20 +21,23 @@ import sys
 import tempfile
 import time
 
-from fm_lingvo import dataset
 from fm_lingvo import errors
-from fm_lingvo import long_form
-from fm_lingvo import quiet
-from fm_lingvo import search
-from tools import audio
-from tools import exit_codes
-from tools import files
-from tools import transcript_formats
+from fm_lingvo.decoding import search_options
+from fm_lingvo.inference import long_form
+from fm_lingvo.runtime import quiet
+from fm_lingvo.utils import audio as audio_format
+from fm_lingvo.utils import files as file_system
+
+from .common import audio
+from .common import exit_codes
+from .common import files
+from .common import transcript_formats
 
 STDIN = '-'
 _EXTENSIONS = frozenset(
-    '.722 .8svx .aac .ac3 .aif .aiff .amr .ape .au .caf .flac .g722 .gsm .m4a .m4b .mka .mkv .mov .mp2 .mp3 .mp4 .oga '
-    '.ogg .opus .sph .snd .spx .voc .w64 .wav .webm .wma .wv'.split())
+  '.722 .8svx .aac .ac3 .aif .aiff .amr .ape .au .caf .flac .g722 .gsm .m4a .m4b .mka .mkv .mov .mp2 .mp3 .mp4 .oga '
+  '.ogg .opus .sph .snd .spx .voc .w64 .wav .webm .wma .wv'.split()
+)
 _BATCH_SECONDS = 128.0  # Audio in a batch, padding included.
 _CHUNK_SECONDS = 1200.0  # Audio that is read before any of it is recognised, sorted by length.
 _CHUNK_FILES = 64
@@ -51,7 +54,7 @@ def FindRecordings(names):
   """
   found, missing = [], []
   for name in names:
-    is_local = name != STDIN and not dataset.IsRemote(name)
+    is_local = name != STDIN and not file_system.IsRemote(name)
     if is_local and not os.path.exists(name):
       missing.append((name, 'missing: no such file or folder'))
       continue
@@ -79,11 +82,11 @@ def Read(path, max_seconds=None):
     return audio.Decode(f.name, max_seconds)
 
 
-def Transcribe(recognizer, recordings, max_seconds):
+def Transcribe(model, recordings, max_seconds):
   """Transcribes recordings, windows of similar length together.
 
   Args:
-    recognizer: an inference.Recognizer.
+    model: a recognizer.Recognizer.
     recordings: list of (name, int16 [S] at 16 kHz).
     max_seconds: longest window.
 
@@ -93,9 +96,9 @@ def Transcribe(recognizer, recordings, max_seconds):
   windows = [long_form.Windows(samples, max_seconds) for _, samples in recordings]
   pieces = sorted(((w.end - w.start, r, i) for r, cuts in enumerate(windows) for i, w in enumerate(cuts)))
   heard = {}
-  for batch in _Batches(pieces, int(_BATCH_SECONDS * dataset.SAMPLE_RATE)):
-    waveforms = [recordings[r][1][windows[r][i].start:windows[r][i].end] for _, r, i in batch]
-    heard.update(zip([(r, i) for _, r, i in batch], recognizer.Recognize(waveforms)))
+  for batch in _Batches(pieces, int(_BATCH_SECONDS * audio_format.SAMPLE_RATE)):
+    waveforms = [recordings[r][1][windows[r][i].start : windows[r][i].end] for _, r, i in batch]
+    heard.update(zip([(r, i) for _, r, i in batch], model.Recognize(waveforms)))
   transcripts = []
   for r, (name, samples) in enumerate(recordings):
     hypotheses = [heard[r, i] for i in range(len(windows[r]))]
@@ -105,9 +108,17 @@ def Transcribe(recognizer, recordings, max_seconds):
     else:
       words, n_best = long_form.Join(windows[r], [b.words for b in best]), ()
       text = ' '.join(w.text for w in words)
-    transcripts.append(transcript_formats.Transcript(
-        name, len(samples) / dataset.SAMPLE_RATE, text, sum(b.score for b in best), tuple(words), len(best),
-        tuple(n_best) if len(n_best) > 1 else ()))
+    transcripts.append(
+      transcript_formats.Transcript(
+        name,
+        len(samples) / audio_format.SAMPLE_RATE,
+        text,
+        sum(b.score for b in best),
+        tuple(words),
+        len(best),
+        tuple(n_best) if len(n_best) > 1 else (),
+      )
+    )
   return transcripts
 
 
@@ -139,7 +150,8 @@ class _Output:
       files.MakeFolder(path, f'--output={path}')
     elif kind == 'srt' and len(recordings) > 1:
       raise errors.ConfigError(
-          f'--format=srt: {len(recordings)} recordings, but subtitles are of one; expected --output=FOLDER/')
+        f'--format=srt: {len(recordings)} recordings, but subtitles are of one; expected --output=FOLDER/'
+      )
     elif not os.path.isdir(above):
       raise errors.ConfigError(f'--output={path}: no folder {above}; expected one that exists')
     elif path and os.path.realpath(path) in self._recordings:
@@ -194,7 +206,7 @@ def _Chunks(recordings, failed, max_seconds):
     try:
       samples = Read(path, max_seconds)
       chunk.append((path, relative_path, samples))
-      seconds += len(samples) / dataset.SAMPLE_RATE
+      seconds += len(samples) / audio_format.SAMPLE_RATE
     except audio.Rejected as e:
       failed.append(path)
       _Say(f'{path}: {" ".join(str(e).split())}')
@@ -223,16 +235,17 @@ def _Run(args):
     return _Ended(failed)
   with quiet.HoldStderr():
     # TensorFlow: --help need not wait.
-    from fm_lingvo import finished_run  # pylint: disable=g-import-not-at-top
-    from fm_lingvo import inference  # pylint: disable=g-import-not-at-top
-  inference.Start()
-  run = finished_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, how=search.FromArgs(args))
-  recognizer = inference.Recognizer(run, args.n_best)
+    from fm_lingvo.inference import load_run
+    from fm_lingvo.inference import recognizer
+  recognizer.Start()
+  run = load_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, how=search_options.FromArgs(args))
+  model = recognizer.Recognizer(run, args.n_best)
   started, seconds = time.time(), 0.0
   for number, chunk in _Chunks(recordings, failed, 3600 * args.max_hours if args.max_hours < math.inf else None):
     output.Open()
-    transcripts = Transcribe(recognizer, [(_Printable(path), samples) for path, _, samples in chunk],
-                             args.window_seconds or run.max_seconds)
+    transcripts = Transcribe(
+      model, [(_Printable(path), samples) for path, _, samples in chunk], args.window_seconds or run.max_seconds
+    )
     for transcript, (_, relative_path, _) in zip(transcripts, chunk):
       output.Write(transcript, relative_path)
       seconds += transcript.seconds
@@ -251,20 +264,31 @@ def _Ended(failed):
 
 def Main(argv):
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(prog='transcribe', description=__doc__,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = argparse.ArgumentParser(
+    prog='transcribe', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('run', metavar='RUN', help='folder of a run with a transducer or CTC head')
-  parser.add_argument('audio', nargs='+', metavar='AUDIO', help='file, folder, or - for standard input with a header (not raw G.722)')
-  parser.add_argument('--adapter', help='name of the adapters to apply, or none (default: the run\'s active ones)')
-  parser.add_argument('--checkpoint', help='checkpoint, e.g. ckpt-00000500 (default: the run\'s newest)')
-  search.AddFlags(parser)
-  parser.add_argument('--n_best', type=int, default=1, help='hypotheses in JSON, at most the beam size; of recordings '
-                      'that fit into one window (default: 1)')
+  parser.add_argument(
+    'audio', nargs='+', metavar='AUDIO', help='file, folder, or - for standard input with a header (not raw G.722)'
+  )
+  parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: the run's active ones)")
+  parser.add_argument('--checkpoint', help="checkpoint, e.g. ckpt-00000500 (default: the run's newest)")
+  search_options.AddFlags(parser)
+  parser.add_argument(
+    '--n_best',
+    type=int,
+    default=1,
+    help='hypotheses in JSON, at most the beam size; of recordings that fit into one window (default: 1)',
+  )
   parser.add_argument('--format', choices=transcript_formats.FORMATS, default='text')
   parser.add_argument('--output', help='file, or folder with / at its end (default: standard output)')
-  parser.add_argument('--window_seconds', type=float, help='longest window (default: the run\'s max_seconds)')
-  parser.add_argument('--max_hours', type=float, default=6.0, help='longer recordings are refused, for a small file can hold '
-                      'days of silence; inf: none is (default: 6)')
+  parser.add_argument('--window_seconds', type=float, help="longest window (default: the run's max_seconds)")
+  parser.add_argument(
+    '--max_hours',
+    type=float,
+    default=6.0,
+    help='longer recordings are refused, for a small file can hold days of silence; inf: none is (default: 6)',
+  )
   args = parser.parse_args(argv[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   return exit_codes.Report('transcribe', lambda: _Run(args))

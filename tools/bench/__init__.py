@@ -1,0 +1,1 @@
+"""The benchmark, other measurements of cost, and the committed results with their tables."""

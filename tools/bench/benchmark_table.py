@@ -6,8 +6,11 @@ from . import tables
 def Table(result: dict) -> str:
   """Markdown: a row for each question, then curves, notes, peers without figures, and where the figures are from."""
   rows = result['rows']
-  table = tables.Markdown(['', 'ours', 'best peer', 'ratio', 'bar', 'met'], [
-      [row['name'], _Figure(row, 'ours'), _Figure(row, 'peer'), *_Verdict(row)] for row in rows], 'lrrrrl')
+  table = tables.Markdown(
+    ['', 'ours', 'best peer', 'ratio', 'bar', 'met'],
+    [[row['name'], _Figure(row, 'ours'), _Figure(row, 'peer'), *_Verdict(row)] for row in rows],
+    'lrrrrl',
+  )
   return '\n'.join([table, '', *_Curves(rows), *_Notes(rows), *_Failed(rows), *tables.Origins(rows)])
 
 
@@ -46,7 +49,7 @@ def _WithUnit(value, unit):
 
 
 def _Grouped(found):
-  """Items (text, rows) of (text, name of a row) pairs: each text once, with the first of its rows and how many more have it."""
+  """From (text, name of a row) pairs, (text, rows) for each text: its first row and how many more have it."""
   names = {}
   for text, name in found:
     names.setdefault(text, []).append(name)
@@ -59,8 +62,10 @@ def _Curves(rows):
   for row in rows:
     curve = row.get('curve', {})
     if curve.get('points'):
-      points = [f'{_Number(point["x"])}: {", ".join(_Value(*item) for item in point.items() if item[0] != "x")}'
-                for point in curve['points']]
+      points = [
+        f'{_Number(point["x"])}: {", ".join(_Value(*item) for item in point.items() if item[0] != "x")}'
+        for point in curve['points']
+      ]
       found.append((f'by {curve["over"]}: {"; ".join(points)}', row['name']))
   return [f'- {names}, {text}.' for text, names in _Grouped(found)]
 
@@ -78,6 +83,10 @@ def _Notes(rows):
 
 def _Failed(rows):
   """Lines with the processes that gave no figures, and why."""
-  found = [(f'{name} ({one["failed"]})', row['name']) for row in rows for name, one in row.get('parties', {}).items()
-           if 'failed' in one]
+  found = [
+    (f'{name} ({one["failed"]})', row['name'])
+    for row in rows
+    for name, one in row.get('workers', {}).items()
+    if 'failed' in one
+  ]
   return [f'- without figures: {text} in {names}.' for text, names in _Grouped(found)]

@@ -1,4 +1,4 @@
-"""The inputs that ours and the peers are given alike: random numbers from a seed, made with NumPy alone."""
+"""Inputs of the benchmark, the same for our code and the peers: random numbers from a seed, made with NumPy alone."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ def Transducer(sizes):
 
 
 def Joint(sizes):
-  """What a joint network makes logits of: tanh(enc_t + pred_u) w.
+  """Inputs of a joint network, whose logits are tanh(enc_t + pred_u) w.
 
   Args:
     sizes: As Transducer, and depth J.
@@ -50,19 +50,27 @@ def Decoding(sizes):
     sizes: dict of batch B, frames T, width D, embedded E, predicted P, joint J, vocab V.
 
   Returns:
-    dict, float32: encoded [B, T, D]; embedding [V, E]; w_input [E, 4 P] and w_recurrent [P, 4 P] of an LSTM, gates in the order
-    input, forget, output, candidate, whose bias is 1 for the forget gate and 0 else; w_encoded [D, J], w_predicted [P, J],
-    w [J, V], b [V].
+    dict, float32: encoded [B, T, D]; embedding [V, E]; w_input [E, 4 P] and w_recurrent [P, 4 P] of an LSTM, gates in
+    the order input, forget, output, candidate, whose bias is 1 for the forget gate and 0 else; w_encoded [D, J],
+    w_predicted [P, J], w [J, V], b [V].
   """
   rng = np.random.default_rng(4)
   batch, frames, width, embedded, predicted, joint, vocab = (
-      sizes[k] for k in ('batch', 'frames', 'width', 'embedded', 'predicted', 'joint', 'vocab'))
-  normal = lambda *shape: rng.standard_normal(shape, np.float32)
-  product = lambda k, n: normal(k, n) / np.sqrt(np.float32(k))
+    sizes[k] for k in ('batch', 'frames', 'width', 'embedded', 'predicted', 'joint', 'vocab')
+  )
+
+  def _Weights(k, n):
+    return rng.standard_normal((k, n), np.float32) / np.sqrt(np.float32(k))
+
   found = {
-      'encoded': normal(batch, frames, width), 'embedding': normal(vocab, embedded),
-      'w_input': product(embedded, 4 * predicted), 'w_recurrent': product(predicted, 4 * predicted),
-      'w_encoded': product(width, joint), 'w_predicted': product(predicted, joint), 'w': product(joint, vocab)}
+    'encoded': rng.standard_normal((batch, frames, width), np.float32),
+    'embedding': rng.standard_normal((vocab, embedded), np.float32),
+    'w_input': _Weights(embedded, 4 * predicted),
+    'w_recurrent': _Weights(predicted, 4 * predicted),
+    'w_encoded': _Weights(width, joint),
+    'w_predicted': _Weights(predicted, joint),
+    'w': _Weights(joint, vocab),
+  }
   logits = np.tanh(found['encoded'] @ found['w_encoded']) @ found['w']  # [B, T, V]
   bias = np.quantile(logits[..., 1:].max(-1) - logits[..., 0], 2 / 3)
   return {**found, 'b': np.eye(1, vocab, dtype=np.float32)[0] * np.float32(bias)}

@@ -1,7 +1,7 @@
-"""Measured results, docs/results/NAME.json: the fields of their rows, and how rows are read, checked, merged and written.
+"""Measured results, docs/results/NAME.json: the fields of their rows; reading, checking, merging and writing them.
 
-A result is {"form": FORM, "rows": [...]}. Every row has the fields of ORIGIN and those of its form. docs/results/README.md
-says what they mean. tables.py shows results in Markdown.
+A result is {"form": FORM, "rows": [...]}. Every row has the fields of ORIGIN and those of its form.
+docs/results/README.md says what they mean. tables.py shows results in Markdown.
 """
 
 import contextlib
@@ -11,35 +11,61 @@ import fcntl
 import json
 import math
 import os
-from typing import Any, Callable, Iterator
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
 
 from fm_lingvo import errors
-from fm_lingvo import gin_names
+from fm_lingvo.utils import suggest
 
 from ..common import this_machine
 
 ROOT = this_machine.ROOT
 Row = dict[str, Any]
 
+# Kind of a field -> (types of its values, what a message calls them). A number is any that is finite.
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+  'text': ((str,), 'text'),
+  'number': ((float,), 'a finite number'),
+  'number_or_null': ((float, type(None)), 'a finite number or null'),
+  'whole': ((int,), 'a whole number'),
+  'flag': ((bool,), 'true or false'),
+  'flag_or_null': ((bool, type(None)), 'true, false or null'),
+  'object': ((dict,), 'an object'),
+  'list': ((list,), 'a list'),
+}
+
+
+def _Fields(**names: str) -> dict[str, str]:
+  """Name of a field -> its kind, from kind = 'NAME NAME ...'."""
+  return {name: kind for kind, text in names.items() for name in text.split()}
+
+
 # Where a row's figures are from.
-ORIGIN = {'command': str, 'date': str, 'machine': dict, 'versions': dict}
-_ORIGIN_PARTS = {'machine': ('cpu', 'cores', 'memory_gb', 'system'), 'versions': ('python', 'tensorflow', 'lingvo', 'commit')}
-_FLOAT_OR_NONE = (float, type(None))
-_RATES = tuple(f'{data}_{rate}' for data in ('target', 'source') for rate in ('wer', 'cer'))
+ORIGIN = _Fields(text='command date', object='machine versions')
+_ORIGIN_PARTS = {
+  'machine': ('cpu', 'cores', 'memory_gb', 'system'),
+  'versions': ('python', 'tensorflow', 'lingvo', 'commit'),
+}
+_COSTS = 'seconds cpu_seconds peak_gb idle_gb'
+_RATES = ('target_wer', 'target_cer', 'source_wer', 'source_cer')
 
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-  """The rows of a result. A type `float` takes every finite number, `int` none with a fraction."""
+  """The rows of a result."""
+
   key: tuple[str, ...]  # Fields that together identify a row.
-  fields: dict[str, Any]  # Name -> type, or tuple of types; beside those of ORIGIN.
-  optional: dict[str, Any] = dataclasses.field(default_factory=dict)
-  problem: Callable[[Row], str] = lambda row: ''  # What is wrong with a row whose types are right; '' if nothing is.
+  fields: dict[str, str]  # Name -> kind; beside those of ORIGIN.
+  optional: dict[str, str] = dataclasses.field(default_factory=dict)
+  problem: Callable[[Row], str] = lambda row: (
+    ''
+  )  # What is wrong with a row whose fields have their kinds; '' if nothing is.
   extra: tuple[str, ...] = ()  # Fields of the result beside `form` and `rows`.
 
 
 def _CostProblem(row: Row) -> str:
-  for field in () if 'stopped' in row else ('seconds', 'cpu_seconds', 'peak_gb', 'idle_gb'):
+  for field in () if 'stopped' in row else _COSTS.split():
     if row.get(field, -1) < 0:
       return f'.{field} = {row.get(field)!r}: expected a number >= 0'
   return ''
@@ -49,7 +75,7 @@ def _BenchmarkProblem(row: Row) -> str:
   if row['met'] not in ((True, False) if row['bar'] else (None,)):
     return f'.met = {row["met"]!r}: expected true or false with a bar, null without'
   for point in row.get('curve', {}).get('points', []):
-    if 'x' not in point or not all(_HasType(value, float) for value in point.values()):
+    if 'x' not in point or not all(_IsA('number', value) for value in point.values()):
       return f'.curve: {point!r}: expected numbers, x among them'
   return ''
 
@@ -73,33 +99,39 @@ def _RecipeProblem(row: Row) -> str:
 
 
 FORMS = {
-    'figures': Form(
-        key=('name', 'label'), fields={'name': str, 'label': str, 'value': float, 'unit': str},
-        optional={'run': str, 'note': str}),
-    'cost': Form(
-        key=('name', 'label'),
-        fields={'name': str, 'label': str, 'size': str, 'audio_seconds': int, 'utterances': int, 'attention': str,
-                'remat': bool, 'backward': bool, 'warm': bool},
-        optional={'seconds': float, 'cpu_seconds': float, 'peak_gb': float, 'idle_gb': float, 'stopped': str},
-        problem=_CostProblem),
-    'benchmark': Form(
-        key=('name',),
-        fields={'name': str, 'group': str, 'unit': str, 'ours': _FLOAT_OR_NONE, 'peer': _FLOAT_OR_NONE,
-                'ratio': _FLOAT_OR_NONE, 'bar': str, 'met': (bool, type(None)), 'note': str},
-        optional={'ours_is': str, 'peer_is': str, 'parties': dict, 'curve': dict},
-        problem=_BenchmarkProblem),
-    'faults': Form(
-        key=('kind',),
-        fields={'kind': str, 'name': str, 'injected': int, 'survived': int, 'seconds': float, 'seen': list},
-        problem=_FaultsProblem),
-    'recipe': Form(
-        key=('name', 'seed'),
-        fields={'name': str, 'seed': int, 'title': str, 'group': str,
-                **{f'{rate}{end}': float for rate in _RATES for end in ('', '_low', '_high')},
-                'target_utterances': int, 'target_dropped': int, 'total_params': int, 'trained_params': int,
-                'target_label_fraction': float, 'target_label_minutes': float, 'hours': float,
-                'hours_with_parents': float, 'cores': int, 'steps': int, 'stamp': str},
-        problem=_RecipeProblem, extra=('comparisons',)),
+  'figures': Form(
+    key=('name', 'label'),
+    fields=_Fields(text='name label unit', number='value'),
+    optional=_Fields(text='run note'),
+  ),
+  'cost': Form(
+    key=('name', 'label'),
+    fields=_Fields(text='name label size attention', whole='audio_seconds utterances', flag='remat backward warm'),
+    optional=_Fields(number=_COSTS, text='stopped'),
+    problem=_CostProblem,
+  ),
+  'benchmark': Form(
+    key=('name',),
+    fields=_Fields(text='name group unit bar note', number_or_null='ours peer ratio', flag_or_null='met'),
+    optional=_Fields(text='ours_is peer_is', object='workers curve'),
+    problem=_BenchmarkProblem,
+  ),
+  'faults': Form(
+    key=('kind',),
+    fields=_Fields(text='kind name', whole='injected survived', number='seconds', list='seen'),
+    problem=_FaultsProblem,
+  ),
+  'recipe': Form(
+    key=('name', 'seed'),
+    fields=_Fields(
+      text='name title group stamp',
+      whole='seed target_utterances target_dropped total_params trained_params cores steps',
+      number='target_label_fraction target_label_minutes hours hours_with_parents '
+      + ' '.join(f'{rate}{end}' for rate in _RATES for end in ('', '_low', '_high')),
+    ),
+    problem=_RecipeProblem,
+    extra=('comparisons',),
+  ),
 }
 
 
@@ -120,8 +152,12 @@ def Origin(command: str, commit: str = '', date: str = '', root: str = ROOT) -> 
   Raises:
     errors.ConfigError: Git does not know the commit and none is given.
   """
-  return {'command': command, 'date': date or datetime.date.today().isoformat(), 'machine': this_machine.Machine(),
-          'versions': this_machine.Versions(root, commit)}
+  return {
+    'command': command,
+    'date': date or datetime.date.today().isoformat(),
+    'machine': this_machine.Machine(),
+    'versions': this_machine.Versions(root, commit),
+  }
 
 
 def Load(path: str) -> Row:
@@ -170,8 +206,15 @@ def Write(path: str, form: str, rows: list[Row], **extra: Any) -> Row:
   return result
 
 
-def Merge(path: str, form: str, rows: list[Row], *, keep: Callable[[Row], bool] = lambda row: True,
-          order: Callable[[Row], Any] | None = None, extra: Callable[[list[Row]], Row] = lambda rows: {}) -> Row:
+def Merge(
+  path: str,
+  form: str,
+  rows: list[Row],
+  *,
+  keep: Callable[[Row], bool] = lambda row: True,
+  order: Callable[[Row], Any] | None = None,
+  extra: Callable[[list[Row]], Row] = lambda rows: {},
+) -> Row:
   """Puts rows into a file, in place of those with the same key. Several processes may do so at a time.
 
   Args:
@@ -188,14 +231,17 @@ def Merge(path: str, form: str, rows: list[Row], *, keep: Callable[[Row], bool] 
   Raises:
     errors.ConfigError: The file or a row does not have the form.
   """
-  key = lambda row: tuple(row.get(field) for field in FORMS[form].key)
+
+  def _Key(row):
+    return tuple(row.get(field) for field in FORMS[form].key)
+
   folder = os.path.dirname(os.path.abspath(path))
   os.makedirs(folder, exist_ok=True)
   with _Locked(folder):
-    new = {key(row): row for row in rows}
+    new = {_Key(row): row for row in rows}
     if len(new) < len(rows):
       raise errors.ConfigError(f'{os.path.basename(path)}: two new rows of the same {", ".join(FORMS[form].key)}')
-    merged = [new.pop(key(row), row) for row in Rows(path) if key(row) in new or keep(row)] + [*new.values()]
+    merged = [new.pop(_Key(row), row) for row in Rows(path) if _Key(row) in new or keep(row)] + [*new.values()]
     if order:
       merged.sort(key=order)
     return Write(path, form, merged, **extra(merged))
@@ -217,7 +263,7 @@ def Check(result: Row, path: str) -> None:
   where = os.path.basename(path)
   if not isinstance(result, dict) or not isinstance(result.get('rows'), list):
     raise errors.ConfigError(f'{where}: expected an object with a list `rows`')
-  gin_names.CheckChoice(f'{where}: form', result.get('form'), [*FORMS])
+  suggest.CheckChoice(f'{where}: form', result.get('form'), [*FORMS])
   form = FORMS[result['form']]
   _CheckNames(result, ('form', 'rows', *form.extra), f'{where}: ')
   seen = set()
@@ -234,8 +280,9 @@ def _CheckNames(names, known, where):
   """Raises errors.ConfigError at a field that is not known."""
   for name in names:
     if name not in known:
-      raise errors.ConfigError(f'{where}{name}: no such field'
-                               f'{gin_names.Hint(name, known) or "; expected " + ", ".join(known)}')
+      raise errors.ConfigError(
+        f'{where}{name}: no such field{suggest.Hint(name, known) or "; expected " + ", ".join(known)}'
+      )
 
 
 def _CheckRow(row, form, where):
@@ -245,8 +292,8 @@ def _CheckRow(row, form, where):
   if missing:
     raise errors.ConfigError(f'{where}: no {", ".join(missing)}')
   for field, kind in {**required, **form.optional}.items():
-    if field in row and not _HasType(row[field], kind):
-      raise errors.ConfigError(f'{where}.{field} = {row[field]!r}: expected {_TypeName(kind)}')
+    if field in row and not _IsA(kind, row[field]):
+      raise errors.ConfigError(f'{where}.{field} = {row[field]!r}: expected {_KINDS[kind][1]}')
   for field in ('name', 'command'):
     if not row[field].strip():
       raise errors.ConfigError(f'{where}.{field} is empty')
@@ -263,17 +310,11 @@ def _CheckRow(row, form, where):
     raise errors.ConfigError(where + problem)
 
 
-def _HasType(value, kind) -> bool:
-  """Whether a value is of a type, or one of a tuple of types; `float` is every finite number, no number is a bool."""
-  kinds = kind if isinstance(kind, tuple) else (kind,)
+def _IsA(kind: str, value: Any) -> bool:
+  """Whether a value is of a kind; no number is a flag."""
+  types = _KINDS[kind][0]
   if isinstance(value, bool):
-    return bool in kinds
-  if isinstance(value, (int, float)) and float in kinds:
+    return bool in types
+  if isinstance(value, (int, float)) and float in types:
     return math.isfinite(value)
-  return isinstance(value, kinds)
-
-
-def _TypeName(kind) -> str:
-  names = {float: 'a finite number', int: 'a whole number', str: 'text', bool: 'true or false', type(None): 'null',
-           dict: 'an object', list: 'a list'}
-  return ' or '.join(names[k] for k in (kind if isinstance(kind, tuple) else (kind,)))
+  return isinstance(value, types)

@@ -1,23 +1,25 @@
 """Metrics of a run of BEST-RQ pretraining, read from its metrics.jsonl, and its figures at the last evaluation.
 
-A run is a dict: data set -> list of rows by increasing step. Data sets have the names of their folders: train, eval_devhuman, ...
-A row has `step`, `time` (seconds since the epoch) and the metrics.
+A run is a dict: data set -> list of rows by increasing step. Data sets have the names of their folders: train,
+eval_devhuman, ... A row has `step`, `time` (seconds since the epoch) and the metrics.
 """
 
 import os
-from typing import Any, Iterable, Sequence
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
 
 from fm_lingvo import errors
-from fm_lingvo import gin_names
-from fm_lingvo import metrics_log
+from fm_lingvo.run_files import metrics_log
+from fm_lingvo.utils import suggest
 
 Run = dict[str, list[dict[str, Any]]]
 
 _DESCRIPTIONS = {
-    'train': 'training data',
-    'eval_devhuman': 'held-out human speech',
-    'eval_testhuman': 'held-out human speech (test)',
-    'eval_devsynthetic': 'held-out synthetic speech',
+  'train': 'training data',
+  'eval_devhuman': 'held-out human speech',
+  'eval_testhuman': 'held-out human speech (test)',
+  'eval_devsynthetic': 'held-out synthetic speech',
 }
 
 
@@ -35,10 +37,12 @@ def Read(path: str) -> Run:
   if not os.path.isdir(path):
     raise errors.ConfigError(f'{path}: no such run directory')
   file = os.path.join(path, 'metrics.jsonl')
-  run = {}
+  run: dict[str, dict] = {}
   for row in metrics_log.ReadMetrics(file) if os.path.exists(file) else []:
     name = row.pop('dataset')
-    run.setdefault(name if name == 'train' else f'eval_{name.lower()}', {})[row['step']] = row  # The newest of a step counts.
+    run.setdefault(name if name == 'train' else f'eval_{name.lower()}', {})[row['step']] = (
+      row  # The newest of a step counts.
+    )
   if not run:
     raise errors.ConfigError(f'{path}: no metrics (expected rows in {file})')
   return {name: [rows[step] for step in sorted(rows)] for name, rows in run.items()}
@@ -101,8 +105,9 @@ def Measure(path: str, datasets: Sequence[str] = ('eval_devhuman',), branch: str
     figures += _Figures(name, lambda metric, name=name, row=row: _Get(path, name, row, f'{branch}/{metric}'))
   steps = {row['step'] for row in last.values()}
   if len(steps) > 1:
-    raise errors.ConfigError(f'{path}: last evaluated at different steps: ' +
-                             ', '.join(f'{name} {row["step"]}' for name, row in last.items()))
+    raise errors.ConfigError(
+      f'{path}: last evaluated at different steps: ' + ', '.join(f'{name} {row["step"]}' for name, row in last.items())
+    )
   return figures + _Speed(path, run['train'], steps.pop()), max(row['time'] for row in last.values())
 
 
@@ -112,14 +117,14 @@ def _Figures(dataset, metric):
   accuracy, majority = metric('masked_accuracy'), metric('majority_accuracy')
   cross_entropy, entropy = metric('cross_entropy'), metric('unigram_entropy')
   return [
-      (f'masked accuracy, {where}', 100 * accuracy, '%'),
-      (f'always the most frequent code, {where}', 100 * majority, '%'),
-      (f'ratio of the two, {where}', accuracy / majority, 'times'),
-      (f'masked cross-entropy, {where}', cross_entropy, 'nats'),
-      (f"entropy of the codes' distribution, {where}", entropy, 'nats'),
-      (f'cross-entropy minus entropy, {where}', cross_entropy - entropy, 'nats'),
-      (f'codebook perplexity, {where}', metric('code_perplexity'), 'codes'),
-      (f'codebook coverage, {where}', 100 * metric('code_coverage'), '%'),
+    (f'masked accuracy, {where}', 100 * accuracy, '%'),
+    (f'always the most frequent code, {where}', 100 * majority, '%'),
+    (f'ratio of the two, {where}', accuracy / majority, 'times'),
+    (f'masked cross-entropy, {where}', cross_entropy, 'nats'),
+    (f"entropy of the codes' distribution, {where}", entropy, 'nats'),
+    (f'cross-entropy minus entropy, {where}', cross_entropy - entropy, 'nats'),
+    (f'codebook perplexity, {where}', metric('code_perplexity'), 'codes'),
+    (f'codebook coverage, {where}', 100 * metric('code_coverage'), '%'),
   ]
 
 
@@ -133,9 +138,11 @@ def _Speed(path, rows, last):
     window = (row['step'] - previous) / _Get(path, 'train', row, 'throughput/steps_per_second')
     seconds += window
     audio_seconds += window * _Get(path, 'train', row, 'throughput/audio_seconds_per_second')
-  return [('training steps', last, ''),
-          ('training time, without evaluation', seconds / 60.0, 'min'),
-          ('training speed', audio_seconds / seconds, 's of audio per s')]
+  return [
+    ('training steps', last, ''),
+    ('training time, without evaluation', seconds / 60.0, 'min'),
+    ('training speed', audio_seconds / seconds, 's of audio per s'),
+  ]
 
 
 def _Get(path, dataset, row, tag):
@@ -146,4 +153,4 @@ def _Get(path, dataset, row, tag):
 
 def _Suggest(name, known):
   """The end of an error: the nearest name, or else all names."""
-  return gin_names.Hint(name, known) or f'; expected one of {", ".join(sorted(known))}'
+  return suggest.Hint(name, known) or f'; expected one of {", ".join(sorted(known))}'

@@ -1,18 +1,19 @@
-"""Results (results.py) as Markdown tables, and these tables in the pages, between `<!-- results:NAME:begin -->` and `:end -->`."""
+"""Results (results.py) as Markdown tables, and the pages that show them between their markers."""
 
 import glob
 import importlib
 import os
 import re
-from typing import Callable, Iterable
+from collections.abc import Callable
+from collections.abc import Iterable
 
 from fm_lingvo import errors
-from fm_lingvo import gin_names
+from fm_lingvo.utils import suggest
 
-from . import results
 from ..common import this_machine
+from . import results
 
-# Form -> module with Table(result) and, if there is a short table, Short(result); others are made here.
+# Form -> module with Table(result) and Short(result); tables of the other forms are made here.
 _MODULES = {'benchmark': '.benchmark_table', 'recipe': '..recipe.tables'}
 _SHORT = '/short'
 _MARKER = re.compile(r'<!-- results:([^\s:]+):(begin|end) -->')
@@ -29,12 +30,12 @@ def Table(result: results.Row, short: bool = False) -> str:
     errors.ConfigError: Results of this form have no short table.
   """
   form = result['form']
-  module = importlib.import_module(_MODULES[form], __package__) if form in _MODULES else None
+  if form in _MODULES:
+    module = importlib.import_module(_MODULES[form], __package__)
+    return module.Short(result) if short else module.Table(result)
   if short:
-    if not hasattr(module, 'Short'):
-      raise errors.ConfigError(f'form {form}: no short table; expected one of {", ".join(_MODULES)}')
-    return module.Short(result)
-  return (module.Table if module else {'figures': _Figures, 'cost': _Costs, 'faults': _Faults}[form])(result)
+    raise errors.ConfigError(f'form {form}: no short table; expected one of {", ".join(_MODULES)}')
+  return {'figures': _Figures, 'cost': _Costs, 'faults': _Faults}[form](result)
 
 
 def Markdown(headers: list[str], rows: Iterable[list[str]], align: str = '') -> str:
@@ -57,9 +58,14 @@ def Number(value: float) -> str:
   return f'{value:.3f}' if abs(value) < 10 else f'{value:.1f}'
 
 
-def Origins(rows: list[results.Row], lead: Callable[[results.Row], str] = lambda row: '', *,
-            command: Callable[[results.Row], str] = lambda row: row['command'], span: bool = False,
-            names: bool = False) -> list[str]:
+def Origins(
+  rows: list[results.Row],
+  lead: Callable[[results.Row], str] = lambda row: '',
+  *,
+  command: Callable[[results.Row], str] = lambda row: row['command'],
+  span: bool = False,
+  names: bool = False,
+) -> list[str]:
   """Lines that say where figures are from: a line for rows with the same lead, date, machine and versions.
 
   Args:
@@ -70,7 +76,7 @@ def Origins(rows: list[results.Row], lead: Callable[[results.Row], str] = lambda
     names: Whether rows of different commands and notes have lines of their own, which name the rows where several lines
       have the same lead.
   """
-  groups = {}
+  groups: dict[tuple, list[results.Row]] = {}
   for row in rows:
     day = () if span else (row['date'], row['versions']['commit'])
     how = (command(row), row.get('note', '')) if names else ()
@@ -79,9 +85,13 @@ def Origins(rows: list[results.Row], lead: Callable[[results.Row], str] = lambda
   for (first, machine, *_), part in groups.items():
     commands = ', '.join(dict.fromkeys(f'`{command(row)}`' for row in part))
     dates, commits = (sorted({*found}) for found in zip(*((row['date'], row['versions']['commit']) for row in part)))
-    dates = ' to '.join(dict.fromkeys([dates[0], dates[-1]]))
-    said = [commands, part[0].get('note', '') if names else '', dates, f'{machine}, commit {", ".join(commits)}',
-            ', '.join(f'{name} {version}' for name, version in part[0]['versions'].get('peers', {}).items())]
+    said = [
+      commands,
+      part[0].get('note', '') if names else '',
+      ' to '.join(dict.fromkeys([dates[0], dates[-1]])),
+      f'{machine}, commit {", ".join(commits)}',
+      ', '.join(f'{name} {version}' for name, version in part[0]['versions'].get('peers', {}).items()),
+    ]
     listed = ', '.join(row['name'] for row in part) if names and leads.count(first) > 1 else ''
     lines.append('- ' + ': '.join(filter(None, [first, listed, '; '.join(filter(None, said))])) + '.')
   return lines
@@ -99,9 +109,12 @@ def _Pivot(rows, cell):
   """Table with a row for each name and a column for each label."""
   labels = list(dict.fromkeys(row['label'] for row in rows))
   cells = {(row['name'], row['label']): cell(row) for row in rows}
-  return Markdown(['', *(label or 'value' for label in labels)],
-                  [[name, *(cells.get((name, label), '') for label in labels)]
-                   for name in dict.fromkeys(row['name'] for row in rows)])
+  return Markdown(
+    ['', *(label or 'value' for label in labels)],
+    [
+      [name, *(cells.get((name, label), '') for label in labels)] for name in dict.fromkeys(row['name'] for row in rows)
+    ],
+  )
 
 
 def _Figures(result):
@@ -114,21 +127,32 @@ def _Figures(result):
 
 def _Costs(result):
   """Of passes of an encoder: CPU time and peak memory."""
+
   def _Cell(row):
     return f'stopped: {row["stopped"]}' if 'stopped' in row else f'{row["cpu_seconds"]:.3g} s, {row["peak_gb"]:.2f} GB'
+
   rows = result['rows']
   idle = sorted(f'{row["idle_gb"]:.1f}' for row in rows if 'stopped' not in row)
   idle = ' to '.join(dict.fromkeys([idle[0], idle[-1]])) + ' GB' if idle else 'an unknown amount'
-  return '\n'.join([
-      _Pivot(rows, _Cell), '', 'A cell shows CPU seconds of all threads and the peak memory of the process. Before the pass, '
-      f'TensorFlow and the weights take {idle}.', '', *Origins(rows)])
+  return '\n'.join(
+    [
+      _Pivot(rows, _Cell),
+      '',
+      'A cell shows CPU seconds of all threads and the peak memory of the process. Before the pass, '
+      f'TensorFlow and the weights take {idle}.',
+      '',
+      *Origins(rows),
+    ]
+  )
 
 
 def _Faults(result):
   """Of kinds of faults: how many were injected and survived."""
   rows = result['rows']
-  table = Markdown(['fault', 'injected', 'survived', 'seconds'],
-                   [[row['name'], *(f'{row[field]:,.0f}' for field in ('injected', 'survived', 'seconds'))] for row in rows])
+  table = Markdown(
+    ['fault', 'injected', 'survived', 'seconds'],
+    [[row['name'], *(f'{row[field]:,.0f}' for field in ('injected', 'survived', 'seconds'))] for row in rows],
+  )
   return '\n'.join([table, '', *Origins(rows)])
 
 
@@ -136,7 +160,8 @@ def Regenerate(text: str, directory: str, page: str) -> tuple[str, list[str], li
   """Puts tables between their markers.
 
   Args:
-    text: Markdown with pairs of `<!-- results:NAME:begin -->`, `<!-- results:NAME:end -->`; NAME/short: the short table.
+    text: Markdown with pairs of `<!-- results:NAME:begin -->` and `<!-- results:NAME:end -->`; NAME/short: the short
+      table.
     directory: Of the NAME.json.
     page: The text's file, for messages.
 
@@ -146,7 +171,9 @@ def Regenerate(text: str, directory: str, page: str) -> tuple[str, list[str], li
   Raises:
     errors.ConfigError: A marker without its pair, or no such result or short table.
   """
-  known = sorted(os.path.basename(path).removesuffix('.json') for path in glob.glob(os.path.join(glob.escape(directory), '*.json')))
+  known = sorted(
+    os.path.basename(path).removesuffix('.json') for path in glob.glob(os.path.join(glob.escape(directory), '*.json'))
+  )
   markers = list(_MARKER.finditer(text))
   pieces, stale, names, position = [], [], [], 0
   for begin, end in zip(markers[::2], [*markers[1::2], None]):
@@ -156,16 +183,16 @@ def Regenerate(text: str, directory: str, page: str) -> tuple[str, list[str], li
       raise errors.ConfigError(f'{page} line {line}: {begin.group(0)} without its pair')
     result = name.removesuffix(_SHORT)
     if result not in known:
-      raise errors.ConfigError(f'{page}: results:{name}: no docs/results/{result}.json{gin_names.Hint(result, known)}')
+      raise errors.ConfigError(f'{page}: results:{name}: no docs/results/{result}.json{suggest.Hint(result, known)}')
     loaded = results.Load(os.path.join(directory, f'{result}.json'))
     try:
       table = f'\n{Table(loaded, name.endswith(_SHORT))}\n'
     except errors.ConfigError as e:
       raise errors.ConfigError(f'{page}: results:{name}: {e}') from e
-    if text[begin.end():end.start()] != table:
+    if text[begin.end() : end.start()] != table:
       stale.append(name)
     names.append(name)
-    pieces += [text[position:begin.end()], table]
+    pieces += [text[position : begin.end()], table]
     position = end.start()
   return ''.join(pieces) + text[position:], stale, names
 

@@ -1,7 +1,7 @@
-"""The transducer's loss and its gradient in float64 with NumPy: slow, plain, and independent of ours.
+"""The transducer loss and its gradient in float64 with NumPy: slow, simple, and independent of our implementation.
 
-Graves, arXiv 1211.3711, section 2.4. B: utterances, T: frames, U: labels, V: vocabulary, blank 0. All frames and labels
-are in use.
+Graves, arXiv 1211.3711, section 2.4. B: utterances, T: frames, U: labels, V: vocabulary, blank 0. No frame or label is
+padding.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ def LossAndGradient(logits, labels):
   batch, frames, width, _ = logits.shape
   log_probs = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
   blank = log_probs[..., 0]  # [B, T, U + 1]
-  rows, columns = np.ogrid[:batch, :width - 1]
+  rows, columns = np.ogrid[:batch, : width - 1]
   label = np.full_like(blank, -np.inf)
   label[:, :, :-1] = log_probs.transpose(0, 2, 3, 1)[rows, columns, labels].transpose(0, 2, 1)
   alpha = np.full((batch, frames, width), -np.inf)

@@ -1,1 +1,1 @@
-"""Parts that several tools share: audio, files, exit codes, the machine."""
+"""What several commands use: audio decoding, text normalisation, files, exit codes, interrupts."""

@@ -15,10 +15,10 @@ _CODE = ('fm_lingvo', 'params', 'tools', 'requirements')
 def Machine() -> dict:
   """dict: cpu (model), cores (that this process may use), memory_gb, system."""
   return {
-      'cpu': _CpuModel(),
-      'cores': len(os.sched_getaffinity(0)),
-      'memory_gb': round(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30),
-      'system': f'{_Distribution()}, {" ".join(platform.libc_ver())}'.rstrip(', '),
+    'cpu': _CpuModel(),
+    'cores': len(os.sched_getaffinity(0)),
+    'memory_gb': round(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30),
+    'system': f'{_Distribution()}, {" ".join(platform.libc_ver())}'.rstrip(', '),
   }
 
 
@@ -41,7 +41,7 @@ def _Distribution():
 def Describe(machine: dict) -> str:
   """One phrase for what Machine returned."""
   cores = machine['cores']
-  return f'{cores} core{"s"[cores == 1:]} of {machine["cpu"]}, {machine["memory_gb"]} GB, {machine["system"]}'
+  return f'{cores} core{"s"[cores == 1 :]} of {machine["cpu"]}, {machine["memory_gb"]} GB, {machine["system"]}'
 
 
 def DescribeVersions(versions: dict) -> str:
@@ -64,17 +64,19 @@ def Versions(root: str = ROOT, commit: str = '') -> dict:
     try:
       versions[package] = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError as e:
-      raise errors.ConfigError(f'{package} is not installed here: run this with the '
-                               'environment that was measured (make env)') from e
+      raise errors.ConfigError(
+        f'{package} is not installed here: run this with the environment that was measured (make env)'
+      ) from e
   versions['commit'] = commit or _Commit(root)
   return versions
 
 
 def _Commit(root):
   """Short hash of HEAD; with `+changes` if code differs from it."""
+
   def _Git(*args):
-    return subprocess.run(['git', '-C', root, *args], check=True, text=True,
-                          capture_output=True).stdout.strip()
+    return subprocess.run(['git', '-C', root, *args], check=True, text=True, capture_output=True).stdout.strip()
+
   try:
     changed = _Git('status', '--porcelain', '--', *_CODE)
     return _Git('rev-parse', '--short=10', 'HEAD') + ('+changes' if changed else '')

@@ -18,24 +18,25 @@ import tempfile
 import time
 
 from fm_lingvo import errors
-from tools import exit_codes
-from tools.faults import outcome
-from tools.faults import table
+
+from ..common import exit_codes
+from . import outcome
+from . import table
 
 # Name -> (module, what the table calls it).
 KINDS = {
-    'kills': ('kill_faults', 'SIGKILL at random moments of training, evaluation, checkpoint writing'),
-    'signals': ('signal_faults', 'SIGTERM and Ctrl-C, once and twice'),
-    'disk': ('disk_faults', 'disk full, read-only or vanished folder: checkpoint, event file, preparation'),
-    'checkpoints': ('checkpoint_faults', 'truncated, bit-flipped, empty, foreign checkpoint; a missing one named'),
-    'records': ('record_faults', 'truncated, bit-flipped, missing shard; a manifest that disagrees'),
-    'numbers': ('numeric_faults', 'NaN or Inf in a batch, a loss, a gradient'),
-    'audio': ('audio_faults', 'malformed audio files, in preparation and in transcribe'),
-    'gin': ('gin_faults', 'mutated Gin inputs and command lines'),
-    'runs': ('run_faults', 'two trainers on one run; a configuration changed before a resumption'),
-    'surroundings': ('surroundings_faults', 'clock jumps, full /tmp, read-only home, no locale, no network'),
-    'untrusted': ('untrusted_faults', 'untrusted Gin file, manifest, archive, listing, tokenizer; open ports'),
-    'determinism': ('determinism_faults', 'not a fault: two --deterministic runs, bit by bit'),
+  'kills': ('kill_faults', 'SIGKILL at random moments of training, evaluation, checkpoint writing'),
+  'signals': ('signal_faults', 'SIGTERM and Ctrl-C, once and twice'),
+  'disk': ('disk_faults', 'disk full, read-only or vanished folder: checkpoint, event file, preparation'),
+  'checkpoints': ('checkpoint_faults', 'truncated, bit-flipped, empty, foreign checkpoint; a missing one named'),
+  'records': ('record_faults', 'truncated, bit-flipped, missing shard; a manifest that disagrees'),
+  'numbers': ('numeric_faults', 'NaN or Inf in a batch, a loss, a gradient'),
+  'audio': ('audio_faults', 'malformed audio files, in preparation and in transcribe'),
+  'gin': ('gin_faults', 'mutated Gin inputs and command lines'),
+  'runs': ('run_faults', 'two trainers on one run; a configuration changed before a resumption'),
+  'surroundings': ('surroundings_faults', 'clock jumps, full /tmp, read-only home, no locale, no network'),
+  'untrusted': ('untrusted_faults', 'untrusted Gin file, manifest, archive, listing, tokenizer; open ports'),
+  'determinism': ('determinism_faults', 'not a fault: two --deterministic runs, bit by bit'),
 }
 
 
@@ -51,11 +52,14 @@ def Measure(name, size, folder):
 def Main(argv):
   """Runs the suite; returns the exit code."""
   parser = argparse.ArgumentParser(
-      prog='faults', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='faults', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('kinds', nargs='*', metavar='KIND', help=f'default: all of {", ".join(KINDS)}')
   parser.add_argument('--fast', action='store_true', help='the part that tests run')
   parser.add_argument('--seed', type=int, default=1, help='of random moments and mutations (default: 1)')
-  parser.add_argument('--count', type=int, default=2000, help='malformed files and mutated inputs, at most 30 kills (default: 2000)')
+  parser.add_argument(
+    '--count', type=int, default=2000, help='malformed files and mutated inputs, at most 30 kills (default: 2000)'
+  )
   parser.add_argument('--folder', help='where runs go, which stay there (default: a temporary one, removed)')
   parser.add_argument('--output', default=table.PATH, metavar='FILE', help='default: docs/results/faults.json')
   args = parser.parse_args(argv[1:])

@@ -11,15 +11,24 @@ import subprocess
 import sys
 
 import av
-from tools import audio
-from tools.faults import outcome
-from tools.faults import processes
-from tools.faults import tiny
+
+from ..common import audio
+from . import outcome
+from . import processes
+from . import tiny
 
 _SECONDS = 20  # For each file.
 _MEMORY_GB = 4
-FORMATS = {'wav': 'pcm_s16le', 'flac': 'flac', 'mp3': 'mp3', 'ogg': 'libvorbis', 'au': 'pcm_s16be', 'aiff': 'pcm_s16be',
-           'm4a': 'aac', 'wv': 'wavpack'}
+FORMATS = {
+  'wav': 'pcm_s16le',
+  'flac': 'flac',
+  'mp3': 'mp3',
+  'ogg': 'libvorbis',
+  'au': 'pcm_s16be',
+  'aiff': 'pcm_s16be',
+  'm4a': 'aac',
+  'wv': 'wavpack',
+}
 
 
 def WriteGood(folder):
@@ -53,22 +62,46 @@ def Wav(rate=16000, channels=1, bits=16, data=b'\0\1' * 8000, declared=None, kin
   """Bytes of a WAV file whose header says anything."""
   declared = len(data) if declared is None else declared
   block = channels * bits // 8
-  return (b'RIFF' + struct.pack('<I', (36 + declared) & 0xffffffff) + b'WAVEfmt ' + struct.pack(
-      '<IHHIIHH', 16, kind, channels & 0xffff, rate & 0xffffffff, (rate * block) & 0xffffffff, block & 0xffff, bits) + b'data' +
-          struct.pack('<I', declared & 0xffffffff) + data)
+  return (
+    b'RIFF'
+    + struct.pack('<I', (36 + declared) & 0xFFFFFFFF)
+    + b'WAVEfmt '
+    + struct.pack(
+      '<IHHIIHH', 16, kind, channels & 0xFFFF, rate & 0xFFFFFFFF, (rate * block) & 0xFFFFFFFF, block & 0xFFFF, bits
+    )
+    + b'data'
+    + struct.pack('<I', declared & 0xFFFFFFFF)
+    + data
+  )
 
 
 # Name -> content, each of its own kind.
 SPECIAL = {
-    'empty.wav': b'', 'text.wav': b'This is a text, and no sound.\n' * 100, 'text.mp3': b'This is a text.\n' * 500,
-    'html.flac': b'<html><body>404 not found</body></html>', 'json.ogg': b'{"error": "not found"}', 'nulls.wav': bytes(10000),
-    'header_only.wav': Wav(data=b''), 'zero_channels.wav': Wav(channels=0), 'many_channels.wav': Wav(channels=65535),
-    'zero_hertz.wav': Wav(rate=0), 'one_hertz.wav': Wav(rate=1), 'billion_hertz.wav': Wav(rate=10**9),
-    'most_hertz.wav': Wav(rate=2**32 - 1), 'zero_bits.wav': Wav(bits=0), 'odd_bits.wav': Wav(bits=13),
-    'many_bits.wav': Wav(bits=65535), 'longer_than_it_is.wav': Wav(declared=10**9), 'declares_most.wav': Wav(declared=2**32 - 40),
-    'unknown_codec.wav': Wav(kind=0xabcd), 'riff_only.wav': b'RIFF', 'elf.wav': b'\x7fELF' + bytes(500),
-    'zip.flac': b'PK\3\4' + bytes(500), 'playlist.m3u8': b'#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n',
-    'playlist.wav': b'#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/x\n', 'concat.wav': b"ffconcat version 1.0\nfile '/etc/passwd'\n",
+  'empty.wav': b'',
+  'text.wav': b'This is a text, and no sound.\n' * 100,
+  'text.mp3': b'This is a text.\n' * 500,
+  'html.flac': b'<html><body>404 not found</body></html>',
+  'json.ogg': b'{"error": "not found"}',
+  'nulls.wav': bytes(10000),
+  'header_only.wav': Wav(data=b''),
+  'zero_channels.wav': Wav(channels=0),
+  'many_channels.wav': Wav(channels=65535),
+  'zero_hertz.wav': Wav(rate=0),
+  'one_hertz.wav': Wav(rate=1),
+  'billion_hertz.wav': Wav(rate=10**9),
+  'most_hertz.wav': Wav(rate=2**32 - 1),
+  'zero_bits.wav': Wav(bits=0),
+  'odd_bits.wav': Wav(bits=13),
+  'many_bits.wav': Wav(bits=65535),
+  'longer_than_it_is.wav': Wav(declared=10**9),
+  'declares_most.wav': Wav(declared=2**32 - 40),
+  'unknown_codec.wav': Wav(kind=0xABCD),
+  'riff_only.wav': b'RIFF',
+  'elf.wav': b'\x7fELF' + bytes(500),
+  'zip.flac': b'PK\3\4' + bytes(500),
+  'playlist.m3u8': b'#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n',
+  'playlist.wav': b'#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/x\n',
+  'concat.wav': b"ffconcat version 1.0\nfile '/etc/passwd'\n",
 }
 
 
@@ -78,20 +111,20 @@ def Mutate(content, rng):
   kind = rng.randrange(6)
   if kind == 0:  # Header.
     for _ in range(rng.randrange(1, 8)):
-      content[rng.randrange(min(64, len(content)))] = rng.choice([0, 1, 0x7f, 0x80, 0xff, rng.randrange(256)])
+      content[rng.randrange(min(64, len(content)))] = rng.choice([0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256)])
   elif kind == 1:  # Body.
     for _ in range(rng.randrange(1, 200)):
       content[rng.randrange(len(content))] = rng.randrange(256)
   elif kind == 2:
-    del content[rng.randrange(len(content)):]
+    del content[rng.randrange(len(content)) :]
   elif kind == 3:  # A wrong length or number.
     at = rng.randrange(max(1, min(80, len(content) - 4)))
-    content[at:at + 4] = struct.pack('<I', rng.choice([0, 1, 0x7fffffff, 0xffffffff, 10**9, rng.randrange(2**32)]))
+    content[at : at + 4] = struct.pack('<I', rng.choice([0, 1, 0x7FFFFFFF, 0xFFFFFFFF, 10**9, rng.randrange(2**32)]))
   elif kind == 4:
     at, size = rng.randrange(len(content)), rng.randrange(1, 2000)
-    content[at:at] = content[at:at + size] * rng.randrange(1, 20)
+    content[at:at] = content[at : at + size] * rng.randrange(1, 20)
   else:
-    content = content[:rng.randrange(1, 100)] + rng.randbytes(rng.randrange(5000))
+    content = content[: rng.randrange(1, 100)] + rng.randbytes(rng.randrange(5000))
   return bytes(content)
 
 
@@ -119,7 +152,7 @@ def DecodeAll(paths, progress):
       said = f'{len(samples)} samples'
     except audio.Rejected as e:
       said = f'rejected: {" ".join(str(e).split())}'
-    except BaseException as e:  # pylint: disable=broad-except
+    except BaseException as e:
       said = f'raised {type(e).__name__}: {e}'
     progress.write(json.dumps({'path': path, 'said': said}) + '\n')
     progress.flush()
@@ -132,8 +165,13 @@ def _Decoded(paths, folder):
     listing = os.path.join(folder, 'left.json')
     with open(listing, 'w', encoding='utf-8') as f:
       json.dump(left, f)
-    child = subprocess.Popen([sys.executable, '-m', 'tools.faults.audio_faults', listing, str(_MEMORY_GB), str(_SECONDS)],
-                             cwd=processes.ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    child = subprocess.Popen(
+      [sys.executable, '-m', 'tools.faults.audio_faults', listing, str(_MEMORY_GB), str(_SECONDS)],
+      cwd=processes.ROOT,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.DEVNULL,
+      text=True,
+    )
     begun = None
     for line in child.stdout:
       row = json.loads(line)
@@ -156,8 +194,14 @@ def Run(folder, size):
   sounds = os.path.join(folder, 'sounds')
   paths = WriteFiles(sounds, size.Pick(size.count, 300), size.Random('audio'))
   said = _Decoded(paths, folder)
-  cases = [outcome.Case(f'decode: {os.path.basename(path)}', said[path].startswith('rejected: ') or
-                        said[path].endswith(' samples'), said[path]) for path in paths]
+  cases = [
+    outcome.Case(
+      f'decode: {os.path.basename(path)}',
+      said[path].startswith('rejected: ') or said[path].endswith(' samples'),
+      said[path],
+    )
+    for path in paths
+  ]
   return cases + (_Tools(folder, paths, sounds) if size.full else [])
 
 
@@ -165,34 +209,53 @@ def _Tools(folder, paths, sounds):
   """Both programs on all files at once."""
   manifest, output = os.path.join(sounds, 'all.jsonl'), os.path.join(folder, 'prepared')
   with open(manifest, 'w', encoding='utf-8') as f:
-    f.writelines(json.dumps({'audio_filepath': os.path.basename(path), 'utt_id': str(i)}) + '\n' for i, path in enumerate(paths))
-  done = processes.Run(['prepare_data', '--importer=manifest', f'--input={manifest}', f'--output={output}'], folder, warm=False,
-                       seconds=1800)
+    f.writelines(
+      json.dumps({'audio_filepath': os.path.basename(path), 'utt_id': str(i)}) + '\n' for i, path in enumerate(paths)
+    )
+  done = processes.Run(
+    ['prepare_data', '--importer=manifest', f'--input={manifest}', f'--output={output}'],
+    folder,
+    warm=False,
+    seconds=1800,
+  )
   report = {'rejects': {'total': 0, 'files': []}, 'utterances': 0}
   if os.path.exists(os.path.join(output, 'report.json')):
     with open(os.path.join(output, 'report.json'), encoding='utf-8') as f:
       report = json.load(f)
   rejected, accepted = report['rejects']['total'], report['utterances']
   reasons = all(row['reason'] in audio.REASONS for row in report['rejects']['files'])
-  cases = [outcome.Case('prepare_data on all', done.code == 0 and done.is_clean and reasons and rejected + accepted == len(paths),
-                        f'{rejected} rejected and {accepted} accepted of {len(paths)}, {done.seconds:.0f} s')]
+  cases = [
+    outcome.Case(
+      'prepare_data on all',
+      done.code == 0 and done.is_clean and reasons and rejected + accepted == len(paths),
+      f'{rejected} rejected and {accepted} accepted of {len(paths)}, {done.seconds:.0f} s',
+    )
+  ]
   os.remove(manifest)
   data, run = os.path.join(folder, 'data'), os.path.join(folder, 'run')
   tiny.WriteData(data)
   processes.Run(tiny.Command(run, data, model='Supervised', source='human', target='human', max_steps=2), folder)
-  done = processes.Run(['transcribe', run, sounds, f'--output={os.path.join(folder, "texts")}/'], folder, warm=False, seconds=1800)
+  done = processes.Run(
+    ['transcribe', run, sounds, f'--output={os.path.join(folder, "texts")}/'], folder, warm=False, seconds=1800
+  )
   failed = done.err.count(': ') and sum(1 for line in done.err.splitlines() if line.startswith(f'transcribe: {sounds}'))
   texts = sum(len(files) for _, _, files in os.walk(os.path.join(folder, 'texts')))
   found = sum(1 for path in paths if os.path.splitext(path)[1] in ('.m3u8',))
-  cases.append(outcome.Case('transcribe on all', done.code == 1 and done.is_clean and failed + texts == len(paths) - found,
-                            f'{failed} refused and {texts} transcribed of {len(paths) - found}, {done.seconds:.0f} s'))
+  cases.append(
+    outcome.Case(
+      'transcribe on all',
+      done.code == 1 and done.is_clean and failed + texts == len(paths) - found,
+      f'{failed} refused and {texts} transcribed of {len(paths) - found}, {done.seconds:.0f} s',
+    )
+  )
   return cases
 
 
 def Main(argv):
   """`LISTING MEMORY_GB SECONDS`: decodes the files of a JSON list under limits."""
-  import resource  # pylint: disable=g-import-not-at-top
-  import signal  # pylint: disable=g-import-not-at-top
+  import resource
+  import signal
+
   memory, seconds = int(argv[2]), int(argv[3])
   resource.setrlimit(resource.RLIMIT_AS, (memory * 2**30, memory * 2**30))
 

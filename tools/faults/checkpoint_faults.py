@@ -4,9 +4,10 @@ import os
 import shutil
 
 from lingvo import compat as tf
-from tools.faults import outcome
-from tools.faults import processes
-from tools.faults import tiny
+
+from . import outcome
+from . import processes
+from . import tiny
 
 
 def _Data(run, step):
@@ -35,8 +36,10 @@ def Truncate(path, rng):
 def Foreign(run, step):
   """Puts a whole checkpoint of another model in place of one."""
   with tf.Graph().as_default(), tf.Session() as sess:
-    variables = [tf.get_variable('task/other/w/var', [3, 3]), tf.get_variable('global_step', [], tf.int64, trainable=False,
-                                                                             initializer=tf.zeros_initializer())]
+    variables = [
+      tf.get_variable('task/other/w/var', [3, 3]),
+      tf.get_variable('global_step', [], tf.int64, trainable=False, initializer=tf.zeros_initializer()),
+    ]
     sess.run(tf.global_variables_initializer())
     tf.train.Saver(variables).save(sess, tiny.Prefix(run, step), write_meta_graph=False, write_state=False)
 
@@ -48,24 +51,30 @@ def Poison(run, step):
   values[name] = values[name] * float('nan')
   names = sorted(values)
   with tf.Graph().as_default(), tf.Session() as sess:
-    sess.run(tf.raw_ops.SaveV2(prefix=tiny.Prefix(run, step), tensor_names=names, shape_and_slices=[''] * len(names),
-                               tensors=[tf.constant(values[n]) for n in names]))
+    sess.run(
+      tf.raw_ops.SaveV2(
+        prefix=tiny.Prefix(run, step),
+        tensor_names=names,
+        shape_and_slices=[''] * len(names),
+        tensors=[tf.constant(values[n]) for n in names],
+      )
+    )
 
 
 # Name -> function (run, steps, rng) that does it to the newest checkpoint.
 NEWEST = {
-    'data truncated': lambda run, steps, rng: Truncate(_Data(run, steps[-1]), rng),
-    'data bit-flipped': lambda run, steps, rng: FlipBit(_Data(run, steps[-1]), rng),
-    'data empty': lambda run, steps, rng: os.truncate(_Data(run, steps[-1]), 0),
-    'data missing': lambda run, steps, rng: os.remove(_Data(run, steps[-1])),
-    'index truncated': lambda run, steps, rng: Truncate(_Index(run, steps[-1]), rng),
-    'index bit-flipped': lambda run, steps, rng: FlipBit(_Index(run, steps[-1]), rng),
-    'index empty': lambda run, steps, rng: os.truncate(_Index(run, steps[-1]), 0),
-    'foreign': lambda run, steps, rng: Foreign(run, steps[-1]),
-    'NaN in a weight': lambda run, steps, rng: Poison(run, steps[-1]),
-    'index missing, as `checkpoint` names it': lambda run, steps, rng: os.remove(_Index(run, steps[-1])),
-    '`checkpoint` empty': lambda run, steps, rng: os.truncate(os.path.join(run, 'train', 'checkpoint'), 0),
-    '`checkpoint` bit-flipped': lambda run, steps, rng: FlipBit(os.path.join(run, 'train', 'checkpoint'), rng),
+  'data truncated': lambda run, steps, rng: Truncate(_Data(run, steps[-1]), rng),
+  'data bit-flipped': lambda run, steps, rng: FlipBit(_Data(run, steps[-1]), rng),
+  'data empty': lambda run, steps, rng: os.truncate(_Data(run, steps[-1]), 0),
+  'data missing': lambda run, steps, rng: os.remove(_Data(run, steps[-1])),
+  'index truncated': lambda run, steps, rng: Truncate(_Index(run, steps[-1]), rng),
+  'index bit-flipped': lambda run, steps, rng: FlipBit(_Index(run, steps[-1]), rng),
+  'index empty': lambda run, steps, rng: os.truncate(_Index(run, steps[-1]), 0),
+  'foreign': lambda run, steps, rng: Foreign(run, steps[-1]),
+  'NaN in a weight': lambda run, steps, rng: Poison(run, steps[-1]),
+  'index missing, as `checkpoint` names it': lambda run, steps, rng: os.remove(_Index(run, steps[-1])),
+  '`checkpoint` empty': lambda run, steps, rng: os.truncate(os.path.join(run, 'train', 'checkpoint'), 0),
+  '`checkpoint` bit-flipped': lambda run, steps, rng: FlipBit(os.path.join(run, 'train', 'checkpoint'), rng),
 }
 
 
@@ -92,15 +101,19 @@ def Run(folder, size):
     Truncate(_Data(run, step), rng)
   before = _Files(run)
   done = processes.Run(tiny.Command(run, data), folder)
-  cases.append(outcome.Ended('all truncated: refused by name', done, 2, f'{tiny.Prefix(run, steps[0])}: ',
-                             _Files(run) == before))
+  cases.append(
+    outcome.Ended('all truncated: refused by name', done, 2, f'{tiny.Prefix(run, steps[0])}: ', _Files(run) == before)
+  )
   return cases
 
 
 def _Files(run):
   """dict: name -> content of a run's checkpoints and configuration."""
-  paths = [os.path.join(run, 'config.gin')] + [os.path.join(run, 'train', n) for n in os.listdir(os.path.join(run, 'train'))
-                                               if n.startswith(('ckpt', 'checkpoint', 'trainer_params'))]
+  paths = [os.path.join(run, 'config.gin')] + [
+    os.path.join(run, 'train', n)
+    for n in os.listdir(os.path.join(run, 'train'))
+    if n.startswith(('ckpt', 'checkpoint', 'trainer_params'))
+  ]
   found = {}
   for path in paths:
     with open(path, 'rb') as f:

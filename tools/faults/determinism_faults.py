@@ -3,9 +3,10 @@
 import os
 
 import numpy as np
-from tools.faults import outcome
-from tools.faults import processes
-from tools.faults import tiny
+
+from . import outcome
+from . import processes
+from . import tiny
 
 
 def Differing(a, b, step):
@@ -19,13 +20,22 @@ def Run(folder, size):
   data = os.path.join(folder, 'data')
   tiny.WriteData(data)
   cases, steps = [], size.Pick(40, 6)
-  for model, knobs in size.Pick([('BestRqPretrain', {'dropout_prob': 0.1}), ('Supervised', {'source': 'human', 'target': 'human'})],
-                                [('BestRqPretrain', {'dropout_prob': 0.1})]):
+  for model, knobs in size.Pick(
+    [('BestRqPretrain', {'dropout_prob': 0.1}), ('Supervised', {'source': 'human', 'target': 'human'})],
+    [('BestRqPretrain', {'dropout_prob': 0.1})],
+  ):
     runs = [os.path.join(folder, f'{model}{i}') for i in range(2)]
-    done = [processes.Run([*tiny.Command(run, data, model=model, max_steps=steps, **knobs), '--deterministic'], folder)
-            for run in runs]
+    done = [
+      processes.Run([*tiny.Command(run, data, model=model, max_steps=steps, **knobs), '--deterministic'], folder)
+      for run in runs
+    ]
     ended = all(d.code == 0 for d in done)
     differing = Differing(*runs, steps) if ended else ['not ended']
-    cases.append(outcome.Case(model, not differing, f'{steps} steps: differing: {", ".join(differing[:5]) or "nothing"}' if ended
-                              else done[-1].last_error))
+    cases.append(
+      outcome.Case(
+        model,
+        not differing,
+        f'{steps} steps: differing: {", ".join(differing[:5]) or "nothing"}' if ended else done[-1].last_error,
+      )
+    )
   return cases

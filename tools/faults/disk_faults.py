@@ -8,12 +8,14 @@ import os
 import shutil
 import subprocess
 
-from fm_lingvo import checkpoints
-from fm_lingvo import dataset
 from lingvo import compat as tf
-from tools.faults import outcome
-from tools.faults import processes
-from tools.faults import tiny
+
+from fm_lingvo.checkpoints import run_checkpoints
+from fm_lingvo.utils import files as file_system
+
+from . import outcome
+from . import processes
+from . import tiny
 
 
 class SmallDisk:
@@ -24,8 +26,11 @@ class SmallDisk:
 
   def __enter__(self):
     os.makedirs(self._folder, exist_ok=True)
-    done = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={self._kilobytes}k', 'tmpfs', self._folder],
-                          capture_output=True, check=False)
+    done = subprocess.run(
+      ['mount', '-t', 'tmpfs', '-o', f'size={self._kilobytes}k', 'tmpfs', self._folder],
+      capture_output=True,
+      check=False,
+    )
     self._mounted = done.returncode == 0
     return self._folder if self._mounted else None
 
@@ -46,7 +51,7 @@ def IsWhole(run):
       tiny.Weights(run, step)
   except (tf.errors.OpError, ValueError):
     return False
-  return bool(steps) and checkpoints.Newest(os.path.join(run, 'train')) == tiny.Prefix(run, steps[-1])
+  return bool(steps) and run_checkpoints.Newest(os.path.join(run, 'train')) == tiny.Prefix(run, steps[-1])
 
 
 def _Fill(folder, leave):
@@ -65,9 +70,9 @@ def Run(folder, size):
   tiny.WriteData(data)
   cases = []
   faults = {
-      'full: checkpoint': lambda disk, mount: _Fill(mount, 20_000),
-      'full to the last byte': lambda disk, mount: _Fill(mount, 0),
-      'vanished': lambda disk, mount: shutil.rmtree(os.path.join(mount, 'run')),
+    'full: checkpoint': lambda disk, mount: _Fill(mount, 20_000),
+    'full to the last byte': lambda disk, mount: _Fill(mount, 0),
+    'vanished': lambda disk, mount: shutil.rmtree(os.path.join(mount, 'run')),
   }
   for name in size.Pick(list(faults), ['full: checkpoint']):
     disk = SmallDisk(os.path.join(folder, 'disk'), 40_000)
@@ -75,7 +80,7 @@ def Run(folder, size):
       if mount is None:
         cases.append(_Limited(folder, data))
         break
-      cases.append(_Train(name, mount, data, folder, lambda: faults[name](disk, mount)))  # pylint: disable=cell-var-from-loop
+      cases.append(_Train(name, mount, data, folder, lambda: faults[name](disk, mount)))
   cases.append(_NoFolder(folder, data))
   if size.full:
     cases += _ReadOnly(folder, data) + _Prepare(folder)
@@ -125,7 +130,8 @@ def _NoFolder(folder, data):
 
 def _Prepare(folder):
   """Prepares data onto a full disk, then onto one with space; nothing half made may look whole."""
-  import av  # pylint: disable=g-import-not-at-top
+  import av
+
   sounds = os.path.join(folder, 'sounds')
   os.makedirs(sounds)
   for i in range(40):
@@ -142,8 +148,16 @@ def _Prepare(folder):
     if mount is None:
       return []
     output = os.path.join(mount, 'set')
-    done = processes.Run(['prepare_data', '--importer=manifest', f'--input={manifest}', f'--output={output}'], folder,
-                         warm=False)
+    done = processes.Run(
+      ['prepare_data', '--importer=manifest', f'--input={manifest}', f'--output={output}'], folder, warm=False
+    )
     left = os.listdir(mount)
-    return [outcome.Ended('full: preparation', done, 1, 'cannot be written (No space left on device)',
-                          not dataset.Exists(output) and not left and done.err.count('prepare_data: ') == 1)]
+    return [
+      outcome.Ended(
+        'full: preparation',
+        done,
+        1,
+        'cannot be written (No space left on device)',
+        not file_system.Exists(output) and not left and done.err.count('prepare_data: ') == 1,
+      )
+    ]

@@ -8,11 +8,12 @@ import collections
 import os
 import re
 
-from fm_lingvo import metrics_log
-from tools.faults import determinism_faults
-from tools.faults import outcome
-from tools.faults import processes
-from tools.faults import tiny
+from fm_lingvo.run_files import metrics_log
+
+from . import determinism_faults
+from . import outcome
+from . import processes
+from . import tiny
 
 _SAVE, _EVALUATE = 2, 8
 
@@ -25,8 +26,19 @@ def Run(folder, size):
   kills, steps = size.Pick((min(30, size.count), 3 * min(30, size.count) + 6), (1, 12))
 
   def Command(run):
-    return [*tiny.Command(run, data, max_steps=steps, save_interval_steps=_SAVE, eval_interval_steps=_EVALUATE,
-                          summary_interval_steps=1, evaluated=['DevHuman'], dropout_prob=0.1), '--deterministic']
+    return [
+      *tiny.Command(
+        run,
+        data,
+        max_steps=steps,
+        save_interval_steps=_SAVE,
+        eval_interval_steps=_EVALUATE,
+        summary_interval_steps=1,
+        evaluated=['DevHuman'],
+        dropout_prob=0.1,
+      ),
+      '--deterministic',
+    ]
 
   whole, killed = os.path.join(folder, 'whole'), os.path.join(folder, 'killed')
   done = processes.Run(Command(whole), folder, seconds=1200)
@@ -42,13 +54,19 @@ def Run(folder, size):
       out = child.Wait(rng.uniform(0, 0.4)).out
     trained = [int(step) for step in re.findall(r'(?m)^step (\d+)/', out)]
     kept = max(tiny.Steps(killed), default=0)
-    cases.append(outcome.Case(f'kill {i + 1}', not trained or trained[0] > newest - _SAVE,
-                              f'{f"trained from step {trained[0]} on, " if trained else ""}killed {_Last(out)}, newest '
-                              f'checkpoint {kept}'))
+    cases.append(
+      outcome.Case(
+        f'kill {i + 1}',
+        not trained or trained[0] > newest - _SAVE,
+        f'{f"trained from step {trained[0]} on, " if trained else ""}killed {_Last(out)}, newest checkpoint {kept}',
+      )
+    )
     newest = kept
   done = processes.Run(Command(killed), folder, seconds=1200)
   differing = determinism_faults.Differing(whole, killed, steps) if done.code == 0 else [done.last_error]
-  cases.append(outcome.Case('weights at the end', not differing, f'differing: {", ".join(differing[:5]) or "nothing, bit by bit"}'))
+  cases.append(
+    outcome.Case('weights at the end', not differing, f'differing: {", ".join(differing[:5]) or "nothing, bit by bit"}')
+  )
   same, what = _SameRows(whole, killed)
   cases.append(outcome.Case('data order, losses and evaluations', same, what))
   return cases

@@ -3,20 +3,22 @@
 import json
 import os
 
-from fm_lingvo import metrics_log
 import numpy as np
-from tools.faults import outcome
-from tools.faults import processes
-from tools.faults import tiny
+
+from fm_lingvo.run_files import metrics_log
+
+from . import outcome
+from . import processes
+from . import tiny
 
 _BAD = 'train0-3'  # The utterance whose waveform is not finite.
 # Name -> (patch, steps that it must spoil: numbers, or None for those that have the bad utterance).
 FAULTS = {
-    'NaN in a batch': (('BadWaveforms', _BAD, 'nan'), None),
-    'Inf in a batch': (('BadWaveforms', _BAD, 'inf'), None),
-    'NaN in the loss': (('BadLoss', 1, 2, 'nan'), [2, 3]),
-    'Inf in the loss': (('BadLoss', 1, 1, 'inf'), [2]),
-    'NaN in the gradient': (('BadGradient', 2, 3), [3, 4]),
+  'NaN in a batch': (('BadWaveforms', _BAD, 'nan'), None),
+  'Inf in a batch': (('BadWaveforms', _BAD, 'inf'), None),
+  'NaN in the loss': (('BadLoss', 1, 2, 'nan'), [2, 3]),
+  'Inf in the loss': (('BadLoss', 1, 1, 'inf'), [2]),
+  'NaN in the gradient': (('BadGradient', 2, 3), [3, 4]),
 }
 
 
@@ -33,10 +35,18 @@ def Run(folder, size):
   if not size.full:
     return cases
   run = os.path.join(folder, 'limit')
-  done = processes.Run(tiny.Command(run, data, 'task.train.max_skipped_steps = 2', max_steps=8), folder,
-                       ('BadLoss', 2, 99, 'nan'))
-  cases.append(outcome.Ended('NaN in every loss: ends past the limit', done, 1, 'max_skipped_steps = 2: 3 steps',
-                             tiny.Steps(run)[-1] == 5 and _AllFinite(run, 5)))
+  done = processes.Run(
+    tiny.Command(run, data, 'task.train.max_skipped_steps = 2', max_steps=8), folder, ('BadLoss', 2, 99, 'nan')
+  )
+  cases.append(
+    outcome.Ended(
+      'NaN in every loss: ends past the limit',
+      done,
+      1,
+      'max_skipped_steps = 2: 3 steps',
+      tiny.Steps(run)[-1] == 5 and _AllFinite(run, 5),
+    )
+  )
   return cases
 
 
@@ -50,8 +60,13 @@ def _IsRight(run, steps):
   kept = tiny.Steps(run)
   still = [_Same(run, step) for step in skipped if step - 1 in kept and step in kept]
   moved = [not _Same(run, step) for step in kept[1:] if step not in skipped and step - 1 in kept]
-  return (skipped == steps if steps else bool(skipped)) and names and counted == len(rows) and all(still) and (
-      all(moved) and _AllFinite(run, kept[-1]))
+  return (
+    (skipped == steps if steps else bool(skipped))
+    and names
+    and counted == len(rows)
+    and all(still)
+    and (all(moved) and _AllFinite(run, kept[-1]))
+  )
 
 
 def _Same(run, step):

@@ -6,6 +6,7 @@ import typing
 
 class Case(typing.NamedTuple):
   """One fault."""
+
   name: str
   survived: bool  # Whether what must hold did.
   seen: str  # What was seen: a message, or what differed.
@@ -13,6 +14,7 @@ class Case(typing.NamedTuple):
 
 class Size(typing.NamedTuple):
   """How much of the suite to run: `full` as the results have it, else the part that tests run."""
+
   full: bool
   seed: int = 1
   count: int = 2000  # Malformed files, mutated inputs.
@@ -39,6 +41,11 @@ def Ended(name, done, code, pattern, more=True):
   codes = code if isinstance(code, tuple) else (code,)
   said = next((line for line in (done.out + done.err).splitlines() if pattern in line), '')
   survived = bool(done.is_clean and done.code in codes and said and more)
-  seen = said if survived else (
-      f'exit code {done.code}{", hung" if done.hung else ""}{"" if more else ", state wrong"}: {said or done.last_error}')
+  seen = (
+    said
+    if survived
+    else (
+      f'exit code {done.code}{", hung" if done.hung else ""}{"" if more else ", state wrong"}: {said or done.last_error}'
+    )
+  )
   return Case(name, survived, ' '.join(seen.split())[:300])

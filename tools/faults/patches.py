@@ -8,9 +8,11 @@ import time
 
 def BadWaveforms(utt_id, value):
   """Makes the waveforms of an utterance NaN or Inf, whenever it is in a batch."""
-  from fm_lingvo import stream_batches  # pylint: disable=g-import-not-at-top
-  from lingvo import compat as tf  # pylint: disable=g-import-not-at-top
-  original = stream_batches.Batches.Finish
+  from lingvo import compat as tf
+
+  from fm_lingvo.data import batcher
+
+  original = batcher.Batches.Finish
 
   def Finish(self, batch):
     live, tensors = original(self, batch)
@@ -18,7 +20,7 @@ def BadWaveforms(utt_id, value):
     tensors.waveforms = tf.where_v2(bad, tf.constant(float(value)), tensors.waveforms)
     return live, tensors
 
-  stream_batches.Batches.Finish = Finish
+  batcher.Batches.Finish = Finish
 
 
 def BadLoss(first, last, value):
@@ -41,9 +43,11 @@ def BadGradient(first, last):
 
 
 def _AtSteps(first, last, function):
-  from fm_lingvo import hydra  # pylint: disable=g-import-not-at-top
-  from lingvo import compat as tf  # pylint: disable=g-import-not-at-top
-  from lingvo.core import py_utils  # pylint: disable=g-import-not-at-top
+  from lingvo import compat as tf
+  from lingvo.core import py_utils
+
+  from fm_lingvo import hydra
+
   original = hydra.HydraTask.ComputeLoss
 
   def ComputeLoss(self, theta, predictions, input_batch):
@@ -71,7 +75,8 @@ def ClockJumps(seconds, every):
 
 def FileSizeLimit(num_bytes):
   """No file may grow past a size, as on a full disk: writing more fails."""
-  import resource  # pylint: disable=g-import-not-at-top
-  import signal  # pylint: disable=g-import-not-at-top
+  import resource
+  import signal
+
   signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
   resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, num_bytes))

@@ -24,6 +24,7 @@ PRELOADED = ['fm_lingvo.launch', 'lingvo.trainer', 'params.asr', 'tools.faults.p
 
 class Done(typing.NamedTuple):
   """A process that has ended."""
+
   code: int  # Exit code, -N after signal N.
   out: str
   err: str
@@ -61,7 +62,8 @@ class Started:
     if warm:
       context.set_forkserver_preload(PRELOADED)
     self._process = context.Process(
-        target=_Target, args=(list(argv), folder, self._out, self._err, tuple(patch), dict(env or {})))
+      target=_Target, args=(list(argv), folder, self._out, self._err, tuple(patch), dict(env or {}))
+    )
     self._started = time.monotonic()
     self._process.start()
 
@@ -147,7 +149,8 @@ def _Target(argv, folder, out, err, patch, env):
   os.chdir(folder)
   sys.argv = argv
   if patch:
-    from tools.faults import patches  # pylint: disable=g-import-not-at-top
+    from . import patches
+
     getattr(patches, patch[0])(*patch[1:])
   module = importlib.import_module(_MODULES[argv[0]])
   try:

@@ -2,9 +2,9 @@
 
 import os
 
-from tools.faults import outcome
-from tools.faults import processes
-from tools.faults import tiny
+from . import outcome
+from . import processes
+from . import tiny
 
 
 def Run(folder, size):
@@ -22,14 +22,24 @@ def Run(folder, size):
   # A lock of a process that was killed is none.
   if size.full:
     done = processes.Run(tiny.Command(run, data, max_steps=last + 2, learning_rate=0.01), folder)
-    cases.append(outcome.Ended('learning rate changed after a SIGKILL: listed', done, 0, 'learning_rate: 0.0015 -> 0.01'))
+    cases.append(
+      outcome.Ended('learning rate changed after a SIGKILL: listed', done, 0, 'learning_rate: 0.0015 -> 0.01')
+    )
   before = _Config(run)
-  for name, knobs, bindings in size.Pick([
-      ('model_dim', {}, ['task.encoder.model_dim = 32']), ('num_layers', {}, ['task.encoder.num_layers = 2']),
-      ('codebook_size', {'codebook_size': 32}, [])], [('model_dim', {}, ['task.encoder.model_dim = 32'])]):
+  for name, knobs, bindings in size.Pick(
+    [
+      ('model_dim', {}, ['task.encoder.model_dim = 32']),
+      ('num_layers', {}, ['task.encoder.num_layers = 2']),
+      ('codebook_size', {'codebook_size': 32}, []),
+    ],
+    [('model_dim', {}, ['task.encoder.model_dim = 32'])],
+  ):
     done = processes.Run(tiny.Command(run, data, *bindings, max_steps=last + 4, **knobs), folder)
-    cases.append(outcome.Ended(f'{name} changed: refused', done, 2, 'of another model', _Config(run) == before and
-                               f'{name}: ' in done.out))
+    cases.append(
+      outcome.Ended(
+        f'{name} changed: refused', done, 2, 'of another model', _Config(run) == before and f'{name}: ' in done.out
+      )
+    )
   return cases
 
 

@@ -3,9 +3,9 @@
 import os
 import signal
 
-from tools.faults import outcome
-from tools.faults import processes
-from tools.faults import tiny
+from . import outcome
+from . import processes
+from . import tiny
 
 _AT_ONCE_SECONDS = 10
 
@@ -31,5 +31,7 @@ def Run(folder, size):
         at_once = (-signum if signum == signal.SIGTERM else 128 + signum, 128 + signum)
         cases.append(outcome.Ended(name, done, at_once, f'{signum.name}: saving a checkpoint'))
       else:
-        cases.append(outcome.Ended(name, done, 128 + signum, f'{signum.name}: checkpoint at step', len(tiny.Steps(run)) == 1))
+        cases.append(
+          outcome.Ended(name, done, 128 + signum, f'{signum.name}: checkpoint at step', len(tiny.Steps(run)) == 1)
+        )
   return cases

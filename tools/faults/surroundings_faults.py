@@ -5,10 +5,10 @@ import re
 import subprocess
 import sys
 
-from tools.faults import disk_faults
-from tools.faults import outcome
-from tools.faults import processes
-from tools.faults import tiny
+from . import disk_faults
+from . import outcome
+from . import processes
+from . import tiny
 
 
 def Run(folder, size):
@@ -17,9 +17,9 @@ def Run(folder, size):
   tiny.WriteData(data)
   nowhere = os.path.join(folder, 'no', 'home')
   faults = {
-      'the clock jumps by an hour, back and forth': ((('ClockJumps', 3600, 50)), {}),
-      'no locale': ((), {'LC_ALL': 'xx_YY.nothing', 'LANG': 'xx_YY', 'PYTHONUTF8': '0', 'PYTHONIOENCODING': 'ascii'}),
-      'no home': ((), {'HOME': nowhere, 'XDG_CACHE_HOME': nowhere, 'MPLCONFIGDIR': nowhere}),
+    'the clock jumps by an hour, back and forth': ((('ClockJumps', 3600, 50)), {}),
+    'no locale': ((), {'LC_ALL': 'xx_YY.nothing', 'LANG': 'xx_YY', 'PYTHONUTF8': '0', 'PYTHONIOENCODING': 'ascii'}),
+    'no home': ((), {'HOME': nowhere, 'XDG_CACHE_HOME': nowhere, 'MPLCONFIGDIR': nowhere}),
   }
   cases = []
   for name in size.Pick(list(faults), list(faults)[:1]):
@@ -49,7 +49,14 @@ def _NoNetwork(folder, data):
   """A network namespace in which not even loopback is up."""
   run = os.path.join(folder, 'no_network')
   command = tiny.Command(run, data)[1:]
-  done = subprocess.run(['unshare', '--net', sys.executable, '-m', 'fm_lingvo.trainer', *command], cwd=processes.ROOT,
-                        capture_output=True, text=True, check=False, timeout=600)
-  return outcome.Ended('no network', processes.Done(done.returncode, done.stdout, done.stderr, 0.0), 0, 'done: ',
-                       bool(tiny.Steps(run)))
+  done = subprocess.run(
+    ['unshare', '--net', sys.executable, '-m', 'fm_lingvo.trainer', *command],
+    cwd=processes.ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+    timeout=600,
+  )
+  return outcome.Ended(
+    'no network', processes.Done(done.returncode, done.stdout, done.stderr, 0.0), 0, 'done: ', bool(tiny.Steps(run))
+  )

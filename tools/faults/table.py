@@ -6,7 +6,8 @@ import json
 import os
 
 from fm_lingvo import errors
-from tools.common import this_machine
+
+from ..common import this_machine
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PATH = os.path.join(_ROOT, 'docs', 'results', 'faults.json')
@@ -28,16 +29,27 @@ def Row(kind, name, cases, seconds, command):
   shown = lost + [case for case in cases if case.survived][:_SEEN]
   flags = [arg for arg in command[1:] if arg.startswith(('--seed', '--count'))]
   return {
-      'kind': kind, 'name': name, 'injected': len(cases), 'survived': len(cases) - len(lost), 'seconds': round(seconds, 1),
-      'seen': [{'fault': case.name, 'survived': case.survived, 'seen': _Anywhere(case.seen)} for case in shown],
-      'command': ' '.join(['python -m tools.faults', kind, *flags]), 'date': datetime.date.today().isoformat(),
-      'machine': this_machine.Machine(), 'versions': this_machine.Versions(_ROOT)}
+    'kind': kind,
+    'name': name,
+    'injected': len(cases),
+    'survived': len(cases) - len(lost),
+    'seconds': round(seconds, 1),
+    'seen': [{'fault': case.name, 'survived': case.survived, 'seen': _Anywhere(case.seen)} for case in shown],
+    'command': ' '.join(['python -m tools.faults', kind, *flags]),
+    'date': datetime.date.today().isoformat(),
+    'machine': this_machine.Machine(),
+    'versions': this_machine.Versions(_ROOT),
+  }
 
 
 def _Anywhere(text):
   """A message without the folders of the machine that it was seen on."""
-  words = [os.path.join('...', *word.split(os.sep)[-2:]) if word.lstrip('\'"=').startswith(os.sep) and word.count(os.sep) > 2
-           else word for word in text.split()]
+  words = [
+    os.path.join('...', *word.split(os.sep)[-2:])
+    if word.lstrip('\'"=').startswith(os.sep) and word.count(os.sep) > 2
+    else word
+    for word in text.split()
+  ]
   return ' '.join(words)
 
 
@@ -73,12 +85,16 @@ def Check(result, path):
 def Table(result):
   """Markdown: a row for each kind, then where the figures are from."""
   lines = ['| fault | injected | survived | seconds |', '| :-- | --: | --: | --: |']
-  lines += [f'| {row["name"]} | {row["injected"]:,} | {row["survived"]:,} | {row["seconds"]:,.0f} |' for row in result['rows']]
+  lines += [
+    f'| {row["name"]} | {row["injected"]:,} | {row["survived"]:,} | {row["seconds"]:,.0f} |' for row in result['rows']
+  ]
   lines.append('')
   groups = {}
   for row in result['rows']:
-    origin = (f'{row["date"]}; {this_machine.Describe(row["machine"])}; {this_machine.DescribeVersions(row["versions"])}, commit '
-              f'{row["versions"]["commit"]}')
+    origin = (
+      f'{row["date"]}; {this_machine.Describe(row["machine"])}; {this_machine.DescribeVersions(row["versions"])}, commit '
+      f'{row["versions"]["commit"]}'
+    )
     groups.setdefault(origin, []).append(row['command'])
   lines += [f'- {", ".join(f"`{command}`" for command in commands)}; {origin}.' for origin, commands in groups.items()]
   return '\n'.join(lines)

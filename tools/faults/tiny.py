@@ -6,14 +6,29 @@ import re
 import shutil
 import zlib
 
-from fm_lingvo import dataset
-from lingvo import compat as tf
 import numpy as np
+from lingvo import compat as tf
 
-_MODEL = ('task.encoder.num_layers = 1', 'task.encoder.model_dim = 16', 'task.encoder.num_heads = 2',
-          'task.encoder.kernel_size = 5', 'task.encoder.subsampling.channels = 4', 'task.train.log_interval_steps = 1')
-_KNOBS = {'codebook_size': 16, 'batch_seconds': 6.0, 'mask_start_prob': 0.05, 'max_seconds': 8.0, 'max_steps': 6,
-          'summary_interval_steps': 2, 'save_interval_steps': 2, 'eval_interval_steps': 4}
+from fm_lingvo.data import dataset
+
+_MODEL = (
+  'task.encoder.num_layers = 1',
+  'task.encoder.model_dim = 16',
+  'task.encoder.num_heads = 2',
+  'task.encoder.kernel_size = 5',
+  'task.encoder.subsampling.channels = 4',
+  'task.train.log_interval_steps = 1',
+)
+_KNOBS = {
+  'codebook_size': 16,
+  'batch_seconds': 6.0,
+  'mask_start_prob': 0.05,
+  'max_seconds': 8.0,
+  'max_steps': 6,
+  'summary_interval_steps': 2,
+  'save_interval_steps': 2,
+  'eval_interval_steps': 4,
+}
 
 
 def Waveform(seconds, seed):
@@ -32,9 +47,18 @@ def WriteShard(path, num_utterances, prefix='utt'):
   with tf.io.TFRecordWriter(path) as writer:
     for i in range(num_utterances):
       pcm = Waveform(1.5 + 0.1 * (i % 5), zlib.crc32(f'{prefix} {i}'.encode()))
-      writer.write(dataset.EncodeExample({
-          'utt_id': f'{prefix}-{i}', 'audio': pcm.tobytes(), 'text': 'some words', 'speaker': 's', 'domain': 'test/tones',
-          'duration': len(pcm) / 16000}))
+      writer.write(
+        dataset.EncodeExample(
+          {
+            'utt_id': f'{prefix}-{i}',
+            'audio': pcm.tobytes(),
+            'text': 'some words',
+            'speaker': 's',
+            'domain': 'test/tones',
+            'duration': len(pcm) / 16000,
+          }
+        )
+      )
 
 
 def WriteData(data_dir, num_train=24, num_dev=4, shards=2):
@@ -49,15 +73,21 @@ def Command(logdir, data_dir, *bindings, model='BestRqPretrain', evaluated=(), *
   """argv of a trainer; knobs and bindings are added to the tiny ones, `evaluated` are data sets."""
   own = {k: v for k, v in _KNOBS.items() if model == 'BestRqPretrain' or k not in ('codebook_size', 'mask_start_prob')}
   knobs = {**own, 'data_dir': data_dir, **knobs}
-  every = [*_MODEL, f'task.train.eval_datasets = {list(evaluated)}',
-           *(f'{model}.{name} = {value!r}' for name, value in knobs.items()), *bindings]
+  every = [
+    *_MODEL,
+    f'task.train.eval_datasets = {list(evaluated)}',
+    *(f'{model}.{name} = {value!r}' for name, value in knobs.items()),
+    *bindings,
+  ]
   return ['trainer', f'--model=asr.{model}', f'--logdir={logdir}', *(f'--gin_bindings={b}' for b in every)]
 
 
 def Steps(logdir):
   """Steps of the checkpoints that have an index, ascending."""
-  return sorted(int(re.search(r'ckpt-(\d+)\.index$', path).group(1))
-                for path in glob.glob(os.path.join(logdir, 'train', 'ckpt-*.index')))
+  return sorted(
+    int(re.search(r'ckpt-(\d+)\.index$', path).group(1))
+    for path in glob.glob(os.path.join(logdir, 'train', 'ckpt-*.index'))
+  )
 
 
 def Prefix(logdir, step):

@@ -19,9 +19,9 @@ import argparse
 import sys
 
 from fm_lingvo import errors
-from fm_lingvo import quiet
-from tools import exit_codes
+from fm_lingvo.runtime import quiet
 
+from ..common import exit_codes
 from . import plan
 from . import runner
 from . import stages
@@ -30,22 +30,37 @@ from . import stages
 def _Parser():
   groups = '\n'.join(f'  {name:<18} {text}' for name, text in {**plan.GROUPS, 'all': 'all of them'}.items())
   parser = argparse.ArgumentParser(
-      prog='recipe', description=__doc__, epilog=f'groups:\n{groups}',
-      formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='recipe',
+    description=__doc__,
+    epilog=f'groups:\n{groups}',
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
   parser.add_argument('names', nargs='*', metavar='GROUP|STAGE', help='what to train (default: main)')
   parser.add_argument('--quick', action='store_true', help='a smoke run: tiny data and models, a few steps')
-  parser.add_argument('--seeds', default='',
-                      help='further seeds, such as 2,3, of the models that are given target labels')
-  parser.add_argument('--jobs', type=int, default=min(2, runner.Cores()),
-                      help='stages at a time, which share the cores (default: 2, or 1 on one core)')
-  parser.add_argument('--output', default='',
-                      help='folder of the runs, report.md and recipe.png (default: runs/recipe)')
+  parser.add_argument(
+    '--seeds', default='', help='further seeds, such as 2,3, of the models that are given target labels'
+  )
+  parser.add_argument(
+    '--jobs',
+    type=int,
+    default=min(2, runner.Cores()),
+    help='stages at a time, which share the cores (default: 2, or 1 on one core)',
+  )
+  parser.add_argument(
+    '--output', default='', help='folder of the runs, report.md and recipe.png (default: runs/recipe)'
+  )
   parser.add_argument('--data_dir', default='', help='folder of the data sets (default: data/recipe)')
-  parser.add_argument('--docs', action=argparse.BooleanOptionalAction, default=None,
-                      help='write docs/results/recipe.json and docs/images/recipe.png (default: unless --quick)')
-  parser.add_argument('--take', default='',
-                      help='stages, comma-separated, whose finished runs are used although their inputs changed; the '
-                      'report says so')
+  parser.add_argument(
+    '--docs',
+    action=argparse.BooleanOptionalAction,
+    default=None,
+    help='write docs/results/recipe.json and docs/images/recipe.png (default: unless --quick)',
+  )
+  parser.add_argument(
+    '--take',
+    default='',
+    help='stages, comma-separated, whose finished runs are used although their inputs changed; the report says so',
+  )
   parser.add_argument('--dry_run', action='store_true', help='only say what would be trained, and why')
   parser.add_argument('--list', action='store_true', help='print groups and stages, and exit')
   return parser
@@ -53,8 +68,11 @@ def _Parser():
 
 def _Settings(args):
   suffix = '_quick' if args.quick else ''
-  return stages.Settings(output=(args.output or f'runs/recipe{suffix}').rstrip('/'),
-                         data_dir=(args.data_dir or f'data/recipe{suffix}').rstrip('/'), quick=args.quick)
+  return stages.Settings(
+    output=(args.output or f'runs/recipe{suffix}').rstrip('/'),
+    data_dir=(args.data_dir or f'data/recipe{suffix}').rstrip('/'),
+    quick=args.quick,
+  )
 
 
 def _Seeds(text):
@@ -86,8 +104,15 @@ def _Run(args):
   stages.Select(planned, names, seeds)  # Before seconds of imports.
   with quiet.Imports():
     from . import run  # pylint: disable=g-import-not-at-top
-  return run.Run(settings, names, seeds, jobs=args.jobs, docs=not args.quick if args.docs is None else args.docs,
-                 take=[name for name in args.take.split(',') if name], dry_run=args.dry_run)
+  return run.Run(
+    settings,
+    names,
+    seeds,
+    jobs=args.jobs,
+    docs=not args.quick if args.docs is None else args.docs,
+    take=[name for name in args.take.split(',') if name],
+    dry_run=args.dry_run,
+  )
 
 
 def Main(argv: list[str]) -> int:

@@ -2,10 +2,17 @@
 
 import collections
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Sequence
 
-_JUDGED = {'better beyond': '', 'better within': ', better, but within its interval', 'equal': ', equal',
-           'worse within': ', worse, within its interval', 'worse beyond': ', worse beyond its interval'}
+_JUDGED = {
+  'better beyond': '',
+  'better within': ', better, but within its interval',
+  'equal': ', equal',
+  'worse within': ', worse, within its interval',
+  'worse beyond': ', worse beyond its interval',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,6 +22,7 @@ class Claim:
   `verdict` is called with the means of the rows by name and the comparisons by pair. It returns whether the claim is
   met and the figures for it, or None if they have not been measured.
   """
+
   text: str
   names: tuple[str, ...]
   pairs: tuple[tuple[str, str], ...]
@@ -23,26 +31,37 @@ class Claim:
 
 def NoWorse(what: str, name: str, baseline: str, baseline_is: str, *, labels: float, params: float) -> Claim:
   """With at most these shares of labels and trained parameters, a model has no higher WER than a baseline."""
+
   def _Verdict(means, pairs):
     if not {name, baseline} <= means.keys():
       return None
     ours, theirs, pair = means[name], means[baseline], pairs.get((name, baseline))
     trained, used = ours['trained_params'] / ours['total_params'], ours['target_label_fraction']
-    excess = {'WER is higher by {:.1f} points': ours['target_wer'] - theirs['target_wer'],
-              '{:.1f} points too many parameters': trained - params,
-              '{:.1f} points too many labels': round(used - labels, 6)}
+    excess = {
+      'WER is higher by {:.1f} points': ours['target_wer'] - theirs['target_wer'],
+      '{:.1f} points too many parameters': trained - params,
+      '{:.1f} points too many labels': round(used - labels, 6),
+    }
     failed = '; '.join(text.format(100 * value) for text, value in excess.items() if value > 0)
-    figures = (f'{_Wer(ours)} WER with {100 * used:.1f} % of the labels ({ours["target_label_minutes"]:.1f} min) and '
-               f'{100 * trained:.1f} % of the parameters, against {_Wer(theirs)}; seeds {_Seeds(ours)} and '
-               f'{_Seeds(theirs)}')
+    figures = (
+      f'{_Wer(ours)} WER with {100 * used:.1f} % of the labels ({ours["target_label_minutes"]:.1f} min) and '
+      f'{100 * trained:.1f} % of the parameters, against {_Wer(theirs)}; seeds {_Seeds(ours)} and '
+      f'{_Seeds(theirs)}'
+    )
     return not failed, figures + (f'; {_Both(pair)}' if pair else '') + (f'. {failed}' if failed else '')
 
-  return Claim(f'{what} on {100 * labels:g} % of the labels, at most {100 * params:g} % of the parameters trained, are '
-               f'no worse than {baseline_is}', (name, baseline), ((name, baseline),), _Verdict)
+  return Claim(
+    f'{what} on {100 * labels:g} % of the labels, at most {100 * params:g} % of the parameters trained, are '
+    f'no worse than {baseline_is}',
+    (name, baseline),
+    ((name, baseline),),
+    _Verdict,
+  )
 
 
 def Better(what: str, name: str, without: str) -> Claim:
   """A model has a lower WER than the same with something left out, beyond the confidence interval."""
+
   def _Verdict(unused_means, pairs):
     if (name, without) not in pairs:
       return None
@@ -50,43 +69,54 @@ def Better(what: str, name: str, without: str) -> Claim:
     judged = Judge(pair)
     return judged == 'better beyond', f'{name} against {without}: {_Both(pair)}{_JUDGED[judged]}'
 
-  return Claim(f'{what}, improves on leaving it out, beyond its confidence interval', (name, without),
-               ((name, without),), _Verdict)
+  return Claim(
+    f'{what}, improves on leaving it out, beyond its confidence interval', (name, without), ((name, without),), _Verdict
+  )
 
 
 def Meets(curve: tuple[str, ...], baseline: str, baseline_is: str, goal: float) -> Claim:
   """Of models on more and more labels, one with at most this share of them has no higher WER than a baseline."""
+
   def _Verdict(means, pairs):
     points = sorted((means[name]['target_label_fraction'], name) for name in curve if name in means)
     if baseline not in means or len(points) < 2:
       return None
     bar, wers = means[baseline]['target_wer'], {name: means[name]['target_wer'] for _, name in points}
-    figures = (f'{baseline} has {100 * bar:.1f} % WER; adapted, by share of the labels: ' +
-               ', '.join(f'{100 * share:.1f} %: {100 * wers[name]:.1f}' for share, name in points))
+    figures = f'{baseline} has {100 * bar:.1f} % WER; adapted, by share of the labels: ' + ', '.join(
+      f'{100 * share:.1f} %: {100 * wers[name]:.1f}' for share, name in points
+    )
     share, name = next(((share, name) for share, name in points if wers[name] <= bar), (None, None))
     if name is None:
       share, name = min(points, key=lambda point: wers[point[1]])
-      return False, (f'they do not meet; nearest with {100 * share:.1f} %, {100 * (wers[name] - bar):.1f} points of '
-                     f'WER above. {figures}')
+      return False, (
+        f'they do not meet; nearest with {100 * share:.1f} %, {100 * (wers[name] - bar):.1f} points of '
+        f'WER above. {figures}'
+      )
     pair = pairs.get((name, baseline))
     against = f', {_Interval(pair)}, {_Resampled(pair)}' if pair else ''
     return round(share - goal, 6) <= 0, f'they meet at {100 * share:.1f} %{against}. {figures}'
 
-  return Claim(f'the adapted model meets {baseline_is} with at most {100 * goal:g} % of the labels', (baseline, *curve),
-               tuple((name, baseline) for name in curve), _Verdict)
+  return Claim(
+    f'the adapted model meets {baseline_is} with at most {100 * goal:g} % of the labels',
+    (baseline, *curve),
+    tuple((name, baseline) for name in curve),
+    _Verdict,
+  )
 
 
 def Keeps(before: str, after: str, beside: str, beside_is: str) -> Claim:
   """The source WER after adaptation is in the confidence interval from before, or below; `beside` is shown, too."""
+
   def _Verdict(means, unused_pairs):
     if not {before, after} <= means.keys():
       return None
     old, new = means[before], means[after]
     shown = f'; {beside_is} {_Wer(means[beside], "source")}' if beside in means else ''
     return new['source_wer'] <= old['source_wer_high'], (
-        f'source WER {_Wer(old, "source")} before, {_Wer(new, "source")} after, '
-        f'{_Points(new["source_wer"] - old["source_wer"])} points{shown}. The encoder is unchanged without its '
-        'adapters; the decoder is not')
+      f'source WER {_Wer(old, "source")} before, {_Wer(new, "source")} after, '
+      f'{_Points(new["source_wer"] - old["source_wer"])} points{shown}. The encoder is unchanged without its '
+      'adapters; the decoder is not'
+    )
 
   return Claim('adaptation keeps the source, within the confidence interval from before', (before, after), (), _Verdict)
 
@@ -98,8 +128,12 @@ def Improves(what: str, names: tuple[str, ...]) -> Claim:
   def _Verdict(means, pairs):
     if not {*names} <= means.keys():
       return None
-    better = all(pairs[a, b]['cer_high'] < 0 and pairs[a, b]['difference'] <= 0 if (a, b) in pairs
-                 else means[a]['target_wer_high'] < means[b]['target_wer_low'] for a, b in steps)
+    better = all(
+      pairs[a, b]['cer_high'] < 0 and pairs[a, b]['difference'] <= 0
+      if (a, b) in pairs
+      else means[a]['target_wer_high'] < means[b]['target_wer_low']
+      for a, b in steps
+    )
     rates = ', '.join(f'{name} {_Wer(means[name])} WER, {100 * means[name]["target_cer"]:.1f} % CER' for name in names)
     return better, rates + (f'; {_Resampled(pairs[steps[0]])}' if steps[0] in pairs else '')
 
@@ -127,8 +161,9 @@ def Means(rows: Iterable[dict]) -> dict[str, dict]:
     grouped[row['name']].append(row)
   means = {}
   for name, own in grouped.items():
-    means[name] = {key: sum(row[key] for row in own) / len(own) for key, value in own[0].items()
-                   if isinstance(value, (int, float))}
+    means[name] = {
+      key: sum(row[key] for row in own) / len(own) for key, value in own[0].items() if isinstance(value, (int, float))
+    }
     means[name]['seeds'] = sorted(row['seed'] for row in own)
   return means
 

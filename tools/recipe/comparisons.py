@@ -5,19 +5,23 @@ N: utterances of the target's test set, R: resamples, S: seeds of a model.
 
 from collections.abc import Iterable
 
-from fm_lingvo import error_rates
-from fm_lingvo import errors
 import numpy as np
+
+from fm_lingvo import errors
+from fm_lingvo.evaluation import error_rates
 
 from . import rows as rows_lib
 from . import stage_run
-from .stages import RunName, Settings, Stage
+from .stages import RunName
+from .stages import Settings
+from .stages import Stage
 
 _SEED = 20240301
 
 
-def Compare(settings: Settings, stages: dict[str, Stage], rows: list[dict],
-            pairs: Iterable[tuple[str, str]]) -> list[dict]:
+def Compare(
+  settings: Settings, stages: dict[str, Stage], rows: list[dict], pairs: Iterable[tuple[str, str]]
+) -> list[dict]:
   """Compares pairs of models whose runs are there, and are those that the rows are of.
 
   Several seeds of a model count with the mean of their errors in each utterance, seeds that both models have; the
@@ -41,7 +45,9 @@ def Compare(settings: Settings, stages: dict[str, Stage], rows: list[dict],
       if found:
         references, hypotheses = zip(*(texts for _, texts in found))
         scores.setdefault(row['name'], {})[row['seed']] = (
-            [utt_id for utt_id, _ in found], error_rates.Score(references, hypotheses)['per_utterance'])
+          [utt_id for utt_id, _ in found],
+          error_rates.Score(references, hypotheses)['per_utterance'],
+        )
   result = []
   for a, b in pairs:
     own, other = sorted(scores.get(a, ())), sorted(scores.get(b, ()))
@@ -55,7 +61,7 @@ def Compare(settings: Settings, stages: dict[str, Stage], rows: list[dict],
 def _Pair(a, b, seeds, scores_a, scores_b):
   ids, counts = scores_a[0]
   if any(other != ids for other, _ in [*scores_a, *scores_b]):
-    raise errors.ConfigError(f'{a}, {b}: their hypotheses are of different utterances of the target\'s test set')
+    raise errors.ConfigError(f"{a}, {b}: their hypotheses are of different utterances of the target's test set")
   pair = {'a': a, 'b': b, 'seeds': seeds}
   for prefix, count, size in (('', 'errors', 'words'), ('cer_', 'char_errors', 'chars')):
     found = Bootstrap([c[count] for _, c in scores_a], [c[count] for _, c in scores_b], counts[size])
@@ -88,5 +94,6 @@ def Bootstrap(errors_a, errors_b, words) -> dict[str, float]:
     drawn = np.bincount(seeds, minlength=count) @ difference / count  # [N]
     rates[i] = drawn[utterances].sum() / max(1, words[utterances].sum())
   low, high = np.percentile(rates, [2.5, 97.5])
-  return dict(difference=difference.mean(axis=0).sum() / max(1, words.sum()), low=low, high=high,
-              a_better=np.mean(rates < 0))
+  return dict(
+    difference=difference.mean(axis=0).sum() / max(1, words.sum()), low=low, high=high, a_better=np.mean(rates < 0)
+  )

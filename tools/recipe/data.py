@@ -16,9 +16,11 @@ import os
 import sys
 import tempfile
 
-from fm_lingvo import dataset
-from tools import exit_codes
-from tools import importers
+from fm_lingvo.data import dataset
+from fm_lingvo.utils import files as file_system
+
+from ..common import exit_codes
+from ..prepare import importers
 
 NAMES = ('target', 'unlabeled', 'source')
 TARGET_LANGUAGES = ('en',)
@@ -43,7 +45,7 @@ def PrepareRecipe(output, quick=False):
     {name: dataset.Dataset} for the three NAMES.
 
   Raises:
-    importers.UsageError: no human prompts (unless quick), or no synthesiser.
+    exit_codes.UsageError: no human prompts (unless quick), or no synthesiser.
   """
   made = {}
   for name, languages in (('target', TARGET_LANGUAGES), ('unlabeled', UNLABELED_LANGUAGES)):
@@ -53,7 +55,7 @@ def PrepareRecipe(output, quick=False):
       continue
     try:
       made[name] = _Make(output, name, 'prompts', options)
-    except importers.UsageError as e:
+    except exit_codes.UsageError as e:
       if not quick:
         raise
       print(f'recipe data: no human prompts, so {name} is synthetic: {e}')
@@ -66,22 +68,34 @@ def PrepareRecipe(output, quick=False):
 
 def _MakeSource(output, target, quick):
   options = importers.Options(
-      exclude=tuple(sorted({row['text'] for row in dataset.ReadManifest(target.path)} - {''})),
-      engines=_QuickEngines() if quick else (), max_utterances=_QUICK_LINES if quick else None)
+    exclude=tuple(sorted({row['text'] for row in dataset.ReadManifest(target.path)} - {''})),
+    engines=_QuickEngines() if quick else (),
+    max_utterances=_QUICK_LINES if quick else None,
+  )
   # A quick set is too small for 2 %: its dev and test sets must not be empty.
   shares = dict(dev_percent=10.0, test_percent=10.0) if quick else dict(dev_percent=2.0, test_percent=3.0)
-  return _Make(output, 'source', 'general_speech', options, num_shards=4 if quick else 8, require_text=True,
-               limits={'max_duration': _MAX_SOURCE_SECONDS}, **shares)
+  return _Make(
+    output,
+    'source',
+    'general_speech',
+    options,
+    num_shards=4 if quick else 8,
+    require_text=True,
+    limits={'max_duration': _MAX_SOURCE_SECONDS},
+    **shares,
+  )
 
 
 def _QuickEngines():
   """The fast engines, of those that can be had here; all engines where none of them can."""
-  from tools.importers import speech_engines  # pylint: disable=g-import-not-at-top
+  from ..speech_synthesis import speech_engines
+
   return tuple(name for name in _QUICK_ENGINES if speech_engines.WhyMissing(name) is None)
 
 
 def _MakeStandIn(output, name):
-  from tools.importers import synth  # pylint: disable=g-import-not-at-top
+  from ..speech_synthesis import synth
+
   lines = sorted(synth.ReadText(synth.DEFAULT_TEXT), key=lambda line: importers.Uniform(line, 'stand-in'))
   start = 0
   for other, count in _STAND_IN_LINES.items():
@@ -89,7 +103,7 @@ def _MakeStandIn(output, name):
       break
     start += count
   with tempfile.NamedTemporaryFile('w', suffix='.txt', encoding='utf-8') as f:
-    f.writelines(line + '\n' for line in lines[start:start + _STAND_IN_LINES[name]])
+    f.writelines(line + '\n' for line in lines[start : start + _STAND_IN_LINES[name]])
     f.flush()
     options = importers.Options(input=f.name, engines=_QuickEngines())
     return _Make(output, name, 'general_speech', options, test_percent=30.0)
@@ -97,12 +111,13 @@ def _MakeStandIn(output, name):
 
 def _Make(output, name, importer, options, **kwargs):
   # Beam takes a second to import: --help need not wait.
-  from tools import pipeline  # pylint: disable=g-import-not-at-top
+  from ..prepare import pipeline
+
   path = os.path.join(output, name)
   try:
-    made, _ = pipeline.PrepareData(importer, path, options=options, overwrite=dataset.Exists(path), **kwargs)
+    made, _ = pipeline.PrepareData(importer, path, options=options, overwrite=file_system.Exists(path), **kwargs)
     return made
-  except importers.UsageError:
+  except exit_codes.UsageError:
     found = _Reuse(output, name)  # Two runs at the same time: the first to end has made it.
     if found is None:
       raise
@@ -115,7 +130,7 @@ def _Reuse(output, name):
   try:
     found = dataset.ReadDataset(path)
   except dataset.DatasetError as e:
-    if dataset.Exists(path):
+    if file_system.Exists(path):
       print(f'{e}; it is made anew')
     return None
   print(f'{path}: reused')
@@ -125,17 +140,22 @@ def _Reuse(output, name):
 def _Describe(name, data):
   voices = len({row['speaker'] for row in dataset.ReadManifest(data.path)})
   splits = ', '.join(f'{split} {data.Utterances(split)}' for split in dataset.SPLITS)
-  print(f'{name}: {sum(data.hours.values()):.2f} h, {splits} utterances, {voices} voices, '
-        f'domains {", ".join(data.domains)}', flush=True)
+  print(
+    f'{name}: {sum(data.hours.values()):.2f} h, {splits} utterances, {voices} voices, '
+    f'domains {", ".join(data.domains)}',
+    flush=True,
+  )
 
 
 def Main(argv):
   """Makes the data sets that the arguments ask for; returns the exit code."""
-  parser = argparse.ArgumentParser(prog='recipe_data', description=__doc__,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = argparse.ArgumentParser(
+    prog='recipe_data', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('--output', default='data/recipe', help='directory of the three data sets (default: data/recipe)')
-  parser.add_argument('--quick', action='store_true',
-                      help='make tiny data sets of the same kinds, in less than a minute')
+  parser.add_argument(
+    '--quick', action='store_true', help='make tiny data sets of the same kinds, in less than a minute'
+  )
   args = parser.parse_args(argv[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')

@@ -12,13 +12,16 @@ import functools
 import math
 import os
 
-from fm_lingvo import accounting
-from fm_lingvo import dataset
-from fm_lingvo import errors
 from lingvo import compat as tf
+
+from fm_lingvo import errors
+from fm_lingvo.data import dataset
+from fm_lingvo.data import example_filter
+from fm_lingvo.utils import audio as audio_format
 from params import asr
 
-from .stages import Settings, Stage
+from .stages import Settings
+from .stages import Stage
 
 
 class Labels:
@@ -50,32 +53,38 @@ class Labels:
     Raises:
       errors.ConfigError: a share is no utterance.
     """
-    return {run: dataclasses.replace(stage, bindings={**stage.bindings, 'label_share': self._Share(stage)})
-            if 0 < stage.share < 1 else stage for run, stage in stages.items()}
+    return {
+      run: dataclasses.replace(stage, bindings={**stage.bindings, 'label_share': self._Share(stage)})
+      if 0 < stage.share < 1
+      else stage
+      for run, stage in stages.items()
+    }
 
   def Given(self, stage: Stage) -> list[dict]:
     """Rows of the manifest whose labels a resolved stage is given."""
     if not stage.share or stage.share == 1:
       return self.usable if stage.share else []
-    limit = round(stage.bindings['label_share'] * accounting.SHARE_BUCKETS)
+    limit = round(stage.bindings['label_share'] * example_filter.SHARE_BUCKETS)
     return [row for row, bucket in zip(self.usable, self._buckets(stage.bindings['label_seed'])) if bucket < limit]
 
   def _Share(self, stage):
     """The smallest share that selects the right number; utterances of one bucket at the border stay out together."""
     count = math.floor(fractions.Fraction(str(stage.share)) * len(self.usable))
     if not count:
-      raise errors.ConfigError(f'{self._path}: {100 * stage.share:g} % of {len(self.usable)} usable training '
-                               f'utterances is none; {stage.run} needs more speech')
+      raise errors.ConfigError(
+        f'{self._path}: {100 * stage.share:g} % of {len(self.usable)} usable training '
+        f'utterances is none; {stage.run} needs more speech'
+      )
     buckets = sorted(self._buckets(stage.bindings['label_seed']))
     chosen = [bucket for bucket in buckets if bucket < buckets[count]]
     if not chosen:
       raise errors.ConfigError(f'{self._path}: the utterances of {stage.run} cannot be told apart')
-    return (chosen[-1] + 1) / accounting.SHARE_BUCKETS
+    return (chosen[-1] + 1) / example_filter.SHARE_BUCKETS
 
   def _Buckets(self, seed):
     """Hash bucket of each usable utterance, list of int."""
     with tf.Graph().as_default(), tf.Session() as sess:
-      return sess.run(accounting.ShareBuckets(tf.constant([row['utt_id'] for row in self.usable]), seed)).tolist()
+      return sess.run(example_filter.ShareBuckets(tf.constant([row['utt_id'] for row in self.usable]), seed)).tolist()
 
 
 def Minutes(rows: list[dict]) -> float:
@@ -89,15 +98,18 @@ def TrainStream():
 
 
 def _Acceptance():
-  """Function that says whether the training stream accepts a row of the manifest, as accounting.Accountant does."""
+  """Function that says whether the training stream accepts a row of the manifest, as example_filter does."""
   p = TrainStream()
-  bounds = [round(bound * dataset.SAMPLE_RATE) for bound in p.bucket_upper_bound_seconds]
-  max_labels = accounting.MaxLabels(bounds, p.max_chars_per_second)
-  shortest = max(1, round(p.min_seconds * dataset.SAMPLE_RATE))
+  bounds = [round(bound * audio_format.SAMPLE_RATE) for bound in p.bucket_upper_bound_seconds]
+  max_labels = example_filter.MaxLabels(bounds, p.max_chars_per_second)
+  shortest = max(1, round(p.min_seconds * audio_format.SAMPLE_RATE))
 
   def _Accepts(row):
-    samples = round(row['duration'] * dataset.SAMPLE_RATE)
-    return (bool(row['text'].strip()) and shortest <= samples <= bounds[-1] and
-            len(row['text']) + 1 <= max_labels[bisect.bisect_left(bounds, samples)])
+    samples = round(row['duration'] * audio_format.SAMPLE_RATE)
+    return (
+      bool(row['text'].strip())
+      and shortest <= samples <= bounds[-1]
+      and len(row['text']) + 1 <= max_labels[bisect.bisect_left(bounds, samples)]
+    )
 
   return _Accepts

@@ -3,6 +3,7 @@
 from . import claims
 from .stages import Stage
 
+# fmt: off
 # Share of the target's labels that the adapted model may use: 21.6M of the paper's 300M + 21.6M [abstract].
 SMALL_SHARE = 0.067
 
@@ -137,3 +138,4 @@ COMPARED = (
     ('codebooks_4_adapted', 'short_adapted'), ('pca_adapted', 'short_adapted'),
     ('source_best_rq_adapted', 'short_adapted'),
 )
+# fmt: on

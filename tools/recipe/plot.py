@@ -9,9 +9,16 @@ from . import plan
 from . import tables
 
 _STYLE = {
-    'font.size': 10, 'axes.titlesize': 11, 'axes.titleweight': 'bold', 'axes.titlelocation': 'left', 'axes.grid': True,
-    'axes.spines.top': False, 'axes.spines.right': False, 'grid.alpha': 0.25, 'legend.frameon': False,
-    'legend.fontsize': 9,
+  'font.size': 10,
+  'axes.titlesize': 11,
+  'axes.titleweight': 'bold',
+  'axes.titlelocation': 'left',
+  'axes.grid': True,
+  'axes.spines.top': False,
+  'axes.spines.right': False,
+  'grid.alpha': 0.25,
+  'legend.frameon': False,
+  'legend.fontsize': 9,
 }
 # Of the experiments; safe for the colour-blind.
 _COLORS = ('#0072b2', '#56b4e9', '#009e73', '#cc79a7', '#d55e00', '#e69f00')
@@ -26,8 +33,11 @@ def Plot(rows: list[dict], output: str) -> None:
   colors = {name: palette[experiments[name]] for name in names}
   with matplotlib.rc_context(_STYLE):
     figure = mpl_figure.Figure(figsize=(12, 9), dpi=120, layout='constrained')
-    figure.legend(handles=[patches.Patch(color=color, label=experiment) for experiment, color in palette.items()],
-                  loc='outside upper center', ncols=len(_COLORS))
+    figure.legend(
+      handles=[patches.Patch(color=color, label=experiment) for experiment, color in palette.items()],
+      loc='outside upper center',
+      ncols=len(_COLORS),
+    )
     axes = figure.subplots(2, 2)
     _Rates(axes[0, 0], rows, means, colors, 'target_wer', 'Target WER, 95 % confidence intervals')
     _Rates(axes[0, 1], rows, means, colors, 'target_cer', 'Target CER, 95 % confidence intervals')
@@ -58,7 +68,7 @@ def _Rates(ax, rows, means, colors, rate, title):
 def _Curve(ax, rows, means):
   """WER of the adapted model over its share of the labels; the baselines are horizontal lines."""
   ax.set_title('Target WER over the share of target labels')
-  ax.set_xlabel('% of the target\'s training labels')
+  ax.set_xlabel("% of the target's training labels")
   ax.set_ylabel('target WER, %')
   curve = sorted((100 * means[name]['target_label_fraction'], name) for name in plan.CURVE if name in means)
   if curve:

@@ -7,7 +7,8 @@ from fm_lingvo import errors
 
 from . import labels as labels_lib
 from . import stage_run
-from .stages import Settings, Stage
+from .stages import Settings
+from .stages import Stage
 
 _BRANCH = 'labeled'
 
@@ -32,17 +33,24 @@ def Row(settings: Settings, stages: dict[str, Stage], labels: labels_lib.Labels,
   if target[f'{_BRANCH}/dropped']:
     reasons = ', '.join(f'{reason} {count:g}' for reason, count in dropped.items())
     raise errors.ConfigError(
-        f'{run_dir}/metrics.jsonl: {target[f"{_BRANCH}/dropped"]:g} utterances of {stage_run.FINAL[0]} were dropped '
-        f'({reasons}); its error rates are not those of the whole test set')
+      f'{run_dir}/metrics.jsonl: {target[f"{_BRANCH}/dropped"]:g} utterances of {stage_run.FINAL[0]} were dropped '
+      f'({reasons}); its error rates are not those of the whole test set'
+    )
   counts, given = _Parameters(run_dir), labels.Given(stage)
   return {
-      **row, 'target_utterances': int(target[f'{_BRANCH}/examples']), 'target_dropped': 0,
-      'total_params': counts['total'], 'trained_params': counts['trained'],
-      'target_label_fraction': round(len(given) / len(labels.usable), 6),
-      'target_label_minutes': round(labels_lib.Minutes(given), 4), 'hours': round(state['seconds'] / 3600, 4),
-      'hours_with_parents': round(HoursWithStarts(settings, stages, run), 4), 'cores': state['cores'],
-      'steps': stage.steps,
-      **{field: state[field] for field in ('command', 'date', 'machine', 'versions', 'stamp')}}
+    **row,
+    'target_utterances': int(target[f'{_BRANCH}/examples']),
+    'target_dropped': 0,
+    'total_params': counts['total'],
+    'trained_params': counts['trained'],
+    'target_label_fraction': round(len(given) / len(labels.usable), 6),
+    'target_label_minutes': round(labels_lib.Minutes(given), 4),
+    'hours': round(state['seconds'] / 3600, 4),
+    'hours_with_parents': round(HoursWithStarts(settings, stages, run), 4),
+    'cores': state['cores'],
+    'steps': stage.steps,
+    **{field: state[field] for field in ('command', 'date', 'machine', 'versions', 'stamp')},
+  }
 
 
 def HoursWithStarts(settings: Settings, stages: dict[str, Stage], run: str) -> float:

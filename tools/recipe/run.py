@@ -8,12 +8,12 @@ import sys
 import time
 from collections.abc import Iterable
 
-from fm_lingvo import dataset
 from fm_lingvo import errors
-from tools import files
-from tools import interrupts
+from fm_lingvo.utils import files as file_system
 
 from ..bench import results
+from ..common import files
+from ..common import interrupts
 from ..common import this_machine
 from . import claims
 from . import comparisons
@@ -31,8 +31,16 @@ from . import stamps as stamps_lib
 _IMAGE = os.path.join(this_machine.ROOT, 'docs', 'images', 'recipe.png')
 
 
-def Run(settings: stages_lib.Settings, names: list[str], seeds: tuple[int, ...] = (), *, jobs: int = 1,
-        docs: bool = False, take: Iterable[str] = (), dry_run: bool = False) -> int:
+def Run(
+  settings: stages_lib.Settings,
+  names: list[str],
+  seeds: tuple[int, ...] = (),
+  *,
+  jobs: int = 1,
+  docs: bool = False,
+  take: Iterable[str] = (),
+  dry_run: bool = False,
+) -> int:
   """Does what the flags of the same names ask for; returns the exit code.
 
   Raises:
@@ -47,16 +55,25 @@ def Run(settings: stages_lib.Settings, names: list[str], seeds: tuple[int, ...] 
   if not dry_run:
     files.MakeFolder(settings.output, f'--output={settings.output}')  # Before minutes of work.
     PrepareData(settings)
-  elif not all(dataset.Exists(os.path.join(settings.data_dir, name, 'dataset.json')) for name in data.NAMES):
-    raise errors.ConfigError(f'{settings.data_dir}: the stages depend on data sets of which not all are there; first '
-                             f'python {" ".join(_DataCommand(settings))}')
+  elif not all(file_system.Exists(os.path.join(settings.data_dir, name, 'dataset.json')) for name in data.NAMES):
+    raise errors.ConfigError(
+      f'{settings.data_dir}: the stages depend on data sets of which not all are there; first '
+      f'python {" ".join(_DataCommand(settings))}'
+    )
   publisher = Publisher(settings, docs, seeds)
   chosen = {run: publisher.stages[run] for run in chosen}
   if dry_run:
     for run, stage in chosen.items():
       what, why = stage_run.Look(stage_run.RunDir(settings, run), stage, publisher.stamps)
-      print(f'{run}: ' + {'done': 'reused', 'train': f'trained, {stage.steps} steps', 'resume': 'resumed',
-                          'changed': f'{"taken as it is" if run in take else "trained anew"}: {why}'}[what])
+      print(
+        f'{run}: '
+        + {
+          'done': 'reused',
+          'train': f'trained, {stage.steps} steps',
+          'resume': 'resumed',
+          'changed': f'{"taken as it is" if run in take else "trained anew"}: {why}',
+        }[what]
+      )
     return 0
   for run in take:
     stage_run.Take(settings, chosen[run], publisher.stamps)
@@ -66,8 +83,10 @@ def Run(settings: stages_lib.Settings, names: list[str], seeds: tuple[int, ...] 
     print(*claims.Verdicts(plan.CLAIMS, result['rows'], result['comparisons']), sep='\n')
   failed = [run for run, outcome in outcomes.items() if outcome in ('failed', 'not run')] + [*publisher.failed]
   done, reused = ([*outcomes.values()].count(outcome) for outcome in ('done', 'reused'))
-  print(f'{settings.output}/report.md: {len(result["rows"])} rows; {done} stages trained, {reused} reused, '
-        f'{len(failed)} failed, in {(time.time() - started) / 60:.1f} min')
+  print(
+    f'{settings.output}/report.md: {len(result["rows"])} rows; {done} stages trained, {reused} reused, '
+    f'{len(failed)} failed, in {(time.time() - started) / 60:.1f} min'
+  )
   if failed:
     print(f'recipe: failed: {", ".join(failed)}; the same command tries again', file=sys.stderr)
   return 1 if failed else 0
@@ -98,7 +117,8 @@ def PrepareData(settings: stages_lib.Settings) -> None:
     raise runner.Interrupted(came[0], 'data sets that are whole are kept; the same command makes the others')
   if process.returncode:
     raise errors.ConfigError(
-        f'{settings.data_dir}: the data sets could not be made (tools.recipe_data: exit code {process.returncode})')
+      f'{settings.data_dir}: the data sets could not be made (tools.recipe_data: exit code {process.returncode})'
+    )
 
 
 def ResultsPath(settings: stages_lib.Settings, docs: bool) -> str:
@@ -145,11 +165,17 @@ class Publisher:
 
     pairs = [pair for claim in plan.CLAIMS for pair in claim.pairs] + [*plan.COMPARED]
     result = results.Merge(
-        self._path, 'recipe', rows, keep=_Keep,
-        extra=lambda rows: {'comparisons': comparisons.Compare(self._settings, self.stages, rows, pairs)})
+      self._path,
+      'recipe',
+      rows,
+      keep=_Keep,
+      extra=lambda rows: {'comparisons': comparisons.Compare(self._settings, self.stages, rows, pairs)},
+    )
     if left_out:
-      print(f'recipe: {self._path}: left out, for they were trained from other inputs: {", ".join(left_out)}',
-            file=sys.stderr)
+      print(
+        f'recipe: {self._path}: left out, for they were trained from other inputs: {", ".join(left_out)}',
+        file=sys.stderr,
+      )
     if result['rows']:
       image = os.path.join(self._settings.output, 'recipe.png')
       plot.Plot(result['rows'], image)

@@ -10,8 +10,7 @@ import sys
 import tempfile
 import time
 
-from tools import interrupts
-
+from ..common import interrupts
 from . import stage_run
 
 TRAINER = (sys.executable, '-m', 'fm_lingvo.trainer')
@@ -122,8 +121,9 @@ class Runner:
     seconds = (stage_run.Read(run_dir) or {}).get('seconds', 0.0)
     state = stage_run.NewState(self._settings, stage, self._stamps, seconds, cores)
     stage_run.Write(run_dir, state)
-    self._Say(f'{run}: {"resumed" if seconds else "started"}, {stage.steps} steps, {cores} core(s), log '
-              f'{run_dir}/train.log')
+    self._Say(
+      f'{run}: {"resumed" if seconds else "started"}, {stage.steps} steps, {cores} core(s), log {run_dir}/train.log'
+    )
     command = [*self._trainer, *stage_run.Command(self._settings, stage)]
     self._trainings[run] = _Training(run_dir, command, state, lock)
     if self._signum is not None:  # It came before the handler could know of the process.
@@ -144,8 +144,11 @@ class Runner:
       if code == 0 and not missing:
         self._Finish(run, 'done', f'done in {training.state["seconds"] / 3600:.2f} h')
       elif self._signum is None:
-        why = (f'no evaluation of {", ".join(missing)} at the last step' if missing else
-               f'exit code {code}: {training.LastLine()}')
+        why = (
+          f'no evaluation of {", ".join(missing)} at the last step'
+          if missing
+          else f'exit code {code}: {training.LastLine()}'
+        )
         self._Finish(run, 'failed', f'failed, {why} ({training.run_dir}/train.log)')
 
   def _Finish(self, run, outcome, text):
@@ -171,8 +174,14 @@ class _Training:
       # In a session of its own: Ctrl-C reaches the recipe alone, which passes it on once. The process holds the lock
       # while it lives, also where the recipe is killed.
       self._process = subprocess.Popen(
-          command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
-          pass_fds=(lock.fileno(),), env={**os.environ, **dict.fromkeys(_THREADS, str(state['cores']))})
+        command,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        pass_fds=(lock.fileno(),),
+        env={**os.environ, **dict.fromkeys(_THREADS, str(state['cores']))},
+      )
 
   def Poll(self):
     """The exit code, None while it runs."""

@@ -1,11 +1,11 @@
 """The run of a stage: its command, its state, what it measured, and whether there is anything to do. RUN/stage.json:
 
-  stamp, inputs    see stamps.py; the inputs are there so that a change can be named
-  command          what trained it, from the checkout
-  seconds, cores   wall clock of the trainer's process, all resumes together, and the cores that it was given
-  done             whether it ended, evaluations included
-  date, machine, versions   when and on what it ended
-  taken            of a run that --take took: the inputs in which it differs
+stamp, inputs    see stamps.py; the inputs are there so that a change can be named
+command          what trained it, from the checkout
+seconds, cores   wall clock of the trainer's process, all resumes together, and the cores that it was given
+done             whether it ended, evaluations included
+date, machine, versions   when and on what it ended
+taken            of a run that --take took: the inputs in which it differs
 """
 
 import json
@@ -15,10 +15,11 @@ import shlex
 from typing import Any
 
 from fm_lingvo import errors
-from fm_lingvo import metrics_log
+from fm_lingvo.run_files import metrics_log
 
 from ..bench import results
-from .stages import Settings, Stage
+from .stages import Settings
+from .stages import Stage
 
 FINAL = ('TestTarget', 'TestSource')
 _SHOWN = 5  # Differences in a message.
@@ -31,8 +32,11 @@ def RunDir(settings: Settings, run: str) -> str:
 
 def Command(settings: Settings, stage: Stage) -> list[str]:
   """The trainer's arguments, after its name."""
-  return [f'--model={stage.model}', f'--logdir={RunDir(settings, stage.run)}',
-          *(f'--gin.{name}={_Literal(value)}' for name, value in stage.GinBindings().items())]
+  return [
+    f'--model={stage.model}',
+    f'--logdir={RunDir(settings, stage.run)}',
+    *(f'--gin.{name}={_Literal(value)}' for name, value in stage.GinBindings().items()),
+  ]
 
 
 def _Literal(value):
@@ -43,8 +47,15 @@ def _Literal(value):
 
 def CommandText(settings: Settings, stage: Stage) -> str:
   """The command as one types it; an argument with single quotes stands in double ones."""
-  return ' '.join(['trainer', *(f'"{arg}"' if "'" in arg and not re.search(r'["$`\\!]', arg) else shlex.quote(arg)
-                                for arg in Command(settings, stage))])
+  return ' '.join(
+    [
+      'trainer',
+      *(
+        f'"{arg}"' if "'" in arg and not re.search(r'["$`\\!]', arg) else shlex.quote(arg)
+        for arg in Command(settings, stage)
+      ),
+    ]
+  )
 
 
 def NewState(settings: Settings, stage: Stage, stamps, seconds: float, cores: int) -> dict[str, Any]:

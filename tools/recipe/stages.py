@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from fm_lingvo import errors
-from fm_lingvo import gin_names
+from fm_lingvo.utils import suggest
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """What differs between the recipe and its smoke run."""
+
   output: str = 'runs/recipe'  # Folder of the runs.
   data_dir: str = 'data/recipe'
   quick: bool = False
@@ -19,6 +20,7 @@ class Settings:
 @dataclasses.dataclass(frozen=True)
 class Stage:
   """One training: a row of the plan or, completed by Plan(), what the trainer is called with for one seed."""
+
   name: str  # Of its row in the results and, with the seed, of its run's folder.
   group: str  # Key of plan.GROUPS.
   experiment: str  # Class of params/asr.py.
@@ -43,8 +45,10 @@ class Stage:
 
   def GinBindings(self, **changed: Any) -> dict[str, Any]:
     """The bindings, some of them changed, by the names that Gin has for them."""
-    return {name if '.' in name else f'{self.experiment}.{name}': value
-            for name, value in {**self.bindings, **changed}.items()}
+    return {
+      name if '.' in name else f'{self.experiment}.{name}': value
+      for name, value in {**self.bindings, **changed}.items()
+    }
 
 
 def RunName(name: str, seed: int) -> str:
@@ -59,6 +63,7 @@ def Plan(settings: Settings, seeds: Iterable[int] = ()) -> dict[str, Stage]:
   or with seed 1 where there is none.
   """
   from . import plan  # It is made of Stages.
+
   stages = {}
   for planned in plan.STAGES:
     for seed in sorted({*planned.seeds, *(seeds if planned.share else ())}):
@@ -82,8 +87,15 @@ def _Complete(settings, plan, planned, seed, start):
     bindings.update(plan.QUICK)
   group = plan.SEED_GROUPS[seed] if seed != 1 and seed in planned.seeds else planned.group
   return dataclasses.replace(
-      planned, group=group, steps=bindings['max_steps'], title=planned.title.format(share=f'{100 * share:g} %'),
-      start=start, share=share, bindings=bindings, seed=seed)
+    planned,
+    group=group,
+    steps=bindings['max_steps'],
+    title=planned.title.format(share=f'{100 * share:g} %'),
+    start=start,
+    share=share,
+    bindings=bindings,
+    seed=seed,
+  )
 
 
 def Select(stages: dict[str, Stage], names: Iterable[str], seeds: Iterable[int] = ()) -> dict[str, Stage]:
@@ -95,18 +107,19 @@ def Select(stages: dict[str, Stage], names: Iterable[str], seeds: Iterable[int] 
     errors.ConfigError: there is no such group or stage; the nearest is named.
   """
   from . import plan
+
   chosen = set()
   for name in names:
     if name in plan.GROUPS or name == 'all':
-      chosen.update(run for run, stage in stages.items()
-                    if name in (stage.group, 'all') and stage.seed in stage.seeds)
+      chosen.update(run for run, stage in stages.items() if name in (stage.group, 'all') and stage.seed in stage.seeds)
       chosen.update(plan.ALSO.get(name, ()))
     elif name in stages:
       chosen.add(name)
     else:
-      hint = gin_names.Hint(name, [*plan.GROUPS, 'all', *stages], 0.5)
-      raise errors.ConfigError(f'{name}: no such group or stage' + (
-          hint or f'; expected all, {", ".join(plan.GROUPS)} or a stage (--list)'))
+      hint = suggest.Hint(name, [*plan.GROUPS, 'all', *stages], 0.5)
+      raise errors.ConfigError(
+        f'{name}: no such group or stage' + (hint or f'; expected all, {", ".join(plan.GROUPS)} or a stage (--list)')
+      )
   chosen_names = {stages[run].name for run in chosen}
   chosen.update(run for run, stage in stages.items() if stage.name in chosen_names and stage.seed in seeds)
   for run in reversed(stages):  # Starts come before what starts from them.

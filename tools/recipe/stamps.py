@@ -11,19 +11,30 @@ import json
 import os
 import re
 
-from fm_lingvo import config_change
-from fm_lingvo import dataset
 from fm_lingvo import errors
-from fm_lingvo import gin_params
-from fm_lingvo import registry
+from fm_lingvo.config import gin_config
+from fm_lingvo.config import params_diff
+from fm_lingvo.config import registry
+from fm_lingvo.data import dataset
 
 from ..common import this_machine
-from .stages import Settings, Stage
+from .stages import Settings
+from .stages import Stage
 
 # Params of task.train that change neither the weights nor what they recognise.
-_NO_INPUTS = frozenset(f'task.train.{name}' for name in (
-    'eval_datasets', 'final_eval_datasets', 'eval_interval_steps', 'log_interval_steps', 'summary_interval_steps',
-    'save_interval_steps', 'save_max_to_keep', 'async_checkpointing'))
+_NO_INPUTS = frozenset(
+  f'task.train.{name}'
+  for name in (
+    'eval_datasets',
+    'final_eval_datasets',
+    'eval_interval_steps',
+    'log_interval_steps',
+    'summary_interval_steps',
+    'save_interval_steps',
+    'save_max_to_keep',
+    'async_checkpointing',
+  )
+)
 _DATA, _START = 'DATA', 'START'  # Stand for the folders of the data sets and of the run that a stage starts from.
 
 
@@ -76,9 +87,9 @@ def Resolved(model: str, bindings: tuple[str, ...]) -> dict[str, str]:
   """Path -> text of all params of an experiment that count, with bindings; no graph is built.
 
   Raises:
-    gin_params.GinError: a binding is wrong.
+    gin_config.GinError: a binding is wrong.
   """
-  gin_params.Configure(model, (), bindings)
+  gin_config.Configure(model, (), bindings)
   try:
     experiment = registry.ModelClass(model)()
     task = experiment.Task()
@@ -86,9 +97,12 @@ def Resolved(model: str, bindings: tuple[str, ...]) -> dict[str, str]:
     for name in ('Train', *task.train.final_eval_datasets):
       trees[name] = experiment.GetDatasetParams(name)
   finally:
-    gin_params.Reset()
-  params = {f'{root}.{path}': re.sub(r'\btype/[\w.]+/', '', value) for root, tree in trees.items()
-            for path, value in config_change.Params(tree.ToText()).items()}
+    gin_config.Reset()
+  params = {
+    f'{root}.{path}': re.sub(r'\btype/[\w.]+/', '', value)
+    for root, tree in trees.items()
+    for path, value in params_diff.Params(tree.ToText()).items()
+  }
   return {path: value for path, value in params.items() if path not in _NO_INPUTS}
 
 

@@ -15,9 +15,12 @@ def Table(result: dict) -> str:
     names = GroupNames(rows, groups)
     if names:
       parts += [f'**{title}**', '', _GroupTable(rows, names), '']
-  parts += ['Rates in %, in brackets their 95 % confidence interval (bootstrap over utterances); of several seeds the '
-            'mean, the mean interval, and the range over seeds. Hours of wall clock are those of the last stage, in '
-            'brackets with all stages before it.', '']
+  parts += [
+    'Rates in %, in brackets their 95 % confidence interval (bootstrap over utterances); of several seeds the '
+    'mean, the mean interval, and the range over seeds. Hours of wall clock are those of the last stage, in '
+    'brackets with all stages before it.',
+    '',
+  ]
   if comparisons:
     parts += ['**Two models each on the same utterances**', '', _Comparisons(comparisons), '']
   parts += [f'- {line}.' for line in claims.Verdicts(plan.CLAIMS, rows, comparisons)]
@@ -45,13 +48,21 @@ def _GroupTable(rows, names):
   for name in names:
     own = sorted((row for row in rows if row['name'] == name), key=lambda row: row['seed'])
     mean = claims.Means(own)[name]
-    labels = (f'{100 * mean["target_label_fraction"]:.1f} %, {mean["target_label_minutes"]:.1f} min'
-              if mean['target_label_fraction'] else 'none')
-    lines.append([
-        f'`{name}`: {own[0]["title"]}', labels,
+    labels = (
+      f'{100 * mean["target_label_fraction"]:.1f} %, {mean["target_label_minutes"]:.1f} min'
+      if mean['target_label_fraction']
+      else 'none'
+    )
+    lines.append(
+      [
+        f'`{name}`: {own[0]["title"]}',
+        labels,
         f'{mean["trained_params"] / 1e6:.2f}M, {100 * mean["trained_params"] / mean["total_params"]:.1f} %',
         *(_Rate(own, mean, rate) for rate in ('target_wer', 'target_cer', 'source_wer')),
-        f'{mean["hours"]:.2f} ({mean["hours_with_parents"]:.2f})', str(len(own))])
+        f'{mean["hours"]:.2f} ({mean["hours_with_parents"]:.2f})',
+        str(len(own)),
+      ]
+    )
   headers = ['model', 'target labels', 'trained parameters', 'target WER', 'target CER', 'source WER', 'hours', 'seeds']
   return tables.Markdown(headers, lines)
 
@@ -64,20 +75,38 @@ def _Rate(own, mean, rate):
 
 def _Comparisons(pairs):
   """Table of paired bootstraps."""
+
   def _Cell(pair, prefix):
     difference, low, high = (f'{100 * pair[prefix + key]:+.1f}' for key in ('difference', 'low', 'high'))
     return f'{difference} ({low} to {high})'
-  note = ('Differences in points on the same utterances of the target\'s test set, with their 95 % confidence '
-          'intervals (paired bootstrap; of several seeds over utterances and seeds, of one over utterances only); '
-          'below 0 the first is better.')
+
+  note = (
+    "Differences in points on the same utterances of the target's test set, with their 95 % confidence "
+    'intervals (paired bootstrap; of several seeds over utterances and seeds, of one over utterances only); '
+    'below 0 the first is better.'
+  )
   return f'{note}\n\n' + tables.Markdown(
-      ['first', 'second', 'seeds', 'WER', 'CER', 'first: WER against its interval'],
-      [[f'`{pair["a"]}`', f'`{pair["b"]}`', ', '.join(map(str, pair['seeds'])), _Cell(pair, ''), _Cell(pair, 'cer_'),
-        f'{claims.Judge(pair)}, {100 * pair["a_better"]:.1f} % of resamples'] for pair in pairs], 'lllrrl')
+    ['first', 'second', 'seeds', 'WER', 'CER', 'first: WER against its interval'],
+    [
+      [
+        f'`{pair["a"]}`',
+        f'`{pair["b"]}`',
+        ', '.join(map(str, pair['seeds'])),
+        _Cell(pair, ''),
+        _Cell(pair, 'cer_'),
+        f'{claims.Judge(pair)}, {100 * pair["a_better"]:.1f} % of resamples',
+      ]
+      for pair in pairs
+    ],
+    'lllrrl',
+  )
 
 
 def _Origins(rows, groups):
   order = [*groups]
   return tables.Origins(
-      sorted((row for row in rows if row['group'] in order), key=lambda row: order.index(row['group'])),
-      lambda row: row['group'], command=lambda row: f'python -m tools.recipe {row["group"]}', span=True)
+    sorted((row for row in rows if row['group'] in order), key=lambda row: order.index(row['group'])),
+    lambda row: row['group'],
+    command=lambda row: f'python -m tools.recipe {row["group"]}',
+    span=True,
+  )

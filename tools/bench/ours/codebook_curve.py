@@ -1,19 +1,18 @@
-"""Our quantizer with more and more codebooks, timed. Sizes: those of ours/quantizer.py but codebooks; `points`, its numbers."""
+"""Our quantizer with 1, 2, 4, ... codebooks, timed.
+
+Sizes: those of ours/quantizer.py, but for `codebooks`: `points`, a list of numbers of codebooks.
+"""
 
 from lingvo import compat as tf
-from tools.bench import worker
-from tools.bench.ours import curve
-from tools.bench.ours import quantizer
+
+from . import curve
+from . import quantizer
 
 
 def SetUp(sizes):
-  """See worker.Serve and curve.Call."""
+  """See worker.py and curve.Call."""
   points = {}
   for codebooks in sizes['points']:
     with tf.variable_scope(f'with_{codebooks}'):
       points[codebooks], _ = quantizer.SetUp({**sizes, 'codebooks': codebooks})
   return curve.Call(points), {}
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

@@ -1,13 +1,11 @@
-"""A command, timed from its start to its end. Sizes, see tools/bench/worker.py: `argv`, after the Python."""
+"""A command, timed from its start to its end. Sizes: `argv`, after the Python."""
 
 import subprocess
 import sys
 
-from tools.bench import worker
-
 
 def SetUp(sizes):
-  """See worker.Serve. The fact `output` is what the command printed the first time."""
+  """See worker.py. The fact `output` is what the command printed the first time."""
   printed = []
 
   def _Call():
@@ -17,7 +15,3 @@ def SetUp(sizes):
     printed.append(done.stdout)
 
   return _Call, {'output': lambda: ''.join(printed[:1])}
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

@@ -1,22 +1,22 @@
-"""One function at several points of a curve: time and memory of each, in one process."""
+"""Times a function at several points of a curve, such as lengths of audio, in one process."""
 
 import time
 
-from tools.bench import worker
+from .. import worker
 
-# A point repeats short calls until so many seconds have gone.
-_POINT_SECONDS = 0.1
+_POINT_SECONDS = 0.1  # Short calls are repeated for so long.
 
 
 def Call(points):
-  """A call for worker.Serve that runs through all points.
+  """A call for worker.py that runs through all points.
 
   Args:
-    points: dict, ascending number -> function without arguments that returns when its work is done.
+    points: dict, number x -> function without arguments that returns when its work is done; x ascending.
 
   Returns:
-    Function that returns a dict: of each number x seconds@x, cpu_seconds@x and peak_gb@x, the most memory beside what the
-    process has now. It is that of the first run: the process keeps what a later point took, and earlier ones would have it.
+    Function that returns a dict with seconds@x, cpu_seconds@x and peak_gb@x for each x. The peak is the most memory
+    beside what the process has now, in the first run through the points: the process keeps memory that a later, larger
+    point took.
   """
   idle, peaks = worker.Memory('VmRSS'), {}
 

@@ -1,26 +1,34 @@
 """Our greedy decoding of a transducer, timed: encoded frames in, labels out.
 
-Sizes, see tools/bench/worker.py: those of inputs.Decoding; `tokenizer`, whose vocabulary is theirs; `xla`. A frame gives at
+Sizes: those of inputs.Decoding; `tokenizer`, whose vocabulary is theirs; `xla`. A frame gives at
 most one label, as the peer's does.
 """
 
-from fm_lingvo import supervised_heads
 from lingvo import compat as tf
-from tools.bench import inputs
-from tools.bench import worker
-from tools.bench.ours import graph
+
+from fm_lingvo.heads import supervised_heads
+
+from .. import inputs
+from . import graph
 
 # Where the layers keep what inputs.Decoding names.
 _WEIGHTS = {
-    'prediction.embedding': 'embedding', 'prediction.lstm.w_input': 'w_input', 'prediction.lstm.w_recurrent': 'w_recurrent',
-    'joint.w_encoded': 'w_encoded', 'joint.w_predicted': 'w_predicted', 'joint.w': 'w', 'joint.b': 'b'}
+  'prediction.embedding': 'embedding',
+  'prediction.lstm.w_input': 'w_input',
+  'prediction.lstm.w_recurrent': 'w_recurrent',
+  'joint.w_encoded': 'w_encoded',
+  'joint.w_predicted': 'w_predicted',
+  'joint.w': 'w',
+  'joint.b': 'b',
+}
 
 
 def SetUp(sizes):
-  """See worker.Serve. The fact `labels` is how many there are in all."""
+  """See worker.py. The fact `labels` is how many there are in all."""
   arrays = inputs.Decoding(sizes)
   p = supervised_heads.TransducerHead.Params().Set(
-      name='transducer', input_dim=sizes['width'], tokenizer_file=sizes['tokenizer'], max_symbols_per_frame=1)
+    name='transducer', input_dim=sizes['width'], tokenizer_file=sizes['tokenizer'], max_symbols_per_frame=1
+  )
   p.prediction.Set(embedding_dim=sizes['embedded'], hidden_dim=sizes['predicted'])
   p.joint.joint_dim = sizes['joint']
   head = p.Instantiate()
@@ -37,7 +45,3 @@ def SetUp(sizes):
 
   run, fetch = graph.Step(_Decode, [encoded, *weights.values()], sizes)
   return run, {'labels': lambda: int(fetch(1).sum())}
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

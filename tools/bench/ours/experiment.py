@@ -1,43 +1,58 @@
 """A training step of an experiment, timed: waveforms in, update out, on a batch of static shapes.
 
-Sizes, see tools/bench/worker.py: `model`, the experiment's name; `bindings`, of Gin; `seconds`, of every utterance.
+Sizes: `model`, the experiment's name; `bindings`, of Gin; `seconds`, of every utterance.
 The batch is noise; labels fill a quarter of their room.
 """
 
 import tempfile
 
-from fm_lingvo import gin_params
+import numpy as np
 from lingvo import compat as tf
 from lingvo import model_registry
 from lingvo.core import cluster_factory
 from lingvo.core import py_utils
-import numpy as np
-from tools.bench import worker
-from tools.bench.ours import graph
+
+from fm_lingvo.config import gin_config
+
+from . import graph
 
 
 def SetUp(sizes):
-  """See worker.Serve. Facts: `loss` of the last step; `audio_seconds` in the batch."""
+  """See worker.py. Facts: `loss` of the last step; `audio_seconds` in the batch."""
   graph.ComputeInParts(sizes)
   graph.ParseFlags()
-  gin_params.Configure(sizes['model'], (), sizes['bindings'])
+  gin_config.Configure(sizes['model'], (), sizes['bindings'])
   params = model_registry.GetParams(sizes['model'], 'Train')
   params.input.Set(pad_to_bucket=True, emit_strings=False)
-  with (tempfile.NamedTemporaryFile(suffix='.tfrecord') as empty, tf.Graph().as_default(),
-        cluster_factory.Cluster(params.cluster)):
+  with (
+    tempfile.NamedTemporaryFile(suffix='.tfrecord') as empty,
+    tf.Graph().as_default(),
+    cluster_factory.Cluster(params.cluster),
+  ):
     for _, stream in params.input.streams.IterParams():
-      stream.Set(file_pattern=empty.name, augment=None, bucket_upper_bound_seconds=[sizes['seconds']],
-                 bucket_batch_size=stream.bucket_batch_size[-1:])
+      stream.Set(
+        file_pattern=empty.name,
+        augment=None,
+        bucket_upper_bound_seconds=[sizes['seconds']],
+        bucket_batch_size=stream.bucket_batch_size[-1:],
+      )
     model = params.Instantiate()
     task = model.GetTask()
-    batch = py_utils.NestedMap({name: _Variables(stream) for name, stream in task.input.GetPreprocessedInputBatch().items()})
+    batch = py_utils.NestedMap(
+      {name: _Variables(stream) for name, stream in task.input.GetPreprocessedInputBatch().items()}
+    )
     read = batch.Transform(lambda v: v.read_value())
     task.input.GetPreprocessedInputBatch = lambda: read
     model.ConstructFPropBPropGraph()
     inputs = {id(v) for v in batch.Flatten()}
     sess = graph.Session()
-    sess.run([tf.variables_initializer([v for v in tf.global_variables() if id(v) not in inputs]),
-              tf.local_variables_initializer(), tf.tables_initializer()])
+    sess.run(
+      [
+        tf.variables_initializer([v for v in tf.global_variables() if id(v) not in inputs]),
+        tf.local_variables_initializer(),
+        tf.tables_initializer(),
+      ]
+    )
   loss = task.eval_metrics['loss'][0]
   losses = []
   audio = sum(int(np.prod(stream.waveforms.shape)) for stream in batch.values()) / 16000
@@ -49,7 +64,7 @@ def SetUp(sizes):
 
 
 def _Variables(stream):
-  """NestedMap of variables of the shapes of a stream's batch: noise, all of it in use, and labels."""
+  """NestedMap of variables in the shapes of a stream's batch: noise without padding, and labels."""
   values = {name: np.zeros(x.shape, x.dtype.as_numpy_dtype) for name, x in stream.items()}
   values['waveforms'] += 0.1 * np.random.default_rng(0).standard_normal(values['waveforms'].shape)
   values['num_samples'] += values['waveforms'].shape[1]
@@ -58,7 +73,3 @@ def _Variables(stream):
     values['labels'] += 2
     values['label_lengths'] += values['labels'].shape[1] // 4
   return py_utils.NestedMap({name: graph.Variable(value) for name, value in values.items()})
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

@@ -1,32 +1,34 @@
 """A function of tensors as a step of a session, in graph mode or compiled by XLA, as the trainer runs them."""
 
+import lingvo.trainer  # noqa: F401 Defines its flags.
 from absl import flags
-from fm_lingvo import batch_parts
-from fm_lingvo import session
 from lingvo import compat as tf
-import lingvo.trainer  # pylint: disable=unused-import  # Defines its flags.
 from lingvo.core import py_utils
+
+from fm_lingvo.runtime import batch_split
+from fm_lingvo.runtime import session
 
 py_utils.SetEagerMode(False)
 _session = None
 
 
 def ParseFlags():
-  """Gives Lingvo's flags, which it reads when it builds a model, the values that the trainer gives them, but no summaries."""
+  """Gives Lingvo's flags, which it reads when it builds a model, the trainer's values, but no summaries."""
   if not flags.FLAGS.is_parsed():
     flags.FLAGS(['benchmark', '--add_summary=false', '--enable_asserts=false', '--enable_check_numerics=false'])
 
 
 def ComputeInParts(sizes):
-  """Batches in parts, one for each thread, as the trainer computes them in long runs; sizes: see tools/bench/worker.py."""
-  session.ComputeInParts(batch_parts.Suitable(sizes['threads']), sizes['threads'])
+  """Splits batches over the threads, as the trainer does in long runs; every worker has the size `threads`."""
+  session.ComputeInParts(batch_split.Suitable(sizes['threads']), sizes['threads'])
 
 
 def Variable(array):
-  """A variable with an array's values: inputs that live in TensorFlow, not fed in every call."""
+  """A variable with an array's values, so that inputs are not fed in every call."""
   holder = tf.placeholder(array.dtype, array.shape)
-  variable = tf.get_variable(f'input_{len(tf.global_variables())}', initializer=holder, trainable=False,
-                             use_resource=True)
+  variable = tf.get_variable(
+    f'input_{len(tf.global_variables())}', initializer=holder, trainable=False, use_resource=True
+  )
   Session().run(variable.initializer, {holder: array})
   return variable
 

@@ -1,7 +1,7 @@
-"""A training step of asr.BestRqPretrain on one utterance, longer and longer, timed.
+"""A training step of asr.BestRqPretrain on one utterance of 1, 2, 5, ... s, timed.
 
-Sizes: those of ours/step.py but batch and seconds; `points`, the seconds of the utterance; `attention`, one of
-encoder_cost.ATTENTIONS.
+Sizes: those of ours/step.py, but for `batch` and `seconds`: `points`, a list of seconds; `attention`, one of
+encoder_pass.ATTENTIONS.
 """
 
 import functools
@@ -10,31 +10,29 @@ import tempfile
 from lingvo import compat as tf
 from lingvo.core import cluster_factory
 from lingvo.core import py_utils
-from tools import encoder_cost
-from tools.bench import inputs
-from tools.bench import worker
-from tools.bench.ours import curve
-from tools.bench.ours import graph
-from tools.bench.ours import step
+
+from .. import encoder_pass
+from .. import inputs
+from . import curve
+from . import graph
+from . import step
 
 
 def SetUp(sizes):
-  """See worker.Serve and curve.Call."""
+  """See worker.py and curve.Call."""
   with tempfile.NamedTemporaryFile(suffix='.tfrecord') as empty:
     params = step.Params(sizes, empty.name)
-    params.task.encoder.Set(**encoder_cost.ATTENTIONS[sizes['attention']])
+    params.task.encoder.Set(**encoder_pass.ATTENTIONS[sizes['attention']])
     with tf.Graph().as_default(), cluster_factory.Cluster(params.cluster):
       model = params.Instantiate()
       features = tf.placeholder(tf.float32, [1, None, 80])
-      batch = py_utils.NestedMap(
-          waveforms=features, num_samples=160 * tf.shape(features)[1:2], weights=tf.ones([1]))
+      batch = py_utils.NestedMap(waveforms=features, num_samples=160 * tf.shape(features)[1:2], weights=tf.ones([1]))
       train_op, _ = step.Plain(model, model.GetTask(), py_utils.NestedMap(unlabeled=batch))
       sess = graph.Session()
       sess.run(tf.global_variables_initializer())
-  return curve.Call({
+  return curve.Call(
+    {
       seconds: functools.partial(sess.run, train_op, {features: inputs.Features({'batch': 1, 'seconds': seconds})})
-      for seconds in sizes['points']}), {}
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)
+      for seconds in sizes['points']
+    }
+  ), {}

@@ -1,28 +1,30 @@
-"""Our input pipeline alone, timed: shards of PCM16 -> batches -> log-mel, as the trainer of asr.BestRqPretrain reads them.
+"""Our input pipeline alone, timed: shards of PCM16 -> batches -> log-mel, as for asr.BestRqPretrain.
 
-Sizes, see tools/bench/worker.py: `folder`, where the shards are written; `utterances` in them; `batches` of a call.
+Sizes: `folder`, where the shards are written; `utterances` in them; `batches` of a call.
 """
 
 import os
 
-from fm_lingvo import dataset
-from fm_lingvo import gin_params
+import numpy as np
 from lingvo import compat as tf
 from lingvo import model_registry
 from lingvo.core import cluster_factory
-import numpy as np
-from tools.bench import worker
-from tools.bench.ours import graph
+
+from fm_lingvo.config import gin_config
+from fm_lingvo.data import dataset
+from fm_lingvo.utils import audio as audio_format
+
+from . import graph
 
 _SHARDS = 4
 _SECONDS = 1.0, 16.0  # Of the shortest utterance and the longest one.
 
 
 def SetUp(sizes):
-  """See worker.Serve. A turn's figure `audio_seconds` is what a call read, padding not counted."""
+  """See worker.py. A turn's figure `audio_seconds` is what a call read, padding not counted."""
   _WriteShards(sizes['folder'], sizes['utterances'])
   graph.ParseFlags()
-  gin_params.Configure('asr.BestRqPretrain', (), [f'BestRqPretrain.data_dir = {sizes["folder"]!r}'])
+  gin_config.Configure('asr.BestRqPretrain', (), [f'BestRqPretrain.data_dir = {sizes["folder"]!r}'])
   params = model_registry.GetParams('asr.BestRqPretrain', 'Train')
   with tf.Graph().as_default(), cluster_factory.Cluster(params.cluster):
     task = params.Instantiate().GetTask()
@@ -34,7 +36,10 @@ def SetUp(sizes):
     samples, ready = tf.reduce_sum(batch.num_samples), [x.op for x in features.Flatten()]
 
   def _Call():
-    return {'audio_seconds': sum(int(sess.run([samples, ready])[0]) for _ in range(sizes['batches'])) / dataset.SAMPLE_RATE}
+    return {
+      'audio_seconds': sum(int(sess.run([samples, ready])[0]) for _ in range(sizes['batches']))
+      / audio_format.SAMPLE_RATE
+    }
 
   return _Call, {}
 
@@ -48,11 +53,16 @@ def _WriteShards(folder, utterances):
     with tf.io.TFRecordWriter(os.path.join(folder, dataset.ShardName('train', shard, _SHARDS))) as writer:
       for i in range(shard, utterances, _SHARDS):
         seconds = np.interp(i, [0, utterances], _SECONDS)
-        audio = rng.integers(-3000, 3000, int(seconds * dataset.SAMPLE_RATE)).astype('<i2')
-        writer.write(dataset.EncodeExample({
-            'utt_id': f'noise-{i}', 'audio': audio.tobytes(), 'text': '', 'speaker': 'none', 'domain': 'noise',
-            'duration': len(audio) / dataset.SAMPLE_RATE}))
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)
+        audio = rng.integers(-3000, 3000, int(seconds * audio_format.SAMPLE_RATE)).astype('<i2')
+        writer.write(
+          dataset.EncodeExample(
+            {
+              'utt_id': f'noise-{i}',
+              'audio': audio.tobytes(),
+              'text': '',
+              'speaker': 'none',
+              'domain': 'noise',
+              'duration': len(audio) / audio_format.SAMPLE_RATE,
+            }
+          )
+        )

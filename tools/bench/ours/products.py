@@ -4,11 +4,10 @@ Sizes as those of tools/bench/ours/step.py.
 """
 
 import numpy as np
-from tools.bench import worker
 
 
 def SetUp(sizes):
-  """See worker.Serve. The fact `gflop` is what a call computes."""
+  """See worker.py. The fact `gflop` is what a call computes."""
   rows, shapes = Rows(sizes), Shapes(sizes)
   rng = np.random.default_rng(0)
   inputs = {k: rng.standard_normal((rows, k), np.float32) for k in {n for shape in shapes for n in shape}}
@@ -32,14 +31,11 @@ def Shapes(sizes):
   """[(K, L)] of the weights: each is multiplied with all frames."""
   width = sizes['width']
   # Two feed-forward modules, four projections of attention, a gated and a plain one of the convolution; the head.
-  return sizes['layers'] * ([(width, 4 * width), (4 * width, width)] * 2 + [(width, width)] * 4 +
-                            [(width, 2 * width), (width, width)]) + [(width, sizes['codes'])]
+  return sizes['layers'] * (
+    [(width, 4 * width), (4 * width, width)] * 2 + [(width, width)] * 4 + [(width, 2 * width), (width, width)]
+  ) + [(width, sizes['codes'])]
 
 
 def GigaFlop(sizes):
   """10^9 operations of the products of a step: forward, gradients by the inputs and by the weights."""
   return 6e-9 * Rows(sizes) * sum(a * b for a, b in Shapes(sizes))
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

@@ -1,20 +1,24 @@
 """Our quantizer, timed: features in, codes out.
 
-Sizes, see tools/bench/worker.py: batch, seconds, codebooks, codes; `xla`.
+Sizes: batch, seconds, codebooks, codes; `xla`.
 """
 
-from fm_lingvo import quantizer
 from lingvo import compat as tf
-from tools.bench import inputs
-from tools.bench import worker
-from tools.bench.ours import graph
+
+from fm_lingvo.layers import quantizer
+
+from .. import inputs
+from . import graph
 
 
 def SetUp(sizes):
-  """See worker.Serve. The fact `codes` is how many differ: a quantizer gives more than one."""
+  """See worker.py. The fact `codes` is how many differ: a quantizer gives more than one."""
   features = inputs.Features(sizes)
-  layer = quantizer.RandomProjectionQuantizer.Params().Set(
-      name='quantizer', num_codebooks=sizes['codebooks'], codebook_size=sizes['codes']).Instantiate()
+  layer = (
+    quantizer.RandomProjectionQuantizer.Params()
+    .Set(name='quantizer', num_codebooks=sizes['codebooks'], codebook_size=sizes['codes'])
+    .Instantiate()
+  )
   paddings = tf.zeros(features.shape[:2])
   variables = [graph.Variable(features), layer.vars.projection, layer.vars.codebook, layer.vars.mean]
   graph.Session().run(tf.variables_initializer(layer.vars.Flatten()))
@@ -26,7 +30,3 @@ def SetUp(sizes):
 
   run, fetch = graph.Step(_Codes, variables, sizes)
   return run, {'codes': lambda: len(set(fetch(0).ravel().tolist()))}
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

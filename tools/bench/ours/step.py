@@ -1,25 +1,26 @@
 """A training step of asr.BestRqPretrain, timed: features in, update out.
 
-Sizes, see tools/bench/worker.py: batch, seconds, layers, width, heads, kernel, channels, codes; `dtype`: float32
-or bfloat16; `codebooks`, 1 without; `xla`: whether XLA compiles it.
+Sizes: batch, seconds, layers, width, heads, kernel, channels, codes; `dtype`: float32 or bfloat16; `codebooks`
+(default: 1); `xla`: whether XLA compiles it.
 """
 
 import tempfile
 
-from fm_lingvo import frontend
-from fm_lingvo import gin_params
+import numpy as np
 from lingvo import compat as tf
 from lingvo import model_registry
 from lingvo.core import cluster_factory
 from lingvo.core import py_utils
-import numpy as np
-from tools.bench import inputs
-from tools.bench import worker
-from tools.bench.ours import graph
+
+from fm_lingvo.config import gin_config
+from fm_lingvo.layers import frontend
+
+from .. import inputs
+from . import graph
 
 
 class _Features(frontend.LogMelFrontend):
-  """A front end whose waveforms are features already."""
+  """A front end whose input is features already."""
 
   def FProp(self, theta, waveforms, num_samples):
     return py_utils.NestedMap(features=waveforms, paddings=tf.zeros(tf.shape(waveforms)[:2]))
@@ -28,12 +29,21 @@ class _Features(frontend.LogMelFrontend):
 def Params(sizes, file):
   """Model Params of the experiment with the sizes, on an input that would read `file`."""
   graph.ParseFlags()
-  gin_params.Configure('asr.BestRqPretrain', (), [
-      f'BestRqPretrain.codebook_size = {sizes["codes"]}', f'BestRqPretrain.num_codebooks = {sizes.get("codebooks", 1)}',
+  gin_config.Configure(
+    'asr.BestRqPretrain',
+    (),
+    [
+      f'BestRqPretrain.codebook_size = {sizes["codes"]}',
+      f'BestRqPretrain.num_codebooks = {sizes.get("codebooks", 1)}',
       f'BestRqPretrain.compute_dtype = {sizes["dtype"]!r}',
-      f'task.encoder.num_layers = {sizes["layers"]}', f'task.encoder.model_dim = {sizes["width"]}',
-      f'task.encoder.num_heads = {sizes["heads"]}', f'task.encoder.kernel_size = {sizes["kernel"]}',
-      "task.encoder.subsampling.kind = 'conv'", f'task.encoder.subsampling.channels = {sizes["channels"]}'])
+      f'task.encoder.num_layers = {sizes["layers"]}',
+      f'task.encoder.model_dim = {sizes["width"]}',
+      f'task.encoder.num_heads = {sizes["heads"]}',
+      f'task.encoder.kernel_size = {sizes["kernel"]}',
+      "task.encoder.subsampling.kind = 'conv'",
+      f'task.encoder.subsampling.channels = {sizes["channels"]}',
+    ],
+  )
   params = model_registry.GetParams('asr.BestRqPretrain', 'Train')
   params.input.emit_strings = False
   for _, stream in params.input.streams.IterParams():
@@ -43,7 +53,7 @@ def Params(sizes, file):
 
 
 def SetUp(sizes):
-  """See worker.Serve. The facts `first` and `last` are the loss of the first step and of the last one."""
+  """See worker.py. The facts `first` and `last` are the loss of the first step and of the last one."""
   graph.ComputeInParts(sizes)
   features = inputs.Features(sizes)
   with tempfile.NamedTemporaryFile(suffix='.tfrecord') as empty:
@@ -58,8 +68,10 @@ def _Build(params, features, sizes):
     task = model.GetTask()
     waveforms = graph.Variable(features)
     batch = py_utils.NestedMap(
-        waveforms=waveforms.read_value(), num_samples=tf.fill([sizes['batch']], features.shape[1] * 160),
-        weights=tf.ones([sizes['batch']]))
+      waveforms=waveforms.read_value(),
+      num_samples=tf.fill([sizes['batch']], features.shape[1] * 160),
+      weights=tf.ones([sizes['batch']]),
+    )
     step = _Compiled if sizes.get('xla') else Plain
     train_op, loss = step(model, task, py_utils.NestedMap(unlabeled=batch))
     sess = graph.Session()
@@ -91,7 +103,3 @@ def _Compiled(model, task, batch):
 
   loss = tf.function(_Step, jit_compile=True, autograph=False)(*batch.Flatten())
   return tf.no_op(), loss
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

@@ -1,22 +1,22 @@
 """Our transducer loss and its gradient, timed: on full logits, or with the joint network chunk by chunk.
 
-Sizes, see tools/bench/worker.py: batch, frames, labels, vocab; `xla`, whether XLA compiles it; `depth` J > 0: from the
-joint network's inputs, else from logits; `check`: gradients as a fact.
+Sizes: batch, frames, labels, vocab; `xla`, whether XLA compiles it; `depth` J > 0: from the joint network's inputs,
+else from logits; `gradient_folder`: where the gradient is written, if given.
 """
 
-import os
 import tempfile
 
-from fm_lingvo import transducer_loss
-from lingvo import compat as tf
 import numpy as np
-from tools.bench import inputs
-from tools.bench import worker
-from tools.bench.ours import graph
+from lingvo import compat as tf
+
+from fm_lingvo.losses import transducer_loss
+
+from .. import inputs
+from . import graph
 
 
 def SetUp(sizes):
-  """See worker.Serve. The fact `loss` is the sum over the batch, `gradient` a file of the logits' gradient."""
+  """See worker.py. The fact `loss` is the sum over the batch, `gradient` a file of the logits' gradient."""
   joint = bool(sizes.get('depth'))
   *arrays, labels = inputs.Joint(sizes) if joint else inputs.Transducer(sizes)
   lengths = [tf.fill([sizes['batch']], sizes[k]) for k in ('frames', 'labels')]
@@ -34,17 +34,13 @@ def SetUp(sizes):
 
   run, fetch = graph.Step(_LossAndGradients, variables, sizes)
   facts = {'loss': lambda: float(fetch(0))}
-  if sizes.get('check'):
-    facts['gradient'] = lambda: _Save(fetch(1))
+  if 'gradient_folder' in sizes:
+    facts['gradient'] = lambda: _Save(sizes['gradient_folder'], fetch(1))
   return run, facts
 
 
-def _Save(array):
-  """Path of a new file with an array; the benchmark reads and removes it."""
-  with tempfile.NamedTemporaryFile(suffix='.npy', delete=False) as f:
+def _Save(folder, array):
+  """Path of a new file with an array."""
+  with tempfile.NamedTemporaryFile(dir=folder, suffix='.npy', delete=False) as f:
     np.save(f, array)
-  return os.path.abspath(f.name)
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)
+  return f.name

@@ -1,37 +1,39 @@
 """SpeechBrain's greedy search of a transducer, timed: encoded frames in, labels out.
 
-Sizes, see tools/bench/worker.py: those of inputs.Decoding. As in its recipes: a projection of the encoded frames, then
+Sizes: those of inputs.Decoding. As in its recipes: a projection of the encoded frames, then
 TransducerBeamSearcher with a beam of 1, around an embedding, its LSTM, a projection, and its joint.
 """
 
-from tools.bench import inputs
-from tools.bench import worker
-from tools.bench.peers import torchaudio_stand_in
 import torch
+
+from .. import inputs
+from . import torchaudio_stand_in
 
 
 def SetUp(sizes):
-  """See worker.Serve. The fact `labels` is how many there are in all."""
+  """See worker.py. The fact `labels` is how many there are in all."""
   torchaudio_stand_in.Install()
-  # pylint: disable=g-import-not-at-top
   from speechbrain.decoders.transducer import TransducerBeamSearcher
   from speechbrain.nnet.RNN import LSTM
   from speechbrain.nnet.transducer.transducer_joint import Transducer_joint
-  # pylint: enable=g-import-not-at-top
+
   torch.set_num_threads(sizes['threads'])
   arrays = {name: torch.from_numpy(x) for name, x in inputs.Decoding(sizes).items()}
   lstm = LSTM(hidden_size=sizes['predicted'], input_size=sizes['embedded'])
   _CopyGates(lstm.rnn, arrays)
   search = TransducerBeamSearcher(
-      decode_network_lst=[torch.nn.Embedding.from_pretrained(arrays['embedding']), lstm, _Linear(arrays['w_predicted'])],
-      tjoint=Transducer_joint(joint_network=None, joint='sum', nonlinearity=torch.nn.Tanh),
-      classifier_network=[_Linear(arrays['w'], arrays['b'])], blank_id=0, beam_size=1)
+    decode_network_lst=[torch.nn.Embedding.from_pretrained(arrays['embedding']), lstm, _Linear(arrays['w_predicted'])],
+    tjoint=Transducer_joint(joint_network=None, joint='sum', nonlinearity=torch.nn.Tanh),
+    classifier_network=[_Linear(arrays['w'], arrays['b'])],
+    blank_id=0,
+    beam_size=1,
+  )
   project = _Linear(arrays['w_encoded'])
   found = []
 
   @torch.no_grad()
   def _Call():
-    # 0: at most one label at a frame. Its own 5 would be up to six, of weights that do not know what they have just said.
+    # 0: at most one label at a frame. Its default of 5 would allow six, and random weights would repeat labels.
     found[:] = search.transducer_greedy_decode(project(arrays['encoded']), max_symbols_per_step=0)[0]
 
   return _Call, {'labels': lambda: sum(map(len, found))}
@@ -49,14 +51,13 @@ def _Linear(weight, bias=None):
 
 def _CopyGates(rnn, arrays):
   """Weights of torch.nn.LSTM, whose gates are in the order input, forget, candidate, output."""
-  order = lambda w: torch.cat([w.chunk(4, -1)[i] for i in (0, 1, 3, 2)], -1)
+
+  def _Order(w):
+    return torch.cat([w.chunk(4, -1)[i] for i in (0, 1, 3, 2)], -1)
+
   with torch.no_grad():
-    rnn.weight_ih_l0.copy_(order(arrays['w_input']).T)
-    rnn.weight_hh_l0.copy_(order(arrays['w_recurrent']).T)
+    rnn.weight_ih_l0.copy_(_Order(arrays['w_input']).T)
+    rnn.weight_hh_l0.copy_(_Order(arrays['w_recurrent']).T)
     rnn.bias_hh_l0.zero_()
     rnn.bias_ih_l0.zero_()
     rnn.bias_ih_l0.chunk(4)[1].fill_(1)
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

@@ -25,7 +25,9 @@ class Encoder(nn.Module):
 
   def __init__(self, layers, width, heads, kernel, channels, bins):
     super().__init__()
-    self.convs = nn.Sequential(nn.Conv2d(1, channels, 3, 2, 1), nn.ReLU(), nn.Conv2d(channels, channels, 3, 2, 1), nn.ReLU())
+    self.convs = nn.Sequential(
+      nn.Conv2d(1, channels, 3, 2, 1), nn.ReLU(), nn.Conv2d(channels, channels, 3, 2, 1), nn.ReLU()
+    )
     self.proj = nn.Linear(channels * bins // 4, width)
     self.blocks = nn.Sequential(*[_Block(width, heads, kernel) for _ in range(layers)])
 
@@ -39,8 +41,10 @@ class _Block(nn.Module):
 
   def __init__(self, width, heads, kernel):
     super().__init__()
-    self.first, self.second = (nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.SiLU(),
-                                             nn.Linear(4 * width, width)) for _ in range(2))
+    self.first, self.second = (
+      nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, width))
+      for _ in range(2)
+    )
     self.attention = _RelativeAttention(width, heads)
     self.conv = _Convolution(width, kernel)
     self.norm = nn.LayerNorm(width)

@@ -1,18 +1,18 @@
 """SpeechBrain's quantizer, and the same in NumPy, timed: features in, codes out.
 
-Sizes, see tools/bench/worker.py: batch, seconds, codebooks, codes; `package`: speechbrain or numpy.
+Sizes: batch, seconds, codebooks, codes; `package`: speechbrain or numpy.
 """
 
 import numpy as np
-from tools.bench import inputs
-from tools.bench import worker
-from tools.bench.peers import torchaudio_stand_in
+
+from .. import inputs
+from . import torchaudio_stand_in
 
 _STACK, _DIM = 4, 16
 
 
 def SetUp(sizes):
-  """See worker.Serve. The fact `codes` is how many differ."""
+  """See worker.py. The fact `codes` is how many differ."""
   features = inputs.Features(sizes)
   stacked = features.reshape(features.shape[0], features.shape[1] // _STACK, -1)
   call = (_Numpy if sizes['package'] == 'numpy' else _SpeechBrain)(stacked, sizes)
@@ -30,13 +30,10 @@ def _Numpy(stacked, sizes):
 
 def _SpeechBrain(stacked, sizes):
   torchaudio_stand_in.Install()
-  from speechbrain.nnet.quantisers import RandomProjectionQuantizer  # pylint: disable=g-import-not-at-top
-  import torch  # pylint: disable=g-import-not-at-top
+  import torch
+  from speechbrain.nnet.quantisers import RandomProjectionQuantizer
+
   torch.set_num_threads(sizes['threads'])
   x = torch.from_numpy(stacked)
   quantizers = [RandomProjectionQuantizer(x.shape[-1], _DIM, sizes['codes']) for _ in range(sizes['codebooks'])]
   return lambda: [quantizer(x) for quantizer in quantizers]
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

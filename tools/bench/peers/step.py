@@ -1,19 +1,19 @@
 """A BEST-RQ training step in PyTorch, timed: features in, update out.
 
-Sizes, see tools/bench/worker.py: batch, seconds, layers, width, heads, kernel, channels, codes; `dtype`: float32, or
+Sizes: batch, seconds, layers, width, heads, kernel, channels, codes; `dtype`: float32, or
 bfloat16 by autocast; `package`: speechbrain, its modules put together as its BEST-RQ recipe does; torch, the Conformer
 of tools/bench/peers/plain_conformer.py.
 """
 
 import contextlib
 
-from tools.bench import inputs
-from tools.bench import worker
-from tools.bench.peers import torchaudio_stand_in
 import torch
 
+from .. import inputs
+from . import torchaudio_stand_in
+
 _STACK, _BINS, _DIM = 4, 80, 16
-# A span of 4 encoded frames may begin at each; the same share of frames as ours then is hidden.
+# As large a share of the frames is masked as in our code.
 _MASK_PROB, _MASK_FRAMES = 0.05, 10
 
 
@@ -33,7 +33,7 @@ class _Model(torch.nn.Module):
     mask = torch.zeros(batch, time, dtype=torch.bool)
     starts = torch.rand(batch, time) < _MASK_PROB
     for shift in range(_MASK_FRAMES):
-      mask[:, shift:] |= starts[:, :time - shift]
+      mask[:, shift:] |= starts[:, : time - shift]
     features = torch.where(mask[..., None], 0.1 * torch.randn_like(features), features)
     logits = self.head(self.encoder(features))  # [B, N, V]
     hidden = mask.view(batch, -1, _STACK).all(-1)
@@ -43,33 +43,56 @@ class _Model(torch.nn.Module):
 def _SpeechBrain(sizes):
   """(encoder, quantizer) of SpeechBrain: its CNN, its Conformer with relative positions."""
   torchaudio_stand_in.Install()
-  # pylint: disable=g-import-not-at-top
   from speechbrain.lobes.models.convolution import ConvolutionFrontEnd
   from speechbrain.lobes.models.transformer.TransformerASR import EncoderWrapper
   from speechbrain.lobes.models.transformer.TransformerASR import TransformerASR
   from speechbrain.nnet.quantisers import RandomProjectionQuantizer
-  # pylint: enable=g-import-not-at-top
+
   cnn = ConvolutionFrontEnd(
-      input_shape=(8, 10, _BINS), num_blocks=2, num_layers_per_block=1, out_channels=[sizes['channels']] * 2,
-      kernel_sizes=[3, 3], strides=[2, 2], residuals=[False, False], dropout=0.0)
-  transformer = EncoderWrapper(TransformerASR(
-      tgt_vocab=1, input_size=sizes['channels'] * _BINS // 4, d_model=sizes['width'], nhead=sizes['heads'],
-      num_encoder_layers=sizes['layers'], num_decoder_layers=0, d_ffn=4 * sizes['width'], dropout=0.0,
-      activation=torch.nn.SiLU, conformer_activation=torch.nn.SiLU, encoder_module='conformer',
-      attention_type='RelPosMHAXL', normalize_before=True, causal=False, kernel_size=sizes['kernel']))
+    input_shape=(8, 10, _BINS),
+    num_blocks=2,
+    num_layers_per_block=1,
+    out_channels=[sizes['channels']] * 2,
+    kernel_sizes=[3, 3],
+    strides=[2, 2],
+    residuals=[False, False],
+    dropout=0.0,
+  )
+  transformer = EncoderWrapper(
+    TransformerASR(
+      tgt_vocab=1,
+      input_size=sizes['channels'] * _BINS // 4,
+      d_model=sizes['width'],
+      nhead=sizes['heads'],
+      num_encoder_layers=sizes['layers'],
+      num_decoder_layers=0,
+      d_ffn=4 * sizes['width'],
+      dropout=0.0,
+      activation=torch.nn.SiLU,
+      conformer_activation=torch.nn.SiLU,
+      encoder_module='conformer',
+      attention_type='RelPosMHAXL',
+      normalize_before=True,
+      causal=False,
+      kernel_size=sizes['kernel'],
+    )
+  )
   encoder = torch.nn.Sequential(cnn, transformer)
   return encoder, RandomProjectionQuantizer(_STACK * _BINS, _DIM, sizes['codes'])
 
 
 def _Plain(sizes):
   """(encoder, quantizer) in plain PyTorch."""
-  from tools.bench.peers import plain_conformer  # pylint: disable=g-import-not-at-top
-  return (plain_conformer.Encoder(sizes['layers'], sizes['width'], sizes['heads'], sizes['kernel'], sizes['channels'], _BINS),
-          plain_conformer.Quantizer(_STACK * _BINS, _DIM, sizes['codes']))
+  from . import plain_conformer
+
+  return (
+    plain_conformer.Encoder(sizes['layers'], sizes['width'], sizes['heads'], sizes['kernel'], sizes['channels'], _BINS),
+    plain_conformer.Quantizer(_STACK * _BINS, _DIM, sizes['codes']),
+  )
 
 
 def SetUp(sizes):
-  """See worker.Serve. The facts `first` and `last` are the loss of the first step and of the last one."""
+  """See worker.py. The facts `first` and `last` are the loss of the first step and of the last one."""
   torch.set_num_threads(sizes['threads'])
   torch.manual_seed(0)
   model = _Model(*(_SpeechBrain if sizes['package'] == 'speechbrain' else _Plain)(sizes), sizes)
@@ -88,8 +111,8 @@ def SetUp(sizes):
     optimizer.step()
     losses.append(loss.item())
 
-  return _Call, {'first': lambda: losses[0], 'last': lambda: losses[-1], 'weights': lambda: sum(p.numel() for p in trained)}
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)
+  return _Call, {
+    'first': lambda: losses[0],
+    'last': lambda: losses[-1],
+    'weights': lambda: sum(p.numel() for p in trained),
+  }

@@ -1,6 +1,6 @@
-"""An empty torchaudio: SpeechBrain imports it to read audio, which nothing here does.
+"""An empty torchaudio: SpeechBrain imports it to read audio, which the benchmark does not do.
 
-The wheel of torchaudio that is published needs CUDA's libraries, which PyTorch's CPU build has not.
+The published wheel of torchaudio needs CUDA's libraries, which PyTorch's CPU build does not have.
 """
 
 import importlib.machinery
@@ -9,9 +9,9 @@ import types
 
 
 def Install():
-  """Puts it in the place of a torchaudio that cannot be imported."""
+  """Replaces a torchaudio that cannot be imported."""
   try:
-    import torchaudio  # pylint: disable=g-import-not-at-top,unused-import
+    import torchaudio  # noqa: F401
   except (ImportError, OSError):
     for name in [n for n in sys.modules if n.partition('.')[0] == 'torchaudio']:
       del sys.modules[name]

@@ -1,21 +1,21 @@
 """Other transducer losses and their gradients, timed on the logits that ours gets.
 
-Sizes, see tools/bench/worker.py: batch, frames, labels, vocab; `package`, one of PACKAGES; `depth` J > 0: from the
+Sizes: batch, frames, labels, vocab; `package`, one of PACKAGES; `depth` J > 0: from the
 joint network's inputs, else from logits. PyTorch's are run in the peers' environment, `rnnt` in ours, which has
 TensorFlow.
 """
 
-from tools.bench import inputs
-from tools.bench import worker
+from .. import inputs
 
 PACKAGES = ('fast_rnnt', 'optimized_transducer', 'torchaudio', 'torch', 'rnnt')
 
 
 def SetUp(sizes):
-  """See worker.Serve. The fact `loss` is the sum over the batch."""
+  """See worker.py. The fact `loss` is the sum over the batch."""
   if sizes['package'] == 'rnnt':
     return _TensorFlow(sizes)
-  import torch  # pylint: disable=g-import-not-at-top
+  import torch
+
   torch.set_num_threads(sizes['threads'])
   arrays = inputs.Joint(sizes) if sizes.get('depth') else inputs.Transducer(sizes)
   *tensors, labels = (torch.from_numpy(x) for x in arrays)
@@ -36,39 +36,44 @@ def SetUp(sizes):
     value.backward()
     losses.append(float(value))
 
-  # The first one's: optimized_transducer writes its gradient over the logits, which no other loss does.
+  # Of the first call: optimized_transducer writes its gradient over the logits, unlike the other losses.
   return _Call, {'loss': lambda: losses[0]}
 
 
 def _fast_rnnt(labels, sizes):
-  import fast_rnnt  # pylint: disable=g-import-not-at-top
-  import torch  # pylint: disable=g-import-not-at-top
+  import fast_rnnt
+  import torch
+
   ends = torch.tensor([[0, 0, sizes['labels'], sizes['frames']]] * sizes['batch'])
   return lambda logits: fast_rnnt.rnnt_loss(logits, labels.long(), 0, boundary=ends, reduction='sum')
 
 
 def _Lengths(sizes):
-  import torch  # pylint: disable=g-import-not-at-top
+  import torch
+
   return [torch.full([sizes['batch']], sizes[k], dtype=torch.int32) for k in ('frames', 'labels')]
 
 
 def _optimized_transducer(labels, sizes):
-  import optimized_transducer  # pylint: disable=g-import-not-at-top
+  import optimized_transducer
+
   frames, lengths = _Lengths(sizes)
   return lambda logits: optimized_transducer.transducer_loss(  # Of packed logits: here nothing is padding.
-      logits.reshape(-1, sizes['vocab']), labels, frames, lengths, blank=0, reduction='sum',
-      from_log_softmax=False)
+    logits.reshape(-1, sizes['vocab']), labels, frames, lengths, blank=0, reduction='sum', from_log_softmax=False
+  )
 
 
 def _torchaudio(labels, sizes):
-  import torchaudio  # pylint: disable=g-import-not-at-top
+  import torchaudio
+
   frames, lengths = _Lengths(sizes)
   return lambda logits: torchaudio.functional.rnnt_loss(logits, labels, frames, lengths, blank=0, reduction='sum')
 
 
 def _torch(labels, sizes):
   """A loop over antidiagonals in plain PyTorch; its full log-softmax stays for autograd."""
-  import torch  # pylint: disable=g-import-not-at-top
+  import torch
+
   batch, frames, width = sizes['batch'], sizes['frames'], sizes['labels'] + 1
   # Antidiagonal d at label u is frame d - u.
   t = torch.arange(frames + width - 1)[:, None] - torch.arange(width)[None]
@@ -95,8 +100,9 @@ def _torch(labels, sizes):
 
 
 def _TensorFlow(sizes):
-  from rnnt import rnnt_loss  # pylint: disable=g-import-not-at-top
-  import tensorflow as tf  # pylint: disable=g-import-not-at-top
+  import tensorflow as tf
+  from rnnt import rnnt_loss
+
   logits, labels = (tf.constant(x) for x in inputs.Transducer(sizes))
   labels = tf.cast(labels, tf.int64)
   lengths = [tf.fill([sizes['batch']], tf.constant(sizes[k], tf.int64)) for k in ('labels', 'frames')]
@@ -113,7 +119,3 @@ def _TensorFlow(sizes):
     last[:] = [_Step(logits)[0].numpy()]
 
   return _Call, {'loss': lambda: float(last[0])}
-
-
-if __name__ == '__main__':
-  worker.Serve(SetUp)

@@ -1,0 +1,46 @@
+"""Which experiments there are, read from the source without importing it.
+
+Importing an experiment takes Lingvo and TensorFlow; a list of names should not.
+"""
+
+import ast
+import importlib.util
+import os
+
+
+def ListModels(package='params'):
+  """Finds the registered experiments of a package.
+
+  Args:
+    package: Importable package; every class in its modules that is decorated with
+      `registry.RegisterExperiment` counts.
+
+  Returns:
+    dict: model name, e.g. `asr.BestRqPretrain` -> first line of its docstring.
+  """
+  spec = importlib.util.find_spec(package)
+  models = {}
+  for folder in spec.submodule_search_locations:
+    for name in sorted(os.listdir(folder)):
+      if name.endswith('.py') and name != '__init__.py':
+        with open(os.path.join(folder, name), encoding='utf-8') as f:
+          models.update(_Experiments(name[:-3], f.read()))
+  return models
+
+
+def _Experiments(module, source):
+  """dict model name -> docstring line of one module's source text."""
+  found = {}
+  for node in ast.parse(source).body:
+    if isinstance(node, ast.ClassDef) and any(
+      ast.unparse(d).endswith('RegisterExperiment') for d in node.decorator_list
+    ):
+      doc = ast.get_docstring(node) or ''
+      found[f'{module}.{node.name}'] = doc.partition('\n')[0]
+  return found
+
+
+def Format(models):
+  """Text with a line for each model."""
+  width = max(map(len, models), default=0)
+  return '\n'.join(f'{name:<{width}}  {doc}' for name, doc in models.items())

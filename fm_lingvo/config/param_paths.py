@@ -1,0 +1,196 @@
+"""Paths: bindings of params, found in the trees that the experiment's code builds."""
+
+from fm_lingvo.config import bindings
+from fm_lingvo.config import knobs
+from fm_lingvo.config import param_tree
+from fm_lingvo.config import registry
+from fm_lingvo.config import value_types
+from fm_lingvo.utils import suggest
+
+DidYouMean = suggest.DidYouMean
+_ROOTS = ('task', 'input', 'model', 'schedule')
+
+
+def Trees(model_name, cls, datasets):
+  """Asks an experiment for all its params.
+
+  Args:
+    model_name: Its name, for messages.
+    cls: The class: with bindings, or as Lingvo registered it.
+    datasets: Names of its data sets.
+
+  Returns:
+    dict: 'task', 'model', 'schedule' and name of each data set -> param_tree.Tree.
+
+  Raises:
+    GinError: The experiment's code raised a ValueError.
+  """
+  experiment = registry.Call(model_name, 'the experiment', cls)
+  model = registry.Call(model_name, 'Task()', experiment.Model)
+  trees = {'task': param_tree.Tree(model.task, 'task'), 'model': param_tree.Tree(model, 'model')}
+  trees['model'].Refuse(trees['task'])
+  trees['schedule'] = param_tree.Tree(
+    registry.Call(model_name, 'ProgramSchedule()', experiment.ProgramSchedule), 'schedule'
+  )
+  # Messages show the values of the first data set that has a param.
+  for name in sorted(datasets, key=lambda d: d != 'Train'):
+    trees[name] = param_tree.Tree(
+      registry.Call(model_name, f'{name}()', lambda: experiment.GetDatasetParams(name)), 'input'
+    )
+  return trees
+
+
+class Paths:
+  """The params of one experiment and their bindings.
+
+  Attributes:
+    settings: (data set or '', path) -> knobs.Setting of each bound param, in the
+      order of binding.
+  """
+
+  def __init__(self, model_name, trees, datasets, macros):
+    """Nothing bound.
+
+    Args:
+      model_name: Name of the experiment.
+      trees: Trees() of the experiment without bindings.
+      datasets: Names of its data sets.
+      macros: bindings.Macros.
+    """
+    self.settings = {}
+    self._model_name = model_name
+    self._trees = trees
+    self._datasets = datasets
+    self._macros = macros
+
+  def Bind(self, binding):
+    """Finds and checks the param that a bindings.Binding names, and takes it.
+
+    Raises:
+      GinError: No such param or data set, a wrong value.
+    """
+    value = self._macros.Resolve(binding)
+    if binding.scope and binding.scope not in self._datasets:
+      near = suggest.Nearest(binding.scope, self._datasets)
+      raise binding.Error(
+        f'{self._model_name} has no data set {binding.scope}'
+        + (DidYouMean(near and f'{near}/{binding.path}') or f'; its data sets are {", ".join(self._datasets)}')
+      )
+    path = self._Find(binding)
+    leaves = [t.leaves[path] for t in self._Among(binding.scope) if path in t.leaves]
+    default = leaves[0].value  # Data sets may differ in it; the first one's is shown.
+    for leaf in leaves:
+      if not bindings.IsRequired(value):
+        try:
+          converted = leaf.Convert(value)
+        except value_types.Mismatch as e:
+          raise binding.Error(e.Message(leaf.value) + self._macros.Note(binding)) from e
+      else:
+        converted = value
+      if not binding.user:
+        leaf.value = converted  # What the user finds is the default.
+    key = binding.scope, path
+    name = f'{binding.scope}/{path}' if binding.scope else path
+    self.settings.pop(key, None)  # The last one wins, and is applied last.
+    self.settings[key] = knobs.Setting(name, converted, default, binding)
+
+  def Apply(self, params, root, dataset=''):
+    """A copy of `params` with every binding of its paths set.
+
+    Args:
+      params: Params as the experiment's code made them.
+      root: 'task', 'model', 'schedule' or 'input'.
+      dataset: Name of the data set, if root is 'input'.
+    """
+    params = params.Copy()
+    tree = param_tree.Tree(params, root)
+    for scope in ('', dataset) if dataset else ('',):
+      for (bound_scope, path), setting in self.settings.items():
+        if bound_scope == scope and path in tree.leaves:
+          tree.leaves[path].Set(setting.value)
+    return params
+
+  def CheckRequired(self):
+    """Raises GinError of a param that is still `%gin.REQUIRED`."""
+    for setting in self.settings.values():
+      self._macros.CheckRequired(setting.binding)
+
+  def CheckApplied(self, trees):
+    """Raises GinError if binding one param made another bound one vanish.
+
+    Args:
+      trees: Trees() of the experiment with bindings.
+    """
+    for (scope, path), setting in self.settings.items():
+      for name, tree in self._trees.items():
+        if scope in ('', name) and path in tree.leaves and (path not in trees[name].leaves):
+          raise setting.binding.Error(f'the param is gone from {name} once the other bindings are set')
+
+  def CheckShadowed(self, bindings):
+    """Raises GinError if a binding without scope comes late, yet changes no data set.
+
+    Args:
+      bindings: All bindings, in order.
+    """
+    order = {id(b): i for i, b in enumerate(bindings)}
+    for (scope, path), setting in self.settings.items():
+      having = [d for d in self._datasets if path in self._trees[d].leaves]
+      scoped = [self.settings.get((d, path)) for d in having]
+      if (
+        not scope and having and all(scoped) and any(order[id(s.binding)] < order[id(setting.binding)] for s in scoped)
+      ):
+        raise setting.binding.Error(
+          'no effect: every data set that has it is bound by its scope, e.g. '
+          f'{scoped[0].name} at {scoped[0].binding.place}'
+        )
+
+  def Hints(self, name):
+    """Descriptions of the params whose last part is `name`, or most like it."""
+    leaves = self._Leaves('')
+    found = [p for p in leaves if p.endswith('.' + name)]
+    if not found:
+      near = suggest.NearestPath(name.lower(), leaves, 0.7)
+      found = [near] if near else []
+    found.sort(key=lambda p: (p.count('.'), _ROOTS.index(p.partition('.')[0]), p))
+    return [leaves[p].Describe() for p in found]
+
+  def _Among(self, scope):
+    """Trees in which a binding with this scope looks for its path."""
+    return [self._trees[scope]] if scope else list(self._trees.values())
+
+  def _Leaves(self, scope):
+    """path -> Leaf of what can be bound with this scope, of the first tree with it."""
+    return {p: leaf for tree in reversed(self._Among(scope)) for p, leaf in tree.leaves.items() if not leaf.refusal}
+
+  def _Find(self, binding):
+    """The full path of the param that a binding names, or raises GinError."""
+    path, trees = binding.path, self._Among(binding.scope)
+    if any(path in t.leaves for t in trees):
+      return path
+    for tree in trees:
+      if path in tree.groups:
+        raise binding.Error(f'a group of params, not a value; bind one of {suggest.Some(tree.Children(path))}')
+    found = sorted({p for t in trees for p in t.WithSuffix(path)})
+    if len(found) == 1:
+      return found[0]
+    if found:
+      raise binding.Error(f'ambiguous; could be {suggest.Some(found)}')
+    raise self._NoSuchParam(binding, trees)
+
+  def _NoSuchParam(self, binding, trees):
+    """GinError of a path that nothing has."""
+    path = binding.path
+    if binding.scope and path.split('.')[0] in ('task', 'model', 'schedule'):
+      return binding.Error('only input params have a data-set scope' + DidYouMean(path))
+    if path.startswith(('model.task.', 'model.input.')):
+      path = path[len('model.') :]
+    leaves = self._Leaves(binding.scope)
+    near = suggest.NearestPath(path, leaves)
+    if near:
+      scope = f'{binding.scope}/' if binding.scope else ''
+      return binding.Error('no such param' + DidYouMean(scope + leaves[near].Describe()))
+    tree = next((t for t in trees if path.startswith(t.root + '.')), None)
+    return binding.Error(
+      'no such param; '
+      + (tree.Missing(path) if tree else f"paths start with one of {', '.join(_ROOTS)} or with the experiment's name")
+    )

@@ -1,0 +1,229 @@
+"""A data set on disk: TFRecord shards of 16 kHz speech, a manifest, a report and `dataset.json`.
+
+Layout of a data set's directory:
+  train-00000-of-00004.tfrecord   uncompressed TFRecord of tf.train.Example, see FEATURES; the same for dev and test
+  manifest.jsonl                  a line per utterance: MANIFEST_KEYS
+  report.json                     hours, utterances, rejects with their reasons
+  dataset.json                    what the directory holds; written last, so a directory without it is not a data set
+
+Nothing here imports TensorFlow at module level; remote paths (gs://, ...) and the codec import it when they are used.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+
+from fm_lingvo.utils import audio
+from fm_lingvo.utils import files
+
+SPLITS = ('train', 'dev', 'test')
+FORMAT = 'fm_lingvo.dataset'
+VERSION = 1
+
+# Name -> kind of every feature of a record. `audio` is 16 kHz mono PCM16, little endian; `text` is UTF-8 and empty where
+# the utterance has no label; `duration` is in seconds.
+FEATURES = {
+  'utt_id': 'bytes',
+  'audio': 'bytes',
+  'text': 'bytes',
+  'speaker': 'bytes',
+  'domain': 'bytes',
+  'duration': 'float',
+}
+MANIFEST_KEYS = ('utt_id', 'split', 'shard', 'text', 'speaker', 'domain', 'duration')
+
+
+class DatasetError(ValueError):
+  """A directory that is not a whole data set; the message is one line that names the path and what is wrong."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+  """One TFRecord file of a data set."""
+
+  name: str
+  utterances: int
+  size: int  # Bytes.
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+  """What `dataset.json` says about a data set."""
+
+  path: str
+  shards: dict  # Split -> tuple of Shard.
+  hours: dict  # Split -> float.
+  domains: tuple
+  settings: dict  # How the data set was made.
+
+  def Utterances(self, split):
+    """Number of utterances of a split."""
+    return sum(shard.utterances for shard in self.shards[split])
+
+
+@contextlib.contextmanager
+def OpenText(path):
+  """Context with a text file open for reading; raises DatasetError if what is read is not UTF-8."""
+  with files.Open(path) as f:
+    try:
+      yield f
+    except UnicodeDecodeError as e:
+      raise DatasetError(f'{path}: expected text in UTF-8 ({e.reason})') from e
+
+
+def _Hash(utt_id, purpose, buckets):
+  digest = hashlib.blake2b(utt_id.encode('utf-8'), digest_size=8, person=purpose)
+  return int.from_bytes(digest.digest(), 'big') % buckets
+
+
+def SplitOf(utt_id, dev_percent=5.0, test_percent=5.0):
+  """The split of an utterance: 'train', 'dev' or 'test'.
+
+  It depends on the id and the two shares only. The test set is one end of the hash's range and the dev set the other, so
+  that changing one share moves no utterance of the other set.
+
+  Args:
+    utt_id: the utterance's id.
+    dev_percent: share of the dev set in percent.
+    test_percent: share of the test set in percent.
+
+  Returns:
+    One of SPLITS.
+
+  Raises:
+    ValueError: a share is negative, or both together exceed 100.
+  """
+  if not (dev_percent >= 0 and test_percent >= 0 and dev_percent + test_percent <= 100):  # Nor NaN.
+    raise ValueError(
+      f'dev_percent = {dev_percent}, test_percent = {test_percent}: expected shares >= 0 with a sum <= 100'
+    )
+  percent = _Hash(utt_id, b'split', 1_000_000) / 10_000
+  if percent < test_percent:
+    return 'test'
+  return 'dev' if percent >= 100 - dev_percent else 'train'
+
+
+def ShardIndex(utt_id, num_shards):
+  """The shard of an utterance within its split, by a hash that is independent of SplitOf's."""
+  return _Hash(utt_id, b'shard', num_shards)
+
+
+def ShardName(split, index, num_shards):
+  """File name of a shard, e.g. train-00000-of-00004.tfrecord."""
+  return f'{split}-{index:05d}-of-{num_shards:05d}.tfrecord'
+
+
+def ReadDataset(path, check_shards=True):
+  """Reads and validates a data set.
+
+  Args:
+    path: the data set's directory, local or remote.
+    check_shards: also compare the shards' sizes with dataset.json.
+
+  Returns:
+    A Dataset.
+
+  Raises:
+    DatasetError: the directory is missing, unfinished, of another format or version, or a shard is missing or cut off.
+  """
+  info_path = os.path.join(path, 'dataset.json')
+  if not files.Exists(info_path):
+    what = 'no dataset.json, so not a finished data set' if files.Exists(path) else 'no such data set'
+    raise DatasetError(f'{path}: {what}; make one with: python -m tools.prepare_data --output={path} ...')
+  with files.Open(info_path, 'rb') as f:
+    try:
+      info = json.loads(f.read())
+    except ValueError as e:  # No JSON, or no UTF-8.
+      raise DatasetError(f'{info_path}: not JSON ({e})') from e
+  expected = {'format': FORMAT, 'version': VERSION, 'sample_rate': audio.SAMPLE_RATE}
+  for key, value in expected.items():
+    found = info.get(key) if isinstance(info, dict) else None
+    if found != value:
+      raise DatasetError(f'{info_path}: {key} = {found!r}, expected {value!r}')
+  try:
+    shards = {split: tuple(Shard(**shard) for shard in info['splits'][split]['shards']) for split in SPLITS}
+    hours = {split: float(info['splits'][split]['hours']) for split in SPLITS}
+    result = Dataset(path, shards, hours, tuple(info['domains']), info['settings'])
+    for shard in (s for split in SPLITS for s in shards[split]):
+      if not (isinstance(shard.name, str) and isinstance(shard.utterances, int) and isinstance(shard.size, int)):
+        raise TypeError(f'a shard of {shard.name!r}, {shard.utterances!r} utterances, {shard.size!r} bytes')
+  except (KeyError, TypeError, ValueError) as e:
+    raise DatasetError(f'{info_path}: malformed entry ({type(e).__name__}: {e})') from e
+  if check_shards:
+    for shard in (s for split in SPLITS for s in shards[split]):
+      shard_path = os.path.join(path, shard.name)
+      size = files.FileSize(shard_path) if files.Exists(shard_path) else None
+      if size != shard.size:
+        raise DatasetError(
+          f'{shard_path}: {"missing" if size is None else f"{size} bytes"}, expected {shard.size} bytes'
+        )
+  return result
+
+
+def ShardPaths(path, split):
+  """Paths of a split's shards that hold at least one utterance, in order.
+
+  Args:
+    path: the data set's directory.
+    split: one of SPLITS.
+
+  Returns:
+    A list of paths; empty when the split is.
+
+  Raises:
+    DatasetError: as ReadDataset.
+    ValueError: no such split.
+  """
+  if split not in SPLITS:
+    raise ValueError(f'split = {split!r}: expected one of {", ".join(SPLITS)}')
+  return [os.path.join(path, s.name) for s in ReadDataset(path).shards[split] if s.utterances]
+
+
+def ReadManifest(path, split=None):
+  """Yields the manifest's rows, dicts with MANIFEST_KEYS, of one split or of all.
+
+  Raises:
+    DatasetError: there is no manifest, or a line of it is no such row.
+  """
+  name = os.path.join(path, 'manifest.jsonl')
+  if not files.Exists(name):
+    raise DatasetError(f'{name}: missing')
+  with OpenText(name) as f:
+    for number, line in enumerate(f, 1):
+      try:
+        row = json.loads(line)
+        missing = set(MANIFEST_KEYS) - set(row)
+      except (ValueError, TypeError) as e:
+        raise DatasetError(f'{name}:{number}: not a JSON object ({e})') from e
+      if missing:
+        raise DatasetError(f'{name}:{number}: no {", ".join(sorted(missing))}')
+      if split is None or row['split'] == split:
+        yield row
+
+
+def EncodeExample(record):
+  """Serialises a record, a dict with FEATURES' keys (str or bytes, and a float), to a tf.train.Example's bytes."""
+  import tensorflow as tf
+
+  if set(record) != set(FEATURES):
+    raise ValueError(f'record has the features {sorted(record)}, expected {sorted(FEATURES)}')
+  features = {}
+  for name, kind in FEATURES.items():
+    value = record[name]
+    if kind == 'float':
+      features[name] = tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
+    else:
+      value = value.encode('utf-8') if isinstance(value, str) else value
+      features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+  example = tf.train.Example(features=tf.train.Features(feature=features))
+  return example.SerializeToString(deterministic=True)
+
+
+def FeatureSpec():
+  """The spec of FEATURES for tf.io.parse_single_example."""
+  import tensorflow as tf
+
+  kinds = {'bytes': tf.string, 'float': tf.float32}
+  return {name: tf.io.FixedLenFeature([], kinds[kind]) for name, kind in FEATURES.items()}

@@ -1,0 +1,327 @@
+"""The input generator: batches of several named streams, one NestedMap each.
+
+B: utterances in a batch of a stream, S: samples in a padded row (16 kHz).
+"""
+
+import functools
+
+from lingvo import compat as tf
+from lingvo.core import base_input_generator
+from lingvo.core import batch_utils
+from lingvo.core import cluster as cluster_lib
+from lingvo.core import hyperparams
+from lingvo.core import input_generator_helper
+from lingvo.core import py_utils
+
+from fm_lingvo import errors
+from fm_lingvo.checkpoints import run_checkpoints
+from fm_lingvo.data import resumable_iterator
+from fm_lingvo.data import shard_integrity
+from fm_lingvo.data import stream as stream_lib
+from fm_lingvo.data import stream_params
+from fm_lingvo.data import waveform_augment
+
+StreamParams = stream_params.StreamParams
+
+STRING_KEYS = ('utt_ids', 'texts', 'domains')
+_ENCODED_FRAME_SAMPLES = 640  # 40 ms: four frames, which become one, 10 ms apart.
+
+_resumed_folder = ''
+
+
+def ResumeFrom(train_dir):
+  """Makes training inputs that are initialised from now on go on behind the newest checkpoint of a folder.
+
+  For Lingvo's own jobs: they initialise their input without saying which step is next, also after a job that it talks to
+  has died. A local run sets `start_step`.
+  """
+  global _resumed_folder
+  _resumed_folder = train_dir
+
+
+def AddStream(p, name, stream_params):
+  """Adds a stream to the Params of a HydraInput.
+
+  Args:
+    p: HydraInput.Params().
+    name: Name of the stream, lower case, such as 'unlabeled'; the batch has a
+      NestedMap of this name.
+    stream_params: A StreamParams().
+
+  Returns:
+    `stream_params`.
+  """
+  p.streams.Define(name, stream_params, f'The data stream {name}.')
+  return stream_params
+
+
+def MissingData(p):
+  """Returns [(stream, glob)] of the globs that no record matches; builds no graph.
+
+  A shard of a small data set may be empty; where all are, there is nothing to read.
+
+  Args:
+    p: HydraInput.Params() with its streams.
+  """
+  return [
+    (name, pattern)
+    for name, sp in p.streams.IterParams()
+    for pattern in stream_params.Patterns(sp)
+    if not pattern or not any(tf.io.gfile.stat(f).length for f in stream_params.Glob(pattern))
+  ]
+
+
+def MissingRecords(p):
+  """What a line says of MissingData(p): `no record in files like GLOB, GLOB`, or '' if there is something to read."""
+  missing = [pattern for _, pattern in MissingData(p)]
+  return f'no record in files like {", ".join(missing)}' if missing else ''
+
+
+def ScanShards(p):
+  """Reads all shards of HydraInput.Params() and checks them; returns the shard_integrity.Shard that were not known."""
+  found = []
+  for _, sp in p.streams.IterParams():
+    patterns = stream_params.Patterns(sp)
+    found += shard_integrity.ScanAll(patterns, sorted({f for pattern in patterns for f in stream_params.Glob(pattern)}))
+  return found
+
+
+def Validate(p):
+  """Raises errors.ConfigError, one line with param and value, if HydraInput.Params() cannot be used; reads no data."""
+  if not len(p.streams):
+    raise errors.ConfigError(f'{p.name}.streams: no stream; add one with AddStream')
+  if p.batch_size:
+    raise errors.ConfigError(
+      f'{p.name}.batch_size = {p.batch_size}: expected 0, since each '
+      f'stream has its own, such as {p.name}.streams.{p.streams.GetKeys()[0]}'
+      '.bucket_batch_size, which the knob batch_seconds sets'
+    )
+  if p.file_datasource:
+    raise errors.ConfigError(f'{p.name}.file_datasource: expected None, since each stream has its file_pattern')
+  if p.pad_multiple_samples < 1 or p.pad_multiple_samples % _ENCODED_FRAME_SAMPLES:
+    raise errors.ConfigError(
+      f'{p.name}.pad_multiple_samples = {p.pad_multiple_samples}: expected a multiple of '
+      f'{_ENCODED_FRAME_SAMPLES}, the samples of an encoded frame'
+    )
+  for field in ('pad_to_bucket', 'emit_strings'):
+    if p.Get(field) not in (None, True, False):
+      raise errors.ConfigError(f'{p.name}.{field} = {p.Get(field)!r}: expected None, True or False')
+  if p.prefetch_batches < 0:
+    raise errors.ConfigError(f'{p.name}.prefetch_batches = {p.prefetch_batches}: expected >= 0')
+  if (p.num_workers is None) != (p.worker_index is None):
+    raise errors.ConfigError(
+      f'{p.name}.num_workers = {p.num_workers} and worker_index = {p.worker_index}: expected both or neither'
+    )
+  if p.num_workers is not None and not 0 <= p.worker_index < p.num_workers:
+    raise errors.ConfigError(
+      f'{p.name}.worker_index = {p.worker_index}: expected in [0, {p.num_workers}), which num_workers gives'
+    )
+  for name, sp in p.streams.IterParams():
+    stream_params.Validate(f'{p.name}.streams.{name}', sp)
+    if sp.augment is not None:
+      waveform_augment.Validate(f'{p.name}.streams.{name}.augment', sp.augment)
+
+
+class HydraInput(base_input_generator.BaseInputGenerator):
+  """Batches of named streams for the branches of a hydra.
+
+  A batch is a NestedMap stream name -> what `stream.Stream.Dataset` describes:
+  waveforms, num_samples, weights, labels, label_lengths, dropped, dropped_REASON
+  and, on the host, utt_ids, texts and domains. Every tensor has B first and is split over
+  replicas along it, stream by stream.
+
+  Training goes on for ever in an order that depends on seeds, worker and batch
+  number only; the batch numbers of all streams are the same. A runner that
+  resumes at step k sets `start_step = k` before Initialize: batch k comes
+  first.
+  Evaluation sees every accepted utterance once, then raises
+  tf.errors.OutOfRangeError; rows and batches of padding have weight 0.
+  With the cluster's tf_data_service_address the workers of that service make the
+  batches of training, see data_service.py for what then holds of their order.
+
+  B is static where a stream's buckets have equal batch sizes; S is static with
+  `pad_to_bucket` and a single bucket only, which a TPU needs.
+  """
+
+  @classmethod
+  def Params(cls):
+    p = super().Params()
+    p.Define('streams', hyperparams.Params(), 'StreamParams by name; add with AddStream.')
+    p.Define(
+      'pad_to_bucket',
+      None,
+      "Whether rows are padded to their bucket's upper bound; else to "
+      'the longest of the batch. None: on a TPU yes, elsewhere no.',
+    )
+    p.Define(
+      'pad_multiple_samples',
+      _ENCODED_FRAME_SAMPLES,
+      'A padded row is a multiple of this many samples, itself a multiple of the '
+      '640 of an encoded frame. More means fewer shapes to compile.',
+    )
+    p.Define(
+      'emit_strings',
+      None,
+      'Whether batches hold utt_ids, texts and domains, without which an '
+      'evaluation counts no errors. None: on a TPU no, elsewhere yes.',
+    )
+    p.Define('num_workers', None, 'Workers that share the data; None: from the cluster.')
+    p.Define('worker_index', None, 'Which share is read here, in [0, num_workers); None: from the cluster.')
+    p.Define('prefetch_batches', 4, 'Batches made ahead, >= 0.')
+    p.name = 'input'
+    p.resettable = True
+    return p
+
+  def __init__(self, params):
+    super().__init__(params)
+    p = self.params
+    Validate(p)
+    if self._on_tpu:
+      self._ValidateForTpu()
+    self.start_step = 0
+    self._iterators = {}  # (host, number of hosts) -> BatchIterator.
+    self._streams = {name: self._CreateStream(name) for name, _ in p.streams.IterParams()}
+
+  def _ValidateForTpu(self):
+    p = self.params
+    for name, sp in p.streams.IterParams():
+      if len(sp.bucket_upper_bound_seconds) > 1 or not self._pad_to_bucket:
+        raise errors.ConfigError(
+          f'{p.name}.streams.{name}.bucket_upper_bound_seconds = '
+          f'{sp.bucket_upper_bound_seconds!r}: expected one bucket, and '
+          'pad_to_bucket, on a TPU, whose shapes are static'
+        )
+
+  @property
+  def _on_tpu(self):
+    return py_utils.use_tpu()
+
+  @property
+  def _pad_to_bucket(self):
+    p = self.params
+    return self._on_tpu if p.pad_to_bucket is None else p.pad_to_bucket
+
+  @property
+  def _emit_strings(self):
+    p = self.params
+    return not self._on_tpu if p.emit_strings is None else p.emit_strings
+
+  def _WorkerShare(self):
+    """Returns (index, count): this graph's part of the data.
+
+    An asynchronous trainer reads for itself; the one client of synchronous
+    training reads for all its workers; each TPU host with an infeed of its own
+    reads for its cores. Evaluation reads everything.
+    """
+    p = self.params
+    if p.num_workers is not None:
+      return p.worker_index, p.num_workers
+    if self.do_eval:
+      return 0, 1
+    if p.use_per_host_infeed:
+      infeed = cluster_lib.GetInfeedContext()
+      return infeed.infeed_host_index, max(infeed.num_infeed_hosts, 1)
+    if self.cluster.asynchronous and self.cluster.job == 'trainer':
+      return self.cluster.task, self.cluster.num_replicas
+    return 0, 1
+
+  def _CreateStream(self, name):
+    p = self.params
+    return stream_lib.Stream(
+      name,
+      p.streams.Get(name),
+      path=f'{p.name}.streams.{name}',
+      seed=p.random_seed,
+      do_eval=self.do_eval,
+      batch_scale=functools.partial(batch_utils.scale_split_to_infeed, use_per_host_infeed=p.use_per_host_infeed),
+      pad_to_bucket=self._pad_to_bucket,
+      pad_multiple_samples=p.pad_multiple_samples,
+    )
+
+  # Plain tensor code; converting it would cost half a second at start-up.
+  @tf.autograph.experimental.do_not_convert
+  def _Dataset(self, start_batch):
+    """Dataset of batches of all streams; ends when every stream has ended."""
+    p = self.params
+    share = self._WorkerShare()
+    streams = {
+      name: stream.Dataset(start_batch, share, self.cluster.tf_data_service_address)
+      for name, stream in self._streams.items()
+    }
+    ds = tf.data.Dataset.zip(streams)
+    ds = ds.take_while(self._AnyLive)
+    ds = ds.map(self._ToBatch)
+    return ds.prefetch(p.prefetch_batches).with_options(resumable_iterator.Options())
+
+  def _AnyLive(self, streams):
+    return tf.reduce_any(tf.stack([live for live, _ in streams.values()]))
+
+  def _ToBatch(self, streams):
+    batch = py_utils.NestedMap()
+    for name, (_, tensors) in streams.items():
+      batch[name] = py_utils.NestedMap({k: v for k, v in tensors.items() if self._emit_strings or k not in STRING_KEYS})
+    return batch
+
+  def _InputBatch(self):
+    infeed = cluster_lib.GetInfeedContext()
+    key = (infeed.infeed_host_index, infeed.num_infeed_hosts)
+    if key not in self._iterators:
+      # Outside of any tf.function, so that its retracing finds the same data.
+      with tf.init_scope(), py_utils.GlobalStepContext(None), self._Device():
+        self._iterators[key] = resumable_iterator.BatchIterator(self._Dataset, self.start_step)
+    with self._Device():
+      return self._iterators[key].GetNext()
+
+  def _Device(self):
+    """Strings and tf.data live on the host, also where ops default to a GPU."""
+    on_gpu = self.cluster.job_spec.gpus_per_replica > 0
+    return tf.device('/cpu:0' if on_gpu else None)
+
+  def _StepsDone(self):
+    """Batches of this input that the newest checkpoint of ResumeFrom has seen; async trainers have shared its steps."""
+    newest = run_checkpoints.Newest(_resumed_folder)
+    step = max(0, run_checkpoints.Step(newest)) if newest else 0
+    return step // (self.cluster.num_replicas if self.cluster.asynchronous else 1)
+
+  def Initialize(self, sess=None):
+    """Makes batch `start_step` the next one."""
+    if _resumed_folder and not self.do_eval:
+      self.start_step = self._StepsDone()
+    super().Initialize(sess)
+    for iterator in self._iterators.values():
+      iterator.Start(self.start_step, sess)
+
+  def Reset(self, sess=None):
+    """Makes batch 0 the next one."""
+    for iterator in self._iterators.values():
+      iterator.Start(0, sess)
+
+  def SplitInputBatch(self, num_splits):
+    """Splits each stream's batch on its own: their B may differ."""
+    assert num_splits >= 1
+    batch = self.GetPreprocessedInputBatch()
+    if num_splits == 1:
+      return [batch]
+    splits = [py_utils.NestedMap() for _ in range(num_splits)]
+    for name, tensors in batch.items():
+      pieces = input_generator_helper.SplitTensors(tensors.Flatten(), num_splits)
+      for i, split in enumerate(splits):
+        split[name] = tensors.Pack([piece[i] for piece in pieces])
+    return splits
+
+  def InfeedBatchSize(self):
+    """Rows of all streams in one batch; with unequal buckets the largest."""
+    return sum(max(s.batch_sizes) for s in self._streams.values())
+
+  def GetPerBatchSize(self, input_batch):
+    """Utterances in a batch of all streams, without padding; int32 scalar."""
+    batches = input_batch if isinstance(input_batch, list) else [input_batch]
+    return tf.cast(
+      tf.add_n([tf.reduce_sum(batch[name].weights) for batch in batches for name in self._streams]), tf.int32
+    )
+
+  def GetCpuPassthroughKeys(self):
+    keys = list(self.params.cpu_passthrough_keys)
+    if self._on_tpu and self._emit_strings:
+      keys += [f'{name}.{k}' for name in self._streams for k in STRING_KEYS]
+    return keys

@@ -1,0 +1,225 @@
+"""One named data stream: TFRecord shards of PCM16 -> bucketed, padded batches.
+
+stream_records.py reads the shards, accounting.py drops and counts, stream_batches.py pads.
+
+B: utterances in a batch, S: samples in a padded row (16 kHz), U: labels in a padded
+row, R: drop reasons.
+"""
+
+import functools
+import zlib
+
+from lingvo import compat as tf
+from lingvo.core import py_utils
+
+from fm_lingvo.data import batcher
+from fm_lingvo.data import data_service
+from fm_lingvo.data import example_filter
+from fm_lingvo.data import record_reader
+from fm_lingvo.utils import audio
+
+
+class Stream:
+  """The tf.data pipeline of one stream.
+
+  An epoch reads every record of this worker's share once; its order follows
+  from the seed and the epoch's number only. With a tf.data service the order
+  also follows from which of its workers is faster, see data_service.py.
+  """
+
+  def __init__(self, name, params, *, path, seed, do_eval, batch_scale, pad_to_bucket, pad_multiple_samples):
+    """Constructor.
+
+    Args:
+      name: The stream's name, str.
+      params: A StreamParams() that stream_params.Validate has passed.
+      path: Where `params` are, for errors.
+      seed: Seed of the input generator, int or None.
+      do_eval: Whether to read one epoch in fixed order.
+      batch_scale: Function from batch size per split to that of this pipeline.
+      pad_to_bucket: Whether S is the bucket's bound; else the longest row's.
+      pad_multiple_samples: S is a multiple of this.
+
+    Raises:
+      errors.ConfigError: No file matches.
+    """
+    self._path, self._params = path, params
+    self._repeat = not do_eval
+    self._shuffle = self._repeat if params.shuffle is None else params.shuffle
+    if params.seed is None:
+      seed = (seed or 0) * 1000003 + zlib.crc32(name.encode())
+    else:
+      seed = params.seed
+    self._seed = seed % record_reader.MAX_SEED
+    self._records = record_reader.Records(path, params, self._seed, self._shuffle)
+    self.bounds = [int(round(b * audio.SAMPLE_RATE)) for b in params.bucket_upper_bound_seconds]
+    self.batch_sizes = [batch_scale(b) for b in params.bucket_batch_size or [params.batch_size] * len(self.bounds)]
+    self._batches = batcher.Batches(
+      params,
+      bounds=self.bounds,
+      batch_sizes=self.batch_sizes,
+      seed=self._seed,
+      augmentation=None if do_eval else params.augment,
+      pad_to_bucket=pad_to_bucket,
+      pad_multiple_samples=pad_multiple_samples,
+    )
+
+  def Dataset(self, start_batch, share, service=''):
+    """Returns the dataset of batches.
+
+    Args:
+      start_batch: int64 scalar, a tensor or an int: batches to pass over.
+      share: (index, count): which part of the records to read, ints.
+      service: HOST:PORT of a tf.data service whose workers make the batches of a
+        stream that repeats; empty: they are made here.
+
+    Returns:
+      A tf.data.Dataset of (live, batch). batch is a NestedMap: waveforms
+      float32 [B, S] in [-1, 1), num_samples int32 [B], weights float32 [B] (0:
+      a row of padding), utt_ids, texts and domains string [B], and dropped plus
+      dropped_REASON int64 [B], each filled with the number of examples dropped
+      up to this batch; with a tokenizer also labels int32 [B, U], 0 past their
+      label_lengths int32 [B]. A stream that does not repeat goes on with batches of
+      padding, `live` false, so that longer streams beside it can end.
+    """
+    first_batch = tf.cast(start_batch, tf.int64)
+    if service and self._repeat:
+      return self._FromService(first_batch, share, service)
+    if self._repeat:
+      jump = self._Jump(first_batch, share)
+      epochs = tf.data.Dataset.range(jump.epoch, tf.int64.max)
+      ds = self._Examples(epochs, share, jump.counts, jump.passed)
+      start_batch = jump.batches
+    else:
+      ds = self._Examples(tf.data.Dataset.range(1), share)
+    ds = self._batches.Group(ds)
+    if not self._repeat:
+      ds = ds.concatenate(tf.data.Dataset.from_tensors(self._batches.NoRows()).repeat())
+    ds = ds.scan(tf.zeros([batcher.NUM_REASONS], tf.int64), self._RunningCounts)
+    ds = ds.skip(start_batch)
+    ds = ds.enumerate(first_batch)
+    return ds.map(
+      lambda number, batch: self._batches.Finish(self._batches.Decode(number, batch)),
+      num_parallel_calls=2,
+      deterministic=True,
+    )
+
+  def _FromService(self, first_batch, share, service):
+    """Dataset, as of Dataset, of batches that the workers of a tf.data service make.
+
+    Labels are made here: a tokenizer is a resource of this process. Each worker
+    counts the drops of the files that it read; their sum is made here too.
+    """
+    # An error of the first epoch is raised here, not in a worker that goes on for ever.
+    found = (
+      self._Examples(tf.data.Dataset.range(1), share).take(1).reduce(tf.zeros([], tf.int64), lambda count, _: count + 1)
+    )
+    with tf.control_dependencies([found]):
+      first_batch = tf.identity(first_batch)
+    files, _ = self._records.Files(share)
+    # A batch's number as that of an epoch: a resumed run begins one that none before it has read.
+    ds = data_service.FilesOfEpochs(first_batch, len(files), self._seed, self._shuffle)
+    ds = ds.flat_map(functools.partial(self._records.File, share))
+    ds = self._batches.Group(self._Accepted(ds))
+    ds = ds.scan((first_batch, tf.zeros([batcher.NUM_REASONS], tf.int64)), self._NumberAndNewCounts)
+    ds = ds.map(self._batches.Decode, num_parallel_calls=tf.data.AUTOTUNE)
+    ds = data_service.Distribute(ds, service)
+    ds = ds.scan(tf.zeros([batcher.NUM_REASONS], tf.int64), self._SumOfCounts)
+    return ds.map(self._batches.Finish, num_parallel_calls=2, deterministic=True)
+
+  def _Examples(self, epochs, share, counts=None, passed=None):
+    """Dataset of accepted, undecoded examples with their running counts.
+
+    Args:
+      epochs: Dataset of the numbers of the epochs to read.
+      share: (index, count).
+      counts: int64 [R], where the running counts start; None: zeros.
+      passed: int64 [number of buckets], examples of each bucket to pass over
+        first; None: zeros.
+    """
+    ds = epochs.flat_map(functools.partial(self._records.Epoch, share))
+    return self._Accepted(
+      ds, counts, passed, must_accept=self._repeat or share[1] == 1, num_damaged=self._records.NumDamaged(share)
+    )
+
+  def _Accepted(self, ds, counts=None, passed=None, must_accept=False, num_damaged=0):
+    """Dataset of the accepted examples of `ds`, as the records' are; see _Examples."""
+    if counts is None:
+      counts = tf.zeros([batcher.NUM_REASONS], tf.int64)
+    if passed is None:
+      passed = tf.zeros([len(self.bounds)], tf.int64)
+    accountant = example_filter.Accountant(
+      self._params,
+      path=self._path,
+      bounds=self.bounds,
+      num_files=len(self._records.files),
+      must_accept=must_accept,
+      num_damaged=num_damaged,
+    )
+    ds = ds.scan(accountant.InitialState(counts, passed), accountant.Step)
+    ds = ds.filter(lambda emit, example: emit)
+    return ds.map(lambda emit, example: example)
+
+  def _Jump(self, start_batch, share):
+    """Finds the latest epoch from which batch `start_batch` can be reached.
+
+    With n examples of a bucket in an epoch and batches of B, k epochs make
+    k n // B batches of the bucket, whatever their order. Examples that complete
+    a batch begun before epoch k are passed over, so that from then on batches
+    begin where they do in an uninterrupted run. Counting n takes one pass over
+    the data, and no more of it than the batches to skip would.
+
+    Args:
+      start_batch: int64 scalar.
+      share: (index, count).
+
+    Returns:
+      NestedMap of the epoch to begin with, the batches left to skip (int64
+      scalars), the running counts (int64 [R]), and the examples of each bucket
+      to pass over (`passed`, int64 [number of buckets]).
+    """
+    sizes = tf.constant(self.batch_sizes, tf.int64)
+    limit = start_batch * max(self.batch_sizes)
+    zeros = tf.zeros_like(sizes)
+    no_counts = tf.zeros([batcher.NUM_REASONS], tf.int64)
+    examples = self._Examples(tf.data.Dataset.range(1), share).take(limit)
+
+    def Count(state, example):
+      bucket = self._batches.Bucket(example)
+      one = tf.one_hot(bucket, len(self.bounds), dtype=tf.int64)
+      return state[0] + one, example['counts']
+
+    n, counts = examples.reduce((zeros, no_counts), Count)
+
+    def Jump():
+      # Epochs within which a batch begun before them is complete.
+      slack = tf.reduce_max(tf.where(n > 0, -(-sizes // tf.maximum(n, 1)), zeros))
+      per_epoch = tf.reduce_sum(n / sizes)
+      last = tf.cast(tf.cast(start_batch, tf.float64) / per_epoch, tf.int64)
+      # The division may have rounded up.
+      last -= tf.cast(tf.reduce_sum(last * n // sizes) > start_batch, tf.int64)
+      epoch = tf.maximum(last - slack, 0)
+      begun = epoch * n % sizes
+      done = tf.reduce_sum(epoch * n // sizes + tf.cast(begun > 0, tf.int64))
+      return epoch, start_batch - done, epoch * counts, -begun % sizes
+
+    whole_epoch_seen = tf.reduce_sum(n) < limit
+    epoch, batches, counts, passed = tf.cond(
+      whole_epoch_seen, Jump, lambda: (tf.zeros_like(start_batch), start_batch, no_counts, zeros)
+    )
+    return py_utils.NestedMap(epoch=epoch, batches=batches, counts=counts, passed=passed)
+
+  def _RunningCounts(self, highest, batch):
+    """Last batches of the buckets come out of order: counts never go down."""
+    highest = tf.maximum(highest, batch['counts'])
+    return highest, dict(batch, counts=highest)
+
+  def _NumberAndNewCounts(self, state, batch):
+    """A step of a scan that gives (number, batch); its counts are what has come since the last."""
+    number, highest = state
+    counts = tf.maximum(highest, batch['counts'])
+    return (number + 1, counts), (number, dict(batch, counts=counts - highest))
+
+  def _SumOfCounts(self, total, batch):
+    total += batch['counts']
+    return total, dict(batch, counts=total)

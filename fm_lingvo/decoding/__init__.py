@@ -1,0 +1,1 @@
+"""Encoded frames -> labels: greedy and beam search, language model fusion."""

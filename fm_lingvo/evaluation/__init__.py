@@ -1,0 +1,1 @@
+"""Held-out data -> losses, hypotheses and error rates with confidence intervals."""

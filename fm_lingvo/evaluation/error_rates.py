@@ -1,0 +1,143 @@
+"""Word and character error rates of transcripts, with bootstrap confidence intervals.
+
+N: utterances, R: bootstrap resamples. NumPy and jiwer only.
+"""
+
+import numpy as np
+
+RESAMPLES = 1000
+_SEED = 20240229
+_COVERAGE = 95.0  # Percent of a confidence interval.
+_CHUNK_SIZE = 4_000_000  # Counts drawn at a time.
+
+
+def Score(references, hypotheses):
+  """Aligns transcripts and counts errors; spaces at ends and doubled ones do not count.
+
+  Args:
+    references: List of N strings, N > 0; an empty one makes every word of its
+      hypothesis an insertion.
+    hypotheses: List of N strings.
+
+  Returns:
+    A dict of
+      wer, cer: errors of all utterances / words (characters, spaces included) of all
+        references; with no word to divide by, errors themselves;
+      wer_low, wer_high, cer_low, cer_high: 95 % confidence intervals of a bootstrap
+        over utterances, the same at each call;
+      insertions, deletions, substitutions, words, utterances: counts of words, ints;
+      char_errors, chars: counts of characters, ints;
+      per_utterance: dict of int64 arrays [N]: insertions, deletions, substitutions,
+        errors (their sum), words, char_errors and chars.
+
+  Raises:
+    ValueError: No utterance, or lists of unequal lengths.
+  """
+  if len(references) != len(hypotheses):
+    raise ValueError(f'{len(references)} references, {len(hypotheses)} hypotheses: expected as many of both')
+  if not references:
+    raise ValueError('no utterances: expected at least one to score')
+  import jiwer  # A score is not needed for --help.
+
+  references = [' '.join(text.split()) for text in references]
+  hypotheses = [' '.join(text.split()) for text in hypotheses]
+  counts = _Counts(jiwer.process_words(references, hypotheses))
+  chars = _Counts(jiwer.process_characters(references, hypotheses))
+  per_utterance = dict(
+    insertions=counts['insert'],
+    deletions=counts['delete'],
+    substitutions=counts['substitute'],
+    errors=counts['errors'],
+    words=counts['units'],
+    char_errors=chars['errors'],
+    chars=chars['units'],
+  )
+  total = {name: int(values.sum()) for name, values in per_utterance.items()}
+  score = dict(wer=_Rate(total['errors'], total['words']), cer=_Rate(total['char_errors'], total['chars']))
+  score['wer_low'], score['wer_high'] = Bootstrap(counts['errors'], counts['units'])
+  score['cer_low'], score['cer_high'] = Bootstrap(chars['errors'], chars['units'])
+  for name in ('insertions', 'deletions', 'substitutions', 'words', 'char_errors', 'chars'):
+    score[name] = total[name]
+  return dict(score, utterances=len(references), per_utterance=per_utterance)
+
+
+def Bootstrap(errors, words):
+  """95 % confidence interval of errors / words over resampled utterances.
+
+  Args:
+    errors: Numbers [N], an utterance each.
+    words: Numbers [N], words of the references.
+
+  Returns:
+    (low, high), floats.
+  """
+  sums = _ResampledSums(np.stack([errors, words]))  # [2, R]
+  return _Interval(_Rate(sums[0], sums[1]))
+
+
+def PairedBootstrap(errors_a, errors_b, words):
+  """Difference of the error rates of two systems on the same utterances.
+
+  Both are resampled together, so that what is hard for both cancels out.
+
+  Args:
+    errors_a: Numbers [N], errors of system A in each utterance.
+    errors_b: Numbers [N], of system B.
+    words: Numbers [N], words of the references.
+
+  Returns:
+    A dict of floats: difference, rate of A - rate of B, below 0 where A is better;
+    low and high, its 95 % confidence interval; a_better, the share of resamples in
+    which A is better than B.
+
+  Raises:
+    ValueError: Lists of unequal lengths, or empty ones.
+  """
+  sizes = [len(errors_a), len(errors_b), len(words)]
+  if len(set(sizes)) > 1 or not sizes[0]:
+    raise ValueError(
+      f'errors of {sizes[0]} and {sizes[1]} utterances, words of {sizes[2]}: expected the same utterances, at least one'
+    )
+  difference = np.subtract(errors_a, errors_b)
+  sums = _ResampledSums(np.stack([difference, words]))  # [2, R]
+  rates = _Rate(sums[0], sums[1])
+  low, high = _Interval(rates)
+  return dict(
+    difference=_Rate(np.sum(difference), np.sum(words)), low=low, high=high, a_better=float(np.mean(rates < 0))
+  )
+
+
+def _Counts(output):
+  """Counts int64 [N] of a jiwer output: by type of error, `errors` and `units`."""
+  counts = {name: np.zeros(len(output.alignments), np.int64) for name in ('insert', 'delete', 'substitute')}
+  for i, chunks in enumerate(output.alignments):
+    for chunk in chunks:
+      if chunk.type != 'equal':
+        counts[chunk.type][i] += max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
+  counts['errors'] = sum(counts.values())
+  counts['units'] = np.array([len(r) for r in output.references], np.int64)
+  return counts
+
+
+def _Rate(errors, words):
+  """errors / words, scalars or arrays; errors themselves where there is no word."""
+  rate = np.asarray(errors, np.float64) / np.maximum(words, 1)
+  return rate if rate.ndim else float(rate)
+
+
+def _ResampledSums(values):
+  """Sums of utterances drawn with replacement. Numbers [C, N] -> float64 [C, R]."""
+  size = values.shape[1]
+  rng = np.random.RandomState(_SEED)
+  rows = max(1, _CHUNK_SIZE // size)
+  sums = []
+  for start in range(0, RESAMPLES, rows):
+    drawn = rng.randint(size, size=(min(rows, RESAMPLES - start), size))
+    sums.append(values[:, drawn].sum(axis=2, dtype=np.float64))
+  return np.concatenate(sums, axis=1)
+
+
+def _Interval(values):
+  tail = (100 - _COVERAGE) / 2
+  low, high = np.percentile(values, [tail, 100 - tail])
+  return float(low), float(high)

@@ -1,0 +1,118 @@
+"""What a pass over labeled speech recognised: collected, scored, written down.
+
+B: utterances, K: hypotheses, L: labels of a hypothesis.
+"""
+
+import os
+
+from lingvo import compat as tf
+
+from fm_lingvo import errors
+from fm_lingvo.decoding import search
+from fm_lingvo.evaluation import error_rates
+from fm_lingvo.run_files import metrics_log
+from fm_lingvo.run_files import tensorboard
+from fm_lingvo.utils import audio
+
+_HYPOTHESES = ('hyp_labels', 'hyp_lengths', 'hyp_scores')
+_STRINGS = ('utt_ids', 'texts', 'domains')
+_SHOWN = 20  # Utterances in TensorBoard.
+
+
+class Recognition:
+  """Hypotheses of one branch, batch by batch."""
+
+  def __init__(self, task, branch):
+    """Constructor.
+
+    Args:
+      task: A HydraTask built for evaluation.
+      branch: Name of one of task.Tokenizers().
+    """
+    self._branch = branch
+    self._tokenizer = task.Tokenizers()[branch]
+    stream = dict(task.branches)[branch].stream
+    tensors = task.per_example_tensors
+    self.fetches = {key: tensors[f'{branch}/{key}'] for key in _HYPOTHESES}
+    self.fetches.update({key: tensors[f'{stream}/{key}'] for key in _STRINGS + ('weights', 'num_samples')})
+    self._rows = []
+
+  def Add(self, values):
+    """Adds a batch: the values of `fetches`. Rows of padding are left out."""
+    for i, weight in enumerate(values['weights']):
+      if not weight:
+        continue
+      texts = [
+        self._tokenizer.DecodeIds(labels[:length].tolist())
+        for labels, length in zip(values['hyp_labels'][i], values['hyp_lengths'][i])
+      ]
+      row = {
+        'utt_id': values['utt_ids'][i].decode(),
+        'domain': values['domains'][i].decode(),
+        'seconds': round(int(values['num_samples'][i]) / audio.SAMPLE_RATE, 3),
+        'reference': values['texts'][i].decode(),
+        'hypothesis': texts[0],
+        'score': round(float(values['hyp_scores'][i][0]), 4),
+      }
+      if len(texts) > 1:
+        row['n_best'] = [
+          {'hypothesis': t, 'score': round(float(s), 4)}
+          for t, s in zip(texts, values['hyp_scores'][i])
+          if search.AreFound(s)
+        ]
+      self._rows.append(row)
+
+  def Finish(self):
+    """Scores all that was added, and forgets it.
+
+    Returns:
+      (values, rows): values, a dict `BRANCH/wer` and so on -> float, of
+      error_rates.Score; rows, a list of dicts, one an utterance.
+    """
+    rows, self._rows = self._rows, []
+    if not rows:
+      return {}, rows
+    scores = error_rates.Score([row['reference'] for row in rows], [row['hypothesis'] for row in rows])
+    per_utterance = scores.pop('per_utterance')
+    for i, row in enumerate(rows):
+      row.update({name: int(counts[i]) for name, counts in per_utterance.items()})
+    del scores['utterances']  # Counted as `examples` already.
+    return {f'{self._branch}/{k}': v for k, v in scores.items()}, rows
+
+
+def ForTask(task):
+  """List of Recognition, one for each branch of a built task that decodes, and whose input emits strings."""
+  tensors, streams = task.per_example_tensors, dict(task.branches)
+  return [
+    Recognition(task, branch)
+    for branch in task.Tokenizers()
+    if f'{branch}/hyp_labels' in tensors and f'{streams[branch].stream}/texts' in tensors
+  ]
+
+
+def Write(logdir, dataset, step, rows):
+  """Writes RUN/hypotheses/DATASET.jsonl, of the newest evaluation, a line an utterance.
+
+  Args:
+    logdir: The run's folder.
+    dataset: Name of the data set.
+    step: The weights' step.
+    rows: What Recognition.Finish returned, of all branches.
+
+  Returns:
+    The path.
+  """
+  folder = os.path.join(logdir, 'hypotheses')
+  path = os.path.join(folder, f'{dataset}.jsonl')
+  with errors.Writing(path):
+    tf.io.gfile.makedirs(folder)
+  metrics_log.WriteRows(path, [{'step': step, **row} for row in rows])
+  return path
+
+
+def Summary(rows):
+  """tf.Summary of the first references, each above its hypothesis."""
+  lines = []
+  for row in rows[:_SHOWN]:
+    lines += [row['utt_id'], f'  ref: {row["reference"]}', f'  hyp: {row["hypothesis"]}']
+  return tensorboard.Text('hypotheses', '\n'.join(lines))

@@ -1,0 +1,69 @@
+"""A run's evaluations, wherever their weights come from: into TensorBoard, metrics.jsonl and hypotheses/."""
+
+import os
+import time
+
+from lingvo import compat as tf
+
+from fm_lingvo import errors
+from fm_lingvo.evaluation import evaluator
+from fm_lingvo.evaluation import hypotheses
+from fm_lingvo.run_files import metrics_log
+from fm_lingvo.run_files import tensorboard
+
+
+class Evaluations:
+  """Evaluates data sets by name and writes what it finds into the run's folder."""
+
+  def __init__(self, params, logdir):
+    """Constructor; graphs are built when they are first needed.
+
+    Args:
+      params: dict data set name -> model Params with its input.
+      logdir: Folder of the run.
+    """
+    self._params, self._logdir = params, logdir
+    self._evaluators, self._writers = {}, {}
+    self._rows = metrics_log.MetricsLog(logdir)
+
+  @property
+  def names(self):
+    """Names of the data sets."""
+    return list(self._params)
+
+  def Evaluator(self, name):
+    """The evaluator.Evaluator of a data set."""
+    if name not in self._evaluators:
+      self._evaluators[name] = evaluator.Evaluator(self._params[name])
+      self._writers[name] = tf.summary.FileWriter(os.path.join(self._logdir, f'eval_{name.lower()}'))
+    return self._evaluators[name]
+
+  def Run(self, name, step, weights, should_stop=lambda: False):
+    """Evaluates a data set.
+
+    Args:
+      name: One of `names`.
+      step: The weights' step.
+      weights: See evaluator.Evaluator.Run.
+      should_stop: See evaluator.Evaluator.Run.
+
+    Returns:
+      (values, line): the metrics, and the few of them that one line on a terminal
+      shows; (None, None) if should_stop ended the pass.
+    """
+    started = time.monotonic()
+    values, panel, rows = self.Evaluator(name).Run(weights, should_stop)
+    if values is None:
+      return None, None
+    writer = self._writers[name]
+    with errors.Writing(f'{self._logdir}: evaluation of {name} at step {step}'):
+      writer.add_summary(tensorboard.Scalars(values), step)
+      for summary in evaluator.PanelSummaries(panel):
+        writer.add_summary(summary, step)
+      if rows:
+        hypotheses.Write(self._logdir, name, step, rows)
+        writer.add_summary(hypotheses.Summary(rows), step)
+      writer.flush()
+    self._rows.Write(name, step, values)
+    brief = ', '.join(f'{k} {v:.4g}' for k, v in evaluator.Brief(values).items())
+    return values, f'step {step}: {name}: {brief} ({time.monotonic() - started:.1f} s)'

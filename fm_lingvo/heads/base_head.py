@@ -1,0 +1,211 @@
+"""Heads of the hydra: what an objective does to features, and its loss.
+
+B: utterances, T: log-mel frames, N: encoded frames, F: mel bins, D: model width,
+V: codes a codebook, G: codebooks.
+"""
+
+from lingvo import compat as tf
+from lingvo.core import base_layer
+from lingvo.core import py_utils
+
+from fm_lingvo import errors
+from fm_lingvo.layers import mixed_precision
+from fm_lingvo.layers import quantizer
+from fm_lingvo.layers import span_masking
+from fm_lingvo.layers import subsampling
+
+
+class BaseHead(base_layer.BaseLayer):
+  """One objective: Corrupt before the encoder, Loss after it."""
+
+  @classmethod
+  def Params(cls):
+    p = super().Params()
+    p.Define('input_dim', None, "Width D of encoded frames; the hydra sets it to its encoder's.")
+    p.Define('num_bins', None, "Mel bins F of a frame; the hydra sets it to its front end's.")
+    return p
+
+  def Corrupt(self, theta, features, paddings):
+    """Prepares features for the encoder.
+
+    Args:
+      theta: This layer's variables.
+      features: float32 [B, T, F] normalised log-mel.
+      paddings: float32 [B, T], 1 on padding.
+
+    Returns:
+      NestedMap with `features` [B, T, F] for the encoder and whatever Loss needs.
+    """
+    raise NotImplementedError('Abstract method')
+
+  def Loss(self, theta, encoded, paddings, corrupted, batch):
+    """Computes this head's loss.
+
+    Args:
+      theta: This layer's variables.
+      encoded: float32 [B, N, D].
+      paddings: float32 [B, N], 1 on padding.
+      corrupted: What Corrupt returned.
+      batch: The stream's batch: waveforms, num_samples, weights, of a labeled
+        stream labels and label_lengths, and, on the host, utt_ids, texts.
+
+    Returns:
+      (metrics, tensors): metrics is a dict name -> (value, weight) of scalars
+      that holds `loss`; tensors is a dict of tensors whose first dimension
+      replicas are joined along.
+    """
+    raise NotImplementedError('Abstract method')
+
+
+class BestRqHead(BaseHead):
+  """Predicts the codes of masked frames from their context.
+
+  BEST-RQ (arXiv 2202.01855, section 3): the codes are computed from the clean
+  features, then spans of frames are replaced by noise; the loss is the
+  cross-entropy of a softmax over the codes on masked frames, the mean over G
+  codebooks (USM, arXiv 2303.01037, equal weights).
+
+  An encoded frame counts as masked where at least `min_coverage` of its stacked
+  frames are, padding excluded. A batch without any gives loss 0 with weight 0.
+  """
+
+  @classmethod
+  def Params(cls):
+    p = super().Params()
+    p.Define('masker', span_masking.SpanMasker.Params(), 'Which frames are hidden.')
+    p.Define('quantizer', quantizer.RandomProjectionQuantizer.Params(), 'Frames -> target codes.')
+    p.Define(
+      'min_coverage',
+      1.0,
+      "Share, in (0, 1], of an encoded frame's log-mel frames that must be masked for it to enter the loss.",
+    )
+    p.Define(
+      'kl_weight',
+      0.0,
+      'Weight, >= 0, of KL(mean predicted distribution || uniform) in '
+      'nats, the mean over masked frames; keeps predictions from '
+      "collapsing to few codes. The idea is arXiv 2501.16131's, this form "
+      'ours.',
+    )
+    return p
+
+  def __init__(self, params):
+    super().__init__(params)
+    p = self.params
+    if not 0 < p.min_coverage <= 1:
+      raise errors.ConfigError(f'{p.name}.min_coverage = {p.min_coverage}: expected a share in (0, 1]')
+    if p.kl_weight < 0:
+      raise errors.ConfigError(f'{p.name}.kl_weight = {p.kl_weight}: expected >= 0')
+    if p.quantizer.stack != subsampling.FACTOR:
+      raise errors.ConfigError(
+        f'{p.name}.quantizer.stack = {p.quantizer.stack}: expected {subsampling.FACTOR}, the frames that '
+        'the encoder makes one of'
+      )
+    self.CreateChild('masker', p.masker)
+    self.CreateChild('quantizer', p.quantizer.Copy().Set(num_bins=p.num_bins))
+
+  def _CreateLayerVariables(self):
+    super()._CreateLayerVariables()
+    p = self.params
+    q = p.quantizer
+    self.CreateVariable(
+      'w',
+      py_utils.WeightParams(
+        [q.num_codebooks, p.input_dim, q.codebook_size], init=py_utils.WeightInit.Gaussian(0.02), dtype=tf.float32
+      ),
+    )
+    self.CreateVariable(
+      'b',
+      py_utils.WeightParams(
+        [q.num_codebooks, q.codebook_size], init=py_utils.WeightInit.Constant(0.0), dtype=tf.float32
+      ),
+    )
+
+  def Corrupt(self, theta, features, paddings):
+    """Labels the clean features, then masks them; see the base class."""
+    codes, _ = self.quantizer.FProp(theta.quantizer, features, paddings)
+    masked, mask = self.masker.FProp(theta.masker, features, paddings)
+    return py_utils.NestedMap(features=masked, mask=mask, codes=codes)
+
+  def Loss(self, theta, encoded, paddings, corrupted, batch):
+    """Cross-entropy on masked frames; see the base class.
+
+    Metrics of codebook g of several carry `_g`: masked_accuracy (share of masked
+    frames whose most probable code is right), cross_entropy (nats a masked
+    frame). `code_counts` and `masked_code_counts` [1, G, V] count the codes of
+    unpadded and of masked frames; their sum over replicas and batches is what
+    perplexity, coverage, unigram entropy and the most frequent code's share are
+    computed from (fm_lingvo/run_files/codebook_stats.py).
+    """
+    p = self.params
+    weights = self._LossWeights(corrupted.mask, paddings)  # [B, N]
+    total = tf.reduce_sum(weights)
+    metrics, counts, masked_counts, predictions = {}, [], [], []
+    losses = []
+    for g in range(p.quantizer.num_codebooks):
+      codes = corrupted.codes[:, :, g]  # [B, N]
+      logits = mixed_precision.Product(encoded, theta.w[g]) + tf.cast(theta.b[g], tf.float32)  # [B, N, V]
+      log_probs = tf.nn.log_softmax(logits)  # [B, N, V]
+      nll = -tf.squeeze(  # [B, N, 1] -> [B, N]
+        tf.gather(log_probs, codes[:, :, tf.newaxis], batch_dims=2), -1
+      )
+      predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)
+      cross_entropy = _Mean(nll, weights, total)
+      loss = cross_entropy
+      if p.kl_weight:
+        loss += p.kl_weight * self._KlToUniform(log_probs, weights, total)
+      losses.append(loss)
+      predictions.append(predicted)
+      suffix = f'_{g}' if p.quantizer.num_codebooks > 1 else ''
+      metrics[f'cross_entropy{suffix}'] = cross_entropy, total
+      metrics[f'masked_accuracy{suffix}'] = (
+        _Mean(tf.cast(tf.equal(predicted, codes), tf.float32), weights, total),
+        total,
+      )
+      counts.append(_CountCodes(codes, 1.0 - paddings, p.quantizer.codebook_size))
+      masked_counts.append(_CountCodes(codes, weights, p.quantizer.codebook_size))
+
+    if p.quantizer.num_codebooks > 1:
+      for name in ('cross_entropy', 'masked_accuracy'):
+        metrics[name] = (
+          tf.add_n([metrics[f'{name}_{g}'][0] for g in range(p.quantizer.num_codebooks)]) / p.quantizer.num_codebooks,
+          total,
+        )
+    frames = tf.reduce_sum(1.0 - paddings)
+    metrics['loss'] = tf.add_n(losses) / p.quantizer.num_codebooks, total
+    metrics['masked_fraction'] = _Mean(weights, 1.0 - paddings, frames), frames
+    tensors = {
+      'code_counts': tf.stack(counts)[tf.newaxis],  # [1, G, V]
+      'masked_code_counts': tf.stack(masked_counts)[tf.newaxis],
+      'mask': corrupted.mask[:1],  # [1, T]
+      'codes': corrupted.codes[:1],  # [1, N, G]
+      'predictions': tf.stack(predictions, -1)[:1],  # [1, N, G]
+      'loss_weights': weights[:1],  # [1, N]
+    }
+    return metrics, tensors
+
+  def _LossWeights(self, mask, paddings):
+    """1 on encoded frames that enter the loss. [B, T], [B, N] -> [B, N]."""
+    stack = self.params.quantizer.stack
+    batch, time = py_utils.GetShape(mask, 2)
+    # [B, T] -> [B, N, S] -> [B, N]
+    coverage = tf.reduce_mean(tf.reshape(mask, [batch, time // stack, stack]), 2)
+    covered = (coverage >= self.params.min_coverage - 1e-4) & (coverage > 0)
+    return tf.cast(covered, tf.float32) * (1.0 - paddings)
+
+  def _KlToUniform(self, log_probs, weights, total):
+    """KL(mean prediction || uniform) in nats; log_probs [B, N, V] -> scalar."""
+    mean = tf.einsum('BNV,BN->V', tf.exp(log_probs), weights) / tf.maximum(total, 1.0)
+    entropy = -tf.reduce_sum(mean * tf.math.log(mean + 1e-10))
+    uniform = tf.math.log(float(self.params.quantizer.codebook_size))
+    return tf.where(total > 0, uniform - entropy, 0.0)
+
+
+def _Mean(values, weights, total):
+  """Weighted mean; 0, never NaN, where nothing counts."""
+  return tf.reduce_sum(values * weights) / tf.maximum(total, 1.0)
+
+
+def _CountCodes(codes, weights, size):
+  """Histogram [V] of codes [B, N] under weights [B, N]."""
+  return tf.math.unsorted_segment_sum(tf.reshape(weights, [-1]), tf.reshape(codes, [-1]), size)

@@ -1,0 +1,1 @@
+"""A finished run, used: recordings -> texts with times, long recordings, SavedModel export."""

@@ -1,0 +1,196 @@
+"""What a finished run's folder says about how to recognise speech with it."""
+
+import dataclasses
+import os
+import re
+
+from lingvo import compat as tf
+from lingvo import model_registry
+from lingvo.core import hyperparams
+
+from fm_lingvo import errors
+from fm_lingvo.checkpoints import run_checkpoints
+from fm_lingvo.checkpoints import warm_start
+from fm_lingvo.config import gin_config
+from fm_lingvo.config import registry
+from fm_lingvo.decoding import search_options
+from fm_lingvo.heads import supervised_heads
+from fm_lingvo.layers import adapter as adapter_lib
+from fm_lingvo.run_files import run_dir
+from fm_lingvo.utils import suggest
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """A run, with one checkpoint, one head and at most one set of adapters."""
+
+  path: str
+  model_name: str
+  checkpoint: str  # Prefix of its files.
+  params: hyperparams.Params  # Of the task, with the one branch that decodes.
+  cluster: hyperparams.Params
+  head: str  # Name of the head that decodes.
+  adapter: str  # adapter_lib.NO_ADAPTER or the name of the set of adapters that is applied.
+  max_seconds: float  # Longest utterance that the run was trained on.
+
+
+def Load(path, *, checkpoint=None, adapter=None, how=search_options.Search()):
+  """Reads a run's configuration and chooses what recognition needs of it.
+
+  Args:
+    path: Folder of the run.
+    checkpoint: Prefix of a checkpoint's files, or a name in the run's train folder;
+      None: the run's newest.
+    adapter: Name of a set of adapters in the checkpoint, or adapter_lib.NO_ADAPTER; None: the one
+      that the run has active.
+    how: The search_options.Search, if not the run's own.
+
+  Returns:
+    A Run.
+
+  Raises:
+    errors.ConfigError: No such run, checkpoint or adapter, or nothing in it decodes.
+  """
+  model_name, params = ModelParams(path)
+  checkpoint = FindCheckpoint(path, checkpoint)
+  task = params.task.Copy().Set(input=None)
+  head, stream = _KeepDecodingBranch(task, f'{path}: {model_name}')
+  how.ApplyTo(task.heads.Get(head), head)
+  _UseOwnTokenizer(task.heads.Get(head), path, head)
+  adapter = _ChooseAdapter(task, adapter, checkpoint)
+  return Run(
+    path,
+    model_name,
+    checkpoint,
+    task,
+    params.cluster,
+    head,
+    adapter,
+    float(params.input.streams.Get(stream).bucket_upper_bound_seconds[-1]),
+  )
+
+
+def ModelParams(path, dataset='Train'):
+  """What a run's config.gin configures.
+
+  Args:
+    path: Folder of the run.
+    dataset: Name of one of its experiment's data sets.
+
+  Returns:
+    (name of the experiment, its model Params with that data set's input).
+
+  Raises:
+    errors.ConfigError: No such run or data set.
+  """
+  config = os.path.join(path, 'config.gin')
+  if not tf.io.gfile.exists(config):
+    raise errors.ConfigError(f'{path}: no config.gin in it; expected the folder of a run of the trainer')
+  model_name = _ModelName(config)
+  gin_config.Configure(model_name, [config])
+  try:
+    suggest.CheckChoice(f'{path}: {model_name}: data set', dataset, registry.DatasetNames(model_name))
+    return model_name, model_registry.GetParams(model_name, dataset)
+  finally:
+    gin_config.Reset()
+
+
+def _ModelName(config):
+  """Name of the model that a run's config.gin configures."""
+  with tf.io.gfile.GFile(config) as f:
+    found = re.search(r'^# .*--model=(\S+)', f.read(), re.M)
+  if not found:
+    raise errors.ConfigError(f'{config}: no line `# trainer --model=NAME`; expected a file as a run writes it')
+  return found.group(1)
+
+
+def FindCheckpoint(path, name=None):
+  """Prefix of the files of a run's checkpoint `name`, see Load."""
+  folder = os.path.join(path, 'train')
+  found = run_checkpoints.Prefixes(folder)
+  if name:
+    for prefix in (name, os.path.join(folder, name)):
+      if tf.io.gfile.exists(prefix + '.index'):
+        return prefix
+    nearest = suggest.Nearest(name, [os.path.basename(f) for f in found])
+    raise errors.ConfigError(f'{name}: no such checkpoint, here or in {folder}' + suggest.DidYouMean(nearest))
+  if not found:
+    raise errors.ConfigError(f'{folder}: no checkpoint (ckpt-*.index) in it yet')
+  return found[0]
+
+
+def _KeepDecodingBranch(task, where):
+  """Removes all but the first branch whose head decodes; its (head, stream)."""
+  for name, branch in task.branches.IterParams():
+    head = task.heads.Get(branch.head)
+    if issubclass(head.cls, supervised_heads.SupervisedHead):
+      break
+  else:
+    heads = ', '.join(name for name, _ in task.heads.IterParams())
+    raise errors.ConfigError(
+      f'{where} has no head that decodes (heads: {heads}); expected a run with a transducer or a CTC head'
+    )
+  kept = branch.Copy().Set(weight=1.0, weight_schedule=None)
+  task.heads, task.branches = hyperparams.Params(), hyperparams.Params()
+  task.heads.Define(kept.head, head.Copy(), 'The head that decodes.')
+  task.branches.Define(name, kept, 'Its branch.')
+  return kept.head, kept.stream
+
+
+def SetSearch(path, params, how):
+  """Sets the search_options.Search of all heads of model Params that have labels, and the tokenizers of the run's folder.
+
+  Raises:
+    errors.ConfigError: A head has no such search, or no head has labels but a search is given.
+  """
+  heads = [
+    (name, head)
+    for name, head in params.task.heads.IterParams()
+    if issubclass(head.cls, supervised_heads.SupervisedHead)
+  ]
+  if not heads and how != search_options.Search():
+    raise errors.ConfigError(f'{path}: no head has labels: expected neither a beam nor a language model')
+  for name, head in heads:
+    how.ApplyTo(head, name)
+    _UseOwnTokenizer(head, path, name)
+    for _, branch in params.task.branches.IterParams():
+      if branch.head == name and branch.stream in params.input.streams:
+        params.input.streams.Get(branch.stream).tokenizer_file = head.tokenizer_file
+
+
+def _UseOwnTokenizer(head, path, name):
+  """Makes Params of the head `name` read the copy in the run's folder.
+
+  It is what the run was trained with, wherever the configuration's has gone.
+  """
+  copy = run_dir.TokenizerPath(path, name)
+  if tf.io.gfile.exists(copy):
+    head.tokenizer_file = copy
+
+
+def _ChooseAdapter(task, adapter, checkpoint):
+  """Makes the set of adapters called `adapter` the only one; returns its name."""
+  if adapter is None:
+    adapter = task.encoder.active_adapter or adapter_lib.NO_ADAPTER
+  if adapter == adapter_lib.NO_ADAPTER:
+    task.encoder.Set(adapters=[], active_adapter=None)
+    return adapter
+  found = {}  # Name -> [(place, parts of the variable's name, shape)].
+  prefix = f'{task.name}/encoder/adapters/'
+  for variable, (_, shape) in warm_start.Checkpoint(checkpoint).weights.items():
+    if variable.startswith(prefix):
+      name, _, place, *rest = variable[len(prefix) :].split('/')
+      found.setdefault(name, []).append((place, '/'.join(rest), shape))
+  if adapter not in found:
+    expected = ', '.join([*sorted(found), adapter_lib.NO_ADAPTER])
+    raise errors.ConfigError(
+      f'{checkpoint}: no adapters called {adapter!r}; expected one of {expected}'
+      + suggest.DidYouMean(suggest.Nearest(adapter, [*found, adapter_lib.NO_ADAPTER]))
+    )
+  # Adapters put in later may be of another place and width than this run's own.
+  places = {place for place, _, _ in found[adapter]}
+  task.encoder.Set(
+    adapters=[adapter], active_adapter=adapter, adapter_position=places.pop() if len(places) == 1 else 'after_ff'
+  )
+  task.encoder.adapter_tpl.bottleneck_dim = next(shape[1] for _, rest, shape in found[adapter] if rest == 'down/w/var')
+  return adapter

@@ -1,0 +1,177 @@
+"""Waveform -> log-mel features, normalised over an utterance's own frames or those of all training data.
+
+B: utterances, S: samples (16 kHz), T: log-mel frames, F: mel bins.
+"""
+
+import numpy as np
+from lingvo import compat as tf
+from lingvo.core import base_layer
+from lingvo.core import py_utils
+from lingvo.tasks.asr import frontend as asr_frontend
+
+from fm_lingvo import errors
+from fm_lingvo.checkpoints import provenance
+from fm_lingvo.utils import audio
+
+NORMALIZATIONS = ('none', 'per_utterance', 'global')
+
+# The fields that a checkpoint records, see LogMelFrontend.record.
+_RECORD = (
+  'normalization',
+  'num_bins',
+  'frame_size_ms',
+  'frame_step_ms',
+  'lower_edge_hertz',
+  'upper_edge_hertz',
+  'sample_rate',
+)
+
+# Why fields of mel must be as LogMelFrontend.Params() has them, where there is more to say than that no record has them.
+_FIXED = {
+  'noise_scale': 'for BEST-RQ labels must not depend on noise',
+  'per_bin_mean': "normalization = 'global' finds it in the training data",
+  'per_bin_stddev': "normalization = 'global' finds it in the training data",
+}
+
+
+class LogMelFrontend(base_layer.BaseLayer):
+  """Log-mel features in the graph, by Lingvo's MelAsrFrontend.
+
+  A waveform of S samples gives T = S / 160 frames. A frame counts as unpadded
+  where its whole window lies inside the utterance, so that features do not
+  depend on how far a batch is padded.
+
+  `per_utterance` normalisation gives every mel bin mean 0 and standard deviation
+  1 over the unpadded frames of its utterance, which the random projection needs
+  (BEST-RQ, arXiv 2202.01855, section 3.1). It knows them at the end of an utterance
+  only, so that its features cannot stream. `global` has each bin's mean and standard
+  deviation over training data in frozen variables, `mean` and `stddev` [F]: fit.py
+  finds them before the first step, and later stages get them with the weights.
+
+  Sizes and kind of normalisation, which later stages must share, are kept in a frozen
+  variable, `record`: CheckRecord refuses a checkpoint made with others.
+  """
+
+  @classmethod
+  def Params(cls):
+    p = super().Params()
+    p.fprop_dtype = tf.float32
+    p.Define(
+      'mel',
+      asr_frontend.MelAsrFrontend.Params(),
+      'The log-mel filter bank. Later stages must have the same: what a checkpoint '
+      'does not record must stay as it is, noise_scale 0 among it, for labels must '
+      'not change between two readings of an utterance.',
+    )
+    p.Define('normalization', 'per_utterance', f'One of {", ".join(NORMALIZATIONS)}.')
+    p.Define(
+      'global_batches', 50, 'Training batches, >= 1, that mean and deviation of global normalization are fitted on.'
+    )
+    p.Define('variance_floor', 1e-5, 'Added to the variance of a bin before the division, > 0.')
+    p.mel.Set(
+      num_bins=80,
+      frame_size_ms=25.0,
+      frame_step_ms=audio.FRAME_STEP_MS,
+      noise_scale=0.0,
+      fft_overdrive=False,
+      pad_end=False,
+    )
+    return p
+
+  def __init__(self, params):
+    super().__init__(params)
+    p = self.params
+    if p.mel.frame_step_ms != audio.FRAME_STEP_MS:
+      raise errors.ConfigError(f'{p.name}.mel.frame_step_ms = {p.mel.frame_step_ms}: expected {audio.FRAME_STEP_MS}')
+    if p.normalization not in NORMALIZATIONS:
+      raise errors.ConfigError(
+        f'{p.name}.normalization = {p.normalization!r}: expected one of {", ".join(NORMALIZATIONS)}'
+      )
+    self._CheckFixed()
+    if p.mel.sample_rate != audio.SAMPLE_RATE:
+      raise errors.ConfigError(
+        f'{p.name}.mel.sample_rate = {p.mel.sample_rate}: expected {audio.SAMPLE_RATE}, that of all '
+        'waveforms; upper_edge_hertz narrows the band'
+      )
+    if not p.variance_floor > 0:
+      raise errors.ConfigError(f'{p.name}.variance_floor = {p.variance_floor}: expected > 0')
+    if p.global_batches < 1:
+      raise errors.ConfigError(f'{p.name}.global_batches = {p.global_batches}: expected >= 1')
+    self.CreateChild('mel', p.mel.Copy())
+
+  def _CheckFixed(self):
+    """Raises ConfigError where a field of mel that no record has is not as Params() has it."""
+    p, fixed = self.params, type(self).Params().mel
+    own = set(fixed.GetKeys()) - set(base_layer.BaseLayer.Params().GetKeys())
+    for name in sorted(own - set(_RECORD)):
+      if p.mel.Get(name) != fixed.Get(name):
+        why = _FIXED.get(name, 'no checkpoint records it, so a later stage could have another')
+        raise errors.ConfigError(f'{p.name}.mel.{name} = {p.mel.Get(name)!r}: expected {fixed.Get(name)!r}; {why}')
+
+  def _CreateLayerVariables(self):
+    super()._CreateLayerVariables()
+    provenance.CreateRecord(self, 'record', self._RecordValues())
+    if self.params.normalization == 'global':
+      for name, value in (('mean', 0.0), ('stddev', 1.0)):
+        self.CreateVariable(
+          name,
+          py_utils.WeightParams([self.params.mel.num_bins], init=py_utils.WeightInit.Constant(value), dtype=tf.float32),
+          trainable=False,
+        )
+
+  def _RecordValues(self):
+    p = self.params
+    return [float(NORMALIZATIONS.index(p.normalization))] + [float(p.mel.Get(name)) for name in _RECORD[1:]]
+
+  def CheckRecord(self, value, source):
+    """Raises ValueError if a checkpoint's record differs from these params.
+
+    Args:
+      value: float array, the checkpoint's `record`.
+      source: Where it was read, for the message.
+    """
+    for name, found, expected in zip(_RECORD, np.asarray(value), self._RecordValues()):
+      if abs(found - expected) > 1e-4 * max(1.0, abs(expected)):
+        if name == 'normalization':
+          found, expected = (NORMALIZATIONS[int(x)] for x in (found, expected))
+        raise errors.ConfigError(
+          f'{source}: made with frontend {name} = {found}, but this run has '
+          f'{expected}; set the same front end, or start from another '
+          'checkpoint'
+        )
+
+  def FProp(self, theta, waveforms, num_samples):
+    """Computes normalised features.
+
+    Args:
+      theta: This layer's variables.
+      waveforms: float32 [B, S] in [-1, 1), zero on padding; S a multiple of 160.
+      num_samples: int32 [B], unpadded samples.
+
+    Returns:
+      NestedMap of features float32 [B, T, F], zero on padding, and paddings
+      float32 [B, T], with T = S / 160.
+    """
+    step = self.mel.window_frame_step
+    window = self.mel.window_frame_size
+    # [B, S] -> [B, S + window - step], whose frames without padding are S / step.
+    waveforms = tf.pad(waveforms * 32768.0, [[0, 0], [0, window - step]])
+    mel = self.mel.FProp(self.mel.theta, py_utils.NestedMap(src_inputs=waveforms, paddings=tf.zeros_like(waveforms)))
+    features = tf.squeeze(mel.src_inputs, -1)  # [B, T, F, 1] -> [B, T, F]
+    num_frames = tf.maximum(0, (num_samples - window) // step + 1)  # [B]
+    paddings = 1.0 - tf.sequence_mask(num_frames, py_utils.GetShape(features)[1], dtype=tf.float32)
+    if self.params.normalization == 'per_utterance':
+      features = self._NormalizePerUtterance(features, paddings)
+    elif self.params.normalization == 'global':
+      features = (features - theta.mean) / theta.stddev
+    features *= 1.0 - paddings[:, :, tf.newaxis]
+    return py_utils.NestedMap(features=features, paddings=paddings)
+
+  def _NormalizePerUtterance(self, features, paddings):
+    """Mean 0, standard deviation 1 of each bin over unpadded frames."""
+    valid = 1.0 - paddings[:, :, tf.newaxis]  # [B, T, 1]
+    count = tf.maximum(tf.reduce_sum(valid, axis=1, keepdims=True), 1.0)
+    mean = tf.reduce_sum(features * valid, axis=1, keepdims=True) / count
+    centered = (features - mean) * valid
+    variance = tf.reduce_sum(tf.square(centered), axis=1, keepdims=True) / count
+    return centered * tf.math.rsqrt(variance + self.params.variance_floor)

@@ -1,0 +1,181 @@
+"""The random-projection quantizer of BEST-RQ: frames -> target codes, frozen.
+
+B: utterances, T: log-mel frames, F: mel bins, S: stacked frames, N = T / S,
+H = S * F: stacked width, K: codebook width, V: codes a codebook, G: codebooks.
+"""
+
+import numpy as np
+from lingvo import compat as tf
+from lingvo.core import base_layer
+from lingvo.core import py_utils
+
+from fm_lingvo import errors
+
+PROJECTIONS = ('xavier', 'pca')
+
+
+def StackFrames(features, paddings, stack):
+  """Joins every `stack` frames into one.
+
+  Args:
+    features: [B, T, F], T a multiple of `stack`.
+    paddings: [B, T], 1 on padding.
+    stack: Frames to join, >= 1.
+
+  Returns:
+    (stacked [B, T / stack, stack * F], paddings [B, T / stack]); a stack is
+    padding where any of its frames is.
+  """
+  batch, time, width = py_utils.GetShape(features, 3)
+  # [B, T, F] -> [B, T / S, S * F]
+  stacked = tf.reshape(features, [batch, time // stack, stack * width])
+  # [B, T] -> [B, T / S, S] -> [B, T / S]
+  paddings = tf.reshape(paddings, [batch, time // stack, stack])
+  return stacked, tf.reduce_max(paddings, axis=2)
+
+
+class RandomProjectionQuantizer(base_layer.BaseLayer):
+  """G frozen projections and codebooks, each giving a code to every stack.
+
+  BEST-RQ (arXiv 2202.01855, section 3.1, eq. 1): the code is the nearest of V
+  l2-normalised codewords to the l2-normalised projection of S stacked frames. On
+  the unit sphere that is argmax_v <A x, c_v>, and the length of A x changes no
+  argmax, so one matrix product a codebook is all. Several codebooks are those of
+  USM (arXiv 2303.01037, section 3.1), independent of one another.
+
+  Projection and codebook are variables, so that they travel with a checkpoint,
+  but never trained. Everything is float32, whatever the compute dtype.
+  """
+
+  @classmethod
+  def Params(cls):
+    p = super().Params()
+    p.fprop_dtype = tf.float32
+    p.Define('num_bins', 80, 'Mel bins F of a frame, > 0.')
+    p.Define(
+      'stack',
+      4,
+      "Frames S joined before the projection, >= 1: the encoder's "
+      'subsampling, so that there is one code an encoded frame.',
+    )
+    p.Define('num_codebooks', 1, 'Independent codebooks G, >= 1; USM has 16.')
+    p.Define('codebook_size', 8192, 'Codes V a codebook, >= 2.')
+    p.Define('codebook_dim', 16, 'Width K of a codeword, >= 1.')
+    p.Define(
+      'projection',
+      'xavier',
+      'xavier: random, as BEST-RQ; pca: the K leading whitened principal '
+      'components of stacked frames (arXiv 2606.30671), fitted before the '
+      'first step of a local run, the same for all codebooks.',
+    )
+    p.Define('pca_batches', 50, 'Training batches, >= 1, that the pca projection is fitted on.')
+    p.Define('seed', 1, 'Seed >= 0 of the projections and the codebooks.')
+    return p
+
+  def __init__(self, params):
+    super().__init__(params)
+    p = self.params
+    for name, least in (
+      ('num_bins', 1),
+      ('stack', 1),
+      ('num_codebooks', 1),
+      ('codebook_size', 2),
+      ('codebook_dim', 1),
+      ('pca_batches', 1),
+      ('seed', 0),
+    ):
+      if p.Get(name) < least:
+        raise errors.ConfigError(f'{p.name}.{name} = {p.Get(name)}: expected >= {least}')
+    if p.projection not in PROJECTIONS:
+      raise errors.ConfigError(f'{p.name}.projection = {p.projection!r}: expected one of {", ".join(PROJECTIONS)}')
+    if p.projection == 'pca' and p.codebook_dim > self.stacked_dim:
+      raise errors.ConfigError(
+        f'{p.name}.codebook_dim = {p.codebook_dim}: expected at most '
+        f"{self.stacked_dim} (stack * num_bins) with projection = 'pca'"
+      )
+
+  @property
+  def stacked_dim(self):
+    """Width H of the stacked frames."""
+    return self.params.stack * self.params.num_bins
+
+  def _CreateLayerVariables(self):
+    super()._CreateLayerVariables()
+    p = self.params
+    limit = np.sqrt(6.0 / (self.stacked_dim + p.codebook_dim))
+
+    def _Xavier(shape, dtype=tf.float32, **unused):
+      return tf.random.stateless_uniform(shape, [p.seed, 1], minval=-limit, maxval=limit, dtype=dtype)
+
+    def _UnitVectors(shape, dtype=tf.float32, **unused):
+      return tf.math.l2_normalize(tf.random.stateless_normal(shape, [p.seed, 2], dtype=dtype), axis=-1)
+
+    def _Create(name, shape, init):
+      self.CreateVariable(
+        name,
+        py_utils.WeightParams(shape, init=init, dtype=tf.float32, collections=[py_utils.SKIP_LP_REGULARIZATION]),
+        trainable=False,
+      )
+
+    custom = py_utils.WeightInit.CustomVarInit
+    _Create('projection', [p.num_codebooks, self.stacked_dim, p.codebook_dim], custom(_Xavier))
+    _Create('mean', [self.stacked_dim], py_utils.WeightInit.Constant(0.0))
+    _Create('codebook', [p.num_codebooks, p.codebook_size, p.codebook_dim], custom(_UnitVectors))
+
+  def FProp(self, theta, features, paddings):
+    """Labels a batch.
+
+    Args:
+      theta: This layer's variables.
+      features: [B, T, F], normalised log-mel before any masking.
+      paddings: float32 [B, T], 1 on padding.
+
+    Returns:
+      (codes int32 [B, N, G], paddings float32 [B, N]); codes are 0 on padding.
+    """
+    stacked, paddings = StackFrames(tf.cast(features, tf.float32), paddings, self.params.stack)
+    stacked -= tf.cast(theta.mean, tf.float32)
+    codes = []
+    for g in range(self.params.num_codebooks):
+      # One codebook after the other: [B, N, V] scores live for one of them only.
+      with tf.control_dependencies(codes[-1:]):
+        projection = tf.cast(theta.projection[g], tf.float32)
+        codebook = tf.cast(theta.codebook[g], tf.float32)
+        projected = tf.einsum('BNH,HK->BNK', stacked, projection)
+        scores = tf.einsum('BNK,VK->BNV', projected, codebook)
+        codes.append(tf.argmax(scores, axis=-1, output_type=tf.int32))
+    codes = tf.stack(codes, axis=-1)  # G x [B, N] -> [B, N, G]
+    codes *= tf.cast(1.0 - paddings, tf.int32)[:, :, tf.newaxis]
+    return tf.stop_gradient(codes), paddings
+
+
+def FitPca(batches, codebook_dim):
+  """Fits the pca projection (arXiv 2606.30671) to stacked frames.
+
+  Args:
+    batches: Iterable of float arrays [frames, H], unpadded stacked frames.
+    codebook_dim: Components K to keep.
+
+  Returns:
+    (mean [H], projection [H, K]), float32: the K leading eigenvectors of the
+    covariance, each divided by the standard deviation along it (whitening, which
+    spreads the codes; ours), so that the projections have unit variance.
+
+  Raises:
+    ValueError: If there are fewer than K + 1 frames.
+  """
+  count, total, outer = 0, 0.0, 0.0
+  for frames in batches:
+    frames = np.asarray(frames, np.float64)
+    count += len(frames)
+    total = total + frames.sum(axis=0)
+    outer = outer + frames.T @ frames
+  if count <= codebook_dim:
+    raise errors.ConfigError(
+      f"projection = 'pca': {count} frames to fit on, expected more than codebook_dim = {codebook_dim}"
+    )
+  mean = total / count
+  values, vectors = np.linalg.eigh(outer / count - np.outer(mean, mean))
+  leading = np.argsort(values)[::-1][:codebook_dim]
+  scale = np.sqrt(np.maximum(values[leading], 1e-8))
+  return mean.astype(np.float32), (vectors[:, leading] / scale).astype(np.float32)

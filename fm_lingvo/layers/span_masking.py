@@ -1,0 +1,112 @@
+"""Span masking of log-mel frames: which frames BEST-RQ hides, and with what.
+
+B: utterances, T: log-mel frames (10 ms), F: mel bins, S: span length in frames.
+"""
+
+from lingvo import compat as tf
+from lingvo.core import base_layer
+from lingvo.core import py_utils
+
+from fm_lingvo import errors
+from fm_lingvo.utils import audio
+
+
+def Hide(features, hidden, stddev, seed):
+  """Puts Gaussian noise in place of features.
+
+  Args:
+    features: [B, T, F].
+    hidden: bool, broadcastable to [B, T, F]: where the noise is.
+    stddev: Of the noise, >= 0, in units of the features.
+    seed: int pair, of the draw.
+
+  Returns:
+    As features.
+  """
+  noise = stddev * tf.random.stateless_normal(tf.shape(features), seed)
+  return tf.where_v2(hidden, tf.cast(noise, features.dtype), features)
+
+
+class SpanMasker(base_layer.BaseLayer):
+  """Replaces random spans of frames by noise, utterance by utterance.
+
+  Every unpadded frame starts a span with probability `mask_start_prob`; a span
+  covers `mask_span_ms` and spans may overlap (BEST-RQ, arXiv 2202.01855, section
+  3.2), so that a share of 1 - (1 - mask_start_prob) ** S of the frames is hidden
+  far from an utterance's start. Every hidden frame gets noise of its own.
+
+  All draws are stateless functions of a seed, hence the same under XLA, on a TPU
+  and in a recomputed (remat) forward pass.
+  """
+
+  @classmethod
+  def Params(cls):
+    p = super().Params()
+    p.Define('mask_start_prob', 0.01, 'Probability, in [0, 1], that a frame starts a masked span.')
+    p.Define(
+      'mask_span_ms', 400.0, "Length of one masked span in milliseconds, at least one frame's 10; spans may overlap."
+    )
+    p.Define(
+      'noise_stddev',
+      0.1,
+      'Standard deviation, >= 0, of the zero-mean Gaussian noise that '
+      'replaces a masked frame, in units of the normalised features.',
+    )
+    return p
+
+  def __init__(self, params):
+    super().__init__(params)
+    p = self.params
+    if not 0 <= p.mask_start_prob <= 1:
+      raise errors.ConfigError(f'{p.name}.mask_start_prob = {p.mask_start_prob}: expected a probability in [0, 1]')
+    if p.mask_span_ms < audio.FRAME_STEP_MS:
+      raise errors.ConfigError(
+        f'{p.name}.mask_span_ms = {p.mask_span_ms}: expected at least one frame, {audio.FRAME_STEP_MS} ms'
+      )
+    if p.noise_stddev < 0:
+      raise errors.ConfigError(f'{p.name}.noise_stddev = {p.noise_stddev}: expected >= 0')
+    self._eval_draws = 0
+
+  @property
+  def span_frames(self):
+    """Length S of one span in frames, >= 1."""
+    p = self.params
+    return max(1, int(round(p.mask_span_ms / audio.FRAME_STEP_MS)))
+
+  def FProp(self, theta, features, paddings):
+    """Masks a batch.
+
+    Args:
+      theta: Unused; the layer has no variables.
+      features: float32 [B, T, F], normalised log-mel.
+      paddings: float32 [B, T], 1 on padding.
+
+    Returns:
+      (masked features [B, T, F], mask float32 [B, T]); the mask is 1 on hidden
+      frames and 0 on padding.
+    """
+    mask = self._SampleMask(paddings)
+    return Hide(features, mask[:, :, tf.newaxis] > 0, self.params.noise_stddev, self._Seed(paddings)), mask
+
+  def _SampleMask(self, paddings):
+    """Returns the mask [B, T]: unpadded frames that some span covers."""
+    draws = tf.random.stateless_uniform(tf.shape(paddings), self._Seed(paddings))
+    starts = tf.cast(draws < self.params.mask_start_prob, tf.float32)
+    # Starts up to t minus starts up to t - S: the starts whose span covers t.
+    upto = tf.cumsum(starts * (1.0 - paddings), axis=1)  # [B, T]
+    before = tf.pad(upto, [[0, 0], [self.span_frames, 0]])[:, : -self.span_frames]
+    return tf.cast(upto - before > 0.5, tf.float32) * (1.0 - paddings)
+
+  def _Seed(self, paddings):
+    """A seed pair of its own for each draw.
+
+    Training draws anew at each step. Evaluation derives the seed from the
+    batch's lengths alone, so that all checkpoints are compared under the same
+    masks.
+    """
+    if not self.do_eval:
+      return py_utils.GenerateStepSeedPair(self.params)
+    self._eval_draws += 1
+    return tf.stack(
+      [self._eval_draws + (self.params.random_seed or 0), tf.cast(tf.reduce_sum(1.0 - paddings), tf.int32)]
+    )

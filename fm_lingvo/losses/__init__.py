@@ -1,0 +1,1 @@
+"""Losses over alignment lattices: transducer and CTC, computed on antidiagonals with static shapes."""

@@ -1,0 +1,1 @@
+"""What a run's folder holds: TensorBoard summaries, metrics.jsonl, the parameter table, a lock."""

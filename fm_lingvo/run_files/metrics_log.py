@@ -1,0 +1,184 @@
+"""Metrics over a window of steps, and the run's metrics.jsonl.
+
+G: codebooks, V: codes a codebook.
+"""
+
+import collections
+import contextlib
+import json
+import os
+import time
+
+import numpy as np
+
+from fm_lingvo import errors
+from fm_lingvo.run_files import codebook_stats
+from fm_lingvo.utils import audio
+from fm_lingvo.utils import files
+
+# Metrics of Lingvo's learner, which end in the learner's name, by our names.
+_LEARNER_METRICS = {
+  'learning_rate': 'learning_rate',
+  'grad_norm/all': 'grad_norm',
+  'var_norm/all': 'var_norm',
+}
+
+
+def Aggregate(metrics_list, counts_list):
+  """Averages metrics by their weights and sums counts.
+
+  Args:
+    metrics_list: List of dicts: name -> (value, weight).
+    counts_list: List of dicts of arrays: BRANCH/code_counts and
+      BRANCH/masked_code_counts [R, G, V], STREAM/num_samples, STREAM/weights and
+      STREAM/dropped* [B].
+
+  Returns:
+    dict name -> float: metrics, code statistics (codebook_stats.CodeStats) of each
+    branch, and for each stream `examples` and `audio_seconds` in this window and
+    `dropped*` so far.
+  """
+  sums = collections.defaultdict(lambda: np.zeros(2))
+  for metrics in metrics_list:
+    for name, (value, weight) in metrics.items():
+      name = _PublicName(name)
+      if name:
+        sums[name] += (float(value) * float(weight), float(weight))
+  values = {k: v / w for k, (v, w) in sums.items() if w > 0}
+  keys = counts_list[0].keys() if counts_list else ()
+  for key in sorted(keys):
+    prefix, _, name = key.rpartition('/')
+    arrays = [counts[key] for counts in counts_list]
+    if name == 'code_counts':
+      masked = [c[f'{prefix}/masked_code_counts'] for c in counts_list]
+      stats = codebook_stats.CodeStats(np.concatenate(arrays), np.concatenate(masked))
+      values.update({f'{prefix}/{k}': v for k, v in stats.items()})
+    elif name == 'num_samples':
+      samples = sum(float(np.sum(a, dtype=np.float64)) for a in arrays)
+      values[f'{prefix}/audio_seconds'] = samples / audio.SAMPLE_RATE
+    elif name == 'weights':
+      values[f'{prefix}/examples'] = sum(float(np.sum(a)) for a in arrays)
+    elif name.startswith('dropped'):
+      values[key] = float(np.max(arrays[-1], initial=0))
+  return values
+
+
+def _PublicName(name):
+  """Our name of a metric, or None if it is of no use to a reader."""
+  if name == 'num_samples_in_batch' or name.partition('/')[0] in ('lr_schedule', 'skipped', 'has_nan_or_inf'):
+    return None
+  for prefix, public in _LEARNER_METRICS.items():
+    if name.startswith(prefix + '/'):
+      return public
+  return name
+
+
+class Window:
+  """Metrics since the last Flush, with rates over the time not paused."""
+
+  def __init__(self):
+    self._Clear()
+
+  def _Clear(self):
+    self._metrics, self._counts = [], []
+    self._start = time.monotonic()
+
+  def Add(self, metrics, counts):
+    """Adds what one step fetched; see Aggregate."""
+    self._metrics.append(metrics)
+    self._counts.append(counts)
+
+  @contextlib.contextmanager
+  def Paused(self):
+    """Time spent inside does not count towards the rates."""
+    started = time.monotonic()  # Not the clock, which may be set.
+    yield
+    self._start += time.monotonic() - started
+
+  def Brief(self):
+    """dict name -> number of the newest step, for one line on a terminal."""
+    values = Aggregate(self._metrics[-1:], self._counts[-1:])
+    brief = {'loss': values['loss']} if 'loss' in values else {}
+    accuracies = [v for k, v in values.items() if k.endswith('/masked_accuracy')]
+    if accuracies:
+      brief['masked accuracy'] = float(np.mean(accuracies))
+    seconds = sum(float(np.sum(v)) for counts in self._counts for k, v in counts.items() if k.endswith('/num_samples'))
+    brief['audio s/s'] = seconds / audio.SAMPLE_RATE / self._Elapsed()
+    return brief
+
+  def _Elapsed(self):
+    return max(1e-6, time.monotonic() - self._start)
+
+  def Flush(self):
+    """Returns the window's aggregated metrics and rates, and begins a new one."""
+    values = Aggregate(self._metrics, self._counts)
+    elapsed, steps = self._Elapsed(), len(self._metrics)
+    examples = sum(v for k, v in values.items() if k.endswith('/examples'))
+    seconds = sum(v for k, v in values.items() if k.endswith('/audio_seconds'))
+    values.update(
+      {
+        'throughput/steps_per_second': steps / elapsed,
+        'throughput/examples_per_second': examples / elapsed,
+        'throughput/audio_seconds_per_second': seconds / elapsed,
+      }
+    )
+    self._Clear()
+    return values
+
+
+class MetricsLog:
+  """RUN/metrics.jsonl: a JSON object a line: dataset, step, time, metrics."""
+
+  def __init__(self, logdir):
+    self._path = os.path.join(logdir, 'metrics.jsonl')
+
+  def Write(self, name, step, values):
+    """Appends a row; `name` is train or an eval data set's."""
+    AppendRow(
+      self._path,
+      {'dataset': name, 'step': int(step), 'time': round(time.time(), 3), **{k: float(v) for k, v in values.items()}},
+    )
+
+  def Datasets(self, step):
+    """Set of the data sets that have a row of `step`."""
+    if not files.Exists(self._path):
+      return set()
+    return {row['dataset'] for row in ReadMetrics(self._path) if row['step'] == step}
+
+  def DropAfter(self, step):
+    """Removes rows past `step`, which a resumed run will write again."""
+    if not files.Exists(self._path):
+      return
+    kept = [row for row in ReadMetrics(self._path) if row['step'] <= step]
+    WriteRows(self._path, kept)
+
+
+def AppendRow(path, row):
+  """Adds a line to a local or remote file of JSON lines."""
+  with errors.Writing(path), files.Open(path, 'a') as f:
+    f.write(json.dumps(row) + '\n')
+
+
+def WriteRows(path, rows):
+  """Writes a local or remote file of JSON lines, whole or not at all."""
+  with errors.Writing(path):
+    with files.Open(path + '.tmp', 'w') as f:
+      f.write(''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in rows))
+    files.Replace(path + '.tmp', path)
+
+
+def ReadMetrics(path):
+  """List of the rows of a metrics.jsonl; a last line cut off by a kill is left out.
+
+  Raises:
+    errors.ConfigError: Another line is no JSON object.
+  """
+  with files.Open(path, 'rb') as f:
+    *lines, _ = f.read().decode(errors='replace').split('\n')
+  rows = []
+  for number, line in enumerate(lines, 1):
+    try:
+      rows.append(json.loads(line))
+    except ValueError as e:
+      raise errors.ConfigError(f'{path}:{number}: not a JSON object ({e}); remove the line') from e
+  return rows

@@ -1,0 +1,50 @@
+"""One writer for each run: a lock on the run's folder, which ends with the process that holds it."""
+
+import contextlib
+import fcntl
+import os
+import socket
+import time
+
+from fm_lingvo import errors
+
+
+@contextlib.contextmanager
+def Hold(run_dir):
+  """Holds RUN/lock while the context lasts; creates the folder.
+
+  The kernel gives the lock back when the process ends, however it ends. Object stores have no locks: there, none is held.
+
+  Args:
+    run_dir: Folder of the run.
+
+  Raises:
+    errors.ConfigError: Another process holds it, or the folder cannot be written.
+  """
+  if '://' in run_dir:
+    yield
+    return
+  path = os.path.join(run_dir, 'lock')
+  try:
+    os.makedirs(run_dir, exist_ok=True)
+    lock = open(path, 'a+', encoding='utf-8')
+  except OSError as e:
+    raise errors.ConfigError(f'--logdir={run_dir}: cannot be written ({e.strerror})') from e
+  with lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as e:
+      lock.seek(0)
+      raise errors.ConfigError(
+        f'--logdir={run_dir}: another trainer is writing this run ({lock.read().strip() or "unknown"}); '
+        'wait for its end or choose another folder'
+      ) from e
+    except OSError as e:
+      print(
+        f'{path}: this file system has no locks ({e.strerror}): see to it that no other trainer writes this run',
+        flush=True,
+      )
+    lock.truncate(0)
+    lock.write(f'process {os.getpid()} on {socket.gethostname()}, since {time.strftime("%Y-%m-%d %H:%M:%S")}\n')
+    lock.flush()
+    yield

@@ -1,0 +1,1 @@
+"""TensorFlow on this machine: sessions, cores, memory pages, and the log messages of C++ libraries."""

@@ -1,0 +1,277 @@
+"""From parsed flags to a run: configuration, data, then local or cluster jobs."""
+
+import contextlib
+import gc
+import os
+import shutil
+import subprocess
+import sys
+
+from absl import logging
+from lingvo import compat as tf
+from lingvo import model_registry
+from lingvo import trainer as lingvo_trainer
+from lingvo.core import py_utils
+
+from fm_lingvo import errors
+from fm_lingvo.checkpoints import run_checkpoints
+from fm_lingvo.checkpoints import warm_start
+from fm_lingvo.config import gin_config
+from fm_lingvo.config import params_diff
+from fm_lingvo.config import train_params
+from fm_lingvo.data import data_service
+from fm_lingvo.data import hydra_input
+from fm_lingvo.data import shard_integrity
+from fm_lingvo.evaluation import cluster_job
+from fm_lingvo.run_files import run_dir
+from fm_lingvo.run_files import run_lock
+from fm_lingvo.runtime import batch_split
+from fm_lingvo.runtime import quiet
+from fm_lingvo.runtime import session
+from fm_lingvo.training import data_statistics
+from fm_lingvo.training import flag_checks
+from fm_lingvo.training import train_loop
+from fm_lingvo.training import xla_check
+from fm_lingvo.training import xla_dump
+from fm_lingvo.utils import suggest
+
+DEMO_DATA = 'data/demo'
+_WRITERS = ('controller', 'executor_tpu')  # Jobs of a cluster that save checkpoints.
+_SERVICE_SECONDS = 120.0  # A cluster's jobs start together, a tf.data service's among them.
+_LONG_RUN_STEPS = 1000  # They make up for a graph of parts, which takes seconds to build.
+_READING_JOBS = ('', 'trainer', 'trainer_client', 'executor_tpu')  # They read training data.
+
+
+def Launch(flags):
+  """Runs what the flags ask for.
+
+  Args:
+    flags: Parsed absl flags of fm_lingvo/flags.py and of lingvo.trainer.
+
+  Returns:
+    The exit code.
+
+  Raises:
+    errors.ConfigError: A configuration, device or data set that cannot be used.
+  """
+  # A graph's objects live as long as the process: to look for garbage among them took a tenth of the start.
+  gc.set_threshold(50_000, 20, 100)
+  py_utils.SetEagerMode(False)
+  session.PatchLingvo()
+  if flags.deterministic:
+    session.MakeDeterministic()
+  warm_start.PatchLingvo()
+  if not flags['enable_check_numerics'].present:
+    flags.enable_check_numerics = (
+      False  # It ends a run at the first NaN; fm_lingvo/training/nonfinite_steps.py skips the step.
+    )
+  flag_checks.CheckMode(flags)
+  is_cluster = (
+    flags.job or flags.cluster_spec or flags.tpu or flags.mode not in (*flag_checks.CLUSTER_MODES, 'xla_check')
+  )
+  if not is_cluster and not flags['verbosity'].present:
+    # Lingvo logs thousands of lines; a local run speaks for itself.
+    logging.set_verbosity(logging.ERROR)
+  flag_checks.CheckParts(flags, is_cluster)
+  gin_config.Configure(flags.model, flags.gin_file, flags.gin_bindings, flags.gin_search_paths)
+  with _Building(flags):
+    flag_checks.CheckDatasets(flags)
+  if flags.dry_run:
+    with _Building(flags):
+      return _DryRun(flags.model, flags.logdir)
+  if flags.mode == 'xla_check':
+    return _XlaCheck(flags)
+  if not flags.logdir:
+    flags.logdir = run_dir.NewRunDir(flags.model)
+  if '://' not in flags.logdir:
+    flags.logdir = os.path.abspath(flags.logdir)  # Checkpoints name one another.
+  flag_checks.CheckLogdir(flags.logdir)
+  if flags.tf_data_service_address and flags.job in _READING_JOBS:
+    data_service.CheckAddress(
+      'tf_data_service_address', flags.tf_data_service_address, _SERVICE_SECONDS if flags.job else 0.0
+    )
+  if is_cluster:
+    flag_checks.CheckTpu(flags)
+    if flags.job.startswith(cluster_job.PREFIX):
+      return _Evaluate(flags)
+    flag_checks.CheckCluster(flags)
+    train_dir = os.path.join(flags.logdir, 'train')
+    if not run_checkpoints.Newest(train_dir):
+      task = model_registry.GetParams(flags.model, 'Train').task
+      data_statistics.CheckNothingToFit(task)
+      train_params.ValidateEnd('task.train', task.train)
+      if flags.job in _WRITERS:
+        warm_start.CheckSources(task.train)
+    hydra_input.ResumeFrom(train_dir)
+    with contextlib.ExitStack() as stack:
+      if flags.job in _WRITERS:
+        stack.enter_context(run_lock.Hold(flags.logdir))
+      lingvo_trainer.RunnerManager(flags.model).Start()
+    return 0
+  return _RunLocally(flags)
+
+
+@contextlib.contextmanager
+def _Building(flags):
+  """Makes one line of what goes wrong while a configuration is built: values that do not fit together.
+
+  Lingvo and TensorFlow raise errors of every kind then. --verbosity=0 gives the traceback.
+  """
+  try:
+    yield
+  except (errors.ConfigError, errors.RunError, tf.errors.DataLossError):
+    raise
+  except Exception as e:
+    if flags['verbosity'].present and flags.verbosity <= 0:
+      raise
+    where = suggest.Some([f'{path} = {value!r}'[:60] for path, value, _ in gin_config.Overrides()], 8)
+    raise errors.ConfigError(
+      f'--model={flags.model}: cannot be built ({type(e).__name__}: {errors.Reason(e)}); '
+      f'{f"set: {where}; " if where else ""}--verbosity=0 shows where'
+    ) from e
+
+
+def _Evaluate(flags):
+  """A cluster's evaluation job."""
+  name = flags.job[len(cluster_job.PREFIX) :]
+  flags.run_locally = 'cpu'
+  manager = lingvo_trainer.RunnerManager(flags.model)
+  with quiet.HoldStderr():
+    manager.MaybeConfigRunLocally()
+  params = manager.GetParamsForDataset('evaler', name)
+  _RaiseIfMissing(name, params)
+  cluster_job.EvaluationJob(name, params, flags.logdir).Run()
+  return 0
+
+
+def _XlaCheck(flags):
+  """Compiles every step for a TPU's static shapes, on the CPU, without training."""
+  flags.enable_asserts = False  # As Lingvo does on TPUs.
+  flags.add_summary = False
+  dump_dir = xla_dump.Start()
+  try:
+    for report in xla_check.Check(flags.model, dump_dir):
+      print(xla_check.Format(report), flush=True)
+  finally:
+    shutil.rmtree(dump_dir, ignore_errors=True)
+  return 0
+
+
+def _DryRun(model_name, logdir):
+  """Checks all but the data, prints the configuration and the table of parameters."""
+  params = model_registry.GetParams(model_name, 'Train')
+  tp = params.task.train
+  for name in ['Train', *train_params.DatasetsAtTheEnd(tp)]:
+    hydra_input.Validate(model_registry.GetParams(model_name, name).input)
+  train_params.ValidateEnd('task.train', tp)
+  if tp.init_from_checkpoint_rules and not (logdir and run_checkpoints.Newest(os.path.join(logdir, 'train'))):
+    warm_start.CheckSources(tp)
+  table = run_dir.FormatParameterTable(*run_dir.ParameterTable(params))
+  print(gin_config.ConfigText(model_name, reference=False))
+  print(table)
+  return 0
+
+
+def _RunLocally(flags):
+  """One process that trains and evaluates; see train_loop."""
+  flags.run_locally = flags.run_locally or 'cpu'
+  flag_checks.CheckDevice(flags.run_locally, flags.worker_gpus)
+  train = model_registry.GetParams(flags.model, 'Train')
+  train_params.ValidateEnd('task.train', train.task.train)
+  _ChooseParts(flags, train.task.train)
+  _PrepareDemoData(train)
+  manager = lingvo_trainer.RunnerManager(flags.model)
+  flags.mode = 'sync'
+  flags.add_summary = False  # Summaries are written from fetched metrics.
+  with quiet.HoldStderr():
+    manager.MaybeConfigRunLocally()
+  train = manager.GetParamsForDataset('trainer_client', 'Train')
+  _RaiseIfMissing('Train', train)
+  eval_params = _EvalParams(manager, train_params.DatasetsAtTheEnd(train.task.train))
+  if not run_checkpoints.Newest(os.path.join(flags.logdir, 'train')):
+    warm_start.CheckSources(train.task.train)
+  with run_lock.Hold(flags.logdir):
+    return _Train(flags, train, eval_params, flags.logdir, gin_config.ConfigText(flags.model))
+
+
+def _ChooseParts(flags, tp):
+  """How the batches of a local run are spread over the cores, before anything is computed."""
+  if flags.deterministic or flags.run_locally != 'cpu':
+    return
+  cores = session.Cores()
+  suitable = batch_split.Suitable(cores) if tp.max_steps >= _LONG_RUN_STEPS else 1
+  parts = flags.batch_parts or suitable
+  session.ComputeInParts(parts, cores)
+  if parts > 1:
+    print(f'each batch in {parts} parts, side by side on {cores} cores')
+
+
+def _Train(flags, train, eval_params, logdir, config_text):
+  """Trains in a folder that no other process writes; returns the exit code."""
+  train_dir = os.path.join(logdir, 'train')
+  run_checkpoints.RemoveUnfinished(train_dir)
+  print(f'run directory: {logdir}', flush=True)
+  for path, value, source in gin_config.Overrides():
+    print(f'set by {source}: {path} = {value!r}')
+  for line in params_diff.SinceStart(train_dir, train):
+    print(f'changed since the last start: {line}')
+  known = []  # Damaged shards, each told once.
+  while True:
+    with _Building(flags):
+      runner = train_loop.LocalRunner(train, eval_params, logdir, config_text)
+    known = _TellDamage(known)
+    try:
+      runner.Start()
+      break
+    except train_loop.Interrupted as e:
+      print(f'trainer: {e}', file=sys.stderr)
+      return e.exit_code
+    except train_loop.DamagedRecord as e:
+      print(f'{e}; looking for it in every shard', flush=True)
+      inputs = [train.input, *(p.input for p in eval_params.values())]
+      if not sum((hydra_input.ScanShards(p) for p in inputs), []):
+        raise errors.RunError(f'{e}, but every shard is whole when read again: see to the disk or the memory') from e
+  print(f'done: {logdir}; tensorboard --logdir={logdir} shows it')
+  return 0
+
+
+def _TellDamage(known):
+  """Prints the damaged shards that are not among `known`; returns all."""
+  for shard in shard_integrity.Known():
+    if shard not in known:
+      print(f'damaged: {shard.line}', flush=True)
+  return shard_integrity.Known()
+
+
+def _RaiseIfMissing(name, params):
+  """Raises ConfigError if a data set's streams have no records."""
+  missing = hydra_input.MissingData(params.input)
+  if missing:
+    raise errors.ConfigError(
+      '; '.join(f'{name}/input.streams.{stream}: no record in files like {pattern}' for stream, pattern in missing)
+    )
+
+
+def _PrepareDemoData(params):
+  """Makes the demo data set where a run wants it and it is not there yet."""
+  missing = hydra_input.MissingData(params.input)
+  if missing and all(pattern.startswith(DEMO_DATA + os.sep) for _, pattern in missing):
+    print(f'preparing the demo data in {DEMO_DATA} (once)', flush=True)
+    result = subprocess.run(
+      [sys.executable, '-m', 'tools.prepare_data', '--importer=demo', f'--output={DEMO_DATA}'], check=False
+    )
+    if result.returncode:
+      raise errors.ConfigError(f'{DEMO_DATA}: preparing it failed, exit code {result.returncode}')
+
+
+def _EvalParams(manager, names):
+  """dict data set -> Params, of those that have data; the others are named."""
+  params = {}
+  for name in names:
+    p = manager.GetParamsForDataset('evaler', name)
+    missing = hydra_input.MissingRecords(p.input)
+    if missing:
+      print(f'{name}: not evaluated, {missing}', flush=True)
+    else:
+      params[name] = p
+  return params

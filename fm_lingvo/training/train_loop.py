@@ -1,0 +1,265 @@
+"""One local process that trains, evaluates, summarises, checkpoints and resumes.
+
+Lingvo's cluster jobs spread this over a controller, trainers and evalers, which
+poll for one another's checkpoints; on one machine a single loop starts faster and
+saves at exactly the steps asked for.
+"""
+
+import os
+import signal
+import time
+
+from lingvo import base_runner
+from lingvo import compat as tf
+from lingvo.core import py_utils
+
+import fm_lingvo
+from fm_lingvo import errors
+from fm_lingvo.checkpoints import run_checkpoints
+from fm_lingvo.checkpoints import warm_start
+from fm_lingvo.config import train_params
+from fm_lingvo.data import example_filter
+from fm_lingvo.evaluation import evaluator
+from fm_lingvo.evaluation import run_evaluations
+from fm_lingvo.run_files import metrics_log
+from fm_lingvo.run_files import progress
+from fm_lingvo.run_files import run_dir
+from fm_lingvo.run_files import tensorboard
+from fm_lingvo.training import data_statistics
+from fm_lingvo.training import nonfinite_steps
+
+
+class Interrupted(Exception):
+  """A signal ended the run after a checkpoint; `exit_code` is 128 + its number."""
+
+  def __init__(self, signum, step):
+    super().__init__(
+      f'{signal.Signals(signum).name}: checkpoint at step {step} saved; the same command goes on from there'
+    )
+    self.exit_code = 128 + signum
+
+
+class DamagedRecord(Exception):
+  """A shard has a record that cannot be read; a checkpoint of the steps before it is saved."""
+
+
+class LocalRunner(base_runner.BaseRunner):
+  """Runs an experiment on this machine's CPU or GPUs; see the module."""
+
+  def __init__(self, params, eval_params, logdir, config_text):
+    """Builds the training graph.
+
+    Args:
+      params: Model Params with the training input.
+      eval_params: dict: data set name -> model Params with its input: those of
+        task.train.eval_datasets and of final_eval_datasets.
+      logdir: Folder of the run.
+      config_text: Text of config.gin, for TensorBoard.
+    """
+    super().__init__(params, logdir=logdir)
+    self._job_name = 'local'
+    self._signum = None
+    self._task_params = params.task.train
+    if self._task_params.save_interval_steps is None:
+      raise errors.ConfigError('task.train.save_interval_steps = None: expected an integer >= 1 in a local run')
+    with self._graph.as_default(), self._cluster, tf.device(self._cluster.GetPlacer()):
+      self._model = self.params.Instantiate()
+      self._model.ConstructFPropBPropGraph()
+      self._task = self._model.GetTask()
+      self._checkpointer = warm_start.Checkpointer(self._train_dir, self._model)
+      self._local_init = tf.group(tf.local_variables_initializer(), tf.tables_initializer())
+      self._summary_writer = self._CreateSummaryWriter(self._train_dir)
+    self._evaluations = run_evaluations.Evaluations(eval_params, logdir)
+    self._rows = metrics_log.MetricsLog(logdir)
+    self._skipped = nonfinite_steps.SkippedSteps(logdir, self._task_params.max_skipped_steps)
+    self._config_text = config_text
+
+  def _WriteConfiguration(self):
+    """Configuration and numbers of parameters: only once they fit the run's checkpoint."""
+    table = run_dir.TaskParameterTable(self._task)
+    print(run_dir.FormatParameterTable(*table), flush=True)
+    text = self.params.ToText()
+    with errors.Writing(self._logdir):
+      run_dir.WriteText(os.path.join(self._logdir, 'config.gin'), self._config_text)
+      run_dir.WriteText(os.path.join(self._train_dir, 'trainer_params.txt'), text)
+      run_dir.WriteParameters(self._logdir, *table)
+      run_dir.CopyTokenizers(self._task, self._logdir)
+      self._summary_writer.add_summary(tensorboard.Text('config.gin', self._config_text), 0)
+      self._summary_writer.add_summary(tensorboard.Text('params', text), 0)
+      self._summary_writer.add_summary(run_dir.ParameterSummary(*table), 0)
+
+  def Start(self):
+    """Trains to the end, or until a signal.
+
+    Returns:
+      dict: the last metrics written for each of train and the eval data sets.
+
+    Raises:
+      Interrupted: After SIGTERM or SIGINT, once a checkpoint is saved.
+      DamagedRecord: A record could not be read; the run can go on without it.
+      errors.RunError: The disk, or too many skipped steps.
+      errors.ConfigError: A stream has no example to use.
+    """
+    with example_filter.NamingEmptyStreams(), self._cluster, self._graph.as_default(), self._GetSession() as sess:
+      sess.run(self._local_init)
+      ready = False
+      try:
+        step = self._RestoreOrInitialize(sess)
+        self._task.input.start_step = step
+        self._task.input.Initialize(sess)
+        ready = True
+        with _CatchSignals(self):
+          return self._Loop(sess, step)
+      except tf.errors.DataLossError as e:
+        step = int(sess.run(py_utils.GetGlobalStep()))
+        if ready:
+          self._Save(sess, step)
+        raise DamagedRecord(f'step {step}: a record cannot be read ({errors.Reason(e)})') from e
+
+  def _RestoreOrInitialize(self, sess):
+    """Returns the step to go on from."""
+    path = self._checkpointer.Restore(sess, force_reinitialize=True)
+    step = int(sess.run(py_utils.GetGlobalStep()))
+    self._WriteConfiguration()
+    self._rows.DropAfter(step)
+    self._skipped.DropAfter(step)
+    if path:
+      print(f'resumed from {path}', flush=True)
+    else:
+      data_statistics.Fit(self._task, sess, self._checkpointer.loaded)
+      sess.run(self._checkpointer.start_averages)
+    return step
+
+  def _Loop(self, sess, step):
+    """Trains from `step`; see Start."""
+    tp = self._task_params
+    first = step
+    seconds = 60 * tp.max_minutes if tp.max_minutes else None
+    bar = progress.Progress(tp.max_steps, step, tp.log_interval_steps, seconds)
+    window = metrics_log.Window()
+    latest = {}
+    fetches = [
+      self._task.train_op,
+      self._task.eval_metrics,
+      evaluator.CountTensors(self._task),
+      nonfinite_steps.RowTensors(self._task),
+    ]
+    last = step >= tp.max_steps
+    try:
+      if last:
+        bar.Line(f'nothing to train: step {step} is past max_steps = {tp.max_steps}')
+      if step and (
+        last or step % tp.eval_interval_steps == 0
+      ):  # What a run that was killed behind its checkpoint owes.
+        done = self._rows.Datasets(step)
+        with window.Paused():
+          self._EvaluateAll(sess, step, bar, latest, [n for n in self._DueDatasets(last) if n not in done])
+      deadline = time.monotonic() + (seconds or float('inf'))  # Not the clock, which may be set.
+      while not last:
+        _, metrics, counts, rows = sess.run(fetches)
+        step += 1
+        if nonfinite_steps.IsSkipped(metrics):
+          bar.Line(self._skipped.Add(step, metrics, rows))
+        else:
+          window.Add(metrics, counts)
+        if step == first + 1:
+          bar.Line(f'first training step {time.time() - fm_lingvo.START_TIME:.1f} s after the start')
+        bar.Step(step, window.Brief())
+        last = (
+          step == tp.max_steps or time.monotonic() >= deadline or self._signum is not None or self._skipped.exceeded
+        )
+        if last or step % tp.summary_interval_steps == 0:
+          latest['train'] = self._WriteTrain(step, window.Flush())
+        if last or step % tp.save_interval_steps == 0:
+          self._Save(sess, step)
+        if self._skipped.exceeded:
+          raise self._skipped.Error()
+        if self._signum is not None:
+          raise Interrupted(self._signum, step)
+        if last or step % tp.eval_interval_steps == 0:
+          with window.Paused():
+            started = time.monotonic()
+            self._EvaluateAll(sess, step, bar, latest, self._DueDatasets(last))
+            deadline += time.monotonic() - started
+    finally:
+      bar.Close()
+    self._FlushSummaries()
+    return latest
+
+  def _Save(self, sess, step):
+    newest = run_checkpoints.Newest(self._train_dir)
+    with errors.Writing(
+      f'{self._train_dir}: checkpoint at step {step}; the newest whole one is '
+      f'{os.path.basename(newest) if newest else "none"}'
+    ):
+      self._checkpointer.Save(sess, step)
+
+  def _FlushSummaries(self):
+    with errors.Writing(f'{self._train_dir}: event file'):
+      self._summary_writer.flush()
+
+  def _DueDatasets(self, last):
+    """Names of the data sets to evaluate now; the final ones at the end only."""
+    tp = self._task_params
+    names = train_params.DatasetsAtTheEnd(tp) if last else tp.eval_datasets
+    return [name for name in names if name in self._evaluations.names]
+
+  def _WriteTrain(self, step, values):
+    values['skipped_steps'] = self._skipped.total
+    self._summary_writer.add_summary(tensorboard.Scalars(values), step)
+    self._FlushSummaries()
+    self._rows.Write('train', step, values)
+    return values
+
+  def _EvaluateAll(self, sess, step, bar, latest, names):
+    """Evaluates data sets into `latest`; a stopped run does the rest when resumed."""
+    for name in names:
+      latest[name] = self._Evaluate(sess, name, step, bar)
+      if self._signum is not None:
+        raise Interrupted(self._signum, step)
+
+  def _Evaluate(self, sess, name, step, bar):
+    """Evaluates a data set with the weights of `sess`."""
+    evaluation = self._evaluations.Evaluator(name)
+    values, line = self._evaluations.Run(
+      name, step, evaluation.CopyWeights(self._graph, sess), should_stop=lambda: self._signum is not None
+    )
+    if line:
+      bar.Line(line)
+    return values
+
+  @property
+  def task(self):
+    """The HydraTask in training."""
+    return self._task
+
+  def RequestStop(self, signum):
+    """Ends the run after the step in progress."""
+    self._signum = signum
+
+
+class _CatchSignals:
+  """SIGTERM and SIGINT end the run after a checkpoint; a second one at once."""
+
+  _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+  def __init__(self, runner):
+    self._runner = runner
+    self._previous = {}
+
+  def __enter__(self):
+    def _Handle(signum, unused_frame):
+      # Not print: the signal may have come inside one, which must not be entered
+      # twice.
+      os.write(1, f'{signal.Signals(signum).name}: saving a checkpoint and ending; again to end at once\n'.encode())
+      self._runner.RequestStop(signum)
+      self._Restore()
+
+    self._previous = {s: signal.signal(s, _Handle) for s in self._SIGNALS}
+
+  def _Restore(self):
+    for signum, handler in self._previous.items():
+      signal.signal(signum, handler)
+
+  def __exit__(self, *unused):
+    self._Restore()

@@ -1,0 +1,176 @@
+"""Compiles an experiment's steps with XLA on the CPU: what a TPU must be able to do.
+
+A step is the training step or one evaluation step, decoding included, on a batch of
+the static shapes that a TPU gets: one bucket, the longest, padded to its bound.
+
+B: utterances, S: samples in a padded row.
+"""
+
+import collections
+import gc
+import linecache
+import os
+import re
+import tempfile
+import time
+
+import numpy as np
+from lingvo import compat as tf
+from lingvo import model_registry
+from lingvo.core import cluster_factory
+from lingvo.core import optimizer
+from lingvo.core import py_utils
+
+from fm_lingvo import errors
+from fm_lingvo.config import registry
+from fm_lingvo.runtime import session
+from fm_lingvo.training import xla_dump
+from fm_lingvo.utils import audio
+
+# ops: instructions of the compiled program; temp_bytes: its temporary memory, weights
+# and batch not included; seconds: what the compilation took; batch: streams' shapes.
+Report = collections.namedtuple('Report', ['step', 'ops', 'temp_bytes', 'seconds', 'batch'])
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+class XlaError(errors.ConfigError):
+  """A step does not compile; says which op, and the line that made it."""
+
+
+def Check(model_name, dump_dir):
+  """Compiles every step of an experiment; yields a Report for each.
+
+  Data sets whose batches have the same shapes share a step.
+
+  Args:
+    model_name: Name of a configured experiment.
+    dump_dir: What xla_dump.Start returned.
+
+  Raises:
+    XlaError: A step does not compile.
+  """
+  seen = set()
+  with tempfile.NamedTemporaryFile(suffix='.tfrecord') as empty:
+    for dataset in sorted(registry.DatasetNames(model_name), key=lambda n: n != 'Train'):
+      params = model_registry.GetParams(model_name, dataset)
+      params.cluster.do_eval = dataset != 'Train'
+      _MakeStatic(params.input, empty.name)
+      _LeaveOutAccumulation(params.task.train.learner)
+      key = params.cluster.do_eval, params.input.ToText()
+      if key not in seen:
+        seen.add(key)
+        yield _Compile(dataset, params, dump_dir)
+
+
+def _MakeStatic(input_params, file):
+  """One bucket for each stream of the Params of an input, as on a TPU."""
+  input_params.Set(pad_to_bucket=True, emit_strings=False)
+  for _, stream in input_params.streams.IterParams():
+    stream.Set(file_pattern=file, augment=None, bucket_upper_bound_seconds=stream.bucket_upper_bound_seconds[-1:])
+    if stream.bucket_batch_size:
+      stream.bucket_batch_size = stream.bucket_batch_size[-1:]
+
+
+def _LeaveOutAccumulation(learner):
+  """Of gradient accumulation the step that applies: Lingvo makes its variables in the step, where tf.function takes none."""
+  if learner.optimizer.cls is optimizer.Accumulator:
+    learner.optimizer = learner.optimizer.optimizer_tpl
+
+
+def _Compile(dataset, params, dump_dir):
+  """Builds, compiles and runs a step once; its Report."""
+  before = xla_dump.Files(dump_dir)
+  with tf.Graph().as_default() as graph, cluster_factory.Cluster(params.cluster):
+    model = params.Instantiate()
+    task = model.GetTask()
+    batch = task.input.GetPreprocessedInputBatch()
+    holders = batch.Transform(lambda x: tf.placeholder(x.dtype, x.shape))
+    step = tf.function(_StepFunction(model, batch), jit_compile=True, autograph=False)
+    outputs = step(*holders.Flatten())
+    with tf.Session(graph=graph, config=session.Config()) as sess:
+      sess.run([tf.global_variables_initializer(), tf.local_variables_initializer(), tf.tables_initializer()])
+      feed = dict(zip(holders.Flatten(), _Example(batch).Flatten()))
+      started = time.time()
+      try:
+        sess.run(outputs, feed)
+      except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as e:
+        raise XlaError(f'{dataset}: {_Explain(e.message)}') from e
+      seconds = time.time() - started
+  ops, temp_bytes = xla_dump.Read(xla_dump.Files(dump_dir) - before)
+  shapes = {name: tuple(stream.waveforms.shape.as_list()) for name, stream in batch.items()}
+  return Report(dataset, ops, temp_bytes, seconds, shapes)
+
+
+def _StepFunction(model, batch):
+  """The step of a model as a function of the tensors of its batch."""
+  task = model.GetTask()
+
+  def CompiledStep(*tensors):  # xla_dump.Start knows the name.
+    packed = batch.Pack(tensors)
+    task.input.GetPreprocessedInputBatch = lambda: packed
+    outputs = []
+    if task.do_eval:
+      model.ConstructFPropGraph()
+      outputs += task.per_example_tensors.values()
+    else:
+      model.ConstructFPropBPropGraph()
+      outputs.append(task.train_op)
+    outputs += [value for value, _ in task.eval_metrics.values()]
+    tensors = [x for x in outputs if isinstance(x, tf.Tensor)]
+    with tf.control_dependencies([x for x in outputs if not isinstance(x, tf.Tensor)]):
+      return [tf.identity(x) for x in tensors]
+
+  return CompiledStep
+
+
+def _Example(batch):
+  """A batch of the shapes of `batch`: noise, each utterance a quarter full of labels."""
+  rng = np.random.RandomState(0)
+  example = py_utils.NestedMap()
+  for name, stream in batch.items():
+    values = {k: np.zeros(x.shape, x.dtype.as_numpy_dtype) for k, x in stream.items()}
+    values['waveforms'] += 0.1 * rng.randn(*stream.waveforms.shape)
+    values['num_samples'] += stream.waveforms.shape[1]
+    values['weights'] += 1
+    if 'labels' in stream:
+      values['labels'] += 2
+      values['label_lengths'] += stream.labels.shape[1] // 4
+    example[name] = py_utils.NestedMap(values)
+  return example
+
+
+def _Explain(message):
+  """One line: the op that XLA cannot compile, why, and the line that made it."""
+  found = re.search(r' on XLA_\w+_JIT: (\w+) \((.*?)\)', message, re.S)
+  node = re.search(r'\{\{node ([^}]+)\}\}', message)
+  text = f'{found.group(1)}: {found.group(2)}' if found else message.splitlines()[0]
+  text = re.sub(r' compatible with node \{\{.*|\{\{.*?\}\}', '', text)
+  return f'{text}; {_Origin(node.group(1))}' if node else text
+
+
+def _Origin(node):
+  """Where the op of that name was made: its newest line outside of TensorFlow."""
+  # A function's graph is not to be had from the session; failures may take their time.
+  for graph in [g for g in gc.get_objects() if isinstance(g, tf.Graph)]:
+    try:
+      frames = graph.get_operation_by_name(node).traceback
+    except (KeyError, ValueError):
+      continue
+    ours = [f for f in frames if f.filename.startswith(_PACKAGE) and f.filename != os.path.abspath(__file__)]
+    others = [f for f in frames if '/tensorflow/' not in f.filename]
+    frame = (ours or others or list(frames))[-1]
+    # Python 3.13's frames know no text.
+    line = linecache.getline(frame.filename, frame.lineno).strip()
+    return f'{node}, made at {frame.filename}:{frame.lineno}: {line}'
+  return node
+
+
+def Format(report):
+  """One line of a Report."""
+  batch = ', '.join(f'{name} {b} x {s / audio.SAMPLE_RATE:.1f} s' for name, (b, s) in report.batch.items())
+  return (
+    f'{report.step}: compiled, {report.ops:,} ops, '
+    f'{report.temp_bytes / 1e6:.1f} MB of temporary memory, '
+    f'{report.seconds:.1f} s (batch: {batch})'
+  )

@@ -1,0 +1,247 @@
+"""Any audio file -> 16 kHz mono PCM16, and the checks that a recording must pass to be training speech.
+
+  N: samples at 16 kHz. Audio is an int16 array [N].
+
+Every failure is a `Rejected` with one of REASONS, which the data preparation counts and reports.
+"""
+
+import os
+
+import av
+import numpy as np
+
+from fm_lingvo.utils import audio as audio_format
+from fm_lingvo.utils import files as file_system
+
+# Reason -> what it means; the report prints these.
+REASONS = {
+  'missing': 'the audio file does not exist or cannot be read',
+  'empty': 'a file or a recording of length 0',
+  'not_audio': 'the content is not audio in a known format',
+  'corrupt': 'decoding failed, or the recording is shorter than its header says',
+  'silent': 'no 100 ms window is louder than the silence threshold',
+  'too_short': 'shorter than --min_duration',
+  'too_long': 'longer than --max_duration',
+  'mislabelled': 'the transcript or the declared duration does not fit the recording',
+  'no_text': 'a transcript is required and missing',
+  'no_audio': 'a transcript without an audio file',
+  'duplicate_id': 'the utterance id was taken by an earlier entry',
+  'not_speech': 'the transcript says that it is a tone, a sound or silence',
+  'outside': 'the manifest names audio outside of its own folder and --audio_roots',
+  'bad_entry': 'the line or entry that describes the utterance cannot be parsed',
+  'synthesis_failed': 'the synthesiser returned an error',
+}
+
+# Formats without a header: extension -> demuxer.
+_RAW_FORMATS = {'.g722': 'g722', '.722': 'g722', '.gsm': 'gsm'}
+# Demuxers of streams without a header for the whole; FFmpeg guesses their length from the bit rate of the first frames.
+_GUESSED_LENGTH = frozenset(('aac', 'ac3', 'amr', 'amrnb', 'amrwb', 'dts', 'eac3', 'loas'))
+_RATES = (1000, 768000)  # Hz; resampling a lower one would make a large file of a small one.
+_MAX_CHANNELS = 64
+_ENERGY_WINDOW = audio_format.SAMPLE_RATE // 10
+
+
+class Rejected(Exception):
+  """An utterance that the data set leaves out."""
+
+  def __init__(self, reason, detail=''):
+    if reason not in REASONS:
+      raise ValueError(f'reason = {reason!r}: expected one of {", ".join(REASONS)}')
+    super().__init__(f'{reason}: {detail}')
+    self.reason = reason
+    self.detail = detail
+
+
+def Resample(samples, rate):
+  """Resamples mono PCM16 [M] at `rate` Hz to int16 [N] at 16 kHz."""
+  if rate == audio_format.SAMPLE_RATE:
+    return samples
+  frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples)[np.newaxis], format='s16', layout='mono')
+  frame.sample_rate = rate
+  return _Collect([frame], max_samples=None)
+
+
+def Decode(path, max_seconds=None, offset=0.0, seconds=None):
+  """Decodes an audio file of any format that FFmpeg knows.
+
+  Args:
+    path: local or remote file. Headerless formats (g722, gsm) are told by the extension, all others by their content.
+    max_seconds: longest recording wanted; decoding stops there, so that a day of audio costs no more than that.
+    offset: start of the part wanted, in seconds.
+    seconds: length of the part wanted, None for all; max_seconds then applies to this part.
+
+  Returns:
+    int16 [N] at 16 kHz.
+
+  Raises:
+    Rejected: missing, empty, not_audio, corrupt or too_long.
+  """
+  if seconds is not None and max_seconds is not None and seconds > max_seconds:
+    raise Rejected('too_long', f'{seconds:.2f} s, at most {max_seconds:g} s')
+  raw_format = _RAW_FORMATS.get(os.path.splitext(path)[1].lower())
+  stop = offset + seconds if seconds is not None else (offset + max_seconds if max_seconds is not None else None)
+  try:
+    with file_system.Open(path, 'rb') as f:
+      _CheckHeader(f, raw_format)
+      samples = _DecodeStream(f, raw_format, stop)
+  except Rejected:
+    raise
+  except Exception as e:  # gfile raises tf.errors.OpError, which must not be imported for local files.
+    if (
+      isinstance(e, OSError) and not isinstance(e, av.error.FFmpegError) or type(e).__module__.startswith('tensorflow')
+    ):
+      raise Rejected('missing', f'{type(e).__name__}: {e}') from e
+    if isinstance(e, (av.error.FFmpegError, ValueError)):
+      raise Rejected('corrupt', str(e)) from e
+    raise
+  start, end = round(offset * audio_format.SAMPLE_RATE), None
+  if seconds is not None:
+    end = start + round(seconds * audio_format.SAMPLE_RATE)
+    if len(samples) < end - audio_format.SAMPLE_RATE // 10:
+      raise Rejected(
+        'corrupt',
+        f'ends at {len(samples) / audio_format.SAMPLE_RATE:.2f} s, wanted {offset:.2f} s to {offset + seconds:.2f} s',
+      )
+  elif stop is not None and len(samples) > round(stop * audio_format.SAMPLE_RATE):
+    raise Rejected('too_long', f'more than {max_seconds:g} s')
+  samples = samples[start:end]
+  if not len(samples):
+    raise Rejected('empty', 'no samples')
+  return samples
+
+
+def _CheckHeader(f, raw_format):
+  """Rejects what FFmpeg would take without a word: text as raw audio, a WAV file that was cut off."""
+  f.seek(0, 2)
+  size = f.tell()
+  f.seek(0)
+  if not size:
+    raise Rejected('empty', '0 bytes')
+  head = f.read(4096)
+  f.seek(0)
+  if raw_format and (head.isascii() and all(32 <= b or b in b'\t\r\n' for b in head)):
+    raise Rejected('not_audio', 'text in a file of raw audio')
+  if head[:4] == b'RIFF' and head[8:12] == b'WAVE':
+    declared = int.from_bytes(head[4:8], 'little')
+    if size < declared + 8 and declared < 0x7FFFFFFF:  # Streaming writers leave 0 or a huge number.
+      raise Rejected('corrupt', f'{size} bytes, the header says {declared + 8}')
+
+
+def _DecodeStream(f, raw_format, stop):
+  """Decodes an open file up to `stop` seconds (None: all) to int16 [N]."""
+  try:
+    container = av.open(f, format=raw_format)
+  except av.error.FFmpegError as e:
+    raise Rejected('not_audio', e.strerror or str(e)) from e
+  with container:
+    if not container.streams.audio:
+      raise Rejected('not_audio', f'{container.format.name} without an audio stream')
+    stream = container.streams.audio[0]
+    _CheckStream(stream)
+    declared = None
+    if stream.duration and not raw_format and _DeclaresLength(f, container.format.name):
+      declared = float(stream.duration * stream.time_base)
+    max_samples = None if stop is None else round(stop * audio_format.SAMPLE_RATE) + 1
+    samples = _Collect(container.decode(stream), max_samples)
+  decoded = len(samples) / audio_format.SAMPLE_RATE
+  if declared is not None and (stop is None or decoded <= stop) and decoded < 0.95 * declared - 0.1:
+    raise Rejected('corrupt', f'{decoded:.2f} s decoded, the header says {declared:.2f} s')
+  return samples
+
+
+def _DeclaresLength(f, name):
+  """Whether an open file in the format `name` says itself how long it is."""
+  if name != 'mp3':
+    return name not in _GUESSED_LENGTH
+  here = f.tell()
+  f.seek(0)
+  head = f.read(10)
+  if head[:3] == b'ID3':  # Tags; their size has 7 bits a byte.
+    f.seek(10 + sum((byte & 127) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0))))
+  else:
+    f.seek(0)
+  first_frame = f.read(256)
+  f.seek(here)
+  return any(tag in first_frame for tag in (b'Xing', b'Info', b'VBRI'))
+
+
+def _CheckStream(stream):
+  """Rejects what no recording of speech is, before a decoder makes room for it."""
+  if stream.codec_context is None:
+    raise Rejected('not_audio', 'coded in a way that FFmpeg does not know')
+  if not _RATES[0] <= (stream.rate or 0) <= _RATES[1]:
+    raise Rejected('corrupt', f'{stream.rate or 0} Hz, expected {_RATES[0]} to {_RATES[1]}')
+  if not 1 <= stream.channels <= _MAX_CHANNELS:
+    raise Rejected('corrupt', f'{stream.channels} channels, expected 1 to {_MAX_CHANNELS}')
+
+
+def _Collect(frames, max_samples):
+  """Frames of any rate and layout -> int16 [N], reading no more frames than max_samples need."""
+  resampler = av.AudioResampler(format='s16', layout='mono', rate=audio_format.SAMPLE_RATE)
+  chunks, total = [], 0
+  for frame in frames:
+    for out in resampler.resample(frame):
+      chunks.append(out.to_ndarray()[0])
+      total += out.samples
+    if max_samples is not None and total >= max_samples:
+      break
+  else:
+    chunks.extend(out.to_ndarray()[0] for out in (resampler.resample(None) if chunks else ()))
+  return np.concatenate(chunks) if chunks else np.zeros([0], np.int16)
+
+
+def Loudness(samples):
+  """RMS of the loudest 100 ms of int16 [N], without its mean, in dB below full scale (0 dBFS is a full square wave)."""
+  x = samples.astype(np.float32) / 32768.0
+  x -= x.mean()
+  whole = len(x) // _ENERGY_WINDOW * _ENERGY_WINDOW
+  windows = x[:whole].reshape(-1, _ENERGY_WINDOW) if whole else x[np.newaxis]
+  return float(10 * np.log10(np.square(windows).mean(axis=1).max() + 1e-12))
+
+
+def CheckSpeech(samples, *, min_duration, max_duration, silence_dbfs=-55.0):
+  """Rejects recordings that are too short, too long or silent.
+
+  Args:
+    samples: int16 [N].
+    min_duration: seconds.
+    max_duration: seconds.
+    silence_dbfs: the loudest 100 ms must be above this.
+
+  Raises:
+    Rejected: too_short, too_long or silent.
+  """
+  duration = len(samples) / audio_format.SAMPLE_RATE
+  if duration < min_duration:
+    raise Rejected('too_short', f'{duration:.2f} s, at least {min_duration:g} s')
+  if duration > max_duration:
+    raise Rejected('too_long', f'{duration:.2f} s, at most {max_duration:g} s')
+  loudness = Loudness(samples)
+  if loudness <= silence_dbfs:
+    raise Rejected('silent', f'{loudness:.1f} dBFS in the loudest 100 ms, needs more than {silence_dbfs:g}')
+
+
+def CheckText(text, duration, *, min_rate=0.5, max_rate=24.0, declared_duration=None):
+  """Rejects a transcript or a declared duration that cannot belong to the recording.
+
+  Args:
+    text: normalised transcript; '' passes.
+    duration: the recording's, in seconds.
+    min_rate: characters (without spaces) per second that a recording of 5 s or more must have.
+    max_rate: characters (without spaces) per second that no speaker exceeds.
+    declared_duration: what the source says about the duration in seconds, None where it does not.
+
+  Raises:
+    Rejected: mislabelled.
+  """
+  if declared_duration is not None and abs(declared_duration - duration) > max(0.25, 0.05 * duration):
+    raise Rejected('mislabelled', f'{duration:.2f} s long, declared as {declared_duration:.2f} s')
+  characters = len(text.replace(' ', ''))
+  if not characters:
+    return
+  rate = characters / duration
+  if rate > max_rate or (duration >= 5 and rate < min_rate):
+    raise Rejected(
+      'mislabelled',
+      f'{characters} characters in {duration:.2f} s: {rate:.1f} per second, expected {min_rate:g} to {max_rate:g}',
+    )

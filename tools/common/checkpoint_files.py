@@ -1,0 +1,42 @@
+"""What tools share that make a checkpoint of weights from others."""
+
+import os
+
+import numpy as np
+from lingvo import compat as tf
+
+from fm_lingvo import errors
+from fm_lingvo.checkpoints import warm_start
+
+from . import files
+
+
+def AddStep(checkpoint, values):
+  """Adds the step of a warm_start.Checkpoint, if it has one, to the values to write."""
+  if warm_start.STEP in checkpoint.others:
+    values[warm_start.STEP] = checkpoint.Read(warm_start.STEP)
+
+
+def Write(values, output):
+  """Writes a TensorFlow checkpoint.
+
+  Args:
+    values: dict name -> array.
+    output: prefix of its files, of which none may exist yet.
+
+  Raises:
+    errors.ConfigError: they exist, the prefix is a folder, or there can be none, as below a file.
+    errors.RunError: they cannot be written.
+  """
+  if not os.path.basename(output):
+    raise errors.ConfigError(
+      f'--output={output}: is a folder; expected the prefix of a checkpoint, such as {output}ckpt'
+    )
+  if tf.io.gfile.exists(output + '.index'):
+    raise errors.ConfigError(f'--output={output}: exists already; remove it, or choose another')
+  files.MakeFolder(os.path.dirname(output), f'--output={output}')
+  names = sorted(values)
+  with tf.Graph().as_default(), tf.Session() as sess, errors.Writing(f'--output={output}'):
+    holders = [tf.placeholder(tf.as_dtype(np.asarray(values[name]).dtype)) for name in names]
+    save = tf.raw_ops.SaveV2(prefix=output, tensor_names=names, shape_and_slices=[''] * len(names), tensors=holders)
+    sess.run(save, dict(zip(holders, [values[name] for name in names])))

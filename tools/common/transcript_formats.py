@@ -1,0 +1,95 @@
+"""Transcripts of recordings as text, JSON and SubRip subtitles.
+
+A cue of subtitles ends before a pause of 0.8 s, and before it would exceed 6 s or two lines of 42 characters.
+"""
+
+import dataclasses
+import json
+import textwrap
+
+FORMATS = ('text', 'json', 'srt')
+EXTENSIONS = {'text': '.txt', 'json': '.json', 'srt': '.srt'}
+
+_PAUSE_SECONDS = 0.8
+_CUE_SECONDS = 6.0
+_LINE_CHARACTERS = 42
+_CUE_LINES = 2
+_SHORTEST_CUE_SECONDS = 0.04  # An encoded frame.
+
+
+@dataclasses.dataclass(frozen=True)
+class Transcript:
+  """What was recognised in one recording."""
+
+  name: str  # As the user gave it.
+  seconds: float
+  text: str
+  score: float  # Log-probability, the sum over windows.
+  words: tuple  # Of recognizer.Word.
+  windows: int
+  n_best: tuple = ()  # Of recognizer.Hypothesis, of recordings in one window.
+
+
+def Format(transcript, kind, with_name=False):
+  """A Transcript as text that ends with a newline (or is empty: subtitles without a word).
+
+  Args:
+    transcript: A Transcript.
+    kind: One of FORMATS.
+    with_name: whether `text` begins with the name and a tab; the other formats do not depend on it.
+  """
+  if kind == 'text':
+    return f'{transcript.name}\t{transcript.text}\n' if with_name else f'{transcript.text}\n'
+  return Json(transcript) + '\n' if kind == 'json' else Srt(transcript.words)
+
+
+def Json(transcript):
+  """One line of JSON: file, seconds, text, score, windows, words (word, start, end) and, if asked for, n_best."""
+  row = {
+    'file': transcript.name,
+    'seconds': round(transcript.seconds, 3),
+    'text': transcript.text,
+    'score': round(transcript.score, 4),
+    'windows': transcript.windows,
+    'words': [{'word': w.text, 'start': w.start, 'end': w.end} for w in transcript.words],
+  }
+  if transcript.n_best:
+    row['n_best'] = [{'text': h.text, 'score': round(h.score, 4)} for h in transcript.n_best]
+  return json.dumps(row, ensure_ascii=False)
+
+
+def Srt(words):
+  """SubRip text of a sequence of words: numbered cues whose times ascend."""
+  blocks, earliest = [], 0.0
+  for number, cue in enumerate(_Cues(words), 1):
+    start = max(cue[0].start, earliest)
+    end = earliest = max(cue[-1].end, start + _SHORTEST_CUE_SECONDS)
+    text = '\n'.join(_Lines(cue))
+    blocks.append(f'{number}\n{_Time(start)} --> {_Time(end)}\n{text}\n')
+  return '\n'.join(blocks)
+
+
+def _Lines(cue):
+  return textwrap.wrap(' '.join(w.text for w in cue), _LINE_CHARACTERS, break_long_words=False, break_on_hyphens=False)
+
+
+def _Cues(words):
+  """Lists of words, one for each cue."""
+  cues = []
+  for word in words:
+    if cues and (
+      word.start - cues[-1][-1].end < _PAUSE_SECONDS
+      and word.end - cues[-1][0].start <= _CUE_SECONDS
+      and len(_Lines(cues[-1] + [word])) <= _CUE_LINES
+    ):
+      cues[-1].append(word)
+    else:
+      cues.append([word])
+  return cues
+
+
+def _Time(seconds):
+  """HH:MM:SS,mmm."""
+  milliseconds = round(seconds * 1000)
+  minutes, milliseconds = divmod(milliseconds, 60_000)
+  return f'{minutes // 60:02d}:{minutes % 60:02d}:{milliseconds // 1000:02d},{milliseconds % 1000:03d}'

@@ -1,0 +1,64 @@
+"""The demo data: the human prompts of five languages, where apt can fetch them, and half an hour of synthetic speech."""
+
+import os
+
+from fm_lingvo.data import dataset
+from fm_lingvo.utils import files as file_system
+
+from ..common import exit_codes
+from . import pipeline
+
+
+def PrepareDemo(output, overwrite=False, human=True):
+  """Makes output/human (prompts) and output/synthetic (synth), or reuses them where they are complete.
+
+  Args:
+    output: directory of both data sets.
+    overwrite: make them anew.
+    human: try the prompts too.
+
+  Returns:
+    {'human': dataset.Dataset or None, 'synthetic': dataset.Dataset}.
+
+  Raises:
+    exit_codes.UsageError: no synthesiser is installed.
+  """
+  result = {'human': None}
+  if human:
+    try:
+      result['human'] = _Prepare('prompts', os.path.join(output, 'human'), overwrite)
+    except exit_codes.UsageError as e:
+      print(f'demo data: no human prompts: {e}')
+  result['synthetic'] = _Prepare('synth', os.path.join(output, 'synthetic'), overwrite)
+  used = ', '.join(
+    f'{name} {sum(d.hours.values()) * 60:.1f} min ({", ".join(d.domains)})'
+    for name, d in result.items()
+    if d is not None
+  )
+  print(f'demo data: using {used}')
+  return result
+
+
+def _Prepare(importer, path, overwrite):
+  found = None if overwrite else _Read(path, say_why=True)
+  if found is not None:
+    print(f'{path}: reused, {sum(found.hours.values()):.2f} h')
+    return found
+  try:
+    made, _ = pipeline.PrepareData(importer, path, overwrite=overwrite or file_system.Exists(path))
+    return made
+  except exit_codes.UsageError:
+    found = None if overwrite else _Read(path)  # Two runs at the same time: the first to end has made it.
+    if found is None:
+      raise
+    return found
+
+
+def _Read(path, say_why=False):
+  """The data set, or None if it is not there or not whole."""
+  try:
+    return dataset.ReadDataset(path)
+  except dataset.DatasetError as e:
+    if say_why and file_system.Exists(path):
+      print(f'{e}; it is made anew')
+    return None

@@ -1,0 +1,142 @@
+"""Debian packages without root: `apt-get download` into a cache, `dpkg-deb -x` beside it.
+
+Where the machine's package lists are missing or stale, lists of our own are fetched into a temporary directory from the
+machine's sources.list, with its keys and proxies. Nothing outside the cache is written.
+"""
+
+import glob
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+_UPDATE_SECONDS = 120
+_DOWNLOAD_SECONDS = 300
+_NETWORK = ('-o', 'Acquire::Retries=1', '-o', 'Acquire::http::Timeout=15', '-o', 'Acquire::https::Timeout=15')
+
+
+class AptError(RuntimeError):
+  """Packages that could not be fetched or unpacked; the message is one line."""
+
+
+def CacheDir():
+  """Where downloads are kept: $XDG_CACHE_HOME/fm_lingvo or ~/.cache/fm_lingvo."""
+  base = os.environ.get('XDG_CACHE_HOME') or os.path.join(os.path.expanduser('~'), '.cache')
+  return os.path.join(base, 'fm_lingvo')
+
+
+def FetchPackages(packages, cache=None):
+  """Downloads packages that the cache lacks and unpacks them.
+
+  Args:
+    packages: names of Debian packages.
+    cache: directory for the packages, CacheDir()/debian by default.
+
+  Returns:
+    (root, fetched): the directory that holds the packages' files (root/usr/share/...), and how many were downloaded.
+
+  Raises:
+    AptError: apt-get or dpkg-deb is missing, or failed.
+  """
+  cache = cache or os.path.join(CacheDir(), 'debian')
+  root = os.path.join(cache, 'root')
+  missing = [p for p in packages if not os.path.exists(_Mark(cache, p))]
+  if not missing:
+    return root, 0
+  for tool in ('apt-get', 'dpkg-deb'):
+    if shutil.which(tool) is None:
+      raise AptError(f'{tool} not found, so {len(missing)} packages cannot be fetched ({missing[0]}, ...)')
+  try:
+    os.makedirs(root, exist_ok=True)
+  except OSError as e:
+    raise AptError(f'cannot write the cache {cache} ({e.strerror}); set XDG_CACHE_HOME') from e
+  print(f'fetching {len(missing)} Debian packages into {cache}', file=sys.stderr, flush=True)
+  with tempfile.TemporaryDirectory(prefix='apt-', dir=cache) as scratch:
+    absent = _Download(missing, scratch)
+    if absent:
+      absent = _DownloadWithOwnLists(absent, scratch)
+    if absent:
+      raise AptError(f'apt-get cannot download {", ".join(absent)}: {_LastError(scratch)}')
+    for package in missing:
+      _Run(['dpkg-deb', '-x', _Deb(scratch, package), root], scratch, _DOWNLOAD_SECONDS)
+      _Touch(_Mark(cache, package))
+  return root, len(missing)
+
+
+def _Mark(cache, package):
+  return os.path.join(cache, f'{package}.unpacked')
+
+
+def _Touch(path):
+  with open(path, 'w', encoding='utf-8'):
+    pass
+
+
+def _Deb(scratch, package):
+  found = glob.glob(os.path.join(scratch, f'{package}_*.deb'))
+  return found[0] if found else None
+
+
+def _Download(packages, scratch, options=()):
+  """Runs apt-get download; returns the packages that did not arrive."""
+  sandbox = ('-o', 'APT::Sandbox::User=root') if os.geteuid() == 0 else ()
+  command = ['apt-get', '-q', *_NETWORK, *sandbox, *options, 'download', *packages]
+  try:
+    _Run(command, scratch, _DOWNLOAD_SECONDS)
+  except AptError:
+    pass  # The return value tells what is missing, the log in `scratch` why.
+  return [p for p in packages if _Deb(scratch, p) is None]
+
+
+def _DownloadWithOwnLists(packages, scratch):
+  state, archives = (os.path.join(scratch, d) for d in ('state', 'cache'))
+  os.makedirs(os.path.join(state, 'lists', 'partial'))
+  os.makedirs(os.path.join(archives, 'archives', 'partial'))
+  options = (
+    '-o',
+    f'Dir::State={state}',
+    '-o',
+    f'Dir::State::lists={state}/lists',
+    '-o',
+    f'Dir::Cache={archives}',
+    '-o',
+    'Dir::State::status=/var/lib/dpkg/status',
+    '-o',
+    'Acquire::Languages=none',
+  )
+  sandbox = ('-o', 'APT::Sandbox::User=root') if os.geteuid() == 0 else ()
+  try:
+    _Run(['apt-get', '-q', *_NETWORK, *sandbox, *options, 'update'], scratch, _UPDATE_SECONDS)
+  except AptError:
+    pass  # One broken source, or a hook that wants root, does not spoil the other lists: the download decides.
+  return _Download(packages, scratch, options)
+
+
+def _Run(command, scratch, seconds):
+  """Runs a command in `scratch` with its output in scratch/log; raises AptError with its last words."""
+  with open(os.path.join(scratch, 'log'), 'ab') as log:
+    try:
+      code = subprocess.run(
+        command,
+        cwd=scratch,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        timeout=seconds,
+        env=dict(os.environ, LC_ALL='C', DEBIAN_FRONTEND='noninteractive'),
+        check=False,
+      ).returncode
+    except subprocess.TimeoutExpired as e:
+      raise AptError(f'{command[0]} took more than {seconds} s') from e
+  if code:
+    raise AptError(f'{command[0]} failed with exit code {code}: {_LastError(scratch)}')
+
+
+def _LastError(scratch):
+  """The line of the log that best names the error: the last about the network, else the last error, else the last."""
+  with open(os.path.join(scratch, 'log'), encoding='utf-8', errors='replace') as f:
+    lines = [line.strip() for line in f if line.strip()]
+  errors = [line for line in lines if line.startswith(('E:', 'Err:', 'dpkg-deb: error'))]
+  network = [line for line in errors if 'Failed to fetch' in line]
+  return (network or errors or lines or ['no output'])[-1]

@@ -1,0 +1,354 @@
+"""The data preparation as a function: importer -> Beam pipeline -> data set, complete or not there at all."""
+
+import collections
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import sys
+import time
+
+from fm_lingvo.utils import audio as audio_format
+from fm_lingvo.utils import files as file_system
+
+from ..common import exit_codes
+
+logging.disable(logging.WARNING)  # Beam misses crcmod even beside google-crc32c.
+import apache_beam as beam
+from apache_beam.options import pipeline_options
+
+logging.disable(logging.NOTSET)
+
+from fm_lingvo import errors
+from fm_lingvo.data import dataset
+from fm_lingvo.utils import suggest
+
+from ..common import audio
+from ..common import normalize
+from . import importers
+from . import progress
+from . import shards as shards_lib
+from . import staging_dirs
+
+_DEFAULT_TEST_PERCENT = {'prompts': 30.0}
+_REQUIRES_TEXT = ('general_speech', 'librispeech', 'synth')
+
+
+class NothingAccepted(errors.RunError):
+  """Every utterance was rejected; no data set was written."""
+
+
+def CheckBeamFlags(args, known):
+  """Checks that flags are Beam's: Beam itself ignores a misspelled one.
+
+  Args:
+    args: flags that absl did not know.
+    known: names of the flags that absl knows, for the error.
+
+  Returns:
+    args.
+
+  Raises:
+    exit_codes.UsageError: a flag that nobody knows, with the nearest name.
+  """
+  if not args:
+    return args  # Asking Beam for its options imports all of it.
+  names = set(pipeline_options.PipelineOptions([]).get_all_options()) | {'runner'}
+  for arg in args:
+    if not arg.startswith('--'):
+      raise exit_codes.UsageError(f'{arg}: expected flags only')
+    name = arg[2:].split('=')[0]
+    if name.replace('-', '_') not in names and name.replace('no_', '', 1) not in names:
+      raise exit_codes.UsageError(f'--{name}: no such flag{suggest.Hint(name, names | set(known))}')
+  return args
+
+
+def PrepareData(
+  importer,
+  output,
+  *,
+  options=None,
+  overwrite=False,
+  dev_percent=5.0,
+  test_percent=None,
+  num_shards=4,
+  require_text=None,
+  limits=None,
+  beam_args=(),
+):
+  """Makes a data set.
+
+  Args:
+    importer: a name of importers.IMPORTERS.
+    output: the data set's directory.
+    options: importers.Options.
+    overwrite: replace an existing output, when the new data set is complete.
+    dev_percent: share of the dev set.
+    test_percent: share of the test set; None: 30 for prompts, else 5.
+    num_shards: shards of the train set.
+    require_text: reject utterances without a transcript; None: for general_speech, librispeech and synth.
+    limits: dict of fields of shards.Limits.
+    beam_args: flags for Beam.
+
+  Returns:
+    (dataset.Dataset, report): the data set as written, and the content of report.json.
+
+  Raises:
+    exit_codes.UsageError: bad usage.
+    NothingAccepted: no utterance passed the checks; nothing is written.
+    errors.RunError: the disk failed; nothing half made is left as a data set.
+  """
+  started = time.time()
+  options = options or importers.Options()
+  import_fn = importers.GetImporter(importer)
+  if test_percent is None:
+    test_percent = _DEFAULT_TEST_PERCENT.get(importer, 5.0)
+  if require_text is None:
+    require_text = importer in _REQUIRES_TEXT
+  limits = shards_lib.Limits(**dict(limits or {}, require_text=require_text))
+  try:
+    dataset.SplitOf('', dev_percent, test_percent)
+  except ValueError as e:
+    raise exit_codes.UsageError(str(e)) from e
+  output = output.rstrip('/')
+  staging_dirs.CheckReplaceable(output, options.input.split(',') if options.input else ())
+  if file_system.Exists(output) and not overwrite:
+    raise exit_codes.UsageError(f'--output={output}: exists; give another directory or --overwrite')
+
+  listing = import_fn(options)
+  utterances = _DropDuplicates(listing)
+  num = {split: num_shards if split == 'train' else max(1, num_shards // 4) for split in dataset.SPLITS}
+
+  def ShardOf(utterance):
+    split = utterance.split or dataset.SplitOf(utterance.utt_id, dev_percent, test_percent)
+    return dataset.ShardName(split, dataset.ShardIndex(utterance.utt_id, num[split]), num[split])
+
+  names = {split: [dataset.ShardName(split, i, num[split]) for i in range(num[split])] for split in dataset.SPLITS}
+  settings = {
+    'importer': importer,
+    'languages': list(options.languages),
+    'engines': list(options.engines),
+    'voices_per_line': options.voices_per_line,
+    'max_utterances': options.max_utterances,
+    'dev_percent': dev_percent,
+    'test_percent': test_percent,
+    **dataclasses.asdict(limits),
+  }
+  if options.official_splits:
+    settings['official_splits'] = True
+  with errors.Writing(output):
+    staging = staging_dirs.Make(output)
+  try:
+    key = os.urandom(32)
+    listed = shards_lib.WriteListings(staging, utterances, ShardOf, key)
+    with progress.Watch(staging, len(utterances)):
+      _RunPipeline(listed, staging, limits, key, list(beam_args))
+    rows, rejects = _MergeRows(staging, names, listing.rejects)
+    report = _Report(rows, rejects, listing.notes, settings)
+    if not rows:
+      raise NothingAccepted(
+        f'{len(rejects)} utterances listed by the importer {importer}, none accepted: '
+        + _Reasons(report['rejects']['by_reason'])
+      )
+    _WriteMetadata(staging, names, rows, report, settings)
+    staging_dirs.Publish(staging, output, overwrite)
+  except (errors.ConfigError, errors.RunError):
+    raise
+  except Exception as e:
+    reason = DiskReason(e)
+    if not reason:
+      raise
+    raise errors.RunError(f'{output}: cannot be written ({reason}); nothing half made is left as a data set') from e
+  finally:
+    staging_dirs.Remove(staging)
+  _PrintSummary(output, report, time.time() - started)
+  return dataset.ReadDataset(output), report
+
+
+def DiskReason(error):
+  """What the disk said, if an exception comes from it, though a worker's: a few words, else ''."""
+  seen = []
+  while error is not None and error not in seen:
+    seen.append(error)
+    if isinstance(error, OSError) and error.strerror:
+      return error.strerror
+    error = error.__cause__ or error.__context__
+  # Beam gives errors of its workers as text.
+  for words in (
+    'No space left on device',
+    'File too large',
+    'Read-only file system',
+    'Permission denied',
+    'Disk quota exceeded',
+    'Input/output error',
+    'No such file or directory',
+  ):
+    if any(words in str(e) for e in seen):
+      return words
+  return ''
+
+
+def _DropDuplicates(listing):
+  """Utterances with distinct ids, the first of each; the others become rejects."""
+  seen = {}
+  for utterance in listing.utterances:
+    first = seen.setdefault(utterance.utt_id, utterance)
+    if first is not utterance:
+      listing.Reject(utterance.utt_id, utterance.source, 'duplicate_id', f'id of {first.source}')
+  return list(seen.values())
+
+
+def _RunPipeline(shard_names, staging, limits, key, beam_args):
+  if logging.getLogger('apache_beam').level == logging.NOTSET:
+    logging.getLogger('apache_beam').setLevel(logging.WARNING)  # At INFO it tells of every channel that it opens.
+  for name in ('common', 'worker.bundle_processor', 'worker.sdk_worker', 'worker.data_plane'):
+    # What they log as an error is raised, too.
+    logging.getLogger(f'apache_beam.runners.{name}').setLevel(logging.CRITICAL)
+  options = pipeline_options.PipelineOptions(beam_args)
+  runner = options.view_as(pipeline_options.StandardOptions).runner
+  if runner in (None, 'DirectRunner'):
+    # Beam's DirectRunner first tries to download and start another runner (Prism); this is the one that it falls back to.
+    from apache_beam.runners.portability import fn_api_runner
+
+    runner = fn_api_runner.FnApiRunner()
+    direct = options.view_as(pipeline_options.DirectOptions)
+    if not any(arg.startswith(('--direct_num_workers', '--direct_running_mode')) for arg in beam_args):
+      # Threads suffice: decoders, resamplers and synthesisers release Python's lock.
+      direct.direct_running_mode = 'multi_threading'
+      direct.direct_num_workers = min(os.cpu_count() or 1, 8)
+  try:
+    pipeline = beam.Pipeline(runner=runner, options=options)
+  except ValueError as e:
+    raise exit_codes.UsageError(f'--runner={runner}: {" ".join(str(e).split())}') from e
+  with contextlib.redirect_stderr(_RaisedAnyway(sys.stderr)), pipeline as p:
+    _ = (
+      p
+      | 'Shards' >> beam.Create(shard_names)
+      | 'Spread' >> beam.Reshuffle()
+      | 'WriteShard' >> beam.ParDo(shards_lib.WriteShard(staging, limits, key))
+    )
+
+
+class _RaisedAnyway:
+  """A standard error without the tracebacks that Beam's workers print there: they are the message of what is raised, too."""
+
+  def __init__(self, stream):
+    self._stream, self._dropped = stream, False
+
+  def __getattr__(self, name):
+    return getattr(self._stream, name)
+
+  def write(self, text):
+    self._dropped = text.startswith('Traceback (most recent call last):') or (self._dropped and text == '\n')
+    return len(text) if self._dropped else self._stream.write(text)
+
+
+def _MergeRows(staging, names, rejects):
+  """Merges the shards' rows; returns the manifest's rows in the order of the shards, and all rejects sorted by id."""
+  rows = []
+  rejects = [dataclasses.asdict(r) for r in rejects]
+  for split in dataset.SPLITS:
+    for name in names[split]:
+      path = os.path.join(staging, name + shards_lib.ROWS_SUFFIX)
+      if not file_system.Exists(path):  # No utterance fell into it.
+        with file_system.Open(os.path.join(staging, name), 'wb'):
+          continue
+      with file_system.Open(path) as f:
+        for line in f:
+          row = json.loads(line)
+          if 'reason' in row:
+            rejects.append(row)
+          else:
+            row.update(split=split, shard=name)
+            rows.append({key: row[key] for key in dataset.MANIFEST_KEYS})
+      staging_dirs.RemoveFile(path)
+      staging_dirs.RemoveFile(os.path.join(staging, name + shards_lib.LISTING_SUFFIX))
+  rejects.sort(key=lambda r: (r['utt_id'], r['source'], r['reason']))
+  return rows, rejects
+
+
+def _Report(rows, rejects, notes, settings):
+  def Sums(selected):
+    return {'utterances': len(selected), 'hours': round(sum(r['duration'] for r in selected) / 3600, 4)}
+
+  by_split = {split: Sums([r for r in rows if r['split'] == split]) for split in dataset.SPLITS}
+  by_domain = {}
+  for domain in sorted({r['domain'] for r in rows}):
+    mine = [r for r in rows if r['domain'] == domain]
+    by_domain[domain] = dict(
+      Sums(mine),
+      labeled=sum(bool(r['text']) for r in mine),
+      speakers=len({r['speaker'] for r in mine}),
+      splits={split: Sums([r for r in mine if r['split'] == split]) for split in dataset.SPLITS},
+    )
+  reasons = collections.Counter(r['reason'] for r in rejects)
+  return {
+    **Sums(rows),
+    'labeled': sum(bool(r['text']) for r in rows),
+    'texts_with_digits': sum(normalize.HasDigits(r['text']) for r in rows),
+    'by_split': by_split,
+    'by_domain': by_domain,
+    'rejects': {
+      'total': len(rejects),
+      'by_reason': dict(sorted(reasons.items())),
+      'meaning': {reason: audio.REASONS[reason] for reason in sorted(reasons)},
+      'files': rejects,
+    },
+    'notes': notes,
+    'settings': settings,
+  }
+
+
+def _WriteMetadata(staging, names, rows, report, settings):
+  """Writes the manifest, the report and, last of all, dataset.json."""
+  with file_system.Open(os.path.join(staging, 'manifest.jsonl'), 'w') as f:
+    for row in rows:
+      f.write(json.dumps(row, ensure_ascii=False) + '\n')
+  _WriteJson(os.path.join(staging, 'report.json'), report)
+  counts = collections.Counter(r['shard'] for r in rows)
+  splits = {}
+  for split in dataset.SPLITS:
+    shards = [
+      {'name': n, 'utterances': counts[n], 'size': file_system.FileSize(os.path.join(staging, n))} for n in names[split]
+    ]
+    splits[split] = {**report['by_split'][split], 'shards': shards}
+  _WriteJson(
+    os.path.join(staging, 'dataset.json'),
+    {
+      'format': dataset.FORMAT,
+      'version': dataset.VERSION,
+      'sample_rate': audio_format.SAMPLE_RATE,
+      'features': dataset.FEATURES,
+      'splits': splits,
+      'domains': sorted(report['by_domain']),
+      'settings': settings,
+    },
+  )
+
+
+def _WriteJson(path, value):
+  with file_system.Open(path, 'w') as f:
+    f.write(json.dumps(value, indent=2, ensure_ascii=False) + '\n')
+
+
+def _Reasons(by_reason):
+  return ', '.join(f'{count} {reason}' for reason, count in sorted(by_reason.items(), key=lambda x: -x[1])) or 'none'
+
+
+def _PrintSummary(output, report, seconds):
+  hours = report['hours']
+  splits = ', '.join(f'{s} {v["utterances"]} ({v["hours"] * 60:.1f} min)' for s, v in report['by_split'].items())
+  print(f'{output}: {report["utterances"]} utterances, {hours:.2f} h ({splits}), {report["labeled"]} labeled')
+  for domain, sums in report['by_domain'].items():
+    print(f'  {domain}: {sums["utterances"]} utterances, {sums["hours"] * 60:.1f} min, {sums["labeled"]} labeled')
+  if report['texts_with_digits']:
+    print(
+      f'  {report["texts_with_digits"]} texts with digits, which most tokenizers do not know: numbers are spelled only in '
+      'a language that is named'
+    )
+  rejects = report['rejects']
+  where = ' (files in report.json)' if rejects['total'] else ''
+  print(f'  rejected {rejects["total"]}: {_Reasons(rejects["by_reason"])}{where}')
+  print(f'  {seconds:.1f} s, {hours * 3600 / max(seconds, 1e-3):.0f} x real time')
+  sys.stdout.flush()

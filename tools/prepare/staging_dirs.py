@@ -1,0 +1,134 @@
+"""Directories beside a data set's place in which it is made, so that it is there whole or not at all."""
+
+import os
+import re
+import shutil
+import socket
+import uuid
+
+from fm_lingvo.utils import files as file_system
+
+from ..common import exit_codes
+from ..common import files
+
+_NAMES = re.compile(r'(dataset|report)\.json|manifest\.jsonl|(train|dev|test)-\d{5}-of-\d{5}\.tfrecord')
+
+
+def CheckReplaceable(output, sources=()):
+  """Refuses an output in whose place a data set would destroy something else.
+
+  Args:
+    output: path of the data set; an older one, whole or not, may be there.
+    sources: local paths that the data set is made from.
+
+  Raises:
+    exit_codes.UsageError: there is a file, or a folder with what no data set has, or with one of the sources.
+  """
+  if file_system.IsRemote(output):
+    import tensorflow as tf
+
+    names = [name.rstrip('/') for name in tf.io.gfile.listdir(output)] if tf.io.gfile.isdir(output) else []
+  elif os.path.isdir(output):
+    names = os.listdir(output)
+  elif os.path.exists(output):
+    raise exit_codes.UsageError(f'--output={output}: is a file; give a directory')
+  else:
+    return
+  other = sorted(name for name in names if not _NAMES.fullmatch(name))
+  if other:
+    more = f' and {len(other) - 1} more' if len(other) > 1 else ''
+    raise exit_codes.UsageError(
+      f'--output={output}: has {other[0]}{more}, which no data set has; give another directory, '
+      'this one would be replaced'
+    )
+  for source in sources:
+    if files.IsInside(source, output):
+      raise exit_codes.UsageError(
+        f'--output={output}: has {source}, which the data set is made from; give another directory'
+      )
+
+
+def Make(output):
+  """A directory beside the output; leftovers of runs that died on this machine are removed first.
+
+  Raises:
+    errors.ConfigError: the output is below a file.
+  """
+  parent, name = os.path.split(output)
+  host = socket.gethostname()
+  staging = os.path.join(parent, f'.{name}.partial-{host}-{os.getpid()}-{uuid.uuid4().hex[:8]}')
+  if file_system.IsRemote(output):
+    import tensorflow as tf
+
+    tf.io.gfile.makedirs(staging)
+    return staging
+  files.MakeFolder(parent, f'--output={output}')
+  prefix = f'.{name}.partial-{host}-'
+  for entry in os.listdir(parent or '.'):
+    if entry.startswith(prefix) and not _IsAlive(entry[len(prefix) :].split('-')[0]):
+      Remove(os.path.join(parent, entry))
+  os.makedirs(staging)
+  return staging
+
+
+def _IsAlive(pid):
+  try:
+    os.kill(int(pid), 0)
+  except ProcessLookupError:
+    return False
+  except (PermissionError, ValueError):
+    pass
+  return True
+
+
+def Publish(staging, output, overwrite):
+  """Moves the finished data set to its place; a reader sees the old one, none, or the new one.
+
+  Args:
+    staging: what Make gave, filled.
+    output: path of the data set.
+    overwrite: whether one that is there is replaced.
+
+  Raises:
+    exit_codes.UsageError: another run has made the output meanwhile, and overwrite is false.
+  """
+  if file_system.IsRemote(output):
+    import tensorflow as tf
+
+    if tf.io.gfile.exists(output):
+      tf.io.gfile.rmtree(output)
+    tf.io.gfile.makedirs(output)
+    names = sorted(tf.io.gfile.listdir(staging), key=lambda n: (n == 'dataset.json', n))
+    for name in names:  # Object stores cannot rename a directory at once: dataset.json comes last.
+      tf.io.gfile.rename(os.path.join(staging, name), os.path.join(output, name), overwrite=True)
+    return
+  if os.path.exists(output):
+    if not overwrite:
+      raise exit_codes.UsageError(f"--output={output}: another run has made it meanwhile; this run's result is dropped")
+    old = staging + '.old'
+    os.rename(output, old)
+    os.rename(staging, output)
+    Remove(old)
+  else:
+    os.rename(staging, output)
+
+
+def Remove(path):
+  """Removes a directory with all that is in it, if it is there."""
+  if file_system.IsRemote(path):
+    import tensorflow as tf
+
+    if tf.io.gfile.exists(path):
+      tf.io.gfile.rmtree(path)
+  elif os.path.isdir(path):
+    shutil.rmtree(path)
+
+
+def RemoveFile(path):
+  """Removes a file, here or remote."""
+  if file_system.IsRemote(path):
+    import tensorflow as tf
+
+    tf.io.gfile.remove(path)
+  else:
+    os.remove(path)

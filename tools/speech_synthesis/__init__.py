@@ -1,0 +1,1 @@
+"""Text -> synthetic speech: engines, voices, and texts of general English to speak."""

