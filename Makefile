@@ -18,18 +18,18 @@ UV ?= uv
 AUDIT ?= pip-audit
 # uv's own flags, such as --upgrade.
 LOCK ?=
-# Kinds and flags, see python -m tools.faults --help.
+# Kinds and flags, see python -m tests.faults --help.
 FAULTS ?=
 
-.PHONY: help env demo data recipe benchmark test tensorboard lock audit faults coverage clean
+.PHONY: help env demo data recipe benchmark test test-slow lint tensorboard lock audit faults coverage clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 env: $(STAMP)  ## .venv with the stack that fits this machine
 
-$(STAMP): requirements/classic.txt requirements/current.txt pyproject.toml tools/setup_env.py
+$(STAMP): requirements/classic.txt requirements/current.txt pyproject.toml setup.py tools/setup_env.py
 	@command -v $(PYTHON) >/dev/null || { echo 'setup: no $(PYTHON) on PATH: install Python 3.10 (any glibc) or 3.11 to 3.13 (glibc >= 2.38), or pass PYTHON=/path/to/python3' >&2; exit 2; }
 	@$(PYTHON) tools/setup_env.py --venv $(VENV)
 
@@ -47,8 +47,16 @@ benchmark: $(STAMP)  ## ours beside the peers, docs/results/benchmark.json; BENC
 	@$(BIN)/python -m tools.benchmark $(BENCHMARK)
 	@$(BIN)/python -m tools.results pages
 
-test: $(STAMP)  ## every test under tests/
-	$(BIN)/python -m pytest tests -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
+test: $(STAMP)  ## every test under tests/ but the slow ones
+	$(BIN)/python -m pytest tests -q -m 'not slow' -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+test-slow: $(STAMP)  ## the slow tests: clusters, kills, the commands of the pages, the wheel
+	$(BIN)/python -m pytest tests -q -m slow -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+lint: $(STAMP)  ## ruff (lint and format) and mypy, as pyproject.toml sets them
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 tensorboard: $(STAMP)  ## TensorBoard on the runs, http://localhost:6006; RUNS=DIR, PORT=N: others
 	@test -d $(RUNS) || { echo 'tensorboard: no $(RUNS)/ here: train first (make demo), or pass RUNS=DIR' >&2; exit 2; }
@@ -59,14 +67,14 @@ lock: requirements.txt requirements/overrides.txt  ## write the locks again, wit
 	  --no-header --no-annotate --python-version 3.10 --python-platform x86_64-manylinux_2_28 -o requirements/classic.txt
 	$(UV) pip compile -q $(LOCK) requirements.txt --overrides requirements/overrides.txt --only-binary :all: --generate-hashes \
 	  --no-header --no-annotate --universal --python-version 3.11 -o requirements/current.txt
-	sed -i -E "s/ and implementation_name == 'cpython' and platform_machine == 'x86_64' and sys_platform == 'linux'//; \
+	sed -i -E "s/ and implementation_name == 'cpython' and platform_machine == 'x86_64'( and platform_python_implementation != 'PyPy')? and sys_platform == 'linux'//; \
 	  s/( ;| and) python_full_version < '3.14'( \\\\)?\$$/\2/" requirements/current.txt
 
 audit: $(STAMP)  ## known vulnerabilities of both locks (needs pip-audit: pip install pip-audit, and the network)
 	@for lock in classic current; do echo "$$lock:"; $(AUDIT) --strict --no-deps --disable-pip -r requirements/$$lock.txt || failed=1; done; test -z "$$failed"
 
 faults: $(STAMP)  ## inject every kind of fault, docs/results/faults.json; FAULTS='--fast records': some
-	@$(BIN)/python -m tools.faults $(FAULTS); code=$$?; $(BIN)/python -m tools.results pages && exit $$code
+	@$(BIN)/python -m tests.faults $(FAULTS); code=$$?; $(BIN)/python -m tools.results pages && exit $$code
 
 coverage: $(STAMP)  ## which lines the tests run, in all processes that they start; build/coverage
 	rm -rf build/coverage
@@ -75,5 +83,5 @@ coverage: $(STAMP)  ## which lines the tests run, in all processes that they sta
 	$(BIN)/python -m coverage report --show-missing --skip-covered
 
 clean:  ## remove the environment and caches; runs and data stay
-	rm -rf $(VENV) build *.egg-info .pytest_cache
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,9 +2,10 @@
 
 import contextlib
 import re
+from collections.abc import Iterator
 
 
-def OneLine(message):
+def OneLine(message: object) -> str:
   """A message without line breaks and control characters, which names and values from outside may bring in."""
   return re.sub(r'[\x00-\x1f\x7f-\x9f\u2028\u2029]+', ' ', str(message))
 
@@ -15,7 +16,7 @@ class ConfigError(ValueError):
   what, where, what was expected. The trainer prints it and exits with code 2.
   """
 
-  def __init__(self, message=''):
+  def __init__(self, message: object = '') -> None:
     super().__init__(OneLine(message))
 
 
@@ -34,11 +35,11 @@ class RunError(RuntimeError):
   The trainer prints it and exits with code 1; the same command goes on from the newest checkpoint.
   """
 
-  def __init__(self, message=''):
+  def __init__(self, message: object = '') -> None:
     super().__init__(OneLine(message))
 
 
-def Reason(error):
+def Reason(error: BaseException) -> str:
   """What an exception says, in one line and without TensorFlow's traces."""
   text = (getattr(error, 'message', None) or str(error) or type(error).__name__).strip()
   _, node, behind = text.rpartition('\nNode: ')  # The last node's line, then what it said.
@@ -48,7 +49,7 @@ def Reason(error):
 
 
 @contextlib.contextmanager
-def Writing(what):
+def Writing(what: str) -> Iterator[None]:
   """Turns an error of the file system, Python's or TensorFlow's, into a RunError `WHAT: cannot be written (REASON)`.
 
   Args:

@@ -28,7 +28,7 @@ class BuildFilesTest(absltest.TestCase):
         self.assertRegex(
           f.read(),
           r"(?m)^if __name__ == '__main__':\n(  .*\n)*?  (\w+\.)+main\(\)",
-          '%s: `python %s` would pass without running a test' % (path, os.path.basename(path)),
+          f'{path}: `python {os.path.basename(path)}` would pass without running a test',
         )
 
 
@@ -44,9 +44,7 @@ class QueryTest(absltest.TestCase):
     self.addCleanup(self._Bazel, 'clean', '--expunge')
 
   def _Bazel(self, *args):
-    return subprocess.run(
-      [*self.bazel, *args], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=300
-    )
+    return subprocess.run([*self.bazel, *args], cwd=ROOT, capture_output=True, check=False, timeout=300)
 
   def _Query(self, expression):
     run = self._Bazel('query', '--noshow_progress', expression)

@@ -1,4 +1,4 @@
-"""Clusters whose jobs are killed one after the other: each is started again, and training goes on from the newest checkpoint."""
+"""Clusters whose jobs are killed one by one: each is started again, and training goes on from the newest checkpoint."""
 
 import glob
 import os
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 from absl.testing import absltest
 
 from params import asr
@@ -31,6 +32,7 @@ def _PidOf(logdir, job):
   raise AssertionError(f'no process of {job} in {logdir}')
 
 
+@pytest.mark.slow
 class KillTest(process_case.ProcessCase):
   def _Start(self, logdir, *flags):
     """Starts a cluster that trains until it is stopped."""

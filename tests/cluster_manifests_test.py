@@ -1,38 +1,37 @@
-"""Files for schedulers: what they start is what cluster_plan says, and the tools of the schedulers' worlds read them."""
+"""Files for schedulers start the jobs of the plan: read by a YAML parser and run by bash instead of the schedulers."""
 
+import contextlib
+import io
 import os
 import re
 import shlex
 import stat
 import subprocess
-import sys
 import tempfile
 
 import yaml
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from tests import process_case
-from tools import cluster_plan
+from tools import cluster_manifests
+from tools.cluster import plan
 
 _FLAGS = ['--model=asr.JustHydra', '--logdir=/shared/run', '--gin_bindings=JustHydra.unlabeled = (\'a b\', "c$d")']
 
 
 def _Generate(*args, flags=_FLAGS):
-  return subprocess.run(
-    [sys.executable, '-m', 'tools.cluster_manifests', *args, '--', *flags],
-    cwd=process_case.ROOT,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
+  """Runs the tool; returns (exit code, standard output, standard error)."""
+  out, err = io.StringIO(), io.StringIO()
+  with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    code = cluster_manifests.Main(['cluster_manifests', *args, '--', *flags])
+  return code, out.getvalue(), err.getvalue()
 
 
 class KubernetesTest(parameterized.TestCase):
   def _JobSet(self, *args):
-    done = _Generate('--scheduler=kubernetes', '--image=registry/fm:1', *args)
-    self.assertEqual(done.returncode, 0, done.stderr)
-    return yaml.safe_load(done.stdout)
+    code, out, err = _Generate('--scheduler=kubernetes', '--image=registry/fm:1', *args)
+    self.assertEqual(code, 0, err)
+    return yaml.safe_load(out)
 
   @parameterized.parameters(('sync', 3, 1, 0), ('async', 2, 2, 0), ('sync', 2, 1, 2))
   def test_every_pod_runs_its_job_and_is_found_under_its_name(self, mode, workers, ps, data_workers):
@@ -50,12 +49,12 @@ class KubernetesTest(parameterized.TestCase):
         # The name that JobSet gives a pod, see its documentation of enableDNSHostnames.
         host = f'{made["metadata"]["name"]}-{replicated["name"]}-0-{index}.{made["spec"]["network"]["subdomain"]}'
         pods[replicated['name'].replace('-', '_'), index] = f'{host}:2222'
-    names = cluster_plan.Names(mode, workers, ps, data_workers)
+    names = plan.Names(mode, workers, ps, data_workers)
     self.assertCountEqual(pods, names)
-    planned = cluster_plan.Plan(mode, {name: pods[name] for name in names}, _FLAGS)
+    planned = plan.Plan(mode, {name: pods[name] for name in names}, _FLAGS)
     self.assertCountEqual(started, [job.Command() for job in planned])
 
-  def test_gpus_go_to_those_who_compute(self):
+  def test_only_trainers_get_gpus(self):
     made = self._JobSet('--mode=async', '--worker_gpus=4')
     limits = {
       job['name']: job['template']['spec']['template']['spec']['containers'][0]['resources']['limits']
@@ -71,23 +70,26 @@ class KubernetesTest(parameterized.TestCase):
 
 
 class SlurmTest(parameterized.TestCase):
-  """The script is run by bash, with stand-ins for Slurm's commands that write down what they are asked to do."""
+  """The script is run by bash; replacements of srun and scontrol write down their arguments."""
 
   def _Script(self, *args):
-    done = _Generate('--scheduler=slurm', *args)
-    self.assertEqual(done.returncode, 0, done.stderr)
-    return done.stdout
+    code, out, err = _Generate('--scheduler=slurm', *args)
+    self.assertEqual(code, 0, err)
+    return out
 
   def _Run(self, script, failing='none', restarts=0):
-    """Returns (exit code, list of (host, command), what scontrol was asked)."""
+    """Returns (exit code, list of (host, command) of srun, arguments of scontrol)."""
     with tempfile.TemporaryDirectory() as folder:
-      # Workers and parameter servers never end, the others do once all have been started; where one fails, it alone does.
+      # Workers and parameter servers never end; the others end once all have been started, or only the failing one.
       count = len(re.findall(r'(?m)^(?:GPUS=\S* )?(?:run|serve) "', script))
       self._Write(
         folder,
         'srun',
         f"""
-          while [[ "$1" != trainer && "$1" != python && "$1" != env ]]; do [[ "$1" == --nodelist=* ]] && host="${{1#*=}}"; shift; done
+          while [[ "$1" != trainer && "$1" != python && "$1" != env ]]; do
+            [[ "$1" == --nodelist=* ]] && host="${{1#*=}}"
+            shift
+          done
           printf '%q ' "$host" "$@" > "$(mktemp "$0.XXXXXX")"
           case "$*" in *--job=worker*|*--job=ps*|*tools.data_service*) exec sleep 60;; esac
           until [ "$(find "${{0%/*}}" -name 'srun.*' -size +0 | wc -l)" = {count} ]; do sleep 0.1; done
@@ -146,10 +148,9 @@ class SlurmTest(parameterized.TestCase):
       )
     )
     self.assertEqual((code, asked), (0, ''))
-    addresses = cluster_plan.OnHosts(cluster_plan.Names(mode, workers, ps, data_workers), ['n1', 'n2', 'n3'])
+    addresses = plan.OnHosts(plan.Names(mode, workers, ps, data_workers), ['n1', 'n2', 'n3'])
     self.assertCountEqual(
-      started,
-      [(job.address.partition(':')[0], job.Command()) for job in cluster_plan.Plan(mode, addresses, _FLAGS, gpus)],
+      started, [(job.address.partition(':')[0], job.Command()) for job in plan.Plan(mode, addresses, _FLAGS, gpus)]
     )
 
   def test_a_failed_job_starts_the_script_again_at_most_so_often(self):
@@ -174,8 +175,7 @@ class UsageTest(parameterized.TestCase):
     (['--scheduler=slurm'], ['--model=x'], "no --logdir=... among the trainer's flags, which follow --"),
   )
   def test_errors_are_one_line(self, args, flags, expected):
-    done = _Generate(*args, flags=flags)
-    self.assertEqual((done.returncode, done.stderr, done.stdout), (2, f'cluster_manifests: {expected}\n', ''))
+    self.assertEqual(_Generate(*args, flags=flags), (2, '', f'cluster_manifests: {expected}\n'))
 
 
 if __name__ == '__main__':

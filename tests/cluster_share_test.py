@@ -6,17 +6,19 @@ import subprocess
 import sys
 import time
 
+import pytest
 from absl.testing import absltest
 
 from tests import process_case
 from tests import tiny_data
-from tools import cluster_plan
-from tools import run_local_cluster
+from tools.cluster import local
+from tools.cluster import plan
 
 _FILES, _UTTERANCES = 5, 4  # Of the data set: uneven shares of whole files.
 _DEADLINE_SECONDS = 900  # For an epoch of each trainer; the second one starts once 200 steps are done.
 
 
+@pytest.mark.slow
 class ShareTest(process_case.ProcessCase):
   def setUp(self):
     super().setUp()
@@ -24,8 +26,8 @@ class ShareTest(process_case.ProcessCase):
       tiny_data.Write(os.path.join(self.data_dir, 'shared', f'train-{i}.tfrecord'), _UTTERANCES, domain=f'file-{i}')
 
   def _Start(self):
-    """Starts a cluster whose two trainers spy; returns the files that they write."""
-    names = cluster_plan.Names('async', workers=2, ps=1)
+    """Starts a cluster whose two trainers write the utterances that they read; returns their files."""
+    names = plan.Names('async', workers=2, ps=1)
     knobs = {
       'data_dir': self.data_dir,
       'unlabeled': ('shared',),
@@ -36,7 +38,7 @@ class ShareTest(process_case.ProcessCase):
     bindings = [*tiny_data.TINY_BINDINGS, *(f'BestRqPretrain.{k} = {v!r}' for k, v in knobs.items())]
     flags = ['--model=asr.BestRqPretrain', f'--logdir={self.folder}/run', *(f'--gin_bindings={b}' for b in bindings)]
     spied = []
-    for job in cluster_plan.Plan('async', run_local_cluster.FreeAddresses(names), flags):
+    for job in plan.Plan('async', local.FreeAddresses(names), flags):
       module = ['-m', 'fm_lingvo.trainer']
       if job.name == 'trainer':
         spied.append(os.path.join(self.folder, f'{job.title}.spied'))

@@ -1,6 +1,8 @@
 """Clusters: the commands of their jobs, and real ones on loopback."""
 
+import contextlib
 import glob
+import io
 import os
 import re
 import shutil
@@ -12,6 +14,7 @@ import time
 from unittest import mock
 
 import numpy as np
+import pytest
 from absl.testing import absltest
 
 from fm_lingvo import errors
@@ -19,13 +22,14 @@ from fm_lingvo.run_files import metrics_log
 from params import asr
 from tests import process_case
 from tests import tiny_data
-from tools import cluster_plan
 from tools import run_local_cluster
+from tools.cluster import local
+from tools.cluster import plan
 from tools.common import interrupts
 
 
 def _Running(text):
-  """List of the processes whose command line has `text` in it."""
+  """Processes whose command line contains `text`."""
   found = []
   for path in glob.glob('/proc/[0-9]*/cmdline'):
     try:
@@ -39,10 +43,10 @@ def _Running(text):
 
 class PlanTest(absltest.TestCase):
   def _Plan(self, mode, workers=2, ps=1, hosts=('a', 'b', 'c'), data_workers=0):
-    names = cluster_plan.Names(mode, workers, ps, data_workers)
-    return cluster_plan.Plan(mode, cluster_plan.OnHosts(names, list(hosts)), ['--model=asr.X', '--logdir=runs/x'])
+    names = plan.Names(mode, workers, ps, data_workers)
+    return plan.Plan(mode, plan.OnHosts(names, list(hosts)), ['--model=asr.X', '--logdir=runs/x'])
 
-  def test_every_job_knows_the_whole_cluster_and_its_own_place(self):
+  def test_every_job_has_the_cluster_spec_and_its_own_task(self):
     for mode, spec, roles in (
       (
         'sync',
@@ -99,9 +103,9 @@ class PlanTest(absltest.TestCase):
       self.assertIn('--tf_data_service_address=a:2222', command)
       self.assertIn('--cluster_spec=worker=b:2223,a:2224@controller=b:2224@trainer_client=a:2225', command)
 
-  def test_gpus_of_a_host_are_dealt_to_those_who_compute(self):
-    addresses = cluster_plan.OnHosts(cluster_plan.Names('async', 3, 1), ['a', 'b'])
-    jobs = cluster_plan.Plan('async', addresses, ['--model=asr.X', '--logdir=runs/x'], worker_gpus=2)
+  def test_gpus_of_a_host_are_shared_out_to_its_trainers(self):
+    addresses = plan.OnHosts(plan.Names('async', 3, 1), ['a', 'b'])
+    jobs = plan.Plan('async', addresses, ['--model=asr.X', '--logdir=runs/x'], worker_gpus=2)
     self.assertEqual(
       [(job.title, job.address[0], job.gpus) for job in jobs],
       [
@@ -127,10 +131,10 @@ class PlanTest(absltest.TestCase):
       (('sync', 1, 1, -1), '--data_workers=-1: expected >= 0'),
     ):
       with self.assertRaises(errors.ConfigError) as caught:
-        cluster_plan.Names(*args)
+        plan.Names(*args)
       self.assertEqual(str(caught.exception), expected)
     with self.assertRaisesRegex(errors.ConfigError, '^--worker_gpus=-3: expected >= 0$'):
-      cluster_plan.Plan('sync', {}, [], worker_gpus=-3)
+      plan.Plan('sync', {}, [], worker_gpus=-3)
 
 
 class InterruptTest(absltest.TestCase):
@@ -144,9 +148,7 @@ class InterruptTest(absltest.TestCase):
     for signum in (signal.SIGTERM, signal.SIGINT):
       self.addCleanup(signal.signal, signum, signal.getsignal(signum))
     interrupts.Raise()
-    cluster = run_local_cluster.Cluster(
-      [cluster_plan.Job('worker', 0, 'a:1', ())], self.enter_context(tempfile.TemporaryDirectory())
-    )
+    cluster = local.Cluster([plan.Job('worker', 0, 'a:1', ())], self.enter_context(tempfile.TemporaryDirectory()))
     with mock.patch.object(subprocess, 'Popen', Popen), self.assertRaises(KeyboardInterrupt) as caught:
       cluster.Start()
     self.assertEqual(caught.exception.args, (signal.SIGTERM,))
@@ -156,9 +158,9 @@ class InterruptTest(absltest.TestCase):
 
 
 class LoopbackTest(absltest.TestCase):
-  def test_where_half_of_it_is_allowed_the_network_stays_and_the_reason_is_said(self):
+  def test_where_only_half_of_it_is_allowed_the_old_network_stays_and_the_reason_is_returned(self):
     code = (
-      'import errno, fcntl, os\nfrom unittest import mock\nfrom tools import loopback\n'
+      'import errno, fcntl, os\nfrom unittest import mock\nfrom tools.cluster import loopback\n'
       'before = os.readlink("/proc/self/ns/net")\n'
       'with mock.patch.object(fcntl, "ioctl", side_effect=OSError(errno.EPERM, "no")):\n'
       '  print(loopback.Enter())\n'
@@ -170,7 +172,35 @@ class LoopbackTest(absltest.TestCase):
     self.assertEqual(done.stdout, 'Operation not permitted\nTrue\n')
 
 
+class HostsTest(absltest.TestCase):
+  def _Main(self, *argv):
+    """Runs the tool; returns (exit code, standard output, standard error)."""
+    for signum in (signal.SIGTERM, signal.SIGINT):
+      self.addCleanup(signal.signal, signum, signal.getsignal(signum))
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+      code = run_local_cluster.Main(['run_local_cluster', *argv])
+    return code, out.getvalue(), err.getvalue()
+
+  def test_commands_for_hosts_start_nothing(self):
+    logdir = os.path.join(self.enter_context(tempfile.TemporaryDirectory()), 'nowhere')
+    flags = ['--', '--model=asr.Supervised', f'--logdir={logdir}']
+    code, out, _ = self._Main('--workers=2', '--hosts=a,b', *flags)
+    self.assertEqual(code, 0)
+    self.assertEqual(
+      re.findall(r'(?m)^# (.*)$', out), ['worker-0 on a', 'worker-1 on b', 'controller-0 on a', 'trainer_client-0 on b']
+    )
+    self.assertLen(re.findall(r'(?m)^trainer --model=asr.Supervised ', out), 4)
+    self.assertFalse(os.path.exists(logdir))
+    self.assertEqual(
+      self._Main('--hosts=,', *flags), (2, '', 'run_local_cluster: --hosts=,: expected names of hosts, such as a,b\n')
+    )
+
+
+@pytest.mark.slow
 class LocalClusterTest(process_case.ProcessCase):
+  """Real clusters: only they show that the jobs find each other, train and end."""
+
   def _TrainerFlags(self, batch_seconds=4.0, last=4):
     knobs = {
       'data_dir': self.data_dir,
@@ -246,19 +276,6 @@ class LocalClusterTest(process_case.ProcessCase):
     rows = metrics_log.ReadMetrics(os.path.join(local, 'metrics.jsonl'))
     (here,) = [row for row in rows if row['dataset'] == 'DevTarget']
     self.assertEqual({k: v for k, v in here.items() if k != 'time'}, {k: v for k, v in last.items() if k != 'time'})
-
-  def test_commands_for_hosts_start_nothing(self):
-    out = self._Run('--workers=2', '--hosts=a,b', logdir='nowhere').stdout
-    self.assertEqual(
-      re.findall(r'(?m)^# (.*)$', out), ['worker-0 on a', 'worker-1 on b', 'controller-0 on a', 'trainer_client-0 on b']
-    )
-    self.assertLen(re.findall(r'(?m)^trainer --model=asr.Supervised ', out), 4)
-    self.assertFalse(os.path.exists(os.path.join(self.folder, 'nowhere')))
-    done = subprocess.run(
-      self._Command('--hosts=,', logdir='nowhere'), cwd=process_case.ROOT, capture_output=True, text=True, check=False
-    )
-    self.assertEqual((done.returncode, done.stdout), (2, ''))
-    self.assertEqual(done.stderr, 'run_local_cluster: --hosts=,: expected names of hosts, such as a,b\n')
 
   def test_a_folder_that_cannot_be_made_is_named(self):
     path = os.path.join(self.folder, 'file')

@@ -1,7 +1,7 @@
 """A tf.data service of real processes: what it guarantees of the data, and a run that trains from it.
 
-The trainer's folder `here` and the workers' folder `there` hold other speech under the same names: what arrives shows who has
-read it.
+The trainer's folder `here` and the workers' folder `there` hold other speech under the same names: what arrives shows
+who has read it.
 """
 
 import argparse

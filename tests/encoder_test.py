@@ -90,7 +90,7 @@ class ConformerEncoderTest(graph_case.GraphCase):
     self.assertEqual(counts, [2, 4])  # A convolution in each of two blocks.
 
   def _Executed(self, tensor, op):
-    """How often ops of a type run for a tensor, once the graph is optimised; where oneDNN does the work, its own of them."""
+    """How often ops of a type run for a tensor, once the graph is optimised; oneDNN's forms of them count, too."""
     self.Eval(tensor)
     metadata = tf.RunMetadata()
     self._session.run(tensor, options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE), run_metadata=metadata)

@@ -1,7 +1,7 @@
 """Lingvo's executor for TPUs, as far as a CPU goes: `--job=executor_tpu` builds its programs, and ends where they run.
 
-A TPU first tells how its cores are wired; here a stand-in for one core answers. All that follows is real: the programs of
-the experiment's ProgramSchedule(), their graphs for that core, the infeed and the checkpointer.
+A TPU first tells how its cores are wired; here a stand-in for one core answers. All that follows is real: the programs
+of the experiment's ProgramSchedule(), their graphs for that core, the infeed and the checkpointer.
 """
 
 from unittest import mock

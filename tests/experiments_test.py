@@ -28,7 +28,7 @@ def _Experiments():
   return {
     name: doc
     for name, doc in registry.ListExperiments().items()
-    if registry.Known()[name].__module__.startswith('params.')
+    if registry.Known()[name].__module__.startswith(registry.PACKAGE + '.')
   }
 
 

@@ -1,22 +1,22 @@
-"""Malformed audio: 300 fuzzed files, decoded as the data preparation does it, in processes with limits on memory and time."""
+"""Malformed audio: 300 files, decoded as the data preparation does it, in a process with limits on memory and time."""
 
 import os
 import tempfile
 
 from absl.testing import absltest
 
-from tools.faults import audio_faults
-from tools.faults import outcome
+from tests.faults import audio
+from tests.faults import isolated
+from tests.faults import suite
+from tools.common import audio as audio_lib
 
 
 class AudioTest(absltest.TestCase):
   def _Folder(self):
-    folder = tempfile.TemporaryDirectory()
-    self.addCleanup(folder.cleanup)
-    return folder.name
+    return self.enter_context(tempfile.TemporaryDirectory())
 
   def test_every_file_is_rejected_with_a_reason_or_is_audio(self):
-    cases = audio_faults.Run(self._Folder(), outcome.Size(full=False))
+    cases = list(audio.Run(suite.Suite(self._Folder())))
     self.assertLen(cases, 300)
     self.assertEmpty([case for case in cases if not case.survived])
     seen = {case.name.partition(': ')[2]: case.seen for case in cases}
@@ -24,17 +24,26 @@ class AudioTest(absltest.TestCase):
       self.assertStartsWith(seen[name], 'rejected: ', name)
     self.assertGreater(sum(case.seen.startswith('rejected: ') for case in cases), 150)
 
-  def test_what_is_called_malformed_was_whole_before(self):
-    folder = os.path.join(self._Folder(), 'good')
-    os.makedirs(folder)
-    contents = audio_faults.WriteGood(folder)
+  def test_the_files_are_whole_before_they_are_changed(self):
+    folder, contents = self._Folder(), audio.WholeFiles()
     self.assertContainsSubset(['wav', 'flac', 'mp3', 'm4a'], contents)
     for extension, content in contents.items():
       path = os.path.join(folder, f'good.{extension}')
       with open(path, 'wb') as f:
         f.write(content)
-      samples = audio_faults.audio.Decode(path)
+      samples = audio_lib.Decode(path)
       self.assertAlmostEqual(len(samples) / 16000, 1.0, delta=0.1, msg=extension)
+
+  def test_a_call_that_crashes_hangs_or_fills_memory_spares_the_others(self):
+    calls = {
+      '"first"': 'first',
+      '__import__("os").abort()': 'ended its process, exit code -6',
+      '"second"': 'second',
+      '__import__("time").sleep(60)': 'ended its process, exit code -14',
+      'bytearray(2**31)': 'raised MemoryError: ',
+      '"last"': 'last',
+    }
+    self.assertEqual(isolated.Results(eval, list(calls), memory_gb=1, seconds=2), list(calls.values()))
 
 
 if __name__ == '__main__':

@@ -1,12 +1,12 @@
-"""Checkpoints that are broken in every way, restored by the code of a resumed run, many of them in one process."""
+"""Broken checkpoints, restored by the code of a resumed run, all in one process."""
 
+import contextlib
 import os
 import random
 import shutil
 
 import numpy as np
 from absl.testing import absltest
-from absl.testing import parameterized
 from lingvo import compat as tf
 from lingvo.core import checkpointer as lingvo_checkpointer
 from lingvo.core import py_utils
@@ -15,12 +15,11 @@ from fm_lingvo import errors
 from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.checkpoints import warm_start
 from tests import stage_case
-from tools.faults import checkpoint_faults
-from tools.faults import determinism_faults
-from tools.faults import tiny
+from tests.faults import checkpoints as checkpoint_faults
+from tests.faults import tiny_run
 
 
-class RestoreTest(stage_case.StageCase, parameterized.TestCase):
+class RestoreTest(stage_case.StageCase):
   """A run with checkpoints of steps 2, 4 and 6, whose weights are random and differ."""
 
   def setUp(self):
@@ -29,8 +28,8 @@ class RestoreTest(stage_case.StageCase, parameterized.TestCase):
     self.addCleanup(setattr, lingvo_checkpointer, 'Checkpointer', original[0])
     self.addCleanup(setattr, lingvo_checkpointer.custom_saver, 'Saver', original[1])
     warm_start.PatchLingvo()
-    self.run_dir = os.path.join(self.folder, 'run')
-    self._train = os.path.join(self.run_dir, 'train')
+    self.tiny = tiny_run.TinyRun(self.folder, 'run', data_dir=self.folder)
+    self._train = os.path.join(self.tiny.folder, 'train')
     os.makedirs(self._train)
     self.task = stage_case.TaskParams(head='best_rq').Instantiate()
     self._checkpointer = warm_start.Checkpointer(self._train, stage_case.Model(self.task))
@@ -41,53 +40,58 @@ class RestoreTest(stage_case.StageCase, parameterized.TestCase):
       self._checkpointer.Save(self.session, step)
 
   def _Restored(self):
-    """Step that a resumed run goes on from, once its weights are those of that step."""
+    """Restores as a resumed run does, and checks the weights; returns the step."""
     self._checkpointer.Restore(self.session, force_reinitialize=True)
     step = int(self.session.run(py_utils.GetGlobalStep()))
     for name, value in self.Eval({v.op.name: v for v in self.task.vars.Flatten()}).items():
       np.testing.assert_array_equal(value, self.values[step][name], name)
     return step
 
-  def test_the_newest_is_restored_where_nothing_is_wrong(self):
+  def test_the_newest_is_restored_if_nothing_is_broken(self):
     self.assertEqual(self._Restored(), 6)
 
-  @parameterized.parameters(*checkpoint_faults.NEWEST)
-  def test_a_broken_newest_one_gives_way_to_the_one_before(self, fault):
-    checkpoint_faults.NEWEST[fault](self.run_dir, [2, 4, 6], random.Random(fault))
-    step = self._Restored()
-    self.assertIn(step, (4, 6) if fault.startswith('`checkpoint`') else (4,))
+  @contextlib.contextmanager
+  def _UndoneLater(self, name):
+    """A subtest that may break the run; its folder is then as it was."""
+    kept = self.tiny.Copy('kept')
+    with self.subTest(name):
+      yield
+    shutil.rmtree(self.tiny.folder)
+    kept.Copy('run')
+    shutil.rmtree(kept.folder)
 
-  def test_no_flipped_bit_changes_a_weight_in_silence(self):
+  def test_the_one_before_a_broken_newest_one_is_restored(self):
+    for fault in checkpoint_faults.NEWEST:
+      with self._UndoneLater(fault):
+        checkpoint_faults.Break(fault, self.tiny, random.Random(fault))
+        self.assertIn(self._Restored(), (4, 6) if fault.startswith('`checkpoint`') else (4,))
+
+  def test_no_flipped_bit_changes_a_weight_unnoticed(self):
     rng = random.Random(1)
     for i in range(25):
-      kept = tiny.Copy(self.run_dir, os.path.join(self.folder, 'kept'))
-      name = rng.choice(['.index', '.data-00000-of-00001'])
-      checkpoint_faults.FlipBit(tiny.Prefix(self.run_dir, 6) + name, rng)
-      with self.subTest(i):
+      with self._UndoneLater(i):
+        checkpoint_faults.FlipBit(self.tiny.Prefix(6) + rng.choice(['.index', '.data-00000-of-00001']), rng)
         self.assertIn(self._Restored(), (4, 6))  # 6: a bit that nothing reads, such as padding.
-      shutil.rmtree(self.run_dir)
-      shutil.copytree(kept, self.run_dir)
-      shutil.rmtree(kept)
 
-  def test_where_none_is_whole_the_run_is_refused_by_their_names(self):
+  def test_a_run_without_a_whole_checkpoint_is_refused_and_all_are_named(self):
     for step in (2, 4, 6):
-      os.truncate(tiny.Prefix(self.run_dir, step) + '.data-00000-of-00001', 10)
+      os.truncate(self.tiny.Prefix(step) + tiny_run.DATA, 10)
     with self.assertRaisesRegex(errors.ConfigError, 'ckpt-00000006: .*ckpt-00000002: .*a new run is not started'):
       self._Restored()
 
-  def test_a_list_that_names_what_is_gone_starts_no_new_run(self):
+  def test_a_run_whose_checkpoints_are_gone_is_not_started_anew(self):
     for name in os.listdir(self._train):
       if name.startswith('ckpt-'):
         os.remove(os.path.join(self._train, name))
     with self.assertRaisesRegex(errors.ConfigError, 'checkpoint: names ckpt-00000006, which is not there'):
       self._Restored()
 
-  def test_runs_that_differ_in_a_weight_are_told_apart(self):
-    other = tiny.Copy(self.run_dir, os.path.join(self.folder, 'other'))
-    self.assertEmpty(determinism_faults.Differing(self.run_dir, other, 6))
+  def test_weights_that_differ_are_found(self):
+    other = self.tiny.Copy('other')
+    self.assertEmpty(self.tiny.Differing(6, other))
     for suffix in ('.index', '.data-00000-of-00001'):
-      shutil.copy(tiny.Prefix(other, 4) + suffix, tiny.Prefix(other, 6) + suffix)
-    differing = determinism_faults.Differing(self.run_dir, other, 6)
+      shutil.copy(other.Prefix(4) + suffix, other.Prefix(6) + suffix)
+    differing = self.tiny.Differing(6, other)
     self.assertIn('global_step', differing)
     self.assertGreater(len(differing), 5)
 
@@ -110,7 +114,7 @@ class RestoreTest(stage_case.StageCase, parameterized.TestCase):
     self.assertEqual([run_checkpoints.Step(p) for p in run_checkpoints.Prefixes(self._train)], [8, 6])
     self.assertEqual(self._Restored(), 8)
 
-  def test_a_copy_under_another_name_stays_and_stops_no_run(self):
+  def test_a_copied_checkpoint_with_another_name_stays_and_stops_no_run(self):
     for name in os.listdir(self._train):
       if name.startswith('ckpt-00000002.'):
         shutil.copy(os.path.join(self._train, name), os.path.join(self._train, name.replace('00000002', 'best')))
@@ -123,7 +127,7 @@ class RestoreTest(stage_case.StageCase, parameterized.TestCase):
     self.assertEqual([run_checkpoints.Step(p) for p in run_checkpoints.Prefixes(self._train)], [12, 10, -1])
     self.assertEqual(self._Restored(), 12)
 
-  def test_what_a_kill_left_of_a_checkpoint_is_removed_and_nothing_else(self):
+  def test_an_unfinished_checkpoint_of_a_killed_run_is_removed_and_nothing_else(self):
     os.makedirs(os.path.join(self._train, 'ckpt-00000008_temp'))
     before = sorted(n for n in os.listdir(self._train) if not n.endswith('_temp'))
     run_checkpoints.RemoveUnfinished(self._train)

@@ -24,7 +24,7 @@ class LearnerTest(graph_case.GraphCase, parameterized.TestCase):
   def _Train(
     self, factors, optimizer_tpl=None, in_gradient=False, in_loss=False, cls=nonfinite_steps.Learner, **clipping
   ):
-    """Values of all variables after each step whose loss, or what is asked for, is multiplied by a factor; whether it was skipped."""
+    """Per step: values of all variables after it, and whether it was skipped; its loss is multiplied by a factor."""
     with self.NewGraph():
       factor = tf.placeholder(tf.float32, [])
       w = py_utils.CreateVariable('w', py_utils.WeightParams([3], init=py_utils.WeightInit.Constant(1.0)))

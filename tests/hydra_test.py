@@ -181,8 +181,7 @@ class HydraTaskTest(graph_case.GraphCase):
 
   def test_a_transcript_without_a_path_is_counted_and_harmless(self):
     # 0.1 s are two encoded frames: too few for CTC's five labels.
-    short = lambda: _Labeled(_Batch(0.12), [[3, 4, 5, 6, 7], [3]])
-    values, _ = self._Joint({'labeled': short})
+    values, _ = self._Joint({'labeled': lambda: _Labeled(_Batch(0.12), [[3, 4, 5, 6, 7], [3]])})
     self.assertEqual(values['labeled/unalignable'], 0.5)
     self.assertLess(values['loss'], 100.0)
 

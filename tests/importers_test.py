@@ -476,7 +476,10 @@ class GeneralTextTest(ImporterCase):
     '00002 | sing; "the bird sang all morning"; "hello again, my friend!"; "he walked to the store"\n'
     '00003 | no example\n'
   )
-  COUNTS = 'table%1:06:00:: 1 3\nrun%2:38:00:: 2 4\nrun%1:04:00:: 1 2\nice_cream%1:13:00:: 1 9\nkill%2:35:00:: 1 9\na%1:10:00:: 1 9\n'
+  COUNTS = (
+    'table%1:06:00:: 1 3\nrun%2:38:00:: 2 4\nrun%1:04:00:: 1 2\n'
+    'ice_cream%1:13:00:: 1 9\nkill%2:35:00:: 1 9\na%1:10:00:: 1 9\n'
+  )
 
   def setUp(self):
     super().setUp()

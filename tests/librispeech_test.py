@@ -8,6 +8,7 @@ import sys
 import tempfile
 
 import numpy as np
+import pytest
 import soundfile
 from absl.testing import absltest
 
@@ -35,6 +36,7 @@ def _Commands():
   return [shlex.split(line) for line in block.replace('\\\n', ' ').splitlines()]
 
 
+@pytest.mark.slow
 class LibrispeechTest(absltest.TestCase):
   def setUp(self):
     super().setUp()

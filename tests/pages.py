@@ -1,4 +1,4 @@
-"""The project's pages: README.md and docs/*.md, in the order in which a reader, and readme_test.py, runs their commands."""
+"""The project's pages, README.md and docs/*.md, in the order in which readme_test.py runs their commands."""
 
 import os
 

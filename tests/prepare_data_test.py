@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import functools
+import importlib
 import io
 import json
 import os
@@ -389,7 +390,8 @@ class CommandLineTest(PrepareCase):
       (manifest + ['--official_splits'], '--official_splits: of no use with --importer=manifest'),
       (
         ['--importer=general_speech', f'--output={self.output}', '--voices_per_line=2'],
-        '--voices_per_line: of no use with --importer=general_speech, which goes by --input, --engines, --max_utterances',
+        '--voices_per_line: of no use with --importer=general_speech, which goes by '
+        '--input, --engines, --max_utterances',
       ),
       (manifest + ['--languages=xx'], '--languages=xx: expected some of en,'),
       (manifest + ['--languages=en,es'], '--languages=en,es: expected one, '),
@@ -408,7 +410,7 @@ class CommandLineTest(PrepareCase):
     for name, module in importers.IMPORTERS.items():
       found = importers.OptionsOf(name)
       self.assertContainsSubset(found, known)
-      with open(os.path.join(ROOT, *module.split('.')) + '.py', encoding='utf-8') as f:
+      with open(importlib.import_module(module, importers.__name__).__file__, encoding='utf-8') as f:
         self.assertCountEqual(set(re.findall(r'options\.(\w+)', f.read())), found, name)
 
   def test_output_below_a_file_is_one_line(self):

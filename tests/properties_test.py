@@ -1,4 +1,4 @@
-"""Properties of what everything rests on, with inputs that hypothesis chooses: shards, input, masks, Gin bridge, transducer loss."""
+"""Properties of shards, input, masks, the Gin bridge and the transducer loss, with inputs that hypothesis chooses."""
 
 import itertools
 import os
@@ -17,7 +17,7 @@ from fm_lingvo.data import shard_integrity
 from fm_lingvo.layers import span_masking
 from fm_lingvo.losses import transducer_loss
 from tests import graph_case
-from tools.faults import tiny
+from tests import tiny_data
 
 # The same examples each time, without a limit on time: other work on the machine is no failure.
 _SETTINGS = dict(deadline=None, derandomize=True, database=None, suppress_health_check=list(hypothesis.HealthCheck))
@@ -89,7 +89,7 @@ class InputTest(graph_case.GraphCase):
     self.addCleanup(shard_integrity.Forget)
     with tempfile.TemporaryDirectory() as folder:
       for i in range(shards):
-        tiny.WriteShard(os.path.join(folder, f'{i}.tfrecord'), utterances, f'{i}')
+        tiny_data.Write(os.path.join(folder, f'{i}.tfrecord'), utterances, prefix=f'{i}')
       if damaged:
         path = os.path.join(folder, '0.tfrecord')
         with open(path, 'r+b') as f:

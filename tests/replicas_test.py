@@ -1,4 +1,4 @@
-"""In-graph replicas, as --run_locally=gpu --worker_gpus=N builds them; where there is no GPU the session runs them on the CPU."""
+"""In-graph replicas, as --run_locally=gpu --worker_gpus=N builds them; without a GPU the session uses the CPU."""
 
 import collections
 import os

@@ -1,4 +1,4 @@
-"""Set-up picks the fitting stack, says in one line what is missing, and leaves no half-made environment that looks ready.
+"""Set-up picks the fitting stack, says in one line what is missing, and leaves no half-made environment as ready.
 
 Python     (major, minor), path, whether it can make environments
 stack      classic (Python 3.10, any glibc) or current (3.11 to 3.13, glibc >= 2.38)
@@ -28,7 +28,7 @@ DEBIAN_12, DEBIAN_13 = (2, 36), (2, 41)
 
 def _Python(version, has_venv=True, path=None):
   version = tuple(int(v) for v in version.split('.'))
-  return setup_env.Python(version, path or '/usr/bin/python%d.%d' % version, has_venv)
+  return setup_env.Python(version, path or '/usr/bin/python{}.{}'.format(*version), has_venv)
 
 
 def _Pythons(*versions):
@@ -78,9 +78,7 @@ class ChooseStackTest(parameterized.TestCase):
 
   @parameterized.parameters(('aarch64', 'Linux', DEBIAN_13), ('arm64', 'Darwin', None), ('x86_64', 'Linux', None))
   def test_machines_without_wheels_are_refused(self, machine, system, glibc):
-    with self.assertRaisesRegex(
-      setup_env.SetupError, 'Linux x86_64 with glibc only; this is %s %s' % (system, machine)
-    ):
+    with self.assertRaisesRegex(setup_env.SetupError, f'Linux x86_64 with glibc only; this is {system} {machine}'):
       setup_env.ChooseStack(glibc, _Pythons('3.10', '3.13'), machine, system)
 
 
@@ -88,18 +86,16 @@ class FindPythonsTest(absltest.TestCase):
   def _Executable(self, path, text):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, 'w') as f:
-      f.write('#!/bin/sh\n%s\n' % text)
+      f.write(f'#!/bin/sh\n{text}\n')
     os.chmod(path, os.stat(path).st_mode | stat.S_IXUSR)
 
   def test_pyenv_versions_count_and_dead_shims_do_not(self):
     root = tempfile.mkdtemp()
     self._Executable(root + '/shims/python3.10', 'echo "pyenv: python3.10: command not found" >&2; exit 127')
     for version in ('3.10.9', '3.10.13'):
-      self._Executable('%s/versions/%s/bin/python3.10' % (root, version), 'echo 3 10 1 cpython; echo')
+      self._Executable(f'{root}/versions/{version}/bin/python3.10', 'echo 3 10 1 cpython; echo')
     found = setup_env.FindPythons({'PATH': root + '/shims', 'HOME': '/nonexistent'})
-    self.assertEqual(
-      [p.path for p in found], ['%s/versions/%s/bin/python3.10' % (root, v) for v in ('3.10.13', '3.10.9')]
-    )
+    self.assertEqual([p.path for p in found], [f'{root}/versions/{v}/bin/python3.10' for v in ('3.10.13', '3.10.9')])
 
   def test_other_implementations_are_left_out(self):
     root = tempfile.mkdtemp()
@@ -160,7 +156,7 @@ class MakeEnvironmentTest(absltest.TestCase):
     with (
       mock.patch.object(setup_env, '_Run') as run,
       self.assertRaisesRegex(
-        setup_env.SetupError, '^setup: %s is the environment of %s: remove' % (link, os.path.dirname(self.venv))
+        setup_env.SetupError, f'^setup: {link} is the environment of {os.path.dirname(self.venv)}: remove'
       ),
     ):
       setup_env.MakeEnvironment(self.choice, link)
@@ -171,9 +167,7 @@ class MakeEnvironmentTest(absltest.TestCase):
     log = os.path.join(self.venv, 'log')
     errors = io.StringIO()
     with mock.patch('sys.stderr', errors):
-      with self.assertRaisesRegex(
-        setup_env.SetupError, r'^setup: step failed \(exit code 3\); .* %s$' % re.escape(log)
-      ):
+      with self.assertRaisesRegex(setup_env.SetupError, rf'^setup: step failed \(exit code 3\); .* {re.escape(log)}$'):
         setup_env._Run(['sh', '-c', 'echo disk full; exit 3'], log, 'step')
     self.assertIn('disk full', errors.getvalue())
 
@@ -191,7 +185,7 @@ class LocksTest(parameterized.TestCase):
   @parameterized.parameters(('classic', '3.10'), ('current', '3.11'), ('current', '3.12'), ('current', '3.13'))
   def test_lock_holds_every_direct_dependency_at_its_version(self, stack, version):
     direct = self._Pins(self._Read('requirements.txt'), version)
-    lock = self._Pins(self._Read('requirements/%s.txt' % stack), version)
+    lock = self._Pins(self._Read(f'requirements/{stack}.txt'), version)
     self.assertEqual({n: lock.get(n) for n in direct}, direct)
 
   @parameterized.parameters('classic', 'current')
@@ -204,7 +198,7 @@ class LocksTest(parameterized.TestCase):
 
   @parameterized.parameters('classic', 'current')
   def test_lock_pins_all_and_leaves_the_overrides_out(self, stack):
-    reqs = self._Read('requirements/%s.txt' % stack)
+    reqs = self._Read(f'requirements/{stack}.txt')
     for r in reqs:
       self.assertRegex(str(r.specifier), r'^==[^*,]+$', r.name)
     left_out = {utils.canonicalize_name(r.name) for r in self._Read('requirements/overrides.txt')}
@@ -215,7 +209,7 @@ class PackageDataTest(parameterized.TestCase):
   @parameterized.parameters('params', 'tools')
   def test_an_installed_package_has_every_data_file(self, package):
     with open(os.path.join(ROOT, 'pyproject.toml')) as f:
-      globs = ast.literal_eval(re.search(rf'(?m)^{package} = (\[.*\])$', f.read()).group(1))
+      globs = ast.literal_eval(re.search(rf'(?m)^"fm_lingvo.{package}" = (\[.*\])$', f.read()).group(1))
     folder = os.path.join(ROOT, package)
     packed = {path for pattern in globs for path in glob.glob(os.path.join(folder, pattern))}
     there = {

@@ -19,8 +19,8 @@ def Waveform(seconds, seed):
   return np.clip(wave * 32767, -32768, 32767).astype('<i2')
 
 
-def Write(path, num_utterances, seconds=1.5, domain='test/tones'):
-  """Writes a TFRecord shard in the format of fm_lingvo/data/dataset.py."""
+def Write(path, num_utterances, seconds=1.5, domain='test/tones', prefix='utt'):
+  """Writes a TFRecord shard in the format of fm_lingvo/data/dataset.py; utterances are PREFIX-0, PREFIX-1, ..."""
   os.makedirs(os.path.dirname(path), exist_ok=True)
 
   def _Bytes(value):
@@ -33,7 +33,7 @@ def Write(path, num_utterances, seconds=1.5, domain='test/tones'):
         tf.train.Example(
           features=tf.train.Features(
             feature={
-              'utt_id': _Bytes(f'utt-{i}'.encode()),
+              'utt_id': _Bytes(f'{prefix}-{i}'.encode()),
               'audio': _Bytes(pcm.tobytes()),
               'text': _Bytes(b'some words'),
               'speaker': _Bytes(b's'),

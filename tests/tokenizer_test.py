@@ -18,7 +18,7 @@ from tools import train_tokenizer
 
 GRAPHEMES = 'params/tokenizers/graphemes_en.model'
 TEXTS = ["don't panic", '', 'x', 'the quick brown fox']
-_HOW_TO = '; train one with: python -m tools.train_tokenizer --input=DATA_SET --output=FILE.model'
+_HOW_TO = '; train one with: fm-train-tokenizer --input=DATA_SET --output=FILE.model'
 
 
 def _Write(folder, model):

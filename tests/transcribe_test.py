@@ -69,7 +69,7 @@ class TranscribeTest(absltest.TestCase):
     lines = [line.split('\t') for line in out.splitlines()]
     self.assertEqual([name for name, _ in lines], [f'{_folder}/audio/{n}' for n in ('a/0.wav', 'a/2.wav', 'b/1.wav')])
     self.assertIn('3 of 3 recordings, 5.1 s of audio', err)
-    for name, text in lines:
+    for _, text in lines:
       self.assertTrue(text)
     looping = self.create_tempdir().full_path
     os.symlink(_folder + '/audio', looping + '/linked')

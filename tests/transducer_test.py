@@ -55,12 +55,15 @@ class PredictionNetworkTest(graph_case.GraphCase):
       layer.vars.embedding, layer.vars.lstm.w_input, layer.vars.lstm.w_recurrent
     )
     self.assertEqual(self.Eval(layer.vars.lstm.b).tolist(), [0.0] * 28)
-    sigmoid = lambda x: 1 / (1 + np.exp(-x))
+
+    def _Sigmoid(x):
+      return 1 / (1 + np.exp(-x))
+
     m, c = np.zeros(7), np.zeros(7)
     for u, label in enumerate([0, *labels[0]]):
       i, f, o, a = np.split(embedding[label] @ w_input + m @ w_recurrent, 4)
-      c = sigmoid(f + 1) * c + sigmoid(i) * np.tanh(a)
-      m = sigmoid(o) * np.tanh(c)
+      c = _Sigmoid(f + 1) * c + _Sigmoid(i) * np.tanh(a)
+      m = _Sigmoid(o) * np.tanh(c)
       np.testing.assert_allclose(whole[u], m, atol=1e-5)
 
   def test_a_prediction_depends_on_earlier_labels_only(self):

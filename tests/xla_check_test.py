@@ -17,7 +17,9 @@ from tests import graph_case
 from tests import tiny_data
 from tests import xla_dumps
 
-_EXPERIMENTS = sorted(n for n in registry.ListExperiments() if registry.Known()[n].__module__.startswith('params.'))
+_EXPERIMENTS = sorted(
+  n for n in registry.ListExperiments() if registry.Known()[n].__module__.startswith(registry.PACKAGE + '.')
+)
 
 
 class XlaCheckTest(parameterized.TestCase):

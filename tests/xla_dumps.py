@@ -1,6 +1,7 @@
 """Where XLA writes down what this process compiles; conftest.py imports it before any test can compile.
 
-Its machine code is not optimised: tests compile each program to run it once, on little. XLA's own passes, which a TPU shares, are.
+Its machine code is not optimised: tests compile each program to run it once, on little. XLA's own passes, which a TPU
+shares, are.
 """
 
 import atexit

@@ -1,0 +1,1 @@
+"""Commands that people call, `python -m tools.NAME`; their parts are in packages by subject."""

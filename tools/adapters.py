@@ -233,7 +233,7 @@ def _Size(checkpoint, names):
   return f'{values:,} values, {size / 1e6:.2f} MB'
 
 
-def Main(argv):
+def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
     prog='adapters', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -263,7 +263,7 @@ def Main(argv):
     help='even if other adapters in RUN lose the decoder that they were trained with',
   )
   _Command('remove', 'write a checkpoint of RUN without some adapters', 'RUN')
-  args = parser.parse_args(argv[1:])
+  args = parser.parse_args((argv or sys.argv)[1:])
   return exit_codes.Report('adapters', lambda: print('\n'.join(_Run(args))))
 
 

@@ -5,8 +5,8 @@
 
 RUN is a run's folder; it keeps task.train.save_max_to_keep checkpoints. Where the run kept moving averages
 (task.train.ema_decay), these are averaged. The result holds weights and the step, no optimizer's slots: `init_from`,
-tools.transcribe and tools.export take it. Exit code 1: it cannot be written; 2: wrong usage, run or checkpoint; either is
-said in one line.
+tools.transcribe and tools.export take it. Exit code 1: it cannot be written; 2: wrong usage, run or checkpoint; either
+is said in one line.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def _Mean(name, read):
   return np.mean(values, axis=0, dtype=np.float64).astype(values[0].dtype)
 
 
-def Main(argv):
+def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
     prog='average_checkpoints', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -69,7 +69,7 @@ def Main(argv):
     '--last', type=int, help=f'how many checkpoints, the newest (default: {_MOST}, or as many as there are)'
   )
   parser.add_argument('--output', required=True, metavar='PREFIX', help='checkpoint to write')
-  args = parser.parse_args(argv[1:])
+  args = parser.parse_args((argv or sys.argv)[1:])
   return exit_codes.Report('average_checkpoints', lambda: print('\n'.join(Average(args.run, args.last, args.output))))
 
 

@@ -1,4 +1,4 @@
-"""Reads every shard of data sets and says what is damaged or missing, and where the manifest lists more or fewer records.
+"""Reads every shard of data sets and says what is damaged, missing, or at odds with the manifest's count of records.
 
   python -m tools.check_data data/recipe/target data/recipe/unlabeled
 
@@ -50,13 +50,13 @@ def Check(path):
   return lines
 
 
-def Main(argv):
+def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
     prog='check_data', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument('data', nargs='+', metavar='DATA_SET', help='folder with a dataset.json')
-  args = parser.parse_args(argv[1:])
+  args = parser.parse_args((argv or sys.argv)[1:])
   return exit_codes.Report('check_data', lambda: _Run(args.data))
 
 

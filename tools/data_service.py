@@ -4,10 +4,11 @@
   python -m tools.data_service worker --dispatcher=HOST:5050
   trainer --model=... --tf_data_service_address=HOST:5050
 
-One dispatcher, any number of workers, also on other hosts: they need this environment and see the data under the trainer's
-paths, relative ones from where they are started. Trainers reach a worker by the name that its host has for itself, or by
---host; one whose --dispatcher is localhost, at localhost. Workers may come and go. fm_lingvo/data/data_service.py says which guarantees
-the data has then. A process ends on Ctrl-C and SIGTERM, with exit code 130 and 143; 2 is wrong usage.
+One dispatcher, any number of workers, also on other hosts: they need this environment and see the data under the
+trainer's paths, relative ones from where they are started. Trainers reach a worker by the name that its host has for
+itself, or by --host; one whose --dispatcher is localhost, at localhost. Workers may come and go.
+fm_lingvo/data/data_service.py says which guarantees the data has then. A process ends on Ctrl-C and SIGTERM, with exit
+code 130 and 143; 2 is wrong usage.
 """
 
 import argparse
@@ -102,9 +103,10 @@ def _Parser():
   return parser
 
 
-def Main(argv):
+def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
-  args = _Parser().parse_args(argv[1:])
+  args = _Parser().parse_args((argv or sys.argv)[1:])
+  os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')  # It reads and batches; the trainers have the GPUs.
   interrupts.Raise()
   try:
     server, address = args.start(args)  # It serves as long as it is not collected.
@@ -120,5 +122,4 @@ def Main(argv):
 
 
 if __name__ == '__main__':
-  os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
   sys.exit(Main(sys.argv))

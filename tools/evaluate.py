@@ -1,7 +1,8 @@
 """Error rates of a run on its data sets: of another checkpoint, with another beam or a language model.
 
   python -m tools.evaluate runs/adapted
-  python -m tools.evaluate runs/adapted --datasets=TestTarget --beam_size=8 --lm=params/lm/graphemes_en.npz --output=with_lm
+  python -m tools.evaluate runs/adapted --datasets=TestTarget --beam_size=8 --lm=params/lm/graphemes_en.npz \\
+      --output=with_lm
 
 evaluates what the run itself evaluates only at its end, as it does. With --output, FOLDER/metrics.jsonl and
 FOLDER/hypotheses/DATASET.jsonl are as in a run's folder. Exit code 1: cannot write; 2: wrong usage, run or checkpoint.
@@ -93,7 +94,7 @@ def _Run(args):
     )
 
 
-def Main(argv):
+def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
     prog='evaluate', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -109,7 +110,7 @@ def Main(argv):
   parser.add_argument('--checkpoint', help="checkpoint, e.g. ckpt-00000500 (default: the run's newest)")
   search_options.AddFlags(parser)
   parser.add_argument('--output', metavar='FOLDER', help='folder to add metrics.jsonl and hypotheses/ to')
-  args = parser.parse_args(argv[1:])
+  args = parser.parse_args((argv or sys.argv)[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   return exit_codes.Report('evaluate', lambda: _Run(args))
 

@@ -136,7 +136,7 @@ def _Run(args):
   print(f'how to call it: {os.path.join(args.output, HOW_TO_CALL)}')
 
 
-def Main(argv):
+def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
     prog='export', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -149,8 +149,9 @@ def Main(argv):
   parser.add_argument(
     '--measure', action=argparse.BooleanOptionalAction, default=True, help='load it in another process and time it'
   )
-  args = parser.parse_args(argv[1:])
-  args.given = argv[1:]
+  given = (argv or sys.argv)[1:]
+  args = parser.parse_args(given)
+  args.given = given
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   return exit_codes.Report('export', lambda: _Run(args))
 

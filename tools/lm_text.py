@@ -92,7 +92,7 @@ def _Run(args):
   )
 
 
-def Main(argv):
+def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
     prog='lm_text', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -101,7 +101,7 @@ def Main(argv):
   parser.add_argument(
     '--exclude', default='', help='data sets, with commas between them, whose held-out transcripts are kept out'
   )
-  args = parser.parse_args(argv[1:])
+  args = parser.parse_args((argv or sys.argv)[1:])
   return exit_codes.Report('lm_text', lambda: _Run(args))
 
 

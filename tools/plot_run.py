@@ -196,7 +196,7 @@ def _LabelEnds(ax, ends, gap=11.0):
     )
 
 
-def Main(argv: list[str]) -> int:
+def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
     prog='plot_run', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -207,7 +207,7 @@ def Main(argv: list[str]) -> int:
     '--datasets', default='', help='data sets of a run, comma-separated (default: eval_devhuman,train)'
   )
   parser.add_argument('--branch', default='', help="first part of the metrics' names (default: the only one)")
-  args = parser.parse_args(argv[1:])
+  args = parser.parse_args((argv or sys.argv)[1:])
 
   def _Run():
     for note in Plot(args.runs, args.output, [d for d in args.datasets.split(',') if d], args.branch):

@@ -2,9 +2,10 @@
 
   python -m tools.prepare_data --importer=prompts --output=data/prompts
   python -m tools.prepare_data --importer=librispeech --input=LibriSpeech/dev-clean --output=data/dev-clean
-  python -m tools.prepare_data --importer=librispeech --official_splits --output=data/librispeech/source \
+  python -m tools.prepare_data --importer=librispeech --official_splits --output=data/librispeech/source \\
       --input=LibriSpeech/train-clean-100,LibriSpeech/dev-clean,LibriSpeech/test-clean
-  python -m tools.prepare_data --importer=manifest --input=train.jsonl --output=gs://bucket/train --runner=DataflowRunner ...
+  python -m tools.prepare_data --importer=manifest --input=train.jsonl --output=gs://bucket/train \\
+      --runner=DataflowRunner ...
   python -m tools.prepare_data --importer=synth --input=sentences.txt --output=data/synth
   python -m tools.prepare_data --importer=demo --output=data/demo
 
@@ -98,7 +99,7 @@ _NUM_SHARDS = flags.DEFINE_integer(
 
 
 def main(argv):
-  # TensorFlow only writes records here: no talk about GPUs, and none of theirs taken.
+  # TensorFlow only writes records here: it needs no GPU, and logs only errors.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
   logging.getLogger('apache_beam').setLevel(logging.WARNING)
@@ -155,7 +156,9 @@ def _Run(argv):
 def _ParseFlags(argv):
   """Flags that absl does not know go to Beam."""
   if any(arg in ('--help', '-help', '-h') for arg in argv[1:]):
-    app.usage(shorthelp=True, writeto_stdout=True, exitcode=0)  # absl itself ends with 1.
+    mine = flags.FLAGS.find_module_defining_flag('importer')
+    print(__doc__ + flags.FLAGS.module_help(mine))
+    sys.exit(0)
   try:
     return flags.FLAGS(argv, known_only=True)
   except flags.Error as e:

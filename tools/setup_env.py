@@ -57,7 +57,7 @@ def ChooseStack(glibc, pythons, machine='x86_64', system='Linux'):
   if system != 'Linux' or machine != 'x86_64' or not glibc:
     raise SetupError(
       'setup: no fitting stack: lingvo has wheels for Linux x86_64 with glibc only; '
-      'this is %s %s%s' % (system, machine, '' if glibc else ' without glibc')
+      f'this is {system} {machine}{"" if glibc else " without glibc"}'
     )
   glibc = tuple(glibc)
   wanted = [('classic', CLASSIC_PYTHON)]
@@ -70,16 +70,14 @@ def ChooseStack(glibc, pythons, machine='x86_64', system='Linux'):
   if fitting:
     python = fitting[0][1]
     raise SetupError(
-      'setup: Python %s at %s cannot make an environment, it has no venv or ensurepip: '
-      'install python%s-venv (Debian, Ubuntu) or a Python of pyenv'
-      % (_Dots(python.version), python.path, _Dots(python.version))
+      f'setup: Python {_Dots(python.version)} at {python.path} cannot make an environment, '
+      f'it has no venv or ensurepip: install python{_Dots(python.version)}-venv (Debian, Ubuntu) or a Python of pyenv'
     )
   need = 'Python 3.11 to 3.13' if glibc >= CURRENT_GLIBC else 'Python 3.10'
   hint = 'apt-get install python3 python3-venv' if glibc >= CURRENT_GLIBC else 'pyenv install 3.10'
   found = ', '.join(sorted({_Dots(p.version) for p in pythons}, key=lambda v: [int(x) for x in v.split('.')]))
   raise SetupError(
-    'setup: no fitting stack: glibc %s needs %s (for example: %s); found %s'
-    % (_Dots(glibc), need, hint, found or 'no Python')
+    f'setup: no fitting stack: glibc {_Dots(glibc)} needs {need} (for example: {hint}); found {found or "no Python"}'
   )
 
 
@@ -126,7 +124,7 @@ def FindPythons(environ=None):
   """
   environ = os.environ if environ is None else environ
   path = environ.get('PATH', '')
-  names = ['python%s' % _Dots(v) for v in CURRENT_PYTHONS + (CLASSIC_PYTHON,)] + ['python3']
+  names = [f'python{_Dots(v)}' for v in CURRENT_PYTHONS + (CLASSIC_PYTHON,)] + ['python3']
   paths = [shutil.which(name, path=path) for name in names]
   # pyenv: its root by name, in the home directory, or the one that a shim on PATH belongs to.
   roots = [environ.get('PYENV_ROOT'), os.path.join(environ.get('HOME', ''), '.pyenv')]
@@ -144,7 +142,7 @@ def FindPythons(environ=None):
 def _Digest(choice):
   """What the environment depends on: the lock, the project's metadata, this file and the interpreter."""
   digest = hashlib.sha256(repr((choice.stack, choice.python.version)).encode())
-  for name in ('requirements/%s.txt' % choice.stack, 'pyproject.toml', 'tools/setup_env.py'):
+  for name in (f'requirements/{choice.stack}.txt', 'pyproject.toml', 'setup.py', 'tools/setup_env.py'):
     with open(os.path.join(ROOT, name), 'rb') as f:
       digest.update(f.read())
   return digest.hexdigest()
@@ -185,8 +183,8 @@ def _Run(command, log_path, what, total=0, check=True):
         with open(log_path, errors='replace') as text:
           text.seek(offset)
           fetched = len(re.findall(r'^(?:Collecting|Processing) ', text.read(), re.M))
-        count = ', %d of %d packages' % (min(fetched, total), total) if total else ''
-        print('  %s: %d s%s' % (what, last - start, count), flush=True)
+        count = f', {min(fetched, total)} of {total} packages' if total else ''
+        print(f'  {what}: {last - start:.0f} s{count}', flush=True)
     except BaseException:
       process.terminate()
       raise
@@ -194,7 +192,7 @@ def _Run(command, log_path, what, total=0, check=True):
     with open(log_path, errors='replace') as text:
       text.seek(offset)
       sys.stderr.writelines('  ' + line for line in text.read().splitlines(True)[-15:])
-    raise SetupError('setup: %s failed (exit code %d); the whole log is in %s' % (what, process.returncode, log_path))
+    raise SetupError(f'setup: {what} failed (exit code {process.returncode}); the whole log is in {log_path}')
 
 
 def _IsBelow(path, folder):
@@ -210,10 +208,10 @@ def MakeEnvironment(choice, venv):
   old = _Stamp(venv)
   if old.get('digest') == digest and old.get('root') == ROOT and _Probe(python):
     os.utime(stamp_path)
-    print('setup: %s is up to date (%s stack)' % (venv, choice.stack))
+    print(f'setup: {venv} is up to date ({choice.stack} stack)')
     return
   if os.path.islink(venv) and _IsBelow(venv, old.get('root')) and not os.path.samefile(old['root'], ROOT):
-    raise SetupError('setup: %s is the environment of %s: remove the link, or run make there' % (venv, old['root']))
+    raise SetupError('setup: {} is the environment of {}: remove the link, or run make there'.format(venv, old['root']))
   start = time.time()
   if os.path.exists(stamp_path):
     os.remove(stamp_path)
@@ -221,8 +219,8 @@ def MakeEnvironment(choice, venv):
   with open(lock) as f:
     total = len({line.split('==')[0] for line in f if '==' in line})
   print(
-    'setup: %s stack, Python %s (%s), %d packages into %s'
-    % (choice.stack, _Dots(choice.python.version), choice.python.path, total, venv),
+    f'setup: {choice.stack} stack, Python {_Dots(choice.python.version)} ({choice.python.path}), '
+    f'{total} packages into {venv}',
     flush=True,
   )
   existing = _Probe(python)
@@ -251,7 +249,7 @@ def MakeEnvironment(choice, venv):
     json.dump({'stack': choice.stack, 'digest': digest, 'root': ROOT}, f)
     f.write('\n')
   os.replace(log_path, os.path.join(venv, 'setup.log'))
-  print('setup: ready in %d s; activate it with: . %s/bin/activate' % (time.time() - start, venv), flush=True)
+  print(f'setup: ready in {time.time() - start:.0f} s; activate it with: . {venv}/bin/activate', flush=True)
 
 
 def main(argv=None):
@@ -262,7 +260,7 @@ def main(argv=None):
   try:
     choice = ChooseStack(GlibcVersion(), FindPythons(), platform.machine(), platform.system())
     if args.dry_run:
-      print('%s %s' % (choice.stack, choice.python.path))
+      print(f'{choice.stack} {choice.python.path}')
     else:
       MakeEnvironment(choice, args.venv)
   except SetupError as e:

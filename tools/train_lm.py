@@ -245,9 +245,9 @@ def _Run(args):
   print(f'{args.output}: {os.path.getsize(args.output) / 1e6:.2f} MB, {nats:.4f} nats a label on held-out lines')
 
 
-def Main(argv):
+def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
-  args = _Parser().parse_args(argv[1:])
+  args = _Parser().parse_args((argv or sys.argv)[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   return exit_codes.Report(
     'train_lm', lambda: _Run(args), 'interrupted; the same command goes on from the last checkpoint'

@@ -5,7 +5,8 @@
   python -m tools.train_tokenizer --input=data/a,data/b,texts.txt --kind=bpe --vocab_size=500 --output=bpe500.model
 
 An input is a data set, whose training transcripts count, or a UTF-8 text file, an utterance a line. Texts are taken as
-they are: data sets hold normalised ones, see tools/common/normalize.py. Labels: 0 blank, 1 the unknown, then pieces; with
+they are: data sets hold normalised ones, see tools/common/normalize.py. Labels: 0 blank, 1 the unknown, then pieces;
+with
 --alphabet the space, then its characters in order. The same texts and flags give the same file.
 Exit code 0: done; 1: cannot write; 2: bad usage; 130: Ctrl-C.
 """
@@ -210,9 +211,9 @@ def _Run(args):
     )
 
 
-def Main(argv):
+def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
-  args = _Parser().parse_args(argv[1:])
+  args = _Parser().parse_args((argv or sys.argv)[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
   return exit_codes.Report('train_tokenizer', lambda: _Run(args))

@@ -262,7 +262,7 @@ def _Ended(failed):
   return 1 if failed else 0
 
 
-def Main(argv):
+def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
     prog='transcribe', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -289,7 +289,7 @@ def Main(argv):
     default=6.0,
     help='longer recordings are refused, for a small file can hold days of silence; inf: none is (default: 6)',
   )
-  args = parser.parse_args(argv[1:])
+  args = parser.parse_args((argv or sys.argv)[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   return exit_codes.Report('transcribe', lambda: _Run(args))
 

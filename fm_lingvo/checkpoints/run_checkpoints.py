@@ -1,7 +1,7 @@
 """A run's checkpoints on disk: which there are, what is wrong with one, in which order a resumed run tries them.
 
-A checkpoint is the files PREFIX.index and PREFIX.data-*; the file `checkpoint` beside them names the newest. TensorFlow keeps
-a checksum of each tensor, so whatever reads one learns of flipped bits.
+A checkpoint is the files PREFIX.index and PREFIX.data-*; the file `checkpoint` beside them names the newest. TensorFlow
+keeps a checksum of each tensor, so whatever reads one learns of flipped bits.
 """
 
 import os
@@ -127,9 +127,9 @@ def RemoveUnfinished(folder):
 class Saver(saver.Saver):
   """Lingvo's, which keeps the newest checkpoints by its list of them, made robust where that list is wrong.
 
-  A list that is damaged or misses checkpoints is made anew from what is on disk; files with another name than ckpt-STEP, such as a
-  copy of somebody's, are left alone. Times in the future, after a clock was set
-  back, count as just past: the newest checkpoint would be taken for the oldest otherwise, and removed as soon as it is saved.
+  A list that is damaged or misses checkpoints is made anew from what is on disk; files with another name than
+  ckpt-STEP, such as a copy of somebody's, are left alone. Times in the future, after a clock was set back, count as
+  just past: the newest checkpoint would be taken for the oldest otherwise, and removed as soon as it is saved.
   """
 
   _saving = None  # Prefix of the checkpoint that is on disk, but not in the list yet.

@@ -182,8 +182,8 @@ def CheckSources(train_params):
   paths = Sources(train_params)
   if train_params.needs_init_from and not paths:
     raise errors.ConfigError(
-      'task.train.init_from_checkpoint_rules = {}: expected the run that this stage starts from, as the knob init_from; '
-      'asr.FromScratch trains from random weights'
+      'task.train.init_from_checkpoint_rules = {}: expected the run that this stage starts from, as the knob '
+      'init_from; asr.FromScratch trains from random weights'
     )
   for path in paths:
     Checkpoint(path)

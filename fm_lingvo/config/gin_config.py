@@ -20,6 +20,9 @@ are set as often as Lingvo asks the experiment for them, after the code that der
 one value from another; everything is checked once, before any graph.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import gin
 
 from fm_lingvo import errors
@@ -34,10 +37,15 @@ from fm_lingvo.utils import suggest
 GinError = errors.GinError
 RewriteGinArgs = gin_reader.RewriteGinArgs
 
-_config = None  # The _Config that Configure made last.
+_config: '_Config | None' = None  # What Configure made last.
 
 
-def Configure(model_name, gin_files=(), gin_bindings=(), search_paths=()):
+def Configure(
+  model_name: str,
+  gin_files: Sequence[str] = (),
+  gin_bindings: Sequence[str] = (),
+  search_paths: Sequence[str] = (),
+) -> None:
   """Binds and checks the configuration of an experiment.
 
   After it, lingvo.model_registry gives this experiment's params as bound, until the
@@ -66,7 +74,7 @@ def Configure(model_name, gin_files=(), gin_bindings=(), search_paths=()):
     raise
 
 
-def Reset():
+def Reset() -> None:
   """Takes every binding back; experiments have their defaults again."""
   global _config
   if _config is not None:
@@ -75,7 +83,7 @@ def Reset():
   gin.clear_config()
 
 
-def Overrides():
+def Overrides() -> list[tuple[str, Any, str]]:
   """What the user set to another value than it would have had.
 
   Returns:
@@ -87,7 +95,7 @@ def Overrides():
   return [(s.name, s.value, s.binding.place) for s in settings if s.binding and s.binding.user and s.changed]
 
 
-def ConfigText(model_name, reference=True):
+def ConfigText(model_name: str, reference: bool = True) -> str:
   """The text of config.gin, which replays the run.
 
   `trainer --model=NAME --gin_file=config.gin` with this text gives the same params,
@@ -110,15 +118,15 @@ def ConfigText(model_name, reference=True):
 class _Config:
   """One experiment and everything that binds it."""
 
-  def __init__(self, model_name):
+  def __init__(self, model_name: str) -> None:
     self.model_name = model_name
     self.knobs = knobs.Knobs(model_name)
-    self.paths = None  # param_paths.Paths.
-    self.macros = None  # bindings.Macros.
+    self.paths: Any = None  # param_paths.Paths, once Resolve found them.
+    self.macros: Any = None  # bindings.Macros, once Read.
     self._datasets = registry.DatasetNames(model_name)
-    self._bindings = []
+    self._bindings: list[bindings.Binding] = []
 
-  def Read(self, gin_files, gin_bindings, search_paths):
+  def Read(self, gin_files: Sequence[str], gin_bindings: Sequence[str], search_paths: Sequence[str]) -> None:
     """Reads the user's text, binds the knobs, reads the files that they imply."""
     reader = gin_reader.Reader(search_paths)
     for name in gin_files:
@@ -141,7 +149,7 @@ class _Config:
         f'{", ".join(map(gin_reader.Shown, again))}'
       )
 
-  def Resolve(self):
+  def Resolve(self) -> None:
     """Builds the params without bindings and finds each bound path in them."""
     trees = param_paths.Trees(self.model_name, registry.Registered(self.model_name), self._datasets)
     self.paths = param_paths.Paths(self.model_name, trees, self._datasets, self.macros)
@@ -156,11 +164,11 @@ class _Config:
     self.paths.CheckRequired()
     self.paths.CheckShadowed(self._bindings)
 
-  def BoundTrees(self):
+  def BoundTrees(self) -> dict[str, Any]:
     """param_paths.Trees with every binding set."""
     return param_paths.Trees(self.model_name, registry.ModelClass(self.model_name), self._datasets)
 
-  def BoundClass(self, registered):
+  def BoundClass(self, registered: Any) -> type:
     """Subclass of Lingvo's registered class that gives bound params.
 
     Args:
@@ -171,18 +179,18 @@ class _Config:
     class Bound(registered):
       """An experiment with its configuration."""
 
-      def Task(self):
+      def Task(self) -> Any:
         return config.paths.Apply(super().Task(), 'task')
 
-      def Model(self):
+      def Model(self) -> Any:
         return config.paths.Apply(super().Model(), 'model')
 
-      def ProgramSchedule(self):
+      def ProgramSchedule(self) -> Any:
         return config.paths.Apply(super().ProgramSchedule(), 'schedule')
 
       # Not each data set's method: one may call another, whose own bindings are not
       # its caller's.
-      def GetDatasetParams(self, dataset):
+      def GetDatasetParams(self, dataset: str) -> Any:
         params = super().GetDatasetParams(dataset)
         if dataset in config._datasets:
           return config.paths.Apply(params, 'input', dataset)
@@ -192,7 +200,7 @@ class _Config:
     Bound.__qualname__ = registered.__qualname__
     return Bound
 
-  def _OrphanError(self, orphan):
+  def _OrphanError(self, orphan: Any) -> errors.GinError:
     """GinError of a macro that nothing uses, often a path without its beginning."""
     message = 'a macro that nothing uses'
     others = [name for name in self.macros if name != orphan.name]

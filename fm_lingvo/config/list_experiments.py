@@ -8,7 +8,7 @@ import importlib.util
 import os
 
 
-def ListModels(package='params'):
+def ListModels(package: str = 'fm_lingvo.params') -> dict[str, str]:
   """Finds the registered experiments of a package.
 
   Args:
@@ -17,8 +17,13 @@ def ListModels(package='params'):
 
   Returns:
     dict: model name, e.g. `asr.BestRqPretrain` -> first line of its docstring.
+
+  Raises:
+    ModuleNotFoundError: There is no such package.
   """
   spec = importlib.util.find_spec(package)
+  if spec is None or spec.submodule_search_locations is None:
+    raise ModuleNotFoundError(f'{package}: no such package')
   models = {}
   for folder in spec.submodule_search_locations:
     for name in sorted(os.listdir(folder)):
@@ -28,7 +33,7 @@ def ListModels(package='params'):
   return models
 
 
-def _Experiments(module, source):
+def _Experiments(module: str, source: str) -> dict[str, str]:
   """dict model name -> docstring line of one module's source text."""
   found = {}
   for node in ast.parse(source).body:
@@ -40,7 +45,7 @@ def _Experiments(module, source):
   return found
 
 
-def Format(models):
+def Format(models: dict[str, str]) -> str:
   """Text with a line for each model."""
   width = max(map(len, models), default=0)
   return '\n'.join(f'{name:<{width}}  {doc}' for name, doc in models.items())

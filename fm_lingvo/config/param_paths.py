@@ -1,5 +1,7 @@
 """Paths: bindings of params, found in the trees that the experiment's code builds."""
 
+import functools
+
 from fm_lingvo.config import bindings
 from fm_lingvo.config import knobs
 from fm_lingvo.config import param_tree
@@ -35,7 +37,7 @@ def Trees(model_name, cls, datasets):
   # Messages show the values of the first data set that has a param.
   for name in sorted(datasets, key=lambda d: d != 'Train'):
     trees[name] = param_tree.Tree(
-      registry.Call(model_name, f'{name}()', lambda: experiment.GetDatasetParams(name)), 'input'
+      registry.Call(model_name, f'{name}()', functools.partial(experiment.GetDatasetParams, name)), 'input'
     )
   return trees
 

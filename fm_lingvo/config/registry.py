@@ -16,6 +16,9 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Callable
+from typing import Any
+from typing import TypeVar
 
 import gin
 from lingvo import datasets
@@ -26,9 +29,10 @@ from lingvo.core import base_model_params
 from fm_lingvo import errors
 from fm_lingvo.utils import suggest
 
-PACKAGE = 'params'
+PACKAGE = 'fm_lingvo.params'
+T = TypeVar('T')
 
-_EXPERIMENTS = {}  # Registry key, e.g. asr.BestRqPretrain -> class.
+_EXPERIMENTS: dict[str, type] = {}  # Registry key, e.g. asr.BestRqPretrain -> class.
 
 
 class Experiment(base_model_params.SingleTaskModelParams):
@@ -39,7 +43,7 @@ class Experiment(base_model_params.SingleTaskModelParams):
   Lingvo's base class has, count only where they are redefined.
   """
 
-  def _GinFiles(self):
+  def _GinFiles(self) -> list[str]:
     """Gin files that the knobs imply, applied before the user's own.
 
     Returns:
@@ -49,7 +53,7 @@ class Experiment(base_model_params.SingleTaskModelParams):
     return []
 
 
-def RegisterExperiment(cls):
+def RegisterExperiment(cls: type) -> type:
   """Class decorator: makes `cls` a dataclass, a Gin configurable and a Lingvo model.
 
   A subclass inherits the knobs of its parent, bindable under the subclass's own name,
@@ -98,7 +102,7 @@ def RegisterExperiment(cls):
   return cls
 
 
-def Import(model_name):
+def Import(model_name: str) -> type:
   """Finds an experiment, importing the module under params/ that its name says.
 
   Args:
@@ -127,7 +131,7 @@ def Import(model_name):
   return _EXPERIMENTS[model_name]
 
 
-def ListExperiments():
+def ListExperiments() -> dict[str, str]:
   """dict: name -> first line of the docstring, of every experiment; imports params/."""
   package = importlib.import_module(PACKAGE)
   for module in pkgutil.iter_modules(package.__path__, PACKAGE + '.'):
@@ -135,19 +139,19 @@ def ListExperiments():
   return {name: (inspect.getdoc(cls) or '').partition('\n')[0] for name, cls in sorted(_EXPERIMENTS.items())}
 
 
-def Known():
+def Known() -> dict[str, type]:
   """dict: name -> class, of the experiments imported so far."""
   return dict(_EXPERIMENTS)
 
 
-def DatasetNames(model_name):
+def DatasetNames(model_name: str) -> list[str]:
   """List of the names of an experiment's data sets, e.g. ['DevHuman', 'Train']."""
   cls = Import(model_name)
   stubs = base_model_params.SingleTaskModelParams
   return [name for name in datasets.GetDatasets(cls) if getattr(cls, name, None) is not getattr(stubs, name, cls)]
 
 
-def Call(model_name, what, function):
+def Call(model_name: str, what: str, function: Callable[[], T]) -> T:
   """Calls an experiment's code.
 
   Args:
@@ -170,7 +174,7 @@ def Call(model_name, what, function):
     raise errors.GinError(f'--model={model_name}: {what}: {first}') from e
 
 
-def ReplaceClass(model_name, make=None):
+def ReplaceClass(model_name: str, make: Callable[[type], type] | None = None) -> None:
   """Puts another class in the place of Lingvo's registered one.
 
   Args:
@@ -185,25 +189,34 @@ def ReplaceClass(model_name, make=None):
   base_model_params.GetCachedAllDatasetParams.cache_clear()
 
 
-def ModelClass(model_name):
+def ModelClass(model_name: str) -> type:
   """The class that Lingvo's registry has for an experiment now."""
   return _Helper().GetClass(model_name)
 
 
-def Registered(model_name):
+def Registered(model_name: str) -> type:
   """The class that Lingvo registered for an experiment, whatever replaced it."""
   return _REGISTERED.get(model_name) or ModelClass(model_name)
 
 
-_REGISTERED = {}  # Registry key -> the class that ReplaceClass replaced.
+_REGISTERED: dict[str, type] = {}  # Registry key -> the class that ReplaceClass replaced.
 
 
-def _Helper():
+def _Helper() -> Any:
   """Lingvo's registry; its decorators are methods of a class that it hides."""
   return model_registry._ModelRegistryHelper
 
 
-def _ImportModule(model_name):
+def _ClassKey(cls: type) -> str:
+  """Lingvo's registry key of an experiment, without the name of this package: asr.BestRqPretrain."""
+  return _LINGVO_CLASS_KEY(cls).removeprefix('fm_lingvo.')
+
+
+_LINGVO_CLASS_KEY = _Helper()._ModelParamsClassKey
+_Helper()._ModelParamsClassKey = _ClassKey
+
+
+def _ImportModule(model_name: str) -> None:
   """Lingvo's search for the module of a model, without its lines on stderr."""
   model_imports.print = lambda *args, **kwargs: None
   try:
@@ -212,7 +225,7 @@ def _ImportModule(model_name):
     del model_imports.print
 
 
-def _ImportParams(model_name, *args, **kwargs):
+def _ImportParams(model_name: str, *args: Any, **kwargs: Any) -> bool:
   """Lingvo's ImportParams, which looks under lingvo.tasks only, for all others."""
   if model_name in _EXPERIMENTS:
     return True

@@ -3,8 +3,8 @@
 What holds of a stream whose batches a service makes (tools/data_service.py starts one):
 
   - The dispatcher deals the files of epoch after epoch, each epoch in another order, to whichever worker asks. So every
-    utterance comes exactly once an epoch; since workers batch on their own, epochs overlap where they meet. Utterances are
-    shuffled within their file, as far as shuffle_buffer_size reaches, and files among themselves.
+    utterance comes exactly once an epoch; since workers batch on their own, epochs overlap where they meet. Utterances
+    are shuffled within their file, as far as shuffle_buffer_size reaches, and files among themselves.
   - A worker that dies loses what it had of its file in that epoch. With none left, training waits.
   - Which batch comes when depends on the workers' speed: two runs see other orders, and a run that goes on from a
     checkpoint begins an epoch of its own.
@@ -46,8 +46,7 @@ def CheckAddress(flag, address, wait_seconds=0.0):
     except OSError as e:
       if time.monotonic() >= deadline:
         raise errors.ConfigError(
-          f'--{flag}={address}: no dispatcher to be reached ({e}); start one with python -m '
-          'tools.data_service dispatcher'
+          f'--{flag}={address}: no dispatcher to be reached ({e}); start one with: fm-data-service dispatcher'
         ) from e
     time.sleep(_RETRY_SECONDS)
 

@@ -14,6 +14,9 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from typing import IO
+from typing import Any
 
 from fm_lingvo.utils import audio
 from fm_lingvo.utils import files
@@ -22,8 +25,8 @@ SPLITS = ('train', 'dev', 'test')
 FORMAT = 'fm_lingvo.dataset'
 VERSION = 1
 
-# Name -> kind of every feature of a record. `audio` is 16 kHz mono PCM16, little endian; `text` is UTF-8 and empty where
-# the utterance has no label; `duration` is in seconds.
+# Name -> kind of every feature of a record. `audio` is 16 kHz mono PCM16, little endian; `text` is UTF-8 and empty
+# where the utterance has no label; `duration` is in seconds.
 FEATURES = {
   'utt_id': 'bytes',
   'audio': 'bytes',
@@ -58,13 +61,13 @@ class Dataset:
   domains: tuple
   settings: dict  # How the data set was made.
 
-  def Utterances(self, split):
+  def Utterances(self, split: str) -> int:
     """Number of utterances of a split."""
     return sum(shard.utterances for shard in self.shards[split])
 
 
 @contextlib.contextmanager
-def OpenText(path):
+def OpenText(path: str) -> Iterator[IO[str]]:
   """Context with a text file open for reading; raises DatasetError if what is read is not UTF-8."""
   with files.Open(path) as f:
     try:
@@ -73,16 +76,16 @@ def OpenText(path):
       raise DatasetError(f'{path}: expected text in UTF-8 ({e.reason})') from e
 
 
-def _Hash(utt_id, purpose, buckets):
+def _Hash(utt_id: str, purpose: bytes, buckets: int) -> int:
   digest = hashlib.blake2b(utt_id.encode('utf-8'), digest_size=8, person=purpose)
   return int.from_bytes(digest.digest(), 'big') % buckets
 
 
-def SplitOf(utt_id, dev_percent=5.0, test_percent=5.0):
+def SplitOf(utt_id: str, dev_percent: float = 5.0, test_percent: float = 5.0) -> str:
   """The split of an utterance: 'train', 'dev' or 'test'.
 
-  It depends on the id and the two shares only. The test set is one end of the hash's range and the dev set the other, so
-  that changing one share moves no utterance of the other set.
+  It depends on the id and the two shares only. The test set is one end of the hash's range and the dev set the other,
+  so that changing one share moves no utterance of the other set.
 
   Args:
     utt_id: the utterance's id.
@@ -105,17 +108,17 @@ def SplitOf(utt_id, dev_percent=5.0, test_percent=5.0):
   return 'dev' if percent >= 100 - dev_percent else 'train'
 
 
-def ShardIndex(utt_id, num_shards):
+def ShardIndex(utt_id: str, num_shards: int) -> int:
   """The shard of an utterance within its split, by a hash that is independent of SplitOf's."""
   return _Hash(utt_id, b'shard', num_shards)
 
 
-def ShardName(split, index, num_shards):
+def ShardName(split: str, index: int, num_shards: int) -> str:
   """File name of a shard, e.g. train-00000-of-00004.tfrecord."""
   return f'{split}-{index:05d}-of-{num_shards:05d}.tfrecord'
 
 
-def ReadDataset(path, check_shards=True):
+def ReadDataset(path: str, check_shards: bool = True) -> Dataset:
   """Reads and validates a data set.
 
   Args:
@@ -131,7 +134,7 @@ def ReadDataset(path, check_shards=True):
   info_path = os.path.join(path, 'dataset.json')
   if not files.Exists(info_path):
     what = 'no dataset.json, so not a finished data set' if files.Exists(path) else 'no such data set'
-    raise DatasetError(f'{path}: {what}; make one with: python -m tools.prepare_data --output={path} ...')
+    raise DatasetError(f'{path}: {what}; make one with: fm-prepare --output={path} ...')
   with files.Open(info_path, 'rb') as f:
     try:
       info = json.loads(f.read())
@@ -162,7 +165,7 @@ def ReadDataset(path, check_shards=True):
   return result
 
 
-def ShardPaths(path, split):
+def ShardPaths(path: str, split: str) -> list[str]:
   """Paths of a split's shards that hold at least one utterance, in order.
 
   Args:
@@ -181,7 +184,7 @@ def ShardPaths(path, split):
   return [os.path.join(path, s.name) for s in ReadDataset(path).shards[split] if s.utterances]
 
 
-def ReadManifest(path, split=None):
+def ReadManifest(path: str, split: str | None = None) -> Iterator[dict[str, Any]]:
   """Yields the manifest's rows, dicts with MANIFEST_KEYS, of one split or of all.
 
   Raises:
@@ -203,7 +206,7 @@ def ReadManifest(path, split=None):
         yield row
 
 
-def EncodeExample(record):
+def EncodeExample(record: dict[str, Any]) -> bytes:
   """Serialises a record, a dict with FEATURES' keys (str or bytes, and a float), to a tf.train.Example's bytes."""
   import tensorflow as tf
 
@@ -221,7 +224,7 @@ def EncodeExample(record):
   return example.SerializeToString(deterministic=True)
 
 
-def FeatureSpec():
+def FeatureSpec() -> dict[str, Any]:
   """The spec of FEATURES for tf.io.parse_single_example."""
   import tensorflow as tf
 

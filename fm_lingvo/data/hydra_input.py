@@ -32,8 +32,8 @@ _resumed_folder = ''
 def ResumeFrom(train_dir):
   """Makes training inputs that are initialised from now on go on behind the newest checkpoint of a folder.
 
-  For Lingvo's own jobs: they initialise their input without saying which step is next, also after a job that it talks to
-  has died. A local run sets `start_step`.
+  For Lingvo's own jobs: they initialise their input without saying which step is next, also after a job that it talks
+  to has died. A local run sets `start_step`.
   """
   global _resumed_folder
   _resumed_folder = train_dir

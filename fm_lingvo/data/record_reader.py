@@ -46,7 +46,10 @@ class Records:
     return (self.files[index::count] if by_file else self.files), by_file
 
   def NumDamaged(self, share, files=None):
-    """Records that are lost to the share (index, count) of a worker, in `files` or all; those of missing shards to the first."""
+    """Records that the share (index, count) of a worker loses, in `files` or all.
+
+    Those of missing shards count for the first worker.
+    """
     index, _ = share
     own, by_file = self.Files(share)
     mine = own if by_file or index == 0 else []

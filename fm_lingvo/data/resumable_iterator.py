@@ -1,4 +1,4 @@
-"""An iterator over batches that starts anew at any of them, in sessions and eagerly, and the tf.data options of its dataset."""
+"""An iterator over batches that can start at any batch, in sessions and eagerly; the tf.data options of its dataset."""
 
 from lingvo import compat as tf
 
@@ -6,9 +6,9 @@ from lingvo import compat as tf
 def Options():
   """tf.data.Options for datasets of batches: in a fixed order, and without autotuning.
 
-  Its thread wakes ever less often, once a minute in the end, and holds up the end of an iterator until then: evaluations,
-  which start theirs anew, and the end of a run waited for it. Numbers of parallel calls are fixed, or one for each core, so that
-  nothing is left to be tuned.
+  Its thread wakes ever less often, once a minute in the end, and holds up the end of an iterator until then:
+  evaluations, which start theirs anew, and the end of a run waited for it. Numbers of parallel calls are fixed, or one
+  for each core, so that nothing is left to be tuned.
   """
   options = tf.data.Options()
   options.deterministic = True

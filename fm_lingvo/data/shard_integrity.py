@@ -1,7 +1,7 @@
 """Damaged TFRecord shards: which of their records can still be read, and how many are lost.
 
-TensorFlow's reader ends at the first damaged record and does not say where. A scan of the checksums says it, and finds the
-whole records behind it as long as lengths are intact. A stream (fm_lingvo/data/stream.py) then reads these alone.
+TensorFlow's reader ends at the first damaged record and does not say where. A scan of the checksums says it, and finds
+the whole records behind it as long as lengths are intact. A stream (fm_lingvo/data/stream.py) then reads these alone.
 
   record on disk: length (8 bytes), checksum of it (4), content, checksum of that (4)
 """
@@ -102,8 +102,8 @@ def _Masked(content):
 def Check(patterns, paths):
   """Shards of a stream that are known not to be whole.
 
-  Looks at names and sizes only, where dataset.json tells them, and scans shards of another size. Damage inside a shard of
-  the right size is found when a record is read (ScanAll).
+  Looks at names and sizes only, where dataset.json tells them, and scans shards of another size. Damage inside a shard
+  of the right size is found when a record is read (ScanAll).
 
   Args:
     patterns: Globs of the stream.

@@ -5,6 +5,8 @@ Label 0 is the blank of transducers and CTC, which no text has, and pads.
 """
 
 import hashlib
+from collections.abc import Iterable
+from typing import Any
 
 from lingvo import compat as tf
 
@@ -13,7 +15,7 @@ from fm_lingvo.utils import shipped
 
 BLANK_ID = 0
 
-_HOW_TO = 'train one with: python -m tools.train_tokenizer --input=DATA_SET --output=FILE.model'
+_HOW_TO = 'train one with: fm-train-tokenizer --input=DATA_SET --output=FILE.model'
 
 
 class Tokenizer:
@@ -23,7 +25,7 @@ class Tokenizer:
   host; their operations have kernels for the CPU only.
   """
 
-  def __init__(self, model_file):
+  def __init__(self, model_file: str) -> None:
     """Reads and checks a model.
 
     Args:
@@ -40,46 +42,46 @@ class Tokenizer:
     self._processor = _Processor(self._model, model_file)
 
   @property
-  def path(self):
+  def path(self) -> str:
     """Where the model was found."""
     return self._path
 
   @property
-  def model(self):
+  def model(self) -> bytes:
     """The model file's bytes."""
     return self._model
 
   @property
-  def vocab_size(self):
+  def vocab_size(self) -> int:
     """Labels V, blank included."""
     return len(self._processor)
 
   @property
-  def unk_id(self):
+  def unk_id(self) -> int:
     """The label of whatever the model cannot spell."""
     return self._processor.unk_id()
 
   @property
-  def pieces(self):
+  def pieces(self) -> list[str]:
     """The V pieces in the order of their labels; a leading U+2581 is a space."""
     return [self._processor.id_to_piece(i) for i in range(self.vocab_size)]
 
   @property
-  def has_byte_pieces(self):
+  def has_byte_pieces(self) -> bool:
     """Whether a character that no piece has is spelled in UTF-8, a label a byte."""
     return any(self._processor.is_byte(i) for i in range(self.vocab_size))
 
   @property
-  def sha256(self):
+  def sha256(self) -> str:
     """Hexadecimal digest of the model file."""
     return hashlib.sha256(self._model).hexdigest()
 
   @property
-  def record(self):
+  def record(self) -> list[float]:
     """The digest as 16 floats, each a whole number < 2**16, see fm_lingvo/checkpoints/provenance.py."""
     return [float(int(self.sha256[i : i + 4], 16)) for i in range(0, 64, 4)]
 
-  def Encode(self, texts):
+  def Encode(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Labels of texts, in-graph.
 
     Args:
@@ -99,7 +101,7 @@ class Tokenizer:
     lengths.set_shape([texts.shape[0]])
     return labels, lengths
 
-  def CountUnknown(self, labels, lengths):
+  def CountUnknown(self, labels: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
     """How many labels the model could not spell: int32 [B].
 
     Args:
@@ -110,15 +112,15 @@ class Tokenizer:
     unknown = tf.logical_and(valid, tf.equal(labels, self.unk_id))
     return tf.reduce_sum(tf.cast(unknown, tf.int32), axis=1)
 
-  def EncodeText(self, text):
+  def EncodeText(self, text: str) -> list[int]:
     """Labels of a text: list of ints."""
     return self._processor.encode(text)
 
-  def DecodeIds(self, ids):
+  def DecodeIds(self, ids: Iterable[int]) -> str:
     """Text of a list of labels, without spaces at its ends."""
     return self._processor.decode([int(i) for i in ids]).strip()
 
-  def _Processor(self):
+  def _Processor(self) -> Any:
     """The model as operations of the current graph, outside any loop or function."""
     # It takes a quarter of a second to import.
     import tensorflow_text
@@ -127,7 +129,7 @@ class Tokenizer:
       return tensorflow_text.SentencepieceTokenizer(self._model, out_type=tf.int32)
 
 
-def FindModel(model_file):
+def FindModel(model_file: str) -> str:
   """Path of a model file: from the working directory, else from the checkout.
 
   Args:
@@ -143,7 +145,7 @@ def FindModel(model_file):
   return shipped.Find(model_file, 'tokenizer', _HOW_TO)
 
 
-def _Processor(model, model_file):
+def _Processor(model: bytes, model_file: str) -> Any:
   """The sentencepiece.SentencePieceProcessor of a model's bytes, checked."""
   import sentencepiece
 

@@ -2,8 +2,8 @@
 
 B: utterances, U: labels, V: vocabulary with blank (id 0), P: width of a prediction, M: any number of hypotheses.
 
-The file is NumPy's .npz: each weight as float16 under its path in the layer, and `facts`, JSON of the tokenizer's sha256 and
-of the sizes. It says nothing of an utterance's end: a transducer ends with its frames.
+The file is NumPy's .npz: each weight as float16 under its path in the layer, and `facts`, JSON of the tokenizer's
+sha256 and of the sizes. It says nothing of an utterance's end: a transducer ends with its frames.
 """
 
 import io

@@ -3,7 +3,11 @@
 N: utterances, R: bootstrap resamples. NumPy and jiwer only.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 RESAMPLES = 1000
 _SEED = 20240229
@@ -11,7 +15,7 @@ _COVERAGE = 95.0  # Percent of a confidence interval.
 _CHUNK_SIZE = 4_000_000  # Counts drawn at a time.
 
 
-def Score(references, hypotheses):
+def Score(references: Sequence[str], hypotheses: Sequence[str]) -> dict[str, Any]:
   """Aligns transcripts and counts errors; spaces at ends and doubled ones do not count.
 
   Args:
@@ -61,7 +65,7 @@ def Score(references, hypotheses):
   return dict(score, utterances=len(references), per_utterance=per_utterance)
 
 
-def Bootstrap(errors, words):
+def Bootstrap(errors: npt.ArrayLike, words: npt.ArrayLike) -> tuple[float, float]:
   """95 % confidence interval of errors / words over resampled utterances.
 
   Args:
@@ -75,7 +79,9 @@ def Bootstrap(errors, words):
   return _Interval(_Rate(sums[0], sums[1]))
 
 
-def PairedBootstrap(errors_a, errors_b, words):
+def PairedBootstrap(
+  errors_a: Sequence[int] | np.ndarray, errors_b: Sequence[int] | np.ndarray, words: Sequence[int] | np.ndarray
+) -> dict[str, float]:
   """Difference of the error rates of two systems on the same utterances.
 
   Both are resampled together, so that what is hard for both cancels out.
@@ -107,25 +113,25 @@ def PairedBootstrap(errors_a, errors_b, words):
   )
 
 
-def _Counts(output):
+def _Counts(output: Any) -> dict[str, np.ndarray]:
   """Counts int64 [N] of a jiwer output: by type of error, `errors` and `units`."""
   counts = {name: np.zeros(len(output.alignments), np.int64) for name in ('insert', 'delete', 'substitute')}
   for i, chunks in enumerate(output.alignments):
     for chunk in chunks:
       if chunk.type != 'equal':
         counts[chunk.type][i] += max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
-  counts['errors'] = sum(counts.values())
+  counts['errors'] = np.sum(list(counts.values()), axis=0)
   counts['units'] = np.array([len(r) for r in output.references], np.int64)
   return counts
 
 
-def _Rate(errors, words):
+def _Rate(errors: npt.ArrayLike, words: npt.ArrayLike) -> Any:
   """errors / words, scalars or arrays; errors themselves where there is no word."""
   rate = np.asarray(errors, np.float64) / np.maximum(words, 1)
   return rate if rate.ndim else float(rate)
 
 
-def _ResampledSums(values):
+def _ResampledSums(values: np.ndarray) -> np.ndarray:
   """Sums of utterances drawn with replacement. Numbers [C, N] -> float64 [C, R]."""
   size = values.shape[1]
   rng = np.random.RandomState(_SEED)
@@ -137,7 +143,7 @@ def _ResampledSums(values):
   return np.concatenate(sums, axis=1)
 
 
-def _Interval(values):
+def _Interval(values: np.ndarray) -> tuple[float, float]:
   tail = (100 - _COVERAGE) / 2
   low, high = np.percentile(values, [tail, 100 - tail])
   return float(low), float(high)

@@ -121,7 +121,7 @@ def FindCheckpoint(path, name=None):
 
 def _KeepDecodingBranch(task, where):
   """Removes all but the first branch whose head decodes; its (head, stream)."""
-  for name, branch in task.branches.IterParams():
+  for name, branch in task.branches.IterParams():  # noqa: B007 The one found is used below.
     head = task.heads.Get(branch.head)
     if issubclass(head.cls, supervised_heads.SupervisedHead):
       break
@@ -138,7 +138,7 @@ def _KeepDecodingBranch(task, where):
 
 
 def SetSearch(path, params, how):
-  """Sets the search_options.Search of all heads of model Params that have labels, and the tokenizers of the run's folder.
+  """Sets the search_options.Search and the tokenizers of the run's folder in all heads of model Params that have labels.
 
   Raises:
     errors.ConfigError: A head has no such search, or no head has labels but a search is given.

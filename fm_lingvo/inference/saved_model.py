@@ -117,10 +117,12 @@ def KeepApart(graph_def):
     # Inside a function an output is NODE:NAME:INDEX, with the operation's own name.
     used = {x for node in function.node_def for x in node.input}
     used.update(function.ret.values())
-    outputs = {}
+    outputs: dict[str, list[str]] = {}
     for x in used:
       outputs.setdefault(x.partition(':')[0], []).append(x)
-    renamed = _Insert(function.node_def, lambda node: outputs.get(node.name, []), lambda name: f'{name}:output:0')
+    renamed = _Insert(
+      function.node_def, lambda node, outputs=outputs: outputs.get(node.name, []), lambda name: f'{name}:output:0'
+    )
     for name, x in function.ret.items():
       function.ret[name] = renamed.get(x, x)
 

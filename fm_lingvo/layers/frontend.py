@@ -26,7 +26,7 @@ _RECORD = (
   'sample_rate',
 )
 
-# Why fields of mel must be as LogMelFrontend.Params() has them, where there is more to say than that no record has them.
+# Why fields of mel must be as LogMelFrontend.Params() has them, where there is a reason beside that no record has them.
 _FIXED = {
   'noise_scale': 'for BEST-RQ labels must not depend on noise',
   'per_bin_mean': "normalization = 'global' finds it in the training data",

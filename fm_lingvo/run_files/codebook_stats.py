@@ -4,9 +4,10 @@ G: codebooks, V: codes a codebook.
 """
 
 import numpy as np
+import numpy.typing as npt
 
 
-def Entropy(counts):
+def Entropy(counts: npt.ArrayLike) -> np.ndarray:
   """Entropy in nats of each row of counts [..., V]; 0 for a row of zeros."""
   counts = np.asarray(counts, np.float64)
   total = counts.sum(axis=-1, keepdims=True)
@@ -15,7 +16,7 @@ def Entropy(counts):
   return -(probs * logs).sum(axis=-1)
 
 
-def CodeStats(code_counts, masked_code_counts):
+def CodeStats(code_counts: npt.ArrayLike, masked_code_counts: npt.ArrayLike) -> dict[str, float]:
   """Statistics of target codes.
 
   Args:

@@ -8,6 +8,11 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +20,9 @@ from fm_lingvo import errors
 from fm_lingvo.run_files import codebook_stats
 from fm_lingvo.utils import audio
 from fm_lingvo.utils import files
+
+Metrics = Mapping[str, tuple[Any, Any]]  # Name -> (value, weight).
+Counts = Mapping[str, np.ndarray]
 
 # Metrics of Lingvo's learner, which end in the learner's name, by our names.
 _LEARNER_METRICS = {
@@ -24,7 +32,7 @@ _LEARNER_METRICS = {
 }
 
 
-def Aggregate(metrics_list, counts_list):
+def Aggregate(metrics_list: Sequence[Metrics], counts_list: Sequence[Counts]) -> dict[str, float]:
   """Averages metrics by their weights and sums counts.
 
   Args:
@@ -38,12 +46,12 @@ def Aggregate(metrics_list, counts_list):
     branch, and for each stream `examples` and `audio_seconds` in this window and
     `dropped*` so far.
   """
-  sums = collections.defaultdict(lambda: np.zeros(2))
+  sums: dict[str, np.ndarray] = collections.defaultdict(lambda: np.zeros(2))
   for metrics in metrics_list:
     for name, (value, weight) in metrics.items():
-      name = _PublicName(name)
-      if name:
-        sums[name] += (float(value) * float(weight), float(weight))
+      public = _PublicName(name)
+      if public:
+        sums[public] += (float(value) * float(weight), float(weight))
   values = {k: v / w for k, (v, w) in sums.items() if w > 0}
   keys = counts_list[0].keys() if counts_list else ()
   for key in sorted(keys):
@@ -63,7 +71,7 @@ def Aggregate(metrics_list, counts_list):
   return values
 
 
-def _PublicName(name):
+def _PublicName(name: str) -> str | None:
   """Our name of a metric, or None if it is of no use to a reader."""
   if name == 'num_samples_in_batch' or name.partition('/')[0] in ('lr_schedule', 'skipped', 'has_nan_or_inf'):
     return None
@@ -76,26 +84,27 @@ def _PublicName(name):
 class Window:
   """Metrics since the last Flush, with rates over the time not paused."""
 
-  def __init__(self):
+  def __init__(self) -> None:
     self._Clear()
 
-  def _Clear(self):
-    self._metrics, self._counts = [], []
+  def _Clear(self) -> None:
+    self._metrics: list[Metrics] = []
+    self._counts: list[Counts] = []
     self._start = time.monotonic()
 
-  def Add(self, metrics, counts):
+  def Add(self, metrics: Metrics, counts: Counts) -> None:
     """Adds what one step fetched; see Aggregate."""
     self._metrics.append(metrics)
     self._counts.append(counts)
 
   @contextlib.contextmanager
-  def Paused(self):
+  def Paused(self) -> Iterator[None]:
     """Time spent inside does not count towards the rates."""
     started = time.monotonic()  # Not the clock, which may be set.
     yield
     self._start += time.monotonic() - started
 
-  def Brief(self):
+  def Brief(self) -> dict[str, float]:
     """dict name -> number of the newest step, for one line on a terminal."""
     values = Aggregate(self._metrics[-1:], self._counts[-1:])
     brief = {'loss': values['loss']} if 'loss' in values else {}
@@ -106,10 +115,10 @@ class Window:
     brief['audio s/s'] = seconds / audio.SAMPLE_RATE / self._Elapsed()
     return brief
 
-  def _Elapsed(self):
+  def _Elapsed(self) -> float:
     return max(1e-6, time.monotonic() - self._start)
 
-  def Flush(self):
+  def Flush(self) -> dict[str, float]:
     """Returns the window's aggregated metrics and rates, and begins a new one."""
     values = Aggregate(self._metrics, self._counts)
     elapsed, steps = self._Elapsed(), len(self._metrics)
@@ -129,23 +138,23 @@ class Window:
 class MetricsLog:
   """RUN/metrics.jsonl: a JSON object a line: dataset, step, time, metrics."""
 
-  def __init__(self, logdir):
+  def __init__(self, logdir: str) -> None:
     self._path = os.path.join(logdir, 'metrics.jsonl')
 
-  def Write(self, name, step, values):
+  def Write(self, name: str, step: int, values: Mapping[str, float]) -> None:
     """Appends a row; `name` is train or an eval data set's."""
     AppendRow(
       self._path,
       {'dataset': name, 'step': int(step), 'time': round(time.time(), 3), **{k: float(v) for k, v in values.items()}},
     )
 
-  def Datasets(self, step):
+  def Datasets(self, step: int) -> set[str]:
     """Set of the data sets that have a row of `step`."""
     if not files.Exists(self._path):
       return set()
     return {row['dataset'] for row in ReadMetrics(self._path) if row['step'] == step}
 
-  def DropAfter(self, step):
+  def DropAfter(self, step: int) -> None:
     """Removes rows past `step`, which a resumed run will write again."""
     if not files.Exists(self._path):
       return
@@ -153,13 +162,13 @@ class MetricsLog:
     WriteRows(self._path, kept)
 
 
-def AppendRow(path, row):
+def AppendRow(path: str, row: Mapping[str, Any]) -> None:
   """Adds a line to a local or remote file of JSON lines."""
   with errors.Writing(path), files.Open(path, 'a') as f:
     f.write(json.dumps(row) + '\n')
 
 
-def WriteRows(path, rows):
+def WriteRows(path: str, rows: Iterable[Mapping[str, Any]]) -> None:
   """Writes a local or remote file of JSON lines, whole or not at all."""
   with errors.Writing(path):
     with files.Open(path + '.tmp', 'w') as f:
@@ -167,7 +176,7 @@ def WriteRows(path, rows):
     files.Replace(path + '.tmp', path)
 
 
-def ReadMetrics(path):
+def ReadMetrics(path: str) -> list[dict[str, Any]]:
   """List of the rows of a metrics.jsonl; a last line cut off by a kill is left out.
 
   Raises:

@@ -2,6 +2,9 @@
 
 import sys
 import time
+from collections.abc import Mapping
+from typing import Any
+from typing import TextIO
 
 import tqdm
 
@@ -9,7 +12,14 @@ import tqdm
 class Progress:
   """Reports steps to standard output; lines and bar never overwrite each other."""
 
-  def __init__(self, max_steps, first_step, every, max_seconds=None, stream=None):
+  def __init__(
+    self,
+    max_steps: int,
+    first_step: int,
+    every: int,
+    max_seconds: float | None = None,
+    stream: TextIO | None = None,
+  ) -> None:
     """Starts reporting.
 
     Args:
@@ -38,7 +48,7 @@ class Progress:
         bar_format='{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]',
       )
 
-  def Step(self, step, values):
+  def Step(self, step: int, values: Mapping[str, Any]) -> None:
     """Shows step number `step` with values, a dict name -> number or text."""
     text = ', '.join(f'{k} {v:.4g}' if isinstance(v, float) else f'{k} {v}' for k, v in values.items())
     if self._bar is not None:
@@ -49,20 +59,20 @@ class Progress:
       left = min(elapsed / max(1, done) * (self._max_steps - step), max(0.0, self._max_seconds - elapsed))
       self.Line(f'step {step}/{self._max_steps}: {text}, {_Duration(left)} left')
 
-  def Line(self, text):
+  def Line(self, text: str) -> None:
     """Prints one line, above the bar if there is one."""
     if self._bar is not None:
       self._bar.write(text, file=self._stream)
     else:
       print(text, file=self._stream, flush=True)
 
-  def Close(self):
+  def Close(self) -> None:
     """Ends the bar."""
     if self._bar is not None:
       self._bar.close()
 
 
-def _Duration(seconds):
+def _Duration(seconds: float) -> str:
   """1:02:03 or 2:03."""
   minutes, seconds = divmod(int(round(seconds)), 60)
   hours, minutes = divmod(minutes, 60)

@@ -5,6 +5,8 @@ import datetime
 import json
 import os
 import types
+from collections.abc import Sequence
+from typing import Any
 
 from lingvo import compat as tf
 from lingvo.core import cluster_factory
@@ -12,8 +14,10 @@ from lingvo.core import py_utils
 
 from fm_lingvo.run_files import tensorboard
 
+Row = tuple[str, int, int]  # Component, parameters, those of them that are trained.
 
-def NewRunDir(model_name, root='runs'):
+
+def NewRunDir(model_name: str, root: str = 'runs') -> str:
   """A folder under `root` that does not exist yet, named by model and time."""
   stamp = datetime.datetime.now().strftime('%Y%m%d-%H%M%S')
   base = os.path.join(root, f'{model_name.rpartition(".")[2]}-{stamp}')
@@ -24,7 +28,7 @@ def NewRunDir(model_name, root='runs'):
   return path
 
 
-def ParameterTable(params):
+def ParameterTable(params: Any) -> tuple[list[Row], int, int]:
   """Counts parameters by component, without allocating them.
 
   Args:
@@ -45,13 +49,15 @@ def ParameterTable(params):
 class _Declared:
   """In place of a variable, what a table needs to know of it: to make real ones takes twice as long."""
 
-  def __init__(self, unused_next_creator, var_name, shape, dtype, trainable, **unused):
+  def __init__(
+    self, unused_next_creator: Any, var_name: str, shape: Any, dtype: Any, trainable: bool, **unused: Any
+  ) -> None:
     self.op = types.SimpleNamespace(name=f'{var_name}/var')
     self.name = f'{self.op.name}:0'
     self.shape, self.dtype, self.trainable = tf.TensorShape(shape), tf.as_dtype(dtype), trainable
 
 
-def _Placeholder(declared, dtype=None, name=None, as_ref=False):
+def _Placeholder(declared: _Declared, dtype: Any = None, name: str | None = None, as_ref: bool = False) -> tf.Tensor:
   """What is computed with a declared variable while layers are built, as its cast to bfloat16, is computed with."""
   del dtype, as_ref
   return tf.placeholder(declared.dtype, declared.shape, name)
@@ -60,12 +66,12 @@ def _Placeholder(declared, dtype=None, name=None, as_ref=False):
 tf.register_tensor_conversion_function(_Declared, _Placeholder)
 
 
-def TaskParameterTable(task):
+def TaskParameterTable(task: Any) -> tuple[list[Row], int, int]:
   """As ParameterTable, of a built HydraTask."""
-  trained_vars = set()
+  trained_vars: set[str] = set()
   for learner in task.learners:
     trained_vars.update(v.name for v in learner.GetTrainableVariables(task.vars).Flatten())
-  counts = collections.defaultdict(lambda: [0, 0])
+  counts: dict[str, list[int]] = collections.defaultdict(lambda: [0, 0])
   for component, layer in task.Components().items():
     for path, v in sorted(layer.vars.FlattenItems(), key=lambda item: _Row(component, item[0])):
       row = counts[_Row(component, path) if v.trainable else 'constants']
@@ -74,11 +80,11 @@ def TaskParameterTable(task):
       row[1] += size if v.name in trained_vars else 0
   if 'constants' in counts:
     counts['constants'] = counts.pop('constants')  # The last row.
-  rows = [(name, *count) for name, count in counts.items()]
+  rows = [(name, total, trained) for name, (total, trained) in counts.items()]
   return rows, sum(r[1] for r in rows), sum(r[2] for r in rows)
 
 
-def _Row(component, path):
+def _Row(component: str, path: str) -> str:
   """Row of a variable: `encoder`, `encoder adapters NAME`, `heads.NAME PART`, ...
 
   Args:
@@ -93,7 +99,7 @@ def _Row(component, path):
   return component
 
 
-def FormatParameterTable(rows, total, trained):
+def FormatParameterTable(rows: Sequence[Row], total: int, trained: int) -> str:
   """Text of the table; its last line is `parameters total=<int> trained=<int>`."""
   width = max([24] + [len(name) + 1 for name, _, _ in rows])
   lines = [f'{"component":<{width}}{"parameters":>14}{"trained":>14}{"frozen":>14}']
@@ -102,12 +108,12 @@ def FormatParameterTable(rows, total, trained):
   return '\n'.join(lines)
 
 
-def ParameterSummary(rows, total, trained):
+def ParameterSummary(rows: Sequence[Row], total: int, trained: int) -> tf.Summary:
   """tf.Summary of the table, for TensorBoard's Text tab."""
   return tensorboard.Text('parameters', FormatParameterTable(rows, total, trained))
 
 
-def WriteParameters(run_dir, rows, total, trained):
+def WriteParameters(run_dir: str, rows: Sequence[Row], total: int, trained: int) -> None:
   """Writes RUN/parameters.json: {component: {"total": int, "trained": int}, ...}.
 
   The last key is `total`, the sum of all components.
@@ -116,19 +122,19 @@ def WriteParameters(run_dir, rows, total, trained):
   WriteText(os.path.join(run_dir, 'parameters.json'), json.dumps(counts, indent=2) + '\n')
 
 
-def WriteText(path, text):
+def WriteText(path: str, text: str) -> None:
   """Writes a text file, whole or not at all."""
   with tf.io.gfile.GFile(path + '.tmp', 'w') as f:
     f.write(text)
   tf.io.gfile.rename(path + '.tmp', path, overwrite=True)
 
 
-def TokenizerPath(run_dir, head):
+def TokenizerPath(run_dir: str, head: str) -> str:
   """Where a run keeps its copy of the tokenizer of the head called `head`."""
   return os.path.join(run_dir, f'tokenizer_{head}.model')
 
 
-def CopyTokenizers(task, run_dir):
+def CopyTokenizers(task: Any, run_dir: str) -> None:
   """Copies the tokenizers of a built HydraTask's heads into the run's folder.
 
   So a run can be read without the folder that its tokenizers came from. The checkpoint

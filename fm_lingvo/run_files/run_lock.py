@@ -5,15 +5,17 @@ import fcntl
 import os
 import socket
 import time
+from collections.abc import Iterator
 
 from fm_lingvo import errors
 
 
 @contextlib.contextmanager
-def Hold(run_dir):
+def Hold(run_dir: str) -> Iterator[None]:
   """Holds RUN/lock while the context lasts; creates the folder.
 
-  The kernel gives the lock back when the process ends, however it ends. Object stores have no locks: there, none is held.
+  The kernel gives the lock back when the process ends, however it ends. Object stores have no locks: there, none is
+  held.
 
   Args:
     run_dir: Folder of the run.

@@ -5,8 +5,11 @@ T: log-mel frames, F: mel bins, N: encoded frames, V: codes a codebook.
 
 import io
 import wave
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from lingvo import compat as tf
 
 from fm_lingvo.layers import subsampling
@@ -15,12 +18,12 @@ from fm_lingvo.utils import audio
 _Value = tf.Summary.Value
 
 
-def Scalars(values):
+def Scalars(values: Mapping[str, float]) -> tf.Summary:
   """tf.Summary of a dict tag -> number."""
   return tf.Summary(value=[_Value(tag=tag, simple_value=float(v)) for tag, v in sorted(values.items())])
 
 
-def Text(tag, text):
+def Text(tag: str, text: str) -> tf.Summary:
   """tf.Summary shown verbatim in TensorBoard's Text tab."""
   block = '\n'.join('    ' + line for line in text.splitlines())
   return tf.Summary(
@@ -34,7 +37,7 @@ def Text(tag, text):
   )
 
 
-def CodeHistogram(tag, counts, max_bins=64):
+def CodeHistogram(tag: str, counts: npt.ArrayLike, max_bins: int = 64) -> tf.Summary:
   """tf.Summary of how often each code occurs: counts [V] over code indices."""
   counts = np.asarray(counts, np.float64)
   codes = np.arange(len(counts))
@@ -52,7 +55,7 @@ def CodeHistogram(tag, counts, max_bins=64):
   return tf.Summary(value=[_Value(tag=tag, histo=proto)])
 
 
-def Audio(tag, samples, sample_rate=audio.SAMPLE_RATE):
+def Audio(tag: str, samples: npt.ArrayLike, sample_rate: int = audio.SAMPLE_RATE) -> tf.Summary:
   """tf.Summary of float samples [S] in [-1, 1) as 16-bit WAV."""
   pcm = np.clip(np.round(np.asarray(samples) * 32768.0), -32768, 32767)
   buffer = io.BytesIO()
@@ -77,7 +80,7 @@ def Audio(tag, samples, sample_rate=audio.SAMPLE_RATE):
   )
 
 
-def Figure(tag, figure):
+def Figure(tag: str, figure: Any) -> tf.Summary:
   """tf.Summary of a matplotlib figure."""
   buffer = io.BytesIO()
   figure.savefig(buffer, format='png', dpi=80)
@@ -94,7 +97,15 @@ def Figure(tag, figure):
   )
 
 
-def MaskedLogMel(tag, masked_features, mask, codes, predictions, loss_weights, num_frames):
+def MaskedLogMel(
+  tag: str,
+  masked_features: np.ndarray,
+  mask: np.ndarray,
+  codes: np.ndarray,
+  predictions: np.ndarray,
+  loss_weights: np.ndarray,
+  num_frames: int,
+) -> tf.Summary:
   """tf.Summary of one utterance as BEST-RQ sees it.
 
   Args:

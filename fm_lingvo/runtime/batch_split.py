@@ -23,7 +23,7 @@ def Suitable(cores):
 
 
 def Use(parts):
-  """Makes graphs built from now on compute batches in so many parts, >= 1; session.ComputeInParts sets threads to match."""
+  """Graphs built from now on compute batches in so many parts, >= 1; session.ComputeInParts sets threads to match."""
   global _parts
   _parts = parts
 
@@ -31,12 +31,12 @@ def Use(parts):
 def Apply(function, theta, *inputs, is_random=False):
   """`function(theta, *inputs)`, by parts of the batch.
 
-  The function is traced once, however many parts there are; the graph that runs has a copy of it for each. Each part has
-  dropout of its own.
+  The function is traced once, however many parts there are; the graph that runs has a copy of it for each. Each part
+  has dropout of its own.
 
   Args:
-    function: (theta, *inputs) -> list of tensors [B, ...], whose rows depend on the same rows of the inputs only. Uses no
-      other tensors.
+    function: (theta, *inputs) -> list of tensors [B, ...], whose rows depend on the same rows of the inputs only.
+      Uses no other tensors.
     theta: NestedMap of variables' values.
     *inputs: Tensors [B, ...], B >= 1. It may be unknown, and less than the parts.
     is_random: Whether the function draws random numbers, as dropout does.

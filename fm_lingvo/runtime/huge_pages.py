@@ -1,7 +1,7 @@
 """Huge pages for what malloc gives: large tensors are then mapped in pieces of 2 MB, not of 4 KB.
 
-A tensor of tens of megabytes is memory that malloc maps anew for every step and gives back after it, and Linux touches it
-page by page: the transducer's loss took 2.8 times as long for that (docs/speed.md). glibc reads the setting when
+A tensor of tens of megabytes is memory that malloc maps anew for every step and gives back after it, and Linux touches
+it page by page: the transducer's loss took 2.8 times as long for that (docs/speed.md). glibc reads the setting when
 a process starts, before Python runs, so that a program that wants it begins a second time.
 """
 

@@ -45,7 +45,7 @@ def MakeDeterministic():
 
 
 def Cores():
-  """Cores that this process computes on: so many as TensorFlow's own TF_NUM_INTEROP_THREADS says, or all that it may use.
+  """Cores that this process computes on: as many as TF_NUM_INTEROP_THREADS says, or all that it may use.
 
   Raises:
     errors.ConfigError: It says no number.

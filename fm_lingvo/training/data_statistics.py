@@ -25,7 +25,7 @@ def Fit(task, sess, loaded=()):
       fit that its weights were learnt with.
 
   Raises:
-    errors.ConfigError: There are too few frames, or a projection that was loaded is of another kind than the params say.
+    errors.ConfigError: Too few frames, or a projection that was loaded is of another kind than the params say.
   """
   if task.params.frontend.normalization == 'global' and task.frontend.vars.mean.op.name not in loaded:
     _FitFrontend(task, sess)

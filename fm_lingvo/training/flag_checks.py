@@ -43,7 +43,7 @@ def CheckParts(flags, is_cluster):
 
 
 def CheckLogdir(logdir):
-  """Raises ConfigError if TensorFlow does not know the file system that --logdir names, or would take it for a pattern."""
+  """Raises ConfigError if TensorFlow does not know the file system of --logdir, or would take it for a pattern."""
   if re.search(r'[*?\[\]\\]', logdir):
     raise errors.ConfigError(
       f'--logdir={logdir}: expected a path without * ? [ ] \\, by which TensorFlow would not find its checkpoints'

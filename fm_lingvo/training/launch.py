@@ -258,7 +258,7 @@ def _PrepareDemoData(params):
   if missing and all(pattern.startswith(DEMO_DATA + os.sep) for _, pattern in missing):
     print(f'preparing the demo data in {DEMO_DATA} (once)', flush=True)
     result = subprocess.run(
-      [sys.executable, '-m', 'tools.prepare_data', '--importer=demo', f'--output={DEMO_DATA}'], check=False
+      [sys.executable, '-m', 'fm_lingvo.tools.prepare_data', '--importer=demo', f'--output={DEMO_DATA}'], check=False
     )
     if result.returncode:
       raise errors.ConfigError(f'{DEMO_DATA}: preparing it failed, exit code {result.returncode}')

@@ -24,8 +24,8 @@ _SHOWN = 8  # Utterance ids on the terminal; the file has all.
 class Learner(learner.Learner):
   """Lingvo's, which skips a step with a loss or gradient that is not finite.
 
-  Neither variables nor the optimizer's slots change in it; under gradient accumulation it adds nothing. Moving averages of the
-  weights (task.train.ema_decay) come a step nearer to them. The metric `skipped` is then 1, else 0.
+  Neither variables nor the optimizer's slots change in it; under gradient accumulation it adds nothing. Moving averages
+  of the weights (task.train.ema_decay) come a step nearer to them. The metric `skipped` is then 1, else 0.
   """
 
   def __init__(self, params):

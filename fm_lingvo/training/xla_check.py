@@ -73,7 +73,7 @@ def _MakeStatic(input_params, file):
 
 
 def _LeaveOutAccumulation(learner):
-  """Of gradient accumulation the step that applies: Lingvo makes its variables in the step, where tf.function takes none."""
+  """Checks the step without gradient accumulation, whose variables Lingvo makes where tf.function allows none."""
   if learner.optimizer.cls is optimizer.Accumulator:
     learner.optimizer = learner.optimizer.optimizer_tpl
 

@@ -1,17 +1,18 @@
-"""Files that the checkout ships, such as tokenizers and language models, found from wherever one works."""
+"""Files that the project ships, such as tokenizers and language models, found from any working directory."""
 
 import os
 
 from lingvo import compat as tf
 
+import fm_lingvo
 from fm_lingvo import errors
 
 # The folder that holds params/: `params/gin/tiny.gin` is found from any working directory.
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ROOT = fm_lingvo.ROOT
 
 
-def Find(path, what, how_to):
-  """Path of a file: from the working directory, else from the checkout.
+def Find(path: str, what: str, how_to: str) -> str:
+  """Path of a file: from the working directory, else from the folder that holds params/.
 
   Args:
     path: Local or remote, not empty.

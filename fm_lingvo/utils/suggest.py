@@ -1,20 +1,22 @@
 """The nearest names that error messages suggest."""
 
 import difflib
+from collections.abc import Collection
+from collections.abc import Iterable
 
 from fm_lingvo import errors
 
 
-def Nearest(name, candidates, cutoff=0.6):
+def Nearest(name: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | None:
   """The candidate most like `name`, None if none is alike; case does not count."""
-  by_lower = {}
+  by_lower: dict[str, str] = {}
   for candidate in candidates:
     by_lower.setdefault(candidate.lower(), candidate)
   found = difflib.get_close_matches(name.lower(), list(by_lower), 1, cutoff)
   return by_lower[found[0]] if found else None
 
 
-def NearestPath(path, candidates, cutoff=0.6):
+def NearestPath(path: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | None:
   """As Nearest, for dotted paths: the last part counts as much as the whole.
 
   Args:
@@ -39,19 +41,19 @@ def NearestPath(path, candidates, cutoff=0.6):
   )[1]
 
 
-def DidYouMean(name, detail=''):
+def DidYouMean(name: str | None, detail: str = '') -> str:
   """`; did you mean NAME (DETAIL)?`, empty if there is no name."""
   if not name:
     return ''
   return f'; did you mean {name}{f" ({detail})" if detail else ""}?'
 
 
-def Hint(name, candidates, cutoff=0.6):
+def Hint(name: object, candidates: Iterable[str], cutoff: float = 0.6) -> str:
   """DidYouMean of the candidate nearest to a name, if one is alike."""
   return DidYouMean(Nearest(str(name), candidates, cutoff))
 
 
-def Some(names, limit=8):
+def Some(names: Iterable[str], limit: int = 8) -> str:
   """`a, b, c, ... (12 in all)`: the first names of many, for a message."""
   names = list(names)
   if len(names) <= limit:
@@ -59,7 +61,7 @@ def Some(names, limit=8):
   return f'{", ".join(names[:limit])}, ... ({len(names)} in all)'
 
 
-def CheckChoice(path, value, choices):
+def CheckChoice(path: str, value: object, choices: Collection[str]) -> None:
   """Raises ConfigError if `value` of the param at `path` is none of `choices`."""
   if value not in choices:
     expected = f'one of {", ".join(choices)}' if choices else 'None'

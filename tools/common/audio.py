@@ -6,6 +6,9 @@ Every failure is a `Rejected` with one of REASONS, which the data preparation co
 """
 
 import os
+from collections.abc import Iterable
+from typing import IO
+from typing import Any
 
 import av
 import numpy as np
@@ -44,7 +47,7 @@ _ENERGY_WINDOW = audio_format.SAMPLE_RATE // 10
 class Rejected(Exception):
   """An utterance that the data set leaves out."""
 
-  def __init__(self, reason, detail=''):
+  def __init__(self, reason: str, detail: str = '') -> None:
     if reason not in REASONS:
       raise ValueError(f'reason = {reason!r}: expected one of {", ".join(REASONS)}')
     super().__init__(f'{reason}: {detail}')
@@ -52,7 +55,7 @@ class Rejected(Exception):
     self.detail = detail
 
 
-def Resample(samples, rate):
+def Resample(samples: np.ndarray, rate: int) -> np.ndarray:
   """Resamples mono PCM16 [M] at `rate` Hz to int16 [N] at 16 kHz."""
   if rate == audio_format.SAMPLE_RATE:
     return samples
@@ -61,7 +64,9 @@ def Resample(samples, rate):
   return _Collect([frame], max_samples=None)
 
 
-def Decode(path, max_seconds=None, offset=0.0, seconds=None):
+def Decode(
+  path: str, max_seconds: float | None = None, offset: float = 0.0, seconds: float | None = None
+) -> np.ndarray:
   """Decodes an audio file of any format that FFmpeg knows.
 
   Args:
@@ -110,7 +115,7 @@ def Decode(path, max_seconds=None, offset=0.0, seconds=None):
   return samples
 
 
-def _CheckHeader(f, raw_format):
+def _CheckHeader(f: IO[bytes], raw_format: str | None) -> None:
   """Rejects what FFmpeg would take without a word: text as raw audio, a WAV file that was cut off."""
   f.seek(0, 2)
   size = f.tell()
@@ -127,10 +132,10 @@ def _CheckHeader(f, raw_format):
       raise Rejected('corrupt', f'{size} bytes, the header says {declared + 8}')
 
 
-def _DecodeStream(f, raw_format, stop):
+def _DecodeStream(f: IO[bytes], raw_format: str | None, stop: float | None) -> np.ndarray:
   """Decodes an open file up to `stop` seconds (None: all) to int16 [N]."""
   try:
-    container = av.open(f, format=raw_format)
+    container = av.open(f, mode='r', format=raw_format)
   except av.error.FFmpegError as e:
     raise Rejected('not_audio', e.strerror or str(e)) from e
   with container:
@@ -139,7 +144,7 @@ def _DecodeStream(f, raw_format, stop):
     stream = container.streams.audio[0]
     _CheckStream(stream)
     declared = None
-    if stream.duration and not raw_format and _DeclaresLength(f, container.format.name):
+    if stream.duration and stream.time_base and not raw_format and _DeclaresLength(f, container.format.name):
       declared = float(stream.duration * stream.time_base)
     max_samples = None if stop is None else round(stop * audio_format.SAMPLE_RATE) + 1
     samples = _Collect(container.decode(stream), max_samples)
@@ -149,7 +154,7 @@ def _DecodeStream(f, raw_format, stop):
   return samples
 
 
-def _DeclaresLength(f, name):
+def _DeclaresLength(f: IO[bytes], name: str) -> bool:
   """Whether an open file in the format `name` says itself how long it is."""
   if name != 'mp3':
     return name not in _GUESSED_LENGTH
@@ -165,7 +170,7 @@ def _DeclaresLength(f, name):
   return any(tag in first_frame for tag in (b'Xing', b'Info', b'VBRI'))
 
 
-def _CheckStream(stream):
+def _CheckStream(stream: Any) -> None:
   """Rejects what no recording of speech is, before a decoder makes room for it."""
   if stream.codec_context is None:
     raise Rejected('not_audio', 'coded in a way that FFmpeg does not know')
@@ -175,7 +180,7 @@ def _CheckStream(stream):
     raise Rejected('corrupt', f'{stream.channels} channels, expected 1 to {_MAX_CHANNELS}')
 
 
-def _Collect(frames, max_samples):
+def _Collect(frames: Iterable[Any], max_samples: int | None) -> np.ndarray:
   """Frames of any rate and layout -> int16 [N], reading no more frames than max_samples need."""
   resampler = av.AudioResampler(format='s16', layout='mono', rate=audio_format.SAMPLE_RATE)
   chunks, total = [], 0
@@ -190,7 +195,7 @@ def _Collect(frames, max_samples):
   return np.concatenate(chunks) if chunks else np.zeros([0], np.int16)
 
 
-def Loudness(samples):
+def Loudness(samples: np.ndarray) -> float:
   """RMS of the loudest 100 ms of int16 [N], without its mean, in dB below full scale (0 dBFS is a full square wave)."""
   x = samples.astype(np.float32) / 32768.0
   x -= x.mean()
@@ -199,7 +204,7 @@ def Loudness(samples):
   return float(10 * np.log10(np.square(windows).mean(axis=1).max() + 1e-12))
 
 
-def CheckSpeech(samples, *, min_duration, max_duration, silence_dbfs=-55.0):
+def CheckSpeech(samples: np.ndarray, *, min_duration: float, max_duration: float, silence_dbfs: float = -55.0) -> None:
   """Rejects recordings that are too short, too long or silent.
 
   Args:
@@ -221,7 +226,14 @@ def CheckSpeech(samples, *, min_duration, max_duration, silence_dbfs=-55.0):
     raise Rejected('silent', f'{loudness:.1f} dBFS in the loudest 100 ms, needs more than {silence_dbfs:g}')
 
 
-def CheckText(text, duration, *, min_rate=0.5, max_rate=24.0, declared_duration=None):
+def CheckText(
+  text: str,
+  duration: float,
+  *,
+  min_rate: float = 0.5,
+  max_rate: float = 24.0,
+  declared_duration: float | None = None,
+) -> None:
   """Rejects a transcript or a declared duration that cannot belong to the recording.
 
   Args:

@@ -1,6 +1,8 @@
 """What tools share that make a checkpoint of weights from others."""
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from lingvo import compat as tf
@@ -11,13 +13,13 @@ from fm_lingvo.checkpoints import warm_start
 from . import files
 
 
-def AddStep(checkpoint, values):
+def AddStep(checkpoint: Any, values: dict[str, Any]) -> None:
   """Adds the step of a warm_start.Checkpoint, if it has one, to the values to write."""
   if warm_start.STEP in checkpoint.others:
     values[warm_start.STEP] = checkpoint.Read(warm_start.STEP)
 
 
-def Write(values, output):
+def Write(values: Mapping[str, Any], output: str) -> None:
   """Writes a TensorFlow checkpoint.
 
   Args:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 
 from fm_lingvo import errors
 from fm_lingvo.data import dataset
@@ -11,7 +12,7 @@ class UsageError(errors.ConfigError):
   """What the user asked for cannot be done; the message is one line."""
 
 
-def Report(prog, run, interrupted='interrupted'):
+def Report(prog: str, run: Callable[[], int | None], interrupted: str = 'interrupted') -> int:
   """Runs a tool's work; an error that the user can mend is one line, without a traceback.
 
   Args:
@@ -20,8 +21,9 @@ def Report(prog, run, interrupted='interrupted'):
     interrupted: What is said of Ctrl-C.
 
   Returns:
-    The exit code: what `run` returned; 2 wrong usage or configuration, 1 what the disk or the system refused, 130 Ctrl-C.
+    The exit code: what `run` returned; 2 wrong usage or configuration, 1 the disk or the system refused, 130 Ctrl-C.
   """
+  line: object
   try:
     code = run() or 0
     with errors.Writing('standard output'):
@@ -40,14 +42,14 @@ def Report(prog, run, interrupted='interrupted'):
   return code
 
 
-def _Describe(error):
+def _Describe(error: errors.RunError | OSError) -> object:
   """What a RunError says, or an OSError without its number."""
-  if getattr(error, 'strerror', None) is None:
+  if not isinstance(error, OSError) or error.strerror is None:
     return error
   return f'{error.filename}: {error.strerror}' if error.filename else error.strerror
 
 
-def _DropOutput():
+def _DropOutput() -> None:
   """Drops what standard output does not take: Python would try again when it ends, and end with code 120."""
   try:
     sys.stdout.flush()

@@ -1,6 +1,8 @@
 """Local and remote directories: listed, always in sorted order, and made."""
 
 import os
+from collections.abc import Callable
+from collections.abc import Iterator
 
 from fm_lingvo import errors
 from fm_lingvo.utils import files as file_system
@@ -8,7 +10,7 @@ from fm_lingvo.utils import files as file_system
 from . import exit_codes
 
 
-def IsInside(path, root):
+def IsInside(path: str, root: str) -> bool:
   """Whether a local or remote path lies in a folder, once links and `..` are resolved; `~` is an ordinary character."""
   if file_system.IsRemote(path) or file_system.IsRemote(root):
     return path.startswith(root.rstrip('/') + '/') and '..' not in path.split('/')
@@ -17,8 +19,8 @@ def IsInside(path, root):
   return os.path.commonpath([os.path.realpath(path), os.path.realpath(root)]) == os.path.realpath(root)
 
 
-def LocalFolders(root, on_error):
-  """Yields (directory, sorted file names) of a local tree, links followed; a folder that several links lead to comes once.
+def LocalFolders(root: str, on_error: Callable[[OSError], object]) -> Iterator[tuple[str, list[str]]]:
+  """Yields (directory, sorted file names) of a local tree, links followed; each folder comes once.
 
   Args:
     root: folder.
@@ -35,14 +37,14 @@ def LocalFolders(root, on_error):
     yield folder, sorted(names)
 
 
-def Walk(root):
+def Walk(root: str) -> Iterator[tuple[str, list[str]]]:
   """Yields (directory, sorted file names) of a tree, sorted.
 
   Raises:
     exit_codes.UsageError: a folder in it cannot be read.
   """
 
-  def Refuse(e):
+  def Refuse(e: OSError) -> None:
     raise exit_codes.UsageError(f'{e.filename}: cannot be read ({e.strerror})')
 
   if file_system.IsRemote(root):
@@ -54,7 +56,7 @@ def Walk(root):
   yield from walk
 
 
-def MakeFolder(path, what):
+def MakeFolder(path: str, what: str) -> None:
   """Makes a folder and those above it, where they are not there; '' is the working directory.
 
   Args:
@@ -78,7 +80,7 @@ def MakeFolder(path, what):
     raise errors.ConfigError(f'{what}: cannot be written ({reason})') from e
 
 
-def RequireDirectory(importer, path):
+def RequireDirectory(importer: str, path: str | None) -> str:
   """The directory --input.
 
   Raises:

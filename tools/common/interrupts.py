@@ -2,14 +2,17 @@
 
 import contextlib
 import signal
+from collections.abc import Callable
+from collections.abc import Iterator
+from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def Raise():
+def Raise() -> None:
   """From now on both signals raise KeyboardInterrupt(signum)."""
 
-  def _Interrupt(signum, _):
+  def _Interrupt(signum: int, _: FrameType | None) -> None:
     raise KeyboardInterrupt(signum)
 
   for signum in _SIGNALS:
@@ -17,7 +20,7 @@ def Raise():
 
 
 @contextlib.contextmanager
-def HandledBy(handler):
+def HandledBy(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
   """Context in which both signals call handler(signum, frame)."""
   before = {signum: signal.signal(signum, handler) for signum in _SIGNALS}
   try:
@@ -28,8 +31,8 @@ def HandledBy(handler):
 
 
 @contextlib.contextmanager
-def Held():
-  """Context that a signal does not interrupt: KeyboardInterrupt comes at its end, so that what it starts is known by then."""
+def Held() -> Iterator[None]:
+  """Context that a signal does not interrupt: KeyboardInterrupt comes at its end, once what it starts is known."""
   came = []
   with HandledBy(lambda signum, _: came.append(signum)):
     yield

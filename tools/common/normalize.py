@@ -3,12 +3,12 @@
 A normalised text is lower case, in Unicode form NFC, of words separated by one space; a word consists of letters and of
 apostrophes inside it (don't, dell'utente). In detail, in this order:
   1. notes in (), [] or <> are removed;
-  2. symbols that are read out are spelled: English * -> star, # -> pound, % -> percent, & -> and, @ -> at; in English web
-     addresses and decimals '.' -> dot or point;
+  2. symbols that are read out are spelled: English * -> star, # -> pound, % -> percent, & -> and, @ -> at; in English
+     web addresses and decimals '.' -> dot or point;
   3. English acronyms of _SPELLED_OUT become single letters (PBX -> p b x), as do letters joined by dots (A.M. -> a m);
-  4. numbers are spelled. English: up to two digits and whole hundreds as cardinals (18 -> eighteen, 500 -> five hundred),
-     all others digit by digit (1234 -> one two three four), as telephone prompts read them. Spanish, French, Italian,
-     Russian: single digits only;
+  4. numbers are spelled. English: up to two digits and whole hundreds as cardinals (18 -> eighteen, 500 -> five
+     hundred), all others digit by digit (1234 -> one two three four), as telephone prompts read them. Spanish, French,
+     Italian, Russian: single digits only;
   5. everything else that is not a letter or an inner apostrophe, hyphens too, becomes a space.
 Numbers that the language has no rule for stay as digits; `HasDigits` finds them.
 """
@@ -38,12 +38,12 @@ _WEB = re.compile(r'\b(?:www\.)?[A-Za-z0-9-]+(?:\.[A-Za-z]{2,})+\b')
 _NUMBER = re.compile(r'\d+')
 
 
-def StripNotes(text):
+def StripNotes(text: str) -> str:
   """The text without notes in (), [] or <>; empty when there is nothing else, as for [ascending tones]."""
   return ' '.join(_NOTE.sub(' ', text).split())
 
 
-def NormalizeText(text, language='en'):
+def NormalizeText(text: str, language: str = 'en') -> str:
   """Normalises a transcript as the module's description says.
 
   Args:
@@ -62,12 +62,12 @@ def NormalizeText(text, language='en'):
   return ' '.join(word for word in words if word)
 
 
-def HasDigits(text):
+def HasDigits(text: str) -> bool:
   """Whether numbers are left that no rule could spell."""
   return any(c.isdigit() for c in text)
 
 
-def _EnglishSymbols(text):
+def _EnglishSymbols(text: str) -> str:
   text = _DOTTED.sub(lambda m: m.group().replace('.', ' '), text)
   text = _ACRONYM.sub(lambda m: ' '.join(m.group()), text)
   text = _WEB.sub(lambda m: re.sub(r'\bwww\b', 'w w w', m.group()).replace('.', ' dot '), text)
@@ -76,7 +76,7 @@ def _EnglishSymbols(text):
   return ''.join(f' {_SYMBOLS[c]} ' if c in _SYMBOLS else c for c in text)
 
 
-def _Spell(digits, language):
+def _Spell(digits: str, language: str) -> str:
   if language == 'en':
     return _SpellEnglish(digits)
   if language in _DIGITS and len(digits) == 1:
@@ -84,7 +84,7 @@ def _Spell(digits, language):
   return digits
 
 
-def _SpellEnglish(digits):
+def _SpellEnglish(digits: str) -> str:
   value = int(digits[:4])  # Longer ones are read digit by digit.
   if digits[0] == '0' and len(digits) > 1:
     return ' '.join(_ONES[int(d)] for d in digits)

@@ -6,6 +6,9 @@ A cue of subtitles ends before a pause of 0.8 s, and before it would exceed 6 s 
 import dataclasses
 import json
 import textwrap
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
 
 FORMATS = ('text', 'json', 'srt')
 EXTENSIONS = {'text': '.txt', 'json': '.json', 'srt': '.srt'}
@@ -30,7 +33,7 @@ class Transcript:
   n_best: tuple = ()  # Of recognizer.Hypothesis, of recordings in one window.
 
 
-def Format(transcript, kind, with_name=False):
+def Format(transcript: Transcript, kind: str, with_name: bool = False) -> str:
   """A Transcript as text that ends with a newline (or is empty: subtitles without a word).
 
   Args:
@@ -43,7 +46,7 @@ def Format(transcript, kind, with_name=False):
   return Json(transcript) + '\n' if kind == 'json' else Srt(transcript.words)
 
 
-def Json(transcript):
+def Json(transcript: Transcript) -> str:
   """One line of JSON: file, seconds, text, score, windows, words (word, start, end) and, if asked for, n_best."""
   row = {
     'file': transcript.name,
@@ -58,7 +61,7 @@ def Json(transcript):
   return json.dumps(row, ensure_ascii=False)
 
 
-def Srt(words):
+def Srt(words: Iterable[Any]) -> str:
   """SubRip text of a sequence of words: numbered cues whose times ascend."""
   blocks, earliest = [], 0.0
   for number, cue in enumerate(_Cues(words), 1):
@@ -69,13 +72,13 @@ def Srt(words):
   return '\n'.join(blocks)
 
 
-def _Lines(cue):
+def _Lines(cue: Sequence[Any]) -> list[str]:
   return textwrap.wrap(' '.join(w.text for w in cue), _LINE_CHARACTERS, break_long_words=False, break_on_hyphens=False)
 
 
-def _Cues(words):
+def _Cues(words: Iterable[Any]) -> list[list[Any]]:
   """Lists of words, one for each cue."""
-  cues = []
+  cues: list[list[Any]] = []
   for word in words:
     if cues and (
       word.start - cues[-1][-1].end < _PAUSE_SECONDS
@@ -88,7 +91,7 @@ def _Cues(words):
   return cues
 
 
-def _Time(seconds):
+def _Time(seconds: float) -> str:
   """HH:MM:SS,mmm."""
   milliseconds = round(seconds * 1000)
   minutes, milliseconds = divmod(milliseconds, 60_000)

@@ -1,4 +1,4 @@
-"""The demo data: the human prompts of five languages, where apt can fetch them, and half an hour of synthetic speech."""
+"""The demo data: human prompts in five languages, where apt can fetch them, and half an hour of synthetic speech."""
 
 import os
 

@@ -9,12 +9,7 @@ import os
 import sys
 import time
 
-from fm_lingvo.utils import audio as audio_format
-from fm_lingvo.utils import files as file_system
-
-from ..common import exit_codes
-
-logging.disable(logging.WARNING)  # Beam misses crcmod even beside google-crc32c.
+logging.disable(logging.WARNING)  # Beam warns that crcmod is missing, even beside google-crc32c.
 import apache_beam as beam
 from apache_beam.options import pipeline_options
 
@@ -22,9 +17,12 @@ logging.disable(logging.NOTSET)
 
 from fm_lingvo import errors
 from fm_lingvo.data import dataset
+from fm_lingvo.utils import audio as audio_format
+from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import suggest
 
 from ..common import audio
+from ..common import exit_codes
 from ..common import normalize
 from . import importers
 from . import progress
@@ -208,7 +206,7 @@ def _RunPipeline(shard_names, staging, limits, key, beam_args):
   options = pipeline_options.PipelineOptions(beam_args)
   runner = options.view_as(pipeline_options.StandardOptions).runner
   if runner in (None, 'DirectRunner'):
-    # Beam's DirectRunner first tries to download and start another runner (Prism); this is the one that it falls back to.
+    # Beam's DirectRunner first tries to download and start another runner, Prism; it falls back to this one.
     from apache_beam.runners.portability import fn_api_runner
 
     runner = fn_api_runner.FnApiRunner()
@@ -231,7 +229,7 @@ def _RunPipeline(shard_names, staging, limits, key, beam_args):
 
 
 class _RaisedAnyway:
-  """A standard error without the tracebacks that Beam's workers print there: they are the message of what is raised, too."""
+  """A standard error without the tracebacks that Beam's workers print: what is raised has them in its message."""
 
   def __init__(self, stream):
     self._stream, self._dropped = stream, False
@@ -344,8 +342,8 @@ def _PrintSummary(output, report, seconds):
     print(f'  {domain}: {sums["utterances"]} utterances, {sums["hours"] * 60:.1f} min, {sums["labeled"]} labeled')
   if report['texts_with_digits']:
     print(
-      f'  {report["texts_with_digits"]} texts with digits, which most tokenizers do not know: numbers are spelled only in '
-      'a language that is named'
+      f'  {report["texts_with_digits"]} texts with digits, which most tokenizers do not know: numbers are spelled only '
+      'in a language that is named'
     )
   rejects = report['rejects']
   where = ' (files in report.json)' if rejects['total'] else ''

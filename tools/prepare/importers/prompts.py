@@ -1,4 +1,4 @@
-"""The spoken prompts of the Asterisk telephone exchange: human speech in five languages, 16 kHz, one speaker a language.
+"""The spoken prompts of the Asterisk telephone exchange: human speech, 16 kHz, five languages, one speaker each.
 
 Audio is in Debian's asterisk-core-sounds-LANG-g722, the transcripts are in asterisk-core-sounds-LANG (CC-BY-SA 3.0 and
 CC-BY 3.0; see the packages' copyright files). They are fetched with apt, without root, or read from a directory.
@@ -34,10 +34,10 @@ _SOUND_NOTE = re.compile(r'[(\[<][^)\]>]*\b(tones?|beeps?|sounds?|silence)\b', r
 def Import(options):
   """Lists the prompts of --languages (default: all five).
 
-  The id is prompts-LANG/NAME, the domain prompts/LANG, the speaker the voice's directory (en_US_f_Allison). Entries whose
-  transcript is nothing but a note in brackets, or mentions a tone or a sound in one, are rejects (not_speech). A prompt
-  without a transcript, or with numbers that the language's rules cannot spell, is unlabeled: text ''. With max_utterances,
-  each language has at most so many, those whose id has the smallest hash.
+  The id is prompts-LANG/NAME, the domain prompts/LANG, the speaker the voice's directory (en_US_f_Allison). Entries
+  whose transcript is nothing but a note in brackets, or mentions a tone or a sound in one, are rejects (not_speech). A
+  prompt without a transcript, or with numbers that the language's rules cannot spell, is unlabeled: text ''. With
+  max_utterances, each language has at most so many, those whose id has the smallest hash.
 
   Raises:
     exit_codes.UsageError: an unknown language, apt cannot fetch the packages, or --input holds no prompts.
@@ -130,8 +130,8 @@ def _ImportLanguage(listing, language, recordings, transcript, max_utterances):
 def _ReadTranscript(path, names):
   """Returns {name: [texts]} of lines `name: text`; more than one text where the file has several lines of a name.
 
-  Some lines run into the next ones (`a: text b: text`) or repeat their name: a known name with a colon inside a line starts
-  an entry of its own, which counts only if the name has no line.
+  Some lines run into the next ones (`a: text b: text`) or repeat their name: a known name with a colon inside a line
+  starts an entry of its own, which counts only if the name has no line.
   """
   with file_system.Open(path, 'rb') as f:
     data = f.read()

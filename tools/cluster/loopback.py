@@ -1,7 +1,7 @@
-"""A network of its own for this process and its children: loopback alone, which nothing outside of them can reach.
+"""A network namespace for this process and its children, with loopback alone, which nothing outside of them can reach.
 
-TensorFlow's gRPC servers listen on every interface, whatever address a cluster's description names, and believe whoever
-connects. On one machine the jobs of a cluster need no more than this.
+TensorFlow's gRPC servers listen on every interface, whatever address a cluster's description names, and obey whoever
+connects. Jobs on one machine need no more than loopback.
 """
 
 import ctypes
@@ -14,20 +14,20 @@ _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 
 
-def Enter():
+def Enter() -> str:
   """Moves this process, which must have one thread, into a new network with loopback only.
 
   Returns:
-    '' if it is there, else why not; the network is then the one of before.
+    '' if it has, else why not; the process is then in its old network.
   """
-  why = _Try()
-  if not why:
+  reason = _Try()
+  if not reason:
     _Unshare()
-  return why
+  return reason
 
 
 def _Try():
-  """Enters in a child, for half of it may be allowed (AppArmor), which could not be taken back; returns why not, or ''."""
+  """Tries it in a child process; returns why it fails, or ''. AppArmor may allow half of it, which cannot be undone."""
   reader, writer = os.pipe()
   child = os.fork()
   if not child:
@@ -38,12 +38,12 @@ def _Try():
     except OSError as e:
       os.write(writer, os.strerror(e.errno).encode())
     finally:
-      os._exit(code)  # Whatever it raises: this is a copy of the whole program.
+      os._exit(code)  # Whatever was raised: the child must not go on with the program.
   os.close(writer)
   with open(reader, encoding='utf-8') as f:
-    why = f.read()
+    reason = f.read()
   _, status = os.waitpid(child, 0)
-  return why or (f'a trial ended with status {status}' if status else '')
+  return reason or (f'a trial ended with status {status}' if status else '')
 
 
 def _Unshare():
@@ -53,7 +53,7 @@ def _Unshare():
   flags = _CLONE_NEWNET if uid == 0 else _CLONE_NEWNET | _CLONE_NEWUSER
   if libc.unshare(flags):
     raise OSError(ctypes.get_errno(), 'unshare')
-  if uid:  # Own files stay own files.
+  if uid:  # The user keeps its id, and so its files.
     for name, text in (('setgroups', 'deny'), ('uid_map', f'{uid} {uid} 1'), ('gid_map', f'{gid} {gid} 1')):
       with open(f'/proc/self/{name}', 'w', encoding='ascii') as f:
         f.write(text)

@@ -1,0 +1,1 @@
+"""Training clusters: their plan as data, jobs as local processes, files for Kubernetes and Slurm."""
