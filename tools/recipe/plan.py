@@ -57,9 +57,17 @@ _ADAPT = {**_FINETUNE, 'adapter_dim': 128, 'adapter_position': 'after_ff'}
 _SCRATCH = {**_LIGHT, **_SEARCH, 'dropout_prob': 0.1}
 _SCRATCH_SOURCE = {**_LIGHT, **_SEARCH, 'source_weight': 1.0, 'learning_rate': 3e-3, 'batch_seconds': 24.0}
 
-# Ablations of stages 1 and 2: name, title, what differs in both.
-_SHORT = (('short', 'short reference', {}), ('codebooks_4', 'short, 4 codebooks', {'num_codebooks': 4}),
-          ('pca', 'short, PCA projection', {'projection': 'pca'}))
+
+def _Short(name, title, **changed):
+  """The three stages, shorter, with other knobs in the first two: ablations of these and their reference."""
+  return (
+      Stage(f'{name}_pretrain', 'ablations_pretrain', 'BestRqPretrain', 1000, f'{title}: stage 1',
+            bindings={**_PRETRAIN, **changed}, measured=False),
+      Stage(f'{name}_hydra', 'ablations_pretrain', 'JustHydra', 600, f'{title}: stages 1 + 2', f'{name}_pretrain',
+            bindings={**_HYDRA, **changed}),
+      Stage(f'{name}_adapted', 'ablations_pretrain', 'AdapterFinetune', 200, f'{title}: adapted', f'{name}_hydra',
+            SMALL_SHARE, bindings=_ADAPT))
+
 
 # Columns: name, group, experiment, steps, title, start, share, seeds, bindings. The steps are meant for 2.5 hours of
 # the group main on two cores without AVX-512; it took 7.3 core-hours there beside other work. Stages that learn the
@@ -95,13 +103,9 @@ STAGES = (
     Stage('full_finetune_all', 'ablations_adapter', 'FullFinetune', 1600,
           'stages 1 + 2, then everything on all labels', 'hydra', 1.0, bindings=_FINETUNE),
 
-    # Ablations of stages 1 and 2 are shorter, beside a reference of the same length.
-    *(Stage(f'{name}_pretrain', 'ablations_pretrain', 'BestRqPretrain', 1000, f'{title}: stage 1',
-            bindings={**_PRETRAIN, **changed}, measured=False) for name, title, changed in _SHORT),
-    *(Stage(f'{name}_hydra', 'ablations_pretrain', 'JustHydra', 600, f'{title}: stages 1 + 2', f'{name}_pretrain',
-            bindings={**_HYDRA, **changed}) for name, title, changed in _SHORT),
-    *(Stage(f'{name}_adapted', 'ablations_pretrain', 'AdapterFinetune', 200, f'{title}: adapted', f'{name}_hydra',
-            SMALL_SHARE, bindings=_ADAPT) for name, title, _ in _SHORT),
+    *_Short('short', 'short reference'),
+    *_Short('codebooks_4', 'short, 4 codebooks', num_codebooks=4),
+    *_Short('pca', 'short, PCA projection', projection='pca'),
     Stage('source_best_rq_hydra', 'ablations_hydra', 'JustHydra', 600,
           'short, BEST-RQ on the source too: stages 1 + 2', 'short_pretrain',
           bindings={**_HYDRA, 'source_best_rq_weight': 0.1}),
