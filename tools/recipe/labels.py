@@ -15,10 +15,10 @@ import os
 from lingvo import compat as tf
 
 from fm_lingvo import errors
+from fm_lingvo.config import registry
 from fm_lingvo.data import dataset
 from fm_lingvo.data import example_filter
 from fm_lingvo.utils import audio as audio_format
-from params import asr
 
 from .stages import Settings
 from .stages import Stage
@@ -94,7 +94,7 @@ def Minutes(rows: list[dict]) -> float:
 
 def TrainStream():
   """StreamParams of the target's labeled training speech, the same in every stage but for the share."""
-  return asr.FullFinetune().Train().streams.labeled
+  return registry.Import('asr.FullFinetune')().Train().streams.labeled
 
 
 def _Acceptance():
