@@ -9,9 +9,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import TextIO
 
 from ..common import interrupts
 from . import stage_run
+from .stages import Settings
+from .stages import Stage
 
 TRAINER = (sys.executable, '-m', 'fm_lingvo.trainer')
 _POLL_SECONDS = 0.5
@@ -33,11 +38,20 @@ class Interrupted(Exception):
 class Runner:
   """Trains what is not trained yet."""
 
-  def __init__(self, settings, stages, stamps, jobs, on_done=lambda: None, trainer=TRAINER, stream=None):
+  def __init__(
+    self,
+    settings: Settings,
+    stages: dict[str, Stage],
+    stamps,
+    jobs: int,
+    on_done: Callable[[], object] = lambda: None,
+    trainer: Sequence[str] = TRAINER,
+    stream: TextIO | None = None,
+  ):
     """Constructor.
 
     Args:
-      settings: stages.Settings.
+      settings: Settings.
       stages: of stages.Select().
       stamps: stamps.Stamps of them.
       jobs: stages at a time, >= 1.
