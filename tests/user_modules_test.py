@@ -58,6 +58,7 @@ class Unnamed(Experiment):
 _HEAD = '''
 from lingvo import compat as tf
 from lingvo.core import layers
+from lingvo.core import py_utils
 
 from fm_lingvo.heads import base_head
 
@@ -69,6 +70,9 @@ class ReconstructHead(base_head.BaseHead):
     super().__init__(params)
     self.CreateChild('proj', layers.FCLayer.Params().Set(
       input_dim=self.params.input_dim, output_dim=1, activation='NONE', has_bias=True))
+
+  def Corrupt(self, theta, features, paddings):
+    return py_utils.NestedMap(features=features)
 
   def Loss(self, theta, encoded, paddings, corrupted, batch):
     error = tf.abs(tf.cast(self.proj.FProp(theta.proj, encoded), tf.float32)[:, :, 0] - 1.0)
@@ -288,12 +292,12 @@ class ConfigTest(Case):
         self.assertRegex(message, f'^--gin_bindings: .*: {expected}')
 
   def test_an_experiment_of_that_name_is_not_there(self):
-    _Write(self.folder, own_toy=_TOY)
-    user_modules.Import(['own_toy'])
-    self.addCleanup(self._Forget, 'own_toy')
+    _Write(self.folder, own_game=_TOY)
+    user_modules.Import(['own_game'])
+    self.addCleanup(self._Forget, 'own_game')
     self.assertEqual(
-      self._Error(gin_config.Configure, 'own_toy.Tyo'),
-      '--model=own_toy.Tyo: no such experiment; did you mean own_toy.Toy?',
+      self._Error(gin_config.Configure, 'own_game.Tyo'),
+      '--model=own_game.Tyo: no such experiment; did you mean own_game.Toy?',
     )
 
 

@@ -80,9 +80,9 @@ def RegisterExperiment(cls: type | None = None, *, name: str | None = None) -> A
   known = _Helper()._MODEL_PARAMS
   if key in known:
     raise ValueError(f'{cls.__module__}.{cls.__name__}: an experiment is registered as {key} already')
+  gin.configurable(cls)
   known[key] = _Helper()._CreateWrapperClass(cls)
   _EXPERIMENTS[key] = cls
-  gin.configurable(cls)
   return cls
 
 
