@@ -179,7 +179,7 @@ class HydraTaskTest(graph_case.GraphCase):
       loss, expected, weight, gradients, masked, view.clean.features
     )
     self.assertAlmostEqual(loss, expected, places=5)
-    self.assertEqual(weight, 3)  # Labels, by which replicas are averaged.
+    self.assertEqual(weight, 4)  # Labels, by which replicas are averaged.
     self.assertFalse(np.array_equal(masked, clean))  # SpecAugment.
     for v, a, b in zip(variables, found, wanted):
       np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6, err_msg=v.name)

@@ -27,7 +27,7 @@ _GRAPHEMES = 'params/tokenizers/graphemes_en.model'
 
 def setUpModule():
   global _folder
-  _folder = absltest.get_default_test_tmpdir() + '/inference_test'
+  _folder = absltest.get_default_test_tmpdir() + '/recognizer_test'
   shutil.rmtree(_folder, ignore_errors=True)
   run_case.WriteData(_folder + '/data')
   global _values
