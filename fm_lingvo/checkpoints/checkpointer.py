@@ -99,8 +99,8 @@ class Checkpointer(checkpointer.Checkpointer):
         problems.append(str(e))
     if problems and not found:
       raise errors.ConfigError(
-        f'{"; ".join(problems)}; no other checkpoint to resume from, and a run with checkpoints does not start over: '
-        'restore one, or choose another --logdir'
+        f'{"; ".join(problems)}; no other checkpoint to resume from, and a new run is not started in this folder: '
+        'restore a checkpoint, or choose another --logdir'
       )
     for problem in problems:
       print(f'skipped: {problem}', flush=True)
