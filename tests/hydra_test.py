@@ -187,7 +187,10 @@ class HydraTaskTest(graph_case.GraphCase):
     expected = 0.7 * tf.reduce_sum(nlls[0]) / labels + 0.3 * tf.reduce_sum(nlls[1]) / labels
     loss, weight = metrics['loss']
     variables = [v for v in task.vars.Flatten() if v.trainable]
-    gradients = [tf.gradients(x, variables, unconnected_gradients='zero') for x in (loss, expected)]
+    gradients = [
+      [tf.convert_to_tensor(g) for g in tf.gradients(x, variables, unconnected_gradients='zero')]
+      for x in (loss, expected)
+    ]
     loss, expected, weight, (found, wanted), masked, clean = self.Eval(
       loss, expected, weight, gradients, masked, view.clean.features
     )
