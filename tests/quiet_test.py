@@ -1,14 +1,14 @@
-"""Standard error is held back: what is chatter stays away, all else is shown, and everything is where something failed."""
+"""Standard error is held back: chatter stays away, all else is shown, and everything is where something failed."""
 
 import os
 import tempfile
 
 from absl.testing import absltest
-from fm_lingvo import quiet
+
+from fm_lingvo.runtime import quiet
 
 
 class HoldStderrTest(absltest.TestCase):
-
   def _Shown(self, *args, fails=False):
     """What three lines written inside the context leave on standard error."""
     stderr = os.dup(2)
