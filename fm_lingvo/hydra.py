@@ -124,6 +124,7 @@ class HydraTask(base_model.BaseTask):
     """
     layers = [self.frontend] + [self.Head(name) for name in self._head_names]
     layers = [layer for layer in layers if layer.record is not None]
+    # One run of the session for all: TensorFlow optimises the whole graph for each new set of fetches.
     for layer, value in zip(layers, sess.run([layer.record for layer in layers])):
       layer.CheckRecord(value, source)
 

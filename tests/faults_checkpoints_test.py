@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import shutil
+from unittest import mock
 
 import numpy as np
 from absl.testing import absltest
@@ -49,6 +50,13 @@ class RestoreTest(stage_case.StageCase):
 
   def test_the_newest_is_restored_if_nothing_is_broken(self):
     self.assertEqual(self._Restored(), 6)
+
+  def test_a_resumed_run_takes_few_steps_of_its_session_however_many_variables_it_has(self):
+    self.assertGreater(len(self.values[6]), 20)
+    session = self.session
+    with mock.patch.object(session, 'run', wraps=session.run) as run:
+      self._checkpointer.Restore(session, force_reinitialize=True)
+    self.assertLessEqual(run.call_count, 2)  # Restores, and checks the records.
 
   @contextlib.contextmanager
   def _UndoneLater(self, name):

@@ -43,7 +43,10 @@ _ELSEWHERE = {
   'make recipe': ('.ci/run', r'^\s*make recipe RECIPE=--quick$'),
   # Stands for the whole: some rows at sizes of seconds.
   'make benchmark': ('tests/benchmark_test.py', r"_Main\('--quick', f'--rows="),
-  'python -m tools.recipe_data --output=data/recipe': ('tools/recipe.py', r"'-m', 'tools\.recipe_data', f'--output="),
+  'python -m tools.recipe_data --output=data/recipe': (
+    'tools/recipe/run.py',
+    r"'-m', 'tools\.recipe_data', f'--output=",
+  ),
   _BAZEL_RUN: ('.ci/run', rf'^\s*{re.escape(_BAZEL_RUN)}'),
   # A part of it: one test more under Bazel would be all of `make test` again.
   'bazel test //tests/...': ('.ci/run', r'^\s*bazel test //tests:\w+'),

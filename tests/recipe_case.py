@@ -1,13 +1,23 @@
 """Data sets, a trainer and results for tests of the recipe, all made up."""
 
+import dataclasses
+import functools
 import json
 import os
 import shutil
 import sys
 import tempfile
 
+from absl.testing import parameterized
+
 from fm_lingvo.data import dataset
 from fm_lingvo.utils import audio as audio_format
+from tools.recipe import labels
+from tools.recipe import stages
+from tools.recipe import stamps
+
+# The params of a stage take 0.2 s to resolve and are the same in every test.
+stamps.Resolved = functools.cache(stamps.Resolved)
 
 _TRAINER_SOURCE = """
 import json, os, re, signal, sys, time
@@ -51,6 +61,33 @@ with open(os.path.join(run, 'parameters.json'), 'w') as f:
 with open(os.path.join(run, 'train', 'checkpoint'), 'w') as f:
   f.write(f'model_checkpoint_path: "ckpt-{steps:08d}"')
 """
+
+
+class RecipeTest(parameterized.TestCase):
+  """Has settings of a new folder with data sets."""
+
+  def setUp(self):
+    super().setUp()
+    self.folder = Folder(self)
+    self.settings = stages.Settings(
+      output=os.path.join(self.folder, 'runs'), data_dir=os.path.join(self.folder, 'data')
+    )
+    os.makedirs(self.settings.output)
+    WriteData(self.settings.data_dir)
+
+  def Stages(self, names=('all',), seeds=(), change=()):
+    """Stages that are asked for, resolved; `change`: run -> bindings that are set."""
+    chosen = stages.Select(stages.Plan(self.settings, seeds), names, seeds)
+    for run, bindings in dict(change).items():
+      stage = chosen[run]
+      chosen[run] = dataclasses.replace(
+        stage, bindings={**stage.bindings, **bindings}, steps=bindings.get('max_steps', stage.steps)
+      )
+    return labels.Labels(self.settings).Resolve(chosen)
+
+  def Stamps(self, chosen):
+    """Stamps of stages."""
+    return stamps.Stamps(self.settings, chosen)
 
 
 def Folder(test):

@@ -9,9 +9,9 @@ from unittest import mock
 from absl.testing import absltest
 
 from fm_lingvo.data import dataset
-from tools import recipe_data
 from tools.common import exit_codes
 from tools.prepare.importers import debian
+from tools.recipe import data as recipe_data
 from tools.speech_synthesis import speech_engines
 
 
@@ -56,7 +56,9 @@ class RecipeDataTest(absltest.TestCase):
     for name in ('target', 'unlabeled'):
       self.assertIn(f'no human prompts, so {name} is synthetic: apt has no network', said)
     self.assertRegex(
-      said, r'(?m)^source: \d\.\d\d h, train \d+, dev \d+, test \d+ utterances, \d+ voices, domains synth/espeak-ng$'
+      said,
+      r'(?m)^source: \d\.\d\d h, train \d+, dev \d+, test \d+ utterances, \d+ voices, '
+      r'domains synth/espeak-ng$',
     )
     self.assertEqual(sum(made['source'].Utterances(split) for split in dataset.SPLITS), 30)
     self.assertGreater(made['target'].Utterances('test'), 0)

@@ -12,21 +12,22 @@ from absl.testing import parameterized
 from fm_lingvo import errors
 from fm_lingvo.evaluation import error_rates
 from tests import recipe_case
-from tools import recipe_compare
-from tools import recipe_plan
-from tools import recipe_plot
-from tools import recipe_rows
-from tools import recipe_stage
-from tools import recipe_table
-from tools import recipe_verdicts
-from tools import results_table
+from tools.bench import results
+from tools.bench import tables as bench_tables
+from tools.recipe import claims
+from tools.recipe import comparisons as comparisons_lib
+from tools.recipe import plan
+from tools.recipe import plot
+from tools.recipe import stage_run
+from tools.recipe import stages
+from tools.recipe import tables
 
 _HEADLINE, _FORGETTING, _PROBE = 'no worse than from scratch', 'keeps the source', 'CTC'
 
 
 def _Verdict(claim, rows, comparisons=()):
   """The one line on a claim: (word in bold, whole line)."""
-  found = [line for line in recipe_verdicts.Verdicts(rows, list(comparisons)) if claim in line]
+  found = [line for line in claims.Verdicts(plan.CLAIMS, rows, list(comparisons)) if claim in line]
   assert len(found) == 1, found
   return found[0].split('**')[1], found[0]
 
@@ -70,7 +71,9 @@ class VerdictsTest(parameterized.TestCase):
     (0.01, 0.06, 'missed', 'worse beyond'),
   )
   def test_a_stage_must_help_beyond_its_interval(self, low, high, word, text):
-    for names in recipe_verdicts.STAGES.values():
+    stages_of_the_recipe = [claim.names for claim in plan.CLAIMS if 'improves on leaving it out' in claim.text]
+    self.assertLen(stages_of_the_recipe, 5)
+    for names in stages_of_the_recipe:
       rows = [recipe_case.Row(name) for name in names]
       found, line = _Verdict(f'{names[0]} against {names[1]}:', rows, [recipe_case.Pair(*names, low, high)])
       self.assertEqual(found, word)
@@ -85,8 +88,8 @@ class VerdictsTest(parameterized.TestCase):
   )
   def test_the_share_at_which_a_baseline_is_met(self, wers, word, harder, text):
     rows = [
-      recipe_case.Row(recipe_plan.CurveName(share), wer, target_label_fraction=share)
-      for share, wer in zip(recipe_plan.CURVE_SHARES, wers)
+      recipe_case.Row(name, wer, target_label_fraction=share)
+      for name, share, wer in zip(plan.CURVE, (0.03, 0.067, 0.13, 0.25, 0.5, 1.0), wers)
     ]
     for baseline, what, expected in (
       ('scratch_target', 'all target labels', word),
@@ -97,8 +100,13 @@ class VerdictsTest(parameterized.TestCase):
       self.assertIn(text, line)
 
   def test_what_is_compared_is_planned(self):
-    planned = {stage.row for stage in recipe_plan.Plan(recipe_plan.Settings()).values()}
-    self.assertEmpty({name for pair in recipe_verdicts.PAIRS for name in pair} - planned)
+    planned = {stage.name for stage in plan.STAGES if stage.measured}
+    named = {name for claim in plan.CLAIMS for name in (*claim.names, *sum(claim.pairs, ()))}
+    self.assertEmpty({*named, *sum(plan.COMPARED, ()), *plan.CURVE, *plan.BASELINES} - planned)
+    self.assertEmpty({run for runs in plan.ALSO.values() for run in runs} - planned)
+
+  def test_every_group_is_in_one_table(self):
+    self.assertCountEqual([group for _, groups in plan.TABLES for group in groups], plan.GROUPS)
 
   @parameterized.parameters((0.22, 'met', '+2.0 points'), (0.3, 'missed', '+10.0 points'), (0.1, 'met', '-10.0 points'))
   def test_forgetting_is_measured_against_the_interval_from_before(self, after, word, text):
@@ -116,7 +124,7 @@ class VerdictsTest(parameterized.TestCase):
     self.assertEqual(_Verdict(_PROBE, rows, pairs)[0], 'met')
 
   def test_what_is_not_measured_is_open(self):
-    for line in recipe_verdicts.Verdicts([], []):
+    for line in claims.Verdicts(plan.CLAIMS, [], []):
       self.assertStartsWith(line, '**open** ')
       self.assertIn('not measured, needs ', line)
 
@@ -124,13 +132,13 @@ class VerdictsTest(parameterized.TestCase):
 class CompareTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
-    self.settings = recipe_plan.Settings(output=recipe_case.Folder(self))
-    self.plan = recipe_plan.Plan(self.settings)
+    self.settings = stages.Settings(output=recipe_case.Folder(self))
+    self.plan = stages.Plan(self.settings)
 
   def _Write(self, name, right, count=40, stamp='stamp'):
     """Hypotheses of which every `right`-th is right."""
-    recipe_stage.Write(recipe_stage.RunDir(self.settings, self.plan[name]), {'stamp': stamp})
-    folder = os.path.join(recipe_stage.RunDir(self.settings, self.plan[name]), 'hypotheses')
+    stage_run.Write(stage_run.RunDir(self.settings, name), {'stamp': stamp})
+    folder = os.path.join(stage_run.RunDir(self.settings, name), 'hypotheses')
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, 'TestTarget.jsonl'), 'w', encoding='utf-8') as f:
       for i in reversed(range(count)):
@@ -142,8 +150,9 @@ class CompareTest(absltest.TestCase):
         )
 
   def _Compare(self, *names):
-    rows = [recipe_case.Row(self.plan[name].row, seed=self.plan[name].seed) for name in names]
-    return {(p['a'], p['b']): p for p in recipe_compare.Compare(self.settings, self.plan, rows)}
+    rows = [recipe_case.Row(self.plan[name].name, seed=self.plan[name].seed) for name in names]
+    pairs = [pair for claim in plan.CLAIMS for pair in claim.pairs]
+    return {(p['a'], p['b']): p for p in comparisons_lib.Compare(self.settings, self.plan, rows, pairs)}
 
   def test_the_difference_is_that_of_the_error_rates(self):
     self._Write('adapted', 1)
@@ -151,7 +160,7 @@ class CompareTest(absltest.TestCase):
     pair = self._Compare('adapted', 'scratch_target')['adapted', 'scratch_target']
     self.assertAlmostEqual(pair['difference'], -0.25)
     self.assertLess(pair['high'], 0)
-    self.assertEqual(recipe_verdicts.Judge(pair), 'better beyond')
+    self.assertEqual(claims.Judge(pair), 'better beyond')
 
   def test_seeds_that_both_have_count_and_zero_shot_models_have_one(self):
     for name, right in (('adapted', 2), ('adapted_seed2', 1), ('scratch_target', 2), ('hydra', 2)):
@@ -173,23 +182,23 @@ class CompareTest(absltest.TestCase):
 
   def test_one_seed_gives_what_a_bootstrap_over_utterances_gives(self):
     a, b, words = np.arange(30) % 3, np.arange(30) % 2, np.full(30, 4)
-    self.assertEqual(recipe_compare.Bootstrap([a], [b], words), error_rates.PairedBootstrap(a, b, words))
+    self.assertEqual(comparisons_lib.Bootstrap([a], [b], words), error_rates.PairedBootstrap(a, b, words))
 
   def test_seeds_that_differ_widen_the_interval(self):
     words, other = np.full(200, 4), np.ones((1, 200))
     alike, apart = np.full((3, 200), 0.8), np.full((3, 200), 0.8) + np.array([[-0.8], [0.0], [0.8]])
-    narrow = recipe_compare.Bootstrap(alike, other, words)
+    narrow = comparisons_lib.Bootstrap(alike, other, words)
     self.assertAlmostEqual(narrow['low'], -0.05)
     self.assertAlmostEqual(narrow['high'], -0.05)
     self.assertEqual(narrow['a_better'], 1)
-    wide = recipe_compare.Bootstrap(apart, other, words)
+    wide = comparisons_lib.Bootstrap(apart, other, words)
     self.assertAlmostEqual(wide['difference'], -0.05)
     # Means of three draws of -0.25, -0.05 and 0.15: one in 27 is the lowest, one in 27 the highest.
     self.assertAlmostEqual(wide['low'], -0.25)
     self.assertAlmostEqual(wide['high'], 0.15)
     self.assertBetween(wide['a_better'], 0.5, 0.8)
     # Where B has the same seeds, they are drawn together.
-    paired = recipe_compare.Bootstrap(apart, apart + 0.2, words)
+    paired = comparisons_lib.Bootstrap(apart, apart + 0.2, words)
     self.assertAlmostEqual(paired['low'], -0.05)
     self.assertAlmostEqual(paired['high'], -0.05)
 
@@ -205,7 +214,7 @@ class TableTest(parameterized.TestCase):
     return {'form': 'recipe', 'rows': list(rows), 'comparisons': list(comparisons)}
 
   def test_seeds_share_a_line_with_their_mean_and_range(self):
-    table = recipe_table.Table(
+    table = tables.Table(
       self._Result(recipe_case.Row('adapted', 0.4), recipe_case.Row('adapted', 0.5, seed=2, group='seed2'))
     )
     lines = [line for line in table.splitlines() if line.startswith('| `adapted`')]
@@ -216,13 +225,13 @@ class TableTest(parameterized.TestCase):
 
   def test_the_curve_is_in_the_order_of_the_labels_and_has_the_main_point(self):
     rows = [recipe_case.Row('adapted')] + [
-      recipe_case.Row(recipe_plan.CurveName(share), group='curve', target_label_fraction=share) for share in (1.0, 0.03)
+      recipe_case.Row(f'adapted_share_{share:g}', group='curve', target_label_fraction=share) for share in (1.0, 0.03)
     ]
-    self.assertEqual(recipe_table.GroupNames(rows, 'curve'), ['adapted_share_0.03', 'adapted', 'adapted_share_1'])
-    self.assertEqual(recipe_table.GroupNames(rows, 'main'), ['adapted'])
+    self.assertEqual(tables.GroupNames(rows, ('curve',)), ['adapted_share_0.03', 'adapted', 'adapted_share_1'])
+    self.assertEqual(tables.GroupNames(rows, ('main',)), ['adapted'])
 
   def test_the_origin_of_each_group_is_said(self):
-    table = recipe_table.Table(self._Result(recipe_case.Row('adapted'), recipe_case.Row('hydra', date='2026-02-03')))
+    table = tables.Table(self._Result(recipe_case.Row('adapted'), recipe_case.Row('hydra', date='2026-02-03')))
     self.assertIn(
       '- main: `python -m tools.recipe main`; 2026-01-31 to 2026-02-03; 2 cores of X, 8 GB, Linux; '
       'Python 3, TensorFlow 2, lingvo 0, commit abc.',
@@ -230,7 +239,7 @@ class TableTest(parameterized.TestCase):
     )
 
   def test_the_short_table_has_the_main_models_with_all_their_seeds(self):
-    table = recipe_table.Short(
+    table = tables.Short(
       self._Result(
         recipe_case.Row('adapted'),
         recipe_case.Row('adapted', seed=2, group='seed2'),
@@ -243,20 +252,20 @@ class TableTest(parameterized.TestCase):
 
   def test_the_readmes_tables_know_the_form(self):
     folder = recipe_case.Folder(self)
-    recipe_rows.Merge(os.path.join(folder, 'recipe.json'), [recipe_case.Row('adapted')])
-    text, stale, names = results_table.Regenerate(
+    results.Write(os.path.join(folder, 'recipe.json'), 'recipe', [recipe_case.Row('adapted')])
+    text, stale, names = bench_tables.Regenerate(
       '<!-- results:recipe:begin -->\n<!-- results:recipe:end -->', folder, 'README.md'
     )
     self.assertEqual((stale, names), (['recipe'], ['recipe']))
     self.assertIn('| `adapted`: model adapted |', text)
-    self.assertEqual(results_table.Regenerate(text, folder, 'README.md')[1], [])
-    with self.assertRaisesRegex(errors.ConfigError, "form 'recip': no such form; did you mean recipe"):
-      results_table.Check({'form': 'recip', 'rows': []}, 'x.json')
+    self.assertEqual(bench_tables.Regenerate(text, folder, 'README.md')[1], [])
+    with self.assertRaisesRegex(errors.ConfigError, 'recip.*did you mean .?recipe'):
+      results.Check({'form': 'recip', 'rows': []}, 'x.json')
 
   @parameterized.parameters(
-    ({'target_wer': '0.4'}, r"rows\[0\].target_wer = '0.4': expected float"),
+    ({'target_wer': '0.4'}, r"rows\[0\].target_wer = '0.4': expected a finite number"),
     ({'seed': True}, 'seed = True'),
-    ({'hours': float('nan')}, 'a number >= 0'),
+    ({'hours': float('nan')}, 'a finite number'),
     ({'hours': -1.0}, 'a number >= 0'),
     ({'word': 1}, 'word: no such field'),
     ({'date': 'today'}, 'expected YYYY-MM-DD'),
@@ -267,58 +276,68 @@ class TableTest(parameterized.TestCase):
   def test_bad_rows_are_named_and_not_written(self, changed, message):
     path = os.path.join(recipe_case.Folder(self), 'recipe.json')
     with self.assertRaisesRegex(errors.ConfigError, message):
-      recipe_rows.Merge(path, [recipe_case.Row('adapted', **changed)])
+      results.Merge(path, 'recipe', [recipe_case.Row('adapted', **changed)])
     self.assertFalse(os.path.exists(path))
 
   def test_rows_need_every_field_and_are_unique(self):
-    for field in recipe_table.FIELDS:
+    for field in [*results.FORMS['recipe'].fields, *results.ORIGIN]:
       row = recipe_case.Row('adapted')
       del row[field]
       with self.assertRaisesRegex(errors.ConfigError, f'no {field}'):
-        recipe_table.Check(self._Result(row), 'recipe.json')
-    with self.assertRaisesRegex(errors.ConfigError, 'a second row of adapted, seed 1'):
-      recipe_table.Check(self._Result(recipe_case.Row('adapted'), recipe_case.Row('adapted')), 'recipe.json')
+        results.Check(self._Result(row), 'recipe.json')
+    with self.assertRaisesRegex(errors.ConfigError, 'a second row of name .adapted., seed 1'):
+      results.Check(self._Result(recipe_case.Row('adapted'), recipe_case.Row('adapted')), 'recipe.json')
 
   def test_merging_replaces_a_row_in_place(self):
     path = os.path.join(recipe_case.Folder(self), 'recipe.json')
-    recipe_rows.Merge(path, [recipe_case.Row('adapted'), recipe_case.Row('hydra')])
-    result, left_out = recipe_rows.Merge(path, [recipe_case.Row('adapted', 0.3)])
+    results.Merge(path, 'recipe', [recipe_case.Row('adapted'), recipe_case.Row('hydra')])
+    result = results.Merge(path, 'recipe', [recipe_case.Row('adapted', 0.3)])
     self.assertEqual([(row['name'], row['target_wer']) for row in result['rows']], [('adapted', 0.3), ('hydra', 0.4)])
-    self.assertEmpty(left_out)
 
   def test_comparisons_are_made_anew_of_the_rows_that_are_kept(self):
     path = os.path.join(recipe_case.Folder(self), 'recipe.json')
-    recipe_rows.Merge(
+    results.Merge(
       path,
+      'recipe',
       [recipe_case.Row('hydra'), recipe_case.Row('supervised')],
-      compare=lambda rows: [recipe_case.Pair('hydra', 'supervised', 0, 1)],
+      extra=lambda rows: {'comparisons': [recipe_case.Pair('hydra', 'supervised', 0, 1)]},
     )
     asked = []
 
     def _Compare(rows):
       asked.extend(row['name'] for row in rows)
-      return [recipe_case.Pair('adapted', 'hydra', 0, 1)]
+      return {'comparisons': [recipe_case.Pair('adapted', 'hydra', 0, 1)]}
 
-    result, left_out = recipe_rows.Merge(
-      path, [recipe_case.Row('adapted')], lambda row: row['name'] != 'supervised', _Compare
+    result = results.Merge(
+      path, 'recipe', [recipe_case.Row('adapted')], keep=lambda row: row['name'] != 'supervised', extra=_Compare
     )
     self.assertEqual([row['name'] for row in result['rows']], ['hydra', 'adapted'])
-    self.assertEqual([row['name'] for row in left_out], ['supervised'])
     self.assertEqual(asked, ['hydra', 'adapted'])
     self.assertEqual([(pair['a'], pair['b']) for pair in result['comparisons']], [('adapted', 'hydra')])
-    self.assertEqual(results_table.Load(path), result)
+    self.assertEqual(results.Load(path), result)
 
   def test_no_row_is_lost_where_several_write_at_a_time(self):
     folder = recipe_case.Folder(self)
     path = os.path.join(folder, 'recipe.json')
 
     def _Merge(seed):
-      recipe_rows.Merge(path, [recipe_case.Row('adapted', seed=seed)], compare=lambda rows: time.sleep(0.02) or [])
+      results.Merge(
+        path,
+        'recipe',
+        [recipe_case.Row('adapted', seed=seed)],
+        extra=lambda rows: {'comparisons': time.sleep(0.02) or []},
+      )
 
     with futures.ThreadPoolExecutor(8) as pool:
       list(pool.map(_Merge, range(1, 9)))
-    self.assertEqual(recipe_rows.Seeds(path), set(range(1, 9)))
+    self.assertEqual({row['seed'] for row in results.Rows(path)}, set(range(1, 9)))
     self.assertEqual(os.listdir(folder), ['recipe.json'])
+
+  def test_the_results_that_are_committed_are_of_this_form(self):
+    result = results.Load(results.Path('recipe'))
+    self.assertNotEmpty(tables.Table(result))
+    planned = {(stage.name, seed) for stage in plan.STAGES for seed in stage.seeds}
+    self.assertEmpty({(row['name'], row['seed']) for row in result['rows']} - planned)
 
 
 class PlotTest(absltest.TestCase):
@@ -332,13 +351,13 @@ class PlotTest(absltest.TestCase):
       recipe_case.Row('scratch_source_target', 0.3),
     ]
     rows += [
-      recipe_case.Row(recipe_plan.CurveName(share), 0.5, group='curve', target_label_fraction=share)
+      recipe_case.Row(f'adapted_share_{share:g}', 0.5, group='curve', target_label_fraction=share)
       for share in (0.03, 0.5)
     ]
     sizes = []
     for name, part in (('one.png', rows[:1]), ('all.png', rows)):
       path = os.path.join(folder, name)
-      recipe_plot.Plot(part, path)
+      plot.Plot(part, path)
       sizes.append(os.path.getsize(path))
       with open(path, 'rb') as f:
         self.assertEqual(f.read(4), b'\x89PNG')

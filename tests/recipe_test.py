@@ -1,21 +1,15 @@
-"""Properties of the recipe: its plan, what it reuses, what it writes, what it refuses."""
+"""Properties of the recipe's plan, its stamps, the labels that a stage is given, and the command line."""
 
 import collections
 import contextlib
-import dataclasses
 import io
 import json
 import os
 import shlex
-import signal
-import subprocess
-import sys
-import threading
 import time
 from unittest import mock
 
 from absl.testing import absltest
-from absl.testing import parameterized
 from lingvo import compat as tf
 
 from fm_lingvo import errors
@@ -25,96 +19,105 @@ from fm_lingvo.data import example_filter
 from params import asr
 from params import base
 from tests import recipe_case
-from tools import recipe
-from tools import recipe_labels
-from tools import recipe_plan
-from tools import recipe_rows
-from tools import recipe_runner
-from tools import recipe_stage
-
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from tools.recipe import __main__ as recipe
+from tools.recipe import labels as labels_lib
+from tools.recipe import plan
+from tools.recipe import run as recipe_run
+from tools.recipe import stage_run
+from tools.recipe import stages as stages_lib
+from tools.recipe import stamps as stamps_lib
 
 
 class PlanTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
-    self.settings = recipe_plan.Settings()
-    self.stages = recipe_plan.Plan(self.settings, seeds=(2, 4))
+    self.settings = stages_lib.Settings()
+    self.stages = stages_lib.Plan(self.settings, seeds=(2, 4))
 
   def test_the_trainer_takes_every_stages_knobs_and_bindings(self):
     # Stages that differ in values of the same knobs only are checked once.
-    for settings in (self.settings, recipe_plan.Settings(quick=True)):
+    for settings in (self.settings, stages_lib.Settings(quick=True)):
       distinct = {}
-      for stage in recipe_plan.Plan(settings).values():
-        distinct.setdefault((stage.model, frozenset(stage.knobs), frozenset(stage.bindings)), stage)
+      for stage in stages_lib.Plan(settings).values():
+        distinct.setdefault((stage.model, frozenset(stage.bindings)), stage)
       for stage in distinct.values():
-        with self.subTest(stage.name, quick=settings.quick):
-          command = recipe_stage.Command(settings, stage)
+        with self.subTest(stage.run, quick=settings.quick):
+          command = stage_run.Command(settings, stage)
           rewritten = gin_config.RewriteGinArgs(command)
           bindings = [arg.partition('=')[2] for arg in rewritten if arg.startswith('--gin_bindings=')]
-          self.assertLen(bindings, len(stage.knobs) + len(stage.bindings))
+          self.assertLen(bindings, len(stage.bindings))
           gin_config.Configure(stage.model, (), bindings)
           # The parts that a reader of the table relies on arrive.
           self.assertIn(
-            f'{stage.experiment}.max_steps = {stage.knobs["max_steps"]}',
-            gin_config.ConfigText(stage.model, reference=False),
+            f'{stage.experiment}.max_steps = {stage.steps}', gin_config.ConfigText(stage.model, reference=False)
           )
 
   def test_commands_can_be_pasted_into_a_shell(self):
     for stage in self.stages.values():
-      words = shlex.split(recipe_stage.CommandText(self.settings, stage))
-      self.assertEqual(words, ['trainer', *recipe_stage.Command(self.settings, stage)])
+      words = shlex.split(stage_run.CommandText(self.settings, stage))
+      self.assertEqual(words, ['trainer', *stage_run.Command(self.settings, stage)])
 
-  def test_parents_come_first(self):
+  def test_what_a_stage_starts_from_comes_first(self):
     seen = {''}
-    for name, stage in self.stages.items():
-      self.assertIn(stage.parent, seen, name)
-      seen.add(name)
+    for run, stage in self.stages.items():
+      self.assertIn(stage.start, seen, run)
+      seen.add(run)
 
-  def test_the_parents_run_is_what_a_stage_starts_from(self):
+  def test_the_run_that_a_stage_starts_from_is_what_the_trainer_is_told(self):
     for stage in self.stages.values():
-      expected = f'runs/recipe/{stage.parent}' if stage.parent else None
-      self.assertEqual(stage.knobs.get('init_from'), expected, stage.name)
+      expected = f'runs/recipe/{stage.start}' if stage.start else None
+      self.assertEqual(stage.bindings.get('init_from'), expected, stage.run)
+
+  def test_a_stage_starts_from_the_run_with_its_own_seed_if_there_is_one(self):
+    rows = (
+      stages_lib.Stage('first', 'main', 'Supervised', 10, 'first', seeds=(1, 2)),
+      stages_lib.Stage('second', 'main', 'AdapterFinetune', 10, 'second', 'first', 0.5, (1, 2, 3)),
+    )
+    with mock.patch.object(plan, 'STAGES', rows):
+      starts = {run: stage.start for run, stage in stages_lib.Plan(self.settings).items()}
+    self.assertEqual(
+      starts,
+      {'first': '', 'first_seed2': '', 'second': 'first', 'second_seed2': 'first_seed2', 'second_seed3': 'first'},
+    )
 
   def test_rows_are_unique(self):
-    rows = [(stage.row, stage.seed) for stage in self.stages.values() if stage.row]
+    rows = [(stage.name, stage.seed) for stage in self.stages.values()]
     self.assertLen(set(rows), len(rows))
 
   def test_another_seed_is_another_choice_of_labels_and_nothing_else(self):
-    for name in recipe_plan.SEEDED:
+    seeded = [stage.name for stage in plan.STAGES if 2 in stage.seeds]
+    self.assertLen(seeded, 6)
+    for name in seeded:
       first, second = self.stages[name], self.stages[f'{name}_seed2']
-      changed = {knob for knob in first.knobs if first.knobs[knob] != second.knobs[knob]}
+      changed = {knob for knob in first.bindings if first.bindings[knob] != second.bindings[knob]}
       self.assertEqual(changed, {'seed', 'label_seed'} if first.share < 1 else {'seed'}, name)
-      self.assertEqual(first.parent, second.parent)
+      self.assertEqual(first.start, second.start)
 
   def test_models_of_a_stage_have_as_many_steps(self):
-    steps = {
-      name: self.stages[name].knobs['max_steps']
-      for name in ('hydra', 'supervised', 'hydra_no_pretrain', 'adapted', 'adapted_no_hydra', 'adapted_no_pretrain')
-    }
-    self.assertLen({steps[n] for n in ('hydra', 'supervised', 'hydra_no_pretrain')}, 1)
-    self.assertLen({steps[n] for n in ('adapted', 'adapted_no_hydra', 'adapted_no_pretrain')}, 1)
+    for names in (('hydra', 'supervised', 'hydra_no_pretrain'), ('adapted', 'adapted_no_hydra', 'adapted_no_pretrain')):
+      self.assertLen({self.stages[name].steps for name in names}, 1)
 
-  def test_what_starts_from_stage_2_hears_source_speech_beside_the_target_s(self):
+  def test_what_starts_from_stage_2_is_trained_on_source_speech_beside_the_target_s(self):
     replayed = {
-      name: stage.knobs['source_weight'] for name, stage in self.stages.items() if 'source_weight' in stage.knobs
+      run: stage.bindings['source_weight'] for run, stage in self.stages.items() if 'source_weight' in stage.bindings
     }
     self.assertEqual(set(replayed.values()), {1.0})
     self.assertEqual(
       set(replayed),
       {
-        name
-        for name, stage in self.stages.items()
-        if stage.share and (stage.parent or stage.row == 'scratch_source_target') and stage.experiment != 'CtcProbe'
+        run
+        for run, stage in self.stages.items()
+        if stage.share and (stage.start or stage.name == 'scratch_source_target') and stage.experiment != 'CtcProbe'
       },
     )
 
-  def test_only_stages_that_are_asked_for_and_their_parents_are_selected(self):
-    self.assertEqual(list(recipe_plan.Select(self.stages, ['adapted'])), ['pretrain', 'hydra', 'adapted'])
-    main = recipe_plan.Select(self.stages, ['main'])
+  def test_only_stages_that_are_asked_for_and_what_they_start_from_are_selected(self):
+    planned = stages_lib.Plan(self.settings)
+    self.assertEqual(list(stages_lib.Select(self.stages, ['adapted'])), ['pretrain', 'hydra', 'adapted'])
+    main = stages_lib.Select(self.stages, ['main'])
     self.assertLen(main, 10)
     self.assertNotIn('adapted_seed2', main)
-    groups = collections.Counter(stage.group for stage in recipe_plan.Plan(self.settings).values())
+    groups = collections.Counter(stage.group for stage in planned.values())
     self.assertEqual(
       groups,
       {
@@ -128,532 +131,185 @@ class PlanTest(absltest.TestCase):
         'probe': 3,
       },
     )
-    self.assertEqual(set(groups), set(recipe_plan.GROUPS))
-    for group, seed in recipe_plan.SEED_GROUPS.items():
-      chosen = recipe_plan.Select(self.stages, [group])
-      self.assertCountEqual([s.row for s in chosen.values() if s.seed == seed], recipe_plan.SEEDED)
+    self.assertEqual(set(groups), set(plan.GROUPS))
+    seeded = [stage.name for stage in plan.STAGES if 2 in stage.seeds]
+    for seed, group in plan.SEED_GROUPS.items():
+      chosen = stages_lib.Select(self.stages, [group])
+      self.assertCountEqual([s.name for s in chosen.values() if s.seed == seed], seeded)
       self.assertEqual({s.seed for s in chosen.values() if s.share}, {seed})
-    self.assertIn('short_adapted', recipe_plan.Select(self.stages, ['ablations_hydra']))
-    curve = recipe_plan.Select(self.stages, ['curve'], seeds=(2, 4))
+    self.assertIn('short_adapted', stages_lib.Select(self.stages, ['ablations_hydra']))
+    curve = stages_lib.Select(self.stages, ['curve'], seeds=(2, 4))
     for seed in (1, 2, 4):
-      self.assertEqual({s.share for s in curve.values() if s.seed == seed and s.share}, set(recipe_plan.CURVE_SHARES))
-    self.assertIn('adapted_seed4', recipe_plan.Select(self.stages, ['adapted'], seeds=(4,)))
-    everything = recipe_plan.Select(recipe_plan.Plan(self.settings), ['all'])
-    self.assertEqual(list(everything), list(recipe_plan.Plan(self.settings)))
+      self.assertEqual({s.name for s in curve.values() if s.seed == seed and s.share}, set(plan.CURVE))
+    self.assertIn('adapted_seed4', stages_lib.Select(self.stages, ['adapted'], seeds=(4,)))
+    self.assertEqual(list(stages_lib.Select(planned, ['all'])), list(planned))
 
   def test_groups_beside_main_take_at_most_an_hour_each(self):
     def _AudioSeconds(stage):
-      batch = stage.knobs.get('batch_seconds', 32.0)  # Of the experiments' defaults: labeled or pretraining speech.
-      if stage.knobs.get('source_weight'):
+      batch = stage.bindings.get('batch_seconds', 32.0)  # Of the experiments' defaults: labeled or pretraining speech.
+      if stage.bindings.get('source_weight'):
         batch *= 2
       if stage.experiment == 'JustHydra':
-        batch += 16.0 + 32.0 * bool(stage.knobs.get('source_best_rq_weight'))
-      return stage.knobs['max_steps'] * batch
+        batch += 16.0 + 32.0 * bool(stage.bindings.get('source_best_rq_weight'))
+      return stage.steps * batch
 
-    hours = {}
-    for stage in recipe_plan.Plan(self.settings).values():
-      hours[stage.group] = hours.get(stage.group, 0.0) + _AudioSeconds(stage) / (2 * 35) / 3600
+    hours = collections.Counter()
+    for stage in stages_lib.Plan(self.settings).values():
+      hours[stage.group] += _AudioSeconds(stage) / (2 * 35) / 3600
     self.assertGreater(hours.pop('main'), 1.0)
     for group, value in hours.items():
       self.assertBetween(value, 0.1, 1.0, group)
     # What trains no earlier stage anew does not need one that does.
-    names = recipe_plan.Select(self.stages, ['ablations_adapter'])
-    self.assertEqual({s.parent for s in names.values() if s.group == 'ablations_adapter'}, {'hydra'})
+    chosen = stages_lib.Select(self.stages, ['ablations_adapter'])
+    self.assertEqual({s.start for s in chosen.values() if s.group == 'ablations_adapter'}, {'hydra'})
 
   def test_an_unknown_name_is_answered_with_the_nearest(self):
     for name, nearest in (('hydar', 'hydra'), ('ablations_adapt', 'ablations_adapter'), ('adaptd', 'adapted')):
       with self.assertRaisesRegex(errors.ConfigError, f'^{name}: no such group or stage; did you mean {nearest}.$'):
-        recipe_plan.Select(self.stages, [name])
+        stages_lib.Select(self.stages, [name])
     with self.assertRaisesRegex(errors.ConfigError, 'expected all, main, seed2'):
-      recipe_plan.Select(self.stages, ['qqqq'])
+      stages_lib.Select(self.stages, ['qqqq'])
 
 
-class StageTest(absltest.TestCase):
+class StampsTest(recipe_case.RecipeTest):
+  def _Stamps(self, change=()):
+    stages = self.Stages(['adapted', 'supervised'], change=change)
+    stamps = self.Stamps(stages)
+    return {run: stamps.Stamp(run) for run in stages}
+
+  def _Changed(self, change=()):
+    """Stages whose stamps are not those of setUp."""
+    now = self._Stamps(change)
+    return {run for run in self.before if self.before[run] != now[run]}
+
   def setUp(self):
     super().setUp()
-    folder = recipe_case.Folder(self)
-    self.settings = recipe_plan.Settings(output=os.path.join(folder, 'runs'), data_dir=os.path.join(folder, 'data'))
-    recipe_case.WriteData(self.settings.data_dir)
-    self.stages = recipe_plan.Select(recipe_plan.Plan(self.settings), ['adapted'])
+    self.before = self._Stamps()
+    self.assertEqual(set(self.before), {'pretrain', 'hydra', 'supervised', 'adapted'})
 
-  def _Stamps(self, stages=None):
-    inputs = recipe_stage.Inputs(self.settings, stages or self.stages)
-    return {name: recipe_stage.Stamp(value) for name, value in inputs.items()}
-
-  def _With(self, name, **knobs):
-    stage = self.stages[name]
-    return {**self.stages, name: dataclasses.replace(stage, knobs={**stage.knobs, **knobs})}
-
-  def _Changed(self, before, after):
-    return {name for name in before if before[name] != after[name]}
-
-  def test_a_knob_changes_the_stage_and_all_that_start_from_it(self):
-    before = self._Stamps()
-    self.assertEqual(self._Changed(before, self._Stamps()), set())
-    self.assertEqual(self._Changed(before, self._Stamps(self._With('hydra', best_rq_weight=0.7))), {'hydra', 'adapted'})
-    self.assertEqual(self._Changed(before, self._Stamps(self._With('pretrain', num_codebooks=4))), set(before))
-    self.assertEqual(self._Changed(before, self._Stamps(self._With('adapted', max_steps=7))), {'adapted'})
-
-  def test_how_often_a_run_is_looked_at_changes_nothing(self):
-    self.assertEqual(self._Stamps(), self._Stamps(self._With('hydra', eval_interval_steps=7, save_interval_steps=3)))
-
-  def test_data_changes_the_stages_that_read_it(self):
-    before = self._Stamps()
-    recipe_case.WriteData(self.settings.data_dir, ['source'], utterances=11)
-    self.assertEqual(self._Changed(before, self._Stamps()), {'hydra', 'adapted'})
-    recipe_case.WriteData(self.settings.data_dir, ['unlabeled'], utterances=11)
-    self.assertEqual(self._Changed(before, self._Stamps()), set(before))
-
-  def test_missing_data_is_named(self):
-    os.remove(os.path.join(self.settings.data_dir, 'target', 'dataset.json'))
-    with self.assertRaisesRegex(errors.ConfigError, 'data/target: no dataset.json'):
-      self._Stamps()
-
-  def test_differences_name_what_changed(self):
-    inputs = recipe_stage.Inputs(self.settings, self.stages)['hydra']
-    other = recipe_stage.Inputs(self.settings, self._With('hydra', max_steps=7))['hydra']
-    self.assertEqual(recipe_stage.Differences(inputs, other), f'max_steps: {inputs["max_steps"]} -> 7')
-
-  def _WriteOldRun(self, step, age=1000.0, **knobs):
-    """A run without stage.json, as the trainer leaves it."""
-    stage = self.stages['pretrain']
-    run = recipe_stage.RunDir(self.settings, stage)
-    os.makedirs(os.path.join(run, 'train'), exist_ok=True)
-    lines = [
-      f'{stage.experiment}.{knob} = {value!r}  # <- --gin_bindings; was 0'
-      for knob, value in {**stage.knobs, **knobs}.items()
-    ]
-    files = {
-      'config.gin': '\n'.join([*lines, 'BestRqPretrain.kl_weight = 0.0', '', '# Every other param.', '# a.b = 3']),
-      'metrics.jsonl': ''.join(
-        json.dumps({'dataset': 'train', 'step': s, 'time': float(s)}) + '\n' for s in (step - 100, step)
-      ),
-      'train/checkpoint': f'model_checkpoint_path: "{run}/train/ckpt-{step:08d}"\n',
-    }
-    for name, text in files.items():
-      with open(os.path.join(run, name), 'w', encoding='utf-8') as f:
-        f.write(text)
-      os.utime(os.path.join(run, name), (time.time() - age,) * 2)
-    return run, stage
-
-  def _Look(self):
-    run, stage = recipe_stage.RunDir(self.settings, self.stages['pretrain']), self.stages['pretrain']
-    return recipe_stage.Look(run, stage, recipe_stage.Inputs(self.settings, self.stages)['pretrain'])
-
-  def test_a_run_from_before_the_recipe_is_taken_if_its_knobs_are_the_same(self):
-    self.assertEqual(self._Look(), ('train', ''))
-    steps = self.stages['pretrain'].knobs['max_steps']
-    self._WriteOldRun(steps, eval_interval_steps=3)
-    self.assertEqual(self._Look(), ('done', ''))
-    self._WriteOldRun(steps - 500)
-    self.assertEqual(self._Look(), ('resume', ''))
-    self._WriteOldRun(steps - 500, age=5)
-    self.assertEqual(self._Look(), ('busy', ''))
-    self._WriteOldRun(steps, mask_span_ms=80.0)
-    self.assertEqual(self._Look(), ('changed', 'BestRqPretrain.mask_span_ms: 80.0 -> 160.0'))
-    self._WriteOldRun(steps, kl_strength=0.5)
-    what, why = self._Look()
-    self.assertEqual((what, why), ('changed', 'BestRqPretrain.kl_strength: 0.5 -> unset'))
-
-  def test_a_run_can_be_taken_although_its_inputs_differ(self):
-    steps = self.stages['pretrain'].knobs['max_steps']
-    only = {'pretrain': self.stages['pretrain']}
-    inputs = recipe_stage.Inputs(self.settings, only)
-
-    def _Run():
-      said = io.StringIO()
-      runner = recipe_runner.Runner(self.settings, only, inputs, 1, take=['pretrain'], trainer=['false'], stream=said)
-      return runner.Run()['pretrain'], said.getvalue()
-
-    self._WriteOldRun(steps - 1, mask_span_ms=80.0)
-    outcome, said = _Run()
-    self.assertEqual(outcome, 'failed')
-    self.assertRegex(said, f'^pretrain: not taken, .* is not a finished run of {steps} steps')
-    run, _ = self._WriteOldRun(steps, mask_span_ms=80.0)
-    self.assertEqual(_Run()[0], 'reused')
-    self.assertEqual(self._Look(), ('done', ''))
-    state = recipe_stage.Read(run)
-    self.assertEqual((state['taken'], state['seconds']), ('BestRqPretrain.mask_span_ms: 80.0 -> 160.0', 100))
-    # A later change counts again.
-    stages = self._With('pretrain', num_codebooks=4)
-    later = recipe_stage.Inputs(self.settings, stages)['pretrain']
-    self.assertEqual(recipe_stage.Look(run, stages['pretrain'], later), ('changed', 'num_codebooks: unset -> 4'))
-
-  def test_pauses_do_not_count_as_training(self):
-    run, _ = self._WriteOldRun(500)
-    self.assertEqual(recipe_stage.TrainedSeconds(run), 100)
-    with open(os.path.join(run, 'metrics.jsonl'), 'a', encoding='utf-8') as f:
-      f.write(json.dumps({'dataset': 'train', 'step': 501, 'time': 90000.0}) + '\n')
-    self.assertEqual(recipe_stage.TrainedSeconds(run), 100)
-
-  def test_a_broken_state_is_named(self):
-    run, _ = self._WriteOldRun(500)
-    with open(os.path.join(run, 'stage.json'), 'w', encoding='utf-8') as f:
-      f.write('{')
-    with self.assertRaisesRegex(errors.ConfigError, 'stage.json: not JSON'):
-      self._Look()
-
-
-class RunnerTest(parameterized.TestCase):
-  def setUp(self):
-    super().setUp()
-    self.folder = recipe_case.Folder(self)
-    self.settings = recipe_plan.Settings(
-      output=os.path.join(self.folder, 'runs'), data_dir=os.path.join(self.folder, 'data')
-    )
-    os.makedirs(self.settings.output)
-    recipe_case.WriteData(self.settings.data_dir)
-    self.trainer = recipe_case.Trainer(self.folder)
-    patch = mock.patch.object(recipe_runner, '_POLL_SECONDS', 0.02)
+  def _WithoutCache(self):
+    """What the params depend on is changed by the test, so they are resolved anew."""
+    patch = mock.patch.object(stamps_lib, 'Resolved', stamps_lib.Resolved.__wrapped__)
     patch.start()
     self.addCleanup(patch.stop)
 
-  def _Run(self, names, jobs=2, change=None):
-    stages = recipe_labels.Resolve(self.settings, recipe_plan.Select(recipe_plan.Plan(self.settings), names))
-    if change:
-      name, knobs = change
-      stages[name] = dataclasses.replace(stages[name], knobs={**stages[name].knobs, **knobs})
-    self.done, self.said = [], io.StringIO()
-    runner = recipe_runner.Runner(
-      self.settings,
-      stages,
-      recipe_stage.Inputs(self.settings, stages),
-      jobs,
-      on_done=self.done.append,
-      trainer=self.trainer,
-      stream=self.said,
-    )
-    return runner.Run()
+  def test_a_knob_changes_the_stage_and_all_that_start_from_it(self):
+    self.assertEmpty(self._Changed())
+    self.assertEqual(self._Changed({'hydra': {'best_rq_weight': 0.7}}), {'hydra', 'adapted'})
+    self.assertEqual(self._Changed({'pretrain': {'num_codebooks': 4}}), set(self.before))
+    self.assertEqual(self._Changed({'adapted': {'max_steps': 7}}), {'adapted'})
 
-  def _Path(self, *names):
-    return os.path.join(self.settings.output, *names)
-
-  def _Touch(self, name):
-    with open(self._Path(name), 'w', encoding='utf-8'):
-      pass
-
-  def _Calls(self, name):
-    with open(self._Path(name, 'calls.txt'), encoding='utf-8') as f:
-      return [json.loads(line) for line in f]
-
-  def test_a_finished_stage_is_reused_and_a_changed_one_moved_aside(self):
-    self.assertEqual(self._Run(['adapted']), dict.fromkeys(['pretrain', 'hydra', 'adapted'], 'done'))
-    self.assertEqual(self.done, ['pretrain', 'hydra', 'adapted'])
-    state = recipe_stage.Read(self._Path('hydra'))
-    self.assertTrue(state['done'])
-    self.assertGreater(state['seconds'], 0)
-    self.assertIn('--model=asr.JustHydra', state['command'])
-
-    self.assertEqual(set(self._Run(['adapted']).values()), {'reused'})
-    self.assertEqual(self.done, ['pretrain', 'hydra', 'adapted'])
-    self.assertLen(self._Calls('hydra'), 1)
-
-    outcomes = self._Run(['adapted'], change=('hydra', {'best_rq_weight': 0.7}))
-    self.assertEqual(outcomes, {'pretrain': 'reused', 'hydra': 'done', 'adapted': 'done'})
-    self.assertIn('hydra: its inputs changed (best_rq_weight: 0.1 -> 0.7); the old run is now', self.said.getvalue())
-    self.assertLen([n for n in os.listdir(self.settings.output) if n.startswith('hydra.before-')], 1)
-
-  def test_a_stage_shares_the_cores(self):
-    self._Run(['hydra_no_pretrain', 'scratch_target', 'supervised'], jobs=100)
-    self.assertEqual(self._Calls('scratch_target')[0]['threads'], str(max(1, len(os.sched_getaffinity(0)) // 4)))
-
-  def test_a_failure_is_named_and_spares_the_stages_that_do_not_need_it(self):
-    self._Touch('fail_hydra')
-    self.assertEqual(
-      self._Run(['adapted', 'scratch_target']),
-      {'pretrain': 'done', 'hydra': 'failed', 'adapted': 'not run', 'scratch_target': 'done'},
-    )
-    self.assertIn('hydra: failed, exit code 2: trainer: task.nothing = 1: no such param', self.said.getvalue())
-    os.remove(self._Path('fail_hydra'))
-    self.assertEqual(self._Run(['adapted']), {'pretrain': 'reused', 'hydra': 'done', 'adapted': 'done'})
-
-  def test_hours_of_resumed_runs_add_up(self):
-    self._Run(['scratch_target'])
-    state = recipe_stage.Read(self._Path('scratch_target'))
-    recipe_stage.Write(self._Path('scratch_target'), {**state, 'done': False, 'seconds': 1000.0})
-    self.assertEqual(self._Run(['scratch_target']), {'scratch_target': 'done'})
-    self.assertIn('scratch_target: resumed', self.said.getvalue())
-    self.assertBetween(recipe_stage.Read(self._Path('scratch_target'))['seconds'], 1000.001, 1030)
-
-  def test_a_signal_ends_trainers_cleanly(self):
-    self._Touch('hang')
-    script = (
-      'import sys\n'
-      'from tools import recipe_plan, recipe_runner, recipe_stage\n'
-      f's = recipe_plan.Settings(output={self.settings.output!r}, data_dir={self.settings.data_dir!r})\n'
-      "stages = recipe_plan.Select(recipe_plan.Plan(s), ['scratch_target'])\n"
-      f'runner = recipe_runner.Runner(s, stages, recipe_stage.Inputs(s, stages), 1, trainer={self.trainer!r})\n'
-      'try:\n'
-      '  runner.Run()\n'
-      'except recipe_runner.Interrupted as e:\n'
-      '  print(e)\n'
-      '  sys.exit(e.exit_code)\n'
-    )
-    with subprocess.Popen([sys.executable, '-c', script], cwd=_ROOT, stdout=subprocess.PIPE, text=True) as process:
-      deadline = time.time() + 30
-      while not os.path.exists(self._Path('scratch_target', 'hanging')) and time.time() < deadline:
-        time.sleep(0.05)
-      process.send_signal(signal.SIGINT)
-      out = process.communicate(timeout=30)[0]
-    self.assertEqual(process.returncode, 130)
-    self.assertIn('the same command goes on', out)
-    self.assertTrue(os.path.exists(self._Path('scratch_target', 'stopped.txt')))
-    state = recipe_stage.Read(self._Path('scratch_target'))
-    self.assertFalse(state['done'])
-    self.assertGreater(state['seconds'], 0)
-    os.remove(self._Path('hang'))
-    self.assertEqual(self._Run(['scratch_target']), {'scratch_target': 'done'})
-
-  def test_a_signal_while_data_is_made_ends_all_that_makes_it(self):
-    # A process of its own below the one that is started, as Beam's workers are; each says its name when interrupted.
-    made = os.path.join(self.settings.output, 'made')
-    script = (
-      'import os, subprocess, sys, time\n'
-      'child = len(sys.argv) == 1 and subprocess.Popen([sys.executable, __file__, "child"])\n'
-      'name = "parent" if child else "child"\n'
-      f'os.makedirs({made!r}, exist_ok=True)\n'
-      'try:\n'
-      f'  open(os.path.join({made!r}, name), "w").close()\n'
-      '  time.sleep(60)\n'
-      'except KeyboardInterrupt:\n'
-      f'  os.remove(os.path.join({made!r}, name))\n'
-      'if child: child.wait()\n'
-    )
-    path = os.path.join(self.settings.output, 'maker.py')
-    os.makedirs(self.settings.output, exist_ok=True)
-    with open(path, 'w', encoding='utf-8') as f:
-      f.write(script)
-
-    def _Interrupt():
-      deadline = time.time() + 30
-      while len(os.listdir(made) if os.path.exists(made) else ()) < 2 and time.time() < deadline:
-        time.sleep(0.05)
-      os.kill(os.getpid(), signal.SIGTERM)
-
-    thread = threading.Thread(target=_Interrupt)
-    thread.start()
-    with (
-      mock.patch.object(recipe, '_DataCommand', lambda settings: [path]),
-      self.assertRaisesRegex(recipe_runner.Interrupted, '^SIGTERM: data sets that are whole are kept') as caught,
-    ):
-      recipe.PrepareData(self.settings)
-    thread.join()
-    self.assertEqual(caught.exception.exit_code, 143)
-    self.assertEmpty(os.listdir(made))
-
-  @parameterized.parameters((1, 'have saved checkpoints', True), (2, 'were killed at the second signal', False))
-  def test_a_signal_while_a_stage_starts_ends_it_and_starts_no_other(self, times, text, saved):
-    self._Touch('hang')
-    child_class = recipe_runner._Child
-
-    def _Child(run, *args):
-      child = child_class(run, *args)
-      deadline = time.time() + 30
-      while not os.path.exists(os.path.join(run, 'hanging')) and time.time() < deadline:
-        time.sleep(0.02)
-      for _ in range(times):
-        os.kill(os.getpid(), signal.SIGTERM)
-      return child
-
-    started = time.time()
-    with mock.patch.object(recipe_runner, '_Child', _Child), self.assertRaises(recipe_runner.Interrupted) as caught:
-      self._Run(['scratch_target', 'hydra_no_pretrain'])
-    self.assertEqual(caught.exception.exit_code, 143)
-    self.assertIn(text, str(caught.exception))
-    self.assertLess(time.time() - started, 40)
-    runs = [name for name in os.listdir(self.settings.output) if name != 'hang']
-    self.assertEqual(runs, ['hydra_no_pretrain'])
-    self.assertEqual(os.path.exists(self._Path('hydra_no_pretrain', 'stopped.txt')), saved)
-
-  def _HoldLock(self, name):
-    lock = recipe_runner._Lock(self._Path(name))
-    self.assertIsNotNone(lock)
-    self.addCleanup(lock.close)
-    return lock
-
-  def test_a_changed_stage_that_another_recipe_starts_first_is_waited_for(self):
-    self._Run(['scratch_target'])
-    real, others = recipe_runner.MoveAside, []
-
-    def _MoveAside(run):
-      # While its folder is there, nobody else has the lock.
-      self.assertIsNone(recipe_runner._Lock(run))
-      moved = real(run)
-      others.append(self._HoldLock('scratch_target'))
-      return moved
-
-    def _Sleep(seconds):
-      del seconds
-      while others:
-        others.pop().close()
-
-    with (
-      mock.patch.object(recipe_runner, 'MoveAside', _MoveAside),
-      mock.patch.object(recipe_runner.time, 'sleep', _Sleep),
-    ):
-      self.assertEqual(
-        self._Run(['scratch_target'], change=('scratch_target', {'dropout_prob': 0.2})), {'scratch_target': 'done'}
+  def test_how_often_a_run_saves_and_shows_itself_changes_nothing(self):
+    self.assertEmpty(
+      self._Changed(
+        {
+          'hydra': {
+            'eval_interval_steps': 7,
+            'save_interval_steps': 3,
+            'summary_interval_steps': 9,
+            'task.train.log_interval_steps': 5,
+            'task.train.eval_datasets': ['DevSource'],
+            'task.train.save_max_to_keep': 2,
+          }
+        }
       )
-    self.assertEqual(self.said.getvalue().count('another process trains it'), 1)
-    self.assertLen([n for n in os.listdir(self.settings.output) if '.before-' in n], 1)
-
-  def test_a_stage_that_another_recipe_finishes_before_the_lock_is_reused(self):
-    change = ('scratch_target', {'dropout_prob': 0.2})
-    self._Run(['scratch_target'], change=change)
-    done = recipe_stage.Read(self._Path('scratch_target'))
-    recipe_stage.Write(self._Path('scratch_target'), {**done, 'stamp': 'another'})
-    real = recipe_runner._Lock
-
-    def _Lock(run):
-      recipe_stage.Write(run, done)
-      return real(run)
-
-    with mock.patch.object(recipe_runner, '_Lock', _Lock):
-      self.assertEqual(self._Run(['scratch_target'], change=change), {'scratch_target': 'reused'})
-    self.assertEqual(os.listdir(self.settings.output), ['scratch_target'])
-
-  def test_a_lock_that_was_moved_aside_with_its_folder_is_none(self):
-    real = recipe_runner.fcntl.flock
-
-    def _Flock(*args):
-      recipe_runner.MoveAside(self._Path('hydra'))
-      real(*args)
-
-    with mock.patch.object(recipe_runner.fcntl, 'flock', _Flock):
-      self.assertIsNone(recipe_runner._Lock(self._Path('hydra')))
-    self._HoldLock('hydra')
-
-  def test_a_run_that_another_recipe_trains_is_waited_for(self):
-    os.makedirs(self._Path('scratch_target'))
-    lock = recipe_runner._Lock(self._Path('scratch_target'))
-    waited = []
-
-    def _Sleep(seconds):
-      waited.append(seconds)
-      if len(waited) == 3:
-        lock.close()
-
-    with mock.patch.object(recipe_runner.time, 'sleep', _Sleep):
-      self.assertEqual(self._Run(['scratch_target']), {'scratch_target': 'done'})
-    self.assertEqual(self.said.getvalue().count('another process trains it'), 1)
-
-  def test_a_row_says_what_the_run_measured(self):
-    self._Run(['adapted'])
-    row = recipe_rows.Row(self.settings, self._Plan(), 'adapted')
-    self.assertEqual(
-      (row['name'], row['seed'], row['target_wer'], row['target_wer_low'], row['total_params'], row['trained_params']),
-      ('adapted', 1, 0.4, 0.3, 1000, 170),
     )
-    self.assertEqual((row['target_utterances'], row['target_dropped']), (20, 0))
-    self.assertEqual((row['target_label_fraction'], row['target_label_minutes']), (0.06, 0.6))
-    self.assertEqual(row['stamp'], recipe_stage.Read(self._Path('adapted'))['stamp'])
-    seconds = {name: recipe_stage.Read(self._Path(name))['seconds'] for name in ('pretrain', 'hydra', 'adapted')}
-    self.assertEqual(row['hours'], round(seconds['adapted'] / 3600, 4))
-    self.assertAlmostEqual(row['hours_with_parents'], sum(seconds.values()) / 3600, places=3)
 
-  def _Plan(self, seeds=()):
-    return recipe_labels.Resolve(self.settings, recipe_plan.Plan(self.settings, seeds))
-
-  def test_dropped_utterances_of_the_target_are_refused(self):
-    self._Touch('drop')
-    self._Run(['scratch_target'])
-    with self.assertRaisesRegex(
-      errors.ConfigError, r'metrics.jsonl: 2 utterances of TestTarget were dropped \(too_long 2\)'
+  def test_a_file_of_sizes_changes_the_stages_that_it_binds(self):
+    self._WithoutCache()
+    folder = os.path.join(self.folder, 'gin')
+    for name, binding, changed in (
+      ('small.gin', 'task.encoder.num_layers = 3', {'pretrain', 'hydra', 'supervised', 'adapted'}),
+      ('transducer/small.gin', 'task.heads.transducer.joint.joint_dim = 100', {'hydra', 'supervised', 'adapted'}),
     ):
-      recipe_rows.Row(self.settings, self._Plan(), 'scratch_target')
+      with self.subTest(name):
+        for file in ('small.gin', 'transducer/small.gin'):
+          os.makedirs(os.path.dirname(os.path.join(folder, file)), exist_ok=True)
+          with open(os.path.join(base._GIN_DIR, file), encoding='utf-8') as f:
+            text = f.read()
+          with open(os.path.join(folder, file), 'w', encoding='utf-8') as f:
+            f.write(f'{text}\n{binding}\n' if file == name else f'# Another comment.\n{text}')
+        with mock.patch.object(base, '_GIN_DIR', folder):
+          self.assertEqual(self._Changed(), changed)
 
-  def test_rows_of_other_inputs_are_left_out(self):
-    self._Run(['scratch_target', 'supervised'])
-    publisher = recipe.Publisher(self.settings, docs=False)
-    for name in self.done:
-      publisher.Add(name)
-    self.assertCountEqual([row['name'] for row in publisher.result['rows']], ['scratch_target', 'supervised'])
-    known = [row['name'] for row in publisher.result['rows']]
-    # Older inputs, an older form, another seed of today's inputs, a model that is no more.
-    seed5 = recipe_stage.Inputs(self.settings, self._Plan((5,)))['scratch_target_seed5']
-    old_form = recipe_case.Row('adapted')
-    del old_form['stamp']
-    path = recipe.ResultsPath(self.settings, docs=False)
-    with open(path, encoding='utf-8') as f:
-      result = json.load(f)
-    kept = recipe_case.Row('scratch_target', seed=5, stamp=recipe_stage.Stamp(seed5))
-    result['rows'] += [recipe_case.Row('hydra', wer=0.9), old_form, kept, recipe_case.Row('no_more')]
-    with open(path, 'w', encoding='utf-8') as f:
-      json.dump(result, f)
-    publisher = recipe.Publisher(self.settings, docs=False)
-    with contextlib.redirect_stderr(io.StringIO()) as err:
-      publisher.Write()
-    self.assertEqual(
-      [(row['name'], row['seed']) for row in publisher.result['rows']],
-      [*((name, 1) for name in known), ('scratch_target', 5)],
+  def test_a_default_of_an_experiment_changes_the_stages_that_have_it(self):
+    self._WithoutCache()
+    real = base.TransducerKnobs._AddHeads
+
+    def _Smoothed(experiment, p):
+      real(experiment, p)
+      p.heads.transducer.joint.label_smoothing = 0.1
+
+    with mock.patch.object(base.TransducerKnobs, '_AddHeads', _Smoothed):
+      self.assertEqual(self._Changed(), {'hydra', 'supervised', 'adapted'})
+
+  def test_the_module_of_a_class_changes_nothing(self):
+    self._WithoutCache()
+    with mock.patch.object(asr.hydra.HydraTask, '__module__', 'tests.recipe_case'):
+      self.assertEmpty(self._Changed())
+
+  def test_data_changes_the_stages_that_read_it(self):
+    recipe_case.WriteData(self.settings.data_dir, ['source'], utterances=11)
+    self.assertEqual(self._Changed(), {'hydra', 'supervised', 'adapted'})
+    recipe_case.WriteData(self.settings.data_dir, ['unlabeled'], utterances=11)
+    self.assertEqual(self._Changed(), set(self.before))
+
+  def test_tokenizer_and_language_model_change_the_stages_that_use_them(self):
+    real = stamps_lib._FileDigest
+    for file in ('params/tokenizers/graphemes_en.model', 'params/lm/graphemes_en.npz'):
+      with mock.patch.object(
+        stamps_lib,
+        '_FileDigest',
+        lambda *paths, file=file: real(*paths) + 'x' * any(path.endswith(file) for path in paths),
+      ):
+        self.assertEqual(self._Changed(), {'hydra', 'supervised', 'adapted'}, file)
+
+  def test_folders_change_nothing(self):
+    stages = self.Stages(['adapted', 'supervised'])
+    moved = recipe_case.Folder(self)
+    os.rename(self.settings.data_dir, os.path.join(moved, 'elsewhere'))
+    self.settings = stages_lib.Settings(output=moved, data_dir=os.path.join(moved, 'elsewhere'))
+    self.assertNotEqual(
+      self.Stages(['adapted'])['adapted'].bindings['init_from'], stages['adapted'].bindings['init_from']
     )
-    self.assertIn(
-      'left out, for they were trained from other inputs: hydra (seed 1), adapted (seed 1), no_more (seed 1)',
-      err.getvalue(),
+    self.assertEmpty(self._Changed())
+
+  def test_stamps_need_no_graph_and_less_than_a_second_each(self):
+    self._WithoutCache()
+    stages = self.Stages()
+    one_of_each_experiment = {stage.experiment: run for run, stage in stages.items() if not stage.start or stage.share}
+    stamps, started = self.Stamps(stages), time.process_time()
+    with mock.patch.object(tf, 'Graph', side_effect=AssertionError('a graph is built')):
+      found = {stamps.Stamp(run) for run in one_of_each_experiment.values()}
+    self.assertLen(found, len(one_of_each_experiment))
+    self.assertLess(time.process_time() - started, 2 * len(found))  # Each has up to two stages before it.
+
+  def test_stages_of_the_plan_differ(self):
+    stages = self.Stages()
+    stamps = self.Stamps(stages)
+    self.assertLen({stamps.Stamp(run) for run in stages}, len(stages))
+
+  def test_missing_data_is_named(self):
+    stamps = self.Stamps(self.Stages(['adapted']))
+    os.remove(os.path.join(self.settings.data_dir, 'target', 'dataset.json'))
+    with self.assertRaisesRegex(errors.ConfigError, 'data/target: no dataset.json'):
+      stamps.Stamp('pretrain')
+
+  def test_differences_name_what_changed(self):
+    old, new = (
+      self.Stamps(self.Stages(['hydra'], change=change)).Inputs('hydra')
+      for change in ((), {'hydra': {'task.train.max_skipped_steps': 7}})
     )
-    recipe_case.WriteData(self.settings.data_dir, ['target'], utterances=101)
-    publisher = recipe.Publisher(self.settings, docs=False)
-    with contextlib.redirect_stderr(io.StringIO()):
-      publisher.Write()
-    self.assertEqual((publisher.result['rows'], publisher.result['comparisons']), ([], []))
-
-  def test_results_report_and_picture_are_written_and_other_rows_kept(self):
-    results = recipe.ResultsPath(self.settings, docs=False)
-    plan = self._Plan()
-    stamps = {name: recipe_stage.Stamp(inputs) for name, inputs in recipe_stage.Inputs(self.settings, plan).items()}
-    recipe_rows.Merge(
-      results,
-      [
-        recipe_case.Row('probe_hydra', group='probe', stamp=stamps['probe_hydra']),
-        recipe_case.Row('hydra', wer=0.9, stamp=stamps['hydra']),
-      ],
-    )
-    publisher = recipe.Publisher(self.settings, docs=False)
-    self._Run(['adapted', 'adapted_no_hydra'])
-    for name in self.done:
-      publisher.Add(name)
-    self.assertEmpty(publisher.failed)
-    with open(results, encoding='utf-8') as f:
-      result = json.load(f)
-    wers = {row['name']: row['target_wer'] for row in result['rows']}
-    self.assertEqual(wers, dict.fromkeys(['probe_hydra', 'hydra', 'adapted', 'adapted_no_hydra', 'supervised'], 0.4))
-    pairs = {(p['a'], p['b']): p for p in result['comparisons']}
-    self.assertEqual(pairs['adapted', 'adapted_no_hydra']['difference'], 0)
-    with open(self._Path('report.md'), encoding='utf-8') as f:
-      report = f.read()
-    self.assertIn('training set has 100 utterances, 10.0 min. Of them the training stream uses 100, 10.0 min;', report)
-    self.assertIn('Of 20 test prompts 5 have a text that also occurs in training, 15 do not.', report)
-    # Of the other 15 every second has one of two words wrong, 7 of 30.
-    self.assertRegex(report, r'\| `adapted` \| 1 \| 40.0 \| 23.3 \(\d+.\d to \d+.\d\) \|')
-    for heading in (
-      '**Two models each on the same utterances**',
-      '## Forgetting',
-      '## Target data',
-      '## Hours',
-      '## Commands',
-    ):
-      self.assertIn(heading, report)
-    self.assertIn(f'| `adapted` | {plan["adapted"].knobs["max_steps"]:,} |', report)
-    with open(self._Path('recipe.png'), 'rb') as f:
-      self.assertEqual(f.read(4), b'\x89PNG')
-
-  def test_a_run_without_results_is_named_and_ends_nothing(self):
-    self._Run(['scratch_target'])
-    os.remove(self._Path('scratch_target', 'parameters.json'))
-    publisher = recipe.Publisher(self.settings, docs=False)
-    with contextlib.redirect_stderr(io.StringIO()) as err:
-      publisher.Add('scratch_target')
-    self.assertEqual(publisher.failed, ['scratch_target'])
-    self.assertIn('neither parameters.json nor a table of parameters', err.getvalue())
+    self.assertEqual(stage_run.Differences(old, new), 'task.train.max_skipped_steps: 20 -> 7')
+    many = {f'task.param{i}': '1' for i in range(8)}
+    self.assertEndsWith(stage_run.Differences(many, {}), 'task.param4: 1 -> unset, and 3 more')
+    self.assertIn('older recipe', stage_run.Differences({'max_steps': 7}, new))
 
 
-class LabelsTest(absltest.TestCase):
+class LabelsTest(recipe_case.RecipeTest):
   def setUp(self):
     super().setUp()
-    folder = recipe_case.Folder(self)
-    self.settings = recipe_plan.Settings(data_dir=folder)
-    recipe_case.WriteData(folder, utterances=355)
-    self.plan = recipe_plan.Plan(self.settings, seeds=(2, 3))
+    recipe_case.WriteData(self.settings.data_dir, utterances=355)
 
   def _Append(self, *rows):
     with open(os.path.join(self.settings.data_dir, 'target', 'manifest.jsonl'), 'a', encoding='utf-8') as f:
@@ -671,53 +327,56 @@ class LabelsTest(absltest.TestCase):
           + '\n'
         )
 
-  def _Chosen(self, stage):
+  def _Chosen(self, stage, labels):
     """Names of all training utterances, usable or not, that the trainer's own hash selects."""
-    ids = [row['utt_id'] for row in recipe_labels.Split(self.settings, 'train')]
+    ids = [row['utt_id'] for row in labels.train]
     with tf.Graph().as_default(), tf.Session() as sess:
-      chosen = sess.run(example_filter.InShare(tf.constant(ids), stage.knobs['label_share'], stage.knobs['label_seed']))
+      chosen = sess.run(
+        example_filter.InShare(tf.constant(ids), stage.bindings['label_share'], stage.bindings['label_seed'])
+      )
     return {utt_id for utt_id, is_chosen in zip(ids, chosen) if is_chosen}
 
   def test_a_share_is_exactly_so_many_of_the_usable_utterances_of_every_seed(self):
     self._Append(('', 6.0, 'train'), ('x', 60.0, 'train'), ('x', 6.0, 'test'))
-    stages = recipe_labels.Resolve(self.settings, self.plan)
+    stages, labels = self.Stages(['curve'], seeds=(2, 3)), labels_lib.Labels(self.settings)
     counts = {0.03: 10, 0.067: 23, 0.13: 46, 0.25: 88, 0.5: 177, 1.0: 355}
-    self.assertEqual(tuple(counts), recipe_plan.CURVE_SHARES)
     usable = {f'target/{i}' for i in range(355)}
     selected = {}
     for seed in (1, 2, 3):
-      for share, count in counts.items():
-        stage = stages[recipe_plan.CurveName(share) + (f'_seed{seed}' if seed > 1 else '')]
+      for (share, count), name in zip(counts.items(), plan.CURVE):
+        stage = stages[stages_lib.RunName(name, seed)]
         self.assertEqual(stage.share, share)
-        fraction, minutes = recipe_labels.TargetLabels(self.settings, stage)
-        self.assertEqual((fraction, minutes), (count / 355, count * 6 / 60))
+        given = labels.Given(stage)
+        self.assertLen(given, count)
+        self.assertEqual(labels_lib.Minutes(given), count * 6 / 60)
         if share < 1:
-          selected[seed, share] = self._Chosen(stage) & usable
+          selected[seed, share] = self._Chosen(stage, labels) & usable
           self.assertLen(selected[seed, share], count)
-          self.assertEqual({row['utt_id'] for row in recipe_labels.Given(self.settings, stage)}, selected[seed, share])
+          self.assertEqual({row['utt_id'] for row in given}, selected[seed, share])
         else:
-          self.assertEqual(stage.knobs['label_share'], 1)
+          self.assertEqual(stage.bindings['label_share'], 1)
       shares = [share for share in counts if share < 1]
       for small, large in zip(shares, shares[1:]):
         self.assertLess(selected[seed, small], selected[seed, large])
     self.assertNotEqual(selected[1, 0.067], selected[2, 0.067])
 
   def test_the_share_is_what_the_trainer_is_told_and_an_input(self):
-    stage = recipe_labels.Resolve(self.settings, {'adapted': self.plan['adapted']})['adapted']
-    share = stage.knobs['label_share']
+    stages = self.Stages(['adapted'])
+    share = stages['adapted'].bindings['label_share']
     self.assertNotEqual(share, 0.067)
-    self.assertIn(f'--gin.AdapterFinetune.label_share={share!r}', recipe_stage.Command(self.settings, stage))
-    stages = recipe_labels.Resolve(self.settings, recipe_plan.Select(self.plan, ['adapted']))
-    self.assertEqual(recipe_stage.Inputs(self.settings, stages)['adapted']['label_share'], share)
+    self.assertIn(f'--gin.AdapterFinetune.label_share={share!r}', stage_run.Command(self.settings, stages['adapted']))
+    self.assertEqual(self.Stamps(stages).Inputs('adapted')['Train.streams.labeled.share'], repr(share))
 
   def test_of_utterances_that_share_a_bucket_at_the_border_none_is_chosen(self):
+    adapted = {'adapted': stages_lib.Plan(self.settings)['adapted']}
+
     def _Resolve(buckets, count):
-      with (
-        mock.patch.object(recipe_labels, '_Buckets', lambda rows, seed: buckets),
-        mock.patch.object(recipe_labels, 'Count', lambda share, size: count),
-      ):
-        stage = recipe_labels.Resolve(self.settings, {'adapted': self.plan['adapted']})['adapted']
-      return round(stage.knobs['label_share'] * example_filter.SHARE_BUCKETS)
+      labels = labels_lib.Labels(self.settings)
+      labels._buckets = lambda seed: buckets
+      labels.usable = [None] * len(buckets)
+      with mock.patch.object(labels_lib.math, 'floor', lambda number: count):
+        stage = labels.Resolve(adapted)['adapted']
+      return round(stage.bindings['label_share'] * example_filter.SHARE_BUCKETS)
 
     self.assertEqual(_Resolve([9, 7, 5, 3, 3], 2), 4)
     self.assertEqual(_Resolve([9, 7, 7, 3, 1], 3), 4)
@@ -728,11 +387,13 @@ class LabelsTest(absltest.TestCase):
   def test_a_share_of_too_few_utterances_is_named(self):
     recipe_case.WriteData(self.settings.data_dir, ['target'], utterances=10)
     with self.assertRaisesRegex(errors.ConfigError, 'target: 6.7 % of 10 usable training utterances is none; adapted '):
-      recipe_labels.Resolve(self.settings, {'adapted': self.plan['adapted']})
+      self.Stages(['adapted'])
 
   def test_all_and_none(self):
-    self.assertEqual(recipe_labels.TargetLabels(self.settings, self.plan['scratch_target']), (1.0, 35.5))
-    self.assertEqual(recipe_labels.TargetLabels(self.settings, self.plan['hydra']), (0.0, 0.0))
+    stages, labels = self.Stages(['main']), labels_lib.Labels(self.settings)
+    self.assertEqual(labels.Given(stages['scratch_target']), labels.usable)
+    self.assertEqual(labels_lib.Minutes(labels.usable), 35.5)
+    self.assertEqual(labels.Given(stages['hydra']), [])
 
   def test_usable_is_what_the_training_stream_accepts(self):
     cases = [
@@ -750,11 +411,11 @@ class LabelsTest(absltest.TestCase):
       ('\u00e9' * 42, 1.0),
     ]
     self._Append(*[(text, duration, 'train') for text, duration in cases])
-    usable = {row['utt_id'] for row in recipe_labels.Usable(self.settings)}
-    p = recipe_labels.TrainStream().Copy().Set(share=1.0)
+    usable = {row['utt_id'] for row in labels_lib.Labels(self.settings).usable}
+    p = labels_lib.TrainStream().Copy().Set(share=1.0)
     bounds = [int(round(bound * 16000)) for bound in p.bucket_upper_bound_seconds]
     accountant = example_filter.Accountant(p, path='', bounds=bounds, num_files=1, must_accept=False)
-    with tf.Graph().as_default(), tf.Session() as sess:
+    with tf.Graph().as_default(), tf.Session() as sess:  # The stream judges in a graph.
       features = {name: tf.placeholder(tf.string, []) for name in example_filter.FEATURES}
       _, reasons = accountant._Judge(features)
       accepted = []
@@ -766,12 +427,8 @@ class LabelsTest(absltest.TestCase):
     self.assertIn(True, accepted)
     self.assertIn(False, accepted)
 
-  def test_the_tokenizer_is_that_of_the_experiments(self):
-    self.assertEqual(recipe_labels.Tokenizer(), base.GRAPHEMES_EN)
-    self.assertEqual(asr.Supervised().tokenizer, base.GRAPHEMES_EN)
 
-
-class DoorTest(absltest.TestCase):
+class CommandLineTest(absltest.TestCase):
   def _Main(self, *argv):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -785,6 +442,7 @@ class DoorTest(absltest.TestCase):
       (['--seeds=0'], 'expected integers >= 1'),
       (['--jobs=0'], '--jobs=0: expected a number >= 1'),
       (['--jobs=-1'], '--jobs=-1: expected a number >= 1'),
+      (['--take=hydar', '--dry_run'], '--take=hydar: not among the stages to train: pretrain, '),
     ):
       with self.subTest(message):
         code, _, err = self._Main(*argv)
@@ -795,7 +453,7 @@ class DoorTest(absltest.TestCase):
     path = os.path.join(recipe_case.Folder(self), 'file')
     with open(path, 'w', encoding='utf-8'):
       pass
-    with mock.patch.object(recipe, 'PrepareData') as prepare:
+    with mock.patch.object(recipe_run, 'PrepareData') as prepare:
       code, _, err = self._Main('--quick', '--no-docs', f'--output={path}', 'hydra')
     self.assertEqual((code, err), (2, f'recipe: --output={path}: cannot be written ({path} is not a directory)\n'))
     prepare.assert_not_called()
@@ -803,28 +461,34 @@ class DoorTest(absltest.TestCase):
   def test_the_list_names_all_groups_and_stages(self):
     code, out, _ = self._Main('--list')
     self.assertEqual(code, 0)
-    for name in [*recipe_plan.GROUPS, *recipe_plan.Plan(recipe_plan.Settings())]:
+    for name in [*plan.GROUPS, *stages_lib.Plan(stages_lib.Settings())]:
       self.assertRegex(out, rf'(?m)^ *{name}\b')
 
   def test_a_dry_run_says_what_would_be_done_and_trains_nothing(self):
     folder = recipe_case.Folder(self)
     recipe_case.WriteData(folder)
     runs = os.path.join(folder, 'runs')
-    with mock.patch.object(recipe, 'PrepareData'):
+    with mock.patch.object(recipe_run, 'PrepareData'):
       code, out, err = self._Main('adapted', '--dry_run', f'--data_dir={folder}', f'--output={runs}')
     self.assertEqual((code, err), (0, ''))
     self.assertEqual([line.partition(':')[0] for line in out.splitlines()], ['pretrain', 'hydra', 'adapted'])
     self.assertFalse(os.path.exists(runs))
     code, _, err = self._Main('adapted', '--dry_run', f'--data_dir={runs}', f'--output={runs}')
     self.assertEqual(code, 2)
-    self.assertRegex(err, '^recipe: .*: not all data sets are there.*first python -m tools.recipe_data --output=.*\n$')
+    self.assertRegex(
+      err, '^recipe: .*: .*data sets of which not all are there.*python -m tools.recipe_data --output=.*\n$'
+    )
 
   def test_a_smoke_run_leaves_docs_alone(self):
     args = recipe._Parser().parse_args(['--quick'])
     settings = recipe._Settings(args)
     self.assertEqual((settings.output, settings.data_dir), ('runs/recipe_quick', 'data/recipe_quick'))
     for docs, expected in ((True, 'docs/results/recipe.json'), (False, 'runs/recipe_quick/recipe.json')):
-      self.assertEndsWith(recipe.ResultsPath(settings, docs), expected)
+      self.assertEndsWith(recipe_run.ResultsPath(settings, docs), expected)
+    with mock.patch.object(recipe_run, 'Run', return_value=0) as run:
+      for argv, docs in ((['--quick'], False), ([], True), (['--no-docs'], False), (['--quick', '--docs'], True)):
+        self.assertEqual(self._Main(*argv)[0], 0)
+        self.assertEqual(run.call_args.kwargs['docs'], docs)
 
 
 if __name__ == '__main__':

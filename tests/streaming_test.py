@@ -1,11 +1,15 @@
 """A causal encoder gives in steps what it gives at once, and sees no future."""
 
+import functools
+
 import numpy as np
 from absl.testing import absltest
 from lingvo import compat as tf
+from lingvo.core import cluster_factory
 
 from fm_lingvo.layers import conformer_encoder
 from fm_lingvo.layers import subsampling
+from fm_lingvo.runtime import session
 from tests import graph_case
 
 _BATCH, _TIME, _BINS = 3, 80, 16
@@ -20,121 +24,144 @@ _SETTINGS = (
 )
 
 
+def _Params(**overrides):
+  p = conformer_encoder.ConformerEncoder.Params().Set(
+    model_dim=16,
+    num_layers=2,
+    num_heads=2,
+    kernel_size=5,
+    random_seed=3,
+    causal=True,
+    atten_left_context=6,
+    atten_right_context=0,
+  )
+  p.num_bins = _BINS
+  p.subsampling.Set(channels=4, kind=overrides.pop('kind', 'conv'))
+  return p.Set(name='layer', **overrides)
+
+
+def _Features(seed=0):
+  return np.random.RandomState(seed).randn(_BATCH, _TIME, _BINS).astype(np.float32)
+
+
+def _Paddings(lengths=_LENGTHS):
+  return (np.arange(_TIME)[None] >= np.array(lengths)[:, None]).astype(np.float32)
+
+
+class _Streaming:
+  """A causal encoder in a graph and a session of its own: encodes a batch at once and in steps."""
+
+  def __init__(self, **overrides):
+    self.graph = tf.Graph()
+    with self.graph.as_default(), cluster_factory.SetEval(True):
+      tf.random.set_seed(1234)
+      self.layer = _Params(**overrides).Instantiate()
+      self._inputs = tf.placeholder(tf.float32, [_BATCH, _TIME, _BINS]), tf.placeholder(tf.float32, [_BATCH, _TIME])
+      self._encoded = self.layer.FProp(self.layer.theta, *self._inputs)
+      self._zero = self.layer.zero_state(_BATCH)
+      self._step_inputs = tf.placeholder(tf.float32, [_BATCH, None, _BINS]), tf.placeholder(tf.float32, [_BATCH, None])
+      self._state = self._zero.Transform(lambda t: tf.placeholder(t.dtype, t.shape))
+      *self._step, self._next_state = self.layer.StreamStep(self.layer.theta, *self._step_inputs, self._state)
+      self.session = tf.Session(graph=self.graph, config=session.Config())
+      self.session.run(tf.global_variables_initializer())
+    assert self._state.IsCompatible(self._next_state)
+
+  def Batch(self, features, paddings):
+    """(encoded, paddings) of a batch at once."""
+    return self.session.run(self._encoded, dict(zip(self._inputs, (features, paddings))))
+
+  def ZeroState(self):
+    """Values of the state before the first step."""
+    return self.session.run(self._zero.Flatten())
+
+  def Step(self, features, paddings, state):
+    """(encoded, paddings, state) of one step, which gets the state alone of those before it."""
+    feeds = dict(zip((*self._step_inputs, *self._state.Flatten()), (features, paddings, *state)))
+    return self.session.run((*self._step, self._next_state.Flatten()), feeds)
+
+  def Steps(self, features, paddings, sizes):
+    """(encoded, paddings) of a batch in steps of so many frames."""
+    state, outputs, start = self.ZeroState(), [], 0
+    for size in sizes:
+      *output, state = self.Step(features[:, start : start + size], paddings[:, start : start + size], state)
+      outputs.append(output)
+      start += size
+    assert start == _TIME
+    return [np.concatenate(parts, axis=1) for parts in zip(*outputs)]
+
+
 class StreamingTest(graph_case.GraphCase):
+  """Graphs of the encoders of _SETTINGS are built once, by _Shared."""
+
   def setUp(self):
     super().setUp()
     self.enter_context(self.EvalMode())
 
+  @classmethod
+  @functools.cache
+  def _Shared(cls, **settings):
+    return _Streaming(**settings)
+
   def _Encoder(self, **overrides):
-    p = conformer_encoder.ConformerEncoder.Params().Set(
-      model_dim=16,
-      num_layers=2,
-      num_heads=2,
-      kernel_size=5,
-      random_seed=3,
-      causal=True,
-      atten_left_context=6,
-      atten_right_context=0,
-    )
-    p.num_bins = _BINS
-    p.subsampling.Set(channels=4, kind=overrides.pop('kind', 'conv'))
-    return self.Layer(p, **overrides)
-
-  def _Features(self, seed=0):
-    return np.random.RandomState(seed).randn(_BATCH, _TIME, _BINS).astype(np.float32)
-
-  def _Paddings(self, lengths=_LENGTHS):
-    return (np.arange(_TIME)[None] >= np.array(lengths)[:, None]).astype(np.float32)
+    return _Params(**overrides).Instantiate()
 
   def _Batch(self, layer, features, paddings):
     return layer.FProp(layer.theta, tf.constant(features), tf.constant(paddings))
 
-  def _Stream(self, layer):
-    """Function (features, paddings, sizes of the steps) -> encoded, paddings.
-
-    Each step is a run of its own, which gets the state alone.
-    """
-    zero = layer.zero_state(_BATCH)
-    features = tf.placeholder(tf.float32, [_BATCH, None, _BINS])
-    paddings = tf.placeholder(tf.float32, [_BATCH, None])
-    state0 = zero.Transform(lambda t: tf.placeholder(t.dtype, t.shape))
-    x, pads, state1 = layer.StreamStep(layer.theta, features, paddings, state0)
-    self.assertTrue(state0.IsCompatible(state1))
-
-    def _Run(values, value_paddings, sizes):
-      state, outputs, start = self._session.run(zero.Flatten()), [], 0
-      for size in sizes:
-        feeds = dict(zip(state0.Flatten(), state))
-        feeds[features] = values[:, start : start + size]
-        feeds[paddings] = value_paddings[:, start : start + size]
-        *output, state = self._session.run((x, pads, state1.Flatten()), feeds)
-        outputs.append(output)
-        start += size
-      assert start == _TIME
-      return [np.concatenate(parts, axis=1) for parts in zip(*outputs)]
-
-    return _Run
-
-  def _AssertStepsEqualBatch(self, layer, step_sizes):
-    features, paddings = self._Features(), self._Paddings()
-    stream = self._Stream(layer)
-    batch, batch_pads = self.Eval(*self._Batch(layer, features, paddings))
+  def _AssertStepsEqualBatch(self, encoder, step_sizes):
+    features, paddings = _Features(), _Paddings()
+    batch, batch_pads = encoder.Batch(features, paddings)
     valid = 1.0 - batch_pads[:, :, None]
     self.assertGreater(np.abs(batch * valid).max(), 0.1)
     for sizes in step_sizes:
-      x, pads = stream(features, paddings, sizes)
+      x, pads = encoder.Steps(features, paddings, sizes)
       np.testing.assert_array_equal(pads, batch_pads)
       np.testing.assert_allclose(x * valid, batch * valid, atol=1e-5)
 
   def test_steps_equal_the_batch(self):
     for settings in _SETTINGS:
-      with self.subTest(**settings), self.NewGraph():
+      with self.subTest(**settings):
         self._AssertStepsEqualBatch(
-          self._Encoder(**settings), ([4] * 20, [8] * 10, [40, 40], [_TIME], [4, 32, 12, 8, 24])
+          self._Shared(**settings), ([4] * 20, [8] * 10, [40, 40], [_TIME], [4, 32, 12, 8, 24])
         )
 
   def test_steps_equal_the_batch_with_adapters(self):
     for position in ('after_block', 'parallel', 'after_ff'):
-      with self.subTest(position), self.NewGraph():
-        layer = self._Encoder(kind='stack', adapters=['a', 'b'], active_adapter='b', adapter_position=position)
+      with self.subTest(position):
+        encoder = _Streaming(kind='stack', adapters=['a', 'b'], active_adapter='b', adapter_position=position)
         # Adapters are the identity when made: give those of `b` something to do.
-        features, paddings = self._Features(), self._Paddings()
-        batch, _ = self._Batch(layer, features, paddings)
-        before = self.Eval(batch)
-        for v in layer.adapters.b.vars.Flatten():
-          self._session.run(v.assign(0.1 * tf.random.stateless_normal(v.shape, [1, 2])))
-        self.assertGreater(np.abs(self.Eval(batch) - before).max(), 0.1)
-        self._AssertStepsEqualBatch(layer, ([4] * 20, [16] * 5))
+        inputs = _Features(), _Paddings()
+        before = encoder.Batch(*inputs)[0]
+        with encoder.graph.as_default():
+          for v in encoder.layer.adapters.b.vars.Flatten():
+            encoder.session.run(v.assign(0.1 * tf.random.stateless_normal(v.shape, [1, 2])))
+        self.assertGreater(np.abs(encoder.Batch(*inputs)[0] - before).max(), 0.1)
+        self._AssertStepsEqualBatch(encoder, ([4] * 20, [16] * 5))
 
   def test_future_frames_change_no_past_output(self):
     for settings in _SETTINGS:
-      with self.subTest(**settings), self.NewGraph():
-        layer = self._Encoder(**settings)
-        features, paddings = self._Features(), self._Paddings([_TIME] * _BATCH)
+      with self.subTest(**settings):
+        features, paddings = _Features(), _Paddings([_TIME] * _BATCH)
         other = features.copy()
-        other[:, 44:] = self._Features(seed=1)[:, 44:]
-        a, b = self.Eval(self._Batch(layer, features, paddings)[0], self._Batch(layer, other, paddings)[0])
+        other[:, 44:] = _Features(seed=1)[:, 44:]
+        a, b = (self._Shared(**settings).Batch(x, paddings)[0] for x in (features, other))
         np.testing.assert_allclose(a[:, :11], b[:, :11], atol=1e-6)
         self.assertGreater(np.abs(a[:, 11] - b[:, 11]).max(), 1e-3)
 
   def test_an_encoder_that_is_not_causal_sees_the_future(self):
     layer = self._Encoder(causal=False)  # Through its convolutions.
-    features, paddings = self._Features(), self._Paddings([_TIME] * _BATCH)
+    features, paddings = _Features(), _Paddings([_TIME] * _BATCH)
     other = features.copy()
-    other[:, 44:] = self._Features(seed=1)[:, 44:]
+    other[:, 44:] = _Features(seed=1)[:, 44:]
     a, b = self.Eval(self._Batch(layer, features, paddings)[0], self._Batch(layer, other, paddings)[0])
     self.assertGreater(np.abs(a[:, :11] - b[:, :11]).max(), 1e-3)
 
   def test_the_state_keeps_its_shape(self):
     for settings in (dict(kind='conv'), dict(kind='stack', conv_norm='group_norm', group_norm_groups=4)):
-      with self.subTest(**settings), self.NewGraph():
-        layer = self._Encoder(**settings)
-        state0 = layer.zero_state(_BATCH)
-        _, _, state1 = layer.StreamStep(
-          layer.theta, tf.constant(self._Features()), tf.constant(self._Paddings()), state0
-        )
-        self.assertTrue(state0.IsCompatible(state1))
-        before, after = (self.Eval(*state.Flatten()) for state in (state0, state1))
+      with self.subTest(**settings):
+        encoder = self._Shared(**settings)
+        before = encoder.ZeroState()
+        *_, after = encoder.Step(_Features(), _Paddings(), before)
         self.assertEqual([(v.shape, v.dtype) for v in before], [(v.shape, v.dtype) for v in after])
 
   def test_causal_or_not_the_variables_are_the_same(self):
@@ -147,7 +174,7 @@ class StreamingTest(graph_case.GraphCase):
 
   def test_gradients_reach_every_variable(self):
     layer = self._Encoder()
-    x, _ = self._Batch(layer, self._Features(), self._Paddings())
+    x, _ = self._Batch(layer, _Features(), _Paddings())
     variables = layer.vars.Flatten()
     for v, grad in zip(variables, tf.gradients(tf.reduce_sum(x**2), variables)):
       self.assertIsNotNone(grad, v.name)

@@ -1,9 +1,14 @@
-"""The trainer as a user meets it: real processes, exit codes, files, signals."""
+"""The trainer as a user meets it: real processes, exit codes, files, signals.
+
+Most are forks of one process that has imported TensorFlow (tests/faults/processes.py); those of _RunCommand are started
+as a user does it.
+"""
 
 import glob
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,13 +22,14 @@ from params import asr
 from tests import graph_case
 from tests import process_case
 from tests import tiny_data
+from tests.faults import processes
 
-
-def _Command(*args):
-  return [sys.executable, '-m', 'fm_lingvo.trainer', *args]
+_NO_EVALUATION = 'task.train.eval_datasets = []'
 
 
 class TrainerTest(process_case.ProcessCase):
+  _whole = {}  # Model -> what _Whole returns.
+
   def _Args(self, logdir, *bindings, max_steps=6, model=asr.BestRqPretrain):
     knobs = {
       'data_dir': self.data_dir,
@@ -45,11 +51,28 @@ class TrainerTest(process_case.ProcessCase):
     ]
 
   def _Run(self, *args, code=0):
-    done = subprocess.run(
-      _Command(*args), capture_output=True, text=True, cwd=self.folder, env=process_case.Environment(), check=False
-    )
-    self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+    """Runs the trainer to its end in a fork; returns processes.Done."""
+    return self._Checked(processes.Run(['trainer', *args], self.folder), code)
+
+  def _RunCommand(self, *args, code=0):
+    """As _Run, in a new interpreter."""
+    return self._Checked(processes.Command('fm_lingvo.trainer', args, self.folder), code)
+
+  def _Checked(self, done, code):
+    self.assertFalse(done.hung)
+    self.assertEqual(done.code, code, done.out + done.err)
     return done
+
+  def _Whole(self, model):
+    """(folder, output) of a run of 20 steps that nothing interrupts, made once for all tests."""
+    if model not in self._whole:
+      logdir = os.path.join(self.folder, f'whole_{model.__name__}')
+      if model is asr.BestRqPretrain:
+        done = self._RunCommand(*self._Args(logdir, max_steps=20))
+      else:
+        done = self._Run(*self._Args(logdir, _NO_EVALUATION, max_steps=20, model=model))
+      self._whole[model] = logdir, done.out
+    return self._whole[model]
 
   def _Checkpoints(self, logdir):
     return sorted(int(p[-14:-6]) for p in glob.glob(f'{logdir}/train/ckpt-*.index'))
@@ -62,7 +85,7 @@ class TrainerTest(process_case.ProcessCase):
     rows = {}
     for parts in (1, 2):
       logdir = os.path.join(self.folder, f'parts{parts}')
-      out = self._Run(*self._Args(logdir, max_steps=2, model=asr.Supervised), f'--batch_parts={parts}').stdout
+      out = self._Run(*self._Args(logdir, max_steps=2, model=asr.Supervised), f'--batch_parts={parts}').out
       self.assertEqual('each batch in 2 parts' in out, parts == 2)
       rows[parts] = metrics_log.ReadMetrics(f'{logdir}/metrics.jsonl')
     self.assertEqual([r['dataset'] for r in rows[2]], [r['dataset'] for r in rows[1]])
@@ -75,25 +98,24 @@ class TrainerTest(process_case.ProcessCase):
     for other in ('--deterministic', '--mode=xla_check', '--run_locally=gpu', '--job=trainer_client'):
       with self.subTest(other):
         done = self._Run(*self._Args(os.path.join(self.folder, 'none')), other, '--batch_parts=2', code=2)
-        self.assertIn('--batch_parts=2: expected 1 or less; only local runs on the CPU', done.stderr)
+        self.assertIn('--batch_parts=2: expected 1 or less; only local runs on the CPU', done.err)
 
   def test_a_run_from_start_to_end_and_its_replay(self):
-    logdir = os.path.join(self.folder, 'whole')
-    out = self._Run(*self._Args(logdir)).stdout
+    logdir, out = self._Whole(asr.BestRqPretrain)
     with self.subTest('what it says'):
       self.assertIn(f'run directory: {logdir}', out)
-      self.assertRegex(out, r'set by --gin_bindings: BestRqPretrain.max_steps = 6')
+      self.assertRegex(out, r'set by --gin_bindings: BestRqPretrain.max_steps = 20')
       self.assertRegex(out, r'(?m)^parameters total=\d+ trained=\d+$')
       self.assertRegex(out, r'first training step \d+\.\d s after the start')
-      self.assertRegex(out, r'step 6/6: loss \d')
+      self.assertRegex(out, r'step 20/20: loss \d')
       self.assertRegex(out, r'step 4: DevHuman: loss \d')
-      self.assertLess(len(out.splitlines()), 60)
+      self.assertLess(len(out.splitlines()), 77)
     with self.subTest('checkpoints at the steps asked for, the last included'):
-      self.assertEqual(self._Checkpoints(logdir), [2, 4, 6])
+      self.assertEqual(self._Checkpoints(logdir), list(range(2, 21, 2)))
     with self.subTest('metrics'):
       rows = metrics_log.ReadMetrics(f'{logdir}/metrics.jsonl')
-      self.assertEqual([r['step'] for r in rows if r['dataset'] == 'train'], [2, 4, 6])
-      self.assertEqual([r['step'] for r in rows if r['dataset'] == 'DevHuman'], [4, 6])
+      self.assertEqual([r['step'] for r in rows if r['dataset'] == 'train'], list(range(2, 21, 2)))
+      self.assertEqual([r['step'] for r in rows if r['dataset'] == 'DevHuman'], list(range(4, 21, 4)))
       for name in (
         'loss',
         'learning_rate',
@@ -119,45 +141,37 @@ class TrainerTest(process_case.ProcessCase):
       )
       self.assertContainsSubset(['config.gin', 'params', 'loss'], _Tags(f'{logdir}/train'))
     with self.subTest('the quantizer is in the checkpoint and never changes'):
-      first, last = self._Variables(logdir, 2), self._Variables(logdir, 6)
+      first, last = self._Variables(logdir, 2), self._Variables(logdir, 20)
       frozen = [n for n in first if 'quantizer' in n]
       self.assertLen(frozen, 3)
       for name in frozen:
         np.testing.assert_array_equal(first[name], last[name])
-    with self.subTest('config.gin replays the run'):
-      again = os.path.join(self.folder, 'again')
-      self._Run('--model=asr.BestRqPretrain', f'--logdir={again}', f'--gin_file={logdir}/config.gin')
-      a, b = (open(f'{d}/train/trainer_params.txt', encoding='utf-8').read() for d in (logdir, again))
-      self.assertEqual(a.replace(logdir, ''), b.replace(again, ''))
-      replayed = self._Variables(again, 6)
-      for name, value in self._Variables(logdir, 6).items():
-        np.testing.assert_allclose(value, replayed[name], rtol=1e-3, atol=1e-4)
 
   def test_a_killed_run_resumes_from_its_newest_checkpoint(self):
-    self._KillAndResume(asr.BestRqPretrain)
+    logdir, whole = os.path.join(self.folder, 'killed'), self._Whole(asr.BestRqPretrain)[0]
+    # It starts as a replay of the whole run.
+    replay = ('--model=asr.BestRqPretrain', f'--logdir={logdir}', f'--gin_file={whole}/config.gin')
+    self._KillAndResume(logdir, whole, replay, self._Args(logdir, max_steps=20))
+    with self.subTest('config.gin replays the run'):
+      a, b = (open(f'{d}/train/trainer_params.txt', encoding='utf-8').read() for d in (whole, logdir))
+      self.assertEqual(a.replace(whole, ''), b.replace(logdir, ''))
+      replayed = self._Variables(logdir, 6)
+      for name, value in self._Variables(whole, 6).items():
+        np.testing.assert_allclose(value, replayed[name], rtol=1e-3, atol=1e-4)
 
   def test_a_killed_supervised_run_sees_the_same_augmented_speech_again(self):
-    self._KillAndResume(asr.Supervised, 'task.train.eval_datasets = []')
+    logdir = os.path.join(self.folder, 'killed_supervised')
+    args = self._Args(logdir, _NO_EVALUATION, max_steps=20, model=asr.Supervised)
+    self._KillAndResume(logdir, self._Whole(asr.Supervised)[0], args, args)
 
-  def _KillAndResume(self, model, *bindings):
-    logdir = os.path.join(self.folder, f'killed_{model.__name__}')
-    whole = os.path.join(self.folder, f'uninterrupted_{model.__name__}')
-
-    def _Args(folder):
-      return self._Args(folder, *bindings, max_steps=20, model=model)
-
-    self._Run(*_Args(whole))
-    process = subprocess.Popen(
-      _Command(*_Args(logdir)), cwd=self.folder, env=process_case.Environment(), stdout=subprocess.PIPE, text=True
-    )
-    for line in process.stdout:
-      if line.startswith('step 9/'):
-        process.kill()
-        break
-    process.communicate()
+  def _KillAndResume(self, logdir, whole, args, args_of_resumed):
+    """A run that is killed after step 8 and resumed is as a whole one; logdir, whole: their folders."""
+    with processes.Started(['trainer', *args], self.folder) as process:
+      self.assertTrue(process.WaitFor('(?m)^step 9/'))
+      process.Kill()
     self.assertIn(8, self._Checkpoints(logdir))
     self._SetBack(logdir, newest := 8)
-    out = self._Run(*_Args(logdir)).stdout
+    out = self._Run(*args_of_resumed).out
     self.assertRegex(out, f'resumed from .*ckpt-{newest:08}')
     steps = [int(s) for s in re.findall(r'step (\d+)/20:', out)]
     self.assertEqual(steps, list(range(newest + 1, 21)))
@@ -168,7 +182,7 @@ class TrainerTest(process_case.ProcessCase):
     )
     self.assertEqual([s for s, _ in a], [s for s, _ in b])
     np.testing.assert_allclose([x for _, x in a], [x for _, x in b], rtol=1e-2)
-    # What was killed between a checkpoint and its evaluation is evaluated when it is resumed.
+    # A run that was killed between a checkpoint and its evaluation evaluates it when it is resumed.
     a, b = (
       sorted((r['dataset'], r['step']) for r in metrics_log.ReadMetrics(f'{d}/metrics.jsonl')) for d in (whole, logdir)
     )
@@ -189,30 +203,21 @@ class TrainerTest(process_case.ProcessCase):
       with self.subTest(signum.name):
         logdir = os.path.join(self.folder, signum.name)
         args = self._Args(logdir, 'BestRqPretrain.save_interval_steps = 1000000', max_steps=1000000)
-        process = subprocess.Popen(
-          _Command(*args),
-          cwd=self.folder,
-          env=process_case.Environment(),
-          text=True,
-          stdout=subprocess.PIPE,
-          stderr=subprocess.PIPE,
-        )
-        for line in process.stdout:
-          if line.startswith('step 3/'):
-            process.send_signal(signum)
-            started = time.time()
-            break
-        _, error = process.communicate()
+        with processes.Started(['trainer', *args], self.folder) as process:
+          self.assertTrue(process.WaitFor('(?m)^step 3/'))
+          process.Kill(signum)
+          started = time.time()
+          done = process.Wait()
         self.assertLess(time.time() - started, 20)
-        self.assertEqual(process.returncode, 128 + signum)
-        self.assertRegex(error, f'trainer: {signum.name}: checkpoint at step')
+        self.assertEqual(done.code, 128 + signum)
+        self.assertRegex(done.err, f'trainer: {signum.name}: checkpoint at step')
         self.assertLen(self._Checkpoints(logdir), 1)
 
   def test_16_codebooks_train_on_a_pca_projection_fitted_before_the_first_step(self):
     logdir = os.path.join(self.folder, 'pca')
     out = self._Run(
       *self._Args(logdir, "BestRqPretrain.projection = 'pca'", 'BestRqPretrain.num_codebooks = 16', max_steps=2)
-    ).stdout
+    ).out
     self.assertIn('pca projection fitted on 50 batches of unlabeled', out)
     mean = self._Variables(logdir, 2)['task/best_rq/quantizer/mean/var']
     self.assertGreater(np.abs(mean).max(), 0)
@@ -223,17 +228,21 @@ class TrainerTest(process_case.ProcessCase):
 
   def test_another_front_end_than_the_checkpoint_s_is_refused(self):
     logdir = os.path.join(self.folder, 'record')
-    self._Run(*self._Args(logdir, max_steps=2))
-    error = self._Run(*self._Args(logdir, "task.frontend.normalization = 'none'", max_steps=4), code=2).stderr
+    shutil.copytree(self._Whole(asr.BestRqPretrain)[0], logdir)
+    error = self._Run(*self._Args(logdir, "task.frontend.normalization = 'none'", max_steps=22), code=2).err
     self.assertRegex(
       error,
-      r'ckpt-00000002: made with frontend normalization = '
+      r'ckpt-00000020: made with frontend normalization = '
       r'per_utterance, but this run has none',
     )
 
+  def test_a_usage_error_of_the_command_is_one_line(self):
+    error = self._RunCommand('--model=asr.BestRqPretran', code=2).err
+    self.assertIn('did you mean asr.BestRqPretrain?', error)
+    self.assertLen(error.strip().splitlines(), 1)
+
   def test_usage_errors_are_one_line_with_exit_code_2(self):
     for args, expected in (
-      (['--model=asr.BestRqPretran'], 'did you mean asr.BestRqPretrain?'),
       ([], '--model is required'),
       (['--modle=x'], "Unknown command line flag 'modle'"),
       (
@@ -271,7 +280,7 @@ class TrainerTest(process_case.ProcessCase):
     ):
       with self.subTest(args):
         started = time.time()
-        error = self._Run(*args, code=2).stderr
+        error = self._Run(*args, code=2).err
         self.assertIn(expected, error)
         self.assertLen(error.strip().splitlines(), 1)
         self.assertLess(time.time() - started, 30)  # 10 s on an idle machine.
@@ -285,7 +294,7 @@ class TrainerTest(process_case.ProcessCase):
           max_steps=1,
         ),
         code=2,
-      ).stderr
+      ).err
       self.assertRegex(
         error, r'^trainer: input.streams.unlabeled: no example is left of \d+ in \d+ files; dropped: .*\n$'
       )

@@ -33,6 +33,17 @@ def _WriteWav(path, samples, rate=16000):
     f.writeframes(samples.astype('<i2').tobytes())
 
 
+_built = {}  # Recognisers by what they were built from.
+
+
+def _Recognizer(run, n_best=1, build=recognizer.Recognizer):
+  """As recognizer.Recognizer; the graph of the same run is built once for all tests."""
+  key = run.path, run.checkpoint, run.adapter, run.params.ToText(), n_best
+  if key not in _built:
+    _built[key] = build(run, n_best)
+  return _built[key]
+
+
 def setUpModule():
   global _folder
   _folder = absltest.get_default_test_tmpdir() + '/transcribe_test'
@@ -53,6 +64,10 @@ def tearDownModule():
 
 
 class TranscribeTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.enter_context(mock.patch.object(recognizer, 'Recognizer', _Recognizer))
+
   def _Transcribe(self, *args, code=0):
     """Runs the tool here; returns (stdout, stderr)."""
     out, err = io.StringIO(), io.StringIO()
@@ -229,18 +244,20 @@ class TranscribeTest(absltest.TestCase):
     self.assertIn('too_long: more than 0.36 s', err)
 
   def test_what_cannot_be_written_is_named_and_ends_with_1(self):
-    for args, what in (((), 'standard output'), (('--output=/dev/full',), '--output=/dev/full')):
-      with open('/dev/full', 'w', encoding='utf-8') as full:
-        done = subprocess.run(
-          [sys.executable, '-m', 'tools.transcribe', _folder + '/run', _folder + '/audio/a/0.wav', *args],
-          stdout=full,
-          stderr=subprocess.PIPE,
-          text=True,
-          cwd=_ROOT,
-          check=False,
-        )
-      self.assertEqual(done.returncode, 1)
-      self.assertEqual(done.stderr, f'transcribe: {what}: cannot be written (No space left on device)\n')
+    recording = _folder + '/audio/a/0.wav'
+    with open('/dev/full', 'w', encoding='utf-8') as full:
+      done = subprocess.run(
+        [sys.executable, '-m', 'tools.transcribe', _folder + '/run', recording],
+        stdout=full,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=_ROOT,
+        check=False,
+      )
+    full = 'cannot be written (No space left on device)\n'
+    self.assertEqual((done.returncode, done.stderr), (1, f'transcribe: standard output: {full}'))
+    _, err = self._Run(recording, '--output=/dev/full', code=1)
+    self.assertEqual(err, f'transcribe: --output=/dev/full: {full}')
 
   def test_an_old_transcript_is_overwritten_by_a_new_one_only(self):
     path = self.create_tempdir().full_path + '/old.txt'

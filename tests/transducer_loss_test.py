@@ -213,9 +213,14 @@ def _NumericGradient(function, x, step=1e-5):
 
 
 class TransducerLossCase(graph_case.GraphCase):
-  def _Run(self, function, inputs, constants, xla=False, weights=None):
-    """Loss [B] and its gradients by `inputs`, perhaps compiled."""
-    inputs = [tf.constant(x) for x in inputs]
+  def _Run(self, *args, **kwargs):
+    """Loss [B] and its gradients by `inputs`, perhaps compiled, see _Built."""
+    return self._Built(*args, **kwargs)()
+
+  def _Built(self, function, inputs, constants, xla=False, weights=None):
+    """As _Run: a function of other `inputs` of the same shapes, whose graph is built once."""
+    values = inputs
+    inputs = [tf.placeholder(np.asarray(x).dtype, np.shape(x)) for x in inputs]
     constants = [tf.constant(x, tf.int32) for x in constants]
 
     def _LossAndGradients(*inputs):
@@ -225,11 +230,18 @@ class TransducerLossCase(graph_case.GraphCase):
 
     if xla:
       _LossAndGradients = tf.function(_LossAndGradients, jit_compile=True, autograph=False)
-    return self.Eval(*_LossAndGradients(*inputs))
+    outputs = _LossAndGradients(*inputs)
+    self.Eval(tf.constant(0))  # Makes the session.
+    session = self._session
+    return lambda *new: session.run(outputs, dict(zip(inputs, new or values)))
 
-  def _Full(self, logits, labels, frames, lengths, **options):
+  def _Full(self, *args, **options):
+    return self._FullBuilt(*args, **options)()
+
+  def _FullBuilt(self, logits, labels, frames, lengths, **options):
+    """A function of logits of this shape, see _Built."""
     xla, weights = options.pop('xla', False), options.pop('weights', None)
-    return self._Run(
+    return self._Built(
       lambda *args: transducer_loss.TransducerLoss(*args, **options), [logits], [labels, frames, lengths], xla, weights
     )
 
@@ -302,12 +314,13 @@ class TransducerLossTest(TransducerLossCase):
       logits, labels = rng.randn(2, 5, 4, vocab).astype(np.float32), rng.randint(1, vocab, [2, 3])
       expected = self._Full(logits.astype(np.float64), labels, [5, 5], [3, 3])
       for xla in (False, True):
+        function = self._FullBuilt(logits, labels, [5, 5], [3, 3], xla=xla)
         for common in (40.0, -60.0, 90.0, -120.0, 1000.0):
-          with self.subTest(vocab=vocab, xla=xla, common=common), self.NewGraph():
+          with self.subTest(vocab=vocab, xla=xla, common=common):
             moved = logits.copy()
             moved[1, 2:] += np.float32(common)
             rounding = np.spacing(np.float32(abs(common) + 4)) * 10
-            for value, wanted in zip(self._Full(moved, labels, [5, 5], [3, 3], xla=xla), expected):
+            for value, wanted in zip(function(moved), expected):
               np.testing.assert_allclose(value, wanted, rtol=1e-5, atol=1e-6 + rounding)
 
   def test_float32_is_close_to_float64_on_long_utterances(self):
@@ -330,13 +343,17 @@ class TransducerLossTest(TransducerLossCase):
       padded[b, frames[b] :] = np.nan
       padded[b, :, lengths[b] + 1 :] = np.inf
       padded_labels[b, lengths[b] :] = -1
+    alone = [
+      self._Full(logits[b : b + 1, :t, : u + 1], labels[b : b + 1, :u], [t], [u])
+      for b, (t, u) in enumerate(zip(frames, lengths))
+    ]
     for xla in (False, True):
       with self.NewGraph():
         loss, gradient = self._Full(padded, padded_labels, frames, lengths, xla=xla)
         for b in range(3):
           t, u = frames[b], lengths[b]
-          alone, alone_gradient = self._Full(logits[b : b + 1, :t, : u + 1], labels[b : b + 1, :u], [t], [u])
-          np.testing.assert_allclose(loss[b], alone[0], rtol=1e-6)
+          alone_loss, alone_gradient = alone[b]
+          np.testing.assert_allclose(loss[b], alone_loss[0], rtol=1e-6)
           np.testing.assert_allclose(gradient[b, :t, : u + 1], alone_gradient[0], rtol=1e-5, atol=1e-6)
           np.testing.assert_array_equal(gradient[b, t:], 0)
           np.testing.assert_array_equal(gradient[b, :, u + 1 :], 0)

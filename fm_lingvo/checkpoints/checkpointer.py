@@ -31,14 +31,26 @@ class Checkpointer(checkpointer.Checkpointer):
 
   Attributes:
     loaded: Names of the variables that warm_start.Restore loaded, empty in a resumed run.
-    start_averages: Op that starts moving averages from the variables; run after a warm start, and to be run again if
-      the variables change before the first step.
+    start_averages: List of ops, empty without moving averages, that start these from the variables; run after a warm
+      start, and to be run again if the variables change before the first step.
   """
 
   def _BuildInitFromCheckpointRules(self):
+    self._uninitialized_vars.mark_used()  # Else TensorFlow warns where no run needs them.
     self.loaded = set()
-    self.start_averages = tf.group(*[StartAverages(model) for model in self._models])
+    self.start_averages = [StartAverages(model) for model in self._models if model.ema]
     self._restore_fns = [('warm_start.Restore', self._WarmStart)]
+
+  def Restore(self, sess: tf.Session | None = None, force_reinitialize: bool = False) -> str | None:
+    """As Lingvo's, which first fetches which variables are initialised: not needed where all of them are set anyway."""
+    if not force_reinitialize:
+      return super().Restore(sess)
+    path = self._RestoreFromLatestCheckpoint(sess)
+    if not path:
+      sess.run(self._init_op)
+      for _, restore in self._restore_fns:
+        restore(sess)
+    return path
 
   def RestoreFromPath(self, sess: tf.Session | None = None, checkpoint_path: str = '') -> str:
     """Restores all variables, of a resumed run or for an evaluation.
@@ -57,7 +69,7 @@ class Checkpointer(checkpointer.Checkpointer):
       checkpoint.Load(variables, sess, averaged=False)
     else:
       try:
-        super().RestoreFromPath(sess, checkpoint_path)
+        self._saver.Restore(sess, checkpoint_path)  # Match has left no variable uninitialised.
       except _UNREADABLE as e:
         raise reader.Unusable(f'{checkpoint_path}: cannot be read ({errors.Reason(e)})') from e
     for model in self._models:
@@ -118,6 +130,23 @@ class Saver(saver.Saver):
   """
 
   _saving = None  # Prefix of the checkpoint that is on disk, but not in the list yet.
+
+  def _BuildRestore(self):
+    """Builds one restore operation for all variables of a device; Lingvo makes one for each variable."""
+    per_device, assigned = {}, []
+    for var in self._vars:
+      per_device.setdefault(var.device, []).append(var)
+    with self._var_graph.as_default():
+      for device, variables in per_device.items():
+        with self._var_graph.device(device):
+          values = tf.raw_ops.RestoreV2(
+            prefix=self._restore_prefix_ph,
+            tensor_names=[var.op.name for var in variables],
+            shape_and_slices=[''] * len(variables),
+            dtypes=[var.dtype for var in variables],
+          )
+          assigned += [var.assign(value, read_value=False) for var, value in zip(variables, values)]
+      self._restore_op = tf.group(*assigned)
 
   def _UpdateState(self, prefix):
     self._saving = prefix

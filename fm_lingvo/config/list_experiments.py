@@ -37,13 +37,26 @@ def _Experiments(module: str, source: str) -> dict[str, str]:
   """dict model name -> docstring line of one module's source text."""
   found = {}
   for node in ast.parse(source).body:
-    for decorator in node.decorator_list if isinstance(node, ast.ClassDef) else ():
-      call = decorator if isinstance(decorator, ast.Call) else None
-      if ast.unparse(call.func if call else decorator).endswith('RegisterExperiment'):
-        names = [k.value.value for k in call.keywords if k.arg == 'name'] if call else []
+    if not isinstance(node, ast.ClassDef):
+      continue
+    for decorator in node.decorator_list:
+      if _Callee(decorator).endswith('RegisterExperiment'):
         doc = ast.get_docstring(node) or ''
-        found[names[0] if names else f'{module}.{node.name}'] = doc.partition('\n')[0]
+        found[_NameArgument(decorator) or f'{module}.{node.name}'] = doc.partition('\n')[0]
   return found
+
+
+def _Callee(decorator: ast.expr) -> str:
+  """What a decorator names, whether it has arguments or not."""
+  return ast.unparse(decorator.func if isinstance(decorator, ast.Call) else decorator)
+
+
+def _NameArgument(decorator: ast.expr) -> str | None:
+  """The text given as `name=`, if a decorator has one."""
+  for keyword in decorator.keywords if isinstance(decorator, ast.Call) else ():
+    if keyword.arg == 'name' and isinstance(keyword.value, ast.Constant) and isinstance(keyword.value.value, str):
+      return keyword.value.value
+  return None
 
 
 def Format(models: dict[str, str]) -> str:

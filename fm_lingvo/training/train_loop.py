@@ -16,6 +16,7 @@ from lingvo.core import py_utils
 import fm_lingvo
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import checkpointer
+from fm_lingvo.checkpoints import reader
 from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.config import train_params
 from fm_lingvo.data import example_filter
@@ -67,7 +68,8 @@ class LocalRunner(base_runner.BaseRunner):
       self._model.ConstructFPropBPropGraph()
       self._task = self._model.GetTask()
       self._checkpointer = checkpointer.Checkpointer(self._train_dir, self._model)
-      self._local_init = tf.group(tf.local_variables_initializer(), tf.tables_initializer())
+      # Only those that do something: TensorFlow optimises the whole graph for each new set of fetches.
+      self._local_init = [op for op in (tf.local_variables_initializer(), tf.tables_initializer()) if op.control_inputs]
       self._summary_writer = self._CreateSummaryWriter(self._train_dir)
     self._evaluations = run_evaluations.Evaluations(eval_params, logdir)
     self._rows = metrics_log.MetricsLog(logdir)
@@ -119,7 +121,7 @@ class LocalRunner(base_runner.BaseRunner):
   def _RestoreOrInitialize(self, sess):
     """Returns the step to go on from."""
     path = self._checkpointer.Restore(sess, force_reinitialize=True)
-    step = int(sess.run(py_utils.GetGlobalStep()))
+    step = reader.Checkpoint(path).step if path else 0
     self._WriteConfiguration()
     self._rows.DropAfter(step)
     self._skipped.DropAfter(step)

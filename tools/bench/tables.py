@@ -14,7 +14,7 @@ from ..common import this_machine
 from . import results
 
 # Form -> module with Table(result) and Short(result); tables of the other forms are made here.
-_MODULES = {'benchmark': '.benchmark_table', 'recipe': '..recipe_table'}
+_MODULES = {'benchmark': '.benchmark_table', 'recipe': '..recipe.tables'}
 _SHORT = '/short'
 _MARKER = re.compile(r'<!-- results:([^\s:]+):(begin|end) -->')
 

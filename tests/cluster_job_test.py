@@ -46,7 +46,7 @@ class EvaluationJobTest(absltest.TestCase):
     with (
       mock.patch.object(cluster_job.run_evaluations, 'Evaluations', _Evaluations),
       mock.patch.object(cluster_job.run_dir, 'CopyTokenizers'),
-      mock.patch.object(cluster_job.warm_start, 'Checkpoint'),
+      mock.patch.object(cluster_job.reader, 'Checkpoint'),
       mock.patch.object(cluster_job.run_checkpoints, 'Newest', side_effect=lambda _: next(found)),
     ):
       job = cluster_job.EvaluationJob('Dev', params, self.logdir)

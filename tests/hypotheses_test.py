@@ -86,7 +86,7 @@ class RecognitionTest(absltest.TestCase):
   def test_rows_are_written_with_their_step_in_place_of_older_ones(self):
     tmp = tempfile.TemporaryDirectory()
     self.addCleanup(tmp.cleanup)
-    for folder in (tmp.name, 'ram://recognition_test'):  # The second as TensorFlow reaches gs://.
+    for folder in (tmp.name, 'ram://hypotheses_test'):  # The second as TensorFlow reaches gs://.
       with self.subTest(folder):
         for step in (1, 2):
           path = hypotheses.Write(folder, 'Dev', step, [{'utt_id': 'u', 'reference': 'é', 'hypothesis': 'e'}])

@@ -1,5 +1,6 @@
 """Properties of recognition with a finished run, and of windows over long recordings."""
 
+import functools
 import glob
 import os
 import shutil
@@ -27,7 +28,7 @@ _GRAPHEMES = 'params/tokenizers/graphemes_en.model'
 
 def setUpModule():
   global _folder
-  _folder = absltest.get_default_test_tmpdir() + '/inference_test'
+  _folder = absltest.get_default_test_tmpdir() + '/recognizer_test'
   shutil.rmtree(_folder, ignore_errors=True)
   run_case.WriteData(_folder + '/data')
   global _values
@@ -49,6 +50,12 @@ def tearDownModule():
   shutil.rmtree(_folder)
 
 
+@functools.cache
+def _Recognizer():
+  """The supervised run's, built once for all tests."""
+  return recognizer.Recognizer(load_run.Load(_folder + '/supervised'))
+
+
 class InferenceTest(graph_case.GraphCase):
   def _Run(self, name='supervised', **kwargs):
     return load_run.Load(f'{_folder}/{name}', **kwargs)
@@ -62,7 +69,7 @@ class InferenceTest(graph_case.GraphCase):
     expected = {row['utt_id']: row for row in rows}
     audio = run_case.Audio(_folder + '/data')
     self.assertEqual(set(expected), set(audio))
-    found = recognizer.Recognizer(self._Run()).Recognize(list(audio.values()))
+    found = _Recognizer().Recognize(list(audio.values()))
     for utt_id, (best,) in zip(audio, found):
       self.assertEqual(best.text, expected[utt_id]['hypothesis'])
       self.assertAlmostEqual(best.score, expected[utt_id]['score'], delta=1e-3)
@@ -70,7 +77,7 @@ class InferenceTest(graph_case.GraphCase):
     self.assertGreater(sum(len(best.words) for (best,) in found), len(audio))
 
   def test_a_text_depends_neither_on_padding_nor_on_the_batch(self):
-    model = recognizer.Recognizer(self._Run())
+    model = _Recognizer()
     audio = list(run_case.Audio(_folder + '/data').values())
     together = model.Recognize(audio + [tiny_data.Waveform(3.9, 1)])
     for waveform, (best,) in zip(audio, together):
@@ -99,14 +106,14 @@ class InferenceTest(graph_case.GraphCase):
         np.testing.assert_array_equal(other[field], found[0][field], field)
 
   def test_the_shortest_recordings_have_a_text(self):
-    model = recognizer.Recognizer(self._Run())
+    model = _Recognizer()
     for size in (1, 399, 640, 1000):
       ((best,),) = model.Recognize([np.ones([size], np.int16)])
       self.assertIsInstance(best.text, str)
 
   def test_words_spell_the_text_and_their_times_ascend(self):
     audio = list(run_case.Audio(_folder + '/data').values())
-    for waveform, (best,) in zip(audio, recognizer.Recognizer(self._Run()).Recognize(audio)):
+    for waveform, (best,) in zip(audio, _Recognizer().Recognize(audio)):
       self.assertEqual(' '.join(w.text for w in best.words).split(), best.text.split())
       times = [t for w in best.words for t in (w.start, w.end)]
       self.assertLessEqual(max(times), len(waveform) / 16000 + 0.04)
@@ -133,7 +140,7 @@ class InferenceTest(graph_case.GraphCase):
   def test_a_beam_gives_its_best_hypotheses_in_order(self):
     audio = list(run_case.Audio(_folder + '/data').values())[:2]
     model = recognizer.Recognizer(self._Run(how=search_options.Search(beam_size=4)), n_best=3)
-    greedy = recognizer.Recognizer(self._Run(how=search_options.Search(beam_size=1))).Recognize(audio)
+    greedy = _Recognizer().Recognize(audio)
     for hypotheses, (best,) in zip(model.Recognize(audio), greedy):
       scores = [h.score for h in hypotheses]
       self.assertLen(hypotheses, 3)
@@ -143,13 +150,14 @@ class InferenceTest(graph_case.GraphCase):
       recognizer.Recognizer(self._Run(how=search_options.Search(beam_size=4)), n_best=5)
 
   def test_what_the_beam_has_not_found_is_no_hypothesis(self):
+    model = recognizer.Recognizer(self._Run(how=search_options.Search(beam_size=4)), n_best=3)
     out = graph_case.py_utils.NestedMap(
       labels=np.full([1, 4, 2], 3),
       frames=np.zeros([1, 4, 2], int),
       lengths=np.array([[2, 0, 1, 1]]),
       scores=np.array([[-1.0, search.NEVER, -2.0, -3.0]], np.float32),
     )
-    found = recognizer._Hypotheses(out, 0)
+    found = model._Hypotheses(out, 0)
     self.assertEqual([h.score for h in found], [-1.0, -2.0])
 
   def test_adapters_are_chosen_by_name(self):

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 from absl.testing import absltest
+from absl.testing import flagsaver
 from lingvo import compat as tf
 
 from fm_lingvo.layers import conformer_encoder
@@ -11,6 +12,10 @@ from tests import graph_case
 
 
 class ConformerEncoderTest(graph_case.GraphCase):
+  def setUp(self):
+    super().setUp()
+    self.enter_context(flagsaver.flagsaver(enable_asserts=True, enable_check_numerics=True))
+
   def _Encoder(self, **overrides):
     p = conformer_encoder.ConformerEncoder.Params().Set(
       model_dim=16, num_layers=2, num_heads=2, kernel_size=5, dropout_prob=0.0, random_seed=3

@@ -1,0 +1,128 @@
+"""Stages: what plan.py says of each training, completed with seeds, folders and the smoke run's settings."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from fm_lingvo import errors
+from fm_lingvo.utils import suggest
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What differs between the recipe and its smoke run."""
+
+  output: str = 'runs/recipe'  # Folder of the runs.
+  data_dir: str = 'data/recipe'
+  quick: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """One training: a row of the plan or, completed by Plan(), what the trainer is called with for one seed."""
+
+  name: str  # Of its row in the results and, with the seed, of its run's folder.
+  group: str  # Key of plan.GROUPS.
+  experiment: str  # Class of params/asr.py.
+  steps: int
+  title: str  # What a table calls it; {share} is the share of the labels in %.
+  start: str = ''  # Stage that it starts from, '' for random weights; of a completed stage that stage's run.
+  share: float = 0.0  # Of the target's usable labels that it is given, at most.
+  seeds: tuple[int, ...] = (1,)  # That are planned.
+  bindings: dict[str, Any] = dataclasses.field(default_factory=dict)  # Of Gin; without a dot: the experiment's knobs.
+  measured: bool = True  # Whether it is evaluated on the test sets and has a row in the results.
+  seed: int = 1  # Of a completed stage.
+
+  @property
+  def run(self) -> str:
+    """Name of the run's folder."""
+    return RunName(self.name, self.seed)
+
+  @property
+  def model(self) -> str:
+    """Name of the experiment in the registry."""
+    return f'asr.{self.experiment}'
+
+  def GinBindings(self, **changed: Any) -> dict[str, Any]:
+    """The bindings, some of them changed, by the names that Gin has for them."""
+    return {
+      name if '.' in name else f'{self.experiment}.{name}': value
+      for name, value in {**self.bindings, **changed}.items()
+    }
+
+
+def RunName(name: str, seed: int) -> str:
+  """Name of the run of a stage with a seed."""
+  return name if seed == 1 else f'{name}_seed{seed}'
+
+
+def Plan(settings: Settings, seeds: Iterable[int] = ()) -> dict[str, Stage]:
+  """All stages by the names of their runs, each after the one that it starts from.
+
+  The stages that are given target labels have these further seeds, too. A stage starts from the run with its own seed,
+  or with seed 1 where there is none.
+  """
+  from . import plan  # It is made of Stages.
+
+  stages = {}
+  for planned in plan.STAGES:
+    for seed in sorted({*planned.seeds, *(seeds if planned.share else ())}):
+      start = RunName(planned.start, seed)
+      stage = _Complete(settings, plan, planned, seed, start if start in stages else planned.start)
+      stages[stage.run] = stage
+  return stages
+
+
+def _Complete(settings, plan, planned, seed, start):
+  share = max(planned.share, plan.QUICK_SHARE) if settings.quick and planned.share else planned.share
+  bindings = {'data_dir': settings.data_dir, 'max_steps': planned.steps, 'seed': seed, **plan.COMMON}
+  if share:
+    bindings['label_share'] = share
+  if 0 < share < 1:
+    bindings['label_seed'] = seed  # Another seed is another choice of labeled utterances, too.
+  bindings.update(planned.bindings)
+  if start:
+    bindings['init_from'] = f'{settings.output}/{start}'
+  if settings.quick:
+    bindings.update(plan.QUICK)
+  group = plan.SEED_GROUPS[seed] if seed != 1 and seed in planned.seeds else planned.group
+  return dataclasses.replace(
+    planned,
+    group=group,
+    steps=bindings['max_steps'],
+    title=planned.title.format(share=f'{100 * share:g} %'),
+    start=start,
+    share=share,
+    bindings=bindings,
+    seed=seed,
+  )
+
+
+def Select(stages: dict[str, Stage], names: Iterable[str], seeds: Iterable[int] = ()) -> dict[str, Stage]:
+  """Those of Plan()'s stages that are asked for, with all that they start from.
+
+  Names are groups, runs, or 'all'; each stage comes with these further seeds, too.
+
+  Raises:
+    errors.ConfigError: there is no such group or stage; the nearest is named.
+  """
+  from . import plan
+
+  chosen = set()
+  for name in names:
+    if name in plan.GROUPS or name == 'all':
+      chosen.update(run for run, stage in stages.items() if name in (stage.group, 'all') and stage.seed in stage.seeds)
+      chosen.update(plan.ALSO.get(name, ()))
+    elif name in stages:
+      chosen.add(name)
+    else:
+      hint = suggest.Hint(name, [*plan.GROUPS, 'all', *stages], 0.5)
+      raise errors.ConfigError(
+        f'{name}: no such group or stage' + (hint or f'; expected all, {", ".join(plan.GROUPS)} or a stage (--list)')
+      )
+  chosen_names = {stages[run].name for run in chosen}
+  chosen.update(run for run, stage in stages.items() if stage.name in chosen_names and stage.seed in seeds)
+  for run in reversed(stages):  # Starts come before what starts from them.
+    if run in chosen and stages[run].start:
+      chosen.add(stages[run].start)
+  return {run: stage for run, stage in stages.items() if run in chosen}
