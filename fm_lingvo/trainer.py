@@ -31,6 +31,8 @@ newest checkpoint left off.
   --tf_data_service_address=HOST:PORT
                          read training data from a tf.data service
   --verbosity=N          0 shows Lingvo's log too
+  --version              print the versions of fm_lingvo, TensorFlow, Lingvo and
+                         Python, and exit
 """
 
 
@@ -56,6 +58,9 @@ def Main(argv):
   if any(a in ('--list_models', '--list_models=true') for a in argv[1:]):
     print(listing.Format(listing.ListModels()))
     return 0
+  if any(a in ('--version', '-version', '--version=true') for a in argv[1:]):
+    print('\n'.join(_Versions()))
+    return 0
   try:
     return _Run(argv)
   except errors.ConfigError as e:
@@ -67,6 +72,17 @@ def Main(argv):
   except KeyboardInterrupt:
     print('trainer: interrupted; steps since the newest checkpoint are lost', file=sys.stderr)
     return 130
+
+
+def _Versions():
+  """Yields a line for each of the project, TensorFlow, Lingvo and Python; imports none of them."""
+  import importlib.metadata  # Only here: it takes longer than the rest of --help.  pylint: disable=g-import-not-at-top
+  for name, package in (('fm_lingvo', 'fm_lingvo'), ('TensorFlow', 'tensorflow'), ('Lingvo', 'lingvo')):
+    try:
+      yield f'{name} {importlib.metadata.version(package)}'
+    except importlib.metadata.PackageNotFoundError:
+      yield f'{name}: not installed as a package'
+  yield f'Python {sys.version.split()[0]}'
 
 
 def _Run(argv):
