@@ -1,5 +1,7 @@
 """Every `asr.*` experiment; each states only its differences from the others."""
 
+from typing import Optional
+
 from fm_lingvo import handover
 from fm_lingvo import hydra
 from fm_lingvo import registry
@@ -153,7 +155,7 @@ class AdapterFinetune(FullFinetune):
 
   learning_rate: float = 1e-3
   adapter: str = 'target'  # Name of the adapters, one set for each domain.
-  adapter_dim: int = 32  # Width of the bottleneck.
+  adapter_dim: Optional[int] = None  # Width of the bottleneck; None: 32, of size `paper` 128.
   adapter_position: str = 'after_block'  # after_block, parallel or after_ff.
 
   def Task(self):
@@ -161,7 +163,7 @@ class AdapterFinetune(FullFinetune):
     p = super().Task()
     p.encoder.Set(adapters=[self.adapter], active_adapter=self.adapter,
                   adapter_position=self.adapter_position)
-    p.encoder.adapter_tpl.bottleneck_dim = self.adapter_dim
+    p.encoder.adapter_tpl.bottleneck_dim = self._BySize('adapter_dim', 32)
     fresh = [f'encoder/adapters/{self.adapter}/']
     p.train.init_from_checkpoint_rules = handover.InitRules(self.init_from, fresh)
     p.train.learner.bprop_variable_filter = '|'.join(fresh + ['/transducer/'])

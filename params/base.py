@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+from typing import Optional
 
 from fm_lingvo import augment
 from fm_lingvo import errors
@@ -18,6 +19,10 @@ from lingvo.core import optimizer
 from lingvo.core import schedule
 
 GRAPHEMES_EN = 'params/tokenizers/graphemes_en.model'
+WORDPIECES_EN = 'params/tokenizers/wordpieces_en_1024.model'
+
+# Knobs that are None take the value of their size, beside what its Gin files set; see AsrExperiment._BySize.
+_SIZES = {'paper': {'tokenizer': WORDPIECES_EN, 'adapter_dim': 128}}
 
 # Longest utterance that is evaluated, at least: LibriSpeech has some of 35 s.
 _LONGEST_SECONDS = 40.0
@@ -77,6 +82,11 @@ class AsrExperiment(registry.Experiment):
     """Raises ConfigError, one line with knob and value, unless `ok`."""
     if not ok:
       raise errors.ConfigError(f'{type(self).__name__}.{knob} = {getattr(self, knob)!r}: expected {expected}')
+
+  def _BySize(self, knob, default):
+    """The value of a knob; where it is None, what the size says, or else `default`."""
+    value = getattr(self, knob)
+    return _SIZES.get(self.size, {}).get(knob, default) if value is None else value
 
   def _Stream(self, *patterns, batch_seconds_knob='batch_seconds', **fields):
     """StreamParams of shards under data_dir, in eight buckets by length."""
@@ -144,7 +154,7 @@ class LabeledExperiment(AsrExperiment):
   data_dir: str = 'data/recipe'
   source: str = 'source'  # Folders under data_dir of the source's and the
   target: str = 'target'  # target's data sets.
-  tokenizer: str = GRAPHEMES_EN  # SentencePiece model, see tools/train_tokenizer.py.
+  tokenizer: Optional[str] = None  # SentencePiece model of the labels; None: graphemes, of size `paper` 1024 word pieces.
   init_from: str = ''  # Run or checkpoint to start from; '': from scratch.
   augment: bool = True  # Speed, room, noise and channel of training speech.
   effects_prob: float = 0.5  # Share of it with any but the speed, in [0, 1].
@@ -166,9 +176,12 @@ class LabeledExperiment(AsrExperiment):
     """Held-out target speech, for a figure to report."""
     return self._Input(labeled=self._LabeledStream(self.target, 'test'))
 
+  def _TokenizerFile(self):
+    return self._BySize('tokenizer', GRAPHEMES_EN)
+
   def _LabeledHead(self, head):
     """Sets what the Params of all heads with labels take from knobs; returns them."""
-    head.tokenizer_file = self.tokenizer
+    head.tokenizer_file = self._TokenizerFile()
     if not self.spec_augment:
       head.spec_augment = None
     return head
@@ -184,7 +197,7 @@ class LabeledExperiment(AsrExperiment):
   def _LabeledStream(self, name, split, **fields):
     """StreamParams of a data set under data_dir with transcripts."""
     stream = self._Stream(f'{name}/{split}-*.tfrecord', labeled=True,
-                          tokenizer_file=self.tokenizer, **fields)
+                          tokenizer_file=self._TokenizerFile(), **fields)
     if split != 'train':
       # An error rate without the longest utterances would be another one.
       stream.bucket_upper_bound_seconds.append(

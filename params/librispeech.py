@@ -6,6 +6,7 @@ commands. Sizes of steps and batches are for one accelerator of 16 GB, and ours.
 """
 
 import dataclasses
+from typing import Optional
 
 from fm_lingvo import registry
 from params import asr
@@ -38,7 +39,7 @@ class _BestRqKnobs:
 class _SupervisedKnobs(_Knobs):
   """Knobs of experiments with a transducer."""
 
-  tokenizer: str = 'params/tokenizers/wordpieces_en_1024.model'
+  tokenizer: Optional[str] = base.WORDPIECES_EN
   learning_rate: float = 1e-3
   warmup_steps: int = 5000
   max_steps: int = 80000

@@ -176,9 +176,7 @@ class ExperimentsTest(parameterized.TestCase):
 
   def test_the_papers_size_has_the_papers_parameters(self):
     # arXiv 2302.01496, abstract: 731.1M in all, 130.8M finetuned.
-    gin_params.Configure('asr.AdapterFinetune', (), [
-        'AdapterFinetune.size = "paper"', 'AdapterFinetune.adapter_dim = 128',
-        'AdapterFinetune.tokenizer = "params/tokenizers/wordpieces_en_1024.model"'])
+    gin_params.Configure('asr.AdapterFinetune', (), ['AdapterFinetune.size = "paper"'])
     rows, total, trained = run_dir.ParameterTable(
         model_registry.GetParams('asr.AdapterFinetune', 'Train'))
     sizes = {name: size for name, size, _ in rows}

@@ -672,7 +672,7 @@ class LabelsTest(absltest.TestCase):
 
   def test_the_tokenizer_is_that_of_the_experiments(self):
     self.assertEqual(recipe_labels.Tokenizer(), base.GRAPHEMES_EN)
-    self.assertEqual(asr.Supervised().tokenizer, base.GRAPHEMES_EN)
+    self.assertEqual(asr.Supervised().Train().streams.labeled.tokenizer_file, base.GRAPHEMES_EN)
 
 
 class DoorTest(absltest.TestCase):
