@@ -115,6 +115,8 @@ def FindCheckpoint(path, name=None):
 
 def _KeepDecodingBranch(task, where):
   """Removes all but the first branch whose head decodes; its (head, stream)."""
+  if 'branches' not in task:
+    raise errors.ConfigError(f'{where} recognises no speech; expected a run with a transducer or a CTC head')
   for name, branch in task.branches.IterParams():
     head = task.heads.Get(branch.head)
     if issubclass(head.cls, supervised_heads.SupervisedHead):
@@ -136,7 +138,8 @@ def SetSearch(path, params, how):
   Raises:
     errors.ConfigError: A head has no such search, or no head has labels but a search is given.
   """
-  heads = [(name, head) for name, head in params.task.heads.IterParams()
+  params.task.cls.UseKeptTokenizers(params, lambda name: run_dir.TokenizerPath(path, name))
+  heads = [(name, head) for name, head in (params.task.heads.IterParams() if 'heads' in params.task else ())
            if issubclass(head.cls, supervised_heads.SupervisedHead)]
   if not heads and how != search.Search():
     raise errors.ConfigError(f'{path}: no head has labels: expected neither a beam nor a language model')

@@ -4,16 +4,16 @@ B: utterances, S: samples, T: log-mel frames, N: encoded frames, F: mel bins,
 D: model width.
 """
 
+from fm_lingvo import base_task
 from fm_lingvo import batch_parts
 from fm_lingvo import encoder
 from fm_lingvo import errors
+from fm_lingvo import fit
 from fm_lingvo import frontend
 from fm_lingvo import input as hydra_input
 from fm_lingvo import supervised_heads
 from fm_lingvo import tokenizer
-from fm_lingvo import train_params
 from lingvo import compat as tf
-from lingvo.core import base_model
 from lingvo.core import hyperparams
 from lingvo.core import py_utils
 
@@ -30,7 +30,7 @@ def BranchParams(stream, head, weight=1.0):
   return p
 
 
-class HydraTask(base_model.BaseTask):
+class HydraTask(base_task.BaseTask):
   """Front end and encoder shared by every branch, a head for each objective.
 
   For each branch: features of its stream, head.Corrupt, encoder, head.Loss; the
@@ -41,10 +41,11 @@ class HydraTask(base_model.BaseTask):
   branches whose stream is absent are left out.
   """
 
+  computes_in_parts = True
+
   @classmethod
   def Params(cls):
     p = super().Params()
-    p.name = 'task'
     p.Define('frontend', frontend.LogMelFrontend.Params(), 'Waveform -> log-mel.')
     p.encoder = encoder.ConformerEncoder.Params()
     p.Define('heads', hyperparams.Params(), 'Heads by name.')
@@ -54,7 +55,6 @@ class HydraTask(base_model.BaseTask):
              'Whether all branches are encoded in one pass, padded to the longest; '
              'else each in its own. None: in one pass where all have the same static '
              'length, so that nothing is padded.')
-    train_params.Define(p.train)
     return p
 
   @classmethod
@@ -68,12 +68,8 @@ class HydraTask(base_model.BaseTask):
     p.branches.Define(name, BranchParams(stream, head, weight), f'Branch {name}.')
 
   def __init__(self, params):
-    train_params.Validate(f'{params.name}.train', params.train)
     super().__init__(params)
     p = self.params
-    if tf.get_default_graph().seed is None:
-      # Every job of a cluster then initialises variables from seed and name.
-      tf.random.set_seed(p.random_seed or 0)
     if p.encode_together not in (None, True, False):
       raise errors.ConfigError(f'{p.name}.encode_together = {p.encode_together!r}: expected None, True or False')
     self._branches = [(name, branch) for name, branch in p.branches.IterParams()]
@@ -120,6 +116,10 @@ class HydraTask(base_model.BaseTask):
     return {name: self.Head(branch.head).tokenizer for name, branch in self._branches
             if isinstance(self.Head(branch.head), supervised_heads.SupervisedHead)}
 
+  def TokenizersToKeep(self):
+    """See the base class; names are those of heads."""
+    return {dict(self._branches)[name].head: found for name, found in self.Tokenizers().items()}
+
   @property
   def branches(self):
     """List of (name, Params) of the branches, in the order of their adding."""
@@ -142,6 +142,15 @@ class HydraTask(base_model.BaseTask):
       head = self.Head(name)
       if isinstance(head, supervised_heads.SupervisedHead):
         head.CheckRecord(sess.run(head.vars.tokenizer_record), source)
+
+  @classmethod
+  def CheckNothingToFit(cls, p):
+    """See the base class."""
+    fit.CheckNothingToFit(p)
+
+  def Fit(self, sess, loaded):
+    """See the base class, and fit.py."""
+    fit.Fit(self, sess, loaded)
 
   def ComputePredictions(self, theta, input_batch):
     """Features, corruption and one encoder pass for all branches.
@@ -302,7 +311,3 @@ class HydraTask(base_model.BaseTask):
           self.do_eval and key in hydra_input.STRING_KEYS):
         tensors[f'{stream}/{key}'] = batch[key]  # [B]
     return tensors
-
-  def FilterPerExampleTensors(self, per_example):
-    """All of them: the runner fetches those that it needs."""
-    return per_example

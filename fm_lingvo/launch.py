@@ -15,7 +15,6 @@ from fm_lingvo import damage
 from fm_lingvo import data_service
 from fm_lingvo import errors
 from fm_lingvo import evaluation_job
-from fm_lingvo import fit
 from fm_lingvo import flag_checks
 from fm_lingvo import gin_names
 from fm_lingvo import gin_params
@@ -29,6 +28,7 @@ from fm_lingvo import session
 from fm_lingvo import train_params
 from fm_lingvo import xla_check
 from fm_lingvo import xla_dump
+from fm_lingvo.data import base_input
 from lingvo import compat as tf
 from lingvo import model_registry
 from lingvo import trainer as lingvo_trainer
@@ -93,11 +93,11 @@ def Launch(flags):
     train_dir = os.path.join(flags.logdir, 'train')
     if not checkpoints.Newest(train_dir):
       task = model_registry.GetParams(flags.model, 'Train').task
-      fit.CheckNothingToFit(task)
+      task.cls.CheckNothingToFit(task)
       train_params.ValidateEnd('task.train', task.train)
       if flags.job in _WRITERS:
         handover.CheckSources(task.train)
-    hydra_input.ResumeFrom(train_dir)
+    base_input.ResumeFrom(train_dir)
     with contextlib.ExitStack() as stack:
       if flags.job in _WRITERS:
         stack.enter_context(run_lock.Hold(flags.logdir))
@@ -172,7 +172,7 @@ def _RunLocally(flags):
   flag_checks.CheckDevice(flags.run_locally, flags.worker_gpus)
   train = model_registry.GetParams(flags.model, 'Train')
   train_params.ValidateEnd('task.train', train.task.train)
-  _ChooseParts(flags, train.task.train)
+  _ChooseParts(flags, train.task)
   _PrepareDemoData(train)
   manager = lingvo_trainer.RunnerManager(flags.model)
   flags.mode = 'sync'
@@ -188,12 +188,12 @@ def _RunLocally(flags):
     return _Train(flags, train, eval_params, flags.logdir, gin_params.ConfigText(flags.model))
 
 
-def _ChooseParts(flags, tp):
+def _ChooseParts(flags, task):
   """How the batches of a local run are spread over the cores, before anything is computed."""
   if flags.deterministic or flags.run_locally != 'cpu':
     return
   cores = session.Cores()
-  suitable = batch_parts.Suitable(cores) if tp.max_steps >= _LONG_RUN_STEPS else 1
+  suitable = batch_parts.Suitable(cores) if task.cls.computes_in_parts and task.train.max_steps >= _LONG_RUN_STEPS else 1
   parts = flags.batch_parts or suitable
   session.ComputeInParts(parts, cores)
   if parts > 1:
@@ -242,8 +242,8 @@ def _RaiseIfMissing(name, params):
   missing = hydra_input.MissingData(params.input)
   if missing:
     raise errors.ConfigError('; '.join(
-        f'{name}/input.streams.{stream}: no record in files like {pattern}'
-        for stream, pattern in missing))
+        f'{name}/input.{path}: no record in files like {pattern}'
+        for path, pattern in missing))
 
 
 def _PrepareDemoData(params):

@@ -16,7 +16,6 @@ from fm_lingvo import errors
 from fm_lingvo import evaluation
 from fm_lingvo import evaluations
 from fm_lingvo import finite
-from fm_lingvo import fit
 from fm_lingvo import handover
 from fm_lingvo import metrics_log
 from fm_lingvo import progress
@@ -126,7 +125,7 @@ class LocalRunner(base_runner.BaseRunner):
     if path:
       print(f'resumed from {path}', flush=True)
     else:
-      fit.Fit(self._task, sess, self._checkpointer.loaded)
+      self._task.Fit(sess, self._checkpointer.loaded)
       sess.run(self._checkpointer.start_averages)
     return step
 
@@ -198,6 +197,7 @@ class LocalRunner(base_runner.BaseRunner):
     return [name for name in names if name in self._evaluations.names]
 
   def _WriteTrain(self, step, values):
+    values.update(self._task.DerivedMetrics(values))
     values['skipped_steps'] = self._skipped.total
     self._summary_writer.add_summary(summaries.Scalars(values), step)
     self._FlushSummaries()
@@ -223,7 +223,7 @@ class LocalRunner(base_runner.BaseRunner):
 
   @property
   def task(self):
-    """The HydraTask in training."""
+    """The base_task.BaseTask in training."""
     return self._task
 
   def RequestStop(self, signum):

@@ -68,11 +68,7 @@ class SupervisedHead(heads.BaseHead):
       value: float array [16], the checkpoint's `tokenizer_record`.
       source: Where it was read, for the message.
     """
-    if [float(x) for x in value] != self._tokenizer.record:
-      raise errors.ConfigError(
-          f'{source}: made with another tokenizer than '
-          f'{self.params.tokenizer_file} (sha256 {self._tokenizer.sha256[:12]}...); '
-          'use the model file that lies in the run\'s folder')
+    self._tokenizer.CheckRecord(value, source)
 
   def Corrupt(self, theta, features, paddings):
     """SpecAugment in training, the features themselves in evaluation."""

@@ -31,15 +31,9 @@ _GIN_DIR = os.path.join(os.path.dirname(__file__), 'gin')
 
 
 @dataclasses.dataclass(eq=False)
-class AsrExperiment(registry.Experiment):
-  """Knobs of size, data and schedule."""
+class TrainedExperiment(registry.Experiment):
+  """Knobs of the schedule."""
 
-  size: str = 'tiny'  # Gin files of sizes, SIZE.gin in params/gin and its transducer/.
-  data_dir: str = 'data/demo'  # Folder whose sub-folders are data sets.
-  dropout_prob: float = 0.0  # Masks and shuffles regularise enough at this size.
-  batch_seconds: float = 32.0  # Audio in a batch of a stream, padding included.
-  max_seconds: float = 16.0  # Longer ones are not trained on, and counted.
-  compute_dtype: str = 'float32'  # float32 or bfloat16, see fm_lingvo/precision.py.
   learning_rate: float = 1.5e-3  # Peak, reached after warmup_steps; a cosine's is a little lower, see docs/params.md.
   warmup_steps: int = 300
   gradient_accumulation_steps: int = 1  # Steps whose gradients, each clipped, are averaged and applied at once.
@@ -49,15 +43,9 @@ class AsrExperiment(registry.Experiment):
   summary_interval_steps: int = 50
   seed: int = 1
 
-  def _GinFiles(self):
-    return [os.path.join(_GIN_DIR, f'{self.size}.gin')]
-
-  def _Train(self, p, schedule, eval_datasets, final_eval_datasets=()):
-    """Fills p.train, the dtype and the seed of task Params `p`; returns them."""
-    p.encoder.dropout_prob = self.dropout_prob
+  def _SetTraining(self, p, schedule_params, eval_datasets, final_eval_datasets=()):
+    """Fills p.train and the seed of task Params `p`; returns them."""
     p.random_seed = self.seed
-    precision.SetComputeDtype(p, self.compute_dtype,
-                              f'{type(self).__name__}.compute_dtype')
     adam = optimizer.Adam.ParamsB()
     if self.gradient_accumulation_steps != 1:
       adam = optimizer.Accumulator.Params().Set(
@@ -67,7 +55,7 @@ class AsrExperiment(registry.Experiment):
         learner=finite.Learner.Params().Set(
             name='loss',
             learning_rate=self.learning_rate,
-            lr_schedule=schedule,
+            lr_schedule=schedule_params,
             optimizer=adam,
             clip_gradient_norm_to_value=1.0),
         max_steps=self.max_steps,
@@ -78,10 +66,37 @@ class AsrExperiment(registry.Experiment):
         summary_interval_steps=self.summary_interval_steps)
     return p
 
+  def _Cosine(self):
+    """Params of a schedule: linear warm-up, then a cosine to 0 at max_steps."""
+    return schedule.LinearRampupCosineSchedule.Params().Set(
+        warmup_steps=self.warmup_steps, total_steps=self.max_steps, num_splits=1)
+
   def _Require(self, ok, knob, expected):
     """Raises ConfigError, one line with knob and value, unless `ok`."""
     if not ok:
       raise errors.ConfigError(f'{type(self).__name__}.{knob} = {getattr(self, knob)!r}: expected {expected}')
+
+
+@dataclasses.dataclass(eq=False)
+class AsrExperiment(TrainedExperiment):
+  """Knobs of size and data."""
+
+  size: str = 'tiny'  # Gin files of sizes, SIZE.gin in params/gin and its transducer/.
+  data_dir: str = 'data/demo'  # Folder whose sub-folders are data sets.
+  dropout_prob: float = 0.0  # Masks and shuffles regularise enough at this size.
+  batch_seconds: float = 32.0  # Audio in a batch of a stream, padding included.
+  max_seconds: float = 16.0  # Longer ones are not trained on, and counted.
+  compute_dtype: str = 'float32'  # float32 or bfloat16, see fm_lingvo/precision.py.
+
+  def _GinFiles(self):
+    return [os.path.join(_GIN_DIR, f'{self.size}.gin')]
+
+  def _Train(self, p, schedule_params, eval_datasets, final_eval_datasets=()):
+    """Fills p.train, the dtype and the seed of task Params `p`; returns them."""
+    p.encoder.dropout_prob = self.dropout_prob
+    precision.SetComputeDtype(p, self.compute_dtype,
+                              f'{type(self).__name__}.compute_dtype')
+    return self._SetTraining(p, schedule_params, eval_datasets, final_eval_datasets)
 
   def _BySize(self, knob, default):
     """The value of a knob; where it is None, what the size says, or else `default`."""
@@ -188,10 +203,8 @@ class LabeledExperiment(AsrExperiment):
 
   def _TrainLabeled(self, p, fresh):
     """As _Train, with a cosine schedule; `fresh` variables are not in init_from."""
-    cosine = schedule.LinearRampupCosineSchedule.Params().Set(
-        warmup_steps=self.warmup_steps, total_steps=self.max_steps, num_splits=1)
     p.train.init_from_checkpoint_rules = handover.InitRules(self.init_from, fresh)
-    return self._Train(p, cosine, ['DevTarget', 'DevSource'],
+    return self._Train(p, self._Cosine(), ['DevTarget', 'DevSource'],
                        ['TestTarget', 'TestSource'])
 
   def _LabeledStream(self, name, split, **fields):

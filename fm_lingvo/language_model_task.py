@@ -1,0 +1,83 @@
+"""The task that trains a language model over labels; see language_model.py for the model.
+
+B: lines, U: labels of the longest.
+"""
+
+import math
+
+from fm_lingvo import base_task
+from fm_lingvo import errors
+from fm_lingvo import language_model
+from fm_lingvo import record
+from fm_lingvo import tokenizer
+from lingvo import compat as tf
+
+NAME = 'lm'  # Of the layer, and of the tokenizer's copy in a run's folder.
+
+
+class LanguageModelTask(base_task.BaseTask):
+  """Next-label prediction on batches of TextInput: the loss is the mean of nats a label."""
+
+  @classmethod
+  def Params(cls):
+    p = super().Params()
+    p.Define('tokenizer_file', '', 'SentencePiece model of the labels, see fm_lingvo/tokenizer.py; the input\'s is the same.')
+    p.Define('lm', language_model.LanguageModel.Params(), 'The model; its vocab_size is set to the tokenizer\'s.')
+    return p
+
+  def __init__(self, params):
+    super().__init__(params)
+    p = self.params
+    self._tokenizer = tokenizer.Tokenizer(p.tokenizer_file)
+    if p.input is not None and tokenizer.Tokenizer(p.input.tokenizer_file).sha256 != self._tokenizer.sha256:
+      raise errors.ConfigError(f'{p.name}.tokenizer_file = {p.tokenizer_file!r}: expected the same model as the input\'s, '
+                               f'{p.input.tokenizer_file!r}')
+    self.CreateChild(NAME, p.lm.Copy().Set(vocab_size=self._tokenizer.vocab_size))
+
+  def _CreateLayerVariables(self):
+    super()._CreateLayerVariables()
+    record.CreateRecord(self, 'tokenizer_record', self._tokenizer.record)
+
+  @classmethod
+  def UseKeptTokenizers(cls, params, path):
+    """See the base class."""
+    params.task.tokenizer_file = params.input.tokenizer_file = path(NAME)
+
+  def TokenizersToKeep(self):
+    """See the base class."""
+    return {NAME: self._tokenizer}
+
+  def Components(self):
+    """See the base class."""
+    return {NAME: self.lm}
+
+  def CheckRestored(self, sess, source):
+    """See the base class."""
+    self._tokenizer.CheckRecord(sess.run(self.vars.tokenizer_record), source)
+
+  def ComputePredictions(self, theta, input_batch):
+    """Mean nats a label, and how many labels there are: scalars."""
+    return self.lm.Loss(theta.lm, input_batch.labels, input_batch.lengths)
+
+  def ComputeLoss(self, theta, predictions, input_batch):
+    """Loss and bits per character, and counts of each line.
+
+    Returns:
+      (metrics, tensors) as BaseTask.FPropTower. bits_per_character does not depend on the tokenizer; unknown_labels is the
+      share of labels that it could not spell.
+    """
+    nats, num_labels = predictions
+    num_chars = tf.reduce_sum(tf.cast(input_batch.num_chars, tf.float32))
+    unknown = tf.reduce_sum(tf.cast(self._tokenizer.CountUnknown(input_batch.labels, input_batch.lengths), tf.float32))
+    metrics = {
+        'loss': (nats, num_labels),
+        'bits_per_character': (nats * num_labels / math.log(2) / tf.maximum(num_chars, 1.0), num_chars),
+        'unknown_labels': (unknown / tf.maximum(num_labels, 1.0), num_labels),
+    }
+    tensors = {f'text/{name}': input_batch[name] for name in ('weights', 'dropped')}  # [B]
+    tensors['text/num_labels'] = input_batch.lengths  # [B]
+    return metrics, tensors
+
+  def DerivedMetrics(self, values):
+    """The perplexity a label."""
+    return {'perplexity': math.exp(min(values['loss'], 700.0))} if 'loss' in values else {}
