@@ -118,7 +118,7 @@ def _Read(name, base):
 
 def _UpdateGoldens():
   """Writes all goldens."""
-  shutil.rmtree(_GOLDENS)
+  shutil.rmtree(_GOLDENS, ignore_errors=True)
   os.makedirs(_GOLDENS)
   base = _Params(_BASE)
   _Write('base', base, {})

@@ -12,6 +12,7 @@ from fm_lingvo import augment
 from fm_lingvo import input as input_lib
 from fm_lingvo import stream_params
 from fm_lingvo import tokenizer
+from fm_lingvo.data import base_input
 from lingvo import compat as tf
 from lingvo.core import cluster as cluster_lib
 from lingvo.core import cluster_factory
@@ -289,8 +290,8 @@ class InputTest(absltest.TestCase):
   def test_jobs_of_a_cluster_go_on_behind_the_newest_checkpoint(self):
     whole, evaluated = self.Read(self.Params(), 30), self.Read(self.Params(), is_eval=True)
     cluster = cluster_factory.Current().params.Copy()
-    with tempfile.TemporaryDirectory() as train_dir, mock.patch.object(input_lib, '_resumed_folder', ''):
-      input_lib.ResumeFrom(train_dir)
+    with tempfile.TemporaryDirectory() as train_dir, mock.patch.object(base_input, '_resumed_folder', ''):
+      base_input.ResumeFrom(train_dir)
       for saved, mode, job, replicas, expected in ((None, 'sync', 'trainer_client', 1, 0), (7, 'sync', 'trainer_client', 1, 7),
                                                    (16, 'async', 'trainer', 2, 8)):
         if saved is not None:
@@ -521,7 +522,7 @@ class InputTest(absltest.TestCase):
       p = self.Params(unlabeled=dict(file_pattern=pattern), other={})
       with self.subTest(pattern), tf.Graph().as_default():
         self.assertEqual(
-            input_lib.MissingData(p), [('unlabeled', pattern)])
+            input_lib.MissingData(p), [('streams.unlabeled', pattern)])
         with self.assertRaisesRegex(ValueError, message) as e:
           p.Instantiate()
         self.assertIn(f'input.streams.unlabeled.file_pattern = {pattern!r}',
