@@ -11,7 +11,8 @@ class BaseTask(base_model.BaseTask):
   HydraTask answers all of them; a task with other data needs ComputePredictions and ComputeLoss, as in Lingvo.
 
   Attributes:
-    computes_in_parts: Whether the task computes batches in parts, see batch_parts.py; a local run on several cores then does.
+    computes_in_parts: Whether the task can compute batches in parts (batch_parts.py), as a long local run on several
+      cores then does.
   """
 
   computes_in_parts = False
@@ -45,7 +46,7 @@ class BaseTask(base_model.BaseTask):
 
   @classmethod
   def UseKeptTokenizers(cls, params, path):
-    """Makes model Params with an input read the copies of TokenizersToKeep, where finished_run.SetSearch does not see to it.
+    """Makes model Params with an input read a run's copies of the tokenizers; of a hydra, finished_run.SetSearch does.
 
     Args:
       params: Model Params.

@@ -21,7 +21,7 @@ class LanguageModelTask(base_task.BaseTask):
   @classmethod
   def Params(cls):
     p = super().Params()
-    p.Define('tokenizer_file', '', 'SentencePiece model of the labels, see fm_lingvo/tokenizer.py; the input\'s is the same.')
+    p.Define('tokenizer_file', '', 'SentencePiece model of the labels (fm_lingvo/tokenizer.py), the same as the input\'s.')
     p.Define('lm', language_model.LanguageModel.Params(), 'The model; its vocab_size is set to the tokenizer\'s.')
     return p
 
@@ -30,8 +30,8 @@ class LanguageModelTask(base_task.BaseTask):
     p = self.params
     self._tokenizer = tokenizer.Tokenizer(p.tokenizer_file)
     if p.input is not None and tokenizer.Tokenizer(p.input.tokenizer_file).sha256 != self._tokenizer.sha256:
-      raise errors.ConfigError(f'{p.name}.tokenizer_file = {p.tokenizer_file!r}: expected the same model as the input\'s, '
-                               f'{p.input.tokenizer_file!r}')
+      raise errors.ConfigError(f'{p.name}.tokenizer_file = {p.tokenizer_file!r}: expected the same model as the '
+                               f'input\'s, {p.input.tokenizer_file!r}')
     self.CreateChild(NAME, p.lm.Copy().Set(vocab_size=self._tokenizer.vocab_size))
 
   def _CreateLayerVariables(self):
@@ -63,8 +63,8 @@ class LanguageModelTask(base_task.BaseTask):
     """Loss and bits per character, and counts of each line.
 
     Returns:
-      (metrics, tensors) as BaseTask.FPropTower. bits_per_character does not depend on the tokenizer; unknown_labels is the
-      share of labels that it could not spell.
+      (metrics, tensors) as BaseTask.FPropTower. bits_per_character can be compared across tokenizers; unknown_labels is
+      the share of labels that the tokenizer could not spell.
     """
     nats, num_labels = predictions
     num_chars = tf.reduce_sum(tf.cast(input_batch.num_chars, tf.float32))

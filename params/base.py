@@ -169,7 +169,7 @@ class LabeledExperiment(AsrExperiment):
   data_dir: str = 'data/recipe'
   source: str = 'source'  # Folders under data_dir of the source's and the
   target: str = 'target'  # target's data sets.
-  tokenizer: Optional[str] = None  # SentencePiece model of the labels; None: graphemes, of size `paper` 1024 word pieces.
+  tokenizer: Optional[str] = None  # SentencePiece model; None: graphemes, at size `paper` 1024 word pieces.
   init_from: str = ''  # Run or checkpoint to start from; '': from scratch.
   augment: bool = True  # Speed, room, noise and channel of training speech.
   effects_prob: float = 0.5  # Share of it with any but the speed, in [0, 1].

@@ -7,7 +7,8 @@ from fm_lingvo import language_model
 from fm_lingvo import language_model_task
 from fm_lingvo import registry
 from fm_lingvo.data import text_input
-from params import base
+
+from . import base
 
 _BOUNDS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512)  # Labels of the longest line of each bucket.
 
@@ -17,7 +18,7 @@ class LanguageModel(base.TrainedExperiment):
   """Trains an LSTM over a tokenizer's labels on text, for fusion in a transducer's beam.
 
   Data: `data_dir`/train*.txt and, held out, `data_dir`/dev*.txt, a normalised line an utterance. Trained: all.
-  `python -m tools.train_lm` prepares these files from texts and transcripts, and writes the trained model as one small file.
+  `python -m tools.train_lm` makes these files of texts and transcripts, and writes the trained model as one small file.
   """
 
   data_dir: str = 'data/text'

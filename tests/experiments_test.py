@@ -1,9 +1,9 @@
 """Every registered experiment: builds, counts its parameters, has the params that its golden says.
 
-tests/goldens/base.txt has every param of _BASE, a line `path : value` each; of its data sets but Train only what differs from
-Train. The golden of another experiment has only what differs from the base, and a data set that the base has not is compared
-with the base's Train. `- path` takes a param away, or a group with all that is below it; any other line sets a param. So a
-changed default is one changed line. After a change that is meant:
+tests/goldens/base.txt has every param of _BASE, a line `path : value` each; of its data sets other than Train only what
+differs from Train. The golden of another experiment has only what differs from the base; a data set that the base lacks
+is compared with the base's Train. `- path` removes a param, or a group with all that is below it; any other line sets a
+param. So a changed default is one changed line. After a change that is meant:
 
   UPDATE_GOLDENS=1 .venv/bin/python -m pytest tests/experiments_test.py
 """
@@ -101,7 +101,8 @@ def _Write(name, params, base):
   """Writes the golden `name`: what `params` differ in from `base`, both as _Params."""
   train = (base or params)['Train']
   with open(os.path.join(_GOLDENS, f'{name}.txt'), 'w', encoding='utf-8') as f:
-    f.writelines(line + '\n' for section in params for line in _Difference(params[section], _Reference(section, base, train)))
+    for section in params:
+      f.writelines(line + '\n' for line in _Difference(params[section], _Reference(section, base, train)))
 
 
 def _Read(name, base):
@@ -113,7 +114,8 @@ def _Read(name, base):
   datasets = _Apply(lines['datasets'], base.get('datasets', {}))['datasets'].split(', ')
   assert set(lines) <= {'datasets', 'task', *datasets}, f'tests/goldens/{name}.txt: data sets {", ".join(datasets)}'
   train = (base or {'Train': _Apply(lines['Train'], {})})['Train']
-  return {section: _Apply(lines[section], _Reference(section, base, train)) for section in ('datasets', 'task', *datasets)}
+  sections = ('datasets', 'task', *datasets)
+  return {section: _Apply(lines[section], _Reference(section, base, train)) for section in sections}
 
 
 def _UpdateGoldens():
@@ -193,8 +195,8 @@ class ExperimentsTest(parameterized.TestCase):
                  for path in sorted({*params, *found.get(section, {})})
                  if params.get(path) != found.get(section, {}).get(path)]
     if different:
-      self.fail('\n  '.join([f'{name} is not as tests/goldens/ says (after a change that is meant, see the head of this file):',
-                             *different]))
+      head = f'{name} is not as tests/goldens/ says (after a change that is meant, see the head of this file):'
+      self.fail('\n  '.join([head, *different]))
 
   def test_a_golden_is_all_differences_and_nothing_else(self):
     base = {'a.b.c': '1', 'a.b.d': '2', 'a.e': '3', 'a.bb': '4'}

@@ -7,11 +7,14 @@ from unittest import mock
 
 from absl import flags
 from absl.testing import absltest
+from fm_lingvo import errors
+from fm_lingvo import finished_run
 from fm_lingvo import language_model
 from fm_lingvo import metrics_log
 from fm_lingvo import tokenizer
 import numpy as np
 from tests import graph_case  # pylint: disable=unused-import  # Graph mode.
+from tools import evaluate
 from tools import importers
 from tools import lm_text
 from tools import train_lm
@@ -114,6 +117,12 @@ class TrainLmTest(absltest.TestCase):
     self.assertAlmostEqual(row['bits_per_character'], row['loss'] * labels / np.log(2) / sum(map(len, lines)), places=5)
     self.assertEqual((row['text/examples'], row['text/labels']), (len(lines), labels))
     self.assertNotEmpty([name for name in os.listdir(run + '/eval_dev') if 'tfevents' in name])
+    code, out, err = _Run(evaluate, run)
+    self.assertEqual(code, 0, err)
+    self.assertIn(f'Dev, step 60, bits_per_character {row["bits_per_character"]:.4g}, perplexity {row["perplexity"]:.4g}',
+                  out)
+    with self.assertRaisesRegex(errors.ConfigError, 'text.LanguageModel recognises no speech; expected a run with a'):
+      finished_run.Load(run)
     again = output.replace('lm.npz', 'again.npz')
     code, _, err = _Run(train_lm, f'--run={run}', f'--output={again}')
     self.assertEqual(code, 0, err)

@@ -90,8 +90,11 @@ class TextInputTest(graph_case.absltest.TestCase):
         np.testing.assert_array_equal(expected[name], found[name])
 
   def test_workers_share_the_lines(self):
-    found = [sum(map(self._Texts, self._Read(self._Params(num_workers=2, worker_index=i), is_eval=True)), []) for i in (0, 1)]
-    self.assertCountEqual(found[0] + found[1], self._lines)
+    found = []
+    for index in (0, 1):
+      for batch in self._Read(self._Params(num_workers=2, worker_index=index), is_eval=True):
+        found += self._Texts(batch)
+    self.assertCountEqual(found, self._lines)
 
   def test_what_cannot_be_used_is_refused_in_a_line(self):
     self._Write('long.txt', ['far too long a line'])
@@ -110,7 +113,8 @@ class TextInputTest(graph_case.absltest.TestCase):
         self.assertNotIn('\n', str(e.exception))
     with tf.Graph().as_default():
       cluster = cluster_factory.Current().params.Copy().Set(tf_data_service_address='grpc://localhost:1')
-      with cluster.Instantiate(), self.assertRaisesRegex(errors.ConfigError, '--tf_data_service_address=.*: expected none'):
+      message = '--tf_data_service_address=.*: expected none'
+      with cluster.Instantiate(), self.assertRaisesRegex(errors.ConfigError, message):
         self._Params().Instantiate()
 
   def test_files_that_are_not_there_are_named(self):

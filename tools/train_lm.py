@@ -5,8 +5,8 @@
   python -m tools.transcribe RUN AUDIO --lm=my_lm.npz --beam_size=8
 
 An input is a data set, whose training transcripts count, or a UTF-8 text file, an utterance a line, normalised as the
-tokenizer's own texts. A hundredth of the lines is held out. The training is a run of the experiment text.LanguageModel in
-OUTPUT.train/, with checkpoints, TensorBoard's curves and config.gin: the same command goes on where it stopped.
+tokenizer's own texts. A hundredth of the lines is held out. The training is a run of the experiment text.LanguageModel
+in OUTPUT.train/, with checkpoints, TensorBoard's curves and config.gin: the same command goes on where it stopped.
 With --run instead of --input, the model of a finished run of that experiment is written, wherever it was trained.
 Exit code 0: done; 1: cannot write; 2: bad usage; 130: Ctrl-C.
 """
@@ -21,16 +21,18 @@ import sys
 from fm_lingvo import errors
 from fm_lingvo import metrics_log
 from fm_lingvo import quiet
-from tools import exit_codes
-from tools import importers
-from tools import train_tokenizer
+
+from . import exit_codes
+from . import importers
+from . import train_tokenizer
 
 _TOKENIZER = 'params/tokenizers/graphemes_en.model'
 _EXPERIMENT = 'text.LanguageModel'
 _HELD_OUT = 100  # One line of so many.
-_MAX_LABELS = 512  # Of a line, the experiment's largest bucket.
+_MAX_LABELS = 512  # Of a line: the experiment's largest bucket, see params/text.py.
 _WARMUP_STEPS = 200  # At most, and a tenth of all.
-_KNOBS = ('embedding_dim', 'hidden_dim', 'num_layers', 'batch_labels', 'learning_rate', 'seed')  # Flags that are knobs, too.
+# Flags that are knobs, too.
+_KNOBS = ('embedding_dim', 'hidden_dim', 'num_layers', 'batch_labels', 'learning_rate', 'seed')
 
 
 def Split(texts, encode):
@@ -135,11 +137,13 @@ def Export(run, output, **facts):
 
 
 def _Parser():
-  parser = argparse.ArgumentParser(prog='train_lm', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = argparse.ArgumentParser(prog='train_lm', description=__doc__,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('--input', default='', help='data sets and text files, with commas between them')
   parser.add_argument('--run', default='', help='write the model of this finished run of the trainer, without training')
   parser.add_argument('--output', required=True, help='the file to write, .npz; one that exists is replaced')
-  parser.add_argument('--tokenizer', default=_TOKENIZER, help=f'SentencePiece model of the labels (default: {_TOKENIZER})')
+  parser.add_argument('--tokenizer', default=_TOKENIZER,
+                      help=f'SentencePiece model of the labels (default: {_TOKENIZER})')
   parser.add_argument('--embedding_dim', type=int, default=48, help='width of embedded labels (default: 48)')
   parser.add_argument('--hidden_dim', type=int, default=384, help='width of the LSTM (default: 384)')
   parser.add_argument('--num_layers', type=int, default=1, help='LSTMs, one on another (default: 1)')
@@ -171,12 +175,14 @@ def _Prepare(args, run):
   tokens = tokenizer.Tokenizer(args.tokenizer)
   training, held_out, num_labels, too_long = Split(texts, tokens.EncodeTexts)
   if not training or not held_out:
-    raise importers.UsageError(f'--input={args.input}: {len(texts)} lines; expected more, a hundredth of which is held out')
-  print(f'{len(training)} lines of {num_labels} labels, {len(held_out)} held out, {too_long} too long and left out', flush=True)
+    raise importers.UsageError(
+        f'--input={args.input}: {len(texts)} lines; expected more, a hundredth of which is held out')
+  print(f'{len(training)} lines of {num_labels} labels, {len(held_out)} held out, {too_long} too long and left out',
+        flush=True)
   unknown = sum(tokens.unk_id in labels for labels in tokens.EncodeTexts(training))
   if unknown:
-    print(f'{unknown} lines have characters that {args.tokenizer} does not know (case, digits, punctuation?), learnt as <unk>',
-          flush=True)
+    print(f'{unknown} lines have characters that {args.tokenizer} does not know (case, digits, punctuation?), '
+          'learnt as <unk>', flush=True)
   CheckFolder(run, {
       'tokenizer': tokens.sha256, 'lines': len(training),
       'text': hashlib.sha256('\n'.join(training + held_out).encode()).hexdigest(),

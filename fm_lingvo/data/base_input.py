@@ -14,8 +14,8 @@ _resumed_folder = ''
 def ResumeFrom(train_dir):
   """Makes training inputs that are initialised from now on go on behind the newest checkpoint of a folder.
 
-  For Lingvo's own jobs: they initialise their input without saying which step is next, also after a job that it talks to
-  has died. A local run sets `start_step`.
+  For Lingvo's own jobs: they initialise their input without saying which step is next, also after another job has died.
+  A local run sets `start_step`.
   """
   global _resumed_folder
   _resumed_folder = train_dir
@@ -24,7 +24,7 @@ def ResumeFrom(train_dir):
 class BaseInput(base_input_generator.BaseInputGenerator):
   """Batches in an order that depends on seeds, worker and batch number only.
 
-  Training goes on for ever. A runner that resumes at step k sets `start_step = k` before Initialize: batch k comes first.
+  Training never ends. A runner that resumes at step k sets `start_step = k` before Initialize: batch k comes first.
   Evaluation sees every example once, then raises tf.errors.OutOfRangeError.
 
   A subclass has `_Dataset`, Lingvo's InfeedBatchSize and GetPerBatchSize, and the class methods below.

@@ -1,7 +1,7 @@
 """Text files, a line an example -> padded batches of a tokenizer's labels.
 
-B: lines in a batch, U: labels in a padded row. A bucket has one B and one U, so that batches have as many shapes as there are
-buckets; the shape is static where there is one.
+B: lines in a batch, U: labels in a padded row. Each bucket has one B and one U, so that there are as many shapes of
+batches as buckets; with a single bucket the shape is static.
 """
 
 import itertools
@@ -20,12 +20,14 @@ import numpy as np
 class TextInput(base_input.BaseInput):
   """Batches for a language model.
 
-  A batch is a NestedMap of labels int32 [B, U], 0 past their lengths int32 [B]; num_chars int32 [B], the characters of each
-  line; weights float32 [B], 0 in rows that only fill an evaluation's last batches; dropped float32 [B], how many lines are
-  longer than the last bucket and left out, the same in every row.
+  A batch is a NestedMap of
+    labels int32 [B, U], 0 past their lengths int32 [B];
+    num_chars int32 [B], the characters of each line;
+    weights float32 [B], 0 in the empty rows of an evaluation's last batches;
+    dropped float32 [B], lines that are longer than the last bucket and left out, the same number in every row.
 
-  An epoch has every line once, in an order that depends on seed and epoch only. Lines that do not fill a batch of their bucket
-  at its end wait for the next epoch's; in evaluation the batch is filled up with empty rows.
+  An epoch has every line once, in an order that depends on seed and epoch only. Lines that do not fill a batch of their
+  bucket at its end are the first of the next epoch's; in evaluation such a batch is filled up with empty rows.
   """
 
   @classmethod
@@ -46,7 +48,6 @@ class TextInput(base_input.BaseInput):
       raise errors.ConfigError(f'{p.name}.bucket_upper_bound = {bounds!r}: expected ascending integers >= 1')
     if len(sizes) != len(bounds) or min(sizes) < 1:
       raise errors.ConfigError(f'{p.name}.bucket_batch_size = {sizes!r}: expected {len(bounds)} integers >= 1')
-    tokenizer.FindModel(p.tokenizer_file)
 
   @classmethod
   def MissingData(cls, p):
