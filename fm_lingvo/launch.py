@@ -193,7 +193,10 @@ def _ChooseParts(flags, task):
   if flags.deterministic or flags.run_locally != 'cpu':
     return
   cores = session.Cores()
-  suitable = batch_parts.Suitable(cores) if task.cls.computes_in_parts and task.train.max_steps >= _LONG_RUN_STEPS else 1
+  if flags.batch_parts > 1 and not task.cls.computes_in_parts:
+    raise errors.ConfigError(f'--batch_parts={flags.batch_parts}: expected 1 or less with --model={flags.model}')
+  worthwhile = task.cls.computes_in_parts and task.train.max_steps >= _LONG_RUN_STEPS
+  suitable = batch_parts.Suitable(cores) if worthwhile else 1
   parts = flags.batch_parts or suitable
   session.ComputeInParts(parts, cores)
   if parts > 1:
