@@ -26,12 +26,13 @@ class LanguageModelTask(base_task.BaseTask):
     return p
 
   def __init__(self, params):
+    tokens = tokenizer.Tokenizer(params.tokenizer_file)
+    if params.input is not None and tokenizer.Tokenizer(params.input.tokenizer_file).sha256 != tokens.sha256:
+      raise errors.ConfigError(f'{params.name}.tokenizer_file = {params.tokenizer_file!r}: expected the same model as the '
+                               f'input\'s, {params.input.tokenizer_file!r}')  # Before the input reads its files.
     super().__init__(params)
     p = self.params
-    self._tokenizer = tokenizer.Tokenizer(p.tokenizer_file)
-    if p.input is not None and tokenizer.Tokenizer(p.input.tokenizer_file).sha256 != self._tokenizer.sha256:
-      raise errors.ConfigError(f'{p.name}.tokenizer_file = {p.tokenizer_file!r}: expected the same model as the '
-                               f'input\'s, {p.input.tokenizer_file!r}')
+    self._tokenizer = tokens
     self.CreateChild(NAME, p.lm.Copy().Set(vocab_size=self._tokenizer.vocab_size))
 
   def _CreateLayerVariables(self):
