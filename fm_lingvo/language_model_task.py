@@ -21,15 +21,17 @@ class LanguageModelTask(base_task.BaseTask):
   @classmethod
   def Params(cls):
     p = super().Params()
-    p.Define('tokenizer_file', '', 'SentencePiece model of the labels (fm_lingvo/tokenizer.py), the same as the input\'s.')
+    p.Define('tokenizer_file', '', 'SentencePiece model of the labels, see fm_lingvo/tokenizer.py; the same as the '
+             'input\'s.')
     p.Define('lm', language_model.LanguageModel.Params(), 'The model; its vocab_size is set to the tokenizer\'s.')
     return p
 
   def __init__(self, params):
     tokens = tokenizer.Tokenizer(params.tokenizer_file)
     if params.input is not None and tokenizer.Tokenizer(params.input.tokenizer_file).sha256 != tokens.sha256:
-      raise errors.ConfigError(f'{params.name}.tokenizer_file = {params.tokenizer_file!r}: expected the same model as the '
-                               f'input\'s, {params.input.tokenizer_file!r}')  # Before the input reads its files.
+      # Said before the input reads its files.
+      raise errors.ConfigError(f'{params.name}.tokenizer_file = {params.tokenizer_file!r}: expected the same model as '
+                               f'the input\'s, {params.input.tokenizer_file!r}')
     super().__init__(params)
     p = self.params
     self._tokenizer = tokens
