@@ -32,6 +32,18 @@ _GIN_DIR = os.path.join(os.path.dirname(__file__), 'gin')
 
 
 @dataclasses.dataclass(eq=False)
+class SpeechKnobs:
+  """Knobs of size and data."""
+
+  size: str = 'tiny'  # Gin files of sizes, SIZE.gin in params/gin and its transducer/.
+  data_dir: str = 'data/demo'  # Folder whose sub-folders are data sets.
+  dropout_prob: float = 0.0  # Masks and shuffles regularise enough at this size.
+  batch_seconds: float = 32.0  # Audio in a batch of a stream, padding included.
+  max_seconds: float = 16.0  # Longer ones are not trained on, and counted.
+  compute_dtype: str = 'float32'  # float32 or bfloat16, see fm_lingvo/layers/mixed_precision.py.
+
+
+@dataclasses.dataclass(eq=False)
 class TrainedExperiment(registry.Experiment):
   """Knobs of the schedule.
 
@@ -92,15 +104,8 @@ class TrainedExperiment(registry.Experiment):
 
 
 @dataclasses.dataclass(eq=False)
-class AsrExperiment(TrainedExperiment):
-  """Knobs of size and data."""
-
-  size: str = 'tiny'  # Gin files of sizes, SIZE.gin in params/gin and its transducer/.
-  data_dir: str = 'data/demo'  # Folder whose sub-folders are data sets.
-  dropout_prob: float = 0.0  # Masks and shuffles regularise enough at this size.
-  batch_seconds: float = 32.0  # Audio in a batch of a stream, padding included.
-  max_seconds: float = 16.0  # Longer ones are not trained on, and counted.
-  compute_dtype: str = 'float32'  # float32 or bfloat16, see fm_lingvo/layers/mixed_precision.py.
+class AsrExperiment(TrainedExperiment, SpeechKnobs):
+  """An experiment on speech."""
 
   def _GinFiles(self):
     return [os.path.join(_GIN_DIR, f'{self.size}.gin')]
