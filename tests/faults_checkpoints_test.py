@@ -53,8 +53,9 @@ class RestoreTest(stage_case.StageCase):
 
   def test_a_resumed_run_takes_few_steps_of_its_session_however_many_variables_it_has(self):
     self.assertGreater(len(self.values[6]), 20)
-    with mock.patch.object(self.session, 'run', wraps=self.session.run) as run:
-      self._checkpointer.Restore(self.session, force_reinitialize=True)
+    session = self.session
+    with mock.patch.object(session, 'run', wraps=session.run) as run:
+      self._checkpointer.Restore(session, force_reinitialize=True)
     self.assertLessEqual(run.call_count, 2)  # Restores, and checks the records.
 
   @contextlib.contextmanager

@@ -15,6 +15,7 @@ from lingvo.core import cluster as cluster_lib
 from lingvo.core import cluster_factory
 from lingvo.core import py_utils
 
+from fm_lingvo.data import base_input
 from fm_lingvo.data import example_filter
 from fm_lingvo.data import hydra_input as input_lib
 from fm_lingvo.data import tokenizer
@@ -311,8 +312,8 @@ class InputTest(absltest.TestCase):
   def test_jobs_of_a_cluster_go_on_behind_the_newest_checkpoint(self):
     whole, evaluated = self.Plain(), self.PlainEvaluated()
     cluster = cluster_factory.Current().params.Copy()
-    with tempfile.TemporaryDirectory() as train_dir, mock.patch.object(input_lib, '_resumed_folder', ''):
-      input_lib.ResumeFrom(train_dir)
+    with tempfile.TemporaryDirectory() as train_dir, mock.patch.object(base_input, '_resumed_folder', ''):
+      base_input.ResumeFrom(train_dir)
       for saved, mode, job, replicas, expected in (
         (None, 'sync', 'trainer_client', 1, 0),
         (7, 'sync', 'trainer_client', 1, 7),
@@ -548,7 +549,7 @@ class InputTest(absltest.TestCase):
       pattern = os.path.join(self.folder, pattern)
       p = self.Params(unlabeled=dict(file_pattern=pattern), other={})
       with self.subTest(pattern), tf.Graph().as_default():
-        self.assertEqual(input_lib.MissingData(p), [('unlabeled', pattern)])
+        self.assertEqual(input_lib.MissingData(p), [('streams.unlabeled', pattern)])
         with self.assertRaisesRegex(ValueError, message) as e:
           p.Instantiate()
         self.assertIn(f'input.streams.unlabeled.file_pattern = {pattern!r}', str(e.exception))

@@ -234,14 +234,13 @@ class StampsTest(recipe_case.RecipeTest):
 
   def test_a_default_of_an_experiment_changes_the_stages_that_have_it(self):
     self._WithoutCache()
-    real = base.TransducerKnobs._TransducerHead
+    real = base.TransducerKnobs._AddHeads
 
-    def _Smoothed(experiment):
-      head = real(experiment)
-      head.joint.label_smoothing = 0.1
-      return head
+    def _Smoothed(experiment, p):
+      real(experiment, p)
+      p.heads.transducer.joint.label_smoothing = 0.1
 
-    with mock.patch.object(base.TransducerKnobs, '_TransducerHead', _Smoothed):
+    with mock.patch.object(base.TransducerKnobs, '_AddHeads', _Smoothed):
       self.assertEqual(self._Changed(), {'hydra', 'supervised', 'adapted'})
 
   def test_the_module_of_a_class_changes_nothing(self):

@@ -150,13 +150,14 @@ class InferenceTest(graph_case.GraphCase):
       recognizer.Recognizer(self._Run(how=search_options.Search(beam_size=4)), n_best=5)
 
   def test_what_the_beam_has_not_found_is_no_hypothesis(self):
+    model = recognizer.Recognizer(self._Run(how=search_options.Search(beam_size=4)), n_best=3)
     out = graph_case.py_utils.NestedMap(
       labels=np.full([1, 4, 2], 3),
       frames=np.zeros([1, 4, 2], int),
       lengths=np.array([[2, 0, 1, 1]]),
       scores=np.array([[-1.0, search.NEVER, -2.0, -3.0]], np.float32),
     )
-    found = recognizer._Hypotheses(out, 0)
+    found = model._Hypotheses(out, 0)
     self.assertEqual([h.score for h in found], [-1.0, -2.0])
 
   def test_adapters_are_chosen_by_name(self):

@@ -5,6 +5,7 @@ as a user does it.
 """
 
 import glob
+import importlib.metadata
 import json
 import os
 import re
@@ -300,13 +301,17 @@ class TrainerTest(process_case.ProcessCase):
         error, r'^trainer: input.streams.unlabeled: no example is left of \d+ in \d+ files; dropped: .*\n$'
       )
 
-  def test_help_and_list_import_no_tensorflow(self):
+  def test_help_list_and_version_import_no_tensorflow(self):
     code = (
       'import sys\nfrom fm_lingvo import trainer\n'
       'assert trainer.Main(["trainer", sys.argv[1]]) == 0\n'
       'assert "tensorflow" not in sys.modules'
     )
-    for flag, expected in (('--help', '--gin_bindings'), ('--list_models', 'asr.BestRqPretrain')):
+    for flag, expected in (
+      ('--help', '--gin_bindings'),
+      ('--list_models', 'asr.BestRqPretrain'),
+      ('--version', f'TensorFlow {importlib.metadata.version("tensorflow")}\n'),
+    ):
       done = subprocess.run(
         [sys.executable, '-c', code, flag], text=True, capture_output=True, env=process_case.Environment(), check=False
       )

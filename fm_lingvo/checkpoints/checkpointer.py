@@ -36,6 +36,7 @@ class Checkpointer(checkpointer.Checkpointer):
   """
 
   def _BuildInitFromCheckpointRules(self):
+    self._uninitialized_vars.mark_used()  # Else TensorFlow warns where no run needs them.
     self.loaded = set()
     self.start_averages = [StartAverages(model) for model in self._models if model.ema]
     self._restore_fns = [('warm_start.Restore', self._WarmStart)]
@@ -68,7 +69,7 @@ class Checkpointer(checkpointer.Checkpointer):
       checkpoint.Load(variables, sess, averaged=False)
     else:
       try:
-        super().RestoreFromPath(sess, checkpoint_path)
+        self._saver.Restore(sess, checkpoint_path)  # Match has left no variable uninitialised.
       except _UNREADABLE as e:
         raise reader.Unusable(f'{checkpoint_path}: cannot be read ({errors.Reason(e)})') from e
     for model in self._models:

@@ -235,7 +235,10 @@ def _Helper() -> Any:
 
 def _Key(cls: type) -> str:
   """Name under which a class is registered; Lingvo shows it in the params of a model."""
-  return next((name for name, known in _EXPERIMENTS.items() if known is cls), None) or _LINGVO_KEY(cls)
+  for name, known in _EXPERIMENTS.items():
+    if known is cls:
+      return name
+  return _LINGVO_KEY(cls)
 
 
 _LINGVO_KEY = _Helper()._ModelParamsClassKey

@@ -67,7 +67,7 @@ tf.register_tensor_conversion_function(_Declared, _Placeholder)
 
 
 def TaskParameterTable(task: Any) -> tuple[list[Row], int, int]:
-  """As ParameterTable, of a built HydraTask."""
+  """As ParameterTable, of a built base_task.BaseTask."""
   trained_vars: set[str] = set()
   for learner in task.learners:
     trained_vars.update(v.name for v in learner.GetTrainableVariables(task.vars).Flatten())
@@ -88,7 +88,7 @@ def _Row(component: str, path: str) -> str:
   """Row of a variable: `encoder`, `encoder adapters NAME`, `heads.NAME PART`, ...
 
   Args:
-    component: As HydraTask.Components.
+    component: As BaseTask.Components.
     path: Dotted path of the variable in its component.
   """
   parts = path.split('.')
@@ -129,19 +129,17 @@ def WriteText(path: str, text: str) -> None:
   tf.io.gfile.rename(path + '.tmp', path, overwrite=True)
 
 
-def TokenizerPath(run_dir: str, head: str) -> str:
-  """Where a run keeps its copy of the tokenizer of the head called `head`."""
-  return os.path.join(run_dir, f'tokenizer_{head}.model')
+def TokenizerPath(run_dir: str, name: str) -> str:
+  """Where a run keeps its copy of the tokenizer `name` of BaseTask.TokenizersToKeep, of a hydra the head's."""
+  return os.path.join(run_dir, f'tokenizer_{name}.model')
 
 
 def CopyTokenizers(task: Any, run_dir: str) -> None:
-  """Copies the tokenizers of a built HydraTask's heads into the run's folder.
+  """Copies the tokenizers of a built task into the run's folder.
 
   So a run can be read without the folder that its tokenizers came from. The checkpoint
   holds their digests: another file in their place is refused.
   """
-  tokenizers = task.Tokenizers()
-  for name, branch in task.branches:
-    if name in tokenizers:
-      with tf.io.gfile.GFile(TokenizerPath(run_dir, branch.head), 'wb') as f:
-        f.write(tokenizers[name].model)
+  for name, tokenizer in task.TokenizersToKeep().items():
+    with tf.io.gfile.GFile(TokenizerPath(run_dir, name), 'wb') as f:
+      f.write(tokenizer.model)

@@ -53,7 +53,7 @@ def MakeDeterministic():
 
 
 def ComputeOnCpu():
-  """Spares later sessions the optimiser's search for tensors to move from a GPU's memory, a sixth of the first step's time."""
+  """Later sessions skip the optimiser's search for tensors to move from a GPU's memory, a sixth of the first step."""
   global _on_cpu
   _on_cpu = True
 

@@ -26,7 +26,6 @@ from fm_lingvo.run_files import metrics_log
 from fm_lingvo.run_files import progress
 from fm_lingvo.run_files import run_dir
 from fm_lingvo.run_files import tensorboard
-from fm_lingvo.training import data_statistics
 from fm_lingvo.training import nonfinite_steps
 
 
@@ -130,7 +129,7 @@ class LocalRunner(base_runner.BaseRunner):
     if path:
       print(f'resumed from {path}', flush=True)
     else:
-      data_statistics.Fit(self._task, sess, self._checkpointer.loaded)
+      self._task.Fit(sess, self._checkpointer.loaded)
       sess.run(self._checkpointer.start_averages)
     return step
 
@@ -216,6 +215,7 @@ class LocalRunner(base_runner.BaseRunner):
     return [name for name in names if name in self._evaluations.names]
 
   def _WriteTrain(self, step, values):
+    values.update(self._task.DerivedMetrics(values))
     values['skipped_steps'] = self._skipped.total
     self._summary_writer.add_summary(tensorboard.Scalars(values), step)
     self._FlushSummaries()
@@ -240,7 +240,7 @@ class LocalRunner(base_runner.BaseRunner):
 
   @property
   def task(self):
-    """The HydraTask in training."""
+    """The base_task.BaseTask in training."""
     return self._task
 
   def RequestStop(self, signum):
