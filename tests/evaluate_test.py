@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import tempfile
 
 from absl.testing import absltest
 
@@ -19,8 +20,7 @@ from tools import evaluate
 
 def setUpModule():
   global _folder
-  _folder = absltest.get_default_test_tmpdir() + '/evaluate_test'
-  shutil.rmtree(_folder, ignore_errors=True)
+  _folder = tempfile.mkdtemp()
   run_case.WriteData(_folder + '/data')
   recognizer.Start()
   run_case.MakeRun(_folder + '/run', 'asr.AdapterFinetune', _folder + '/data', 'transducer.max_labels_per_frame = 2.0')

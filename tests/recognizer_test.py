@@ -4,6 +4,7 @@ import functools
 import glob
 import os
 import shutil
+import tempfile
 
 import numpy as np
 from absl.testing import absltest
@@ -28,8 +29,7 @@ _GRAPHEMES = 'params/tokenizers/graphemes_en.model'
 
 def setUpModule():
   global _folder
-  _folder = absltest.get_default_test_tmpdir() + '/recognizer_test'
-  shutil.rmtree(_folder, ignore_errors=True)
+  _folder = tempfile.mkdtemp()
   run_case.WriteData(_folder + '/data')
   global _values
   # Enough labels for whatever the padding is, see TransducerHead.Decode.

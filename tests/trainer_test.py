@@ -16,6 +16,7 @@ import sys
 import time
 
 import numpy as np
+import pytest
 from absl.testing import absltest
 
 from fm_lingvo.run_files import metrics_log
@@ -161,6 +162,7 @@ class TrainerTest(process_case.ProcessCase):
       for name, value in self._Variables(whole, 6).items():
         np.testing.assert_allclose(value, replayed[name], rtol=1e-3, atol=1e-4)
 
+  @pytest.mark.slow
   def test_a_killed_supervised_run_sees_the_same_augmented_speech_again(self):
     logdir = os.path.join(self.folder, 'killed_supervised')
     args = self._Args(logdir, _NO_EVALUATION, max_steps=20, model=asr.Supervised)

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import wave
 from unittest import mock
 
@@ -46,8 +47,7 @@ def _Recognizer(run, n_best=1, build=recognizer.Recognizer):
 
 def setUpModule():
   global _folder
-  _folder = absltest.get_default_test_tmpdir() + '/transcribe_test'
-  shutil.rmtree(_folder, ignore_errors=True)
+  _folder = tempfile.mkdtemp()
   run_case.MakeRun(_folder + '/run', 'asr.Supervised', 'nowhere', 'transducer.max_labels_per_frame = 2.0')
   for i, seconds in enumerate((1.5, 2.5, 1.1)):
     _WriteWav(f'{_folder}/audio/{"ab"[i % 2]}/{i}.wav', tiny_data.Waveform(seconds, i))

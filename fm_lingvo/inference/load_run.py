@@ -147,7 +147,8 @@ def SetSearch(path, params, how):
   decoded = {branch.head for branch in branches if branch.decode and params.task.heads.Get(branch.head).cls.Decodes()}
   if not decoded and how != search_options.Search():
     raise errors.ConfigError(f'{path}: no head has labels: expected neither a beam nor a language model')
-  for name, head in params.task.heads.IterParams():
+  heads = params.task.heads.IterParams() if 'heads' in params.task else ()
+  for name, head in heads:
     if name in decoded:
       how.ApplyTo(head, name)
     if 'tokenizer_file' not in head:

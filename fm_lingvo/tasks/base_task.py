@@ -47,7 +47,7 @@ class BaseTask(base_model.BaseTask):
 
   @classmethod
   def UseKeptTokenizers(cls, params, path):
-    """Makes model Params with an input read a run's copies of the tokenizers; of a hydra, finished_run.SetSearch does.
+    """Makes model Params with an input read a run's copies of the tokenizers; of a hydra, load_run.SetSearch does.
 
     Args:
       params: Model Params.
