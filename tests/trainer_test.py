@@ -26,6 +26,7 @@ from tests import tiny_data
 from tests.faults import processes
 
 _NO_EVALUATION = 'task.train.eval_datasets = []'
+_KEEP_ALL = 'task.train.save_max_to_keep = 10'
 
 
 class TrainerTest(process_case.ProcessCase):
@@ -69,7 +70,7 @@ class TrainerTest(process_case.ProcessCase):
     if model not in self._whole:
       logdir = os.path.join(self.folder, f'whole_{model.__name__}')
       if model is asr.BestRqPretrain:
-        done = self._RunCommand(*self._Args(logdir, max_steps=20))
+        done = self._RunCommand(*self._Args(logdir, _KEEP_ALL, max_steps=20))
       else:
         done = self._Run(*self._Args(logdir, _NO_EVALUATION, max_steps=20, model=model))
       self._whole[model] = logdir, done.out
@@ -152,7 +153,7 @@ class TrainerTest(process_case.ProcessCase):
     logdir, whole = os.path.join(self.folder, 'killed'), self._Whole(asr.BestRqPretrain)[0]
     # It starts as a replay of the whole run.
     replay = ('--model=asr.BestRqPretrain', f'--logdir={logdir}', f'--gin_file={whole}/config.gin')
-    self._KillAndResume(logdir, whole, replay, self._Args(logdir, max_steps=20))
+    self._KillAndResume(logdir, whole, replay, self._Args(logdir, _KEEP_ALL, max_steps=20))
     with self.subTest('config.gin replays the run'):
       a, b = (open(f'{d}/train/trainer_params.txt', encoding='utf-8').read() for d in (whole, logdir))
       self.assertEqual(a.replace(whole, ''), b.replace(logdir, ''))

@@ -59,6 +59,7 @@ class LocalRunner(base_runner.BaseRunner):
     super().__init__(params, logdir=logdir)
     self._job_name = 'local'
     self._signum = None
+    self._saved_step = None  # Of the newest checkpoint.
     self._task_params = params.task.train
     if self._task_params.save_interval_steps is None:
       raise errors.ConfigError('task.train.save_interval_steps = None: expected an integer >= 1 in a local run')
@@ -121,6 +122,7 @@ class LocalRunner(base_runner.BaseRunner):
     """Returns the step to go on from."""
     path = self._checkpointer.Restore(sess, force_reinitialize=True)
     step = reader.Checkpoint(path).step if path else 0
+    self._saved_step = step if path else None
     self._WriteConfiguration()
     self._rows.DropAfter(step)
     self._skipped.DropAfter(step)
@@ -175,8 +177,7 @@ class LocalRunner(base_runner.BaseRunner):
           self._Save(sess, step)
         if self._skipped.exceeded:
           raise self._skipped.Error()
-        if self._signum is not None:
-          raise Interrupted(self._signum, step)
+        self._EndIfStopped(sess, step)
         if last or step % tp.eval_interval_steps == 0:
           with window.Paused():
             started = time.monotonic()
@@ -194,6 +195,14 @@ class LocalRunner(base_runner.BaseRunner):
       f'{os.path.basename(newest) if newest else "none"}'
     ):
       self._checkpointer.Save(sess, step)
+    self._saved_step = step
+
+  def _EndIfStopped(self, sess, step):
+    """Raises Interrupted after a signal, which may have come at any time since the last checkpoint."""
+    if self._signum is not None:
+      if self._saved_step != step:
+        self._Save(sess, step)
+      raise Interrupted(self._signum, step)
 
   def _FlushSummaries(self):
     with errors.Writing(f'{self._train_dir}: event file'):
@@ -217,8 +226,7 @@ class LocalRunner(base_runner.BaseRunner):
     """Evaluates data sets into `latest`; a stopped run does the rest when resumed."""
     for name in names:
       latest[name] = self._Evaluate(sess, name, step, bar)
-      if self._signum is not None:
-        raise Interrupted(self._signum, step)
+      self._EndIfStopped(sess, step)
 
   def _Evaluate(self, sess, name, step, bar):
     """Evaluates a data set with the weights of `sess`."""
