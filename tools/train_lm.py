@@ -112,7 +112,7 @@ def Export(run, output, **facts):
   """
   from lingvo.core import py_utils
 
-  from fm_lingvo.checkpoints import warm_start
+  from fm_lingvo.checkpoints import reader
   from fm_lingvo.data import tokenizer
   from fm_lingvo.decoding import language_model
   from fm_lingvo.inference import load_run  # TensorFlow: --help need not wait.
@@ -122,7 +122,7 @@ def Export(run, output, **facts):
   name, params = load_run.ModelParams(run)
   if params.task.cls is not language_model_task.LanguageModelTask:
     raise errors.ConfigError(f'{run}: a run of {name}; expected one of {_EXPERIMENT}')
-  checkpoint = warm_start.Checkpoint(run)
+  checkpoint = reader.Checkpoint(run)
   prefix, suffix = f'{params.task.name}/{language_model_task.NAME}/', '/var'
   weights = py_utils.NestedMap()
   for variable in checkpoint.weights:
