@@ -24,7 +24,7 @@ from tools.prepare.importers import debian
 _TOKENIZER = 'params/tokenizers/graphemes_en.model'
 # As WordNet's files have them.
 _WORDNET = """  1 This software and database is being provided to you, the LICENSEE | by
-00007846 03 n 02 person 0 well-being(p) 1 001 @ 00004475 n 0000 | a human being; "there was too much for one person to do"
+00007846 03 n 02 person 0 well-being(p) 1 001 @ 00004475 n 0000 | a human being; "it was too much for one person to do"
 00017222 03 n 01 plant_life 0 000 | (botany) a living organism; in 1990
 """  # noqa: E501
 
@@ -54,7 +54,7 @@ class LmTextTest(absltest.TestCase):
         'in one nine nine zero',
         'person',
         'plant life',
-        'there was too much for one person to do',
+        'it was too much for one person to do',
         'well being',
       ],
     )

@@ -3,8 +3,8 @@
   python -m tools.lm_text --output=general_en.txt --exclude=data/recipe/source,data/recipe/target
 
 WordNet 3.0 comes from Debian's package wordnet-base, which is fetched without root (its licence:
-tools/texts/README.md). Of the data sets of --exclude, held-out transcripts are kept out: no line of three words or more
-is part of one.
+tools/texts/README.md). Of the data sets of --exclude, held-out transcripts are kept out: no line of three words or
+more is part of one.
 Exit code 0: done; 1: cannot write; 2: bad usage, or a text that cannot be fetched; 130: Ctrl-C.
 """
 
