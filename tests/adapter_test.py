@@ -90,8 +90,7 @@ class _Adapted:
 
   def Load(self, values):
     """Sets variables of the adapters; values: dict variable -> value."""
-    for v, value in values.items():
-      v.load(value, self.session)
+    graph_case.Load(self.session, values)
 
   def Reset(self):
     """Makes all adapters as they were made; returns self."""

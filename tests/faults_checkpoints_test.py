@@ -17,6 +17,7 @@ from fm_lingvo import errors
 from fm_lingvo.checkpoints import checkpointer
 from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.runtime import session
+from tests import graph_case
 from tests import stage_case
 from tests.faults import checkpoints as checkpoint_faults
 from tests.faults import tiny_run
@@ -70,10 +71,8 @@ class RestoreTest(stage_case.StageCase):
     """Gives every weight a random value, and the global step this one; returns the values by name."""
     rng = np.random.RandomState(step)
     variables = {v.op.name: v for v in cls.task.vars.Flatten()}
-    for v in variables.values():
-      if v.trainable:
-        v.load(rng.randn(*v.shape), cls._made_session)
-    py_utils.GetGlobalStep().load(step, cls._made_session)
+    values = {v: rng.randn(*v.shape) for v in variables.values() if v.trainable}
+    graph_case.Load(cls._made_session, {**values, py_utils.GetGlobalStep(): step})
     return cls._made_session.run(variables)
 
   def _Restored(self):

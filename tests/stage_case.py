@@ -85,7 +85,7 @@ class StageCase(graph_case.GraphCase):
     """Gives every weight of a task a random value; returns them by name."""
     rng = np.random.RandomState(seed)
     variables = {v.op.name: v for v in task.vars.Flatten()}
-    self.Eval(*[tf.assign(v, rng.randn(*v.shape)) for v in variables.values() if v.trainable])
+    graph_case.Load(self.session, {v: rng.randn(*v.shape) for v in variables.values() if v.trainable})
     return self.Eval(variables)
 
   def Save(self, run, step=10):
