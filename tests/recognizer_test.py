@@ -51,9 +51,9 @@ def tearDownModule():
 
 
 @functools.cache
-def _Recognizer():
-  """The supervised run's, built once for all tests."""
-  return recognizer.Recognizer(load_run.Load(_folder + '/supervised'))
+def _Recognizer(n_best=1, **how):
+  """The supervised run's, built once for all tests; how: as search_options.Search."""
+  return recognizer.Recognizer(load_run.Load(_folder + '/supervised', how=search_options.Search(**how)), n_best)
 
 
 class InferenceTest(graph_case.GraphCase):
@@ -139,7 +139,7 @@ class InferenceTest(graph_case.GraphCase):
 
   def test_a_beam_gives_its_best_hypotheses_in_order(self):
     audio = list(run_case.Audio(_folder + '/data').values())[:2]
-    model = recognizer.Recognizer(self._Run(how=search_options.Search(beam_size=4)), n_best=3)
+    model = _Recognizer(n_best=3, beam_size=4)
     greedy = _Recognizer().Recognize(audio)
     for hypotheses, (best,) in zip(model.Recognize(audio), greedy):
       scores = [h.score for h in hypotheses]
@@ -150,7 +150,7 @@ class InferenceTest(graph_case.GraphCase):
       recognizer.Recognizer(self._Run(how=search_options.Search(beam_size=4)), n_best=5)
 
   def test_what_the_beam_has_not_found_is_no_hypothesis(self):
-    model = recognizer.Recognizer(self._Run(how=search_options.Search(beam_size=4)), n_best=3)
+    model = _Recognizer(n_best=3, beam_size=4)
     out = graph_case.py_utils.NestedMap(
       labels=np.full([1, 4, 2], 3),
       frames=np.zeros([1, 4, 2], int),
@@ -162,12 +162,11 @@ class InferenceTest(graph_case.GraphCase):
 
   def test_adapters_are_chosen_by_name(self):
     audio = list(run_case.Audio(_folder + '/data').values())[:1]
-    scores = {}
-    for name in (None, 'target', 'other', 'none'):
-      run = self._Run('adapted', adapter=name)
-      scores[name] = recognizer.Recognizer(run).Recognize(audio)[0][0].score
-    self.assertEqual(scores[None], scores['target'])
-    self.assertLen(set(scores.values()), 3)
+    runs = {name: self._Run('adapted', adapter=name) for name in (None, 'target', 'other', 'none')}
+    self.assertEqual(runs[None], runs['target'])
+    del runs[None]
+    scores = [recognizer.Recognizer(run).Recognize(audio)[0][0].score for run in runs.values()]
+    self.assertLen(set(scores), 3)
     with self.assertRaisesRegex(
       errors.ConfigError,
       "no adapters called 'targte'; expected one of other, "
