@@ -19,7 +19,6 @@ from tests import run_case
 from tools import average_checkpoints
 from tools import evaluate
 
-
 _built = {}  # Evaluators by the params that they were built from.
 
 
