@@ -66,7 +66,7 @@ def MakeRun(folder, model_name, data_dir, *bindings, step=3, words=True):
           values[name] = value = 0.3 * rng.randn(*value.shape)
         if words and name.endswith('joint/b/var'):
           value[0] += 4.0
-          value[2] += 3.0
+          value[2] += 7.0
         elif words and name.endswith('joint/w/var'):
           value *= 8.0
       initializers = {name: v.initializer for name, v in variables.items()}
