@@ -74,14 +74,14 @@ class EvaluateTest(absltest.TestCase):
     self.assertFalse(os.path.exists(_folder + '/run/metrics.jsonl'))
 
   def test_a_language_model_changes_what_is_recognised(self):
-    heard = []
+    hypotheses = []
     for args in ((), ('--beam_size=2', f'--lm={_folder}/lm.npz', '--lm_weight=3', '--lm_label_bonus=0')):
       output = self.create_tempdir().full_path
       self._Evaluate(_folder + '/run', '--datasets=DevTarget', f'--output={output}', *args)
       with open(f'{output}/hypotheses/DevTarget.jsonl', encoding='utf-8') as f:
-        heard.append([json.loads(line)['hypothesis'] for line in f])
-    self.assertTrue(set(''.join(heard[1])) <= {'c'})  # Label 5.
-    self.assertFalse(set(''.join(heard[0])) <= {'c'})
+        hypotheses.append([json.loads(line)['hypothesis'] for line in f])
+    self.assertTrue(set(''.join(hypotheses[1])) <= {'c'})  # Label 5.
+    self.assertFalse(set(''.join(hypotheses[0])) <= {'c'})
 
   def test_a_data_set_without_files_is_named(self):
     out, err = self._Evaluate(_folder + '/pretrain', '--datasets=TestHuman', '--checkpoint=ckpt-00000003', code=2)

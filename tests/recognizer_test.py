@@ -281,25 +281,25 @@ class LongFormTest(absltest.TestCase):
       self.assertLessEqual(max(w.end - w.start for w in windows), 160000)
 
   def _Joined(self, words, cut, jitter):
-    """Joins two windows that both hear `words` (text, middle), the second later."""
+    """Joins two windows in which `words` (text, middle) are recognised, in the second one later."""
     length = int(40 * 16000)
     windows = [
       long_form.Window(0, int((cut + 1) * 16000), int(cut * 16000)),
       long_form.Window(int((cut - 1) * 16000), length, length),
     ]
-    heard = []
+    recognised = []
     for w, late in zip(windows, (0.0, jitter)):
       low, high = w.start / 16000, w.end / 16000
-      heard.append(
+      recognised.append(
         [
           recognizer.Word(text, middle - 0.1 + late - low, middle + 0.1 + late - low)
           for text, middle in words
           if low < middle < high
         ]
       )
-    return [w.text for w in long_form.Join(windows, heard)]
+    return [w.text for w in long_form.Join(windows, recognised)]
 
-  def test_no_word_is_lost_or_doubled_where_windows_hear_it_at_other_times(self):
+  def test_no_word_is_lost_or_doubled_where_windows_have_it_at_other_times(self):
     words = [(f'w{i}', 0.5 + 0.5 * i) for i in range(60)]
     for cut in (10.0, 10.2, 10.45, 10.5, 10.6):
       for jitter in (-0.3, -0.1, 0.0, 0.1, 0.3):

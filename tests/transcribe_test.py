@@ -280,8 +280,8 @@ class TranscribeTest(absltest.TestCase):
       self.assertEqual(f.read(), expected)
 
 
-class _Listener:
-  """A recogniser that hears each burst of sound as a word, `part` where it is cut off."""
+class _BurstRecognizer:
+  """Recognises each burst of sound as a word, `part` where it is cut off."""
 
   def Recognize(self, waveforms):
     found = []
@@ -309,7 +309,7 @@ class WindowsTest(absltest.TestCase):
       recordings.append((f'{words} words', np.concatenate(parts).astype(np.int16)))
       expected.append(' '.join(f'w{word + 1}' for word in range(words)))
     for max_seconds in (4.0, 16.0):
-      found = transcribe.Transcribe(_Listener(), recordings, max_seconds)
+      found = transcribe.Transcribe(_BurstRecognizer(), recordings, max_seconds)
       self.assertEqual([t.text for t in found], expected)
       self.assertEqual([t.name for t in found], [name for name, _ in recordings])
       self.assertGreater(found[3].windows, 3)
