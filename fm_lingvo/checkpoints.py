@@ -97,9 +97,19 @@ def CheckFits(prefix, variables):
     raise Unusable(f'of another model: {gin_names.Some(wrong, 3)}')
 
 
-def CheckFinite(values):
-  """Raises Unusable if one of the weights, pairs (name, array) in an iterable, has a NaN or an Inf."""
-  wrong = sorted(name for name, value in values if not np.all(np.isfinite(value)))
+def CheckFinite(prefix, variables):
+  """Raises Unusable if a checkpoint has a NaN or an Inf in one of the variables.
+
+  It reads the file, one value at a time. To fetch what was restored would take a step of the session for each value, in which
+  TensorFlow optimises the whole graph, or all values in memory at once.
+
+  Args:
+    prefix: Of a checkpoint that fits, see CheckFits.
+    variables: dict name -> variable.
+  """
+  reader = tf.train.NewCheckpointReader(prefix)
+  wrong = sorted(name for name, v in variables.items()
+                 if v.dtype.base_dtype.is_floating and not np.all(np.isfinite(reader.get_tensor(name))))
   if wrong:
     raise Unusable(f'NaN or Inf in {gin_names.Some(wrong, 3)}')
 
@@ -124,6 +134,20 @@ class Saver(saver.Saver):
   """
 
   _saving = None  # Prefix of the checkpoint that is on disk, but not in the list yet.
+
+  def _BuildRestore(self):
+    """Builds the restoring of all variables of a device by one operation; Lingvo makes one for each variable."""
+    per_device, assigned = {}, []
+    for var in self._vars:
+      per_device.setdefault(var.device, []).append(var)
+    with self._var_graph.as_default():
+      for device, variables in per_device.items():
+        with self._var_graph.device(device):
+          values = tf.raw_ops.RestoreV2(
+              prefix=self._restore_prefix_ph, tensor_names=[var.op.name for var in variables],
+              shape_and_slices=[''] * len(variables), dtypes=[var.dtype for var in variables])
+          assigned += [var.assign(value, read_value=False) for var, value in zip(variables, values)]
+      self._restore_op = tf.group(*assigned)
 
   def _UpdateState(self, prefix):
     self._saving = prefix

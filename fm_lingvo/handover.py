@@ -298,14 +298,26 @@ class Checkpointer(checkpointer.Checkpointer):
 
   Attributes:
     loaded: Names of the variables that Restore loaded, empty in a resumed run.
-    start_averages: Op that starts moving averages from the variables; run after Restore
+    start_averages: Ops that start moving averages from the variables, none where there are none; run after Restore
       in new runs, and to be run again if the variables change before the first step.
   """
 
   def _BuildInitFromCheckpointRules(self):
     self.loaded = set()
-    self.start_averages = tf.group(*[StartAverages(model) for model in self._models])
+    self.start_averages = [StartAverages(model) for model in self._models if model.ema]
     self._restore_fns = [('handover.Restore', self._RestoreAll)]
+    self._uninitialized_vars.mark_used()  # Restore may not need them, of which TensorFlow would warn.
+
+  def Restore(self, sess=None, force_reinitialize=False):
+    """As Lingvo's, which first asks which variables have a value; where all are given one, nobody needs to know."""
+    if not force_reinitialize:
+      return super().Restore(sess)
+    path = self._RestoreFromLatestCheckpoint(sess)
+    if not path:
+      sess.run(self._init_op)
+      for _, restore in self._restore_fns:
+        restore(sess)
+    return path
 
   def RestoreFromPath(self, sess=None, checkpoint_path=None):
     """Restores all variables, of a resumed run or for an evaluation.
@@ -323,8 +335,7 @@ class Checkpointer(checkpointer.Checkpointer):
     for model in self._models:
       for task in model.tasks:
         task.CheckRestored(sess, path)
-    checkpoints.CheckFinite((name, sess.run(v)) for name, v in variables.items()
-                            if v.dtype.base_dtype.is_floating)
+    checkpoints.CheckFinite(checkpoint_path, variables)
     return path
 
   def _Variables(self):

@@ -137,11 +137,12 @@ class HydraTask(base_model.BaseTask):
       sess: Session that holds the variables.
       source: Where they come from, for the message.
     """
-    self.frontend.CheckRecord(sess.run(self.frontend.vars.record), source)
-    for name in self._head_names:
-      head = self.Head(name)
-      if isinstance(head, supervised_heads.SupervisedHead):
-        head.CheckRecord(sess.run(head.vars.tokenizer_record), source)
+    heads = [head for head in map(self.Head, self._head_names) if isinstance(head, supervised_heads.SupervisedHead)]
+    # One step for all: each step with new fetches has the whole graph optimised.
+    record, tokenizers = sess.run((self.frontend.vars.record, [head.vars.tokenizer_record for head in heads]))
+    self.frontend.CheckRecord(record, source)
+    for head, value in zip(heads, tokenizers):
+      head.CheckRecord(value, source)
 
   def ComputePredictions(self, theta, input_batch):
     """Features, corruption and one encoder pass for all branches.

@@ -66,8 +66,8 @@ class LocalRunner(base_runner.BaseRunner):
       self._model.ConstructFPropBPropGraph()
       self._task = self._model.GetTask()
       self._checkpointer = handover.Checkpointer(self._train_dir, self._model)
-      self._local_init = tf.group(tf.local_variables_initializer(),
-                                  tf.tables_initializer())
+      # Those that do anything: each step with other fetches has the whole graph looked through.
+      self._local_init = [op for op in (tf.local_variables_initializer(), tf.tables_initializer()) if op.control_inputs]
       self._summary_writer = self._CreateSummaryWriter(self._train_dir)
     self._evaluations = evaluations.Evaluations(eval_params, logdir)
     self._rows = metrics_log.MetricsLog(logdir)
@@ -119,7 +119,7 @@ class LocalRunner(base_runner.BaseRunner):
   def _RestoreOrInitialize(self, sess):
     """Returns the step to go on from."""
     path = self._checkpointer.Restore(sess, force_reinitialize=True)
-    step = int(sess.run(py_utils.GetGlobalStep()))
+    step = handover.Checkpoint(path).step if path else 0
     self._WriteConfiguration()
     self._rows.DropAfter(step)
     self._skipped.DropAfter(step)

@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -49,6 +50,13 @@ class RestoreTest(stage_case.StageCase, parameterized.TestCase):
 
   def test_the_newest_is_restored_where_nothing_is_wrong(self):
     self.assertEqual(self._Restored(), 6)
+
+  def test_a_resumed_run_takes_few_steps_of_its_session_however_many_variables_it_has(self):
+    self.assertGreater(len(self.values[6]), 20)
+    sess = self.session  # Of which each use takes a step.
+    with mock.patch.object(sess, 'run', wraps=sess.run) as run:
+      self._checkpointer.Restore(sess, force_reinitialize=True)
+    self.assertLessEqual(run.call_count, 3)  # Restores, looks for variables without a value, checks the records.
 
   @parameterized.parameters(*checkpoint_faults.NEWEST)
   def test_a_broken_newest_one_gives_way_to_the_one_before(self, fault):
