@@ -134,10 +134,9 @@ class Evaluator:
         return None, None, None
       try:
         with accounting.NamingEmptyStreams():
-          if panel is None:
-            (metrics, counts, found), panel = self._session.run([fetches, panel_fetch])
-          else:
-            metrics, counts, found = self._session.run(fetches)
+          # Always the panel too, one utterance: without it TensorFlow would optimise the graph a second time.
+          (metrics, counts, found), shown = self._session.run([fetches, panel_fetch])
+          panel = panel or shown
       except tf.errors.OutOfRangeError:
         break
       metrics_list.append(metrics)
