@@ -83,3 +83,5 @@ def Use(p):
     cls = subparams.Class(layer)
     if cls in _FORMS:
       layer.cls = _FORMS[cls]
+    if issubclass(cls, layers.LayerNorm):
+      layer.use_defun = False  # The same operations, without a function and its gradient to be traced for each norm.

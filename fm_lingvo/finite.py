@@ -32,6 +32,7 @@ class Learner(learner.Learner):
     params.optimizer.add_summary_in_apply = False  # Not possible in the branches of a tf.cond.
     super().__init__(params)
     self._finite = None
+    self._norm = None  # (gradients, their norm), see _GradientNorm.
 
   @property
   def optimizer(self):
@@ -41,7 +42,7 @@ class Learner(learner.Learner):
   def _ComputeLossesAndGradients(self, metrics, vmap):
     losses, var_grads, weight, eval_metrics = super()._ComputeLossesAndGradients(metrics, vmap)
     # A gradient that is not finite shows in the norm of all.
-    self._finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(x)) for x in (*losses, _GradientNorm(var_grads))])
+    self._finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(x)) for x in (*losses, self._GradientNorm(var_grads))])
     zero_if_bad = tf.cast(self._finite, tf.float32)
     # An Accumulator would add the gradients of a bad step.
     if isinstance(self.children['optimizer'], optimizer.Accumulator):
@@ -57,12 +58,13 @@ class Learner(learner.Learner):
     """
     if self.params.clip_gradient_single_norm_to_value:
       return super().ScaleGradients(var_grads, gradient_adjuster)
-    norm = _GradientNorm(var_grads)
+    norm = self._GradientNorm(var_grads)
     if gradient_adjuster is not None:
       var_grads = gradient_adjuster(var_grads)
     scale = self._GetGlobalGradScale(norm, tf.logical_not(tf.math.is_finite(norm)))
-    for name, var_grad in var_grads.FlattenItems():
-      summary_utils.AddNormSummary(f'{py_utils.SanitizeScopeKey(name)}/{self.params.name}', var_grad)
+    if self.cluster.add_summary:  # The norms are made whether a summary takes them or not.
+      for name, var_grad in var_grads.FlattenItems():
+        summary_utils.AddNormSummary(f'{py_utils.SanitizeScopeKey(name)}/{self.params.name}', var_grad)
     summary_utils.scalar(f'grad_norm/all/{self.params.name}', norm)
     var_norm = tf.sqrt(py_utils.SumSquared([item.var for item in py_utils.Flatten(var_grads)]))
     for name, value in (('grad_norm/all', norm), ('var_norm/all', var_norm), ('grad_scale_all', scale)):
@@ -70,10 +72,14 @@ class Learner(learner.Learner):
     return py_utils.NestedMap(
         final_var_grads=var_grads.Transform(lambda item: _Scaled(item, scale)), grad_scale=scale)
 
-
-def _GradientNorm(var_grads):
-  """L2 norm of all gradients together, float32 []."""
-  return tf.sqrt(py_utils.SumSquared([item.grad for item in py_utils.Flatten(var_grads)]))
+  def _GradientNorm(self, var_grads):
+    """L2 norm of all gradients together, float32 []; the same tensor where the gradients are the same."""
+    grads = [item.grad for item in py_utils.Flatten(var_grads)]
+    known, norm = self._norm or ((), None)
+    if len(known) != len(grads) or any(a is not b for a, b in zip(known, grads)):
+      norm = tf.sqrt(py_utils.SumSquared(grads))
+      self._norm = grads, norm
+    return norm
 
 
 def _Scaled(var_grad, scale):

@@ -85,8 +85,10 @@ class CpuLayersTest(graph_case.GraphCase, parameterized.TestCase):
       products = [op for op in tf.get_default_graph().get_operations() if op.type == 'BatchMatMulV2']
       reversed_rows = [op for op in tf.get_default_graph().get_operations()
                        if op.type == 'StridedSlice' and 'term_bd' in op.name and len(op.inputs[0].shape) == 4]
+      functions = [op for op in tf.get_default_graph().get_operations() if 'PartitionedCall' in op.type]
     self.assertEmpty(products)
     self.assertEmpty(reversed_rows)
+    self.assertEmpty(functions)
     self.assertEqual(state.features.shape, [2, 5, 8])
 
   def _Inputs(self):

@@ -8,6 +8,7 @@ from fm_lingvo import errors
 from fm_lingvo import finite
 from fm_lingvo import metrics_log
 from lingvo import compat as tf
+from lingvo.core import cluster_factory
 from lingvo.core import learner as lingvo_learner
 from lingvo.core import optimizer
 from lingvo.core import py_utils
@@ -79,6 +80,19 @@ class LearnerTest(graph_case.GraphCase, parameterized.TestCase):
     lingvos, _ = self._Train([1.0, 5.0, 0.1], sgd, cls=lingvo_learner.Learner, **clipping)
     for a, b in zip(ours, lingvos):
       self._AssertSame(a, b)
+
+  def test_norms_of_single_gradients_are_built_for_summaries_only(self):
+    def _Norms(add_summary):
+      with self.NewGraph(), cluster_factory.ForTestingWorker(add_summary=add_summary):
+        ws = py_utils.NestedMap({f'w{i}': py_utils.CreateVariable(f'w{i}', py_utils.WeightParams([3])) for i in range(8)})
+        learner = finite.Learner.Params().Set(name='loss', learning_rate=0.1, optimizer=optimizer.SGD.Params(),
+                                              clip_gradient_norm_to_value=1.0).Instantiate()
+        loss = tf.add_n([tf.reduce_sum(w * w) for w in ws.Flatten()])
+        learner.Apply({'loss': (loss, tf.constant(1.0))}, ws)
+        return sum(op.type == 'Sqrt' for op in tf.get_default_graph().get_operations())
+
+    self.assertEqual(_Norms(False), 2)  # Of all gradients, and of all weights.
+    self.assertEqual(_Norms(True), 2 + 2 * 8)
 
   def test_under_accumulation_a_bad_step_adds_nothing(self):
     adam = optimizer.Accumulator.Params().Set(optimizer_tpl=optimizer.Adam.ParamsB(), accum_steps=4, dtype=tf.float32)
