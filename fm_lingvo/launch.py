@@ -62,6 +62,8 @@ def Launch(flags):
   handover.PatchLingvo()
   if not flags['enable_check_numerics'].present:
     flags.enable_check_numerics = False  # It ends a run at the first NaN; fm_lingvo/finite.py skips the step.
+  if not flags['enable_asserts'].present:
+    flags.enable_asserts = False  # Lingvo's checks of shapes while it runs: half of an encoder's operations.
   flag_checks.CheckMode(flags)
   is_cluster = (flags.job or flags.cluster_spec or flags.tpu or
                 flags.mode not in (*flag_checks.CLUSTER_MODES, 'xla_check'))
@@ -140,7 +142,7 @@ def _Evaluate(flags):
 
 def _XlaCheck(flags):
   """Compiles every step for a TPU's static shapes, on the CPU, without training."""
-  flags.enable_asserts = False  # As Lingvo does on TPUs.
+  flags.enable_asserts = False  # A TPU knows none.
   flags.add_summary = False
   dump_dir = xla_dump.Start()
   try:
@@ -170,6 +172,8 @@ def _RunLocally(flags):
   """One process that trains and evaluates; see local_runner."""
   flags.run_locally = flags.run_locally or 'cpu'
   flag_checks.CheckDevice(flags.run_locally, flags.worker_gpus)
+  if flags.run_locally == 'cpu':
+    session.ComputeOnCpu()
   train = model_registry.GetParams(flags.model, 'Train')
   train_params.ValidateEnd('task.train', train.task.train)
   _ChooseParts(flags, train.task.train)
