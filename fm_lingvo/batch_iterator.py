@@ -1,6 +1,10 @@
 """An iterator over batches that starts anew at any of them, in sessions and eagerly, and the tf.data options of its dataset."""
 
+from fm_lingvo import quiet
 from lingvo import compat as tf
+
+# What the SentencePiece of tensorflow_text says of each model that does not normalise; it has no log level to be set.
+_CHATTER = b'precompiled_charsmap is empty'
 
 
 def Options():
@@ -46,7 +50,8 @@ class BatchIterator:
   def Start(self, step, sess=None):
     """Makes batch `step` the next one."""
     if not self._eager:
-      sess.run(self._iterator.initializer, {self._start: step})
+      with quiet.HoldStderr(_CHATTER):
+        sess.run(self._iterator.initializer, {self._start: step})
       return
     dataset = self._dataset_fn(tf.constant(step, tf.int64))
     tf.raw_ops.MakeIterator(

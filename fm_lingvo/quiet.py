@@ -6,11 +6,14 @@ import tempfile
 
 
 @contextlib.contextmanager
-def HoldStderr():
+def HoldStderr(dropped=b''):
   """Keeps standard error back inside the context; shows it if an exception ends it.
 
   TensorFlow 2.21 writes several lines on start-up whatever TF_CPP_MIN_LOG_LEVEL says,
   among which one line about a user's mistake would drown.
+
+  Args:
+    dropped: What is in the lines that are dropped where there is no exception; all others are then shown.
   """
   stderr = os.dup(2)
   with tempfile.TemporaryFile() as held:
@@ -21,6 +24,9 @@ def HoldStderr():
       held.seek(0)
       os.write(stderr, held.read())
       raise
+    else:
+      held.seek(0)
+      os.write(stderr, b''.join(line for line in held if dropped not in line))
     finally:
       os.dup2(stderr, 2)
       os.close(stderr)
