@@ -70,7 +70,7 @@ class LogMelFrontend(base_layer.BaseLayer):
       50,
       'Training batches, >= 1, from which global normalization computes mean and standard deviation.',
     )
-    p.Define('variance_floor', 1e-5, 'Constant, > 0, added to the variance of a bin in per_utterance normalization.')
+    p.Define('variance_floor', 1e-5, 'Constant, > 0, added to the variance of a bin before normalization.')
     p.mel.Set(
       num_bins=80,
       frame_size_ms=25.0,
