@@ -121,8 +121,8 @@ class Accountant:
       next_index=zero,
       accepted=zero,
       unselected=zero,
-      holds=tf.constant(False),
-      held={k: tf.constant('') for k in FEATURES},
+      has_pending=tf.constant(False),
+      pending={k: tf.constant('') for k in FEATURES},
     )
 
   def Step(self, state, element):
@@ -163,8 +163,8 @@ class Accountant:
       tallies = [index] + tf.unstack(counts) + [unselected]
       checks.append(tf.cond(ok, lambda: True, lambda: self._RaiseNothingLeft(tallies)))
     with tf.control_dependencies(checks):
-      emit = tf.logical_and(state['holds'], tf.logical_or(accept, is_end))
-    example = dict(state['held'], counts=counts)
+      emit = tf.logical_and(state['has_pending'], tf.logical_or(accept, is_end))
+    example = dict(state['pending'], counts=counts)
     example['num_samples'] = tf.strings.length(example['audio']) // BYTES_PER_SAMPLE
     bucket = tf.one_hot(Bucket(example['num_samples'], self._bounds), len(self._bounds), dtype=tf.int64)
     pass_over = tf.minimum(state['passed'], bucket * tf.cast(emit, tf.int64))
@@ -179,8 +179,8 @@ class Accountant:
       next_index=Restart(index + 1),
       accepted=Restart(accepted),
       unselected=Restart(unselected),
-      holds=tf.logical_and(tf.logical_not(is_end), tf.logical_or(accept, state['holds'])),
-      held={k: tf.where(accept, v, state['held'][k]) for k, v in features.items()},
+      has_pending=tf.logical_and(tf.logical_not(is_end), tf.logical_or(accept, state['has_pending'])),
+      pending={k: tf.where(accept, v, state['pending'][k]) for k, v in features.items()},
     )
     return new_state, (emit, example)
 

@@ -207,7 +207,7 @@ class Joint(base_layer.BaseLayer):
       theta: This layer's variables.
       encoded: float [B, N, D].
       predicted: float [B, U + 1, P], from PredictionNetwork.FProp.
-      labels: int32 [B, U], each > 0; padding may hold anything.
+      labels: int32 [B, U], each > 0; padding may have any value.
       lengths: int32 [B], number of encoded frames, 0 to N.
       label_lengths: int32 [B], number of labels, 0 to U.
 
