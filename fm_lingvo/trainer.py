@@ -36,6 +36,8 @@ checkpoint in --logdir.
   --tf_data_service_address=HOST:PORT
                          read training data from a tf.data service
   --verbosity=N          0 shows Lingvo's log too
+  --version              print the versions of fm_lingvo, TensorFlow, Lingvo and
+                         Python, and exit
 """
 
 
@@ -62,6 +64,9 @@ def Main(argv):
   if wants_list and not any(a.startswith(f'--{user_modules.FLAG}') for a in argv):
     print(list_experiments.Format(list_experiments.ListModels()))
     return 0
+  if any(a in ('--version', '-version', '--version=true') for a in argv[1:]):
+    print('\n'.join(_Versions()))
+    return 0
   try:
     return _Run(argv)
   except errors.ConfigError as e:
@@ -73,6 +78,18 @@ def Main(argv):
   except KeyboardInterrupt:
     print('trainer: interrupted; steps since the newest checkpoint are lost', file=sys.stderr)
     return 130
+
+
+def _Versions():
+  """Yields a line for each of the project, TensorFlow, Lingvo and Python; imports none of them."""
+  import importlib.metadata  # Only here: it takes longer than the rest of --help.
+
+  for name, package in (('fm_lingvo', 'fm_lingvo'), ('TensorFlow', 'tensorflow'), ('Lingvo', 'lingvo')):
+    try:
+      yield f'{name} {importlib.metadata.version(package)}'
+    except importlib.metadata.PackageNotFoundError:
+      yield f'{name}: not installed as a package'
+  yield f'Python {sys.version.split()[0]}'
 
 
 def _Run(argv):

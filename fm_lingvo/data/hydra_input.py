@@ -6,15 +6,13 @@ B: utterances in a batch of a stream, S: samples in a padded row (16 kHz).
 import functools
 
 from lingvo import compat as tf
-from lingvo.core import base_input_generator
 from lingvo.core import batch_utils
-from lingvo.core import cluster as cluster_lib
 from lingvo.core import hyperparams
 from lingvo.core import input_generator_helper
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
-from fm_lingvo.checkpoints import run_checkpoints
+from fm_lingvo.data import base_input
 from fm_lingvo.data import resumable_iterator
 from fm_lingvo.data import shard_integrity
 from fm_lingvo.data import stream as stream_lib
@@ -25,18 +23,6 @@ from fm_lingvo.utils import audio
 StreamParams = stream_params.StreamParams
 
 STRING_KEYS = ('utt_ids', 'texts', 'domains')
-
-_resumed_folder = ''
-
-
-def ResumeFrom(train_dir):
-  """Makes training inputs that are initialised from now on resume after the newest checkpoint in a folder.
-
-  This is for Lingvo's own jobs, which initialise their input without passing the next step, also after another job has
-  died. A local run sets `start_step` instead.
-  """
-  global _resumed_folder
-  _resumed_folder = train_dir
 
 
 def AddStream(p, name, stream_params):
@@ -56,19 +42,8 @@ def AddStream(p, name, stream_params):
 
 
 def MissingData(p):
-  """Returns [(stream, glob)] of the globs without any records; builds no graph.
-
-  Single shards of a small data set may be empty; a glob is reported only if all its shards are.
-
-  Args:
-    p: HydraInput.Params() with its streams.
-  """
-  return [
-    (name, pattern)
-    for name, sp in p.streams.IterParams()
-    for pattern in stream_params.Patterns(sp)
-    if not pattern or not any(tf.io.gfile.stat(f).length for f in stream_params.Glob(pattern))
-  ]
+  """Calls base_input.BaseInput.MissingData for the Params of an input."""
+  return p.cls.MissingData(p)
 
 
 def MissingRecords(p):
@@ -78,44 +53,13 @@ def MissingRecords(p):
 
 
 def ScanShards(p):
-  """Scans all shards of HydraInput.Params(); returns the shard_integrity.Shards that were not known before."""
-  found = []
-  for _, sp in p.streams.IterParams():
-    patterns = stream_params.Patterns(sp)
-    found += shard_integrity.ScanAll(patterns, sorted({f for pattern in patterns for f in stream_params.Glob(pattern)}))
-  return found
+  """Calls base_input.BaseInput.ScanShards for the Params of an input."""
+  return p.cls.ScanShards(p)
 
 
 def Validate(p):
-  """Raises errors.ConfigError, one line with param and value, if HydraInput.Params() are invalid; reads no data."""
-  if not len(p.streams):
-    raise errors.ConfigError(f'{p.name}.streams: no stream; add one with AddStream')
-  if p.batch_size:
-    raise errors.ConfigError(
-      f'{p.name}.batch_size = {p.batch_size}: expected 0, since each '
-      f'stream has its own batch size, such as {p.name}.streams.{p.streams.GetKeys()[0]}'
-      '.bucket_batch_size, which the knob batch_seconds sets'
-    )
-  if p.file_datasource:
-    raise errors.ConfigError(f'{p.name}.file_datasource: expected None, since each stream has its file_pattern')
-  _CheckPadding(p, audio.FRAME_STEP_SAMPLES, 'a log-mel frame')
-  for field in ('pad_to_bucket', 'emit_strings'):
-    if p.Get(field) not in (None, True, False):
-      raise errors.ConfigError(f'{p.name}.{field} = {p.Get(field)!r}: expected None, True or False')
-  if p.prefetch_batches < 0:
-    raise errors.ConfigError(f'{p.name}.prefetch_batches = {p.prefetch_batches}: expected >= 0')
-  if (p.num_workers is None) != (p.worker_index is None):
-    raise errors.ConfigError(
-      f'{p.name}.num_workers = {p.num_workers} and worker_index = {p.worker_index}: expected both or neither'
-    )
-  if p.num_workers is not None and not 0 <= p.worker_index < p.num_workers:
-    raise errors.ConfigError(
-      f'{p.name}.worker_index = {p.worker_index}: expected in [0, {p.num_workers}), which num_workers gives'
-    )
-  for name, sp in p.streams.IterParams():
-    stream_params.Validate(f'{p.name}.streams.{name}', sp)
-    if sp.augment is not None:
-      waveform_augment.Validate(f'{p.name}.streams.{name}.augment', sp.augment)
+  """Calls base_input.BaseInput.Validate for the Params of an input."""
+  p.cls.Validate(p)
 
 
 def PaddedTo(p, frame_samples: int):
@@ -141,7 +85,7 @@ def _CheckPadding(p, samples, what):
     )
 
 
-class HydraInput(base_input_generator.BaseInputGenerator):
+class HydraInput(base_input.BaseInput):
   """Batches of named streams for the branches of a hydra.
 
   A batch is a NestedMap stream name -> the NestedMap described in `stream.Stream.Dataset`:
@@ -184,23 +128,55 @@ class HydraInput(base_input_generator.BaseInputGenerator):
       'Whether batches contain utt_ids, texts and domains, which evaluations '
       'need to count word errors. None: False on a TPU, else True.',
     )
-    p.Define('num_workers', None, 'Number of workers that share the data, > 0; None: from the cluster.')
-    p.Define(
-      'worker_index', None, 'Index of the share that this worker reads, in [0, num_workers); None: from the cluster.'
-    )
-    p.Define('prefetch_batches', 4, 'Batches to prefetch, >= 0.')
-    p.name = 'input'
-    p.resettable = True
     return p
+
+  @classmethod
+  def Validate(cls, p):
+    """See the base class."""
+    super().Validate(p)
+    if not len(p.streams):
+      raise errors.ConfigError(f'{p.name}.streams: no stream; add one with AddStream')
+    if p.batch_size:
+      raise errors.ConfigError(
+        f'{p.name}.batch_size = {p.batch_size}: expected 0, since each '
+        f'stream has its own batch size, such as {p.name}.streams.{p.streams.GetKeys()[0]}'
+        '.bucket_batch_size, which the knob batch_seconds sets'
+      )
+    _CheckPadding(p, audio.FRAME_STEP_SAMPLES, 'a log-mel frame')
+    for field in ('pad_to_bucket', 'emit_strings'):
+      if p.Get(field) not in (None, True, False):
+        raise errors.ConfigError(f'{p.name}.{field} = {p.Get(field)!r}: expected None, True or False')
+    for name, sp in p.streams.IterParams():
+      stream_params.Validate(f'{p.name}.streams.{name}', sp)
+      if sp.augment is not None:
+        waveform_augment.Validate(f'{p.name}.streams.{name}.augment', sp.augment)
+
+  @classmethod
+  def MissingData(cls, p):
+    """See the base class. Single shards may be empty; a glob is reported only if all its shards are."""
+    return [
+      (f'streams.{name}', pattern)
+      for name, sp in p.streams.IterParams()
+      for pattern in stream_params.Patterns(sp)
+      if not pattern or not any(tf.io.gfile.stat(f).length for f in stream_params.Glob(pattern))
+    ]
+
+  @classmethod
+  def ScanShards(cls, p):
+    """See the base class."""
+    found = []
+    for _, sp in p.streams.IterParams():
+      patterns = stream_params.Patterns(sp)
+      found += shard_integrity.ScanAll(
+        patterns, sorted({f for pattern in patterns for f in stream_params.Glob(pattern)})
+      )
+    return found
 
   def __init__(self, params):
     super().__init__(params)
     p = self.params
-    Validate(p)
     if self._on_tpu:
       self._ValidateForTpu()
-    self.start_step = 0
-    self._iterators = {}  # (host, number of hosts) -> BatchIterator.
     self._streams = {name: self._CreateStream(name) for name, _ in p.streams.IterParams()}
 
   def _ValidateForTpu(self):
@@ -226,25 +202,6 @@ class HydraInput(base_input_generator.BaseInputGenerator):
   def _emit_strings(self):
     p = self.params
     return not self._on_tpu if p.emit_strings is None else p.emit_strings
-
-  def _WorkerShare(self):
-    """Returns (index, count): this graph's share of the data.
-
-    Each asynchronous trainer reads its own share. The single client of synchronous
-    training reads for all workers. A TPU host with its own infeed reads for its
-    cores. Evaluation reads everything.
-    """
-    p = self.params
-    if p.num_workers is not None:
-      return p.worker_index, p.num_workers
-    if self.do_eval:
-      return 0, 1
-    if p.use_per_host_infeed:
-      infeed = cluster_lib.GetInfeedContext()
-      return infeed.infeed_host_index, max(infeed.num_infeed_hosts, 1)
-    if self.cluster.asynchronous and self.cluster.job == 'trainer':
-      return self.cluster.task, self.cluster.num_replicas
-    return 0, 1
 
   def _CreateStream(self, name):
     p = self.params
@@ -282,40 +239,6 @@ class HydraInput(base_input_generator.BaseInputGenerator):
     for name, (_, tensors) in streams.items():
       batch[name] = py_utils.NestedMap({k: v for k, v in tensors.items() if self._emit_strings or k not in STRING_KEYS})
     return batch
-
-  def _InputBatch(self):
-    infeed = cluster_lib.GetInfeedContext()
-    key = (infeed.infeed_host_index, infeed.num_infeed_hosts)
-    if key not in self._iterators:
-      # Outside of any tf.function, so that retracing does not recreate the iterator.
-      with tf.init_scope(), py_utils.GlobalStepContext(None), self._Device():
-        self._iterators[key] = resumable_iterator.BatchIterator(self._Dataset, self.start_step)
-    with self._Device():
-      return self._iterators[key].GetNext()
-
-  def _Device(self):
-    """Returns the device scope of strings and tf.data: the host, even if operations default to a GPU."""
-    on_gpu = self.cluster.job_spec.gpus_per_replica > 0
-    return tf.device('/cpu:0' if on_gpu else None)
-
-  def _BatchesAtNewestCheckpoint(self):
-    """Returns the number of batches from this input up to the newest checkpoint; async trainers share its steps."""
-    newest = run_checkpoints.Newest(_resumed_folder)
-    step = max(0, run_checkpoints.Step(newest)) if newest else 0
-    return step // (self.cluster.num_replicas if self.cluster.asynchronous else 1)
-
-  def Initialize(self, sess=None):
-    """Starts at batch `start_step`, or in ResumeFrom's folder after its newest checkpoint."""
-    if _resumed_folder and not self.do_eval:
-      self.start_step = self._BatchesAtNewestCheckpoint()
-    super().Initialize(sess)
-    for iterator in self._iterators.values():
-      iterator.Start(self.start_step, sess)
-
-  def Reset(self, sess=None):
-    """Starts again at batch 0."""
-    for iterator in self._iterators.values():
-      iterator.Start(0, sess)
 
   def SplitInputBatch(self, num_splits):
     """Splits the batch of each stream separately, since their B may differ."""

@@ -2,6 +2,11 @@
 
 from lingvo import compat as tf
 
+from fm_lingvo.runtime import quiet
+
+# What the SentencePiece of tensorflow_text says of each model that does not normalise; it has no log level to be set.
+_CHATTER = b'precompiled_charsmap is empty'
+
 
 def Options():
   """Returns tf.data.Options for datasets of batches: deterministic order, no autotuning.
@@ -44,7 +49,8 @@ class BatchIterator:
   def Start(self, step, sess=None):
     """Starts the iterator at batch `step`."""
     if not self._eager:
-      sess.run(self._iterator.initializer, {self._start: step})
+      with quiet.HoldStderr(_CHATTER):
+        sess.run(self._iterator.initializer, {self._start: step})
       return
     dataset = self._dataset_fn(tf.constant(step, tf.int64))
     tf.raw_ops.MakeIterator(dataset=tf.data.experimental.to_variant(dataset), iterator=self._handle)

@@ -36,7 +36,7 @@ class Tokenizer:
       errors.ConfigError: The file does not exist, is not a SentencePiece model, or its
         label 0 is a text piece.
     """
-    self._path = FindModel(model_file)
+    self._name, self._path = model_file, FindModel(model_file)
     with tf.io.gfile.GFile(self._path, 'rb') as f:
       self._model = f.read()
     self._processor = _Processor(self._model, model_file)
@@ -115,6 +115,24 @@ class Tokenizer:
   def EncodeText(self, text: str) -> list[int]:
     """Returns the labels of a text."""
     return self._processor.encode(text)
+
+  def EncodeTexts(self, texts: list[str]) -> list[list[int]]:
+    """Labels of a list of texts: a list of lists of ints."""
+    return self._processor.encode(texts)
+
+  def CheckRecord(self, value: Iterable[float], source: str) -> None:
+    """Raises ConfigError if a checkpoint was made with another model.
+
+    Args:
+      value: float array [16], a checkpoint's `record`.
+      source: Where it was read, for the message.
+    """
+    if [float(x) for x in value] != self.record:
+      raise errors.ConfigError(
+        f'{source}: made with another tokenizer than '
+        f'{self._name} (sha256 {self.sha256[:12]}...); '
+        "use the model file that lies in the run's folder"
+      )
 
   def DecodeIds(self, ids: Iterable[int]) -> str:
     """Returns the text of labels, without leading and trailing spaces."""

@@ -14,7 +14,7 @@ from fm_lingvo.run_files import metrics_log
 from fm_lingvo.run_files import tensorboard
 from fm_lingvo.runtime import session
 
-_COUNTS = ('code_counts', 'masked_code_counts', 'num_samples', 'weights')
+_COUNTS = ('code_counts', 'masked_code_counts', 'num_samples', 'num_labels', 'weights')
 _PANEL = ('masked_features', 'paddings', 'mask', 'codes', 'predictions', 'loss_weights', 'waveform')
 
 
@@ -29,7 +29,17 @@ def CountTensors(task):
 
 def Brief(values):
   """The few metrics that one line on a terminal shows; what was dropped is among them where it is not 0."""
-  names = ('loss', 'wer', 'cer', 'masked_accuracy', 'majority_accuracy', 'cross_entropy', 'unigram_entropy')
+  names = (
+    'loss',
+    'perplexity',
+    'bits_per_character',
+    'wer',
+    'cer',
+    'masked_accuracy',
+    'majority_accuracy',
+    'cross_entropy',
+    'unigram_entropy',
+  )
   brief = {
     k: v for name in names for k, v in sorted(values.items()) if k == name or k.endswith('/' + name) and name != 'loss'
   }
@@ -74,7 +84,7 @@ class Evaluator:
 
   @property
   def task(self):
-    """The HydraTask in evaluation."""
+    """The base_task.BaseTask in evaluation."""
     return self._task
 
   def ReadWeights(self, checkpoint):
@@ -139,6 +149,7 @@ class Evaluator:
     loss = self._task.MeanLoss(values)
     if loss is not None:
       values['loss'] = loss
+    values.update(self._task.DerivedMetrics(values))
     for branch, _ in self._task.branches:
       key = f'{branch}/code_counts'
       if key in counts_list[0]:

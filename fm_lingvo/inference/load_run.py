@@ -113,6 +113,8 @@ def FindCheckpoint(path, name=None):
 
 def _KeepDecodingBranch(task, where):
   """Removes all but the first branch whose head decodes; its (head, stream)."""
+  if 'branches' not in task:
+    raise errors.ConfigError(f'{where} recognises no speech; expected a run with a transducer or a CTC head')
   for name, branch in task.branches.IterParams():  # noqa: B007 The one found is used below.
     head = task.heads.Get(branch.head)
     if branch.decode and head.cls.Decodes():
@@ -140,7 +142,8 @@ def SetSearch(path, params, how):
   Raises:
     errors.ConfigError: A head has no such search, or no head has labels but a search is given.
   """
-  branches = [branch for _, branch in params.task.branches.IterParams()]
+  params.task.cls.UseKeptTokenizers(params, lambda name: run_dir.TokenizerPath(path, name))
+  branches = [branch for _, branch in params.task.branches.IterParams()] if 'branches' in params.task else []
   decoded = {branch.head for branch in branches if branch.decode and params.task.heads.Get(branch.head).cls.Decodes()}
   if not decoded and how != search_options.Search():
     raise errors.ConfigError(f'{path}: no head has labels: expected neither a beam nor a language model')

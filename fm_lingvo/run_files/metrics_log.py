@@ -38,13 +38,13 @@ def Aggregate(metrics_list: Sequence[Metrics], counts_list: Sequence[Counts]) ->
   Args:
     metrics_list: List of dicts: name -> (value, weight).
     counts_list: List of dicts of arrays: BRANCH/code_counts and
-      BRANCH/masked_code_counts [R, G, V], STREAM/num_samples, STREAM/weights and
-      STREAM/dropped* [B].
+      BRANCH/masked_code_counts [R, G, V], STREAM/num_samples or, for text, STREAM/num_labels,
+      STREAM/weights and STREAM/dropped* [B].
 
   Returns:
     dict name -> float: the metrics; the code statistics (codebook_stats.CodeStats) of
-    each branch; for each stream, `examples` and `audio_seconds` in this window, and
-    `dropped*` since the start of training.
+    each branch; for each stream, `examples` and `audio_seconds` or `labels` in this
+    window, and `dropped*` since the start of training.
   """
   sums: dict[str, np.ndarray] = collections.defaultdict(lambda: np.zeros(2))
   for metrics in metrics_list:
@@ -64,6 +64,8 @@ def Aggregate(metrics_list: Sequence[Metrics], counts_list: Sequence[Counts]) ->
     elif name == 'num_samples':
       samples = sum(float(np.sum(a, dtype=np.float64)) for a in arrays)
       values[f'{prefix}/audio_seconds'] = samples / audio.SAMPLE_RATE
+    elif name == 'num_labels':
+      values[f'{prefix}/labels'] = sum(float(np.sum(a)) for a in arrays)
     elif name == 'weights':
       values[f'{prefix}/examples'] = sum(float(np.sum(a)) for a in arrays)
     elif name.startswith('dropped'):
@@ -111,8 +113,10 @@ class Window:
     accuracies = [v for k, v in values.items() if k.endswith('/masked_accuracy')]
     if accuracies:
       brief['masked accuracy'] = float(np.mean(accuracies))
-    seconds = sum(float(np.sum(v)) for counts in self._counts for k, v in counts.items() if k.endswith('/num_samples'))
-    brief['audio s/s'] = seconds / audio.SAMPLE_RATE / self._Elapsed()
+    for unit, name, size in (('audio s/s', 'num_samples', audio.SAMPLE_RATE), ('labels/s', 'num_labels', 1)):
+      amounts = [float(np.sum(v)) for counts in self._counts for k, v in counts.items() if k.endswith(f'/{name}')]
+      if amounts:
+        brief[unit] = sum(amounts) / size / self._Elapsed()
     return brief
 
   def _Elapsed(self) -> float:
@@ -123,14 +127,16 @@ class Window:
     values = Aggregate(self._metrics, self._counts)
     elapsed, steps = self._Elapsed(), len(self._metrics)
     examples = sum(v for k, v in values.items() if k.endswith('/examples'))
-    seconds = sum(v for k, v in values.items() if k.endswith('/audio_seconds'))
     values.update(
       {
         'throughput/steps_per_second': steps / elapsed,
         'throughput/examples_per_second': examples / elapsed,
-        'throughput/audio_seconds_per_second': seconds / elapsed,
       }
     )
+    for name in ('audio_seconds', 'labels'):
+      amounts = [v for k, v in values.items() if k.endswith(f'/{name}')]
+      if amounts or name == 'audio_seconds':
+        values[f'throughput/{name}_per_second'] = sum(amounts) / elapsed
     self._Clear()
     return values
 

@@ -73,7 +73,7 @@ tf.register_tensor_conversion_function(_DeclaredVariable, _Placeholder)
 
 
 def TaskParameterTable(task: Any) -> tuple[list[Row], int, int]:
-  """Like ParameterTable, for an instantiated HydraTask."""
+  """Like ParameterTable, for an instantiated base_task.BaseTask."""
   trained_vars: set[str] = set()
   for learner in task.learners:
     trained_vars.update(v.name for v in learner.GetTrainableVariables(task.vars).Flatten())
@@ -94,7 +94,7 @@ def _Row(component: str, path: str) -> str:
   """Returns the row of a variable: `encoder`, `encoder adapters NAME`, `heads.NAME PART`, ...
 
   Args:
-    component: Name of the component in HydraTask.Components.
+    component: Name of the component in BaseTask.Components.
     path: Dotted path of the variable within its component.
   """
   parts = path.split('.')
@@ -135,19 +135,17 @@ def WriteText(path: str, text: str) -> None:
   tf.io.gfile.rename(path + '.tmp', path, overwrite=True)
 
 
-def TokenizerPath(run_dir: str, head: str) -> str:
-  """Returns the path of the run's copy of the tokenizer of the head named `head`."""
-  return os.path.join(run_dir, f'tokenizer_{head}.model')
+def TokenizerPath(run_dir: str, name: str) -> str:
+  """Returns the path of the run's copy of a tokenizer of BaseTask.TokenizersToKeep, in a hydra named after its head."""
+  return os.path.join(run_dir, f'tokenizer_{name}.model')
 
 
 def CopyTokenizers(task: Any, run_dir: str) -> None:
-  """Copies the tokenizers of an instantiated HydraTask's heads into the run's folder.
+  """Copies the tokenizers of an instantiated task into the run's folder.
 
   The run can then be loaded without the original files. The checkpoint contains their
   digests, so that a different file is rejected.
   """
-  tokenizers = task.Tokenizers()
-  for name, branch in task.branches:
-    if name in tokenizers:
-      with tf.io.gfile.GFile(TokenizerPath(run_dir, branch.head), 'wb') as f:
-        f.write(tokenizers[name].model)
+  for name, tokenizer in task.TokenizersToKeep().items():
+    with tf.io.gfile.GFile(TokenizerPath(run_dir, name), 'wb') as f:
+      f.write(tokenizer.model)

@@ -6,11 +6,14 @@ import tempfile
 
 
 @contextlib.contextmanager
-def HoldStderr():
-  """Buffers standard error inside the context; writes it out only if an exception is raised.
+def HoldStderr(dropped=b''):
+  """Buffers standard error inside the context; writes it all out if an exception is raised.
 
   TensorFlow 2.21 writes several lines on start-up regardless of TF_CPP_MIN_LOG_LEVEL,
   which would hide a one-line message about a user's mistake.
+
+  Args:
+    dropped: Without an exception, only the lines that do not contain these bytes are written; b'': none.
   """
   stderr = os.dup(2)
   with tempfile.TemporaryFile() as buffer:
@@ -21,6 +24,9 @@ def HoldStderr():
       buffer.seek(0)
       os.write(stderr, buffer.read())
       raise
+    else:
+      buffer.seek(0)
+      os.write(stderr, b''.join(line for line in buffer if dropped not in line))
     finally:
       os.dup2(stderr, 2)
       os.close(stderr)

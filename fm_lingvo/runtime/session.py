@@ -53,10 +53,7 @@ def MakeDeterministic():
 
 
 def ComputeOnCpu():
-  """Turns off the optimiser's search for tensors to swap out of GPU memory in later sessions.
-
-  The search took a sixth of the first step's time.
-  """
+  """Turns off the optimiser's search for tensors to swap out of GPU memory, which took a sixth of the first step."""
   global _on_cpu
   _on_cpu = True
 
