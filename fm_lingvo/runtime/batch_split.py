@@ -1,6 +1,6 @@
 """Splits a batch into parts that are computed in parallel, each on its own CPU cores.
 
-If all cores share every matrix product, they synchronise after each of some thousands of operations. If each core
+If all cores share every matrix product, they synchronise after each of several thousand operations. If each core
 computes its own utterances, they synchronise once, at the end. docs/speed.md has the measured gain.
 
 B: utterances in a batch.
