@@ -382,7 +382,7 @@ class RunTest(Case):
     self.assertEqual({row['utt_id'] for row in rows}, {f'{i}.wav' for i in range(4)})
     self.assertEqual({(row['text'], row['domain']) for row in rows}, {('channel two please', 'radio')})
     self.assertEqual(_Prepare(module, '--input=audio', '--languages=en'), 2)
-    self.assertIn('--languages: of no use with --importer=radio', err.getvalue())
+    self.assertIn('--languages: not used by --importer=radio', err.getvalue())
 
 
 if __name__ == '__main__':
