@@ -427,12 +427,10 @@ class CommandLineTest(PrepareCase):
     self.assertIn('none accepted: 1 missing', err)
 
   def test_the_command_fails_with_the_same_exit_code(self):
-    out = self.Cli('--importer=promts', f'--output={self.output}')
-    self.assertEqual(out.returncode, 2, out.stderr)
-    self.assertRegex(out.stderr, '^prepare_data: .*\n$')
-    code, err = self.Main('--num_shards=0', f'--output={self.output}')
-    self.assertEqual(code, 2, err)
-    self.assertRegex(err, '^prepare_data: .*\n$')
+    for flag in ('--importer=promts', '--num_shards=0'):
+      out = self.Cli(flag, f'--output={self.output}')
+      self.assertEqual(out.returncode, 2, out.stderr)
+      self.assertRegex(out.stderr, '^prepare_data: .*\n$')
 
 
 if __name__ == '__main__':
