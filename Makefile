@@ -1,4 +1,4 @@
-# The front door: `make demo`, `make test`; `make help` lists the rest. Only make and some Python 3 are needed to begin with.
+# Start with `make demo` and `make test`; `make help` lists all targets. Only make and a Python 3 must be installed.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +8,7 @@ RUNS ?= runs
 PORT ?= 6006
 # Minutes of training in the demo.
 MINUTES ?= 4.5
-# Tests run in this many processes; TensorFlow takes about 1 GB in each.
+# Number of test processes; TensorFlow takes about 1 GB in each.
 JOBS ?= 2
 # Groups and flags of the recipe, see python -m tools.recipe --help.
 RECIPE ?= main
@@ -16,7 +16,7 @@ RECIPE ?= main
 BENCHMARK ?=
 UV ?= uv
 AUDIT ?= pip-audit
-# uv's own flags, such as --upgrade.
+# Flags of uv, such as --upgrade.
 LOCK ?=
 # Kinds and flags, see python -m tests.faults --help.
 FAULTS ?=
@@ -24,45 +24,45 @@ FAULTS ?=
 .PHONY: help env demo data recipe benchmark test test-slow lint tensorboard lock audit faults coverage clean
 .DEFAULT_GOAL := help
 
-help:  ## this list
+help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-env: $(STAMP)  ## .venv with the stack that fits this machine
+env: $(STAMP)  ## create .venv with the stack that fits this machine
 
 $(STAMP): requirements/classic.txt requirements/current.txt pyproject.toml setup.py tools/setup_env.py
 	@command -v $(PYTHON) >/dev/null || { echo 'setup: no $(PYTHON) on PATH: install Python 3.10 (any glibc) or 3.11 to 3.13 (glibc >= 2.38), or pass PYTHON=/path/to/python3' >&2; exit 2; }
 	@$(PYTHON) tools/setup_env.py --venv $(VENV)
 
-demo: $(STAMP)  ## prepare the demo data, pretrain for at most 5 minutes, say what was measured
+demo: $(STAMP)  ## prepare the demo data, pretrain for at most 5 minutes, print the results
 	@$(BIN)/python -m tools.demo --minutes=$(MINUTES)
 
 data: $(STAMP)  ## only prepare the demo data
 	@$(BIN)/python -m tools.demo --data_only
 
-recipe: $(STAMP)  ## three stages, baselines, a table of what each buys; RECIPE=--quick: a smoke run
+recipe: $(STAMP)  ## train the three stages and the baselines, write the results; RECIPE=--quick: a smoke run
 	@$(BIN)/python -m tools.recipe $(RECIPE)
 	@$(BIN)/python -m tools.results pages
 
-benchmark: $(STAMP)  ## ours beside the peers, docs/results/benchmark.json; BENCHMARK=--help: its flags
+benchmark: $(STAMP)  ## measure against other toolkits, docs/results/benchmark.json; BENCHMARK=--help: its flags
 	@$(BIN)/python -m tools.benchmark $(BENCHMARK)
 	@$(BIN)/python -m tools.results pages
 
-test: $(STAMP)  ## every test under tests/ but the slow ones
+test: $(STAMP)  ## run all tests except the slow ones
 	$(BIN)/python -m pytest tests -q -m 'not slow' -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-test-slow: $(STAMP)  ## the slow tests: clusters, kills, the commands of the pages, the wheel
+test-slow: $(STAMP)  ## run the slow tests: clusters, kills, the commands of the pages, the wheel
 	$(BIN)/python -m pytest tests -q -m slow -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-lint: $(STAMP)  ## ruff (lint and format) and mypy, as pyproject.toml sets them
+lint: $(STAMP)  ## run ruff (lint and format) and mypy as configured in pyproject.toml
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-tensorboard: $(STAMP)  ## TensorBoard on the runs, http://localhost:6006; RUNS=DIR, PORT=N: others
+tensorboard: $(STAMP)  ## start TensorBoard on the runs, http://localhost:6006; RUNS=DIR and PORT=N change folder and port
 	@test -d $(RUNS) || { echo 'tensorboard: no $(RUNS)/ here: train first (make demo), or pass RUNS=DIR' >&2; exit 2; }
 	$(BIN)/tensorboard --logdir $(RUNS) --port $(PORT)
 
-lock: requirements.txt requirements/dev.txt requirements/overrides.txt  ## write the locks again, with hashes (needs uv: pip install uv); LOCK=--upgrade: newer versions
+lock: requirements.txt requirements/dev.txt requirements/overrides.txt  ## update the locks, with hashes (needs uv: pip install uv); LOCK=--upgrade: newer versions
 	$(UV) pip compile -q $(LOCK) requirements.txt requirements/dev.txt --overrides requirements/overrides.txt --only-binary :all: --generate-hashes \
 	  --no-header --no-annotate --python-version 3.10 --python-platform x86_64-manylinux_2_28 -o requirements/classic.txt
 	$(UV) pip compile -q $(LOCK) requirements.txt requirements/dev.txt --overrides requirements/overrides.txt --only-binary :all: --generate-hashes \
@@ -70,18 +70,18 @@ lock: requirements.txt requirements/dev.txt requirements/overrides.txt  ## write
 	sed -i -E "s/ and implementation_name == 'cpython' and platform_machine == 'x86_64'( and platform_python_implementation != 'PyPy')? and sys_platform == 'linux'//; \
 	  s/( ;| and) python_full_version < '3.14'( \\\\)?\$$/\2/" requirements/current.txt
 
-audit: $(STAMP)  ## known vulnerabilities of both locks (needs pip-audit: pip install pip-audit, and the network)
+audit: $(STAMP)  ## check both locks for known vulnerabilities (needs pip-audit: pip install pip-audit, and the network)
 	@for lock in classic current; do echo "$$lock:"; $(AUDIT) --strict --no-deps --disable-pip -r requirements/$$lock.txt || failed=1; done; test -z "$$failed"
 
-faults: $(STAMP)  ## inject every kind of fault, docs/results/faults.json; FAULTS='--fast records': some
+faults: $(STAMP)  ## inject all kinds of faults, docs/results/faults.json; FAULTS='--fast records': only some
 	@$(BIN)/python -m tests.faults $(FAULTS); code=$$?; $(BIN)/python -m tools.results pages && exit $$code
 
-coverage: $(STAMP)  ## which lines the tests run, in all processes that they start; build/coverage
+coverage: $(STAMP)  ## measure the test coverage, including all processes that tests start; build/coverage
 	rm -rf build/coverage
 	$(BIN)/python -m coverage run -m pytest tests -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report --show-missing --skip-covered
 
-clean:  ## remove the environment and caches; runs and data stay
+clean:  ## remove the environment and caches; keep runs and data
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

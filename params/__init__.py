@@ -2,7 +2,7 @@
 
 import sys
 
-if __name__ == 'params':  # In a checkout, `from params import asr` gives the same modules as fm_lingvo.params.
+if __name__ == 'params':  # In a checkout, `from params import asr` must give the modules of fm_lingvo.params.
   import fm_lingvo.params
 
   sys.modules[__name__] = fm_lingvo.params

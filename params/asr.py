@@ -1,4 +1,4 @@
-"""Every `asr.*` experiment; each states only its differences from the others."""
+"""All `asr.*` experiments; each states only how it differs from the others."""
 
 from fm_lingvo import hydra
 from fm_lingvo.config import registry
@@ -12,32 +12,32 @@ class BestRqPretrain(base.BestRqKnobs, base.AsrExperiment):
   """Stage 1: pretrains the encoder with BEST-RQ on unlabeled audio.
 
   Data: `data_dir`/*/train-* of any domain, transcripts unused. Trained: encoder
-  and best_rq head. Method: BEST-RQ, arXiv 2202.01855; several codebooks as USM,
-  arXiv 2303.01037. The defaults are a small encoder on the demo data;
+  and best_rq head. Method: BEST-RQ, arXiv 2202.01855; several codebooks as in USM,
+  arXiv 2303.01037. The defaults train a small encoder on the demo data;
   params/gin/paper.gin has the paper's sizes, best_rq_paper.gin its schedule.
 
   Measured: docs/results/pretrain.json, shown in docs/pretraining.md.
   """
 
   unlabeled: tuple = ('*',)  # Folders of speech to train on, under data_dir.
-  domain_regex: str = ''  # Domains to train on; '' means all.
-  human: str = 'human'  # Folders under data_dir whose held-out shares are
-  synthetic: str = 'synthetic'  # evaluated on.
+  domain_regex: str = ''  # Regular expression of the domains to train on; '' means all.
+  human: str = 'human'  # Folder under data_dir whose held-out human speech is evaluated.
+  synthetic: str = 'synthetic'  # The same for synthetic speech.
 
   def Task(self):
     """The hydra with one branch: unlabeled -> best_rq."""
     return self._PretrainTask(['DevHuman', 'DevSynthetic'])
 
   def Train(self):
-    """All domains, or those that domain_regex selects."""
+    """Unlabeled speech of all domains, or of those that domain_regex selects."""
     return self._Input(unlabeled=self._UnlabeledStream(self.unlabeled, domain_regex=self.domain_regex))
 
   def DevHuman(self):
-    """Held-out human speech, a little, for watching a run."""
+    """A small held-out set of human speech, to watch a run."""
     return self._Input(unlabeled=self._Stream(f'{self.human}/dev-*.tfrecord'))
 
   def TestHuman(self):
-    """Held-out human speech, enough for a figure to report."""
+    """A held-out set of human speech that is large enough to report results on."""
     return self._Input(unlabeled=self._Stream(f'{self.human}/test-*.tfrecord'))
 
   def DevSynthetic(self):
@@ -49,8 +49,8 @@ class BestRqPretrain(base.BestRqKnobs, base.AsrExperiment):
 class Supervised(base.TransducerKnobs, base.LabeledExperiment):
   """Trains encoder and transducer on labeled source speech alone.
 
-  Data: `data_dir`/`source`, transcripts used. Trained: all. With `init_from` a
-  BestRqPretrain run, the encoder starts from there: stage 2 without its unlabeled
+  Data: `data_dir`/`source`, transcripts used. Trained: all. If `init_from` is a
+  BestRqPretrain run, the encoder starts from its weights: stage 2 without the unlabeled
   branch. Method: Conformer transducer, arXiv 2005.08100 and 1211.3711.
 
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
@@ -59,7 +59,7 @@ class Supervised(base.TransducerKnobs, base.LabeledExperiment):
   _FRESH = ('transducer/', '/ctc/')
 
   def Task(self):
-    """The hydra with one branch, labeled -> transducer, and CTC beside it."""
+    """The hydra with the branch labeled -> transducer and, with ctc_weight, labeled_ctc -> ctc."""
     p = hydra.HydraTask.Params()
     self._AddHeads(p)
     self._AddBranches(p, 'labeled')
@@ -75,20 +75,20 @@ class JustHydra(base.BestRqKnobs, Supervised):
   """Stage 2: labeled source speech and unlabeled target speech, jointly.
 
   Data: `data_dir`/`source` with transcripts, the folders `unlabeled` without.
-  Trained: encoder, all heads. The source branch sees BEST-RQ's
-  masks only with `source_best_rq_weight`, in a branch of its own. Method: JUST,
-  arXiv 2111.08137, on two streams (arXiv 2302.01496).
+  Trained: encoder and all heads. Source speech is masked for BEST-RQ only with
+  `source_best_rq_weight`, in a separate branch. Method: JUST, arXiv 2111.08137,
+  on two streams (arXiv 2302.01496).
 
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
 
   unlabeled: tuple = ('target',)  # Folders of unlabeled speech under data_dir.
-  unlabeled_batch_seconds: float = 16.0
-  best_rq_weight: float = 0.1
-  source_best_rq_weight: float = 0.0  # > 0 adds source speech -> best_rq.
+  unlabeled_batch_seconds: float = 16.0  # As batch_seconds, for the unlabeled stream.
+  best_rq_weight: float = 0.1  # Weight of the branch unlabeled -> best_rq.
+  source_best_rq_weight: float = 0.0  # > 0 adds a branch with this weight: labeled -> best_rq.
 
   def Task(self):
-    """As Supervised, with the branch unlabeled -> best_rq and perhaps labeled -> best_rq."""
+    """As Supervised, plus the branch unlabeled -> best_rq and, if weighted, labeled -> best_rq."""
     p = super().Task()
     hydra.HydraTask.AddHead(p, 'best_rq', self._BestRqHead())
     hydra.HydraTask.AddBranch(p, 'unlabeled', stream='unlabeled', head='best_rq', weight=self.best_rq_weight)
@@ -108,32 +108,32 @@ class JustHydra(base.BestRqKnobs, Supervised):
 
 @registry.RegisterExperiment
 class FullFinetune(base.LabelShareKnobs, Supervised):
-  """Finetunes everything on labeled target speech: the costly way to adapt.
+  """Finetunes all weights on labeled target speech: the costly way to adapt.
 
   Data: a share of `data_dir`/`target` and, with `source_weight`, all of
-  `data_dir`/`source`, transcripts used. Trained: all, from `init_from`, a Supervised
-  or JustHydra run.
+  `data_dir`/`source`, transcripts used. Trained: all, starting from `init_from`, a
+  Supervised or JustHydra run.
 
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
 
-  _FRESH = ()  # The heads go on from init_from.
+  _FRESH = ()  # The heads start from init_from, too.
   _NEEDS_INIT_FROM = True
 
   learning_rate: float = 5e-4
   warmup_steps: int = 50
   max_steps: int = 500
-  source_weight: float = 0.0  # > 0 adds a branch: source speech -> transducer.
+  source_weight: float = 0.0  # > 0 adds a branch with this weight: source speech -> transducer.
 
   def Task(self):
-    """As Supervised; with source_weight, source speech as a branch."""
+    """As Supervised; with source_weight, also source speech in a branch of its own."""
     p = super().Task()
     if self.source_weight:
       self._AddBranches(p, 'source', self.source_weight)
     return p
 
   def Train(self):
-    """Labeled target speech, and source speech if source_weight is given."""
+    """Labeled target speech and, with source_weight, labeled source speech."""
     p = super().Train()
     if self.source_weight:
       p = self._Input(labeled=p.streams.labeled, source=self._LabeledStream(self.source, 'train'))
@@ -144,9 +144,9 @@ class FullFinetune(base.LabelShareKnobs, Supervised):
 class AdapterFinetune(FullFinetune):
   """Stage 3: trains only adapters and decoder on a little labeled target speech.
 
-  Data: as FullFinetune. Trained: the adapters called `adapter`, the transducer and CTC;
-  the encoder of `init_from`, a JustHydra run, stays bit-equal. Method: residual
-  adapters (arXiv 2302.01496).
+  Data: as FullFinetune. Trained: the set of adapters `adapter`, transducer and CTC; the
+  encoder of `init_from`, a JustHydra run, stays bit-equal. Method: residual adapters
+  (arXiv 2302.01496).
 
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
@@ -155,7 +155,7 @@ class AdapterFinetune(FullFinetune):
   _TRAINED = 'encoder/adapters/{adapter}/|/transducer/|/ctc/'
 
   learning_rate: float = 1e-3
-  adapter: str = 'target'  # Name of the adapters, one set for each domain.
+  adapter: str = 'target'  # Name of the set of adapters; each domain has its own.
   adapter_dim: int | None = None  # Width of the bottleneck; None: 32, of size `paper` 128.
   adapter_position: str = 'after_block'  # after_block, parallel or after_ff.
 
@@ -170,7 +170,7 @@ class AdapterFinetune(FullFinetune):
 class FromScratch(FullFinetune):
   """Baseline: the same model from random weights on labeled target speech.
 
-  Data: all of `data_dir`/`target` and, with `source_weight`, `data_dir`/`source`,
+  Data: all of `data_dir`/`target` and, with `source_weight`, of `data_dir`/`source`,
   transcripts used. Trained: all.
 
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
@@ -186,10 +186,10 @@ class FromScratch(FullFinetune):
 
 @registry.RegisterExperiment
 class CtcProbe(base.LabelShareKnobs, base.LabeledExperiment):
-  """Probe: what a CTC projection reads from a frozen encoder.
+  """Probe: what a CTC projection can read from a frozen encoder.
 
-  Data: all of `data_dir`/`target`, transcripts used. Trained: the projection alone;
-  the encoder of `init_from`, of any stage, or a random one without, stays bit-equal.
+  Data: all of `data_dir`/`target`, transcripts used. Trained: only the projection. The
+  encoder stays bit-equal: that of `init_from`, a run of any stage, or a random one.
 
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """

@@ -1,4 +1,4 @@
-"""What all experiments share: knobs of size, data and schedule, and how streams are made."""
+"""Base classes of the experiments: knobs for size, data and schedule, and the params of streams and heads."""
 
 import dataclasses
 import math
@@ -25,7 +25,7 @@ WORDPIECES_EN = 'params/tokenizers/wordpieces_en_1024.model'
 # Knobs that are None take the value of their size, beside what its Gin files set; see AsrExperiment._BySize.
 _SIZES = {'paper': {'tokenizer': WORDPIECES_EN, 'adapter_dim': 128}}
 
-# Longest utterance that is evaluated, at least: LibriSpeech has some of 35 s.
+# Evaluation keeps utterances up to at least this length: LibriSpeech has some of 35 s.
 _LONGEST_SECONDS = 40.0
 
 _GIN_DIR = os.path.join(os.path.dirname(__file__), 'gin')
@@ -33,28 +33,28 @@ _GIN_DIR = os.path.join(os.path.dirname(__file__), 'gin')
 
 @dataclasses.dataclass(eq=False)
 class SpeechKnobs:
-  """Knobs of size and data."""
+  """Knobs for size and data."""
 
-  size: str = 'tiny'  # Gin files of sizes, SIZE.gin in params/gin and its transducer/.
+  size: str = 'tiny'  # Selects params/gin/SIZE.gin and params/gin/transducer/SIZE.gin.
   data_dir: str = 'data/demo'  # Folder whose sub-folders are data sets.
-  dropout_prob: float = 0.0  # Masks and shuffles regularise enough at this size.
+  dropout_prob: float = 0.0  # Masking and shuffling regularise enough at the default size.
   batch_seconds: float = 32.0  # Audio in a batch of a stream, padding included.
-  max_seconds: float = 16.0  # Longer ones are not trained on, and counted.
+  max_seconds: float = 16.0  # Longer utterances are dropped from training and counted.
   compute_dtype: str = 'float32'  # float32 or bfloat16, see fm_lingvo/layers/mixed_precision.py.
 
 
 @dataclasses.dataclass(eq=False)
 class TrainedExperiment(registry.Experiment):
-  """Knobs of the schedule.
+  """Knobs for the schedule.
 
-  A subclass says what it trains as a class attribute, in which {KNOB} stands for a knob's value.
+  A subclass sets the class attribute _TRAINED; {KNOB} in it is replaced by the knob's value.
   """
 
-  _TRAINED = None  # Regular expression, searched for in variables' names, of what is trained; None: all.
+  _TRAINED = None  # Regular expression, searched for in variable names: the variables to train; None: all.
 
-  learning_rate: float = 1.5e-3  # Peak, reached after warmup_steps; a cosine's is a little lower, see docs/params.md.
+  learning_rate: float = 1.5e-3  # Peak, reached after warmup_steps; slightly lower with cosine, see docs/params.md.
   warmup_steps: int = 300
-  gradient_accumulation_steps: int = 1  # Steps whose gradients, each clipped, are averaged and applied at once.
+  gradient_accumulation_steps: int = 1  # Number of steps whose clipped gradients are averaged for one update.
   max_steps: int = 2000
   eval_interval_steps: int = 500
   save_interval_steps: int = 500
@@ -62,7 +62,7 @@ class TrainedExperiment(registry.Experiment):
   seed: int = 1
 
   def _SetTraining(self, p, schedule_params, eval_datasets, final_eval_datasets=()):
-    """Fills p.train and the seed of task Params `p`; returns them."""
+    """Sets p.train and the seed of task Params `p`; returns `p`."""
     p.random_seed = self.seed
     adam = optimizer.Adam.ParamsB()
     if self.gradient_accumulation_steps != 1:
@@ -88,7 +88,7 @@ class TrainedExperiment(registry.Experiment):
     return p
 
   def _Filled(self, pattern):
-    """A class attribute's pattern with the knobs' values in it."""
+    """Returns a class attribute's pattern with {KNOB} replaced by the knobs' values."""
     return pattern and pattern.format(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
 
   def _Cosine(self):
@@ -98,7 +98,7 @@ class TrainedExperiment(registry.Experiment):
     )
 
   def _Require(self, ok, knob, expected):
-    """Raises ConfigError, one line with knob and value, unless `ok`."""
+    """Raises a one-line ConfigError with the knob and its value unless `ok`."""
     if not ok:
       raise errors.ConfigError(f'{type(self).__name__}.{knob} = {getattr(self, knob)!r}: expected {expected}')
 
@@ -122,11 +122,11 @@ class AsrExperiment(TrainedExperiment, SpeechKnobs):
     return _SIZES.get(self.size, {}).get(knob, default) if value is None else value
 
   def _Stream(self, *patterns, batch_seconds_knob='batch_seconds', **fields):
-    """StreamParams of shards under data_dir, in eight buckets by length."""
+    """Returns StreamParams for shards under data_dir, with eight buckets by length."""
     batch_seconds = getattr(self, batch_seconds_knob)
     self._Require(0 < batch_seconds < math.inf, batch_seconds_knob, 'seconds > 0')
     self._Require(0.3 <= self.max_seconds < math.inf, 'max_seconds', 'seconds >= 0.3')
-    # Each bucket is sqrt(2) longer than the one before.
+    # Each bucket's bound is sqrt(2) times the bound before it.
     bounds = [round(self.max_seconds * 2 ** (-k / 2), 2) for k in range(7, -1, -1)]
     patterns = [os.path.join(self.data_dir, pattern) for pattern in patterns]
     return hydra_input.StreamParams().Set(
@@ -137,12 +137,12 @@ class AsrExperiment(TrainedExperiment, SpeechKnobs):
     )
 
   def _UnlabeledStream(self, folders, **fields):
-    """StreamParams of the training speech in folders under data_dir."""
+    """Returns StreamParams for the training speech in folders under data_dir."""
     self._Require(folders, 'unlabeled', 'at least one folder')
     return self._Stream(*[f'{name}/train-*.tfrecord' for name in folders], **fields)
 
   def _Input(self, **streams):
-    """Input Params with the streams given by name."""
+    """Returns input Params with the given streams."""
     p = hydra_input.HydraInput.Params()
     for name, stream in streams.items():
       hydra_input.AddStream(p, name, stream)
@@ -157,8 +157,8 @@ class BestRqKnobs:
   num_codebooks: int = 1
   codebook_size: int = 512
   projection: str = 'xavier'  # xavier or pca.
-  mask_start_prob: float = 0.05  # The paper: 0.01 and 400 ms. At demo size the
-  mask_span_ms: float = 100.0  # middle of long spans cannot be predicted yet.
+  mask_start_prob: float = 0.05  # The paper has 0.01 and spans of 400 ms.
+  mask_span_ms: float = 100.0  # A model of demo size cannot predict the middle of longer spans.
   kl_weight: float = 0.0
 
   def _PretrainTask(self, eval_datasets):
@@ -170,7 +170,7 @@ class BestRqKnobs:
     return self._Train(p, rampup, eval_datasets)
 
   def _BestRqHead(self):
-    """Params of the head."""
+    """Returns Params of the best_rq head."""
     head = best_rq_head.BestRqHead.Params().Set(kl_weight=self.kl_weight)
     head.masker.Set(mask_start_prob=self.mask_start_prob, mask_span_ms=self.mask_span_ms)
     head.quantizer.Set(num_codebooks=self.num_codebooks, codebook_size=self.codebook_size, projection=self.projection)
@@ -179,51 +179,51 @@ class BestRqKnobs:
 
 @dataclasses.dataclass(eq=False)
 class LabeledExperiment(AsrExperiment):
-  """An experiment on labeled speech: how it is read, and the data sets that are evaluated.
+  """An experiment on labeled speech: its streams and the data sets that it evaluates.
 
-  A subclass says as class attributes what it takes from `init_from`, in which {KNOB} stands for a knob's value.
+  A subclass sets the class attributes below; {KNOB} in them is replaced by the knob's value.
   """
 
-  _FRESH = ()  # Regular expressions, searched for in variables' names, of what is new: not taken from init_from.
+  _FRESH = ()  # Regular expressions, searched for in variable names: new variables, not loaded from init_from.
   _NEEDS_INIT_FROM = False  # Whether a run without init_from is refused.
 
   data_dir: str = 'data/recipe'
-  source: str = 'source'  # Folders under data_dir of the source's and the
-  target: str = 'target'  # target's data sets.
+  source: str = 'source'  # Folder under data_dir with the source domain's data set.
+  target: str = 'target'  # The same for the target domain.
   tokenizer: str | None = None  # SentencePiece model; None: graphemes, at size `paper` 1024 word pieces.
-  init_from: str = ''  # Run or checkpoint to start from; '': from scratch.
-  augment: bool = True  # Speed, room, noise and channel of training speech.
-  effects_prob: float = 0.5  # Share of it with any but the speed, in [0, 1].
+  init_from: str = ''  # Run or checkpoint for a warm start; '' trains from random weights.
+  augment: bool = True  # Augments training speech: speed, room, noise and channel.
+  effects_prob: float = 0.5  # Share of training utterances with room, noise or channel effects, in [0, 1].
   spec_augment: bool = True
 
   def DevSource(self):
-    """Held-out source speech, a little, for watching a run."""
+    """A small held-out set of source speech, to watch a run."""
     return self._Input(labeled=self._LabeledStream(self.source, 'dev'))
 
   def DevTarget(self):
-    """Held-out target speech, a little, for watching a run."""
+    """A small held-out set of target speech, to watch a run."""
     return self._Input(labeled=self._LabeledStream(self.target, 'dev'))
 
   def TestSource(self):
-    """Held-out source speech, for a figure to report."""
+    """A held-out set of source speech to report results on."""
     return self._Input(labeled=self._LabeledStream(self.source, 'test'))
 
   def TestTarget(self):
-    """Held-out target speech, for a figure to report."""
+    """A held-out set of target speech to report results on."""
     return self._Input(labeled=self._LabeledStream(self.target, 'test'))
 
   def _TokenizerFile(self):
     return self._BySize('tokenizer', GRAPHEMES_EN)
 
   def _LabeledHead(self, head):
-    """Sets what the Params of all heads with labels take from knobs; returns them."""
+    """Sets the knobs that all heads with labels share in the Params `head`; returns `head`."""
     head.tokenizer_file = self._TokenizerFile()
     if not self.spec_augment:
       head.spec_augment = None
     return head
 
   def _TrainLabeled(self, p):
-    """As _Train, with a cosine schedule and the rules of a start from init_from."""
+    """As _Train, with a cosine schedule and a warm start from init_from."""
     p.train.Set(
       init_from_checkpoint_rules=warm_start.InitRules(self.init_from, map(self._Filled, self._FRESH)),
       needs_init_from=self._NEEDS_INIT_FROM,
@@ -231,10 +231,10 @@ class LabeledExperiment(AsrExperiment):
     return self._Train(p, self._Cosine(), ['DevTarget', 'DevSource'], ['TestTarget', 'TestSource'])
 
   def _LabeledStream(self, name, split, **fields):
-    """StreamParams of a data set under data_dir with transcripts."""
+    """Returns StreamParams for a data set under data_dir with transcripts."""
     stream = self._Stream(f'{name}/{split}-*.tfrecord', labeled=True, tokenizer_file=self._TokenizerFile(), **fields)
     if split != 'train':
-      # An error rate without the longest utterances would be another one.
+      # An error rate without the longest utterances could not be compared with others.
       stream.bucket_upper_bound_seconds.append(max(_LONGEST_SECONDS, self.max_seconds + 1))
       stream.bucket_batch_size.append(1)
     elif self.augment:
@@ -246,8 +246,8 @@ class LabeledExperiment(AsrExperiment):
 class LabelShareKnobs:
   """Knobs of experiments that train on a share of the target's labels."""
 
-  label_share: float = 0.067  # Share of the target's labels that is used.
-  label_seed: int = 0  # Which share: another seed is another choice.
+  label_share: float = 0.067  # Share of the target's labeled utterances to use.
+  label_seed: int = 0  # Selects which utterances are in the share.
 
   def Train(self):
     """A share of the labeled target speech."""
@@ -261,10 +261,10 @@ class TransducerKnobs:
   """Knobs of experiments with a transducer."""
 
   factorization: str = 'rnnt'  # rnnt or hat.
-  ctc_weight: float = 0.3  # Share, in [0, 1), of a CTC loss beside the transducer's; 0: no such branch.
+  ctc_weight: float = 0.3  # Share of the CTC loss in the sum of CTC and transducer loss, in [0, 1); 0: no CTC branch.
   label_smoothing: float = 0.0
-  beam_size: int = 1  # Of decoding; 1 is greedy.
-  lm: str = ''  # Language model of decoding, such as params/lm/graphemes_en.npz; '': none.
+  beam_size: int = 1  # Beam size of decoding; 1 is greedy.
+  lm: str = ''  # Language model for decoding, such as params/lm/graphemes_en.npz; '': none.
 
   def _GinFiles(self):
     return super()._GinFiles() + [os.path.join(_GIN_DIR, 'transducer', f'{self.size}.gin')]
@@ -281,7 +281,7 @@ class TransducerKnobs:
   def _AddBranches(self, p, stream, weight=1.0):
     """Adds the branch STREAM -> transducer and, with ctc_weight, STREAM_ctc -> ctc, which share `weight`.
 
-    CTC steadies the encoder's first steps and takes no part in decoding.
+    The CTC loss stabilises the encoder's first steps. It is not used in decoding.
     """
     hydra.HydraTask.AddBranch(p, stream, stream=stream, head='transducer', weight=weight * (1 - self.ctc_weight))
     if self.ctc_weight:

@@ -1,8 +1,8 @@
-"""LibriSpeech: 960 h unlabeled, 100 h labeled; from clean speech to other speech.
+"""LibriSpeech experiments: 960 h unlabeled, 100 h labeled; from `clean` speech to `other` speech.
 
 `data_dir`/source is train-clean-100 with dev-clean and test-clean, `data_dir`/target is
 train-clean-360 and train-other-500 with dev-other and test-other; docs/scale.md has the
-commands. Sizes of steps and batches are for one accelerator of 16 GB, and ours.
+commands. Numbers of steps and batch sizes are our choice, for one accelerator with 16 GB.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from . import base
 
 @dataclasses.dataclass(eq=False)
 class _Knobs:
-  """What all of them differ in from asr.*."""
+  """Knobs in which all experiments of this module differ from asr.*."""
 
   size: str = 'base'
   data_dir: str = 'data/librispeech'
@@ -28,7 +28,7 @@ class _Knobs:
 
 @dataclasses.dataclass(eq=False)
 class _BestRqKnobs:
-  """BEST-RQ's quantizer and masks, arXiv 2202.01855."""
+  """Quantizer and masking of BEST-RQ, arXiv 2202.01855."""
 
   codebook_size: int = 8192
   mask_start_prob: float = 0.01
@@ -80,7 +80,8 @@ class Supervised100(_SupervisedKnobs, asr.Supervised):
   """Encoder and transducer on the 100 labeled hours of train-clean-100.
 
   DevSource and TestSource are dev-clean and test-clean, DevTarget and TestTarget
-  dev-other and test-other. `init_from` a BestRqPretrain960 run: BEST-RQ's usual test.
+  dev-other and test-other. With a BestRqPretrain960 run as `init_from` this is the usual
+  benchmark of BEST-RQ.
   """
 
 
@@ -88,7 +89,7 @@ class Supervised100(_SupervisedKnobs, asr.Supervised):
 class JustHydra100(_SupervisedKnobs, _BestRqKnobs, asr.JustHydra):
   """Stage 2: the 100 labeled hours, and the other 860 h unlabeled, jointly.
 
-  Data sets as Supervised100. Trained: encoder, transducer and best_rq head.
+  Data sets as in Supervised100. Trained: encoder, transducer and best_rq head.
   """
 
   batch_seconds: float = 160.0
@@ -99,7 +100,7 @@ class JustHydra100(_SupervisedKnobs, _BestRqKnobs, asr.JustHydra):
 class AdapterFinetuneOther(_SupervisedKnobs, asr.AdapterFinetune):
   """Stage 3: adapters and transducer on a share of the 860 h' labels.
 
-  Data sets as Supervised100. The encoder of `init_from`, a JustHydra100 run, stays.
+  Data sets as in Supervised100. The encoder of `init_from`, a JustHydra100 run, is frozen.
   """
 
   dropout_prob: float = 0.0

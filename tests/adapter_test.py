@@ -210,11 +210,11 @@ class AdaptedEncoderTest(graph_case.GraphCase):
         r'parallel, after_ff; did you mean after_block\?',
       ),
       (dict(adapters=['a', 'b', 'a']), 'layer.adapters: a is named twice'),
-      (dict(adapters=['none']), "layer.adapters: 'none' is no name of adapters, .*, and not none"),
+      (dict(adapters=['none']), "layer.adapters: 'none' is not a valid name, .*, and not none"),
       (
         dict(adapters=['a/b']),
-        "layer.adapters: 'a/b' is no name of adapters, "
-        'expected lower-case letters, digits and _, a letter first, and not none',
+        "layer.adapters: 'a/b' is not a valid name, "
+        'expected lower-case letters, digits and _, starting with a letter, and not none',
       ),
     ):
       with self.subTest(str(settings)), self.NewGraph(), self.assertRaisesRegex(errors.ConfigError, f'^{expected}$'):

@@ -111,7 +111,7 @@ class AdaptersTest(stage_case.StageCase):
       err,
       r'^adapters: .*target.ckpt: its adapters were trained on '
       r'another encoder \(sha256 \w{12}\) than .*/strange/train/ckpt-10 '
-      r'has \(\w{12}\); --any_encoder adds them all the same\n$',
+      r'has \(\w{12}\); --any_encoder adds them anyway\n$',
     )
     self.assertFalse(os.path.exists(self._Path('out.index')))
     self.assertEqual(self._Main(*inject, '--any_encoder')[0], 0)
@@ -137,7 +137,7 @@ class AdaptersTest(stage_case.StageCase):
     self.assertRegex(
       err,
       r'^adapters: .*/finetuned/train/ckpt-10: its adapters first, '
-      r'second would lose their decoder, from which that in '
+      r'second would lose their decoder, which differs from that in '
       r'.*/target.ckpt differs; .* --replace_decoder .*\n$',
     )
     self.assertFalse(os.path.exists(self._Path('out.index')))
@@ -175,7 +175,7 @@ class AdaptersTest(stage_case.StageCase):
       ),
       (
         ('inject', self._Path('target.ckpt'), self.run, '--name=a/b', '--output=x'),
-        '--name=a/b: no name of adapters, expected lower-case letters',
+        '--name=a/b: not a name of adapters, expected lower-case letters',
       ),
       (
         ('inject', self.run, plain, '--name=new', '--output=x'),

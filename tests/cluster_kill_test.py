@@ -98,7 +98,7 @@ class KillTest(process_case.ProcessCase):
     for job in jobs:
       os.kill(_PidOf(logdir, job), signal.SIGKILL)
       step = self._WaitForStep(child, logdir, step + 2 * _STEPS_A_CHECKPOINT)
-      self.assertIn(f'{job}-0: ended with exit code -9, started again\n', self._Read(f'{logdir}.out'))
+      self.assertIn(f'{job}-0: ended with exit code -9, restarted\n', self._Read(f'{logdir}.out'))
     # Never from the beginning: after the first checkpoint no step before it is taken again.
     steps = [
       int(step)

@@ -319,7 +319,7 @@ class LocalClusterTest(process_case.ProcessCase):
     child.send_signal(signal.SIGTERM)
     _, error = child.communicate(timeout=60)
     self.assertEqual(child.returncode, 143)
-    self.assertEqual(error, 'run_local_cluster: stopped; the same command goes on from the newest checkpoint\n')
+    self.assertEqual(error, 'run_local_cluster: stopped; the same command resumes from the newest checkpoint\n')
     self.assertEmpty(_Running(f'logdir={self.folder}/stopped'))
 
 

@@ -214,7 +214,7 @@ class DataServiceTest(absltest.TestCase):
       ('a:b', 'expected HOST:PORT'),
       ('http://localhost:1', 'expected HOST:PORT'),
       ('localhost:70000', 'expected HOST:PORT'),
-      ('localhost:1', 'no dispatcher to be reached .*Connection refused'),
+      ('localhost:1', 'cannot connect to a dispatcher .*Connection refused'),
     ):
       with (
         self.subTest(address),

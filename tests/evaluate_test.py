@@ -142,7 +142,7 @@ class EvaluateTest(absltest.TestCase):
         r'ckpt-00000003: of another model: \d+ of the \d+ variables that are needed are not in it: task/',
       ),
       ((_folder + '/run', '--beam_size=0'), 'beam_size = 0: expected >= 1'),
-      ((_folder + '/run', '--lm_weight=1'), 'the run has no language model; expected lm, too'),
+      ((_folder + '/run', '--lm_weight=1'), 'the run has no language model; set lm, too'),
       ((_folder + '/run', '--lm=none.npz'), 'none.npz: no such language model'),
       ((_folder + '/probe', '--beam_size=4'), 'beam_size = 4: the head ctc takes the best label of each frame'),
       ((_folder + '/probe', f'--lm={_folder}/lm.npz'), 'lm_file = .*lm.npz: the head ctc takes the best label'),

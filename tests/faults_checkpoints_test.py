@@ -126,7 +126,7 @@ class RestoreTest(stage_case.StageCase):
     for name in os.listdir(self._train):
       if name.startswith('ckpt-'):
         os.remove(os.path.join(self._train, name))
-    with self.assertRaisesRegex(errors.ConfigError, 'checkpoint: names ckpt-00000006, which is not there'):
+    with self.assertRaisesRegex(errors.ConfigError, 'checkpoint: names ckpt-00000006, which does not exist'):
       self._Restored()
 
   def test_weights_that_differ_are_found(self):

@@ -235,7 +235,7 @@ class InputTest(absltest.TestCase):
     path = os.path.join(self.folder, 'bytes.model')
     with open(path, 'wb') as f:
       f.write(model.getvalue())
-    for pad, expected in ((False, None), (True, f'^tokenizer_file = {path}: has pieces of bytes')):
+    for pad, expected in ((False, None), (True, f'^tokenizer_file = {path}: has byte pieces')):
       p = self.Params(source=dict(labeled=True, tokenizer_file=path)).Set(pad_to_bucket=pad)
       with tf.Graph().as_default():
         if expected is None:
@@ -502,7 +502,7 @@ class InputTest(absltest.TestCase):
       (dict(domain_regex='('), r"domain_regex = '\(': expected a regular"),
       (
         dict(domain_regex='(?!music).*'),
-        r"domain_regex = '.*': expected a regular expression of RE2 \(.*invalid perl operator",
+        r"domain_regex = '.*': expected an RE2 regular expression \(.*invalid perl operator",
       ),
       (dict(share=0.0), r'share = 0.0: expected a share in \(0, 1\]'),
       (dict(share_seed=-1), 'share_seed = -1: expected an integer >= 0'),
@@ -524,7 +524,7 @@ class InputTest(absltest.TestCase):
       (
         dict(batch_size=8),
         'input.batch_size = 8: expected 0, since each '
-        'stream has its own, such as input.streams.unlabeled.bucket_batch_size',
+        'stream has its own batch size, such as input.streams.unlabeled.bucket_batch_size',
       ),
       (dict(pad_multiple_samples=0), 'pad_multiple_samples = 0: expected None or a multiple of 160'),
       (
@@ -543,7 +543,7 @@ class InputTest(absltest.TestCase):
 
   def test_missing_files_are_named_with_what_there_is(self):
     for pattern, message in (
-      ('test-*', 'no such file; the directory .* exists and holds bad-00000'),
+      ('test-*', 'no such file; the directory .* exists and contains bad-00000'),
       ('no/such/test-*', f'the directory .*no/such does not exist, the nearest that does is {self.folder}'),
     ):
       pattern = os.path.join(self.folder, pattern)

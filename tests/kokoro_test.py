@@ -135,7 +135,7 @@ class FastModelTest(absltest.TestCase):
         f.write('whole')
       os.replace(os.path.join(scratch, 'model'), path)
 
-    with mock.patch.object(kokoro, '_MakeFastModel', side_effect=Make):
+    with mock.patch.object(kokoro, '_BuildFastModel', side_effect=Make):
       with futures.ThreadPoolExecutor(4) as pool:
         (path,) = set(pool.map(kokoro.FastModel, [folder.name] * 4))
     self.assertEqual(made, [path])

@@ -376,22 +376,21 @@ class CommandLineTest(PrepareCase):
       (manifest + ['--runner=Foo'], '--runner=Foo: Unexpected pipeline runner: Foo'),
       (
         ['--importer=demo', f'--output={self.output}', '--num_shards=2'],
-        '--num_shards: of no use with --importer=demo',
+        '--num_shards: not used by --importer=demo',
       ),
       (
         manifest + ['--max_utterances=1'],
-        '--max_utterances: of no use with --importer=manifest, which goes by --input, --audio_roots',
+        '--max_utterances: not used by --importer=manifest, which uses --input, --audio_roots',
       ),
-      (manifest + ['--engines=foo'], '--engines: of no use with --importer=manifest'),
+      (manifest + ['--engines=foo'], '--engines: not used by --importer=manifest'),
       (
         ['--importer=librispeech', f'--output={self.output}', '--official_splits', '--dev_percent=5'],
-        '--dev_percent: of no use with --official_splits, which names the splits itself',
+        '--dev_percent: not used with --official_splits, which determines the splits',
       ),
-      (manifest + ['--official_splits'], '--official_splits: of no use with --importer=manifest'),
+      (manifest + ['--official_splits'], '--official_splits: not used by --importer=manifest'),
       (
         ['--importer=general_speech', f'--output={self.output}', '--voices_per_line=2'],
-        '--voices_per_line: of no use with --importer=general_speech, which goes by '
-        '--input, --engines, --max_utterances',
+        '--voices_per_line: not used by --importer=general_speech, which uses --input, --engines, --max_utterances',
       ),
       (manifest + ['--languages=xx'], '--languages=xx: expected some of en,'),
       (manifest + ['--languages=en,es'], '--languages=en,es: expected one, '),

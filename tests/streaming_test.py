@@ -193,7 +193,7 @@ class StreamingTest(graph_case.GraphCase):
       (dict(causal=False, atten_right_context=-1), 'atten_right_context = -1: expected >= 0'),
       (
         dict(causal=False, atten_left_context=None),
-        'atten_left_context = None: expected a number of frames, as atten_right_context = 0',
+        'atten_left_context = None: expected a number of frames, since atten_right_context = 0',
       ),
       (dict(causal=False, atten_chunk_size=0), 'atten_chunk_size = 0: expected >= 1'),
     ):

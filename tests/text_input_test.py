@@ -113,7 +113,7 @@ class TextInputTest(graph_case.absltest.TestCase):
       (dict(bucket_batch_size=[3]), r'input.bucket_batch_size = \[3\]: expected 3 integers >= 1'),
       (dict(prefetch_batches=-1), 'input.prefetch_batches = -1: expected >= 0'),
       (dict(tokenizer_file='no.model'), 'no.model: no such tokenizer'),
-      (dict(file_pattern=f'{self._folder}/long.txt'), 'no line is left of 1, of which 1 are longer than 12 labels'),
+      (dict(file_pattern=f'{self._folder}/long.txt'), 'no line is left of 1; 1 are longer than 12 labels'),
       (dict(file_pattern=f'{self._folder}/latin.txt'), r'latin.txt: not UTF-8 \(.* at byte 2\)'),
     ):
       with self.subTest(message), tf.Graph().as_default():

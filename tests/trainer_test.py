@@ -253,14 +253,14 @@ class TrainerTest(process_case.ProcessCase):
         ['--model=asr.BestRqPretrain', '--gin.task.encoder.num_layer=2'],
         'did you mean task.encoder.num_layers (int, default 4)?',
       ),
-      (['--model=asr.BestRqPretrain', '--run_locally=gpu'], '--run_locally=gpu: 1 GPU wanted, TensorFlow sees 0'),
+      (['--model=asr.BestRqPretrain', '--run_locally=gpu'], '--run_locally=gpu: needs 1 GPU, TensorFlow sees 0'),
       (
         ['--model=asr.BestRqPretrain', '--job=executor_tpu', '--mode=sync'],
         '--job=executor_tpu: no TPU; expected --tpu=NAME',
       ),
       (
         ['--model=asr.BestRqPretrain', '--job=executor_tpu', '--tpu=no-such-tpu'],
-        '--tpu=no-such-tpu: no such TPU to be found from here',
+        '--tpu=no-such-tpu: no such TPU can be reached',
       ),
       (
         ['--model=asr.BestRqPretrain', '--logdir=foo://x'],

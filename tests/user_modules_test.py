@@ -251,7 +251,7 @@ class ConfigTest(Case):
         lambda: gin_config.Configure('asr.BestRqPretrain', [config]),
       ):
         self.assertRegex(self._Error(function), r'config.gin:\d+: experiment.(modules|name) = ')
-      self.assertIn('give --import_module=own_toy, or the path', self._Error(run_experiment.NameInRun, config))
+      self.assertIn('pass --import_module=own_toy, or the path', self._Error(run_experiment.NameInRun, config))
       self.assertFalse(os.path.exists('own_toy_was_imported'))
 
   def test_no_text_of_a_run_imports_a_module(self):
@@ -284,8 +284,8 @@ class ConfigTest(Case):
       ("experiment.nam = 'a.B'", 'no such field; experiment has name and modules'),
       ("Train/experiment.name = 'a.B'", 'no such field'),
       ('experiment.name = 3', 'expected the name of an experiment'),
-      ("experiment.modules = 'os'", "expected a list of modules' names"),
-      ("experiment.name = 'asr.JustHydra'", 'configures this experiment, but asr.Supervised is asked for'),
+      ("experiment.modules = 'os'", 'expected a list of module names'),
+      ("experiment.name = 'asr.JustHydra'", 'configures this experiment, but asr.Supervised is requested'),
     ):
       with self.subTest(text):
         message = self._Error(lambda: gin_config.Configure('asr.Supervised', (), [text]))
@@ -382,7 +382,7 @@ class RunTest(Case):
     self.assertEqual({row['utt_id'] for row in rows}, {f'{i}.wav' for i in range(4)})
     self.assertEqual({(row['text'], row['domain']) for row in rows}, {('channel two please', 'radio')})
     self.assertEqual(_Prepare(module, '--input=audio', '--languages=en'), 2)
-    self.assertIn('--languages: of no use with --importer=radio', err.getvalue())
+    self.assertIn('--languages: not used by --importer=radio', err.getvalue())
 
 
 if __name__ == '__main__':

@@ -1,1 +1,1 @@
-"""Commands that people call, `python -m tools.NAME`; their parts are in packages by subject."""
+"""Command-line tools, `python -m tools.NAME`; the packages hold their parts, by subject."""

@@ -1,15 +1,15 @@
-"""Adapters as small files: lists, extracts, injects and removes them, with their decoder or without.
+"""Lists, extracts, injects and removes adapters, with or without their decoder.
 
   python -m tools.adapters list RUN
   python -m tools.adapters extract RUN --adapter=target --decoder --output=target.ckpt
   python -m tools.adapters inject target.ckpt RUN --output=adapted.ckpt
   python -m tools.adapters remove RUN --adapter=target --output=plain.ckpt
 
-RUN is the folder of a run, whose newest checkpoint is read, or a checkpoint's prefix. All that is written are
-TensorFlow checkpoints, OUTPUT.index and OUTPUT.data-00000-of-00001; nothing is changed in place, and every value is
-copied bit by bit. What inject and remove write holds weights and the step, so that `init_from` and evaluation take
-it, but no optimizer's slots: training goes on from it as a new run. Exit code 1: it cannot be written; 2: wrong usage,
-run or checkpoint; either is said in one line.
+RUN is the folder of a run, whose newest checkpoint is read, or a checkpoint's prefix. The outputs are TensorFlow
+checkpoints, OUTPUT.index and OUTPUT.data-00000-of-00001. No file is changed in place, and all values are copied
+bit by bit. The checkpoints of inject and remove hold weights and the step, but no optimizer slots: use them for
+evaluation or as `init_from` of a new run. Exit code 1: the output cannot be written; 2: wrong usage, run or checkpoint;
+each with a one-line message.
 """
 
 import argparse
@@ -33,11 +33,11 @@ with quiet.Imports():
   from .common import checkpoint_files
 
 _ADAPTERS = 'encoder/adapters/'
-_DIGEST = 'adapters/encoder_sha256'  # uint8 [32] of the encoder that the adapters belong to.
+_DIGEST = 'adapters/encoder_sha256'  # uint8 [32], SHA-256 of the encoder that the adapters were trained on.
 
 
 def Adapters(checkpoint):
-  """dict: name of adapters -> sorted names of their variables."""
+  """Returns dict: name of a set of adapters -> sorted names of its variables."""
   found = {}
   for name in checkpoint.weights:
     component = reader.Component(name)
@@ -47,13 +47,16 @@ def Adapters(checkpoint):
 
 
 def Decoder(checkpoint):
-  """Sorted names of the variables of heads that have a tokenizer."""
+  """Returns the sorted names of the variables of all heads with a tokenizer."""
   heads = {reader.Component(name) for name in checkpoint.weights if name.endswith('/tokenizer_record/var')}
   return [name for name in checkpoint.weights if reader.Component(name) in heads]
 
 
 def EncoderDigest(checkpoint):
-  """uint8 [32]: SHA-256 of the encoder without its adapters; None if the checkpoint has no encoder."""
+  """Returns the SHA-256 of the encoder without its adapters, uint8 [32].
+
+  A checkpoint of Extract has no encoder and returns the digest stored in it; None if there is neither.
+  """
   names = [name for name in checkpoint.weights if reader.Component(name) == 'encoder']
   if not names:
     return checkpoint.Read(_DIGEST) if _DIGEST in checkpoint.others else None
@@ -65,7 +68,7 @@ def EncoderDigest(checkpoint):
 
 
 def List(run):
-  """List of lines: the adapters of a checkpoint, its decoder, and of which encoder they are."""
+  """Returns lines that describe a checkpoint's adapters, its decoder and the digest of its encoder."""
   checkpoint = reader.Checkpoint(run)
   lines = [checkpoint.prefix]
   found = Adapters(checkpoint)
@@ -90,12 +93,12 @@ def List(run):
 
 
 def Extract(run, adapter, output, decoder=False):
-  """Writes the adapters `adapter`, and the decoder if asked for, to a small checkpoint.
+  """Writes the adapters `adapter`, and the decoder if `decoder`, to a small checkpoint; returns lines to print.
 
-  The front end's record and the encoder's digest go with them, for Inject to compare.
+  The checkpoint also holds the front end's record and the encoder's digest, which Inject compares.
   """
   checkpoint = reader.Checkpoint(run)
-  names = _Named(checkpoint, adapter)
+  names = _VariablesOf(checkpoint, adapter)
   if decoder:
     found = Decoder(checkpoint)
     if not found:
@@ -111,22 +114,23 @@ def Extract(run, adapter, output, decoder=False):
 
 
 def Inject(source, run, output, name=None, any_encoder=False, replace_decoder=False):
-  """Writes a checkpoint that is RUN's with the adapters, and the decoder if there is one, of `source`.
+  """Writes the checkpoint of `run` with the adapters, and the decoder if there is one, of `source`.
 
   Args:
-    source: A checkpoint by Extract, or a run with one set of adapters or several.
+    source: A checkpoint of Extract, or a run with one or more sets of adapters.
     run: Run or checkpoint to add them to.
     output: Prefix of the checkpoint to write.
-    name: What to call the adapters there; None: as in `source`.
-    any_encoder: Whether RUN's encoder may be another than the one that they were trained on.
-    replace_decoder: Whether a decoder of `source` may take the place of one that RUN's other adapters work with.
+    name: Name of the adapters in the output; None: as in `source`.
+    any_encoder: Whether to allow an encoder other than the one that the adapters were trained on.
+    replace_decoder: Whether the decoder of `source` may replace one that other adapters of `run` were trained with.
 
   Returns:
-    List of lines that say what was done.
+    List of lines to print.
 
   Raises:
-    errors.ConfigError: The two do not fit, RUN has adapters of that name, or its other adapters would lose their
+    errors.ConfigError: The two do not fit, `run` has adapters of that name, or its other adapters would lose their
       decoder.
+    errors.RunError: The output cannot be written.
   """
   added, base = reader.Checkpoint(source), reader.Checkpoint(run)
   found = Adapters(added)
@@ -137,7 +141,7 @@ def Inject(source, run, output, name=None, any_encoder=False, replace_decoder=Fa
       f'--name={name}: {added.prefix} has several sets of adapters ({", ".join(found)}); extract one'
     )
   if name is not None and not adapter_lib.IsName(name):
-    raise errors.ConfigError(f'--name={name}: no name of adapters, expected {adapter_lib.NAME_RULE}')
+    raise errors.ConfigError(f'--name={name}: not a name of adapters, expected {adapter_lib.NAME_RULE}')
   _CheckSameBase(added, base, any_encoder)
   values = {n: base.Read(n) for n in base.weights}
   checkpoint_files.AddStep(base, values)
@@ -167,17 +171,17 @@ def Inject(source, run, output, name=None, any_encoder=False, replace_decoder=Fa
 
 
 def Remove(run, adapter, output):
-  """Writes a checkpoint that is RUN's without the adapters `adapter`."""
+  """Writes the checkpoint of `run` without the adapters `adapter`; returns lines to print."""
   checkpoint = reader.Checkpoint(run)
-  gone = _Named(checkpoint, adapter)
-  values = {name: checkpoint.Read(name) for name in checkpoint.weights if name not in set(gone)}
+  removed = _VariablesOf(checkpoint, adapter)
+  values = {name: checkpoint.Read(name) for name in checkpoint.weights if name not in set(removed)}
   checkpoint_files.AddStep(checkpoint, values)
   checkpoint_files.Write(values, output)
-  return [f'removed adapters {adapter}: {_Size(checkpoint, gone)}', f'wrote {output}']
+  return [f'removed adapters {adapter}: {_Size(checkpoint, removed)}', f'wrote {output}']
 
 
-def _Named(checkpoint, adapter):
-  """Names of the variables of the adapters `adapter`."""
+def _VariablesOf(checkpoint, adapter):
+  """Returns the names of the variables of the adapters `adapter`."""
   found = Adapters(checkpoint)
   if adapter not in found:
     known = f'it has {", ".join(found)}' if found else 'it has none'
@@ -186,12 +190,12 @@ def _Named(checkpoint, adapter):
 
 
 def _Records(checkpoint):
-  """Names of the front end's variables."""
+  """Returns the names of the front end's variables."""
   return [name for name in checkpoint.weights if reader.Component(name) == 'frontend']
 
 
 def _CheckSameBase(added, base, any_encoder):
-  """Raises ConfigError if adapters belong to another front end or encoder."""
+  """Raises ConfigError if adapters were trained with another front end or on another encoder."""
   for name in _Records(added):
     if name not in base.weights or not np.array_equal(added.Read(name), base.Read(name)):
       raise errors.ConfigError(f'{added.prefix}: made with another front end than {base.prefix} ({name} differs)')
@@ -201,7 +205,7 @@ def _CheckSameBase(added, base, any_encoder):
   if not any_encoder and there is not None and not np.array_equal(here, there):
     raise errors.ConfigError(
       f'{added.prefix}: its adapters were trained on another encoder (sha256 {there.tobytes().hex()[:12]}) than '
-      f'{base.prefix} has ({here.tobytes().hex()[:12]}); --any_encoder adds them all the same'
+      f'{base.prefix} has ({here.tobytes().hex()[:12]}); --any_encoder adds them anyway'
     )
 
 
@@ -209,18 +213,18 @@ def _CheckKeepsDecoder(added, base, decoder, replaced):
   """Raises ConfigError if adapters of `base` would lose the decoder that they were trained with.
 
   Args:
-    added: Checkpoint that the new decoder is of.
-    base: Checkpoint that it would be put into.
+    added: Checkpoint with the new decoder.
+    base: Checkpoint that the decoder would be added to.
     decoder: Names of the new decoder's variables.
-    replaced: Names of those of `base` that it would replace.
+    replaced: Names of the variables of `base` that would be replaced.
   """
   losing = Adapters(base) if replaced else ()
   if losing and (
     set(decoder) != set(replaced) or not all(np.array_equal(added.Read(n), base.Read(n)) for n in replaced)
   ):
     raise errors.ConfigError(
-      f'{base.prefix}: its adapters {", ".join(losing)} would lose their decoder, from which that in {added.prefix} '
-      'differs; extract without --decoder, or take --replace_decoder to replace it all the same'
+      f'{base.prefix}: its adapters {", ".join(losing)} would lose their decoder, which differs from that in '
+      f'{added.prefix}; extract without --decoder, or use --replace_decoder to replace it anyway'
     )
 
 
@@ -250,17 +254,19 @@ def Main(argv: list[str] | None = None) -> int:
       command.add_argument('--output', required=True, metavar='PREFIX', help='checkpoint to write')
     return command
 
-  _Command('list', 'say which adapters and decoders a checkpoint has', 'RUN')
+  _Command('list', 'show the adapters and decoders in a checkpoint', 'RUN')
   _Command('extract', 'write adapters to a small checkpoint', 'RUN').add_argument(
-    '--decoder', action='store_true', help="with the decoder, and the tokenizer's record"
+    '--decoder', action='store_true', help="include the decoder and the tokenizer's record"
   )
   command = _Command('inject', 'write a checkpoint of RUN with the adapters in FILE', 'FILE', 'RUN')
-  command.add_argument('--name', default=None, help='what to call the adapters (default: as in FILE)')
-  command.add_argument('--any_encoder', action='store_true', help='even if they were trained on another encoder')
+  command.add_argument('--name', default=None, help='new name of the adapters (default: as in FILE)')
+  command.add_argument(
+    '--any_encoder', action='store_true', help='add adapters even if they were trained on another encoder'
+  )
   command.add_argument(
     '--replace_decoder',
     action='store_true',
-    help='even if other adapters in RUN lose the decoder that they were trained with',
+    help='replace the decoder even if other adapters in RUN were trained with it',
   )
   _Command('remove', 'write a checkpoint of RUN without some adapters', 'RUN')
   args = parser.parse_args((argv or sys.argv)[1:])
@@ -268,7 +274,7 @@ def Main(argv: list[str] | None = None) -> int:
 
 
 def _Run(args):
-  """List of lines that say what was done."""
+  """Runs a command; returns lines to print."""
   if args.command == 'list':
     return List(args.run)
   if args.command == 'extract':

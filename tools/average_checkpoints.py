@@ -1,12 +1,12 @@
-"""One checkpoint whose weights are the mean of a run's newest ones.
+"""Averages a run's newest checkpoints into one.
 
   python -m tools.average_checkpoints RUN --last=3 --output=averaged.ckpt
   python -m tools.transcribe RUN AUDIO --checkpoint=averaged.ckpt
 
-RUN is a run's folder; it keeps task.train.save_max_to_keep checkpoints. Where the run kept moving averages
-(task.train.ema_decay), these are averaged. The result holds weights and the step, no optimizer's slots: `init_from`,
-tools.transcribe and tools.export take it. Exit code 1: it cannot be written; 2: wrong usage, run or checkpoint; either
-is said in one line.
+RUN is a run's folder, which keeps task.train.save_max_to_keep checkpoints. If the run kept moving averages
+(task.train.ema_decay), these are averaged. The output holds weights and the step, but no optimizer slots; `init_from`,
+tools.transcribe and tools.export accept it. Exit code 1: the output cannot be written; 2: wrong usage, run or
+checkpoint; each with a one-line message.
 """
 
 import argparse
@@ -30,10 +30,19 @@ _MOST = 5
 
 
 def Average(run, last, output):
-  """Writes the mean of the `last` newest checkpoints of a run, None: at most 5; returns a list of lines that say so.
+  """Writes the mean of a run's newest checkpoints.
+
+  Args:
+    run: Folder of the run.
+    last: Number of checkpoints to average; None: at most 5.
+    output: Prefix of the checkpoint to write.
+
+  Returns:
+    List of lines to print.
 
   Raises:
-    errors.ConfigError: there are fewer, or they do not hold the same weights.
+    errors.ConfigError: There are fewer checkpoints, or they do not hold the same weights.
+    errors.RunError: The output cannot be written.
   """
   prefixes = sorted(run_checkpoints.Prefixes(os.path.dirname(reader.Resolve(run))), key=run_checkpoints.Step)
   last = min(_MOST, len(prefixes)) if last is None else last
@@ -52,7 +61,7 @@ def Average(run, last, output):
 
 
 def _Mean(name, read):
-  """Mean of a variable of the Checkpoints `read`; what differs nowhere, such as records, stays bit by bit as it is."""
+  """Returns the mean of a variable over the Checkpoints `read`; equal values, such as records, are kept bit by bit."""
   values = [c.Read(name) for c in read]
   if all(np.array_equal(v, values[0]) for v in values):
     return values[0]
@@ -66,7 +75,7 @@ def Main(argv: list[str] | None = None) -> int:
   )
   parser.add_argument('run', metavar='RUN', help='folder of the run')
   parser.add_argument(
-    '--last', type=int, help=f'how many checkpoints, the newest (default: {_MOST}, or as many as there are)'
+    '--last', type=int, help=f'number of newest checkpoints to average (default: {_MOST}, or all if there are fewer)'
   )
   parser.add_argument('--output', required=True, metavar='PREFIX', help='checkpoint to write')
   args = parser.parse_args((argv or sys.argv)[1:])

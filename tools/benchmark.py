@@ -1,13 +1,14 @@
-"""The benchmark: ours beside its peers, interleaved in one run, each figure the median of at least five turns.
+"""Measures this project against its peers: interleaved in one run, each figure the median of at least five rounds.
 
   python -m tools.benchmark                       # everything: make benchmark
-  python -m tools.benchmark --rows=transducer     # some groups of rows; the other rows stay as they are
+  python -m tools.benchmark --rows=transducer     # some groups of rows; other rows keep their figures
   python -m tools.benchmark --quick --output=FILE # tiny sizes, and no bars: a smoke test
   taskset -c 0 python -m tools.benchmark --clock=cpu --beside='a training on the other core'
 
-writes docs/results/benchmark.json, a group of rows as soon as it is measured; `python -m tools.results pages` shows it
-in docs/speed.md. Peers run from their published packages in an environment of their own, which the first run makes
-(tools/bench/peers_env.py); with --quick they run only if it is there. Exit code 2: wrong usage, said in one line.
+It writes each group of rows to docs/results/benchmark.json as soon as it is measured; `python -m tools.results pages`
+updates the table in docs/speed.md. Peers run from their published packages in a separate environment, which the first
+run creates (tools/bench/peers_env.py); with --quick they run only if it exists. Exit code 2: wrong usage, with a
+one-line message.
 """
 
 import argparse
@@ -28,14 +29,14 @@ from .bench import results
 from .bench import tables
 from .common import exit_codes
 
-# Name of a group -> function of a comparison.Setting that yields its comparisons; in the order of the table.
+# Name of a group -> function that takes a comparison.Setting and yields comparisons; in the order of the table.
 GROUPS = {**model_rows.GROUPS, **curve_rows.GROUPS, **command_rows.GROUPS}
 _CLOCKS = {'wall': 'seconds', 'cpu': 'cpu_seconds'}
 _PEERS = ('torch', 'torchaudio', 'speechbrain', 'fast-rnnt', 'optimized-transducer', 'rnnt', 'imageio-ffmpeg')
 
 
 def Measure(args: argparse.Namespace, setting: comparison.Setting, argv: list[str]) -> None:
-  """Measures the groups asked for, and writes each into the file at once."""
+  """Measures the groups in args.rows and writes each one to the file when it is done."""
   origin = results.Origin(shlex.join(['python', '-m', 'tools.benchmark', *argv]), args.commit)
   origin['machine'].update(
     threads=setting.threads, beside=args.beside, clock={'wall': 'wall clock', 'cpu': 'processor time'}[args.clock]
@@ -55,7 +56,7 @@ def Measure(args: argparse.Namespace, setting: comparison.Setting, argv: list[st
 
 
 def Write(path: str, group: str, rows: list) -> None:
-  """Puts rows of a group in the place of those that the file has of it."""
+  """Replaces the rows of a group in the file."""
   groups, names = [*GROUPS], [row['name'] for row in rows]
 
   def _Order(row):
@@ -81,22 +82,22 @@ def Main(argv: list[str]) -> int:
     prog='benchmark', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument('--rows', type=_Groups, default=list(GROUPS), metavar='A,B', help=f'some of {", ".join(GROUPS)}')
-  parser.add_argument('--rounds', type=int, default=5, help='turns of every process, whose median counts (default: 5)')
+  parser.add_argument('--rounds', type=int, default=5, help='rounds per process; the median counts (default: 5)')
   parser.add_argument(
     '--threads',
     type=int,
     default=len(os.sched_getaffinity(0)),
-    help='of every process (default: as many as there are cores for this one)',
+    help='threads of each process (default: the number of cores that this process may use)',
   )
   parser.add_argument(
     '--clock',
     choices=sorted(_CLOCKS),
     default='wall',
-    help='wall: wall clock; cpu: processor time, which other work on the machine does not change (default: wall)',
+    help='wall: wall clock; cpu: processor time, which depends less on other work on the machine (default: wall)',
   )
-  parser.add_argument('--quick', action='store_true', help='tiny sizes, two turns: a smoke test')
-  parser.add_argument('--beside', default='', metavar='TEXT', help='other work that the machine had meanwhile')
-  parser.add_argument('--commit', default='', help="of the code measured; default: git's")
+  parser.add_argument('--quick', action='store_true', help='tiny sizes, two rounds: a smoke test')
+  parser.add_argument('--beside', default='', metavar='TEXT', help='other work on the machine during the measurement')
+  parser.add_argument('--commit', default='', help='commit of the measured code (default: as git reports it)')
   parser.add_argument(
     '--output',
     default=results.Path('benchmark'),
@@ -109,7 +110,7 @@ def Main(argv: list[str]) -> int:
     if min(args.rounds, args.threads) < 1:
       raise errors.ConfigError('--rounds and --threads: expected >= 1')
     if args.quick and args.output == parser.get_default('output'):
-      raise errors.ConfigError('--quick: expected --output=FILE, its figures are not for docs/results')
+      raise errors.ConfigError('--quick: expected --output=FILE; its figures do not belong in docs/results')
     peers = peers_env.Find() if args.quick else peers_env.Make()
     rounds = 2 if args.quick else args.rounds
     Measure(args, comparison.Setting(peers, args.threads, rounds, _CLOCKS[args.clock], args.quick), argv[1:])

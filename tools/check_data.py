@@ -1,9 +1,9 @@
-"""Reads every shard of data sets and says what is damaged, missing, or at odds with the manifest's count of records.
+"""Reads every shard of data sets and reports what is damaged, missing, or does not match the manifest.
 
   python -m tools.check_data data/recipe/target data/recipe/unlabeled
 
-Exit code 0: all whole; 1: something is wrong, a line each; 2: one is not a data set; 130: Ctrl-C.
-Training does the same by itself when a record cannot be read, and leaves out at most max_damaged_records of a stream.
+Exit code 0: all intact; 1: problems were found, one line each; 2: a folder is not a data set; 130: Ctrl-C.
+Training makes the same check when it cannot read a record; it skips at most max_damaged_records per stream.
 """
 
 import argparse
@@ -19,10 +19,10 @@ from .common import exit_codes
 
 
 def Check(path):
-  """Lines about what is wrong with a data set, [] if nothing is.
+  """Returns a line for each problem of a data set.
 
   Raises:
-    dataset.DatasetError: it has no readable dataset.json.
+    dataset.DatasetError: The folder has no readable dataset.json.
   """
   info = dataset.ReadDataset(path, check_shards=False)
   lines, rows = [], None

@@ -1,12 +1,12 @@
-"""Files for schedulers, from the same description as the local cluster: a Kubernetes JobSet, a Slurm script.
+"""Prints a Kubernetes JobSet or a Slurm script that runs a training cluster.
 
   python -m tools.cluster_manifests --scheduler=kubernetes --image=REGISTRY/fm_lingvo:1 --workers=4 --worker_gpus=8 \\
       -- --model=asr.BestRqPretrain --logdir=gs://bucket/run > jobset.yaml
   python -m tools.cluster_manifests --scheduler=slurm --workers=4 --worker_gpus=8 \\
       -- --model=asr.BestRqPretrain --logdir=/shared/run > run.sbatch
 
-What follows -- are flags of the trainer; every job must see --logdir and the data under the same path. Exit code 2:
-wrong usage, in one line.
+The arguments after -- are flags of the trainer. All jobs must see --logdir and the data under the same paths. Exit
+code 2: wrong usage, with a one-line message.
 """
 
 import argparse
@@ -22,13 +22,16 @@ def _Parser():
     prog='cluster_manifests', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument('--scheduler', required=True, help=f'one of {", ".join(manifests.SCHEDULERS)}')
-  parser.add_argument('--name', default='fm-lingvo', help='of the job and its pods (default: fm-lingvo)')
+  parser.add_argument('--name', default='fm-lingvo', help='name of the job and its pods (default: fm-lingvo)')
   parser.add_argument('--image', default='', help="container image with fm_lingvo's trainer; Kubernetes only")
   plan.AddFlags(parser)
-  parser.add_argument('--cpus', type=int, default=8, help='cores of each job (default: 8)')
-  parser.add_argument('--memory', default='32Gi', help='memory of each pod or node (default: 32Gi)')
+  parser.add_argument('--cpus', type=int, default=8, help='cores per job (default: 8)')
+  parser.add_argument('--memory', default='32Gi', help='memory per pod or node (default: 32Gi)')
   parser.add_argument(
-    '--max_restarts', type=int, default=10, help='of a pod and of the set, or of the script (default: 10)'
+    '--max_restarts',
+    type=int,
+    default=10,
+    help='restarts of a pod and of the whole JobSet, or of the Slurm script (default: 10)',
   )
   return parser
 

@@ -1,14 +1,14 @@
-"""Processes of a tf.data service, which read, batch and augment training speech for trainers.
+"""Runs a dispatcher or a worker of a tf.data service, which reads, batches and augments training speech for trainers.
 
   python -m tools.data_service dispatcher --port=5050
   python -m tools.data_service worker --dispatcher=HOST:5050
   trainer --model=... --tf_data_service_address=HOST:5050
 
-One dispatcher, any number of workers, also on other hosts: they need this environment and see the data under the
-trainer's paths, relative ones from where they are started. Trainers reach a worker by the name that its host has for
-itself, or by --host; one whose --dispatcher is localhost, at localhost. Workers may come and go.
-fm_lingvo/data/data_service.py says which guarantees the data has then. A process ends on Ctrl-C and SIGTERM, with exit
-code 130 and 143; 2 is wrong usage.
+A service has one dispatcher and any number of workers, which may run on other hosts and may start and stop at any time.
+They need this environment and the data under the same paths as the trainer; relative paths count from the folder where
+a process is started. Trainers reach a worker by its host's own name, by --host, or at localhost if its --dispatcher is
+on localhost. fm_lingvo/data/data_service.py describes the guarantees for the data. Ctrl-C and SIGTERM end a process,
+with exit codes 130 and 143; 2 is wrong usage.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def StartDispatcher(args):
   """Starts a dispatcher; returns (server, address).
 
   Raises:
-    errors.ConfigError: no such port, or it cannot be served.
+    errors.ConfigError: The port is out of range or cannot be used.
   """
   _CheckPort(args)
   service = _Service()
@@ -46,7 +46,7 @@ def StartWorker(args):
   """Starts a worker; returns (server, address).
 
   Raises:
-    errors.ConfigError: nothing listens at --dispatcher, no such port, or it cannot be served.
+    errors.ConfigError: Nothing listens at --dispatcher, or the port is out of range or cannot be used.
   """
   _CheckPort(args)
   data_service.CheckAddress('dispatcher', args.dispatcher, args.wait_seconds)
@@ -67,16 +67,16 @@ def _CheckPort(args):
 
 @contextlib.contextmanager
 def _Serving(flags):
-  """Turns what TensorFlow says of a server that does not start into a ConfigError."""
+  """Turns TensorFlow's errors of a server that does not start into a ConfigError."""
   try:
     yield
-  except Exception as e:  # Of several kinds, some of them plain.
+  except Exception as e:  # TensorFlow raises several types, RuntimeError among them.
     raise errors.ConfigError(f'{flags}: cannot be served ({errors.Reason(e)})') from e
 
 
 def _Service():
-  """tf.data.experimental.service."""
-  import tensorflow as tf  # Heavy: --help need not wait.
+  """Imports tf.data.experimental.service."""
+  import tensorflow as tf  # Slow to import, and --help does not need it.
 
   return tf.data.experimental.service
 
@@ -86,19 +86,23 @@ def _Parser():
     prog='data_service', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   jobs = parser.add_subparsers(required=True, metavar='dispatcher|worker')
-  dispatcher = jobs.add_parser('dispatcher', help='knows the workers, deals out the files')
+  dispatcher = jobs.add_parser('dispatcher', help='assigns files to the workers')
   dispatcher.set_defaults(start=StartDispatcher)
-  dispatcher.add_argument('--port', type=int, default=5050, help='to listen on, 0: any (default: 5050)')
-  dispatcher.add_argument('--work_dir', default='', help='folder of its journal: started again there, it goes on')
+  dispatcher.add_argument('--port', type=int, default=5050, help='port to listen on, 0: any (default: 5050)')
+  dispatcher.add_argument(
+    '--work_dir', default='', help='folder of its journal; a restarted dispatcher resumes from it'
+  )
   worker = jobs.add_parser('worker', help='makes batches')
   worker.set_defaults(start=StartWorker)
   worker.add_argument('--dispatcher', required=True, metavar='HOST:PORT')
-  worker.add_argument('--port', type=int, default=0, help='to listen on, 0: any (default: 0)')
-  worker.add_argument('--wait_seconds', type=float, default=0.0, help='for the dispatcher to start (default: 0)')
+  worker.add_argument('--port', type=int, default=0, help='port to listen on, 0: any (default: 0)')
+  worker.add_argument(
+    '--wait_seconds', type=float, default=0.0, help='how long to wait for the dispatcher to start (default: 0)'
+  )
   worker.add_argument(
     '--host',
     default='',
-    help='name of this host for the trainers (default: its own; localhost beside a dispatcher there)',
+    help="name by which trainers reach this host (default: the host's own; localhost if --dispatcher is on localhost)",
   )
   return parser
 
@@ -106,10 +110,10 @@ def _Parser():
 def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
   args = _Parser().parse_args((argv or sys.argv)[1:])
-  os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')  # It reads and batches; the trainers have the GPUs.
+  os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')  # Leave the GPUs to the trainers.
   interrupts.Raise()
   try:
-    server, address = args.start(args)  # It serves as long as it is not collected.
+    server, address = args.start(args)  # Serves until it is garbage-collected.
     print(f'{args.start.__name__[5:].lower()}: ready, {address}', flush=True)
     while server:
       signal.pause()

@@ -1,4 +1,4 @@
-"""`make demo`: prepares the demo data, pretrains for some minutes, says what it measured."""
+"""`make demo`: prepares the demo data, pretrains for a few minutes and prints the results."""
 
 import argparse
 import math
@@ -12,11 +12,11 @@ from fm_lingvo.run_files import metrics_log
 
 
 def _Run(*args):
-  """Runs a module of the project, its output shown; returns the seconds it took."""
+  """Runs a module of the project with its output on the terminal; returns the seconds it took."""
   started = time.time()
   try:
     code = subprocess.run([sys.executable, '-m', *args], check=False).returncode
-  except KeyboardInterrupt:  # It was interrupted too, and says so.
+  except KeyboardInterrupt:  # The module was interrupted too, and prints it.
     sys.exit(130)
   if code:
     sys.exit(f'demo: python -m {args[0]} ended with exit code {code}')
@@ -46,7 +46,7 @@ def _Train(data_dir, minutes):
           logdir = found.group(1) if found else logdir
         ended = True
       except KeyboardInterrupt:
-        pass  # The trainer was interrupted too: it saves a checkpoint, and says so.
+        pass  # The trainer was interrupted too: it saves a checkpoint and prints it.
   if process.returncode:
     print(f'demo: the trainer ended with exit code {process.returncode}', file=sys.stderr)
     sys.exit(process.returncode)
@@ -54,7 +54,7 @@ def _Train(data_dir, minutes):
 
 
 def _Report(logdir):
-  """Lines on the last evaluation of each data set."""
+  """Yields lines about the last evaluation of each data set."""
   rows = metrics_log.ReadMetrics(os.path.join(logdir, 'metrics.jsonl'))
   last = {row['dataset']: row for row in rows}
   yield (
@@ -95,7 +95,7 @@ def _Parser():
 
 
 def Main(argv):
-  """Runs the demo; ends the process where a part of it fails."""
+  """Runs the demo; exits if a part of it fails."""
   args = _Parser().parse_args(argv[1:])
   started = time.time()
   data_seconds = _Run('tools.prepare_data', '--importer=demo', f'--output={args.data_dir}')
@@ -105,13 +105,13 @@ def Main(argv):
   print(
     '\nWhat the demo did: prepared speech under '
     f'{args.data_dir} ({data_seconds:.0f} s), pretrained a small Conformer on '
-    f'it with BEST-RQ ({train_seconds:.0f} s, start-up and evaluation included).'
+    f'it with BEST-RQ ({train_seconds:.0f} s, including start-up and evaluation).'
   )
   for line in _Report(logdir):
     print('  ' + line)
-  print(f'  run: {logdir} (config.gin replays it, metrics.jsonl has every figure)')
+  print(f'  run: {logdir} (config.gin replays it, metrics.jsonl has all metrics)')
   print(f'  whole command: {time.time() - started:.0f} s')
-  print('Look at it: make tensorboard, then open http://localhost:6006')
+  print('To look at it: make tensorboard, then open http://localhost:6006')
 
 
 if __name__ == '__main__':

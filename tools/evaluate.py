@@ -1,11 +1,12 @@
-"""Error rates of a run on its data sets: of another checkpoint, with another beam or a language model.
+"""Evaluates a run on its data sets, with any checkpoint, beam size and language model.
 
   python -m tools.evaluate runs/adapted
   python -m tools.evaluate runs/adapted --datasets=TestTarget --beam_size=8 --lm=params/lm/graphemes_en.npz \\
       --output=with_lm
 
-evaluates what the run itself evaluates only at its end, as it does. With --output, FOLDER/metrics.jsonl and
-FOLDER/hypotheses/DATASET.jsonl are as in a run's folder. Exit code 1: cannot write; 2: wrong usage, run or checkpoint.
+It computes the same metrics as the run does at its end. --output writes FOLDER/metrics.jsonl and
+FOLDER/hypotheses/DATASET.jsonl as in a run's folder. Exit code 1: the output cannot be written; 2: wrong usage, run or
+checkpoint.
 """
 
 import argparse
@@ -25,17 +26,19 @@ def Evaluate(run, datasets, checkpoint, how):
 
   Args:
     run: Folder of the run.
-    datasets: Names of data sets; empty: the run's final ones, or those that it watched, as far as they have files.
+    datasets: Names of data sets; empty: the run's final_eval_datasets, or its eval_datasets, without those that have no
+      files.
     checkpoint: See load_run.FindCheckpoint.
-    how: search_options.Search.
+    how: The search_options.Search.
 
   Yields:
-    (data set, step, values, rows): as evaluator.Evaluator.Run has them.
+    (name of the data set, step, values, rows), with values and rows of evaluator.Evaluator.Run.
 
   Raises:
-    errors.ConfigError: The run has no such data set, checkpoint or search, or one that is named has no files.
+    errors.ConfigError: The run has no such data set or checkpoint, does not support the search, or a data set in
+      `datasets` has no files.
   """
-  # TensorFlow: --help need not wait.
+  # These import TensorFlow, which --help does not need.
   from fm_lingvo.checkpoints import reader
   from fm_lingvo.data import hydra_input
   from fm_lingvo.evaluation import evaluator
@@ -59,7 +62,7 @@ def Evaluate(run, datasets, checkpoint, how):
 
 
 def Line(name, step, values):
-  """What a terminal shows of a data set."""
+  """Returns a line with the main metrics of a data set."""
   words = [f'{name}, step {step}']
   for key in sorted(values):
     branch, _, metric = key.rpartition('/')
@@ -85,7 +88,7 @@ def _Run(args):
   datasets = [name for name in args.datasets.split(',') if name]
   if args.output:
     with errors.Writing(f'--output={args.output}'):
-      os.makedirs(args.output, exist_ok=True)  # Before minutes of work.
+      os.makedirs(args.output, exist_ok=True)  # Fail before minutes of work.
   step = None
   for name, step, values, rows in Evaluate(args.run, datasets, args.checkpoint, search_options.FromArgs(args)):
     print(Line(name, step, values), flush=True)
@@ -110,8 +113,8 @@ def Main(argv: list[str] | None = None) -> int:
     '--datasets',
     default='',
     metavar='A,B',
-    help='names of data sets of its experiment (default: the '
-    "run's final_eval_datasets, or eval_datasets where it has none)",
+    help='data sets of its experiment, comma-separated (default: the '
+    "run's final_eval_datasets, or its eval_datasets if it has none)",
   )
   parser.add_argument('--checkpoint', help="checkpoint, e.g. ckpt-00000500 (default: the run's newest)")
   search_options.AddFlags(parser)

@@ -1,11 +1,11 @@
-"""A trained run -> a SavedModel of plain TensorFlow: waveforms in, texts out.
+"""Exports a trained run as a SavedModel of plain TensorFlow: waveforms in, texts out.
 
   python -m tools.export runs/AdapterFinetune-... --output=exported --adapter=target
 
-The model loads without this package and without tensorflow_text; OUTPUT/HOW_TO_CALL.txt says how. It is then loaded in
-a process of its own that imports TensorFlow and NumPy alone, and timed on a fixed minute of noise. The real-time factor
-is the time of computation divided by that of the audio; below 1 is faster than real time.
-Exit code 1: it cannot be written, or is written but does not run; 2: wrong usage, run or checkpoint; 130: Ctrl-C.
+The model loads without this package and without tensorflow_text; OUTPUT/HOW_TO_CALL.txt says how to call it. After the
+export, a separate process that imports only TensorFlow and NumPy loads it and times it on a fixed minute of noise. The
+real-time factor is the processing time divided by the duration of the audio; below 1 is faster than real time.
+Exit code 1: the model cannot be written, or does not run; 2: wrong usage, run or checkpoint; 130: Ctrl-C.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from .common import exit_codes
 
 HOW_TO_CALL = 'HOW_TO_CALL.txt'
 
-# Utterances of 10 s, one after the other and together. Prints one line of JSON.
+# Times utterances of 10 s, one at a time and in a batch of 6. Prints one line of JSON.
 _MEASURE = """
 import json, os, sys, time
 import numpy as np
@@ -31,7 +31,7 @@ import tensorflow as tf
 recognize = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
 rng = np.random.RandomState(0)
 audio = (0.05 * rng.standard_normal([6, 160000])).astype(np.float32)
-audio *= 1 + np.sin(np.arange(160000) / 16000 * 8 * np.pi, dtype=np.float32)  # As loud and soft as syllables.
+audio *= 1 + np.sin(np.arange(160000) / 16000 * 8 * np.pi, dtype=np.float32)  # Level varies at the rate of syllables.
 def Run(batch):
   started = time.time()
   found = recognize(waveforms=tf.constant(batch), num_samples=tf.constant([batch.shape[1]] * len(batch)))
@@ -56,14 +56,14 @@ It needs TensorFlow >= 2.13 and nothing else:
   found = recognize(waveforms=tf.constant(waveforms), num_samples=tf.constant(num_samples))
   texts = [text.decode() for text in found['texts'].numpy()]
 
-waveforms: float32 [B, S] in [-1, 1], mono, 16 kHz, rows padded to S samples with anything.
-num_samples: int32 [B], samples of each row that are audio. Trained on up to {max_seconds:g} s; cut longer recordings.
-texts: string [B], UTF-8. scores: float32 [B], the log-probability that decoding gave the text, in nats.
+waveforms: float32 [B, S] in [-1, 1], mono, 16 kHz, rows padded to S samples with any values.
+num_samples: int32 [B], number of audio samples in each row. Trained on up to {max_seconds:g} s; cut longer recordings.
+texts: string [B], UTF-8. scores: float32 [B], log-probabilities of the texts in nats.
 """
 
 
 def SizeInBytes(folder):
-  """Bytes of all files of a folder."""
+  """Returns the total size of all files in a folder, in bytes."""
   return sum(os.path.getsize(os.path.join(d, name)) for d, _, names in os.walk(folder) for name in names)
 
 
@@ -71,16 +71,16 @@ def Measure(folder):
   """Loads and times a SavedModel in another process.
 
   Args:
-    folder: The SavedModel's.
+    folder: Folder of the SavedModel.
 
   Returns:
-    dict: audio_seconds, real_time_factor (one utterance at a time), real_time_factor_batch_6, threads, tensorflow and
-    imported, the names of packages that the model should not need and that were imported all the same.
+    dict: audio_seconds, real_time_factor (one utterance at a time), real_time_factor_batch_6, threads, tensorflow (its
+    version) and imported, the names of packages that were imported although the model should not need them.
 
   Raises:
     RuntimeError: The model cannot be loaded or run; the message is the process's last line.
   """
-  # -I: neither the working directory nor PYTHONPATH is searched.
+  # -I: do not search the working directory and PYTHONPATH.
   done = subprocess.run(
     [sys.executable, '-I', '-c', _MEASURE, os.path.abspath(folder)],
     capture_output=True,
@@ -97,7 +97,7 @@ def Measure(folder):
 def _Run(args):
   """Exports, measures and reports."""
   with quiet.HoldStderr():
-    # TensorFlow: --help need not wait.
+    # These import TensorFlow, which --help does not need.
     from fm_lingvo.inference import load_run
     from fm_lingvo.inference import recognizer
     from fm_lingvo.inference import saved_model
@@ -105,7 +105,7 @@ def _Run(args):
   user_modules.Import(args.import_module)
   run = load_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, how=search_options.FromArgs(args))
   with errors.Writing(f'--output={args.output}'):
-    os.makedirs(args.output, exist_ok=True)  # Before a minute of work.
+    os.makedirs(args.output, exist_ok=True)  # Fail before a minute of work.
     saved_model.Export(run, args.output)
   checkpoint = os.path.basename(run.checkpoint)
   with (
@@ -145,7 +145,7 @@ def Main(argv: list[str] | None = None) -> int:
   )
   parser.add_argument('run', metavar='RUN', help='folder of a run with a transducer or CTC head')
   parser.add_argument('--output', required=True, help='folder to write; new or empty')
-  parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: the run's active ones)")
+  parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: the run's active set)")
   parser.add_argument('--checkpoint', help="checkpoint, e.g. ckpt-00000500 (default: the run's newest)")
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)

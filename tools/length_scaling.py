@@ -1,12 +1,12 @@
-"""How an encoder's time and memory grow with the length of the audio, by kind of attention.
+"""Measures how an encoder's time and memory grow with the length of the audio, for each kind of attention.
 
   python -m tools.length_scaling
   python -m tools.length_scaling --size=small --seconds=10,60 --attention=full --output=scaling.json
 
-measures one pass over one utterance for every length and attention, each in a process of its own, prints a table and
-writes docs/results/length_scaling.json. A pass beyond a limit is stopped, and the table says so: `full` attention
-compares every frame with every other. `chunk-wise` attends within chunks of 8 s, `streaming` to the 5.1 s before
-each frame (params/gin/streaming.gin). Exit code 2: a pass failed, said in one line.
+It measures a pass over one utterance for each length and kind of attention, each in a separate process, prints a table
+and writes docs/results/length_scaling.json. A pass that exceeds a limit is stopped and marked in the table. `full`
+attention compares every frame with every other; `chunk-wise` attends within chunks of 8 s, `streaming` to the 5.1 s
+before each frame (params/gin/streaming.gin). Exit code 2: a pass failed, with a one-line message.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def Main(argv: list[str]) -> int:
     metavar='A,A,...',
     help=f'some of {", ".join(encoder_pass.ATTENTIONS)} (default: all)',
   )
-  parser.add_argument('--backward', action='store_true', help='forward and backward, not forward alone')
+  parser.add_argument('--backward', action='store_true', help='measure forward and backward, not only forward')
   args = parser.parse_args(argv[1:])
   passes = [
     (f'{seconds} s', attention, encoder_pass.Pass(args.size, seconds, attention=attention, backward=args.backward))

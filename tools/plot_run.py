@@ -2,9 +2,9 @@
 
   python -m tools.plot_run runs/BestRqPretrain-... --output=docs/images/pretrain.png
 
-What the model reaches is a solid line. What it is compared with is dashed: the accuracy of always guessing the most
-frequent code, and the entropy of the codes' distribution. Exit code 1: the image cannot be written; 2: wrong usage, or
-nothing to plot.
+Solid lines are the model's metrics. Dashed lines are its baselines: the accuracy of always guessing the most frequent
+code, and the entropy of the codes' distribution. Exit code 1: the image cannot be written; 2: wrong usage, or nothing
+to plot.
 """
 
 import argparse
@@ -34,15 +34,15 @@ _STYLE = {
 
 
 class _Panel(NamedTuple):
-  """One of the plots."""
+  """One panel of the figure."""
 
   title: str
   unit: str
   metric: str  # `{}` stands for the branch.
-  scale: float = 1.0  # Factor on the values.
-  limits: tuple = (None, None)  # Of the y axis.
+  scale: float = 1.0  # Factor applied to the values.
+  limits: tuple = (None, None)  # Limits of the y axis.
   reference: str = ''  # Metric of the dashed lines, if any.
-  explain: str = ''  # What the dashed or dotted lines are.
+  explain: str = ''  # Explanation of the dashed or dotted lines.
 
 
 _PANELS = (
@@ -67,7 +67,7 @@ _PANELS = (
   _Panel('Loss', 'loss', 'loss', explain='dotted: learning rate'),
   _Panel('Throughput', 'seconds of audio per second', 'throughput/audio_seconds_per_second', limits=(0, None)),
 )
-_WITH_LEARNING_RATE = 4  # Index of the panel that has it on its right-hand axis.
+_WITH_LEARNING_RATE = 4  # Index of the panel with the learning rate on its right-hand axis.
 
 
 def Plot(runs: Sequence[str], output: str, datasets: Sequence[str] = (), branch: str = '') -> list[str]:
@@ -75,18 +75,18 @@ def Plot(runs: Sequence[str], output: str, datasets: Sequence[str] = (), branch:
 
   Args:
     runs: Folders of runs, drawn on the same axes.
-    output: File to write; its ending chooses the format.
-    datasets: Data sets to plot; default: held-out human speech and training data, of those that a run has.
+    output: File to write; its extension selects the format.
+    datasets: Data sets to plot; default: held-out human speech and training data, if a run has them.
     branch: First part of the metrics' names; default: the only one.
 
   Returns:
-    Lines that say what was left out.
+    Lines that say which data sets were left out.
 
   Raises:
-    errors.ConfigError: A run, data set or branch that is not there, or an output without an ending.
+    errors.ConfigError: A run, data set or branch does not exist, or the output has no extension.
     errors.RunError: The file cannot be written.
   """
-  if len(os.path.splitext(output)[1]) < 2:  # Matplotlib would add one.
+  if len(os.path.splitext(output)[1]) < 2:  # Matplotlib would add an extension.
     raise errors.ConfigError(f'--output={output}: expected a name that ends in .png, .svg or another format')
   lines, notes = [], []  # A line is (label, branch, rows).
   for path in runs:
@@ -102,7 +102,7 @@ def Plot(runs: Sequence[str], output: str, datasets: Sequence[str] = (), branch:
 
 
 def _Draw(lines, output):
-  """Draws all panels; a colour for each line."""
+  """Draws all panels; each run and data set has a colour."""
   import matplotlib
   from matplotlib import figure as mpl_figure  # Without pyplot: no display.
   from matplotlib import lines as mpl_lines
@@ -118,13 +118,13 @@ def _Draw(lines, output):
     ends = [_DrawPanel(ax, panel, lines) for ax, panel in zip(axes, _PANELS)]
     if not any(ends):
       raise errors.ConfigError(
-        'none of the metrics to plot was found; there are '
+        'none of the metrics to plot was found; the runs have '
         + ', '.join(sorted({tag for _, _, rows in lines for row in rows for tag in row}))
       )
     _DrawLearningRate(axes[_WITH_LEARNING_RATE], lines)
     for ax in axes[-2:]:
       ax.set_xlabel('training step')
-    figure.draw_without_rendering()  # Fixes the axes' heights.
+    figure.draw_without_rendering()  # Lays out the axes, whose heights _LabelEnds reads.
     for i, ax in enumerate(axes):
       if i != _WITH_LEARNING_RATE:
         _LabelEnds(ax, ends[i])
@@ -173,14 +173,14 @@ def _DrawLearningRate(ax, lines):
 
 def _LabelEnds(ax, ends, gap=11.0):
   """Writes each line's last value to the right of the axes, at least `gap` points apart."""
-  gap /= ax.get_window_extent().height * 72.0 / ax.figure.dpi  # In heights of the axes.
+  gap /= ax.get_window_extent().height * 72.0 / ax.figure.dpi  # As a fraction of the height of the axes.
   to_axes = ax.transData + ax.transAxes.inverted()
   ends, heights = sorted(ends), []
   for value, _ in ends:
     own = to_axes.transform((0, value))[1]
     heights.append(max(own, heights[-1] + gap) if heights else own)
   top = 1.0
-  for i in reversed(range(len(heights))):  # Down again where many lines end close to the top.
+  for i in reversed(range(len(heights))):  # Move labels down that would be above the top.
     heights[i] = min(heights[i], top)
     top = heights[i] - gap
   for (value, color), height in zip(ends, heights):

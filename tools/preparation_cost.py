@@ -1,12 +1,12 @@
-"""What the data preparation costs at scale: its speed and memory over the hours of audio that it has written.
+"""Measures the speed and memory of data preparation over many hours of audio.
 
   python -m tools.preparation_cost --hours=100 --workers=2 --folder=/scratch/preparation
 
-writes recordings of about 12 s, FLAC of 16 kHz as LibriSpeech's, from the speech of a data set; a manifest that lists
-them again and again until it has the hours; runs tools.prepare_data on it, and samples the memory of all its processes
-and the bytes in their shards. It prints a table, a row for each tenth of the hours, and writes
-docs/results/preparation.json. The data, 115 MB an hour, is removed at the end. Exit code 1: the preparation failed or
-lost something; 2: wrong usage; 130: Ctrl-C.
+It writes recordings of about 12 s, FLAC at 16 kHz like LibriSpeech's, from the speech of a data set, and a manifest
+that repeats them until it has the hours. Then it runs tools.prepare_data on the manifest and samples the memory of all
+processes and the sizes of the shards. It prints a table with a row for each tenth of the hours and writes
+docs/results/preparation.json. The data, 115 MB per hour, is removed at the end. Exit code 1: the preparation failed or
+lost utterances; 2: wrong usage; 130: Ctrl-C.
 """
 
 import argparse
@@ -27,7 +27,7 @@ _MODES = ('multi_threading', 'multi_processing')
 
 
 def _CheckArgs(args):
-  """Raises errors.ConfigError if a number is not positive or there is no room for the data."""
+  """Raises errors.ConfigError if a number is not positive or the disk has too little space for the data."""
   for name in ('hours', 'workers', 'num_shards', 'recordings'):
     if getattr(args, name) <= 0:
       raise errors.ConfigError(f'--{name}={getattr(args, name)}: expected > 0')
@@ -46,23 +46,27 @@ def Main(argv: list[str]) -> int:
   )
   parser.add_argument('--hours', type=float, default=100.0, help='of audio (default: 100)')
   parser.add_argument('--workers', type=int, default=2, help="workers of Beam's DirectRunner (default: 2)")
-  parser.add_argument('--mode', choices=_MODES, default=_MODES[0], help=f'how they run (default: {_MODES[0]})')
+  parser.add_argument('--mode', choices=_MODES, default=_MODES[0], help=f'how workers run (default: {_MODES[0]})')
   parser.add_argument('--num_shards', type=int, default=64, help='shards of the train set (default: 64)')
   parser.add_argument(
-    '--source', default='data/recipe/target', help='data set whose speech is taken (default: data/recipe/target)'
+    '--source',
+    default='data/recipe/target',
+    help='data set that the speech is taken from (default: data/recipe/target)',
   )
-  parser.add_argument('--recordings', type=int, default=100, help='different recordings, at most (default: 100)')
   parser.add_argument(
-    '--folder', default=tempfile.gettempdir(), help='where the data is made and removed (default: %(default)s)'
+    '--recordings', type=int, default=100, help='at most this many distinct recordings (default: 100)'
   )
-  parser.add_argument('--disk_limit_gb', type=float, default=25.0, help='refuse to take more (default: 25)')
+  parser.add_argument(
+    '--folder', default=tempfile.gettempdir(), help='folder for the temporary data (default: %(default)s)'
+  )
+  parser.add_argument('--disk_limit_gb', type=float, default=25.0, help='refuse to use more disk space (default: 25)')
   parser.add_argument('--output', default=results.Path('preparation'), help='default: docs/results/preparation.json')
   args = parser.parse_args(argv[1:])
 
   def _Run():
     os.makedirs(args.folder, exist_ok=True)
     _CheckArgs(args)
-    # Asked for first: the code may change during a long measurement.
+    # Read the commit before the measurement: the code may change during a long one.
     origin = results.Origin(shlex.join(['python', '-m', 'tools.preparation_cost', *argv[1:]]))
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
       figures = preparation.Measure(args, folder)

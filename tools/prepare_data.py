@@ -1,4 +1,4 @@
-"""Audio files -> a data set: 16 kHz TFRecord shards, a manifest and a report. An Apache Beam pipeline.
+"""Converts audio files to a data set, with Apache Beam: 16 kHz TFRecord shards, a manifest and a report.
 
   python -m tools.prepare_data --importer=prompts --output=data/prompts
   python -m tools.prepare_data --importer=librispeech --input=LibriSpeech/dev-clean --output=data/dev-clean
@@ -10,9 +10,9 @@
   python -m tools.prepare_data --importer=demo --output=data/demo
   python -m tools.prepare_data --import_module=my_importer.py --importer=radio --input=recordings --output=data/radio
 
-Flags that are not listed by --help belong to Beam (--runner and its options). The format is described in
-fm_lingvo/data/dataset.py, the text's in tools/common/normalize.py. Exit code 0: done; 1: nothing was accepted, or
-the disk failed; 2: bad usage; 130: Ctrl-C.
+Flags that --help does not list are passed to Beam (--runner and its options). fm_lingvo/data/dataset.py describes the
+format of a data set, tools/common/normalize.py that of its transcripts. Exit code 0: done; 1: no utterance was
+accepted, or the disk failed; 2: wrong usage; 130: Ctrl-C.
 """
 
 import dataclasses
@@ -33,52 +33,52 @@ from .prepare import importers
 _IMPORTER = flags.DEFINE_string(
   'importer',
   None,
-  f'What to import: {", ".join(sorted(importers.IMPORTERS))}, demo for the demo data (prompts and synth), or one that '
+  f'Importer: {", ".join(sorted(importers.IMPORTERS))}, demo for the demo data (prompts and synth), or one that '
   '--import_module registers.',
 )
 _INPUT = flags.DEFINE_string(
   'input',
   None,
-  "The importer's source: a directory (prompts), one or several with commas between "
-  'them (librispeech), a JSONL manifest (manifest) or a text file (synth, general_speech). '
+  "The importer's source: a directory (prompts), directories, comma-separated "
+  '(librispeech), a JSONL manifest (manifest) or a text file (synth, general_speech). '
   'Optional for prompts, synth and general_speech.',
 )
 _OUTPUT = flags.DEFINE_string(
-  'output', None, 'Directory of the data set to write; it must not exist, or see --overwrite.'
+  'output', None, 'Directory of the data set to write; it must not exist, except with --overwrite.'
 )
-_OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace --output, once the new data set is complete.')
+_OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace --output once the new data set is complete.')
 _AUDIO_ROOTS = flags.DEFINE_list(
   'audio_roots',
   [],
-  "manifest: folders, beside the manifest's own, that its audio may be in; a "
-  'path elsewhere is rejected. / allows all of this machine.',
+  "manifest: folders, in addition to the manifest's own, that its audio may be in; "
+  'other paths are rejected. / allows every local file.',
 )
 _LANGUAGES = flags.DEFINE_list(
   'languages',
   [],
-  'prompts: which of en,es,fr,it,ru (default all). manifest: language of the '
-  'texts without a `lang`, one of these, for spelling numbers.',
+  'prompts: some of en,es,fr,it,ru (default: all). manifest: one of these, the language of '
+  'texts without a `lang`, which determines how numbers are spelled.',
 )
 _ENGINES = flags.DEFINE_list(
-  'engines', [], 'synth and general_speech: which synthesisers (default: what is installed).'
+  'engines', [], 'synth and general_speech: synthesisers to use (default: all that are installed).'
 )
 _VOICES_PER_LINE = flags.DEFINE_integer(
-  'voices_per_line', 1, 'synth: by how many voices a line is spoken.', lower_bound=1
+  'voices_per_line', 1, 'synth: number of voices that speak each line.', lower_bound=1
 )
 _MAX_UTTERANCES = flags.DEFINE_integer(
   'max_utterances',
   None,
-  'prompts: at most so many utterances of each language; synth, general_speech: of all.',
+  'Maximum number of utterances; for prompts, of each language. prompts, synth and general_speech only.',
   lower_bound=1,
 )
 _OFFICIAL_SPLITS = flags.DEFINE_bool(
-  'official_splits', False, 'librispeech: train-*, dev-* and test-* are the splits, not shares by a hash of the id.'
+  'official_splits', False, 'librispeech: train-*, dev-* and test-* are the splits, instead of a hash of the id.'
 )
 _DEV_PERCENT = flags.DEFINE_float(
-  'dev_percent', 5.0, 'Share of the utterances that are the dev set, by a hash of the id.'
+  'dev_percent', 5.0, 'Percentage of the utterances in the dev set, chosen by a hash of the id.'
 )
 _TEST_PERCENT = flags.DEFINE_float(
-  'test_percent', None, 'Share of the test set; by default 30 for prompts and 5 otherwise.'
+  'test_percent', None, 'Percentage of the utterances in the test set (default: 30 for prompts, otherwise 5).'
 )
 _MIN_DURATION = flags.DEFINE_float('min_duration', 0.3, 'Shortest utterance in seconds.', lower_bound=0)
 _MAX_DURATION = flags.DEFINE_float('max_duration', 30.0, 'Longest utterance in seconds.', lower_bound=0)
@@ -86,15 +86,15 @@ _SILENCE_DBFS = flags.DEFINE_float('silence_dbfs', -55.0, 'An utterance whose lo
 _MIN_CHARS = flags.DEFINE_float(
   'min_chars_per_second',
   0.5,
-  'Transcripts with fewer characters per second, in recordings of 5 s or more, are mislabelled.',
+  'Transcripts with fewer characters per second, in recordings of 5 s or more, are rejected as mislabelled.',
 )
 _MAX_CHARS = flags.DEFINE_float(
-  'max_chars_per_second', 24.0, 'Transcripts with more characters per second are mislabelled.'
+  'max_chars_per_second', 24.0, 'Transcripts with more characters per second are rejected as mislabelled.'
 )
 _REQUIRE_TEXT = flags.DEFINE_bool(
   'require_text',
   None,
-  'Reject utterances without a transcript; by default true for general_speech, librispeech and synth.',
+  'Reject utterances without a transcript (default: true for general_speech, librispeech and synth).',
 )
 _NUM_SHARDS = flags.DEFINE_integer(
   'num_shards', 4, 'Shards of the train set; dev and test have a quarter as many.', lower_bound=1
@@ -103,18 +103,18 @@ flags.declare_key_flag(user_modules.FLAG)
 
 
 def main(argv):
-  # TensorFlow only writes records here: it needs no GPU, and logs only errors.
+  # TensorFlow only writes records here: no GPU, and no log but errors.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
   logging.getLogger('apache_beam').setLevel(logging.WARNING)
   return exit_codes.Report(
-    'prepare_data', lambda: _Run(argv), f'interrupted; nothing half made is left at {_OUTPUT.value}'
+    'prepare_data', lambda: _Run(argv), f'interrupted; no partial data set is left at {_OUTPUT.value}'
   )
 
 
 def _Run(argv):
-  """Makes the data set that the flags ask for."""
-  from .prepare import pipeline  # Beam takes a second to import: --help need not wait.
+  """Prepares the data set that the flags describe."""
+  from .prepare import pipeline  # Importing Beam takes a second, and --help does not need it.
 
   user_modules.Import(flags.FLAGS.import_module)
   beam_args = pipeline.CheckBeamFlags(argv[1:], known=list(flags.FLAGS))
@@ -157,7 +157,7 @@ def _Run(argv):
 
 
 def _ParseFlags(argv):
-  """Flags that absl does not know go to Beam."""
+  """Parses absl's flags; returns the others, which are passed to Beam."""
   if any(arg in ('--help', '-help', '-h') for arg in argv[1:]):
     mine = flags.FLAGS.find_module_defining_flag('importer')
     print(__doc__ + flags.FLAGS.module_help(mine))
@@ -170,7 +170,7 @@ def _ParseFlags(argv):
 
 
 def _CheckFlags(importer):
-  """Raises UsageError for a flag that the importer, or demo, has no use for, and for a number that is none."""
+  """Raises UsageError for a flag that the importer (or demo) does not use, and for a number that is not finite."""
   options = {field.name for field in dataclasses.fields(importers.Options)}
   used = options.intersection(() if importer == 'demo' else importers.OptionsOf(importer))
   for flag in flags.FLAGS.get_flags_for_module(flags.FLAGS.find_module_defining_flag('importer')):
@@ -179,14 +179,12 @@ def _CheckFlags(importer):
     if not flag.present or flag.name in used or flag.name in ('importer', 'output', 'overwrite'):
       continue
     if importer == 'demo':
-      raise exit_codes.UsageError(
-        f'--{flag.name}: of no use with --importer=demo, expected --output and --overwrite only'
-      )
+      raise exit_codes.UsageError(f'--{flag.name}: not used by --importer=demo, expected only --output and --overwrite')
     if flag.name in ('dev_percent', 'test_percent') and _OFFICIAL_SPLITS.value:
-      raise exit_codes.UsageError(f'--{flag.name}: of no use with --official_splits, which names the splits itself')
+      raise exit_codes.UsageError(f'--{flag.name}: not used with --official_splits, which determines the splits')
     if flag.name in options:
       mine = ', '.join(f'--{name}' for name in importers.OptionsOf(importer) if name in flags.FLAGS)
-      raise exit_codes.UsageError(f'--{flag.name}: of no use with --importer={importer}, which goes by {mine}')
+      raise exit_codes.UsageError(f'--{flag.name}: not used by --importer={importer}, which uses {mine}')
 
 
 def Main():

@@ -1,4 +1,4 @@
-"""`python -m tools.recipe_data` makes the recipe's data sets; see tools/recipe/data.py."""
+"""`python -m tools.recipe_data` prepares the recipe's data sets; see tools/recipe/data.py."""
 
 import sys
 

@@ -1,11 +1,11 @@
-"""Adds measured figures to docs/results/NAME.json, and writes the tables of README.md and docs/*.md from them.
+"""Adds measured figures to docs/results/NAME.json and generates the tables in README.md and docs/*.md from them.
 
   python -m tools.results add pretrain --run=runs/X --label='5 minutes' --command='trainer ...'
   python -m tools.results add pretrain --name='first step after' --value=14.2 --unit=s --command='...'
   python -m tools.results pages            # writes the tables; with --check, only compares
 
 docs/results/README.md describes the rows. Exit codes: 0 done, 1 a table is stale (--check) or a file cannot be written,
-2 wrong usage or a file that cannot be used, said in one line.
+2 wrong usage or an invalid file, with a one-line message.
 """
 
 import argparse
@@ -22,17 +22,18 @@ from .common import exit_codes
 
 
 def Add(name: str, rows: list, root: str = results.ROOT) -> None:
-  """Appends rows of figures, in place of those with the same name and label.
+  """Adds rows of figures; they replace rows with the same name and label.
 
-  Rows of an earlier run with the same label go: a label never mixes two runs.
+  Rows of an earlier run with the same label are removed, so that a label never mixes two runs.
 
   Args:
-    name: Of the result.
+    name: Name of the result.
     rows: See docs/results/README.md.
-    root: Of the checkout.
+    root: Folder of the checkout.
 
   Raises:
-    errors.ConfigError: A row or the file does not have the form.
+    errors.ConfigError: A row or the file is malformed.
+    errors.RunError: The file cannot be written.
   """
   labels_of_runs = {row['label'] for row in rows if row.get('run')}
   results.Merge(
@@ -57,7 +58,7 @@ def _Add(args):
   }
   rows = []
   for name, value, unit in figures:
-    value = float(f'{value:.6g}')  # None is known to more digits.
+    value = float(f'{value:.6g}')  # No measurement has more significant digits.
     rows.append({'name': name, 'value': int(value) if value.is_integer() else value, 'unit': unit, **common})
   Add(args.result, rows, args.root)
   for row in rows:
@@ -90,14 +91,14 @@ def Main(argv: list[str]) -> int:
   add.add_argument('--run', default='', help='folder of a run to measure')
   add.add_argument('--datasets', default='eval_devhuman', help='its evaluated data sets, comma-separated')
   add.add_argument('--branch', default='', help="first part of the metrics' names (default: the only one)")
-  add.add_argument('--label', default='', help='what was run, if the result has several')
-  add.add_argument('--name', help='of a figure measured by hand')
-  add.add_argument('--value', type=float, help='of a figure measured by hand')
-  add.add_argument('--unit', help='of a figure measured by hand; may be empty')
-  add.add_argument('--command', required=True, help='that gave the figures')
-  add.add_argument('--date', default='', help='YYYY-MM-DD; default: of the run, or today')
-  add.add_argument('--commit', default='', help="of the code measured; default: git's")
-  add.add_argument('--note', default='', help='anything a reader must know')
+  add.add_argument('--label', default='', help='what was run, if the result has several runs')
+  add.add_argument('--name', help='name of a figure measured by hand')
+  add.add_argument('--value', type=float, help='value of a figure measured by hand')
+  add.add_argument('--unit', help='unit of a figure measured by hand; may be empty')
+  add.add_argument('--command', required=True, help='command that gave the figures')
+  add.add_argument('--date', default='', help='YYYY-MM-DD (default: date of the run, or today)')
+  add.add_argument('--commit', default='', help='commit of the measured code (default: as git reports it)')
+  add.add_argument('--note', default='', help='what else a reader must know')
   pages = commands.add_parser('pages', help='write the tables in README.md and docs/*.md')
   pages.set_defaults(run_command=_Pages)
   pages.add_argument('--check', action='store_true', help='only compare')

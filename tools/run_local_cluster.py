@@ -1,13 +1,13 @@
-"""A training cluster of real processes on this machine, as it would be on several hosts.
+"""Runs a training cluster as processes on this machine, or prints its commands for several hosts.
 
   python -m tools.run_local_cluster --mode=sync --workers=2 -- --model=asr.BestRqPretrain --logdir=runs/cluster
   python -m tools.run_local_cluster --mode=async --workers=2 --ps=1 -- --model=asr.BestRqPretrain --logdir=runs/cluster
   python -m tools.run_local_cluster --mode=sync --workers=2 --hosts=a,b -- --model=...   # only prints the commands
 
-What follows -- are flags of the trainer. Each job's output is in LOGDIR/jobs/JOB-TASK.log, of a remote LOGDIR in
-runs/jobs/JOB-TASK.log here. A job that dies is started again, up to --max_restarts times, and goes on from the newest
-checkpoint. Jobs that never end by themselves are ended once training is over, all of them on Ctrl-C. Exit codes:
-0 trained, 1 a job failed, 2 wrong usage, 130 and 143 stopped by Ctrl-C and SIGTERM.
+The arguments after -- are flags of the trainer. The output of each job goes to LOGDIR/jobs/JOB-TASK.log, or to
+runs/jobs/JOB-TASK.log on this machine if LOGDIR is remote. A job that dies is restarted, up to --max_restarts times,
+and training resumes from the newest checkpoint. Servers are stopped when training is over, all jobs on Ctrl-C. Exit
+codes: 0 trained, 1 a job failed, 2 wrong usage, 130 and 143 stopped by Ctrl-C and SIGTERM.
 """
 
 import argparse
@@ -29,35 +29,34 @@ def _Parser():
   )
   plan.AddFlags(parser)
   parser.add_argument(
-    '--max_restarts', type=int, default=0, help='times that each job that dies is started again (default: 0)'
+    '--max_restarts', type=int, default=0, help='how often each job is restarted if it dies (default: 0)'
   )
   parser.add_argument(
     '--network',
     choices=('loopback', 'host'),
     default='loopback',
-    help='loopback: jobs reach each other and '
-    "nothing else, nobody reaches them; host: the machine's network (default: loopback)",
+    help="loopback: the jobs' own network, isolated from all others; host: the machine's network (default: loopback)",
   )
-  parser.add_argument('--evaluate', default='', help='data sets to evaluate, comma-separated, a job for each')
+  parser.add_argument('--evaluate', default='', help='data sets to evaluate, comma-separated; each gets its own job')
   parser.add_argument(
-    '--hosts', default='', help='print the commands for these hosts, comma-separated, and start nothing'
+    '--hosts', default='', help='only print the commands for these hosts, comma-separated; start nothing'
   )
   return parser
 
 
 def _EnterLoopback(log_dir):
-  """Hides the cluster's ports from other machines and processes, or warns that they are open."""
+  """Isolates the cluster's ports from other machines and processes, or warns that they are open."""
   reason = 'a remote --logdir needs the network' if '://' in log_dir else loopback.Enter()
   if reason:
     print(
-      f'run_local_cluster: warning: the jobs listen on every interface, and obey whoever connects ({reason})',
+      f'run_local_cluster: warning: the jobs listen on every interface and accept any connection ({reason})',
       file=sys.stderr,
       flush=True,
     )
 
 
 def _Jobs(args, logdir):
-  """The jobs that the arguments describe, on --hosts or here; enters the network of those here."""
+  """Returns the jobs that the arguments describe, on --hosts or on this machine, whose network it then enters."""
   names = plan.Names(args.mode, args.workers, args.ps, args.data_workers)
   hosts = [host for host in args.hosts.split(',') if host]
   if args.hosts and not hosts:
@@ -99,7 +98,7 @@ def Main(argv: list[str] | None = None) -> int:
     print(f'run_local_cluster: {e}', file=sys.stderr)
     return 2 if isinstance(e, errors.ConfigError) else 1
   except KeyboardInterrupt as e:
-    print('run_local_cluster: stopped; the same command goes on from the newest checkpoint', file=sys.stderr)
+    print('run_local_cluster: stopped; the same command resumes from the newest checkpoint', file=sys.stderr)
     return 128 + e.args[0]
 
 

@@ -1,10 +1,10 @@
-"""Makes .venv with the stack that fits this machine: `python3 tools/setup_env.py`, which `make env` calls.
+"""Creates .venv with the stack that fits this machine: `python3 tools/setup_env.py`, which `make env` calls.
 
-Runs with any Python >= 3.8 and its standard library alone, since nothing is installed yet; never needs root.
+Runs with any Python >= 3.8 and only its standard library, since nothing is installed yet; never needs root.
 
   stack    classic: Python 3.10, any glibc; current: Python 3.11 to 3.13, glibc >= 2.38
   lock     requirements/STACK.txt, every package pinned
-  stamp    VENV/ready, a digest of what the environment was made from; the same digest means nothing to do
+  stamp    VENV/ready, a digest of the inputs of the environment; if it is unchanged there is nothing to do
 """
 
 import argparse
@@ -26,13 +26,13 @@ CURRENT_PYTHONS = ((3, 13), (3, 12), (3, 11))  # Best first.
 CLASSIC_PYTHON = (3, 10)
 PROGRESS_SECONDS = 10
 
-# An interpreter: version (major, minor), path, has_venv (it can make an environment with pip in it).
+# An interpreter: version (major, minor), path, has_venv (whether it can create an environment with pip).
 Python = collections.namedtuple('Python', 'version path has_venv')
 Choice = collections.namedtuple('Choice', 'stack python')
 
 
 class SetupError(Exception):
-  """Set-up cannot go on; the message is one line that says what to do."""
+  """Set-up failed; the message is one line that says what to do."""
 
 
 def _Dots(version):
@@ -40,19 +40,19 @@ def _Dots(version):
 
 
 def ChooseStack(glibc, pythons, machine='x86_64', system='Linux'):
-  """Picks the stack and the interpreter for a machine. Pure: looks at its arguments only.
+  """Chooses the stack and the interpreter for a machine. A pure function of its arguments.
 
   Args:
-    glibc: (major, minor) of the C library, or None where it is not glibc.
-    pythons: list of Python, in order of preference among those of one version.
-    machine: as platform.machine() says.
-    system: as platform.system() says.
+    glibc: (major, minor) of the C library, or None if it is not glibc.
+    pythons: List of Python; of several with one version, the first is preferred.
+    machine: Value of platform.machine().
+    system: Value of platform.system().
 
   Returns:
     A Choice.
 
   Raises:
-    SetupError: nothing fits; one line names what was found and what to install.
+    SetupError: No stack fits; the message says what was found and what to install.
   """
   if system != 'Linux' or machine != 'x86_64' or not glibc:
     raise SetupError(
@@ -60,10 +60,10 @@ def ChooseStack(glibc, pythons, machine='x86_64', system='Linux'):
       f'this is {system} {machine}{"" if glibc else " without glibc"}'
     )
   glibc = tuple(glibc)
-  wanted = [('classic', CLASSIC_PYTHON)]
+  candidates = [('classic', CLASSIC_PYTHON)]
   if glibc >= CURRENT_GLIBC:
-    wanted = [('current', v) for v in CURRENT_PYTHONS] + wanted
-  fitting = [(stack, p) for stack, version in wanted for p in pythons if p.version == version]
+    candidates = [('current', v) for v in CURRENT_PYTHONS] + candidates
+  fitting = [(stack, p) for stack, version in candidates for p in pythons if p.version == version]
   for stack, python in fitting:
     if python.has_venv:
       return Choice(stack, python)
@@ -82,23 +82,23 @@ def ChooseStack(glibc, pythons, machine='x86_64', system='Linux'):
 
 
 def GlibcVersion():
-  """(major, minor) of this process's glibc, or None."""
+  """Returns (major, minor) of this process's glibc, or None."""
   try:
     text = os.confstr('CS_GNU_LIBC_VERSION') or ''
-  except (ValueError, OSError):  # Not a name that this C library knows: musl, macOS.
+  except (ValueError, OSError):  # Other C libraries, such as musl, do not know this name.
     text = ' '.join(platform.libc_ver())
   match = re.match(r'glibc (\d+)\.(\d+)', text)
   return (int(match.group(1)), int(match.group(2))) if match else None
 
 
 def _Probe(path):
-  """Python for an executable, or None where it does not run (a pyenv shim of an inactive version, say)."""
+  """Returns a Python for an executable, or None if it does not run, such as a pyenv shim of an inactive version."""
   code = (
     'import sys; v = sys.version_info\n'
     'try:\n  import venv, ensurepip; ok = 1\n'
     'except ImportError:\n  ok = 0\n'
     'print(v[0], v[1], ok, sys.implementation.name)\n'
-    # Out of an active environment: setting .venv up again would delete its own interpreter.
+    # In an active environment, report the base interpreter: recreating .venv would delete the one in use.
     'import os\n'
     'print(os.path.realpath(sys.executable) if sys.prefix != sys.base_prefix else "")'
   )
@@ -114,10 +114,10 @@ def _Probe(path):
 
 
 def FindPythons(environ=None):
-  """Every CPython that runs, on PATH first, then pyenv's versions.
+  """Finds every CPython that runs, first those on PATH, then pyenv's versions.
 
   Args:
-    environ: mapping with PATH, HOME and PYENV_ROOT; os.environ by default.
+    environ: Mapping with PATH, HOME and PYENV_ROOT; os.environ by default.
 
   Returns:
     List of Python.
@@ -126,12 +126,12 @@ def FindPythons(environ=None):
   path = environ.get('PATH', '')
   names = [f'python{_Dots(v)}' for v in CURRENT_PYTHONS + (CLASSIC_PYTHON,)] + ['python3']
   paths = [shutil.which(name, path=path) for name in names]
-  # pyenv: its root by name, in the home directory, or the one that a shim on PATH belongs to.
+  # pyenv's root: PYENV_ROOT, the one in the home directory, or that of a shim on PATH.
   roots = [environ.get('PYENV_ROOT'), os.path.join(environ.get('HOME', ''), '.pyenv')]
   roots += [os.path.dirname(d) for d in path.split(os.pathsep) if os.path.basename(d) == 'shims']
   for root in filter(None, roots):
     for version in ('3.13', '3.12', '3.11', '3.10'):
-      # The newest patch release first: 3.10.13 before 3.10.9.
+      # Newest patch release first: 3.10.13 before 3.10.9.
       homes = glob.glob(os.path.join(root, 'versions', version + '.*'))
       homes.sort(key=lambda d: [int(n) for n in re.findall(r'\d+', os.path.basename(d))], reverse=True)
       paths += [os.path.join(d, 'bin', 'python' + version) for d in homes]
@@ -140,7 +140,7 @@ def FindPythons(environ=None):
 
 
 def _Digest(choice):
-  """What the environment depends on: the lock, the project's metadata, this file and the interpreter."""
+  """Returns a digest of the environment's inputs: the lock, the project's metadata, this file and the interpreter."""
   digest = hashlib.sha256(repr((choice.stack, choice.python.version)).encode())
   for name in (f'requirements/{choice.stack}.txt', 'pyproject.toml', 'setup.py', 'tools/setup_env.py'):
     with open(os.path.join(ROOT, name), 'rb') as f:
@@ -157,17 +157,17 @@ def _Stamp(venv):
 
 
 def _Run(command, log_path, what, total=0, check=True):
-  """Runs `command` with its output in a log, and prints a line every PROGRESS_SECONDS.
+  """Runs a command with its output in a log and prints a progress line every PROGRESS_SECONDS.
 
   Args:
-    command: list of strings.
-    log_path: file that the output is appended to.
-    what: the step's name in the progress and error lines.
-    total: number of packages; if set, fetched ones are counted.
-    check: whether a failing command is an error.
+    command: List of strings.
+    log_path: File that the output is appended to.
+    what: Name of the step in progress and error lines.
+    total: Number of packages; if set, progress lines count the fetched ones.
+    check: Whether a failing command is an error.
 
   Raises:
-    SetupError: the command failed; the log's last lines are printed first.
+    SetupError: The command failed; the last lines of the log are printed first.
   """
   start = last = time.time()
   fetched = 0
@@ -196,12 +196,20 @@ def _Run(command, log_path, what, total=0, check=True):
 
 
 def _IsBelow(path, folder):
-  """Whether `path`, its links resolved, lies in a folder that may be None."""
+  """Returns whether `path`, with links resolved, is inside `folder`; False if `folder` is None."""
   return folder is not None and os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep)
 
 
 def MakeEnvironment(choice, venv):
-  """Makes or updates the environment at path `venv` with the lock of `choice.stack`; a crash leaves no stamp."""
+  """Creates or updates the environment `venv` with the lock of `choice.stack`; the stamp is written last.
+
+  Args:
+    choice: A Choice.
+    venv: Path of the environment.
+
+  Raises:
+    SetupError: A command failed, or `venv` is a link to another checkout's environment.
+  """
   digest = _Digest(choice)
   stamp_path = os.path.join(venv, 'ready')
   python = os.path.join(venv, 'bin', 'python')
@@ -240,10 +248,10 @@ def MakeEnvironment(choice, venv):
     'off',
     '--no-deps',
   ]
-  # The locks hold the whole closure, as wheels: nothing to resolve, nothing to compile (requirements/README.md).
+  # The locks list all packages, each available as a wheel: nothing to resolve or build (requirements/README.md).
   _Run(pip + ['--only-binary', ':all:', '--no-compile', '-r', lock], log_path, 'install', total)
   _Run(pip + ['--no-build-isolation', '-e', '.'], log_path, 'install fm_lingvo')
-  # pip would compile on one core. Unchecked: some packages ship files for other Pythons, which then stay uncompiled.
+  # pip would compile on one core. check=False: some packages ship files for other Pythons, which cannot be compiled.
   _Run([python, '-m', 'compileall', '-qq', '-j', '0', os.path.join(venv, 'lib')], log_path, 'compile', check=False)
   with open(stamp_path, 'w') as f:
     json.dump({'stack': choice.stack, 'digest': digest, 'root': ROOT}, f)
@@ -254,7 +262,7 @@ def MakeEnvironment(choice, venv):
 
 def main(argv=None):
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--venv', default='.venv', help='where the environment goes')
+  parser.add_argument('--venv', default='.venv', help='path of the environment')
   parser.add_argument('--dry_run', action='store_true', help='only print the stack and the interpreter')
   args = parser.parse_args(argv)
   try:

@@ -1,11 +1,11 @@
-"""Peak memory of one forward and backward pass of an encoder, with and without remat.
+"""Measures the peak memory of an encoder's forward and backward pass, with and without remat.
 
   python -m tools.step_memory
   python -m tools.step_memory --size=base --utterances=8 --seconds=16 --output=memory.json
 
-measures, each in a process of its own, a pass over a batch with gradients of all weights (no optimizer), prints a table
-and writes docs/results/step_memory.json. `remat` recomputes each block in the backward pass. Exit code 2: a pass
-failed, or wrong usage, said in one line.
+It measures a pass over a batch with gradients of all weights but without an optimizer, each in a separate process,
+prints a table and writes docs/results/step_memory.json. `remat` recomputes each block in the backward pass. Exit code
+2: a pass failed, or wrong usage, with a one-line message.
 """
 
 import argparse
@@ -23,8 +23,8 @@ def Main(argv: list[str]) -> int:
     prog='step_memory', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   encoder_pass.AddFlags(parser, 'paper', 'step_memory')
-  parser.add_argument('--utterances', type=int, default=2, help='in the batch (default: 2)')
-  parser.add_argument('--seconds', type=int, default=16, help='of each utterance (default: 16)')
+  parser.add_argument('--utterances', type=int, default=2, help='utterances in the batch (default: 2)')
+  parser.add_argument('--seconds', type=int, default=16, help='seconds per utterance (default: 16)')
   args = parser.parse_args(argv[1:])
 
   def _Run():

@@ -1,14 +1,13 @@
-"""Texts -> a SentencePiece model whose label 0 is the blank of transducers and CTC.
+"""Trains a SentencePiece model on texts; its label 0 is the blank of transducers and CTC.
 
   python -m tools.train_tokenizer --alphabet="abcdefghijklmnopqrstuvwxyz'" --output=params/tokenizers/graphemes_en.model
   python -m tools.train_tokenizer --input=data/recipe/source --kind=char --output=graphemes.model
   python -m tools.train_tokenizer --input=data/a,data/b,texts.txt --kind=bpe --vocab_size=500 --output=bpe500.model
 
-An input is a data set, whose training transcripts count, or a UTF-8 text file, an utterance a line. Texts are taken as
-they are: data sets hold normalised ones, see tools/common/normalize.py. Labels: 0 blank, 1 the unknown, then pieces;
-with
---alphabet the space, then its characters in order. The same texts and flags give the same file.
-Exit code 0: done; 1: cannot write; 2: bad usage; 130: Ctrl-C.
+An input is a data set, whose training transcripts are used, or a UTF-8 text file with an utterance per line. Texts are
+not normalised here; those of data sets are already, see tools/common/normalize.py. Labels: 0 blank, 1 unknown, then the
+pieces; with --alphabet the space, then the characters in order. The same texts and flags give the same file.
+Exit code 0: done; 1: the file cannot be written; 2: wrong usage; 130: Ctrl-C.
 """
 
 import argparse
@@ -30,17 +29,17 @@ _SPACE = '\u2581'
 
 
 def ReadTexts(inputs):
-  """Texts of data sets and text files.
+  """Reads the texts of data sets and text files.
 
   Args:
-    inputs: paths.
+    inputs: Paths.
 
   Returns:
-    A list of strings with single spaces between words, none of them empty.
+    A list of non-empty strings with single spaces between words.
 
   Raises:
-    exit_codes.UsageError: no such input, or one without a text.
-    dataset.DatasetError: an unfinished data set.
+    exit_codes.UsageError: An input does not exist or has no text.
+    dataset.DatasetError: A data set is incomplete.
   """
   texts = []
   for path in inputs:
@@ -63,18 +62,18 @@ def ReadTexts(inputs):
 
 
 def AlphabetTexts(alphabet):
-  """Texts of which a char model has the space and these characters, in this order.
+  """Returns texts from which a char model learns the space and these characters, in this order.
 
-  SentencePiece orders characters by how often they occur.
+  SentencePiece orders characters by frequency, so earlier characters occur more often in the texts.
 
   Args:
-    alphabet: three distinct characters or more.
+    alphabet: At least three distinct characters; spaces are ignored.
 
   Returns:
     A list of strings.
 
   Raises:
-    exit_codes.UsageError: another alphabet.
+    exit_codes.UsageError: The alphabet has too few or repeated characters.
   """
   characters = [c for c in alphabet if not c.isspace()]
   if len(characters) < 3 or len(set(characters)) != len(characters):
@@ -82,7 +81,7 @@ def AlphabetTexts(alphabet):
   texts = []
   for i, c in enumerate(characters):
     texts += [f'{c} {c}'] * (len(characters) - i)
-  # One of each character, and more spaces than the most frequent of them has occurrences so far.
+  # Adds one of each character per line, and more spaces than the most frequent character has.
   return texts + [' '.join(characters)] * (2 * len(characters))
 
 
@@ -90,15 +89,15 @@ def Train(texts, kind, vocab_size=None):
   """Trains a model.
 
   Args:
-    texts: list of strings.
-    kind: one of KINDS.
-    vocab_size: labels of the model; with kind char all characters have one.
+    texts: List of strings.
+    kind: One of KINDS.
+    vocab_size: Number of labels; ignored for kind char, which has a label for each character.
 
   Returns:
-    The model file's bytes.
+    The bytes of the model file.
 
   Raises:
-    exit_codes.UsageError: a vocabulary that these texts cannot have.
+    exit_codes.UsageError: The vocabulary is too small, or too large for these texts.
   """
   import sentencepiece  # Not needed for --help.
 
@@ -140,14 +139,14 @@ def Train(texts, kind, vocab_size=None):
 
 
 def Coverage(tokens, texts):
-  """How well a model spells texts.
+  """Measures how well a model covers texts.
 
   Args:
-    tokens: a fm_lingvo.tokenizer.Tokenizer.
-    texts: list of strings.
+    tokens: A fm_lingvo.data.tokenizer.Tokenizer.
+    texts: List of strings.
 
   Returns:
-    (share of characters that the model can spell, labels a text, Counter of the characters that it cannot).
+    (share of characters that the model covers, mean number of labels per text, Counter of characters not covered).
   """
   counts = collections.Counter(c for text in texts for c in text)
   pieces = {piece.replace(_SPACE, ' ') for piece in tokens.pieces}
@@ -160,25 +159,27 @@ def _Parser():
   parser = argparse.ArgumentParser(
     prog='train_tokenizer', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('--input', default='', help='data sets and text files, with commas between them')
+  parser.add_argument('--input', default='', help='data sets and text files, comma-separated')
   parser.add_argument(
     '--alphabet',
     default='',
-    help='characters of a --kind=char model instead of those of --input; the space comes by itself',
+    help='characters of a --kind=char model, instead of those of --input; the space is added',
   )
   parser.add_argument(
     '--kind',
     default='char',
-    help=f'what a piece is, one of {", ".join(KINDS)}: a character, or several by a unigram language '
+    help=f'kind of pieces, one of {", ".join(KINDS)}: single characters, or several, chosen by a unigram language '
     'model or by byte-pair encoding (default: char)',
   )
-  parser.add_argument('--vocab_size', type=int, help='labels of a unigram or bpe model, blank and unknown included')
-  parser.add_argument('--output', default='', help='the model file to write; one that exists is replaced')
+  parser.add_argument(
+    '--vocab_size', type=int, help='number of labels of a unigram or bpe model, including blank and unknown'
+  )
+  parser.add_argument('--output', default='', help='model file to write; an existing file is replaced')
   return parser
 
 
 def _Run(args):
-  """Trains, writes and describes the model that the arguments ask for."""
+  """Trains, writes and describes the model that the arguments specify."""
   if args.kind not in KINDS:
     raise exit_codes.UsageError(f'--kind={args.kind}: expected one of {", ".join(KINDS)}')
   if not args.output:
@@ -188,10 +189,12 @@ def _Run(args):
   if args.kind != 'char' and args.alphabet:
     raise exit_codes.UsageError(f'--alphabet with --kind={args.kind}: expected --kind=char')
   if args.kind == 'char' and args.vocab_size:
-    raise exit_codes.UsageError(f'--vocab_size={args.vocab_size} with --kind=char: expected none, characters make it')
+    raise exit_codes.UsageError(
+      f'--vocab_size={args.vocab_size} with --kind=char: expected none, each character is a label'
+    )
   if os.path.isdir(args.output):
     raise exit_codes.UsageError(f'--output={args.output}: a directory, expected the model file to write')
-  files.MakeFolder(os.path.dirname(args.output), f'--output={args.output}')  # Before the work.
+  files.MakeFolder(os.path.dirname(args.output), f'--output={args.output}')  # Fail before the work.
   texts = ReadTexts([path for path in args.input.split(',') if path])
   model = Train(AlphabetTexts(args.alphabet) if args.alphabet else texts, args.kind, args.vocab_size)
   with errors.Writing(f'--output={args.output}'):
@@ -199,14 +202,14 @@ def _Run(args):
       f.write(model)
     os.replace(args.output + '.part', args.output)
   with quiet.HoldStderr():
-    from fm_lingvo.data import tokenizer  # TensorFlow: --help need not wait.
+    from fm_lingvo.data import tokenizer  # Imports TensorFlow, which --help does not need.
   tokens = tokenizer.Tokenizer(os.path.abspath(args.output))
   print(f'{args.output}: {args.kind}, {tokens.vocab_size} labels with blank and unknown, sha256 {tokens.sha256}')
   if texts:
     share, labels, missing = Coverage(tokens, texts)
     shown = ' '.join(f'{c!r} ({n})' for c, n in missing.most_common(10))
     print(
-      f'{len(texts)} texts: {100 * share:.3f} % of the characters covered, {labels:.1f} labels a text'
+      f'{len(texts)} texts: {100 * share:.3f} % of the characters covered, {labels:.1f} labels per text'
       + (f'; not covered: {shown}' if missing else '')
     )
 

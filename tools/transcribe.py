@@ -1,16 +1,16 @@
-"""Recordings -> transcripts, by a trained run.
+"""Transcribes recordings with a trained run.
 
   python -m tools.transcribe runs/AdapterFinetune-... talk.mp3 prompts/ --adapter=target
   cat call.wav | python -m tools.transcribe RUN - --format=json
   python -m tools.transcribe RUN talk.mp3 --format=srt --output=talk.srt
 
-AUDIO is a file of any format and rate that FFmpeg knows, a folder (every audio file below it) or - for standard input.
-Recordings longer than the run's max_seconds are recognised in windows, which are cut where it is quiet and overlap by
-2 s (by a quarter of a window, if that is less).
---output is a file for everything, or, if it is a folder or ends with /, a folder that gets a file for each recording;
-files there are overwritten once the run is loaded and a recording is read, not before.
-Times are those of the frames (40 ms) at which the model wrote the labels, which lag behind the sound a little.
-Exit code 0: all done; 1: some recordings could not be read, each said in one line, or the transcripts cannot be
+AUDIO is a file of any format and sampling rate that FFmpeg supports, a folder (all audio files below it) or - for
+standard input. Recordings longer than the run's max_seconds are recognised in windows, which are cut at quiet places
+and overlap by 2 s (by a quarter of a window, if that is less).
+--output is a file for all transcripts or, if it is a folder or ends with /, a folder with a file for each recording.
+Existing files are overwritten only once the run is loaded and a recording is read.
+Times are those of the encoded frames (40 ms) at which the model emitted the labels, slightly later than the sound.
+Exit code 0: all done; 1: some recordings could not be read, each with a one-line message, or the transcripts cannot be
 written; 2: wrong usage, run or checkpoint; 130: Ctrl-C.
 """
 
@@ -40,18 +40,19 @@ _EXTENSIONS = frozenset(
   '.ogg .opus .sph .snd .spx .voc .w64 .wav .webm .wma .wv'.split()
 )
 _BATCH_SECONDS = 128.0  # Audio in a batch, padding included.
-_CHUNK_SECONDS = 1200.0  # Audio that is read before any of it is recognised, sorted by length.
-_CHUNK_FILES = 64
+_CHUNK_SECONDS = 1200.0  # Audio that is read, and sorted by length, before it is recognised.
+_CHUNK_FILES = 64  # The same limit as a number of files.
 
 
 def FindRecordings(names):
-  """Files to transcribe.
+  """Finds the files to transcribe.
 
   Args:
-    names: files, folders and STDIN, as the user gave them.
+    names: Files, folders and STDIN, as the user gave them.
 
   Returns:
-    (found, missing): list of (path, path below the folder that was named), in order; list of (name, why) without audio.
+    (found, missing): list of (path, path relative to the folder that the user gave), in order; list of (name, reason)
+    of those without audio.
   """
   found, missing = [], []
   for name in names:
@@ -74,7 +75,11 @@ def FindRecordings(names):
 
 
 def Read(path, max_seconds=None):
-  """int16 [S] of a recording at 16 kHz; raises audio.Rejected, too_long past `max_seconds`."""
+  """Reads a recording as int16 [S] at 16 kHz.
+
+  Raises:
+    audio.Rejected: The recording cannot be decoded, or is longer than `max_seconds`.
+  """
   if path != STDIN:
     return audio.Decode(path, max_seconds)
   with tempfile.NamedTemporaryFile() as f:
@@ -84,25 +89,25 @@ def Read(path, max_seconds=None):
 
 
 def Transcribe(model, recordings, max_seconds):
-  """Transcribes recordings, windows of similar length together.
+  """Transcribes recordings in batches of windows of similar length.
 
   Args:
-    model: a recognizer.Recognizer.
-    recordings: list of (name, int16 [S] at 16 kHz).
-    max_seconds: longest window.
+    model: A recognizer.Recognizer.
+    recordings: List of (name, int16 [S] at 16 kHz).
+    max_seconds: Longest window in seconds.
 
   Returns:
     List of transcript_formats.Transcript in the same order.
   """
   windows = [long_form.Windows(samples, max_seconds) for _, samples in recordings]
   pieces = sorted(((w.end - w.start, r, i) for r, cuts in enumerate(windows) for i, w in enumerate(cuts)))
-  heard = {}
+  recognized = {}
   for batch in _Batches(pieces, int(_BATCH_SECONDS * audio_format.SAMPLE_RATE)):
     waveforms = [recordings[r][1][windows[r][i].start : windows[r][i].end] for _, r, i in batch]
-    heard.update(zip([(r, i) for _, r, i in batch], model.Recognize(waveforms)))
+    recognized.update(zip([(r, i) for _, r, i in batch], model.Recognize(waveforms)))
   transcripts = []
   for r, (name, samples) in enumerate(recordings):
-    hypotheses = [heard[r, i] for i in range(len(windows[r]))]
+    hypotheses = [recognized[r, i] for i in range(len(windows[r]))]
     best = [found[0] for found in hypotheses]
     if len(best) == 1:
       text, words, n_best = best[0].text, best[0].words, hypotheses[0]
@@ -124,7 +129,12 @@ def Transcribe(model, recordings, max_seconds):
 
 
 def _Batches(pieces, size):
-  """Lists of pieces (length, ...), shortest first, of at most `size` samples with padding, or of one piece."""
+  """Yields batches: lists of pieces (length, ...) with at most `size` samples including padding, or a single piece.
+
+  Args:
+    pieces: List of tuples that begin with the length in samples, shortest first.
+    size: Maximum number of samples in a batch.
+  """
   batch = []
   for piece in pieces:
     if batch and piece[0] * (len(batch) + 1) > size:
@@ -136,7 +146,7 @@ def _Batches(pieces, size):
 
 
 class _Output:
-  """Where transcripts go: standard output, one file, or a file for each recording."""
+  """Writes transcripts to standard output, one file, or a file for each recording."""
 
   def __init__(self, path, kind, recordings):
     self._path = path
@@ -151,7 +161,7 @@ class _Output:
       files.MakeFolder(path, f'--output={path}')
     elif kind == 'srt' and len(recordings) > 1:
       raise errors.ConfigError(
-        f'--format=srt: {len(recordings)} recordings, but subtitles are of one; expected --output=FOLDER/'
+        f'--format=srt: {len(recordings)} recordings, but a subtitle file is for one; expected --output=FOLDER/'
       )
     elif not os.path.isdir(above):
       raise errors.ConfigError(f'--output={path}: no folder {above}; expected one that exists')
@@ -159,7 +169,7 @@ class _Output:
       raise errors.ConfigError(f'--output={path}: is one of the recordings; expected another file')
 
   def Open(self):
-    """Empties the one file, the first time; until then an old transcript stays as it is."""
+    """Opens the single output file on the first call, which empties it."""
     if self._folder is None and self._file is None:
       with self._Writing():
         self._file = open(self._path, 'w', encoding='utf-8') if self._path else sys.stdout
@@ -192,16 +202,19 @@ class _Output:
 
 
 def _Printable(path):
-  """A path as UTF-8 text; bytes that are none, which file names may have, as escapes."""
+  """Returns a path as UTF-8 text; invalid bytes, which file names may contain, become escapes."""
   return path.encode('utf-8', 'backslashreplace').decode('utf-8')
 
 
-def _Say(line):
+def _PrintStatus(line):
   print(f'transcribe: {line}', file=sys.stderr, flush=True)
 
 
 def _Chunks(recordings, failed, max_seconds):
-  """Yields (recordings tried so far, list of (path, relative path, samples)); `failed` gets what cannot be read."""
+  """Yields (number of recordings tried so far, list of (path, relative path, samples)).
+
+  Paths of recordings that cannot be read are appended to `failed`.
+  """
   chunk, seconds = [], 0.0
   for number, (path, relative_path) in enumerate(recordings, 1):
     try:
@@ -210,7 +223,7 @@ def _Chunks(recordings, failed, max_seconds):
       seconds += len(samples) / audio_format.SAMPLE_RATE
     except audio.Rejected as e:
       failed.append(path)
-      _Say(f'{path}: {" ".join(str(e).split())}')
+      _PrintStatus(f'{path}: {" ".join(str(e).split())}')
     if chunk and (seconds >= _CHUNK_SECONDS or len(chunk) >= _CHUNK_FILES or number == len(recordings)):
       yield number, chunk
       chunk, seconds = [], 0.0
@@ -219,7 +232,7 @@ def _Chunks(recordings, failed, max_seconds):
 
 
 def _Run(args):
-  """Transcribes what the arguments name; returns the exit code."""
+  """Transcribes the recordings that the arguments name; returns the exit code."""
   if args.window_seconds is not None and not 2 <= args.window_seconds < math.inf:
     raise errors.ConfigError(f'--window_seconds={args.window_seconds:g}: expected >= 2 and finite')
   if not args.max_hours > 0:
@@ -228,14 +241,14 @@ def _Run(args):
     raise errors.ConfigError(f'{STDIN}: given twice; standard input is one recording')
   recordings, missing = FindRecordings(args.audio)
   for name, why in missing:
-    _Say(f'{name}: {why}')
+    _PrintStatus(f'{name}: {why}')
   failed = [name for name, _ in missing]
-  # A wrong output or run is told before minutes of decoding.
+  # Report a wrong output or run before minutes of decoding.
   output = _Output(args.output, args.format, recordings)
   if not recordings:
-    return _Ended(failed)
+    return _ExitCode(failed)
   with quiet.HoldStderr():
-    # TensorFlow: --help need not wait.
+    # These import TensorFlow, which --help does not need.
     from fm_lingvo.inference import load_run
     from fm_lingvo.inference import recognizer
   recognizer.Start()
@@ -252,15 +265,17 @@ def _Run(args):
       output.Write(transcript, relative_path)
       seconds += transcript.seconds
     if len(recordings) > 1:
-      _Say(f'{number} of {len(recordings)} recordings, {seconds:.1f} s of audio in {time.time() - started:.1f} s')
+      _PrintStatus(
+        f'{number} of {len(recordings)} recordings, {seconds:.1f} s of audio in {time.time() - started:.1f} s'
+      )
   output.Close()
-  return _Ended(failed)
+  return _ExitCode(failed)
 
 
-def _Ended(failed):
-  """Counts what could not be transcribed; returns the exit code."""
+def _ExitCode(failed):
+  """Prints how many recordings could not be transcribed; returns the exit code."""
   if failed:
-    _Say(f'{len(failed)} failed')
+    _PrintStatus(f'{len(failed)} failed')
   return 1 if failed else 0
 
 
@@ -271,9 +286,12 @@ def Main(argv: list[str] | None = None) -> int:
   )
   parser.add_argument('run', metavar='RUN', help='folder of a run with a transducer or CTC head')
   parser.add_argument(
-    'audio', nargs='+', metavar='AUDIO', help='file, folder, or - for standard input with a header (not raw G.722)'
+    'audio',
+    nargs='+',
+    metavar='AUDIO',
+    help='file, folder, or - for standard input (not headerless formats like G.722)',
   )
-  parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: the run's active ones)")
+  parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: the run's active set)")
   parser.add_argument('--checkpoint', help="checkpoint, e.g. ckpt-00000500 (default: the run's newest)")
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)
@@ -281,16 +299,16 @@ def Main(argv: list[str] | None = None) -> int:
     '--n_best',
     type=int,
     default=1,
-    help='hypotheses in JSON, at most the beam size; of recordings that fit into one window (default: 1)',
+    help='hypotheses in JSON output, at most the beam size, for recordings of one window (default: 1)',
   )
   parser.add_argument('--format', choices=transcript_formats.FORMATS, default='text')
-  parser.add_argument('--output', help='file, or folder with / at its end (default: standard output)')
+  parser.add_argument('--output', help='file, or folder if it ends with / (default: standard output)')
   parser.add_argument('--window_seconds', type=float, help="longest window (default: the run's max_seconds)")
   parser.add_argument(
     '--max_hours',
     type=float,
     default=6.0,
-    help='longer recordings are refused, for a small file can hold days of silence; inf: none is (default: 6)',
+    help='reject longer recordings, because a small file can hold days of silence; inf: no limit (default: 6)',
   )
   args = parser.parse_args((argv or sys.argv)[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')

@@ -1,4 +1,4 @@
-"""Lingvo's Checkpointer and Saver, made safe: nothing damaged is restored, nothing is started anew in silence."""
+"""Lingvo's Checkpointer and Saver, made safe: no damaged checkpoint is restored, no run silently starts over."""
 
 import os
 import time
@@ -13,7 +13,7 @@ from fm_lingvo.checkpoints import reader
 from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.checkpoints import warm_start
 
-# What TensorFlow raises for files that are not whole or not of this model; a worker that has died is none of these.
+# What TensorFlow raises for incomplete files or another model's. Errors of a dead worker are not among them.
 _UNREADABLE = (
   tf.errors.DataLossError,
   tf.errors.NotFoundError,
@@ -24,25 +24,28 @@ _UNREADABLE = (
 
 
 class Checkpointer(checkpointer.Checkpointer):
-  """Lingvo's, which starts new runs by warm_start.Restore, prints its lines, and checks what it restores.
+  """Lingvo's Checkpointer with warm starts by warm_start.Restore and a check of every checkpoint that it restores.
 
-  A run resumes from its newest checkpoint that can be restored; those that are passed over are printed. If none can be
-  restored, the run is refused.
+  A run resumes from the newest checkpoint that can be restored and prints which newer ones it skipped. If the run has
+  checkpoints but none can be restored, it is refused.
 
   Attributes:
-    loaded: Names of the variables that warm_start.Restore loaded, empty in a resumed run.
-    start_averages: List of ops, empty without moving averages, that start these from the variables; run after a warm
-      start, and to be run again if the variables change before the first step.
+    loaded: Names of the variables that warm_start.Restore loaded; empty in a resumed run.
+    start_averages: List of ops that set the moving averages to the variables' values; empty without moving averages.
+      They run after a warm start and must run again if the variables change before the first step.
   """
 
   def _BuildInitFromCheckpointRules(self):
-    self._uninitialized_vars.mark_used()  # Else TensorFlow warns where no run needs them.
+    self._uninitialized_vars.mark_used()  # TensorFlow would warn about the unused op.
     self.loaded = set()
     self.start_averages = [StartAverages(model) for model in self._models if model.ema]
     self._restore_fns = [('warm_start.Restore', self._WarmStart)]
 
   def Restore(self, sess: tf.Session | None = None, force_reinitialize: bool = False) -> str | None:
-    """As Lingvo's, which first fetches which variables are initialised: not needed where all of them are set anyway."""
+    """As in the base class, but with `force_reinitialize` without its fetch of which variables are initialised.
+
+    All variables are set in that case, so the fetch would only cost time.
+    """
     if not force_reinitialize:
       return super().Restore(sess)
     path = self._RestoreFromLatestCheckpoint(sess)
@@ -53,10 +56,13 @@ class Checkpointer(checkpointer.Checkpointer):
     return path
 
   def RestoreFromPath(self, sess: tf.Session | None = None, checkpoint_path: str = '') -> str:
-    """Restores all variables, of a resumed run or for an evaluation.
+    """Restores all variables, in a resumed run or for an evaluation.
+
+    Returns:
+      The checkpoint's prefix.
 
     Raises:
-      reader.Unusable: It cannot be read, is of another model or has NaNs.
+      reader.Unusable: The checkpoint cannot be read, is of another model, or holds NaN or Inf.
       errors.ConfigError: The checkpoint was made with another front end or tokenizer.
     """
     variables = {v.op.name: v for v in self._Variables()}
@@ -65,11 +71,11 @@ class Checkpointer(checkpointer.Checkpointer):
     match.CheckFound()
     match.CheckForms()
     checkpoint.CheckFinite(name for name, v in variables.items() if v.dtype.base_dtype.is_floating)
-    if checkpoint.renamed:  # Lingvo restores variables by the names that they have now.
+    if checkpoint.renamed:  # Lingvo's Saver knows only today's names.
       checkpoint.Load(variables, sess, averaged=False)
     else:
       try:
-        self._saver.Restore(sess, checkpoint_path)  # Match has left no variable uninitialised.
+        self._saver.Restore(sess, checkpoint_path)  # Sets every variable: Match has found them all.
       except _UNREADABLE as e:
         raise reader.Unusable(f'{checkpoint_path}: cannot be read ({errors.Reason(e)})') from e
     for model in self._models:
@@ -83,7 +89,7 @@ class Checkpointer(checkpointer.Checkpointer):
     return list(listed.values()) if isinstance(listed, dict) else listed
 
   def _RestoreFromLatestCheckpoint(self, sess=None):
-    """Restores the newest good checkpoint; returns its prefix, None in a new run."""
+    """Restores the newest usable checkpoint; returns its prefix, or None in a new run."""
     problems, found = run_checkpoints.Problems(self._train_dir), None
     for prefix in run_checkpoints.Prefixes(self._train_dir):
       try:
@@ -93,11 +99,11 @@ class Checkpointer(checkpointer.Checkpointer):
         problems.append(str(e))
     if problems and not found:
       raise errors.ConfigError(
-        f'{"; ".join(problems)}; no other checkpoint to go on from, and a new run is not started in its place: restore '
-        'one, or choose another --logdir'
+        f'{"; ".join(problems)}; no other checkpoint to resume from, and a run with checkpoints does not start over: '
+        'restore one, or choose another --logdir'
       )
     for problem in problems:
-      print(f'passed over: {problem}', flush=True)
+      print(f'skipped: {problem}', flush=True)
     if found:
       self._prev_ckpt_step = run_checkpoints.Step(found)
     return found
@@ -113,26 +119,26 @@ class Checkpointer(checkpointer.Checkpointer):
 
 
 def StartAverages(model) -> tf.Operation:
-  """An op that starts a model's moving averages anew from its variables' values.
+  """Returns an op that sets a model's moving averages to its variables' values.
 
-  They are created before a new run's variables are loaded from another checkpoint.
+  TensorFlow initialises them before a warm start loads the variables.
   """
   averages = [(model.ema.average(v), v) for v in model.variables_for_ema] if model.ema else []
   return tf.group(*[tf.assign(average, v) for average, v in averages if average is not None])
 
 
 class Saver(saver.Saver):
-  """Lingvo's, which keeps the newest checkpoints by its list of them, made robust where that list is wrong.
+  """Lingvo's Saver, made robust against a wrong list of checkpoints, which decides which of them it deletes.
 
-  A list that is damaged or misses checkpoints is made anew from what is on disk; files with another name than
-  ckpt-STEP, such as a copy that a user made, are left alone. Times in the future, after a clock was set back, count as
-  just past: otherwise the newest checkpoint would be taken for the oldest, and removed as soon as it is saved.
+  A list that is damaged or incomplete is rebuilt from the files on disk. Files with names other than ckpt-STEP, such as
+  a user's copy, are left alone. Timestamps in the future, which appear after a clock was set back, are moved into the
+  past: otherwise the newest checkpoint would count as the oldest and be deleted as soon as it is saved.
   """
 
-  _saving = None  # Prefix of the checkpoint that is on disk, but not in the list yet.
+  _saving = None  # Prefix of the checkpoint that is on disk but not yet in the list.
 
   def _BuildRestore(self):
-    """Builds one restore operation for all variables of a device; Lingvo makes one for each variable."""
+    """Builds one restore operation per device; Lingvo builds one per variable."""
     per_device, assigned = {}, []
     for var in self._vars:
       per_device.setdefault(var.device, []).append(var)
@@ -169,6 +175,6 @@ class Saver(saver.Saver):
 
 
 def PatchLingvo() -> None:
-  """Makes Lingvo's cluster jobs use this Checkpointer, and all of them this Saver; may be called again."""
+  """Makes Lingvo's cluster jobs use this Checkpointer and every job this Saver; repeated calls are harmless."""
   checkpointer.Checkpointer = Checkpointer
   checkpointer.custom_saver.Saver = Saver

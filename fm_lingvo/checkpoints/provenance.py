@@ -1,7 +1,7 @@
 """Records: frozen variables that say with which front end and tokenizer a checkpoint was made.
 
-Neither is a weight, but weights are of no use with another. A record holds its settings or its digest as numbers in the
-checkpoint, so that every later stage can compare them.
+Weights are useless with another front end or tokenizer. A record stores the settings or a digest of one as numbers in
+the checkpoint, so that every later stage can compare them with its own.
 """
 
 from lingvo import compat as tf
@@ -10,10 +10,10 @@ from lingvo.core import py_utils
 
 
 def CreateRecord(layer: base_layer.BaseLayer, name: str, values: list[float]) -> None:
-  """Creates a variable of a layer that holds constants and is never trained; call it in _CreateLayerVariables.
+  """Creates a variable that holds constants and is never trained; call it in a layer's _CreateLayerVariables.
 
   Args:
-    layer: Whose variable it is.
+    layer: The layer that owns the variable.
     name: Name of the variable.
     values: List of floats, exact in float32.
   """

@@ -1,7 +1,7 @@
-"""Reads checkpoints, and says whether one fits the variables of a graph.
+"""Reads checkpoints and checks whether one fits the variables of a graph.
 
-A new run that starts from another, a resumed run, an evaluation and the tools all ask the same: are the variables that
-are needed there, with this dtype and shape? Match answers it, with one wording of each error.
+Warm starts, resumed runs, evaluations and the tools share one question: does the checkpoint hold the needed variables
+with the right dtypes and shapes? Match answers it, with one wording for each error.
 """
 
 import collections
@@ -18,45 +18,44 @@ from fm_lingvo.checkpoints import renamed_variables
 from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.utils import suggest
 
-# Lingvo calls every weight .../var; optimizers' slots and the step end otherwise, accumulated gradients do not.
+# Lingvo calls every weight .../var. Optimizer slots and the step end differently; accumulated gradients do not.
 _WEIGHT = re.compile(r'(?!.*/grad_accumulator/).*/var$')
 STEP = 'global_step'  # The training step's name in a checkpoint.
-_AVERAGE = '/ExponentialMovingAverage'  # Ends the name of a weight's moving average.
-_LOADED_BYTES = 1 << 28  # In one step of Load; the limit of a protocol buffer, in clusters, is 2 GB.
-_SOME = 3  # Names that a message shows of many.
+_AVERAGE = '/ExponentialMovingAverage'  # Suffix of the name of a weight's moving average.
+_LOADED_BYTES = 1 << 28  # Per session run of Load; a cluster sends a protocol buffer, which can hold 2 GB.
+_SOME = 3  # How many names a message shows.
 
 
 class Unusable(errors.ConfigError):
-  """A checkpoint that cannot be read, is of another model, or holds NaN or Inf; the message begins with its prefix."""
+  """A checkpoint cannot be read, is of another model, or holds NaN or Inf; the message begins with its prefix."""
 
 
 class Checkpoint:
-  """What a checkpoint holds.
+  """A checkpoint on disk and the variables in it.
 
   Attributes:
-    prefix: Its path.
-    weights: dict name -> (dtype name, shape as a tuple), of weights and records, without optimizers' slots and the
-      step.
-    others: As weights, of the rest.
-    renamed: Whether it is of an older version, in which variables had other names (renamed_variables); all names here
-      are today's.
-    averaged: Whether the run kept moving averages (task.train.ema_decay): Read gives these, which are what its
-      evaluations used.
+    prefix: Path prefix of its files.
+    weights: dict name -> (dtype name, shape as a tuple) of weights and records, without optimizer slots and the step.
+    others: As weights, for all other variables.
+    renamed: Whether an older version with other variable names wrote it (renamed_variables); this class uses today's
+      names throughout.
+    averaged: Whether it has moving averages (task.train.ema_decay). Read then returns these: the run's evaluations
+      used them.
   """
 
   def __init__(self, path: str):
     """Opens the checkpoint that Resolve finds; only its index is read.
 
     Raises:
-      errors.ConfigError: There is none.
-      Unusable: It is not a TensorFlow checkpoint.
+      errors.ConfigError: `path` has no checkpoint.
+      Unusable: The file is not a TensorFlow checkpoint.
     """
     self.prefix = Resolve(path)
     try:
       self._reader = tf.train.NewCheckpointReader(self.prefix)
       shapes = self._reader.get_variable_to_shape_map()
       dtypes = self._reader.get_variable_to_dtype_map()
-    except Exception as e:  # TensorFlow raises several kinds, some of them plain.
+    except Exception as e:  # TensorFlow raises several types, RuntimeError among them.
       raise Unusable(f'{self.prefix}: not a readable TensorFlow checkpoint ({errors.Reason(e)})') from e
     self.weights: dict[str, tuple[str, tuple]] = {}
     self.others: dict[str, tuple[str, tuple]] = {}
@@ -69,14 +68,14 @@ class Checkpoint:
 
   @property
   def step(self) -> int:
-    """The training step that it holds, -1 if it has none."""
+    """The training step in the checkpoint, -1 if it has none."""
     return int(self._reader.get_tensor(STEP)) if STEP in self.others else -1
 
   def Read(self, name: str, averaged: bool = True) -> np.ndarray:
-    """The value of a variable, or, if `averaged`, its moving average where there is one.
+    """Returns the value of a variable, or with `averaged` its moving average if there is one.
 
     Raises:
-      Unusable: Its data is damaged.
+      Unusable: The variable's data is damaged.
     """
     if averaged and name + _AVERAGE in self.others:
       name += _AVERAGE
@@ -86,13 +85,18 @@ class Checkpoint:
       raise Unusable(f'{self.prefix}: {name} cannot be read ({errors.Reason(e)})') from e
 
   def Values(self, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """dict name -> what Read returns."""
+    """Returns dict: name -> value as Read returns it."""
     return {name: self.Read(name) for name in names}
 
   def Load(self, variables: Mapping[str, tf.Variable], sess: tf.Session, averaged: bool = True) -> None:
-    """Gives variables, a dict name in the checkpoint -> variable, what Read returns.
+    """Sets variables to the values that Read returns.
 
-    Many variables share a session run: TensorFlow optimises the graph for each new set of operations.
+    Many variables share a session run because TensorFlow optimises the graph again for each new set of operations.
+
+    Args:
+      variables: dict: name in the checkpoint -> variable.
+      sess: Session of the variables' graph.
+      averaged: See Read.
     """
     ops: list = []
     feed: dict = {}
@@ -108,21 +112,21 @@ class Checkpoint:
     sess.run(ops, feed)
 
   def CheckFinite(self, names: Iterable[str]) -> None:
-    """Raises Unusable if a variable among `names`, itself and not its average, holds a NaN or an Inf."""
+    """Raises Unusable if one of the variables `names` holds NaN or Inf; moving averages are not checked."""
     wrong = [name for name in sorted(names) if not np.all(np.isfinite(self.Read(name, averaged=False)))]
     if wrong:
       raise Unusable(f'{self.prefix}: NaN or Inf in {suggest.Some(wrong, _SOME)}')
 
 
 class Match:
-  """A checkpoint beside the variables that a graph needs.
+  """Compares a checkpoint with the variables that a graph needs.
 
   Attributes:
     checkpoint: The Checkpoint.
-    used: As Checkpoint.weights, those that a variable takes its value from.
-    unused: As Checkpoint.weights, the others.
+    used: The part of Checkpoint.weights that the graph needs.
+    unused: The rest of Checkpoint.weights.
     missing: Sorted names of needed variables that are not in the checkpoint.
-    differing: dict: name of a variable of another dtype or shape -> a phrase with both.
+    differing: dict: name of a variable whose dtype or shape differs -> a phrase with both.
   """
 
   def __init__(self, checkpoint: Checkpoint, variables: Mapping[str, tf.Variable]):
@@ -145,7 +149,7 @@ class Match:
     }
 
   def CheckFound(self) -> None:
-    """Raises Unusable, which counts and names them, if variables are missing."""
+    """Raises Unusable, with their number and some names, if variables are missing."""
     if self.missing:
       raise Unusable(
         f'{self.checkpoint.prefix}: of another model: {len(self.missing)} of the {len(self._variables)} variables that '
@@ -153,7 +157,7 @@ class Match:
       )
 
   def CheckForms(self) -> None:
-    """Raises Unusable, which names them, if variables have another dtype or shape."""
+    """Raises Unusable, with some names, if dtypes or shapes differ."""
     if self.differing:
       names = suggest.Some([f'{name} is {both}' for name, both in self.differing.items()], _SOME)
       raise Unusable(
@@ -164,27 +168,27 @@ class Match:
     """Checks everything before weights are loaded; loads the records.
 
     Args:
-      task: Task whose CheckRestored compares records, which are in the session then.
-      sess: Session of its graph.
+      task: Task whose CheckRestored compares the records, which this method loads first.
+      sess: Session of the task's graph.
 
     Raises:
       Unusable: Variables are missing or of another dtype or shape.
-      errors.ConfigError: Made with another front end or tokenizer.
+      errors.ConfigError: The checkpoint was made with another front end or tokenizer.
     """
     self.CheckFound()
-    # Records first: another tokenizer says more than another size of the vocabulary.
+    # Records before shapes: "another tokenizer" says more than "another vocabulary size".
     records = {n: v for n, v in self._variables.items() if not v.trainable and n not in self.differing}
     self.checkpoint.Load(records, sess)
     task.CheckRestored(sess, self.checkpoint.prefix)
     self.CheckForms()
 
   def Restore(self, task, sess: tf.Session) -> None:
-    """As Check, and loads all variables."""
+    """Checks as Check does, then loads all variables."""
     self.Check(task, sess)
     self.checkpoint.Load({n: v for n, v in self._variables.items() if v.trainable}, sess)
 
   def UnusedLine(self) -> str:
-    """`left unused in it: COMPONENTS`."""
+    """Returns `left unused in it: COMPONENTS`."""
     return f'left unused in it: {Summary(self.unused) or "nothing"}'
 
 
@@ -198,16 +202,16 @@ def _Described(form):
 
 
 def Resolve(path: str) -> str:
-  """The prefix of a checkpoint.
+  """Finds a checkpoint.
 
   Args:
     path: Folder of a run, its train folder, or a checkpoint's prefix.
 
   Returns:
-    The newest checkpoint's prefix, or `path` itself.
+    The prefix of the folder's newest checkpoint, or `path` itself if it is a prefix.
 
   Raises:
-    errors.ConfigError: There is none.
+    errors.ConfigError: `path` does not exist or has no checkpoint.
   """
   path = path.rstrip('/')
   if tf.io.gfile.exists(path + '.index'):
@@ -222,7 +226,7 @@ def Resolve(path: str) -> str:
 
 
 def _Nearest(path):
-  """A run or checkpoint beside `path` whose name is like its own, or None."""
+  """Returns the run or checkpoint next to `path` with the most similar name, or None."""
   folder, name = os.path.split(path)
   if not tf.io.gfile.isdir(folder or '.'):
     return None
@@ -233,7 +237,7 @@ def _Nearest(path):
 
 
 def Component(name: str) -> str:
-  """Component of a weight's name: encoder, encoder/adapters/NAME, transducer, ..."""
+  """Returns the component that a weight belongs to: encoder, encoder/adapters/NAME, transducer, ..."""
   parts = name.split('/')
   if parts[1:3] == ['encoder', 'adapters']:
     return '/'.join(parts[1:4])
@@ -241,10 +245,10 @@ def Component(name: str) -> str:
 
 
 def Summary(weights: Mapping[str, tuple]) -> str:
-  """One phrase: components, each with its number of variables and of values.
+  """Returns one phrase: the components, each with its numbers of variables and values.
 
   Args:
-    weights: As Checkpoint.weights, or a part of it.
+    weights: Checkpoint.weights or a part of it.
   """
   counts: dict[str, list[int]] = collections.defaultdict(lambda: [0, 0])
   for name, (_, shape) in weights.items():

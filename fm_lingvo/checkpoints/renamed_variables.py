@@ -1,8 +1,8 @@
 """Variables that have another name in checkpoints of older versions.
 
-Until CTC beside a transducer became a branch of its own, its projection was a part of the transducer's head:
-`task/transducer/ctc/w/var` is `task/ctc/proj/w/var` now, and so are its bias and the optimizer's slots. The record of
-the tokenizer, which the `ctc` head did not have, is the transducer's.
+The CTC projection used to be a part of the transducer head; it now belongs to a `ctc` head of its own:
+`task/transducer/ctc/w/var` became `task/ctc/proj/w/var`, and so did its bias and the optimizer slots. The tokenizer
+record of the new head is read from the transducer's.
 """
 
 import re
@@ -12,13 +12,13 @@ _CTC_OF_TRANSDUCER = re.compile(r'(\w+)/(\w+)/ctc/([wb])/var(.*)')
 
 
 def Names(names: Iterable[str]) -> dict[str, str]:
-  """Today's names of the variables of a checkpoint.
+  """Maps today's names of variables to the names in a checkpoint.
 
   Args:
     names: The names in the checkpoint.
 
   Returns:
-    dict: today's name -> name in the checkpoint, the same unless the checkpoint is of an older version.
+    dict: today's name -> name in the checkpoint; they differ only if an older version wrote the checkpoint.
   """
   names, today = set(names), {}
   for name in names:

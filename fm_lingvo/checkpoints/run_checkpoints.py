@@ -1,7 +1,7 @@
-"""A run's checkpoints on disk: which there are, and in which order a resumed run tries them.
+"""Lists a run's checkpoints on disk, in the order in which a resumed run tries them.
 
-A checkpoint is the files PREFIX.index and PREFIX.data-*; the file `checkpoint` beside them names the newest. TensorFlow
-keeps a checksum of each tensor, so whatever reads one learns of flipped bits.
+A checkpoint consists of the files PREFIX.index and PREFIX.data-*; the file `checkpoint` in the same folder names the
+newest one. TensorFlow stores a checksum for each tensor, so reading a tensor detects flipped bits.
 """
 
 import os
@@ -14,9 +14,9 @@ _STEP = re.compile(r'ckpt-(\d+)$')
 
 
 def Named(folder: str) -> str | None:
-  """The prefix that the file `checkpoint` of a train folder names, whether it exists or not; None if there is no name.
+  """Returns the prefix that the file `checkpoint` of a train folder names, or None; the checkpoint may not exist.
 
-  It is one of this folder, wherever the folder was when the file was written.
+  The prefix is always in `folder`, even if the folder was moved after the file was written.
   """
   try:
     state = tf.train.get_checkpoint_state(folder)
@@ -28,7 +28,7 @@ def Named(folder: str) -> str | None:
 
 
 def Step(prefix: str) -> int:
-  """Step in the name of a checkpoint, -1 if there is none."""
+  """Returns the step in the name of a checkpoint, -1 if it has none."""
   found = _STEP.search(prefix)
   return int(found.group(1)) if found else -1
 
@@ -39,7 +39,10 @@ def Exists(prefix: str) -> bool:
 
 
 def Prefixes(folder: str) -> list[str]:
-  """Checkpoints of a train folder, the one to try first first: the named one, then all others, the newest first."""
+  """Returns the checkpoints of a train folder in the order to try them.
+
+  The one that the file `checkpoint` names comes first, then all others, newest first.
+  """
   found = [path[: -len('.index')] for path in tf.io.gfile.glob(os.path.join(folder, 'ckpt-*.index'))]
   found.sort(key=Step, reverse=True)
   named = Named(folder)
@@ -49,37 +52,42 @@ def Prefixes(folder: str) -> list[str]:
 
 
 def Newest(folder: str) -> str | None:
-  """The checkpoint of a train folder to try first, or None."""
+  """Returns the checkpoint of a train folder to try first, or None."""
   return next(iter(Prefixes(folder)), None)
 
 
 def Numbered(folder: str, but: str | None = None) -> list[str]:
-  """Checkpoints of a train folder whose names have a step, the oldest first, without the one of the prefix `but`."""
+  """Returns the checkpoints of a train folder that have a step in their name, oldest first, without the one of `but`.
+
+  Args:
+    folder: The train folder.
+    but: Prefix of the checkpoint to leave out, or None.
+  """
   steps = (-1, Step(but or ''))
   return sorted((prefix for prefix in Prefixes(folder) if Step(prefix) not in steps), key=Step)
 
 
 def SavedAt(prefix: str) -> float:
-  """When a checkpoint was written, in seconds since the epoch."""
+  """Returns when a checkpoint was written, in seconds since 1970."""
   return tf.io.gfile.stat(prefix + '.index').mtime_nsec / 1e9
 
 
 def Problems(folder: str) -> list[str]:
-  """One line for each sign, besides unreadable checkpoints, that the folder is not as a trainer left it."""
+  """Returns a line for each inconsistency in a train folder; whether checkpoints can be read is not checked."""
   lines = []
   state = os.path.join(folder, 'checkpoint')
   named = Named(folder)
   if tf.io.gfile.exists(state) and not named:
-    lines.append(f'{state}: names no checkpoint, so it is not as TensorFlow writes it')
+    lines.append(f'{state}: names no checkpoint, which TensorFlow never writes')
   elif named and not Exists(named):
-    lines.append(f'{state}: names {os.path.basename(named)}, which is not there')
+    lines.append(f'{state}: names {os.path.basename(named)}, which does not exist')
   stems = {re.sub(r'\.data-\d+-of-\d+$', '', path) for path in tf.io.gfile.glob(os.path.join(folder, 'ckpt-*.data-*'))}
   lines += [f'{stem}: has data but no index' for stem in sorted(stems) if not Exists(stem) and stem != named]
   return lines
 
 
 def RemoveUnfinished(folder: str) -> None:
-  """Removes what a process that died while saving left; to be called by the only writer of the folder."""
+  """Removes partial checkpoints of a process that died while saving; only the folder's single writer may call it."""
   if '://' in folder or not os.path.isdir(folder):
     return
   for entry in os.listdir(folder):

@@ -1,8 +1,8 @@
-"""A new run takes its weights from another run's checkpoint: all that are asked for, or an error.
+"""Warm starts: a new run loads weights from another run's checkpoint, all that its rules cover or none.
 
-p.train.init_from_checkpoint_rules says from which checkpoint. Lingvo only warns when a rule finds nothing; here every
-variable of the model that a rule covers must be in the checkpoint, with its shape, and the front end and the tokenizer
-that the checkpoint records must be this model's.
+p.train.init_from_checkpoint_rules names the checkpoint. Lingvo only warns if a rule finds nothing. Here every variable
+of the model that a rule covers must be in the checkpoint with the same shape, and the checkpoint must have been made
+with this model's front end and tokenizer.
 """
 
 import re
@@ -17,14 +17,14 @@ from fm_lingvo.utils import suggest
 
 
 def InitRules(init_from: str, fresh: Iterable[str] = ()) -> dict:
-  """Rules for p.train.init_from_checkpoint_rules: all weights, except new ones.
+  """Returns rules for p.train.init_from_checkpoint_rules that load all weights except the new ones.
 
-  The path is looked up when a run starts, not here: params do not depend on the disk.
+  The path is resolved when a run starts, not here, so that params do not depend on the disk.
 
   Args:
-    init_from: Folder of a run, whose newest checkpoint is taken, or a checkpoint's prefix; '' gives no rules.
-    fresh: Regular expressions, searched for in variables' names, of what is new in this stage and keeps its initial
-      value.
+    init_from: Folder of a run, whose newest checkpoint is used, or a checkpoint's prefix; '' gives no rules.
+    fresh: Regular expressions, searched for in variable names: variables that are new in this stage and keep their
+      initial values.
 
   Returns:
     dict in Lingvo's format: {path: (loading rules, ignore rules)}.
@@ -36,7 +36,7 @@ def InitRules(init_from: str, fresh: Iterable[str] = ()) -> dict:
 
 
 def Sources(train_params: hyperparams.Params) -> list[str]:
-  """Runs and checkpoints that a new run starts from, as task.train of a task's Params says."""
+  """Returns the runs and checkpoints that task.train of a task's Params names for a warm start."""
   paths = list(train_params.init_from_checkpoint_rules or {})
   if train_params.init_from_checkpoint_override is not None:
     paths = [train_params.init_from_checkpoint_override]  # '' means none.
@@ -44,13 +44,13 @@ def Sources(train_params: hyperparams.Params) -> list[str]:
 
 
 def CheckSources(train_params: hyperparams.Params) -> None:
-  """Checks that the checkpoints are there that a new run starts from, before its graph is built.
+  """Checks the checkpoints for a warm start before the graph is built.
 
   Args:
     train_params: task.train of a task's Params.
 
   Raises:
-    errors.ConfigError: One is missing or cannot be read, or none is named and the stage needs one.
+    errors.ConfigError: A checkpoint is missing or cannot be read, or the stage needs one and none is named.
   """
   paths = Sources(train_params)
   if train_params.needs_init_from and not paths:
@@ -63,14 +63,14 @@ def CheckSources(train_params: hyperparams.Params) -> None:
 
 
 def Restore(task, sess: tf.Session) -> tuple[list[str], set[str]]:
-  """Loads what the rules of a task's params ask for.
+  """Loads the weights that the rules of a task's params cover.
 
-  To be called in new runs, not in resumed ones, after the variables' initialisation.
+  Call it in new runs only, after the variables are initialised.
 
   Args:
-    task: A task with CheckRestored, in whose graph this runs. Weights and records are loaded; optimizers' slots and the
+    task: A task with CheckRestored, in whose graph this runs. Weights and records are loaded; optimizer slots and the
       step are not.
-    sess: Session that holds its initialised variables.
+    sess: Session with the task's initialised variables.
 
   Returns:
     (lines, loaded): lines to print, two for each checkpoint; names of the loaded variables.
@@ -82,19 +82,19 @@ def Restore(task, sess: tf.Session) -> tuple[list[str], set[str]]:
   lines: list[str] = []
   loaded: set[str] = set()
   for path, rules in (task.params.train.init_from_checkpoint_rules or {}).items():
-    if not path:  # Where Lingvo has put init_from_checkpoint_override = ''.
+    if not path:  # Lingvo's result of init_from_checkpoint_override = ''.
       continue
-    wanted = _Wanted(task.vars.Flatten(), *rules)
-    twice = sorted(v.op.name for v in wanted.values() if v.op.name in loaded)
+    covered = _CoveredVariables(task.vars.Flatten(), *rules)
+    twice = sorted(v.op.name for v in covered.values() if v.op.name in loaded)
     if twice:
       raise errors.ConfigError(
-        f'task.train.init_from_checkpoint_rules: {suggest.Some(twice, 3)} by the rules of two checkpoints; expected '
-        'one for each variable'
+        f'task.train.init_from_checkpoint_rules: {suggest.Some(twice, 3)} covered by the rules of two checkpoints; '
+        'expected one for each variable'
       )
     checkpoint = reader.Checkpoint(path)
-    match = reader.Match(checkpoint, wanted)
+    match = reader.Match(checkpoint, covered)
     match.Restore(task, sess)
-    loaded.update(v.op.name for v in wanted.values())
+    loaded.update(v.op.name for v in covered.values())
     averaged = ', moving averages' if checkpoint.averaged else ''
     lines += [
       f'started from {checkpoint.prefix}{averaged}: {reader.Summary(match.used) or "nothing"}',
@@ -103,13 +103,13 @@ def Restore(task, sess: tf.Session) -> tuple[list[str], set[str]]:
   return lines, loaded
 
 
-def _Wanted(variables, loading_rules, ignore_rules):
-  """dict: name in the checkpoint -> variable, of those that the rules cover."""
-  wanted = {}
+def _CoveredVariables(variables, loading_rules, ignore_rules):
+  """Returns dict: name in the checkpoint -> variable, for the variables that the rules cover."""
+  covered = {}
   for v in variables:
     for pattern, name_format in loading_rules:
       match = re.match(pattern, v.name)
       if match and not any(re.match(rule, v.name) for rule in ignore_rules):
-        wanted[re.sub(':0$', '', name_format % match.groups())] = v
+        covered[re.sub(':0$', '', name_format % match.groups())] = v
         break
-  return wanted
+  return covered

@@ -1,4 +1,4 @@
-"""What is common to all inputs: a tf.data pipeline that starts at any batch, and what runners ask before they read."""
+"""Base class of input generators: a tf.data pipeline that can start at any batch, and checks before reading."""
 
 from lingvo import compat as tf
 from lingvo.core import base_input_generator
@@ -13,37 +13,39 @@ _resumed_folder = ''
 
 
 def ResumeFrom(train_dir):
-  """Makes training inputs that are initialised from now on go on behind the newest checkpoint of a folder.
+  """Makes training inputs that are initialised from now on resume after the newest checkpoint in a folder.
 
-  For Lingvo's own jobs: they initialise their input without saying which step is next, also after another job has died.
-  A local run sets `start_step`.
+  This is for Lingvo's own jobs, which initialise their input without passing the next step, also after another job has
+  died. A local run sets `start_step` instead.
   """
   global _resumed_folder
   _resumed_folder = train_dir
 
 
 class BaseInput(base_input_generator.BaseInputGenerator):
-  """Batches in an order that depends on seeds, worker and batch number only.
+  """Batches in an order that depends only on seeds, worker and batch number.
 
-  Training never ends. A runner that resumes at step k sets `start_step = k` before Initialize: batch k comes first.
-  Evaluation sees every example once, then raises tf.errors.OutOfRangeError.
+  Training data is infinite. A runner that resumes at step k sets `start_step = k` before Initialize, so that batch k
+  comes first. Evaluation reads every example once, then raises tf.errors.OutOfRangeError.
 
-  A subclass has `_Dataset`, Lingvo's InfeedBatchSize and GetPerBatchSize, and the class methods below.
+  A subclass implements `_Dataset`, Lingvo's InfeedBatchSize and GetPerBatchSize, and the class methods below.
   """
 
   @classmethod
   def Params(cls):
     p = super().Params()
-    p.Define('num_workers', None, 'Workers that share the data; None: from the cluster.')
-    p.Define('worker_index', None, 'Which share is read here, in [0, num_workers); None: from the cluster.')
-    p.Define('prefetch_batches', 4, 'Batches made ahead, >= 0.')
+    p.Define('num_workers', None, 'Number of workers that share the data, > 0; None: from the cluster.')
+    p.Define(
+      'worker_index', None, 'Index of the share that this worker reads, in [0, num_workers); None: from the cluster.'
+    )
+    p.Define('prefetch_batches', 4, 'Batches to prefetch, >= 0.')
     p.name = 'input'
     p.resettable = True
     return p
 
   @classmethod
   def Validate(cls, p):
-    """Raises errors.ConfigError, one line with param and value, if Params `p` cannot be used; reads no data."""
+    """Raises errors.ConfigError, one line with param and value, if Params `p` are invalid; reads no data."""
     if p.file_datasource:
       raise errors.ConfigError(f'{p.name}.file_datasource: expected None, since each stream has its file_pattern')
     if p.prefetch_batches < 0:
@@ -59,12 +61,12 @@ class BaseInput(base_input_generator.BaseInputGenerator):
 
   @classmethod
   def MissingData(cls, p):
-    """Returns [(path below the input, glob)] of the globs of Params `p` that match nothing to read; builds no graph."""
+    """Returns [(path below the input, glob)] of the globs of Params `p` without any records; builds no graph."""
     raise NotImplementedError('Abstract method')
 
   @classmethod
   def ScanShards(cls, p):
-    """Reads all shards of Params `p` and checks them; returns the damage.Shard that were not known."""
+    """Scans all shards of Params `p`; returns the shard_integrity.Shards that were not known before."""
     del p
     return []
 
@@ -75,15 +77,15 @@ class BaseInput(base_input_generator.BaseInputGenerator):
     self._iterators = {}  # (host, number of hosts) -> BatchIterator.
 
   def _Dataset(self, start_batch):
-    """Dataset of batches, NestedMaps, from number `start_batch` on, an int64 scalar tensor."""
+    """Returns the dataset of batches, NestedMaps, starting at number `start_batch`, an int64 scalar tensor."""
     raise NotImplementedError('Abstract method')
 
   def _WorkerShare(self):
-    """Returns (index, count): this graph's part of the data.
+    """Returns (index, count): this graph's share of the data.
 
-    An asynchronous trainer reads for itself; the one client of synchronous
-    training reads for all its workers; each TPU host with an infeed of its own
-    reads for its cores. Evaluation reads everything.
+    Each asynchronous trainer reads its own share. The single client of synchronous
+    training reads for all workers. A TPU host with its own infeed reads for its
+    cores. Evaluation reads everything.
     """
     p = self.params
     if p.num_workers is not None:
@@ -101,32 +103,32 @@ class BaseInput(base_input_generator.BaseInputGenerator):
     infeed = cluster_lib.GetInfeedContext()
     key = (infeed.infeed_host_index, infeed.num_infeed_hosts)
     if key not in self._iterators:
-      # Outside of any tf.function, so that its retracing finds the same data.
+      # Outside of any tf.function, so that retracing does not recreate the iterator.
       with tf.init_scope(), py_utils.GlobalStepContext(None), self._Device():
         self._iterators[key] = resumable_iterator.BatchIterator(self._Dataset, self.start_step)
     with self._Device():
       return self._iterators[key].GetNext()
 
   def _Device(self):
-    """Strings and tf.data live on the host, also where ops default to a GPU."""
+    """Returns the device scope of strings and tf.data: the host, even if operations default to a GPU."""
     on_gpu = self.cluster.job_spec.gpus_per_replica > 0
     return tf.device('/cpu:0' if on_gpu else None)
 
-  def _StepsDone(self):
-    """Batches of this input that the newest checkpoint of ResumeFrom has seen; async trainers have shared its steps."""
+  def _BatchesAtNewestCheckpoint(self):
+    """Returns the number of batches from this input up to the newest checkpoint; async trainers share its steps."""
     newest = run_checkpoints.Newest(_resumed_folder)
     step = max(0, run_checkpoints.Step(newest)) if newest else 0
     return step // (self.cluster.num_replicas if self.cluster.asynchronous else 1)
 
   def Initialize(self, sess=None):
-    """Makes batch `start_step` the next one."""
+    """Starts at batch `start_step`, or in ResumeFrom's folder after its newest checkpoint."""
     if _resumed_folder and not self.do_eval:
-      self.start_step = self._StepsDone()
+      self.start_step = self._BatchesAtNewestCheckpoint()
     super().Initialize(sess)
     for iterator in self._iterators.values():
       iterator.Start(self.start_step, sess)
 
   def Reset(self, sess=None):
-    """Makes batch 0 the next one."""
+    """Starts again at batch 0."""
     for iterator in self._iterators.values():
       iterator.Start(0, sess)

@@ -1,4 +1,4 @@
-"""The input generator: batches of several named streams, one NestedMap each.
+"""The input generator: batches with one NestedMap for each of several named data streams.
 
 B: utterances in a batch of a stream, S: samples in a padded row (16 kHz).
 """
@@ -30,8 +30,8 @@ def AddStream(p, name, stream_params):
 
   Args:
     p: HydraInput.Params().
-    name: Name of the stream, lower case, such as 'unlabeled'; the batch has a
-      NestedMap of this name.
+    name: Name of the stream, lower case, such as 'unlabeled'; also the name of its
+      NestedMap in a batch.
     stream_params: A StreamParams().
 
   Returns:
@@ -42,92 +42,91 @@ def AddStream(p, name, stream_params):
 
 
 def MissingData(p):
-  """As base_input.BaseInput.MissingData, of the Params of an input."""
+  """Calls base_input.BaseInput.MissingData for the Params of an input."""
   return p.cls.MissingData(p)
 
 
 def MissingRecords(p):
-  """What a line says of MissingData(p): `no record in files like GLOB, GLOB`, or '' if there is something to read."""
+  """Returns MissingData(p) as a message, `no record in files like GLOB, GLOB`; '' if all globs have records."""
   missing = [pattern for _, pattern in MissingData(p)]
   return f'no record in files like {", ".join(missing)}' if missing else ''
 
 
 def ScanShards(p):
-  """As base_input.BaseInput.ScanShards, of the Params of an input."""
+  """Calls base_input.BaseInput.ScanShards for the Params of an input."""
   return p.cls.ScanShards(p)
 
 
 def Validate(p):
-  """As base_input.BaseInput.Validate, of the Params of an input."""
+  """Calls base_input.BaseInput.Validate for the Params of an input."""
   p.cls.Validate(p)
 
 
 def PaddedTo(p, frame_samples: int):
-  """A copy of HydraInput.Params() that pads to whole encoded frames.
+  """Returns a copy of HydraInput.Params() that pads to whole encoded frames.
 
   Args:
     p: HydraInput.Params().
-    frame_samples: Samples of an encoded frame.
+    frame_samples: Samples per encoded frame.
 
   Raises:
-    errors.ConfigError: pad_multiple_samples is set and no multiple of them.
+    errors.ConfigError: pad_multiple_samples is set and not a multiple of frame_samples.
   """
   _CheckPadding(p, frame_samples, "an encoded frame of the task's encoder")
   return p.Copy().Set(pad_multiple_samples=p.pad_multiple_samples or frame_samples)
 
 
 def _CheckPadding(p, samples, what):
-  """Raises ConfigError if rows would not be padded to a multiple of so many samples."""
-  found = p.pad_multiple_samples
-  if found is not None and (found < 1 or found % samples):
+  """Raises ConfigError if rows would not be padded to a multiple of `samples`, the length of `what`."""
+  multiple = p.pad_multiple_samples
+  if multiple is not None and (multiple < 1 or multiple % samples):
     raise errors.ConfigError(
-      f'{p.name}.pad_multiple_samples = {found}: expected None or a multiple of {samples}, the samples of {what}'
+      f'{p.name}.pad_multiple_samples = {multiple}: expected None or a multiple of {samples}, the samples of {what}'
     )
 
 
 class HydraInput(base_input.BaseInput):
   """Batches of named streams for the branches of a hydra.
 
-  A batch is a NestedMap stream name -> what `stream.Stream.Dataset` describes:
+  A batch is a NestedMap stream name -> the NestedMap described in `stream.Stream.Dataset`:
   waveforms, num_samples, weights, labels, label_lengths, dropped, dropped_REASON
-  and, on the host, utt_ids, texts and domains. Every tensor has B first and is split over
-  replicas along it, stream by stream.
+  and, on the host, utt_ids, texts and domains. B is the first dimension of all tensors;
+  each stream is split over replicas along it.
 
-  Training goes on for ever in an order that depends on seeds, worker and batch
-  number only; the batch numbers of all streams are the same. A runner that
-  resumes at step k sets `start_step = k` before Initialize: batch k comes
-  first.
-  Evaluation sees every accepted utterance once, then raises
+  Training data is infinite. Its order depends only on seeds, worker and batch number; all
+  streams have the same batch numbers. A runner that resumes at step k sets
+  `start_step = k` before Initialize, so that batch k comes first.
+  Evaluation reads every accepted utterance once, then raises
   tf.errors.OutOfRangeError; rows and batches of padding have weight 0.
-  With the cluster's tf_data_service_address the workers of that service make the
-  batches of training, see data_service.py for what then holds of their order.
+  If the cluster has a tf_data_service_address, the workers of that service make the
+  training batches; see data_service.py about their order.
 
-  B is static where a stream's buckets have equal batch sizes; S is static with
-  `pad_to_bucket` and a single bucket only, which a TPU needs.
+  B is static if all buckets of a stream have the same batch size. S is static only with
+  `pad_to_bucket` and a single bucket, which a TPU requires.
   """
 
   @classmethod
   def Params(cls):
     p = super().Params()
-    p.Define('streams', hyperparams.Params(), 'StreamParams by name; add with AddStream.')
+    p.Define('streams', hyperparams.Params(), 'StreamParams by stream name; AddStream adds one.')
     p.Define(
       'pad_to_bucket',
       None,
-      "Whether rows are padded to their bucket's upper bound; else to "
-      'the longest of the batch. None: on a TPU yes, elsewhere no.',
+      "Whether rows are padded to their bucket's upper bound (True) or to the "
+      'longest row of the batch (False). None: True on a TPU, else False.',
     )
     p.Define(
       'pad_multiple_samples',
       None,
-      'A padded row is a multiple of this many samples, itself a multiple of those of '
-      'an encoded frame. More means fewer shapes to compile. None: an encoded frame, '
-      'which the task sets by its encoder.',
+      'The length of a padded row is a multiple of this number of samples, which is a '
+      'multiple of the samples of an encoded frame. Larger values give fewer shapes to '
+      "compile. None: one encoded frame of the task's encoder.",
     )
     p.Define(
       'emit_strings',
       None,
-      'Whether batches hold utt_ids, texts and domains, without which an '
-      'evaluation counts no errors. None: on a TPU no, elsewhere yes.',
+      'Whether batches contain utt_ids, texts and domains, which evaluations '
+      'need to count word errors. None: False on a TPU, else True.',
     )
     return p
 
@@ -140,7 +139,7 @@ class HydraInput(base_input.BaseInput):
     if p.batch_size:
       raise errors.ConfigError(
         f'{p.name}.batch_size = {p.batch_size}: expected 0, since each '
-        f'stream has its own, such as {p.name}.streams.{p.streams.GetKeys()[0]}'
+        f'stream has its own batch size, such as {p.name}.streams.{p.streams.GetKeys()[0]}'
         '.bucket_batch_size, which the knob batch_seconds sets'
       )
     _CheckPadding(p, audio.FRAME_STEP_SAMPLES, 'a log-mel frame')
@@ -154,7 +153,7 @@ class HydraInput(base_input.BaseInput):
 
   @classmethod
   def MissingData(cls, p):
-    """See the base class. A shard of a small data set may be empty; where all are, there is nothing to read."""
+    """See the base class. Single shards may be empty; a glob is reported only if all its shards are."""
     return [
       (f'streams.{name}', pattern)
       for name, sp in p.streams.IterParams()
@@ -217,10 +216,10 @@ class HydraInput(base_input.BaseInput):
       pad_multiple_samples=p.pad_multiple_samples or audio.FRAME_STEP_SAMPLES,
     )
 
-  # Plain tensor code; converting it would cost half a second at start-up.
+  # There is nothing to convert, and AutoGraph would take half a second at start-up.
   @tf.autograph.experimental.do_not_convert
   def _Dataset(self, start_batch):
-    """Dataset of batches of all streams; ends when every stream has ended."""
+    """Returns the dataset of batches of all streams; it ends when all streams have ended."""
     p = self.params
     share = self._WorkerShare()
     streams = {
@@ -242,7 +241,7 @@ class HydraInput(base_input.BaseInput):
     return batch
 
   def SplitInputBatch(self, num_splits):
-    """Splits each stream's batch on its own: their B may differ."""
+    """Splits the batch of each stream separately, since their B may differ."""
     assert num_splits >= 1
     batch = self.GetPreprocessedInputBatch()
     if num_splits == 1:
@@ -255,11 +254,11 @@ class HydraInput(base_input.BaseInput):
     return splits
 
   def InfeedBatchSize(self):
-    """Rows of all streams in one batch; with unequal buckets the largest."""
+    """Returns the number of rows of all streams in one batch; with unequal buckets the largest."""
     return sum(max(s.batch_sizes) for s in self._streams.values())
 
   def GetPerBatchSize(self, input_batch):
-    """Utterances in a batch of all streams, without padding; int32 scalar."""
+    """Returns the number of utterances in a batch of all streams, without padding; int32 scalar."""
     batches = input_batch if isinstance(input_batch, list) else [input_batch]
     return tf.cast(
       tf.add_n([tf.reduce_sum(batch[name].weights) for batch in batches for name in self._streams]), tf.int32

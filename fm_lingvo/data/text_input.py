@@ -1,7 +1,7 @@
-"""Text files, a line an example -> padded batches of a tokenizer's labels.
+"""The input of language models: text files with one example per line -> padded batches of labels.
 
-B: lines in a batch, U: labels in a padded row. Each bucket has one B and one U, so that there are as many shapes of
-batches as buckets; with a single bucket the shape is static.
+B: lines in a batch, U: labels in a padded row. B and U are fixed for each bucket, so that there is one batch shape per
+bucket; with a single bucket the shape is static.
 """
 
 import itertools
@@ -19,25 +19,25 @@ from fm_lingvo.data import tokenizer
 
 
 class TextInput(base_input.BaseInput):
-  """Batches for a language model.
+  """Batches of text for a language model.
 
   A batch is a NestedMap of
-    labels int32 [B, U], 0 past their lengths int32 [B];
-    num_chars int32 [B], the characters of each line;
-    weights float32 [B], 0 in the empty rows of an evaluation's last batches;
-    dropped float32 [B], lines that are longer than the last bucket and left out, the same number in every row.
+    labels int32 [B, U], 0 beyond lengths int32 [B];
+    num_chars int32 [B], the number of characters of each line;
+    weights float32 [B], 0 in the empty rows of the last batches of an evaluation;
+    dropped float32 [B], the number of lines that are too long for the last bucket, the same in every row.
 
-  An epoch has every line once, in an order that depends on seed and epoch only. Lines that do not fill a batch of their
-  bucket at its end are the first of the next epoch's; in evaluation such a batch is filled up with empty rows.
+  An epoch has every line once, in an order that depends only on seed and epoch. Lines that do not fill a batch at the
+  end of an epoch come first in the next epoch; in evaluation such a batch is filled with empty rows.
   """
 
   @classmethod
   def Params(cls):
     p = super().Params()
-    p.Define('file_pattern', '', 'Glob, or a list of globs, of UTF-8 text files. Empty lines are passed over.')
-    p.Define('tokenizer_file', '', 'SentencePiece model of the labels, see fm_lingvo/data/tokenizer.py.')
-    p.Define('bucket_upper_bound', [], 'Labels of the longest line of each bucket, ascending.')
-    p.Define('bucket_batch_size', [], 'Lines in a batch of each bucket, >= 1.')
+    p.Define('file_pattern', '', 'Glob, or list of globs, of UTF-8 text files; empty lines are skipped.')
+    p.Define('tokenizer_file', '', 'Path of the SentencePiece model, see fm_lingvo/data/tokenizer.py.')
+    p.Define('bucket_upper_bound', [], 'Maximum number of labels of a line in each bucket, >= 1, ascending.')
+    p.Define('bucket_batch_size', [], 'Number of lines in a batch of each bucket, >= 1.')
     return p
 
   @classmethod
@@ -64,16 +64,16 @@ class TextInput(base_input.BaseInput):
     p = self.params
     if self.cluster.tf_data_service_address and not self.do_eval:
       raise errors.ConfigError(
-        f'--tf_data_service_address={self.cluster.tf_data_service_address}: expected none; '
-        'text is read by the trainer itself'
+        f'--tf_data_service_address={self.cluster.tf_data_service_address}: expected none, since '
+        'the trainer reads text itself'
       )
     self._batch_sizes = [batch_utils.scale_split_to_infeed(b, p.use_per_host_infeed) for b in p.bucket_batch_size]
-    self._repeat = not self.do_eval  # Asked here: tf.data's threads do not know the cluster.
-    self._lines = self._Read()  # List of (labels int32 [u], number of characters), of this worker's share.
+    self._repeat = not self.do_eval  # Read here, because the cluster is not set in tf.data's threads.
+    self._lines = self._Read()  # List of (labels int32 [u], number of characters) in this worker's share.
     self._buckets = np.searchsorted(p.bucket_upper_bound, [len(labels) for labels, _ in self._lines])
 
   def _Read(self):
-    """Lines of this worker's share that are not too long; sets self._dropped."""
+    """Returns the lines of this worker's share that are not too long; sets self._dropped."""
     p = self.params
     tokens = tokenizer.Tokenizer(p.tokenizer_file)
     texts = []
@@ -90,13 +90,13 @@ class TextInput(base_input.BaseInput):
     share = kept[index::count]
     if not share:
       raise errors.ConfigError(
-        f'{p.name}.file_pattern = {p.file_pattern!r}: no line is left of {len(lines)}, of which '
+        f'{p.name}.file_pattern = {p.file_pattern!r}: no line is left of {len(lines)}; '
         f'{self._dropped} are longer than {p.bucket_upper_bound[-1]} labels'
       )
     return share
 
   def _Groups(self):
-    """Yields (bucket, numbers of the lines of a batch), in training for ever."""
+    """Yields (bucket, indices of the lines in a batch), infinitely in training."""
     rng = np.random.default_rng(self.params.random_seed or 0)
     waiting = [[] for _ in self._batch_sizes]
     while True:
@@ -112,7 +112,7 @@ class TextInput(base_input.BaseInput):
         return
 
   def _Batches(self, start_batch):
-    """Yields a dict of arrays for each batch from number `start_batch` on."""
+    """Yields a dict of arrays for each batch, starting at number `start_batch`."""
     for bucket, numbers in itertools.islice(self._Groups(), int(start_batch), None):
       rows = self._batch_sizes[bucket]
       labels = np.zeros([rows, self.params.bucket_upper_bound[bucket]], np.int32)
@@ -149,10 +149,10 @@ class TextInput(base_input.BaseInput):
     return ds.prefetch(self.params.prefetch_batches).with_options(resumable_iterator.Options())
 
   def InfeedBatchSize(self):
-    """Rows of a batch; with unequal buckets the largest."""
+    """Returns the number of rows in a batch; with unequal buckets the largest."""
     return max(self._batch_sizes)
 
   def GetPerBatchSize(self, input_batch):
-    """Lines in a batch, without padding; int32 scalar."""
+    """Returns the number of lines in a batch, without padding; int32 scalar."""
     batches = input_batch if isinstance(input_batch, list) else [input_batch]
     return tf.cast(tf.add_n([tf.reduce_sum(batch.weights) for batch in batches]), tf.int32)

@@ -1,7 +1,7 @@
-"""A cluster's evaluation job: each checkpoint that it finds, on one data set, until training has ended.
+"""A cluster's evaluation job: evaluates one data set with the newest checkpoints until training has ended.
 
-`--job=evaler_DATASET` runs it in a process of its own, which needs no other job but sees
-their --logdir. It evaluates and decodes as a local run does, in the same files.
+`--job=evaler_DATASET` runs it as a separate process. It connects to no other job and only shares their --logdir. It
+evaluates and decodes as a local run does and writes the same files.
 """
 
 import os
@@ -36,10 +36,16 @@ class EvaluationJob:
     run_dir.CopyTokenizers(self._evaluator.task, logdir)
 
   def Run(self, poll_seconds=_POLL_SECONDS):
-    """Evaluates the newest checkpoint again and again; returns after the run's last.
+    """Waits for new checkpoints and evaluates them; returns after the run's last one.
 
-    A checkpoint that is older than the newest is passed over, and so is one that this
-    data set has a row of: a job that is started again does nothing twice.
+    Only the newest checkpoint is evaluated, and only if metrics.jsonl has no row of this data set for its step. A
+    restarted job therefore repeats nothing.
+
+    Args:
+      poll_seconds: Seconds between two looks for a new checkpoint.
+
+    Raises:
+      errors.ConfigError: A checkpoint has no step in its name, or does not fit the model.
     """
     rows = metrics_log.MetricsLog(self._logdir)
     done = -1

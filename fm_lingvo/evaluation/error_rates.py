@@ -16,32 +16,30 @@ _CHUNK_SIZE = 4_000_000  # Counts drawn at a time.
 
 
 def Score(references: Sequence[str], hypotheses: Sequence[str]) -> dict[str, Any]:
-  """Aligns transcripts and counts errors; spaces at ends and doubled ones do not count.
+  """Aligns transcripts and counts errors; leading, trailing and repeated spaces do not count.
 
   Args:
-    references: List of N strings, N > 0; an empty one makes every word of its
-      hypothesis an insertion.
+    references: List of N strings, N > 0. With an empty reference, every word of the hypothesis is an insertion.
     hypotheses: List of N strings.
 
   Returns:
     A dict of
-      wer, cer: errors of all utterances / words (characters, spaces included) of all
-        references; with no word to divide by, errors themselves;
-      wer_low, wer_high, cer_low, cer_high: 95 % confidence intervals of a bootstrap
-        over utterances, the same at each call;
+      wer, cer: errors of all utterances / words (or characters, spaces included) of all references; the number of
+        errors if the references have no words;
+      wer_low, wer_high, cer_low, cer_high: 95 % confidence intervals of a bootstrap over utterances, with a fixed seed;
       insertions, deletions, substitutions, words, utterances: counts of words, ints;
       char_errors, chars: counts of characters, ints;
-      per_utterance: dict of int64 arrays [N]: insertions, deletions, substitutions,
-        errors (their sum), words, char_errors and chars.
+      per_utterance: dict of int64 arrays [N]: insertions, deletions, substitutions, errors (their sum), words,
+        char_errors and chars.
 
   Raises:
-    ValueError: No utterance, or lists of unequal lengths.
+    ValueError: There are no utterances, or the lists have different lengths.
   """
   if len(references) != len(hypotheses):
-    raise ValueError(f'{len(references)} references, {len(hypotheses)} hypotheses: expected as many of both')
+    raise ValueError(f'{len(references)} references, {len(hypotheses)} hypotheses: expected the same number of both')
   if not references:
     raise ValueError('no utterances: expected at least one to score')
-  import jiwer  # A score is not needed for --help.
+  import jiwer  # Slow to import, and --help does not need it.
 
   references = [' '.join(text.split()) for text in references]
   hypotheses = [' '.join(text.split()) for text in hypotheses]
@@ -66,11 +64,11 @@ def Score(references: Sequence[str], hypotheses: Sequence[str]) -> dict[str, Any
 
 
 def Bootstrap(errors: npt.ArrayLike, words: npt.ArrayLike) -> tuple[float, float]:
-  """95 % confidence interval of errors / words over resampled utterances.
+  """Returns the 95 % confidence interval of errors / words over resampled utterances.
 
   Args:
-    errors: Numbers [N], an utterance each.
-    words: Numbers [N], words of the references.
+    errors: Numbers [N], errors in each utterance.
+    words: Numbers [N], words of each reference.
 
   Returns:
     (low, high), floats.
@@ -82,22 +80,21 @@ def Bootstrap(errors: npt.ArrayLike, words: npt.ArrayLike) -> tuple[float, float
 def PairedBootstrap(
   errors_a: Sequence[int] | np.ndarray, errors_b: Sequence[int] | np.ndarray, words: Sequence[int] | np.ndarray
 ) -> dict[str, float]:
-  """Difference of the error rates of two systems on the same utterances.
+  """Compares the error rates of two systems on the same utterances.
 
-  Both are resampled together, so that what is hard for both cancels out.
+  Each resample draws the same utterances for both systems, so that utterances hard for both cancel out.
 
   Args:
     errors_a: Numbers [N], errors of system A in each utterance.
-    errors_b: Numbers [N], of system B.
-    words: Numbers [N], words of the references.
+    errors_b: Numbers [N], errors of system B in each utterance.
+    words: Numbers [N], words of each reference.
 
   Returns:
-    A dict of floats: difference, rate of A - rate of B, below 0 where A is better;
-    low and high, its 95 % confidence interval; a_better, the share of resamples in
-    which A is better than B.
+    A dict of floats: difference, the rate of A minus that of B, below 0 if A is better; low and high, its 95 %
+    confidence interval; a_better, the share of resamples in which A is better than B.
 
   Raises:
-    ValueError: Lists of unequal lengths, or empty ones.
+    ValueError: The lists are empty or have different lengths.
   """
   sizes = [len(errors_a), len(errors_b), len(words)]
   if len(set(sizes)) > 1 or not sizes[0]:
@@ -114,7 +111,7 @@ def PairedBootstrap(
 
 
 def _Counts(output: Any) -> dict[str, np.ndarray]:
-  """Counts int64 [N] of a jiwer output: by type of error, `errors` and `units`."""
+  """Returns dict: type of error, `errors` or `units` -> counts int64 [N], from a jiwer output."""
   counts = {name: np.zeros(len(output.alignments), np.int64) for name in ('insert', 'delete', 'substitute')}
   for i, chunks in enumerate(output.alignments):
     for chunk in chunks:
@@ -126,13 +123,13 @@ def _Counts(output: Any) -> dict[str, np.ndarray]:
 
 
 def _Rate(errors: npt.ArrayLike, words: npt.ArrayLike) -> Any:
-  """errors / words, scalars or arrays; errors themselves where there is no word."""
+  """Returns errors / words, scalars or arrays; the number of errors where there are no words."""
   rate = np.asarray(errors, np.float64) / np.maximum(words, 1)
   return rate if rate.ndim else float(rate)
 
 
 def _ResampledSums(values: np.ndarray) -> np.ndarray:
-  """Sums of utterances drawn with replacement. Numbers [C, N] -> float64 [C, R]."""
+  """Sums the counts of utterances drawn with replacement: numbers [C, N] -> float64 [C, R]."""
   size = values.shape[1]
   rng = np.random.RandomState(_SEED)
   rows = max(1, _CHUNK_SIZE // size)

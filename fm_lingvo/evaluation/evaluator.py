@@ -1,6 +1,6 @@
-"""One pass over a held-out data set with the current weights.
+"""Evaluates a held-out data set with given weights.
 
-T: log-mel frames, N: encoded frames, G: codebooks, V: codes a codebook.
+T: log-mel frames, N: encoded frames, G: codebooks, V: codes per codebook.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ _PANEL = ('masked_features', 'paddings', 'mask', 'codes', 'predictions', 'loss_w
 
 
 def CountTensors(task):
-  """The per-example tensors that metrics_log.Aggregate needs, of a built task."""
+  """Returns the per-example tensors of a built task that metrics_log.Aggregate needs."""
   return {
     key: tensor
     for key, tensor in task.per_example_tensors.items()
@@ -28,7 +28,7 @@ def CountTensors(task):
 
 
 def Brief(values):
-  """The few metrics that one line on a terminal shows; what was dropped is among them where it is not 0."""
+  """Returns the few metrics to show in a terminal line, with the counts of dropped examples that are not 0."""
   names = (
     'loss',
     'perplexity',
@@ -48,7 +48,7 @@ def Brief(values):
 
 
 class Evaluator:
-  """Graph and session that evaluate one data set again and again."""
+  """A graph and a session that evaluate one data set, repeatedly and with any weights."""
 
   def __init__(self, params):
     """Builds the graph from model Params with the data set's input."""
@@ -67,13 +67,16 @@ class Evaluator:
         self._load = [tf.assign(v, value) for value, v in self._assign.values()]
     self._session = tf.Session(graph=self._graph, config=session.Config())
     self._session.run(self._init)
-    self._loaded = None  # What ReadWeights has loaded, until Run.
+    self._loaded = None  # Weights that ReadWeights loaded and Run has not used yet.
 
   def CopyWeights(self, graph, sess):
-    """Values, by name, of this graph's variables in another graph's session.
+    """Reads the values of this graph's variables from another graph's session.
+
+    Returns:
+      dict: variable name -> value.
 
     Raises:
-      ValueError: Naming the variables that the other graph lacks.
+      ValueError: The other graph lacks variables; the message names them.
     """
     with graph.as_default():
       source = {v.op.name: v for v in tf.global_variables()}
@@ -84,15 +87,18 @@ class Evaluator:
 
   @property
   def task(self):
-    """The base_task.BaseTask in evaluation."""
+    """The base_task.BaseTask, built for evaluation."""
     return self._task
 
   def ReadWeights(self, checkpoint):
-    """Values, by name, of this graph's variables in a reader.Checkpoint.
+    """Reads the values of this graph's variables from a reader.Checkpoint.
+
+    Returns:
+      dict: variable name -> value.
 
     Raises:
-      errors.ConfigError: It lacks variables, has them in other shapes, or was made with another front end or
-        tokenizer.
+      errors.ConfigError: The checkpoint lacks variables, has them in other shapes, or was made with another front end
+        or tokenizer.
     """
     reader.Match(checkpoint, self._variables).Check(self._task, self._session)
     weights = checkpoint.Values(self._variables)
@@ -104,20 +110,19 @@ class Evaluator:
     self._session.run(self._load, {placeholder: weights[name] for name, (placeholder, _) in self._assign.items()})
 
   def Run(self, weights, should_stop=lambda: False):
-    """Evaluates one pass.
+    """Makes one pass over the data set.
 
     Args:
-      weights: dict variable name -> value, see CopyWeights and ReadWeights.
-      should_stop: Asked before each batch; True ends the pass.
+      weights: dict: variable name -> value, see CopyWeights and ReadWeights.
+      should_stop: Called before each batch; True ends the pass.
 
     Returns:
-      (values, panel, rows): values as metrics_log.Aggregate, over the whole data
-      set, with the error rates of branches that decode; panel, tensors of the first
-      utterance (PanelSummaries); rows, what was recognised (hypotheses.Write).
+      (values, panel, rows): the metrics of metrics_log.Aggregate over the whole data set, with error rates of branches
+      that decode; tensors of the first utterance for PanelSummaries; the recognised texts for hypotheses.Write.
       (None, None, None) if should_stop ended the pass.
 
     Raises:
-      errors.ConfigError: A stream has no example to use.
+      errors.ConfigError: A stream has no usable example.
       ValueError: The data set gave no batch.
     """
     if weights is not self._loaded:
@@ -134,14 +139,14 @@ class Evaluator:
         return None, None, None
       try:
         with example_filter.NamingEmptyStreams():
-          # Always the panel too, one utterance: without it TensorFlow would optimise the graph a second time.
-          (metrics, counts, found), shown = self._session.run([fetches, panel_fetch])
-          panel = panel or shown
+          # Always fetch the panel (one utterance): another set of fetches makes TensorFlow optimise the graph again.
+          (metrics, counts, recognized), first_utterance = self._session.run([fetches, panel_fetch])
+          panel = panel or first_utterance
       except tf.errors.OutOfRangeError:
         break
       metrics_list.append(metrics)
       counts_list.append(counts)
-      for collected, batch in zip(self._recognitions, found):
+      for collected, batch in zip(self._recognitions, recognized):
         collected.Add(batch)
     if not metrics_list:
       raise ValueError('evaluation: the data set gave no batch')
@@ -163,11 +168,11 @@ class Evaluator:
 
 
 def PanelSummaries(panel):
-  """Yields tf.Summary: masked log-mel and codes, code usage, audio.
+  """Yields tf.Summary protos of masked log-mel and codes, code usage, and audio.
 
   Args:
-    panel: What Evaluator.Run returned: BRANCH/mask [1, T], BRANCH/codes [1, N, G]
-      and so on, and BRANCH/code_counts [G, V].
+    panel: The panel of Evaluator.Run: BRANCH/mask [1, T], BRANCH/codes [1, N, G] and so on, and
+      BRANCH/code_counts [G, V].
   """
   for key, value in sorted(panel.items()):
     prefix, _, name = key.rpartition('/')

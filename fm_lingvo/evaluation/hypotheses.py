@@ -1,4 +1,4 @@
-"""What a pass over labeled speech recognised: collected, scored, written down.
+"""Collects, scores and writes the hypotheses of an evaluation.
 
 B: utterances, K: hypotheses, L: labels of a hypothesis.
 """
@@ -20,7 +20,7 @@ _SHOWN = 20  # Utterances in TensorBoard.
 
 
 class Recognition:
-  """Hypotheses of one branch, batch by batch."""
+  """Collects the hypotheses of one branch, batch by batch."""
 
   def __init__(self, task, branch):
     """Constructor.
@@ -38,7 +38,7 @@ class Recognition:
     self._rows = []
 
   def Add(self, values):
-    """Adds a batch: the values of `fetches`. Rows of padding are left out."""
+    """Adds a batch, the values of `fetches`; padding rows are left out."""
     for i, weight in enumerate(values['weights']):
       if not weight:
         continue
@@ -63,11 +63,10 @@ class Recognition:
       self._rows.append(row)
 
   def Finish(self):
-    """Scores all that was added, and forgets it.
+    """Scores all utterances added so far and clears them.
 
     Returns:
-      (values, rows): values, a dict `BRANCH/wer` and so on -> float, of
-      error_rates.Score; rows, a list of dicts, one an utterance.
+      (values, rows): dict `BRANCH/wer` and so on -> float, from error_rates.Score; list of dicts, one per utterance.
     """
     rows, self._rows = self._rows, []
     if not rows:
@@ -81,7 +80,7 @@ class Recognition:
 
 
 def ForTask(task):
-  """List of Recognition, one for each branch of a built task that decodes, and whose input emits strings."""
+  """Returns a Recognition for each branch of a built task that decodes and whose input emits strings."""
   tensors, streams = task.per_example_tensors, dict(task.branches)
   return [
     Recognition(task, branch)
@@ -91,16 +90,19 @@ def ForTask(task):
 
 
 def Write(logdir, dataset, step, rows):
-  """Writes RUN/hypotheses/DATASET.jsonl, of the newest evaluation, a line an utterance.
+  """Writes RUN/hypotheses/DATASET.jsonl, one line per utterance; replaces that of the evaluation before.
 
   Args:
-    logdir: The run's folder.
+    logdir: Folder of the run.
     dataset: Name of the data set.
-    step: The weights' step.
-    rows: What Recognition.Finish returned, of all branches.
+    step: Training step of the weights.
+    rows: Rows that Recognition.Finish returned, for all branches.
 
   Returns:
     The path.
+
+  Raises:
+    errors.RunError: The file cannot be written.
   """
   folder = os.path.join(logdir, 'hypotheses')
   path = os.path.join(folder, f'{dataset}.jsonl')
@@ -111,7 +113,7 @@ def Write(logdir, dataset, step, rows):
 
 
 def Summary(rows):
-  """tf.Summary of the first references, each above its hypothesis."""
+  """Returns a tf.Summary that shows the first references, each above its hypothesis."""
   lines = []
   for row in rows[:_SHOWN]:
     lines += [row['utt_id'], f'  ref: {row["reference"]}', f'  hyp: {row["hypothesis"]}']

@@ -1,4 +1,4 @@
-"""A run's evaluations, wherever their weights come from: into TensorBoard, metrics.jsonl and hypotheses/."""
+"""Evaluates a run's data sets and writes the results to TensorBoard, metrics.jsonl and hypotheses/."""
 
 import os
 import time
@@ -13,13 +13,13 @@ from fm_lingvo.run_files import tensorboard
 
 
 class Evaluations:
-  """Evaluates data sets by name and writes what it finds into the run's folder."""
+  """Evaluates data sets by name and writes the results into the run's folder."""
 
   def __init__(self, params, logdir):
-    """Constructor; graphs are built when they are first needed.
+    """Constructor; each graph is built when it is first needed.
 
     Args:
-      params: dict data set name -> model Params with its input.
+      params: dict: data set name -> model Params with its input.
       logdir: Folder of the run.
     """
     self._params, self._logdir = params, logdir
@@ -43,13 +43,18 @@ class Evaluations:
 
     Args:
       name: One of `names`.
-      step: The weights' step.
+      step: Training step of the weights.
       weights: See evaluator.Evaluator.Run.
       should_stop: See evaluator.Evaluator.Run.
 
     Returns:
-      (values, line): the metrics, and the few of them that one line on a terminal
-      shows; (None, None) if should_stop ended the pass.
+      (values, line): the metrics, and a line with a few of them for the terminal; (None, None) if should_stop ended
+      the pass.
+
+    Raises:
+      errors.ConfigError: A stream has no usable example.
+      errors.RunError: The results cannot be written.
+      ValueError: The data set gave no batch.
     """
     started = time.monotonic()
     values, panel, rows = self.Evaluator(name).Run(weights, should_stop)

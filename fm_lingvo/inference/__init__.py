@@ -1,1 +1,1 @@
-"""A finished run, used: recordings -> texts with times, long recordings, SavedModel export."""
+"""Uses a trained run: recordings -> transcripts with times, long recordings, SavedModel export."""

@@ -1,4 +1,4 @@
-"""What a finished run's folder says about how to recognise speech with it."""
+"""Reads from a trained run's folder what recognition needs: params, checkpoint, head, tokenizer, adapters."""
 
 import dataclasses
 import os
@@ -21,34 +21,32 @@ from fm_lingvo.utils import suggest
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """A run, with one checkpoint, one head and at most one set of adapters."""
+  """A run with one checkpoint, one head and at most one set of adapters."""
 
-  path: str
-  model_name: str
-  checkpoint: str  # Prefix of its files.
-  params: hyperparams.Params  # Of the task, with the one branch that decodes.
+  path: str  # Folder of the run.
+  model_name: str  # Name of the experiment.
+  checkpoint: str  # Prefix of the checkpoint's files.
+  params: hyperparams.Params  # Task Params with only the branch that decodes.
   cluster: hyperparams.Params
   head: str  # Name of the head that decodes.
-  adapter: str  # adapter_lib.NO_ADAPTER or the name of the set of adapters that is applied.
+  adapter: str  # Name of the active set of adapters, or adapter_lib.NO_ADAPTER.
   max_seconds: float  # Longest utterance that the run was trained on.
 
 
 def Load(path, *, checkpoint=None, adapter=None, how=search_options.Search()):
-  """Reads a run's configuration and chooses what recognition needs of it.
+  """Reads a run's configuration and selects the checkpoint, the head and the adapters for recognition.
 
   Args:
     path: Folder of the run.
-    checkpoint: Prefix of a checkpoint's files, or a name in the run's train folder;
-      None: the run's newest.
-    adapter: Name of a set of adapters in the checkpoint, or adapter_lib.NO_ADAPTER; None: the one
-      that the run has active.
-    how: The search_options.Search, if not the run's own.
+    checkpoint: Prefix of a checkpoint, or its name in the run's train folder; None: the run's newest.
+    adapter: Name of a set of adapters in the checkpoint, or adapter_lib.NO_ADAPTER; None: the run's active set.
+    how: The search_options.Search that overrides the run's own.
 
   Returns:
     A Run.
 
   Raises:
-    errors.ConfigError: No such run, checkpoint or adapter, or nothing in it decodes.
+    errors.ConfigError: There is no such run, checkpoint or adapter, or the run has no head that decodes.
   """
   model_name, params = ModelParams(path)
   checkpoint = FindCheckpoint(path, checkpoint)
@@ -70,24 +68,25 @@ def Load(path, *, checkpoint=None, adapter=None, how=search_options.Search()):
 
 
 def ModelParams(path, dataset='Train'):
-  """What a run's config.gin configures.
+  """Builds the model Params that a run's config.gin configures.
 
   Args:
     path: Folder of the run.
-    dataset: Name of one of its experiment's data sets.
+    dataset: Name of one of the experiment's data sets.
 
   Returns:
     (name of the experiment, its model Params with that data set's input).
 
   Raises:
-    errors.ConfigError: No such run or data set, or it needs a module that is not imported (--import_module).
+    errors.ConfigError: There is no such run or data set, or the run needs a module that is not imported
+      (--import_module).
   """
   config = os.path.join(path, 'config.gin')
   if not tf.io.gfile.exists(config):
     raise errors.ConfigError(f'{path}: no config.gin in it; expected the folder of a run of the trainer')
   model_name = run_experiment.NameInRun(config)
   if not model_name:
-    raise errors.ConfigError(f'{config}: no experiment.name in it; expected a file as a run writes it')
+    raise errors.ConfigError(f'{config}: no experiment.name in it; expected a file that a run wrote')
   gin_config.Configure(model_name, [config])
   try:
     suggest.CheckChoice(f'{path}: {model_name}: data set', dataset, registry.DatasetNames(model_name))
@@ -97,7 +96,15 @@ def ModelParams(path, dataset='Train'):
 
 
 def FindCheckpoint(path, name=None):
-  """Prefix of the files of a run's checkpoint `name`, see Load."""
+  """Returns the prefix of a run's checkpoint.
+
+  Args:
+    path: Folder of the run.
+    name: As `checkpoint` of Load.
+
+  Raises:
+    errors.ConfigError: There is no such checkpoint, or the run has none.
+  """
   folder = os.path.join(path, 'train')
   found = run_checkpoints.Prefixes(folder)
   if name:
@@ -112,10 +119,10 @@ def FindCheckpoint(path, name=None):
 
 
 def _KeepDecodingBranch(task, where):
-  """Removes all but the first branch whose head decodes; its (head, stream)."""
+  """Removes all branches but the first whose head decodes; returns the names (head, stream) of that branch."""
   if 'branches' not in task:
     raise errors.ConfigError(f'{where} recognises no speech; expected a run with a transducer or a CTC head')
-  for name, branch in task.branches.IterParams():  # noqa: B007 The one found is used below.
+  for name, branch in task.branches.IterParams():  # noqa: B007 `name` is used after the loop.
     head = task.heads.Get(branch.head)
     if branch.decode and head.cls.Decodes():
       break
@@ -132,7 +139,7 @@ def _KeepDecodingBranch(task, where):
 
 
 def SetSearch(path, params, how):
-  """Sets the search of all heads of model Params that are decoded, and the tokenizers to those of the run's folder.
+  """Sets the search of all heads that decode, and uses the tokenizers in the run's folder.
 
   Args:
     path: Folder of the run.
@@ -140,7 +147,7 @@ def SetSearch(path, params, how):
     how: The search_options.Search.
 
   Raises:
-    errors.ConfigError: A head has no such search, or no head has labels but a search is given.
+    errors.ConfigError: A head does not support the search, or a search is given and no head decodes.
   """
   params.task.cls.UseKeptTokenizers(params, lambda name: run_dir.TokenizerPath(path, name))
   branches = [branch for _, branch in params.task.branches.IterParams()] if 'branches' in params.task else []
@@ -160,9 +167,9 @@ def SetSearch(path, params, how):
 
 
 def _UseOwnTokenizer(head, path, name):
-  """Makes Params of the head `name` read the copy in the run's folder.
+  """Sets the tokenizer of the head `name` to the copy in the run's folder, if there is one.
 
-  It is what the run was trained with, wherever the configuration's has gone.
+  The run was trained with it; the file that the configuration names may have moved or changed since.
   """
   copy = run_dir.TokenizerPath(path, name)
   if 'tokenizer_file' in head and tf.io.gfile.exists(copy):
@@ -170,7 +177,7 @@ def _UseOwnTokenizer(head, path, name):
 
 
 def _ChooseAdapter(task, adapter, checkpoint):
-  """Makes the set of adapters called `adapter` the only one; returns its name."""
+  """Makes `adapter` the only set of adapters (None: the run's active one); returns its name."""
   encoder = task.encoder
   if adapter is None:
     adapter = encoder.cls.ActiveAdapter(encoder) or adapter_lib.NO_ADAPTER
@@ -185,6 +192,6 @@ def _ChooseAdapter(task, adapter, checkpoint):
       f'{checkpoint}: no adapters called {adapter!r}; expected one of {expected}'
       + suggest.DidYouMean(suggest.Nearest(adapter, [*found, adapter_lib.NO_ADAPTER]))
     )
-  # Adapters that were injected later may have another place and width than this run's own.
+  # Injected adapters may differ in position and width from the run's own.
   encoder.cls.UseAdapter(encoder, adapter, *found[adapter])
   return adapter

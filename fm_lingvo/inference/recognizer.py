@@ -1,7 +1,7 @@
-"""A trained run as a recogniser: waveforms -> transcripts by its weights and its tokenizer.
+"""A trained run as a recogniser: waveforms -> transcripts, with the run's weights and tokenizer.
 
-B: utterances, S: samples (16 kHz), N: encoded frames, K: hypotheses, L: labels of a
-hypothesis, V: vocabulary with blank.
+B: utterances, S: samples (16 kHz), N: encoded frames, K: hypotheses, L: labels of a hypothesis, V: vocabulary with
+blank.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from fm_lingvo.utils import audio
 
 @dataclasses.dataclass(frozen=True)
 class Word:
-  """A word and, in seconds, when its first label came and when its last one ended."""
+  """A word, with the start of its first label and the end of its last one in seconds."""
 
   text: str
   start: float
@@ -39,15 +39,15 @@ class Hypothesis:
 
 
 def Start() -> None:
-  """Puts TensorFlow and Lingvo into graph mode, without Lingvo's log; call it first."""
+  """Puts TensorFlow and Lingvo into graph mode and silences Lingvo's log; call it first."""
   py_utils.SetEagerMode(False)
   if not flags.FLAGS.is_parsed():
-    flags.FLAGS(['inference'])  # Lingvo's, all at their defaults.
+    flags.FLAGS(['inference'])  # Lingvo reads its flags; all keep their defaults.
   logging.set_verbosity(logging.ERROR)
 
 
 def Surfaces(tokenizer) -> list[bytes]:
-  """List [V] of the bytes that each label of a Tokenizer stands for in a text."""
+  """Returns a list [V] of bytes: the text of each label of a Tokenizer."""
   import sentencepiece
 
   processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.model)
@@ -55,7 +55,7 @@ def Surfaces(tokenizer) -> list[bytes]:
   def _Surface(label):
     piece = processor.id_to_piece(label)
     if processor.is_unknown(label):
-      return processor.decode([label]).encode()  # The model's own sign for what it cannot spell.
+      return processor.decode([label]).encode()  # The model's own symbol for unknown characters.
     if processor.is_control(label):
       return b''
     if processor.is_byte(label):  # <0x41>
@@ -69,14 +69,14 @@ def Words(surfaces, labels, frames, frame_seconds: float) -> list[Word]:
   """Splits labels into words.
 
   Args:
-    surfaces: What Surfaces returned.
+    surfaces: List of bytes that Surfaces returned.
     labels: Iterable of ints.
-    frames: The encoded frame at which each label came.
-    frame_seconds: Seconds from one encoded frame to the next.
+    frames: The encoded frame at which each label was emitted.
+    frame_seconds: Seconds per encoded frame.
 
   Returns:
-    List of Word. A word begins with the frame of its first label and ends with that
-    of its last, or where the next word begins.
+    List of Word. A word starts with the frame of its first label. It ends with the frame of its last label, or earlier
+    if the next word starts in that frame.
   """
   spelled = []  # [bytes, first frame, last frame] of each word.
   open_word = False
@@ -100,18 +100,18 @@ def Words(surfaces, labels, frames, frame_seconds: float) -> list[Word]:
 
 
 class Recognizer:
-  """Graph and session that transcribe waveforms with a run's weights."""
+  """A graph and a session that transcribe waveforms with a run's weights."""
 
   def __init__(self, run, n_best: int = 1):
     """Builds the graph and restores the weights.
 
     Args:
       run: A load_run.Run.
-      n_best: Hypotheses to return, >= 1 and at most as many as the beam holds.
+      n_best: Number of hypotheses to return, from 1 to the beam size.
 
     Raises:
-      errors.ConfigError: The checkpoint lacks variables, or was made with another
-        front end or tokenizer.
+      errors.ConfigError: n_best is out of range, or the checkpoint lacks variables or was made with another front end
+        or tokenizer.
     """
     head = run.params.heads.Get(run.head)
     beam_size = head.beam_size if 'beam_size' in head else 1
@@ -131,10 +131,10 @@ class Recognizer:
     """Transcribes one batch.
 
     Args:
-      waveforms: List of int16 [S] at 16 kHz, of any lengths.
+      waveforms: List of int16 [S] at 16 kHz; lengths may differ.
 
     Returns:
-      List, one for each waveform, of lists of Hypothesis, the best first.
+      For each waveform a list of Hypothesis, best first.
     """
     num_samples = [len(w) for w in waveforms]
     batch = np.zeros([len(waveforms), max(num_samples)], np.float32)
@@ -144,7 +144,7 @@ class Recognizer:
     return [self._Hypotheses(out, i) for i in range(len(waveforms))]
 
   def _Hypotheses(self, out, i):
-    """The hypotheses of row i of the graph's output; there may be fewer than were asked for."""
+    """Returns the hypotheses of row i of the graph's output, at most n_best."""
     found = []
     for k in np.flatnonzero(search.AreFound(out.scores[i, : self._n_best])):
       length = out.lengths[i, k]
@@ -155,23 +155,23 @@ class Recognizer:
 
 
 def Inputs() -> tuple[tf.Tensor, tf.Tensor]:
-  """Placeholders (waveforms float32 [B, S] in [-1, 1], num_samples int32 [B])."""
+  """Returns placeholders (waveforms float32 [B, S] in [-1, 1], num_samples int32 [B])."""
   return (tf.placeholder(tf.float32, [None, None], 'waveforms'), tf.placeholder(tf.int32, [None], 'num_samples'))
 
 
 def BuildGraph(run, waveforms, num_samples):
-  """Builds a run's task for evaluation in the current graph, and decodes.
+  """Builds a run's task for evaluation, and its decoding, in the current graph.
 
   Args:
     run: A load_run.Run.
-    waveforms: float32 [B, S] in [-1, 1]; what lies behind num_samples is ignored.
+    waveforms: float32 [B, S] in [-1, 1]; samples after num_samples are ignored.
     num_samples: int32 [B].
 
   Returns:
-    (task, hypotheses): a HydraTask, and what its head's Decode returns.
+    (task, hypotheses): a HydraTask, and the output of its head's Decode.
   """
   py_utils.GetOrCreateGlobalStepVar()
-  # Lingvo's assertions are operations that plain TensorFlow does not know.
+  # Plain TensorFlow does not know the ops of Lingvo's assertions.
   cluster = run.cluster.Copy().Set(do_eval=True, enable_asserts=False)
   with cluster_factory.Cluster(cluster):
     task = run.params.Instantiate()
@@ -189,8 +189,8 @@ def Restore(sess, task, checkpoint: str) -> None:
     checkpoint: Prefix of the checkpoint's files.
 
   Raises:
-    errors.ConfigError: It lacks a variable, has one of another shape, or was made
-      with another front end or tokenizer.
+    errors.ConfigError: The checkpoint lacks a variable, has one of another shape, or was made with another front end
+      or tokenizer.
   """
   variables = {v.op.name: v for v in task.vars.Flatten()}
   sess.run(tf.global_variables_initializer())

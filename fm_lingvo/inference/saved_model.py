@@ -1,12 +1,10 @@
 """A run's recogniser as a SavedModel of plain TensorFlow: waveforms in, texts out.
 
-B: utterances, S: samples (16 kHz), K: hypotheses, L: labels of a hypothesis,
-V: vocabulary with blank.
+B: utterances, S: samples (16 kHz), K: hypotheses, L: labels of a hypothesis, V: vocabulary with blank.
 
-Whoever loads the model runs it under options of their own, with the graph's remapper,
-whose fusions give wrong values on TensorFlow 2.13 (fm_lingvo/runtime/session.py). They join
-neighbouring operations; a Snapshot, which hands its input's buffer on, between any
-two of those keeps them apart.
+A program that loads the model uses its own session options and therefore Grappler's remapper, whose fusions of
+neighbouring ops give wrong values on TensorFlow 2.13 (fm_lingvo/runtime/session.py). A Snapshot after each fusable op,
+which copies nothing, prevents these fusions.
 """
 
 import os
@@ -17,7 +15,7 @@ from fm_lingvo import errors
 from fm_lingvo.checkpoints import reader
 from fm_lingvo.inference import recognizer
 
-# What the remapper fuses: contractions, and what it joins to them or to one another.
+# Ops that the remapper fuses: contractions, and ops that it joins to them or to one another.
 _FUSABLE = frozenset(
   (
     'Add AddN AddV2 BatchMatMul BatchMatMulV2 BatchMatMulV3 BiasAdd Cast Conv2D Conv3D '
@@ -26,20 +24,20 @@ _FUSABLE = frozenset(
     'Sigmoid Softmax Softplus Sqrt Square SquaredDifference Sub Sum Tanh '
     'Transpose'
   ).split()
-)  # Each has one output.
+)  # All of them have one output.
 _SUFFIX = '/apart'
 
 
 def TextOfLabels(surfaces, labels, lengths):
-  """Texts of labels by core operations alone.
+  """Converts labels to texts with core TensorFlow ops only.
 
   Args:
-    surfaces: What recognizer.Surfaces returned, V of them.
+    surfaces: List [V] of bytes that recognizer.Surfaces returned.
     labels: int32 [B, L].
-    lengths: int32 [B].
+    lengths: int32 [B], the number of labels of each row.
 
   Returns:
-    string [B], UTF-8, without spaces at its ends.
+    string [B], UTF-8, without leading and trailing spaces.
   """
   inside = tf.sequence_mask(lengths, tf.shape(labels)[1])  # [B, L]
   pieces = tf.where_v2(inside, tf.gather(tf.constant(surfaces), labels), b'')
@@ -49,15 +47,15 @@ def TextOfLabels(surfaces, labels, lengths):
 def Export(run, folder):
   """Writes a Run as a SavedModel.
 
-  Its signature, `serving_default`: waveforms float32 [B, S] in [-1, 1] at 16 kHz and
-  num_samples int32 [B] -> texts string [B] and scores float32 [B], log-probabilities.
+  The signature `serving_default` maps waveforms float32 [B, S] in [-1, 1] at 16 kHz and num_samples int32 [B] to texts
+  string [B] and scores float32 [B], which are log-probabilities.
 
   Args:
     run: A load_run.Run.
-    folder: Where to; it must not exist, or be empty.
+    folder: Folder to write; it must not exist or must be empty.
 
   Raises:
-    errors.ConfigError: The folder is in use, or the run cannot be restored.
+    errors.ConfigError: The folder is not empty, or the run cannot be restored.
   """
   if tf.io.gfile.exists(folder) and (not tf.io.gfile.isdir(folder) or tf.io.gfile.listdir(folder)):
     raise errors.ConfigError(f'{folder}: exists; expected a new or an empty folder')
@@ -69,7 +67,7 @@ def Export(run, folder):
       'texts': tf.identity(TextOfLabels(surfaces, found.labels[:, 0], found.lengths[:, 0]), 'texts'),
       'scores': tf.identity(found.scores[:, 0], 'scores'),
     }
-    # A run that cannot be restored must be refused before anything is written.
+    # Refuse a run that cannot be restored before anything is written.
     with tf.Session(graph=graph) as sess:
       recognizer.Restore(sess, task, run.checkpoint)
     meta = tf.tf1.train.export_meta_graph(
@@ -80,7 +78,7 @@ def Export(run, folder):
   with tf.Graph().as_default() as graph, tf.Session(graph=graph) as sess:
     tf.tf1.train.import_meta_graph(meta)
     saved = {v.op.name: v for v in tf.global_variables() if v.op.name in names}
-    # The step is of no use to a model that only decodes; it keeps its initial value.
+    # Decoding does not use the step, which keeps its initial value.
     sess.run(tf.global_variables_initializer())
     reader.Checkpoint(run.checkpoint).Load(saved, sess)
 
@@ -101,20 +99,20 @@ def Export(run, folder):
 
 
 def _Remove(folder):
-  """Removes an empty folder, which the builder wants to make itself."""
+  """Removes an empty folder: the builder insists on creating it."""
   if tf.io.gfile.exists(folder):
     os.rmdir(folder)
 
 
 def KeepApart(graph_def):
-  """Puts a Snapshot behind every operation that the remapper would fuse.
+  """Inserts a Snapshot after every op that the remapper would fuse.
 
   Args:
-    graph_def: GraphDef, changed in place: its nodes, and those of its functions.
+    graph_def: GraphDef; its nodes and those of its functions are changed in place.
   """
   _Insert(graph_def.node, lambda node: [node.name, f'{node.name}:0'], lambda name: name)
   for function in graph_def.library.function:
-    # Inside a function an output is NODE:NAME:INDEX, with the operation's own name.
+    # Inside a function, an output is called NODE:OUTPUT_NAME:INDEX.
     used = {x for node in function.node_def for x in node.input}
     used.update(function.ret.values())
     outputs: dict[str, list[str]] = {}
@@ -128,16 +126,15 @@ def KeepApart(graph_def):
 
 
 def _Insert(nodes, outputs_of, snapshot_output):
-  """Adds Snapshots to a list of NodeDef and makes the others read them.
+  """Adds Snapshots to a list of NodeDef and rewires all other nodes to read from them.
 
   Args:
     nodes: Repeated NodeDef.
-    outputs_of: Function of a NodeDef with one output: the names that it has as an
-      input of others.
-    snapshot_output: Function of a Snapshot's name: the name of its output.
+    outputs_of: Function: NodeDef with one output -> the names by which other nodes refer to that output.
+    snapshot_output: Function: name of a Snapshot -> name of its output.
 
   Returns:
-    dict: name of an output -> name of its Snapshot's.
+    dict: name of an output -> name of its Snapshot's output.
   """
   renamed, added = {}, []
   for node in nodes:

@@ -1,4 +1,4 @@
-"""What is fitted to data before the first step: statistics of global normalisation, and what heads fit.
+"""Fits the front end's global normalisation and the heads to training data before the first step.
 
 B: utterances, T: log-mel frames, F: mel bins.
 """
@@ -18,15 +18,15 @@ from fm_lingvo.runtime import session
 
 
 def Fit(task, sess, loaded: Collection[str] = ()) -> None:
-  """Fits the front end of a hydra to all its streams, then every head to the stream of its first branch.
+  """Fits a task's front end to all its streams, then each head to the stream of its first branch.
 
   Args:
     task: A HydraTask, in whose graph this runs.
-    sess: Session that holds its initialised variables; those that are fitted are overwritten.
-    loaded: Names of variables that came from another run's checkpoint; they stay as they are.
+    sess: Session with the task's initialised variables; fitted variables are overwritten.
+    loaded: Names of variables that a warm start loaded; they are not fitted.
 
   Raises:
-    errors.ConfigError: There are too few frames, or what was loaded contradicts the params.
+    errors.ConfigError: There are too few frames, or loaded variables contradict the params.
   """
   if task.params.frontend.normalization == 'global' and task.frontend.vars.mean.op.name not in loaded:
     _FitFrontend(task, sess)
@@ -41,9 +41,9 @@ def Fit(task, sess, loaded: Collection[str] = ()) -> None:
 
 
 def CheckNothingToFit(task_params: hyperparams.Params) -> None:
-  """Raises errors.ConfigError if a run of a HydraTask's Params, from random weights, would begin by Fit.
+  """Raises errors.ConfigError if a run with a HydraTask's Params would need Fit; Lingvo's cluster jobs cannot do it.
 
-  Lingvo's own jobs do not fit.
+  Runs with a warm start need no Fit.
   """
   if warm_start.Sources(task_params.train):
     return
@@ -83,21 +83,21 @@ def _FitFrontend(task, sess):
 
 
 def _Normalised(task, sess, stream, num_batches):
-  """Some batches of a stream as _Batches gives them, with the statistics that the session has."""
+  """Yields batches of a stream as _Batches does, normalised with the session's statistics."""
   front = task.frontend.vars
   statistics = {name: sess.run(front[name]) for name in ('mean', 'stddev') if name in front}
   yield from _Batches(task, stream, task.params.frontend, statistics, num_batches)
 
 
 def _Batches(task, stream, frontend_params, statistics, num_batches) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-  """Yields (features float32 [B, T, F], paddings [B, T]) of some batches.
+  """Yields (features float32 [B, T, F], paddings [B, T]) of the first batches of a stream.
 
   Args:
     task: A HydraTask.
-    stream: Name of the stream that is read.
+    stream: Name of the stream.
     frontend_params: Params of the front end.
-    statistics: dict: name of a variable of this front end -> its value.
-    num_batches: Batches to read, > 0.
+    statistics: dict: name of a variable of the front end -> its value.
+    num_batches: Number of batches to read, > 0.
   """
   with tf.Graph().as_default(), cluster_factory.Current():
     source = task.params.input.Instantiate()

@@ -1,4 +1,4 @@
-"""Flags of the trainer that no run could go by: each is refused in a line, before anything is built."""
+"""Checks the trainer's flags before anything is built; a bad flag is refused in one line."""
 
 import re
 
@@ -25,28 +25,28 @@ _MODES = (
 
 
 def CheckMode(flags):
-  """Raises ConfigError if there is no such --mode, or the run would be an eager one."""
+  """Raises ConfigError if --mode is unknown or --use_eager is set."""
   if flags.use_eager:
     raise errors.ConfigError('--use_eager: expected without it; every job here runs in graph mode')
   suggest.CheckChoice('--mode', flags.mode, _MODES)
 
 
 def CheckParts(flags, is_cluster):
-  """Raises ConfigError if batches would be computed in parts where nothing does that."""
+  """Raises ConfigError if --batch_parts is set for a run that cannot split its batches."""
   if flags.batch_parts > 1 and (
     is_cluster or flags.deterministic or flags.mode == 'xla_check' or flags.run_locally not in ('', 'cpu')
   ):
     raise errors.ConfigError(
-      f'--batch_parts={flags.batch_parts}: expected 1 or less; only local runs on the CPU, and without '
-      '--deterministic, compute batches in parts'
+      f'--batch_parts={flags.batch_parts}: expected 1 or less; only local runs on the CPU without --deterministic '
+      'split batches'
     )
 
 
 def CheckLogdir(logdir):
-  """Raises ConfigError if TensorFlow does not know the file system of --logdir, or would take it for a pattern."""
+  """Raises ConfigError if TensorFlow does not know the file system of --logdir, or would read it as a glob pattern."""
   if re.search(r'[*?\[\]\\]', logdir):
     raise errors.ConfigError(
-      f'--logdir={logdir}: expected a path without * ? [ ] \\, by which TensorFlow would not find its checkpoints'
+      f'--logdir={logdir}: expected a path without * ? [ ] \\, with which TensorFlow cannot find its checkpoints'
     )
   try:
     tf.io.gfile.exists(logdir)
@@ -55,7 +55,7 @@ def CheckLogdir(logdir):
 
 
 def CheckDatasets(flags):
-  """Raises ConfigError if a data set to evaluate is none of the experiment's."""
+  """Raises ConfigError if the experiment lacks a data set that is to be evaluated."""
   known = registry.DatasetNames(flags.model)
   tp = model_registry.GetParams(flags.model, 'Train').task.train
   for field in ('eval_datasets', 'final_eval_datasets'):
@@ -66,7 +66,7 @@ def CheckDatasets(flags):
 
 
 def CheckCluster(flags):
-  """Raises ConfigError if --cluster_spec cannot be read or has no place for the job."""
+  """Raises ConfigError if --cluster_spec cannot be parsed or does not list the job."""
   if flags.mode not in CLUSTER_MODES or flags.run_locally or flags.tpu or flags.infer_tpu_cluster:
     return
   jobs = []
@@ -83,7 +83,7 @@ def CheckCluster(flags):
 
 
 def CheckDevice(device, worker_gpus):
-  """Raises ConfigError, never falls back to the CPU, if a device is missing."""
+  """Raises ConfigError if a device is missing: a run never falls back to the CPU."""
   if device not in ('cpu', 'gpu', 'tpu'):
     raise errors.ConfigError(f'--run_locally={device}: expected cpu, gpu or tpu')
   if device != 'gpu' and worker_gpus:
@@ -92,16 +92,16 @@ def CheckDevice(device, worker_gpus):
     return
   with quiet.HoldStderr():
     found = len(tf.config.list_physical_devices(device.upper()))
-  wanted = max(1, worker_gpus) if device == 'gpu' else 1
-  if found < wanted:
+  needed = max(1, worker_gpus) if device == 'gpu' else 1
+  if found < needed:
     raise errors.ConfigError(
-      f'--run_locally={device}: {wanted} {device.upper()} wanted, TensorFlow '
+      f'--run_locally={device}: needs {needed} {device.upper()}, TensorFlow '
       f'sees {found} on this machine; use --run_locally=cpu'
     )
 
 
 def CheckTpu(flags):
-  """Raises ConfigError if jobs for a TPU have none."""
+  """Raises ConfigError if a job needs a TPU and none is named or reachable."""
   if not flags.tpu:
     if 'executor_tpu' in flags.job and not flags.infer_tpu_cluster:
       raise errors.ConfigError(
@@ -113,10 +113,10 @@ def CheckTpu(flags):
     tf.distribute.cluster_resolver.TPUClusterResolver(
       tpu=flags.tpu, project=flags.gcp_project, zone=flags.tpu_zone, job_name=flags.job or None
     ).cluster_spec()
-  except Exception as e:  # Of many kinds: network, authentication, names.
+  except Exception as e:  # Many types: network, authentication, unknown names.
     reason = (str(e).strip().splitlines() or [''])[-1][:120]
     raise errors.ConfigError(
-      f'--tpu={flags.tpu}: no such TPU to be found from here ({type(e).__name__}: '
-      f'{reason}); without one, --mode=xla_check compiles for it and '
-      '--run_locally=cpu trains'
+      f'--tpu={flags.tpu}: no such TPU can be reached ({type(e).__name__}: '
+      f'{reason}); without a TPU, use --mode=xla_check to compile for one or '
+      '--run_locally=cpu to train'
     ) from e

@@ -37,14 +37,14 @@ from fm_lingvo.training import xla_dump
 from fm_lingvo.utils import suggest
 
 DEMO_DATA = 'data/demo'
-_WRITERS = ('controller', 'executor_tpu')  # Jobs of a cluster that save checkpoints.
-_SERVICE_SECONDS = 120.0  # A cluster's jobs start together, a tf.data service's among them.
-_LONG_RUN_STEPS = 1000  # They make up for a graph of parts, which takes seconds to build.
-_READING_JOBS = ('', 'trainer', 'trainer_client', 'executor_tpu')  # They read training data.
+_WRITERS = ('controller', 'executor_tpu')  # Cluster jobs that save checkpoints.
+_SERVICE_SECONDS = 120.0  # How long a cluster's job waits for a tf.data service that starts together with it.
+_LONG_RUN_STEPS = 1000  # From here on, splitting batches saves more time than building the larger graph costs.
+_READING_JOBS = ('', 'trainer', 'trainer_client', 'executor_tpu')  # Jobs that read training data.
 
 
 def Launch(flags):
-  """Runs what the flags ask for.
+  """Runs the job that the flags describe.
 
   Args:
     flags: Parsed absl flags of fm_lingvo/flags.py and of lingvo.trainer.
@@ -53,9 +53,10 @@ def Launch(flags):
     The exit code.
 
   Raises:
-    errors.ConfigError: A configuration, device or data set that cannot be used.
+    errors.ConfigError: The configuration, a device or a data set cannot be used.
+    errors.RunError: The disk failed, or the run skipped too many steps.
   """
-  # A graph's objects live as long as the process: to look for garbage among them took a tenth of the start.
+  # A graph's objects live as long as the process; collecting garbage among them took a tenth of the start-up time.
   gc.set_threshold(50_000, 20, 100)
   py_utils.SetEagerMode(False)
   session.PatchLingvo()
@@ -64,16 +65,16 @@ def Launch(flags):
   checkpointer.PatchLingvo()
   if not flags['enable_check_numerics'].present:
     flags.enable_check_numerics = (
-      False  # It ends a run at the first NaN; fm_lingvo/training/nonfinite_steps.py skips the step.
+      False  # Lingvo's check ends the run at the first NaN; fm_lingvo/training/nonfinite_steps.py skips the step.
     )
   if not flags['enable_asserts'].present:
-    flags.enable_asserts = False  # Lingvo's checks of shapes while it runs: half of an encoder's operations.
+    flags.enable_asserts = False  # Lingvo's run-time checks of shapes are half of an encoder's ops.
   flag_checks.CheckMode(flags)
   is_cluster = (
     flags.job or flags.cluster_spec or flags.tpu or flags.mode not in (*flag_checks.CLUSTER_MODES, 'xla_check')
   )
   if not is_cluster and not flags['verbosity'].present:
-    # Lingvo logs thousands of lines; a local run speaks for itself.
+    # Lingvo logs thousands of lines; a local run prints its own progress.
     logging.set_verbosity(logging.ERROR)
   flag_checks.CheckParts(flags, is_cluster)
   gin_config.Configure(flags.model, flags.gin_file, flags.gin_bindings, flags.gin_search_paths)
@@ -87,7 +88,7 @@ def Launch(flags):
   if not flags.logdir:
     flags.logdir = run_dir.NewRunDir(flags.model)
   if '://' not in flags.logdir:
-    flags.logdir = os.path.abspath(flags.logdir)  # Checkpoints name one another.
+    flags.logdir = os.path.abspath(flags.logdir)  # The file `checkpoint` stores paths.
   flag_checks.CheckLogdir(flags.logdir)
   if flags.tf_data_service_address and flags.job in _READING_JOBS:
     data_service.CheckAddress(
@@ -116,9 +117,9 @@ def Launch(flags):
 
 @contextlib.contextmanager
 def _Building(flags):
-  """Makes one line of what goes wrong while a configuration is built: values that do not fit together.
+  """Turns any error of building the configuration into a one-line ConfigError.
 
-  Lingvo and TensorFlow raise errors of every kind then. --verbosity=0 gives the traceback.
+  Lingvo and TensorFlow raise errors of many types if values do not fit together. --verbosity=0 shows the traceback.
   """
   try:
     yield
@@ -135,7 +136,7 @@ def _Building(flags):
 
 
 def _Evaluate(flags):
-  """A cluster's evaluation job."""
+  """Runs a cluster's evaluation job."""
   name = flags.job[len(cluster_job.PREFIX) :]
   flags.run_locally = 'cpu'
   manager = lingvo_trainer.RunnerManager(flags.model)
@@ -148,8 +149,8 @@ def _Evaluate(flags):
 
 
 def _XlaCheck(flags):
-  """Compiles every step for a TPU's static shapes, on the CPU, without training."""
-  flags.enable_asserts = False  # A TPU knows none.
+  """Compiles every step on the CPU with a TPU's static shapes; does not train."""
+  flags.enable_asserts = False  # TPUs have no assert ops.
   flags.add_summary = False
   dump_dir = xla_dump.Start()
   try:
@@ -161,7 +162,7 @@ def _XlaCheck(flags):
 
 
 def _DryRun(model_name, logdir):
-  """Checks all but the data, prints the configuration and the table of parameters."""
+  """Checks everything except the data; prints the configuration and the table of parameters."""
   params = model_registry.GetParams(model_name, 'Train')
   tp = params.task.train
   for name in ['Train', *train_params.DatasetsAtTheEnd(tp)]:
@@ -176,7 +177,7 @@ def _DryRun(model_name, logdir):
 
 
 def _RunLocally(flags):
-  """One process that trains and evaluates; see train_loop."""
+  """Trains and evaluates in this process, see train_loop."""
   flags.run_locally = flags.run_locally or 'cpu'
   flag_checks.CheckDevice(flags.run_locally, flags.worker_gpus)
   if flags.run_locally == 'cpu':
@@ -200,7 +201,7 @@ def _RunLocally(flags):
 
 
 def _ChooseParts(flags, task):
-  """How the batches of a local run are spread over the cores, before anything is computed."""
+  """Chooses into how many parts a local run splits its batches; must run before TensorFlow computes anything."""
   if flags.deterministic or flags.run_locally != 'cpu':
     return
   cores = session.Cores()
@@ -211,11 +212,11 @@ def _ChooseParts(flags, task):
   parts = flags.batch_parts or suitable
   session.ComputeInParts(parts, cores)
   if parts > 1:
-    print(f'each batch in {parts} parts, side by side on {cores} cores')
+    print(f'each batch in {parts} parts, computed in parallel on {cores} cores')
 
 
 def _Train(flags, train, eval_params, logdir, config_text):
-  """Trains in a folder that no other process writes; returns the exit code."""
+  """Trains in `logdir`, whose lock the caller holds; returns the exit code."""
   train_dir = os.path.join(logdir, 'train')
   run_checkpoints.RemoveUnfinished(train_dir)
   print(f'run directory: {logdir}', flush=True)
@@ -223,11 +224,11 @@ def _Train(flags, train, eval_params, logdir, config_text):
     print(f'set by {source}: {path} = {value!r}')
   for line in params_diff.SinceStart(train_dir, train):
     print(f'changed since the last start: {line}')
-  known = []  # Damaged shards, each told once.
+  known = []  # Damaged shards that have been printed.
   while True:
     with _Building(flags):
       runner = train_loop.LocalRunner(train, eval_params, logdir, config_text)
-    known = _TellDamage(known)
+    known = _PrintNewDamage(known)
     try:
       runner.Start()
       break
@@ -235,16 +236,16 @@ def _Train(flags, train, eval_params, logdir, config_text):
       print(f'trainer: {e}', file=sys.stderr)
       return e.exit_code
     except train_loop.DamagedRecord as e:
-      print(f'{e}; looking for it in every shard', flush=True)
+      print(f'{e}; checking every shard for it', flush=True)
       inputs = [train.input, *(p.input for p in eval_params.values())]
       if not sum((hydra_input.ScanShards(p) for p in inputs), []):
-        raise errors.RunError(f'{e}, but every shard is whole when read again: see to the disk or the memory') from e
+        raise errors.RunError(f'{e}, but every shard is intact when read again: check the disk and the memory') from e
   print(f'done: {logdir}; tensorboard --logdir={logdir} shows it')
   return 0
 
 
-def _TellDamage(known):
-  """Prints the damaged shards that are not among `known`; returns all."""
+def _PrintNewDamage(known):
+  """Prints the damaged shards that are not in `known`; returns all damaged shards."""
   for shard in shard_integrity.Known():
     if shard not in known:
       print(f'damaged: {shard.line}', flush=True)
@@ -261,7 +262,7 @@ def _RaiseIfMissing(name, params):
 
 
 def _PrepareDemoData(params):
-  """Makes the demo data set where a run wants it and it is not there yet."""
+  """Prepares the demo data set if the run reads it and it does not exist yet."""
   missing = hydra_input.MissingData(params.input)
   if missing and all(pattern.startswith(DEMO_DATA + os.sep) for _, pattern in missing):
     print(f'preparing the demo data in {DEMO_DATA} (once)', flush=True)
@@ -273,7 +274,7 @@ def _PrepareDemoData(params):
 
 
 def _EvalParams(manager, names):
-  """dict data set -> Params, of those that have data; the others are named."""
+  """Returns dict: data set -> Params, for those that have data; prints the others."""
   params = {}
   for name in names:
     p = manager.GetParamsForDataset('evaler', name)

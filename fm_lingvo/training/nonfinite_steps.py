@@ -1,4 +1,4 @@
-"""Steps whose loss or gradient has a NaN or an Inf: they change no weight, are counted, and end the run past a limit.
+"""Skips and counts training steps whose loss or gradient is NaN or Inf; too many of them end the run.
 
 B: utterances in a batch of a stream.
 """
@@ -18,36 +18,37 @@ from fm_lingvo.run_files import metrics_log
 from fm_lingvo.utils import files
 
 _SKIPPED = 'skipped'
-_SHOWN = 8  # Utterance ids on the terminal; the file has all.
+_SHOWN = 8  # Utterance ids that the terminal shows; the file has all.
 
 
 class Learner(learner.Learner):
-  """Lingvo's, which skips a step with a loss or gradient that is not finite.
+  """Lingvo's Learner, but it skips a step whose loss or gradient is not finite.
 
-  Neither variables nor the optimizer's slots change in it; under gradient accumulation it adds nothing. Moving averages
-  of the weights (task.train.ema_decay) come a step nearer to them. The metric `skipped` is then 1, else 0.
+  A skipped step changes neither variables nor optimizer slots, and adds nothing to accumulated gradients. Moving
+  averages of the weights (task.train.ema_decay) are updated as in any step. The metric `skipped` is 1 in a skipped step
+  and 0 otherwise.
   """
 
   def __init__(self, params):
     params = params.Copy()
-    params.optimizer.add_summary_in_apply = False  # Not possible in the branches of a tf.cond.
+    params.optimizer.add_summary_in_apply = False  # Summaries cannot be made in the branches of a tf.cond.
     super().__init__(params)
     self._finite = None
     self._norm = None  # (gradients, their norm), see _GradientNorm.
 
   @property
   def optimizer(self):
-    """The optimizer, whose Apply does nothing in a step that is skipped."""
+    """The optimizer, wrapped so that Apply does nothing in a skipped step."""
     return _Gated(self.children['optimizer'], lambda: self._finite)
 
   def _ComputeLossesAndGradients(self, metrics, vmap):
     losses, var_grads, weight, eval_metrics = super()._ComputeLossesAndGradients(metrics, vmap)
-    # A gradient that is not finite shows in the norm of all.
+    # One non-finite gradient makes the norm of all of them non-finite.
     self._finite = tf.reduce_all(
       [tf.reduce_all(tf.math.is_finite(x)) for x in (*losses, self._GradientNorm(var_grads))]
     )
     zero_if_bad = tf.cast(self._finite, tf.float32)
-    # An Accumulator would add the gradients of a bad step.
+    # An Accumulator would add the gradients of the skipped step.
     if isinstance(self.children['optimizer'], optimizer.Accumulator):
       var_grads = py_utils.ApplyGradMultiplier(var_grads, zero_if_bad)
     eval_metrics = {**eval_metrics, _SKIPPED: (1.0 - zero_if_bad, tf.constant(1.0))}
@@ -56,8 +57,8 @@ class Learner(learner.Learner):
   def ScaleGradients(self, var_grads, gradient_adjuster=None):
     """Clips by the norm of all gradients, see the base class.
 
-    Lingvo's looks for NaN and Inf in each gradient and zeroes it where there is one, three passes and five operations a
-    variable; here no step with one is applied.
+    The base class checks each gradient for NaN and Inf and zeroes it, at the cost of three passes and five ops per
+    variable. That is unnecessary here because a step with a non-finite gradient is never applied.
     """
     if self.params.clip_gradient_single_norm_to_value:
       return super().ScaleGradients(var_grads, gradient_adjuster)
@@ -65,7 +66,7 @@ class Learner(learner.Learner):
     if gradient_adjuster is not None:
       var_grads = gradient_adjuster(var_grads)
     scale = self._GetGlobalGradScale(norm, tf.logical_not(tf.math.is_finite(norm)))
-    if self.cluster.add_summary:  # The norms are made whether a summary takes them or not.
+    if self.cluster.add_summary:  # AddNormSummary computes the norms even if no summary is written.
       for name, var_grad in var_grads.FlattenItems():
         summary_utils.AddNormSummary(f'{py_utils.SanitizeScopeKey(name)}/{self.params.name}', var_grad)
     summary_utils.scalar(f'grad_norm/all/{self.params.name}', norm)
@@ -75,7 +76,7 @@ class Learner(learner.Learner):
     return py_utils.NestedMap(final_var_grads=var_grads.Transform(lambda item: _Scaled(item, scale)), grad_scale=scale)
 
   def _GradientNorm(self, var_grads):
-    """L2 norm of all gradients together, float32 []; the same tensor where the gradients are the same."""
+    """Returns the L2 norm of all gradients together, float32 []; reuses the tensor if the gradients are the same."""
     grads = [item.grad for item in py_utils.Flatten(var_grads)]
     known, norm = self._norm or ((), None)
     if len(known) != len(grads) or any(a is not b for a, b in zip(known, grads)):
@@ -85,7 +86,7 @@ class Learner(learner.Learner):
 
 
 def _Scaled(var_grad, scale):
-  """A py_utils.VarGrad with the gradient times `scale`."""
+  """Returns a py_utils.VarGrad with the gradient times `scale`."""
   var, grad = var_grad
   if isinstance(grad, tf.IndexedSlices):
     return py_utils.VarGrad(var, tf.IndexedSlices(grad.values * scale, grad.indices, grad.dense_shape))
@@ -93,7 +94,7 @@ def _Scaled(var_grad, scale):
 
 
 class _Gated:
-  """An optimizer that applies gradients in finite steps only."""
+  """An optimizer that applies gradients only in steps that are not skipped."""
 
   def __init__(self, wrapped, finite):
     self._wrapped = wrapped
@@ -103,34 +104,42 @@ class _Gated:
     return getattr(self._wrapped, name)
 
   def Apply(self, lr, var_grad, weight=None):
-    """As optimizer.Base.Apply."""
+    """See optimizer.Base.Apply."""
 
     def Apply():
       return self._wrapped.Apply(lr, var_grad, weight)
 
-    # It counts steps itself; the gradients of a bad step are 0 by now, see Learner.
+    # An Accumulator counts steps itself; the gradients of a skipped step are already 0, see Learner.
     if isinstance(self._wrapped, optimizer.Accumulator):
       return Apply()
     return tf.cond(self._is_finite(), lambda: tf.group(Apply()), tf.no_op)
 
 
 def IsSkipped(metrics):
-  """Whether a step was skipped, by its fetched metrics: dict name -> (value, weight)."""
+  """Returns whether a step was skipped.
+
+  Args:
+    metrics: Fetched metrics of the step: dict name -> (value, weight).
+  """
   return any(name.partition('/')[0] == _SKIPPED and value > 0 for name, (value, _) in metrics.items())
 
 
 def RowTensors(task):
-  """dict: tensors of a built task that tell which utterances of a step are to blame: utt_ids, finite [B]."""
+  """Returns the tensors of a built task that show which utterances made a step non-finite.
+
+  Returns:
+    dict: STREAM/utt_ids, string [B], and STREAM/finite, bool [B].
+  """
   return {
     key: tensor for key, tensor in task.per_example_tensors.items() if key.rpartition('/')[2] in ('utt_ids', 'finite')
   }
 
 
 def Suspects(rows):
-  """dict: stream -> ids of the utterances whose waveform is not finite; of all in the step, if there is none.
+  """Returns dict: stream -> ids of the utterances whose waveform is not finite; if there are none, of all utterances.
 
   Args:
-    rows: What RowTensors fetched.
+    rows: Fetched values of RowTensors.
   """
   ids = {
     key.rpartition('/')[0]: [i.decode(errors='replace') for i in value.tolist() if i]
@@ -147,36 +156,39 @@ def Suspects(rows):
 
 
 class SkippedSteps:
-  """RUN/skipped.jsonl: a JSON object for each skipped step: step, time, loss, utt_ids by stream."""
+  """Writes RUN/skipped.jsonl: a JSON object for each skipped step with step, time, loss and utt_ids by stream."""
 
   def __init__(self, logdir, limit):
     """Constructor.
 
     Args:
       logdir: Folder of the run.
-      limit: Steps that a run may skip, those before a resumption included.
+      limit: Number of steps that a run may skip, including those before it was resumed.
     """
     self._path = os.path.join(logdir, 'skipped.jsonl')
     self._limit = limit
     self.total = 0
 
   def DropAfter(self, step):
-    """Forgets the steps past `step`, which a resumed run takes again."""
+    """Removes the skipped steps after `step`, which a resumed run repeats."""
     if files.Exists(self._path):
       rows = [row for row in metrics_log.ReadMetrics(self._path) if row['step'] <= step]
       metrics_log.WriteRows(self._path, rows)
       self.total = len(rows)
 
   def Add(self, step, metrics, rows):
-    """Writes down a skipped step.
+    """Records a skipped step.
 
     Args:
-      step: Its number.
-      metrics: As IsSkipped.
-      rows: What RowTensors fetched.
+      step: Number of the step.
+      metrics: See IsSkipped.
+      rows: Fetched values of RowTensors.
 
     Returns:
       A line for the terminal.
+
+    Raises:
+      errors.RunError: The file cannot be written.
     """
     self.total += 1
     suspects = Suspects(rows)
@@ -199,12 +211,12 @@ class SkippedSteps:
 
   @property
   def exceeded(self):
-    """Whether there are more than the limit."""
+    """Whether more steps were skipped than the limit allows."""
     return self.total > self._limit
 
   def Error(self):
-    """The errors.RunError that ends a run past the limit."""
+    """Returns the errors.RunError that ends the run once `exceeded` is true."""
     return errors.RunError(
       f'task.train.max_skipped_steps = {self._limit}: {self.total} steps had a NaN or an Inf; '
-      f'{self._path} names their utterances'
+      f'{self._path} lists their utterances'
     )

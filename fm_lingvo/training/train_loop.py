@@ -1,8 +1,7 @@
-"""One local process that trains, evaluates, summarises, checkpoints and resumes.
+"""The local training loop: one process trains, evaluates, writes summaries and checkpoints, and resumes.
 
-Lingvo's cluster jobs spread this over a controller, trainers and evalers, which
-poll for one another's checkpoints; on one machine a single loop starts faster and
-saves at exactly the steps asked for.
+Lingvo's cluster jobs divide this work among a controller, trainers and evalers, which poll for checkpoints. On one
+machine, a single loop starts faster and saves at exactly the configured steps.
 """
 
 import os
@@ -30,31 +29,34 @@ from fm_lingvo.training import nonfinite_steps
 
 
 class Interrupted(Exception):
-  """A signal ended the run after a checkpoint; `exit_code` is 128 + its number."""
+  """A signal ended the run after a checkpoint was saved; `exit_code` is 128 + the signal's number."""
 
   def __init__(self, signum, step):
     super().__init__(
-      f'{signal.Signals(signum).name}: checkpoint at step {step} saved; the same command goes on from there'
+      f'{signal.Signals(signum).name}: checkpoint at step {step} saved; the same command resumes from there'
     )
     self.exit_code = 128 + signum
 
 
 class DamagedRecord(Exception):
-  """A shard has a record that cannot be read; a checkpoint of the steps before it is saved."""
+  """A shard has a record that cannot be read; the steps before it are in a checkpoint."""
 
 
 class LocalRunner(base_runner.BaseRunner):
-  """Runs an experiment on this machine's CPU or GPUs; see the module."""
+  """Runs an experiment on this machine's CPU or GPUs."""
 
   def __init__(self, params, eval_params, logdir, config_text):
     """Builds the training graph.
 
     Args:
       params: Model Params with the training input.
-      eval_params: dict: data set name -> model Params with its input: those of
-        task.train.eval_datasets and of final_eval_datasets.
+      eval_params: dict: data set name -> model Params with its input, for the data sets in task.train.eval_datasets
+        and final_eval_datasets.
       logdir: Folder of the run.
-      config_text: Text of config.gin, for TensorBoard.
+      config_text: Text of config.gin, written to the run's folder and to TensorBoard.
+
+    Raises:
+      errors.ConfigError: task.train.save_interval_steps is None.
     """
     super().__init__(params, logdir=logdir)
     self._job_name = 'local'
@@ -68,7 +70,7 @@ class LocalRunner(base_runner.BaseRunner):
       self._model.ConstructFPropBPropGraph()
       self._task = self._model.GetTask()
       self._checkpointer = checkpointer.Checkpointer(self._train_dir, self._model)
-      # Only those that do something: TensorFlow optimises the whole graph for each new set of fetches.
+      # Leave out ops that do nothing: TensorFlow optimises the whole graph for each new set of fetches.
       self._local_init = [op for op in (tf.local_variables_initializer(), tf.tables_initializer()) if op.control_inputs]
       self._summary_writer = self._CreateSummaryWriter(self._train_dir)
     self._evaluations = run_evaluations.Evaluations(eval_params, logdir)
@@ -77,7 +79,7 @@ class LocalRunner(base_runner.BaseRunner):
     self._config_text = config_text
 
   def _WriteConfiguration(self):
-    """Configuration and numbers of parameters: only once they fit the run's checkpoint."""
+    """Writes the configuration and the parameter counts; call it once the run's checkpoint is known to fit."""
     table = run_dir.TaskParameterTable(self._task)
     print(run_dir.FormatParameterTable(*table), flush=True)
     text = self.params.ToText()
@@ -91,16 +93,16 @@ class LocalRunner(base_runner.BaseRunner):
       self._summary_writer.add_summary(run_dir.ParameterSummary(*table), 0)
 
   def Start(self):
-    """Trains to the end, or until a signal.
+    """Trains to the last step or until a signal.
 
     Returns:
-      dict: the last metrics written for each of train and the eval data sets.
+      dict: `train` or the name of an evaluated data set -> its last metrics.
 
     Raises:
-      Interrupted: After SIGTERM or SIGINT, once a checkpoint is saved.
-      DamagedRecord: A record could not be read; the run can go on without it.
-      errors.RunError: The disk, or too many skipped steps.
-      errors.ConfigError: A stream has no example to use.
+      Interrupted: SIGTERM or SIGINT arrived, and a checkpoint is saved.
+      DamagedRecord: A record could not be read; the run can continue without it.
+      errors.RunError: A file cannot be written, or too many steps were skipped.
+      errors.ConfigError: A stream has no usable example, or the run's checkpoints or a warm start do not fit.
     """
     with example_filter.NamingEmptyStreams(), self._cluster, self._graph.as_default(), self._GetSession() as sess:
       sess.run(self._local_init)
@@ -119,7 +121,7 @@ class LocalRunner(base_runner.BaseRunner):
         raise DamagedRecord(f'step {step}: a record cannot be read ({errors.Reason(e)})') from e
 
   def _RestoreOrInitialize(self, sess):
-    """Returns the step to go on from."""
+    """Resumes the run, or initialises it with warm start and fitting; returns the step to continue from."""
     path = self._checkpointer.Restore(sess, force_reinitialize=True)
     step = reader.Checkpoint(path).step if path else 0
     self._saved_step = step if path else None
@@ -153,11 +155,11 @@ class LocalRunner(base_runner.BaseRunner):
         bar.Line(f'nothing to train: step {step} is past max_steps = {tp.max_steps}')
       if step and (
         last or step % tp.eval_interval_steps == 0
-      ):  # What a run that was killed behind its checkpoint owes.
+      ):  # Evaluations that are missing because the run was killed after it saved this checkpoint.
         done = self._rows.Datasets(step)
         with window.Paused():
           self._EvaluateAll(sess, step, bar, latest, [n for n in self._DueDatasets(last) if n not in done])
-      deadline = time.monotonic() + (seconds or float('inf'))  # Not the clock, which may be set.
+      deadline = time.monotonic() + (seconds or float('inf'))  # Not time.time: the clock may be set.
       while not last:
         _, metrics, counts, rows = sess.run(fetches)
         step += 1
@@ -191,7 +193,7 @@ class LocalRunner(base_runner.BaseRunner):
   def _Save(self, sess, step):
     newest = run_checkpoints.Newest(self._train_dir)
     with errors.Writing(
-      f'{self._train_dir}: checkpoint at step {step}; the newest whole one is '
+      f'{self._train_dir}: checkpoint at step {step}; the newest complete one is '
       f'{os.path.basename(newest) if newest else "none"}'
     ):
       self._checkpointer.Save(sess, step)
@@ -209,7 +211,7 @@ class LocalRunner(base_runner.BaseRunner):
       self._summary_writer.flush()
 
   def _DueDatasets(self, last):
-    """Names of the data sets to evaluate now; the final ones at the end only."""
+    """Returns the names of the data sets to evaluate now; those for the end only if `last`."""
     tp = self._task_params
     names = train_params.DatasetsAtTheEnd(tp) if last else tp.eval_datasets
     return [name for name in names if name in self._evaluations.names]
@@ -223,7 +225,7 @@ class LocalRunner(base_runner.BaseRunner):
     return values
 
   def _EvaluateAll(self, sess, step, bar, latest, names):
-    """Evaluates data sets into `latest`; a stopped run does the rest when resumed."""
+    """Evaluates data sets and stores their metrics in `latest`; an interrupted run does the rest when resumed."""
     for name in names:
       latest[name] = self._Evaluate(sess, name, step, bar)
       self._EndIfStopped(sess, step)
@@ -240,7 +242,7 @@ class LocalRunner(base_runner.BaseRunner):
 
   @property
   def task(self):
-    """The base_task.BaseTask in training."""
+    """The base_task.BaseTask, built for training."""
     return self._task
 
   def RequestStop(self, signum):
@@ -249,7 +251,7 @@ class LocalRunner(base_runner.BaseRunner):
 
 
 class _CatchSignals:
-  """SIGTERM and SIGINT end the run after a checkpoint; a second one at once."""
+  """Context in which SIGTERM and SIGINT end the run after a checkpoint; a second signal ends it immediately."""
 
   _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -259,9 +261,10 @@ class _CatchSignals:
 
   def __enter__(self):
     def _Handle(signum, unused_frame):
-      # Not print: the signal may have come inside one, which must not be entered
-      # twice.
-      os.write(1, f'{signal.Signals(signum).name}: saving a checkpoint and ending; again to end at once\n'.encode())
+      # Not print, which is not reentrant: the signal may have arrived during one.
+      os.write(
+        1, f'{signal.Signals(signum).name}: saving a checkpoint and ending; send it again to end immediately\n'.encode()
+      )
       self._runner.RequestStop(signum)
       self._Restore()
 

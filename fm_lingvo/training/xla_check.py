@@ -1,7 +1,7 @@
-"""Compiles an experiment's steps with XLA on the CPU: what a TPU must be able to do.
+"""Compiles an experiment's steps with XLA on the CPU, to show that they would compile for a TPU.
 
-A step is the training step or one evaluation step, decoding included, on a batch of
-the static shapes that a TPU gets: one bucket, the longest, padded to its bound.
+A step is the training step or an evaluation step with decoding. Its batch has the static shapes of a TPU's batches: a
+single bucket, the longest, padded to its upper bound.
 
 B: utterances, S: samples in a padded row.
 """
@@ -27,15 +27,15 @@ from fm_lingvo.runtime import session
 from fm_lingvo.training import xla_dump
 from fm_lingvo.utils import audio
 
-# ops: instructions of the compiled program; temp_bytes: its temporary memory, weights
-# and batch not included; seconds: what the compilation took; batch: streams' shapes.
+# step: name of the data set; ops: instructions of the compiled program; temp_bytes: its temporary memory, without
+# weights and batch; seconds: time of the compilation and one run; batch: dict: stream -> (B, S).
 Report = collections.namedtuple('Report', ['step', 'ops', 'temp_bytes', 'seconds', 'batch'])
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class XlaError(errors.ConfigError):
-  """A step does not compile; says which op, and the line that made it."""
+  """A step does not compile; the message names the op and the line that created it."""
 
 
 def Check(model_name, dump_dir):
@@ -45,7 +45,7 @@ def Check(model_name, dump_dir):
 
   Args:
     model_name: Name of a configured experiment.
-    dump_dir: What xla_dump.Start returned.
+    dump_dir: The folder that xla_dump.Start returned.
 
   Raises:
     XlaError: A step does not compile.
@@ -67,7 +67,7 @@ def Check(model_name, dump_dir):
 
 
 def _MakeStatic(input_params, file):
-  """One bucket for each stream of the Params of an input, as on a TPU."""
+  """Reduces each stream of an input's Params to one bucket, as on a TPU."""
   input_params.Set(pad_to_bucket=True, emit_strings=False)
   for _, stream in input_params.streams.IterParams():
     stream.Set(file_pattern=file, augment=None, bucket_upper_bound_seconds=stream.bucket_upper_bound_seconds[-1:])
@@ -76,13 +76,13 @@ def _MakeStatic(input_params, file):
 
 
 def _LeaveOutAccumulation(learner):
-  """Checks the step without gradient accumulation, whose variables Lingvo makes where tf.function allows none."""
+  """Removes gradient accumulation from a learner's Params: Lingvo cannot create its variables in a tf.function."""
   if learner.optimizer.cls is optimizer.Accumulator:
     learner.optimizer = learner.optimizer.optimizer_tpl
 
 
 def _Compile(dataset, params, dump_dir):
-  """Builds, compiles and runs a step once; its Report."""
+  """Builds, compiles and runs a step once; returns its Report."""
   before = xla_dump.Files(dump_dir)
   with tf.Graph().as_default() as graph, cluster_factory.Cluster(params.cluster):
     model = params.Instantiate()
@@ -106,10 +106,10 @@ def _Compile(dataset, params, dump_dir):
 
 
 def _StepFunction(model, batch):
-  """The step of a model as a function of the tensors of its batch."""
+  """Returns the step of a model as a function of the tensors of its batch."""
   task = model.GetTask()
 
-  def CompiledStep(*tensors):  # xla_dump.Start knows the name.
+  def CompiledStep(*tensors):  # xla_dump.Start matches this name.
     packed = batch.Pack(tensors)
     task.input.GetPreprocessedInputBatch = lambda: packed
     outputs = []
@@ -128,7 +128,7 @@ def _StepFunction(model, batch):
 
 
 def _Example(batch):
-  """A batch of the shapes of `batch`: noise, each utterance a quarter full of labels."""
+  """Returns a batch with the shapes of `batch`: noise, with labels in a quarter of each row's label positions."""
   rng = np.random.RandomState(0)
   example = py_utils.NestedMap()
   for name, stream in batch.items():
@@ -144,7 +144,7 @@ def _Example(batch):
 
 
 def _Explain(message):
-  """One line: the op that XLA cannot compile, why, and the line that made it."""
+  """Returns one line: the op that XLA cannot compile, the reason, and the line that created the op."""
   found = re.search(r' on XLA_\w+_JIT: (\w+) \((.*?)\)', message, re.S)
   node = re.search(r'\{\{node ([^}]+)\}\}', message)
   text = f'{found.group(1)}: {found.group(2)}' if found else message.splitlines()[0]
@@ -153,8 +153,8 @@ def _Explain(message):
 
 
 def _Origin(node):
-  """Where the op of that name was made: its newest line outside of TensorFlow."""
-  # A function's graph is not to be had from the session; failures may take their time.
+  """Returns where the op `node` was created: the innermost line of its traceback outside of TensorFlow."""
+  # The session gives no access to a function's graph. This search is slow, but runs only after a failure.
   for graph in [g for g in gc.get_objects() if isinstance(g, tf.Graph)]:
     try:
       frames = graph.get_operation_by_name(node).traceback
@@ -163,14 +163,14 @@ def _Origin(node):
     ours = [f for f in frames if f.filename.startswith(_PACKAGE) and f.filename != os.path.abspath(__file__)]
     others = [f for f in frames if '/tensorflow/' not in f.filename]
     frame = (ours or others or list(frames))[-1]
-    # Python 3.13's frames know no text.
+    # Frames have no source text in Python 3.13.
     line = linecache.getline(frame.filename, frame.lineno).strip()
-    return f'{node}, made at {frame.filename}:{frame.lineno}: {line}'
+    return f'{node}, created at {frame.filename}:{frame.lineno}: {line}'
   return node
 
 
 def Format(report):
-  """One line of a Report."""
+  """Returns a Report as one line."""
   batch = ', '.join(f'{name} {b} x {s / audio.SAMPLE_RATE:.1f} s' for name, (b, s) in report.batch.items())
   return (
     f'{report.step}: compiled, {report.ops:,} ops, '

@@ -1,4 +1,4 @@
-"""What XLA writes down about the programs that it compiles; imports no TensorFlow."""
+"""Makes XLA dump the programs that it compiles, and reads these dumps; imports no TensorFlow."""
 
 import glob
 import os
@@ -9,10 +9,10 @@ from fm_lingvo import errors
 
 
 def Start():
-  """Makes XLA write down the steps of xla_check; call it before XLA compiles anything.
+  """Makes XLA dump the steps of xla_check; call it before XLA compiles anything.
 
   Returns:
-    The folder that it writes to.
+    The folder of the dumps.
   """
   folder = tempfile.mkdtemp(prefix='xla_check_')
   os.environ['XLA_FLAGS'] = ' '.join(
@@ -27,21 +27,21 @@ def Start():
 
 
 def Files(folder):
-  """Set of the files in the folder that Start returned."""
+  """Returns the set of files in the folder that Start returned."""
   return set(glob.glob(os.path.join(folder, '*')))
 
 
 def Read(files):
-  """Reads what was written down about a program.
+  """Reads the dump of a program.
 
   Args:
-    files: Its files, of Files.
+    files: The program's files, from Files.
 
   Returns:
-    (instructions, bytes of temporary memory), ints.
+    (number of instructions, bytes of temporary memory), ints.
 
   Raises:
-    errors.ConfigError: There is nothing.
+    errors.ConfigError: The files hold no program.
   """
   ops = temp_bytes = 0
   for name in files:
@@ -54,5 +54,5 @@ def Read(files):
     else:
       temp_bytes += sum(map(int, re.findall(r'size (\d+), preallocated-temp', text)))
   if not ops:
-    raise errors.ConfigError('XLA wrote down no program: it had compiled another before xla_dump.Start')
+    raise errors.ConfigError('XLA dumped no program: it had compiled another before xla_dump.Start')
   return ops, temp_bytes

@@ -92,7 +92,7 @@ def Run(suite):
     done = run.Train(max_steps=steps[-1] + 2)
     # The flipped bit of `checkpoint` may be one that is not read, such as a time.
     message = 'resumed from' if suffix is None else f'resumed from {run.Prefix(steps[-2])}'
-    named = 'passed over' in done.out or name == '`checkpoint` bit-flipped'
+    named = 'skipped: ' in done.out or name == '`checkpoint` bit-flipped'
     yield suite_lib.Ended(name, done, 0, message, named and run.Steps()[-1] == steps[-1] + 2)
     shutil.rmtree(run.folder)
   run = base.Copy('all')

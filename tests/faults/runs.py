@@ -21,7 +21,7 @@ def Signals(suite):
         child.WaitFor(r'step 3/')
         child.Kill(signum)
         if twice:
-          child.WaitFor('again to end at once')
+          child.WaitFor('again to end immediately')
           child.Kill(signum)
         done = child.Wait(_AT_ONCE_SECONDS if twice else 60)
       if twice:

@@ -1,1 +1,1 @@
-"""Training clusters: their plan as data, jobs as local processes, files for Kubernetes and Slurm."""
+"""Training clusters: the plan of their jobs, local processes, and files for Kubernetes and Slurm."""

@@ -1,4 +1,4 @@
-"""A cluster's jobs as processes on this machine: started, started again when they die, ended when training is over."""
+"""Runs a cluster's jobs as processes on this machine, restarts those that die, and stops all when training is over."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ..common import interrupts
 from . import plan
 
 _POLL_SECONDS = 0.5
-_LAST_SECONDS = 600  # For the last checkpoint and its evaluation, after the trainers have ended.
+_LAST_SECONDS = 600  # Time for the last checkpoint and its evaluation after the trainers have ended.
 _STOP_SECONDS = 10
 
 
 def FreeAddresses(names: Sequence[plan.Name]) -> dict[plan.Name, str]:
-  """localhost:PORT for each job, with ports that nothing listens on."""
+  """Returns localhost:PORT for each job, with free ports."""
   with contextlib.ExitStack() as stack:
     sockets = [stack.enter_context(socket.create_server(('localhost', 0))) for _ in names]
     return {name: f'localhost:{s.getsockname()[1]}' for name, s in zip(names, sockets)}
@@ -32,12 +32,12 @@ class Cluster:
   """The processes of a list of jobs."""
 
   def __init__(self, jobs: Sequence[plan.Job], log_dir: str, max_restarts: int = 0):
-    """Creates it; nothing is started.
+    """Constructor; starts nothing.
 
     Args:
-      jobs: of plan.Plan and plan.Evaluations.
-      log_dir: for JOB-TASK.log, the output of each job; it is made.
-      max_restarts: times that each job is started again after it has died.
+      jobs: Jobs of plan.Plan and plan.Evaluations.
+      log_dir: Folder for the outputs of the jobs, JOB-TASK.log; Start creates it.
+      max_restarts: How often each job is restarted after it has died.
     """
     self._jobs, self._log_dir, self._restarts = jobs, log_dir, dict.fromkeys(jobs, max_restarts)
     self._processes = {}
@@ -47,7 +47,7 @@ class Cluster:
     """Starts every job.
 
     Raises:
-      errors.RunError: the folder for the logs cannot be made.
+      errors.RunError: The folder for the logs cannot be created.
     """
     with errors.Writing(self._log_dir):
       os.makedirs(self._log_dir, exist_ok=True)
@@ -67,10 +67,10 @@ class Cluster:
     return os.path.join(self._log_dir, f'{job.title}.log')
 
   def Wait(self) -> None:
-    """Waits until training is over and the last checkpoint is saved and evaluated.
+    """Waits until training is over and the last checkpoint is saved and evaluated; restarts jobs that die.
 
     Raises:
-      errors.RunError: a job ended too early, more often than it may, or did not end.
+      errors.RunError: A job died more often than it may be restarted, or did not end in time.
     """
     while not any(job.trains for job in self._done):
       self._Poll()
@@ -83,7 +83,7 @@ class Cluster:
       self._Poll()
 
   def _Poll(self):
-    """Looks once which jobs have ended, and starts those again that have died."""
+    """Checks once which jobs have ended, restarts those that died, and sleeps."""
     for job, process in list(self._processes.items()):
       code = process.poll()
       if code is None or job in self._done:
@@ -93,14 +93,14 @@ class Cluster:
         self._done.add(job)
       elif self._restarts[job]:
         self._restarts[job] -= 1
-        print(f'{job.title}: ended with exit code {code}, started again', flush=True)
+        print(f'{job.title}: ended with exit code {code}, restarted', flush=True)
         self._StartJob(job)
       else:
         raise errors.RunError(f'{job.title} ended with exit code {code}; see {self._Log(job)}')
     time.sleep(_POLL_SECONDS)
 
   def Stop(self) -> None:
-    """Ends every job that still runs."""
+    """Stops every job that is still running."""
     running = [process for process in self._processes.values() if process.poll() is None]
     for process in running:
       process.terminate()

@@ -1,7 +1,7 @@
-"""A network namespace for this process and its children, with loopback alone, which nothing outside of them can reach.
+"""Isolates this process and its children in a network namespace that has only loopback.
 
-TensorFlow's gRPC servers listen on every interface, whatever address a cluster's description names, and obey whoever
-connects. Jobs on one machine need no more than loopback.
+TensorFlow's gRPC servers listen on every interface, whatever address the cluster spec names, and accept any client.
+Jobs on one machine need only loopback.
 """
 
 import ctypes
@@ -15,10 +15,10 @@ _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 
 
 def Enter() -> str:
-  """Moves this process, which must have one thread, into a new network with loopback only.
+  """Moves this process, which must have a single thread, into a new network namespace with only loopback.
 
   Returns:
-    '' if it has, else why not; the process is then in its old network.
+    '' on success, otherwise the reason of the failure; the process then keeps its network.
   """
   reason = _Try()
   if not reason:
@@ -27,7 +27,10 @@ def Enter() -> str:
 
 
 def _Try():
-  """Tries it in a child process; returns why it fails, or ''. AppArmor may allow half of it, which cannot be undone."""
+  """Tries _Unshare in a child process; returns the reason if it fails, or ''.
+
+  AppArmor may allow only its first part, which cannot be undone in this process.
+  """
   reader, writer = os.pipe()
   child = os.fork()
   if not child:
@@ -38,7 +41,7 @@ def _Try():
     except OSError as e:
       os.write(writer, os.strerror(e.errno).encode())
     finally:
-      os._exit(code)  # Whatever was raised: the child must not go on with the program.
+      os._exit(code)  # After any exception: the child must not continue with the program.
   os.close(writer)
   with open(reader, encoding='utf-8') as f:
     reason = f.read()
@@ -47,13 +50,13 @@ def _Try():
 
 
 def _Unshare():
-  """Makes the network; raises OSError where that is not allowed."""
+  """Creates the network namespace; raises OSError if that is not allowed."""
   libc = ctypes.CDLL(None, use_errno=True)
   uid, gid = os.geteuid(), os.getegid()
   flags = _CLONE_NEWNET if uid == 0 else _CLONE_NEWNET | _CLONE_NEWUSER
   if libc.unshare(flags):
     raise OSError(ctypes.get_errno(), 'unshare')
-  if uid:  # The user keeps its id, and so its files.
+  if uid:  # Keep the user's id, and so the access to files.
     for name, text in (('setgroups', 'deny'), ('uid_map', f'{uid} {uid} 1'), ('gid_map', f'{gid} {gid} 1')):
       with open(f'/proc/self/{name}', 'w', encoding='ascii') as f:
         f.write(text)

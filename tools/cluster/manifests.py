@@ -1,6 +1,6 @@
 """Files for schedulers, from the same plan as a local cluster: a Kubernetes JobSet, a Slurm script.
 
-`args` are those of tools/cluster_manifests.py.
+`args` are the arguments of tools/cluster_manifests.py.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from fm_lingvo import errors
 from . import plan
 
 SCHEDULERS = ('kubernetes', 'slurm')
-# Names in DNS; JobSet adds up to 20 characters to make a pod's.
+# DNS names. JobSet adds up to 20 characters for the name of a pod.
 _DNS_NAME = re.compile(r'[a-z]([a-z0-9-]{0,38}[a-z0-9])?')
 _MEMORY = re.compile(r'[1-9]\d*[MGT]i')
-_PORT = plan.FIRST_PORT  # On every pod: each has an address of its own.
-_INDEX = '$(JOB_COMPLETION_INDEX)'  # Kubernetes replaces it by the pod's number.
+_PORT = plan.FIRST_PORT  # The same on every pod, since each has its own address.
+_INDEX = '$(JOB_COMPLETION_INDEX)'  # Kubernetes replaces it with the pod's number.
 
 
 def Manifest(args: argparse.Namespace) -> str:
-  """The file's text.
+  """Returns the text of the file.
 
   Raises:
-    errors.ConfigError: an argument that is missing or wrong.
+    errors.ConfigError: An argument is missing or wrong.
   """
   if args.scheduler not in SCHEDULERS:
     raise errors.ConfigError(f'--scheduler={args.scheduler}: expected one of {", ".join(SCHEDULERS)}')
@@ -52,14 +52,14 @@ def _DnsName(job):
 
 
 def _JobSet(args: argparse.Namespace) -> dict[str, Any]:
-  """A Kubernetes JobSet.
+  """Returns a Kubernetes JobSet.
 
-  The set is complete once the controller has ended, after the last checkpoint; a pod that dies is started again, and
-  goes on from the newest checkpoint.
+  The set is complete when the controller ends, after the last checkpoint. A pod that dies is restarted, and training
+  resumes from the newest checkpoint.
   """
   names = plan.Names(args.mode, args.workers, args.ps, args.data_workers)
   counts = collections.Counter(job for job, _ in names)
-  # A pod's number is its task. The commands of data workers differ in their own address, so that has the number, too.
+  # A pod's number is its task. The command of a data worker contains its own address, which therefore has the number.
   addresses = {
     (job, task): f'{args.name}-{_DnsName(job)}-0-{_INDEX if job == "data_worker" else task}.{args.name}:{_PORT}'
     for job, task in names
@@ -79,7 +79,7 @@ def _JobSet(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _ReplicatedJob(args, job, count):
-  """A JobSet's entry for the `count` jobs of one name, of which `job` is the first."""
+  """Returns a JobSet's entry for `count` jobs with one name; `job` is the first of them."""
   command = [f'--task={_INDEX}' if word == '--task=0' else word for word in job.Command()]
   limits = {'cpu': str(args.cpus), 'memory': args.memory}
   if args.worker_gpus and job.name in ('worker', 'trainer'):
@@ -113,10 +113,10 @@ def _ReplicatedJob(args, job, count):
 
 
 def _SlurmScript(args: argparse.Namespace) -> str:
-  """A script for sbatch.
+  """Returns a script for sbatch.
 
-  Each worker or trainer has a node; the other jobs are spread over these nodes. If a job or a node fails, Slurm starts
-  the script again, and training goes on from the newest checkpoint.
+  Each worker or trainer has a node; the other jobs are distributed over these nodes. If a job or a node fails, Slurm
+  requeues the script, and training resumes from the newest checkpoint.
   """
   hosts = [f'${{host[{i}]}}' for i in range(args.workers)]
   names = plan.Names(args.mode, args.workers, args.ps, args.data_workers)
@@ -139,7 +139,7 @@ def _SlurmScript(args: argparse.Namespace) -> str:
     *(f'  {_Word(flag)}' for flag in shared),
     ')',
     '',
-    '# run HOST FLAG...: starts a job in the background, beside the others of its host.',
+    '# run HOST FLAG...: starts a job in the background; jobs may share a host.',
     f'run() {{ {srun} trainer "${{flags[@]}}" "${{@:2}}" & }}',
     *serve,
     '',
@@ -160,7 +160,7 @@ def _SlurmScript(args: argparse.Namespace) -> str:
       lines.append('controller=$!')
   lines += [
     '',
-    '# The controller ends after the last checkpoint; workers and parameter servers never do.',
+    '# The controller ends after the last checkpoint; workers and parameter servers do not end.',
     'code=0',
     'while kill -0 "$controller" 2> /dev/null && [ "$code" = 0 ]; do wait -n || code=$?; done',
     'jobs -p | xargs -r kill',
@@ -173,5 +173,5 @@ def _SlurmScript(args: argparse.Namespace) -> str:
 
 
 def _Word(word):
-  """A word of a shell command; the shell replaces host variables in it."""
+  """Quotes a word for the shell, which still expands host variables in it."""
   return f'"{word}"' if '${host[' in word else shlex.quote(word)

@@ -1,12 +1,12 @@
-"""A training cluster as data: its jobs, where they listen, and the command that starts each of them.
+"""The plan of a training cluster: its jobs, their addresses, and the command that starts each of them.
 
-  sync    workers hold the variables and compute; one trainer_client feeds them all; one controller saves checkpoints.
-          Every step's batch is split over the workers.
-  async   parameter servers (ps) hold the variables; every trainer reads its own share of the data and updates them
-          independently of the others; one controller saves checkpoints.
+  sync    Workers hold the variables and compute; one trainer_client feeds all of them; one controller saves
+          checkpoints. The batch of each step is split over the workers.
+  async   Parameter servers (ps) hold the variables. Each trainer reads its own share of the data and updates the
+          variables independently of the others; one controller saves checkpoints.
 
-  evaler_DATASET, in both: evaluates and decodes the newest checkpoint, again and again, and ends after the last.
-  data_dispatcher, data_worker, in both, if asked for: a tf.data service that reads, batches and augments for trainers.
+  evaler_DATASET, in both: evaluates and decodes each newest checkpoint and ends after the last one.
+  data_dispatcher, data_worker, optional: a tf.data service that reads, batches and augments for the trainers.
 
 These are Lingvo's jobs on TensorFlow's distributed runtime. All of them need the same code, --logdir and data.
 """
@@ -23,9 +23,9 @@ from fm_lingvo.config import user_modules
 from fm_lingvo.utils import suggest
 
 MODES = ('sync', 'async')
-SERVERS = ('worker', 'ps', 'data_dispatcher', 'data_worker')  # Jobs that never end by themselves.
+SERVERS = ('worker', 'ps', 'data_dispatcher', 'data_worker')  # Jobs that run until they are stopped.
 TRAINER, DATA_SERVICE = 'fm_lingvo.trainer', __package__.rpartition('.')[0] + '.data_service'  # Modules.
-FIRST_PORT = 2222  # On hosts of their own.
+FIRST_PORT = 2222  # On separate hosts.
 _DISPATCHER = ('data_dispatcher', 0)
 Name = tuple[str, int]  # (job, task)
 
@@ -34,12 +34,12 @@ Name = tuple[str, int]  # (job, task)
 class Job:
   """One process."""
 
-  name: str  # Lingvo's --job, if it is a trainer's.
-  task: int  # Its number among the jobs of that name.
-  address: str  # HOST:PORT, or HOST of a job that listens on no port.
-  flags: tuple[str, ...]  # Of its program.
-  module: str = TRAINER  # Its program: TRAINER or DATA_SERVICE.
-  gpus: str | None = None  # Its CUDA_VISIBLE_DEVICES; None: that of its environment.
+  name: str  # Lingvo's --job for jobs of the trainer.
+  task: int  # Number among the jobs with this name.
+  address: str  # HOST:PORT, or HOST if the job listens on no port.
+  flags: tuple[str, ...]  # Flags of the program.
+  module: str = TRAINER  # The program: TRAINER or DATA_SERVICE.
+  gpus: str | None = None  # CUDA_VISIBLE_DEVICES; None: inherited from the environment.
 
   @property
   def title(self) -> str:
@@ -51,16 +51,16 @@ class Job:
 
   @property
   def trains(self) -> bool:
-    """Whether training is over once a job like this has ended; other trainers may still wait for their start."""
+    """Whether training is over once such a job has ended; other trainers may still be waiting to start."""
     return self.name in ('trainer_client', 'trainer')
 
   @property
   def ends_last(self) -> bool:
-    """Whether it has work to do after training: it saves or evaluates the last checkpoint."""
+    """Whether the job still works after training: it saves or evaluates the last checkpoint."""
     return self.name == 'controller' or self.name.startswith('evaler_')
 
   def Command(self, trainer: Sequence[str] = ('trainer',), python: str = 'python') -> list[str]:
-    """The command's words; `trainer` starts the trainer, `python` runs all other programs."""
+    """Returns the words of the command; `trainer` starts the trainer, `python` runs other programs."""
     return [
       *([] if self.gpus is None else ['env', f'CUDA_VISIBLE_DEVICES={self.gpus}']),
       *(trainer if self.module == TRAINER else (python, '-m', self.module)),
@@ -69,22 +69,22 @@ class Job:
 
 
 def AddFlags(parser: argparse.ArgumentParser) -> None:
-  """Adds the flags of a cluster's mode and size, and the trainer's own, `flags`."""
+  """Adds the flags for a cluster's mode and size, and the positional `flags` of the trainer."""
   parser.add_argument('--mode', default='sync', help=f'one of {", ".join(MODES)} (default: sync)')
   parser.add_argument('--workers', type=int, default=2, help='workers, or trainers of an async cluster (default: 2)')
   parser.add_argument('--ps', type=int, default=1, help='parameter servers of an async cluster (default: 1)')
-  parser.add_argument('--worker_gpus', type=int, default=0, help='GPUs of each worker (default: 0)')
+  parser.add_argument('--worker_gpus', type=int, default=0, help='GPUs per worker (default: 0)')
   parser.add_argument(
     '--data_workers',
     type=int,
     default=0,
-    help='workers of a tf.data service, which read and augment for the trainers (default: 0, no service)',
+    help='workers of a tf.data service that reads and augments for the trainers (default: 0, no service)',
   )
-  parser.add_argument('flags', nargs='*', metavar='-- TRAINER_FLAGS', help='--model and --logdir at least')
+  parser.add_argument('flags', nargs='*', metavar='-- TRAINER_FLAGS', help='at least --model and --logdir')
 
 
 def CheckAtLeast(least: int, **flags: int) -> None:
-  """Raises errors.ConfigError if the value of a flag, by its name, is less."""
+  """Raises errors.ConfigError if the value of a flag is less than `least`; `flags` maps names to values."""
   for name, value in flags.items():
     if value < least:
       raise errors.ConfigError(f'--{name}={value}: expected >= {least}')
@@ -97,7 +97,7 @@ def CheckFlags(flags: Sequence[str]) -> dict[str, str]:
     The values of --model and --logdir.
 
   Raises:
-    errors.ConfigError: one of them is missing, or there is no such experiment.
+    errors.ConfigError: One of them is missing, or there is no such experiment.
   """
   values = {}
   for name in ('model', 'logdir'):
@@ -106,17 +106,18 @@ def CheckFlags(flags: Sequence[str]) -> dict[str, str]:
       raise errors.ConfigError(f"no --{name}=... among the trainer's flags, which follow --")
     values[name] = found[-1]
   known = list_experiments.ListModels()
-  modules = any(flag.startswith(f'--{user_modules.FLAG}') for flag in flags)  # The jobs know what these register.
+  # User modules may register the experiment; only the jobs import them.
+  modules = any(flag.startswith(f'--{user_modules.FLAG}') for flag in flags)
   if values['model'] not in known and not modules:
     raise errors.ConfigError(f'--model={values["model"]}: no such experiment{suggest.Hint(values["model"], known)}')
   return values
 
 
 def Names(mode: str, workers: int, ps: int, data_workers: int = 0) -> list[Name]:
-  """The jobs of a cluster, in the order in which they are best started.
+  """Returns the names of a cluster's jobs, in the order in which to start them.
 
   Raises:
-    errors.ConfigError: no such mode, or not enough of something.
+    errors.ConfigError: There is no such mode, or a number of jobs is too small.
   """
   if mode not in MODES:
     raise errors.ConfigError(f'--mode={mode}: expected one of {", ".join(MODES)}')
@@ -134,18 +135,18 @@ def Names(mode: str, workers: int, ps: int, data_workers: int = 0) -> list[Name]
 
 
 def OnHosts(names: Sequence[Name], hosts: Sequence[str]) -> dict[Name, str]:
-  """HOST:PORT of each job; the hosts take turns."""
+  """Returns HOST:PORT for each job; jobs are assigned to hosts round-robin."""
   return {name: f'{hosts[i % len(hosts)]}:{FIRST_PORT + i // len(hosts)}' for i, name in enumerate(names)}
 
 
 def Plan(mode: str, addresses: dict[Name, str], trainer_flags: Sequence[str], worker_gpus: int = 0) -> list[Job]:
-  """The jobs of a cluster.
+  """Returns the jobs of a cluster.
 
   Args:
-    mode: one of MODES.
-    addresses: HOST:PORT of all jobs that Names gives.
-    trainer_flags: flags that all jobs share, --model and --logdir among them.
-    worker_gpus: GPUs of each worker or trainer, >= 0.
+    mode: One of MODES.
+    addresses: HOST:PORT of all jobs in the result of Names.
+    trainer_flags: Flags that all jobs share, including --model and --logdir.
+    worker_gpus: GPUs per worker or trainer, >= 0.
 
   Returns:
     The jobs, in the order of `addresses`.
@@ -183,7 +184,10 @@ def Plan(mode: str, addresses: dict[Name, str], trainer_flags: Sequence[str], wo
 
 
 def _AssignGpus(jobs, worker, count):
-  """Gives each job named `worker` `count` GPUs of its host, the others none: TensorFlow takes all that it sees."""
+  """Assigns `count` GPUs of its host to each job named `worker`, and hides all GPUs from other jobs.
+
+  TensorFlow would reserve the memory of every visible GPU.
+  """
   assigned, used = [], {}
   for job in jobs:
     gpus = ''
@@ -196,7 +200,7 @@ def _AssignGpus(jobs, worker, count):
 
 
 def _DataJob(job, task, address, dispatcher):
-  """A job of the tf.data service whose dispatcher has this address."""
+  """Returns a job of the tf.data service whose dispatcher has the address `dispatcher`."""
   host, _, port = address.rpartition(':')
   flags = (
     ('dispatcher', f'--port={port}')
@@ -207,5 +211,5 @@ def _DataJob(job, task, address, dispatcher):
 
 
 def Evaluations(datasets: Sequence[str], trainer_flags: Sequence[str], host: str = 'localhost') -> list[Job]:
-  """The jobs that evaluate data sets of the experiment on a host; they connect to no other job and need no port."""
+  """Returns jobs that evaluate data sets of the experiment on `host`; they need no port and connect to no other job."""
   return [Job(f'evaler_{name}', 0, host, (*trainer_flags, f'--job=evaler_{name}')) for name in datasets]

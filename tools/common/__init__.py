@@ -1,1 +1,1 @@
-"""What several commands use: audio decoding, text normalisation, files, exit codes, interrupts."""
+"""Shared by several commands: audio decoding, text normalisation, files, exit codes, interrupts."""

@@ -1,8 +1,8 @@
-"""Any audio file -> 16 kHz mono PCM16, and the checks that a recording must pass to be training speech.
+"""Decodes audio files to 16 kHz mono PCM16 and checks whether a recording is usable as training speech.
 
   N: samples at 16 kHz. Audio is an int16 array [N].
 
-Every failure is a `Rejected` with one of REASONS, which the data preparation counts and reports.
+Every failure raises `Rejected` with one of REASONS, which the data preparation counts and reports.
 """
 
 import os
@@ -16,12 +16,12 @@ import numpy as np
 from fm_lingvo.utils import audio as audio_format
 from fm_lingvo.utils import files as file_system
 
-# Reason -> what it means; the report prints these.
+# Reason -> its meaning, as report.json explains it.
 REASONS = {
   'missing': 'the audio file does not exist or cannot be read',
-  'empty': 'a file or a recording of length 0',
+  'empty': 'the file or the recording has length 0',
   'not_audio': 'the content is not audio in a known format',
-  'corrupt': 'decoding failed, or the recording is shorter than its header says',
+  'corrupt': 'decoding failed, or the recording is shorter than its header declares',
   'silent': 'no 100 ms window is louder than the silence threshold',
   'too_short': 'shorter than --min_duration',
   'too_long': 'longer than --max_duration',
@@ -30,22 +30,22 @@ REASONS = {
   'no_audio': 'a transcript without an audio file',
   'duplicate_id': 'the utterance id was taken by an earlier entry',
   'not_speech': 'the transcript says that it is a tone, a sound or silence',
-  'outside': 'the manifest names audio outside of its own folder and --audio_roots',
+  'outside': 'the audio file is neither in the folder of the manifest nor in one of --audio_roots',
   'bad_entry': 'the line or entry that describes the utterance cannot be parsed',
   'synthesis_failed': 'the synthesiser returned an error',
 }
 
 # Formats without a header: extension -> demuxer.
 _RAW_FORMATS = {'.g722': 'g722', '.722': 'g722', '.gsm': 'gsm'}
-# Demuxers of streams without a header for the whole; FFmpeg guesses their length from the bit rate of the first frames.
+# Demuxers of streams without a global header; FFmpeg estimates their length from the bit rate of the first frames.
 _GUESSED_LENGTH = frozenset(('aac', 'ac3', 'amr', 'amrnb', 'amrwb', 'dts', 'eac3', 'loas'))
-_RATES = (1000, 768000)  # Hz; resampling a lower one would make a large file of a small one.
+_RATES = (1000, 768000)  # Hz. Resampling from a lower rate would turn a small file into a very large one.
 _MAX_CHANNELS = 64
 _ENERGY_WINDOW = audio_format.SAMPLE_RATE // 10
 
 
 class Rejected(Exception):
-  """An utterance that the data set leaves out."""
+  """An utterance is rejected; `reason` is one of REASONS."""
 
   def __init__(self, reason: str, detail: str = '') -> None:
     if reason not in REASONS:
@@ -70,10 +70,10 @@ def Decode(
   """Decodes an audio file of any format that FFmpeg knows.
 
   Args:
-    path: local or remote file. Headerless formats (g722, gsm) are told by the extension, all others by their content.
-    max_seconds: longest recording wanted; decoding stops there, so that a day of audio costs no more than that.
-    offset: start of the part wanted, in seconds.
-    seconds: length of the part wanted, None for all; max_seconds then applies to this part.
+    path: Local or remote file. Headerless formats (g722, gsm) are recognised by extension, all others by content.
+    max_seconds: Longest accepted recording in seconds; decoding stops there, so that a longer one costs no more.
+    offset: Start of the part to return, in seconds.
+    seconds: Length of the part to return, None: up to the end. If set, max_seconds applies to this part.
 
   Returns:
     int16 [N] at 16 kHz.
@@ -105,7 +105,7 @@ def Decode(
     if len(samples) < end - audio_format.SAMPLE_RATE // 10:
       raise Rejected(
         'corrupt',
-        f'ends at {len(samples) / audio_format.SAMPLE_RATE:.2f} s, wanted {offset:.2f} s to {offset + seconds:.2f} s',
+        f'ends at {len(samples) / audio_format.SAMPLE_RATE:.2f} s, expected {offset:.2f} s to {offset + seconds:.2f} s',
       )
   elif stop is not None and len(samples) > round(stop * audio_format.SAMPLE_RATE):
     raise Rejected('too_long', f'more than {max_seconds:g} s')
@@ -116,7 +116,7 @@ def Decode(
 
 
 def _CheckHeader(f: IO[bytes], raw_format: str | None) -> None:
-  """Rejects what FFmpeg would take without a word: text as raw audio, a WAV file that was cut off."""
+  """Rejects files that FFmpeg would decode without an error: text as raw audio, and truncated WAV files."""
   f.seek(0, 2)
   size = f.tell()
   f.seek(0)
@@ -128,7 +128,7 @@ def _CheckHeader(f: IO[bytes], raw_format: str | None) -> None:
     raise Rejected('not_audio', 'text in a file of raw audio')
   if head[:4] == b'RIFF' and head[8:12] == b'WAVE':
     declared = int.from_bytes(head[4:8], 'little')
-    if size < declared + 8 and declared < 0x7FFFFFFF:  # Streaming writers leave 0 or a huge number.
+    if size < declared + 8 and declared < 0x7FFFFFFF:  # Streaming writers leave 0 or a huge value in this field.
       raise Rejected('corrupt', f'{size} bytes, the header says {declared + 8}')
 
 
@@ -155,13 +155,13 @@ def _DecodeStream(f: IO[bytes], raw_format: str | None, stop: float | None) -> n
 
 
 def _DeclaresLength(f: IO[bytes], name: str) -> bool:
-  """Whether an open file in the format `name` says itself how long it is."""
+  """Returns whether the header of an open file in the format `name` declares its length."""
   if name != 'mp3':
     return name not in _GUESSED_LENGTH
   here = f.tell()
   f.seek(0)
   head = f.read(10)
-  if head[:3] == b'ID3':  # Tags; their size has 7 bits a byte.
+  if head[:3] == b'ID3':  # Skip the tags; their size is stored with 7 bits per byte.
     f.seek(10 + sum((byte & 127) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0))))
   else:
     f.seek(0)
@@ -171,9 +171,9 @@ def _DeclaresLength(f: IO[bytes], name: str) -> bool:
 
 
 def _CheckStream(stream: Any) -> None:
-  """Rejects what no recording of speech is, before a decoder makes room for it."""
+  """Rejects implausible rates and numbers of channels before a decoder allocates memory for them."""
   if stream.codec_context is None:
-    raise Rejected('not_audio', 'coded in a way that FFmpeg does not know')
+    raise Rejected('not_audio', 'a codec that FFmpeg does not know')
   if not _RATES[0] <= (stream.rate or 0) <= _RATES[1]:
     raise Rejected('corrupt', f'{stream.rate or 0} Hz, expected {_RATES[0]} to {_RATES[1]}')
   if not 1 <= stream.channels <= _MAX_CHANNELS:
@@ -181,7 +181,7 @@ def _CheckStream(stream: Any) -> None:
 
 
 def _Collect(frames: Iterable[Any], max_samples: int | None) -> np.ndarray:
-  """Frames of any rate and layout -> int16 [N], reading no more frames than max_samples need."""
+  """Resamples frames of any rate and layout to int16 [N]; reads only as many frames as max_samples needs."""
   resampler = av.AudioResampler(format='s16', layout='mono', rate=audio_format.SAMPLE_RATE)
   chunks, total = [], 0
   for frame in frames:
@@ -196,7 +196,10 @@ def _Collect(frames: Iterable[Any], max_samples: int | None) -> np.ndarray:
 
 
 def Loudness(samples: np.ndarray) -> float:
-  """RMS of the loudest 100 ms of int16 [N], without its mean, in dB below full scale (0 dBFS is a full square wave)."""
+  """Returns the RMS level of the loudest 100 ms of int16 [N], with the mean removed, in dBFS.
+
+  0 dBFS is a square wave of full scale.
+  """
   x = samples.astype(np.float32) / 32768.0
   x -= x.mean()
   whole = len(x) // _ENERGY_WINDOW * _ENERGY_WINDOW
@@ -211,7 +214,7 @@ def CheckSpeech(samples: np.ndarray, *, min_duration: float, max_duration: float
     samples: int16 [N].
     min_duration: seconds.
     max_duration: seconds.
-    silence_dbfs: the loudest 100 ms must be above this.
+    silence_dbfs: the loudest 100 ms must be above this level.
 
   Raises:
     Rejected: too_short, too_long or silent.
@@ -238,10 +241,10 @@ def CheckText(
 
   Args:
     text: normalised transcript; '' passes.
-    duration: the recording's, in seconds.
-    min_rate: characters (without spaces) per second that a recording of 5 s or more must have.
-    max_rate: characters (without spaces) per second that no speaker exceeds.
-    declared_duration: what the source says about the duration in seconds, None where it does not.
+    duration: duration of the recording in seconds.
+    min_rate: minimum number of characters (without spaces) per second, for recordings of 5 s or more.
+    max_rate: maximum number of characters (without spaces) per second.
+    declared_duration: duration in seconds that the source declares, or None.
 
   Raises:
     Rejected: mislabelled.

@@ -1,4 +1,4 @@
-"""What tools share that make a checkpoint of weights from others."""
+"""Writes checkpoints of weights; used by the tools that derive a checkpoint from others."""
 
 import os
 from collections.abc import Mapping
@@ -23,12 +23,12 @@ def Write(values: Mapping[str, Any], output: str) -> None:
   """Writes a TensorFlow checkpoint.
 
   Args:
-    values: dict name -> array.
-    output: prefix of its files, of which none may exist yet.
+    values: dict: name -> array.
+    output: Prefix of the checkpoint's files, which must not exist yet.
 
   Raises:
-    errors.ConfigError: they exist, the prefix is a folder, or there can be none, as below a file.
-    errors.RunError: they cannot be written.
+    errors.ConfigError: The checkpoint exists, the prefix is a folder, or its folder cannot be created.
+    errors.RunError: The files cannot be written.
   """
   if not os.path.basename(output):
     raise errors.ConfigError(

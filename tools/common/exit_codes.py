@@ -1,4 +1,4 @@
-"""How a tool ends: an exit code, and one line on standard error that says what was wrong."""
+"""Exit codes of the tools, with a one-line error message on standard error."""
 
 import os
 import sys
@@ -9,19 +9,19 @@ from fm_lingvo.data import dataset
 
 
 class UsageError(errors.ConfigError):
-  """What the user asked for cannot be done; the message is one line."""
+  """The command line cannot be executed; the message is one line."""
 
 
 def Report(prog: str, run: Callable[[], int | None], interrupted: str = 'interrupted') -> int:
-  """Runs a tool's work; an error that the user can mend is one line, without a traceback.
+  """Runs a tool; prints an error that the user can fix as one line, without a traceback.
 
   Args:
-    prog: Name of the tool, with which the line begins.
+    prog: Name of the tool, the prefix of the line.
     run: Called without arguments; returns the exit code, None for 0.
-    interrupted: What is said of Ctrl-C.
+    interrupted: Message after Ctrl-C.
 
   Returns:
-    The exit code: what `run` returned; 2 wrong usage or configuration, 1 the disk or the system refused, 130 Ctrl-C.
+    The exit code: that of `run`; 2: wrong usage or configuration; 1: an error of the disk or the system; 130: Ctrl-C.
   """
   line: object
   try:
@@ -33,7 +33,7 @@ def Report(prog: str, run: Callable[[], int | None], interrupted: str = 'interru
     code, line = 2, e
   except (errors.RunError, OSError) as e:
     _DropOutput()
-    if BrokenPipeError in (type(e), type(e.__cause__)):  # As of `... | head`.
+    if BrokenPipeError in (type(e), type(e.__cause__)):  # For example in `... | head`.
       return 1
     code, line = 1, _Describe(e)
   except KeyboardInterrupt:
@@ -43,14 +43,14 @@ def Report(prog: str, run: Callable[[], int | None], interrupted: str = 'interru
 
 
 def _Describe(error: errors.RunError | OSError) -> object:
-  """What a RunError says, or an OSError without its number."""
+  """Returns a RunError, or the text of an OSError without its number."""
   if not isinstance(error, OSError) or error.strerror is None:
     return error
   return f'{error.filename}: {error.strerror}' if error.filename else error.strerror
 
 
 def _DropOutput() -> None:
-  """Drops what standard output does not take: Python would try again when it ends, and end with code 120."""
+  """Discards unwritten standard output; Python would try to write it again at exit and exit with code 120."""
   try:
     sys.stdout.flush()
   except OSError:

@@ -1,4 +1,4 @@
-"""Local and remote directories: listed, always in sorted order, and made."""
+"""Local and remote directories: listing in sorted order, creation, and checks of paths."""
 
 import os
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from . import exit_codes
 
 
 def IsInside(path: str, root: str) -> bool:
-  """Whether a local or remote path lies in a folder, once links and `..` are resolved; `~` is an ordinary character."""
+  """Returns whether a local or remote path is inside a folder, with links and `..` resolved; `~` is not expanded."""
   if file_system.IsRemote(path) or file_system.IsRemote(root):
     return path.startswith(root.rstrip('/') + '/') and '..' not in path.split('/')
   if '\0' in path:
@@ -20,11 +20,11 @@ def IsInside(path: str, root: str) -> bool:
 
 
 def LocalFolders(root: str, on_error: Callable[[OSError], object]) -> Iterator[tuple[str, list[str]]]:
-  """Yields (directory, sorted file names) of a local tree, links followed; each folder comes once.
+  """Yields (directory, sorted file names) of a local tree; follows links, but visits each folder only once.
 
   Args:
-    root: folder.
-    on_error: called with the OSError of a folder that cannot be read, which is then left out.
+    root: Root folder of the tree.
+    on_error: Called with the OSError of each folder that cannot be read; the folder is skipped.
   """
   seen = set()
   for folder, folders, names in os.walk(root, followlinks=True, onerror=on_error):
@@ -38,10 +38,10 @@ def LocalFolders(root: str, on_error: Callable[[OSError], object]) -> Iterator[t
 
 
 def Walk(root: str) -> Iterator[tuple[str, list[str]]]:
-  """Yields (directory, sorted file names) of a tree, sorted.
+  """Yields (directory, sorted file names) of a local or remote tree, sorted by directory.
 
   Raises:
-    exit_codes.UsageError: a folder in it cannot be read.
+    exit_codes.UsageError: A folder cannot be read.
   """
 
   def Refuse(e: OSError) -> None:
@@ -57,15 +57,15 @@ def Walk(root: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def MakeFolder(path: str, what: str) -> None:
-  """Makes a folder and those above it, where they are not there; '' is the working directory.
+  """Creates a folder and its parents if they do not exist.
 
   Args:
-    path: local or remote.
-    what: what the user gave, for the error.
+    path: Local or remote folder; '' is the working directory.
+    what: The user's argument, for the error message.
 
   Raises:
-    errors.ConfigError: there can be none, as below a file.
-    errors.RunError: a remote one that cannot be made.
+    errors.ConfigError: A local folder cannot be created, for example because a parent is a file.
+    errors.RunError: A remote folder cannot be created.
   """
   if file_system.IsRemote(path):
     import tensorflow as tf
@@ -81,10 +81,10 @@ def MakeFolder(path: str, what: str) -> None:
 
 
 def RequireDirectory(importer: str, path: str | None) -> str:
-  """The directory --input.
+  """Returns `path`, the value of --input, if it is a directory.
 
   Raises:
-    exit_codes.UsageError: it is unset or not a directory.
+    exit_codes.UsageError: The flag is not set, or `path` is not a directory.
   """
   if not path:
     raise exit_codes.UsageError(f'--importer={importer} needs --input=DIRECTORY')

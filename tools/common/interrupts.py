@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as one exception, for programs that have processes or servers to end."""
+"""Turns SIGTERM and Ctrl-C into one exception, for programs that must stop processes or servers."""
 
 import contextlib
 import signal
@@ -10,7 +10,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def Raise() -> None:
-  """From now on both signals raise KeyboardInterrupt(signum)."""
+  """Makes both signals raise KeyboardInterrupt(signum) from now on."""
 
   def _Interrupt(signum: int, _: FrameType | None) -> None:
     raise KeyboardInterrupt(signum)
@@ -21,7 +21,7 @@ def Raise() -> None:
 
 @contextlib.contextmanager
 def HandledBy(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-  """Context in which both signals call handler(signum, frame)."""
+  """Context in which both signals call `handler(signum, frame)`."""
   before = {signum: signal.signal(signum, handler) for signum in _SIGNALS}
   try:
     yield
@@ -32,9 +32,12 @@ def HandledBy(handler: Callable[[int, FrameType | None], object]) -> Iterator[No
 
 @contextlib.contextmanager
 def Held() -> Iterator[None]:
-  """Context that a signal does not interrupt: KeyboardInterrupt comes at its end, once what it starts is known."""
-  came = []
-  with HandledBy(lambda signum, _: came.append(signum)):
+  """Context that delays signals: KeyboardInterrupt is raised at its end.
+
+  A process that is started inside is thereby always recorded before the interrupt is handled.
+  """
+  received = []
+  with HandledBy(lambda signum, _: received.append(signum)):
     yield
-  if came:
-    raise KeyboardInterrupt(came[0])
+  if received:
+    raise KeyboardInterrupt(received[0])

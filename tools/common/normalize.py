@@ -1,16 +1,16 @@
-"""Text normalisation of transcripts: what a label looks like, whatever the source wrote.
+"""Text normalisation of transcripts: one spelling, whatever the source wrote.
 
-A normalised text is lower case, in Unicode form NFC, of words separated by one space; a word consists of letters and of
-apostrophes inside it (don't, dell'utente). In detail, in this order:
+A normalised text is lower case, in Unicode form NFC, with one space between words. A word consists of letters and
+apostrophes inside it (don't, dell'utente). The steps, in this order:
   1. notes in (), [] or <> are removed;
-  2. symbols that are read out are spelled: English * -> star, # -> pound, % -> percent, & -> and, @ -> at; in English
-     web addresses and decimals '.' -> dot or point;
+  2. spoken symbols are spelled out: English * -> star, # -> pound, % -> percent, & -> and, @ -> at; in English web
+     addresses and decimals '.' -> dot or point;
   3. English acronyms of _SPELLED_OUT become single letters (PBX -> p b x), as do letters joined by dots (A.M. -> a m);
   4. numbers are spelled. English: up to two digits and whole hundreds as cardinals (18 -> eighteen, 500 -> five
      hundred), all others digit by digit (1234 -> one two three four), as telephone prompts read them. Spanish, French,
      Italian, Russian: single digits only;
-  5. everything else that is not a letter or an inner apostrophe, hyphens too, becomes a space.
-Numbers that the language has no rule for stay as digits; `HasDigits` finds them.
+  5. everything else that is not a letter or an inner apostrophe, including hyphens, becomes a space.
+Numbers for which a language has no rule remain digits; `HasDigits` finds them.
 """
 
 import re
@@ -39,16 +39,16 @@ _NUMBER = re.compile(r'\d+')
 
 
 def StripNotes(text: str) -> str:
-  """The text without notes in (), [] or <>; empty when there is nothing else, as for [ascending tones]."""
+  """Returns the text without notes in (), [] or <>; empty if it was only a note, such as [ascending tones]."""
   return ' '.join(_NOTE.sub(' ', text).split())
 
 
 def NormalizeText(text: str, language: str = 'en') -> str:
-  """Normalises a transcript as the module's description says.
+  """Normalises a transcript as described above.
 
   Args:
-    text: the transcript.
-    language: a code of LANGUAGES; any other value gives the rules without numbers, symbols and acronyms.
+    text: The transcript.
+    language: One of LANGUAGES; for any other value, numbers, symbols and acronyms are not spelled out.
 
   Returns:
     The normalised text, '' if no word is left.
@@ -63,7 +63,7 @@ def NormalizeText(text: str, language: str = 'en') -> str:
 
 
 def HasDigits(text: str) -> bool:
-  """Whether numbers are left that no rule could spell."""
+  """Returns whether a normalised text contains numbers that no rule could spell."""
   return any(c.isdigit() for c in text)
 
 
@@ -85,7 +85,7 @@ def _Spell(digits: str, language: str) -> str:
 
 
 def _SpellEnglish(digits: str) -> str:
-  value = int(digits[:4])  # Longer ones are read digit by digit.
+  value = int(digits[:4])  # Longer numbers are read digit by digit.
   if digits[0] == '0' and len(digits) > 1:
     return ' '.join(_ONES[int(d)] for d in digits)
   if value < 20:

@@ -1,4 +1,4 @@
-"""The machine and the versions that a measured figure belongs to."""
+"""Describes the machine and the software versions with which a figure is measured."""
 
 import importlib.metadata
 import os
@@ -7,13 +7,13 @@ import subprocess
 
 from fm_lingvo import errors
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # Of the checkout.
-# Changes elsewhere (documentation, results) do not change what was measured.
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # Folder of the checkout.
+# Uncommitted changes elsewhere (documentation, results) do not affect a measurement.
 _CODE = ('fm_lingvo', 'params', 'tools', 'requirements')
 
 
 def Machine() -> dict:
-  """dict: cpu (model), cores (that this process may use), memory_gb, system."""
+  """Returns dict: cpu (model), cores (available to this process), memory_gb, system."""
   return {
     'cpu': _CpuModel(),
     'cores': len(os.sched_getaffinity(0)),
@@ -39,25 +39,25 @@ def _Distribution():
 
 
 def Describe(machine: dict) -> str:
-  """One phrase for what Machine returned."""
+  """Returns the dict of Machine as one phrase."""
   cores = machine['cores']
   return f'{cores} core{"s"[cores == 1 :]} of {machine["cpu"]}, {machine["memory_gb"]} GB, {machine["system"]}'
 
 
 def DescribeVersions(versions: dict) -> str:
-  """One phrase for what Versions returned, without the commit."""
+  """Returns the dict of Versions as one phrase, without the commit."""
   return f'Python {versions["python"]}, TensorFlow {versions["tensorflow"]}, lingvo {versions["lingvo"]}'
 
 
 def Versions(root: str = ROOT, commit: str = '') -> dict:
-  """dict: python, tensorflow, lingvo, commit (of the checkout).
+  """Returns dict: python, tensorflow, lingvo, commit.
 
   Args:
-    root: Of the checkout.
-    commit: Instead of git's.
+    root: Folder of the checkout.
+    commit: The commit; '' asks git.
 
   Raises:
-    errors.ConfigError: git does not know the commit and none is given.
+    errors.ConfigError: TensorFlow or Lingvo is not installed, or git does not know the commit.
   """
   versions = {'python': platform.python_version()}
   for package in ('tensorflow', 'lingvo'):
@@ -65,14 +65,14 @@ def Versions(root: str = ROOT, commit: str = '') -> dict:
       versions[package] = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError as e:
       raise errors.ConfigError(
-        f'{package} is not installed here: run this with the environment that was measured (make env)'
+        f'{package} is not installed: run this in the environment that was measured (make env)'
       ) from e
   versions['commit'] = commit or _Commit(root)
   return versions
 
 
 def _Commit(root):
-  """Short hash of HEAD; with `+changes` if code differs from it."""
+  """Returns the short hash of HEAD, with `+changes` if the code differs from it."""
 
   def _Git(*args):
     return subprocess.run(['git', '-C', root, *args], check=True, text=True, capture_output=True).stdout.strip()
@@ -81,4 +81,4 @@ def _Commit(root):
     changed = _Git('status', '--porcelain', '--', *_CODE)
     return _Git('rev-parse', '--short=10', 'HEAD') + ('+changes' if changed else '')
   except (OSError, subprocess.CalledProcessError) as e:
-    raise errors.ConfigError('git gives no commit here: pass --commit=HASH') from e
+    raise errors.ConfigError('git knows no commit here: pass --commit=HASH') from e

@@ -1,6 +1,6 @@
 """Transcripts of recordings as text, JSON and SubRip subtitles.
 
-A cue of subtitles ends before a pause of 0.8 s, and before it would exceed 6 s or two lines of 42 characters.
+A subtitle cue ends at a pause of 0.8 s, and before it would exceed 6 s or two lines of 42 characters.
 """
 
 import dataclasses
@@ -17,29 +17,29 @@ _PAUSE_SECONDS = 0.8
 _CUE_SECONDS = 6.0
 _LINE_CHARACTERS = 42
 _CUE_LINES = 2
-_SHORTEST_CUE_SECONDS = 0.04  # An encoded frame.
+_SHORTEST_CUE_SECONDS = 0.04  # One encoded frame.
 
 
 @dataclasses.dataclass(frozen=True)
 class Transcript:
-  """What was recognised in one recording."""
+  """The transcript of one recording."""
 
-  name: str  # As the user gave it.
+  name: str  # The recording, as the user named it.
   seconds: float
   text: str
-  score: float  # Log-probability, the sum over windows.
+  score: float  # Log-probability, summed over windows.
   words: tuple  # Of recognizer.Word.
-  windows: int
-  n_best: tuple = ()  # Of recognizer.Hypothesis, of recordings in one window.
+  windows: int  # Number of windows.
+  n_best: tuple = ()  # Of recognizer.Hypothesis, for recordings of one window.
 
 
 def Format(transcript: Transcript, kind: str, with_name: bool = False) -> str:
-  """A Transcript as text that ends with a newline (or is empty: subtitles without a word).
+  """Formats a Transcript as text that ends with a newline; subtitles without words are empty.
 
   Args:
     transcript: A Transcript.
     kind: One of FORMATS.
-    with_name: whether `text` begins with the name and a tab; the other formats do not depend on it.
+    with_name: Whether `text` begins with the name and a tab; the other formats ignore it.
   """
   if kind == 'text':
     return f'{transcript.name}\t{transcript.text}\n' if with_name else f'{transcript.text}\n'
@@ -47,7 +47,7 @@ def Format(transcript: Transcript, kind: str, with_name: bool = False) -> str:
 
 
 def Json(transcript: Transcript) -> str:
-  """One line of JSON: file, seconds, text, score, windows, words (word, start, end) and, if asked for, n_best."""
+  """Returns a line of JSON: file, seconds, text, score, windows, words (word, start, end) and, if not empty, n_best."""
   row = {
     'file': transcript.name,
     'seconds': round(transcript.seconds, 3),
@@ -62,7 +62,7 @@ def Json(transcript: Transcript) -> str:
 
 
 def Srt(words: Iterable[Any]) -> str:
-  """SubRip text of a sequence of words: numbered cues whose times ascend."""
+  """Returns the SubRip text of a sequence of words: numbered cues with ascending times."""
   blocks, earliest = [], 0.0
   for number, cue in enumerate(_Cues(words), 1):
     start = max(cue[0].start, earliest)
@@ -77,7 +77,7 @@ def _Lines(cue: Sequence[Any]) -> list[str]:
 
 
 def _Cues(words: Iterable[Any]) -> list[list[Any]]:
-  """Lists of words, one for each cue."""
+  """Splits words into cues; returns a list of words for each cue."""
   cues: list[list[Any]] = []
   for word in words:
     if cues and (
@@ -92,7 +92,7 @@ def _Cues(words: Iterable[Any]) -> list[list[Any]]:
 
 
 def _Time(seconds: float) -> str:
-  """HH:MM:SS,mmm."""
+  """Formats seconds as HH:MM:SS,mmm."""
   milliseconds = round(seconds * 1000)
   minutes, milliseconds = divmod(milliseconds, 60_000)
   return f'{minutes // 60:02d}:{minutes % 60:02d}:{milliseconds // 1000:02d},{milliseconds % 1000:03d}'

@@ -1,1 +1,1 @@
-"""Recordings and transcripts -> a data set: the pipeline, its shards, its progress and its importers."""
+"""Data preparation, from recordings and transcripts to a data set: pipeline, shards, progress and importers."""

@@ -1,4 +1,4 @@
-"""The demo data: human prompts in five languages, where apt can fetch them, and half an hour of synthetic speech."""
+"""The demo data: human prompts in 5 languages, if apt can fetch them, and half an hour of synthetic speech."""
 
 import os
 
@@ -10,18 +10,19 @@ from . import pipeline
 
 
 def PrepareDemo(output, overwrite=False, human=True):
-  """Makes output/human (prompts) and output/synthetic (synth), or reuses them where they are complete.
+  """Prepares output/human (prompts) and output/synthetic (synth), or reuses complete ones.
 
   Args:
-    output: directory of both data sets.
-    overwrite: make them anew.
-    human: try the prompts too.
+    output: Directory of both data sets.
+    overwrite: Whether to replace existing data sets.
+    human: Whether to try the prompts, too.
 
   Returns:
     {'human': dataset.Dataset or None, 'synthetic': dataset.Dataset}.
 
   Raises:
-    exit_codes.UsageError: no synthesiser is installed.
+    exit_codes.UsageError: No synthesiser is installed.
+    errors.RunError: The disk failed.
   """
   result = {'human': None}
   if human:
@@ -48,17 +49,17 @@ def _Prepare(importer, path, overwrite):
     made, _ = pipeline.PrepareData(importer, path, overwrite=overwrite or file_system.Exists(path))
     return made
   except exit_codes.UsageError:
-    found = None if overwrite else _Read(path)  # Two runs at the same time: the first to end has made it.
+    found = None if overwrite else _Read(path)  # A concurrent run may have prepared it in the meantime.
     if found is None:
       raise
     return found
 
 
 def _Read(path, say_why=False):
-  """The data set, or None if it is not there or not whole."""
+  """Returns the data set, or None if it does not exist or is incomplete."""
   try:
     return dataset.ReadDataset(path)
   except dataset.DatasetError as e:
     if say_why and file_system.Exists(path):
-      print(f'{e}; it is made anew')
+      print(f'{e}; preparing it again')
     return None

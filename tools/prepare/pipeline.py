@@ -1,4 +1,4 @@
-"""The data preparation as a function: importer -> Beam pipeline -> data set, complete or not there at all."""
+"""Data preparation as a function: importer -> Beam pipeline -> data set, which is written completely or not at all."""
 
 import collections
 import contextlib
@@ -9,7 +9,7 @@ import os
 import sys
 import time
 
-logging.disable(logging.WARNING)  # Beam warns that crcmod is missing, even beside google-crc32c.
+logging.disable(logging.WARNING)  # Beam warns that crcmod is missing even if google-crc32c is installed.
 import apache_beam as beam
 from apache_beam.options import pipeline_options
 
@@ -38,20 +38,20 @@ class NothingAccepted(errors.RunError):
 
 
 def CheckBeamFlags(args, known):
-  """Checks that flags are Beam's: Beam itself ignores a misspelled one.
+  """Checks that flags belong to Beam, which would ignore a misspelled one.
 
   Args:
-    args: flags that absl did not know.
-    known: names of the flags that absl knows, for the error.
+    args: Flags that absl does not know.
+    known: Names of the flags that absl knows, for the suggestion in the error.
 
   Returns:
-    args.
+    `args`.
 
   Raises:
-    exit_codes.UsageError: a flag that nobody knows, with the nearest name.
+    exit_codes.UsageError: A flag is unknown; the message has the nearest name.
   """
   if not args:
-    return args  # Asking Beam for its options imports all of it.
+    return args  # get_all_options imports all of Beam.
   names = set(pipeline_options.PipelineOptions([]).get_all_options()) | {'runner'}
   for arg in args:
     if not arg.startswith('--'):
@@ -75,27 +75,28 @@ def PrepareData(
   limits=None,
   beam_args=(),
 ):
-  """Makes a data set.
+  """Prepares a data set.
 
   Args:
-    importer: one of importers.Names().
-    output: the data set's directory.
+    importer: One of importers.Names().
+    output: Directory of the data set.
     options: importers.Options.
-    overwrite: replace an existing output, when the new data set is complete.
-    dev_percent: share of the dev set.
-    test_percent: share of the test set; None: 30 for prompts, else 5.
-    num_shards: shards of the train set.
-    require_text: reject utterances without a transcript; None: for general_speech, librispeech and synth.
+    overwrite: Whether to replace an existing output once the new data set is complete.
+    dev_percent: Percentage of the utterances in the dev set.
+    test_percent: Percentage of the utterances in the test set; None: 30 for prompts, otherwise 5.
+    num_shards: Number of shards of the train set.
+    require_text: Whether to reject utterances without a transcript; None: only for general_speech, librispeech and
+      synth.
     limits: dict of fields of shards.Limits.
-    beam_args: flags for Beam.
+    beam_args: Flags for Beam.
 
   Returns:
     (dataset.Dataset, report): the data set as written, and the content of report.json.
 
   Raises:
-    exit_codes.UsageError: bad usage.
-    NothingAccepted: no utterance passed the checks; nothing is written.
-    errors.RunError: the disk failed; nothing half made is left as a data set.
+    exit_codes.UsageError: Wrong usage.
+    NothingAccepted: No utterance passed the checks; nothing is written.
+    errors.RunError: The disk failed; no partial data set is left.
   """
   started = time.time()
   options = options or importers.Options()
@@ -157,7 +158,7 @@ def PrepareData(
     reason = DiskReason(e)
     if not reason:
       raise
-    raise errors.RunError(f'{output}: cannot be written ({reason}); nothing half made is left as a data set') from e
+    raise errors.RunError(f'{output}: cannot be written ({reason}); no partial data set is left') from e
   finally:
     staging_dirs.Remove(staging)
   _PrintSummary(output, report, time.time() - started)
@@ -165,14 +166,14 @@ def PrepareData(
 
 
 def DiskReason(error):
-  """What the disk said, if an exception comes from it, though a worker's: a few words, else ''."""
+  """Returns the disk's error message if an exception was caused by one, in this process or a worker; otherwise ''."""
   seen = []
   while error is not None and error not in seen:
     seen.append(error)
     if isinstance(error, OSError) and error.strerror:
       return error.strerror
     error = error.__cause__ or error.__context__
-  # Beam gives errors of its workers as text.
+  # Beam passes on the errors of its workers as text.
   for words in (
     'No space left on device',
     'File too large',
@@ -188,7 +189,7 @@ def DiskReason(error):
 
 
 def _DropDuplicates(listing):
-  """Utterances with distinct ids, the first of each; the others become rejects."""
+  """Returns the first utterance of each id; the others become rejects."""
   seen = {}
   for utterance in listing.utterances:
     first = seen.setdefault(utterance.utt_id, utterance)
@@ -199,20 +200,20 @@ def _DropDuplicates(listing):
 
 def _RunPipeline(shard_names, staging, limits, key, beam_args):
   if logging.getLogger('apache_beam').level == logging.NOTSET:
-    logging.getLogger('apache_beam').setLevel(logging.WARNING)  # At INFO it tells of every channel that it opens.
+    logging.getLogger('apache_beam').setLevel(logging.WARNING)  # INFO logs every channel that is opened.
   for name in ('common', 'worker.bundle_processor', 'worker.sdk_worker', 'worker.data_plane'):
-    # What they log as an error is raised, too.
+    # Errors that these loggers print are raised, too.
     logging.getLogger(f'apache_beam.runners.{name}').setLevel(logging.CRITICAL)
   options = pipeline_options.PipelineOptions(beam_args)
   runner = options.view_as(pipeline_options.StandardOptions).runner
   if runner in (None, 'DirectRunner'):
-    # Beam's DirectRunner first tries to download and start another runner, Prism; it falls back to this one.
+    # Beam's DirectRunner first tries to download and start the Prism runner, then falls back to this one.
     from apache_beam.runners.portability import fn_api_runner
 
     runner = fn_api_runner.FnApiRunner()
     direct = options.view_as(pipeline_options.DirectOptions)
     if not any(arg.startswith(('--direct_num_workers', '--direct_running_mode')) for arg in beam_args):
-      # Threads suffice: decoders, resamplers and synthesisers release Python's lock.
+      # Threads suffice: decoders, resamplers and synthesisers release Python's global lock.
       direct.direct_running_mode = 'multi_threading'
       direct.direct_num_workers = min(os.cpu_count() or 1, 8)
   try:
@@ -229,7 +230,7 @@ def _RunPipeline(shard_names, staging, limits, key, beam_args):
 
 
 class _RaisedAnyway:
-  """A standard error without the tracebacks that Beam's workers print: what is raised has them in its message."""
+  """Wraps standard error to drop the tracebacks that Beam's workers print: the raised error contains them."""
 
   def __init__(self, stream):
     self._stream, self._dropped = stream, False
@@ -243,13 +244,13 @@ class _RaisedAnyway:
 
 
 def _MergeRows(staging, names, rejects):
-  """Merges the shards' rows; returns the manifest's rows in the order of the shards, and all rejects sorted by id."""
+  """Merges the rows of all shards; returns (rows of the manifest in the order of the shards, rejects sorted by id)."""
   rows = []
   rejects = [dataclasses.asdict(r) for r in rejects]
   for split in dataset.SPLITS:
     for name in names[split]:
       path = os.path.join(staging, name + shards_lib.ROWS_SUFFIX)
-      if not file_system.Exists(path):  # No utterance fell into it.
+      if not file_system.Exists(path):  # The shard has no utterances.
         with file_system.Open(os.path.join(staging, name), 'wb'):
           continue
       with file_system.Open(path) as f:
@@ -299,7 +300,7 @@ def _Report(rows, rejects, notes, settings):
 
 
 def _WriteMetadata(staging, names, rows, report, settings):
-  """Writes the manifest, the report and, last of all, dataset.json."""
+  """Writes the manifest, the report and, last, dataset.json."""
   with file_system.Open(os.path.join(staging, 'manifest.jsonl'), 'w') as f:
     for row in rows:
       f.write(json.dumps(row, ensure_ascii=False) + '\n')
@@ -342,8 +343,8 @@ def _PrintSummary(output, report, seconds):
     print(f'  {domain}: {sums["utterances"]} utterances, {sums["hours"] * 60:.1f} min, {sums["labeled"]} labeled')
   if report['texts_with_digits']:
     print(
-      f'  {report["texts_with_digits"]} texts with digits, which most tokenizers do not know: numbers are spelled only '
-      'in a language that is named'
+      f'  {report["texts_with_digits"]} texts with digits, which most tokenizers do not know: numbers are spelled out '
+      'only if the language is given'
     )
   rejects = report['rejects']
   where = ' (files in report.json)' if rejects['total'] else ''

@@ -1,4 +1,4 @@
-"""Shows how far the data preparation is, by the rows that the workers have written."""
+"""Shows the progress of data preparation by counting the rows that the workers have written."""
 
 import glob
 import os
@@ -16,7 +16,7 @@ _LINE_SECONDS = 15
 
 
 class Watch:
-  """Context manager: a bar on a terminal, a line every 15 s elsewhere, nothing for a remote directory."""
+  """Context manager that shows a bar on a terminal, otherwise a line every 15 s; nothing for a remote directory."""
 
   def __init__(self, staging, total):
     self._pattern = os.path.join(glob.escape(staging), '.*' + shards.ROWS_SUFFIX)
@@ -37,7 +37,7 @@ class Watch:
       self._thread.join()
 
   def _Count(self):
-    """Lines so far; each file is read from where the last look ended."""
+    """Returns the number of lines so far; each call reads only what was appended to the files since the last."""
     total = 0
     for path in glob.glob(self._pattern) + glob.glob(self._done_pattern):
       key = os.path.basename(path).lstrip('.').split('.tfrecord')[0]
@@ -46,7 +46,7 @@ class Watch:
         with open(path, 'rb') as f:
           f.seek(offset)
           data = f.read()
-      except FileNotFoundError:  # Renamed between glob and open: counted at the next look.
+      except FileNotFoundError:  # Renamed between glob and open; the next call counts it.
         data = b''
       self._lines[key] = (offset + len(data), lines + data.count(b'\n'))
       total += self._lines[key][1]

@@ -1,7 +1,7 @@
 """Decodes, checks and writes the utterances of one shard: the part of data preparation that runs on the workers.
 
-What flows through Beam are the shards' names only. A shard's utterances are in a file beside it, its audio never leaves
-the worker, and it is written in the order of its utterance ids, so its bytes depend on the input alone.
+Only the names of the shards pass through Beam. The utterances of a shard are listed in a file in the same folder, and
+audio never leaves its worker. A shard is written in the order of utterance ids, so its bytes depend only on the input.
 """
 
 import dataclasses
@@ -21,13 +21,13 @@ from fm_lingvo.utils import files as file_system
 from ..common import audio
 from ..common import normalize
 
-LISTING_SUFFIX = '.listing'  # A shard's utterances, signed and pickled, beside it until it is written.
-ROWS_SUFFIX = '.rows.jsonl'  # A line per utterance of a shard beside it: merged into the manifest, then removed.
+LISTING_SUFFIX = '.listing'  # The utterances of a shard, signed and pickled; removed when rows are merged.
+ROWS_SUFFIX = '.rows.jsonl'  # A line per utterance of a shard; merged into the manifest, then removed.
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-  """What an utterance must satisfy."""
+  """Limits that an utterance must satisfy."""
 
   min_duration: float = 0.3  # Seconds.
   max_duration: float = 30.0  # Seconds.
@@ -41,14 +41,14 @@ def LoadUtterance(utterance, limits):
   """Decodes and checks one importers.Utterance.
 
   Args:
-    utterance: an importers.Utterance.
+    utterance: An importers.Utterance.
     limits: Limits.
 
   Returns:
     A record, see dataset.FEATURES.
 
   Raises:
-    audio.Rejected: with the first check that failed.
+    audio.Rejected: A check failed; the reason is that of the first one.
   """
   text = utterance.text
   if utterance.language is not None:
@@ -83,13 +83,13 @@ def _Sign(key, content):
 
 
 def WriteListings(directory, utterances, shard_of, key):
-  """Writes a listing per shard that has utterances; returns the shards' names, sorted.
+  """Writes a listing for each shard with utterances; returns the sorted names of these shards.
 
   Args:
-    directory: where the shards will be written.
+    directory: Directory of the shards.
     utterances: importers.Utterance, in any order.
-    shard_of: utterance -> shard name.
-    key: bytes that only this preparation knows; a listing of anybody else is not unpickled.
+    shard_of: Function: utterance -> name of its shard.
+    key: Secret bytes of this preparation; listings signed with another key are not unpickled.
   """
   by_shard = {}
   for utterance in utterances:
@@ -102,9 +102,9 @@ def WriteListings(directory, utterances, shard_of, key):
 
 
 class WriteShard(beam.DoFn):
-  """Shard name -> the shard and its rows in `directory`, from its listing there; yields the name.
+  """Writes a shard and its rows to `directory`, from the listing there; maps the shard's name to itself.
 
-  Both files are written under a name of their own and renamed, so that a bundle that the runner repeats does no harm.
+  Both files are written under temporary names and renamed, so that the runner may safely repeat a bundle.
   """
 
   def __init__(self, directory, limits, key):
@@ -114,7 +114,7 @@ class WriteShard(beam.DoFn):
     self._limits = limits
 
   def process(self, name):
-    import tensorflow as tf  # Heavy, and needed on the workers only.
+    import tensorflow as tf  # Slow to import, and only needed on the workers.
 
     with file_system.Open(os.path.join(self._directory, name + LISTING_SUFFIX), 'rb') as f:
       signature, content = f.read(32), f.read()

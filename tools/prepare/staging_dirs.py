@@ -1,4 +1,4 @@
-"""Directories beside a data set's place in which it is made, so that it is there whole or not at all."""
+"""Staging directories: a data set is prepared next to its output and moved there when it is complete."""
 
 import os
 import re
@@ -15,14 +15,14 @@ _NAMES = re.compile(r'(dataset|report)\.json|manifest\.jsonl|(train|dev|test)-\d
 
 
 def CheckReplaceable(output, sources=()):
-  """Refuses an output in whose place a data set would destroy something else.
+  """Refuses an output if replacing it would delete anything but a data set.
 
   Args:
-    output: path of the data set; an older one, whole or not, may be there.
-    sources: local paths that the data set is made from.
+    output: Path of the data set; an older one, complete or not, may exist there.
+    sources: Local paths that the data set is made from.
 
   Raises:
-    exit_codes.UsageError: there is a file, or a folder with what no data set has, or with one of the sources.
+    exit_codes.UsageError: `output` is a file, or a folder that contains other files or one of the sources.
   """
   if file_system.IsRemote(output):
     import tensorflow as tf
@@ -38,7 +38,7 @@ def CheckReplaceable(output, sources=()):
   if other:
     more = f' and {len(other) - 1} more' if len(other) > 1 else ''
     raise exit_codes.UsageError(
-      f'--output={output}: has {other[0]}{more}, which no data set has; give another directory, '
+      f'--output={output}: has {other[0]}{more}, which no data set has; give another directory: '
       'this one would be replaced'
     )
   for source in sources:
@@ -49,10 +49,16 @@ def CheckReplaceable(output, sources=()):
 
 
 def Make(output):
-  """A directory beside the output; leftovers of runs that died on this machine are removed first.
+  """Creates a staging directory next to the output; first removes those of runs that died on this machine.
+
+  Args:
+    output: Path of the data set.
+
+  Returns:
+    Path of the staging directory.
 
   Raises:
-    errors.ConfigError: the output is below a file.
+    errors.ConfigError: The parent directory cannot be created.
   """
   parent, name = os.path.split(output)
   host = socket.gethostname()
@@ -82,15 +88,15 @@ def _IsAlive(pid):
 
 
 def Publish(staging, output, overwrite):
-  """Moves the finished data set to its place; a reader sees the old one, none, or the new one.
+  """Moves a complete data set to its output; a reader sees the old one, none, or the new one.
 
   Args:
-    staging: what Make gave, filled.
-    output: path of the data set.
-    overwrite: whether one that is there is replaced.
+    staging: The directory that Make returned, with the data set.
+    output: Path of the data set.
+    overwrite: Whether to replace an existing output.
 
   Raises:
-    exit_codes.UsageError: another run has made the output meanwhile, and overwrite is false.
+    exit_codes.UsageError: Another run has created the output in the meantime, and `overwrite` is false.
   """
   if file_system.IsRemote(output):
     import tensorflow as tf
@@ -99,12 +105,14 @@ def Publish(staging, output, overwrite):
       tf.io.gfile.rmtree(output)
     tf.io.gfile.makedirs(output)
     names = sorted(tf.io.gfile.listdir(staging), key=lambda n: (n == 'dataset.json', n))
-    for name in names:  # Object stores cannot rename a directory at once: dataset.json comes last.
+    for name in names:  # Object stores cannot rename a directory atomically: dataset.json comes last.
       tf.io.gfile.rename(os.path.join(staging, name), os.path.join(output, name), overwrite=True)
     return
   if os.path.exists(output):
     if not overwrite:
-      raise exit_codes.UsageError(f"--output={output}: another run has made it meanwhile; this run's result is dropped")
+      raise exit_codes.UsageError(
+        f"--output={output}: another run has created it in the meantime; this run's result is discarded"
+      )
     old = staging + '.old'
     os.rename(output, old)
     os.rename(staging, output)
@@ -114,7 +122,7 @@ def Publish(staging, output, overwrite):
 
 
 def Remove(path):
-  """Removes a directory with all that is in it, if it is there."""
+  """Removes a directory and its content if it exists."""
   if file_system.IsRemote(path):
     import tensorflow as tf
 
@@ -125,7 +133,7 @@ def Remove(path):
 
 
 def RemoveFile(path):
-  """Removes a file, here or remote."""
+  """Removes a local or remote file."""
   if file_system.IsRemote(path):
     import tensorflow as tf
 

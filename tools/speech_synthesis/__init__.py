@@ -1,1 +1,1 @@
-"""Text -> synthetic speech: engines, voices, and texts of general English to speak."""
+"""Synthetic speech: engines, voices, and general English texts for them."""

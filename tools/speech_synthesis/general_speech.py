@@ -1,9 +1,9 @@
-"""General English text, spoken by a cast of synthetic voices: labeled source speech for a recogniser.
+"""Imports general English text spoken by many synthetic voices: labeled source speech for a recogniser.
 
-Five engines: Kokoro and Piper (neural, sound most human), Flite and Pico (statistical and diphone voices) and eSpeak NG
-(formants). A voice NAME@F is the voice NAME resampled so that its pitch and its formants are F times as high, at an
-unchanged speed: it sounds like another speaker. Which voice speaks a line, how fast, how high, how varied and how loud
-depends on a hash of the line.
+There are five engines: Kokoro and Piper (neural, the most natural), Flite and Pico (statistical and diphone voices) and
+eSpeak NG (formant synthesis). A voice NAME@F is the voice NAME, resampled so that its pitch and its formants are F
+times as high at the same speed; it sounds like another speaker. A hash of each line chooses its voice, speed, pitch,
+variation and level.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ ENGINES = ('kokoro', 'piper', 'pico', 'flite', 'espeak-ng')
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-  """An engine's voice, its shifts F, and its share of the lines."""
+  """A voice of an engine, its shifts F, and its share of the lines."""
 
   engine: str
   voice: str
@@ -42,8 +42,8 @@ class Part:
     return [self.voice if f == 1 else f'{self.voice}@{f:.2f}' for f in self.shifts]
 
 
-# Most lines to what sounds most human, as far as time allows: a second of Kokoro
-# takes up to a second of a core, one of Piper a tenth.
+# The most natural engines get as many lines as time allows: a second of speech takes Kokoro up to
+# a second on one core, and Piper a tenth of a second.
 _SHARE_OF_KOKORO, _SHARE_OF_ESPEAK = 0.06, 0.08
 CAST = (
   tuple(Part('kokoro', str(i), (0.92, 1, 1.08), _SHARE_OF_KOKORO / kokoro.NUM_VOICES) for i in range(kokoro.NUM_VOICES))
@@ -66,11 +66,11 @@ CAST = (
 def Import(options):
   """Lists an utterance per line of general_text, or of the text file --input.
 
-  Where an engine is missing, the others speak its lines. The id is general-ENGINE/VOICE/HASH, the domain synth/ENGINE,
-  the speaker ENGINE/VOICE. With max_utterances, those are listed whose hash is smallest: a sample of the whole.
+  If an engine is missing, the others speak its lines. The id is general-ENGINE/VOICE/HASH, the domain synth/ENGINE, the
+  speaker ENGINE/VOICE. With max_utterances, the utterances with the smallest hashes are kept, a random sample.
 
   Raises:
-    exit_codes.UsageError: no such file, an unknown engine, one that was asked for and is missing, or none at all.
+    exit_codes.UsageError: There is no such file, or an engine in --engines is unknown or missing, or all are missing.
   """
   listing = importers.Listing()
   engines = _ChooseEngines(options.engines, listing)
@@ -87,17 +87,17 @@ def Import(options):
   return listing
 
 
-def _ChooseEngines(wanted, listing):
-  """The engines of `wanted`, or all that can be had here."""
-  for name in wanted:
+def _ChooseEngines(requested, listing):
+  """Returns the requested engines, or all that are available if none is requested."""
+  for name in requested:
     if name not in ENGINES:
       raise exit_codes.UsageError(
         f'--engines={name}: expected some of {",".join(ENGINES)}{suggest.Hint(name, ENGINES)}'
       )
-  reasons = {name: speech_engines.WhyMissing(name) for name in wanted or ENGINES}
+  reasons = {name: speech_engines.WhyMissing(name) for name in requested or ENGINES}
   missing = {name: why for name, why in reasons.items() if why is not None}
-  found = [name for name in ENGINES if name in (wanted or ENGINES) and name not in missing]
-  if (wanted and missing) or not found:
+  found = [name for name in ENGINES if name in (requested or ENGINES) and name not in missing]
+  if (requested and missing) or not found:
     raise exit_codes.UsageError('; '.join(f'no {name}: {why}' for name, why in missing.items()))
   for name, why in missing.items():
     print(f'general_speech: without {name}: {why}', flush=True)
@@ -124,7 +124,7 @@ def _Utterance(key, line, cast, source):
 
 
 def _Speak(max_seconds, *, engine, voice, shift, key, line):
-  """The utterance as int16 [N] at 16 kHz. max_seconds is checked by the caller: a line of text has no day of audio."""
+  """Returns the utterance as int16 [N] at 16 kHz; a line is short, so only the caller checks max_seconds."""
   del max_seconds
   tempo = 0.85 + 0.35 * importers.Uniform(key, 'tempo')
   settings = {'speed': tempo / shift}
@@ -141,5 +141,5 @@ def _Speak(max_seconds, *, engine, voice, shift, key, line):
 
 
 def Spoken(line):
-  """The line as the engines read it right: the letter A by itself is not the article."""
+  """Returns the line as the engines should read it: a single letter A is not the article."""
   return re.sub(r'\bA(?=[,.])', 'ay', line)

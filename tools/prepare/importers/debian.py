@@ -1,7 +1,7 @@
-"""Debian packages without root: `apt-get download` into a cache, `dpkg-deb -x` beside it.
+"""Fetches Debian packages without root: `apt-get download` into a cache, unpacked there with `dpkg-deb -x`.
 
-Where the machine's package lists are missing or stale, lists of our own are fetched into a temporary directory from the
-machine's sources.list, with its keys and proxies. Nothing outside the cache is written.
+If the machine's package lists are missing or stale, fresh ones are fetched into a temporary directory, with the
+machine's sources.list, keys and proxies. Nothing is written outside the cache.
 """
 
 import glob
@@ -17,31 +17,31 @@ _NETWORK = ('-o', 'Acquire::Retries=1', '-o', 'Acquire::http::Timeout=15', '-o',
 
 
 class AptError(RuntimeError):
-  """Packages that could not be fetched or unpacked; the message is one line."""
+  """Packages cannot be fetched or unpacked; the message is one line."""
 
 
 def CacheDir():
-  """Where downloads are kept: $XDG_CACHE_HOME/fm_lingvo or ~/.cache/fm_lingvo."""
+  """Returns the folder for downloads: $XDG_CACHE_HOME/fm_lingvo or ~/.cache/fm_lingvo."""
   base = os.environ.get('XDG_CACHE_HOME') or os.path.join(os.path.expanduser('~'), '.cache')
   return os.path.join(base, 'fm_lingvo')
 
 
 def FetchPackages(packages, cache=None):
-  """Downloads packages that the cache lacks and unpacks them.
+  """Downloads and unpacks the packages that the cache lacks.
 
   Args:
-    packages: names of Debian packages.
-    cache: directory for the packages, CacheDir()/debian by default.
+    packages: Names of Debian packages.
+    cache: Directory for the packages, CacheDir()/debian by default.
 
   Returns:
-    (root, fetched): the directory that holds the packages' files (root/usr/share/...), and how many were downloaded.
+    (root, fetched): the directory of the packages' files (root/usr/share/...), and the number of downloaded packages.
 
   Raises:
-    AptError: apt-get or dpkg-deb is missing, or failed.
+    AptError: apt-get or dpkg-deb is missing or failed, or the cache cannot be written.
   """
   cache = cache or os.path.join(CacheDir(), 'debian')
   root = os.path.join(cache, 'root')
-  missing = [p for p in packages if not os.path.exists(_Mark(cache, p))]
+  missing = [p for p in packages if not os.path.exists(_UnpackedMarker(cache, p))]
   if not missing:
     return root, 0
   for tool in ('apt-get', 'dpkg-deb'):
@@ -60,11 +60,11 @@ def FetchPackages(packages, cache=None):
       raise AptError(f'apt-get cannot download {", ".join(absent)}: {_LastError(scratch)}')
     for package in missing:
       _Run(['dpkg-deb', '-x', _Deb(scratch, package), root], scratch, _DOWNLOAD_SECONDS)
-      _Touch(_Mark(cache, package))
+      _Touch(_UnpackedMarker(cache, package))
   return root, len(missing)
 
 
-def _Mark(cache, package):
+def _UnpackedMarker(cache, package):
   return os.path.join(cache, f'{package}.unpacked')
 
 
@@ -79,13 +79,13 @@ def _Deb(scratch, package):
 
 
 def _Download(packages, scratch, options=()):
-  """Runs apt-get download; returns the packages that did not arrive."""
+  """Runs apt-get download; returns the packages that were not downloaded."""
   sandbox = ('-o', 'APT::Sandbox::User=root') if os.geteuid() == 0 else ()
   command = ['apt-get', '-q', *_NETWORK, *sandbox, *options, 'download', *packages]
   try:
     _Run(command, scratch, _DOWNLOAD_SECONDS)
   except AptError:
-    pass  # The return value tells what is missing, the log in `scratch` why.
+    pass  # The return value lists what is missing; the log in `scratch` has the reason.
   return [p for p in packages if _Deb(scratch, p) is None]
 
 
@@ -109,12 +109,12 @@ def _DownloadWithOwnLists(packages, scratch):
   try:
     _Run(['apt-get', '-q', *_NETWORK, *sandbox, *options, 'update'], scratch, _UPDATE_SECONDS)
   except AptError:
-    pass  # One broken source, or a hook that wants root, does not spoil the other lists: the download decides.
+    pass  # Despite a broken source, or a hook that needs root, other lists may be usable: try the download.
   return _Download(packages, scratch, options)
 
 
 def _Run(command, scratch, seconds):
-  """Runs a command in `scratch` with its output in scratch/log; raises AptError with its last words."""
+  """Runs a command in `scratch` with its output in scratch/log; raises AptError with the error line of the log."""
   with open(os.path.join(scratch, 'log'), 'ab') as log:
     try:
       code = subprocess.run(
@@ -134,7 +134,7 @@ def _Run(command, scratch, seconds):
 
 
 def _LastError(scratch):
-  """The line of the log that best names the error: the last about the network, else the last error, else the last."""
+  """Returns the most informative line of the log: the last about the network, else the last error, else the last."""
   with open(os.path.join(scratch, 'log'), encoding='utf-8', errors='replace') as f:
     lines = [line.strip() for line in f if line.strip()]
   errors = [line for line in lines if line.startswith(('E:', 'Err:', 'dpkg-deb: error'))]

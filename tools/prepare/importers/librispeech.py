@@ -1,4 +1,4 @@
-"""LibriSpeech's layout: SUBSET/SPEAKER/CHAPTER/*.flac, and SPEAKER-CHAPTER.trans.txt with a line `ID TEXT` for each."""
+"""Imports LibriSpeech: SUBSET/SPEAKER/CHAPTER/*.flac and SPEAKER-CHAPTER.trans.txt with a line `ID TEXT` per file."""
 
 import functools
 import os
@@ -15,14 +15,14 @@ OPTIONS = ('input', 'official_splits')
 
 
 def Import(options):
-  """Lists every utterance below --input, a directory or several with commas between them.
+  """Lists every utterance below --input, one or more comma-separated directories.
 
   The id is LibriSpeech's (SPEAKER-CHAPTER-NUMBER), the speaker is SPEAKER, the domain librispeech/SUBSET, where SUBSET
-  is the directory above SPEAKER's. With official_splits the split is what SUBSET begins with. A transcript without
-  audio and audio without a transcript are rejects.
+  is the parent directory of SPEAKER. With official_splits, the first part of SUBSET is the split. Transcripts without
+  audio and audio without a transcript are rejected.
 
   Raises:
-    exit_codes.UsageError: no --input, nothing of that layout in it, or a SUBSET without an official split.
+    exit_codes.UsageError: --input is missing or does not have this layout, or a SUBSET is of no official split.
   """
   listing = importers.Listing()
   for part in (options.input or '').split(','):
@@ -37,7 +37,7 @@ def _ImportTree(listing, root, official_splits):
     chapters += bool(transcripts)
     _ImportChapter(listing, directory, names, transcripts, official_splits)
   if not chapters:
-    raise exit_codes.UsageError(f'--input={root}: no *.trans.txt below it, so not in the layout of LibriSpeech')
+    raise exit_codes.UsageError(f'--input={root}: no *.trans.txt below it; expected the layout of LibriSpeech')
 
 
 def _ImportChapter(listing, directory, names, transcripts, official_splits):
@@ -75,7 +75,7 @@ def _ImportChapter(listing, directory, names, transcripts, official_splits):
 
 
 def _OfficialSplit(directory, domain):
-  """What the subset's name begins with."""
+  """Returns the split that the name of the subset begins with."""
   split = domain.partition('/')[2].partition('-')[0]
   if split not in dataset.SPLITS:
     raise exit_codes.UsageError(

@@ -1,4 +1,4 @@
-"""A JSONL manifest as NeMo uses: {"audio_filepath": ..., "text": ..., "duration": ..., "offset": ...} per line."""
+"""Imports JSONL manifests as in NeMo: {"audio_filepath": ..., "text": ..., "duration": ..., "offset": ...} per line."""
 
 import functools
 import json
@@ -20,16 +20,16 @@ OPTIONS = ('input', 'audio_roots', 'languages')
 def Import(options):
   """Lists the utterances of the manifest --input.
 
-  audio_filepath is relative to the manifest, absolute or remote; it must lie in the manifest's folder or in one of
-  options.audio_roots, symbolic links followed. Others are rejected: a manifest may come from anyone. `text` may be
-  missing (unlabeled speech). With `offset`, the utterance is `duration` seconds from there; without, it is the whole
-  file and `duration` is checked against it.
-  Optional keys: `utt_id` or `id`, `speaker`, `domain`, `lang`. Without an id it is the audio's path as written, plus
-  the offset. Numbers are spelled by the rules of `lang`, else of options.languages; without either they stay digits.
+  audio_filepath is relative to the manifest, absolute or remote. With symbolic links resolved, it must be in the
+  manifest's folder or in one of options.audio_roots; other files are rejected because a manifest is not trusted. `text`
+  may be missing (unlabeled speech). With `offset`, the utterance is `duration` seconds from there; without it, the
+  utterance is the whole file, and its duration must match `duration`.
+  Optional keys: `utt_id` or `id`, `speaker`, `domain`, `lang`. The default id is the audio's path as written, plus the
+  offset. Numbers are spelled by the rules of `lang` or else options.languages; without either they remain digits.
 
   Raises:
-    exit_codes.UsageError: no --input, or not a file; an unknown language, or several.
-    dataset.DatasetError: not UTF-8.
+    exit_codes.UsageError: --input is missing or not a file, or a language is unknown, or there are several languages.
+    dataset.DatasetError: The manifest is not UTF-8.
   """
   if not options.input:
     raise exit_codes.UsageError('--importer=manifest needs --input=MANIFEST.jsonl')
@@ -40,7 +40,7 @@ def Import(options):
   importers.CheckLanguages(options.languages)
   if len(options.languages) > 1:
     raise exit_codes.UsageError(
-      f'--languages={",".join(options.languages)}: expected one, of the texts without a `lang`'
+      f'--languages={",".join(options.languages)}: expected one language, that of texts without a `lang`'
     )
   language = options.languages[0] if options.languages else None
   listing = importers.Listing()
@@ -87,7 +87,11 @@ def _ImportLine(listing, line, where, base, roots, language):
 
 
 def _Parse(line):
-  """The dict of a line, `duration` and `offset` floats or None; raises ValueError or another error if it is none."""
+  """Parses a line to a dict with `duration` and `offset` as floats or None.
+
+  Raises:
+    AttributeError, KeyError, OverflowError, RecursionError, TypeError or ValueError: The line is malformed.
+  """
   row = json.loads(line)
   for key in ('duration', 'offset'):
     row[key] = None if row.get(key) is None else float(row[key])
@@ -100,5 +104,5 @@ def _Parse(line):
     0 <= (row['offset'] or 0.0) < math.inf and 0 < (1.0 if row['duration'] is None else row['duration']) < math.inf
   ):
     raise ValueError('duration must be > 0 and offset >= 0, both finite')
-  json.dumps(row, ensure_ascii=False).encode('utf-8')  # Half a surrogate pair could not be written.
+  json.dumps(row, ensure_ascii=False).encode('utf-8')  # Raises for a lone surrogate, which could not be written.
   return row

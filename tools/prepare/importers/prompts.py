@@ -1,7 +1,7 @@
-"""The spoken prompts of the Asterisk telephone exchange: human speech, 16 kHz, five languages, one speaker each.
+"""Imports the prompts of the Asterisk telephone exchange: human speech, 16 kHz, five languages with one speaker each.
 
-Audio is in Debian's asterisk-core-sounds-LANG-g722, the transcripts are in asterisk-core-sounds-LANG (CC-BY-SA 3.0 and
-CC-BY 3.0; see the packages' copyright files). They are fetched with apt, without root, or read from a directory.
+The audio is in Debian's asterisk-core-sounds-LANG-g722, the transcripts are in asterisk-core-sounds-LANG (CC-BY-SA 3.0
+and CC-BY 3.0; see the packages' copyright files). They are fetched with apt, without root, or read from a directory.
 """
 
 import functools
@@ -20,13 +20,13 @@ from . import debian
 
 OPTIONS = ('input', 'languages', 'max_utterances')
 
-# Formats in order of preference, where a directory has several of one prompt.
+# Formats in order of preference, for prompts that a directory has in several formats.
 _EXTENSIONS = ('.g722', '.wav16', '.wav', '.flac', '.ogg', '.mp3', '.gsm')
 _TRANSCRIPT = re.compile(r'^core-sounds-([a-z]{2})\.txt(\.gz)?$')
 _VOICE = re.compile(r'^([a-z]{2})(_[A-Z]{2}_[fm]_\w+)?$')
-# Prompts without speech, as the English transcript has them; the other languages leave some of them out.
+# Prompts without speech according to the English transcript; other languages do not list all of them.
 _SOUNDS = re.compile(r'^(silence/|(ascending|descending)-2tone$|beep$|beeperr$|confbridge-(join|leave)$|tt-monkeys$)')
-# `name: ` inside a line; names of one word are too like words.
+# `name: ` inside a line. Names of one word are not matched: they could be words of the text.
 _INNER_NAME = re.compile(r'\b([A-Za-z]+(?:[-/_][A-Za-z0-9]+)+): ')
 _SOUND_NOTE = re.compile(r'[(\[<][^)\]>]*\b(tones?|beeps?|sounds?|silence)\b', re.IGNORECASE)
 
@@ -35,12 +35,12 @@ def Import(options):
   """Lists the prompts of --languages (default: all five).
 
   The id is prompts-LANG/NAME, the domain prompts/LANG, the speaker the voice's directory (en_US_f_Allison). Entries
-  whose transcript is nothing but a note in brackets, or mentions a tone or a sound in one, are rejects (not_speech). A
-  prompt without a transcript, or with numbers that the language's rules cannot spell, is unlabeled: text ''. With
-  max_utterances, each language has at most so many, those whose id has the smallest hash.
+  whose transcript is only a note in brackets, or has a note about a tone or sound, are rejected (not_speech). A prompt
+  without a transcript, or with numbers that the language's rules cannot spell, is unlabeled: its text is ''. With
+  max_utterances, the utterances of each language with the smallest hashes of their ids are kept.
 
   Raises:
-    exit_codes.UsageError: an unknown language, apt cannot fetch the packages, or --input holds no prompts.
+    exit_codes.UsageError: A language is unknown, apt cannot fetch the packages, or --input has no prompts.
   """
   languages = options.languages or normalize.LANGUAGES
   importers.CheckLanguages(languages)
@@ -88,7 +88,7 @@ def _Find(root):
 
 
 def _Preference(voice, path):
-  """Smaller is better: a full voice name over a link named `en`, then the better format."""
+  """Returns a sort key, smaller is better: a full voice name before a link such as `en`, then the better format."""
   return -len(voice), _EXTENSIONS.index(os.path.splitext(path)[1])
 
 
@@ -122,16 +122,16 @@ def _ImportLanguage(listing, language, recordings, transcript, max_utterances):
     sample = set(sorted((u.utt_id for u in found), key=lambda i: importers.Uniform(i, 'sample'))[:max_utterances])
     found = [u for u in found if u.utt_id in sample]
   listing.utterances.extend(found)
-  # Transcripts cover the extra sounds too, which other packages hold: counted, not rejected.
+  # Transcripts also cover the extra sounds of other packages; these are counted, not rejected.
   counts['transcripts_without_audio'] = len(texts)
   listing.notes[f'prompts/{language}'] = counts
 
 
 def _ReadTranscript(path, names):
-  """Returns {name: [texts]} of lines `name: text`; more than one text where the file has several lines of a name.
+  """Reads lines `name: text`; returns {name: [texts]}, with several texts if the file has several lines for a name.
 
-  Some lines run into the next ones (`a: text b: text`) or repeat their name: a known name with a colon inside a line
-  starts an entry of its own, which counts only if the name has no line.
+  Some lines contain several entries (`a: text b: text`) or repeat their name. A known name with a colon inside a line
+  starts a new entry, which is used only if that name has no line of its own.
   """
   with file_system.Open(path, 'rb') as f:
     data = f.read()
