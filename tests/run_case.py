@@ -1,7 +1,6 @@
 """Finished runs with random weights, made without training, for tests."""
 
 import os
-import zlib
 
 import numpy as np
 from lingvo import compat as tf
@@ -52,6 +51,7 @@ def MakeRun(folder, model_name, data_dir, *bindings, step=3, words=True):
   os.makedirs(os.path.join(folder, 'train'))
   with open(os.path.join(folder, 'config.gin'), 'w', encoding='utf-8') as f:
     f.write(text)
+  rng = np.random.RandomState(1)
   with tf.Graph().as_default(), cluster_factory.Cluster(params.cluster):
     tf.random.set_seed(1)
     global_step = py_utils.GetOrCreateGlobalStepVar()
