@@ -1,4 +1,4 @@
-"""Errors that one line tells a user, without a traceback."""
+"""Errors that are reported to the user in one line, without a traceback."""
 
 import contextlib
 import re
@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 
 def OneLine(message: object) -> str:
-  """A message without line breaks and control characters, which names and values from outside may bring in."""
+  """Returns a message without line breaks and control characters, which file names and user input may contain."""
   return re.sub(r'[\x00-\x1f\x7f-\x9f\u2028\u2029]+', ' ', str(message))
 
 
 class ConfigError(ValueError):
-  """A param, flag, file or checkpoint that cannot be used; the message is one line:
+  """A param, flag, file or checkpoint that cannot be used.
 
-  what, where, what was expected. The trainer prints it and exits with code 2.
+  The message is one line: what, where, what was expected. The trainer prints it and exits with code 2.
   """
 
   def __init__(self, message: object = '') -> None:
@@ -21,18 +21,18 @@ class ConfigError(ValueError):
 
 
 class GinError(ConfigError):
-  """A Gin file, binding or flag that cannot be used; its message is one line.
+  """A Gin file, binding or flag that cannot be used.
 
-  The line names the place, the path, the value, what was expected and the nearest
+  The message is one line with the place, the path, the value, what was expected and the nearest
   name, e.g. `--gin_bindings: task.encoder.num_layer = 2: no such param; did you mean
   task.encoder.num_layers (int, default 6)?`.
   """
 
 
 class RunError(RuntimeError):
-  """What ended a run that was configured well, such as a full disk; the message is one line.
+  """An error that ends a correctly configured run, such as a full disk; the message is one line.
 
-  The trainer prints it and exits with code 1; the same command goes on from the newest checkpoint.
+  The trainer prints it and exits with code 1; the same command resumes from the newest checkpoint.
   """
 
   def __init__(self, message: object = '') -> None:
@@ -40,26 +40,26 @@ class RunError(RuntimeError):
 
 
 def Reason(error: BaseException) -> str:
-  """What an exception says, in one line and without TensorFlow's traces."""
+  """Returns the message of an exception in one line of at most 160 characters, without TensorFlow's traces."""
   text = (getattr(error, 'message', None) or str(error) or type(error).__name__).strip()
-  _, node, behind = text.rpartition('\nNode: ')  # The last node's line, then what it said.
-  lines = [line.strip() for line in (behind.splitlines()[1:] if node else text.splitlines())]
+  _, node, after_node = text.rpartition('\nNode: ')  # The last node's line, then its message.
+  lines = [line.strip() for line in (after_node.splitlines()[1:] if node else text.splitlines())]
   lines = [re.sub(r'^\(\d+\) ', '', line) for line in lines if line and 'root error(s) found' not in line]
   return ' '.join((lines or [type(error).__name__])[0].split())[:160]
 
 
 @contextlib.contextmanager
 def Writing(what: str) -> Iterator[None]:
-  """Turns an error of the file system, Python's or TensorFlow's, into a RunError `WHAT: cannot be written (REASON)`.
+  """Turns a file-system error of Python or TensorFlow into a RunError `WHAT: cannot be written (REASON)`.
 
   Args:
-    what: Path or description of what the context writes.
+    what: Path or description of what is written inside the context.
   """
   try:
     yield
   except OSError as e:
     raise RunError(f'{what}: cannot be written ({e.strerror or e})') from e
-  except Exception as e:  # TensorFlow's, which must not be imported here.
+  except Exception as e:  # TensorFlow's errors; this module must not import TensorFlow.
     if not type(e).__module__.startswith('tensorflow'):
       raise
     raise RunError(f'{what}: cannot be written ({Reason(e)})') from e

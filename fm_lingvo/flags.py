@@ -1,8 +1,8 @@
-"""Flags of the trainer that are not Lingvo's; imports no TensorFlow."""
+"""The trainer's own flags, in addition to Lingvo's; this module does not import TensorFlow."""
 
 from absl import flags
 
-flags.DEFINE_multi_string('gin_file', [], 'A Gin file to apply; repeatable, later ones win.')
+flags.DEFINE_multi_string('gin_file', [], 'A Gin file to apply; repeatable, later files win.')
 flags.DEFINE_multi_string(
   'gin_bindings',
   [],
@@ -14,15 +14,15 @@ flags.DEFINE_bool('list_models', False, 'Print the registered experiments and ex
 flags.DEFINE_bool(
   'deterministic',
   False,
-  'Two runs of one command are equal bit by bit on the CPU, and so is one that was '
-  'stopped and resumed; everything is then computed by one thread.',
+  'Make runs of the same command bit-identical on the CPU, also if one was stopped and '
+  'resumed; everything is then computed in one thread, which is slower.',
 )
 flags.DEFINE_integer(
   'batch_parts',
   0,
-  'Parts of each batch that a local run on the CPU computes side by side, each on '
-  'cores of its own; 0: one for each core, at most 8, in runs of 1000 steps or more: '
-  'the start takes longer.',
+  'Parts of each batch that a local run on the CPU computes in parallel, each on its '
+  'own cores; 0: one per core, at most 8, in runs of 1000 steps or more, because the '
+  'start takes longer.',
   lower_bound=0,
   upper_bound=64,
 )

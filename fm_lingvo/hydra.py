@@ -5,12 +5,10 @@ B: utterances, S: samples, T: log-mel frames, N: encoded frames, F: mel bins, D:
 
 from lingvo import compat as tf
 from lingvo.core import base_layer
-from lingvo.core import base_model
 from lingvo.core import hyperparams
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
-from fm_lingvo.config import train_params
 from fm_lingvo.data import hydra_input
 from fm_lingvo.data import tokenizer
 from fm_lingvo.heads import base_head
@@ -19,10 +17,12 @@ from fm_lingvo.layers import base_encoder
 from fm_lingvo.layers import conformer_encoder
 from fm_lingvo.layers import frontend
 from fm_lingvo.runtime import batch_split
+from fm_lingvo.tasks import base_task
+from fm_lingvo.training import data_statistics
 from fm_lingvo.utils import audio
 
 
-class HydraTask(base_model.BaseTask):
+class HydraTask(base_task.BaseTask):
   """Front end and encoder shared by every branch, a head for each objective.
 
   For each branch: features of its stream, head.Corrupt, encoder, head.Loss. The loss is the sum of the branches'
@@ -34,10 +34,11 @@ class HydraTask(base_model.BaseTask):
   Training needs the streams of all branches. Evaluation leaves out branches whose stream its data set does not have.
   """
 
+  computes_in_parts = True
+
   @classmethod
   def Params(cls):
     p = super().Params()
-    p.name = 'task'
     p.Define('frontend', frontend.LogMelFrontend.Params(), 'Waveform -> log-mel.')
     p.encoder = conformer_encoder.ConformerEncoder.Params()  # Or Params of any other base_encoder.BaseEncoder.
     p.Define('heads', hyperparams.Params(), 'Heads by name.')
@@ -49,7 +50,6 @@ class HydraTask(base_model.BaseTask):
       'else each in its own. None: in one pass where all have the same static '
       'length, so that nothing is padded.',
     )
-    train_params.Define(p.train)
     return p
 
   @classmethod
@@ -65,12 +65,8 @@ class HydraTask(base_model.BaseTask):
     p.branches.Define(name, branch_lib.BranchParams(stream, head, weight, decode), f'Branch {name}.')
 
   def __init__(self, params):
-    train_params.Validate(f'{params.name}.train', params.train)
     super().__init__(_PaddedToEncodedFrames(params))
     p = self.params
-    if tf.get_default_graph().seed is None:
-      # Every job of a cluster then initialises variables from seed and name.
-      tf.random.set_seed(p.random_seed or 0)
     if p.encode_together not in (None, True, False):
       raise errors.ConfigError(f'{p.name}.encode_together = {p.encode_together!r}: expected None, True or False')
     self._branches = [(name, branch) for name, branch in p.branches.IterParams()]
@@ -96,6 +92,10 @@ class HydraTask(base_model.BaseTask):
     """dict: branch name -> the Tokenizer of its labels, of branches that have any."""
     found = {name: self.Head(branch.head).tokenizer for name, branch in self._branches}
     return {name: model for name, model in found.items() if model is not None}
+
+  def TokenizersToKeep(self):
+    """See the base class; names are those of heads."""
+    return {dict(self._branches)[name].head: found for name, found in self.Tokenizers().items()}
 
   @property
   def branches(self) -> list[tuple[str, hyperparams.Params]]:
@@ -127,6 +127,15 @@ class HydraTask(base_model.BaseTask):
     # One run of the session for all: TensorFlow optimises the whole graph for each new set of fetches.
     for layer, value in zip(layers, sess.run([layer.record for layer in layers])):
       layer.CheckRecord(value, source)
+
+  @classmethod
+  def CheckNothingToFit(cls, p):
+    """See the base class."""
+    data_statistics.CheckNothingToFit(p)
+
+  def Fit(self, sess, loaded):
+    """See the base class, and fit.py."""
+    data_statistics.Fit(self, sess, loaded)
 
   def ComputePredictions(self, theta, input_batch):
     """Features, corruption and one encoder pass for all branches.
@@ -278,10 +287,6 @@ class HydraTask(base_model.BaseTask):
       if key.startswith('dropped') or key == 'utt_ids' or (self.do_eval and key in hydra_input.STRING_KEYS):
         tensors[f'{stream}/{key}'] = batch[key]  # [B]
     return tensors
-
-  def FilterPerExampleTensors(self, per_example):
-    """All of them: the runner fetches those that it needs."""
-    return per_example
 
 
 def _PaddedToEncodedFrames(params):

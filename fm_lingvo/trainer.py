@@ -1,7 +1,7 @@
 """The trainer: `trainer --model=asr.BestRqPretrain` runs one experiment.
 
-Exit codes: 0 done, 2 wrong usage or configuration, 128 + N after signal N (once a
-checkpoint is saved, at once after a second signal), 1 anything else.
+Exit codes: 0 done, 2 wrong usage or configuration, 128 + N after signal N (after
+saving a checkpoint; immediately after a second signal), 1 anything else.
 """
 
 import logging
@@ -20,22 +20,24 @@ from fm_lingvo.runtime import quiet
 FLAGS = flags.FLAGS
 _USAGE = """usage: trainer --model=asr.BestRqPretrain [flags]
 
-Trains, evaluates, writes summaries and checkpoints; goes on where --logdir's
-newest checkpoint left off.
+Trains, evaluates, writes summaries and checkpoints; resumes from the newest
+checkpoint in --logdir.
 
-  --model=NAME           experiment to run; --list_models names them; not needed
-                         with the config.gin of a run as --gin_file
-  --import_module=MODULE a Python module or .py file with experiments of your
-                         own, imported first; repeatable
-  --logdir=DIR           folder of the run; default: a new one under runs/
+  --model=NAME           experiment to run; --list_models lists them; not needed
+                         if --gin_file is the config.gin of a run
+  --import_module=MODULE a Python module or .py file with your own
+                         experiments, imported first; repeatable
+  --logdir=DIR           folder of the run; default: a new folder under runs/
   --run_locally=DEVICE   cpu (the default), gpu or tpu; with --job and
                          --cluster_spec instead, Lingvo's cluster jobs
   --worker_gpus=N        GPUs that share a batch, with --run_locally=gpu
-  --mode=xla_check       compile every step as a TPU would, and report; with
-                         --job, sync or async
+  --mode=xla_check       compile every step with XLA, as for a TPU, and report
+                         the result; with --job: sync or async
   --tf_data_service_address=HOST:PORT
                          read training data from a tf.data service
   --verbosity=N          0 shows Lingvo's log too
+  --version              print the versions of fm_lingvo, TensorFlow, Lingvo and
+                         Python, and exit
 """
 
 
@@ -52,15 +54,18 @@ def Main(argv):
     argv: The command line, program name first.
 
   Returns:
-    The exit code, see the module.
+    The exit code; see the module's docstring.
   """
-  # Answers that need neither TensorFlow nor a graph come first.
+  # Requests that need neither TensorFlow nor a graph are answered first.
   if any(a in ('--help', '-help', '-h') for a in argv[1:]):
     print(_USAGE + FLAGS.module_help(trainer_flags))
     return 0
-  lists = any(a in ('--list_models', '--list_models=true') for a in argv[1:])
-  if lists and not any(a.startswith(f'--{user_modules.FLAG}') for a in argv):
+  wants_list = any(a in ('--list_models', '--list_models=true') for a in argv[1:])
+  if wants_list and not any(a.startswith(f'--{user_modules.FLAG}') for a in argv):
     print(list_experiments.Format(list_experiments.ListModels()))
+    return 0
+  if any(a in ('--version', '-version', '--version=true') for a in argv[1:]):
+    print('\n'.join(_Versions()))
     return 0
   try:
     return _Run(argv)
@@ -75,12 +80,24 @@ def Main(argv):
     return 130
 
 
+def _Versions():
+  """Yields a line for each of the project, TensorFlow, Lingvo and Python; imports none of them."""
+  import importlib.metadata  # Only here: it takes longer than the rest of --help.
+
+  for name, package in (('fm_lingvo', 'fm_lingvo'), ('TensorFlow', 'tensorflow'), ('Lingvo', 'lingvo')):
+    try:
+      yield f'{name} {importlib.metadata.version(package)}'
+    except importlib.metadata.PackageNotFoundError:
+      yield f'{name}: not installed as a package'
+  yield f'Python {sys.version.split()[0]}'
+
+
 def _Run(argv):
   """Parses, configures and starts; see Main."""
-  # `bazel run` starts in its own folder; relative paths are the user's.
+  # `bazel run` changes the working directory; relative paths refer to the user's.
   os.chdir(os.environ.get('BUILD_WORKING_DIRECTORY', '.'))
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-  # Lingvo's imports of names that TensorFlow has moved: no user can help it.
+  # Lingvo imports names that TensorFlow has moved; users can do nothing about these warnings.
   logging.getLogger('tensorflow').setLevel(logging.ERROR)
   with quiet.HoldStderr():
     import lingvo.trainer  # noqa: F401 Defines its flags.
@@ -102,11 +119,11 @@ def _Run(argv):
   if not FLAGS.model:
     FLAGS.model = run_experiment.NameIn(FLAGS.gin_file, FLAGS.gin_bindings, FLAGS.gin_search_paths)
   if not FLAGS.model:
-    raise errors.ConfigError('--model is required; --list_models names the experiments')
+    raise errors.ConfigError('--model is required; --list_models lists the experiments')
   for name in ('model_params_override', 'model_params_file_override'):
     if FLAGS[name].value:
       raise errors.ConfigError(
-        f'--{name}: not applied, config.gin would not replay it; use --gin_bindings or --gin_file'
+        f'--{name}: not supported, since config.gin would not replay it; use --gin_bindings or --gin_file'
       )
   return launch.Launch(FLAGS)
 

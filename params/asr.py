@@ -156,13 +156,13 @@ class AdapterFinetune(FullFinetune):
 
   learning_rate: float = 1e-3
   adapter: str = 'target'  # Name of the set of adapters; each domain has its own.
-  adapter_dim: int = 32  # Width of the bottleneck.
+  adapter_dim: int | None = None  # Width of the bottleneck; None: 32, of size `paper` 128.
   adapter_position: str = 'after_block'  # after_block, parallel or after_ff.
 
   def Task(self):
     """As FullFinetune, with adapters."""
     p = super().Task()
-    p.encoder.cls.UseAdapter(p.encoder, self.adapter, self.adapter_position, self.adapter_dim)
+    p.encoder.cls.UseAdapter(p.encoder, self.adapter, self.adapter_position, self._BySize('adapter_dim', 32))
     return p
 
 

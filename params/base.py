@@ -20,6 +20,10 @@ from fm_lingvo.layers import mixed_precision
 from fm_lingvo.training import nonfinite_steps
 
 GRAPHEMES_EN = 'params/tokenizers/graphemes_en.model'
+WORDPIECES_EN = 'params/tokenizers/wordpieces_en_1024.model'
+
+# Knobs that are None take the value of their size, beside what its Gin files set; see AsrExperiment._BySize.
+_SIZES = {'paper': {'tokenizer': WORDPIECES_EN, 'adapter_dim': 128}}
 
 # Evaluation keeps utterances up to at least this length: LibriSpeech has some of 35 s.
 _LONGEST_SECONDS = 40.0
@@ -28,13 +32,8 @@ _GIN_DIR = os.path.join(os.path.dirname(__file__), 'gin')
 
 
 @dataclasses.dataclass(eq=False)
-class AsrExperiment(registry.Experiment):
-  """Knobs for size, data and schedule.
-
-  A subclass sets the class attribute _TRAINED; {KNOB} in it is replaced by the knob's value.
-  """
-
-  _TRAINED = None  # Regular expression, searched for in variable names: the variables to train; None: all.
+class SpeechKnobs:
+  """Knobs for size and data."""
 
   size: str = 'tiny'  # Selects params/gin/SIZE.gin and params/gin/transducer/SIZE.gin.
   data_dir: str = 'data/demo'  # Folder whose sub-folders are data sets.
@@ -42,6 +41,17 @@ class AsrExperiment(registry.Experiment):
   batch_seconds: float = 32.0  # Audio in a batch of a stream, padding included.
   max_seconds: float = 16.0  # Longer utterances are dropped from training and counted.
   compute_dtype: str = 'float32'  # float32 or bfloat16, see fm_lingvo/layers/mixed_precision.py.
+
+
+@dataclasses.dataclass(eq=False)
+class TrainedExperiment(registry.Experiment):
+  """Knobs for the schedule.
+
+  A subclass sets the class attribute _TRAINED; {KNOB} in it is replaced by the knob's value.
+  """
+
+  _TRAINED = None  # Regular expression, searched for in variable names: the variables to train; None: all.
+
   learning_rate: float = 1.5e-3  # Peak, reached after warmup_steps; slightly lower with cosine, see docs/params.md.
   warmup_steps: int = 300
   gradient_accumulation_steps: int = 1  # Number of steps whose clipped gradients are averaged for one update.
@@ -51,14 +61,9 @@ class AsrExperiment(registry.Experiment):
   summary_interval_steps: int = 50
   seed: int = 1
 
-  def _GinFiles(self):
-    return [os.path.join(_GIN_DIR, f'{self.size}.gin')]
-
-  def _Train(self, p, schedule, eval_datasets, final_eval_datasets=()):
-    """Sets p.train, the dtypes and the seed of task Params `p`; returns `p`."""
-    p.encoder.dropout_prob = self.dropout_prob
+  def _SetTraining(self, p, schedule_params, eval_datasets, final_eval_datasets=()):
+    """Sets p.train and the seed of task Params `p`; returns `p`."""
     p.random_seed = self.seed
-    mixed_precision.SetComputeDtype(p, self.compute_dtype, f'{type(self).__name__}.compute_dtype')
     adam = optimizer.Adam.ParamsB()
     if self.gradient_accumulation_steps != 1:
       adam = optimizer.Accumulator.Params().Set(
@@ -68,7 +73,7 @@ class AsrExperiment(registry.Experiment):
       learner=nonfinite_steps.Learner.Params().Set(
         name='loss',
         learning_rate=self.learning_rate,
-        lr_schedule=schedule,
+        lr_schedule=schedule_params,
         optimizer=adam,
         clip_gradient_norm_to_value=1.0,
         bprop_variable_filter=self._Filled(self._TRAINED),
@@ -86,10 +91,35 @@ class AsrExperiment(registry.Experiment):
     """Returns a class attribute's pattern with {KNOB} replaced by the knobs' values."""
     return pattern and pattern.format(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
 
+  def _Cosine(self):
+    """Params of a schedule: linear warm-up, then a cosine to 0 at max_steps."""
+    return schedule.LinearRampupCosineSchedule.Params().Set(
+      warmup_steps=self.warmup_steps, total_steps=self.max_steps, num_splits=1
+    )
+
   def _Require(self, ok, knob, expected):
     """Raises a one-line ConfigError with the knob and its value unless `ok`."""
     if not ok:
       raise errors.ConfigError(f'{type(self).__name__}.{knob} = {getattr(self, knob)!r}: expected {expected}')
+
+
+@dataclasses.dataclass(eq=False)
+class AsrExperiment(TrainedExperiment, SpeechKnobs):
+  """An experiment on speech."""
+
+  def _GinFiles(self):
+    return [os.path.join(_GIN_DIR, f'{self.size}.gin')]
+
+  def _Train(self, p, schedule_params, eval_datasets, final_eval_datasets=()):
+    """Fills p.train, the dtype and the seed of task Params `p`; returns them."""
+    p.encoder.dropout_prob = self.dropout_prob
+    mixed_precision.SetComputeDtype(p, self.compute_dtype, f'{type(self).__name__}.compute_dtype')
+    return self._SetTraining(p, schedule_params, eval_datasets, final_eval_datasets)
+
+  def _BySize(self, knob, default):
+    """The value of a knob; where it is None, what the size says, or else `default`."""
+    value = getattr(self, knob)
+    return _SIZES.get(self.size, {}).get(knob, default) if value is None else value
 
   def _Stream(self, *patterns, batch_seconds_knob='batch_seconds', **fields):
     """Returns StreamParams for shards under data_dir, with eight buckets by length."""
@@ -160,7 +190,7 @@ class LabeledExperiment(AsrExperiment):
   data_dir: str = 'data/recipe'
   source: str = 'source'  # Folder under data_dir with the source domain's data set.
   target: str = 'target'  # The same for the target domain.
-  tokenizer: str = GRAPHEMES_EN  # SentencePiece model, see tools/train_tokenizer.py.
+  tokenizer: str | None = None  # SentencePiece model; None: graphemes, at size `paper` 1024 word pieces.
   init_from: str = ''  # Run or checkpoint for a warm start; '' trains from random weights.
   augment: bool = True  # Augments training speech: speed, room, noise and channel.
   effects_prob: float = 0.5  # Share of training utterances with room, noise or channel effects, in [0, 1].
@@ -182,27 +212,27 @@ class LabeledExperiment(AsrExperiment):
     """A held-out set of target speech to report results on."""
     return self._Input(labeled=self._LabeledStream(self.target, 'test'))
 
+  def _TokenizerFile(self):
+    return self._BySize('tokenizer', GRAPHEMES_EN)
+
   def _LabeledHead(self, head):
     """Sets the knobs that all heads with labels share in the Params `head`; returns `head`."""
-    head.tokenizer_file = self.tokenizer
+    head.tokenizer_file = self._TokenizerFile()
     if not self.spec_augment:
       head.spec_augment = None
     return head
 
   def _TrainLabeled(self, p):
     """As _Train, with a cosine schedule and a warm start from init_from."""
-    cosine = schedule.LinearRampupCosineSchedule.Params().Set(
-      warmup_steps=self.warmup_steps, total_steps=self.max_steps, num_splits=1
-    )
     p.train.Set(
       init_from_checkpoint_rules=warm_start.InitRules(self.init_from, map(self._Filled, self._FRESH)),
       needs_init_from=self._NEEDS_INIT_FROM,
     )
-    return self._Train(p, cosine, ['DevTarget', 'DevSource'], ['TestTarget', 'TestSource'])
+    return self._Train(p, self._Cosine(), ['DevTarget', 'DevSource'], ['TestTarget', 'TestSource'])
 
   def _LabeledStream(self, name, split, **fields):
     """Returns StreamParams for a data set under data_dir with transcripts."""
-    stream = self._Stream(f'{name}/{split}-*.tfrecord', labeled=True, tokenizer_file=self.tokenizer, **fields)
+    stream = self._Stream(f'{name}/{split}-*.tfrecord', labeled=True, tokenizer_file=self._TokenizerFile(), **fields)
     if split != 'train':
       # An error rate without the longest utterances could not be compared with others.
       stream.bucket_upper_bound_seconds.append(max(_LONGEST_SECONDS, self.max_seconds + 1))

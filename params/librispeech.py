@@ -39,7 +39,7 @@ class _BestRqKnobs:
 class _SupervisedKnobs(_Knobs):
   """Knobs of experiments with a transducer."""
 
-  tokenizer: str = 'params/tokenizers/wordpieces_en_1024.model'
+  tokenizer: str | None = base.WORDPIECES_EN
   learning_rate: float = 1e-3
   warmup_steps: int = 5000
   max_steps: int = 80000

@@ -1,5 +1,7 @@
 """Properties of residual adapters, alone and in the encoder."""
 
+import functools
+
 import numpy as np
 from absl.testing import absltest
 from lingvo import compat as tf
@@ -7,6 +9,7 @@ from lingvo import compat as tf
 from fm_lingvo import errors
 from fm_lingvo.layers import adapter
 from fm_lingvo.layers import conformer_encoder
+from fm_lingvo.runtime import session
 from tests import graph_case
 
 _FEATURES = np.random.RandomState(0).randn(2, 32, 80).astype(np.float32)
@@ -64,10 +67,48 @@ class ResidualAdapterTest(graph_case.GraphCase):
         self.Layer(adapter.ResidualAdapter.Params(), input_dim=16, **{field: value})
 
 
+def _Encode(layer, lengths=(32, 32)):
+  paddings = (np.arange(32) >= np.asarray(lengths)[:, None]).astype(np.float32)
+  return layer.FProp(layer.theta, tf.constant(_FEATURES), tf.constant(paddings))[0]
+
+
+class _Adapted:
+  """An encoder with adapters `target`, which are active, and `other`, in a graph and a session of its own."""
+
+  def __init__(self, position):
+    with tf.Graph().as_default() as graph:
+      tf.random.set_seed(1234)
+      p = EncoderParams(adapters=['target', 'other'], active_adapter='target', adapter_position=position)
+      self.layer = p.Set(name='layer').Instantiate()
+      self.encoded = _Encode(self.layer)
+      self.variables = self.layer.vars.adapters.target.Flatten()
+      wanted = np.random.RandomState(7).randn(2, 8, 16).astype(np.float32)
+      self.gradients = tf.gradients(tf.reduce_sum((self.encoded - wanted) ** 2), self.variables)
+      self.session = tf.Session(graph=graph, config=session.Config())
+      self.session.run(tf.global_variables_initializer())
+      self._made = self.session.run({v: v for v in self.layer.vars.adapters.Flatten()})
+
+  def Load(self, values):
+    """Sets variables of the adapters; values: dict variable -> value."""
+    graph_case.Load(self.session, values)
+
+  def Reset(self):
+    """Makes all adapters as they were made; returns self."""
+    self.Load(self._made)
+    return self
+
+  def Randomize(self, name):
+    """Gives the adapters `name` random values."""
+    rng = np.random.RandomState(5)
+    self.Load({v: 0.3 * rng.randn(*v.shape) for v in self.layer.vars.adapters[name].Flatten()})
+
+
 class AdaptedEncoderTest(graph_case.GraphCase):
-  def _Encode(self, layer, lengths=(32, 32)):
-    paddings = (np.arange(32) >= np.asarray(lengths)[:, None]).astype(np.float32)
-    return layer.FProp(layer.theta, tf.constant(_FEATURES), tf.constant(paddings))[0]
+  @classmethod
+  @functools.cache
+  def _Shared(cls, position):
+    """The _Adapted of a position, whose graph is built once for all tests."""
+    return _Adapted(position)
 
   def _Randomize(self, layer, name):
     """Gives the adapters `name` random values."""
@@ -75,13 +116,11 @@ class AdaptedEncoderTest(graph_case.GraphCase):
     self.Eval(*[tf.assign(v, 0.3 * rng.randn(*v.shape)) for v in layer.vars.adapters[name].Flatten()])
 
   def test_is_the_plain_encoder_bit_for_bit_when_made(self):
-    plain = self.Eval(self._Encode(self.Layer(EncoderParams())))
+    plain = self.Eval(_Encode(self.Layer(EncoderParams())))
     for position in adapter.POSITIONS:
-      with self.subTest(position), self.NewGraph():
-        layer = self.Layer(
-          EncoderParams(adapters=['target', 'other'], active_adapter='target', adapter_position=position)
-        )
-        np.testing.assert_array_equal(self.Eval(self._Encode(layer)), plain)
+      with self.subTest(position):
+        shared = self._Shared(position).Reset()
+        np.testing.assert_array_equal(shared.session.run(shared.encoded), plain)
 
   def test_without_an_active_adapter_the_graph_is_the_same(self):
     graphs = []
@@ -89,7 +128,7 @@ class AdaptedEncoderTest(graph_case.GraphCase):
       with self.NewGraph():
         layer = self.Layer(EncoderParams(**settings))
         before = len(tf.get_default_graph().get_operations())
-        self._Encode(layer)
+        _Encode(layer)
         graphs.append([(op.type, len(op.inputs)) for op in tf.get_default_graph().get_operations()[before:]])
     self.assertEqual(graphs[0], graphs[1])
     self.assertGreater(len(graphs[2]), len(graphs[0]))
@@ -101,27 +140,23 @@ class AdaptedEncoderTest(graph_case.GraphCase):
       ('parallel', {'parallel'}),
       ('after_ff', {'fflayer_start', 'fflayer_end'}),
     ):
-      with self.subTest(position), self.NewGraph():
-        layer = self.Layer(EncoderParams(adapters=['target'], active_adapter='target', adapter_position=position))
-        names = {v.name for v in layer.vars.Flatten()}
+      with self.subTest(position):
+        names = {v.name for v in self._Shared(position).layer.vars.Flatten()}
         self.assertTrue(plain <= names)
         self.assertEqual(
           {tuple(n.split('/')[1:5]) for n in names - plain},
-          {('adapters', 'target', 'block_0', place) for place in places},
+          {('adapters', name, 'block_0', place) for place in places for name in ('target', 'other')},
         )
 
   def test_only_the_active_adapters_have_an_effect(self):
     for position in adapter.POSITIONS:
-      with self.subTest(position), self.NewGraph():
-        layer = self.Layer(
-          EncoderParams(adapters=['target', 'other'], active_adapter='target', adapter_position=position)
-        )
-        encoded = self._Encode(layer)
-        plain = self.Eval(encoded)
-        self._Randomize(layer, 'other')
-        np.testing.assert_array_equal(self.Eval(encoded), plain)
-        self._Randomize(layer, 'target')
-        self.assertGreater(np.abs(self.Eval(encoded) - plain).mean(), 0.01)
+      with self.subTest(position):
+        shared = self._Shared(position).Reset()
+        plain = shared.session.run(shared.encoded)
+        shared.Randomize('other')
+        np.testing.assert_array_equal(shared.session.run(shared.encoded), plain)
+        shared.Randomize('target')
+        self.assertGreater(np.abs(shared.session.run(shared.encoded) - plain).mean(), 0.01)
 
   def test_remat_and_padding_change_nothing(self):
     for position in adapter.POSITIONS:
@@ -132,7 +167,7 @@ class AdaptedEncoderTest(graph_case.GraphCase):
             EncoderParams(adapters=['target'], active_adapter='target', remat=remat, adapter_position=position)
           )
           variables = layer.vars.adapters.target.block_0.Flatten()
-          encoded = self._Encode(layer, (20, 32))
+          encoded = _Encode(layer, (20, 32))
           grads = tf.gradients(tf.reduce_sum(encoded[:, :5] ** 2), variables)
           self._Randomize(layer, 'target')
           outputs.append(self.Eval(encoded[:, :5], *grads))
@@ -144,24 +179,20 @@ class AdaptedEncoderTest(graph_case.GraphCase):
 
   def test_gradient_reaches_every_adapter_at_the_second_step(self):
     for position in adapter.POSITIONS:
-      with self.subTest(position), self.NewGraph():
-        layer = self.Layer(EncoderParams(adapters=['target'], active_adapter='target', adapter_position=position))
-        variables = layer.vars.adapters.target.Flatten()
-        target = np.random.RandomState(7).randn(2, 8, 16).astype(np.float32)
-        loss = tf.reduce_sum((self._Encode(layer) - target) ** 2)
-        grads = tf.gradients(loss, variables)
-        first = self.Eval(*grads)
-        for v, g in zip(variables, first):
+      with self.subTest(position):
+        shared = self._Shared(position).Reset()
+        first, before = shared.session.run((shared.gradients, shared.variables))
+        for v, g in zip(shared.variables, first):
           self.assertEqual(np.any(g), '/up/' in v.name, v.name)
-        self.Eval(*[tf.assign_sub(v, 1e-3 * g) for v, g in zip(variables, first)])
-        for v, g in zip(variables, self.Eval(*grads)):
+        shared.Load({v: x - 1e-3 * g for v, x, g in zip(shared.variables, before, first)})
+        for v, g in zip(shared.variables, shared.session.run(shared.gradients)):
           self.assertTrue(np.any(g), v.name)
 
   def test_bfloat16(self):
     layer = self.Layer(
       EncoderParams(adapters=['target'], active_adapter='target', fprop_dtype=tf.bfloat16, adapter_position='after_ff')
     )
-    encoded = self._Encode(layer)
+    encoded = _Encode(layer)
     self._Randomize(layer, 'target')
     self.assertTrue(np.all(np.isfinite(self.Eval(encoded))))
 
@@ -179,11 +210,11 @@ class AdaptedEncoderTest(graph_case.GraphCase):
         r'parallel, after_ff; did you mean after_block\?',
       ),
       (dict(adapters=['a', 'b', 'a']), 'layer.adapters: a is named twice'),
-      (dict(adapters=['none']), "layer.adapters: 'none' is no name of adapters, .*, and not none"),
+      (dict(adapters=['none']), "layer.adapters: 'none' is not a valid name, .*, and not none"),
       (
         dict(adapters=['a/b']),
-        "layer.adapters: 'a/b' is no name of adapters, "
-        'expected lower-case letters, digits and _, a letter first, and not none',
+        "layer.adapters: 'a/b' is not a valid name, "
+        'expected lower-case letters, digits and _, starting with a letter, and not none',
       ),
     ):
       with self.subTest(str(settings)), self.NewGraph(), self.assertRaisesRegex(errors.ConfigError, f'^{expected}$'):

@@ -63,20 +63,22 @@ class GradientAccumulationTest(graph_case.GraphCase):
 
 
 class MovingAveragesTest(stage_case.StageCase):
-  def _Model(self):
-    """A tiny experiment with moving averages, its training graph built."""
+  def _Configure(self):
+    """Params of a tiny experiment with moving averages."""
     data = os.path.join(self.folder, 'data')
     run_case.WriteData(data)
     run_case.Configure('asr.Supervised', data, 'task.train.ema_decay = 0.5')
     self.addCleanup(gin_config.Reset)
     return model_registry.GetParams('asr.Supervised', 'Train')
 
-  def test_a_run_that_starts_from_another_has_its_averages_start_there(self):
-    params = self._Model()
-    with self.NewGraph(), cluster_factory.Cluster(params.cluster):
+  def test_averages_start_where_a_run_starts_and_evaluations_use_them(self):
+    params = self._Configure()
+    evaluation = evaluator.Evaluator(model_registry.GetParams('asr.Supervised', 'DevSource'))
+    with self.NewGraph(), cluster_factory.Cluster(params.cluster):  # Built once for both.
       model = params.Instantiate()
       model.ConstructFPropBPropGraph()
       start = checkpointer.StartAverages(model)
+      weights = evaluation.CopyWeights(tf.get_default_graph(), self.session)
       values = self.Randomized(model.GetTask())
       averages = {v.op.name: model.ema.average(v) for v in model.variables_for_ema}
       before = self.Eval(averages)
@@ -86,6 +88,22 @@ class MovingAveragesTest(stage_case.StageCase):
     for name, average in after.items():
       np.testing.assert_array_equal(average, values[name])
       self.assertFalse(np.array_equal(before[name], average), name)
+    with self.subTest('evaluations use them'):
+      self._CheckEvaluation(evaluation, weights)
+
+  def _CheckEvaluation(self, evaluation, weights):
+    """An evaluation's loss depends on the averages of weights, not on the weights."""
+    averaged = {n for n in weights if n.endswith('/ExponentialMovingAverage')}
+    raw = {n.rpartition('/')[0] for n in averaged}
+    self.assertNotEmpty(averaged)
+    self.assertContainsSubset(raw, weights)
+
+    def _Loss(changed):
+      values, _, _ = evaluation.Run({n: v + 0.5 * (n in changed) for n, v in weights.items()})
+      return values['loss']
+
+    self.assertEqual(_Loss(raw), _Loss(()))
+    self.assertNotAlmostEqual(_Loss(averaged), _Loss(()), places=2)
 
   def test_jobs_of_a_cluster_start_averages_there_too(self):
     data, run = os.path.join(self.folder, 'data'), os.path.join(self.folder, 'run')
@@ -106,24 +124,6 @@ class MovingAveragesTest(stage_case.StageCase):
     self.assertTrue(any(not np.array_equal(before[name], after[name]) for name in after))
     for name, average in averages.items():
       np.testing.assert_array_equal(average, after[name], name)
-
-  def test_evaluations_use_the_averages(self):
-    params = self._Model()
-    evaluation = evaluator.Evaluator(model_registry.GetParams('asr.Supervised', 'DevSource'))
-    with self.NewGraph(), cluster_factory.Cluster(params.cluster):
-      params.Instantiate().ConstructFPropBPropGraph()
-      weights = evaluation.CopyWeights(tf.get_default_graph(), self.session)
-    averaged = {n for n in weights if n.endswith('/ExponentialMovingAverage')}
-    raw = {n.rpartition('/')[0] for n in averaged}
-    self.assertNotEmpty(averaged)
-    self.assertContainsSubset(raw, weights)
-
-    def _Loss(changed):
-      values, _, _ = evaluation.Run({n: v + 0.5 * (n in changed) for n, v in weights.items()})
-      return values['loss']
-
-    self.assertEqual(_Loss(raw), _Loss(()))
-    self.assertNotAlmostEqual(_Loss(averaged), _Loss(()), places=2)
 
   def test_what_reads_a_checkpoint_gets_the_averages(self):
     prefix = os.path.join(self.folder, 'ckpt')

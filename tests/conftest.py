@@ -1,6 +1,7 @@
 """pytest only: every test file sees the execution mode that it would have on its own, `python tests/NAME_test.py`.
 
-graph_case.py turns eager execution off when it is imported, and pytest imports every file before the first test runs.
+graph_case.py turns eager execution off when it is imported, also by stage_case.py, and pytest imports every file before
+the first test runs.
 """
 
 import gc
@@ -15,14 +16,18 @@ from tests import xla_dumps  # noqa: F401 First: XLA reads its flags once.
 _LONG = (
   'cluster_kill_test',
   'readme_test',
-  'xla_check_test',
-  'trainer_test',
   'cluster_test',
+  'trainer_test',
+  'xla_check_test',
   'librispeech_test',
-  'benchmark_test',
-  'streaming_test',
+  'hydra_input_test',
+  'experiments_test',
+  'hydra_test',
+  'warm_start_test',
   'cluster_share_test',
   'faults_processes_test',
+  'user_modules_test',
+  'wheel_test',
 )
 
 gc.set_threshold(50_000, 20, 100)  # As the trainer; a file's graphs are collected when it is done.
@@ -33,9 +38,8 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_sessionfinish():
-  coverage = sys.modules.get(
-    'coverage'
-  )  # `make coverage`: a worker that takes long to end is killed with what it measured.
+  # `make coverage`: a worker that takes long to end is killed, and what it measured is lost, unless it is saved here.
+  coverage = sys.modules.get('coverage')
   measured = coverage and coverage.Coverage.current()
   if measured:
     measured.stop()
@@ -50,7 +54,7 @@ def _graphs_of_the_file_are_collected():
 
 def _ImportsGraphCase(module):
   with open(module.__file__) as f:
-    return re.search(r'^(from tests )?import graph_case', f.read(), re.M) is not None
+    return re.search(r'^(from tests )?import (graph|stage)_case', f.read(), re.M) is not None
 
 
 @pytest.fixture(autouse=True)

@@ -27,6 +27,7 @@ from fm_lingvo.data import waveform_augment
 from fm_lingvo.run_files import metrics_log
 from tests import process_case
 from tests import tiny_data
+from tests.faults import processes
 from tools import data_service as service
 
 _TOKENIZER = os.path.join(process_case.ROOT, 'params/tokenizers/graphemes_en.model')
@@ -167,6 +168,7 @@ class DataServiceTest(absltest.TestCase):
       self._Read(self._Params(domain_regex='elsewhere'))
 
   def _Train(self, address, logdir):
+    """Runs a trainer with the service at an address; returns processes.Done."""
     knobs = {
       'data_dir': 'data',
       'unlabeled': ('human',),
@@ -176,26 +178,12 @@ class DataServiceTest(absltest.TestCase):
       'max_seconds': 4.0,
     }
     bindings = [*tiny_data.TINY_BINDINGS, *(f'BestRqPretrain.{k} = {v!r}' for k, v in knobs.items())]
-    return subprocess.run(
-      [
-        sys.executable,
-        '-m',
-        'fm_lingvo.trainer',
-        '--model=asr.BestRqPretrain',
-        f'--logdir={logdir}',
-        f'--tf_data_service_address={address}',
-        *(f'--gin_bindings={b}' for b in bindings),
-      ],
-      cwd=self.here,
-      env=process_case.Environment(),
-      capture_output=True,
-      text=True,
-      check=False,
-    )
+    flags = [f'--logdir={logdir}', f'--tf_data_service_address={address}', *(f'--gin_bindings={b}' for b in bindings)]
+    return processes.Run(['trainer', '--model=asr.BestRqPretrain', *flags], self.here)
 
   def test_a_run_trains_from_the_service(self):
     done = self._Train(self.address, 'run')
-    self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+    self.assertEqual(done.code, 0, done.out + done.err)
     rows = [row for row in metrics_log.ReadMetrics('run/metrics.jsonl') if row['dataset'] == 'train']
     self.assertEqual([row['step'] for row in rows], [1, 2, 3])
     for row in rows:
@@ -226,7 +214,7 @@ class DataServiceTest(absltest.TestCase):
       ('a:b', 'expected HOST:PORT'),
       ('http://localhost:1', 'expected HOST:PORT'),
       ('localhost:70000', 'expected HOST:PORT'),
-      ('localhost:1', 'no dispatcher to be reached .*Connection refused'),
+      ('localhost:1', 'cannot connect to a dispatcher .*Connection refused'),
     ):
       with (
         self.subTest(address),
@@ -243,8 +231,8 @@ class DataServiceTest(absltest.TestCase):
       with self.assertRaisesRegex(errors.ConfigError, rf'^--port={port}: cannot be served \(.*\)$'):
         service.StartDispatcher(argparse.Namespace(port=port, work_dir=''))
     done = self._Train('localhost:1', 'nowhere')
-    self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
-    self.assertRegex(done.stderr, r'^trainer: --tf_data_service_address=localhost:1: no dispatcher .*\n$')
+    self.assertEqual(done.code, 2, done.out + done.err)
+    self.assertRegex(done.err, r'^trainer: --tf_data_service_address=localhost:1: no dispatcher .*\n$')
 
 
 if __name__ == '__main__':

@@ -28,16 +28,21 @@ class FitTest(graph_case.GraphCase):
     cls.addClassCleanup(shutil.rmtree, cls.data)
     run_case.WriteData(cls.data)
 
-  def _Params(self, *bindings):
-    """Params of a tiny hydra of labeled and unlabeled speech."""
+  def _Params(self, *bindings, model='JustHydra'):
+    """Params of a tiny hydra of labeled and unlabeled speech, or of another experiment."""
     self.addCleanup(gin_config.Reset)
-    run_case.Configure('asr.JustHydra', self.data, 'JustHydra.codebook_size = 8', *_BATCHES, *bindings)
-    p = model_registry.GetParams('asr.JustHydra', 'Train')
+    run_case.Configure(f'asr.{model}', self.data, f'{model}.codebook_size = 8', *_BATCHES, *bindings)
+    p = model_registry.GetParams(f'asr.{model}', 'Train')
     return p.task.Set(input=p.input)  # As the model does.
 
-  def _Task(self, *bindings):
+  def _Pretraining(self, projection):
+    """As _Task, of unlabeled speech alone: fewer operations to build."""
+    streams = "BestRqPretrain.unlabeled = ('source',)"
+    return self._Task(streams, f'BestRqPretrain.projection = {projection!r}', model='BestRqPretrain')
+
+  def _Task(self, *bindings, model='JustHydra'):
     """The task, with a session of its own whose variables are initialised."""
-    task = self._Params(*bindings).Instantiate()
+    task = self._Params(*bindings, model=model).Instantiate()
     sess = self.enter_context(tf.Session())
     sess.run(tf.global_variables_initializer())
     return task, sess
@@ -73,7 +78,7 @@ class FitTest(graph_case.GraphCase):
   def test_codes_of_another_projection_than_the_params_say_are_refused(self):
     for projection, mean, found in (('pca', 0.0, 'xavier'), ('xavier', 1.0, 'pca')):
       with self.subTest(projection), self.NewGraph():
-        task, sess = self._Task(f'JustHydra.projection = {projection!r}')
+        task, sess = self._Pretraining(projection)
         layer = task.Head('best_rq').quantizer
         layer.vars.mean.load(np.full(layer.vars.mean.shape, mean, np.float32), sess)
         with self.assertRaisesRegex(
@@ -92,7 +97,7 @@ class FitTest(graph_case.GraphCase):
     self.assertLess(np.abs(sess.run(task.Head('best_rq').quantizer.vars.mean)).max(), 2.0)
 
   def test_a_projection_is_that_of_the_unpadded_stacks(self):
-    task, sess = self._Task("JustHydra.projection = 'pca'")
+    task, sess = self._Pretraining('pca')
     rng = np.random.RandomState(0)
     features = rng.randn(2, 200, 80).astype(np.float32)
     paddings = (np.arange(200)[None] >= np.array([[200], [98]])).astype(

@@ -91,7 +91,7 @@ class ReadDatasetTest(absltest.TestCase):
 
   def test_directory_without_dataset_json_is_refused(self):
     os.remove(os.path.join(os.path.dirname(WriteDataset(self.path)), 'dataset.json'))
-    with self.assertRaisesRegex(dataset.DatasetError, 'no dataset.json, so not a finished data set'):
+    with self.assertRaisesRegex(dataset.DatasetError, 'no dataset.json, so not a complete data set'):
       dataset.ReadDataset(self.path)
 
   def test_missing_directory_is_named(self):

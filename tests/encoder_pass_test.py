@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 
+import pytest
 from absl.testing import absltest
 
 from fm_lingvo import errors
@@ -39,6 +40,7 @@ class PassTest(absltest.TestCase):
     self.assertGreater(measured['idle_gb'], 0.05)
     self.assertGreaterEqual(measured['peak_gb'], measured['idle_gb'])
 
+  @pytest.mark.slow
   def test_a_pass_is_stopped_at_a_limit(self):
     what = encoder_pass.Pass(size='tiny', audio_seconds=1)
     self.assertEqual(
@@ -48,6 +50,7 @@ class PassTest(absltest.TestCase):
       encoder_pass.Measure(what, memory_limit_gb=8.0, time_limit_seconds=0.01), {'stopped': 'over 0.01 s'}
     )
 
+  @pytest.mark.slow
   def test_an_error_of_the_pass_is_one_line(self):
     with self.assertRaisesRegex(errors.ConfigError, 'hugo') as e:
       encoder_pass.Measure(encoder_pass.Pass(size='hugo', audio_seconds=1), 8.0, 1800.0)

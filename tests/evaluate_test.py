@@ -5,10 +5,13 @@ import io
 import json
 import os
 import shutil
+import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 
 from fm_lingvo.data import tokenizer
+from fm_lingvo.evaluation import evaluator
 from fm_lingvo.inference import recognizer
 from tests import graph_case  # noqa: F401 Graph mode.
 from tests import language_model_case
@@ -16,11 +19,20 @@ from tests import run_case
 from tools import average_checkpoints
 from tools import evaluate
 
+_built = {}  # Evaluators by the params that they were built from.
+
+
+def _Evaluator(params, build=evaluator.Evaluator):
+  """As evaluator.Evaluator; the graph of the same params is built once for all tests."""
+  key = params.ToText()
+  if key not in _built:
+    _built[key] = build(params)
+  return _built[key]
+
 
 def setUpModule():
   global _folder
-  _folder = absltest.get_default_test_tmpdir() + '/evaluate_test'
-  shutil.rmtree(_folder, ignore_errors=True)
+  _folder = tempfile.mkdtemp()
   run_case.WriteData(_folder + '/data')
   recognizer.Start()
   run_case.MakeRun(_folder + '/run', 'asr.AdapterFinetune', _folder + '/data', 'transducer.max_labels_per_frame = 2.0')
@@ -34,6 +46,10 @@ def tearDownModule():
 
 
 class EvaluateTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.enter_context(mock.patch.object(evaluator, 'Evaluator', _Evaluator))
+
   def _Evaluate(self, *args, code=0):
     """Runs the tool here; returns (stdout, stderr)."""
     out, err = io.StringIO(), io.StringIO()
@@ -58,14 +74,14 @@ class EvaluateTest(absltest.TestCase):
     self.assertFalse(os.path.exists(_folder + '/run/metrics.jsonl'))
 
   def test_a_language_model_changes_what_is_recognised(self):
-    heard = []
+    hypotheses = []
     for args in ((), ('--beam_size=2', f'--lm={_folder}/lm.npz', '--lm_weight=3', '--lm_label_bonus=0')):
       output = self.create_tempdir().full_path
       self._Evaluate(_folder + '/run', '--datasets=DevTarget', f'--output={output}', *args)
       with open(f'{output}/hypotheses/DevTarget.jsonl', encoding='utf-8') as f:
-        heard.append([json.loads(line)['hypothesis'] for line in f])
-    self.assertTrue(set(''.join(heard[1])) <= {'c'})  # Label 5.
-    self.assertFalse(set(''.join(heard[0])) <= {'c'})
+        hypotheses.append([json.loads(line)['hypothesis'] for line in f])
+    self.assertTrue(set(''.join(hypotheses[1])) <= {'c'})  # Label 5.
+    self.assertFalse(set(''.join(hypotheses[0])) <= {'c'})
 
   def test_a_data_set_without_files_is_named(self):
     out, err = self._Evaluate(_folder + '/pretrain', '--datasets=TestHuman', '--checkpoint=ckpt-00000003', code=2)
@@ -126,7 +142,7 @@ class EvaluateTest(absltest.TestCase):
         r'ckpt-00000003: of another model: \d+ of the \d+ variables that are needed are not in it: task/',
       ),
       ((_folder + '/run', '--beam_size=0'), 'beam_size = 0: expected >= 1'),
-      ((_folder + '/run', '--lm_weight=1'), 'the run has no language model; expected lm, too'),
+      ((_folder + '/run', '--lm_weight=1'), 'the run has no language model; set lm, too'),
       ((_folder + '/run', '--lm=none.npz'), 'none.npz: no such language model'),
       ((_folder + '/probe', '--beam_size=4'), 'beam_size = 4: the head ctc takes the best label of each frame'),
       ((_folder + '/probe', f'--lm={_folder}/lm.npz'), 'lm_file = .*lm.npz: the head ctc takes the best label'),

@@ -7,6 +7,7 @@ of the experiment's ProgramSchedule(), their graphs for that core, the infeed an
 from unittest import mock
 
 import numpy as np
+import pytest
 from absl.testing import flagsaver
 from lingvo import base_trial
 from lingvo import executor
@@ -30,6 +31,7 @@ def _OneCore(*unused_args, **unused_kwargs):
   )
 
 
+@pytest.mark.slow
 class ExecutorTest(graph_case.GraphCase):
   def _Executor(self, logdir):
     """The runner of --job=executor_tpu for a tiny experiment."""

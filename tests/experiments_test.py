@@ -1,13 +1,18 @@
-"""Every registered experiment: builds, counts its parameters, matches its golden.
+"""Every registered experiment: builds, counts its parameters, has the params that its golden says.
 
-A golden is the text of all params of an experiment, in tests/goldens/. After a
-change that is meant:
+tests/goldens/base.txt has every param of _BASE, a line `path : value` each; of its data sets other than Train only what
+differs from Train. The golden of another experiment has only what differs from the base; a data set that the base lacks
+is compared with the base's Train. `- path` removes a param, or a group with all that is below it; any other line sets a
+param. So a changed default is one changed line. After a change that is meant:
 
   UPDATE_GOLDENS=1 .venv/bin/python -m pytest tests/experiments_test.py
 """
 
+import collections
+import functools
 import os
 import re
+import shutil
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -21,6 +26,7 @@ from fm_lingvo.run_files import run_dir
 from tests import graph_case
 
 _GOLDENS = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'goldens')
+_BASE = 'asr.JustHydra'  # It has the most: both kinds of heads and of streams.
 
 
 def _Experiments():
@@ -35,16 +41,109 @@ def _Experiments():
 _EXPERIMENTS = sorted(_Experiments())
 
 
-def _ParamsText(name):
-  """All params of an experiment: the task, and the input of each data set."""
-  sections = [('task', model_registry.GetParams(name, 'Train').task.ToText())]
-  for dataset in registry.DatasetNames(name):
-    sections.append((dataset, model_registry.GetParams(name, dataset).input.ToText()))
-  text = '\n'.join(f'[{title}]\n{body}' for title, body in sections)
-  return re.sub(r'(?m)[^\s\'"]*/(params/gin/)', r'\1', text)
+@functools.cache
+def _Params(name):
+  """All params of an experiment: dict section -> {path: value as text}; sections: datasets, task, each data set."""
+  gin_config.Configure(name)
+  datasets = registry.DatasetNames(name)
+  trees = {'task': ('task', model_registry.GetParams(name, 'Train').task)}
+  for dataset in datasets:
+    trees[dataset] = f'{dataset}/input', model_registry.GetParams(name, dataset).input
+  params = {'datasets': {'datasets': ', '.join(datasets)}}
+  for section, (prefix, tree) in trees.items():
+    text = re.sub(r'(?m)[^\s\'"]*/(params/gin/)', r'\1', tree.ToText())
+    lines = [line.partition(' : ') for line in text.splitlines()]
+    params[section] = {f'{prefix}.{path}': value for path, _, value in lines}
+    assert all(separator for _, separator, _ in lines) and len(params[section]) == len(lines), text
+  return params
+
+
+def _Reference(section, base, train):
+  """What a section's params are compared with.
+
+  Args:
+    section: As in _Params.
+    base: As _Params, or empty.
+    train: Params of the data set Train, with which one is compared that the base has not.
+  """
+  if section in ('datasets', 'task', 'Train') or section in base:
+    return base.get(section, {})
+  return {path.replace('Train/', f'{section}/', 1): value for path, value in train.items()}
+
+
+def _Difference(params, reference):
+  """Lines that Apply takes from `reference` to `params`, both dicts path -> value; see the module."""
+  gone = set()
+  for path in set(reference) - set(params):
+    parts = path.split('.')
+    # The largest group of which nothing is left.
+    gone.add(
+      next(
+        group
+        for group in ('.'.join(parts[:n]) for n in range(1, len(parts) + 1))
+        if not any(_IsBelow(other, group) for other in params)
+      )
+    )
+  changed = {path: f'{path} : {value}' for path, value in params.items() if reference.get(path) != value}
+  changed.update({path: f'- {path}' for path in gone})
+  return [changed[path] for path in sorted(changed)]
+
+
+def _IsBelow(path, group):
+  return path == group or path.startswith(group + '.')
+
+
+def _Apply(lines, reference):
+  """The params, a dict path -> value, that lines of a golden make of a reference."""
+  params = dict(reference)
+  for line in lines:
+    if line.startswith('- '):
+      for path in [path for path in params if _IsBelow(path, line[2:])]:
+        del params[path]
+    else:
+      path, _, value = line.partition(' : ')
+      params[path] = value
+  return params
+
+
+def _Write(name, params, base):
+  """Writes the golden `name`: what `params` differ in from `base`, both as _Params."""
+  train = (base or params)['Train']
+  with open(os.path.join(_GOLDENS, f'{name}.txt'), 'w', encoding='utf-8') as f:
+    for section in params:
+      f.writelines(line + '\n' for line in _Difference(params[section], _Reference(section, base, train)))
+
+
+def _Read(name, base):
+  """The params, as _Params, that the golden `name` makes of `base`."""
+  lines = collections.defaultdict(list)
+  with open(os.path.join(_GOLDENS, f'{name}.txt'), encoding='utf-8') as f:
+    for line in f.read().splitlines():
+      lines[re.match(r'(?:- )?(\w+)', line).group(1)].append(line)
+  datasets = _Apply(lines['datasets'], base.get('datasets', {}))['datasets'].split(', ')
+  assert set(lines) <= {'datasets', 'task', *datasets}, f'tests/goldens/{name}.txt: data sets {", ".join(datasets)}'
+  train = (base or {'Train': _Apply(lines['Train'], {})})['Train']
+  sections = ('datasets', 'task', *datasets)
+  return {section: _Apply(lines[section], _Reference(section, base, train)) for section in sections}
+
+
+def _UpdateGoldens():
+  """Writes all goldens."""
+  shutil.rmtree(_GOLDENS, ignore_errors=True)
+  os.makedirs(_GOLDENS)
+  base = _Params(_BASE)
+  _Write('base', base, {})
+  for name in set(_EXPERIMENTS) - {_BASE}:
+    _Write(name, _Params(name), base)
 
 
 class ExperimentsTest(parameterized.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    if os.environ.get('UPDATE_GOLDENS'):
+      _UpdateGoldens()
+
   def tearDown(self):
     super().tearDown()
     gin_config.Reset()
@@ -84,15 +183,7 @@ class ExperimentsTest(parameterized.TestCase):
 
   def test_the_papers_size_has_the_papers_parameters(self):
     # arXiv 2302.01496, abstract: 731.1M in all, 130.8M finetuned.
-    gin_config.Configure(
-      'asr.AdapterFinetune',
-      (),
-      [
-        'AdapterFinetune.size = "paper"',
-        'AdapterFinetune.adapter_dim = 128',
-        'AdapterFinetune.tokenizer = "params/tokenizers/wordpieces_en_1024.model"',
-      ],
-    )
+    gin_config.Configure('asr.AdapterFinetune', (), ['AdapterFinetune.size = "paper"'])
     rows, total, trained = run_dir.ParameterTable(model_registry.GetParams('asr.AdapterFinetune', 'Train'))
     sizes = {name: size for name, size, _ in rows}
     model = total - sizes['encoder adapters target'] - sizes['constants']
@@ -101,16 +192,26 @@ class ExperimentsTest(parameterized.TestCase):
 
   @parameterized.parameters(_EXPERIMENTS)
   def test_params_equal_the_golden(self, name):
-    gin_config.Configure(name)
-    text = _ParamsText(name)
-    path = os.path.join(_GOLDENS, f'{name}.txt')
-    if os.environ.get('UPDATE_GOLDENS'):
-      os.makedirs(_GOLDENS, exist_ok=True)
-      with open(path, 'w', encoding='utf-8') as f:
-        f.write(text)
-    with open(path, encoding='utf-8') as f:
-      golden = f.read()
-    self.assertMultiLineEqual(golden, text, f'see the head of {__file__}')
+    base = _Read('base', {})
+    expected, found = base if name == _BASE else _Read(name, base), _Params(name)
+    different = [
+      f'{path} : {found.get(section, {}).get(path, "not there")}, golden: {params.get(path, "not there")}'
+      for section, params in {**dict.fromkeys(found, {}), **expected}.items()
+      for path in sorted({*params, *found.get(section, {})})
+      if params.get(path) != found.get(section, {}).get(path)
+    ]
+    if different:
+      head = f'{name} is not as tests/goldens/ says (after a change that is meant, see the head of this file):'
+      self.fail('\n  '.join([head, *different]))
+
+  def test_a_golden_is_all_differences_and_nothing_else(self):
+    base = {'a.b.c': '1', 'a.b.d': '2', 'a.e': '3', 'a.bb': '4'}
+    params = {'a.e': '5', 'a.bb': '4', 'a.f': '6'}
+    lines = ['- a.b', 'a.e : 5', 'a.f : 6']
+    self.assertEqual(_Difference(params, base), lines)
+    self.assertEqual(_Apply(lines, base), params)
+    self.assertEqual(_Difference(base, base), [])
+    self.assertCountEqual(os.listdir(_GOLDENS), [f'{name}.txt' for name in ('base', *_EXPERIMENTS) if name != _BASE])
 
 
 del graph_case  # Sets up TensorFlow.

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 from absl.testing import absltest
@@ -55,8 +56,7 @@ class ExportTest(graph_case.GraphCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
-    cls.folder = absltest.get_default_test_tmpdir() + '/export_test'
-    shutil.rmtree(cls.folder, ignore_errors=True)
+    cls.folder = tempfile.mkdtemp()
     cls.addClassCleanup(shutil.rmtree, cls.folder)
     # Of the size at which the fusions are known to go wrong, see session_test.
     run_case.MakeRun(

@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import shutil
+import tempfile
 from unittest import mock
 
 import numpy as np
@@ -15,13 +16,20 @@ from lingvo.core import py_utils
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import checkpointer
 from fm_lingvo.checkpoints import run_checkpoints
+from fm_lingvo.runtime import session
+from tests import graph_case
 from tests import stage_case
 from tests.faults import checkpoints as checkpoint_faults
 from tests.faults import tiny_run
 
 
 class RestoreTest(stage_case.StageCase):
-  """A run with checkpoints of steps 2, 4 and 6, whose weights are random and differ."""
+  """A run with checkpoints of steps 2, 4 and 6, whose weights are random and differ.
+
+  Its graph, session and checkpointer are made once; each test begins with a fresh copy of its folder.
+  """
+
+  _kept = None  # TinyRun whose folder nothing changes.
 
   def setUp(self):
     super().setUp()
@@ -29,16 +37,43 @@ class RestoreTest(stage_case.StageCase):
     self.addCleanup(setattr, lingvo_checkpointer, 'Checkpointer', original[0])
     self.addCleanup(setattr, lingvo_checkpointer.custom_saver, 'Saver', original[1])
     checkpointer.PatchLingvo()
-    self.tiny = tiny_run.TinyRun(self.folder, 'run', data_dir=self.folder)
-    self._train = os.path.join(self.tiny.folder, 'train')
-    os.makedirs(self._train)
-    self.task = stage_case.TaskParams(head='best_rq').Instantiate()
-    self._checkpointer = checkpointer.Checkpointer(self._train, stage_case.Model(self.task))
-    self.values = {}
-    for step in (2, 4, 6):
-      self.values[step] = self.Randomized(self.task, seed=step)
-      self.session.run(tf.assign(py_utils.GetGlobalStep(), step))
-      self._checkpointer.Save(self.session, step)
+    cls = type(self)
+    if cls._kept is None:
+      self._MakeRun()
+    else:
+      cls._kept.Copy('run')
+    self.enter_context(cls._graph.as_default())
+    self._session, self.values = cls._made_session, dict(cls._made_values)
+    self.addCleanup(shutil.rmtree, self.tiny.folder)
+
+  @classmethod
+  def _MakeRun(cls):
+    folder = tempfile.mkdtemp()
+    cls.addClassCleanup(shutil.rmtree, folder)
+    cls.tiny = tiny_run.TinyRun(folder, 'run', data_dir=folder)
+    cls._train = os.path.join(cls.tiny.folder, 'train')
+    os.makedirs(cls._train)
+    cls._made_values = {}
+    with tf.Graph().as_default() as cls._graph:
+      tf.random.set_seed(1234)
+      py_utils.GetOrCreateGlobalStepVar()
+      cls.task = stage_case.TaskParams(head='best_rq').Instantiate()
+      cls._checkpointer = checkpointer.Checkpointer(cls._train, stage_case.Model(cls.task))
+      cls._made_session = tf.Session(config=session.Config())
+      cls._made_session.run(tf.global_variables_initializer())
+      for step in (2, 4, 6):
+        cls._made_values[step] = cls._Assigned(step)
+        cls._checkpointer.Save(cls._made_session, step)
+    cls._kept = cls.tiny.Copy('kept_for_all')
+
+  @classmethod
+  def _Assigned(cls, step):
+    """Gives every weight a random value, and the global step this one; returns the values by name."""
+    rng = np.random.RandomState(step)
+    variables = {v.op.name: v for v in cls.task.vars.Flatten()}
+    values = {v: rng.randn(*v.shape) for v in variables.values() if v.trainable}
+    graph_case.Load(cls._made_session, {**values, py_utils.GetGlobalStep(): step})
+    return cls._made_session.run(variables)
 
   def _Restored(self):
     """Restores as a resumed run does, and checks the weights; returns the step."""
@@ -53,9 +88,9 @@ class RestoreTest(stage_case.StageCase):
 
   def test_a_resumed_run_takes_few_steps_of_its_session_however_many_variables_it_has(self):
     self.assertGreater(len(self.values[6]), 20)
-    session = self.session
-    with mock.patch.object(session, 'run', wraps=session.run) as run:
-      self._checkpointer.Restore(session, force_reinitialize=True)
+    sess = self.session
+    with mock.patch.object(sess, 'run', wraps=sess.run) as run:
+      self._checkpointer.Restore(sess, force_reinitialize=True)
     self.assertLessEqual(run.call_count, 2)  # Restores, and checks the records.
 
   @contextlib.contextmanager
@@ -108,16 +143,20 @@ class RestoreTest(stage_case.StageCase):
     os.makedirs(self._train)
     self.assertIsNone(self._checkpointer.Restore(self.session, force_reinitialize=True))
 
+  def _KeepTwo(self):
+    """Makes the checkpointer of this test keep the two newest checkpoints."""
+    saver = self._checkpointer._saver._saver
+    for name, value in (('_keep_latest_n', 2), ('_keep_every_n_hours', None)):
+      self.enter_context(mock.patch.object(saver, name, value))
+
   def test_after_the_clock_is_set_back_the_newest_checkpoint_stays(self):
     state = os.path.join(self._train, 'checkpoint')
     with open(state, encoding='utf-8') as f:
       text = f.read()
     with open(state, 'w', encoding='utf-8') as f:
       f.write(text.replace('timestamps: 1', 'timestamps: 9'))  # Centuries ahead.
-    saver = self._checkpointer._saver._saver
-    saver._keep_latest_n, saver._keep_every_n_hours = 2, None
-    self.values[8] = self.Randomized(self.task, seed=8)
-    self.session.run(tf.assign(py_utils.GetGlobalStep(), 8))
+    self._KeepTwo()
+    self.values[8] = self._Assigned(8)
     self._checkpointer.Save(self.session, 8)
     self.assertEqual([run_checkpoints.Step(p) for p in run_checkpoints.Prefixes(self._train)], [8, 6])
     self.assertEqual(self._Restored(), 8)
@@ -126,11 +165,9 @@ class RestoreTest(stage_case.StageCase):
     for name in os.listdir(self._train):
       if name.startswith('ckpt-00000002.'):
         shutil.copy(os.path.join(self._train, name), os.path.join(self._train, name.replace('00000002', 'best')))
-    saver = self._checkpointer._saver._saver
-    saver._keep_latest_n, saver._keep_every_n_hours = 2, None
+    self._KeepTwo()
     for step in (8, 10, 12):
-      self.values[step] = self.Randomized(self.task, seed=step)
-      self.session.run(tf.assign(py_utils.GetGlobalStep(), step))
+      self.values[step] = self._Assigned(step)
       self._checkpointer.Save(self.session, step)
     self.assertEqual([run_checkpoints.Step(p) for p in run_checkpoints.Prefixes(self._train)], [12, 10, -1])
     self.assertEqual(self._Restored(), 12)

@@ -86,7 +86,8 @@ class ForeignTest(graph_case.GraphCase):
       data_statistics.CheckNothingToFit(self._Params().task)
 
   def test_another_run_starts_from_it(self):
-    _, said = _Train(_folder + '/second', f'Foreign.init_from = {_run!r}')
+    no_evaluation = [f'task.train.{name} = []' for name in ('eval_datasets', 'final_eval_datasets')]
+    _, said = _Train(_folder + '/second', f'Foreign.init_from = {_run!r}', *no_evaluation)
     self.assertRegex(said, r'started from .*/run/train/ckpt-00000002: bag \(.*encoder \(.*loudness \(')
     self.assertNotIn('fitted on', said)
 

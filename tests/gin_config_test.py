@@ -394,11 +394,11 @@ class ErrorTest(_Base):
       'task.encoder.window = %gin.REQUIRED',
       "a value is required; set it, e.g. --gin_bindings='task.encoder.window = ...'",
     ),
-    ('encoder.model_dim = foo', "syntax error: foo is no Gin value; a string needs quotes: 'foo'"),
-    ('task.encoder.causal = true', 'syntax error: true is no Gin value; did you mean True?'),
+    ('encoder.model_dim = foo', "syntax error: foo is not a Gin value; a string needs quotes: 'foo'"),
+    ('task.encoder.causal = true', 'syntax error: true is not a Gin value; did you mean True?'),
     ('task.encoder.causal = 3 4', 'syntax error: Expected newline.'),
-    ('import os', 'a Gin file may not import Python; --import_module imports experiments of your own'),
-    ('from os import path', 'a Gin file may not import Python; --import_module imports experiments of your own'),
+    ('import os', 'a Gin file must not import Python; --import_module imports your own experiments'),
+    ('from os import path', 'a Gin file must not import Python; --import_module imports your own experiments'),
   )
   def test_message(self, binding, message):
     self.assertEqual(self.Error(binding), f'--gin_bindings: {binding}: {message}')
@@ -458,7 +458,7 @@ class ErrorTest(_Base):
     self.assertEqual(self.Error(files=[path]), f"{path}:2: include 'smal': no such file; did you mean small.gin?")
     self.assertStartsWith(
       self.Error(files=[os.path.join(self.dir, 'qqqqqqqq')]),
-      f'--gin_file={self.dir}/qqqqqqqq: no such file; looked for {self.dir}',
+      f'--gin_file={self.dir}/qqqqqqqq: no such file; searched {self.dir}',
     )
     self.assertEqual(self.Error(search_paths=['no/such']), '--gin_search_paths=no/such: no such folder')
 
@@ -477,7 +477,7 @@ class ErrorTest(_Base):
     self.assertEqual(
       self.Error('BridgeToy.size = "tinny"'),
       f"--gin_bindings: BridgeToy.size = 'tinny': no file {self.dir}/tinny.gin "
-      "(there are large, tiny); did you mean 'tiny'?",
+      "(available: large, tiny); did you mean 'tiny'?",
     )
 
   def test_a_size_that_chooses_another_size_is_refused(self):
@@ -489,7 +489,7 @@ class ErrorTest(_Base):
       BridgeToy._GinFiles,
     )
     try:
-      self.assertRegex(self.Error(), 'tiny.gin: binds the knob that chose it')
+      self.assertRegex(self.Error(), 'tiny.gin: binds the knob that selected it')
     finally:
       BridgeToy._GinFiles = saved
 
@@ -504,7 +504,7 @@ class ErrorTest(_Base):
     )
     self.assertEqual(
       self.Error('A = %B', 'B = [%A]', 'input.batch_size = %A'),
-      '--gin_bindings: B = [%A]: macro A is defined by itself',
+      '--gin_bindings: B = [%A]: the definition of macro A refers to itself',
     )
     self.assertEqual(
       self.Error('BATCH = "x"', 'input.batch_size = %BATCH'),
@@ -530,8 +530,8 @@ class ErrorTest(_Base):
     path = self.Write('a.gin', 'Train/input.batch_size = 2\nDevHuman/input.batch_size = 2\n')
     self.assertEqual(
       self.Error('input.batch_size = 4', files=[path]),
-      '--gin_bindings: input.batch_size = 4: no effect: every data set that has '
-      f'it is bound by its scope, e.g. DevHuman/input.batch_size at {path}:2',
+      '--gin_bindings: input.batch_size = 4: no effect: every data set with '
+      f'this param has a scoped binding, e.g. DevHuman/input.batch_size at {path}:2',
     )
 
   def test_a_value_that_the_experiment_refuses_is_one_line(self):

@@ -25,6 +25,17 @@ flags.FLAGS.enable_asserts = flags.FLAGS.enable_check_numerics = False
 session.ComputeOnCpu()
 
 
+def Load(sess, values):
+  """Gives variables their values in one step of a session: TensorFlow optimises the graph for each new set of fetches.
+
+  Args:
+    sess: The session.
+    values: dict: variable -> value.
+  """
+  assign = {v.initializer: value for v, value in values.items()}
+  sess.run(list(assign), {op.inputs[1]: value for op, value in assign.items()})
+
+
 class GraphCase(absltest.TestCase):
   """Runs each test in a graph of its own."""
 
@@ -60,4 +71,4 @@ class GraphCase(absltest.TestCase):
     return cluster_factory.SetEval(True)
 
 
-__all__ = ['GraphCase', 'absltest', 'base_layer', 'tf', 'py_utils']
+__all__ = ['GraphCase', 'Load', 'absltest', 'base_layer', 'tf', 'py_utils']

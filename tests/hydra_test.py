@@ -188,7 +188,7 @@ class HydraTaskTest(graph_case.GraphCase):
     loss, weight = metrics['loss']
     variables = [v for v in task.vars.Flatten() if v.trainable]
     gradients = [
-      list(map(tf.convert_to_tensor, tf.gradients(x, variables, unconnected_gradients='zero')))
+      [tf.convert_to_tensor(g) for g in tf.gradients(x, variables, unconnected_gradients='zero')]
       for x in (loss, expected)
     ]
     loss, expected, weight, (found, wanted), masked, clean = self.Eval(

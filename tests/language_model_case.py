@@ -1,4 +1,4 @@
-"""A language model's file for tests, of whatever weights."""
+"""A small language model's file for tests."""
 
 import numpy as np
 from lingvo import compat as tf
@@ -12,7 +12,7 @@ def Write(path, tokenizer, likely=None):
   Args:
     path: Of the file.
     tokenizer: A tokenizer.Tokenizer.
-    likely: The one label that it thinks likely, whatever came before; None: as random weights have it.
+    likely: The one label that is likely, whatever came before; None: random weights.
 
   Returns:
     (Params of the layer, NestedMap of its weights as arrays).

@@ -6,11 +6,16 @@ import os
 from unittest import mock
 
 import numpy as np
+from absl import flags
 from absl.testing import absltest
 
+from fm_lingvo import errors
 from fm_lingvo.data import tokenizer
 from fm_lingvo.decoding import language_model
+from fm_lingvo.inference import load_run
+from fm_lingvo.run_files import metrics_log
 from tests import graph_case  # noqa: F401 Graph mode.
+from tools import evaluate
 from tools import lm_text
 from tools import train_lm
 from tools.common import exit_codes
@@ -19,9 +24,9 @@ from tools.prepare.importers import debian
 _TOKENIZER = 'params/tokenizers/graphemes_en.model'
 # As WordNet's files have them.
 _WORDNET = """  1 This software and database is being provided to you, the LICENSEE | by
-00007846 03 n 02 person 0 well-being(p) 1 001 @ 00004475 n 0000 | a human being; "there was too much for one person to do"
+00007846 03 n 02 person 0 well-being(p) 1 001 @ 00004475 n 0000 | a human being; "it was too much for one person to do"
 00017222 03 n 01 plant_life 0 000 | (botany) a living organism; in 1990
-"""
+"""  # noqa: E501
 
 
 def _Run(tool, *argv):
@@ -49,7 +54,7 @@ class LmTextTest(absltest.TestCase):
         'in one nine nine zero',
         'person',
         'plant life',
-        'there was too much for one person to do',
+        'it was too much for one person to do',
         'well being',
       ],
     )
@@ -86,6 +91,10 @@ class TrainLmTest(absltest.TestCase):
     return self.create_tempfile('text.txt', '\n'.join([*sorted(lines), 'A Cat, 2']) + '\n').full_path
 
   def _Train(self, output, steps):
+    # The trainer runs in this process, on flags of its own: TensorFlow is imported once.
+    flags.FLAGS.unparse_flags()
+    self.addCleanup(flags.FLAGS, ['test'])
+    self.addCleanup(flags.FLAGS.unparse_flags)
     return _Run(
       train_lm,
       f'--input={self._text}',
@@ -100,6 +109,7 @@ class TrainLmTest(absltest.TestCase):
   def test_it_learns_goes_on_and_writes_a_file_that_decoding_takes(self):
     self._text = self._Text()
     output = self.create_tempdir().full_path + '/lm.npz'
+    run = output + '.train'
     code, out, err = self._Train(output, 2)
     self.assertEqual(code, 0, err)
     tokens = tokenizer.Tokenizer(_TOKENIZER)
@@ -108,13 +118,41 @@ class TrainLmTest(absltest.TestCase):
     self.assertIn(f'\n1 lines have characters that {_TOKENIZER} does not know', out)
     code, out, err = self._Train(output, 60)
     self.assertEqual(code, 0, err)
+    self.assertIn(f'\nresumed from {run}/train/ckpt-00000002\n', out)
     late = language_model.Frozen(output, tokens).facts
     self.assertLess(late['held_out_nats_per_label'], early - 0.3)  # Of ln 29 = 3.4.
     self.assertEqual(late['steps'], 60)
-    self.assertTrue(os.path.exists(output + '.train/model.ckpt-2.index'))  # Where it went on from.
+    self.assertTrue(os.path.exists(run + '/train/ckpt-00000002.index'))  # Where it went on from.
+    self._CheckRun(run, output, late)
     code, _, err = _Run(train_lm, f'--input={self._text}', f'--output={output}', '--hidden_dim=32')
     self.assertEqual(code, 2)
     self.assertRegex(err, r'^train_lm: .*lm.npz.train: trained with embedding_dim = 8, not 48; remove it .*\n$')
+
+  def _CheckRun(self, run, output, facts):
+    """The run's metrics, and the file that it gives by itself."""
+    row = [row for row in metrics_log.ReadMetrics(run + '/metrics.jsonl') if row['dataset'] == 'Dev'][-1]
+    self.assertEqual(round(row['loss'], 4), facts['held_out_nats_per_label'])
+    self.assertAlmostEqual(row['perplexity'], np.exp(row['loss']), places=5)
+    with open(run + '/text/dev.txt', encoding='utf-8') as f:
+      lines = f.read().splitlines()
+    labels = sum(len(tokenizer.Tokenizer(_TOKENIZER).EncodeText(line)) for line in lines)
+    self.assertAlmostEqual(row['bits_per_character'], row['loss'] * labels / np.log(2) / sum(map(len, lines)), places=5)
+    self.assertEqual((row['text/examples'], row['text/labels']), (len(lines), labels))
+    self.assertNotEmpty([name for name in os.listdir(run + '/eval_dev') if 'tfevents' in name])
+    code, out, err = _Run(evaluate, run)
+    self.assertEqual(code, 0, err)
+    self.assertIn(
+      f'Dev, step 60, bits_per_character {row["bits_per_character"]:.4g}, perplexity {row["perplexity"]:.4g}', out
+    )
+    with self.assertRaisesRegex(errors.ConfigError, 'text.LanguageModel recognises no speech; expected a run with a'):
+      load_run.Load(run)
+    again = output.replace('lm.npz', 'again.npz')
+    code, _, err = _Run(train_lm, f'--run={run}', f'--output={again}')
+    self.assertEqual(code, 0, err)
+    with np.load(output) as expected, np.load(again) as found:
+      self.assertEqual(set(expected), set(found))
+      for name in set(expected) - {'facts'}:
+        np.testing.assert_array_equal(expected[name], found[name])
 
   def test_usage_errors_end_with_code_2(self):
     text = self.create_tempfile('few.txt', 'one line\n').full_path
@@ -125,6 +163,9 @@ class TrainLmTest(absltest.TestCase):
       ([f'--input={text}', '--output=lm.bin'], '--output=lm.bin: expected a name that ends in .npz'),
       (['--input=nowhere.txt', '--output=lm.npz'], '--input=nowhere.txt: no such data set or text file'),
       ([f'--input={text}', '--output=lm.npz', '--tokenizer=no.model'], 'no.model: no such tokenizer'),
+      (['--output=lm.npz'], '--input or --run: expected one of them'),
+      ([f'--input={text}', '--run=x', '--output=lm.npz'], '--input or --run: expected one of them'),
+      (['--run=no/run', '--output=lm.npz'], 'no/run: no config.gin in it'),
       ([f'--input={text}', '--output=lm.npz'], '1 lines; expected more, a hundredth of which is held out'),
     ):
       code, _, err = _Run(train_lm, *argv)

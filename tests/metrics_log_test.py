@@ -75,6 +75,17 @@ class WindowTest(absltest.TestCase):
     self.assertEqual(values['loss'], 2.0)
     self.assertGreater(values['throughput/audio_seconds_per_second'], 0)
 
+  def test_text_is_counted_in_labels(self):
+    window = metrics_log.Window()
+    for lengths in ([4, 2, 0], [3, 0, 0]):
+      window.Add({'loss': (1.0, 1.0)}, {'text/num_labels': np.array(lengths), 'text/weights': np.array(lengths) > 0})
+    brief = window.Brief()
+    self.assertGreater(brief['labels/s'], 0)
+    self.assertNotIn('audio s/s', brief)
+    values = window.Flush()
+    self.assertEqual((values['text/labels'], values['text/examples']), (9, 3))
+    self.assertGreater(values['throughput/labels_per_second'], 0)
+
   def test_pauses_do_not_count_towards_rates(self):
     window = metrics_log.Window()
     window.Add({'loss': (1.0, 1.0)}, _Counts([16000], [0]))

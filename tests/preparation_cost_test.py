@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 
+import pytest
 import soundfile
 from absl.testing import absltest
 
@@ -65,6 +66,7 @@ class ToolTest(absltest.TestCase):
       ]
     ), output
 
+  @pytest.mark.slow
   def test_all_hours_are_prepared_measured_and_removed(self):
     code, output = self._Main('--hours=0.1')
     self.assertEqual(code, 0)

@@ -390,8 +390,7 @@ class CommandLineTest(PrepareCase):
       (manifest + ['--official_splits'], '--official_splits: not used by --importer=manifest'),
       (
         ['--importer=general_speech', f'--output={self.output}', '--voices_per_line=2'],
-        '--voices_per_line: not used by --importer=general_speech, which uses '
-        '--input, --engines, --max_utterances',
+        '--voices_per_line: not used by --importer=general_speech, which uses --input, --engines, --max_utterances',
       ),
       (manifest + ['--languages=xx'], '--languages=xx: expected some of en,'),
       (manifest + ['--languages=en,es'], '--languages=en,es: expected one, '),

@@ -4,6 +4,7 @@ import functools
 import glob
 import os
 import shutil
+import tempfile
 
 import numpy as np
 from absl.testing import absltest
@@ -28,8 +29,7 @@ _GRAPHEMES = 'params/tokenizers/graphemes_en.model'
 
 def setUpModule():
   global _folder
-  _folder = absltest.get_default_test_tmpdir() + '/recognizer_test'
-  shutil.rmtree(_folder, ignore_errors=True)
+  _folder = tempfile.mkdtemp()
   run_case.WriteData(_folder + '/data')
   global _values
   # Enough labels for whatever the padding is, see TransducerHead.Decode.
@@ -51,9 +51,9 @@ def tearDownModule():
 
 
 @functools.cache
-def _Recognizer():
-  """The supervised run's, built once for all tests."""
-  return recognizer.Recognizer(load_run.Load(_folder + '/supervised'))
+def _Recognizer(n_best=1, **how):
+  """The supervised run's, built once for all tests; how: as search_options.Search."""
+  return recognizer.Recognizer(load_run.Load(_folder + '/supervised', how=search_options.Search(**how)), n_best)
 
 
 class InferenceTest(graph_case.GraphCase):
@@ -139,7 +139,7 @@ class InferenceTest(graph_case.GraphCase):
 
   def test_a_beam_gives_its_best_hypotheses_in_order(self):
     audio = list(run_case.Audio(_folder + '/data').values())[:2]
-    model = recognizer.Recognizer(self._Run(how=search_options.Search(beam_size=4)), n_best=3)
+    model = _Recognizer(n_best=3, beam_size=4)
     greedy = _Recognizer().Recognize(audio)
     for hypotheses, (best,) in zip(model.Recognize(audio), greedy):
       scores = [h.score for h in hypotheses]
@@ -150,7 +150,7 @@ class InferenceTest(graph_case.GraphCase):
       recognizer.Recognizer(self._Run(how=search_options.Search(beam_size=4)), n_best=5)
 
   def test_what_the_beam_has_not_found_is_no_hypothesis(self):
-    model = recognizer.Recognizer(self._Run(how=search_options.Search(beam_size=4)), n_best=3)
+    model = _Recognizer(n_best=3, beam_size=4)
     out = graph_case.py_utils.NestedMap(
       labels=np.full([1, 4, 2], 3),
       frames=np.zeros([1, 4, 2], int),
@@ -162,12 +162,11 @@ class InferenceTest(graph_case.GraphCase):
 
   def test_adapters_are_chosen_by_name(self):
     audio = list(run_case.Audio(_folder + '/data').values())[:1]
-    scores = {}
-    for name in (None, 'target', 'other', 'none'):
-      run = self._Run('adapted', adapter=name)
-      scores[name] = recognizer.Recognizer(run).Recognize(audio)[0][0].score
-    self.assertEqual(scores[None], scores['target'])
-    self.assertLen(set(scores.values()), 3)
+    runs = {name: self._Run('adapted', adapter=name) for name in (None, 'target', 'other', 'none')}
+    self.assertEqual(runs[None], runs['target'])
+    del runs[None]
+    scores = [recognizer.Recognizer(run).Recognize(audio)[0][0].score for run in runs.values()]
+    self.assertLen(set(scores), 3)
     with self.assertRaisesRegex(
       errors.ConfigError,
       "no adapters called 'targte'; expected one of other, "
@@ -282,25 +281,25 @@ class LongFormTest(absltest.TestCase):
       self.assertLessEqual(max(w.end - w.start for w in windows), 160000)
 
   def _Joined(self, words, cut, jitter):
-    """Joins two windows that both hear `words` (text, middle), the second later."""
+    """Joins two windows in which `words` (text, middle) are recognised, in the second one later."""
     length = int(40 * 16000)
     windows = [
       long_form.Window(0, int((cut + 1) * 16000), int(cut * 16000)),
       long_form.Window(int((cut - 1) * 16000), length, length),
     ]
-    heard = []
+    recognised = []
     for w, late in zip(windows, (0.0, jitter)):
       low, high = w.start / 16000, w.end / 16000
-      heard.append(
+      recognised.append(
         [
           recognizer.Word(text, middle - 0.1 + late - low, middle + 0.1 + late - low)
           for text, middle in words
           if low < middle < high
         ]
       )
-    return [w.text for w in long_form.Join(windows, heard)]
+    return [w.text for w in long_form.Join(windows, recognised)]
 
-  def test_no_word_is_lost_or_doubled_where_windows_hear_it_at_other_times(self):
+  def test_no_word_is_lost_or_doubled_where_windows_have_it_at_other_times(self):
     words = [(f'w{i}', 0.5 + 0.5 * i) for i in range(60)]
     for cut in (10.0, 10.2, 10.45, 10.5, 10.6):
       for jitter in (-0.3, -0.1, 0.0, 0.1, 0.3):

@@ -21,6 +21,8 @@ _UTTERANCES = 4  # In a batch of all replicas.
 
 
 class ReplicasTest(graph_case.GraphCase):
+  _trained = {}  # Number of GPUs -> see _Train.
+
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
@@ -41,21 +43,20 @@ class ReplicasTest(graph_case.GraphCase):
     stream.bucket_batch_size = [_UTTERANCES // max(1, gpus)] * len(stream.bucket_upper_bound_seconds)
     return p
 
-  def _Train(self, gpus, check=None):
-    """What _STEPS steps show: (rows of metrics, weights after them).
+  def _Train(self, gpus):
+    """What _Trained returns for so many GPUs, made once for all tests."""
+    if gpus not in self._trained:
+      self._trained[gpus] = self._Trained(gpus)
+    return self._trained[gpus]
 
-    Args:
-      gpus: See _Params.
-      check: Called with the task, in its graph.
-    """
+  def _Trained(self, gpus):
+    """What _STEPS steps show: (rows of metrics, weights after them, task, graph)."""
     p = self._Params(gpus)
     rows = []
     with self.NewGraph(), cluster_factory.Cluster(p.cluster) as cluster, tf.device(cluster.GetPlacer()):
       model = p.Instantiate()
       model.ConstructFPropBPropGraph()
       task = model.GetTask()
-      if check:
-        check(task)
       counts = {k: v for k, v in task.per_example_tensors.items() if k.endswith(('/num_samples', '/weights'))}
       with tf.Session(config=session.Config()) as sess:
         sess.run([tf.global_variables_initializer(), tf.local_variables_initializer(), tf.tables_initializer()])
@@ -63,11 +64,11 @@ class ReplicasTest(graph_case.GraphCase):
         for _ in range(_STEPS):
           _, metrics, numbers = sess.run([task.train_op, task.eval_metrics, counts])
           rows.append(metrics_log.Aggregate([metrics], [numbers]))
-        return rows, sess.run({v.op.name: v for v in task.vars.Flatten()})
+        return rows, sess.run({v.op.name: v for v in task.vars.Flatten()}), task, sess.graph
 
   def test_two_replicas_of_half_a_batch_train_as_one_does(self):
-    one_rows, one = self._Train(gpus=0)
-    two_rows, two = self._Train(gpus=2)
+    one_rows, one, _, _ = self._Train(gpus=0)
+    two_rows, two, _, _ = self._Train(gpus=2)
     for a, b in zip(one_rows, two_rows):
       for name in ('loss', 'labeled/rnnt_loss', 'grad_norm', 'labeled/audio_seconds', 'labeled/examples'):
         if name in a:
@@ -78,26 +79,24 @@ class ReplicasTest(graph_case.GraphCase):
       np.testing.assert_allclose(two[name], one[name], atol=1e-5, err_msg=name)
 
   def test_each_replica_has_its_gpu_and_its_share_of_the_batch(self):
-    def Check(task):
-      products = collections.defaultdict(
-        collections.Counter
-      )  # Of forward and backward passes: tower -> device -> how many.
-      for op in tf.get_default_graph().get_operations():
-        tower = re.search(r'^(?:gradients/)?fprop/task/(tower_\w+)/', op.name)
-        if tower and op.type in ('MatMul', 'BatchMatMulV2', 'Conv2D', 'Einsum'):
-          products[tower.group(1)][op.device] += 1
-      self.assertEqual(
-        {tower: list(found) for tower, found in products.items()},
-        {f'tower_0_{i}': [f'/job:localhost/replica:0/task:0/device:GPU:{i}'] for i in range(2)},
-      )
-      one, two = (sum(found.values()) for found in products.values())
-      self.assertEqual(one, two)
-      for v in task.vars.Flatten():
-        self.assertIn('device:CPU:0', v.device, v.name)
+    rows, _, task, graph = self._Train(gpus=2)
+    # Of forward and backward passes: tower -> device -> how many.
+    products = collections.defaultdict(collections.Counter)
+    for op in graph.get_operations():
+      tower = re.search(r'^(?:gradients/)?fprop/task/(tower_\w+)/', op.name)
+      if tower and op.type in ('MatMul', 'BatchMatMulV2', 'Conv2D', 'Einsum'):
+        products[tower.group(1)][op.device] += 1
+    self.assertEqual(
+      {tower: list(found) for tower, found in products.items()},
+      {f'tower_0_{i}': [f'/job:localhost/replica:0/task:0/device:GPU:{i}'] for i in range(2)},
+    )
+    one, two = (sum(found.values()) for found in products.values())
+    self.assertEqual(one, two)
+    for v in task.vars.Flatten():
+      self.assertIn('device:CPU:0', v.device, v.name)
+    with graph.as_default(), cluster_factory.Cluster(self._Params(gpus=2).cluster):
       splits = task.input.SplitInputBatch(2)
-      self.assertEqual([split.labeled.weights.shape.as_list() for split in splits], [[_UTTERANCES // 2]] * 2)
-
-    rows, _ = self._Train(gpus=2, check=Check)
+    self.assertEqual([split.labeled.weights.shape.as_list() for split in splits], [[_UTTERANCES // 2]] * 2)
     self.assertEqual([row['labeled/examples'] for row in rows], [_UTTERANCES] * _STEPS)
 
 

@@ -60,16 +60,17 @@ def MakeRun(folder, model_name, data_dir, *bindings, step=3, words=True):
     with tf.Session() as sess:
       sess.run(tf.global_variables_initializer())
       global_step.load(step, sess)
-      for name, v in variables.items():
-        value = sess.run(v)
-        if v.trainable and not value.any():
-          value = 0.3 * rng.randn(*value.shape)
+      values = sess.run(variables)  # All at once: TensorFlow optimises the graph for each new set of fetches.
+      for name, value in values.items():
+        if variables[name].trainable and not value.any():
+          values[name] = value = 0.3 * rng.randn(*value.shape)
         if words and name.endswith('joint/b/var'):
           value[0] += 4.0
-          value[2] += 3.0
+          value[2] += 7.0
         elif words and name.endswith('joint/w/var'):
           value *= 8.0
-        v.load(value, sess)
+      initializers = {name: v.initializer for name, v in variables.items()}
+      sess.run(list(initializers.values()), {op.inputs[1]: values[name] for name, op in initializers.items()})
       values = sess.run(variables)
       tf.train.Saver({**variables, 'global_step': global_step}).save(
         sess, os.path.join(folder, 'train', f'ckpt-{step:08d}'), write_meta_graph=False

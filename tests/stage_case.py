@@ -1,6 +1,8 @@
 """Small hydras of the stages, built without data, and their checkpoints."""
 
 import os
+import shutil
+import tempfile
 
 import numpy as np
 from lingvo import compat as tf
@@ -13,6 +15,7 @@ from fm_lingvo.heads import best_rq_head
 from fm_lingvo.heads import transducer_head
 from tests import graph_case
 
+_runs = {}  # Arguments of MakeRun -> (temporary folder with a copy, the original's folder, values).
 TOKENIZER = 'params/tokenizers/graphemes_en.model'
 FILTER = 'encoder/adapters/target/|/transducer/|/ctc/'  # As asr.AdapterFinetune.
 
@@ -82,7 +85,7 @@ class StageCase(graph_case.GraphCase):
     """Gives every weight of a task a random value; returns them by name."""
     rng = np.random.RandomState(seed)
     variables = {v.op.name: v for v in task.vars.Flatten()}
-    self.Eval(*[tf.assign(v, rng.randn(*v.shape)) for v in variables.values() if v.trainable])
+    graph_case.Load(self.session, {v: rng.randn(*v.shape) for v in variables.values() if v.trainable})
     return self.Eval(variables)
 
   def Save(self, run, step=10):
@@ -93,11 +96,27 @@ class StageCase(graph_case.GraphCase):
     return tf.train.Saver(tf.global_variables()).save(self._session, os.path.join(train, 'ckpt'), step)
 
   def MakeRun(self, run, **kwargs):
-    """A run with random weights; returns (folder, dict name -> value)."""
-    with self.NewGraph():
-      values = self.Randomized(TaskParams(**kwargs).Instantiate())
-      self.Save(run)
-    return os.path.join(self.folder, run), values
+    """A run with random weights; returns (folder, dict name -> value).
+
+    Runs with equal arguments are copies of one: its graph is built once for all tests.
+    """
+    copy, made = os.path.join(self.folder, run), _runs.get(repr(kwargs))
+    if made is None:
+      with self.NewGraph():
+        values = self.Randomized(TaskParams(**kwargs).Instantiate())
+        self.Save(run)
+      kept = tempfile.TemporaryDirectory()
+      shutil.copytree(copy, kept.name, dirs_exist_ok=True)
+      _runs[repr(kwargs)] = kept, copy, values
+      return copy, dict(values)
+    kept, original, values = made
+    shutil.copytree(kept.name, copy)
+    state = os.path.join(copy, 'train', 'checkpoint')
+    with open(state, encoding='utf-8') as f:
+      text = f.read()
+    with open(state, 'w', encoding='utf-8') as f:
+      f.write(text.replace(original, copy))
+    return copy, dict(values)
 
   @property
   def session(self):

@@ -14,13 +14,15 @@ from tests import graph_case
 
 _BATCH, _TIME, _BINS = 3, 80, 16
 _LENGTHS = (80, 43, 8)
+_GROUP_NORM = dict(kind='stack', conv_norm='group_norm', group_norm_groups=4, num_layers=1)
 _SETTINGS = (
   dict(kind='conv'),
   dict(kind='stack'),
-  dict(kind='stack', conv_norm='group_norm', group_norm_groups=4),
-  dict(kind='stack', use_relative_atten=False),
-  dict(kind='stack', kernel_size=1, atten_left_context=1),
-  dict(kind='conv', kernel_size=8, atten_left_context=40),
+  # What differs is inside a block: one will do.
+  _GROUP_NORM,
+  dict(kind='stack', use_relative_atten=False, num_layers=1),
+  dict(kind='stack', kernel_size=1, atten_left_context=1, num_layers=1),
+  dict(kind='conv', kernel_size=8, atten_left_context=40, num_layers=1),
 )
 
 
@@ -128,7 +130,9 @@ class StreamingTest(graph_case.GraphCase):
   def test_steps_equal_the_batch_with_adapters(self):
     for position in ('after_block', 'parallel', 'after_ff'):
       with self.subTest(position):
-        encoder = _Streaming(kind='stack', adapters=['a', 'b'], active_adapter='b', adapter_position=position)
+        encoder = _Streaming(
+          kind='stack', adapters=['a', 'b'], active_adapter='b', adapter_position=position, num_layers=1
+        )
         # Adapters are the identity when made: give those of `b` something to do.
         inputs = _Features(), _Paddings()
         before = encoder.Batch(*inputs)[0]
@@ -157,7 +161,7 @@ class StreamingTest(graph_case.GraphCase):
     self.assertGreater(np.abs(a[:, :11] - b[:, :11]).max(), 1e-3)
 
   def test_the_state_keeps_its_shape(self):
-    for settings in (dict(kind='conv'), dict(kind='stack', conv_norm='group_norm', group_norm_groups=4)):
+    for settings in (dict(kind='conv'), _GROUP_NORM):
       with self.subTest(**settings):
         encoder = self._Shared(**settings)
         before = encoder.ZeroState()
@@ -189,7 +193,7 @@ class StreamingTest(graph_case.GraphCase):
       (dict(causal=False, atten_right_context=-1), 'atten_right_context = -1: expected >= 0'),
       (
         dict(causal=False, atten_left_context=None),
-        'atten_left_context = None: expected a number of frames, as atten_right_context = 0',
+        'atten_left_context = None: expected a number of frames, since atten_right_context = 0',
       ),
       (dict(causal=False, atten_chunk_size=0), 'atten_chunk_size = 0: expected >= 1'),
     ):

@@ -150,7 +150,7 @@ class TokenizerTest(graph_case.GraphCase):
     self._AssertRefused('no/such.model', f'no/such.model: no such tokenizer in {folder} or {shipped.ROOT}; train')
     os.chdir(here)
     self._AssertRefused(
-      _Write(folder, foreign.getvalue()), "label 0 is the piece '<unk>', expected the blank, a control piece (pad_id=0)"
+      _Write(folder, foreign.getvalue()), "label 0 is the piece '<unk>', expected blank, a control piece (pad_id=0)"
     )
 
   def _AssertRefused(self, path, expected):

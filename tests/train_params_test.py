@@ -106,7 +106,7 @@ class KnobsTest(graph_case.GraphCase, parameterized.TestCase):
 
   def test_batches_have_one_size(self):
     p = _Train(bindings=['input.streams.labeled.batch_size = 2']).input
-    with self.assertRaisesRegex(errors.ConfigError, r'labeled\.batch_size = 2: expected .* None where it is given'):
+    with self.assertRaisesRegex(errors.ConfigError, r'labeled\.batch_size = 2: expected .* else None'):
       hydra_input.Validate(p)
     p = _Train(bindings=['input.batch_size = 2']).input
     with self.assertRaisesRegex(errors.ConfigError, r'bucket_batch_size, which the knob batch_seconds sets$'):

@@ -111,7 +111,7 @@ class TrainTokenizerTest(absltest.TestCase):
       (dict(ok, output=None), '--output is missing'),
       (dict(ok, input=[]), '--input is missing'),
       (dict(ok, input=['nowhere']), '--input=nowhere: no such data set or text file'),
-      (dict(ok, input=[self._folder]), 'no dataset.json, so not a finished data set'),
+      (dict(ok, input=[self._folder]), 'no dataset.json, so not a complete data set'),
       (dict(ok, input=[empty]), f'--input={empty}: no text in it'),
       (dict(ok, input=[unlabeled]), 'no transcript in its training set'),
       (dict(ok, input=[binary]), 'expected text in UTF-8'),

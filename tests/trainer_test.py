@@ -5,6 +5,7 @@ as a user does it.
 """
 
 import glob
+import importlib.metadata
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import sys
 import time
 
 import numpy as np
+import pytest
 from absl.testing import absltest
 
 from fm_lingvo.run_files import metrics_log
@@ -25,6 +27,7 @@ from tests import tiny_data
 from tests.faults import processes
 
 _NO_EVALUATION = 'task.train.eval_datasets = []'
+_KEEP_ALL = 'task.train.save_max_to_keep = 10'
 
 
 class TrainerTest(process_case.ProcessCase):
@@ -68,7 +71,7 @@ class TrainerTest(process_case.ProcessCase):
     if model not in self._whole:
       logdir = os.path.join(self.folder, f'whole_{model.__name__}')
       if model is asr.BestRqPretrain:
-        done = self._RunCommand(*self._Args(logdir, max_steps=20))
+        done = self._RunCommand(*self._Args(logdir, _KEEP_ALL, max_steps=20))
       else:
         done = self._Run(*self._Args(logdir, _NO_EVALUATION, max_steps=20, model=model))
       self._whole[model] = logdir, done.out
@@ -151,7 +154,7 @@ class TrainerTest(process_case.ProcessCase):
     logdir, whole = os.path.join(self.folder, 'killed'), self._Whole(asr.BestRqPretrain)[0]
     # It starts as a replay of the whole run.
     replay = ('--model=asr.BestRqPretrain', f'--logdir={logdir}', f'--gin_file={whole}/config.gin')
-    self._KillAndResume(logdir, whole, replay, self._Args(logdir, max_steps=20))
+    self._KillAndResume(logdir, whole, replay, self._Args(logdir, _KEEP_ALL, max_steps=20))
     with self.subTest('config.gin replays the run'):
       a, b = (open(f'{d}/train/trainer_params.txt', encoding='utf-8').read() for d in (whole, logdir))
       self.assertEqual(a.replace(whole, ''), b.replace(logdir, ''))
@@ -159,6 +162,7 @@ class TrainerTest(process_case.ProcessCase):
       for name, value in self._Variables(whole, 6).items():
         np.testing.assert_allclose(value, replayed[name], rtol=1e-3, atol=1e-4)
 
+  @pytest.mark.slow
   def test_a_killed_supervised_run_sees_the_same_augmented_speech_again(self):
     logdir = os.path.join(self.folder, 'killed_supervised')
     args = self._Args(logdir, _NO_EVALUATION, max_steps=20, model=asr.Supervised)
@@ -299,13 +303,17 @@ class TrainerTest(process_case.ProcessCase):
         error, r'^trainer: input.streams.unlabeled: no example is left of \d+ in \d+ files; dropped: .*\n$'
       )
 
-  def test_help_and_list_import_no_tensorflow(self):
+  def test_help_list_and_version_import_no_tensorflow(self):
     code = (
       'import sys\nfrom fm_lingvo import trainer\n'
       'assert trainer.Main(["trainer", sys.argv[1]]) == 0\n'
       'assert "tensorflow" not in sys.modules'
     )
-    for flag, expected in (('--help', '--gin_bindings'), ('--list_models', 'asr.BestRqPretrain')):
+    for flag, expected in (
+      ('--help', '--gin_bindings'),
+      ('--list_models', 'asr.BestRqPretrain'),
+      ('--version', f'TensorFlow {importlib.metadata.version("tensorflow")}\n'),
+    ):
       done = subprocess.run(
         [sys.executable, '-c', code, flag], text=True, capture_output=True, env=process_case.Environment(), check=False
       )

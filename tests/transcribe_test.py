@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import wave
 from unittest import mock
 
@@ -46,8 +47,7 @@ def _Recognizer(run, n_best=1, build=recognizer.Recognizer):
 
 def setUpModule():
   global _folder
-  _folder = absltest.get_default_test_tmpdir() + '/transcribe_test'
-  shutil.rmtree(_folder, ignore_errors=True)
+  _folder = tempfile.mkdtemp()
   run_case.MakeRun(_folder + '/run', 'asr.Supervised', 'nowhere', 'transducer.max_labels_per_frame = 2.0')
   for i, seconds in enumerate((1.5, 2.5, 1.1)):
     _WriteWav(f'{_folder}/audio/{"ab"[i % 2]}/{i}.wav', tiny_data.Waveform(seconds, i))
@@ -280,8 +280,8 @@ class TranscribeTest(absltest.TestCase):
       self.assertEqual(f.read(), expected)
 
 
-class _Listener:
-  """A recogniser that hears each burst of sound as a word, `part` where it is cut off."""
+class _BurstRecognizer:
+  """Recognises each burst of sound as a word, `part` where it is cut off."""
 
   def Recognize(self, waveforms):
     found = []
@@ -309,7 +309,7 @@ class WindowsTest(absltest.TestCase):
       recordings.append((f'{words} words', np.concatenate(parts).astype(np.int16)))
       expected.append(' '.join(f'w{word + 1}' for word in range(words)))
     for max_seconds in (4.0, 16.0):
-      found = transcribe.Transcribe(_Listener(), recordings, max_seconds)
+      found = transcribe.Transcribe(_BurstRecognizer(), recordings, max_seconds)
       self.assertEqual([t.text for t in found], expected)
       self.assertEqual([t.name for t in found], [name for name, _ in recordings])
       self.assertGreater(found[3].windows, 3)

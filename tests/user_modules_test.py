@@ -251,7 +251,7 @@ class ConfigTest(Case):
         lambda: gin_config.Configure('asr.BestRqPretrain', [config]),
       ):
         self.assertRegex(self._Error(function), r'config.gin:\d+: experiment.(modules|name) = ')
-      self.assertIn('give --import_module=own_toy, or the path', self._Error(run_experiment.NameInRun, config))
+      self.assertIn('pass --import_module=own_toy, or the path', self._Error(run_experiment.NameInRun, config))
       self.assertFalse(os.path.exists('own_toy_was_imported'))
 
   def test_no_text_of_a_run_imports_a_module(self):
@@ -284,8 +284,8 @@ class ConfigTest(Case):
       ("experiment.nam = 'a.B'", 'no such field; experiment has name and modules'),
       ("Train/experiment.name = 'a.B'", 'no such field'),
       ('experiment.name = 3', 'expected the name of an experiment'),
-      ("experiment.modules = 'os'", "expected a list of modules' names"),
-      ("experiment.name = 'asr.JustHydra'", 'configures this experiment, but asr.Supervised is asked for'),
+      ("experiment.modules = 'os'", 'expected a list of module names'),
+      ("experiment.name = 'asr.JustHydra'", 'configures this experiment, but asr.Supervised is requested'),
     ):
       with self.subTest(text):
         message = self._Error(lambda: gin_config.Configure('asr.Supervised', (), [text]))

@@ -69,7 +69,11 @@ def Line(name, step, values):
     if metric in ('wer', 'cer'):
       low, high = (values[f'{key}_{end}'] for end in ('low', 'high'))
       words.append(f'{branch} {metric.upper()} {values[key]:.2%} ({low:.2%} to {high:.2%})')
-    elif metric in ('masked_accuracy', 'cross_entropy', 'examples') or metric == 'dropped' and values[key]:
+    elif (
+      metric in ('masked_accuracy', 'cross_entropy', 'perplexity', 'bits_per_character', 'examples')
+      or metric == 'dropped'
+      and values[key]
+    ):
       words.append(f'{key} {values[key]:.4g}')
   return ', '.join(words)
 

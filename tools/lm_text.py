@@ -2,8 +2,9 @@
 
   python -m tools.lm_text --output=general_en.txt --exclude=data/recipe/source,data/recipe/target
 
-WordNet 3.0 comes from Debian's package wordnet-base, which is fetched without root (its licence: tools/texts/README.md). Of
-the data sets of --exclude, held-out transcripts are kept out: no line of three words or more is part of one.
+WordNet 3.0 comes from Debian's package wordnet-base, which is fetched without root (its licence:
+tools/texts/README.md). Of the data sets of --exclude, held-out transcripts are kept out: no line of three words or
+more is part of one.
 Exit code 0: done; 1: cannot write; 2: bad usage, or a text that cannot be fetched; 130: Ctrl-C.
 """
 
@@ -21,13 +22,13 @@ from .prepare.importers import debian
 from .speech_synthesis import general_text
 
 _FILES = ('data.adj', 'data.adv', 'data.noun', 'data.verb')
-_MIN_WORDS = 3  # Of a line that gives a transcript away: whoever speaks says shorter ones.
+_MIN_WORDS = 3  # Shorter lines are too common to give a held-out transcript away.
 _NOTE = re.compile(r'\([^)]*\)')
 _SPELLABLE = re.compile(r"[a-z' ]+")
 
 
 def Lines(root):
-  """Yields what WordNet's files below a folder say: lemmas, the parts of definitions, examples; not normalised."""
+  """Yields the lemmas, parts of definitions and examples of WordNet's files below a folder, not normalised."""
   for name in _FILES:
     with open(os.path.join(root, *general_text.WORDNET_FOLDER, name), encoding='utf-8') as f:
       for line in f:

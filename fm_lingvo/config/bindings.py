@@ -1,4 +1,4 @@
-"""Bindings, as parsed from Gin text, and the macros among them."""
+"""Bindings parsed from Gin text, and their macros."""
 
 import dataclasses
 import typing
@@ -7,7 +7,7 @@ from fm_lingvo import errors
 from fm_lingvo.config import value_types
 from fm_lingvo.utils import suggest
 
-REQUIRED = 'gin.REQUIRED'  # `NAME = %gin.REQUIRED`: to be set by a later binding.
+REQUIRED = 'gin.REQUIRED'  # `NAME = %gin.REQUIRED`: a later binding must set it.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Macro:
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-  """`@name` or `@name()` in a value; refused."""
+  """`@name` or `@name()` in a value, which gin_reader rejects."""
 
   text: str
 
@@ -36,15 +36,15 @@ class Reference:
 
 @dataclasses.dataclass(eq=False)
 class Binding:
-  """One statement `scope/selector.arg = value`, or `NAME = value`, a macro.
+  """One statement: `scope/selector.arg = value`, or `NAME = value`, which defines a macro.
 
   Attributes:
-    scope: What stands before the last `/`, or ''.
-    selector: E.g. `task.encoder`; of a macro its name.
-    arg: E.g. `num_layers`; '' for a macro.
-    value: Plain value that may hold Macros.
+    scope: The text before the last `/`, or ''.
+    selector: Such as `task.encoder`; for a macro its name.
+    arg: Such as `num_layers`; '' for a macro.
+    value: Plain value that may contain Macros.
     place: `file:line` or the name of the flag.
-    user: Whether a user asked for its file, not the experiment's knobs.
+    user: Whether the user gave the file or flag; False for files that the experiment's knobs imply.
   """
 
   scope: str
@@ -56,23 +56,23 @@ class Binding:
 
   @property
   def path(self):
-    """Name without its scope."""
+    """The name without its scope."""
     return f'{self.selector}.{self.arg}' if self.arg else self.selector
 
   @property
   def name(self):
-    """Name with its scope, as written."""
+    """The name with its scope, as written."""
     return f'{self.scope}/{self.path}' if self.scope else self.path
 
   def Error(self, message):
-    """GinError whose line starts with the place and the statement."""
+    """Returns a GinError whose message starts with the place and the statement."""
     text = value_types.Literal(self.value)
     text = repr(self.value) if text is None else text
     return errors.GinError(f'{self.place}: {self.name} = {text}: {message}')
 
 
 class Macros:
-  """The macros among bindings: the last definition of a name wins, as in Gin."""
+  """The macros defined by a list of bindings; the last definition of a name wins, as in Gin."""
 
   def __init__(self, bindings):
     self._defined = {b.name: b for b in bindings if not b.arg}
@@ -85,19 +85,19 @@ class Macros:
     return iter(self._defined)
 
   def Orphans(self):
-    """Bindings that define a macro which nothing uses."""
+    """Returns the bindings that define unused macros."""
     return [b for name, b in self._defined.items() if name not in self._used]
 
   def Resolve(self, binding):
-    """The value of a binding with each macro replaced.
+    """Returns the value of a binding with all macros replaced by their values.
 
     Raises:
-      GinError: A macro is undefined, or defined by itself.
+      GinError: A macro is undefined, or its definition refers to itself.
     """
     return self._Value(binding.value, binding, ())
 
   def Reached(self, value):
-    """Names of the macros that a value uses, those that others use first."""
+    """Returns the names of all macros that a value uses, each after the macros that it uses itself."""
     names = {}
     for part in Walk(value):
       if isinstance(part, Macro) and part.name in self._defined:
@@ -106,7 +106,7 @@ class Macros:
     return list(names)
 
   def Note(self, binding):
-    """`; place: NAME = value` of each macro in a binding, for a message about it."""
+    """Returns `; place: NAME = value` for each macro that a binding uses, to append to a message."""
     sources = [self._defined[name] for name in self.Reached(binding.value)]
     return ''.join(f'; {s.place}: {s.name} = {value_types.Literal(s.value)}' for s in sources)
 
@@ -118,12 +118,12 @@ class Macros:
         raise source.Error(f"a value is required; set it, e.g. --gin_bindings='{source.name} = ...'")
 
   def _Value(self, value, binding, stack):
-    """`value` of `binding` with macros replaced; `stack` holds those being resolved."""
+    """Returns `value` of `binding` with macros replaced; `stack` has the names being resolved."""
     if isinstance(value, Macro):
       if value.name == REQUIRED:
         return value
       if value.name in stack:
-        raise binding.Error(f'macro {value.name} is defined by itself')
+        raise binding.Error(f'the definition of macro {value.name} refers to itself')
       if value.name not in self._defined:
         raise binding.Error(
           f'macro {value.name} is not defined' + suggest.DidYouMean(suggest.Nearest(value.name, self._defined))
@@ -138,12 +138,12 @@ class Macros:
 
 
 def IsRequired(value):
-  """Whether a resolved value still is, or holds, `%gin.REQUIRED`."""
+  """Whether a resolved value is, or contains, `%gin.REQUIRED`."""
   return any(isinstance(part, Macro) for part in Walk(value))
 
 
 def Walk(value):
-  """Every part of a value."""
+  """Yields a value and, recursively, all its elements, dict keys included."""
   yield value
   if isinstance(value, dict):
     for key, part in value.items():

@@ -1,8 +1,8 @@
-"""config.gin: the configuration of a run as Gin text that replays it.
+"""Writes config.gin: the configuration of a run as Gin text that replays it.
 
-Its lines are the macros in use, every knob, and the params that the user bound, so
-that a knob changed on replay still moves what the code derives from it. What the
-knobs imply (files of sizes) and all other values follow as comments.
+It binds the macros in use, every knob, and the params that the user bound. Derived params
+are not bound, so that they still follow a knob that is changed on replay. Bindings of the
+files that the knobs imply, and all other values, are listed as comments.
 """
 
 import re
@@ -14,21 +14,21 @@ _CODE = 'from code'
 
 
 def ConfigText(name, knobs, paths, macros, trees):
-  """The text of config.gin.
+  """Returns the text of config.gin.
 
-  `trainer --model=NAME --gin_file=config.gin` with this text gives the same params
-  as the run, by the same code.
+  With the same version of the code, `trainer --model=NAME --gin_file=config.gin` gives the same
+  params as the run.
 
   Args:
     name: Name of the model.
     knobs: knobs.Knobs.
     paths: param_paths.Paths.
     macros: bindings.Macros.
-    trees: param_paths.Trees with every binding set; their other values become the
-      comments.
+    trees: param_paths.Trees with every binding applied; values that are not bound are listed
+      as comments.
 
   Returns:
-    Valid Gin text. A line that was overridden says where and what it was.
+    Valid Gin text. The line of an overridden value names the place of the binding and the default.
   """
   settings = list(knobs.settings.values())
   explicit = [s for s in settings if not (s.binding and not s.binding.user)]
@@ -37,7 +37,7 @@ def ConfigText(name, knobs, paths, macros, trees):
   lines = [
     f'# Configuration of {name}. To replay the run:',
     f'#   {run_experiment.ReplayCommand(name)}',
-    '# A line that ends in "<- place" was set there; the others are the code\'s.',
+    '# A line that ends in "<- place" was set there; all other values are defaults.',
     *run_experiment.Lines(name),
   ]
   used = {}
@@ -48,23 +48,25 @@ def ConfigText(name, knobs, paths, macros, trees):
     'Macros', [f'{m} = {value_types.Literal(macros[m].value)}  # <- {macros[m].place}' for m in used if macros[m].user]
   )
   lines += _Section('Knobs', map(_Line, explicit))
-  # In the order of their binding.
+  # In the order in which they were bound.
   lines += _Section('Params that were bound', map(_Line, bound))
-  lines += _Section('Bound by files that the knobs imply; replay reads those again', [f'# {_Line(s)}' for s in implied])
   lines += _Section(
-    'Every other param; a line without its # binds it', [f'# {line}' for line in _Others(trees, paths.settings)]
+    'Bound by files that the knobs imply; a replay reads these files again', [f'# {_Line(s)}' for s in implied]
+  )
+  lines += _Section(
+    'All other params; remove the # of a line to bind it', [f'# {line}' for line in _Others(trees, paths.settings)]
   )
   return '\n'.join(lines) + '\n'
 
 
 def _Section(title, lines):
-  """Lines under a title; nothing if there are none."""
+  """Returns lines with a title above; an empty list if there are no lines."""
   lines = list(lines)
   return ['', f'# {title}.', *lines] if lines else []
 
 
 def _Line(setting):
-  """The binding of one setting, with its origin if it has one."""
+  """Returns the binding of one setting, with the place where it was set."""
   binding = setting.binding
   literal = value_types.Literal(binding.value if binding else setting.value)
   if literal is None:
@@ -77,7 +79,7 @@ def _Line(setting):
 
 
 def _Others(trees, bound):
-  """`path = value` of every param that is not bound, data sets with their scopes."""
+  """Returns `path = value` for every param that is not bound; data sets have their scope."""
   lines = []
   for name, tree in trees.items():
     scope = name if tree.root == 'input' else ''
@@ -94,7 +96,7 @@ def _Others(trees, bound):
 
 
 def _Short(value):
-  """A value that Gin cannot write, in one line without addresses."""
+  """Returns one line for a value that Gin cannot write, without memory addresses."""
   if isinstance(value, type):
     return f'{value.__module__}.{value.__qualname__}'
   if callable(value):

@@ -6,18 +6,18 @@
 
 A binding names one of
 
-  BestRqPretrain.num_codebooks   a knob: a field of the experiment, known before Task()
-  task.encoder.num_layers        a param of what Task() returns
+  BestRqPretrain.num_codebooks   a knob: a field of the experiment, set before Task() is called
+  task.encoder.num_layers        a param of the Params that Task() returns
   input.batch_size               a param of every data set that has it
-  Train/input.batch_size         the same of one data set; wins over the unscoped one
-  model.cluster.split_id         a param of Model() beside task and input
+  Train/input.batch_size         the same for one data set; overrides the unscoped binding
+  model.cluster.split_id         a param of Model() other than task and input
   schedule.train_executions_per_eval   a param of ProgramSchedule()
   BATCH                          a macro, used as %BATCH
 
-or the end of a path, if only one path ends so. Files that the knobs imply come first,
-then --gin_file in order, then --gin_bindings; the last binding of a name wins. Params
-are set as often as Lingvo asks the experiment for them, after the code that derives
-one value from another; everything is checked once, before any graph.
+or a suffix of a path that only one path has. Gin files that the knobs imply are applied first,
+then --gin_file in order, then --gin_bindings; the last binding of a name wins. The bindings are
+applied each time Lingvo requests the experiment's params, after the code that derives one value
+from another. Everything is checked once, before any graph is built.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ from fm_lingvo.utils import suggest
 GinError = errors.GinError
 RewriteGinArgs = gin_reader.RewriteGinArgs
 
-_config: '_Config | None' = None  # What Configure made last.
+_config: '_Config | None' = None  # The result of the last Configure.
 
 
 def Configure(
@@ -49,17 +49,17 @@ def Configure(
 ) -> None:
   """Binds and checks the configuration of an experiment.
 
-  After it, lingvo.model_registry gives this experiment's params as bound, until the
-  next Configure or Reset. No TensorFlow graph is made.
+  Afterwards lingvo.model_registry returns this experiment's params with the bindings applied, until the
+  next Configure or Reset. No TensorFlow graph is built.
 
   Args:
     model_name: Name of an experiment, e.g. `asr.BestRqPretrain`.
     gin_files: Names of Gin files; later ones win.
-    gin_bindings: Texts of Gin bindings; applied after the files.
+    gin_bindings: Gin bindings as text; applied after the files.
     search_paths: Folders to look for Gin files in.
 
   Raises:
-    GinError: Anything wrong; the message is one line. Nothing stays bound then.
+    GinError: The configuration is invalid; the message is one line. Nothing stays bound.
   """
   global _config
   Reset()
@@ -77,7 +77,7 @@ def Configure(
 
 
 def Reset() -> None:
-  """Takes every binding back; experiments have their defaults again."""
+  """Removes all bindings; experiments have their default params again."""
   global _config
   if _config is not None:
     registry.ReplaceClass(_config.model_name)
@@ -86,7 +86,7 @@ def Reset() -> None:
 
 
 def Overrides() -> list[tuple[str, Any, str]]:
-  """What the user set to another value than it would have had.
+  """Lists the settings that the user changed from their defaults.
 
   Returns:
     List of (path, value, source), knobs first; source is `file:line` or the flag.
@@ -100,12 +100,12 @@ def Overrides() -> list[tuple[str, Any, str]]:
 def ConfigText(model_name: str, reference: bool = True) -> str:
   """The text of config.gin, which replays the run.
 
-  `trainer --model=NAME --gin_file=config.gin` with this text gives the same params,
-  by the same code. See config_gin.
+  With the same version of the code, `trainer --model=NAME --gin_file=config.gin` gives the same
+  params. See config_gin.
 
   Args:
     model_name: The model that Configure configured.
-    reference: Whether to list, as comments, every param that was not bound.
+    reference: Whether to list all params that were not bound as comments.
 
   Raises:
     GinError: Configure has not been called for this model.
@@ -118,18 +118,18 @@ def ConfigText(model_name: str, reference: bool = True) -> str:
 
 
 class _Config:
-  """One experiment and everything that binds it."""
+  """The configuration of one experiment: knobs, params, macros and their bindings."""
 
   def __init__(self, model_name: str) -> None:
     self.model_name = model_name
     self.knobs = knobs.Knobs(model_name)
-    self.paths: Any = None  # param_paths.Paths, once Resolve found them.
-    self.macros: Any = None  # bindings.Macros, once Read.
+    self.paths: Any = None  # param_paths.Paths, set by Resolve.
+    self.macros: Any = None  # bindings.Macros, set by Bind.
     self._datasets = registry.DatasetNames(model_name)
     self._bindings: list[bindings.Binding] = []
 
   def Bind(self, bound: list[bindings.Binding], search_paths: Sequence[str]) -> None:
-    """Binds the knobs by the user's bindings, reads the files that they imply."""
+    """Binds the knobs to the user's values and reads the Gin files that the knobs imply."""
     files = self.knobs.Bind(bound, bindings.Macros(bound))
     implied = gin_reader.Reader(search_paths, user=False)
     for name in files:
@@ -142,12 +142,12 @@ class _Config:
     if again != files:
       raise GinError(
         f'{", ".join(map(gin_reader.Shown, files))}: binds the knob that '
-        'chose it, which would now choose '
+        'selected it, which would now select '
         f'{", ".join(map(gin_reader.Shown, again))}'
       )
 
   def Resolve(self) -> None:
-    """Builds the params without bindings and finds each bound path in them."""
+    """Builds the default params and looks up every bound path in them."""
     trees = param_paths.Trees(self.model_name, registry.Registered(self.model_name), self._datasets)
     self.paths = param_paths.Paths(self.model_name, trees, self._datasets, self.macros)
     for binding in self._bindings:
@@ -162,11 +162,11 @@ class _Config:
     self.paths.CheckShadowed(self._bindings)
 
   def BoundTrees(self) -> dict[str, Any]:
-    """param_paths.Trees with every binding set."""
+    """Returns param_paths.Trees with every binding applied."""
     return param_paths.Trees(self.model_name, registry.ModelClass(self.model_name), self._datasets)
 
   def BoundClass(self, registered: Any) -> type:
-    """Subclass of Lingvo's registered class that gives bound params.
+    """Returns a subclass of Lingvo's registered class that applies the bindings to its params.
 
     Args:
       registered: The class that Lingvo's registry has for the experiment.
@@ -174,7 +174,7 @@ class _Config:
     config = self
 
     class Bound(registered):
-      """An experiment with its configuration."""
+      """An experiment with the bindings applied."""
 
       def Task(self) -> Any:
         return config.paths.Apply(super().Task(), 'task')
@@ -185,8 +185,8 @@ class _Config:
       def ProgramSchedule(self) -> Any:
         return config.paths.Apply(super().ProgramSchedule(), 'schedule')
 
-      # Not each data set's method: one may call another, whose own bindings are not
-      # its caller's.
+      # Bindings are applied here and not in each data set's method, because one method may
+      # call another, whose bindings must not apply to the caller.
       def GetDatasetParams(self, dataset: str) -> Any:
         params = super().GetDatasetParams(dataset)
         if dataset in config._datasets:
@@ -198,7 +198,7 @@ class _Config:
     return Bound
 
   def _OrphanError(self, orphan: Any) -> errors.GinError:
-    """GinError of a macro that nothing uses, often a path without its beginning."""
+    """Returns the GinError for an unused macro, which is often a path without its first part."""
     message = 'a macro that nothing uses'
     others = [name for name in self.macros if name != orphan.name]
     near = suggest.Nearest(orphan.path, others, 0.75)

@@ -1,7 +1,7 @@
-"""Gin text -> statements that know their place: files, includes, bindings, macros.
+"""Parses Gin files and bindings into statements with their source locations.
 
-The grammar is Gin's own parser's. Gin's evaluation is not used: it looks a name up
-before the Params tree that defines it can exist, and its errors take many lines.
+Gin's own parser defines the grammar. Gin's evaluation is not used: it looks up names
+before the Params tree that defines them exists, and its errors span many lines.
 """
 
 import io
@@ -24,7 +24,7 @@ _MAX_BYTES = 1_000_000
 
 
 class _Delegate(config_parser.ParserDelegate):
-  """Keeps references and macros as written."""
+  """Keeps references and macros unevaluated."""
 
   def configurable_reference(self, scoped_configurable_name, evaluate):
     call = '()' if evaluate else ''
@@ -38,12 +38,15 @@ class Reader:
   """Reads Gin files and binding strings into one list of Bindings."""
 
   def __init__(self, search_paths=(), user=True):
-    """A reader without bindings.
+    """Creates a reader without bindings.
 
     Args:
-      search_paths: Folders to look for files in, after the working directory and
+      search_paths: Folders to search for files, after the working directory and
         before the checkout.
       user: See Binding.
+
+    Raises:
+      GinError: A folder does not exist.
     """
     self.bindings = []
     self._search_paths = [os.fspath(p) for p in search_paths]
@@ -51,10 +54,10 @@ class Reader:
       if not tf.io.gfile.isdir(path):
         raise GinError(f'--gin_search_paths={path}: no such folder')
     self._user = user
-    self._open = []  # Files being read, outermost first.
+    self._open = []  # Paths of the files being read, outermost first.
 
   def Find(self, name, folders=()):
-    """The path of a Gin file, or None: as it stands, then in `folders`, then others."""
+    """Returns the path of a Gin file: `name` itself, then in `folders`, then in the search paths; None if missing."""
     return next(
       (
         path
@@ -65,11 +68,11 @@ class Reader:
     )
 
   def ReadFile(self, name, asker=None):
-    """Reads a file and what it includes.
+    """Reads a file and the files that it includes.
 
     Args:
-      name: As the user gave it.
-      asker: What asked for it, for messages; default the flag.
+      name: File name as the user gave it.
+      asker: What requested the file, for messages; the flag by default.
     """
     asker = asker or f'--gin_file={name}'
     folders = [os.path.dirname(self._open[-1])] if self._open else []
@@ -79,7 +82,7 @@ class Reader:
     if path in self._open:
       raise GinError(f'{asker}: the file includes itself')
     if tf.io.gfile.stat(path).length > _MAX_BYTES:
-      raise GinError(f'{asker}: over {_MAX_BYTES:,} bytes, so no Gin file')
+      raise GinError(f'{asker}: over {_MAX_BYTES:,} bytes; not a Gin file')
     try:
       with tf.io.gfile.GFile(path, 'r') as f:
         text = f.read()
@@ -90,12 +93,12 @@ class Reader:
     self._open.pop()
 
   def ReadText(self, text):
-    """Reads the text of one --gin_bindings flag, of one or several lines."""
+    """Reads the text of one --gin_bindings flag, which may have several lines."""
     several = '\n' in text.strip()
     self._Parse(text, lambda line: f'{BINDINGS}:{line}' if several else BINDINGS)
 
   def _Parse(self, text, place):
-    """Appends the statements of `text`; `place` gives the place of a line's number."""
+    """Appends the statements of `text`; `place` maps a line number to its source location."""
     try:
       parser = config_parser.ConfigParser(io.StringIO(text), _Delegate())
       for statement in parser:
@@ -117,11 +120,11 @@ class Reader:
       raise GinError(f'{place(1)}: {" ".join(text.split())[:80]}: {e}') from e
 
   def _Add(self, statement, place):
-    """Takes one parsed statement in."""
+    """Adds one parsed statement."""
     if isinstance(statement, config_parser.ImportStatement):
       raise GinError(
-        f'{place}: {statement.format()}: a Gin file may not import '
-        'Python; --import_module imports experiments of your own'
+        f'{place}: {statement.format()}: a Gin file must not import '
+        'Python; --import_module imports your own experiments'
       )
     if isinstance(statement, config_parser.IncludeStatement):
       self.ReadFile(statement.filename, f'{place}: include {statement.filename!r}')
@@ -132,36 +135,36 @@ class Reader:
         if isinstance(part, bindings.Reference):
           raise binding.Error(f'{part} refers to code; expected a plain value or a %MACRO')
       self.bindings.append(binding)
-    # A BlockDeclaration needs nothing: its bindings follow as statements.
+    # A BlockDeclaration is ignored: its bindings follow as statements of their own.
 
   def _Candidates(self, name, folders=()):
-    """Paths at which the file `name` may be, best first, each once."""
+    """Returns the paths to try for the file `name`, in order, without duplicates."""
     if os.path.isabs(name) or '://' in name:
       return [name]
     folders = ['', *folders, *self._search_paths, shipped.ROOT]
     return list(dict.fromkeys(os.path.join(f, name) for f in folders))
 
   def _NearestFile(self, name, folders):
-    """`; did you mean ...?` among the Gin files where `name` was looked for."""
+    """Returns `; did you mean ...?` with the nearest Gin file in the folders that were searched."""
     base = os.path.basename(name)
-    found = {}  # Base name -> name to give instead.
+    suggestions = {}  # Base name -> file name to suggest.
     for path in self._Candidates(name, folders):
       for other in FilesBeside(path):
-        found.setdefault(other, os.path.join(os.path.dirname(name), other))
+        suggestions.setdefault(other, os.path.join(os.path.dirname(name), other))
     for other in FilesBeside(os.path.join(shipped.ROOT, 'params', 'gin', base)):
-      found.setdefault(other, os.path.join('params', 'gin', other))
+      suggestions.setdefault(other, os.path.join('params', 'gin', other))
     base = base if base.endswith('.gin') else base + '.gin'
-    nearest = suggest.Nearest(base, found)
+    nearest = suggest.Nearest(base, suggestions)
     if nearest:
-      return DidYouMean(found[nearest])
-    return f'; looked for {suggest.Some(self._Candidates(name, folders))}'
+      return DidYouMean(suggestions[nearest])
+    return f'; searched {suggest.Some(self._Candidates(name, folders))}'
 
 
 def ReadAll(gin_files, gin_bindings=(), search_paths=()):
-  """List of the Bindings in Gin files, then in binding strings.
+  """Returns the list of Bindings in Gin files, then in binding strings.
 
   Raises:
-    GinError: One cannot be read.
+    GinError: A file or binding cannot be read.
   """
   reader = Reader(search_paths)
   for name in gin_files:
@@ -172,12 +175,12 @@ def ReadAll(gin_files, gin_bindings=(), search_paths=()):
 
 
 def Shown(path):
-  """A file's path for messages: short if it is in the checkout."""
+  """Returns a path for messages: relative to the checkout if the file is in it."""
   return os.path.relpath(path, shipped.ROOT) if path.startswith(shipped.ROOT + os.sep) else path
 
 
 def FilesBeside(path):
-  """Sorted base names of the Gin files in the folder of `path`."""
+  """Returns the sorted base names of the Gin files in the folder of `path`."""
   folder = os.path.dirname(path) or '.'
   if not tf.io.gfile.isdir(folder):
     return []
@@ -187,9 +190,9 @@ def FilesBeside(path):
 def RewriteGinArgs(argv):
   """Turns `--gin.NAME=VALUE` into `--gin_bindings=NAME = VALUE`.
 
-  A VALUE that is no Gin value, such as a bare word, is taken for a string and quoted:
-  `--gin.BestRqPretrain.size=base` binds 'base'. What starts like a Gin value (a
-  quote, a bracket, `%`, `@`) is never quoted. Arguments after `--` stay.
+  A VALUE that is not a Gin value, such as a bare word, is quoted as a string:
+  `--gin.BestRqPretrain.size=base` binds 'base'. A VALUE that starts like a Gin value (a
+  quote, a bracket, `%`, `@`) is never quoted. Arguments after `--` are not changed.
 
   Args:
     argv: List of arguments.
@@ -217,7 +220,7 @@ def RewriteGinArgs(argv):
 
 
 def _IsValue(text):
-  """Whether Gin parses the whole text as one value."""
+  """Whether Gin parses the whole text as a single value."""
   try:
     statements = list(config_parser.ConfigParser(f'name = {text}\n', _Delegate()))
   except (SyntaxError, tokenize.TokenError):
@@ -226,7 +229,7 @@ def _IsValue(text):
 
 
 def _SyntaxHint(error):
-  """One line for what Gin's parser said."""
+  """Returns the message of Gin's parser in one line, with a hint for common mistakes."""
   message = error.msg.strip()
   _, failed, token = message.partition('Failed to parse token ')
   if not failed:
@@ -234,5 +237,5 @@ def _SyntaxHint(error):
   word = token.strip()[1:-1]
   constant = {'true': 'True', 'false': 'False', 'none': 'None', 'null': 'None'}
   if word.lower() in constant:
-    return f'{word} is no Gin value; did you mean {constant[word.lower()]}?'
-  return f'{word} is no Gin value; a string needs quotes: {word!r}'
+    return f'{word} is not a Gin value; did you mean {constant[word.lower()]}?'
+  return f'{word} is not a Gin value; a string needs quotes: {word!r}'

@@ -1,4 +1,4 @@
-"""Knobs: the fields of an experiment, bound in Gin before the experiment is made."""
+"""Knobs: the fields of an experiment, bound in Gin before the experiment is instantiated."""
 
 import dataclasses
 import os
@@ -19,13 +19,13 @@ DidYouMean = suggest.DidYouMean
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-  """A knob, or a param that is bound.
+  """A knob (bound or not) or a bound param.
 
   Attributes:
     name: Full path with its scope.
-    value: As the knob or param holds it.
-    default: What it is without the binding.
-    binding: bindings.Binding that set it, None for a knob at its default.
+    value: The converted value.
+    default: The value without the binding.
+    binding: The bindings.Binding that set the value; None for a knob at its default.
   """
 
   name: str
@@ -35,7 +35,7 @@ class Setting:
 
   @property
   def changed(self):
-    """Whether the value differs from the default, in its type too."""
+    """Whether the value or its type differs from the default."""
     return repr(self.value) != repr(self.default)
 
 
@@ -47,7 +47,7 @@ class Knobs:
   """
 
   def __init__(self, model_name):
-    """All knobs at their defaults."""
+    """Starts with all knobs at their defaults."""
     self._model_name = model_name
     self._cls = registry.Import(model_name)
     self._fields = {}  # Name -> (Spec, default).
@@ -59,17 +59,17 @@ class Knobs:
     self._SetDefaults()
 
   def Bind(self, bindings, macros):
-    """Binds those of `bindings` that name an experiment, and no others, in Gin.
+    """Binds the knobs in Gin; ignores bindings that do not name an experiment.
 
     Args:
-      bindings: List of bindings.Binding; the last of a name wins.
-      macros: bindings.Macros among them.
+      bindings: List of bindings.Binding; the last one of a name wins.
+      macros: The bindings.Macros of the same list.
 
     Returns:
       List of the names of the Gin files that the knobs imply.
 
     Raises:
-      GinError: No such knob, a wrong value, another experiment's knob.
+      GinError: The knob does not exist, has a wrong value or belongs to another experiment.
     """
     self._SetDefaults()
     for binding in bindings:
@@ -85,18 +85,18 @@ class Knobs:
     return list(registry.Call(self._model_name, '_GinFiles()', experiment._GinFiles))
 
   def Claims(self, binding):
-    """Whether a binding names a knob of an experiment, this one or another."""
+    """Whether a binding names a knob of any known experiment."""
     return bool(binding.arg) and self._Experiment(binding.selector) is not None
 
   def Nearest(self, name, cutoff=0.6):
-    """`Class.knob (int, default 1)` of the knob most like `name`, '' if none is."""
+    """Returns `Class.knob (int, default 1)` for the knob most similar to `name`, '' if none is similar."""
     knob = suggest.Nearest(name, self._fields, cutoff)
     if not knob:
       return ''
     return f'{self._cls.__name__}.{knob} ({value_types.Describe(*self._fields[knob])})'
 
   def NoSuchExperiment(self, binding):
-    """GinError of a binding whose selector looks like an experiment and is none."""
+    """Returns the GinError for a selector that looks like an experiment but is none."""
     selector = binding.selector.rpartition('.')[2]
     name = self._cls.__name__
     others = [cls.__name__ for cls in registry.Known().values()]
@@ -106,12 +106,12 @@ class Knobs:
     return binding.Error(f'no such experiment; --model={self._model_name} has knobs {name}.NAME' + DidYouMean(near))
 
   def MissingFile(self, file_name):
-    """GinError of a Gin file that the knobs imply and that is not there."""
+    """Returns the GinError for a Gin file that the knobs imply but that does not exist."""
     stem = os.path.splitext(os.path.basename(file_name))[0]
     stems = [f[: -len('.gin')] for f in gin_reader.FilesBeside(file_name)]
     message = f'no file {gin_reader.Shown(file_name)}'
     if stems:
-      message += f' (there are {suggest.Some(stems)})'
+      message += f' (available: {suggest.Some(stems)})'
     near = suggest.Nearest(stem, stems)
     message += DidYouMean(repr(near) if near else '')
     for setting in self.settings.values():
@@ -127,7 +127,7 @@ class Knobs:
     }
 
   def _Experiment(self, selector):
-    """The experiment that a selector names, this one first; None if it names none."""
+    """Returns the class of the experiment that a selector names, this experiment first; None if there is none."""
     for key, cls in [(self._model_name, self._cls), *registry.Known().items()]:
       full = f'.{cls.__module__}.{cls.__name__}'
       if selector == key or full.endswith('.' + selector):
@@ -135,7 +135,7 @@ class Knobs:
     return None
 
   def _Bind(self, binding, macros):
-    """Checks the binding of a knob and takes it."""
+    """Checks the binding of a knob and stores it as the knob's setting."""
     named = self._Experiment(binding.selector)
     if named is not self._cls:
       raise binding.Error(

@@ -1,6 +1,6 @@
-"""Which experiments there are, read from the source without importing it.
+"""Lists the experiments by parsing their source, without importing it.
 
-Importing an experiment takes Lingvo and TensorFlow; a list of names should not.
+Importing an experiment imports Lingvo and TensorFlow, which takes seconds; listing names should not.
 """
 
 import ast
@@ -12,14 +12,14 @@ def ListModels(package: str = 'fm_lingvo.params') -> dict[str, str]:
   """Finds the registered experiments of a package.
 
   Args:
-    package: Importable package; every class in its modules that is decorated with
-      `registry.RegisterExperiment` counts.
+    package: Importable package; the classes in its modules that are decorated with
+      `registry.RegisterExperiment` are listed.
 
   Returns:
     dict: model name, e.g. `asr.BestRqPretrain` -> first line of its docstring.
 
   Raises:
-    ModuleNotFoundError: There is no such package.
+    ModuleNotFoundError: The package does not exist.
   """
   spec = importlib.util.find_spec(package)
   if spec is None or spec.submodule_search_locations is None:
@@ -34,25 +34,25 @@ def ListModels(package: str = 'fm_lingvo.params') -> dict[str, str]:
 
 
 def _Experiments(module: str, source: str) -> dict[str, str]:
-  """dict model name -> docstring line of one module's source text."""
-  found = {}
+  """Returns dict model name -> first docstring line, from the source text of one module."""
+  experiments = {}
   for node in ast.parse(source).body:
     if not isinstance(node, ast.ClassDef):
       continue
     for decorator in node.decorator_list:
       if _Callee(decorator).endswith('RegisterExperiment'):
         doc = ast.get_docstring(node) or ''
-        found[_NameArgument(decorator) or f'{module}.{node.name}'] = doc.partition('\n')[0]
-  return found
+        experiments[_NameArgument(decorator) or f'{module}.{node.name}'] = doc.partition('\n')[0]
+  return experiments
 
 
 def _Callee(decorator: ast.expr) -> str:
-  """What a decorator names, whether it has arguments or not."""
+  """Returns the name of the decorator's callable; the decorator may be called with arguments or not."""
   return ast.unparse(decorator.func if isinstance(decorator, ast.Call) else decorator)
 
 
 def _NameArgument(decorator: ast.expr) -> str | None:
-  """The text given as `name=`, if a decorator has one."""
+  """Returns the string given as the argument `name=` of a decorator, None if it has none."""
   for keyword in decorator.keywords if isinstance(decorator, ast.Call) else ():
     if keyword.arg == 'name' and isinstance(keyword.value, ast.Constant) and isinstance(keyword.value.value, str):
       return keyword.value.value
@@ -60,6 +60,6 @@ def _NameArgument(decorator: ast.expr) -> str | None:
 
 
 def Format(models: dict[str, str]) -> str:
-  """Text with a line for each model."""
+  """Formats ListModels' result as text, one line per model."""
   width = max(map(len, models), default=0)
   return '\n'.join(f'{name:<{width}}  {doc}' for name, doc in models.items())

@@ -1,4 +1,4 @@
-"""Paths: bindings of params, found in the trees that the experiment's code builds."""
+"""Binds params: looks up dotted paths in the Params trees that the experiment's code builds."""
 
 import functools
 
@@ -14,15 +14,15 @@ _ROOTS = ('task', 'input', 'model', 'schedule')
 
 
 def Trees(model_name, cls, datasets):
-  """Asks an experiment for all its params.
+  """Builds all params of an experiment.
 
   Args:
-    model_name: Its name, for messages.
-    cls: The class: with bindings, or as Lingvo registered it.
+    model_name: Name of the experiment, for messages.
+    cls: The experiment's class, either with bindings or as Lingvo registered it.
     datasets: Names of its data sets.
 
   Returns:
-    dict: 'task', 'model', 'schedule' and name of each data set -> param_tree.Tree.
+    dict: 'task', 'model', 'schedule' and the name of each data set -> param_tree.Tree.
 
   Raises:
     GinError: The experiment's code raised a ValueError.
@@ -51,7 +51,7 @@ class Paths:
   """
 
   def __init__(self, model_name, trees, datasets, macros):
-    """Nothing bound.
+    """Starts without bindings.
 
     Args:
       model_name: Name of the experiment.
@@ -66,7 +66,7 @@ class Paths:
     self._macros = macros
 
   def Bind(self, binding):
-    """Finds and checks the param that a bindings.Binding names, and takes it.
+    """Looks up the param that a bindings.Binding names, checks the value and stores the setting.
 
     Raises:
       GinError: No such param or data set, a wrong value.
@@ -80,7 +80,7 @@ class Paths:
       )
     path = self._Find(binding)
     leaves = [t.leaves[path] for t in self._Among(binding.scope) if path in t.leaves]
-    default = leaves[0].value  # Data sets may differ in it; the first one's is shown.
+    default = leaves[0].value  # Data sets may have different defaults; messages show that of the first.
     for leaf in leaves:
       if not bindings.IsRequired(value):
         try:
@@ -90,17 +90,17 @@ class Paths:
       else:
         converted = value
       if not binding.user:
-        leaf.value = converted  # What the user finds is the default.
+        leaf.value = converted  # The default that the user's bindings change.
     key = binding.scope, path
     name = f'{binding.scope}/{path}' if binding.scope else path
-    self.settings.pop(key, None)  # The last one wins, and is applied last.
+    self.settings.pop(key, None)  # The last binding wins and is applied last.
     self.settings[key] = knobs.Setting(name, converted, default, binding)
 
   def Apply(self, params, root, dataset=''):
-    """A copy of `params` with every binding of its paths set.
+    """Returns a copy of `params` with all bindings applied.
 
     Args:
-      params: Params as the experiment's code made them.
+      params: Params as built by the experiment's code.
       root: 'task', 'model', 'schedule' or 'input'.
       dataset: Name of the data set, if root is 'input'.
     """
@@ -113,12 +113,12 @@ class Paths:
     return params
 
   def CheckRequired(self):
-    """Raises GinError of a param that is still `%gin.REQUIRED`."""
+    """Raises GinError if a param still has the value `%gin.REQUIRED`."""
     for setting in self.settings.values():
       self._macros.CheckRequired(setting.binding)
 
   def CheckApplied(self, trees):
-    """Raises GinError if binding one param made another bound one vanish.
+    """Raises GinError if binding one param removed another bound param from the tree.
 
     Args:
       trees: Trees() of the experiment with bindings.
@@ -126,61 +126,64 @@ class Paths:
     for (scope, path), setting in self.settings.items():
       for name, tree in self._trees.items():
         if scope in ('', name) and path in tree.leaves and (path not in trees[name].leaves):
-          raise setting.binding.Error(f'the param is gone from {name} once the other bindings are set')
+          raise setting.binding.Error(f'the other bindings remove this param from {name}')
 
   def CheckShadowed(self, bindings):
-    """Raises GinError if a binding without scope comes late, yet changes no data set.
+    """Raises GinError if an unscoped binding has no effect because earlier scoped ones override it everywhere.
 
     Args:
       bindings: All bindings, in order.
     """
     order = {id(b): i for i, b in enumerate(bindings)}
     for (scope, path), setting in self.settings.items():
-      having = [d for d in self._datasets if path in self._trees[d].leaves]
-      scoped = [self.settings.get((d, path)) for d in having]
+      datasets_with_path = [d for d in self._datasets if path in self._trees[d].leaves]
+      scoped = [self.settings.get((d, path)) for d in datasets_with_path]
       if (
-        not scope and having and all(scoped) and any(order[id(s.binding)] < order[id(setting.binding)] for s in scoped)
+        not scope
+        and datasets_with_path
+        and all(scoped)
+        and any(order[id(s.binding)] < order[id(setting.binding)] for s in scoped)
       ):
         raise setting.binding.Error(
-          'no effect: every data set that has it is bound by its scope, e.g. '
+          'no effect: every data set with this param has a scoped binding, e.g. '
           f'{scoped[0].name} at {scoped[0].binding.place}'
         )
 
   def Hints(self, name):
-    """Descriptions of the params whose last part is `name`, or most like it."""
+    """Describes the params whose last path component is `name`, or else the most similar one."""
     leaves = self._Leaves('')
-    found = [p for p in leaves if p.endswith('.' + name)]
-    if not found:
+    matches = [p for p in leaves if p.endswith('.' + name)]
+    if not matches:
       near = suggest.NearestPath(name.lower(), leaves, 0.7)
-      found = [near] if near else []
-    found.sort(key=lambda p: (p.count('.'), _ROOTS.index(p.partition('.')[0]), p))
-    return [leaves[p].Describe() for p in found]
+      matches = [near] if near else []
+    matches.sort(key=lambda p: (p.count('.'), _ROOTS.index(p.partition('.')[0]), p))
+    return [leaves[p].Describe() for p in matches]
 
   def _Among(self, scope):
-    """Trees in which a binding with this scope looks for its path."""
+    """Returns the trees in which a path with this scope is looked up."""
     return [self._trees[scope]] if scope else list(self._trees.values())
 
   def _Leaves(self, scope):
-    """path -> Leaf of what can be bound with this scope, of the first tree with it."""
+    """Returns dict path -> Leaf of the params that can be bound with this scope; the first tree with a path wins."""
     return {p: leaf for tree in reversed(self._Among(scope)) for p, leaf in tree.leaves.items() if not leaf.refusal}
 
   def _Find(self, binding):
-    """The full path of the param that a binding names, or raises GinError."""
+    """Returns the full path of the param that a binding names; raises GinError if there is none or several."""
     path, trees = binding.path, self._Among(binding.scope)
     if any(path in t.leaves for t in trees):
       return path
     for tree in trees:
       if path in tree.groups:
         raise binding.Error(f'a group of params, not a value; bind one of {suggest.Some(tree.Children(path))}')
-    found = sorted({p for t in trees for p in t.WithSuffix(path)})
-    if len(found) == 1:
-      return found[0]
-    if found:
-      raise binding.Error(f'ambiguous; could be {suggest.Some(found)}')
+    matches = sorted({p for t in trees for p in t.WithSuffix(path)})
+    if len(matches) == 1:
+      return matches[0]
+    if matches:
+      raise binding.Error(f'ambiguous; could be {suggest.Some(matches)}')
     raise self._NoSuchParam(binding, trees)
 
   def _NoSuchParam(self, binding, trees):
-    """GinError of a path that nothing has."""
+    """Returns the GinError for a path that does not exist."""
     path = binding.path
     if binding.scope and path.split('.')[0] in ('task', 'model', 'schedule'):
       return binding.Error('only input params have a data-set scope' + DidYouMean(path))

@@ -1,7 +1,7 @@
-"""Params trees seen as dotted paths: what a Gin path may name, and how it is set.
+"""Maps dotted Gin paths to the values in a tree of Lingvo Params.
 
-A leaf is a value, a group a Params node. Elements of a list of Params are named
-`list_0`, `list_1`, ...; those of a dict, or of a list of pairs, by their keys.
+A leaf is a value; a group is a Params node. Elements of a list of Params are named
+`list_0`, `list_1`, ...; elements of a dict or of a list of pairs are named by their keys.
 """
 
 import copy
@@ -13,7 +13,7 @@ from lingvo.core import hyperparams
 from fm_lingvo.config import value_types
 from fm_lingvo.utils import suggest
 
-# What Lingvo's runners set from flags after the configuration is built.
+# Params that Lingvo's runners set from flags after the configuration is built.
 _FROM_FLAGS = re.compile(
   r'model\.cluster\.((mode|job|task|logdir|do_eval|add_summary|reporting_job|'
   r'tf_data_service_address)|(controller|worker|ps|input|evaler|decoder)\.'
@@ -28,13 +28,13 @@ class Leaf:
   """One value in a tree of Params."""
 
   def __init__(self, path, owner, key, refusal=''):
-    """A leaf.
+    """Creates a leaf.
 
     Args:
-      path: Its dotted path.
-      owner: The Params that hold it, under `key`.
-      key: See owner.
-      refusal: Why it cannot be bound, '' if it can.
+      path: Dotted path of the value.
+      owner: The Params node that contains the value.
+      key: Name of the value in `owner`.
+      refusal: Reason why the value cannot be bound; '' if it can.
     """
     self.path = path
     self._owner = owner
@@ -47,50 +47,50 @@ class Leaf:
       self.refusal = f'{_TypeName(self.value)} values come from code, not from Gin'
 
   def Describe(self):
-    """Path, type and value, for a message."""
+    """Returns path, type and value for a message."""
     return f'{self.path} ({value_types.Describe(self.spec, self.value)})'
 
   def Convert(self, value):
-    """`value` as the param takes it; raises value_types.Mismatch."""
+    """Returns `value` converted to the param's type; raises value_types.Mismatch."""
     if self.refusal:
       raise value_types.Mismatch(self.refusal)
     return self.spec.Convert(value)
 
   def Set(self, value):
-    """Writes a converted value into the tree, which must be the caller's own copy."""
-    # Lingvo freezes nodes such as params_init against changes of a shared default.
+    """Writes a converted value into the tree, which must be a copy owned by the caller."""
+    # Lingvo freezes nodes such as params_init, because their defaults are shared.
     frozen = self._owner.IsImmutable()
     self._owner.__dict__['_immutable'] = False
-    # The tree must not share a list with the binding either.
+    # The copy keeps the tree from sharing a list with the binding.
     self._owner.Set(**{self._key: copy.deepcopy(value)})
     if frozen:
       self._owner.Freeze()
 
 
 class Tree:
-  """Leaves and groups of one tree of Params, by path."""
+  """The leaves and groups of one tree of Params, by path."""
 
   def __init__(self, params, root):
-    """Indexes `params`, whose own path is `root`."""
+    """Indexes `params` under the path `root`."""
     self.root = root
     self.leaves = {}  # path -> Leaf.
     self.groups = {}  # path -> list of the paths of its children.
     self._Visit(params, root)
 
   def _Visit(self, params, path):
-    """Adds the node `params`."""
+    """Adds the node `params` and, recursively, its children."""
     self.groups[path] = []
     taken = set(dir(params))
     for key, value in params.IterParams():
       child = f'{path}.{key}'
       if child in ('model.task', 'model.input'):
-        continue  # Roots of their own.
+        continue  # These have trees of their own.
       nodes = _Nodes(child, value)
       if nodes is None:
         self.leaves[child] = Leaf(child, params, key)
         self.groups[path].append(child)
         continue
-      # A param that has the name of an element of a list keeps it.
+      # If a param has the same name as a list element, the name refers to the param.
       nodes = [(p, node) for p, node in nodes if p == child or p[len(path) + 1 :] not in taken]
       self.groups[path].extend(p for p, _ in nodes)
       self.groups.setdefault(child, [p for p, _ in nodes])
@@ -98,35 +98,35 @@ class Tree:
         self._Visit(node, element)
 
   def Refuse(self, task):
-    """Marks what may not be bound in a model's tree.
+    """Marks the leaves of a model's tree that must not be bound.
 
     Args:
       task: Tree of the model's task. Lingvo copies params of task.train to
-        model.train: a copy is bound at its source, or the two would differ.
+        model.train; they must be bound in task.train so that the two stay equal.
     """
     for path, leaf in self.leaves.items():
       prefix, _, name = path.rpartition('.')
       if prefix == 'model.train' and f'task.train.{name}' in task.leaves:
         leaf.refusal = f'Lingvo copies it; bind task.train.{name}'
       elif path == 'model.model':
-        leaf.refusal = 'Lingvo writes it: where the experiment is defined'
+        leaf.refusal = 'Lingvo sets it to the place where the experiment is defined'
       elif _FROM_FLAGS.match(path):
         leaf.refusal = 'the job flags set it, e.g. --worker_gpus'
 
   def WithSuffix(self, suffix):
-    """Paths of bindable leaves that are `suffix` or end in `.suffix`."""
+    """Returns the paths of bindable leaves that equal `suffix` or end in `.suffix`."""
     return [
       path for path, leaf in self.leaves.items() if (path == suffix or path.endswith('.' + suffix)) and not leaf.refusal
     ]
 
   def Children(self, path):
-    """Names of a group's params, those that every layer has left out if others are."""
+    """Returns the names of a group's params, without the params that all layers share unless there are no others."""
     paths = sorted(p for p in self.groups[path] if p in self.groups or not self.leaves[p].refusal)
     own = [p for p in paths if p.rpartition('.')[2] not in _COMMON]
     return [p[len(path) + 1 :] if p.startswith(path + '.') else p for p in own or paths or self.groups[path]]
 
   def Missing(self, path):
-    """What to say about a path that is not in the tree, nor alike to any."""
+    """Returns a message about a path that is not in the tree and similar to none in it."""
     group = path
     while group not in self.groups and group not in self.leaves:
       group = group.rpartition('.')[0]
@@ -136,7 +136,7 @@ class Tree:
 
 
 def _Nodes(key, value):
-  """[(path, Params)] that the value at path `key` consists of, None: it is a leaf."""
+  """Returns [(path, Params)] of the Params in the value at path `key`; None if the value is a leaf."""
   params = hyperparams.Params
   if isinstance(value, params):
     return [(key, value)]
@@ -151,7 +151,7 @@ def _Nodes(key, value):
 
 
 def _TypeName(value):
-  """How a value that is no Gin value is called in a message."""
+  """Returns the name of a type that Gin cannot write, for a message."""
   if isinstance(value, type):
     return 'class'
   return 'function' if callable(value) else type(value).__name__

@@ -1,16 +1,16 @@
-"""What differs between two texts of Lingvo's params: the configuration at a run's start and at its resumption."""
+"""Compares two texts of Lingvo's params: the configuration at a run's last start and on resume."""
 
 import os
 
 from lingvo import compat as tf
 
 _SHOWN = 20
-# Where and for how long a run goes on, not what it computes.
+# Params that determine where a run computes, but not what.
 _IGNORED = ('cluster.',)
 
 
 def Params(text):
-  """dict name -> value, of the text of a Params; a value of several lines is joined."""
+  """Parses the text of a Params into a dict name -> value; values of several lines are joined."""
   params, name = {}, None
   for line in text.splitlines():
     head, colon, value = line.partition(' : ')
@@ -23,10 +23,10 @@ def Params(text):
 
 
 def Differences(before, now):
-  """Lines `NAME: OLD -> NEW` for each param that differs; at most some, and then how many more there are.
+  """Returns a line `NAME: OLD -> NEW` for each param that differs, at most 20, then the number of the others.
 
   Args:
-    before, now: Texts as Params.ToText() gives them.
+    before, now: Texts as Params.ToText() returns them.
   """
   before, now = Params(before), Params(now)
   names = [
@@ -39,7 +39,7 @@ def Differences(before, now):
 
 
 def SinceStart(train_dir, params):
-  """Differences between trainer_params.txt, of the run's last start, and Params; [] in a new run."""
+  """Returns Differences between trainer_params.txt, written at the run's last start, and `params`; [] in a new run."""
   path = os.path.join(train_dir, 'trainer_params.txt')
   if not tf.io.gfile.exists(path):
     return []

@@ -9,9 +9,9 @@ An experiment is a class whose annotated attributes are its knobs:
     def Task(self): ...             # Params of the task, built from the knobs
     def Train(self): ...            # each public method is a data set
 
-In params/asr.py it is `asr.BestRqPretrain`, in Lingvo's registry as in --model. Modules outside of the package of
-experiments are imported by --import_module, see user_modules.py; a class in my_experiments.py is
-`my_experiments.CLASS`.
+If it is defined in params/asr.py, its name is `asr.BestRqPretrain`, both in Lingvo's registry and for --model. Modules
+outside the package of experiments are imported with --import_module, see user_modules.py; a class in my_experiments.py
+is named `my_experiments.CLASS`.
 """
 
 import dataclasses
@@ -39,37 +39,36 @@ class Experiment(base_model_params.SingleTaskModelParams):
   """Base of all experiments.
 
   Subclasses define knobs (annotated, with a default), Task() and a public method
-  without arguments for each data set; prefix any helper with `_`. Dev and Test, which
-  Lingvo's base class has, count only where they are redefined.
+  without arguments for each data set; names of helper methods start with `_`. Dev and Test,
+  which Lingvo's base class defines, are data sets only if they are overridden.
   """
 
   def _GinFiles(self) -> list[str]:
-    """Gin files that the knobs imply, applied before the user's own.
+    """Returns the Gin files that the knobs imply, applied before the user's own.
 
     Returns:
-      List of file names, absolute or as --gin_file takes them; e.g. the one with the
-      sizes that the knob `size` names.
+      List of file names, absolute or as --gin_file takes them, such as the file with
+      the model sizes that the knob `size` selects.
     """
     return []
 
 
 def RegisterExperiment(cls: type | None = None, *, name: str | None = None) -> Any:
-  """Class decorator: makes a class a dataclass, a Gin configurable and a Lingvo model.
+  """Class decorator that makes a class a dataclass, a Gin configurable and a Lingvo model.
 
-  A subclass inherits the knobs of its parent, bindable under the subclass's own name, and needs its own decorator.
+  A subclass inherits the knobs of its parent, bound under the subclass's own name; it needs its own decorator.
 
   Args:
-    cls: Subclass of Experiment; a dataclass already or not.
-    name: What --model calls it, with a dot in it; None: MODULE.CLASS, without the name of the package params. So
-      FromRadio in my_experiments.py is `my_experiments.FromRadio`, or what RegisterExperiment(name='my.FromRadio')
-      says.
+    cls: Subclass of Experiment; it may already be a dataclass.
+    name: Name of the experiment for --model, with a dot in it, such as my.FromRadio; None: MODULE.CLASS, without the
+      name of the package params, such as my_experiments.FromRadio for FromRadio in my_experiments.py.
 
   Returns:
-    cls, or the decorator where no class is given.
+    cls, or the decorator if no class is given.
 
   Raises:
-    TypeError: cls is no Experiment, a knob has no type or no default, or a public method cannot be a data set.
-    ValueError: The name is taken, or has no dot.
+    TypeError: cls is not an Experiment, a knob has no type or no default, or a public method cannot be a data set.
+    ValueError: The name is already registered, or has no dot.
   """
   if cls is None:
     return lambda decorated: RegisterExperiment(decorated, name=name)
@@ -79,7 +78,7 @@ def RegisterExperiment(cls: type | None = None, *, name: str | None = None) -> A
     raise ValueError(f'{cls.__name__}: name = {key!r}: expected a dot in it, such as my.{cls.__name__}')
   known = _Helper()._MODEL_PARAMS
   if key in known:
-    raise ValueError(f'{cls.__module__}.{cls.__name__}: an experiment is registered as {key} already')
+    raise ValueError(f'{cls.__module__}.{cls.__name__}: an experiment is already registered as {key}')
   gin.configurable(cls)
   known[key] = _Helper()._CreateWrapperClass(cls)
   _EXPERIMENTS[key] = cls
@@ -87,7 +86,7 @@ def RegisterExperiment(cls: type | None = None, *, name: str | None = None) -> A
 
 
 def _AsDataclass(cls: type) -> type:
-  """The class as a dataclass; raises TypeError if it could not be an experiment."""
+  """Returns the class as a dataclass; raises TypeError if it cannot be an experiment."""
   name = cls.__name__
   if not (isinstance(cls, type) and issubclass(cls, Experiment)):
     raise TypeError(f'{name}: expected a subclass of registry.Experiment')
@@ -96,12 +95,12 @@ def _AsDataclass(cls: type) -> type:
     if knob in vars(cls) and knob not in annotations:
       raise TypeError(
         f'{name}.{knob} = {vars(cls)[knob]!r}: a knob needs its type, '
-        f"or the parent's default stays; write {knob}: <type> = ..."
+        f"or the parent's default is kept; write {knob}: <type> = ..."
       )
   if '__dataclass_params__' not in vars(cls):
     try:
       cls = dataclasses.dataclass(eq=False)(cls)
-    except TypeError as e:  # A field without default after one with.
+    except TypeError as e:  # A field without a default follows one with a default.
       raise TypeError(f'{name}: every knob needs a default; {e}') from e
   if cls.__hash__ is None:
     raise TypeError(f'{name}: Lingvo caches experiments; use dataclass(eq=False)')
@@ -110,38 +109,36 @@ def _AsDataclass(cls: type) -> type:
       raise TypeError(f'{name}.{field.name}: every knob needs a default')
   for dataset in datasets.GetDatasets(cls, warn_on_error=False):
     if dataset.startswith('Task_'):
-      raise TypeError(
-        f'{name}.{dataset}: task params of a single data set would escape Gin; make it another experiment'
-      )
+      raise TypeError(f'{name}.{dataset}: Gin cannot bind task params of a single data set; define another experiment')
   return cls
 
 
 def _DefaultName(cls: type) -> str:
-  """MODULE.CLASS, without the name of the package of experiments: asr.BestRqPretrain."""
+  """Returns MODULE.CLASS, without the name of the package of experiments, such as asr.BestRqPretrain."""
   return f'{cls.__module__}.{cls.__name__}'.removeprefix(PACKAGE + '.')
 
 
 def Import(model_name: str) -> type:
-  """Finds an experiment, importing the module of the package of experiments that its name says.
+  """Returns the class of an experiment; imports its module from the package of experiments if needed.
 
-  No other module is imported: a name may come from a run's folder. Experiments from elsewhere are there once
-  user_modules.Import has imported them.
+  No other module is imported, since the name may come from a run's folder. Experiments from other modules must have
+  been imported by user_modules.Import before.
 
   Args:
     model_name: E.g. `asr.BestRqPretrain`.
 
   Returns:
-    The class, as RegisterExperiment had it.
+    The class that RegisterExperiment registered.
 
   Raises:
-    GinError: No such experiment; names the nearest.
+    GinError: No such experiment; the message suggests the nearest name.
   """
   module = model_name.partition('.')[0]
   if model_name not in _EXPERIMENTS and module in _Modules():
     importlib.import_module(f'{PACKAGE}.{module}')
   if model_name not in _EXPERIMENTS:
     names = ListExperiments()
-    # A bare class name is worth as much as one with its module.
+    # A class name without its module is a full match, too.
     nearest = next(
       (n for n in names if n.rpartition('.')[2] == model_name),
       suggest.Nearest(model_name, names) or suggest.NearestPath(model_name, names),
@@ -154,42 +151,42 @@ def Import(model_name: str) -> type:
 
 
 def _Modules() -> list[str]:
-  """Names of the modules of the package of experiments."""
+  """Returns the names of the modules in the package of experiments."""
   return [m.name for m in pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__)]
 
 
 def ListExperiments() -> dict[str, str]:
-  """dict: name -> first line of the docstring, of every experiment; imports the whole package of experiments."""
+  """Returns dict name -> first docstring line of all experiments; imports the whole package of experiments."""
   for module in _Modules():
     importlib.import_module(f'{PACKAGE}.{module}')
   return {name: (inspect.getdoc(cls) or '').partition('\n')[0] for name, cls in sorted(_EXPERIMENTS.items())}
 
 
 def Known() -> dict[str, type]:
-  """dict: name -> class, of the experiments imported so far."""
+  """Returns dict name -> class of the experiments imported so far."""
   return dict(_EXPERIMENTS)
 
 
 def DatasetNames(model_name: str) -> list[str]:
-  """List of the names of an experiment's data sets, e.g. ['DevHuman', 'Train']."""
+  """Returns the names of an experiment's data sets, e.g. ['DevHuman', 'Train']."""
   cls = Import(model_name)
   stubs = base_model_params.SingleTaskModelParams
   return [name for name in datasets.GetDatasets(cls) if getattr(cls, name, None) is not getattr(stubs, name, cls)]
 
 
 def Call(model_name: str, what: str, function: Callable[[], Any]) -> Any:
-  """Calls an experiment's code.
+  """Calls an experiment's code and reports a ValueError as a GinError.
 
   Args:
     model_name: Name of the experiment.
-    what: What is called, for the message.
+    what: Name of the called code, for the message.
     function: Called without arguments.
 
   Returns:
-    What the function returns.
+    The function's result.
 
   Raises:
-    GinError: The code raised a ValueError: it refuses what the user set.
+    GinError: The code raised a ValueError, which means that it rejects a value of the user.
   """
   try:
     return function()
@@ -201,12 +198,12 @@ def Call(model_name: str, what: str, function: Callable[[], Any]) -> Any:
 
 
 def ReplaceClass(model_name: str, make: Callable[[type], type] | None = None) -> None:
-  """Puts another class in the place of Lingvo's registered one.
+  """Replaces the class that Lingvo has registered for an experiment.
 
   Args:
     model_name: Name of an experiment.
-    make: Called with the class that Lingvo registered, returns a subclass of it.
-      None: the registered class comes back.
+    make: Function that is called with the class that Lingvo registered, and returns a
+      subclass of it; None restores the registered class.
   """
   helper = _Helper()
   registered = _REGISTERED.setdefault(model_name, helper._MODEL_PARAMS[model_name])
@@ -216,12 +213,12 @@ def ReplaceClass(model_name: str, make: Callable[[type], type] | None = None) ->
 
 
 def ModelClass(model_name: str) -> type:
-  """The class that Lingvo's registry has for an experiment now."""
+  """Returns the class that Lingvo's registry currently has for an experiment."""
   return _Helper().GetClass(model_name)
 
 
 def Registered(model_name: str) -> type:
-  """The class that Lingvo registered for an experiment, whatever replaced it."""
+  """Returns the class that Lingvo originally registered for an experiment, even if it has been replaced."""
   return _REGISTERED.get(model_name) or ModelClass(model_name)
 
 
@@ -229,12 +226,12 @@ _REGISTERED: dict[str, type] = {}  # Registry key -> the class that ReplaceClass
 
 
 def _Helper() -> Any:
-  """Lingvo's registry; its decorators are methods of a class that it hides."""
+  """Returns Lingvo's registry, a private class of model_registry."""
   return model_registry._ModelRegistryHelper
 
 
 def _Key(cls: type) -> str:
-  """Name under which a class is registered; Lingvo shows it in the params of a model."""
+  """Returns the name under which a class is registered; Lingvo shows it in the params of a model."""
   for name, known in _EXPERIMENTS.items():
     if known is cls:
       return name
@@ -246,13 +243,13 @@ _Helper()._ModelParamsClassKey = _Key
 
 
 def _ImportParams(model_name: str, *args: Any, **kwargs: Any) -> bool:
-  """Lingvo's ImportParams, which looks under lingvo.tasks only, for all others."""
+  """Finds our experiments, and calls Lingvo's ImportParams, which searches lingvo.tasks only, for all others."""
   if model_name in _EXPERIMENTS:
     return True
   return _LINGVO_IMPORT_PARAMS(model_name, *args, **kwargs)
 
 
-# model_registry.GetParams and Lingvo's trainer import a model again each time that
-# they are asked for it; ours are imported already, from elsewhere.
+# model_registry.GetParams and Lingvo's trainer import a model again each time they need
+# it; our experiments are not under lingvo.tasks and already imported.
 _LINGVO_IMPORT_PARAMS = model_imports.ImportParams
 model_imports.ImportParams = _ImportParams

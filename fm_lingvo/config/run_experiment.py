@@ -1,10 +1,10 @@
-"""What a config.gin says about itself: the experiment that it configures, and the user's modules that this needs.
+"""Fields of config.gin that name the experiment it configures and the user modules that the experiment needs.
 
   experiment.name = 'my_experiments.FromRadio'
   experiment.modules = ['my_experiments']
 
-Both are fields of the file, no params. A file with another experiment than --model, or that needs a module which the
-command line has not named (--import_module), is refused: nothing is imported because a file says so.
+These are fields of the file, not params. A file is rejected if it names a different experiment than --model, or a
+module that was not imported with --import_module: a file alone never causes an import.
 """
 
 import re
@@ -22,30 +22,30 @@ _FIELDS = ('name', 'modules')
 
 
 def Lines(model_name: str) -> list[str]:
-  """The fields as lines of config.gin, of the modules that are imported now."""
+  """Returns the fields as lines of config.gin, with the modules imported so far."""
   lines = [f'{SELECTOR}.name = {model_name!r}']
   modules = list(user_modules.Imported())
   return [*lines, f'{SELECTOR}.modules = {modules!r}'] if modules else lines
 
 
 def ReplayCommand(model_name: str, config: str = 'config.gin') -> str:
-  """The command that replays a config.gin."""
+  """Returns the command that replays a config.gin."""
   modules = ''.join(f' --{user_modules.FLAG}={given}' for given in user_modules.Imported().values())
   return f'trainer --model={model_name}{modules} --gin_file={config}'
 
 
 def Take(bindings: Iterable[bindings_lib.Binding], model_name: str = '') -> tuple[str, list[bindings_lib.Binding]]:
-  """Takes the fields out of bindings, and checks them.
+  """Splits the fields from other bindings, and checks them.
 
   Args:
-    bindings: The user's.
-    model_name: That of --model; '' if the bindings have to say it.
+    bindings: The user's bindings.
+    model_name: Value of --model; '' if it is not given.
 
   Returns:
-    (name, others): the experiment's name, '' if nothing says it; the other bindings.
+    (name, others): the experiment's name, '' if it is unknown; the other bindings.
 
   Raises:
-    GinError: No such field, a wrong value, another experiment than --model, a module that is not imported.
+    GinError: Unknown field, wrong value, a different experiment than --model, or a module that is not imported.
   """
   others = []
   for binding in bindings:
@@ -59,7 +59,7 @@ def Take(bindings: Iterable[bindings_lib.Binding], model_name: str = '') -> tupl
     elif not isinstance(binding.value, str):
       raise binding.Error('expected the name of an experiment')
     elif model_name and binding.value != model_name:
-      raise binding.Error(f'configures this experiment, but {model_name} is asked for')
+      raise binding.Error(f'configures this experiment, but {model_name} is requested')
     else:
       model_name = binding.value
   return model_name, others
@@ -68,36 +68,36 @@ def Take(bindings: Iterable[bindings_lib.Binding], model_name: str = '') -> tupl
 def _CheckImported(binding):
   modules = binding.value
   if not isinstance(modules, (list, tuple)) or not all(isinstance(name, str) for name in modules):
-    raise binding.Error("expected a list of modules' names")
+    raise binding.Error('expected a list of module names')
   missing = [name for name in modules if name not in user_modules.Imported() and name not in sys.modules]
   if missing:
     flags = ' '.join(f'--{user_modules.FLAG}={name}' for name in missing)
     raise binding.Error(
-      f'made with modules that are not imported: give {flags}, or the path of the .py file; importing runs code, so it '
-      'is not done because a file says so'
+      f'made with modules that are not imported: pass {flags}, or the path of the .py file; importing runs code, so '
+      'only the command line can request it'
     )
 
 
 def NameIn(gin_files: Iterable[str], gin_bindings: Iterable[str] = (), search_paths: Iterable[str] = ()) -> str:
-  """Name of the experiment that Gin files and bindings configure, '' if none of them says it.
+  """Returns the name of the experiment that Gin files and bindings configure, '' if none names it.
 
   Raises:
-    GinError: One cannot be read, two name different experiments, or a module is not imported.
+    GinError: A file cannot be read, two name different experiments, or a module is not imported.
   """
   return Take(gin_reader.ReadAll(gin_files, gin_bindings, search_paths))[0]
 
 
 def NameInRun(config: str) -> str:
-  """Name of the experiment that a run's config.gin configures, '' if it has none.
+  """Returns the name of the experiment that a run's config.gin configures, '' if it has none.
 
-  Runs that were made before the field was there have the name in a comment alone, `# trainer --model=NAME`.
+  Files written before the field existed have the name in a comment only, `# trainer --model=NAME`.
 
   Raises:
-    GinError: It cannot be read, or a module is not imported.
+    GinError: The file cannot be read, or a module is not imported.
   """
   name = NameIn([config])
   if name:
     return name
   with tf.io.gfile.GFile(config) as f:
-    found = re.search(r'^# .*--model=(\S+)', f.read(), re.M)
-  return found.group(1) if found else ''
+    match = re.search(r'^# .*--model=(\S+)', f.read(), re.M)
+  return match.group(1) if match else ''

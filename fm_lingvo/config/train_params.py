@@ -1,13 +1,13 @@
-"""The course of a run: params of task.train beside Lingvo's, and the ranges of both.
+"""Training params: those that we add to Lingvo's task.train, and range checks of both.
 
-Ranges are checked where a task is built: by --dry_run, by every job and by the tools.
+The ranges are checked when a task is built: by --dry_run, by every job and by the tools.
 """
 
 import math
 
 from fm_lingvo import errors
 
-# Param -> smallest value. A step is divided by intervals.
+# Param -> smallest legal value.
 _SMALLEST = {
   'max_steps': 1,
   'eval_interval_steps': 1,
@@ -20,7 +20,7 @@ _SMALLEST = {
 
 
 def Define(tp):
-  """Adds params of local runs to a task's Params `tp` of training, and sets Lingvo's to what suits them."""
+  """Adds the params of local runs to a task's training Params `tp`, and sets Lingvo's defaults for them."""
   tp.Define('eval_datasets', [], 'Names of the data sets that a local run evaluates on.')
   tp.Define('final_eval_datasets', [], 'Names of the data sets that a local run evaluates once, at its end.')
   tp.Define('eval_interval_steps', 500, 'Steps, >= 1, between two evaluations of a local run.')
@@ -28,26 +28,26 @@ def Define(tp):
   tp.Define(
     'max_minutes',
     None,
-    'Minutes, > 0, of training after which a local run saves, evaluates and ends; None: at max_steps only.',
+    'Minutes of training, > 0, after which a local run saves a checkpoint, evaluates and ends; None: no time limit.',
   )
   tp.Define(
     'max_skipped_steps',
     20,
-    'Steps, >= 0, with a NaN or an Inf in loss or gradient that a local run skips; one more ends it.',
+    'Steps with a NaN or Inf in loss or gradients, >= 0, that a local run skips; one more ends the run.',
   )
-  tp.Define('needs_init_from', False, 'Whether a new run is refused that starts from random weights.')
+  tp.Define('needs_init_from', False, 'Whether a new run must start from a checkpoint; otherwise it is rejected.')
   tp.save_interval_steps = 500
   tp.save_max_to_keep = 5
-  # The thread that writes while training goes on needs a second copy of all variables, and as many operations.
+  # Asynchronous writing would need a second copy of all variables, and twice as many operations.
   tp.async_checkpointing = False
 
 
 def Validate(path, tp):
-  """Raises errors.ConfigError, one line with param and value, if a run could not go as `tp` says.
+  """Raises errors.ConfigError, one line with param and value, if a training param is out of range.
 
   Args:
-    path: Where the Params are, such as 'task.train'.
-    tp: Params that Define has seen.
+    path: Path of the Params for messages, such as 'task.train'.
+    tp: Params extended by Define.
   """
 
   def Check(ok, field, expected, p=tp, where=path):
@@ -57,7 +57,7 @@ def Validate(path, tp):
   for field, smallest in _SMALLEST.items():
     value = tp.Get(field)
     if value is None and field == 'save_interval_steps':
-      continue  # Lingvo's jobs then save by time.
+      continue  # Lingvo's jobs then save at time intervals.
     Check(value is not None and value >= smallest, field, f'an integer >= {smallest}')
   Check(tp.max_minutes is None or tp.max_minutes > 0, 'max_minutes', 'None or minutes > 0')
   Check(0 <= tp.ema_decay < 1, 'ema_decay', 'a decay in [0, 1), 0 for no moving averages')
@@ -66,33 +66,33 @@ def Validate(path, tp):
 
 
 def DatasetsAtTheEnd(tp):
-  """List of the names of the data sets that a local run evaluates at its end."""
+  """Returns the names of the data sets that a local run evaluates at its end."""
   return list(dict.fromkeys([*tp.eval_datasets, *tp.final_eval_datasets]))
 
 
 def ValidateEnd(path, tp):
-  """Raises errors.ConfigError for a run that would go on behind its schedule's end; to be called where one starts."""
+  """Raises errors.ConfigError if max_steps exceeds the end of the learning-rate schedule; called when a run starts."""
   for learner in _Learners(tp):
     if tp.max_steps > _End(learner.lr_schedule):
       raise errors.ConfigError(
         f'{path}.max_steps = {tp.max_steps}: expected <= {learner.lr_schedule.total_steps}, the total_steps of '
-        'learner.lr_schedule, behind which the learning rate is 0; the knob max_steps sets both'
+        'learner.lr_schedule, after which the learning rate is 0; the knob max_steps sets both'
       )
 
 
 def _Learners(tp):
-  """List of the Params of a task's learners, as Lingvo takes them: one, several or none."""
+  """Returns the Params of a task's learners as a list; Lingvo allows one, several or none."""
   return list(tp.learner) if isinstance(tp.learner, (list, tuple)) else [tp.learner] if tp.learner is not None else []
 
 
 def _End(schedule):
-  """The step from which on a schedule is 0, or infinity."""
-  goes_on = any(schedule.Get(name) for name in ('final_value', 'cyclical') if name in schedule)
-  return math.inf if 'total_steps' not in schedule or goes_on else schedule.total_steps
+  """Returns the step from which the schedule is 0; infinity if there is none."""
+  is_endless = any(schedule.Get(name) for name in ('final_value', 'cyclical') if name in schedule)
+  return math.inf if 'total_steps' not in schedule or is_endless else schedule.total_steps
 
 
 def _ValidateLearner(path, p, check):
-  """The ranges of a learner, its optimizer and its schedule."""
+  """Checks the ranges of a learner, its optimizer and its schedule."""
   schedule, optimizer = p.lr_schedule, p.optimizer
   check(p.learning_rate >= 0, 'learning_rate', '>= 0', p, path)
   if 'warmup_steps' in schedule:

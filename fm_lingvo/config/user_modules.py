@@ -1,11 +1,11 @@
-"""--import_module: code from outside the checkout, imported before names are looked up in it.
+"""--import_module: imports user code from outside the checkout before names are looked up.
 
   trainer --import_module=my_experiments --model=my_experiments.Experiment
   python -m tools.transcribe RUN AUDIO --import_module=my/folder/my_experiments.py
 
-The module registers experiments (config/registry.py) or importers (data/importers.py), and holds or imports the heads,
-encoders and layers that these use. Importing is running code: a module is imported only where the command line names
-it, never because a file or a run's folder does.
+The module registers experiments (config/registry.py) or importers (data/importers.py), and defines or imports the
+heads, encoders and layers that they use. Importing a module runs its code. A module is therefore imported only if the
+command line names it, never because a file or a run's folder does.
 """
 
 import argparse
@@ -22,12 +22,12 @@ from fm_lingvo.utils import suggest
 
 FLAG = 'import_module'
 _HELP = (
-  'Python module, or path to a .py file, to import first: experiments, heads, encoders and importers from outside the '
-  'checkout; repeatable. Its code runs.'
+  'Python module, or path to a .py file, to import first, with experiments, heads, encoders or importers from outside '
+  'the checkout; repeatable. Importing runs its code.'
 )
 flags.DEFINE_multi_string(FLAG, [], _HELP)
 
-_imported: dict[str, str] = {}  # Name of each module that Import has imported -> how it was given.
+_imported: dict[str, str] = {}  # Name of each module imported by Import -> the module or path as given.
 
 
 def AddFlag(parser: argparse.ArgumentParser) -> None:
@@ -38,19 +38,20 @@ def AddFlag(parser: argparse.ArgumentParser) -> None:
 
 
 def Import(modules: Iterable[str]) -> None:
-  """Imports modules in their order; one that is imported already is left as it is.
+  """Imports modules in order; a module that is already imported is not reloaded.
 
   Args:
-    modules: Each a dotted name, found on sys.path or in the working directory, or a path that ends in .py. The name of
-      a file's module is the file's, without .py; modules beside it can be imported, too.
+    modules: Each is a dotted name, found on sys.path or in the working directory, or a path that ends in .py. The
+      module of a file is named after the file, without .py; modules in the same folder can be imported, too.
 
   Raises:
-    errors.ConfigError: No such module, an error in it, with file and line, or its name is another module's.
+    errors.ConfigError: The module does not exist, raises an error (reported with file and line), or its name is that
+      of another module.
   """
   for given in modules:
     name, folder = _Locate(given)
     if folder not in map(os.path.abspath, sys.path):
-      sys.path.append(folder)  # Last: no file of the folder takes the place of another module.
+      sys.path.append(folder)  # Last, so that no file in the folder shadows another module.
     try:
       module = importlib.import_module(name)
     except ModuleNotFoundError as e:
@@ -70,12 +71,12 @@ def Import(modules: Iterable[str]) -> None:
 
 
 def Imported() -> dict[str, str]:
-  """dict: name of each module that was imported -> module or absolute path, as the flag takes it."""
+  """Returns dict name of each imported module -> dotted name or absolute path, as the flag takes it."""
   return dict(_imported)
 
 
 def _Locate(given):
-  """(name, folder to search beside sys.path) of a module as the flag names it."""
+  """Returns (module name, folder to add to sys.path) for a value of the flag."""
   if not given.endswith('.py'):
     if not all(part.isidentifier() for part in given.split('.')):
       raise errors.ConfigError(f'--{FLAG}={given}: expected a module such as my_experiments, or a path to a .py file')
@@ -89,12 +90,12 @@ def _Locate(given):
       f'--{FLAG}={given}: no such file' + suggest.DidYouMean(nearest and os.path.join(os.path.dirname(given), nearest))
     )
   if not name.isidentifier():
-    raise errors.ConfigError(f'--{FLAG}={given}: {name} is no name of a module; expected letters, digits and _')
+    raise errors.ConfigError(f'--{FLAG}={given}: {name} is not a valid module name; expected letters, digits and _')
   return name, folder
 
 
 def _ModulesIn(folder):
-  """Names of the .py files and packages of a folder."""
+  """Returns the names of the .py files and packages in a folder."""
   entries = os.listdir(folder) if os.path.isdir(folder) else []
   return sorted(
     [e[: -len('.py')] for e in entries if e.endswith('.py')]
@@ -103,17 +104,17 @@ def _ModulesIn(folder):
 
 
 def _IsFrom(module, path):
-  """Whether a module was read from the file at `path`."""
+  """Whether a module was loaded from the file at `path`."""
   file = getattr(module, '__file__', None)
   return bool(file) and os.path.realpath(file) == os.path.realpath(path)
 
 
 def _ErrorIn(given, folder, error):
-  """ConfigError of what a module raised: the last place in the module's folder, else the last of all, and what."""
+  """Returns the ConfigError for an exception of a module; names the innermost frame in the module's folder, if any."""
   if isinstance(error, SyntaxError) and error.filename:
     place = error.filename, error.lineno
   else:
     frames = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__) if os.path.isfile(f.filename)]
-    mine = [f for f in frames if os.path.realpath(f[0]).startswith(os.path.realpath(folder) + os.sep)]
-    place = (mine or frames)[-1]
+    frames_in_folder = [f for f in frames if os.path.realpath(f[0]).startswith(os.path.realpath(folder) + os.sep)]
+    place = (frames_in_folder or frames)[-1]
   return errors.ConfigError(f'--{FLAG}={given}: {place[0]}:{place[1]}: {type(error).__name__}: {errors.Reason(error)}')

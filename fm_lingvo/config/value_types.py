@@ -1,7 +1,7 @@
-"""Types of knobs and params: what a Gin value may be, and how it is written.
+"""Types of knobs and params: checks, converts and formats Gin values.
 
-Gin itself checks no types. A `Spec` says which values a knob or
-a param takes; it comes from an annotation (knobs) or from a default (params).
+Gin itself does not check types. A `Spec` defines which values a knob or a param
+accepts; it is derived from an annotation (knobs) or from a default (params).
 """
 
 import collections.abc
@@ -22,11 +22,11 @@ _PLAIN = (bool, int, float, str, type(None))
 
 
 class Mismatch(Exception):
-  """A value that a Spec refuses.
+  """Raised for a value that does not match a Spec.
 
   Attributes:
-    expected: What is taken instead.
-    detail: What follows it: what was got, the nearest name.
+    expected: What the Spec accepts.
+    detail: The rest of the message: the type that was given, or the nearest name.
   """
 
   def __init__(self, expected, detail=''):
@@ -35,7 +35,7 @@ class Mismatch(Exception):
     self.detail = detail
 
   def Message(self, *default):
-    """The line's end; `default`, if given, is shown as what the value is unbound."""
+    """Returns the end of an error message; shows `default`, if given, as the default value."""
     known = default and self.expected.startswith('expected')
     literal = Literal(default[0]) if known else None
     note = f' (default {literal})' if literal is not None else ''
@@ -44,14 +44,14 @@ class Mismatch(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-  """What a knob or param takes.
+  """The values that a knob or param accepts.
 
   Attributes:
     kinds: Set of types: bool, int, float, str, list, tuple, dict, type(None),
-      tf.DType; an enum class; object means any plain value.
-    element: Spec of the elements of a list or tuple, None: not checked.
-    choices: Tuple of the only values taken, None: any.
-    code: True if the value can only come from code (classes, functions, ...).
+      tf.DType or an enum class; object means any plain value.
+    element: Spec of the elements of a list or tuple; None: not checked.
+    choices: Tuple of the accepted values; None: any.
+    code: True if the value can only be set in code (classes, functions, ...).
   """
 
   kinds: frozenset = frozenset()
@@ -81,11 +81,11 @@ class Spec:
       value: Plain value: bool, int, float, str, None, or lists, tuples, dicts of them.
 
     Returns:
-      The value as the param holds it: int -> float, list <-> tuple, name -> dtype or
-      enum member, where that is what the param takes.
+      The value converted to the param's type, if needed: int -> float, list <-> tuple,
+      name -> dtype or enum member.
 
     Raises:
-      Mismatch: The value does not fit.
+      Mismatch: The value does not match.
     """
     if not _IsPlain(value):
       raise Mismatch(f'expected {self}', f', got {type(value).__name__}')
@@ -125,11 +125,11 @@ CODE = Spec(code=True)
 
 
 def FromAnnotation(annotation, default):
-  """The Spec of a knob.
+  """Returns the Spec of a knob.
 
   Args:
-    annotation: The type of the dataclass field, resolved (no string).
-    default: Its default, which decides where the annotation is not understood.
+    annotation: The type of the dataclass field, resolved (not a string).
+    default: The field's default, whose type is used if the annotation is not supported.
   """
   origin, args = typing.get_origin(annotation), typing.get_args(annotation)
   if origin is typing.Literal:
@@ -158,13 +158,13 @@ def FromAnnotation(annotation, default):
 
 
 def FromValues(name, default, current):
-  """The Spec of a param.
+  """Returns the Spec of a param.
 
   Args:
-    name: Name of the param; one that ends in `dtype` takes names of dtypes.
-    default: What the layer defined.
-    current: What the experiment made of it. Either's type is fine; where the one is
-      None, so is None.
+    name: Name of the param; a name that ends in `dtype` accepts names of dtypes.
+    default: The default that the layer defined.
+    current: The value that the experiment set. Both types are accepted, and None if either
+      is None.
   """
   kinds = {_Kind(default), _Kind(current)}
   if None in kinds:
@@ -174,7 +174,7 @@ def FromValues(name, default, current):
   if kinds == {type(None)}:
     return ANY
   if type(None) in kinds:
-    # Nothing but the experiment's own value tells the type: read it generously.
+    # The only hint at the type is one of the two values: accept related types, too.
     if kinds & {int, float}:
       kinds |= {int, float}
     elif kinds & {str, list, tuple, dict}:
@@ -183,7 +183,7 @@ def FromValues(name, default, current):
 
 
 def _Kind(value):
-  """The type that stands for a value in a Spec, None: it comes from code."""
+  """Returns the type that represents a value in a Spec; None if the value can only be set in code."""
   if isinstance(value, enum.Enum):
     return type(value)
   if isinstance(value, tf.DType):
@@ -197,7 +197,7 @@ def _Kind(value):
 
 
 def _ElementSpec(value):
-  """The Spec of the elements of a list or tuple whose elements are alike."""
+  """Returns the Spec of the elements of a list or tuple if they have one type, else None."""
   if not isinstance(value, _SEQUENCES) or not value:
     return None
   kinds = {_Kind(v) for v in value}
@@ -209,7 +209,7 @@ def _ElementSpec(value):
 
 
 def _IsPlain(value):
-  """Whether Gin can write the value's type."""
+  """Whether Gin can write values of this type."""
   if isinstance(value, dict):
     return all(_IsPlain(k) and _IsPlain(v) for k, v in value.items())
   if type(value) in _SEQUENCES:
@@ -218,7 +218,7 @@ def _IsPlain(value):
 
 
 def _DType(name):
-  """tf.DType of a name."""
+  """Returns the tf.DType with a name; raises Mismatch if there is none."""
   try:
     return tf.as_dtype(name)
   except TypeError as e:
@@ -227,7 +227,7 @@ def _DType(name):
 
 
 def Literal(value):
-  """The value as Gin text, or None if Gin cannot write it.
+  """Returns the value as Gin text, or None if Gin cannot write it.
 
   Args:
     value: Any value that a knob or a param holds.
@@ -239,7 +239,7 @@ def Literal(value):
   if isinstance(value, (np.bool_, np.integer, np.floating)):
     value = value.item()
   if isinstance(value, float) and not math.isfinite(value):
-    # Python, and so Gin, reads an overflowing number as infinity.
+    # Python, and hence Gin, reads an overflowing number as infinity.
     return None if math.isnan(value) else ('1e999' if value > 0 else '-1e999')
   if hasattr(value, 'GinText'):  # A macro.
     return value.GinText()
@@ -259,6 +259,6 @@ def Literal(value):
 
 
 def Describe(spec, default):
-  """`int, default 6`: the type and default of a knob or param, for a message."""
+  """Returns the type and default of a knob or param for a message, such as `int, default 6`."""
   literal = Literal(default)
   return f'{spec}, default {literal}' if literal is not None else str(spec)

@@ -1,4 +1,4 @@
-"""The batches of one stream: accepted examples -> padded rows of waveforms and labels.
+"""Makes the batches of one stream: accepted examples -> padded rows of waveforms and labels.
 
 B: utterances in a batch, S: samples in a padded row (16 kHz), U: labels in a padded row, R: drop reasons.
 """
@@ -15,7 +15,7 @@ NUM_REASONS = len(example_filter.DROP_REASONS)
 
 
 class Batches:
-  """Puts examples of similar length together, decodes and pads them."""
+  """Groups examples of similar length, decodes and pads them."""
 
   def __init__(self, params, *, bounds, batch_sizes, seed, augmentation, pad_to_bucket, pad_multiple_samples):
     """Constructor.
@@ -24,10 +24,13 @@ class Batches:
       params: A StreamParams().
       bounds: Longest utterance of each bucket in samples.
       batch_sizes: B of each bucket.
-      seed: Of augmentation, int.
-      augmentation: Params of augment.py, or None.
-      pad_to_bucket: Whether S is the bucket's bound; else the longest row's.
+      seed: Seed of the augmentation, int.
+      augmentation: Params of waveform_augment.py, or None.
+      pad_to_bucket: Whether S is the bucket's upper bound; else it is the longest row.
       pad_multiple_samples: S is a multiple of this.
+
+    Raises:
+      errors.ConfigError: The tokenizer cannot be used.
     """
     self._params, self._seed, self._augment = params, seed, augmentation
     self.bounds, self.batch_sizes = bounds, batch_sizes
@@ -36,28 +39,29 @@ class Batches:
     self._tokenizer = tokenizer.Tokenizer(params.tokenizer_file) if params.tokenizer_file else None
     if pad_to_bucket and self._tokenizer is not None and self._tokenizer.has_byte_pieces:
       raise errors.ConfigError(
-        f'tokenizer_file = {params.tokenizer_file}: has pieces of bytes, of which a character may take '
-        'several; expected none with pad_to_bucket, which bounds labels by characters'
+        f'tokenizer_file = {params.tokenizer_file}: has byte pieces, several of which may make up a '
+        'character; expected none with pad_to_bucket, which bounds labels by characters'
       )
 
   def Group(self, examples):
-    """Dataset of batches of undecoded examples, each of one bucket."""
+    """Returns a dataset of batches of undecoded examples; each batch is from one bucket."""
     return examples.group_by_window(
       self.Bucket, self._BatchOfBucket, window_size_func=lambda b: tf.constant(self.batch_sizes, tf.int64)[b]
     )
 
   def Bucket(self, example):
+    """Returns the index of an example's length bucket, int64 scalar."""
     return example_filter.Bucket(example['num_samples'], self.bounds)
 
   def _BatchOfBucket(self, bucket, window):
-    """Dataset of the one batch of undecoded examples that `window` holds."""
+    """Returns a dataset with a single batch: the undecoded examples of `window`."""
     batch_size = tf.constant(self.batch_sizes, tf.int64)[bucket]
     return window.batch(batch_size).map(
       lambda batch: dict(batch, counts=tf.reduce_max(batch['counts'], axis=0), bucket=bucket, live=True)
     )
 
   def NoRows(self):
-    """What _BatchOfBucket gives, without examples."""
+    """Returns an empty batch in the format of _BatchOfBucket, with `live` false."""
     batch = {k: tf.zeros([0], tf.string) for k in example_filter.FEATURES}
     return dict(
       batch,
@@ -68,11 +72,11 @@ class Batches:
     )
 
   def Decode(self, number, batch):
-    """PCM16 -> padded waveforms; fills an incomplete batch with empty rows.
+    """Decodes PCM16 to padded waveforms; fills an incomplete batch with empty rows.
 
     Args:
       number: int64 scalar, the batch's number, which seeds its augmentation.
-      batch: What _BatchOfBucket gives.
+      batch: A batch of Group's dataset.
 
     Returns:
       Dict of tensors for Finish.
@@ -116,7 +120,7 @@ class Batches:
     )
 
   def Finish(self, batch):
-    """Adds labels and counts to what Decode gives; returns (live, NestedMap)."""
+    """Adds labels and counts to a batch of Decode; returns (live, NestedMap)."""
     batch = py_utils.NestedMap(batch)
     counts, bucket, live = (batch.pop(key) for key in ('counts', 'bucket', 'live'))
     rows = tf.shape(batch.weights)[0]
@@ -128,7 +132,7 @@ class Batches:
     return live, batch
 
   def _Labels(self, texts, bucket):
-    """Labels int32 [B, U] and their lengths [B] of texts [B]."""
+    """Returns labels int32 [B, U] and their lengths int32 [B] for texts [B]."""
     labels, lengths = self._tokenizer.Encode(texts)
     if self._pad_to_bucket:
       limits = example_filter.MaxLabels(self.bounds, self._params.max_chars_per_second)
@@ -139,7 +143,7 @@ class Batches:
     return self._WithRows(labels), self._WithRows(lengths)
 
   def _PadToMultiple(self, waveforms):
-    """Zeros behind rows [B, S] whose length augmentation has changed."""
+    """Pads rows [B, S], whose length the augmentation has changed, to a multiple of self._multiple."""
     samples = py_utils.GetShape(waveforms)[1]
     padded = self._RoundUp(samples)
     return tf.pad(waveforms, [[0, 0], [0, padded - samples]])
@@ -148,7 +152,7 @@ class Batches:
     return (samples + self._multiple - 1) // self._multiple * self._multiple
 
   def _WithRows(self, x):
-    """Sets the static B where all buckets share it."""
+    """Sets the static B if it is the same for all buckets."""
     if len(set(self.batch_sizes)) == 1:
       x.set_shape([self.batch_sizes[0]] + x.shape[1:].as_list())
     return x

@@ -1,16 +1,16 @@
-"""A tf.data service: other processes read, batch and augment training speech for the trainers.
+"""A tf.data service: separate processes read, batch and augment training speech for the trainers.
 
-What holds of a stream whose batches a service makes (tools/data_service.py starts one):
+Properties of a stream whose batches come from a service (tools/data_service.py starts one):
 
-  - The dispatcher deals the files of epoch after epoch, each epoch in another order, to whichever worker asks. So every
-    utterance comes exactly once an epoch; since workers batch on their own, epochs overlap where they meet. Utterances
-    are shuffled within their file, as far as shuffle_buffer_size reaches, and files among themselves.
-  - A worker that dies loses what it had of its file in that epoch. With none left, training waits.
-  - Which batch comes when depends on the workers' speed: two runs see other orders, and a run that goes on from a
-    checkpoint begins an epoch of its own.
-  - Each trainer of an async cluster has a job of its own on its own share of the data.
+  - The dispatcher assigns the files of each epoch, in a new order per epoch, to the next worker that is free. Every
+    utterance therefore occurs exactly once per epoch. Workers batch independently, so consecutive epochs overlap.
+    Utterances are shuffled within their file, in a buffer of shuffle_buffer_size, and files among each other.
+  - If a worker dies, the rest of its file is lost for that epoch. If no worker is left, training waits.
+  - The order of batches depends on the workers' speed: it differs between two runs, and a run that resumes from a
+    checkpoint starts a new epoch.
+  - Each trainer of an async cluster has its own job on its own share of the data.
 
-Evaluation reads for itself.
+Evaluation does not use the service.
 """
 
 import re
@@ -22,18 +22,18 @@ from lingvo import compat as tf
 from fm_lingvo import errors
 from fm_lingvo.data import resumable_iterator
 
-LAST_EPOCH = 2**40  # Where training would end for want of data: never.
+LAST_EPOCH = 2**40  # A bound that training never reaches.
 _TIMEOUT_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
 
 
 def CheckAddress(flag, address, wait_seconds=0.0):
-  """Raises errors.ConfigError unless something listens where a flag says.
+  """Raises errors.ConfigError unless a server accepts connections at the address of a flag.
 
   Args:
-    flag: Its name, for the message.
+    flag: Name of the flag, for the message.
     address: HOST:PORT, or grpc://HOST:PORT.
-    wait_seconds: How long to wait for it, >= 0, where jobs start together.
+    wait_seconds: Seconds to wait for the server, >= 0, since jobs may start at the same time.
   """
   match = re.fullmatch(r'(?:grpc://)?(\[[^\[\]]+\]|[^:/\s]+):(\d+)', address)
   if not match or not 0 < int(match.group(2)) < 2**16:
@@ -46,21 +46,21 @@ def CheckAddress(flag, address, wait_seconds=0.0):
     except OSError as e:
       if time.monotonic() >= deadline:
         raise errors.ConfigError(
-          f'--{flag}={address}: no dispatcher to be reached ({e}); start one with: fm-data-service dispatcher'
+          f'--{flag}={address}: cannot connect to a dispatcher ({e}); start one with: fm-data-service dispatcher'
         ) from e
     time.sleep(_RETRY_SECONDS)
 
 
 def FilesOfEpochs(first_epoch, num_files, seed, shuffle):
-  """Dataset of the files of epoch after epoch: int64 scalars (epoch, file in [0, num_files)).
+  """Returns a dataset of the files of all epochs: int64 scalars (epoch, file in [0, num_files)).
 
-  Its source is one range of numbers, a number for each file of each epoch, which a service deals out one by one.
+  Its source is a single range with one number per file and epoch, which a service distributes one by one.
 
   Args:
     first_epoch: int64 scalar tensor.
-    num_files: > 0.
-    seed: int >= 0.
-    shuffle: whether the order is another one in each epoch.
+    num_files: Number of files, > 0.
+    seed: Seed of the order, int >= 0.
+    shuffle: Whether the order changes in each epoch.
   """
 
   def File(number):
@@ -74,11 +74,11 @@ def FilesOfEpochs(first_epoch, num_files, seed, shuffle):
 
 
 def Distribute(ds, address):
-  """The dataset `ds`, its source dealt out to the workers of a service.
+  """Returns the dataset `ds`, computed by the workers of a service that share its source.
 
   Args:
-    ds: tf.data.Dataset without end and without resources of this process.
-    address: see CheckAddress.
+    ds: Infinite tf.data.Dataset that uses no resources of this process.
+    address: See CheckAddress.
   """
   return ds.with_options(resumable_iterator.Options()).apply(
     tf.data.experimental.service.distribute(

@@ -1,12 +1,12 @@
-"""A data set on disk: TFRecord shards of 16 kHz speech, a manifest, a report and `dataset.json`.
+"""The format of a data set on disk: TFRecord shards of 16 kHz speech, a manifest, a report and `dataset.json`.
 
-Layout of a data set's directory:
+Layout of the directory:
   train-00000-of-00004.tfrecord   uncompressed TFRecord of tf.train.Example, see FEATURES; the same for dev and test
-  manifest.jsonl                  a line per utterance: MANIFEST_KEYS
-  report.json                     hours, utterances, rejects with their reasons
-  dataset.json                    what the directory holds; written last, so a directory without it is not a data set
+  manifest.jsonl                  one JSON object per utterance with MANIFEST_KEYS
+  report.json                     hours, utterances, rejected utterances with reasons
+  dataset.json                    shards, hours and settings; written last, so a directory without it is incomplete
 
-Nothing here imports TensorFlow at module level; remote paths (gs://, ...) and the codec import it when they are used.
+The module does not import TensorFlow at the top level; only remote paths (gs://, ...) and the codec import it.
 """
 
 import contextlib
@@ -25,8 +25,8 @@ SPLITS = ('train', 'dev', 'test')
 FORMAT = 'fm_lingvo.dataset'
 VERSION = 1
 
-# Name -> kind of every feature of a record. `audio` is 16 kHz mono PCM16, little endian; `text` is UTF-8 and empty
-# where the utterance has no label; `duration` is in seconds.
+# Feature of a record -> kind. `audio` is 16 kHz mono PCM16, little endian; `text` is UTF-8, empty for unlabeled
+# utterances; `duration` is in seconds.
 FEATURES = {
   'utt_id': 'bytes',
   'audio': 'bytes',
@@ -39,7 +39,7 @@ MANIFEST_KEYS = ('utt_id', 'split', 'shard', 'text', 'speaker', 'domain', 'durat
 
 
 class DatasetError(ValueError):
-  """A directory that is not a whole data set; the message is one line that names the path and what is wrong."""
+  """A directory that is not a complete data set; the message is one line with the path and the problem."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,22 +53,22 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-  """What `dataset.json` says about a data set."""
+  """The contents of `dataset.json`."""
 
   path: str
   shards: dict  # Split -> tuple of Shard.
   hours: dict  # Split -> float.
   domains: tuple
-  settings: dict  # How the data set was made.
+  settings: dict  # How the data set was prepared.
 
   def Utterances(self, split: str) -> int:
-    """Number of utterances of a split."""
+    """Returns the number of utterances of a split."""
     return sum(shard.utterances for shard in self.shards[split])
 
 
 @contextlib.contextmanager
 def OpenText(path: str) -> Iterator[IO[str]]:
-  """Context with a text file open for reading; raises DatasetError if what is read is not UTF-8."""
+  """Context with a text file open for reading; raises DatasetError if it is not UTF-8."""
   with files.Open(path) as f:
     try:
       yield f
@@ -82,23 +82,23 @@ def _Hash(utt_id: str, purpose: bytes, buckets: int) -> int:
 
 
 def SplitOf(utt_id: str, dev_percent: float = 5.0, test_percent: float = 5.0) -> str:
-  """The split of an utterance: 'train', 'dev' or 'test'.
+  """Returns the split of an utterance: 'train', 'dev' or 'test'.
 
-  It depends on the id and the two shares only. The test set is one end of the hash's range and the dev set the other,
-  so that changing one share moves no utterance of the other set.
+  The split depends only on the id and the two shares. The test set is the lower end of the hash's range and the dev
+  set the upper end, so that changing one share does not change the other set.
 
   Args:
-    utt_id: the utterance's id.
-    dev_percent: share of the dev set in percent.
-    test_percent: share of the test set in percent.
+    utt_id: Id of the utterance.
+    dev_percent: Share of the dev set in percent.
+    test_percent: Share of the test set in percent.
 
   Returns:
     One of SPLITS.
 
   Raises:
-    ValueError: a share is negative, or both together exceed 100.
+    ValueError: A share is negative, or their sum exceeds 100.
   """
-  if not (dev_percent >= 0 and test_percent >= 0 and dev_percent + test_percent <= 100):  # Nor NaN.
+  if not (dev_percent >= 0 and test_percent >= 0 and dev_percent + test_percent <= 100):  # Also true for NaN.
     raise ValueError(
       f'dev_percent = {dev_percent}, test_percent = {test_percent}: expected shares >= 0 with a sum <= 100'
     )
@@ -109,12 +109,12 @@ def SplitOf(utt_id: str, dev_percent: float = 5.0, test_percent: float = 5.0) ->
 
 
 def ShardIndex(utt_id: str, num_shards: int) -> int:
-  """The shard of an utterance within its split, by a hash that is independent of SplitOf's."""
+  """Returns the shard index of an utterance within its split; the hash is independent of that of SplitOf."""
   return _Hash(utt_id, b'shard', num_shards)
 
 
 def ShardName(split: str, index: int, num_shards: int) -> str:
-  """File name of a shard, e.g. train-00000-of-00004.tfrecord."""
+  """Returns the file name of a shard, e.g. train-00000-of-00004.tfrecord."""
   return f'{split}-{index:05d}-of-{num_shards:05d}.tfrecord'
 
 
@@ -122,23 +122,23 @@ def ReadDataset(path: str, check_shards: bool = True) -> Dataset:
   """Reads and validates a data set.
 
   Args:
-    path: the data set's directory, local or remote.
-    check_shards: also compare the shards' sizes with dataset.json.
+    path: Directory of the data set, local or remote.
+    check_shards: Whether to compare the sizes of the shards with dataset.json.
 
   Returns:
     A Dataset.
 
   Raises:
-    DatasetError: the directory is missing, unfinished, of another format or version, or a shard is missing or cut off.
+    DatasetError: The directory is missing, incomplete or of another format, or a shard is missing or cut off.
   """
   info_path = os.path.join(path, 'dataset.json')
   if not files.Exists(info_path):
-    what = 'no dataset.json, so not a finished data set' if files.Exists(path) else 'no such data set'
+    what = 'no dataset.json, so not a complete data set' if files.Exists(path) else 'no such data set'
     raise DatasetError(f'{path}: {what}; make one with: fm-prepare --output={path} ...')
   with files.Open(info_path, 'rb') as f:
     try:
       info = json.loads(f.read())
-    except ValueError as e:  # No JSON, or no UTF-8.
+    except ValueError as e:  # Not JSON or not UTF-8.
       raise DatasetError(f'{info_path}: not JSON ({e})') from e
   expected = {'format': FORMAT, 'version': VERSION, 'sample_rate': audio.SAMPLE_RATE}
   for key, value in expected.items():
@@ -166,18 +166,18 @@ def ReadDataset(path: str, check_shards: bool = True) -> Dataset:
 
 
 def ShardPaths(path: str, split: str) -> list[str]:
-  """Paths of a split's shards that hold at least one utterance, in order.
+  """Returns the paths of a split's shards that have at least one utterance, in order.
 
   Args:
-    path: the data set's directory.
-    split: one of SPLITS.
+    path: Directory of the data set.
+    split: One of SPLITS.
 
   Returns:
-    A list of paths; empty when the split is.
+    List of paths; empty if the split is empty.
 
   Raises:
-    DatasetError: as ReadDataset.
-    ValueError: no such split.
+    DatasetError: See ReadDataset.
+    ValueError: The split does not exist.
   """
   if split not in SPLITS:
     raise ValueError(f'split = {split!r}: expected one of {", ".join(SPLITS)}')
@@ -185,10 +185,10 @@ def ShardPaths(path: str, split: str) -> list[str]:
 
 
 def ReadManifest(path: str, split: str | None = None) -> Iterator[dict[str, Any]]:
-  """Yields the manifest's rows, dicts with MANIFEST_KEYS, of one split or of all.
+  """Yields the manifest's rows, dicts with MANIFEST_KEYS, of one split or (None) of all.
 
   Raises:
-    DatasetError: there is no manifest, or a line of it is no such row.
+    DatasetError: The manifest is missing, or a line is not a valid row.
   """
   name = os.path.join(path, 'manifest.jsonl')
   if not files.Exists(name):
@@ -207,7 +207,7 @@ def ReadManifest(path: str, split: str | None = None) -> Iterator[dict[str, Any]
 
 
 def EncodeExample(record: dict[str, Any]) -> bytes:
-  """Serialises a record, a dict with FEATURES' keys (str or bytes, and a float), to a tf.train.Example's bytes."""
+  """Serialises a record, a dict with the keys of FEATURES (values str, bytes or float), as a tf.train.Example."""
   import tensorflow as tf
 
   if set(record) != set(FEATURES):
@@ -225,7 +225,7 @@ def EncodeExample(record: dict[str, Any]) -> bytes:
 
 
 def FeatureSpec() -> dict[str, Any]:
-  """The spec of FEATURES for tf.io.parse_single_example."""
+  """Returns the spec of FEATURES for tf.io.parse_single_example."""
   import tensorflow as tf
 
   kinds = {'bytes': tf.string, 'float': tf.float32}

@@ -1,4 +1,4 @@
-"""Which examples a stream accepts, and a running count of those it drops.
+"""Selects the examples that a stream uses, and counts those that it drops.
 
 R: drop reasons.
 """
@@ -11,22 +11,22 @@ from lingvo import compat as tf
 from fm_lingvo import errors
 from fm_lingvo.utils import audio
 
-# Why an example that the stream selects is not used. Order of `counts`.
+# Reasons why a selected example is dropped, in the order of `counts`.
 DROP_REASONS = ('unparsable', 'too_short', 'too_long', 'unlabeled', 'too_many_labels', 'damaged')
 
-# Features of a record that are read, all bytes.
+# Features that are read from a record; all are bytes.
 FEATURES = ('utt_id', 'audio', 'text', 'domain')
 
 BYTES_PER_SAMPLE = 2
 
-# Shares are as fine as this many hash buckets.
+# Number of hash buckets, which is the resolution of shares.
 SHARE_BUCKETS = 1_000_000
 
 _NOTHING_LEFT = 'no example is left of'
 
 
 def Bucket(num_samples, bounds):
-  """Returns the index, int64, of the length bucket of an utterance.
+  """Returns the index of an utterance's length bucket, int64 scalar.
 
   Args:
     num_samples: int32 scalar.
@@ -36,11 +36,11 @@ def Bucket(num_samples, bounds):
 
 
 def ShareBuckets(utt_ids, seed=0):
-  """Hash buckets, of SHARE_BUCKETS, by which InShare chooses.
+  """Returns the hash buckets, in [0, SHARE_BUCKETS), from which InShare selects.
 
   Args:
     utt_ids: string tensor of any shape.
-    seed: Integer >= 0; another one is another choice.
+    seed: Integer >= 0; different seeds select different examples.
 
   Returns:
     int64 tensor of the same shape.
@@ -50,11 +50,11 @@ def ShareBuckets(utt_ids, seed=0):
 
 
 def InShare(utt_ids, share, seed=0):
-  """Which utterances belong to a share of the data; shares are nested.
+  """Returns which utterances belong to a share of the data; a smaller share is a subset of a larger one.
 
   Args:
     utt_ids: string tensor of any shape.
-    share: In (0, 1].
+    share: Share of the data, in (0, 1].
     seed: See ShareBuckets.
 
   Returns:
@@ -64,7 +64,7 @@ def InShare(utt_ids, share, seed=0):
 
 
 def MaxLabels(bounds, max_chars_per_second):
-  """Labels, int, that an utterance of each length bucket may have.
+  """Returns the maximum number of labels of an utterance in each length bucket, list of int.
 
   Args:
     bounds: Upper bounds of the buckets in samples, list of int.
@@ -75,7 +75,7 @@ def MaxLabels(bounds, max_chars_per_second):
 
 @contextlib.contextmanager
 def NamingEmptyStreams():
-  """Turns the error of a stream without an example to use, which TensorFlow wraps into pages, into a ConfigError."""
+  """Converts the error of a stream without usable examples, which TensorFlow wraps in long traces, to a ConfigError."""
   try:
     yield
   except tf.errors.InvalidArgumentError as e:
@@ -86,10 +86,10 @@ def NamingEmptyStreams():
 
 
 class Accountant:
-  """A step of tf.data's scan over the records of a stream, epoch by epoch.
+  """The scan over a stream's records that accepts or drops examples and keeps the counts.
 
-  The running counts travel with the accepted examples, so that they say at
-  batch k the same in an uninterrupted and in a resumed run.
+  The running counts are attached to the accepted examples, so that at batch k
+  they are the same in an uninterrupted and in a resumed run.
   """
 
   def __init__(self, params, *, path, bounds, num_files, must_accept, num_damaged=0):
@@ -97,18 +97,23 @@ class Accountant:
 
     Args:
       params: StreamParams.
-      path: Where `params` are, for the error.
+      path: Path of `params`, for the error message.
       bounds: Ascending upper bounds of the buckets in samples.
-      num_files: Number of shards, for the error.
+      num_files: Number of shards, for the error message.
       must_accept: Whether an epoch without an accepted example is an error.
-      num_damaged: Records of an epoch that are lost, see fm_lingvo/data/shard_integrity.py.
+      num_damaged: Damaged records per epoch, see fm_lingvo/data/shard_integrity.py.
     """
     self._params, self._path, self._bounds = params, path, bounds
     self._num_files, self._must_accept = num_files, must_accept
     self._num_damaged = num_damaged
 
   def InitialState(self, counts, passed):
-    """State of Step: counts of all epochs, of this one, an example held."""
+    """Returns the initial state of Step.
+
+    Args:
+      counts: int64 [R], initial running counts of all epochs.
+      passed: int64 [number of buckets], accepted examples of each bucket to skip first.
+    """
     zero = tf.zeros([], tf.int64)
     return dict(
       counts=counts,
@@ -116,25 +121,25 @@ class Accountant:
       next_index=zero,
       accepted=zero,
       unselected=zero,
-      holds=tf.constant(False),
-      held={k: tf.constant('') for k in FEATURES},
+      has_pending=tf.constant(False),
+      pending={k: tf.constant('') for k in FEATURES},
     )
 
   def Step(self, state, element):
-    """Counts drops; hands an example on when the next one has come.
+    """Counts dropped examples; emits an accepted example when the next one arrives.
 
-    The delay lets an example carry the drops that follow it, those at the end
-    of the data too.
+    The delay attaches the drops that follow an example to it, including those at
+    the end of the data.
 
     Args:
-      state: What InitialState or the last step returned.
+      state: Result of InitialState or of the previous step.
       element: (index, is_end, features): the record's number in its epoch,
-        whether it is the marker behind the last, and its features. Numbers that
-        are missing are records that did not parse.
+        whether it is the end marker, and its features. Missing numbers are
+        records that could not be parsed.
 
     Returns:
-      (state, (emit, example)): example has features, num_samples and counts,
-      and is to be used where emit is true.
+      (state, (emit, example)): example has features, num_samples and counts, and
+      is valid only if emit is true.
     """
     index, is_end, features = element
     selected, reasons = self._Judge(features)
@@ -158,8 +163,8 @@ class Accountant:
       tallies = [index] + tf.unstack(counts) + [unselected]
       checks.append(tf.cond(ok, lambda: True, lambda: self._RaiseNothingLeft(tallies)))
     with tf.control_dependencies(checks):
-      emit = tf.logical_and(state['holds'], tf.logical_or(accept, is_end))
-    example = dict(state['held'], counts=counts)
+      emit = tf.logical_and(state['has_pending'], tf.logical_or(accept, is_end))
+    example = dict(state['pending'], counts=counts)
     example['num_samples'] = tf.strings.length(example['audio']) // BYTES_PER_SAMPLE
     bucket = tf.one_hot(Bucket(example['num_samples'], self._bounds), len(self._bounds), dtype=tf.int64)
     pass_over = tf.minimum(state['passed'], bucket * tf.cast(emit, tf.int64))
@@ -174,13 +179,13 @@ class Accountant:
       next_index=Restart(index + 1),
       accepted=Restart(accepted),
       unselected=Restart(unselected),
-      holds=tf.logical_and(tf.logical_not(is_end), tf.logical_or(accept, state['holds'])),
-      held={k: tf.where(accept, v, state['held'][k]) for k, v in features.items()},
+      has_pending=tf.logical_and(tf.logical_not(is_end), tf.logical_or(accept, state['has_pending'])),
+      pending={k: tf.where(accept, v, state['pending'][k]) for k, v in features.items()},
     )
     return new_state, (emit, example)
 
   def _Judge(self, features):
-    """Returns whether it is selected, and the first reason to drop it, if any.
+    """Returns whether an example is selected, and the first reason to drop it, if any.
 
     Args:
       features: Dict of string scalars.
@@ -201,7 +206,7 @@ class Accountant:
     no_text = tf.equal(tf.strings.strip(features['text']), '')
     bucket = tf.minimum(Bucket(samples, self._bounds), len(self._bounds) - 1)
     chars = tf.strings.length(features['text'], unit='UTF8_CHAR')
-    # A SentencePiece model puts a word boundary before the first character.
+    # SentencePiece adds a word boundary before the first character.
     too_many = chars + 1 > tf.constant(MaxLabels(self._bounds, p.max_chars_per_second))[bucket]
     reasons = tf.cast(
       tf.stack(
@@ -211,7 +216,7 @@ class Accountant:
           samples > self._bounds[-1],
           tf.logical_and(p.labeled, no_text),
           tf.logical_and(bool(p.tokenizer_file), too_many),
-          False,  # damaged: it never comes here.
+          False,  # damaged: such records are never read.
         ]
       ),
       tf.int64,
@@ -219,6 +224,7 @@ class Accountant:
     return selected, reasons * tf.cast(tf.cumsum(reasons) <= 1, tf.int64)
 
   def _RaiseNothingLeft(self, tallies):
+    """Raises InvalidArgumentError with the numbers of records, of drops by reason and of unselected examples."""
     dropped = ', '.join(f'{reason} {{}}' for reason in DROP_REASONS)
     message = tf.strings.format(
       f'{self._path}: {_NOTHING_LEFT} {{}} in {self._num_files} files; '

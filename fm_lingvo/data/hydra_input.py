@@ -1,4 +1,4 @@
-"""The input generator: batches of several named streams, one NestedMap each.
+"""The input generator: batches with one NestedMap for each of several named data streams.
 
 B: utterances in a batch of a stream, S: samples in a padded row (16 kHz).
 """
@@ -6,15 +6,13 @@ B: utterances in a batch of a stream, S: samples in a padded row (16 kHz).
 import functools
 
 from lingvo import compat as tf
-from lingvo.core import base_input_generator
 from lingvo.core import batch_utils
-from lingvo.core import cluster as cluster_lib
 from lingvo.core import hyperparams
 from lingvo.core import input_generator_helper
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
-from fm_lingvo.checkpoints import run_checkpoints
+from fm_lingvo.data import base_input
 from fm_lingvo.data import resumable_iterator
 from fm_lingvo.data import shard_integrity
 from fm_lingvo.data import stream as stream_lib
@@ -26,26 +24,14 @@ StreamParams = stream_params.StreamParams
 
 STRING_KEYS = ('utt_ids', 'texts', 'domains')
 
-_resumed_folder = ''
-
-
-def ResumeFrom(train_dir):
-  """Makes training inputs that are initialised from now on go on behind the newest checkpoint of a folder.
-
-  For Lingvo's own jobs: they initialise their input without saying which step is next, also after a job that it talks
-  to has died. A local run sets `start_step`.
-  """
-  global _resumed_folder
-  _resumed_folder = train_dir
-
 
 def AddStream(p, name, stream_params):
   """Adds a stream to the Params of a HydraInput.
 
   Args:
     p: HydraInput.Params().
-    name: Name of the stream, lower case, such as 'unlabeled'; the batch has a
-      NestedMap of this name.
+    name: Name of the stream, lower case, such as 'unlabeled'; also the name of its
+      NestedMap in a batch.
     stream_params: A StreamParams().
 
   Returns:
@@ -56,150 +42,141 @@ def AddStream(p, name, stream_params):
 
 
 def MissingData(p):
-  """Returns [(stream, glob)] of the globs that no record matches; builds no graph.
-
-  A shard of a small data set may be empty; where all are, there is nothing to read.
-
-  Args:
-    p: HydraInput.Params() with its streams.
-  """
-  return [
-    (name, pattern)
-    for name, sp in p.streams.IterParams()
-    for pattern in stream_params.Patterns(sp)
-    if not pattern or not any(tf.io.gfile.stat(f).length for f in stream_params.Glob(pattern))
-  ]
+  """Calls base_input.BaseInput.MissingData for the Params of an input."""
+  return p.cls.MissingData(p)
 
 
 def MissingRecords(p):
-  """What a line says of MissingData(p): `no record in files like GLOB, GLOB`, or '' if there is something to read."""
+  """Returns MissingData(p) as a message, `no record in files like GLOB, GLOB`; '' if all globs have records."""
   missing = [pattern for _, pattern in MissingData(p)]
   return f'no record in files like {", ".join(missing)}' if missing else ''
 
 
 def ScanShards(p):
-  """Reads all shards of HydraInput.Params() and checks them; returns the shard_integrity.Shard that were not known."""
-  found = []
-  for _, sp in p.streams.IterParams():
-    patterns = stream_params.Patterns(sp)
-    found += shard_integrity.ScanAll(patterns, sorted({f for pattern in patterns for f in stream_params.Glob(pattern)}))
-  return found
+  """Calls base_input.BaseInput.ScanShards for the Params of an input."""
+  return p.cls.ScanShards(p)
 
 
 def Validate(p):
-  """Raises errors.ConfigError, one line with param and value, if HydraInput.Params() cannot be used; reads no data."""
-  if not len(p.streams):
-    raise errors.ConfigError(f'{p.name}.streams: no stream; add one with AddStream')
-  if p.batch_size:
-    raise errors.ConfigError(
-      f'{p.name}.batch_size = {p.batch_size}: expected 0, since each '
-      f'stream has its own, such as {p.name}.streams.{p.streams.GetKeys()[0]}'
-      '.bucket_batch_size, which the knob batch_seconds sets'
-    )
-  if p.file_datasource:
-    raise errors.ConfigError(f'{p.name}.file_datasource: expected None, since each stream has its file_pattern')
-  _CheckPadding(p, audio.FRAME_STEP_SAMPLES, 'a log-mel frame')
-  for field in ('pad_to_bucket', 'emit_strings'):
-    if p.Get(field) not in (None, True, False):
-      raise errors.ConfigError(f'{p.name}.{field} = {p.Get(field)!r}: expected None, True or False')
-  if p.prefetch_batches < 0:
-    raise errors.ConfigError(f'{p.name}.prefetch_batches = {p.prefetch_batches}: expected >= 0')
-  if (p.num_workers is None) != (p.worker_index is None):
-    raise errors.ConfigError(
-      f'{p.name}.num_workers = {p.num_workers} and worker_index = {p.worker_index}: expected both or neither'
-    )
-  if p.num_workers is not None and not 0 <= p.worker_index < p.num_workers:
-    raise errors.ConfigError(
-      f'{p.name}.worker_index = {p.worker_index}: expected in [0, {p.num_workers}), which num_workers gives'
-    )
-  for name, sp in p.streams.IterParams():
-    stream_params.Validate(f'{p.name}.streams.{name}', sp)
-    if sp.augment is not None:
-      waveform_augment.Validate(f'{p.name}.streams.{name}.augment', sp.augment)
+  """Calls base_input.BaseInput.Validate for the Params of an input."""
+  p.cls.Validate(p)
 
 
 def PaddedTo(p, frame_samples: int):
-  """A copy of HydraInput.Params() that pads to whole encoded frames.
+  """Returns a copy of HydraInput.Params() that pads to whole encoded frames.
 
   Args:
     p: HydraInput.Params().
-    frame_samples: Samples of an encoded frame.
+    frame_samples: Samples per encoded frame.
 
   Raises:
-    errors.ConfigError: pad_multiple_samples is set and no multiple of them.
+    errors.ConfigError: pad_multiple_samples is set and not a multiple of frame_samples.
   """
   _CheckPadding(p, frame_samples, "an encoded frame of the task's encoder")
   return p.Copy().Set(pad_multiple_samples=p.pad_multiple_samples or frame_samples)
 
 
 def _CheckPadding(p, samples, what):
-  """Raises ConfigError if rows would not be padded to a multiple of so many samples."""
-  found = p.pad_multiple_samples
-  if found is not None and (found < 1 or found % samples):
+  """Raises ConfigError if rows would not be padded to a multiple of `samples`, the length of `what`."""
+  multiple = p.pad_multiple_samples
+  if multiple is not None and (multiple < 1 or multiple % samples):
     raise errors.ConfigError(
-      f'{p.name}.pad_multiple_samples = {found}: expected None or a multiple of {samples}, the samples of {what}'
+      f'{p.name}.pad_multiple_samples = {multiple}: expected None or a multiple of {samples}, the samples of {what}'
     )
 
 
-class HydraInput(base_input_generator.BaseInputGenerator):
+class HydraInput(base_input.BaseInput):
   """Batches of named streams for the branches of a hydra.
 
-  A batch is a NestedMap stream name -> what `stream.Stream.Dataset` describes:
+  A batch is a NestedMap stream name -> the NestedMap described in `stream.Stream.Dataset`:
   waveforms, num_samples, weights, labels, label_lengths, dropped, dropped_REASON
-  and, on the host, utt_ids, texts and domains. Every tensor has B first and is split over
-  replicas along it, stream by stream.
+  and, on the host, utt_ids, texts and domains. B is the first dimension of all tensors;
+  each stream is split over replicas along it.
 
-  Training goes on for ever in an order that depends on seeds, worker and batch
-  number only; the batch numbers of all streams are the same. A runner that
-  resumes at step k sets `start_step = k` before Initialize: batch k comes
-  first.
-  Evaluation sees every accepted utterance once, then raises
+  Training data is infinite. Its order depends only on seeds, worker and batch number; all
+  streams have the same batch numbers. A runner that resumes at step k sets
+  `start_step = k` before Initialize, so that batch k comes first.
+  Evaluation reads every accepted utterance once, then raises
   tf.errors.OutOfRangeError; rows and batches of padding have weight 0.
-  With the cluster's tf_data_service_address the workers of that service make the
-  batches of training, see data_service.py for what then holds of their order.
+  If the cluster has a tf_data_service_address, the workers of that service make the
+  training batches; see data_service.py about their order.
 
-  B is static where a stream's buckets have equal batch sizes; S is static with
-  `pad_to_bucket` and a single bucket only, which a TPU needs.
+  B is static if all buckets of a stream have the same batch size. S is static only with
+  `pad_to_bucket` and a single bucket, which a TPU requires.
   """
 
   @classmethod
   def Params(cls):
     p = super().Params()
-    p.Define('streams', hyperparams.Params(), 'StreamParams by name; add with AddStream.')
+    p.Define('streams', hyperparams.Params(), 'StreamParams by stream name; AddStream adds one.')
     p.Define(
       'pad_to_bucket',
       None,
-      "Whether rows are padded to their bucket's upper bound; else to "
-      'the longest of the batch. None: on a TPU yes, elsewhere no.',
+      "Whether rows are padded to their bucket's upper bound (True) or to the "
+      'longest row of the batch (False). None: True on a TPU, else False.',
     )
     p.Define(
       'pad_multiple_samples',
       None,
-      'A padded row is a multiple of this many samples, itself a multiple of those of '
-      'an encoded frame. More means fewer shapes to compile. None: an encoded frame, '
-      'which the task sets by its encoder.',
+      'The length of a padded row is a multiple of this number of samples, which is a '
+      'multiple of the samples of an encoded frame. Larger values give fewer shapes to '
+      "compile. None: one encoded frame of the task's encoder.",
     )
     p.Define(
       'emit_strings',
       None,
-      'Whether batches hold utt_ids, texts and domains, without which an '
-      'evaluation counts no errors. None: on a TPU no, elsewhere yes.',
+      'Whether batches contain utt_ids, texts and domains, which evaluations '
+      'need to count word errors. None: False on a TPU, else True.',
     )
-    p.Define('num_workers', None, 'Workers that share the data; None: from the cluster.')
-    p.Define('worker_index', None, 'Which share is read here, in [0, num_workers); None: from the cluster.')
-    p.Define('prefetch_batches', 4, 'Batches made ahead, >= 0.')
-    p.name = 'input'
-    p.resettable = True
     return p
+
+  @classmethod
+  def Validate(cls, p):
+    """See the base class."""
+    super().Validate(p)
+    if not len(p.streams):
+      raise errors.ConfigError(f'{p.name}.streams: no stream; add one with AddStream')
+    if p.batch_size:
+      raise errors.ConfigError(
+        f'{p.name}.batch_size = {p.batch_size}: expected 0, since each '
+        f'stream has its own batch size, such as {p.name}.streams.{p.streams.GetKeys()[0]}'
+        '.bucket_batch_size, which the knob batch_seconds sets'
+      )
+    _CheckPadding(p, audio.FRAME_STEP_SAMPLES, 'a log-mel frame')
+    for field in ('pad_to_bucket', 'emit_strings'):
+      if p.Get(field) not in (None, True, False):
+        raise errors.ConfigError(f'{p.name}.{field} = {p.Get(field)!r}: expected None, True or False')
+    for name, sp in p.streams.IterParams():
+      stream_params.Validate(f'{p.name}.streams.{name}', sp)
+      if sp.augment is not None:
+        waveform_augment.Validate(f'{p.name}.streams.{name}.augment', sp.augment)
+
+  @classmethod
+  def MissingData(cls, p):
+    """See the base class. Single shards may be empty; a glob is reported only if all its shards are."""
+    return [
+      (f'streams.{name}', pattern)
+      for name, sp in p.streams.IterParams()
+      for pattern in stream_params.Patterns(sp)
+      if not pattern or not any(tf.io.gfile.stat(f).length for f in stream_params.Glob(pattern))
+    ]
+
+  @classmethod
+  def ScanShards(cls, p):
+    """See the base class."""
+    found = []
+    for _, sp in p.streams.IterParams():
+      patterns = stream_params.Patterns(sp)
+      found += shard_integrity.ScanAll(
+        patterns, sorted({f for pattern in patterns for f in stream_params.Glob(pattern)})
+      )
+    return found
 
   def __init__(self, params):
     super().__init__(params)
     p = self.params
-    Validate(p)
     if self._on_tpu:
       self._ValidateForTpu()
-    self.start_step = 0
-    self._iterators = {}  # (host, number of hosts) -> BatchIterator.
     self._streams = {name: self._CreateStream(name) for name, _ in p.streams.IterParams()}
 
   def _ValidateForTpu(self):
@@ -226,25 +203,6 @@ class HydraInput(base_input_generator.BaseInputGenerator):
     p = self.params
     return not self._on_tpu if p.emit_strings is None else p.emit_strings
 
-  def _WorkerShare(self):
-    """Returns (index, count): this graph's part of the data.
-
-    An asynchronous trainer reads for itself; the one client of synchronous
-    training reads for all its workers; each TPU host with an infeed of its own
-    reads for its cores. Evaluation reads everything.
-    """
-    p = self.params
-    if p.num_workers is not None:
-      return p.worker_index, p.num_workers
-    if self.do_eval:
-      return 0, 1
-    if p.use_per_host_infeed:
-      infeed = cluster_lib.GetInfeedContext()
-      return infeed.infeed_host_index, max(infeed.num_infeed_hosts, 1)
-    if self.cluster.asynchronous and self.cluster.job == 'trainer':
-      return self.cluster.task, self.cluster.num_replicas
-    return 0, 1
-
   def _CreateStream(self, name):
     p = self.params
     return stream_lib.Stream(
@@ -258,10 +216,10 @@ class HydraInput(base_input_generator.BaseInputGenerator):
       pad_multiple_samples=p.pad_multiple_samples or audio.FRAME_STEP_SAMPLES,
     )
 
-  # Plain tensor code; converting it would cost half a second at start-up.
+  # There is nothing to convert, and AutoGraph would take half a second at start-up.
   @tf.autograph.experimental.do_not_convert
   def _Dataset(self, start_batch):
-    """Dataset of batches of all streams; ends when every stream has ended."""
+    """Returns the dataset of batches of all streams; it ends when all streams have ended."""
     p = self.params
     share = self._WorkerShare()
     streams = {
@@ -282,42 +240,8 @@ class HydraInput(base_input_generator.BaseInputGenerator):
       batch[name] = py_utils.NestedMap({k: v for k, v in tensors.items() if self._emit_strings or k not in STRING_KEYS})
     return batch
 
-  def _InputBatch(self):
-    infeed = cluster_lib.GetInfeedContext()
-    key = (infeed.infeed_host_index, infeed.num_infeed_hosts)
-    if key not in self._iterators:
-      # Outside of any tf.function, so that its retracing finds the same data.
-      with tf.init_scope(), py_utils.GlobalStepContext(None), self._Device():
-        self._iterators[key] = resumable_iterator.BatchIterator(self._Dataset, self.start_step)
-    with self._Device():
-      return self._iterators[key].GetNext()
-
-  def _Device(self):
-    """Strings and tf.data live on the host, also where ops default to a GPU."""
-    on_gpu = self.cluster.job_spec.gpus_per_replica > 0
-    return tf.device('/cpu:0' if on_gpu else None)
-
-  def _StepsDone(self):
-    """Batches of this input that the newest checkpoint of ResumeFrom has seen; async trainers have shared its steps."""
-    newest = run_checkpoints.Newest(_resumed_folder)
-    step = max(0, run_checkpoints.Step(newest)) if newest else 0
-    return step // (self.cluster.num_replicas if self.cluster.asynchronous else 1)
-
-  def Initialize(self, sess=None):
-    """Makes batch `start_step` the next one."""
-    if _resumed_folder and not self.do_eval:
-      self.start_step = self._StepsDone()
-    super().Initialize(sess)
-    for iterator in self._iterators.values():
-      iterator.Start(self.start_step, sess)
-
-  def Reset(self, sess=None):
-    """Makes batch 0 the next one."""
-    for iterator in self._iterators.values():
-      iterator.Start(0, sess)
-
   def SplitInputBatch(self, num_splits):
-    """Splits each stream's batch on its own: their B may differ."""
+    """Splits the batch of each stream separately, since their B may differ."""
     assert num_splits >= 1
     batch = self.GetPreprocessedInputBatch()
     if num_splits == 1:
@@ -330,11 +254,11 @@ class HydraInput(base_input_generator.BaseInputGenerator):
     return splits
 
   def InfeedBatchSize(self):
-    """Rows of all streams in one batch; with unequal buckets the largest."""
+    """Returns the number of rows of all streams in one batch; with unequal buckets the largest."""
     return sum(max(s.batch_sizes) for s in self._streams.values())
 
   def GetPerBatchSize(self, input_batch):
-    """Utterances in a batch of all streams, without padding; int32 scalar."""
+    """Returns the number of utterances in a batch of all streams, without padding; int32 scalar."""
     batches = input_batch if isinstance(input_batch, list) else [input_batch]
     return tf.cast(
       tf.add_n([tf.reduce_sum(batch[name].weights) for batch in batches for name in self._streams]), tf.int32

@@ -1,6 +1,6 @@
-"""What an importer of speech is: a function that lists the utterances of a source, for tools/prepare_data.py.
+"""Importers of speech corpora: functions that list the utterances of a source for tools/prepare_data.py.
 
-An importer of one's own is a module outside the checkout:
+A custom importer is a module outside the checkout:
 
   from fm_lingvo.data import importers
 
@@ -14,7 +14,7 @@ An importer of one's own is a module outside the checkout:
 
   python -m tools.prepare_data --import_module=my_importer.py --importer=radio --input=recordings --output=data/radio
 
-It reads transcripts and file names only: the audio is decoded and checked later, on whatever worker the pipeline chose.
+An importer reads only transcripts and file names. The audio is decoded and checked later, on the pipeline's workers.
 """
 
 import dataclasses
@@ -28,21 +28,21 @@ from typing import Any
 class Utterance:
   """One utterance before its audio is loaded."""
 
-  utt_id: str  # Two utterances with the same are a reject.
+  utt_id: str  # Unique; a second utterance with the same id is rejected.
   text: str  # '' for an unlabeled utterance.
   speaker: str
   domain: str
-  source: str  # Where it comes from, for the report.
-  # load(max_seconds) -> int16 [N] at 16 kHz, picklable; None decodes the audio file `source`, of any format and rate.
+  source: str  # Path or origin, for the report.
+  # load(max_seconds) -> int16 [samples] at 16 kHz; picklable. None: decode the audio file `source`, in any format.
   load: Callable[[float], Any] | None = None
-  declared_duration: float | None = None  # Seconds, where the source says it.
-  split: str | None = None  # One of dataset.SPLITS, where the source says it; else a hash of the id decides.
-  language: str | None = None  # The text is normalised as of this language, such as en; None: it is normalised already.
+  declared_duration: float | None = None  # Seconds, if the source has it.
+  split: str | None = None  # One of dataset.SPLITS, if the source has it; None: by a hash of the id.
+  language: str | None = None  # Language for text normalisation, such as en; None: already normalised.
 
 
 @dataclasses.dataclass(frozen=True)
 class Reject:
-  """One utterance that is left out; reason is one of REASONS in tools/common/audio.py."""
+  """An utterance that is rejected; `reason` is one of REASONS in tools/common/audio.py."""
 
   utt_id: str
   source: str
@@ -52,34 +52,34 @@ class Reject:
 
 @dataclasses.dataclass
 class Options:
-  """What an importer may be told, by the flags of these names."""
+  """The options of importers, set by the flags of the same names."""
 
   input: str | None = None
   languages: tuple = ()
   engines: tuple = ()
   voices_per_line: int = 1
   max_utterances: int | None = None
-  official_splits: bool = False  # librispeech: whether the subset's name decides the split.
-  audio_roots: tuple = ()  # manifest: folders, beside its own, in which its audio may be.
-  exclude: tuple = ()  # Normalised texts that general_speech must not speak.
+  official_splits: bool = False  # librispeech: take the split from the subset's name.
+  audio_roots: tuple = ()  # manifest: folders with audio, besides the manifest's own.
+  exclude: tuple = ()  # general_speech: normalised texts that must not be synthesised.
 
 
 @dataclasses.dataclass
 class Listing:
-  """What an importer found."""
+  """The result of an importer."""
 
   utterances: list[Utterance] = dataclasses.field(default_factory=list)
   rejects: list[Reject] = dataclasses.field(default_factory=list)
   notes: dict = dataclasses.field(default_factory=dict)  # Facts for the report, e.g. the synthesisers used.
 
   def Reject(self, utt_id: str, source: str, reason: str, detail: str) -> None:
-    """Leaves an utterance out and says why."""
+    """Rejects an utterance with a reason."""
     self.rejects.append(Reject(utt_id, source, reason, detail))
 
 
 @dataclasses.dataclass(frozen=True)
 class Importer:
-  """A function Options -> Listing, and the names of the fields of Options that it uses."""
+  """An importer's function Options -> Listing, and the names of the fields of Options that it uses."""
 
   function: Callable[[Options], Listing]
   options: tuple[str, ...]
@@ -94,24 +94,24 @@ def Register(
   *,
   options: Sequence[str] = ('input',),
 ):
-  """Makes an importer known by name.
+  """Registers an importer.
 
   Args:
-    name: What --importer calls it.
-    importer: A function Options -> Listing, or a module with Import and, optionally, OPTIONS; None: Register is a
-      decorator of the function.
-    options: Fields of Options that it uses; the flags of the others are refused.
+    name: Name for --importer.
+    importer: A function Options -> Listing, or a module with Import and, optionally, OPTIONS; None: Register returns a
+      decorator for the function.
+    options: Fields of Options that it uses; the flags of all others are rejected.
 
   Returns:
     The importer, or the decorator.
 
   Raises:
-    ValueError: The name is taken, or an option is no field of Options.
+    ValueError: The name is already registered, or an option is not a field of Options.
   """
   if importer is None:
     return lambda function: Register(name, function, options=options)
   if name in _registered:
-    raise ValueError(f'importer {name}: registered already')
+    raise ValueError(f'importer {name}: already registered')
   options = tuple(getattr(importer, 'OPTIONS', options))
   fields = [field.name for field in dataclasses.fields(Options)]
   unknown = [option for option in options if option not in fields]
@@ -122,5 +122,5 @@ def Register(
 
 
 def Registered() -> dict[str, Importer]:
-  """dict name -> Importer, of what Register has made known."""
+  """Returns dict name -> Importer of all registered importers."""
   return dict(_registered)

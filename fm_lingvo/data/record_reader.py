@@ -1,4 +1,4 @@
-"""The records of one stream: TFRecord shards, some of them damaged -> parsed examples, epoch by epoch.
+"""Reads the records of one stream: TFRecord shards, possibly damaged -> parsed examples, epoch by epoch.
 
 A share is (index, count): the part of the records that one of `count` workers reads.
 """
@@ -18,21 +18,21 @@ MAX_SEED = 2**31 - 1
 class Records:
   """Reads a stream's shards.
 
-  What it gives is a dataset of (index, is_end, features), the last one an end marker: records that do not parse are
-  left out, and a gap in `index` counts them.
+  The datasets have elements (index, is_end, features) and end with an end marker. Records that cannot be parsed are
+  left out; the gap in `index` gives their number.
   """
 
   def __init__(self, path, params, seed, shuffle):
     """Constructor.
 
     Args:
-      path: Where `params` are, for errors.
+      path: Path of `params`, for error messages.
       params: A StreamParams().
       seed: int in [0, MAX_SEED).
-      shuffle: Whether files and records come in another order each epoch.
+      shuffle: Whether the order of files and records changes in each epoch.
 
     Raises:
-      errors.ConfigError: if no file matches, or more records are damaged than params allow.
+      errors.ConfigError: No file matches, or more records are damaged than params allow.
     """
     self._params, self._seed, self._shuffle = params, seed, shuffle
     self.files = stream_params.ListFiles(path, params)
@@ -40,15 +40,15 @@ class Records:
     shard_integrity.CheckLimit(path, self._damaged, params.max_damaged_records)
 
   def Files(self, share):
-    """(files, by_file): those with records of a share; whether all of theirs are."""
+    """Returns (files, by_file): the files with records of a share; whether all their records belong to it."""
     index, count = share
     by_file = count > 1 and len(self.files) >= count
     return (self.files[index::count] if by_file else self.files), by_file
 
   def NumDamaged(self, share, files=None):
-    """Records that the share (index, count) of a worker loses, in `files` or all.
+    """Returns the number of damaged records in a share, in `files` or (None) in all its files.
 
-    Those of missing shards count for the first worker.
+    The records of missing shards are counted for the first worker.
     """
     index, _ = share
     own, by_file = self.Files(share)
@@ -60,7 +60,7 @@ class Records:
     return sum(shard.lost for path, shard in self._damaged.items() if path in mine or path in missing)
 
   def Epoch(self, share, epoch):
-    """Dataset of (index, is_end, features) of one pass, with an end marker."""
+    """Returns the dataset of one epoch of a share; see the class for its elements."""
     p = self._params
     files, _ = self.Files(share)
     ds = tf.data.Dataset.from_tensor_slices((files, list(range(len(files)))))
@@ -79,19 +79,19 @@ class Records:
     return self._Parsed(ds)
 
   def File(self, share, epoch, file_index):
-    """As Epoch, of one of the share's files; what is lost of it counts as unparsable."""
+    """Like Epoch, for one file of the share; its damaged records count as unparsable."""
     files, _ = self.Files(share)
     lost = tf.constant([self.NumDamaged(share, [path]) for path in files], tf.int64)[file_index]
     records = self._Records(share, tf.constant(files)[file_index], file_index)
     if self._shuffle:
-      # Here, not behind the files: there TensorFlow would have every worker read all of them.
+      # Shuffling after the flat_map over files would make every worker read all files.
       records = records.shuffle(
         self._params.shuffle_buffer_size, seed=(self._seed + 7919 * epoch) % MAX_SEED, reshuffle_each_iteration=False
       )
     return self._Parsed(records, lost)
 
   def _Records(self, share, file, file_index):
-    """Dataset of the records, bytes, of a share in one of its Files."""
+    """Returns the dataset of a share's records (bytes) in one of its files."""
     index, count = share
     files, by_file = self.Files(share)
     records = self._Read(files, file, file_index)
@@ -101,29 +101,29 @@ class Records:
     return records
 
   def _Read(self, files, file, file_index):
-    """Dataset of the records of files[file_index], of a damaged one those that are whole."""
+    """Returns the dataset of the records in files[file_index]; of a damaged file only the intact ones."""
     damaged = [self._damaged.get(path) for path in files]
     if not any(damaged):
       return tf.data.TFRecordDataset(file)
-    whole = tf.boolean_mask([file], tf.constant([shard is None for shard in damaged])[file_index : file_index + 1])
+    intact = tf.boolean_mask([file], tf.constant([shard is None for shard in damaged])[file_index : file_index + 1])
     spans = [
       [(start, length, shard.size - start - length) for start, length in shard.good] if shard else []
       for shard in damaged
     ]
     ends = np.cumsum([len(of_file) for of_file in spans])
-    flat = tf.constant(np.array(sum(spans, []), np.int64).reshape(-1, 3))  # Header, record and footer in bytes.
+    flat = tf.constant(np.array(sum(spans, []), np.int64).reshape(-1, 3))  # Bytes before, in and after each record.
     first = tf.constant(np.concatenate([[0], ends[:-1]]))[file_index]
     pieces = tf.data.Dataset.from_tensor_slices(flat[first : tf.constant(ends)[file_index]]).flat_map(
       lambda span: tf.data.FixedLengthRecordDataset(file, span[1], header_bytes=span[0], footer_bytes=span[2])
     )
-    return tf.data.TFRecordDataset(whole).concatenate(pieces)
+    return tf.data.TFRecordDataset(intact).concatenate(pieces)
 
   def _Parsed(self, records, lost=0):
-    """Dataset of (index, is_end, features) of records, with an end marker behind a gap of `lost`."""
+    """Parses records to (index, is_end, features), with an end marker after a gap of `lost` in the indices."""
     ds = records.map(lambda record: (record, False))
     ds = ds.concatenate(tf.data.Dataset.from_tensors(('', True)))
-    # One dataset per record: an example that does not parse vanishes from it,
-    # and the gap in `index` counts it. Errors of reading still stop the run.
+    # One dataset per record, from which an example that cannot be parsed is dropped;
+    # the gap in `index` counts it. Read errors still end the run.
     ds = ds.enumerate()
     if not isinstance(lost, int):
       ds = ds.map(lambda index, record: (index + lost * tf.cast(record[1], tf.int64), record))

@@ -1,14 +1,19 @@
-"""An iterator over batches that can start at any batch, in sessions and eagerly; the tf.data options of its dataset."""
+"""An iterator over batches that can start at any batch, in graph and eager mode, and the tf.data options it needs."""
 
 from lingvo import compat as tf
 
+from fm_lingvo.runtime import quiet
+
+# What the SentencePiece of tensorflow_text says of each model that does not normalise; it has no log level to be set.
+_CHATTER = b'precompiled_charsmap is empty'
+
 
 def Options():
-  """tf.data.Options for datasets of batches: in a fixed order, and without autotuning.
+  """Returns tf.data.Options for datasets of batches: deterministic order, no autotuning.
 
-  Its thread wakes ever less often, once a minute in the end, and holds up the end of an iterator until then:
-  evaluations, which start theirs anew, and the end of a run waited for it. Numbers of parallel calls are fixed, or one
-  for each core, so that nothing is left to be tuned.
+  The autotuning thread wakes up less and less often, up to once a minute, and an iterator is not destroyed before it
+  does. Evaluations, which recreate their iterators, and the end of a run would wait for it. Nothing needs tuning, since
+  the numbers of parallel calls are fixed or one per core.
   """
   options = tf.data.Options()
   options.deterministic = True
@@ -17,15 +22,15 @@ def Options():
 
 
 class BatchIterator:
-  """Batches of a dataset from any number on."""
+  """Iterates over the batches of a dataset, starting at any batch number."""
 
   def __init__(self, dataset_fn, start_step):
-    """Makes the iterator, in eager mode started.
+    """Creates the iterator; in eager mode also starts it.
 
     Args:
-      dataset_fn: Function from the first batch's number, a scalar int64 tensor,
+      dataset_fn: Function from the number of the first batch, a scalar int64 tensor,
         to a tf.data.Dataset of NestedMaps.
-      start_step: Where an eager iterator starts, int.
+      start_step: Number of the first batch of an eager iterator, int.
     """
     self._eager = tf.executing_eagerly_outside_functions()
     self._dataset_fn = dataset_fn
@@ -42,9 +47,10 @@ class BatchIterator:
     self.Start(start_step)
 
   def Start(self, step, sess=None):
-    """Makes batch `step` the next one."""
+    """Starts the iterator at batch `step`."""
     if not self._eager:
-      sess.run(self._iterator.initializer, {self._start: step})
+      with quiet.HoldStderr(_CHATTER):
+        sess.run(self._iterator.initializer, {self._start: step})
       return
     dataset = self._dataset_fn(tf.constant(step, tf.int64))
     tf.raw_ops.MakeIterator(dataset=tf.data.experimental.to_variant(dataset), iterator=self._handle)

@@ -1,9 +1,10 @@
-"""Damaged TFRecord shards: which of their records can still be read, and how many are lost.
+"""Finds damaged TFRecord shards, the records that can still be read, and the number of lost records.
 
-TensorFlow's reader ends at the first damaged record and does not say where. A scan of the checksums says it, and finds
-the whole records behind it as long as lengths are intact. A stream (fm_lingvo/data/stream.py) then reads these alone.
+TensorFlow's reader stops at the first damaged record and does not report its position. A scan of the checksums locates
+the damage, and finds the intact records after it as long as the lengths are valid. A stream (fm_lingvo/data/stream.py)
+then reads only the intact records.
 
-  record on disk: length (8 bytes), checksum of it (4), content, checksum of that (4)
+  record on disk: length (8 bytes), checksum of the length (4), content, checksum of the content (4)
 """
 
 import dataclasses
@@ -20,19 +21,19 @@ from fm_lingvo.utils import files
 _HEADER, _FOOTER = 12, 4
 _SHOWN = 5
 
-_known = {}  # Path -> Shard, of every shard scanned in this process that is not whole.
+_known = {}  # Path -> Shard of all damaged or missing shards found in this process.
 
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-  """A shard that is not whole.
+  """A damaged or missing shard.
 
   Attributes:
-    path: Of the file.
-    problems: Tuple of lines that say what is wrong with which record; records count from 0.
-    lost: Records that cannot be read.
-    good: Tuple of (offset, length) in bytes of the content of each record that can be.
-    size: Of the file, in bytes.
+    path: Path of the file.
+    problems: Tuple of descriptions of the damaged records, numbered from 0.
+    lost: Number of records that cannot be read.
+    good: Tuple of (offset, length) in bytes of the contents of the intact records.
+    size: Size of the file in bytes.
   """
 
   path: str
@@ -43,20 +44,20 @@ class Shard:
 
   @property
   def line(self):
-    """One line for a terminal."""
+    """Summary in one line."""
     more = f'; and {len(self.problems) - _SHOWN} more' if len(self.problems) > _SHOWN else ''
     return f'{self.path}: {"; ".join(self.problems[:_SHOWN])}{more}: {self.lost} lost, {len(self.good)} good'
 
 
 def Scan(path, expected=None):
-  """Reads all of a shard and checks it.
+  """Reads a whole shard and verifies its checksums.
 
   Args:
-    path: Of the file, local or remote.
-    expected: Records that it should have, None if nobody says.
+    path: Path of the file, local or remote.
+    expected: Number of records that it should have; None if unknown.
 
   Returns:
-    A Shard, or None if nothing is wrong.
+    A Shard, or None if the file is intact.
   """
   size = files.FileSize(path)
   problems, good, number, offset = [], [], 0, 0
@@ -68,7 +69,7 @@ def Scan(path, expected=None):
         break
       (length,) = struct.unpack('<Q', header[:8])
       if _Masked(header[:8]) != header[8:]:
-        problems.append(f'record {number}: its length is damaged, at byte {offset}: nothing behind it can be read')
+        problems.append(f'record {number}: its length is damaged, at byte {offset}: no later record can be read')
         break
       if offset + _HEADER + length + _FOOTER > size:
         problems.append(f'record {number}: cut off at byte {size}')
@@ -87,91 +88,94 @@ def Scan(path, expected=None):
         return None
       if expected not in (None, number):
         problems.append(f'{number} records, but dataset.json says {expected}')
-  # Without dataset.json the records behind damage that ends the scan are not known: one at least.
+  # Without dataset.json the number of records after a damaged length is unknown, but at least one.
   at_least = number - len(good) + (offset < size)
   lost = at_least if expected is None else max(at_least, expected - len(good))
   return Shard(path, tuple(problems), lost, tuple(good), size)
 
 
 def _Masked(content):
-  """Masked CRC-32C of bytes, as TFRecord files have it, little endian."""
+  """Returns the masked CRC-32C of bytes in the encoding of TFRecord files, little endian."""
   crc = google_crc32c.value(content)
   return struct.pack('<I', (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def Check(patterns, paths):
-  """Shards of a stream that are known not to be whole.
+  """Returns the shards of a stream that are known to be damaged or missing.
 
-  Looks at names and sizes only, where dataset.json tells them, and scans shards of another size. Damage inside a shard
-  of the right size is found when a record is read (ScanAll).
+  Compares names and sizes with dataset.json, if there is one, and scans shards of the wrong size. Damage inside a shard
+  of the right size is found only when its records are read; ScanAll then locates it.
 
   Args:
     patterns: Globs of the stream.
-    paths: Files that they match.
+    paths: Files that match them.
 
   Returns:
-    dict: path -> Shard, of missing ones too.
+    dict: path -> Shard, missing shards included.
+
+  Raises:
+    errors.ConfigError: A dataset.json is invalid.
   """
-  told = _Told(patterns)
-  for path, (size, utterances) in sorted(told.items()):
+  expected = _ExpectedShards(patterns)
+  for path, (size, utterances) in sorted(expected.items()):
     if path not in paths:
       _known[path] = Shard(path, (f'missing, but dataset.json says {utterances} records',), utterances)
     elif path not in _known and files.FileSize(path) != size:
-      found = Scan(path, utterances)
-      if found:
-        _known[path] = found
-  return {path: _known[path] for path in sorted({*paths, *told}) if path in _known and _known[path].lost}
+      damaged = Scan(path, utterances)
+      if damaged:
+        _known[path] = damaged
+  return {path: _known[path] for path in sorted({*paths, *expected}) if path in _known and _known[path].lost}
 
 
 def ScanAll(patterns, paths):
-  """Scans every shard of a stream; returns those that are found not to be whole and were not known."""
-  told = _Told(patterns)
+  """Scans all shards of a stream; returns the damaged shards that were not known before."""
+  expected = _ExpectedShards(patterns)
   new = []
   for path in paths:
     if path not in _known:
-      found = Scan(path, told[path][1] if path in told else None)
-      if found:
-        _known[path] = found
-        new.append(found)
+      damaged = Scan(path, expected[path][1] if path in expected else None)
+      if damaged:
+        _known[path] = damaged
+        new.append(damaged)
   return new
 
 
-def _Told(patterns):
-  """dict: path -> (size, utterances), of the shards that dataset.json has for some globs."""
-  from fm_lingvo.data import stream_params  # TensorFlow: a scan does without.
+def _ExpectedShards(patterns):
+  """Returns dict path -> (bytes, utterances) of the shards in dataset.json whose names match the globs."""
+  from fm_lingvo.data import stream_params  # Imported here because it imports TensorFlow, which a scan does not need.
 
-  told = {}
+  expected = {}
   for pattern in patterns:
     folder, name = os.path.split(pattern)
-    name = name.replace('[^', '[!')  # Python knows one of the two ways of TensorFlow's globs to exclude characters.
+    name = name.replace('[^', '[!')  # TensorFlow's globs accept both forms of negation, Python's only [!.
     if '*' in folder or '?' in folder or '[' in folder:
       folders = sorted({os.path.dirname(f) for f in stream_params.Glob(os.path.join(folder, 'dataset.json'))})
     else:
       folders = [folder]
-    for found in folders:
-      if files.Exists(os.path.join(found, 'dataset.json')):
+    for folder in folders:
+      if files.Exists(os.path.join(folder, 'dataset.json')):
         try:
-          shards = dataset.ReadDataset(found, check_shards=False).shards
+          shards = dataset.ReadDataset(folder, check_shards=False).shards
         except dataset.DatasetError as e:
           raise errors.ConfigError(str(e)) from e
-        told.update(
+        expected.update(
           {
-            os.path.join(found, shard.name): (shard.size, shard.utterances)
+            os.path.join(folder, shard.name): (shard.size, shard.utterances)
             for split in shards.values()
             for shard in split
             if fnmatch.fnmatchcase(shard.name, name)
           }
         )
-  return told
+  return expected
 
 
 def CheckLimit(path, shards, limit):
-  """Raises ConfigError if a stream has lost more records than it may.
+  """Raises ConfigError if a stream has lost more records than allowed.
 
   Args:
-    path: Where the stream's Params are.
-    shards: dict as Check returns.
-    limit: Its max_damaged_records.
+    path: Path of the stream's Params, for the message.
+    shards: dict as returned by Check.
+    limit: The stream's max_damaged_records.
   """
   lost = sum(shard.lost for shard in shards.values())
   if lost > limit:
@@ -182,10 +186,10 @@ def CheckLimit(path, shards, limit):
 
 
 def Known():
-  """List of the Shards found so far in this process."""
+  """Returns the damaged or missing Shards found so far in this process."""
   return list(_known.values())
 
 
 def Forget():
-  """Forgets what was scanned; for tests."""
+  """Clears the results of all scans; for tests."""
   _known.clear()

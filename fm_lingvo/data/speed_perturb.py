@@ -1,41 +1,41 @@
-"""Reads waveforms at another speed, and so at another pitch, in-graph.
+"""Speed perturbation in-graph: resamples waveforms, which changes tempo and pitch.
 
-B: utterances, S: samples in a padded row (16 kHz), Q: S after the change of speed,
-N: blocks of a row, K: taps.
+B: utterances, S: samples in a padded row (16 kHz), Q: samples of a row after the change of
+speed, N: blocks of a row, K: filter taps.
 """
 
 import numpy as np
 from lingvo import compat as tf
 
 _INTERPOLATION_TAPS = 32
-_PHASES = 2  # Cubic polynomials between two samples.
+_PHASES = 2  # Number of cubic polynomials between two samples.
 
 
 def MaxSamples(num_samples, speed_range):
-  """The samples that so many, an int or an integer tensor, are at the slowest speed."""
+  """Returns the number of samples at the slowest speed, for num_samples as an int or integer tensor."""
   if isinstance(num_samples, int):
     return int(num_samples / speed_range[0]) + 1
   return tf.cast(tf.cast(num_samples, tf.float64) / speed_range[0], num_samples.dtype) + 1
 
 
 def Change(waveforms, num_samples, speed, speed_range):
-  """Reads utterances at another speed.
+  """Changes the speed of utterances.
 
   Args:
     waveforms: float32 [B, S].
     num_samples: int32 [B].
-    speed: float32 [B, 1], in speed_range.
-    speed_range: Least and greatest factor.
+    speed: float32 [B, 1], factor in speed_range.
+    speed_range: (smallest, largest) factor.
 
   Returns:
-    float32 [B, Q], and samples int32 [B]: num_samples / speed, rounded down.
+    (waveforms float32 [B, Q], num_samples int32 [B]): the length is num_samples / speed, rounded down.
   """
   samples = waveforms.shape[1] or tf.shape(waveforms)[1]  # S
   size = MaxSamples(samples, speed_range)  # Q
   polynomials = _Polynomials(waveforms, _InterpolationFilter(speed_range[1]))
   batch, rounded, _ = tf.unstack(tf.shape(polynomials))
   polynomials = tf.reshape(polynomials, [-1, 4])  # [B, S', 8] -> [2 B S', 4]
-  # A position counts up to millions of half samples, too many for float32.
+  # Positions reach millions of half samples, which float32 cannot represent exactly.
   speed = tf.cast(speed, tf.float64)
   position = _PHASES * speed * tf.range(tf.cast(size, tf.float64), dtype=tf.float64)
   index = tf.cast(position, tf.int32)  # [B, Q]
@@ -51,23 +51,23 @@ def Change(waveforms, num_samples, speed, speed_range):
 
 
 def ZeroPadding(waveforms, num_samples):
-  """Sets what is past num_samples to 0. [B, S], [B] -> [B, S]."""
+  """Sets samples beyond num_samples to 0. [B, S], [B] -> [B, S]."""
   valid = tf.sequence_mask(num_samples, tf.shape(waveforms)[1])
   return tf.where(valid, waveforms, tf.zeros_like(waveforms))
 
 
 def _InterpolationFilter(max_speed):
-  """Filters that give the polynomials between two samples.
+  """Returns the filters that compute the coefficients of the polynomials between two samples.
 
-  Around sample n and for phase q of two, x(n + (q + t) / 2) = sum_d c_d t^d with
-  c = filters applied to x; the polynomials fit a windowed sinc whose cutoff is the
-  lower Nyquist frequency.
+  At sample n and phase q in {0, 1}, x(n + (q + t) / 2) = sum_d c_d t^d, where c is
+  the output of the filters on x. The polynomials approximate a windowed sinc whose
+  cutoff is the lower Nyquist frequency.
 
   Args:
-    max_speed: Greatest factor of the speed.
+    max_speed: Largest speed factor.
 
   Returns:
-    float32 [K, 8]; column 4 q + d has c_d.
+    float32 [K, 8]; column 4 q + d is the filter of c_d.
   """
   cutoff = min(1.0, 1.0 / max_speed) * (1 - 1.5 / _INTERPOLATION_TAPS)
   half = _INTERPOLATION_TAPS // 2
@@ -86,9 +86,9 @@ def _InterpolationFilter(max_speed):
 
 
 def _Polynomials(waveforms, filters):
-  """A convolution of rows, as a product with a banded matrix, block by block.
+  """Convolves rows with filters by a product of blocks with a banded matrix.
 
-  TensorFlow's own convolution of one channel takes ten times as long, and gigabytes.
+  TensorFlow's own convolution of one channel takes ten times as long and gigabytes of memory.
 
   Args:
     waveforms: float32 [B, S].

@@ -1,6 +1,6 @@
-"""One named data stream: TFRecord shards of PCM16 -> bucketed, padded batches.
+"""The tf.data pipeline of one named data stream: TFRecord shards of PCM16 -> bucketed, padded batches.
 
-stream_records.py reads the shards, accounting.py drops and counts, stream_batches.py pads.
+record_reader.py reads the shards, example_filter.py drops and counts examples, batcher.py pads.
 
 B: utterances in a batch, S: samples in a padded row (16 kHz), U: labels in a padded
 row, R: drop reasons.
@@ -22,9 +22,9 @@ from fm_lingvo.utils import audio
 class Stream:
   """The tf.data pipeline of one stream.
 
-  An epoch reads every record of this worker's share once; its order follows
-  from the seed and the epoch's number only. With a tf.data service the order
-  also follows from which of its workers is faster, see data_service.py.
+  An epoch reads every record of this worker's share once; its order depends
+  only on the seed and the epoch's number. With a tf.data service the order
+  also depends on the speed of the service's workers, see data_service.py.
   """
 
   def __init__(self, name, params, *, path, seed, do_eval, batch_scale, pad_to_bucket, pad_multiple_samples):
@@ -32,16 +32,16 @@ class Stream:
 
     Args:
       name: The stream's name, str.
-      params: A StreamParams() that stream_params.Validate has passed.
-      path: Where `params` are, for errors.
+      params: A StreamParams(), checked by stream_params.Validate.
+      path: Path of `params`, for error messages.
       seed: Seed of the input generator, int or None.
-      do_eval: Whether to read one epoch in fixed order.
-      batch_scale: Function from batch size per split to that of this pipeline.
-      pad_to_bucket: Whether S is the bucket's bound; else the longest row's.
+      do_eval: Whether to read a single epoch, unshuffled by default.
+      batch_scale: Function from the batch size per split to that of this pipeline.
+      pad_to_bucket: Whether S is the bucket's upper bound; else it is the longest row.
       pad_multiple_samples: S is a multiple of this.
 
     Raises:
-      errors.ConfigError: No file matches.
+      errors.ConfigError: No file matches, or too many records are damaged.
     """
     self._path, self._params = path, params
     self._repeat = not do_eval
@@ -68,19 +68,19 @@ class Stream:
     """Returns the dataset of batches.
 
     Args:
-      start_batch: int64 scalar, a tensor or an int: batches to pass over.
-      share: (index, count): which part of the records to read, ints.
-      service: HOST:PORT of a tf.data service whose workers make the batches of a
-        stream that repeats; empty: they are made here.
+      start_batch: int64 scalar, a tensor or an int: number of batches to skip.
+      share: (index, count), ints: the part of the records to read.
+      service: HOST:PORT of a tf.data service whose workers make the batches of an
+        infinite stream; empty: this process makes them.
 
     Returns:
       A tf.data.Dataset of (live, batch). batch is a NestedMap: waveforms
-      float32 [B, S] in [-1, 1), num_samples int32 [B], weights float32 [B] (0:
-      a row of padding), utt_ids, texts and domains string [B], and dropped plus
+      float32 [B, S] in [-1, 1), num_samples int32 [B], weights float32 [B] (0 for
+      rows of padding), utt_ids, texts and domains string [B], and dropped plus
       dropped_REASON int64 [B], each filled with the number of examples dropped
-      up to this batch; with a tokenizer also labels int32 [B, U], 0 past their
-      label_lengths int32 [B]. A stream that does not repeat goes on with batches of
-      padding, `live` false, so that longer streams beside it can end.
+      up to this batch; with a tokenizer also labels int32 [B, U], 0 beyond
+      label_lengths int32 [B]. A finite stream continues with batches of padding and
+      `live` false until longer streams have ended, too.
     """
     first_batch = tf.cast(start_batch, tf.int64)
     if service and self._repeat:
@@ -105,19 +105,19 @@ class Stream:
     )
 
   def _FromService(self, first_batch, share, service):
-    """Dataset, as of Dataset, of batches that the workers of a tf.data service make.
+    """Returns a dataset as Dataset does, with batches made by the workers of a tf.data service.
 
-    Labels are made here: a tokenizer is a resource of this process. Each worker
-    counts the drops of the files that it read; their sum is made here too.
+    Labels are computed in this process, since a tokenizer is one of its resources. Each
+    worker counts the dropped examples of its own files; they are summed here.
     """
-    # An error of the first epoch is raised here, not in a worker that goes on for ever.
-    found = (
+    # Reads one example here, so that errors are raised in this process and not in a worker, which never stops.
+    num_examples = (
       self._Examples(tf.data.Dataset.range(1), share).take(1).reduce(tf.zeros([], tf.int64), lambda count, _: count + 1)
     )
-    with tf.control_dependencies([found]):
+    with tf.control_dependencies([num_examples]):
       first_batch = tf.identity(first_batch)
     files, _ = self._records.Files(share)
-    # A batch's number as that of an epoch: a resumed run begins one that none before it has read.
+    # The batch number is used as the number of the first epoch, so that a resumed run starts an unused epoch.
     ds = data_service.FilesOfEpochs(first_batch, len(files), self._seed, self._shuffle)
     ds = ds.flat_map(functools.partial(self._records.File, share))
     ds = self._batches.Group(self._Accepted(ds))
@@ -128,13 +128,13 @@ class Stream:
     return ds.map(self._batches.Finish, num_parallel_calls=2, deterministic=True)
 
   def _Examples(self, epochs, share, counts=None, passed=None):
-    """Dataset of accepted, undecoded examples with their running counts.
+    """Returns a dataset of accepted, undecoded examples with their running counts.
 
     Args:
       epochs: Dataset of the numbers of the epochs to read.
       share: (index, count).
-      counts: int64 [R], where the running counts start; None: zeros.
-      passed: int64 [number of buckets], examples of each bucket to pass over
+      counts: int64 [R], initial running counts; None: zeros.
+      passed: int64 [number of buckets], number of examples of each bucket to skip
         first; None: zeros.
     """
     ds = epochs.flat_map(functools.partial(self._records.Epoch, share))
@@ -143,7 +143,7 @@ class Stream:
     )
 
   def _Accepted(self, ds, counts=None, passed=None, must_accept=False, num_damaged=0):
-    """Dataset of the accepted examples of `ds`, as the records' are; see _Examples."""
+    """Returns a dataset of the accepted examples of `ds`, which has the format of record_reader.Records."""
     if counts is None:
       counts = tf.zeros([batcher.NUM_REASONS], tf.int64)
     if passed is None:
@@ -163,20 +163,20 @@ class Stream:
   def _Jump(self, start_batch, share):
     """Finds the latest epoch from which batch `start_batch` can be reached.
 
-    With n examples of a bucket in an epoch and batches of B, k epochs make
-    k n // B batches of the bucket, whatever their order. Examples that complete
-    a batch begun before epoch k are passed over, so that from then on batches
-    begin where they do in an uninterrupted run. Counting n takes one pass over
-    the data, and no more of it than the batches to skip would.
+    With n examples of a bucket per epoch and batches of B, k epochs contain
+    k n // B batches of the bucket, in any order. Examples that complete a batch
+    begun before epoch k are skipped, so that the following batches have the same
+    examples as in an uninterrupted run. Counting n takes one pass over the data,
+    or less if the batches to skip are less than an epoch.
 
     Args:
       start_batch: int64 scalar.
       share: (index, count).
 
     Returns:
-      NestedMap of the epoch to begin with, the batches left to skip (int64
-      scalars), the running counts (int64 [R]), and the examples of each bucket
-      to pass over (`passed`, int64 [number of buckets]).
+      NestedMap of `epoch`, the first epoch to read, `batches`, the number of batches
+      left to skip (int64 scalars), `counts`, the running counts (int64 [R]), and
+      `passed`, the examples of each bucket to skip (int64 [number of buckets]).
     """
     sizes = tf.constant(self.batch_sizes, tf.int64)
     limit = start_batch * max(self.batch_sizes)
@@ -192,7 +192,7 @@ class Stream:
     n, counts = examples.reduce((zeros, no_counts), Count)
 
     def Jump():
-      # Epochs within which a batch begun before them is complete.
+      # The number of epochs after which a batch begun before them is complete.
       slack = tf.reduce_max(tf.where(n > 0, -(-sizes // tf.maximum(n, 1)), zeros))
       per_epoch = tf.reduce_sum(n / sizes)
       last = tf.cast(tf.cast(start_batch, tf.float64) / per_epoch, tf.int64)
@@ -210,16 +210,17 @@ class Stream:
     return py_utils.NestedMap(epoch=epoch, batches=batches, counts=counts, passed=passed)
 
   def _RunningCounts(self, highest, batch):
-    """Last batches of the buckets come out of order: counts never go down."""
+    """Makes counts monotonic, since the last batches of the buckets come out of order."""
     highest = tf.maximum(highest, batch['counts'])
     return highest, dict(batch, counts=highest)
 
   def _NumberAndNewCounts(self, state, batch):
-    """A step of a scan that gives (number, batch); its counts are what has come since the last."""
+    """Scan step that returns (number, batch), with the counts since the previous batch."""
     number, highest = state
     counts = tf.maximum(highest, batch['counts'])
     return (number + 1, counts), (number, dict(batch, counts=counts - highest))
 
   def _SumOfCounts(self, total, batch):
+    """Scan step that replaces the counts of a batch by their sum so far."""
     total += batch['counts']
     return total, dict(batch, counts=total)

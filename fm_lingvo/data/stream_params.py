@@ -1,4 +1,4 @@
-"""Params of one data stream: their checks, and the shards that they name."""
+"""Params of one data stream: definition, range checks, and the list of shards."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from fm_lingvo.runtime import session
 
 
 def StreamParams():
-  """Returns the Params of one stream; `HydraInput` holds one per name."""
+  """Returns the Params of one stream; `HydraInput` has one per stream name."""
   p = hyperparams.Params()
   p.Define(
     'file_pattern',
@@ -22,66 +22,72 @@ def StreamParams():
   p.Define(
     'domain_regex',
     '',
-    'Uses only examples whose whole domain matches this RE2 expression, '
-    'such as prompts/(en|es) or synth/.*; empty: all. A selection, so '
-    'the others are not counted as dropped.',
+    'RE2 expression that selects the examples whose whole domain matches, '
+    'such as prompts/(en|es) or synth/.*; empty: all. Other examples are '
+    'not counted as dropped.',
   )
   p.Define(
-    'labeled', False, 'Whether the stream needs transcripts: examples without are dropped and counted as unlabeled.'
+    'labeled', False, 'Whether transcripts are required: examples without one are dropped and counted as unlabeled.'
   )
   p.Define(
     'share',
     1.0,
-    'Share, in (0, 1], of the examples that is used, chosen by a hash of '
-    'utt_id: a smaller share is a part of every larger one. A selection, so '
-    'the others are not counted as dropped.',
+    'Share of the examples to use, in (0, 1], selected by a hash of utt_id: '
+    'a smaller share is a subset of every larger one. Other examples are '
+    'not counted as dropped.',
   )
-  p.Define('share_seed', 0, 'Seed of that hash, an integer >= 0.')
-  p.Define('tokenizer_file', '', 'SentencePiece model that turns transcripts into labels; empty: none.')
+  p.Define('share_seed', 0, 'Seed of the hash for share, an integer >= 0.')
+  p.Define(
+    'tokenizer_file', '', 'Path of the SentencePiece model that converts transcripts to labels; empty: no labels.'
+  )
   p.Define(
     'max_chars_per_second',
     30.0,
-    'With labels, examples with more characters than this times their '
-    "bucket's upper bound are dropped and counted as too_many_labels; > 0. "
-    'It bounds U, for a label stands for a character or more; so '
-    'pad_to_bucket refuses tokenizers with pieces of bytes.',
+    'With labels: examples with more characters than this, > 0, times their '
+    "bucket's upper bound are dropped and counted as too_many_labels. This "
+    'bounds U, since a label stands for at least one character; pad_to_bucket '
+    'therefore rejects tokenizers with byte pieces.',
   )
-  p.Define('augment', None, 'augment.Params() of what is done to training waveforms; None: nothing.')
+  p.Define('augment', None, 'waveform_augment.Params() for training waveforms; None: no augmentation.')
   p.Define(
-    'batch_size', None, 'Utterances in a batch per device split, > 0, in all buckets; None: bucket_batch_size says it.'
+    'batch_size', None, 'Utterances in a batch per device split, > 0, in all buckets; None: set by bucket_batch_size.'
   )
   p.Define(
     'bucket_upper_bound_seconds',
     [4.0, 8.0, 16.0],
-    'Ascending upper bounds of the length buckets; longer examples than the last are dropped and counted as too_long.',
+    'Upper bounds of the length buckets in seconds, ascending; longer examples are dropped and counted as too_long.',
   )
   p.Define(
     'bucket_batch_size',
     None,
-    'Utterances in a batch per device split, one number per bucket; None: batch_size in each. One of the two is given.',
+    'Utterances in a batch per device split, > 0, a list with one number per bucket; None: batch_size in each bucket.',
   )
-  p.Define('min_seconds', 0.1, 'Shorter examples are dropped and counted as too_short; >= 0.')
+  p.Define(
+    'min_seconds', 0.1, 'Minimum length in seconds, >= 0; shorter examples are dropped and counted as too_short.'
+  )
   p.Define(
     'shuffle',
     None,
-    'Whether to shuffle files and examples, anew in each epoch; None: in training yes, in evaluation no.',
+    'Whether to shuffle files and examples in each epoch; None: True in training, False in evaluation.',
   )
-  p.Define('shuffle_buffer_size', 1024, 'Examples that the shuffle draws from, > 0; 10 s take 320 kB each.')
+  p.Define('shuffle_buffer_size', 1024, 'Examples in the shuffle buffer, > 0; an example of 10 s takes 320 kB.')
   p.Define(
-    'seed', None, "Seed of the order, an integer >= 0; None: from the input's random_seed and the stream's name."
+    'seed',
+    None,
+    "Seed of the order, an integer >= 0; None: derived from the input's random_seed and the stream's name.",
   )
-  p.Define('num_readers', 2, 'Files read at a time, > 0.')
+  p.Define('num_readers', 2, 'Files that are read in parallel, > 0.')
   p.Define(
     'max_damaged_records',
     100,
-    'Records, an integer >= 0, that may be lost to damaged and missing shards: '
-    'they are left out and counted as damaged; more end the run.',
+    'Records in damaged and missing shards that are tolerated, an integer >= 0: '
+    'they are skipped and counted as damaged. More of them end the run.',
   )
   return p
 
 
 def _RegexProblem(pattern):
-  """Why TensorFlow's regular expressions refuse a pattern; '' if they do not."""
+  """Returns why a pattern is not a valid RE2 expression; '' if it is valid."""
   with tf.Graph().as_default(), tf.Session(config=session.Config()) as sess:
     try:
       sess.run(tf.strings.regex_full_match('', pattern))
@@ -91,10 +97,10 @@ def _RegexProblem(pattern):
 
 
 def Validate(path, p):
-  """Raises errors.ConfigError, one line with field and value, if `p` is unusable.
+  """Raises errors.ConfigError, one line with field and value, if `p` is invalid.
 
   Args:
-    path: Where the stream's Params are, such as 'input.streams.unlabeled'.
+    path: Path of the stream's Params, such as 'input.streams.unlabeled'.
     p: A StreamParams().
   """
 
@@ -106,7 +112,7 @@ def Validate(path, p):
   Check(patterns and all(isinstance(x, str) and x for x in patterns), 'file_pattern', 'a glob or a list of globs')
   if p.domain_regex:
     problem = _RegexProblem(p.domain_regex)
-    Check(not problem, 'domain_regex', f'a regular expression of RE2 ({problem})')
+    Check(not problem, 'domain_regex', f'an RE2 regular expression ({problem})')
   Check(p.shuffle in (None, True, False), 'shuffle', 'None, True or False')
   Check(0 < p.share <= 1, 'share', 'a share in (0, 1]')
   Check(_IsInt(p.share_seed) and p.share_seed >= 0, 'share_seed', 'an integer >= 0')
@@ -116,7 +122,7 @@ def Validate(path, p):
   Check(
     (p.batch_size is None) != (p.bucket_batch_size is None),
     'batch_size',
-    'a number of utterances where bucket_batch_size is None, None where it is given',
+    'a number of utterances if bucket_batch_size is None, else None',
   )
   for field in ('shuffle_buffer_size', 'num_readers'):
     Check(_IsInt(p.Get(field)) and p.Get(field) > 0, field, 'an integer > 0')
@@ -153,7 +159,7 @@ def Patterns(p):
 
 
 def Glob(pattern):
-  """Files that match, without those in hidden folders: data sets being made."""
+  """Returns the files that match, except in hidden folders, which contain data sets that are still being prepared."""
   hidden = re.compile(r'(^|/)\.[^./]')
   return [f for f in tf.io.gfile.glob(pattern) if hidden.search(pattern) or not hidden.search(f)]
 
@@ -162,11 +168,11 @@ def ListFiles(path, p):
   """Returns the sorted shards of a stream.
 
   Args:
-    path: Where the stream's Params are, for the error.
+    path: Path of the stream's Params, for the message.
     p: A StreamParams().
 
   Raises:
-    errors.ConfigError: if a pattern matches nothing, with what there is instead.
+    errors.ConfigError: A pattern matches no file; the message describes what exists.
   """
   files = set()
   for pattern in Patterns(p):
@@ -178,13 +184,13 @@ def ListFiles(path, p):
 
 
 def _WhyEmpty(pattern):
-  """Says what exists where `pattern` finds nothing."""
+  """Returns a description of what exists where `pattern` matches nothing."""
   folder = os.path.dirname(pattern) or '.'
   if '://' not in pattern and not any(c in folder for c in '*?['):
     if os.path.isdir(folder):
       shards = sorted(f for f in os.listdir(folder) if not f.startswith('.'))
       shown = ', '.join(shards[:3]) + (', ...' if len(shards) > 3 else '')
-      return f'no such file; the directory {folder} exists and holds {shown or "nothing"}'
+      return f'no such file; the directory {folder} exists and contains {shown or "nothing"}'
     nearest = folder
     while nearest and not os.path.isdir(nearest):
       nearest = os.path.dirname(nearest)

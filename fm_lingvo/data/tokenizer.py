@@ -1,7 +1,7 @@
-"""Transcripts <-> labels by a SentencePiece model, in-graph and on the host.
+"""Converts transcripts to labels and back with a SentencePiece model, in-graph and on the host.
 
-B: utterances, U: labels of the longest, V: vocabulary.
-Label 0 is the blank of transducers and CTC, which no text has, and pads.
+B: utterances, U: labels of the longest utterance, V: vocabulary size.
+Label 0 is the blank of transducers and CTC. It does not occur in transcripts and is also used for padding.
 """
 
 import hashlib
@@ -21,29 +21,29 @@ _HOW_TO = 'train one with: fm-train-tokenizer --input=DATA_SET --output=FILE.mod
 class Tokenizer:
   """One SentencePiece model.
 
-  In-graph methods take texts as they are in a tf.data pipeline or in a batch on the
-  host; their operations have kernels for the CPU only.
+  The in-graph methods are for tf.data pipelines and for batches on the host: their
+  operations have CPU kernels only.
   """
 
   def __init__(self, model_file: str) -> None:
     """Reads and checks a model.
 
     Args:
-      model_file: Its path; a relative one is looked up from the working directory,
-        then from the checkout.
+      model_file: Path of the model; a relative path is searched in the working directory,
+        then in the checkout.
 
     Raises:
-      errors.ConfigError: No such file, not a SentencePiece model, or label 0 is a
-        piece of text.
+      errors.ConfigError: The file does not exist, is not a SentencePiece model, or its
+        label 0 is a text piece.
     """
-    self._path = FindModel(model_file)
+    self._name, self._path = model_file, FindModel(model_file)
     with tf.io.gfile.GFile(self._path, 'rb') as f:
       self._model = f.read()
     self._processor = _Processor(self._model, model_file)
 
   @property
   def path(self) -> str:
-    """Where the model was found."""
+    """The path at which the model was found."""
     return self._path
 
   @property
@@ -53,12 +53,12 @@ class Tokenizer:
 
   @property
   def vocab_size(self) -> int:
-    """Labels V, blank included."""
+    """Vocabulary size V, including blank."""
     return len(self._processor)
 
   @property
   def unk_id(self) -> int:
-    """The label of whatever the model cannot spell."""
+    """The label of characters that are not in the vocabulary."""
     return self._processor.unk_id()
 
   @property
@@ -68,33 +68,33 @@ class Tokenizer:
 
   @property
   def has_byte_pieces(self) -> bool:
-    """Whether a character that no piece has is spelled in UTF-8, a label a byte."""
+    """Whether characters without a piece are encoded as UTF-8 bytes, one label per byte."""
     return any(self._processor.is_byte(i) for i in range(self.vocab_size))
 
   @property
   def sha256(self) -> str:
-    """Hexadecimal digest of the model file."""
+    """SHA-256 of the model file in hexadecimal."""
     return hashlib.sha256(self._model).hexdigest()
 
   @property
   def record(self) -> list[float]:
-    """The digest as 16 floats, each a whole number < 2**16, see fm_lingvo/checkpoints/provenance.py."""
+    """The digest as 16 floats, each an integer < 2**16; see fm_lingvo/checkpoints/provenance.py."""
     return [float(int(self.sha256[i : i + 4], 16)) for i in range(0, 64, 4)]
 
   def Encode(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Labels of texts, in-graph.
+    """Converts texts to labels, in-graph.
 
     Args:
-      texts: string [B], normalised as the model's training texts.
+      texts: string [B], normalised like the model's training texts.
 
     Returns:
-      labels int32 [B, U], U >= 1, 0 past their lengths int32 [B]; an empty text has
-      none.
+      (labels int32 [B, U], lengths int32 [B]): U >= 1; labels are 0 beyond the length. An
+      empty text has length 0.
     """
     ragged = self._Processor().tokenize(texts)  # [B, (U)]
     lengths = tf.cast(ragged.row_lengths(), tf.int32)
     labels = ragged.to_tensor(BLANK_ID)
-    # A dimension of 0 would be a special case of every loss.
+    # U = 0 would be a special case in every loss.
     empty = tf.cast(tf.equal(tf.shape(labels)[1], 0), tf.int32)
     labels = tf.pad(labels, [[0, 0], [0, empty]])
     labels.set_shape([texts.shape[0], None])
@@ -102,7 +102,7 @@ class Tokenizer:
     return labels, lengths
 
   def CountUnknown(self, labels: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-    """How many labels the model could not spell: int32 [B].
+    """Returns the number of unknown labels, int32 [B].
 
     Args:
       labels: int32 [B, U].
@@ -113,16 +113,34 @@ class Tokenizer:
     return tf.reduce_sum(tf.cast(unknown, tf.int32), axis=1)
 
   def EncodeText(self, text: str) -> list[int]:
-    """Labels of a text: list of ints."""
+    """Returns the labels of a text."""
     return self._processor.encode(text)
 
+  def EncodeTexts(self, texts: list[str]) -> list[list[int]]:
+    """Labels of a list of texts: a list of lists of ints."""
+    return self._processor.encode(texts)
+
+  def CheckRecord(self, value: Iterable[float], source: str) -> None:
+    """Raises ConfigError if a checkpoint was made with another model.
+
+    Args:
+      value: float array [16], a checkpoint's `record`.
+      source: Where it was read, for the message.
+    """
+    if [float(x) for x in value] != self.record:
+      raise errors.ConfigError(
+        f'{source}: made with another tokenizer than '
+        f'{self._name} (sha256 {self.sha256[:12]}...); '
+        "use the model file that lies in the run's folder"
+      )
+
   def DecodeIds(self, ids: Iterable[int]) -> str:
-    """Text of a list of labels, without spaces at its ends."""
+    """Returns the text of labels, without leading and trailing spaces."""
     return self._processor.decode([int(i) for i in ids]).strip()
 
   def _Processor(self) -> Any:
-    """The model as operations of the current graph, outside any loop or function."""
-    # It takes a quarter of a second to import.
+    """Returns the model as operations of the current graph, outside of loops and functions."""
+    # Imported here because the import takes a quarter of a second.
     import tensorflow_text
 
     with tf.init_scope(), tf.device('/cpu:0'):
@@ -130,13 +148,13 @@ class Tokenizer:
 
 
 def FindModel(model_file: str) -> str:
-  """Path of a model file: from the working directory, else from the checkout.
+  """Returns the path of a model file, searched in the working directory, then in the checkout.
 
   Args:
-    model_file: A path, local or remote.
+    model_file: Local or remote path.
 
   Raises:
-    errors.ConfigError: There is none.
+    errors.ConfigError: The path is empty, or the file does not exist.
   """
   if not model_file:
     raise errors.ConfigError(
@@ -146,10 +164,10 @@ def FindModel(model_file: str) -> str:
 
 
 def _Processor(model: bytes, model_file: str) -> Any:
-  """The sentencepiece.SentencePieceProcessor of a model's bytes, checked."""
+  """Returns the sentencepiece.SentencePieceProcessor of a model's bytes; raises errors.ConfigError if invalid."""
   import sentencepiece
 
-  # It takes no bytes at all for no argument.
+  # SentencePieceProcessor treats empty bytes as a missing argument.
   processor = None
   if model:
     try:
@@ -161,6 +179,6 @@ def _Processor(model: bytes, model_file: str) -> Any:
   if not processor.is_control(BLANK_ID):
     raise errors.ConfigError(
       f'{model_file}: label 0 is the piece {processor.id_to_piece(0)!r}, expected '
-      f'the blank, a control piece (pad_id=0); {_HOW_TO}'
+      f'blank, a control piece (pad_id=0); {_HOW_TO}'
     )
   return processor

@@ -1,7 +1,8 @@
-"""Random speed, room, noise, channel and level of training speech, in-graph.
+"""Augments training speech in-graph: random speed, reverberation, noise, channel and level.
 
-B: utterances, S: samples in a padded row (16 kHz), Q: S after the change of speed,
-N: blocks of a row, H: samples of a block, K: taps, M: frequency bins.
+B: utterances, S: samples in a padded row (16 kHz), Q: samples of a row after the change of
+speed, N: blocks of a row, H: samples of a block, K: filter taps, M: frequency bins, R: rows
+with effects.
 """
 
 import copy
@@ -14,13 +15,13 @@ from fm_lingvo import errors
 from fm_lingvo.data import speed_perturb
 from fm_lingvo.utils import audio
 
-_BLOCK_SIZE = 4096  # H; convolutions go over FFTs of twice as many samples.
-_DESIGN_SIZE = 1024  # Taps of an equaliser; its delay of a half is compensated.
-_MAX_ROOM_SIZE = _BLOCK_SIZE - _DESIGN_SIZE  # Taps of a room's response, 192 ms.
+_BLOCK_SIZE = 4096  # H; convolutions use FFTs of 2 H samples.
+_DESIGN_SIZE = 1024  # Taps of an equaliser; its delay of half as many samples is compensated.
+_MAX_ROOM_SIZE = _BLOCK_SIZE - _DESIGN_SIZE  # Taps of a room impulse response, 192 ms.
 _RIPPLE_BANDS = 8
 _BABBLE_VOICES = 3
 _MAX_VALUE = 1.0 - 2.0**-15
-# Random streams of an utterance.
+# Indices of the random streams of an utterance.
 _CHOICES, _NOISE, _ROOM = 0, 1, 2
 
 
@@ -28,48 +29,54 @@ def Params():
   """Returns the Params of Augment."""
   p = hyperparams.Params()
   p.Define(
-    'speed_range', [0.9, 1.1], 'Least and greatest factor of the speed, hence of pitch, in [0.5, 2]; None: no change.'
+    'speed_range',
+    [0.9, 1.1],
+    'Smallest and largest factor of the speed, and so of the pitch, in [0.5, 2]; None: no change.',
   )
   p.Define(
     'effects_prob',
     0.5,
-    'Probability, in [0, 1], that an utterance has any of the effects below up '
-    'to the telephone; they cost many times what the speed does.',
+    'Probability, in [0, 1], that any of reverb, noise, eq and telephone may be '
+    'applied to an utterance; they cost far more time than the change of speed.',
   )
-  p.Define('reverb_prob', 0.3, 'Probability of a room, in [0, 1].')
+  p.Define('reverb_prob', 0.3, 'Probability of reverberation, in [0, 1].')
   p.Define(
     'reverb_t60_range',
     [0.1, 0.4],
-    "Seconds, in [0.02, 2], in which a room's sound decays by 60 dB; the response ends after 192 ms.",
+    'Reverberation time in seconds, in [0.02, 2]: a decay of 60 dB; the impulse response ends after 192 ms.',
   )
-  p.Define('reverb_drr_db_range', [0.0, 15.0], 'Direct sound over reverberation in dB.')
+  p.Define('reverb_drr_db_range', [0.0, 15.0], 'Direct-to-reverberant ratio in dB, in [-100, 100].')
   p.Define('noise_prob', 0.7, 'Probability of noise, in [0, 1].')
   p.Define(
-    'noise_snr_db_range', [5.0, 30.0], 'Mean power of the speech over that of the noise in dB, both before the channel.'
+    'noise_snr_db_range', [5.0, 30.0], 'Signal-to-noise ratio in dB, in [-100, 100], of mean powers before the channel.'
   )
   p.Define(
-    'noise_slope_db_range', [-6.0, 0.0], "Slope of the noise's spectrum in dB an octave: 0 is white, -3 pink, -6 brown."
+    'noise_slope_db_range',
+    [-6.0, 0.0],
+    "Slope of the noise's spectrum in dB per octave, in [-100, 100]: 0 is white, -3 pink, -6 brown.",
   )
   p.Define(
     'babble_prob',
     0.2,
-    "Probability, in [0, 1], that an utterance's noise is several copies of its own speech, backwards, instead.",
+    'Probability, in [0, 1], that the noise is babble: three copies of the utterance, reversed in time.',
   )
   p.Define('eq_prob', 0.5, 'Probability of an equaliser, in [0, 1].')
-  p.Define('eq_slope_db_range', [-3.0, 3.0], 'Its slope in dB an octave, 0 at 1 kHz.')
-  p.Define('eq_ripple_db', 4.0, 'Its greatest deviation from the slope in dB, >= 0, drawn in 8 bands.')
-  p.Define('telephone_prob', 0.3, "Probability of a telephone's band, in [0, 1].")
-  p.Define('telephone_low_hz_range', [200.0, 350.0], "Lower edge of the telephone's band in Hz.")
-  p.Define('telephone_high_hz_range', [3300.0, 3900.0], "Upper edge of the telephone's band in Hz.")
-  p.Define('gain_db_range', [-12.0, 0.0], 'Gain at the end in dB; None: no change.')
+  p.Define('eq_slope_db_range', [-3.0, 3.0], 'Slope of the equaliser in dB per octave, in [-100, 100]; 0 dB at 1 kHz.')
+  p.Define(
+    'eq_ripple_db', 4.0, 'Largest deviation of the equaliser from the slope in dB, in [0, 100], drawn in 8 bands.'
+  )
+  p.Define('telephone_prob', 0.3, 'Probability of a telephone channel, in [0, 1].')
+  p.Define('telephone_low_hz_range', [200.0, 350.0], 'Lower edge of the telephone band in Hz, in [20, 1000].')
+  p.Define('telephone_high_hz_range', [3300.0, 3900.0], 'Upper edge of the telephone band in Hz, in [2000, 7900].')
+  p.Define('gain_db_range', [-12.0, 0.0], 'Gain in dB, in [-100, 100], applied last; None: no change.')
   return p
 
 
 def Validate(path, p):
-  """Raises ConfigError, one line with field and value, if `p` is unusable.
+  """Raises ConfigError, one line with field and value, if `p` is invalid.
 
   Args:
-    path: Where the Params are, such as 'input.streams.source.augment'.
+    path: Path of the Params, such as 'input.streams.source.augment'.
     p: Params().
   """
   for name, value in p.IterParams():
@@ -108,10 +115,10 @@ def _IsNumber(value):
 
 
 def Seeds(seed, utt_ids):
-  """Seeds of utterances.
+  """Returns a seed for each utterance.
 
   Args:
-    seed: int64 scalar, another for each batch of a stream.
+    seed: int64 scalar, different for each batch of a stream.
     utt_ids: string [B].
 
   Returns:
@@ -122,11 +129,11 @@ def Seeds(seed, utt_ids):
 
 
 def Augment(p, waveforms, num_samples, seeds):
-  """Augments utterances, each in its own way.
+  """Augments utterances independently of each other.
 
-  An utterance's result is a function of its samples and its seed: neither padding nor
-  neighbours, nor a restart, change it. Where everything is off it stays as it is; an
-  effect that is on but not drawn changes it by 80 dB less, the error of an FFT.
+  The result is a function of an utterance's samples and seed only: it does not depend on
+  padding, on the rest of the batch or on restarts. With all effects off it equals the input.
+  An effect that is on but not drawn changes it by FFT rounding errors, 80 dB below the signal.
 
   Args:
     p: Params(), validated.
@@ -135,14 +142,14 @@ def Augment(p, waveforms, num_samples, seeds):
     seeds: int64 [B, 2], see Seeds.
 
   Returns:
-    waveforms float32 [B, Q] in [-1, 1), 0 past num_samples int32 [B]. Q is
-    speed_perturb.MaxSamples(S, p.speed_range), static if S is; S without a change of speed.
+    (waveforms float32 [B, Q] in [-1, 1), 0 beyond the length, num_samples int32 [B]). Q is
+    speed_perturb.MaxSamples(S, p.speed_range), static if S is; without a change of speed Q = S.
   """
   draws = _Draws(seeds)
   waveforms = speed_perturb.ZeroPadding(waveforms, num_samples)
   if p.speed_range:
     waveforms, num_samples = speed_perturb.Change(waveforms, num_samples, draws.Uniform(*p.speed_range), p.speed_range)
-  # Before the effects, which go on with the same draws.
+  # Drawn before the effects, which use the following draws.
   gain = draws.Uniform(*p.gain_db_range) if p.gain_db_range else None
   if p.effects_prob and (p.reverb_prob or p.noise_prob or p.eq_prob or p.telephone_prob):
     waveforms = _WithEffects(p, waveforms, num_samples, draws)
@@ -153,7 +160,7 @@ def Augment(p, waveforms, num_samples, seeds):
 
 
 class _Draws:
-  """Random numbers of utterances, each from its own seed."""
+  """Random numbers for utterances, each from its own seed."""
 
   def __init__(self, seeds):
     self._seeds = seeds
@@ -163,44 +170,45 @@ class _Draws:
     self._used = 0
 
   def Rows(self, rows):
-    """The draws of some utterances, int64 [R], that are still to be used."""
+    """Returns the unused draws of some utterances, given their indices int64 [R]."""
     part = copy.copy(self)
     part._seeds = tf.gather(self._seeds, rows)
     part._uniform = tf.gather(self._uniform, rows)
     return part
 
   def Uniform(self, low, high, num=1):
-    """Numbers in [low, high): float32 [B, num]."""
+    """Returns uniform numbers in [low, high), float32 [B, num]."""
     self._used += num
     drawn = self._uniform[:, self._used - num : self._used]
     return low + (high - low) * drawn
 
   def Chance(self, probability):
-    """1 with a probability, else 0: float32 [B, 1]."""
+    """Returns 1 with a probability, else 0, as float32 [B, 1]."""
     return tf.cast(self.Uniform(0.0, 1.0) < probability, tf.float32)
 
   def Normal(self, stream, size):
-    """Gaussian noise float32 [B, size]; a shorter one is the beginning of a longer."""
+    """Returns Gaussian noise float32 [B, size]; a smaller size gives a prefix of a larger one."""
     return self._Map(stream, lambda seed: tf.random.stateless_normal([size], seed, alg='philox'))
 
   def _Map(self, stream, draw):
-    # Philox counts samples, so that the beginning does not depend on the size.
+    # Philox is counter-based, so the first numbers do not depend on the size.
     seeds = self._seeds * 3 + stream  # [B, 2]
     return tf.map_fn(draw, seeds, fn_output_signature=tf.float32)
 
 
 def _Amplitude(decibels):
+  """Converts dB to an amplitude factor."""
   return tf.pow(10.0, decibels / 20.0)
 
 
 def _Power(waveforms, num_samples):
-  """Mean square over the utterance. [B, S], [B] -> [B, 1]."""
+  """Returns the mean square over each utterance. [B, S], [B] -> [B, 1]."""
   count = tf.cast(tf.maximum(num_samples, 1), tf.float32)
   return (tf.reduce_sum(tf.square(waveforms), axis=1) / count)[:, tf.newaxis]
 
 
 def _WithEffects(p, waveforms, num_samples, draws):
-  """_Filtered on the utterances that are drawn for it, the others as they are."""
+  """Applies _Filtered to the utterances drawn for it, and leaves the others unchanged."""
   rows = tf.where(draws.Chance(p.effects_prob)[:, 0] > 0)[:, 0]  # [R]
 
   def _Some():
@@ -211,14 +219,14 @@ def _WithEffects(p, waveforms, num_samples, draws):
 
 
 def _Filtered(p, waveforms, num_samples, draws):
-  """Room, noise, equaliser and telephone, in one pass over blocks of spectra.
+  """Applies reverberation, noise, equaliser and telephone in one pass over blocks of spectra.
 
-  Speech goes through room, equaliser and telephone; noise through the filter that
-  colours it, equaliser and telephone.
+  Speech is filtered by room, equaliser and telephone; noise by its spectral slope,
+  equaliser and telephone.
 
   Args:
     p: Params().
-    waveforms: float32 [B, Q], 0 past num_samples int32 [B].
+    waveforms: float32 [B, Q], 0 beyond num_samples.
     num_samples: int32 [B].
     draws: _Draws of the utterances.
 
@@ -237,12 +245,12 @@ def _Filtered(p, waveforms, num_samples, draws):
 
 
 def _Spectrum(kernel):
-  """Response of a filter [B, K], K <= H, to be multiplied with _Blocks."""
+  """Returns the spectrum [B, 1, H + 1] of a filter [B, K], K <= H, to be multiplied with _Blocks."""
   return tf.signal.rfft(kernel, [2 * _BLOCK_SIZE])[:, tf.newaxis]
 
 
 def _Blocks(waveforms):
-  """Spectra of the blocks of rows. [B, Q] -> complex64 [B, N, H + 1]."""
+  """Returns the spectra of the blocks of rows. [B, Q] -> complex64 [B, N, H + 1]."""
   size = tf.shape(waveforms)[1]
   blocks = -(-(size + _DESIGN_SIZE // 2) // _BLOCK_SIZE)
   padded = tf.pad(waveforms, [[0, 0], [0, blocks * _BLOCK_SIZE - size]])
@@ -252,7 +260,7 @@ def _Blocks(waveforms):
 
 
 def _Overlap(spectra, waveforms):
-  """Rows of the shape of waveforms [B, Q] from filtered blocks [B, N, H + 1]."""
+  """Overlap-adds filtered blocks [B, N, H + 1] to rows with the shape of waveforms [B, Q]."""
   blocks = tf.signal.irfft(spectra, [2 * _BLOCK_SIZE])  # [B, N, 2 H]
   tails = tf.pad(blocks[:, :-1, _BLOCK_SIZE:], [[0, 0], [1, 0], [0, 0]])
   rows = blocks[:, :, :_BLOCK_SIZE] + tails
@@ -263,20 +271,20 @@ def _Overlap(spectra, waveforms):
 
 
 def _Octaves(low, high):
-  """Octaves above 1 kHz of the M frequencies, limited to low and high: float64 [M]."""
+  """Returns the M frequencies in octaves above 1 kHz, clipped to [low, high], float64 [M]."""
   hertz = np.fft.rfftfreq(_DESIGN_SIZE, 1 / audio.SAMPLE_RATE)
   return np.clip(np.log2(np.maximum(hertz, 1) / 1000), low, high)
 
 
 def _Kernel(decibels):
-  """Filter, half of its length late, of a response in dB. [B, M] -> [B, K]."""
+  """Returns the filter of a response in dB, delayed by half of its length. [B, M] -> [B, K]."""
   response = tf.complex(_Amplitude(decibels), tf.zeros_like(decibels))
   taps = tf.roll(tf.signal.irfft(response, [_DESIGN_SIZE]), _DESIGN_SIZE // 2, axis=1)
   return taps * tf.signal.hann_window(_DESIGN_SIZE)
 
 
 def _Channel(p, draws):
-  """Response of equaliser and telephone in dB: float32 [B, M]."""
+  """Returns the response of equaliser and telephone in dB, float32 [B, M]."""
   octaves = _Octaves(-4, 3)
   # Weights of the ripple's bands, an octave apart.
   bands = np.arange(_RIPPLE_BANDS)[:, np.newaxis]
@@ -288,7 +296,7 @@ def _Channel(p, draws):
   if p.telephone_prob:
     hertz = np.fft.rfftfreq(_DESIGN_SIZE, 1 / audio.SAMPLE_RATE)
     hertz = tf.constant(np.maximum(hertz, 1), tf.float32)
-    # 24 dB an octave below the band, 60 dB in 300 Hz above it.
+    # 24 dB per octave below the band, 60 dB within 300 Hz above it.
     below = 24 / np.log(2) * tf.math.log(draws.Uniform(*p.telephone_low_hz_range) / hertz)
     above = 0.2 * (hertz - draws.Uniform(*p.telephone_high_hz_range))
     loss = tf.clip_by_value(tf.maximum(below, above), 0.0, 60.0)
@@ -297,7 +305,7 @@ def _Channel(p, draws):
 
 
 def _Room(p, draws):
-  """Response of a room that keeps the speech's power: float32 [B, K]."""
+  """Returns a room impulse response that preserves the power of speech, float32 [B, K]."""
   seconds = np.arange(_MAX_ROOM_SIZE) / audio.SAMPLE_RATE
   decay = tf.exp(-np.log(1000) * tf.constant(seconds, tf.float32) / draws.Uniform(*p.reverb_t60_range))  # [B, K]
   # Reflections start 2.5 ms after the direct sound.
@@ -309,7 +317,7 @@ def _Room(p, draws):
 
 
 def _Noise(p, waveforms, num_samples, draws):
-  """Noise for utterances.
+  """Draws noise for utterances.
 
   Args:
     p: Params().
@@ -318,8 +326,8 @@ def _Noise(p, waveforms, num_samples, draws):
     draws: _Draws of the utterances.
 
   Returns:
-    noise float32 [B, Q] of the power asked for, 0 where there is none, and the
-    response in dB, float32 [B, M], that colours it without a change of power.
+    (noise float32 [B, Q] at the drawn signal-to-noise ratio, 0 for utterances without noise,
+    response in dB float32 [B, M] that colours it without changing its power).
   """
   size = tf.shape(waveforms)[1]
   noise = draws.Normal(_NOISE, size)
@@ -330,7 +338,7 @@ def _Noise(p, waveforms, num_samples, draws):
     babble = draws.Chance(p.babble_prob)  # [B, 1]
     noise += babble * (_Babble(waveforms, num_samples, draws) - noise)
     color *= 1 - babble
-  # Noise in padding would leak into the utterance through the filters.
+  # The filters would spread noise in padding into the utterance.
   noise = speed_perturb.ZeroPadding(noise, num_samples)
   snr = draws.Uniform(*p.noise_snr_db_range)
   gain = tf.sqrt(_Power(waveforms, num_samples) / tf.maximum(_Power(noise, num_samples), 1e-12))
@@ -338,7 +346,7 @@ def _Noise(p, waveforms, num_samples, draws):
 
 
 def _Babble(waveforms, num_samples, draws):
-  """Sum of three copies of an utterance, backwards from different samples."""
+  """Returns the sum of three copies of an utterance, reversed in time from random samples. [B, Q]."""
   batch, size = tf.unstack(tf.shape(waveforms))
   count = tf.maximum(num_samples, 1)[:, tf.newaxis]  # [B, 1]
   starts = tf.cast(draws.Uniform(0.0, 1.0, _BABBLE_VOICES) * tf.cast(count, tf.float32), tf.int32)

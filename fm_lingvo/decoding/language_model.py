@@ -1,9 +1,9 @@
-"""A language model over a tokenizer's labels, for shallow fusion: an LSTM, kept in one small file.
+"""An LSTM language model over a tokenizer's labels for shallow fusion, stored in one small file.
 
-B: utterances, U: labels, V: vocabulary with blank (id 0), P: width of a prediction, M: any number of hypotheses.
+B: utterances, U: labels, V: vocabulary with blank (id 0), P: width of predictions, M: any number of hypotheses.
 
-The file is NumPy's .npz: each weight as float16 under its path in the layer, and `facts`, JSON of the tokenizer's
-sha256 and of the sizes. It says nothing of an utterance's end: a transducer ends with its frames.
+The file is a NumPy .npz: each weight as float16 under its path in the layer, and `facts`, JSON with the tokenizer's
+sha256 and the sizes. The model has no end-of-utterance label, since a transducer ends with the last frame.
 """
 
 import io
@@ -26,16 +26,16 @@ _HOW_TO = 'train one with: python -m tools.train_lm --input=TEXTS --output=FILE.
 
 
 class LanguageModel(base_layer.BaseLayer):
-  """The labels so far -> log-probabilities of the next label, which is never blank."""
+  """Maps the previous labels to log-probabilities of the next label, which is never blank."""
 
   @classmethod
   def Params(cls):
     p = super().Params()
-    p.Define('vocab_size', None, 'Labels V with blank, >= 2.')
+    p.Define('vocab_size', None, 'Vocabulary size V with blank, >= 2.')
     p.Define(
       'network',
       transducer.PredictionNetwork.Params(),
-      "Labels so far -> prediction; its vocab_size is set to this layer's.",
+      'Network from previous labels to predictions; its vocab_size is set to that of this layer.',
     )
     return p
 
@@ -55,25 +55,25 @@ class LanguageModel(base_layer.BaseLayer):
     )
 
   def FProp(self, theta, labels):
-    """Log-probabilities of each next label of whole transcripts.
+    """Computes the log-probabilities of each next label for whole transcripts.
 
     Args:
       theta: This layer's variables.
       labels: int32 [B, U].
 
     Returns:
-      float32 [B, U + 1, V]; number u depends on the first u labels alone, exp of a row without blank sums to 1, and
-      blank's is 0.
+      float32 [B, U + 1, V]; row u depends on the first u labels only. The exponentials of a row without blank sum to
+      1; the entry of blank is 0.
     """
     return self._LogProbs(theta, self.network.FProp(theta.network, labels))
 
   def Loss(self, theta, labels, lengths):
-    """Mean nats a label, and how many labels there are: scalars.
+    """Returns the mean loss in nats per label, and the number of labels: float32 scalars.
 
     Args:
       theta: This layer's variables.
       labels: int32 [B, U], 0 on padding.
-      lengths: int32 [B], labels in use.
+      lengths: int32 [B], number of labels.
     """
     log_probs = self.FProp(theta, labels)[:, :-1]  # [B, U, V]
     chosen = tf.gather(log_probs, labels, batch_dims=2)  # [B, U]
@@ -82,33 +82,33 @@ class LanguageModel(base_layer.BaseLayer):
     return -tf.reduce_sum(chosen * used) / tf.maximum(count, 1.0), count
 
   def ZeroState(self, theta, batch):
-    """State of `batch` hypotheses before the start: a NestedMap of [batch, ...]."""
+    """Returns the state of `batch` hypotheses before the start, a NestedMap of [batch, ...]."""
     return self.network.ZeroState(theta.network, batch)
 
   def Step(self, theta, ids, state):
-    """One more label, int32 [M], 0 at the start: (what FProp gives after it, float32 [M, V], the new state)."""
+    """Processes one more label, int32 [M], 0 at the start; returns (log-probabilities float32 [M, V], new state)."""
     predicted, state = self.network.Step(theta.network, ids, state)
     return self._LogProbs(theta, predicted), state
 
   def _LogProbs(self, theta, predicted):
-    """[..., P] -> float32 [..., V]."""
+    """Computes log-probabilities from predictions. [..., P] -> float32 [..., V]."""
     logits = mixed_precision.Product(predicted, theta.w) + theta.b
     labels = tf.nn.log_softmax(logits[..., 1:])
     return tf.concat([tf.zeros_like(labels[..., :1]), labels], axis=-1)
 
 
 class Frozen:
-  """The weights of a file and, in a graph, the language model that search.BeamSearch takes."""
+  """A language model loaded from a file, to be used in graphs by search.BeamSearch."""
 
   def __init__(self, path, tokenizer):
     """Reads a file that Write wrote.
 
     Args:
-      path: Local or remote; a relative one from the working directory, else from the checkout.
+      path: Local or remote path; a relative path is searched in the working directory, then in the checkout.
       tokenizer: The tokenizer.Tokenizer of the labels to score.
 
     Raises:
-      errors.ConfigError: No such file, not a language model, or one of another tokenizer's labels.
+      errors.ConfigError: The file does not exist, is not a language model, or is for another tokenizer.
     """
     self._vocab_size = tokenizer.vocab_size
     with tf.io.gfile.GFile(shipped.Find(path, 'language model', _HOW_TO), 'rb') as f:
@@ -128,21 +128,21 @@ class Frozen:
 
   @property
   def facts(self):
-    """dict of what the file says of itself."""
+    """dict of the metadata in the file."""
     return self._facts
 
   def InGraph(self):
-    """An object with ZeroState(batch) and Step(ids, state), of constants of the current graph."""
+    """Returns an object with ZeroState(batch) and Step(ids, state); its weights are constants of the current graph."""
     theta = py_utils.NestedMap()
     for name, value in self._weights.items():
       theta.Set(name, tf.constant(value))
-    with tf.Graph().as_default():  # Its own variables, which nothing uses, stay out of the current graph.
+    with tf.Graph().as_default():  # Keeps the layer's variables, which are not used, out of the current graph.
       layer = Params(self._vocab_size, **self._sizes).Instantiate()
     return _Bound(layer, theta)
 
 
 class _Bound:
-  """A LanguageModel with the weights that it takes."""
+  """A LanguageModel together with its weights."""
 
   def __init__(self, layer, theta):
     self._layer, self._theta = layer, theta
@@ -157,7 +157,7 @@ class _Bound:
 
 
 def Params(vocab_size, embedding_dim, hidden_dim, num_layers=1):
-  """LanguageModel Params of these sizes."""
+  """Returns LanguageModel Params with these sizes."""
   p = LanguageModel.Params().Set(name='lm', vocab_size=vocab_size)
   p.network.Set(embedding_dim=embedding_dim, hidden_dim=hidden_dim, num_layers=num_layers)
   return p
@@ -167,11 +167,14 @@ def Write(path, layer_params, values, tokenizer, **facts):
   """Writes a language model's file.
 
   Args:
-    path: Local.
-    layer_params: Params() that it was built with.
+    path: Local path.
+    layer_params: Params() of the model.
     values: NestedMap of the layer's theta as arrays.
     tokenizer: The tokenizer.Tokenizer of its labels.
-    **facts: What else the file says of itself, such as what it was trained on.
+    **facts: Further metadata, such as the training data.
+
+  Raises:
+    errors.RunError: The file cannot be written.
   """
   network = layer_params.network
   facts = {'tokenizer': tokenizer.sha256, **{name: network.Get(name) for name in _SIZES}, **facts}

@@ -1,18 +1,18 @@
-"""Greedy decoding of transducers and of CTC, and beam search for transducers.
+"""Greedy decoding for transducers and CTC, and beam search for transducers.
 
 B: utterances, N: encoded frames, V: vocabulary with blank (id 0), J: joint width,
 K: hypotheses, M = B * K, L: labels of a hypothesis, S: symbols per frame.
 
-Both transducer decoders are one loop over steps in which every utterance is at a
-frame of its own: at a step it takes a label and stays, or a blank and goes on. They
-run in the graph, with a number of steps known beforehand, and compile under XLA.
-They take the model as two functions, so that they know nothing of its layers:
+Both transducer decoders are a single loop in which each utterance has its own frame
+index: at each step it emits a label and stays at its frame, or a blank and moves to the
+next. They run in-graph with a bounded number of steps and compile under XLA. The
+model is passed as two functions, so that the decoders do not depend on its layers:
 
   log_probs(enc_t [M, J], pred [M, J]) -> float32 [M, V], log-probabilities
   step(ids int32 [M], state) -> (pred [M, J], state), ids = 0 at the start
 
-After S labels at a frame, or the limit in all, only blank is left, and costs what it costs:
-a score is the log-probability of alignments that the model itself defines.
+After S labels at a frame, or the maximum number of labels, only blank is allowed. Its
+log-probability is not renormalised, so that scores are log-probabilities under the model.
 """
 
 from lingvo import compat as tf
@@ -25,23 +25,23 @@ _HASH_FACTOR = 6364136223846793005  # Knuth, MMIX; products wrap round 2^64.
 
 
 def Greedy(log_probs, step, state, enc, lengths, max_symbols_per_frame, max_labels, limits=None):
-  """Takes the most probable of blank and labels at each step.
+  """Emits the most probable label or blank at each step.
 
   Args:
-    log_probs: See above.
-    step: See above.
-    state: What `step` takes at the start, a NestedMap of [B, ...].
-    enc: float32 [B, N, J], projected frames. Padding may hold anything.
-    lengths: int32 [B], frames in use, 0 to N.
-    max_symbols_per_frame: int, labels S at one frame, >= 1.
-    max_labels: int or int32 scalar, labels L in all, >= 1; an int gives outputs of
-      static shape.
-    limits: int32 [B], labels that each utterance may have, <= L; None: L.
+    log_probs: See the module.
+    step: See the module.
+    state: Initial state for `step`, a NestedMap of [B, ...].
+    enc: float32 [B, N, J], projected frames. Padding may have any value.
+    lengths: int32 [B], number of frames, 0 to N.
+    max_symbols_per_frame: int, maximum number of labels S at a frame, >= 1.
+    max_labels: int or int32 scalar, maximum number of labels L, >= 1; an int gives
+      outputs of static shape.
+    limits: int32 [B], maximum number of labels of each utterance, <= L; None: L.
 
   Returns:
-    NestedMap, K = 1: labels int32 [B, K, L] without blanks, 0 past their lengths
-    int32 [B, K], scores float32 [B, K], the log-probability of the alignment taken, and
-    frames int32 [B, K, L], the frame at which each label came.
+    NestedMap with K = 1 of labels int32 [B, K, L] without blanks, 0 beyond the length;
+    lengths int32 [B, K]; scores float32 [B, K], the log-probability of the alignment;
+    frames int32 [B, K, L], the frame at which each label was emitted.
   """
   batch, time = py_utils.GetShape(enc, 2)
   limits = max_labels if limits is None else limits
@@ -83,7 +83,7 @@ def Greedy(log_probs, step, state, enc, lengths, max_symbols_per_frame, max_labe
 
 
 def AreFound(scores):
-  """Whether hypotheses were found, by their scores as BeamSearch returns them; NumPy or tensors."""
+  """Returns whether hypotheses exist, given scores of BeamSearch as NumPy arrays or tensors."""
   return scores > 0.1 * NEVER
 
 
@@ -101,36 +101,36 @@ def BeamSearch(
   lm_weight=0.0,
   label_bonus=0.0,
 ):
-  """Keeps the K best transcripts, each with the sum over the alignments found.
+  """Keeps the K best transcripts, scored by the sum over the alignments in the beam.
 
-  Frame-synchronous: all hypotheses of an utterance take their blank before any goes
-  on to the next frame; until then those that wait compete with those that still
-  emit. Equal transcripts are merged. A beam of 1 is Greedy.
+  The search is frame-synchronous: all hypotheses of an utterance emit blank before any
+  moves to the next frame; until then, waiting hypotheses compete with those that still
+  emit labels. Equal transcripts are merged. A beam of 1 is equivalent to Greedy.
 
   Args:
-    log_probs: See above, on M hypotheses.
-    step: See above, on M hypotheses.
+    log_probs: See the module; called with M hypotheses.
+    step: See the module; called with M hypotheses.
     state: See Greedy.
     enc: See Greedy.
     lengths: See Greedy.
     max_symbols_per_frame: See Greedy.
     max_labels: See Greedy.
-    beam_size: int, hypotheses K, >= 1.
+    beam_size: int, number of hypotheses K, >= 1.
     limits: See Greedy.
     lm: Language model over labels for shallow fusion, or None: an object with
-      ZeroState(batch) -> NestedMap of [batch, ...] and, as the prediction network,
-      Step(ids int32 [M], state) -> (float32 [M, V], state): log-probabilities of the
-      next label, blank's ignored; ids = 0 at the start.
+      ZeroState(batch) -> NestedMap of [batch, ...] and Step(ids int32 [M], state) ->
+      (float32 [M, V], state), which returns the log-probabilities of the next label;
+      that of blank is ignored; ids = 0 at the start.
     lm_weight: float, weight of the language model's log-probabilities.
-    label_bonus: float, what each label adds to a score where there is a language model,
-      whose scores are all below 0, so that fewer labels score better by themselves.
+    label_bonus: float, added to the score for each label if there is a language model;
+      compensates for its negative scores, which favour short transcripts.
 
   Returns:
-    NestedMap as Greedy's, hypotheses distinct and best first. Scores are the log of
+    NestedMap as of Greedy, with distinct hypotheses, best first. Scores are the log of
     the summed probability of alignments, plus lm_weight times that of the language
-    model, plus label_bonus for each label; where two were merged, frames are the
-    likelier's. Where there are fewer than K hypotheses, the rest has no labels and score
-    NEVER.
+    model, plus label_bonus for each label. Merged hypotheses have the frames of the more
+    probable one. If there are fewer than K hypotheses, the others have no labels and the
+    score NEVER.
   """
   batch, time = py_utils.GetShape(enc, 2)
   limits = max_labels if limits is None else limits[:, tf.newaxis]  # [B, 1]
@@ -139,7 +139,7 @@ def BeamSearch(
     state = py_utils.NestedMap(model=state, lm=lm.ZeroState(batch))
   origin = _Origin(batch, beam_size)
   pred, state = step(tf.zeros_like(origin), state.Transform(lambda x: tf.gather(x, origin)))
-  # One empty hypothesis an utterance; the others do not exist yet.
+  # One empty hypothesis per utterance; the others do not exist yet.
   scores = tf.one_hot(tf.zeros([batch], tf.int32), beam_size, 0.0, NEVER)  # [B, K]
   now = py_utils.NestedMap(
     t=tf.zeros([batch], tf.int32),
@@ -166,14 +166,14 @@ def BeamSearch(
 
 
 def CtcGreedy(logits, lengths):
-  """Takes the best label of each frame, joins repeats and drops blanks (id 0).
+  """Takes the best label of each frame, merges repeats and drops blanks (id 0).
 
   Args:
-    logits: float [B, N, V]. Padding may hold anything.
-    lengths: int32 [B], frames in use, 0 to N.
+    logits: float [B, N, V]. Padding may have any value.
+    lengths: int32 [B], number of frames, 0 to N.
 
   Returns:
-    NestedMap as Greedy's with L = N. Scores are the log-probability of the best
+    NestedMap as of Greedy with L = N. Scores are the log-probability of the best
     labels of all frames; a label's frame is the first of its repeats.
   """
   log_probs = tf.nn.log_softmax(tf.cast(logits, tf.float32))
@@ -182,7 +182,7 @@ def CtcGreedy(logits, lengths):
   best = tf.argmax(log_probs, axis=-1, output_type=tf.int32)  # [B, N]
   before = tf.pad(best, [[0, 0], [1, 0]])[:, :-1]  # [B, N]
   keep = inside & (best > 0) & tf.not_equal(best, before)
-  # Sorting moves the frames to keep to the front, in their order.
+  # Sorting moves the kept frames to the front and preserves their order.
   frames = tf.sort(tf.where_v2(keep, tf.range(time), time), axis=1)  # [B, N]
   exists = frames < time
   frames = tf.where_v2(exists, frames, 0)
@@ -197,7 +197,7 @@ def CtcGreedy(logits, lengths):
 
 
 def _NoLabels(shape, max_labels):
-  """Hypotheses [...] of no labels: labels and frames [..., L], lengths [...]."""
+  """Returns empty hypotheses of shape [...]: labels and frames [..., L], lengths [...]."""
   return dict(
     labels=tf.zeros(shape + [max_labels], tf.int32),
     frames=tf.zeros(shape + [max_labels], tf.int32),
@@ -206,7 +206,7 @@ def _NoLabels(shape, max_labels):
 
 
 def _Append(now, labels, frames, emit):
-  """Adds labels [...] that came at frames to the hypotheses where emit is true."""
+  """Appends labels [...], emitted at frames [...], to the hypotheses where emit is true."""
   max_labels = py_utils.GetShape(now.labels)[-1]
   here = emit[..., tf.newaxis] & tf.equal(tf.range(max_labels), now.lengths[..., tf.newaxis])  # [..., L]
   return dict(
@@ -217,17 +217,17 @@ def _Append(now, labels, frames, emit):
 
 
 def _MayEmit(symbols, lengths, max_symbols_per_frame, limits):
-  """Whether a hypothesis with `symbols` at this frame may take one more."""
+  """Returns whether a hypothesis with `symbols` labels at this frame may emit another label."""
   return (symbols < max_symbols_per_frame) & (lengths < limits)
 
 
 def _Origin(batch, beam_size):
-  """The utterance of each hypothesis, int32 [M]."""
+  """Returns the index of the utterance of each hypothesis, int32 [M]."""
   return tf.range(batch * beam_size) // beam_size
 
 
 def _Fused(log_probs, step, lm, lm_weight, label_bonus):
-  """BeamSearch's log_probs and step with its lm's scores and the bonus added to those of labels.
+  """Returns log_probs and step with the language model's scores and the bonus added to the labels' scores.
 
   Predictions become NestedMap(model [M, J], lm float32 [M, V]), and states
   NestedMap(model, lm).
@@ -247,12 +247,12 @@ def _Fused(log_probs, step, lm, lm_weight, label_bonus):
 
 
 def _BeamStep(now, log_probs, step, enc, lengths, max_symbols_per_frame, limits):
-  """One step of BeamSearch: each hypothesis takes a label or its blank, or waits.
+  """Computes one step of BeamSearch: each hypothesis emits a label or blank, or waits.
 
   Args:
-    now: NestedMap with t, the frame, and s, the steps at it, int32 [B]; scores
-      float32, waits bool, whether it had its blank at t, and hashes int64 [B, K];
-      model, a NestedMap of pred and state [M, ...]; and what _NoLabels returns.
+    now: NestedMap with t, the frame, and s, the number of steps at this frame, int32
+      [B]; scores float32 [B, K]; waits bool [B, K], whether blank was emitted at t; hashes
+      int64 [B, K]; model, a NestedMap of pred and state [M, ...]; and the fields of _NoLabels.
     log_probs: See BeamSearch.
     step: See BeamSearch.
     enc: See BeamSearch.
@@ -281,7 +281,7 @@ def _BeamStep(now, log_probs, step, enc, lengths, max_symbols_per_frame, limits)
   model = now.model.Transform(lambda x: tf.gather(x, parents))
   pred, state = step(tf.reshape(labels, [-1]), model.state)  # [B, K] -> [M]
   after = py_utils.NestedMap(pred=pred, state=state)
-  ends = active & ~tf.reduce_any(emit, axis=1)  # [B], all wait for the next frame.
+  ends = active & ~tf.reduce_any(emit, axis=1)  # [B], all hypotheses wait for the next frame.
   return py_utils.NestedMap(
     t=now.t + tf.cast(ends, tf.int32),
     s=tf.where_v2(ends, 0, now.s + 1),
@@ -294,17 +294,17 @@ def _BeamStep(now, log_probs, step, enc, lengths, max_symbols_per_frame, limits)
 
 
 def _Extend(now, steps, waits, may_emit):
-  """Merges hypotheses that take their blank, and keeps the best of all.
+  """Extends hypotheses by blank or a label, merges equal ones, and keeps the best.
 
   Args:
     now: NestedMap with scores float32, hashes and lengths [B, K].
-    steps: float32 [B, K, V], what blank and labels add to the scores.
-    waits: bool [B, K], hypotheses that had their blank: they stay as they are.
-    may_emit: bool [B, K], hypotheses that may take a label.
+    steps: float32 [B, K, V], scores of blank and labels.
+    waits: bool [B, K], hypotheses that have emitted blank: they are not extended.
+    may_emit: bool [B, K], hypotheses that may emit a label.
 
   Returns:
-    (scores float32 [B, K], best first, parents int32 [B, K], the index of the
-    hypothesis that was extended, labels int32 [B, K], 0 where none was added).
+    (scores float32 [B, K], best first; parents int32 [B, K], the index of the
+    hypothesis that was extended; labels int32 [B, K], 0 where none was added).
   """
   batch, beam_size, vocab_size = py_utils.GetShape(steps)
   width = vocab_size - 1
@@ -312,7 +312,7 @@ def _Extend(now, steps, waits, may_emit):
   stay = _Merge(stay, now.hashes, now.lengths)
   move = now.scores[..., tf.newaxis] + steps[..., 1:]  # [B, K, V - 1]
   move = tf.where_v2(may_emit[..., tf.newaxis], move, NEVER)
-  # [B, K], [B, K, V - 1] -> [B, K * V]; blanks first, so that ties go as in Greedy.
+  # [B, K], [B, K, V - 1] -> [B, K * V]; blanks first, so that ties are resolved as in Greedy.
   candidates = tf.concat([stay, tf.reshape(move, [batch, beam_size * width])], axis=1)
   scores, chosen = tf.math.top_k(tf.maximum(candidates, NEVER), beam_size)
   chosen -= beam_size  # < 0: blanks.
@@ -322,11 +322,11 @@ def _Extend(now, steps, waits, may_emit):
 
 
 def _Merge(scores, hashes, lengths):
-  """Gives the sum of equal hypotheses to their likeliest, NEVER to the others.
+  """Merges equal hypotheses: the most probable one gets their sum, the others NEVER.
 
   Args:
     scores: float32 [B, K].
-    hashes: int64 [B, K], of the labels.
+    hashes: int64 [B, K], hashes of the labels.
     lengths: int32 [B, K].
 
   Returns:
@@ -344,13 +344,13 @@ def _Merge(scores, hashes, lengths):
 
 
 def _FramesAt(enc, t):
-  """Frame t of each utterance, the last one behind it. [B, N, J], [B] -> [B, J]."""
+  """Returns frame min(t, N - 1) of each utterance. [B, N, J], [B] -> [B, J]."""
   last = py_utils.GetShape(enc)[1] - 1
   return tf.gather(enc, tf.minimum(t, last), batch_dims=1)
 
 
 def _Where(condition, new, old):
-  """tf.where by rows, condition [M], of tensors or NestedMaps of [M, ...]."""
+  """Applies tf.where to rows, condition [M], of tensors or NestedMaps of [M, ...]."""
 
   def _Rows(new, old):
     shape = [-1] + [1] * (new.shape.rank - 1)
@@ -360,7 +360,7 @@ def _Where(condition, new, old):
 
 
 def _Loop(step, now, lengths, max_steps):
-  """Repeats `step` on NestedMap `now` until every utterance is at its end."""
+  """Repeats `step` on NestedMap `now` until all utterances have ended, at most max_steps times."""
   flat = tf.while_loop(
     lambda *flat: tf.reduce_any(now.Pack(flat).t < lengths),
     lambda *flat: step(now.Pack(flat)).Flatten(),

@@ -1,4 +1,4 @@
-"""How a finished run is to be decoded: its own search, or another beam and another language model."""
+"""Options for decoding a finished run with a different beam or language model than its own."""
 
 import dataclasses
 
@@ -7,18 +7,18 @@ from fm_lingvo import errors
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-  """What differs from the run's own params; None: nothing."""
+  """Values that override the run's own params; None: not overridden."""
 
-  beam_size: int | None = None  # Hypotheses kept, >= 1.
-  lm: str | None = None  # Language model of fm_lingvo/decoding/language_model.py; '': none.
+  beam_size: int | None = None  # Number of hypotheses, >= 1.
+  lm: str | None = None  # File of fm_lingvo/decoding/language_model.py; '': no language model.
   lm_weight: float | None = None
   lm_label_bonus: float | None = None
 
   def ApplyTo(self, head, name):
-    """Sets the Params `head` of the head called `name`.
+    """Sets the options in the Params `head` of the head named `name`.
 
     Raises:
-      errors.ConfigError: The head has no such search.
+      errors.ConfigError: The head does not support an option, or beam_size is out of range.
     """
     if self.beam_size is not None and self.beam_size < 1:
       raise errors.ConfigError(f'beam_size = {self.beam_size}: expected >= 1')
@@ -29,13 +29,13 @@ class Search:
     if 'beam_size' in head:
       head.Set(**given)
     elif given.pop('beam_size', 1) > 1 or given:
-      asked, value = next(iter(given.items()), ('beam_size', self.beam_size))
+      option, value = next(iter(given.items()), ('beam_size', self.beam_size))
       raise errors.ConfigError(
-        f'{asked} = {value}: the head {name} takes the best label of each frame and has neither a beam nor a language '
-        'model; expected beam_size = 1 alone'
+        f'{option} = {value}: the head {name} takes the best label of each frame and has neither a beam nor a language '
+        'model; expected beam_size = 1 only'
       )
     if 'lm_file' in head and not head.lm_file and (given.keys() & {'lm_weight', 'lm_label_bonus'}):
-      raise errors.ConfigError('lm_weight and lm_label_bonus: the run has no language model; expected lm, too')
+      raise errors.ConfigError('lm_weight and lm_label_bonus: the run has no language model; set lm, too')
 
 
 def AddFlags(parser):
@@ -51,5 +51,5 @@ def AddFlags(parser):
 
 
 def FromArgs(args):
-  """The Search of parsed flags."""
+  """Returns the Search of parsed flags."""
   return Search(args.beam_size, args.lm, args.lm_weight, args.lm_label_bonus)

@@ -14,7 +14,7 @@ from fm_lingvo.run_files import metrics_log
 from fm_lingvo.run_files import tensorboard
 from fm_lingvo.runtime import session
 
-_COUNTS = ('code_counts', 'masked_code_counts', 'num_samples', 'weights')
+_COUNTS = ('code_counts', 'masked_code_counts', 'num_samples', 'num_labels', 'weights')
 _PANEL = ('masked_features', 'paddings', 'mask', 'codes', 'predictions', 'loss_weights', 'waveform')
 
 
@@ -29,7 +29,17 @@ def CountTensors(task):
 
 def Brief(values):
   """Returns the few metrics to show in a terminal line, with the counts of dropped examples that are not 0."""
-  names = ('loss', 'wer', 'cer', 'masked_accuracy', 'majority_accuracy', 'cross_entropy', 'unigram_entropy')
+  names = (
+    'loss',
+    'perplexity',
+    'bits_per_character',
+    'wer',
+    'cer',
+    'masked_accuracy',
+    'majority_accuracy',
+    'cross_entropy',
+    'unigram_entropy',
+  )
   brief = {
     k: v for name in names for k, v in sorted(values.items()) if k == name or k.endswith('/' + name) and name != 'loss'
   }
@@ -77,7 +87,7 @@ class Evaluator:
 
   @property
   def task(self):
-    """The HydraTask, built for evaluation."""
+    """The base_task.BaseTask, built for evaluation."""
     return self._task
 
   def ReadWeights(self, checkpoint):
@@ -144,6 +154,7 @@ class Evaluator:
     loss = self._task.MeanLoss(values)
     if loss is not None:
       values['loss'] = loss
+    values.update(self._task.DerivedMetrics(values))
     for branch, _ in self._task.branches:
       key = f'{branch}/code_counts'
       if key in counts_list[0]:

@@ -120,6 +120,8 @@ def FindCheckpoint(path, name=None):
 
 def _KeepDecodingBranch(task, where):
   """Removes all branches but the first whose head decodes; returns the names (head, stream) of that branch."""
+  if 'branches' not in task:
+    raise errors.ConfigError(f'{where} recognises no speech; expected a run with a transducer or a CTC head')
   for name, branch in task.branches.IterParams():  # noqa: B007 `name` is used after the loop.
     head = task.heads.Get(branch.head)
     if branch.decode and head.cls.Decodes():
@@ -147,11 +149,13 @@ def SetSearch(path, params, how):
   Raises:
     errors.ConfigError: A head does not support the search, or a search is given and no head decodes.
   """
-  branches = [branch for _, branch in params.task.branches.IterParams()]
+  params.task.cls.UseKeptTokenizers(params, lambda name: run_dir.TokenizerPath(path, name))
+  branches = [branch for _, branch in params.task.branches.IterParams()] if 'branches' in params.task else []
   decoded = {branch.head for branch in branches if branch.decode and params.task.heads.Get(branch.head).cls.Decodes()}
   if not decoded and how != search_options.Search():
     raise errors.ConfigError(f'{path}: no head has labels: expected neither a beam nor a language model')
-  for name, head in params.task.heads.IterParams():
+  heads = params.task.heads.IterParams() if 'heads' in params.task else ()
+  for name, head in heads:
     if name in decoded:
       how.ApplyTo(head, name)
     if 'tokenizer_file' not in head:

@@ -1,4 +1,4 @@
-"""Residual bottleneck adapters: a few parameters a block that adapt a frozen encoder.
+"""Residual bottleneck adapters: a few parameters per block that adapt a frozen encoder.
 
 B: utterances, N: encoded frames, D: model width, A: width of the bottleneck.
 """
@@ -16,7 +16,7 @@ from fm_lingvo.utils import suggest
 
 POSITIONS = ('after_block', 'parallel', 'after_ff')
 
-# Where the adapters of a position sit. The places are part of their variables' names,
+# The places in a block where a position has adapters. They are part of the names of variables,
 # so that adapters trained at one position cannot be loaded at another.
 _PLACES = {
   'after_block': ('after_block',),
@@ -24,29 +24,29 @@ _PLACES = {
   'after_ff': ('fflayer_start', 'fflayer_end'),
 }
 _ACTIVATIONS = ('RELU', 'GELU', 'SWISH', 'TANH', 'NONE')
-NO_ADAPTER = 'none'  # Where a set is chosen: no adapter is applied.
-NAME_RULE = f'lower-case letters, digits and _, a letter first, and not {NO_ADAPTER}'
+NO_ADAPTER = 'none'  # Name for `no adapter` where a set is chosen.
+NAME_RULE = f'lower-case letters, digits and _, starting with a letter, and not {NO_ADAPTER}'
 
 
 def IsName(name):
-  """Whether adapters may be called so."""
+  """Whether a name is valid for a set of adapters."""
   return isinstance(name, str) and name != NO_ADAPTER and bool(re.fullmatch('[a-z][a-z0-9_]*', name))
 
 
 class ResidualAdapter(base_layer.BaseLayer):
-  """x + up(activation(down(layer norm(x)))), the identity when it is made.
+  """x + up(activation(down(layer norm(x)))), initially the identity.
 
-  Houlsby et al., arXiv 1902.00751; the form with a layer norm at the entrance is
-  Bapna and Firat's, arXiv 1909.08478. The weight and the bias of `up` start at zero:
-  the sum is then x, bit for bit, and `up` alone has a gradient at the first step.
+  From Houlsby et al., arXiv 1902.00751; the form with a layer norm on the input is
+  from Bapna and Firat, arXiv 1909.08478. Weight and bias of `up` are initialised with
+  zero, so that the sum is exactly x, and only `up` has a gradient at the first step.
   """
 
   @classmethod
   def Params(cls):
     p = super().Params()
-    p.Define('input_dim', None, 'Width D; the encoder sets it to its own.')
+    p.Define('input_dim', None, 'Width D of inputs and outputs; set by the encoder.')
     p.Define('bottleneck_dim', 32, 'Width A of the bottleneck, >= 1.')
-    p.Define('activation', 'RELU', f'Inside the bottleneck, one of {", ".join(_ACTIVATIONS)}.')
+    p.Define('activation', 'RELU', f'Activation in the bottleneck, one of {", ".join(_ACTIVATIONS)}.')
     return p
 
   def __init__(self, params):
@@ -74,7 +74,7 @@ class ResidualAdapter(base_layer.BaseLayer):
     )
 
   def Residual(self, theta, inputs):
-    """What is added to `inputs` [B, N, D]; of the same shape."""
+    """Returns the residual to be added to `inputs` [B, N, D], of the same shape."""
     x = self.ln.FProp(theta.ln, inputs)
     x = self.down.FProp(theta.down, x)  # [B, N, D] -> [B, N, A]
     return self.up.FProp(theta.up, x)  # [B, N, A] -> [B, N, D]
@@ -85,12 +85,12 @@ class ResidualAdapter(base_layer.BaseLayer):
 
 
 class Group(base_layer.BaseLayer):
-  """Layers under one scope, by their names; it computes nothing itself."""
+  """A container of named layers under one scope, without a computation of its own."""
 
   @classmethod
   def Params(cls):
     p = super().Params()
-    p.Define('members', [], 'List of layer Params, each with a name of its own.')
+    p.Define('members', [], 'List of layer Params with different names.')
     return p
 
   def __init__(self, params):
@@ -100,25 +100,25 @@ class Group(base_layer.BaseLayer):
 
 
 def AdaptersParams(path, names, position, num_blocks, adapter_tpl):
-  """Params of all adapters of an encoder: NAME/block_INDEX/PLACE/...
+  """Returns the Params of all adapters of an encoder: NAME/block_INDEX/PLACE/...
 
   Args:
-    path: Of the encoder, for messages.
-    names: Names of the sets of adapters, one set for each domain.
+    path: Path of the encoder, for messages.
+    names: Names of the sets of adapters, one set per domain.
     position: One of POSITIONS.
-    num_blocks: Blocks of the encoder.
-    adapter_tpl: ResidualAdapter Params with their input_dim.
+    num_blocks: Number of blocks of the encoder.
+    adapter_tpl: ResidualAdapter Params with input_dim set.
 
   Returns:
-    Group Params, of a Group for each name, of a Group for each block.
+    Params of a Group with a Group for each name, which has a Group for each block.
 
   Raises:
-    errors.ConfigError: A name or position that cannot be.
+    errors.ConfigError: A name or the position is invalid.
   """
   suggest.CheckChoice(f'{path}.adapter_position', position, POSITIONS)
   for name in names:
     if not IsName(name):
-      raise errors.ConfigError(f'{path}.adapters: {name!r} is no name of adapters, expected {NAME_RULE}')
+      raise errors.ConfigError(f'{path}.adapters: {name!r} is not a valid name, expected {NAME_RULE}')
     if list(names).count(name) > 1:
       raise errors.ConfigError(f'{path}.adapters: {name} is named twice')
 
@@ -141,15 +141,14 @@ def AdaptersParams(path, names, position, num_blocks, adapter_tpl):
 
 
 def Saved(shapes: dict[str, tuple], scope: str) -> dict[str, tuple[str | None, int | None]]:
-  """The sets of adapters in a checkpoint.
+  """Finds the sets of adapters in a checkpoint.
 
   Args:
-    shapes: Name of each of its variables -> shape.
-    scope: Of the encoder in these names, such as 'task/encoder'.
+    shapes: Name of each variable in the checkpoint -> shape.
+    scope: Scope of the encoder in these names, such as 'task/encoder'.
 
   Returns:
-    dict: name of a set -> (its position, its bottleneck's width), as BaseEncoder.UseAdapter takes them; None where the
-    names do not tell.
+    dict: name of a set -> (position, bottleneck_dim), as for BaseEncoder.UseAdapter; None where unknown.
   """
   places, widths = {}, {}
   prefix = f'{scope}/adapters/'
@@ -164,14 +163,14 @@ def Saved(shapes: dict[str, tuple], scope: str) -> dict[str, tuple[str | None, i
 
 
 def Adapt(adapters, theta, place, features, block_inputs=None):
-  """Applies the adapter of a place, if a block has one there.
+  """Applies the adapter at a place of a block, if there is one.
 
   Args:
     adapters: Group of one block's adapters.
-    theta: Its variables.
+    theta: Variables of the group.
     place: after_block, parallel, fflayer_start or fflayer_end.
-    features: [B, N, D], what the block, or its feed-forward module, gives.
-    block_inputs: [B, N, D], what enters the block; wanted for `parallel`.
+    features: [B, N, D], output of the block or of its feed-forward module.
+    block_inputs: [B, N, D], input of the block; required for `parallel`.
 
   Returns:
     [B, N, D].

@@ -1,4 +1,4 @@
-"""What the hydra asks of an encoder: log-mel frames -> fewer encoded frames, whole utterances or step by step.
+"""The interface of encoders: log-mel frames -> fewer encoded frames, for whole utterances or step by step.
 
 B: utterances, T: log-mel frames (10 ms), N: encoded frames = T / downsample_factor, F: mel bins, D: width of encoded
 frames.
@@ -13,31 +13,31 @@ from fm_lingvo import errors
 
 
 class BaseEncoder(base_layer.BaseLayer):
-  """Base of encoders. Another encoder is one file: a subclass, set as `task.encoder` in an experiment's Task().
+  """Base class of encoders. A new encoder is a subclass, set as `task.encoder` in an experiment's Task().
 
-  A subclass implements DownsampleFactor, output_dim and FProp. zero_state and StreamStep are for encoders that stream,
-  UseAdapter and ActiveAdapter for those that can have adapters (fm_lingvo/layers/adapter.py). What an utterance is
-  encoded to must depend neither on its padding nor on the other utterances of the batch.
+  A subclass implements DownsampleFactor, output_dim and FProp. Streaming encoders also implement zero_state and
+  StreamStep, and encoders with adapters (fm_lingvo/layers/adapter.py) UseAdapter and ActiveAdapter. The encoding of an
+  utterance must depend neither on its padding nor on the other utterances of the batch.
   """
 
   @classmethod
   def Params(cls):
     p = super().Params()
-    p.Define('num_bins', None, "Mel bins F of a frame, > 0; the hydra sets it to its front end's.")
-    p.Define('dropout_prob', 0.1, 'Residual and inner dropout, in [0, 1).')
+    p.Define('num_bins', None, 'Mel bins F of a frame, > 0; the hydra sets it to that of its front end.')
+    p.Define('dropout_prob', 0.1, 'Probability of residual and inner dropout, in [0, 1).')
     return p
 
   @classmethod
   def DownsampleFactor(cls, p: hyperparams.Params) -> int:
-    """Log-mel frames of an encoded frame, T / N >= 1, of an encoder with Params `p`.
+    """Returns the log-mel frames per encoded frame, T / N >= 1, of an encoder with Params `p`.
 
-    It is known before any layer is built: batches are padded to whole encoded frames.
+    The input generator needs it before any layer is built, since batches are padded to whole encoded frames.
     """
     raise NotImplementedError('Abstract method')
 
   @property
   def downsample_factor(self) -> int:
-    """Log-mel frames of an encoded frame, T / N."""
+    """Log-mel frames per encoded frame, T / N."""
     return self.DownsampleFactor(self.params)
 
   @property
@@ -59,30 +59,35 @@ class BaseEncoder(base_layer.BaseLayer):
     raise NotImplementedError('Abstract method')
 
   def zero_state(self, batch_size) -> py_utils.NestedMap:
-    """The state before the first frame of B utterances. Its size does not depend on how many frames have been encoded.
+    """Returns the state before the first frame of `batch_size` utterances.
+
+    The size of the state does not depend on how many frames have been encoded.
 
     Raises:
-      errors.ConfigError: The encoder cannot stream with its params, or not at all.
+      errors.ConfigError: The encoder cannot stream, or not with these params.
     """
     raise errors.ConfigError(f'{self.params.name}: {type(self).__name__} does not stream')
 
   def StreamStep(self, theta, features, paddings, state0) -> tuple[tf.Tensor, tf.Tensor, py_utils.NestedMap]:
-    """Encodes the next frames; all steps together give what FProp gives of the whole utterance.
+    """Encodes the next frames; the concatenated outputs of all steps equal those of FProp for the whole utterance.
 
     Args:
       theta: This layer's variables.
       features: float32 [B, T, F], the next log-mel frames, T a multiple of downsample_factor.
-      paddings: float32 [B, T], 1 on padding, which may only end an utterance.
-      state0: Of the step before, or zero_state's.
+      paddings: float32 [B, T], 1 on padding, which may only follow an utterance.
+      state0: State from the previous step or from zero_state.
 
     Returns:
       (encoded float32 [B, N, D], paddings float32 [B, N], the new state).
+
+    Raises:
+      errors.ConfigError: The encoder cannot stream.
     """
     raise errors.ConfigError(f'{self.params.name}: {type(self).__name__} does not stream')
 
   @classmethod
   def ActiveAdapter(cls, p: hyperparams.Params) -> str | None:
-    """Name of the set of adapters that an encoder with Params `p` applies; None: none."""
+    """Returns the name of the set of adapters that an encoder with Params `p` applies; None: none."""
     del p
     return None
 
@@ -90,35 +95,35 @@ class BaseEncoder(base_layer.BaseLayer):
   def UseAdapter(
     cls, p: hyperparams.Params, name: str | None, position: str | None = None, bottleneck_dim: int | None = None
   ) -> None:
-    """Makes one set of adapters the only one of an encoder with Params `p`, and the one that is applied.
+    """Gives an encoder with Params `p` a single set of adapters, and applies it.
 
     Args:
       p: Params of the encoder, changed in place.
-      name: Of the set; None: the encoder has no adapters.
-      position: Where the adapters are, one of adapter.POSITIONS; None: as `p` has it.
-      bottleneck_dim: Width of an adapter; None: as `p` has it.
+      name: Name of the set; None: the encoder has no adapters.
+      position: Position of the adapters, one of adapter.POSITIONS; None: that of `p`.
+      bottleneck_dim: Width of the bottleneck, >= 1; None: that of `p`.
 
     Raises:
-      errors.ConfigError: Such encoders have no adapters.
+      errors.ConfigError: This kind of encoder has no adapters.
     """
     del p, position, bottleneck_dim
     if name is not None:
       raise errors.ConfigError(
-        f'adapters {name}: {cls.__name__} has no adapters; expected an encoder with them, such as ConformerEncoder'
+        f'adapters {name}: {cls.__name__} has no adapters; expected an encoder with adapters, such as ConformerEncoder'
       )
 
 
 def EncodeAll(
   encoder: BaseEncoder, theta: py_utils.NestedMap, batches: list[tuple], together: bool | None
 ) -> list[tuple]:
-  """Encodes several batches, in one pass or one after the other.
+  """Encodes several batches, in one pass or one after another.
 
   Args:
-    encoder: Encodes.
-    theta: Its variables.
+    encoder: The encoder.
+    theta: The encoder's variables.
     batches: List of (features [B_i, T_i, F], paddings [B_i, T_i]).
-    together: Whether in one pass, all padded to the longest; None: if all have the same static length, so that no
-      padding is added.
+    together: Whether to encode all batches in one pass, padded to the longest; None: only if all have the same static
+      length, so that no padding is added.
 
   Returns:
     List of (encoded [B_i, N_i, D], paddings [B_i, N_i]).

@@ -1,4 +1,4 @@
-"""One block of the Conformer encoder: Lingvo's ConformerLayer, with adapters or without.
+"""One block of the Conformer encoder: Lingvo's ConformerLayer, optionally with adapters.
 
 B: utterances, N: encoded frames, D: model width.
 """
@@ -21,11 +21,11 @@ CONV_NORMS = {
 
 
 def BlockParams(p: hyperparams.Params, index: int) -> hyperparams.InstantiableParams:
-  """Params of the block number `index` of a conformer_encoder.ConformerEncoder with Params `p`."""
+  """Returns the Params of block number `index` of a conformer_encoder.ConformerEncoder with Params `p`."""
   norm = CONV_NORMS[p.conv_norm]()
   if p.conv_norm == 'group_norm':
     norm.num_groups = p.group_norm_groups
-  # Chunk-wise attention takes 1 and 0, not None, for "nothing beyond the chunk".
+  # Lingvo's chunk-wise attention expects 1 and 0, not None, for no context beyond the chunk.
   left, right = p.atten_left_context, p.atten_right_context
   if p.atten_chunk_size is not None:
     left, right = left or 1, right or 0
@@ -52,14 +52,14 @@ def BlockParams(p: hyperparams.Params, index: int) -> hyperparams.InstantiablePa
 
 
 class AdaptedConformerLayer(conformer_layer.ConformerLayer):
-  """Lingvo's block with adapters that belong to the encoder, not to the block.
+  """Lingvo's block with adapters that are children of the encoder, not of the block.
 
-  So the block's variables keep their names. FProp takes the adapters' variables from
-  `theta.adapters`, beside its own: rematerialisation needs all variables of a block in its theta.
+  This keeps the names of the block's variables. FProp takes the adapters' variables from
+  `theta.adapters`, since rematerialisation needs all variables of a block in its theta.
   """
 
   def SetAdapters(self, group):
-    """Applies the adapters of an adapter.Group from now on."""
+    """Sets the adapter.Group whose adapters are applied."""
     self._adapters = group
 
   def _MoeOrFFLayer(self, theta, fflayer_name, *args, **kwargs):
@@ -76,17 +76,17 @@ class AdaptedConformerLayer(conformer_layer.ConformerLayer):
     return self._AdaptBlock(theta, features, in_nmap.features), paddings, state1
 
   def _AdaptBlock(self, theta, features, block_inputs):
-    """The adapters of the whole block; those inside are _MoeOrFFLayer's."""
+    """Applies the adapters of the whole block; _MoeOrFFLayer applies those inside."""
     for place in ('after_block', 'parallel'):
       features = adapter.Adapt(self._adapters, theta.adapters, place, features, block_inputs)
     return features
 
 
 def _UseStatelessDropout(p):
-  """Makes every dropout in Params `p` a function of the step.
+  """Makes every dropout in Params `p` a deterministic function of the step.
 
-  A resumed run then drops the same units as the uninterrupted one, and a recomputed
-  block the same as its forward pass.
+  A resumed run then drops the same units as an uninterrupted run, and a rematerialised
+  block the same units as its forward pass.
   """
   for owner, name, layer in subparams.All(p):
     if subparams.Class(layer) is layers.DropoutLayer:

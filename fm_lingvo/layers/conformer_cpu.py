@@ -1,6 +1,6 @@
-"""Parts of Lingvo's Conformer block in forms that a CPU computes faster, to the same values.
+"""Parts of Lingvo's Conformer block in forms that are faster on a CPU, with the same results.
 
-docs/speed.md has what each saves. Variables and Params are Lingvo's.
+docs/speed.md has the gain of each. Variables and Params are those of Lingvo.
 
 B: utterances, T: encoded frames, N: heads, H: width of a head, D: model width,
 L: relative distances = 2T - 1.
@@ -14,12 +14,12 @@ from lingvo.core import py_utils
 from fm_lingvo.layers import subparams
 
 
-class _Projection:
-  """Mixed into Lingvo's projections: one product for a batch, activations in float32.
+class _BatchedProjection:
+  """Mixin for Lingvo's projections: one matrix product per batch, activations in float32.
 
-  Lingvo multiplies utterance by utterance, and adds up a gradient by the weights for
-  each. In bfloat16 a CPU takes several times as long for a sigmoid as in float32. On a
-  TPU Lingvo's way is the faster one, and is kept.
+  Lingvo multiplies each utterance separately, and sums a gradient of the weights for
+  each. On a CPU a sigmoid in bfloat16 takes several times as long as in float32. On a
+  TPU Lingvo's form is faster and is kept.
   """
 
   def _ApplyProjectionKernel(self, w, b, inputs, **kwargs):
@@ -40,29 +40,29 @@ class _Projection:
 
 
 class PositionalAttenLogits(attention_util.PositionalAttenLogits):
-  """Lingvo's, with relative positions shifted by copies of whole rows.
+  """Lingvo's layer, with the relative shift computed by copying whole rows.
 
-  Lingvo reads each row of distances from its end to its start, number by number.
+  Lingvo gathers the reversed rows of distances element by element.
   """
 
   def RelPositionBias(self, content, abs_pos_emb, skip_term_b=False):
-    """Transformer-XL's logits by position (arXiv 1901.02860, section 3.3).
+    """Computes the positional logits of Transformer-XL (arXiv 1901.02860, section 3.3).
 
     Args:
       content: [B, T, N, H]; [N, H] if skip_term_b.
-      abs_pos_emb: [L, N, H], row l of the distance l - (T - 1) from query to key.
-      skip_term_b: Whether they do not depend on the query.
+      abs_pos_emb: [L, N, H]; row l is for the distance l - (T - 1) from query to key.
+      skip_term_b: Whether the logits do not depend on the query.
 
     Returns:
-      [B, N, T, T], the product of query i and row i - j + T - 1 at (i, j); [N, T, T] if
+      [B, N, T, T], at (i, j) the product of query i and row i - j + T - 1; [N, T, T] if
       skip_term_b.
     """
     if skip_term_b:
       return super().RelPositionBias(content, abs_pos_emb, skip_term_b)
     batch, time, heads, _ = py_utils.GetShape(content)
-    # Column l is that of row L - 1 - l: what query i has for key j is in column j - i + T - 1.
+    # Column l is for row L - 1 - l: the logit of query i and key j is in column j - i + T - 1.
     x = tf.einsum('BTNH,LNH->BNTL', content, tf.reverse(abs_pos_emb, [0]))
-    # From column T - 1 of the first query on, in rows that are one shorter, it is in column j.
+    # Starting at column T - 1 of the first query, with rows of one column less, it is in column j.
     row = max(2 * time - 2, 1) if isinstance(time, int) else tf.maximum(2 * time - 2, 1)
     # [B, N, T, L] -> [B * N, T * L] -> [B * N, T * row]
     x = tf.reshape(x, [batch * heads, time * (2 * time - 1)])
@@ -72,15 +72,17 @@ class PositionalAttenLogits(attention_util.PositionalAttenLogits):
     return tf.reshape(x, [batch, heads, time, time])
 
 
-_FORMS = {attention_util.PositionalAttenLogits: PositionalAttenLogits}
-_FORMS.update({cls: type(cls.__name__, (_Projection, cls), {}) for cls in (layers.ProjectionLayer, layers.FCLayer)})
+_REPLACEMENTS = {attention_util.PositionalAttenLogits: PositionalAttenLogits}
+_REPLACEMENTS.update(
+  {cls: type(cls.__name__, (_BatchedProjection, cls), {}) for cls in (layers.ProjectionLayer, layers.FCLayer)}
+)
 
 
 def Use(p):
-  """Puts the layers of this module into the Params `p` of a Conformer block."""
+  """Replaces layers in the Params `p` of a Conformer block by those of this module."""
   for _, _, layer in subparams.All(p):
     cls = subparams.Class(layer)
-    if cls in _FORMS:
-      layer.cls = _FORMS[cls]
+    if cls in _REPLACEMENTS:
+      layer.cls = _REPLACEMENTS[cls]
     if issubclass(cls, layers.LayerNorm):
-      layer.use_defun = False  # The same operations, without a function and its gradient to be traced for each norm.
+      layer.use_defun = False  # The same operations, without tracing a function and its gradient for each norm.

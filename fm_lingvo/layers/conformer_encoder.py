@@ -1,6 +1,6 @@
-"""The Conformer encoder: subsampling by 4, then Conformer blocks, with adapters or without.
+"""The Conformer encoder: subsampling by 4, then Conformer blocks, optionally with adapters.
 
-It encodes whole utterances (FProp) or, if `causal`, speech as it arrives (StreamStep).
+It encodes whole utterances (FProp) or, if `causal`, streaming speech (StreamStep).
 
 B: utterances, T: log-mel frames, N: encoded frames = T / 4, F: mel bins,
 D: model width.
@@ -19,85 +19,85 @@ from fm_lingvo.layers import subsampling
 from fm_lingvo.runtime import batch_split
 from fm_lingvo.utils import suggest
 
-_MAX_LAYERS = 1000  # A graph of more takes minutes to build; nobody means it.
+_MAX_LAYERS = 1000  # More layers are most likely a mistake, and their graph takes minutes to build.
 
 
 class ConformerEncoder(base_encoder.BaseEncoder):
   """Subsampling and `num_layers` of Lingvo's ConformerLayer.
 
-  No layer keeps batch statistics, so that what an utterance is encoded to depends neither
+  No layer uses batch statistics, so that the encoding of an utterance depends neither
   on padding, nor on the rest of the batch, nor on whether the encoder is frozen.
 
-  `fprop_dtype` is the dtype of the computation; fm_lingvo/layers/mixed_precision.py says
-  what stays float32.
+  `fprop_dtype` is the dtype of the computation; fm_lingvo/layers/mixed_precision.py
+  lists what stays float32.
 
-  `adapters` names sets of adapters, one for each domain; their variables lie under
+  `adapters` names sets of adapters, one per domain, whose variables are under
   adapters/NAME/. `active_adapter` is the set that is applied, in every block.
 
-  With `causal` no encoded frame depends on frames after its own four, and StreamStep
-  gives, step by step, what FProp gives at once. The variables are the same as without.
-  The front end has to stream, too. Per-utterance normalisation does not: it needs the
-  whole utterance. A streaming model is trained with frontend.normalization = 'global'
-  or 'none'.
+  With `causal`, an encoded frame does not depend on log-mel frames after its own four, and
+  StreamStep gives the same outputs step by step as FProp for the whole utterance. The
+  variables are the same as without `causal`. The front end must be able to stream, too, so
+  a streaming model is trained with frontend.normalization = 'global' or 'none';
+  per-utterance normalisation needs the whole utterance.
   """
 
   @classmethod
   def Params(cls):
     p = super().Params()
-    p.Define('subsampling', subsampling.Subsampling.Params(), 'Frames -> encoded frames.')
-    p.Define('model_dim', 144, 'Width D of the blocks, a multiple of num_heads.')
-    p.Define('num_layers', 4, f'Conformer blocks, 1 to {_MAX_LAYERS}.')
-    p.Define('num_heads', 4, 'Attention heads, >= 1.')
-    p.Define('ff_dim', None, 'Hidden width of a feed-forward module, > 0; None means 4 * D.')
-    p.Define('kernel_size', 15, 'Kernel of the depthwise convolution in encoded frames (40 ms), >= 1.')
+    p.Define('subsampling', subsampling.Subsampling.Params(), 'Subsampling of log-mel frames to encoded frames.')
+    p.Define('model_dim', 144, 'Width D of the blocks, > 0, a multiple of num_heads.')
+    p.Define('num_layers', 4, f'Number of Conformer blocks, 1 to {_MAX_LAYERS}.')
+    p.Define('num_heads', 4, 'Number of attention heads, >= 1.')
+    p.Define('ff_dim', None, 'Hidden width of a feed-forward module, > 0; None: 4 * D.')
+    p.Define('kernel_size', 15, 'Kernel size of the depthwise convolution in encoded frames (40 ms), >= 1.')
     p.Define(
       'conv_norm',
       'layer_norm',
-      f'Normalisation in the convolution module, one of {", ".join(conformer_block.CONV_NORMS)}: no batch statistics.',
+      f'Normalisation in the convolution module, one of {", ".join(conformer_block.CONV_NORMS)}.',
     )
     p.Define('group_norm_groups', 8, 'Groups of group_norm, >= 1 and a divisor of model_dim.')
     p.Define(
       'causal',
       False,
-      'Convolutions and subsampling see the past only, as StreamStep needs; '
-      'wants a finite atten_left_context, atten_right_context = 0 and no '
-      'atten_chunk_size.',
+      'Whether convolutions and subsampling use past frames only, as StreamStep '
+      'needs; requires a finite atten_left_context, atten_right_context = 0 and '
+      'no atten_chunk_size.',
     )
     p.Define(
       'atten_left_context',
       None,
-      'Encoded frames an attention sees to its left, itself included, '
-      '>= 1; None means all, with atten_chunk_size none before the chunk.',
+      'Left context of the attention in encoded frames, the current one included, '
+      '>= 1; None: all, or with atten_chunk_size none before the chunk.',
     )
     p.Define(
       'atten_right_context',
       None,
-      'Encoded frames an attention sees to its right, >= 0; None means all, '
+      'Right context of the attention in encoded frames, >= 0; None: all, or '
       'with atten_chunk_size none after the chunk.',
     )
     p.Define(
       'atten_chunk_size',
       None,
-      'If set, >= 1: chunk-wise attention (USM, arXiv 2303.01037) over '
-      'chunks of this many encoded frames with the contexts above; the '
-      'cost then grows linearly with length.',
+      'Chunk size in encoded frames, >= 1, of chunk-wise attention (USM, arXiv '
+      '2303.01037) with the contexts above, whose cost grows linearly with the '
+      'length; None: no chunks.',
     )
-    p.Define('use_relative_atten', True, 'Relative positions (Transformer-XL, as in Conformer).')
+    p.Define('use_relative_atten', True, 'Whether to use relative positions (Transformer-XL, as in Conformer).')
     p.Define(
       'remat',
       False,
-      'If True, recomputes each block in the backward pass: memory for '
-      'activations falls to one block, for about a third more time.',
+      'Whether to recompute each block in the backward pass, which reduces the '
+      'memory for activations to one block and takes about a third more time.',
     )
-    p.Define('adapters', [], 'Names of the sets of adapters that the encoder has, one set for each domain.')
-    p.Define('active_adapter', None, 'Which of `adapters` is applied; None: none.')
+    p.Define('adapters', [], 'Names of the sets of adapters, one set per domain.')
+    p.Define('active_adapter', None, 'Name of the set in `adapters` that is applied; None: none.')
     p.Define(
       'adapter_position',
       'after_block',
-      'Where in every block: after_block; parallel, to the whole block; or '
-      'after_ff, after each of its two feed-forward modules.',
+      'Position of the adapters in every block: after_block; parallel to the whole '
+      'block; or after_ff, after each of its two feed-forward modules.',
     )
-    p.Define('adapter_tpl', adapter.ResidualAdapter.Params(), 'One adapter.')
+    p.Define('adapter_tpl', adapter.ResidualAdapter.Params(), 'Params of one adapter.')
     return p
 
   def __init__(self, params):
@@ -136,7 +136,7 @@ class ConformerEncoder(base_encoder.BaseEncoder):
 
   @classmethod
   def DownsampleFactor(cls, p):
-    """Of every kind of subsampling; see the base class."""
+    """4 for every kind of subsampling; see the base class."""
     return subsampling.FACTOR
 
   @property
@@ -159,7 +159,7 @@ class ConformerEncoder(base_encoder.BaseEncoder):
       p.adapter_tpl.bottleneck_dim = bottleneck_dim
 
   def _CheckContexts(self):
-    """Raises ConfigError unless the attention's contexts go together."""
+    """Raises ConfigError unless the attention contexts are consistent."""
     p = self.params
 
     def _Refuse(name, expected):
@@ -170,7 +170,7 @@ class ConformerEncoder(base_encoder.BaseEncoder):
         _Refuse(name, f'>= {least}')
     if p.causal:
       if p.atten_chunk_size is not None:
-        _Refuse('atten_chunk_size', "None with causal = True, for a chunk's frames see those after them")
+        _Refuse('atten_chunk_size', 'None with causal = True, since attention within a chunk uses later frames')
       if p.atten_right_context != 0:
         _Refuse('atten_right_context', '0 with causal = True')
       if p.atten_left_context is None:
@@ -178,14 +178,14 @@ class ConformerEncoder(base_encoder.BaseEncoder):
     elif p.atten_chunk_size is None:
       for name, other in (('atten_left_context', 'atten_right_context'), ('atten_right_context', 'atten_left_context')):
         if p.Get(name) is None and p.Get(other) is not None:
-          _Refuse(name, f'a number of frames, as {other} = {p.Get(other)}')
+          _Refuse(name, f'a number of frames, since {other} = {p.Get(other)}')
 
   def FProp(self, theta, features, paddings):
     """Encodes a batch; see the base class."""
     return tuple(batch_split.Apply(self._Encode, theta, features, paddings, is_random=True))
 
   def _Encode(self, theta, features, paddings):
-    """FProp of a part of the batch."""
+    """FProp for a part of the batch."""
     dtype = self.params.fprop_dtype or tf.float32
     x, paddings = self.subsampling.FProp(theta.subsampling, self._CastToFPropDtype(features), paddings)
     x = self.dropout.FProp(theta.dropout, x)
@@ -199,7 +199,8 @@ class ConformerEncoder(base_encoder.BaseEncoder):
   def zero_state(self, batch_size):
     """The state before the first frame; see the base class.
 
-    Each block keeps the keys and values of atten_left_context - 1 frames, and kernel_size - 1 frames.
+    Each block keeps the keys and values of atten_left_context - 1 frames for the attention, and kernel_size - 1 frames
+    for the convolution.
     """
     p = self.params
     for name, expected in (('causal', True), ('remat', False)):
@@ -225,7 +226,7 @@ class ConformerEncoder(base_encoder.BaseEncoder):
     return x, paddings, state1
 
   def _BlocksTheta(self, theta):
-    """List of each block's variables, with those of its active adapters."""
+    """Returns the list of each block's variables, with those of its active adapters."""
     active = self.params.active_adapter
     if active is None:
       return theta.blocks

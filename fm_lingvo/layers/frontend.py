@@ -1,4 +1,4 @@
-"""Waveform -> log-mel features, normalised over an utterance's own frames or those of all training data.
+"""Computes log-mel features from waveforms, normalised per utterance or over all training data.
 
 B: utterances, S: samples (16 kHz), T: log-mel frames, F: mel bins.
 """
@@ -15,7 +15,7 @@ from fm_lingvo.utils import audio
 
 NORMALIZATIONS = ('none', 'per_utterance', 'global')
 
-# The fields that a checkpoint records, see LogMelFrontend.record.
+# The fields of mel that a checkpoint records, see LogMelFrontend.record.
 _RECORD = (
   'normalization',
   'num_bins',
@@ -26,30 +26,31 @@ _RECORD = (
   'sample_rate',
 )
 
-# Why fields of mel must be as LogMelFrontend.Params() has them, where there is a reason beside that no record has them.
+# Reasons why fields of mel must keep their defaults, apart from the general one that no checkpoint records them.
 _FIXED = {
-  'noise_scale': 'for BEST-RQ labels must not depend on noise',
-  'per_bin_mean': "normalization = 'global' finds it in the training data",
-  'per_bin_stddev': "normalization = 'global' finds it in the training data",
+  'noise_scale': 'since labels of BEST-RQ must not depend on noise',
+  'per_bin_mean': "normalization = 'global' computes it from the training data",
+  'per_bin_stddev': "normalization = 'global' computes it from the training data",
 }
 
 
 class LogMelFrontend(base_layer.BaseLayer):
-  """Log-mel features in the graph, by Lingvo's MelAsrFrontend.
+  """Computes log-mel features in-graph with Lingvo's MelAsrFrontend.
 
-  A waveform of S samples gives T = S / 160 frames. A frame counts as unpadded
-  where its whole window lies inside the utterance, so that features do not
-  depend on how far a batch is padded.
+  A waveform of S samples gives T = S / 160 frames. A frame is unpadded if its
+  whole window is inside the utterance, so that features do not depend on the
+  padding of the batch.
 
   `per_utterance` normalisation gives every mel bin mean 0 and standard deviation
   1 over the unpadded frames of its utterance, which the random projection needs
-  (BEST-RQ, arXiv 2202.01855, section 3.1). It knows them at the end of an utterance
-  only, so that its features cannot stream. `global` has each bin's mean and standard
-  deviation over training data in frozen variables, `mean` and `stddev` [F]: fit.py
-  finds them before the first step, and later stages get them with the weights.
+  (BEST-RQ, arXiv 2202.01855, section 3.1). It needs the whole utterance, so its
+  features cannot stream. `global` uses each bin's mean and standard deviation over
+  training data, stored in the frozen variables `mean` and `stddev` [F].
+  fm_lingvo/training/data_statistics.py computes them before the first step; later
+  stages load them with the weights.
 
-  Sizes and kind of normalisation, which later stages must share, are kept in a frozen
-  variable, `record`: CheckRecord refuses a checkpoint made with others.
+  The frozen variable `record` stores the sizes and the normalisation, which later
+  stages must share: CheckRecord rejects a checkpoint with different values.
   """
 
   @classmethod
@@ -59,15 +60,17 @@ class LogMelFrontend(base_layer.BaseLayer):
     p.Define(
       'mel',
       asr_frontend.MelAsrFrontend.Params(),
-      'The log-mel filter bank. Later stages must have the same: what a checkpoint '
-      'does not record must stay as it is, noise_scale 0 among it, for labels must '
-      'not change between two readings of an utterance.',
+      'The log-mel filter bank, which later stages must share. Fields that a checkpoint '
+      'does not record must keep their defaults, such as noise_scale = 0, without which '
+      'the labels of an utterance would change with each reading.',
     )
-    p.Define('normalization', 'per_utterance', f'One of {", ".join(NORMALIZATIONS)}.')
+    p.Define('normalization', 'per_utterance', f'Normalisation of the features, one of {", ".join(NORMALIZATIONS)}.')
     p.Define(
-      'global_batches', 50, 'Training batches, >= 1, that mean and deviation of global normalization are fitted on.'
+      'global_batches',
+      50,
+      'Training batches, >= 1, from which global normalization computes mean and standard deviation.',
     )
-    p.Define('variance_floor', 1e-5, 'Added to the variance of a bin before the division, > 0.')
+    p.Define('variance_floor', 1e-5, 'Constant, > 0, added to the variance of a bin before normalization.')
     p.mel.Set(
       num_bins=80,
       frame_size_ms=25.0,
@@ -90,7 +93,7 @@ class LogMelFrontend(base_layer.BaseLayer):
     self._CheckFixed()
     if p.mel.sample_rate != audio.SAMPLE_RATE:
       raise errors.ConfigError(
-        f'{p.name}.mel.sample_rate = {p.mel.sample_rate}: expected {audio.SAMPLE_RATE}, that of all '
+        f'{p.name}.mel.sample_rate = {p.mel.sample_rate}: expected {audio.SAMPLE_RATE}, the rate of all '
         'waveforms; upper_edge_hertz narrows the band'
       )
     if not p.variance_floor > 0:
@@ -100,7 +103,7 @@ class LogMelFrontend(base_layer.BaseLayer):
     self.CreateChild('mel', p.mel.Copy())
 
   def _CheckFixed(self):
-    """Raises ConfigError where a field of mel that no record has is not as Params() has it."""
+    """Raises ConfigError if a field of mel that checkpoints do not record differs from its default."""
     p, fixed = self.params, type(self).Params().mel
     own = set(fixed.GetKeys()) - set(base_layer.BaseLayer.Params().GetKeys())
     for name in sorted(own - set(_RECORD)):
@@ -121,7 +124,7 @@ class LogMelFrontend(base_layer.BaseLayer):
 
   @property
   def record(self):
-    """The variable that keeps sizes and kind of normalisation."""
+    """The variable that stores the sizes and the normalisation."""
     return self.vars.record
 
   def _RecordValues(self):
@@ -133,7 +136,7 @@ class LogMelFrontend(base_layer.BaseLayer):
 
     Args:
       value: float array, the checkpoint's `record`.
-      source: Where it was read, for the message.
+      source: Name of the checkpoint, for the message.
     """
     for name, found, expected in zip(_RECORD, np.asarray(value), self._RecordValues()):
       if abs(found - expected) > 1e-4 * max(1.0, abs(expected)):
@@ -159,7 +162,7 @@ class LogMelFrontend(base_layer.BaseLayer):
     """
     step = self.mel.window_frame_step
     window = self.mel.window_frame_size
-    # [B, S] -> [B, S + window - step], whose frames without padding are S / step.
+    # [B, S] -> [B, S + window - step], which gives S / step frames.
     waveforms = tf.pad(waveforms * 32768.0, [[0, 0], [0, window - step]])
     mel = self.mel.FProp(self.mel.theta, py_utils.NestedMap(src_inputs=waveforms, paddings=tf.zeros_like(waveforms)))
     features = tf.squeeze(mel.src_inputs, -1)  # [B, T, F, 1] -> [B, T, F]
@@ -173,7 +176,7 @@ class LogMelFrontend(base_layer.BaseLayer):
     return py_utils.NestedMap(features=features, paddings=paddings)
 
   def _NormalizePerUtterance(self, features, paddings):
-    """Mean 0, standard deviation 1 of each bin over unpadded frames."""
+    """Normalises each bin to mean 0 and standard deviation 1 over the unpadded frames."""
     valid = 1.0 - paddings[:, :, tf.newaxis]  # [B, T, 1]
     count = tf.maximum(tf.reduce_sum(valid, axis=1, keepdims=True), 1.0)
     mean = tf.reduce_sum(features * valid, axis=1, keepdims=True) / count
@@ -186,9 +189,9 @@ def PadWaveforms(waveforms, num_samples, multiple: int) -> tuple[tf.Tensor, tf.T
   """Prepares waveforms of any length for the front end.
 
   Args:
-    waveforms: float32 [B, S]; what lies behind num_samples is ignored, NaN included.
+    waveforms: float32 [B, S]; samples beyond num_samples are ignored, even NaN.
     num_samples: int32 [B].
-    multiple: Samples that the padded length is a multiple of, at least one of them; those of an encoded frame.
+    multiple: The padded length is a positive multiple of this number of samples, that of an encoded frame.
 
   Returns:
     (waveforms float32 [B, S'], zero on padding, num_samples int32 [B], at most S).

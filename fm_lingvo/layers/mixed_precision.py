@@ -1,9 +1,9 @@
-"""Mixed precision: what computes in bfloat16, and what stays float32.
+"""Mixed precision: matrix products in bfloat16, everything sensitive in float32.
 
-Variables, gradients and optimizer are float32: Lingvo casts a layer's variables to its
-`fprop_dtype` anew in each step. So a product has the dtype of its weight; Product gives
-it back in float32, in which biases, softmax, losses and lattices are computed. Front
-end and quantizer are float32 always.
+Variables, gradients and optimizer are float32; Lingvo casts a layer's variables to its
+`fprop_dtype` in each step. Product multiplies in the dtype of the weight and returns
+float32, in which biases, softmax, losses and lattices are computed. Front end and
+quantizer are always float32.
 """
 
 from lingvo import compat as tf
@@ -17,28 +17,28 @@ _DTYPES = {'float32': tf.float32, 'bfloat16': tf.bfloat16}
 
 
 def SetComputeDtype(task_params, name, path):
-  """Makes a task compute in a dtype: all its layers that have none of their own.
+  """Sets the compute dtype of a task, for all layers without a dtype of their own.
 
   Args:
     task_params: Params of the task.
     name: float32 or bfloat16.
-    path: Of the knob, for the message.
+    path: Path of the knob, for the message.
 
   Raises:
-    errors.ConfigError: There is no such dtype.
+    errors.ConfigError: The dtype is not supported.
   """
   suggest.CheckChoice(path, name, _DTYPES)
-  if name != 'float32':  # Which unset means.
+  if name != 'float32':  # None, the default, means float32.
     task_params.fprop_dtype = _DTYPES[name]
 
 
 def Product(x, w):
-  """x [..., K] times w [K, L] in the dtype of w -> float32 [..., L]."""
+  """Multiplies x [..., K] with w [K, L] in the dtype of w; returns float32 [..., L]."""
   return tf.cast(tf.tensordot(tf.cast(x, w.dtype), w, 1), tf.float32)
 
 
 class LayerNorm(layers.LayerNorm):
-  """Lingvo's in float32, mean and variance too; the output is of its input's dtype."""
+  """Lingvo's LayerNorm computed in float32; the output has the dtype of the input."""
 
   @classmethod
   def Params(cls):
@@ -52,11 +52,11 @@ class LayerNorm(layers.LayerNorm):
 
 
 class _AttentionInFloat32:
-  """Mixed into Lingvo's attentions: what 8 bits of mantissa are too few for.
+  """Mixin for Lingvo's attentions: float32 where the 8-bit mantissa of bfloat16 is too short.
 
-  Softmax is float32; Lingvo's global attention does that itself, its local and
-  chunk-wise ones do not. So are the angles of relative positions: from 256 on not even
-  the positions are bfloat16 numbers.
+  The softmax is float32: Lingvo's global attention does this itself, its local and
+  chunk-wise attentions do not. The angles of relative positions are float32, too:
+  bfloat16 cannot represent all positions above 256.
   """
 
   def CreateChild(self, name, params):

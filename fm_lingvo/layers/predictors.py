@@ -1,9 +1,9 @@
-"""What prediction networks are made of: embedded labels -> predictions.
+"""Layers for prediction networks: embedded labels -> predictions.
 
-B: utterances, U: labels, E: width of embedded labels, P: of predictions, C: labels of
-context, M: any number of hypotheses. Number 0 of the U + 1 inputs is the start.
+B: utterances, U: labels, E: width of embedded labels, P: width of predictions, C: labels
+of context, M: any number of hypotheses. Input 0 of the U + 1 inputs is the start.
 
-Products and predictions are of the layer's fprop_dtype, gates and cells float32.
+Matrix products and predictions have the layer's fprop_dtype; gates and cells are float32.
 """
 
 from lingvo import compat as tf
@@ -14,14 +14,14 @@ from fm_lingvo.layers import mixed_precision
 
 
 class LstmPredictor(base_layer.BaseLayer):
-  """LSTM layers without peepholes, one on another: all labels so far."""
+  """A stack of LSTM layers without peepholes, which depends on all previous labels."""
 
   @classmethod
   def Params(cls):
     p = super().Params()
     p.Define('input_dim', None, 'Width E of embedded labels, >= 1.')
-    p.Define('output_dim', None, 'Width P of cell and prediction, >= 1.')
-    p.Define('num_layers', 1, 'Layers, >= 1.')
+    p.Define('output_dim', None, 'Width P of cells and predictions, >= 1.')
+    p.Define('num_layers', 1, 'Number of LSTM layers, >= 1.')
     return p
 
   def __init__(self, params):
@@ -45,9 +45,9 @@ class LstmPredictor(base_layer.BaseLayer):
     )
 
   def FProp(self, theta, embedded):
-    """Predictions of whole transcripts. [B, U + 1, E] -> [B, U + 1, P]."""
+    """Computes the predictions of whole transcripts. [B, U + 1, E] -> [B, U + 1, P]."""
     batch, steps = py_utils.GetShape(embedded, 2)
-    # The input's share of the gates is one product outside of the loop.
+    # The input's contribution to the gates is one product outside of the loop.
     gates = tf.transpose(self._InputGates(theta, embedded), [1, 0, 2])
     gates = tf.TensorArray(gates.dtype, size=steps, element_shape=gates.shape[1:]).unstack(gates)
     state = self._ZeroCell(batch)
@@ -62,14 +62,14 @@ class LstmPredictor(base_layer.BaseLayer):
     return self.above.FProp(theta.above, outputs) if self._has_above else outputs
 
   def ZeroState(self, batch):
-    """State before the first label: m and c [B, P], c float32, and that of `above`."""
+    """Returns the state before the first label: m and c [B, P], c float32, and that of `above`."""
     state = self._ZeroCell(batch)
     if self._has_above:
       state.above = self.above.ZeroState(batch)
     return state
 
   def Step(self, theta, embedded, state):
-    """One more label. [M, E], state -> [M, P], state."""
+    """Processes one more label. [M, E], state -> [M, P], state."""
     new_state = self._Cell(theta, self._InputGates(theta, embedded), state)
     output = new_state.m
     if self._has_above:
@@ -85,34 +85,34 @@ class LstmPredictor(base_layer.BaseLayer):
     return py_utils.NestedMap(m=tf.zeros(shape, py_utils.FPropDtype(self.params)), c=tf.zeros(shape))
 
   def _InputGates(self, theta, embedded):
-    """[..., E] -> float32 [..., 4 P]."""
+    """Computes the input's contribution to the gates. [..., E] -> float32 [..., 4 P]."""
     return mixed_precision.Product(embedded, theta.w_input) + tf.cast(theta.b, tf.float32)
 
   def _Cell(self, theta, gates, state):
-    """Gates' inputs [M, 4 P] from the label, state -> state."""
+    """Advances the cell, given the label's contribution to the gates, float32 [M, 4 P]."""
     gates += mixed_precision.Product(state.m, theta.w_recurrent)
     write, keep, show, candidate = tf.split(gates, 4, axis=-1)
-    # Cells keep their content at first: the forget gate's bias is 1 + b.
+    # The bias of the forget gate is 1 + b, so that cells keep their content initially.
     c = tf.sigmoid(keep + 1.0) * state.c + tf.sigmoid(write) * tf.tanh(candidate)
     m = tf.cast(tf.sigmoid(show) * tf.tanh(c), state.m.dtype)
     return py_utils.NestedMap(m=m, c=c)
 
 
 class StatelessPredictor(base_layer.BaseLayer):
-  """A convolution over the last C labels and nothing older (arXiv 2003.07705)."""
+  """A convolution over the last C labels only (arXiv 2003.07705)."""
 
   @classmethod
   def Params(cls):
     p = super().Params()
     p.Define('input_dim', None, 'Width E of embedded labels, >= 1.')
-    p.Define('output_dim', None, 'Width P of the prediction, >= 1.')
-    p.Define('context_size', None, 'Labels C that a prediction depends on, >= 1.')
+    p.Define('output_dim', None, 'Width P of predictions, >= 1.')
+    p.Define('context_size', None, 'Number of labels C that a prediction depends on, >= 1.')
     return p
 
   def _CreateLayerVariables(self):
     super()._CreateLayerVariables()
     p = self.params
-    # The last row is the newest label's.
+    # The last rows are for the newest label.
     self.CreateVariable(
       'w', py_utils.WeightParams([p.context_size * p.input_dim, p.output_dim], init=p.params_init, dtype=tf.float32)
     )
@@ -121,7 +121,7 @@ class StatelessPredictor(base_layer.BaseLayer):
     )
 
   def FProp(self, theta, embedded):
-    """Predictions of whole transcripts. [B, U + 1, E] -> [B, U + 1, P]."""
+    """Computes the predictions of whole transcripts. [B, U + 1, E] -> [B, U + 1, P]."""
     context = self.params.context_size
     steps = py_utils.GetShape(embedded, 2)[1]
     padded = tf.pad(embedded, [[0, 0], [context - 1, 0], [0, 0]])
@@ -130,17 +130,17 @@ class StatelessPredictor(base_layer.BaseLayer):
     return self._Project(theta, windows)
 
   def ZeroState(self, batch):
-    """State before the first label: the C - 1 labels before, [B, (C - 1) * E]."""
+    """Returns the state before the first label: zeros for the C - 1 previous labels, [B, (C - 1) * E]."""
     p = self.params
     return py_utils.NestedMap(before=tf.zeros([batch, (p.context_size - 1) * p.input_dim], py_utils.FPropDtype(p)))
 
   def Step(self, theta, embedded, state):
-    """One more label. [M, E], state -> [M, P], state."""
+    """Processes one more label. [M, E], state -> [M, P], state."""
     window = tf.concat([state.before, embedded], axis=-1)  # [M, C * E]
     before = window[:, self.params.input_dim :]  # [M, (C - 1) * E]
     return self._Project(theta, window), py_utils.NestedMap(before=before)
 
   def _Project(self, theta, windows):
-    """[..., C * E] -> [..., P]."""
+    """Projects C labels to a prediction. [..., C * E] -> [..., P]."""
     x = mixed_precision.Product(windows, theta.w) + tf.cast(theta.b, tf.float32)
     return tf.cast(tf.nn.relu(x), windows.dtype)

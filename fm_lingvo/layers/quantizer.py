@@ -1,7 +1,7 @@
-"""The random-projection quantizer of BEST-RQ: frames -> target codes, frozen.
+"""The frozen random-projection quantizer of BEST-RQ: log-mel frames -> target codes.
 
 B: utterances, T: log-mel frames, F: mel bins, S: stacked frames, N = T / S,
-H = S * F: stacked width, K: codebook width, V: codes a codebook, G: codebooks.
+H = S * F: stacked width, K: codebook width, V: codes per codebook, G: codebooks.
 """
 
 import numpy as np
@@ -15,16 +15,16 @@ PROJECTIONS = ('xavier', 'pca')
 
 
 def StackFrames(features, paddings, stack):
-  """Joins every `stack` frames into one.
+  """Concatenates every `stack` frames into one.
 
   Args:
     features: [B, T, F], T a multiple of `stack`.
     paddings: [B, T], 1 on padding.
-    stack: Frames to join, >= 1.
+    stack: Number of frames to concatenate, >= 1.
 
   Returns:
     (stacked [B, T / stack, stack * F], paddings [B, T / stack]); a stack is
-    padding where any of its frames is.
+    padding if any of its frames is.
   """
   batch, time, width = py_utils.GetShape(features, 3)
   # [B, T, F] -> [B, T / S, S * F]
@@ -35,16 +35,16 @@ def StackFrames(features, paddings, stack):
 
 
 class RandomProjectionQuantizer(base_layer.BaseLayer):
-  """G frozen projections and codebooks, each giving a code to every stack.
+  """G frozen projections and codebooks; each assigns a code to every stack of frames.
 
   BEST-RQ (arXiv 2202.01855, section 3.1, eq. 1): the code is the nearest of V
   l2-normalised codewords to the l2-normalised projection of S stacked frames. On
-  the unit sphere that is argmax_v <A x, c_v>, and the length of A x changes no
-  argmax, so one matrix product a codebook is all. Several codebooks are those of
-  USM (arXiv 2303.01037, section 3.1), independent of one another.
+  the unit sphere this is argmax_v <A x, c_v>. The length of A x does not change the
+  argmax, so that no normalisation of the projection is needed. Several codebooks are
+  independent of each other, as in USM (arXiv 2303.01037, section 3.1).
 
-  Projection and codebook are variables, so that they travel with a checkpoint,
-  but never trained. Everything is float32, whatever the compute dtype.
+  Projections and codebooks are variables, so that they are saved in checkpoints, but
+  are never trained. Everything is computed in float32, whatever the compute dtype.
   """
 
   @classmethod
@@ -55,21 +55,21 @@ class RandomProjectionQuantizer(base_layer.BaseLayer):
     p.Define(
       'stack',
       4,
-      "Frames S joined before the projection, >= 1: the encoder's "
-      'subsampling, so that there is one code an encoded frame.',
+      "Number of frames S stacked before the projection, >= 1; equals the encoder's "
+      'subsampling, so that there is one code per encoded frame.',
     )
-    p.Define('num_codebooks', 1, 'Independent codebooks G, >= 1; USM has 16.')
-    p.Define('codebook_size', 8192, 'Codes V a codebook, >= 2.')
+    p.Define('num_codebooks', 1, 'Number of independent codebooks G, >= 1; 16 in USM.')
+    p.Define('codebook_size', 8192, 'Number of codes V per codebook, >= 2.')
     p.Define('codebook_dim', 16, 'Width K of a codeword, >= 1.')
     p.Define(
       'projection',
       'xavier',
-      'xavier: random, as BEST-RQ; pca: the K leading whitened principal '
-      'components of stacked frames (arXiv 2606.30671), fitted before the '
-      'first step of a local run, the same for all codebooks.',
+      'xavier: random, as in BEST-RQ; pca: the K leading whitened principal '
+      'components of stacked frames (arXiv 2606.30671), computed before the '
+      'first step of a local run and shared by all codebooks.',
     )
-    p.Define('pca_batches', 50, 'Training batches, >= 1, that the pca projection is fitted on.')
-    p.Define('seed', 1, 'Seed >= 0 of the projections and the codebooks.')
+    p.Define('pca_batches', 50, 'Training batches, >= 1, from which the pca projection is computed.')
+    p.Define('seed', 1, 'Seed, >= 0, of the projections and codebooks.')
     return p
 
   def __init__(self, params):
@@ -123,7 +123,7 @@ class RandomProjectionQuantizer(base_layer.BaseLayer):
     _Create('codebook', [p.num_codebooks, p.codebook_size, p.codebook_dim], custom(_UnitVectors))
 
   def FProp(self, theta, features, paddings):
-    """Labels a batch.
+    """Computes the target codes of a batch.
 
     Args:
       theta: This layer's variables.
@@ -137,7 +137,7 @@ class RandomProjectionQuantizer(base_layer.BaseLayer):
     stacked -= tf.cast(theta.mean, tf.float32)
     codes = []
     for g in range(self.params.num_codebooks):
-      # One codebook after the other: [B, N, V] scores live for one of them only.
+      # Codebooks are computed one after another, so that only one [B, N, V] of scores is in memory.
       with tf.control_dependencies(codes[-1:]):
         projection = tf.cast(theta.projection[g], tf.float32)
         codebook = tf.cast(theta.codebook[g], tf.float32)
@@ -150,19 +150,19 @@ class RandomProjectionQuantizer(base_layer.BaseLayer):
 
 
 def FitPca(batches, codebook_dim):
-  """Fits the pca projection (arXiv 2606.30671) to stacked frames.
+  """Computes the pca projection (arXiv 2606.30671) from stacked frames.
 
   Args:
     batches: Iterable of float arrays [frames, H], unpadded stacked frames.
-    codebook_dim: Components K to keep.
+    codebook_dim: Number of components K to keep.
 
   Returns:
     (mean [H], projection [H, K]), float32: the K leading eigenvectors of the
-    covariance, each divided by the standard deviation along it (whitening, which
-    spreads the codes; ours), so that the projections have unit variance.
+    covariance, each divided by the standard deviation along it, so that projections
+    have unit variance. This whitening is our addition; it makes the use of codes more even.
 
   Raises:
-    errors.ConfigError: If there are fewer than K + 1 frames.
+    errors.ConfigError: There are fewer than K + 1 frames.
   """
   count, total, outer = 0, 0.0, 0.0
   for frames in batches:

@@ -1,6 +1,6 @@
-"""Rematerialisation: a layer's activations are forgotten after its forward pass, and computed again for its gradient.
+"""Rematerialisation: discards a layer's activations after the forward pass and recomputes them for the gradient.
 
-Memory then holds a layer's inputs instead of all that it computes, for one more forward pass.
+Only the layer's inputs stay in memory, at the cost of one more forward pass.
 """
 
 from lingvo import compat as tf
@@ -8,15 +8,15 @@ from lingvo.core import py_utils
 
 
 def FProp(fprop, theta, state):
-  """`fprop(theta, state)`, computed again in the backward pass.
+  """Computes `fprop(theta, state)`, and recomputes it in the backward pass.
 
-  Lingvo's own ways do not save memory here: a layer's `remat` is a loop of one step, which Recurrent leaves out, and
-  RematerializeFn copies the weights and may compute every layer again before the first gradient is there.
+  Lingvo's own forms do not save memory here. A layer's `remat` is a loop of one step, which Recurrent optimises away.
+  RematerializeFn copies the weights and may recompute all layers before the first gradient is available.
 
   Args:
-    fprop: Function (theta, state) -> state of the same structure; uses no other tensors.
+    fprop: Function (theta, state) -> state of the same structure; must not use other tensors.
     theta: The layer's variables, a NestedMap of tensors.
-    state: NestedMap of tensors; all computations in `fprop` begin with state.features.
+    state: NestedMap of tensors; all computations in `fprop` must depend on state.features.
 
   Returns:
     The new state.
@@ -30,7 +30,7 @@ def FProp(fprop, theta, state):
 
     def _Gradient(*d_outputs):
       after = py_utils.GetStepSeed()
-      py_utils.ResetStepSeed(before)  # The same dropout.
+      py_utils.ResetStepSeed(before)  # Repeats the dropout of the forward pass.
       again = packed.DeepCopy()
       again.state.features = _After(d_outputs, packed.state.features)
       outputs = fprop(again.theta, again.state).Flatten()
@@ -44,9 +44,9 @@ def FProp(fprop, theta, state):
 
 
 def _After(gradients, x):
-  """x, once the gradients are there; no optimiser can tell that it is x.
+  """Returns x, with a dependency on the gradients that the graph optimiser cannot remove.
 
-  A second computation from x itself would be merged with the first, and need not wait.
+  Without it the recomputation could be merged with the forward pass, or start before the gradients are available.
   """
   first = sum(tf.cast(tf.reshape(g, [-1])[0], x.dtype) for g in gradients)  # []
   return tf.where_v2(tf.math.is_nan(first), first, x)

@@ -1,4 +1,4 @@
-"""Span masking of log-mel frames: which frames BEST-RQ hides, and with what.
+"""Span masking for BEST-RQ: replaces random spans of log-mel frames by noise.
 
 B: utterances, T: log-mel frames (10 ms), F: mel bins, S: span length in frames.
 """
@@ -12,45 +12,43 @@ from fm_lingvo.utils import audio
 
 
 def Hide(features, hidden, stddev, seed):
-  """Puts Gaussian noise in place of features.
+  """Replaces features by Gaussian noise.
 
   Args:
     features: [B, T, F].
-    hidden: bool, broadcastable to [B, T, F]: where the noise is.
-    stddev: Of the noise, >= 0, in units of the features.
-    seed: int pair, of the draw.
+    hidden: bool, broadcastable to [B, T, F]; true where features are replaced.
+    stddev: Standard deviation of the noise, >= 0, in units of the features.
+    seed: int pair, seed of the noise.
 
   Returns:
-    As features.
+    [B, T, F], of the dtype of `features`.
   """
   noise = stddev * tf.random.stateless_normal(tf.shape(features), seed)
   return tf.where_v2(hidden, tf.cast(noise, features.dtype), features)
 
 
 class SpanMasker(base_layer.BaseLayer):
-  """Replaces random spans of frames by noise, utterance by utterance.
+  """Replaces random spans of frames by noise, independently for each utterance.
 
   Every unpadded frame starts a span with probability `mask_start_prob`; a span
-  covers `mask_span_ms` and spans may overlap (BEST-RQ, arXiv 2202.01855, section
-  3.2), so that a share of 1 - (1 - mask_start_prob) ** S of the frames is hidden
-  far from an utterance's start. Every hidden frame gets noise of its own.
+  covers `mask_span_ms`, and spans may overlap (BEST-RQ, arXiv 2202.01855, section
+  3.2). After the first S frames of an utterance, the expected share of masked frames
+  is 1 - (1 - mask_start_prob) ** S. The noise is drawn for each masked frame.
 
-  All draws are stateless functions of a seed, hence the same under XLA, on a TPU
-  and in a recomputed (remat) forward pass.
+  All draws are stateless functions of a seed, and therefore the same under XLA, on a
+  TPU and in a rematerialised forward pass.
   """
 
   @classmethod
   def Params(cls):
     p = super().Params()
     p.Define('mask_start_prob', 0.01, 'Probability, in [0, 1], that a frame starts a masked span.')
-    p.Define(
-      'mask_span_ms', 400.0, "Length of one masked span in milliseconds, at least one frame's 10; spans may overlap."
-    )
+    p.Define('mask_span_ms', 400.0, 'Length of one masked span in milliseconds, >= 10, one frame; spans may overlap.')
     p.Define(
       'noise_stddev',
       0.1,
       'Standard deviation, >= 0, of the zero-mean Gaussian noise that '
-      'replaces a masked frame, in units of the normalised features.',
+      'replaces masked frames, in units of the normalised features.',
     )
     return p
 
@@ -82,27 +80,26 @@ class SpanMasker(base_layer.BaseLayer):
       paddings: float32 [B, T], 1 on padding.
 
     Returns:
-      (masked features [B, T, F], mask float32 [B, T]); the mask is 1 on hidden
+      (masked features [B, T, F], mask float32 [B, T]); the mask is 1 on masked
       frames and 0 on padding.
     """
     mask = self._SampleMask(paddings)
     return Hide(features, mask[:, :, tf.newaxis] > 0, self.params.noise_stddev, self._Seed(paddings)), mask
 
   def _SampleMask(self, paddings):
-    """Returns the mask [B, T]: unpadded frames that some span covers."""
+    """Returns the mask [B, T]: 1 on unpadded frames that are covered by a span."""
     draws = tf.random.stateless_uniform(tf.shape(paddings), self._Seed(paddings))
     starts = tf.cast(draws < self.params.mask_start_prob, tf.float32)
-    # Starts up to t minus starts up to t - S: the starts whose span covers t.
+    # The starts up to t minus those up to t - S are the starts of spans that cover t.
     upto = tf.cumsum(starts * (1.0 - paddings), axis=1)  # [B, T]
     before = tf.pad(upto, [[0, 0], [self.span_frames, 0]])[:, : -self.span_frames]
     return tf.cast(upto - before > 0.5, tf.float32) * (1.0 - paddings)
 
   def _Seed(self, paddings):
-    """A seed pair of its own for each draw.
+    """Returns a different seed pair for each draw.
 
-    Training draws anew at each step. Evaluation derives the seed from the
-    batch's lengths alone, so that all checkpoints are compared under the same
-    masks.
+    In training, the seed depends on the step. In evaluation it depends only on the
+    batch's lengths, so that all checkpoints are evaluated with the same masks.
     """
     if not self.do_eval:
       return py_utils.GenerateStepSeedPair(self.params)

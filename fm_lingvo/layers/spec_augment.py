@@ -1,4 +1,4 @@
-"""SpecAugment: hides random bands of mel bins and spans of frames of training speech.
+"""SpecAugment: masks random bands of mel bins and random spans of frames in training.
 
 B: utterances, T: log-mel frames (10 ms), F: mel bins.
 """
@@ -12,30 +12,32 @@ from fm_lingvo.layers import span_masking
 
 
 class SpecAugment(base_layer.BaseLayer):
-  """Masks set to about 0, the mean of normalised features (Park et al., arXiv 1904.08779).
+  """Replaces masked features by noise around 0, the mean of normalised features (arXiv 1904.08779).
 
-  About, by noise: before training, frames of exact zeros come out of the subsampling
-  as zero vectors, and the layer norm behind it multiplies a zero vector's gradient by
-  1 / sqrt(epsilon), a thousand.
+  Exact zeros would be a problem: before training, the subsampling maps frames of zeros
+  to zero vectors, and the layer norm after it multiplies the gradient of a zero vector
+  by 1 / sqrt(epsilon), about a thousand.
 
-  Width and place of each mask are drawn on their own for every utterance, as functions
-  of the step, so that a resumed run repeats them. Lingvo's SpectrumAugmenter seeds its
-  draws with the clock, and time and frequency masks with the same numbers.
+  Width and position of each mask are drawn for every utterance as a deterministic
+  function of the step, so that a resumed run repeats them. Lingvo's SpectrumAugmenter
+  seeds its draws with the clock, and uses the same numbers for time and frequency masks.
   """
 
   @classmethod
   def Params(cls):
     p = super().Params()
-    p.Define('freq_mask_count', 2, 'Bands of mel bins hidden in an utterance, >= 0.')
-    p.Define('freq_mask_max_bins', 15, 'Widest band in mel bins, >= 0; the width is uniform from 0.')
-    p.Define('time_mask_count', 2, 'Spans of frames hidden in an utterance, >= 0.')
-    p.Define('time_mask_max_frames', 25, 'Longest span in frames, >= 0; the length is uniform from 0.')
-    p.Define('time_mask_max_ratio', 0.2, "Longest span as a share, in [0, 1], of the utterance's frames.")
+    p.Define('freq_mask_count', 2, 'Number of masked bands of mel bins per utterance, >= 0.')
+    p.Define('freq_mask_max_bins', 15, 'Maximum width of a band in mel bins, >= 0; the width is uniform from 0.')
+    p.Define('time_mask_count', 2, 'Number of masked spans of frames per utterance, >= 0.')
+    p.Define(
+      'time_mask_max_frames', 25, 'Maximum length of a span in frames (10 ms), >= 0; the length is uniform from 0.'
+    )
+    p.Define('time_mask_max_ratio', 0.2, "Maximum length of a span as a share of the utterance's frames, in [0, 1].")
     p.Define(
       'noise_stddev',
       0.1,
-      'Standard deviation, >= 0, of the zero-mean Gaussian noise that hides, as '
-      "SpanMasker's, in units of the normalised features; 0: the paper's masks.",
+      'Standard deviation, >= 0, of the zero-mean Gaussian noise in masked positions, '
+      'in units of the normalised features, as in SpanMasker; 0: zeros, as in the paper.',
     )
     return p
 
@@ -68,23 +70,23 @@ class SpecAugment(base_layer.BaseLayer):
     draws = tf.random.stateless_uniform([batch, 2, count], py_utils.GenerateStepSeedPair(p))
     frames = tf.reduce_sum(1.0 - paddings, axis=1, keepdims=True)  # [B, 1]
     longest = tf.minimum(float(p.time_mask_max_frames), p.time_mask_max_ratio * frames)
-    bands = _Hidden(
+    bands = _MaskedPositions(
       draws[..., : p.freq_mask_count], tf.cast(bins, tf.float32), float(min(p.freq_mask_max_bins, bins)), bins
     )  # [B, F]
-    spans = _Hidden(draws[..., p.freq_mask_count :], frames, longest, time)  # [B, T]
+    spans = _MaskedPositions(draws[..., p.freq_mask_count :], frames, longest, time)  # [B, T]
     hidden = bands[:, tf.newaxis] | spans[:, :, tf.newaxis]  # [B, T, F]
     hidden &= paddings[:, :, tf.newaxis] < 0.5
     return span_masking.Hide(features, hidden, p.noise_stddev, py_utils.GenerateStepSeedPair(p))
 
 
-def _Hidden(draws, length, widest, size):
-  """Which positions masks hide.
+def _MaskedPositions(draws, length, widest, size):
+  """Returns which positions are masked.
 
   Args:
-    draws: float32 [B, 2, masks] in [0, 1): for the width, for the start.
-    length: float32 [B, 1] or scalar, positions in which masks lie.
-    widest: float32 [B, 1] or scalar, greatest width, <= length.
-    size: Positions in all.
+    draws: float32 [B, 2, masks] in [0, 1), for width and start of each mask.
+    length: float32 [B, 1] or scalar, number of positions that masks may cover.
+    widest: float32 [B, 1] or scalar, maximum width, <= length.
+    size: Total number of positions.
 
   Returns:
     bool [B, size].

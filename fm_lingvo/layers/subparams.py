@@ -1,12 +1,12 @@
-"""All Params below some Params, to change Lingvo's layers where they have no param for it."""
+"""Iterates over all nested Params, to modify Lingvo's layers where they have no param for it."""
 
 from lingvo.core import hyperparams
 
 
 def All(p):
-  """Yields (owner, name, Params) of every Params in `p`, innermost first, itself left out.
+  """Yields (owner, name, Params) for all Params nested in `p`, innermost first, without `p` itself.
 
-  A param of `p` may be replaced by `owner.Set(**{name: other})` meanwhile: what is in `other` is not looked at.
+  The caller may replace the yielded Params with `owner.Set(**{name: other})`; `other` is not visited.
   """
   for name, value in list(p.IterParams()):
     if isinstance(value, hyperparams.Params):
@@ -15,5 +15,5 @@ def All(p):
 
 
 def Class(p):
-  """Returns the class of the layer that `p` makes; object, which no layer is, where it makes none."""
+  """Returns the class of the layer that `p` instantiates; `object` if `p` is not instantiable."""
   return p.cls if isinstance(p, hyperparams.InstantiableParams) else object

@@ -1,4 +1,4 @@
-"""Log-mel frames -> a quarter as many, of the model's width; at once or while they come.
+"""Subsampling of log-mel frames by 4 to the model's width, for whole utterances or streaming.
 
 B: utterances, T: log-mel frames, N: encoded frames = T / 4, F: mel bins,
 C: convolution channels, D: model width.
@@ -18,21 +18,21 @@ KINDS = ('conv', 'stack')
 
 
 class CausalConv(conv_layers.Conv2DLayerWithPadding):
-  """A convolution whose output has seen no frame after those it stands for.
+  """A convolution that is causal in time, with a stride.
 
-  With stride s, output n sees the frames up to s * n + s - 1. Lingvo's
-  CausalConv2DLayerWithPadding is for filters one bin wide. A whole utterance is one
-  step from the zero state, so that streaming cannot differ from it.
+  With stride s, output n depends on frames up to s * n + s - 1 only. Lingvo's
+  CausalConv2DLayerWithPadding supports filters of one bin only. FProp is a single
+  StreamStep from the zero state, so that streaming gives the same results.
   """
 
   @classmethod
   def Params(cls):
     p = super().Params()
-    p.Define('num_bins', None, 'Bins F of the inputs, > 0.')
+    p.Define('num_bins', None, 'Mel bins F of the inputs, > 0.')
     return p
 
   def zero_state(self, batch_size):
-    """NestedMap of context [B, kernel - stride, F, C]: the frames before the first."""
+    """Returns a NestedMap of context [B, kernel - stride, F, C], the frames before the first."""
     p = self.params
     return py_utils.NestedMap(
       context=tf.zeros(
@@ -47,16 +47,16 @@ class CausalConv(conv_layers.Conv2DLayerWithPadding):
     return outputs, paddings
 
   def StreamStep(self, theta, inputs, paddings, state0):
-    """The next frames.
+    """Convolves the next frames.
 
     Args:
       theta: This layer's variables.
       inputs: [B, T, F, C], T a multiple of the stride.
       paddings: [B, T], 1 on padding.
-      state0: As zero_state gives.
+      state0: State from the previous step or from zero_state.
 
     Returns:
-      (outputs [B, T / stride, F / stride, channels], paddings [B, T / stride], where
+      (outputs [B, T / stride, F / stride, channels], paddings [B, T / stride], 1 where
       any frame is padding, the new state).
     """
     p = self.params
@@ -65,7 +65,7 @@ class CausalConv(conv_layers.Conv2DLayerWithPadding):
       inputs = py_utils.ApplyPadding(py_utils.AppendDims(paddings, 2), inputs)
       batch, time = py_utils.GetShape(inputs, 2)
       inputs = tf.concat([state0.context, inputs], axis=1)
-      # As SAME pads: half before the bins, half after, one more after if it is odd.
+      # SAME padding of bins: half before and half after, one more after if it is odd.
       pad = max((-(-p.num_bins // p.filter_stride[1]) - 1) * p.filter_stride[1] + p.filter_shape[1] - p.num_bins, 0)
       outputs = self._EvaluateConvKernel(theta, inputs, [[0, 0], [0, 0], [pad // 2, pad - pad // 2], [0, 0]])
       if p.bias:
@@ -75,10 +75,10 @@ class CausalConv(conv_layers.Conv2DLayerWithPadding):
 
 
 class Subsampling(base_layer.BaseLayer):
-  """Four frames of F bins -> one of width D.
+  """Maps four frames of F bins to one encoded frame of width D.
 
-  `conv`: two 3 x 3 convolutions of stride 2 (Conformer, arXiv 2005.08100).
-  `stack`: four frames joined, as the quantizer sees them; cheaper on a CPU.
+  `conv`: two 3 x 3 convolutions with stride 2 (Conformer, arXiv 2005.08100).
+  `stack`: concatenates four frames, as in the quantizer; cheaper on a CPU.
   """
 
   @classmethod
@@ -91,7 +91,7 @@ class Subsampling(base_layer.BaseLayer):
     p.Define(
       'causal',
       False,
-      'Whether no encoded frame sees more than its four frames and those before; the encoder sets it to its own.',
+      'Whether an encoded frame depends on its four frames and earlier ones only; set by the encoder.',
     )
     return p
 
@@ -124,13 +124,13 @@ class Subsampling(base_layer.BaseLayer):
     return self.proj.FProp(theta.proj, stacked), out_paddings
 
   def zero_state(self, batch_size):
-    """NestedMap of what the convolutions remember; of `stack` nothing."""
+    """Returns a NestedMap of the convolutions' states; empty for `stack`."""
     if self.params.kind == 'stack':
       return py_utils.NestedMap()
     return py_utils.NestedMap(conv_0=self.conv_0.zero_state(batch_size), conv_1=self.conv_1.zero_state(batch_size))
 
   def StreamStep(self, theta, features, paddings, state0):
-    """FProp of the next frames, T a multiple of 4; only if `causal`.
+    """FProp for the next frames, T a multiple of 4; requires `causal`.
 
     Returns:
       ([B, N, D], paddings [B, N], the new state).

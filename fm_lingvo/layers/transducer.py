@@ -1,11 +1,11 @@
-"""A transducer's prediction network, and the joint where it meets the encoder.
+"""Prediction network and joint network of a transducer.
 
-B: utterances, N: encoded frames, U: labels, V: vocabulary with blank, D: width of
-encoded frames, E: of embedded labels, P: of predictions, J: of the joint, C: labels
-of context, M: any number of hypotheses.
+B: utterances, N: encoded frames, U: labels, V: vocabulary with blank, J: joint width, C: labels
+of context, M: any number of hypotheses. Widths: D of encoded frames, E of embedded labels, P of
+predictions.
 
-Blank is id 0 of every vocabulary. As a label it never occurs, so that the prediction
-network takes the same id for the start of an utterance.
+Blank is id 0 of every vocabulary. It never occurs as a label, so that the prediction
+network uses the same id for the start of an utterance.
 """
 
 from lingvo import compat as tf
@@ -23,18 +23,20 @@ _KINDS = ('lstm', 'stateless')
 
 
 class PredictionNetwork(base_layer.BaseLayer):
-  """The labels so far -> what the joint needs to know of them, in its fprop_dtype."""
+  """Maps the previous labels to predictions for the joint network, in its fprop_dtype."""
 
   @classmethod
   def Params(cls):
     p = super().Params()
-    p.Define('kind', 'lstm', f'One of {", ".join(_KINDS)}: all labels so far, or the last context_size alone.')
-    p.Define('vocab_size', None, "Labels V with blank, >= 2; the head sets it to its tokenizer's.")
+    p.Define(
+      'kind', 'lstm', f'One of {", ".join(_KINDS)}: depends on all previous labels, or on the last context_size only.'
+    )
+    p.Define('vocab_size', None, 'Vocabulary size V with blank, >= 2; the head sets it to that of its tokenizer.')
     p.Define('embedding_dim', 64, 'Width E of embedded labels, >= 1.')
-    p.Define('hidden_dim', 128, 'Width P of the prediction, >= 1.')
-    p.Define('num_layers', 1, 'Layers of `lstm`, >= 1.')
-    p.Define('context_size', 2, 'Labels C that `stateless` sees, >= 1.')
-    p.Define('dropout_prob', 0.0, 'Dropout, in [0, 1), of embedded labels and of predictions in training.')
+    p.Define('hidden_dim', 128, 'Width P of predictions, >= 1.')
+    p.Define('num_layers', 1, 'Number of layers of `lstm`, >= 1.')
+    p.Define('context_size', 2, 'Number of labels C that `stateless` depends on, >= 1.')
+    p.Define('dropout_prob', 0.0, 'Dropout probability, in [0, 1), of embedded labels and of predictions in training.')
     return p
 
   def __init__(self, params):
@@ -64,18 +66,18 @@ class PredictionNetwork(base_layer.BaseLayer):
 
   @property
   def output_dim(self):
-    """Width P of a prediction."""
+    """Width P of predictions."""
     return self.params.hidden_dim
 
   def FProp(self, theta, labels):
-    """Predictions after 0 to U labels.
+    """Computes the predictions after 0 to U labels.
 
     Args:
       theta: This layer's variables.
-      labels: int32 [B, U], ids of the vocabulary on padding, too.
+      labels: int32 [B, U]; padding must have valid ids, too.
 
     Returns:
-      [B, U + 1, P]; number u depends on the first u labels alone.
+      [B, U + 1, P]; prediction u depends on the first u labels only.
     """
     ids = tf.pad(labels, [[0, 0], [1, 0]], constant_values=BLANK_ID)  # [B, U + 1]
     embedded = self.embedding_dropout.FProp(theta.embedding_dropout, tf.gather(theta.embedding, ids))
@@ -83,57 +85,60 @@ class PredictionNetwork(base_layer.BaseLayer):
     return self.output_dropout.FProp(theta.output_dropout, predictor.FProp(predictor_theta, embedded))
 
   def ZeroState(self, theta, batch):
-    """State of `batch` hypotheses before the start: a NestedMap of [batch, ...]."""
+    """Returns the state of `batch` hypotheses before the start, a NestedMap of [batch, ...]."""
     predictor, _ = self._Predictor(theta)
     return predictor.ZeroState(batch)
 
   def Step(self, theta, ids, state):
-    """Takes one more label, for decoding: without dropout.
+    """Processes one more label in decoding, without dropout.
 
     Args:
       theta: This layer's variables.
       ids: int32 [M], the newest label; BLANK_ID at the start.
-      state: NestedMap, ZeroState's or the last Step's.
+      state: NestedMap, from ZeroState or the previous Step.
 
     Returns:
-      ([M, P], state): what FProp gives for the labels up to this one.
+      (prediction [M, P], state); the prediction equals that of FProp after the same labels.
     """
     predictor, predictor_theta = self._Predictor(theta)
     return predictor.Step(predictor_theta, tf.gather(theta.embedding, ids), state)
 
   def _Predictor(self, theta):
-    """The layer of this kind, and its variables."""
+    """Returns the layer of the kind in use, and its variables."""
     kind = self.params.kind
     return self.children[kind], theta[kind]
 
 
 class Joint(base_layer.BaseLayer):
-  """Frame and prediction -> log-probabilities: tanh(enc + pred) w + b.
+  """The joint network: log-probabilities from logits tanh(enc + pred) w + b.
 
-  Products are computed in the layer's fprop_dtype, all between them in float32.
+  Matrix products are computed in the layer's fprop_dtype, everything else in float32.
 
   `rnnt`: one softmax over blank and labels (arXiv 1211.3711). `hat`: a sigmoid for
-  blank, and a softmax over labels that shares out the rest (arXiv 2003.07705).
+  blank, and a softmax over labels for the remaining probability (arXiv 2003.07705).
   """
 
   @classmethod
   def Params(cls):
     p = super().Params()
-    p.Define('input_dim', None, "Width D of encoded frames, >= 1; the head sets it to its encoder's.")
-    p.Define('predicted_dim', None, "Width P of predictions, >= 1; the head sets it to its prediction network's.")
-    p.Define('vocab_size', None, "Labels V with blank, >= 2; the head sets it to its tokenizer's.")
-    p.Define('joint_dim', 128, 'Width J in which frame and prediction add up, >= 1.')
-    p.Define('factorization', 'rnnt', f'One of {", ".join(transducer_loss.FACTORIZATIONS)}.')
+    p.Define('input_dim', None, 'Width D of encoded frames, >= 1; the head sets it to that of its encoder.')
+    p.Define('predicted_dim', None, 'Width P of predictions, >= 1; the head sets it to that of its prediction network.')
+    p.Define('vocab_size', None, 'Vocabulary size V with blank, >= 2; the head sets it to that of its tokenizer.')
+    p.Define('joint_dim', 128, 'Width J of the sum of the projected frame and prediction, >= 1.')
+    p.Define(
+      'factorization',
+      'rnnt',
+      f'Factorization of the probabilities, one of {", ".join(transducer_loss.FACTORIZATIONS)}.',
+    )
     p.Define(
       'label_smoothing',
       0.0,
-      'Share, in [0, 1), that the mean over all labels '
-      "has in a label's log-probability; see transducer_loss.JointLoss.",
+      "Weight, in [0, 1), of the mean over all labels in a label's log-probability; see transducer_loss.JointLoss.",
     )
     p.Define(
       'fastemit_lambda',
       0.0,
-      'Extra share, >= 0, of the gradient of labels over blanks, for early labels (FastEmit, arXiv 2010.11148).',
+      'Relative increase, >= 0, of the gradient of labels, for earlier emission (FastEmit, arXiv 2010.11148).',
     )
     return p
 
@@ -164,15 +169,15 @@ class Joint(base_layer.BaseLayer):
       self.CreateVariable(name, py_utils.WeightParams(shape, init=init, dtype=tf.float32))
 
   def ProjectEncoded(self, theta, encoded):
-    """[..., D] -> float32 [..., J]."""
+    """Projects encoded frames. [..., D] -> float32 [..., J]."""
     return mixed_precision.Product(encoded, theta.w_encoded) + tf.cast(theta.b_encoded, tf.float32)
 
   def ProjectPredicted(self, theta, predicted):
-    """[..., P] -> float32 [..., J]."""
+    """Projects predictions. [..., P] -> float32 [..., J]."""
     return mixed_precision.Product(predicted, theta.w_predicted)
 
   def LogProbs(self, theta, enc_t, pred):
-    """Log-probabilities of blank (id 0) and labels at one node each.
+    """Computes the log-probabilities of blank (id 0) and labels at M nodes of the lattice.
 
     Args:
       theta: This layer's variables.
@@ -180,7 +185,7 @@ class Joint(base_layer.BaseLayer):
       pred: float32 [M, J], projected predictions.
 
     Returns:
-      float32 [M, V]; exp of a row sums to 1.
+      float32 [M, V]; the exponentials of a row sum to 1.
     """
     logits = mixed_precision.Product(tf.tanh(enc_t + pred), theta.w)  # [M, V]
     logits += tf.cast(theta.b, tf.float32)
@@ -196,15 +201,15 @@ class Joint(base_layer.BaseLayer):
     )
 
   def Loss(self, theta, encoded, predicted, labels, lengths, label_lengths):
-    """Negative log-likelihood of transcripts, over all alignments.
+    """Computes the negative log-likelihood of transcripts, summed over all alignments.
 
     Args:
       theta: This layer's variables.
       encoded: float [B, N, D].
-      predicted: float [B, U + 1, P], PredictionNetwork.FProp's.
-      labels: int32 [B, U], each > 0; padding may hold anything.
-      lengths: int32 [B], encoded frames in use, 0 to N.
-      label_lengths: int32 [B], labels in use, 0 to U.
+      predicted: float [B, U + 1, P], from PredictionNetwork.FProp.
+      labels: int32 [B, U], each > 0; padding may have any value.
+      lengths: int32 [B], number of encoded frames, 0 to N.
+      label_lengths: int32 [B], number of labels, 0 to U.
 
     Returns:
       float32 [B] in nats; see transducer_loss.JointLoss. Labels are smoothed in training only.

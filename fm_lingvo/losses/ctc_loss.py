@@ -1,10 +1,10 @@
-"""Connectionist temporal classification: exact sum over all paths, in plain TensorFlow.
+"""CTC loss (connectionist temporal classification): the exact sum over all paths, in plain TensorFlow.
 
 B: utterances, N: frames, U: labels, V: vocabulary with blank, S = 2 U + 1: states,
-R = S + 2: states and two dead ones.
+R = S + 2: states including two unreachable ones.
 
-State 2 u is the blank after u labels, state 2 u + 1 the label that follows it. A frame
-stays in its state, moves on by one, or skips the blank between two labels that differ.
+State 2 u is the blank after u labels, state 2 u + 1 the label that follows it. From frame to
+frame a path stays in its state, moves to the next, or skips the blank between two different labels.
 """
 
 from lingvo import compat as tf
@@ -12,29 +12,30 @@ from lingvo.core import py_utils
 
 from fm_lingvo.losses import transducer_lattice
 
-# Frames of one turn of the loop, whose overhead outweighs its arithmetic.
+# Frames per iteration of the loop, whose overhead exceeds the cost of its arithmetic.
 _STRIDE = 8
 
 
 def CtcLoss(logits, labels, logit_lengths, label_lengths, blank_id=0):
-  """CTC loss (Graves et al., ICML 2006).
+  """Computes the CTC loss (Graves et al., ICML 2006).
 
   Args:
-    logits: float [B, N, V], unnormalised; float64 is kept, all else is computed in
-      float32. Padding may hold anything, NaN included.
-    labels: int32 [B, U], each != blank_id; padding may hold anything.
-    logit_lengths: int32 [B], frames in use, 0 to N.
-    label_lengths: int32 [B], labels in use, 0 to U.
+    logits: float [B, N, V], unnormalised; computed in float64 if given, else in
+      float32. Padding may have any value, even NaN.
+    labels: int32 [B, U], each != blank_id; padding may have any value.
+    logit_lengths: int32 [B], number of frames, 0 to N.
+    label_lengths: int32 [B], number of labels, 0 to U.
     blank_id: Id of blank, 0 to V - 1.
 
   Returns:
-    [B] in nats, differentiable by `logits`. Where the frames are too few for the
-    labels it is -lattice.NEVER; neither there nor on padding is there a gradient.
+    Loss [B] in nats, differentiable with respect to `logits`. If there are too few
+    frames for the labels, it is -transducer_lattice.NEVER and its gradient is 0. The
+    gradient is also 0 on padding.
   """
   logits = tf.convert_to_tensor(logits)
   if logits.dtype != tf.float64:
     logits = tf.cast(logits, tf.float32)
-  # The last column belongs to a state that is never reached.
+  # The last column is for a state that is never reached.
   labels = tf.where_v2(
     transducer_lattice.Inside(py_utils.GetShape(labels)[1], label_lengths), tf.cast(labels, tf.int32), blank_id
   )
@@ -69,7 +70,7 @@ def CtcLoss(logits, labels, logit_lengths, label_lengths, blank_id=0):
 
 
 def _Emissions(scores, labels, label_lengths, blank_id):
-  """Scores of each state's label; NEVER behind the last state.
+  """Returns the scores of each state's label; NEVER after the last state.
 
   Args:
     scores: [B, N, V].
@@ -91,10 +92,10 @@ def _Emissions(scores, labels, label_lengths, blank_id):
 
 
 def _Skips(labels, blank_id):
-  """Whether a state is reached from the last but one. [B, U + 1] -> bool [B, S]."""
+  """Returns whether a state can be reached from the second state before it. [B, U + 1] -> bool [B, S]."""
   batch, width = py_utils.GetShape(labels)
   previous = tf.pad(labels[:, :-1], [[0, 0], [1, 0]], constant_values=blank_id)
-  # From u = 1 on; the first label has no other before it.
+  # The first label, u = 0, has no label before it.
   differs = tf.not_equal(labels, previous) & (tf.range(width) > 0)[tf.newaxis]
   # 2 x [B, U + 1] -> [B, U + 1, 2] -> [B, S + 1] -> [B, S]
   skips = tf.stack([tf.zeros_like(differs), differs], axis=2)
@@ -102,39 +103,39 @@ def _Skips(labels, blank_id):
 
 
 def _Occupations(scores, skips, frames, labels):
-  """Probability that a path is in a state.
+  """Computes the probability that a path is in a state at a frame.
 
-  The backward recursion is the forward one on the utterance turned round, states and
-  frames alike; stacked along the batch it costs no steps of its own.
+  The backward recursion is the forward recursion on the utterance with states and frames
+  reversed. Both are stacked along the batch and computed in one loop.
 
   Args:
     scores: [B, N, S], log-probability of each state's label.
-    skips: bool [B, S], whether a state may be reached from the last but one.
-    frames: int32 [B], frames in use.
-    labels: int32 [B], labels in use.
+    skips: bool [B, S], whether a state can be reached from the second state before it.
+    frames: int32 [B], number of frames.
+    labels: int32 [B], number of labels.
 
   Returns:
-    ([B, N, S], total [B]): occupations that sum to 1 in each frame in use, and the
-    log-probability of all paths.
+    ([B, N, S], total [B]): the occupation probabilities, which sum to 1 for each unpadded
+    frame, and the log of the summed probability of all paths.
   """
   batch, time, states = py_utils.GetShape(scores)
-  # No score is above 0 then, and a frame's best is 0: sums over frames stay small.
+  # The best score of each frame becomes 0, so that sums over frames stay small.
   shift = tf.reduce_max(scores, axis=2, keepdims=True)  # [B, N, 1]
   relative = scores - shift
-  both = tf.concat([relative, _Turn(relative, frames)], axis=0)  # [2 B, N, S]
-  # A skip's end is its beginning there. [B, S] -> [B, S + 2] -> [B, S]
-  turned = tf.pad(tf.reverse(skips, [1]), [[0, 0], [2, 0]])[:, :states]
+  both = tf.concat([relative, _Reverse(relative, frames)], axis=0)  # [2 B, N, S]
+  # In reverse, a skip starts at its end. [B, S] -> [B, S + 2] -> [B, S]
+  reversed_skips = tf.pad(tf.reverse(skips, [1]), [[0, 0], [2, 0]])[:, :states]
   start = tf.concat([tf.zeros_like(labels), states - 1 - 2 * labels], axis=0)
-  kept, tops = _Recursion(both, tf.concat([skips, turned], axis=0), start)
+  kept, tops = _Recursion(both, tf.concat([skips, reversed_skips], axis=0), start)
   kept = kept[:, :time]
 
-  alpha, beta = kept[:batch], _Turn(kept[batch:], frames)
+  alpha, beta = kept[:batch], _Reverse(kept[batch:], frames)
   joint = alpha + beta - relative
   joint -= tf.reduce_max(joint, axis=2, keepdims=True)
   joint = tf.exp(joint)
   occupied = joint / tf.reduce_sum(joint, axis=2, keepdims=True)
 
-  # The last frame must be in one of the last two states.
+  # A path must end in one of the last two states.
   last = tf.maximum(frames - 1, 0)
   ends = tf.range(states)[tf.newaxis] - 2 * labels[:, tf.newaxis]
   ends = tf.equal(ends, 0) | tf.equal(ends, -1)  # [B, S]
@@ -151,26 +152,26 @@ def _Occupations(scores, skips, frames, labels):
   return occupied, tf.where_v2(frames > 0, total, nothing)
 
 
-def _Turn(x, frames):
-  """x [B, N, S] turned round in states and in the first `frames` frames."""
+def _Reverse(x, frames):
+  """Reverses x [B, N, S] along states and along the first `frames` frames."""
   return tf.reverse_sequence(tf.reverse(x, [2]), frames, seq_axis=1, batch_axis=0)
 
 
 def _Recursion(scores, skips, start):
-  """Scores of all paths that lead to a state.
+  """Computes the forward scores, summed over all paths to a state.
 
   Args:
     scores: [B, N, S], log-probability of each state's label.
-    skips: bool [B, S], whether a state may be reached from the last but one.
-    start: int32 [B], where paths stand before the first frame: state `start`, a blank.
+    skips: bool [B, S], whether a state can be reached from the second state before it.
+    start: int32 [B], the state before the first frame, a blank.
 
   Returns:
-    ([B, N', S], tops [B, N' / stride]), N' > N a multiple of the stride: the scores
-    after each frame, up to the sum of `tops` so far.
+    (scores [B, N', S], tops [B, N' / stride]), N' > N a multiple of the stride: the scores
+    after each frame, relative to the sum of `tops` so far.
   """
   batch, time, states = py_utils.GetShape(scores)
   turns = time // _STRIDE + 1
-  # What rolls over the end comes from a dead state. [B, N, S] -> [N', B, R]
+  # Roll wraps around from the two unreachable states. [B, N, S] -> [N', B, R]
   scores = tf.pad(scores, [[0, 0], [0, 0], [0, 2]], constant_values=transducer_lattice.NEVER)
   scores = tf.pad(tf.transpose(scores, [1, 0, 2]), [[0, turns * _STRIDE - time], [0, 0], [0, 0]])
   # [N', B, R] -> [N' / stride, stride, B, R]
@@ -190,7 +191,7 @@ def _Recursion(scores, skips, start):
     now -= top[:, tf.newaxis]
     turn = []
     for emission in tf.unstack(emitted.read(i), num=_STRIDE):
-      # Two ways at a time.
+      # Adds the moves by one and by two states.
       for step in (transducer_lattice.Roll(now, 1), transducer_lattice.Roll(now, 2) + skips):
         high = tf.maximum(now, step)
         now = high + tf.nn.softplus(tf.minimum(now, step) - high)

@@ -1,9 +1,9 @@
-"""Forward-backward over a transducer's lattice, an antidiagonal at a time.
+"""Forward-backward algorithm over a transducer's lattice, by antidiagonals.
 
 B: utterances, T: frames, U: labels, D >= T + U: antidiagonals, d = t + u, a
 multiple of S = _STRIDE.
 
-Node (t, u) has read t frames and emitted u labels. A blank leads to (t + 1, u), a
+At node (t, u), t frames have been read and u labels emitted. A blank leads to (t + 1, u), a
 label to (t, u + 1). Every path crosses every antidiagonal once, so that one step of
 the recursion is a vector operation over [B, U + 1].
 """
@@ -11,34 +11,34 @@ the recursion is a vector operation over [B, U + 1].
 from lingvo import compat as tf
 from lingvo.core import py_utils
 
-# Log-probability of what cannot happen: finite, so that no gradient turns into NaN.
-# A loss of -NEVER stands for an utterance that no path explains.
+# Log-probability of impossible events; finite, so that gradients do not become NaN.
+# A loss of -NEVER means that an utterance has no path.
 NEVER = -1e30
 
-# Antidiagonals of one turn of the loop, whose overhead outweighs its arithmetic.
+# Antidiagonals per iteration of the loop, whose overhead exceeds the cost of its arithmetic.
 _STRIDE = 8
 
 
 def FullSum(blank, label, frames, labels, label_scale=1.0):
-  """Negative log of the summed probability of all paths.
+  """Computes the negative log of the summed probability of all paths.
 
-  Graves, arXiv 1211.3711, section 2.4. Scores are normalised along the forward
-  and the backward recursion, and the occupations of the arcs that leave an
-  antidiagonal to a sum of 1: the gradient stays exact over long utterances, where
-  alpha + beta - log Z would cancel in float32.
+  Graves, arXiv 1211.3711, section 2.4. The scores are normalised in the forward and
+  the backward recursion, and the occupations of the arcs that leave an antidiagonal
+  to a sum of 1. The gradient stays accurate for long utterances, where
+  alpha + beta - log Z would suffer from cancellation in float32.
 
   Args:
     blank: float [B, T, U + 1], log-probability of blank at each node.
     label: float [B, T, U + 1], log-probability of the next label at each node; its
       last column is unused.
-    frames: int32 [B], frames in use, 0 to T.
-    labels: int32 [B], labels in use, 0 to U.
+    frames: int32 [B], number of frames, 0 to T.
+    labels: int32 [B], number of labels, 0 to U.
     label_scale: Factor on the gradient of `label` only, > 0.
 
   Returns:
-    [B] in nats. No frames and no labels give 0; no frames but labels give -NEVER.
-    The gradient is that of `blank` and `label`; it is 0 outside the lattice and
-    where no path exists.
+    Loss [B] in nats, differentiable with respect to `blank` and `label`. It is 0
+    without frames and labels, and -NEVER without frames but with labels. The gradient
+    is 0 outside the lattice and for utterances without a path.
   """
 
   @tf.custom_gradient
@@ -46,14 +46,14 @@ def FullSum(blank, label, frames, labels, label_scale=1.0):
     arcs = _Skew(blank, label, frames, labels)  # [2, B, D, U + 1]
     alpha, beta, total = _Recursion(arcs, labels)
     total = NanWhereAny(arcs, [0, 2, 3], total)
-    # Not ~(total <= ...): the graph's optimiser makes that a >, which NaN fails.
+    # Not ~(total <= ...): the graph optimiser rewrites that to >, which is false for NaN.
     possible = (total > 0.1 * NEVER) | tf.math.is_nan(total)  # [B]
 
     def _Gradient(upstream):
       upstream += 0.0 * total  # NaN stays NaN.
       stay, move = _Occupations(arcs, alpha, beta)  # [B, D, U + 1] each
       occupied = _Unskew(tf.stack([stay, move]), py_utils.GetShape(blank)[1])
-      # Virtual frames carry the probability of finished utterances: not theirs.
+      # Virtual frames after an utterance have occupations, too, but no gradient.
       inside = Inside(tf.shape(blank)[1], frames)
       inside &= possible[:, tf.newaxis]  # [B, T]
       occupied = tf.where_v2(inside[:, :, tf.newaxis], occupied * -upstream[:, tf.newaxis, tf.newaxis], 0.0)
@@ -65,26 +65,26 @@ def FullSum(blank, label, frames, labels, label_scale=1.0):
 
 
 def Inside(size, lengths):
-  """Whether a position is in use: bool [B, size] of lengths [B]."""
+  """Returns whether a position is below the length: lengths [B] -> bool [B, size]."""
   return tf.range(size)[tf.newaxis] < lengths[:, tf.newaxis]
 
 
 def NanWhereAny(scores, axis, total):
-  """Makes totals [B] NaN where scores are, which maxima would pass over."""
+  """Makes totals [B] NaN where any score is NaN, since maxima ignore NaN."""
   broken = tf.reduce_any(tf.math.is_nan(scores), axis=axis)  # [B]
   return tf.where_v2(broken, tf.constant(float('nan'), total.dtype), total)
 
 
 def Roll(scores, by):
-  """tf.roll of [B, S] along S, by > 0; tf.roll itself takes twice as long on a CPU."""
+  """Rolls [B, S] along S, by > 0; tf.roll takes twice as long on a CPU."""
   return tf.concat([scores[:, -by:], scores[:, :-by]], axis=1)
 
 
 def _Skew(blank, label, frames, labels):
-  """Arcs by antidiagonal. [B, T, U + 1] twice -> [2, B, D, U + 1].
+  """Arranges arcs by antidiagonal. [B, T, U + 1] twice -> [2, B, D, U + 1].
 
-  Behind its last frame an utterance goes on to the last antidiagonal by virtual
-  blanks of probability 1, so that all utterances end together.
+  After its last frame an utterance continues to the last antidiagonal with virtual
+  blanks of probability 1, so that all utterances end on the same one.
   """
   batch, time, width = py_utils.GetShape(blank)
   diagonals = (time + width - 1 + _STRIDE - 1) // _STRIDE * _STRIDE
@@ -105,7 +105,7 @@ def _Skew(blank, label, frames, labels):
   labels = labels[:, tf.newaxis, tf.newaxis]
   done = tf.equal(u, labels)
   inside = (t >= 0) & (t < frames)
-  # The last frame's blank ends an utterance, after all of its labels only.
+  # The blank of the last frame ends an utterance; it is allowed only after all labels.
   stay = inside & (done | ((u < labels) & (t < frames - 1)))
   virtual = tf.where_v2((t >= frames) & done, 0.0, NEVER)
   return tf.stack(
@@ -129,29 +129,29 @@ def _Unskew(arcs, time):
 
 
 def _Recursion(arcs, labels):
-  """Forward and backward scores, both in one loop.
+  """Computes the forward and backward scores in one loop.
 
-  The backward recursion is the forward one on the lattice turned round, t and u
-  alike; stacked along the batch it costs no steps of its own.
+  The backward recursion is the forward recursion on the lattice with t and u reversed.
+  Both are stacked along the batch.
 
   Args:
     arcs: [2, B, D, U + 1], log-probabilities of blanks and of labels.
-    labels: int32 [B], labels in use.
+    labels: int32 [B], number of labels.
 
   Returns:
     (alpha [D, B, U + 1], beta [D, B, U + 1], total [B]): the forward score of
-    antidiagonal d and the backward score of d + 1, each up to a constant of its
-    antidiagonal, and the log-probability of all paths.
+    antidiagonal d and the backward score of d + 1, each up to a constant per
+    antidiagonal, and the log of the summed probability of all paths.
   """
   _, batch, diagonals, width = py_utils.GetShape(arcs)
-  # No arc of an antidiagonal is above 0 then, and the best is 0: scores stay small.
+  # The best arc of each antidiagonal becomes 0, so that scores stay small.
   shift = tf.reduce_max(arcs, axis=[0, 3], keepdims=True)  # [1, B, D, 1]
   arcs = tf.transpose(arcs - shift, [0, 2, 1, 3])  # [2, D, B, U + 1]
-  # The label's arc is looked up where it arrives.
+  # The arc of a label is stored at the node where it arrives.
   move = tf.pad(arcs[1, :, :, :-1], [[0, 0], [0, 0], [1, 0]], constant_values=NEVER)
-  turned = tf.reverse(arcs, [1, 3])
+  reversed_arcs = tf.reverse(arcs, [1, 3])
   # 2 x [D, 2 B, U + 1] -> [D, 2, 2 B, U + 1] -> [D / S, 2 S, 2 B, U + 1]
-  both = tf.stack([tf.concat([arcs[0], turned[0]], axis=1), tf.concat([move, turned[1]], axis=1)], axis=1)
+  both = tf.stack([tf.concat([arcs[0], reversed_arcs[0]], axis=1), tf.concat([move, reversed_arcs[1]], axis=1)], axis=1)
   turns = diagonals // _STRIDE
   both = tf.reshape(both, [turns, 2 * _STRIDE, 2 * batch, width])
   start = tf.concat([tf.zeros_like(labels), width - 1 - labels], axis=0)
@@ -162,7 +162,7 @@ def _Recursion(arcs, labels):
   ]
   both = arrays[0].unstack(both)
 
-  def _Turn(i, scores, kept):
+  def _Iteration(i, scores, kept):
     stays_and_moves = tf.unstack(both.read(i), num=2 * _STRIDE)
     turn = []
     for stay, move in zip(stays_and_moves[::2], stays_and_moves[1::2]):
@@ -170,13 +170,15 @@ def _Recursion(arcs, labels):
       if len(turn) == 1:
         scores -= tf.reduce_max(scores, axis=1, keepdims=True)
       stay += scores
-      # What Roll wraps round meets an arc that never happens.
+      # The value that Roll wraps around meets an impossible arc.
       move += Roll(scores, 1)
       high, low = tf.maximum(stay, move), tf.minimum(stay, move)
       scores = high + tf.nn.softplus(low - high)
     return i + 1, scores, kept.write(i, tf.stack(turn))
 
-  _, last, kept = tf.while_loop(lambda i, *unused: i < turns, _Turn, [0, scores, arrays[1]], maximum_iterations=turns)
+  _, last, kept = tf.while_loop(
+    lambda i, *unused: i < turns, _Iteration, [0, scores, arrays[1]], maximum_iterations=turns
+  )
   kept = kept.stack()  # [D / S, S, 2 B, U + 1]
   total = (
     tf.reduce_sum(shift, axis=[0, 2, 3])
@@ -190,7 +192,7 @@ def _Recursion(arcs, labels):
 
 
 def _Occupations(arcs, alpha, beta):
-  """Probability that a path takes an arc: (blanks, labels), [B, D, U + 1] each.
+  """Computes the probability that a path takes an arc: (blanks, labels), [B, D, U + 1] each.
 
   Args:
     arcs: [2, B, D, U + 1].

@@ -1,7 +1,7 @@
-"""The transducer's loss: exact sum over all alignments, in plain TensorFlow.
+"""Transducer loss: the exact sum over all alignments, in plain TensorFlow.
 
 B: utterances, T: frames, U: labels, V: vocabulary with blank, J: joint width,
-C: frames of a chunk, M = B * C * (U + 1): nodes.
+C: frames per chunk, M = B * C * (U + 1): nodes.
 """
 
 from lingvo import compat as tf
@@ -13,26 +13,27 @@ from fm_lingvo.losses import transducer_scores
 
 FACTORIZATIONS = transducer_scores.FACTORIZATIONS
 
-# Floats of [B, C, U + 1, J + V] that a chunk may have: 64 MB.
+# Maximum number of floats in [B, C, U + 1, J + V] of a chunk: 64 MB.
 _CHUNK_FLOATS = 16 * 2**20
 
 
 def TransducerLoss(logits, labels, logit_lengths, label_lengths, blank_id=0, fastemit_lambda=0.0):
-  """RNN-T loss (Graves, arXiv 1211.3711) of full logits.
+  """Computes the RNN-T loss (Graves, arXiv 1211.3711) from full logits.
 
   Args:
-    logits: float [B, T, U + 1, V], unnormalised; float64 is kept, all else is
-      computed in float32. Padding may hold anything, NaN included.
-    labels: int32 [B, U], each != blank_id; padding may hold anything.
-    logit_lengths: int32 [B], frames in use, 0 to T.
-    label_lengths: int32 [B], labels in use, 0 to U.
+    logits: float [B, T, U + 1, V], unnormalised; computed in float64 if given, else
+      in float32. Padding may have any value, even NaN.
+    labels: int32 [B, U], each != blank_id; padding may have any value.
+    logit_lengths: int32 [B], number of frames, 0 to T.
+    label_lengths: int32 [B], number of labels, 0 to U.
     blank_id: Id of blank, 0 to V - 1.
-    fastemit_lambda: FastEmit's weight, >= 0 (arXiv 2010.11148, eq. 9): labels' arcs
-      have (1 + lambda) times their gradient. The value returned has no such term.
+    fastemit_lambda: FastEmit's weight, >= 0 (arXiv 2010.11148, eq. 9): the gradient
+      of labels is multiplied by 1 + lambda. The returned value is not changed.
 
   Returns:
-    [B] in nats, differentiable by `logits`. Rows without frames and labels have loss
-    0, those with labels but no frame -lattice.NEVER; neither has a gradient.
+    Loss [B] in nats, differentiable with respect to `logits`. It is 0 for rows without
+    frames and labels, and -transducer_lattice.NEVER for rows with labels but without
+    frames; both have no gradient.
   """
   options = transducer_scores.Options('rnnt', blank_id, 0.0)
   next_labels = _NextLabels(labels, label_lengths, blank_id)
@@ -47,7 +48,7 @@ def TransducerLoss(logits, labels, logit_lengths, label_lengths, blank_id=0, fas
     rows = tf.tile(next_labels[:, tf.newaxis], [1, time, 1])
     rows = tf.reshape(rows, [batch * time * width])
     scores, saved = transducer_scores.Scores(flat, rows, options)
-    # Here, not before: a clean copy of all logits would be as large as they are.
+    # Masks the scores and not the logits, whose masked copy would be as large as they are.
     zero = tf.zeros([], logits.dtype)
     scores = [tf.where_v2(inside, tf.reshape(x, [batch, time, width]), zero) for x in scores]
 
@@ -80,41 +81,41 @@ def JointLoss(
   chunk_frames=None,
   product_dtype=None,
 ):
-  """Transducer loss of logits = tanh(enc_t + pred_u) w + b, without all logits at once.
+  """Computes the transducer loss of logits = tanh(enc_t + pred_u) w + b, in chunks of frames.
 
-  The joint network runs over C frames at a time and, for all chunks but the last, once
-  more in the backward pass, so that memory grows with C, not with T.
+  The joint network processes C frames at a time. All chunks but the last are recomputed in
+  the backward pass, so that memory grows with C, not with T.
 
   Args:
-    enc: float [B, T, J], encoded frames, projected. float64 is kept, all else is
-      computed in float32. Padding may hold anything, NaN included.
-    pred: float [B, U + 1, J], predictions after 0 to U labels, projected.
+    enc: float [B, T, J], projected encoded frames. Computed in float64 if given, else
+      in float32. Padding may have any value, even NaN.
+    pred: float [B, U + 1, J], projected predictions after 0 to U labels.
     w: float [J, V].
     b: float [V].
-    labels: int32 [B, U], each != blank_id; padding may hold anything.
-    logit_lengths: int32 [B], frames in use, 0 to T.
-    label_lengths: int32 [B], labels in use, 0 to U.
+    labels: int32 [B, U], each != blank_id; padding may have any value.
+    logit_lengths: int32 [B], number of frames, 0 to T.
+    label_lengths: int32 [B], number of labels, 0 to U.
     factorization: rnnt: one softmax over V; hat: a sigmoid for blank and a softmax
       over labels (Variani et al., arXiv 2003.07705, section 3).
     blank_id: Id of blank, 0 to V - 1.
-    label_smoothing: Share eps in [0, 1): a label's log-probability becomes (1 - eps)
-      times its own plus eps times the mean over all labels. Ours: the usual one is
-      for a cross-entropy, which a transducer has not.
+    label_smoothing: Weight eps in [0, 1): a label's log-probability becomes (1 - eps)
+      times its own plus eps times the mean over all labels. This is our own variant,
+      since the usual one is defined for a cross-entropy.
     fastemit_lambda: See TransducerLoss.
-    chunk_frames: Frames C of a chunk, >= 1; None takes as many as 16M floats allow.
+    chunk_frames: Frames C per chunk, >= 1; None: as many as fit in 16M floats.
     product_dtype: Dtype of the products with w, forward and backward, and of the
-      hidden layer that is kept for them; None: that of the rest.
+      hidden layer that is saved for them; None: the dtype of the computation.
 
   Returns:
-    [B] in nats, differentiable by enc, pred, w and b; as TransducerLoss.
+    Loss [B] in nats as of TransducerLoss, differentiable with respect to enc, pred, w and b.
 
   Raises:
-    ConfigError: If an option is outside of its range.
+    errors.ConfigError: An option is out of range.
   """
   _Check(factorization, label_smoothing, fastemit_lambda, chunk_frames)
   enc, pred, w, b = [_Float(x) for x in (enc, pred, w, b)]
-  enc = _ZeroBehind(enc, logit_lengths)
-  pred = _ZeroBehind(pred, label_lengths + 1)
+  enc = _ZeroPadding(enc, logit_lengths)
+  pred = _ZeroPadding(pred, label_lengths + 1)
   next_labels = _NextLabels(labels, label_lengths, blank_id)
   blank, label = _ChunkedScores(
     enc,
@@ -130,7 +131,7 @@ def JointLoss(
 
 
 def _Check(factorization, label_smoothing, fastemit_lambda, chunk_frames):
-  """Raises ConfigError for the first option that is outside of its range."""
+  """Raises ConfigError for the first option that is out of range."""
   if factorization not in FACTORIZATIONS:
     raise errors.ConfigError(f'factorization = {factorization!r}: expected one of ' + ', '.join(FACTORIZATIONS))
   if not 0 <= label_smoothing < 1:
@@ -142,19 +143,19 @@ def _Check(factorization, label_smoothing, fastemit_lambda, chunk_frames):
 
 
 def _Float(x):
-  """float64 as it is, all else in float32."""
+  """Returns x as a tensor: float64 unchanged, all other dtypes as float32."""
   x = tf.convert_to_tensor(x)
   return x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
 
 
-def _ZeroBehind(x, lengths):
-  """x [B, N, J] with 0 behind its lengths [B], whatever stood there."""
+def _ZeroPadding(x, lengths):
+  """Sets x [B, N, J] to 0 beyond lengths [B], even where it is NaN."""
   inside = transducer_lattice.Inside(py_utils.GetShape(x)[1], lengths)[..., tf.newaxis]
   return tf.where_v2(inside, x, tf.zeros([], x.dtype))
 
 
 def _NextLabels(labels, label_lengths, blank_id):
-  """The label that follows u labels, int32 [B, U + 1]; some legal one behind the last.
+  """Returns the label that follows u labels, int32 [B, U + 1]; after the last an arbitrary valid label.
 
   Args:
     labels: int32 [B, U].
@@ -168,7 +169,7 @@ def _NextLabels(labels, label_lengths, blank_id):
 
 
 def _ChunkFrames(enc, pred, w):
-  """Frames whose joint has _CHUNK_FLOATS floats, >= 1: an int where shapes are static."""
+  """Returns the number of frames, >= 1, whose joint has _CHUNK_FLOATS floats; an int if shapes are static."""
   batch, _, depth = py_utils.GetShape(enc)
   floats = batch * py_utils.GetShape(pred)[1] * (depth + py_utils.GetShape(w)[1])
   if isinstance(floats, int):
@@ -177,10 +178,10 @@ def _ChunkFrames(enc, pred, w):
 
 
 def _ChunkedScores(enc, pred, w, b, next_labels, chunk_frames, options, product_dtype):
-  """Log-probabilities of blank and of the next label, a chunk of frames at a time.
+  """Computes the log-probabilities of blank and of the next label, chunk by chunk.
 
-  What the last chunk's gradient needs is kept, so that what fits into one chunk is
-  computed once; all other chunks are computed again in the backward pass.
+  Intermediate values are saved for the gradient of the last chunk only, so that a batch that
+  fits into one chunk is computed once; all other chunks are recomputed in the backward pass.
 
   Args:
     enc: [B, T, J].
@@ -188,7 +189,7 @@ def _ChunkedScores(enc, pred, w, b, next_labels, chunk_frames, options, product_
     w: [J, V].
     b: [V].
     next_labels: int32 [B, U + 1].
-    chunk_frames: Most frames of a chunk, an int or an int32 scalar.
+    chunk_frames: Maximum number of frames per chunk, an int or an int32 scalar.
     options: A transducer_scores.Options.
     product_dtype: See JointLoss.
 
@@ -211,7 +212,7 @@ def _ChunkedScores(enc, pred, w, b, next_labels, chunk_frames, options, product_
     rows = tf.reshape(rows, [batch * size * width])
 
     def _Forward(i):
-      """Scores [2, B, C, U + 1] of chunk i, and what its gradient needs."""
+      """Returns the scores [2, B, C, U + 1] of chunk i, and the values that its gradient needs."""
       hidden = tf.tanh(split[i][:, :, tf.newaxis] + pred[:, tf.newaxis])
       # [B, C, U + 1, J] -> [M, J]
       hidden = tf.reshape(hidden, [batch * size * width, depth])
@@ -222,7 +223,7 @@ def _ChunkedScores(enc, pred, w, b, next_labels, chunk_frames, options, product_
       return tf.reshape(tf.stack(scores), [2, batch, size, width]), (hidden, saved)
 
     def _Backward(upstream, hidden, saved):
-      """Gradients by a chunk of enc and by pred, w and b; upstream [2, B, C, U + 1]."""
+      """Returns the gradients with respect to a chunk of enc, pred, w and b; upstream [2, B, C, U + 1]."""
       upstream = tf.unstack(tf.reshape(upstream, [2, batch * size * width]))
       by_logits = transducer_scores.ScoresGradient(saved, rows, upstream, options)  # [M, V]
       factor = tf.cast(by_logits, product_dtype)
@@ -250,12 +251,12 @@ def _ChunkedScores(enc, pred, w, b, next_labels, chunk_frames, options, product_
       upstream = tf.reshape(upstream, [2, batch, chunks, size, width])
       upstream = tf.transpose(upstream, [2, 0, 1, 3, 4])
 
-      def _Again(i, *sums):
+      def _Recompute(i, *sums):
         by_enc, *more = _Backward(upstream[i], *_Forward(i)[1])
         return by_enc, [x + y for x, y in zip(sums, more)]
 
       by_enc, *sums = _Backward(upstream[chunks - 1], *kept)
-      parts, sums = _Loop(chunks, enc.dtype, _Again, sums)
+      parts, sums = _Loop(chunks, enc.dtype, _Recompute, sums)
       # [chunks, B, C, J] -> [B, chunks, C, J] -> [B, chunks * C, J] -> [B, T, J]
       by_enc = tf.transpose(parts.write(chunks - 1, by_enc).stack(), [1, 0, 2, 3])
       by_enc = tf.reshape(by_enc, [batch, chunks * size, depth])[:, :time]
@@ -267,7 +268,7 @@ def _ChunkedScores(enc, pred, w, b, next_labels, chunk_frames, options, product_
 
 
 def _Split(time, chunk_frames):
-  """(chunks, frames of each): as few as cover `time`, >= 1, and of equal size."""
+  """Returns (chunks, frames per chunk), >= 1: the smallest number of equal chunks that cover `time`."""
   if isinstance(time, int) and isinstance(chunk_frames, int):
     chunks = max(1, -(-time // chunk_frames))
     return chunks, max(1, -(-time // chunks))
@@ -276,16 +277,16 @@ def _Split(time, chunk_frames):
 
 
 def _Loop(chunks, dtype, body, sums):
-  """Runs body on all chunks but the last, one after the other.
+  """Runs `body` on all chunks but the last, one after another.
 
   Args:
-    chunks: How many chunks there are, an int or an int32 scalar.
-    dtype: Of what body returns.
-    body: (i, *sums) -> (a tensor to keep, new sums).
+    chunks: Number of chunks, an int or an int32 scalar.
+    dtype: Dtype of the tensors that body returns.
+    body: (i, *sums) -> (a tensor to collect, new sums).
     sums: List of tensors.
 
   Returns:
-    (TensorArray of `chunks` with the tensors kept, the last sums).
+    (TensorArray of size `chunks` with the collected tensors, the last sums).
   """
   array = tf.TensorArray(dtype, size=chunks)
   if isinstance(chunks, int) and chunks == 1:

@@ -1,4 +1,4 @@
-"""Joint's logits -> log-probabilities of blank and of the next label, and the gradient.
+"""Log-probabilities of blank and of the next label from the joint network's logits, and their gradient.
 
 M: nodes of the lattice, V: vocabulary with blank.
 """
@@ -14,22 +14,23 @@ FACTORIZATIONS = ('rnnt', 'hat')
 
 _LARGE_VOCAB = 128
 
-# factorization: one of FACTORIZATIONS; blank_id: int; label_smoothing: share in [0, 1).
+# factorization: one of FACTORIZATIONS; blank_id: int; label_smoothing: weight in [0, 1).
 Options = collections.namedtuple('Options', ['factorization', 'blank_id', 'label_smoothing'])
 
 
 def Scores(logits, next_labels, options):
-  """Log-probabilities of blank and of the next label.
+  """Computes the log-probabilities of blank and of the next label.
 
   Args:
     logits: [M, V].
-    next_labels: int32 [M], none of them blank.
+    next_labels: int32 [M], never blank.
     options: An Options.
 
   Returns:
-    ((blank, label), saved): [M] each, and what ScoresGradient needs: logits [M, V], the
-    largest of each node, log of the sum of the powers relative to it, and blank's, [M] each.
-    No softmax [M, V] is kept: computing it again takes less time than its memory.
+    ((blank, label), saved): [M] each, and the values that ScoresGradient needs: logits
+    [M, V], the largest logit of each node, the log-sum-exp relative to it, and the logit
+    of blank, [M] each. The softmax [M, V] is not saved: recomputing it is faster than
+    writing it to memory.
   """
   blank_id, smoothing = options.blank_id, options.label_smoothing
   vocab = py_utils.GetShape(logits)[1]
@@ -38,10 +39,10 @@ def Scores(logits, next_labels, options):
     mean = tf.reduce_sum(logits, axis=1) - blank_logit
     mean /= tf.cast(vocab - 1, logits.dtype)
   if options.factorization == 'hat':
-    # The labels have a softmax of their own.
+    # The softmax is over labels only.
     logits += transducer_lattice.NEVER * tf.one_hot(blank_id, vocab, dtype=logits.dtype)
   top, log_total = _LogTotal(logits)
-  # [M, V], [M, 1] -> [M, 1] -> [M]; of the logits as they come: their differences to the top are never kept.
+  # [M, V], [M, 1] -> [M, 1] -> [M]; gathers from the logits, since logits - top is not stored.
   label = tf.gather(logits, next_labels[:, tf.newaxis], batch_dims=1)[:, 0] - top
   if smoothing:
     label = (1 - smoothing) * label + smoothing * (mean - top)
@@ -55,10 +56,10 @@ def Scores(logits, next_labels, options):
 
 
 def _LogTotal(logits):
-  """Logits [M, V] -> (top, log of the sum of exp(logits - top)), [M] each.
+  """Returns (top, log(sum(exp(logits - top)))), [M] each, for logits [M, V].
 
-  In a large vocabulary, to find the largest logit of each node takes as long as the sum, and is needed where a power or
-  a sum is out of range alone: elsewhere top is 0.
+  For a large vocabulary, finding the largest logit of each node takes as long as the sum. It is needed only if a sum is
+  out of range; otherwise top is 0.
   """
 
   def _Relative():
@@ -75,12 +76,12 @@ def _LogTotal(logits):
 
 
 def ScoresGradient(saved, next_labels, upstream, options):
-  """Gradient [M, V] of Scores by its logits.
+  """Computes the gradient [M, V] of Scores with respect to its logits.
 
   Args:
-    saved: What Scores gave.
+    saved: The second result of Scores.
     next_labels: int32 [M].
-    upstream: Gradients by blank and label, [M] each.
+    upstream: Gradients with respect to blank and label, [M] each.
     options: An Options.
   """
   logits, top, log_total, blank_logit = saved
@@ -94,7 +95,7 @@ def ScoresGradient(saved, next_labels, upstream, options):
     share = blank + label
   ids = tf.range(vocab)[tf.newaxis]
   zero = tf.zeros([], logits.dtype)
-  # Every label has its part of the smoothed share, the next one the rest too.
+  # Every label gets an equal part of the smoothing weight; the next label also gets the rest.
   rest = label * (smoothing / tf.cast(vocab - 1, logits.dtype)) if smoothing else zero
   gradient = tf.where_v2(
     tf.equal(ids, next_labels[:, tf.newaxis]),

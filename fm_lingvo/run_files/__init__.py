@@ -1,1 +1,1 @@
-"""What a run's folder holds: TensorBoard summaries, metrics.jsonl, the parameter table, a lock."""
+"""Files in a run's folder: TensorBoard summaries, metrics.jsonl, the parameter table, the lock."""

@@ -1,6 +1,6 @@
-"""What the counts of a codebook's codes say: perplexity, coverage, entropy.
+"""Codebook statistics from code counts: perplexity, coverage, entropy.
 
-G: codebooks, V: codes a codebook.
+G: codebooks, V: codes per codebook.
 """
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 
 def Entropy(counts: npt.ArrayLike) -> np.ndarray:
-  """Entropy in nats of each row of counts [..., V]; 0 for a row of zeros."""
+  """Returns the entropy in nats of each row of counts [..., V] as [...]; 0 for a row of zeros."""
   counts = np.asarray(counts, np.float64)
   total = counts.sum(axis=-1, keepdims=True)
   probs = counts / np.maximum(total, 1.0)
@@ -20,17 +20,17 @@ def CodeStats(code_counts: npt.ArrayLike, masked_code_counts: npt.ArrayLike) -> 
   """Statistics of target codes.
 
   Args:
-    code_counts: [R, G, V] counts on all unpadded frames, R replicas or batches,
-      whose sum is what counts.
-    masked_code_counts: [R, G, V], the same on the frames of the loss.
+    code_counts: [R, G, V], counts on all unpadded frames of R replicas or batches,
+      which are summed.
+    masked_code_counts: [R, G, V], counts on the frames of the loss.
 
   Returns:
-    dict name -> float. For each codebook g (suffix `_g` if there are several, and
-    the mean over them without): code_perplexity = exp(entropy), code_coverage
-    (share of the V codes that occur), both on unpadded frames; on the loss's
-    frames, unigram_entropy in nats (what the cross-entropy must fall below to
-    have learnt anything beyond the codes' frequencies) and majority_accuracy (of
-    always guessing the most frequent code).
+    dict name -> float, the mean over codebooks; if there are several, also the value
+    of each codebook g with the suffix `_g`. On unpadded frames: code_perplexity =
+    exp(entropy) and code_coverage, the share of the V codes that occur. On the frames
+    of the loss: unigram_entropy in nats (a model with a higher cross-entropy has learnt
+    no more than the codes' frequencies) and majority_accuracy, the accuracy of always
+    predicting the most frequent code.
   """
   counts = np.asarray(code_counts, np.float64).sum(axis=0)  # [G, V]
   masked = np.asarray(masked_code_counts, np.float64).sum(axis=0)

@@ -1,6 +1,6 @@
-"""Metrics over a window of steps, and the run's metrics.jsonl.
+"""Averages metrics over a window of steps, and writes the run's metrics.jsonl.
 
-G: codebooks, V: codes a codebook.
+B: utterances, G: codebooks, V: codes per codebook, R: replicas.
 """
 
 import collections
@@ -24,7 +24,7 @@ from fm_lingvo.utils import files
 Metrics = Mapping[str, tuple[Any, Any]]  # Name -> (value, weight).
 Counts = Mapping[str, np.ndarray]
 
-# Metrics of Lingvo's learner, which end in the learner's name, by our names.
+# Metrics of Lingvo's learner, which end in the learner's name -> public names.
 _LEARNER_METRICS = {
   'learning_rate': 'learning_rate',
   'grad_norm/all': 'grad_norm',
@@ -33,18 +33,18 @@ _LEARNER_METRICS = {
 
 
 def Aggregate(metrics_list: Sequence[Metrics], counts_list: Sequence[Counts]) -> dict[str, float]:
-  """Averages metrics by their weights and sums counts.
+  """Averages metrics with their weights, and sums counts.
 
   Args:
     metrics_list: List of dicts: name -> (value, weight).
     counts_list: List of dicts of arrays: BRANCH/code_counts and
-      BRANCH/masked_code_counts [R, G, V], STREAM/num_samples, STREAM/weights and
-      STREAM/dropped* [B].
+      BRANCH/masked_code_counts [R, G, V], STREAM/num_samples or, for text, STREAM/num_labels,
+      STREAM/weights and STREAM/dropped* [B].
 
   Returns:
-    dict name -> float: metrics, code statistics (codebook_stats.CodeStats) of each
-    branch, and for each stream `examples` and `audio_seconds` in this window and
-    `dropped*` so far.
+    dict name -> float: the metrics; the code statistics (codebook_stats.CodeStats) of
+    each branch; for each stream, `examples` and `audio_seconds` or `labels` in this
+    window, and `dropped*` since the start of training.
   """
   sums: dict[str, np.ndarray] = collections.defaultdict(lambda: np.zeros(2))
   for metrics in metrics_list:
@@ -64,6 +64,8 @@ def Aggregate(metrics_list: Sequence[Metrics], counts_list: Sequence[Counts]) ->
     elif name == 'num_samples':
       samples = sum(float(np.sum(a, dtype=np.float64)) for a in arrays)
       values[f'{prefix}/audio_seconds'] = samples / audio.SAMPLE_RATE
+    elif name == 'num_labels':
+      values[f'{prefix}/labels'] = sum(float(np.sum(a)) for a in arrays)
     elif name == 'weights':
       values[f'{prefix}/examples'] = sum(float(np.sum(a)) for a in arrays)
     elif name.startswith('dropped'):
@@ -72,7 +74,7 @@ def Aggregate(metrics_list: Sequence[Metrics], counts_list: Sequence[Counts]) ->
 
 
 def _PublicName(name: str) -> str | None:
-  """Our name of a metric, or None if it is of no use to a reader."""
+  """Returns the public name of a metric; None if it is not reported."""
   if name == 'num_samples_in_batch' or name.partition('/')[0] in ('lr_schedule', 'skipped', 'has_nan_or_inf'):
     return None
   for prefix, public in _LEARNER_METRICS.items():
@@ -82,7 +84,7 @@ def _PublicName(name: str) -> str | None:
 
 
 class Window:
-  """Metrics since the last Flush, with rates over the time not paused."""
+  """Collects metrics between two calls of Flush; rates exclude the time in Paused."""
 
   def __init__(self) -> None:
     self._Clear()
@@ -93,69 +95,73 @@ class Window:
     self._start = time.monotonic()
 
   def Add(self, metrics: Metrics, counts: Counts) -> None:
-    """Adds what one step fetched; see Aggregate."""
+    """Adds the metrics and counts of one step; see Aggregate for their format."""
     self._metrics.append(metrics)
     self._counts.append(counts)
 
   @contextlib.contextmanager
   def Paused(self) -> Iterator[None]:
-    """Time spent inside does not count towards the rates."""
-    started = time.monotonic()  # Not the clock, which may be set.
+    """Context whose duration is excluded from the rates."""
+    started = time.monotonic()  # The system clock may be adjusted meanwhile.
     yield
     self._start += time.monotonic() - started
 
   def Brief(self) -> dict[str, float]:
-    """dict name -> number of the newest step, for one line on a terminal."""
+    """Returns dict name -> value of the newest step, for one line on a terminal."""
     values = Aggregate(self._metrics[-1:], self._counts[-1:])
     brief = {'loss': values['loss']} if 'loss' in values else {}
     accuracies = [v for k, v in values.items() if k.endswith('/masked_accuracy')]
     if accuracies:
       brief['masked accuracy'] = float(np.mean(accuracies))
-    seconds = sum(float(np.sum(v)) for counts in self._counts for k, v in counts.items() if k.endswith('/num_samples'))
-    brief['audio s/s'] = seconds / audio.SAMPLE_RATE / self._Elapsed()
+    for unit, name, size in (('audio s/s', 'num_samples', audio.SAMPLE_RATE), ('labels/s', 'num_labels', 1)):
+      amounts = [float(np.sum(v)) for counts in self._counts for k, v in counts.items() if k.endswith(f'/{name}')]
+      if amounts:
+        brief[unit] = sum(amounts) / size / self._Elapsed()
     return brief
 
   def _Elapsed(self) -> float:
     return max(1e-6, time.monotonic() - self._start)
 
   def Flush(self) -> dict[str, float]:
-    """Returns the window's aggregated metrics and rates, and begins a new one."""
+    """Returns the aggregated metrics and rates of the window, and starts a new window."""
     values = Aggregate(self._metrics, self._counts)
     elapsed, steps = self._Elapsed(), len(self._metrics)
     examples = sum(v for k, v in values.items() if k.endswith('/examples'))
-    seconds = sum(v for k, v in values.items() if k.endswith('/audio_seconds'))
     values.update(
       {
         'throughput/steps_per_second': steps / elapsed,
         'throughput/examples_per_second': examples / elapsed,
-        'throughput/audio_seconds_per_second': seconds / elapsed,
       }
     )
+    for name in ('audio_seconds', 'labels'):
+      amounts = [v for k, v in values.items() if k.endswith(f'/{name}')]
+      if amounts or name == 'audio_seconds':
+        values[f'throughput/{name}_per_second'] = sum(amounts) / elapsed
     self._Clear()
     return values
 
 
 class MetricsLog:
-  """RUN/metrics.jsonl: a JSON object a line: dataset, step, time, metrics."""
+  """RUN/metrics.jsonl: one JSON object per line with dataset, step, time and metrics."""
 
   def __init__(self, logdir: str) -> None:
     self._path = os.path.join(logdir, 'metrics.jsonl')
 
   def Write(self, name: str, step: int, values: Mapping[str, float]) -> None:
-    """Appends a row; `name` is train or an eval data set's."""
+    """Appends a row; `name` is `train` or the name of an evaluation data set."""
     AppendRow(
       self._path,
       {'dataset': name, 'step': int(step), 'time': round(time.time(), 3), **{k: float(v) for k, v in values.items()}},
     )
 
   def Datasets(self, step: int) -> set[str]:
-    """Set of the data sets that have a row of `step`."""
+    """Returns the set of the data sets that have a row for `step`."""
     if not files.Exists(self._path):
       return set()
     return {row['dataset'] for row in ReadMetrics(self._path) if row['step'] == step}
 
   def DropAfter(self, step: int) -> None:
-    """Removes rows past `step`, which a resumed run will write again."""
+    """Removes the rows after `step`, which a resumed run writes again."""
     if not files.Exists(self._path):
       return
     kept = [row for row in ReadMetrics(self._path) if row['step'] <= step]
@@ -163,13 +169,21 @@ class MetricsLog:
 
 
 def AppendRow(path: str, row: Mapping[str, Any]) -> None:
-  """Adds a line to a local or remote file of JSON lines."""
+  """Appends a row to a local or remote JSON Lines file.
+
+  Raises:
+    errors.RunError: The file cannot be written.
+  """
   with errors.Writing(path), files.Open(path, 'a') as f:
     f.write(json.dumps(row) + '\n')
 
 
 def WriteRows(path: str, rows: Iterable[Mapping[str, Any]]) -> None:
-  """Writes a local or remote file of JSON lines, whole or not at all."""
+  """Writes a local or remote JSON Lines file atomically.
+
+  Raises:
+    errors.RunError: The file cannot be written.
+  """
   with errors.Writing(path):
     with files.Open(path + '.tmp', 'w') as f:
       f.write(''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in rows))
@@ -177,10 +191,10 @@ def WriteRows(path: str, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def ReadMetrics(path: str) -> list[dict[str, Any]]:
-  """List of the rows of a metrics.jsonl; a last line cut off by a kill is left out.
+  """Returns the rows of a metrics.jsonl; ignores a last line that a killed process left incomplete.
 
   Raises:
-    errors.ConfigError: Another line is no JSON object.
+    errors.ConfigError: Any other line is not a JSON object.
   """
   with files.Open(path, 'rb') as f:
     *lines, _ = f.read().decode(errors='replace').split('\n')

@@ -1,4 +1,4 @@
-"""What a run says: a progress bar on a terminal, a line every N steps elsewhere."""
+"""Reports the progress of a run: a progress bar on a terminal, else a line every N steps."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ import tqdm
 
 
 class Progress:
-  """Reports steps to standard output; lines and bar never overwrite each other."""
+  """Reports steps on standard output; lines and progress bar do not overwrite each other."""
 
   def __init__(
     self,
@@ -25,10 +25,10 @@ class Progress:
     Args:
       max_steps: Step at which the run ends.
       first_step: Step at which it starts or resumes.
-      every: Steps between two lines where the output is no terminal, >= 1.
-      max_seconds: Seconds after which the run ends, if max_steps does not end it
-        first; None means no such limit.
-      stream: File to write to; None means standard output.
+      every: Steps between two lines if the output is not a terminal, >= 1.
+      max_seconds: Seconds after which the run ends if it has not reached max_steps;
+        None: no limit.
+      stream: File to write to; None: standard output.
     """
     self._stream = stream or sys.stdout
     self._every = every
@@ -49,7 +49,7 @@ class Progress:
       )
 
   def Step(self, step: int, values: Mapping[str, Any]) -> None:
-    """Shows step number `step` with values, a dict name -> number or text."""
+    """Reports step number `step` with values, a dict name -> number or text."""
     text = ', '.join(f'{k} {v:.4g}' if isinstance(v, float) else f'{k} {v}' for k, v in values.items())
     if self._bar is not None:
       self._bar.set_postfix_str(text, refresh=False)
@@ -67,13 +67,13 @@ class Progress:
       print(text, file=self._stream, flush=True)
 
   def Close(self) -> None:
-    """Ends the bar."""
+    """Closes the progress bar."""
     if self._bar is not None:
       self._bar.close()
 
 
 def _Duration(seconds: float) -> str:
-  """1:02:03 or 2:03."""
+  """Formats seconds as 1:02:03 or 2:03."""
   minutes, seconds = divmod(int(round(seconds)), 60)
   hours, minutes = divmod(minutes, 60)
   return f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}'

@@ -1,4 +1,4 @@
-"""The folder of a run: its default name, and the table of parameters."""
+"""The folder of a run: its default name, the parameter table, and copies of the tokenizers."""
 
 import collections
 import datetime
@@ -14,11 +14,11 @@ from lingvo.core import py_utils
 
 from fm_lingvo.run_files import tensorboard
 
-Row = tuple[str, int, int]  # Component, parameters, those of them that are trained.
+Row = tuple[str, int, int]  # (component, parameters, trained parameters).
 
 
 def NewRunDir(model_name: str, root: str = 'runs') -> str:
-  """A folder under `root` that does not exist yet, named by model and time."""
+  """Returns the path of a new folder under `root`, named after the model and the time."""
   stamp = datetime.datetime.now().strftime('%Y%m%d-%H%M%S')
   base = os.path.join(root, f'{model_name.rpartition(".")[2]}-{stamp}')
   path, number = base, 1
@@ -36,18 +36,22 @@ def ParameterTable(params: Any) -> tuple[list[Row], int, int]:
 
   Returns:
     (rows, total, trained): rows is a list of (component, total, trained). The
-    encoder's adapters and the parts of a head are components of their own;
-    `constants` are the frozen variables that no experiment trains: quantizers and
-    records. They count in the total.
+    encoder's adapters and the parts of a head are separate components. `constants`
+    are the variables that no experiment trains, such as those of quantizers; they
+    are included in the total.
   """
   task_p = params.task.Copy()
   task_p.input = None
-  with tf.Graph().as_default(), cluster_factory.Cluster(params.cluster), py_utils.VariableCreatorScope(_Declared):
+  with (
+    tf.Graph().as_default(),
+    cluster_factory.Cluster(params.cluster),
+    py_utils.VariableCreatorScope(_DeclaredVariable),
+  ):
     return TaskParameterTable(task_p.Instantiate())
 
 
-class _Declared:
-  """In place of a variable, what a table needs to know of it: to make real ones takes twice as long."""
+class _DeclaredVariable:
+  """Stands in for a variable with its name, shape and dtype only; creating real variables takes twice as long."""
 
   def __init__(
     self, unused_next_creator: Any, var_name: str, shape: Any, dtype: Any, trainable: bool, **unused: Any
@@ -57,17 +61,19 @@ class _Declared:
     self.shape, self.dtype, self.trainable = tf.TensorShape(shape), tf.as_dtype(dtype), trainable
 
 
-def _Placeholder(declared: _Declared, dtype: Any = None, name: str | None = None, as_ref: bool = False) -> tf.Tensor:
-  """What is computed with a declared variable while layers are built, as its cast to bfloat16, is computed with."""
+def _Placeholder(
+  declared: _DeclaredVariable, dtype: Any = None, name: str | None = None, as_ref: bool = False
+) -> tf.Tensor:
+  """Converts a declared variable to a placeholder, for operations at build time such as a cast to bfloat16."""
   del dtype, as_ref
   return tf.placeholder(declared.dtype, declared.shape, name)
 
 
-tf.register_tensor_conversion_function(_Declared, _Placeholder)
+tf.register_tensor_conversion_function(_DeclaredVariable, _Placeholder)
 
 
 def TaskParameterTable(task: Any) -> tuple[list[Row], int, int]:
-  """As ParameterTable, of a built HydraTask."""
+  """Like ParameterTable, for an instantiated base_task.BaseTask."""
   trained_vars: set[str] = set()
   for learner in task.learners:
     trained_vars.update(v.name for v in learner.GetTrainableVariables(task.vars).Flatten())
@@ -79,17 +85,17 @@ def TaskParameterTable(task: Any) -> tuple[list[Row], int, int]:
       row[0] += size
       row[1] += size if v.name in trained_vars else 0
   if 'constants' in counts:
-    counts['constants'] = counts.pop('constants')  # The last row.
+    counts['constants'] = counts.pop('constants')  # Moves it to the last row.
   rows = [(name, total, trained) for name, (total, trained) in counts.items()]
   return rows, sum(r[1] for r in rows), sum(r[2] for r in rows)
 
 
 def _Row(component: str, path: str) -> str:
-  """Row of a variable: `encoder`, `encoder adapters NAME`, `heads.NAME PART`, ...
+  """Returns the row of a variable: `encoder`, `encoder adapters NAME`, `heads.NAME PART`, ...
 
   Args:
-    component: As HydraTask.Components.
-    path: Dotted path of the variable in its component.
+    component: Name of the component in BaseTask.Components.
+    path: Dotted path of the variable within its component.
   """
   parts = path.split('.')
   if component == 'encoder' and parts[0] == 'adapters':
@@ -100,7 +106,7 @@ def _Row(component: str, path: str) -> str:
 
 
 def FormatParameterTable(rows: Sequence[Row], total: int, trained: int) -> str:
-  """Text of the table; its last line is `parameters total=<int> trained=<int>`."""
+  """Formats the table as text; the last line is `parameters total=<int> trained=<int>`."""
   width = max([24] + [len(name) + 1 for name, _, _ in rows])
   lines = [f'{"component":<{width}}{"parameters":>14}{"trained":>14}{"frozen":>14}']
   lines += [f'{name:<{width}}{size:>14,}{part:>14,}{size - part:>14,}' for name, size, part in rows]
@@ -109,7 +115,7 @@ def FormatParameterTable(rows: Sequence[Row], total: int, trained: int) -> str:
 
 
 def ParameterSummary(rows: Sequence[Row], total: int, trained: int) -> tf.Summary:
-  """tf.Summary of the table, for TensorBoard's Text tab."""
+  """Returns a tf.Summary of the table for TensorBoard's Text tab."""
   return tensorboard.Text('parameters', FormatParameterTable(rows, total, trained))
 
 
@@ -123,25 +129,23 @@ def WriteParameters(run_dir: str, rows: Sequence[Row], total: int, trained: int)
 
 
 def WriteText(path: str, text: str) -> None:
-  """Writes a text file, whole or not at all."""
+  """Writes a text file atomically."""
   with tf.io.gfile.GFile(path + '.tmp', 'w') as f:
     f.write(text)
   tf.io.gfile.rename(path + '.tmp', path, overwrite=True)
 
 
-def TokenizerPath(run_dir: str, head: str) -> str:
-  """Where a run keeps its copy of the tokenizer of the head called `head`."""
-  return os.path.join(run_dir, f'tokenizer_{head}.model')
+def TokenizerPath(run_dir: str, name: str) -> str:
+  """Returns the path of the run's copy of a tokenizer of BaseTask.TokenizersToKeep, in a hydra named after its head."""
+  return os.path.join(run_dir, f'tokenizer_{name}.model')
 
 
 def CopyTokenizers(task: Any, run_dir: str) -> None:
-  """Copies the tokenizers of a built HydraTask's heads into the run's folder.
+  """Copies the tokenizers of an instantiated task into the run's folder.
 
-  So a run can be read without the folder that its tokenizers came from. The checkpoint
-  holds their digests: another file in their place is refused.
+  The run can then be loaded without the original files. The checkpoint contains their
+  digests, so that a different file is rejected.
   """
-  tokenizers = task.Tokenizers()
-  for name, branch in task.branches:
-    if name in tokenizers:
-      with tf.io.gfile.GFile(TokenizerPath(run_dir, branch.head), 'wb') as f:
-        f.write(tokenizers[name].model)
+  for name, tokenizer in task.TokenizersToKeep().items():
+    with tf.io.gfile.GFile(TokenizerPath(run_dir, name), 'wb') as f:
+      f.write(tokenizer.model)

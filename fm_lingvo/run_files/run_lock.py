@@ -1,4 +1,4 @@
-"""One writer for each run: a lock on the run's folder, which ends with the process that holds it."""
+"""Locks a run's folder, so that only one process writes it; the lock ends with the process."""
 
 import contextlib
 import fcntl
@@ -12,16 +12,16 @@ from fm_lingvo import errors
 
 @contextlib.contextmanager
 def Hold(run_dir: str) -> Iterator[None]:
-  """Holds RUN/lock while the context lasts; creates the folder.
+  """Context that holds the lock RUN/lock; creates the folder if needed.
 
-  The kernel gives the lock back when the process ends, however it ends. Object stores have no locks: there, none is
-  held.
+  The kernel releases the lock when the process ends, even if it is killed. Object stores have no locks; nothing is
+  locked there.
 
   Args:
     run_dir: Folder of the run.
 
   Raises:
-    errors.ConfigError: Another process holds it, or the folder cannot be written.
+    errors.ConfigError: Another process holds the lock, or the folder cannot be written.
   """
   if '://' in run_dir:
     yield
@@ -39,11 +39,11 @@ def Hold(run_dir: str) -> Iterator[None]:
       lock.seek(0)
       raise errors.ConfigError(
         f'--logdir={run_dir}: another trainer is writing this run ({lock.read().strip() or "unknown"}); '
-        'wait for its end or choose another folder'
+        'wait until it ends or choose another folder'
       ) from e
     except OSError as e:
       print(
-        f'{path}: this file system has no locks ({e.strerror}): see to it that no other trainer writes this run',
+        f'{path}: this file system has no locks ({e.strerror}); make sure that no other trainer writes this run',
         flush=True,
       )
     lock.truncate(0)

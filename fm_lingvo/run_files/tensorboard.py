@@ -1,6 +1,6 @@
-"""Summary protos for TensorBoard, made without a graph: scalars, figures, audio.
+"""Creates summary protos for TensorBoard without a graph: scalars, figures, audio.
 
-T: log-mel frames, F: mel bins, N: encoded frames, V: codes a codebook.
+T: log-mel frames, F: mel bins, N: encoded frames, V: codes per codebook, S: samples.
 """
 
 import io
@@ -18,12 +18,12 @@ _Value = tf.Summary.Value
 
 
 def Scalars(values: Mapping[str, float]) -> tf.Summary:
-  """tf.Summary of a dict tag -> number."""
+  """Returns a tf.Summary of a dict tag -> number."""
   return tf.Summary(value=[_Value(tag=tag, simple_value=float(v)) for tag, v in sorted(values.items())])
 
 
 def Text(tag: str, text: str) -> tf.Summary:
-  """tf.Summary shown verbatim in TensorBoard's Text tab."""
+  """Returns a tf.Summary of a text, shown verbatim in TensorBoard's Text tab."""
   block = '\n'.join('    ' + line for line in text.splitlines())
   return tf.Summary(
     value=[
@@ -37,7 +37,7 @@ def Text(tag: str, text: str) -> tf.Summary:
 
 
 def CodeHistogram(tag: str, counts: npt.ArrayLike, max_bins: int = 64) -> tf.Summary:
-  """tf.Summary of how often each code occurs: counts [V] over code indices."""
+  """Returns a tf.Summary with the histogram of code indices, from their counts [V]."""
   counts = np.asarray(counts, np.float64)
   codes = np.arange(len(counts))
   weights, edges = np.histogram(codes, bins=min(max_bins, len(counts)), range=(0, len(counts)), weights=counts)
@@ -48,14 +48,14 @@ def CodeHistogram(tag: str, counts: npt.ArrayLike, max_bins: int = 64) -> tf.Sum
     sum=float((counts * codes).sum()),
     sum_squares=float((counts * codes**2).sum()),
   )
-  # TensorBoard reads a bucket as (previous limit, limit].
+  # TensorBoard interprets a bucket as (previous limit, limit].
   proto.bucket_limit.extend([0.0] + edges[1:].tolist())
   proto.bucket.extend([0.0] + weights.tolist())
   return tf.Summary(value=[_Value(tag=tag, histo=proto)])
 
 
 def Audio(tag: str, samples: npt.ArrayLike, sample_rate: int = audio.SAMPLE_RATE) -> tf.Summary:
-  """tf.Summary of float samples [S] in [-1, 1) as 16-bit WAV."""
+  """Returns a tf.Summary of float samples [S] in [-1, 1) as 16-bit WAV."""
   pcm = np.clip(np.round(np.asarray(samples) * 32768.0), -32768, 32767)
   buffer = io.BytesIO()
   with wave.open(buffer, 'wb') as f:
@@ -80,7 +80,7 @@ def Audio(tag: str, samples: npt.ArrayLike, sample_rate: int = audio.SAMPLE_RATE
 
 
 def Figure(tag: str, figure: Any) -> tf.Summary:
-  """tf.Summary of a matplotlib figure."""
+  """Returns a tf.Summary of a matplotlib figure."""
   buffer = io.BytesIO()
   figure.savefig(buffer, format='png', dpi=80)
   width, height = figure.get_size_inches() * 80
@@ -105,11 +105,11 @@ def MaskedLogMel(
   loss_weights: np.ndarray,
   num_frames: int,
 ) -> tf.Summary:
-  """tf.Summary of one utterance as BEST-RQ sees it.
+  """Returns a tf.Summary with the masked log-mel, targets and predictions of one utterance of BEST-RQ.
 
   Args:
     tag: Tag of the summary.
-    masked_features: [T, F], what enters the encoder.
+    masked_features: [T, F], input of the encoder.
     mask: [T], 1 on masked frames.
     codes: [N], target codes of one codebook.
     predictions: [N], most probable codes.
@@ -117,10 +117,10 @@ def MaskedLogMel(
     num_frames: Unpadded log-mel frames, <= T.
 
   Returns:
-    tf.Summary with an image: above, the log-mel with its masked spans shaded;
-    below, target codes of the loss's frames beside the predicted ones.
+    tf.Summary with an image: on top the log-mel with masked spans shaded, below the target
+    and predicted codes on the frames of the loss.
   """
-  # Agg draws without a display; pyplot would keep every figure alive.
+  # A Figure without pyplot needs no display and is freed after use.
   from matplotlib import figure as mpl_figure
 
   figure = mpl_figure.Figure(figsize=(10, 5), layout='constrained')

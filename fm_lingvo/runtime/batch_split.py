@@ -1,48 +1,45 @@
-"""Parts of a batch side by side, each on a core of its own.
+"""Splits a batch into parts that are computed in parallel, each on its own CPU cores.
 
-Cores that share out every product wait for one another after each of some thousand operations; cores that have
-utterances of their own meet at the end. docs/speed.md has what it saves.
+If all cores share every matrix product, they synchronise after each of several thousand operations. If each core
+computes its own utterances, they synchronise once, at the end. docs/speed.md has the measured gain.
 
-B: utterances.
+B: utterances in a batch.
 """
 
 from lingvo import compat as tf
 from lingvo.core import py_utils
 
-_MOST = 8  # Parts of a batch: small batches have no more utterances.
-_LAYER_SEEDS, _PART_SEEDS = (
-  2**20,
-  2**40,
-)  # From one call of Apply, or part, to the next: more than it has random operations.
-_parts = 1  # See Use.
+_MAX_PARTS = 8  # Small batches have no more utterances.
+# Step seeds reserved for one call of Apply, and for one part of it: more than either has random operations.
+_LAYER_SEEDS, _PART_SEEDS = 2**20, 2**40
+_parts = 1  # Set by Use.
 
 
 def Suitable(cores):
-  """How many parts suit so many cores: one for each, up to 8."""
-  return min(_MOST, cores)
+  """Returns the number of parts to use on a number of cores: one per core, at most 8."""
+  return min(_MAX_PARTS, cores)
 
 
 def Use(parts):
-  """Graphs built from now on compute batches in so many parts, >= 1; session.ComputeInParts sets threads to match."""
+  """Sets the number of parts, >= 1, of graphs built from now on; session.ComputeInParts also sets the threads."""
   global _parts
   _parts = parts
 
 
 def Apply(function, theta, *inputs, is_random=False):
-  """`function(theta, *inputs)`, by parts of the batch.
+  """Computes `function(theta, *inputs)` in parts of the batch.
 
-  The function is traced once, however many parts there are; the graph that runs has a copy of it for each. Each part
-  has dropout of its own.
+  The function is traced once and copied in the executed graph for each part. Each part draws its own dropout.
 
   Args:
-    function: (theta, *inputs) -> list of tensors [B, ...], whose rows depend on the same rows of the inputs only.
-      Uses no other tensors.
-    theta: NestedMap of variables' values.
-    *inputs: Tensors [B, ...], B >= 1. It may be unknown, and less than the parts.
-    is_random: Whether the function draws random numbers, as dropout does.
+    function: (theta, *inputs) -> list of tensors [B, ...], in which each row depends only on the same row of the
+      inputs. It must not use other tensors.
+    theta: NestedMap of the values of variables.
+    *inputs: Tensors [B, ...], B >= 1. B may be dynamic, and less than the number of parts.
+    is_random: Whether the function draws random numbers, such as dropout.
 
   Returns:
-    List of what the function returns.
+    The list of tensors [B, ...] that the function returns.
   """
   batch = py_utils.GetShape(inputs[0])[0]
   known = isinstance(batch, int)
@@ -50,7 +47,7 @@ def Apply(function, theta, *inputs, is_random=False):
   seed = py_utils.GetStepSeed()
   if parts < 2:
     outputs = function(theta, *inputs)
-    _GoOn(seed, is_random)
+    _AdvanceStepSeed(seed, is_random)
     return outputs
 
   @tf.function(autograph=False)
@@ -62,16 +59,16 @@ def Apply(function, theta, *inputs, is_random=False):
   outputs = []
   for i, (start, end) in enumerate(zip(bounds, bounds[1:])):
     rows = slice(start, end)
-    if not known:  # Not every layer takes no row at all: an empty part computes one, and gives none.
+    if not known:  # Some layers fail on empty batches: an empty part computes one row and drops it.
       first = tf.minimum(start, batch - 1)
       rows = slice(first, tf.maximum(end, first + 1))
-    found = _Part(seed + i * _PART_SEEDS, theta.Flatten(), *[x[rows] for x in inputs])
-    outputs.append(found if known else [y[: end - start] for y in found])
-  _GoOn(seed, is_random)
+    part_outputs = _Part(seed + i * _PART_SEEDS, theta.Flatten(), *[x[rows] for x in inputs])
+    outputs.append(part_outputs if known else [y[: end - start] for y in part_outputs])
+  _AdvanceStepSeed(seed, is_random)
   return [tf.concat(pieces, axis=0) for pieces in zip(*outputs)]
 
 
-def _GoOn(seed, is_random):
-  """What is random behind Apply does not depend on the number of parts."""
-  if is_random and not py_utils.use_tpu():  # Whose seeds are of 32 bits.
+def _AdvanceStepSeed(seed, is_random):
+  """Makes random numbers after Apply independent of the number of parts."""
+  if is_random and not py_utils.use_tpu():  # TPU seeds have 32 bits only.
     py_utils.ResetStepSeed(seed + _LAYER_SEEDS)

@@ -1,8 +1,8 @@
-"""Huge pages for what malloc gives: large tensors are then mapped in pieces of 2 MB, not of 4 KB.
+"""Enables huge pages for malloc, so that large tensors are mapped in pages of 2 MB instead of 4 KB.
 
-A tensor of tens of megabytes is memory that malloc maps anew for every step and gives back after it, and Linux touches
-it page by page: the transducer's loss took 2.8 times as long for that (docs/speed.md). glibc reads the setting when
-a process starts, before Python runs, so that a program that wants it begins a second time.
+malloc maps the memory of a tensor of tens of megabytes in every step and unmaps it afterwards, and Linux faults it in
+page by page. Without huge pages the transducer loss took 2.8 times as long (docs/speed.md). glibc reads the setting
+when a process starts, before Python runs, so the program has to restart itself once.
 """
 
 import os
@@ -10,17 +10,17 @@ import platform
 import sys
 
 TUNABLE = 'glibc.malloc.hugetlb=1'
-_SINCE = (2, 35)  # glibc that knows it.
+_MIN_GLIBC = (2, 35)  # First version with this tunable.
 _POLICY = '/sys/kernel/mm/transparent_hugepage/enabled'
 
 
 def Use():
-  """Starts this program again with huge pages, unless it has them, cannot have them, or GLIBC_TUNABLES says otherwise.
+  """Restarts this program with huge pages, unless GLIBC_TUNABLES is set or the system does not support them.
 
-  Where Linux gives them to all programs (`always`) or to none (`never`) there is nothing to ask for.
+  Does nothing either if the kernel's policy is `always` or `never`; only `madvise` lets a program choose.
   """
   name, version = platform.libc_ver()
-  if 'GLIBC_TUNABLES' in os.environ or name != 'glibc' or _Version(version) < _SINCE or _Policy() != 'madvise':
+  if 'GLIBC_TUNABLES' in os.environ or name != 'glibc' or _Version(version) < _MIN_GLIBC or _Policy() != 'madvise':
     return
   sys.stdout.flush()
   os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, 'GLIBC_TUNABLES': TUNABLE})
@@ -31,7 +31,7 @@ def _Version(text):
 
 
 def _Policy():
-  """Which programs get them: always, madvise (those that ask) or never; '' if Linux has none."""
+  """Returns the kernel's policy: always, madvise (programs that request them) or never; '' if not supported."""
   try:
     with open(_POLICY, encoding='utf-8') as f:
       return f.read().partition('[')[2].partition(']')[0]

@@ -1,4 +1,4 @@
-"""Holds back what C++ libraries write to standard error while they start."""
+"""Suppresses the messages that C++ libraries write to standard error on start-up."""
 
 import contextlib
 import os
@@ -6,21 +6,27 @@ import tempfile
 
 
 @contextlib.contextmanager
-def HoldStderr():
-  """Keeps standard error back inside the context; shows it if an exception ends it.
+def HoldStderr(dropped=b''):
+  """Buffers standard error inside the context; writes it all out if an exception is raised.
 
-  TensorFlow 2.21 writes several lines on start-up whatever TF_CPP_MIN_LOG_LEVEL says,
-  among which one line about a user's mistake would drown.
+  TensorFlow 2.21 writes several lines on start-up regardless of TF_CPP_MIN_LOG_LEVEL,
+  which would hide a one-line message about a user's mistake.
+
+  Args:
+    dropped: Without an exception, only the lines that do not contain these bytes are written; b'': none.
   """
   stderr = os.dup(2)
-  with tempfile.TemporaryFile() as held:
-    os.dup2(held.fileno(), 2)
+  with tempfile.TemporaryFile() as buffer:
+    os.dup2(buffer.fileno(), 2)
     try:
       yield
     except BaseException:
-      held.seek(0)
-      os.write(stderr, held.read())
+      buffer.seek(0)
+      os.write(stderr, buffer.read())
       raise
+    else:
+      buffer.seek(0)
+      os.write(stderr, b''.join(line for line in buffer if dropped not in line))
     finally:
       os.dup2(stderr, 2)
       os.close(stderr)
@@ -28,7 +34,7 @@ def HoldStderr():
 
 @contextlib.contextmanager
 def Imports():
-  """Context in which a tool imports TensorFlow: nothing of its start is shown, and later on only its errors."""
+  """Context for importing TensorFlow in a tool: hides its start-up messages, and later all but fatal ones."""
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   with HoldStderr():
     yield

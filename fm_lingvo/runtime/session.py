@@ -1,10 +1,10 @@
-"""Session options that every graph of ours runs under.
+"""TensorFlow session options for all graphs: no remapper, threads, determinism.
 
-TensorFlow 2.13's oneDNN fusions (the graph optimiser's remapper) give a forward pass
-without gradients other values than the same pass in a training graph: a Conformer
+With TensorFlow 2.13's oneDNN fusions (the graph optimiser's remapper), a forward pass
+without gradients gives different values than the same pass in a training graph: a Conformer
 that predicts held-out codes at 4.35 nats evaluated at 5.27. TensorFlow 2.21 gave 4.35 with
-the remapper on; it is off on both stacks all the same, so that both run one way. What
-it would buy in speed has not been measured.
+the remapper on; it is off in both versions, so that both compute in the same way. Its effect
+on speed has not been measured.
 """
 
 import os
@@ -18,13 +18,13 @@ from fm_lingvo.runtime import batch_split
 _REMAPPING_OFF = 2  # RewriterConfig.OFF.
 _ONE_PASS = 1  # RewriterConfig.ONE.
 _NO_MEMORY_OPTIMIZATION = 1  # RewriterConfig.NO_MEM_OPT.
-_deterministic = False  # See MakeDeterministic.
-_on_cpu = False  # See ComputeOnCpu.
-_operation_threads = 0  # See ComputeInParts; 0: TensorFlow's choice.
+_deterministic = False  # Set by MakeDeterministic.
+_on_cpu = False  # Set by ComputeOnCpu.
+_operation_threads = 0  # Intra-op threads, set by ComputeInParts; 0: TensorFlow's default.
 
 
 def Config():
-  """A ConfigProto without the remapper."""
+  """Returns a ConfigProto without the remapper."""
   return _WithoutRemapper(py_utils.SessionConfig())
 
 
@@ -43,9 +43,9 @@ def _WithoutRemapper(config):
 
 
 def MakeDeterministic():
-  """Makes the operations of later sessions give the same bits each time, on the CPU.
+  """Makes later sessions give bit-identical results on the CPU.
 
-  A thread alone: sums of several parts then have one order.
+  Uses a single thread, so that sums are always computed in the same order.
   """
   global _deterministic
   _deterministic = True
@@ -53,16 +53,16 @@ def MakeDeterministic():
 
 
 def ComputeOnCpu():
-  """Spares later sessions the optimiser's search for tensors to move from a GPU's memory, a sixth of the first step's time."""
+  """Turns off the optimiser's search for tensors to swap out of GPU memory, which took a sixth of the first step."""
   global _on_cpu
   _on_cpu = True
 
 
 def Cores():
-  """Cores that this process computes on: as many as TF_NUM_INTEROP_THREADS says, or all that it may use.
+  """Returns the number of cores to compute on: TF_NUM_INTEROP_THREADS if set, else all cores available to the process.
 
   Raises:
-    errors.ConfigError: It says no number.
+    errors.ConfigError: TF_NUM_INTEROP_THREADS is not a number >= 0.
   """
   text = os.environ.get('TF_NUM_INTEROP_THREADS', '0')
   if not text.isdecimal():
@@ -73,14 +73,14 @@ def Cores():
 
 
 def ComputeInParts(parts, cores):
-  """Makes graphs built from now on compute batches in parts, side by side; see batch_parts.py.
+  """Makes graphs built from now on compute batches in parallel parts; see batch_split.py.
 
-  To be called before anything of TensorFlow runs: the first of a process, be it tf.data's functions, decides how many
-  threads share an operation.
+  Must be called before any TensorFlow operation runs: the first one, including those of tf.data, fixes the number of
+  intra-op threads of the process.
 
   Args:
-    parts: Of a batch, >= 1.
-    cores: That the parts share.
+    parts: Parts of a batch, >= 1.
+    cores: Cores that the parts share.
   """
   global _operation_threads
   batch_split.Use(parts)
@@ -90,7 +90,7 @@ def ComputeInParts(parts, cores):
 
 
 def PatchLingvo():
-  """Makes Lingvo's own runners use the same options; calling it again is harmless."""
+  """Makes Lingvo's own runners use the same session options; idempotent."""
   if not hasattr(py_utils.SessionConfig, 'without_remapper'):
     original = py_utils.SessionConfig
 

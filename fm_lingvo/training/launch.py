@@ -20,6 +20,7 @@ from fm_lingvo.checkpoints import warm_start
 from fm_lingvo.config import gin_config
 from fm_lingvo.config import params_diff
 from fm_lingvo.config import train_params
+from fm_lingvo.data import base_input
 from fm_lingvo.data import data_service
 from fm_lingvo.data import hydra_input
 from fm_lingvo.data import shard_integrity
@@ -29,7 +30,6 @@ from fm_lingvo.run_files import run_lock
 from fm_lingvo.runtime import batch_split
 from fm_lingvo.runtime import quiet
 from fm_lingvo.runtime import session
-from fm_lingvo.training import data_statistics
 from fm_lingvo.training import flag_checks
 from fm_lingvo.training import train_loop
 from fm_lingvo.training import xla_check
@@ -102,11 +102,11 @@ def Launch(flags):
     train_dir = os.path.join(flags.logdir, 'train')
     if not run_checkpoints.Newest(train_dir):
       task = model_registry.GetParams(flags.model, 'Train').task
-      data_statistics.CheckNothingToFit(task)
+      task.cls.CheckNothingToFit(task)
       train_params.ValidateEnd('task.train', task.train)
       if flags.job in _WRITERS:
         warm_start.CheckSources(task.train)
-    hydra_input.ResumeFrom(train_dir)
+    base_input.ResumeFrom(train_dir)
     with contextlib.ExitStack() as stack:
       if flags.job in _WRITERS:
         stack.enter_context(run_lock.Hold(flags.logdir))
@@ -184,7 +184,7 @@ def _RunLocally(flags):
     session.ComputeOnCpu()
   train = model_registry.GetParams(flags.model, 'Train')
   train_params.ValidateEnd('task.train', train.task.train)
-  _ChooseParts(flags, train.task.train)
+  _ChooseParts(flags, train.task)
   _PrepareDemoData(train)
   manager = lingvo_trainer.RunnerManager(flags.model)
   flags.mode = 'sync'
@@ -200,12 +200,15 @@ def _RunLocally(flags):
     return _Train(flags, train, eval_params, flags.logdir, gin_config.ConfigText(flags.model))
 
 
-def _ChooseParts(flags, tp):
+def _ChooseParts(flags, task):
   """Chooses into how many parts a local run splits its batches; must run before TensorFlow computes anything."""
   if flags.deterministic or flags.run_locally != 'cpu':
     return
   cores = session.Cores()
-  suitable = batch_split.Suitable(cores) if tp.max_steps >= _LONG_RUN_STEPS else 1
+  if flags.batch_parts > 1 and not task.cls.computes_in_parts:
+    raise errors.ConfigError(f'--batch_parts={flags.batch_parts}: expected 1 or less with --model={flags.model}')
+  worthwhile = task.cls.computes_in_parts and task.train.max_steps >= _LONG_RUN_STEPS
+  suitable = batch_split.Suitable(cores) if worthwhile else 1
   parts = flags.batch_parts or suitable
   session.ComputeInParts(parts, cores)
   if parts > 1:
@@ -254,7 +257,7 @@ def _RaiseIfMissing(name, params):
   missing = hydra_input.MissingData(params.input)
   if missing:
     raise errors.ConfigError(
-      '; '.join(f'{name}/input.streams.{stream}: no record in files like {pattern}' for stream, pattern in missing)
+      '; '.join(f'{name}/input.{path}: no record in files like {pattern}' for path, pattern in missing)
     )
 
 

@@ -25,7 +25,6 @@ from fm_lingvo.run_files import metrics_log
 from fm_lingvo.run_files import progress
 from fm_lingvo.run_files import run_dir
 from fm_lingvo.run_files import tensorboard
-from fm_lingvo.training import data_statistics
 from fm_lingvo.training import nonfinite_steps
 
 
@@ -62,6 +61,7 @@ class LocalRunner(base_runner.BaseRunner):
     super().__init__(params, logdir=logdir)
     self._job_name = 'local'
     self._signum = None
+    self._saved_step = None  # Of the newest checkpoint.
     self._task_params = params.task.train
     if self._task_params.save_interval_steps is None:
       raise errors.ConfigError('task.train.save_interval_steps = None: expected an integer >= 1 in a local run')
@@ -124,13 +124,14 @@ class LocalRunner(base_runner.BaseRunner):
     """Resumes the run, or initialises it with warm start and fitting; returns the step to continue from."""
     path = self._checkpointer.Restore(sess, force_reinitialize=True)
     step = reader.Checkpoint(path).step if path else 0
+    self._saved_step = step if path else None
     self._WriteConfiguration()
     self._rows.DropAfter(step)
     self._skipped.DropAfter(step)
     if path:
       print(f'resumed from {path}', flush=True)
     else:
-      data_statistics.Fit(self._task, sess, self._checkpointer.loaded)
+      self._task.Fit(sess, self._checkpointer.loaded)
       sess.run(self._checkpointer.start_averages)
     return step
 
@@ -178,8 +179,7 @@ class LocalRunner(base_runner.BaseRunner):
           self._Save(sess, step)
         if self._skipped.exceeded:
           raise self._skipped.Error()
-        if self._signum is not None:
-          raise Interrupted(self._signum, step)
+        self._EndIfStopped(sess, step)
         if last or step % tp.eval_interval_steps == 0:
           with window.Paused():
             started = time.monotonic()
@@ -197,6 +197,14 @@ class LocalRunner(base_runner.BaseRunner):
       f'{os.path.basename(newest) if newest else "none"}'
     ):
       self._checkpointer.Save(sess, step)
+    self._saved_step = step
+
+  def _EndIfStopped(self, sess, step):
+    """Raises Interrupted after a signal, which may have come at any time since the last checkpoint."""
+    if self._signum is not None:
+      if self._saved_step != step:
+        self._Save(sess, step)
+      raise Interrupted(self._signum, step)
 
   def _FlushSummaries(self):
     with errors.Writing(f'{self._train_dir}: event file'):
@@ -209,6 +217,7 @@ class LocalRunner(base_runner.BaseRunner):
     return [name for name in names if name in self._evaluations.names]
 
   def _WriteTrain(self, step, values):
+    values.update(self._task.DerivedMetrics(values))
     values['skipped_steps'] = self._skipped.total
     self._summary_writer.add_summary(tensorboard.Scalars(values), step)
     self._FlushSummaries()
@@ -219,8 +228,7 @@ class LocalRunner(base_runner.BaseRunner):
     """Evaluates data sets and stores their metrics in `latest`; an interrupted run does the rest when resumed."""
     for name in names:
       latest[name] = self._Evaluate(sess, name, step, bar)
-      if self._signum is not None:
-        raise Interrupted(self._signum, step)
+      self._EndIfStopped(sess, step)
 
   def _Evaluate(self, sess, name, step, bar):
     """Evaluates a data set with the weights of `sess`."""
@@ -234,7 +242,7 @@ class LocalRunner(base_runner.BaseRunner):
 
   @property
   def task(self):
-    """The HydraTask, built for training."""
+    """The base_task.BaseTask, built for training."""
     return self._task
 
   def RequestStop(self, signum):

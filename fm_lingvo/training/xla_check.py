@@ -49,7 +49,10 @@ def Check(model_name, dump_dir):
 
   Raises:
     XlaError: A step does not compile.
+    errors.ConfigError: The experiment is none on speech.
   """
+  if 'streams' not in model_registry.GetParams(model_name, 'Train').input:
+    raise errors.ConfigError(f'--mode=xla_check: {model_name} reads no speech; expected an experiment that does')
   seen = set()
   with tempfile.NamedTemporaryFile(suffix='.tfrecord') as empty:
     for dataset in sorted(registry.DatasetNames(model_name), key=lambda n: n != 'Train'):

@@ -1,1 +1,1 @@
-"""What every package may use: audio constants, local and remote files, name suggestions, shipped files."""
+"""Helpers for all packages: audio constants, local and remote files, name suggestions, shipped files."""

@@ -1,5 +1,5 @@
-"""The audio format that every part of the library works with."""
+"""The audio format that the whole library uses."""
 
 SAMPLE_RATE = 16000  # Hz, mono.
-FRAME_STEP_MS = 10.0  # Between two log-mel frames: spans, subsampled frames and pictures count on it.
+FRAME_STEP_MS = 10.0  # Hop between log-mel frames, fixed: masks, subsampling and plots depend on it.
 FRAME_STEP_SAMPLES = int(SAMPLE_RATE * FRAME_STEP_MS / 1000)  # 160.

@@ -1,4 +1,4 @@
-"""Local and remote files; TensorFlow is imported for remote ones only."""
+"""Access to local and remote files; imports TensorFlow for remote files only."""
 
 import os
 from typing import IO
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def IsRemote(path: str) -> bool:
-  """Whether a path names a file system that only TensorFlow's gfile can reach."""
+  """Whether a path is on a file system that only TensorFlow's gfile can read."""
   return '://' in path
 
 
@@ -29,7 +29,7 @@ def Exists(path: str) -> bool:
 
 
 def FileSize(path: str) -> int:
-  """Size of a local or remote file in bytes."""
+  """Returns the size of a local or remote file in bytes."""
   if IsRemote(path):
     import tensorflow as tf
 
@@ -38,7 +38,7 @@ def FileSize(path: str) -> int:
 
 
 def Replace(source: str, path: str) -> None:
-  """Gives a local or remote file the name `path`, which may be another's until then."""
+  """Renames a local or remote file to `path`; overwrites an existing file."""
   if IsRemote(path):
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Files that the project ships, such as tokenizers and language models, found from any working directory."""
+"""Finds files that the project ships, such as tokenizers and language models, from any working directory."""
 
 import os
 
@@ -7,23 +7,23 @@ from lingvo import compat as tf
 import fm_lingvo
 from fm_lingvo import errors
 
-# The folder that holds params/: `params/gin/tiny.gin` is found from any working directory.
+# The folder with params/; paths such as `params/gin/tiny.gin` are relative to it.
 ROOT = fm_lingvo.ROOT
 
 
 def Find(path: str, what: str, how_to: str) -> str:
-  """Path of a file: from the working directory, else from the folder that holds params/.
+  """Returns the path of a file, searched in the working directory, then in ROOT.
 
   Args:
-    path: Local or remote, not empty.
-    what: What it should be, for the message.
-    how_to: How one gets such a file, for the message.
+    path: Local or remote path, not empty.
+    what: Description of the file, such as 'tokenizer', for the message.
+    how_to: How to create such a file, for the message.
 
   Returns:
-    The path at which it is.
+    The path of the existing file.
 
   Raises:
-    errors.ConfigError: It is in neither place.
+    errors.ConfigError: The file is in neither folder.
   """
   places = [path]
   if '://' not in path and not os.path.isabs(path):

@@ -24,9 +24,9 @@ from tools.prepare.importers import manifest
 _WITNESS = 'witness'  # A file that hostile input would make in the working directory.
 # Gin text -> what its error must say; None: it need not be refused, only do no harm.
 GIN = {
-  'import os': 'a Gin file may not import Python',
-  'import params.asr': 'a Gin file may not import Python',
-  'from os import system': 'a Gin file may not import Python',
+  'import os': 'a Gin file must not import Python',
+  'import params.asr': 'a Gin file must not import Python',
+  'from os import system': 'a Gin file must not import Python',
   "task.encoder.num_layers = @os.system('touch witness')": 'syntax error',
   'task.encoder.num_layers = @subprocess.run()': 'refers to code',
   "task.name = __import__('os').system('touch witness')": 'syntax error',

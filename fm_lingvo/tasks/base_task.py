@@ -1,0 +1,100 @@
+"""What runners, evaluations and commands ask of a task, with defaults for a task that has nothing of the kind."""
+
+from lingvo import compat as tf
+from lingvo.core import base_model
+
+from fm_lingvo.config import train_params
+
+
+class BaseTask(base_model.BaseTask):
+  """Lingvo's, with the params of our training loop and the questions that it asks.
+
+  HydraTask answers all of them; a task with other data needs ComputePredictions and ComputeLoss, as in Lingvo.
+
+  Attributes:
+    computes_in_parts: Whether the task can compute batches in parts (batch_parts.py), as a long local run on several
+      cores then does.
+  """
+
+  computes_in_parts = False
+
+  @classmethod
+  def Params(cls):
+    p = super().Params()
+    p.name = 'task'
+    train_params.Define(p.train)
+    return p
+
+  def __init__(self, params):
+    train_params.Validate(f'{params.name}.train', params.train)
+    super().__init__(params)
+    if tf.get_default_graph().seed is None:
+      # Every job of a cluster then initialises variables from seed and name.
+      tf.random.set_seed(self.params.random_seed or 0)
+
+  @property
+  def branches(self):
+    """List of (name, Params) of the branches, of a hydra."""
+    return []
+
+  def Tokenizers(self):
+    """dict: branch name -> the Tokenizer of its labels, of branches that decode."""
+    return {}
+
+  def TokenizersToKeep(self):
+    """dict: name -> the Tokenizer that a run keeps a copy of, see run_dir.TokenizerPath."""
+    return {}
+
+  @classmethod
+  def UseKeptTokenizers(cls, params, path):
+    """Makes model Params with an input read a run's copies of the tokenizers; of a hydra, load_run.SetSearch does.
+
+    Args:
+      params: Model Params.
+      path: Function from a name to the path of its copy.
+    """
+
+  def Components(self):
+    """dict: component name -> its layer, for tables of parameter counts."""
+    raise NotImplementedError('Abstract method')
+
+  def CheckRestored(self, sess, source):
+    """Raises errors.ConfigError if restored variables contradict these params.
+
+    Args:
+      sess: Session that holds the variables.
+      source: Where they come from, for the message.
+    """
+
+  @classmethod
+  def CheckNothingToFit(cls, p):
+    """Raises errors.ConfigError if Fit would have something to do in a new run of Params `p`."""
+
+  def Fit(self, sess, loaded):
+    """Fits constants to data, before the first step of a new run.
+
+    Args:
+      sess: Session that holds the initialised variables.
+      loaded: Names of the variables that came from another run's checkpoint.
+    """
+
+  def MeanLoss(self, values):
+    """The loss over the batches of an evaluation, where it is another than the mean of their losses; else None.
+
+    Args:
+      values: dict of metrics over those batches.
+    """
+    del values
+
+  def DerivedMetrics(self, values):
+    """dict name -> float of metrics that follow from the means of others, such as a perplexity.
+
+    Args:
+      values: dict of metrics over many batches.
+    """
+    del values
+    return {}
+
+  def FilterPerExampleTensors(self, per_example):
+    """All of them: runners fetch those that they need."""
+    return per_example
