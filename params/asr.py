@@ -156,7 +156,7 @@ class AdapterFinetune(FullFinetune):
 
   learning_rate: float = 1e-3
   adapter: str = 'target'  # Name of the set of adapters; each domain has its own.
-  adapter_dim: int | None = None  # Width of the bottleneck; None: 32, of size `paper` 128.
+  adapter_dim: int | None = None  # Width of the bottleneck; None: 32, or 128 at size `paper`.
   adapter_position: str = 'after_block'  # after_block, parallel or after_ff.
 
   def Task(self):

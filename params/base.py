@@ -22,7 +22,7 @@ from fm_lingvo.training import nonfinite_steps
 GRAPHEMES_EN = 'params/tokenizers/graphemes_en.model'
 WORDPIECES_EN = 'params/tokenizers/wordpieces_en_1024.model'
 
-# Knobs that are None take the value of their size, beside what its Gin files set; see AsrExperiment._BySize.
+# Values of knobs that are None, by size, in addition to the Gin files of the size; see AsrExperiment._BySize.
 _SIZES = {'paper': {'tokenizer': WORDPIECES_EN, 'adapter_dim': 128}}
 
 # Evaluation keeps utterances up to at least this length: LibriSpeech has some of 35 s.
@@ -92,7 +92,7 @@ class TrainedExperiment(registry.Experiment):
     return pattern and pattern.format(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
 
   def _Cosine(self):
-    """Params of a schedule: linear warm-up, then a cosine to 0 at max_steps."""
+    """Returns Params of a schedule: linear warm-up, then a cosine to 0 at max_steps."""
     return schedule.LinearRampupCosineSchedule.Params().Set(
       warmup_steps=self.warmup_steps, total_steps=self.max_steps, num_splits=1
     )
@@ -111,13 +111,13 @@ class AsrExperiment(TrainedExperiment, SpeechKnobs):
     return [os.path.join(_GIN_DIR, f'{self.size}.gin')]
 
   def _Train(self, p, schedule_params, eval_datasets, final_eval_datasets=()):
-    """Fills p.train, the dtype and the seed of task Params `p`; returns them."""
+    """Sets p.train, the dtypes and the seed of task Params `p`; returns `p`."""
     p.encoder.dropout_prob = self.dropout_prob
     mixed_precision.SetComputeDtype(p, self.compute_dtype, f'{type(self).__name__}.compute_dtype')
     return self._SetTraining(p, schedule_params, eval_datasets, final_eval_datasets)
 
   def _BySize(self, knob, default):
-    """The value of a knob; where it is None, what the size says, or else `default`."""
+    """Returns a knob's value; if it is None, that of the size in _SIZES, or `default` if the size has none."""
     value = getattr(self, knob)
     return _SIZES.get(self.size, {}).get(knob, default) if value is None else value
 
@@ -190,7 +190,7 @@ class LabeledExperiment(AsrExperiment):
   data_dir: str = 'data/recipe'
   source: str = 'source'  # Folder under data_dir with the source domain's data set.
   target: str = 'target'  # The same for the target domain.
-  tokenizer: str | None = None  # SentencePiece model; None: graphemes, at size `paper` 1024 word pieces.
+  tokenizer: str | None = None  # SentencePiece model; None: graphemes, or 1024 word pieces at size `paper`.
   init_from: str = ''  # Run or checkpoint for a warm start; '' trains from random weights.
   augment: bool = True  # Augments training speech: speed, room, noise and channel.
   effects_prob: float = 0.5  # Share of training utterances with room, noise or channel effects, in [0, 1].
