@@ -499,7 +499,7 @@ class InputTest(absltest.TestCase):
       ),
       (dict(min_seconds=2.0), 'min_seconds = 2.0: expected >= 0 and <= 1.0'),
       (dict(seed=-1), 'seed = -1: expected None or an integer >= 0'),
-      (dict(domain_regex='('), r"domain_regex = '\(': expected an RE2 regular"),
+      (dict(domain_regex='('), r"domain_regex = '\(': expected an RE2 regular expression"),
       (
         dict(domain_regex='(?!music).*'),
         r"domain_regex = '.*': expected an RE2 regular expression \(.*invalid perl operator",
