@@ -232,7 +232,7 @@ class DataServiceTest(absltest.TestCase):
         service.StartDispatcher(argparse.Namespace(port=port, work_dir=''))
     done = self._Train('localhost:1', 'nowhere')
     self.assertEqual(done.code, 2, done.out + done.err)
-    self.assertRegex(done.err, r'^trainer: --tf_data_service_address=localhost:1: no dispatcher .*\n$')
+    self.assertRegex(done.err, r'^trainer: --tf_data_service_address=localhost:1: cannot connect to a dispatcher .*\n$')
 
 
 if __name__ == '__main__':
