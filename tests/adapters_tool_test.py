@@ -138,7 +138,7 @@ class AdaptersTest(stage_case.StageCase):
       err,
       r'^adapters: .*/finetuned/train/ckpt-10: its adapters first, '
       r'second would lose their decoder, which differs from that in '
-      r'.*/target.ckpt; .* --replace_decoder .*\n$',
+      r'.*/target.ckpt; extract without --decoder, or use --replace_decoder .*\n$',
     )
     self.assertFalse(os.path.exists(self._Path('out.index')))
     code, out, err = self._Main(*inject, '--replace_decoder')
