@@ -134,7 +134,7 @@ class HydraTask(base_task.BaseTask):
     data_statistics.CheckNothingToFit(p)
 
   def Fit(self, sess, loaded):
-    """See the base class, and fit.py."""
+    """See the base class, and training/data_statistics.py."""
     data_statistics.Fit(self, sess, loaded)
 
   def ComputePredictions(self, theta, input_batch):
