@@ -52,9 +52,9 @@ class LmTextTest(absltest.TestCase):
         'a human being',
         'a living organism',
         'in one nine nine zero',
+        'it was too much for one person to do',
         'person',
         'plant life',
-        'it was too much for one person to do',
         'well being',
       ],
     )

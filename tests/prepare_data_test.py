@@ -393,7 +393,7 @@ class CommandLineTest(PrepareCase):
         '--voices_per_line: not used by --importer=general_speech, which uses --input, --engines, --max_utterances',
       ),
       (manifest + ['--languages=xx'], '--languages=xx: expected some of en,'),
-      (manifest + ['--languages=en,es'], '--languages=en,es: expected one, '),
+      (manifest + ['--languages=en,es'], '--languages=en,es: expected one language, '),
       (manifest + ['--max_duration=inf'], '--max_duration=inf: expected a finite number'),
       (manifest + ['--dev_percent=nan'], '--dev_percent=nan: expected a finite number'),
       (manifest + ['--dev_percent=-1'], 'dev_percent = -1'),
