@@ -90,7 +90,7 @@ class LogMelFrontendTest(graph_case.GraphCase):
 
   def test_what_labels_must_not_depend_on_is_refused(self):
     for changes, message in (
-      ({'noise_scale': 8.0}, 'noise_scale = 8.0: expected 0.0; for BEST-RQ labels'),
+      ({'noise_scale': 8.0}, 'noise_scale = 8.0: expected 0.0; since labels of BEST-RQ'),
       ({'pad_end': True}, 'mel.pad_end = True: expected False; no checkpoint records it'),
       ({'frame_stride': 2}, 'mel.frame_stride = 2: expected 1; '),
       ({'preemph': 0.0}, 'mel.preemph = 0.0: expected 0.97; '),

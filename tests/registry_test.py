@@ -199,7 +199,7 @@ class RegistryTest(absltest.TestCase):
       (LostDefault, 'LostDefault.width = 5: a knob needs its type'),
       (Unhashable, r'dataclass\(eq=False\)'),
       (NeedsArgument, 'Helper'),
-      (TaskOfDataset, 'TaskOfDataset.Task_Train: task params of a single'),
+      (TaskOfDataset, 'TaskOfDataset.Task_Train: Gin cannot bind task params of a single'),
     ]:
       with self.subTest(cls.__name__):
         with self.assertRaisesRegex(TypeError, message):

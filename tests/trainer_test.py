@@ -84,6 +84,7 @@ class TrainerTest(process_case.ProcessCase):
     reader = graph_case.tf.train.load_checkpoint(f'{logdir}/train/ckpt-{step:08}')
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
+  @pytest.mark.slow  # batch_split_test says the same of an encoder in this process.
   def test_batches_in_parts_train_as_whole_ones_do(self):
     rows = {}
     for parts in (1, 2):
