@@ -12,8 +12,8 @@ class BaseTask(base_model.BaseTask):
   HydraTask answers all of them; a task with other data needs ComputePredictions and ComputeLoss, as in Lingvo.
 
   Attributes:
-    computes_in_parts: Whether the task can compute batches in parts (runtime/batch_split.py), as a long local run on several
-      cores then does.
+    computes_in_parts: Whether the task can compute a batch in parts (runtime/batch_split.py), as a long local run on
+      several cores does.
   """
 
   computes_in_parts = False
