@@ -13,6 +13,7 @@ from absl.testing import parameterized
 from fm_lingvo.data import dataset
 from fm_lingvo.utils import audio as audio_format
 from tools.recipe import labels
+from tools.recipe import stage_spec
 from tools.recipe import stages
 from tools.recipe import stamps
 
@@ -69,7 +70,7 @@ class RecipeTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
     self.folder = Folder(self)
-    self.settings = stages.Settings(
+    self.settings = stage_spec.Settings(
       output=os.path.join(self.folder, 'runs'), data_dir=os.path.join(self.folder, 'data')
     )
     os.makedirs(self.settings.output)

@@ -19,6 +19,7 @@ from tools.recipe import comparisons as comparisons_lib
 from tools.recipe import plan
 from tools.recipe import plot
 from tools.recipe import stage_run
+from tools.recipe import stage_spec
 from tools.recipe import stages
 from tools.recipe import tables
 
@@ -132,7 +133,7 @@ class VerdictsTest(parameterized.TestCase):
 class CompareTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
-    self.settings = stages.Settings(output=recipe_case.Folder(self))
+    self.settings = stage_spec.Settings(output=recipe_case.Folder(self))
     self.plan = stages.Plan(self.settings)
 
   def _Write(self, name, right, count=40, stamp='stamp'):

@@ -24,6 +24,7 @@ from fm_lingvo.runtime import quiet
 from ..common import exit_codes
 from . import plan
 from . import runner
+from . import stage_spec
 from . import stages
 
 
@@ -68,7 +69,7 @@ def _Parser():
 
 def _Settings(args):
   suffix = '_quick' if args.quick else ''
-  return stages.Settings(
+  return stage_spec.Settings(
     output=(args.output or f'runs/recipe{suffix}').rstrip('/'),
     data_dir=(args.data_dir or f'data/recipe{suffix}').rstrip('/'),
     quick=args.quick,

@@ -12,9 +12,9 @@ from fm_lingvo.evaluation import error_rates
 
 from . import rows as rows_lib
 from . import stage_run
-from .stages import RunName
-from .stages import Settings
-from .stages import Stage
+from .stage_spec import RunName
+from .stage_spec import Settings
+from .stage_spec import Stage
 
 _SEED = 20240301
 

@@ -20,8 +20,8 @@ from fm_lingvo.data import dataset
 from fm_lingvo.data import example_filter
 from fm_lingvo.utils import audio as audio_format
 
-from .stages import Settings
-from .stages import Stage
+from .stage_spec import Settings
+from .stage_spec import Stage
 
 
 class Labels:

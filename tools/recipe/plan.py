@@ -1,7 +1,7 @@
 """The recipe as data: stages, groups, tables, and what is claimed. Another recipe is another version of this file."""
 
 from . import claims
-from .stages import Stage
+from .stage_spec import Stage
 
 # fmt: off
 # Share of the target's labels that the adapted model may use: 21.6M of the paper's 300M + 21.6M [abstract].

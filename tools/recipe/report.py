@@ -9,9 +9,9 @@ from . import labels as labels_lib
 from . import rows as rows_lib
 from . import stage_run
 from . import tables
-from .stages import RunName
-from .stages import Settings
-from .stages import Stage
+from .stage_spec import RunName
+from .stage_spec import Settings
+from .stage_spec import Stage
 
 
 def Write(path: str, settings: Settings, stages: dict[str, Stage], labels: labels_lib.Labels, result: dict) -> None:

@@ -7,8 +7,8 @@ from fm_lingvo import errors
 
 from . import labels as labels_lib
 from . import stage_run
-from .stages import Settings
-from .stages import Stage
+from .stage_spec import Settings
+from .stage_spec import Stage
 
 _BRANCH = 'labeled'
 

@@ -15,8 +15,8 @@ from typing import TextIO
 
 from ..common import interrupts
 from . import stage_run
-from .stages import Settings
-from .stages import Stage
+from .stage_spec import Settings
+from .stage_spec import Stage
 
 TRAINER = (sys.executable, '-m', 'fm_lingvo.trainer')
 _POLL_SECONDS = 0.5

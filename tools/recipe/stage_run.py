@@ -18,8 +18,8 @@ from fm_lingvo import errors
 from fm_lingvo.run_files import metrics_log
 
 from ..bench import results
-from .stages import Settings
-from .stages import Stage
+from .stage_spec import Settings
+from .stage_spec import Stage
 
 FINAL = ('TestTarget', 'TestSource')
 _SHOWN = 5  # Differences in a message.

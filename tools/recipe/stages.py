@@ -2,58 +2,14 @@
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
 
 from fm_lingvo import errors
 from fm_lingvo.utils import suggest
 
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-  """What differs between the recipe and its smoke run."""
-
-  output: str = 'runs/recipe'  # Folder of the runs.
-  data_dir: str = 'data/recipe'
-  quick: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-  """One training: a row of the plan or, completed by Plan(), what the trainer is called with for one seed."""
-
-  name: str  # Of its row in the results and, with the seed, of its run's folder.
-  group: str  # Key of plan.GROUPS.
-  experiment: str  # Class of params/asr.py.
-  steps: int
-  title: str  # What a table calls it; {share} is the share of the labels in %.
-  start: str = ''  # Stage that it starts from, '' for random weights; of a completed stage that stage's run.
-  share: float = 0.0  # Of the target's usable labels that it is given, at most.
-  seeds: tuple[int, ...] = (1,)  # That are planned.
-  bindings: dict[str, Any] = dataclasses.field(default_factory=dict)  # Of Gin; without a dot: the experiment's knobs.
-  measured: bool = True  # Whether it is evaluated on the test sets and has a row in the results.
-  seed: int = 1  # Of a completed stage.
-
-  @property
-  def run(self) -> str:
-    """Name of the run's folder."""
-    return RunName(self.name, self.seed)
-
-  @property
-  def model(self) -> str:
-    """Name of the experiment in the registry."""
-    return f'asr.{self.experiment}'
-
-  def GinBindings(self, **changed: Any) -> dict[str, Any]:
-    """The bindings, some of them changed, by the names that Gin has for them."""
-    return {
-      name if '.' in name else f'{self.experiment}.{name}': value
-      for name, value in {**self.bindings, **changed}.items()
-    }
-
-
-def RunName(name: str, seed: int) -> str:
-  """Name of the run of a stage with a seed."""
-  return name if seed == 1 else f'{name}_seed{seed}'
+from . import plan
+from .stage_spec import RunName
+from .stage_spec import Settings
+from .stage_spec import Stage
 
 
 def Plan(settings: Settings, seeds: Iterable[int] = ()) -> dict[str, Stage]:
@@ -62,18 +18,16 @@ def Plan(settings: Settings, seeds: Iterable[int] = ()) -> dict[str, Stage]:
   The stages that are given target labels have these further seeds, too. A stage starts from the run with its own seed,
   or with seed 1 where there is none.
   """
-  from . import plan  # It is made of Stages.
-
   stages = {}
   for planned in plan.STAGES:
     for seed in sorted({*planned.seeds, *(seeds if planned.share else ())}):
       start = RunName(planned.start, seed)
-      stage = _Complete(settings, plan, planned, seed, start if start in stages else planned.start)
+      stage = _Complete(settings, planned, seed, start if start in stages else planned.start)
       stages[stage.run] = stage
   return stages
 
 
-def _Complete(settings, plan, planned, seed, start):
+def _Complete(settings, planned, seed, start):
   share = max(planned.share, plan.QUICK_SHARE) if settings.quick and planned.share else planned.share
   bindings = {'data_dir': settings.data_dir, 'max_steps': planned.steps, 'seed': seed, **plan.COMMON}
   if share:
@@ -106,8 +60,6 @@ def Select(stages: dict[str, Stage], names: Iterable[str], seeds: Iterable[int] 
   Raises:
     errors.ConfigError: there is no such group or stage; the nearest is named.
   """
-  from . import plan
-
   chosen = set()
   for name in names:
     if name in plan.GROUPS or name == 'all':

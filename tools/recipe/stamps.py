@@ -18,8 +18,8 @@ from fm_lingvo.config import registry
 from fm_lingvo.data import dataset
 
 from ..common import this_machine
-from .stages import Settings
-from .stages import Stage
+from .stage_spec import Settings
+from .stage_spec import Stage
 
 # Params of task.train that change neither the weights nor what they recognise.
 _NO_INPUTS = frozenset(
