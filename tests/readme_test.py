@@ -57,7 +57,7 @@ _ELSEWHERE = {
   ),
   _CLUSTER + 'async --workers=2 --ps=1 -- --model=asr.BestRqPretrain --logdir=runs/async': (
     'tests/cluster_test.py',
-    r"_Run\('--mode=async', '--workers=2', '--ps=1'",
+    r"^\s*'--mode=async', '--workers=2', '--ps=1', '--evaluate",
   ),
   _CLUSTER + 'sync --workers=2 --evaluate=DevHuman -- --model=asr.BestRqPretrain --logdir=runs/evaluated': (
     'tests/cluster_test.py',
