@@ -114,7 +114,7 @@ class CommandsTest(absltest.TestCase):
       shutil.copytree(
         os.path.join(ROOT, name), os.path.join(cls.root, name), ignore=shutil.ignore_patterns('__pycache__', 'goldens')
       )
-    for name in ('README.md', 'Makefile', 'pyproject.toml', 'requirements.txt'):
+    for name in ('README.md', 'Makefile', 'pyproject.toml', 'setup.py', 'requirements.txt'):
       shutil.copy(os.path.join(ROOT, name), cls.root)
     cls._WriteEnvironment()
     cls._WriteExamples()
