@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from typing import IO
 from typing import Any
 
+from fm_lingvo import errors
 from fm_lingvo.utils import audio
 from fm_lingvo.utils import files
 
@@ -37,9 +38,7 @@ FEATURES = {
 }
 MANIFEST_KEYS = ('utt_id', 'split', 'shard', 'text', 'speaker', 'domain', 'duration')
 
-
-class DatasetError(ValueError):
-  """A directory that is not a complete data set; the message is one line with the path and the problem."""
+DatasetError = errors.DatasetError
 
 
 @dataclasses.dataclass(frozen=True)
