@@ -10,6 +10,7 @@ from ...common import exit_codes
 from ...common import files
 from ...common import normalize
 from .. import importers
+from ..import_helpers import lines
 
 OPTIONS = ('input', 'official_splits')
 
@@ -48,9 +49,7 @@ def _ImportChapter(listing, directory, names, transcripts, official_splits):
   recordings = {os.path.splitext(n)[0]: n for n in names if n.endswith(('.flac', '.wav', '.mp3', '.ogg'))}
   for name in transcripts:
     path = os.path.join(directory, name)
-    with dataset.OpenText(path) as f:
-      lines = f.read().splitlines()
-    for number, line in enumerate(lines, 1):
+    for number, line in lines.Lines(path):
       if not line.strip():
         continue
       utt_id, _, text = line.strip().partition(' ')
