@@ -1,12 +1,9 @@
 """Imports LibriSpeech: SUBSET/SPEAKER/CHAPTER/*.flac and SPEAKER-CHAPTER.trans.txt with a line `ID TEXT` per file."""
 
-import functools
 import os
 
-from ...common import audio
 from ...common import exit_codes
 from ...common import files
-from ...common import normalize
 from .. import importers
 from ..import_helpers import lines
 from ..import_helpers import rows
@@ -63,12 +60,12 @@ def _ImportChapter(listing, directory, names, transcripts):
       listing.utterances.append(
         importers.Utterance(
           utt_id,
-          normalize.NormalizeText(text, 'en'),
+          text,
           speaker,
           domain,
           source,
-          functools.partial(audio.Decode, source),
           split=split,
+          language='en',
         )
       )
   for utt_id, recording in recordings.items():
