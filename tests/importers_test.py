@@ -16,7 +16,7 @@ from tools.common import audio
 from tools.common import exit_codes
 from tools.common import normalize
 from tools.prepare import importers
-from tools.prepare.importers import debian
+from tools.prepare.import_helpers import debian
 from tools.prepare.importers import librispeech
 from tools.prepare.importers import manifest
 from tools.prepare.importers import prompts

@@ -16,7 +16,7 @@ from ...common import exit_codes
 from ...common import files
 from ...common import normalize
 from .. import importers
-from . import debian
+from ..import_helpers import debian
 
 OPTIONS = ('input', 'languages', 'max_utterances')
 

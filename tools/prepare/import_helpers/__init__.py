@@ -1,0 +1,1 @@
+"""What several importers share; --importer does not look for importers here."""
