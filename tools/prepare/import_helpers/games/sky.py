@@ -126,7 +126,7 @@ def _Head(f, entry):
 
 
 def _Seconds(f, entry):
-  return _FullSize(_Head(f, entry)) / game_lines.RATE
+  return round(max(0, _FullSize(_Head(f, entry)) - _HEADER) / game_lines.RATE, 2)
 
 
 def _Fault(text, seconds):
