@@ -379,7 +379,9 @@ class ManifestTest(ImporterCase):
     with open(path, 'wb') as f:
       f.write(b'RIFF\xff\xfe\x00')
     for importer in (manifest, synth):
-      with self.assertRaisesRegex(dataset.DatasetError, r'audio\.jsonl: expected text in UTF-8 \(invalid start byte\)'):
+      with self.assertRaisesRegex(
+        dataset.DatasetError, r'audio\.jsonl(:1)?: expected text in UTF-8 \(invalid start byte\)'
+      ):
         importer.Import(importers.Options(input=path))
 
 

@@ -1,1 +1,1 @@
-"""What several importers share; --importer does not look for importers here."""
+"""What importers share: lines of text files and the like; modules here are no importers."""
