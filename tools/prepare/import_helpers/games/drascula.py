@@ -10,7 +10,8 @@ from . import game_lines
 
 PACKAGE = 'drascula'
 HOLDER = 'Alcachofa Soft S.L.'
-KEY_FILE = 'drascula.dat'
+KEY_FILE = '3.ALS'  # Only versions with voices have it.
+_ENGLISH_SIZE = 145166  # Bytes of KEY_FILE in the English version.
 _VERSION = 6
 _RECORD_SIZES = (4, 4, 4, 2, 4, 2, 4, 2, 2, 20, 20, 10, 8)  # Of the tables before the texts.
 # The tables of text, in the order of the file, by the prefix of their voice files; None: without voices.
@@ -30,7 +31,7 @@ _SPEAKERS = {
 _SPEAKERS_OF_D = ((40, 'Drascula'), (55, '?'), (67, 'Hacker'), (78, 'blind'), (81, '?'), (82, 'bartender'), (83, 'trunk'))
 _VOICE = re.compile(r'([A-Z]*)(\d+)\.ALS', re.IGNORECASE)
 _PADDING = 32  # Bytes at both ends of a file without a header.
-_CUT = {'3.ALS': (73959, 117157)}  # Seconds of silence surround this line.
+_CUT = {KEY_FILE: (73959, 117157)}  # Seconds of silence surround this line.
 _HEADLESS_RIFF = b'WAVEfmt '  # RIFF files that lost their first 4 bytes.
 _MAX_CHARS_PER_SECOND = 24
 
@@ -112,9 +113,12 @@ def Lines(folder: str) -> Iterator[game_lines.Line]:
   """Yields the voice files of a folder, those to be left out with a reason.
 
   Raises:
-    FormatError: drascula.dat cannot be read.
+    FormatError: The voices are not English, or drascula.dat cannot be read.
   """
-  texts = ReadTexts(os.path.join(folder, KEY_FILE))
+  size = os.path.getsize(os.path.join(folder, KEY_FILE))
+  if size != _ENGLISH_SIZE:
+    raise FormatError(f'{folder}/{KEY_FILE}: {size} bytes; expected the English version, {_ENGLISH_SIZE} bytes')
+  texts = ReadTexts(_TextFile(folder))
   container = Container(folder)
   for name in sorted(os.listdir(folder)):
     match = _VOICE.fullmatch(name)
@@ -124,7 +128,14 @@ def Lines(folder: str) -> Iterator[game_lines.Line]:
       text = known[number] if number < len(known) else ''
       path = os.path.join(folder, name)
       reason = _Fault(prefix, name, text, path)
-      yield game_lines.Line(name, text, _Speaker(prefix, number), container, path, *reason)
+      yield game_lines.Line(name, game_lines.SpokenText(text), _Speaker(prefix, number), container, path, *reason)
+
+
+def _TextFile(folder):
+  """Returns the path of drascula.dat, which is in the folder of the voices, or above it (package scummvm-data)."""
+  beside = os.path.join(folder, 'drascula.dat')
+  above = (os.path.join(folder, *['..'] * up, 'drascula.dat') for up in (1, 2))
+  return next((path for path in above if not os.path.exists(beside) and os.path.exists(path)), beside)
 
 
 def _Speaker(prefix, number):
@@ -134,12 +145,13 @@ def _Speaker(prefix, number):
 
 
 def _Fault(prefix, name, text, path):
-  if prefix == 'S':
-    return 'not_speech', 'a sound effect'
+  if prefix not in _TABLES:
+    return 'not_speech', 'a sound effect, or of unknown content'
   if not text:
     return ()
   with open(path, 'rb') as f:
     seconds = len(Samples(name, f.read())) / game_lines.RATE
   if len(text) > _MAX_CHARS_PER_SECOND * seconds:
     return 'mislabelled', f'{len(text)} characters in {seconds:.2f} s, more than {_MAX_CHARS_PER_SECOND} per second'
-  return ()
+  noise = game_lines.NotSpeech(text)
+  return ('not_speech', noise) if noise else ()

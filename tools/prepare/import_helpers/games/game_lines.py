@@ -9,7 +9,11 @@ from typing import Any
 RATE = 11025  # Hz
 SILENCE = 0x80  # The sample value of digital silence.
 _KEPT_SILENCE = RATE // 10  # Samples that TrimSilence leaves on each side.
-_INNER_DOT = re.compile(r'(?<=[^\W\d_])\.(?=[^\W\d_]{2})')
+_UNSPOKEN = re.compile(r'\^_|@@')  # A trade mark sign, and notes around a sung line.
+_NUMBERED = re.compile(r'\b([A-Z]{2,})(?=\d)')  # WD40 is spelled.
+_NOISE = re.compile(r'[(<](?!Y/N)[^)>]*[)>]')  # A noise instead of words, or over them: <sneeze>, (sigh).
+_GAGGED = re.compile(r'mm[pn]?f|mgh|\bmm+ph', re.IGNORECASE)
+_HUM = re.compile(r'[hm]*', re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +30,21 @@ class Line:
 
 
 def SpokenText(text: str) -> str:
-  """Returns the text with a space behind each full stop, so that none is read as the dot of a web address."""
-  return ' '.join(_INNER_DOT.sub('. ', text).split())
+  """Returns the text without signs that a normaliser would take for words, and with acronyms before digits spelled."""
+  return ' '.join(_NUMBERED.sub(lambda m: ' '.join(m.group()) + ' ', _UNSPOKEN.sub(' ', text)).split())
+
+
+def NotSpeech(text: str) -> str:
+  """Returns why the sound of a text is not ordinary speech, '' if it is: a noise, or the mumble of a gagged voice."""
+  if _NOISE.search(text):
+    return f'a noise: {text}'
+  if _GAGGED.search(text):
+    return f'a gagged voice: {text}'
+  letters = re.sub(r'[\W\d_]', '', text)
+  vowels = sum(c in 'aeiouyAEIOUY' for c in letters)
+  if len(letters) >= 5 and vowels < 0.15 * len(letters) and not _HUM.fullmatch(letters):
+    return f'no words: {text}'
+  return ''
 
 
 def TrimSilence(samples: bytes) -> bytes:

@@ -23,7 +23,6 @@ _TABLE = 15  # Where the entries start.
 _AMBK = 20  # Bytes of the header of DOG and CUT files.
 _COMMAND = re.compile(r'\*(?:XY\d\d\(\d{3},\d{3}\)|..)', re.DOTALL)
 _SPOKEN = re.compile(r'\d{2}([0-9A-F]{4}|SSSS|XXXX)[PJ][0-9A-F]')  # Names of dialogues' sounds.
-_NOISE = re.compile(r'[<>]')  # <sneeze>
 _DESCRIPTIONS, _REFUSALS = 41, 1187  # JOE0041 is line 0 of QUEEN2.JAS, JOE0001 line 1187.
 
 
@@ -191,12 +190,9 @@ def _Speaker(name):
 def _Fault(name, texts):
   """Returns (reason, detail) for a sound to be left out, else ()."""
   if len(texts) > 1:
-    return 'ambiguous_text', ' | '.join(sorted(texts))
+    return 'mislabelled', f'the scripts have several texts: {" | ".join(sorted(texts))}'
   if not texts:
-    return ('no_text', 'no words in the scripts') if _SPOKEN.fullmatch(name) else ('not_speech', 'an effect or a leftover')
+    return () if _SPOKEN.fullmatch(name) else ('not_speech', 'an effect or a leftover')
   text = min(texts)
-  if name.startswith('COMIC'):
-    return 'not_speech', f'a sound word: {text}'
-  if _NOISE.search(text):
-    return 'not_speech', text
-  return () if text else ('no_text', 'an empty segment')
+  noise = f'a comic strip with sound words: {text}' if name.startswith('COMIC') else game_lines.NotSpeech(text)
+  return ('not_speech', noise) if noise else ()

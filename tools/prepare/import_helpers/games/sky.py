@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import re
 import struct
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -23,7 +22,6 @@ _SPEECH_FILES = range(50000, 59000)
 _INTRO = range(59500, 59673)
 _ENGLISH = 60600  # Text of section 0.
 _MAX_CHARS_PER_SECOND = 28
-_GAGGED = re.compile('mmf|mmpf|mph|mgh', re.IGNORECASE)
 
 
 class FormatError(ValueError):
@@ -87,14 +85,17 @@ class Container:
   folder: str
 
   def Read(self, members: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    """Yields (member, WAV file) in the order of sky.dsk; a damaged member is b''."""
+    """Yields (member, WAV file) in the order of sky.dsk; a damaged member is as it is packed, which is no audio."""
     entries = ReadDirectory(self.folder)
     with open(os.path.join(self.folder, 'sky.dsk'), 'rb') as f:
       for member in sorted(members, key=lambda m: entries[int(m)].offset):
+        entry = entries[int(member)]
         try:
-          yield member, game_lines.WaveFile(ReadFile(f, entries[int(member)])[_HEADER:])
+          sound = game_lines.WaveFile(ReadFile(f, entry)[_HEADER:])
         except rnc.RncError:
-          yield member, b''
+          f.seek(entry.offset)
+          sound = f.read(entry.size)
+        yield member, sound
 
 
 def Lines(folder: str) -> Iterator[game_lines.Line]:
@@ -112,10 +113,10 @@ def Lines(folder: str) -> Iterator[game_lines.Line]:
       if number in _SPEECH_FILES:
         section = max(i for i, first in enumerate(_SPEECH) if first <= number)
         message = number - _SPEECH[section]
-        text = messages[section][message] if message < len(messages[section]) else None
+        text = (messages[section][message] if message < len(messages[section]) else None) or ''
         speaker = speakers.get(section << 12 | message, '?')
         reason = _Fault(text, _Seconds(f, entries[number]))
-        yield game_lines.Line(str(number), text or '', speaker, container, path, *reason)
+        yield game_lines.Line(str(number), game_lines.SpokenText(text), speaker, container, path, *reason)
       elif number in _INTRO and _IsIntroSpeech(f, entries[number]):
         yield game_lines.Line(str(number), '', '?', container, path)
 
@@ -126,18 +127,15 @@ def _Head(f, entry):
 
 
 def _Seconds(f, entry):
-  return round(max(0, _FullSize(_Head(f, entry)) - _HEADER) / game_lines.RATE, 2)
+  return max(0, _FullSize(_Head(f, entry)) - _HEADER) / game_lines.RATE
 
 
 def _Fault(text, seconds):
   """Returns (reason, detail) for a line to be left out, else ()."""
-  if not text:
-    return 'no_text', 'no message of this number'
   if len(text) > _MAX_CHARS_PER_SECOND * seconds:
     return 'mislabelled', f'{len(text)} characters in {seconds:.2f} s, more than {_MAX_CHARS_PER_SECOND} per second'
-  if _GAGGED.search(text):
-    return 'not_speech', f'a gagged voice: {text}'
-  return ()
+  noise = game_lines.NotSpeech(text)
+  return ('not_speech', noise) if noise else ()
 
 
 def _IsIntroSpeech(f, entry):
