@@ -1,4 +1,4 @@
-"""Imports spoken names of things in 24 languages, unlabeled: Debian's tuxpaint-stamps-default by apt, or --input=DIR."""
+"""Imports spoken names of things in many languages, unlabeled: Debian's tuxpaint-stamps-default by apt, or --input=DIR."""
 
 import os
 import re
@@ -12,7 +12,7 @@ OPTIONS = ('input', 'languages')
 _PACKAGE = 'tuxpaint-stamps-default'
 _EXTENSIONS = ('.ogg', '.wav')
 _LANGUAGE = '[a-z]{2}(?:_[A-Za-z]{2})?'
-_DESCRIPTION = re.compile(f'.*_desc(?:_({_LANGUAGE}))?')
+_DESCRIPTION = re.compile(rf'.*_desc(?:_({_LANGUAGE}))?(?:\.ogg)?')
 # Symbols are also spoken without _desc: digits and letters, in a language or else in that of the alphabet.
 _SYMBOL = re.compile(rf'(?:\d|\w_(?:filled|outline)|\w_with_umlaut_\w+|ss_eszett_\w+)(?:_({_LANGUAGE}))?')
 
