@@ -32,18 +32,18 @@ def Groups(utterances):
   return list(groups.values())
 
 
-def Load(utterances, limits, normalizer):
+def Load(utterances, limits):
   """Loads utterances of any number of files.
 
   Args:
     utterances: List of importers.Utterance.
     limits: shards.Limits.
-    normalizer: Function (text, language) -> normalised text.
 
   Yields:
     (utterance, record, rejected) for each utterance, group by group: a dict with dataset.FEATURES and None, or None and
     the audio.Rejected of the first check that failed.
   """
+  normalizer = normalize.NormalizeText
   for group in Groups(utterances):
     texts, wanted = {}, []
     for utterance in group:
@@ -127,6 +127,3 @@ def _Checked(utterance, text, samples, limits):
     'domain': utterance.domain,
     'duration': duration,
   }
-
-
-Normalizer = normalize.NormalizeText

@@ -111,7 +111,9 @@ def PrepareData(
   except ValueError as e:
     raise exit_codes.UsageError(str(e)) from e
   output = output.rstrip('/')
-  staging_dirs.CheckReplaceable(output, options.input.split(',') if options.input else ())
+  parts = options.input.split(',') if options.input else ()
+  sources = [part if file_system.Exists(part) else part.partition('=')[2] for part in parts]
+  staging_dirs.CheckReplaceable(output, [source for source in sources if source])
   if file_system.Exists(output) and not overwrite:
     raise exit_codes.UsageError(f'--output={output}: exists; give another directory or --overwrite')
 
