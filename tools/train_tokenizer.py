@@ -20,6 +20,7 @@ from fm_lingvo import errors
 from fm_lingvo.data import dataset
 from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files as file_system
+from fm_lingvo.utils import text_lines
 
 from .common import exit_codes
 from .common import files
@@ -48,8 +49,7 @@ def ReadTexts(inputs):
       lines = [row['text'] for row in dataset.ReadManifest(path, 'train')]
       what = 'transcript in its training set'
     elif os.path.exists(path):
-      with dataset.OpenText(path) as f:
-        lines = f.read().splitlines()
+      lines = [line for _, line in text_lines.Lines(path)]
       what = 'text in it'
     else:
       raise exit_codes.UsageError(f'--input={path}: no such data set or text file')

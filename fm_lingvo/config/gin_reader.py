@@ -85,7 +85,7 @@ class Reader:
       raise GinError(f'{asker}: over {_MAX_BYTES:,} bytes; not a Gin file')
     try:
       with tf.io.gfile.GFile(path, 'r') as f:
-        text = f.read()
+        text = f.read().removeprefix('\ufeff')  # The byte order mark of some editors.
     except UnicodeDecodeError as e:
       raise GinError(f'{asker}: not a text file, expected UTF-8') from e
     self._open.append(path)

@@ -5,7 +5,6 @@ and CC-BY 3.0; see the packages' copyright files). They are fetched with apt, wi
 """
 
 import functools
-import gzip
 import os
 import re
 
@@ -16,9 +15,12 @@ from ...common import exit_codes
 from ...common import files
 from ...common import normalize
 from .. import importers
-from . import debian
+from ..import_helpers import debian
+from ..import_helpers import lines
 
 OPTIONS = ('input', 'languages', 'max_utterances')
+NORMALIZER = 'prompts'
+TEST_PERCENT = 30.0
 
 # Formats in order of preference, for prompts that a directory has in several formats.
 _EXTENSIONS = ('.g722', '.wav16', '.wav', '.flac', '.ogg', '.mp3', '.gsm')
@@ -133,12 +135,8 @@ def _ReadTranscript(path, names):
   Some lines contain several entries (`a: text b: text`) or repeat their name. A known name with a colon inside a line
   starts a new entry, which is used only if that name has no line of its own.
   """
-  with file_system.Open(path, 'rb') as f:
-    data = f.read()
-  if path.endswith('.gz'):
-    data = gzip.decompress(data)
   texts, inner = {}, {}
-  for line in data.decode('utf-8-sig').splitlines():
+  for _, line in lines.Lines(path):
     name, separator, text = line.partition(':')
     if not separator or line.startswith(';'):
       continue
