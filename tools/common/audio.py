@@ -47,7 +47,7 @@ def Decode(
     max_seconds: Longest accepted recording in seconds; decoding stops there, so that a longer one costs no more.
     offset: Start of the part to return, in seconds.
     seconds: Length of the part to return, None: up to the end. If set, max_seconds applies to this part.
-    channel: 0-based channel. None: the mean of all, or a channel alone where they cancel each other, see audio_channels.
+    channel: 0-based channel. None: the mean of all, or one alone where they cancel each other, see audio_channels.
     name: File name, if the source has none; its extension tells headerless formats.
 
   Returns:

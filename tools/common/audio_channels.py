@@ -14,10 +14,10 @@ _AS_LOUD = 1 / 2  # Channels within 3 dB of the loudest one are taken as equally
 def Select(block: np.ndarray, channel: int | None) -> np.ndarray:
   """Returns a channel of a block int16 [C, n], or the mean of all: int16 [n].
 
-  Channels that cancel each other (one is inverted, as cables and call recorders do) would become silence. Where the mean
-  is more than 9 dB quieter than that of unrelated channels would be (12 dB quieter than one of two equal channels), the
-  first of the loudest channels is returned instead. A block is one second of the recording, and decides for itself, so
-  that a segment is the same wherever decoding began.
+  Channels that cancel each other (one is inverted, as cables and call recorders do) would become silence. Where the
+  mean is more than 9 dB quieter than that of unrelated channels would be (12 dB quieter than one of two equal
+  channels), the first of the loudest channels is returned instead. A block is one second of the recording, and decides
+  for itself, so that a segment is the same wherever decoding began.
 
   Raises:
     Rejected: no_channel.

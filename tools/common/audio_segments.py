@@ -87,7 +87,8 @@ def DecodeSegments(
     limit = None if max_seconds is None else round(max_seconds * audio_format.SAMPLE_RATE)
     waiting.append(_Open(index, start, end, limit, channel))
   waiting.sort(key=lambda s: s.start, reverse=True)
-  position, active = 0, []
+  position = 0
+  active: list[_Open] = []
   try:
     with audio_stream.Translated(), OpenSource(source) as f:
       blocks = audio_stream.Seconds(f, name or (source if isinstance(source, str) else ''))

@@ -5,6 +5,7 @@ C: channels of the file. n: samples of a block at 16 kHz, 16000 in all but the l
 
 import contextlib
 import os
+from collections.abc import Generator
 from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import IO
@@ -44,7 +45,7 @@ def Translated() -> Iterator[None]:
     raise
 
 
-def Seconds(f: IO[bytes], name: str = '') -> Iterator[np.ndarray]:
+def Seconds(f: IO[bytes], name: str = '') -> Generator[np.ndarray, None, None]:
   """Yields the sound of an open file as blocks int16 [C, n].
 
   Args:
@@ -69,11 +70,10 @@ def Seconds(f: IO[bytes], name: str = '') -> Iterator[np.ndarray]:
     declared = None
     if stream.duration and stream.time_base and not raw_format and _DeclaresLength(f, container.format.name):
       declared = float(stream.duration * stream.time_base)
-    decoded = 0
+    decoded = 0.0
     for block in _Blocks(Resampled(container.decode(stream))):
-      decoded += block.shape[1]
+      decoded += block.shape[1] / audio_format.SAMPLE_RATE
       yield block
-  decoded /= audio_format.SAMPLE_RATE
   if declared is not None and decoded < 0.95 * declared - 0.1:
     raise Rejected('corrupt', f'{decoded:.2f} s decoded, the header says {declared:.2f} s')
 
