@@ -18,7 +18,7 @@ from fm_lingvo.data import dataset
 
 from .common import exit_codes
 from .common import normalize
-from .prepare.importers import debian
+from .prepare.import_helpers import debian
 from .speech_synthesis import general_text
 
 _FILES = ('data.adj', 'data.adv', 'data.noun', 'data.verb')

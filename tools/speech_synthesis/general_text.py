@@ -13,7 +13,7 @@ import re
 
 from ..common import normalize
 from ..prepare import importers
-from ..prepare.importers import debian
+from ..prepare.import_helpers import debian
 from . import phrases
 from . import synth
 

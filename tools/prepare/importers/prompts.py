@@ -15,10 +15,12 @@ from ...common import exit_codes
 from ...common import files
 from ...common import normalize
 from .. import importers
+from ..import_helpers import debian
 from ..import_helpers import lines
-from . import debian
 
 OPTIONS = ('input', 'languages', 'max_utterances')
+NORMALIZER = 'prompts'
+TEST_PERCENT = 30.0
 
 # Formats in order of preference, for prompts that a directory has in several formats.
 _EXTENSIONS = ('.g722', '.wav16', '.wav', '.flac', '.ogg', '.mp3', '.gsm')

@@ -1,0 +1,88 @@
+"""Paths of recordings as files name them: where they may lead, and the ids that are made of them."""
+
+import functools
+import os
+
+from fm_lingvo.utils import files as file_system
+
+from ...common import files
+
+EXTENSIONS = frozenset(
+  '.722 .8svx .aac .ac3 .aif .aiff .amr .ape .au .caf .flac .g722 .gsm .m4a .m4b .mka .mkv .mov .mp2 .mp3 .mp4 .oga '
+  '.ogg .opus .sph .snd .spx .voc .w64 .wav .webm .wma .wv'.split()
+)
+
+
+@functools.lru_cache(maxsize=65536)
+def _RealFolder(folder):
+  return os.path.realpath(folder)
+
+
+def _IsInside(path, roots):
+  """Returns whether a local or remote path is in one of the folders; as files.IsInside, for many paths of a folder."""
+  if file_system.IsRemote(path) or '\0' in path or os.path.islink(path):
+    return any(files.IsInside(path, root) for root in roots)
+  folder, name = os.path.split(path)
+  if name in ('', '.', '..'):
+    return any(files.IsInside(path, root) for root in roots)
+  real = _RealFolder(folder)
+  local = [_RealFolder(root) for root in roots if not file_system.IsRemote(root)]
+  return any(real == root or real.startswith(root.rstrip('/') + '/') for root in local)
+
+
+def Resolve(listing, utt_id, where, path, options):
+  """Returns the path of a recording that a text file names.
+
+  Args:
+    listing: importers.Listing; gets the reject.
+    utt_id: Id of the utterance, for the reject.
+    where: `FILE:LINE` or FILE with the path; the folder of FILE is where relative paths begin.
+    path: As the file has it: relative, absolute or remote.
+    options: importers.Options; with symbolic links resolved, the recording must be in the folder of FILE or in one of
+      options.audio_roots, because such a file is not trusted.
+
+  Returns:
+    The path, or None if it leads elsewhere: then the utterance is rejected as `outside`.
+  """
+  file, _, line = where.rpartition(':')
+  folder = os.path.dirname(file if line.isdigit() else where)
+  source = path if file_system.IsRemote(path) else os.path.join(folder, path)
+  roots = [folder if file_system.IsRemote(folder) else folder or '.', *options.audio_roots]
+  if _IsInside(source, roots):
+    return source
+  listing.Reject(utt_id, source, 'outside', f'{where}: not in {", ".join(roots)}; --audio_roots allows other folders')
+  return None
+
+
+def Stem(path):
+  """Returns a path without the extension of an audio format; `rec.001` has none."""
+  stem, extension = os.path.splitext(path)
+  return stem if extension.lower() in EXTENSIONS else path
+
+
+class UtteranceIds:
+  """Makes ids of the paths of recordings, and different ones for different recordings and parts."""
+
+  def __init__(self):
+    self._paths = {}  # Stem -> the path that it stands for.
+
+  def Make(self, path, offset=0.0, seconds=None, channel=None):
+    """Returns the id of an utterance.
+
+    It is the path without leading `./` and without the extension of an audio format, unless another recording differs
+    only in that. `@START-END` in milliseconds follows for a part, `#CHANNEL` for one channel.
+
+    Args:
+      path: Path of the recording as written.
+      offset: Start of the part in seconds.
+      seconds: Length of the part, None: up to the end.
+      channel: Channel from 0, or None.
+    """
+    path = path.replace('\\', '/').lstrip('./')
+    name = Stem(path)
+    if self._paths.setdefault(name, path) != path:
+      name = path
+    if offset > 0 or seconds is not None:
+      end = '' if seconds is None else f'{round(1000 * (offset + seconds))}'
+      name = f'{name}@{round(1000 * offset)}-{end}'
+    return name if channel is None else f'{name}#{channel}'
