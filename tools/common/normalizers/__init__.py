@@ -7,7 +7,6 @@ of two normalisers must not be compared (fm_lingvo/data/transcripts.py).
 import importlib
 import unicodedata
 from collections.abc import Callable
-from collections.abc import Sequence
 
 from fm_lingvo.utils import suggest
 
@@ -27,22 +26,8 @@ def Get(name: str) -> Normalizer:
     exit_codes.UsageError: There is no normaliser of this name.
   """
   if name not in NAMES:
-    raise exit_codes.UsageError(
-      f'--normalizer={name}: expected one of {", ".join(NAMES)}{suggest.Hint(name, NAMES)}'
-    )
+    raise exit_codes.UsageError(f'--normalizer={name}: expected one of {", ".join(NAMES)}{suggest.Hint(name, NAMES)}')
   return importlib.import_module(f'.{name}', __package__).Normalize
-
-
-def Default(own: str | None, languages: Sequence[str]) -> str:
-  """Returns the name of the normaliser of an importer's texts if --normalizer is not given.
-
-  Args:
-    own: The importer's own choice, NORMALIZER in its module; None if it has none.
-    languages: The languages that the user gave; empty if none.
-  """
-  if own is not None:
-    return own
-  return 'english' if languages and all(Base(language) == 'en' for language in languages) else 'basic'
 
 
 def Base(language: str | None) -> str:

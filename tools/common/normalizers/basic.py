@@ -11,7 +11,7 @@ from .. import normalizers
 from . import characters
 
 _NOTE = re.compile(r'\[[^\[\]]*\]|<[^<>\s][^<>]*>')
-_DOTTED_I = {'i\u0307': 'i'}  # What lower() makes of the Turkish capital.
+_DOTTED_I = 'i\u0307'  # What lower() makes of the Turkish capital.
 _TURKIC = ('tr', 'az')
 
 
@@ -22,7 +22,7 @@ def Normalize(text: str, language: str | None = None) -> str:
     text: The transcript.
     language: Its language; only tr and az matter, which have an I without a dot.
   """
-  text = characters.Compatible(characters.APOSTROPHES.sub("'", characters.Visible(StripNotes(text))))
+  text = characters.Plain(characters.Visible(StripNotes(text)))
   if normalizers.Base(language) in _TURKIC:
     text = text.replace('I', 'ı')
   return Lower(characters.Words(text))
@@ -42,6 +42,4 @@ def Lower(text: str) -> str:
   text = text.lower()
   if text.isascii():
     return text
-  for there, here in _DOTTED_I.items():
-    text = text.replace(there, here)
-  return unicodedata.normalize('NFC', text)
+  return unicodedata.normalize('NFC', text.replace(_DOTTED_I, 'i'))

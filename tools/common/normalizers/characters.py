@@ -6,7 +6,7 @@ Categories are those of Unicode: L letters, M marks, N numbers (No: ½, ², ①)
 import re
 import unicodedata
 
-APOSTROPHES = re.compile('[\u2018\u2019\u02bc\uff07`\u00b4]')  # Read as '.
+_APOSTROPHES = re.compile('[\u2018\u2019\u02bc\uff07`\u00b4]')  # Read as '.
 # Zero-width non-joiner and joiner, Mongolian vowel separator: format characters that are part of the spelling between
 # letters of some scripts, and beside a virama.
 _JOINERS = '\u200c\u200d\u180e'
@@ -40,18 +40,19 @@ def _Joins(before: str, after: str) -> bool:
   return all(c and unicodedata.name(c, '').startswith(_JOINED_SCRIPTS) for c in (before, after))
 
 
-def Compatible(text: str) -> str:
-  """Returns a text in form NFKC, so that ligatures and full-width letters become plain ones, without invisible letters.
+def Plain(text: str) -> str:
+  """Returns a text in form NFKC, so that ligatures and full-width letters become plain ones, with only ' as apostrophe.
 
-  Numbers such as ½ and ² stay, since 1½ would become 11/2; so do trade marks.
+  Numbers such as ½ and ² stay, since 1½ would become 11/2; so do trade marks. Invisible letters are removed.
   """
+  text = _APOSTROPHES.sub("'", text)
   if text.isascii():
     return text
   text = ''.join(
     c if unicodedata.category(c) == 'No' or c in _KEPT_AS_THEY_ARE else unicodedata.normalize('NFKC', c)
     for c in _FILLERS.sub('', text)
   )
-  return unicodedata.normalize('NFC', text)
+  return _APOSTROPHES.sub("'", unicodedata.normalize('NFC', text))  # Form NFKC of ŉ has an apostrophe.
 
 
 def Words(text: str) -> str:

@@ -57,8 +57,7 @@ def Normalize(text: str, language: str | None = 'en') -> str:
     The normalised text, '' if no word is left.
   """
   language = normalizers.Base(language)
-  text = characters.APOSTROPHES.sub("'", characters.Visible(text))
-  text = StripNotes(characters.Compatible(text))
+  text = StripNotes(characters.Plain(characters.Visible(text)))
   if language == 'en':
     text = _EnglishSymbols(text)
   text = _NUMBER.sub(lambda m: f' {_Spell(m.group(), language)} ', text)
