@@ -120,6 +120,7 @@ def PrepareData(
   listing = chosen.function(options)
   utterances = _DropDuplicates(listing)
   normalizer = normalizer or chosen.normalizer or _DefaultNormalizer(utterances)
+  suggest.CheckChoice('--normalizer', normalizer, NORMALIZERS)
   limits = shards_lib.Limits(**dict(limits or {}, require_text=require_text, normalizer=normalizer))
   keep_splits = chosen.official_splits if official_splits is None else official_splits
   without = [u for u in utterances if not u.split] if official_splits else ()
