@@ -7,7 +7,7 @@ Makes these data sets below --output, or reuses those that are complete:
   source        labeled speech: the corpora of --corpora, or else synthetic speech of general English text
   target        acted dialogue out of three games (importer games), whose domain the recogniser is adapted to
   target_an4    a second target, AN4, if --corpora has a folder an4
-  unlabeled, unlabeled_*   for pretraining: prompts in five languages, fillets, tuxpaint, and corpora without transcripts
+  unlabeled, unlabeled_*   for pretraining: prompts in five languages, fillets, tuxpaint, corpora without transcripts
 With --quick all are tiny: the target is English prompts, the others are synthetic speech and prompts.
 
 A folder below --corpora is a corpus: it has a manifest.jsonl as in NeMo, with official splits, or LibriSpeech's layout.
