@@ -358,7 +358,7 @@ class ManifestTest(ImporterCase):
     levels = {}
     for utterance, record, rejected in load.Load(listing.utterances, shards.Limits()):
       levels[utterance.utt_id] = rejected.reason if rejected else np.abs(np.frombuffer(record['audio'], '<i2')).max()
-    self.assertEqual(levels.pop('call#2'), 'corrupt')
+    self.assertEqual(levels.pop('call#2'), 'no_channel')
     self.assertEqual({i: round(x / 32768, 2) for i, x in levels.items()}, {'call#0': 0.1, 'call#1': 0.2})
 
   def test_zero_is_a_text_and_a_speaker(self):
@@ -419,6 +419,11 @@ class ManifestTest(ImporterCase):
     ids = [u.utt_id for u in listing.utterances]
     self.assertLen(set(ids), 12)
     self.assertContainsSubset({'rec.001', 'a', 'a.flac', 'b/a', 'c', 'd@100-1100', 'd#1'}, ids)
+
+  def test_recordings_of_two_manifests_with_one_path_have_two_ids(self):
+    paths = [self.Text(f'{name}/m.jsonl', json.dumps({'path': 'audio/a.wav'}) + '\n') for name in ('one', 'two')]
+    listing = manifest.Import(importers.Options(input=','.join(paths)))
+    self.assertEqual([u.utt_id for u in listing.utterances], ['audio/a', 'audio/a.wav'])
 
   def test_a_text_ends_with_its_line(self):
     raw = 'one\u2028two\u0085three\x0bfour\x0cfive'

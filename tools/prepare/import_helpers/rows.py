@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 from fm_lingvo.data import dataset
 from fm_lingvo.utils import suggest
@@ -191,7 +192,7 @@ class Importer:
       path = _Path(row) if container is None else str(member)
       offset, seconds, declared = _Part(row)
       channel = _Channel(row)
-      utt_id = _Text(row, 'utt_id') or self._ids.Make(path, offset, seconds, channel)
+      utt_id = _Text(row, 'utt_id') or self._ids.Make(path, offset, seconds, channel, os.path.dirname(where))
       utterance = dict(
         text=_Text(row, 'text'),
         speaker=_Text(row, 'speaker') or 'unknown',
