@@ -412,9 +412,19 @@ def _Dialogue(key, joe, partner, extra=('', '')):
   return bytes(20) + bytes(head) + lists[0] + lists[1] + _Strings(extra, 2, at)
 
 
-def _Cutscene(texts):
-  head = struct.pack('>hhHHH', 0, -len(texts), 0, 0, 10)
-  return bytes(20) + head + _Strings(['*F', *texts], 2, 10)
+def _Cutscene(texts, speakers=None, tail=2):
+  """Encodes a CUT file; a step of an object has a person, and an animation of two frames before its end."""
+  steps = b''
+  for who in speakers or [0] * len(texts):
+    words = [who] + [0] * 16
+    frames = ()
+    if who > 0:
+      words[4:6] = 1, 1
+      frames = (*[0] * 10, *[9] * 10, -2)
+    steps += struct.pack(f'>{19 + len(frames)}h', *words, 1, 33, *frames)
+  end = 12 + len(steps) + tail
+  head = struct.pack('>hhHHHH', 0, -len(texts), 0, end, end, 0)
+  return bytes(20) + head + steps + bytes(tail) + _Strings(['*F', *texts], 2, end)
 
 
 def _Queen(files, version=b'CEM10\0', compression=1):
@@ -438,7 +448,7 @@ class QueenTest(GameCase):
         extra=('Bye*01', 'See you'),
       ),
       'B.DOG': _Dialogue(3, joe=[(0, ''), (1, 'Yes')], partner=[(1, 'first'), (1, 'second')]),
-      'C1A.CUT': _Cutscene(['*', 'Look*02Over here!', '#Credits']),
+      'C1A.CUT': _Cutscene(['*', 'Look*02Over here!', '#Credits'], [0, 7, -2]),
       'COMIC.CUT': _Cutscene(['BUDDA']),
       'QUEEN2.JAS': '\r\n'.join(list_lines).encode('cp850'),
     }
@@ -466,8 +476,8 @@ class QueenTest(GameCase):
         'queen/02XXXXP1': ('Bye', 'queen/P02'),
         'queen/02XXXXJ1': ('See you', 'queen/Joe'),
         'queen/030001J1': ('Yes', 'queen/Joe'),
-        'queen/C1A__021': ('Look', 'queen/?'),
-        'queen/C1A__022': ('Over here!', 'queen/?'),
+        'queen/C1A__021': ('Look', 'queen/object7'),
+        'queen/C1A__022': ('Over here!', 'queen/object7'),
         'queen/JOE00411': ('thing 0', 'queen/Joe'),
         'queen/JOE00011': ("It doesn't seem to open", 'queen/Joe'),
       },
@@ -488,6 +498,15 @@ class QueenTest(GameCase):
         'queen/COMIC011': ('not_speech', 'a comic strip with sound words: BUDDA'),
       },
     )
+
+  def test_speakers_of_cutscenes_are_known_only_if_their_records_end_where_they_should(self):
+    texts = ['a', 'b', 'c', 'd']
+    self.assertEqual(
+      queen.CutsceneSpeakers('c9a.cut', _Cutscene(texts, [-1, 12, -3, 0])),
+      {'C9A__01': 'Joe', 'C9A__02': 'object12', 'C9A__04': 'Joe'},
+    )
+    self.assertEqual(queen.CutsceneSpeakers('C9A.CUT', _Cutscene(texts, tail=4)), {})
+    self.assertEqual(queen.CutsceneSpeakers('C9A.CUT', _Cutscene(texts)[:60]), {})
 
   def test_opening_line_of_joe(self):
     head = bytearray(32 + 96)
