@@ -111,13 +111,16 @@ def PrepareData(
   except ValueError as e:
     raise exit_codes.UsageError(str(e)) from e
   output = output.rstrip('/')
-  staging_dirs.CheckReplaceable(output, options.input.split(',') if options.input else ())
+  parts = options.input.split(',') if options.input else ()
+  sources = [part if file_system.Exists(part) else part.partition('=')[2] for part in parts]
+  staging_dirs.CheckReplaceable(output, [source for source in sources if source])
   if file_system.Exists(output) and not overwrite:
     raise exit_codes.UsageError(f'--output={output}: exists; give another directory or --overwrite')
 
   listing = chosen.function(options)
   utterances = _DropDuplicates(listing)
   normalizer = normalizer or chosen.normalizer or _DefaultNormalizer(utterances)
+  suggest.CheckChoice('--normalizer', normalizer, NORMALIZERS)
   limits = shards_lib.Limits(**dict(limits or {}, require_text=require_text, normalizer=normalizer))
   keep_splits = chosen.official_splits if official_splits is None else official_splits
   without = [u for u in utterances if not u.split] if official_splits else ()

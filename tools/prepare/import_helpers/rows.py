@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 from fm_lingvo.data import dataset
 from fm_lingvo.utils import suggest
@@ -115,6 +116,15 @@ def _Text(row, key, default=''):
   return text
 
 
+def _Path(row):
+  path = row.get('audio_filepath', '')
+  if not isinstance(path, str):
+    raise BadEntry(f'audio_filepath = {json.dumps(path)[:80]}: expected a string')
+  if not path:
+    raise BadEntry(f'no audio_filepath (or {", ".join(ALIASES["audio_filepath"][:3])}, ...)')
+  return _Text(row, 'audio_filepath')
+
+
 def _Seconds(row, key, lowest, including):
   """Returns the value of a key as float, None if it is missing or an empty string."""
   value = row.get(key)
@@ -206,14 +216,10 @@ class Importer:
     utt_id = ''
     try:
       row = Canonical(self.listing, row)
-      path = _Text(row, 'audio_filepath') if container is None else str(member) if name is None else name
-      if not path:
-        names = ', '.join(ALIASES['audio_filepath'][:3])
-        raise BadEntry(f'no audio_filepath (or {names}, ...)')
-      path.encode('utf-8')
+      path = _Path(row) if container is None else str(member) if name is None else name
       offset, seconds, declared = _Part(row)
       channel = _Channel(row)
-      utt_id = _Text(row, 'utt_id') or self._ids.Make(path, offset, seconds, channel)
+      utt_id = _Text(row, 'utt_id') or self._ids.Make(path, offset, seconds, channel, os.path.dirname(where))
       utterance = dict(
         text=_Text(row, 'text'),
         speaker=_Text(row, 'speaker') or 'unknown',
@@ -221,7 +227,7 @@ class Importer:
         split=_Split(row, split),
         language=_Language(row, self._language),
       )
-    except (BadEntry, UnicodeEncodeError) as e:
+    except BadEntry as e:
       self.listing.Reject(utt_id, where, 'bad_entry', str(e))
       return
     source = where if container is not None else audio_paths.Resolve(self.listing, utt_id, where, path, self._options)

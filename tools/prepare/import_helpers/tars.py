@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import IO
 from typing import Any
+from typing import NamedTuple
 
 from fm_lingvo.utils import files as file_system
 
@@ -37,6 +38,17 @@ _OPENERS: dict[bytes, Callable[..., Any]] = {
 DAMAGE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, tarfile.TarError)
 
 
+class Span(NamedTuple):
+  """Where the content of a member is, in bytes; its text is the member's name, which tells formats without a header."""
+
+  offset: int
+  size: int
+  name: str
+
+  def __str__(self):
+    return self.name
+
+
 @dataclasses.dataclass(frozen=True)
 class Tar:
   """A tar file, or a part of it, as the container of recordings (fm_lingvo/data/importers.py); members are spans."""
@@ -44,17 +56,17 @@ class Tar:
   path: str
   part: int = 0
 
-  def Read(self, members: Sequence[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], bytes]]:
-    """Yields ((offset, size), content) for the given spans."""
+  def Read(self, members: Sequence[Span]) -> Iterator[tuple[Span, bytes]]:
+    """Yields (span, content) for the given spans."""
     with _Open(self.path) as f:
       for span in sorted(members):
         try:
-          f.seek(span[0])
-          data = f.read(span[1])
+          f.seek(span.offset)
+          data = f.read(span.size)
         except lzma.LZMAError as e:
           raise ValueError(f'{self.path}: {e}') from e
-        if len(data) < span[1]:
-          raise EOFError(f'{self.path} ends within a member, at byte {span[0] + len(data)}')
+        if len(data) < span.size:
+          raise EOFError(f'{self.path} ends within a member, at byte {span.offset + len(data)}')
         yield span, data
 
 
@@ -63,7 +75,7 @@ class Member:
   """A file in a tar."""
 
   name: str
-  span: tuple[int, int]  # Offset and size in bytes.
+  span: Span
   container: Tar
   text: bytes | None  # The content, of members with text.
 
@@ -92,7 +104,7 @@ def List(path: str, is_text: Callable[[str], bool] = lambda name: False) -> Cont
         if not info.isdir():
           _Add(contents, tar, info, path, is_text, not isinstance(f, tuple(_OPENERS.values())))
   except DAMAGE as e:
-    end = sum(contents.members[-1].span) if contents.members else 0
+    end = sum(contents.members[-1].span[:2]) if contents.members else 0
     contents.damage = f'damaged behind byte {end} ({e or type(e).__name__}); what follows is lost'
   return contents
 
@@ -109,7 +121,7 @@ def _Add(contents, tar, info, path, is_text, seekable):
   if is_text(name):
     content = tar.extractfile(info).read()
   part = info.offset // _PART_BYTES if seekable else 0
-  contents.members.append(Member(name, (info.offset_data, info.size), Tar(path, part), content))
+  contents.members.append(Member(name, Span(info.offset_data, info.size, name), Tar(path, part), content))
 
 
 def _Refuses(info, name, is_text):

@@ -58,11 +58,8 @@ def _Extension(name):
 
 
 def _AddSample(importer, sample, where, name, split, damage):
-  audio, described, text = (
-    sample.get('audio'),
-    sample.get('.json'),
-    next((sample[k] for k in _TEXTS if k in sample), None),
-  )
+  audio, described = sample.get('audio'), sample.get('.json')
+  text = next((sample[k] for k in _TEXTS if k in sample), None)
   if audio is None:
     importer.listing.Reject(name, where, 'no_audio', damage or 'no recording of this key in the tar')
     return
