@@ -21,6 +21,7 @@ from fm_lingvo.utils import files as file_system
 DAMAGE = (OSError, EOFError, ValueError, pa.ArrowException)
 _ROWS = 16  # Rows with audio that are in memory at once.
 _BUFFER = 1 << 20  # Bytes.
+_OWN = ('bytes', 'array')  # Fields of a struct with audio in the table.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +68,9 @@ def _Encoded(value: Any) -> bytes | None:
 def Open(path: str) -> Iterator[Any]:
   """Context with a Parquet or Arrow file, recognised by content.
 
-  It has `schema`; `Groups(columns)`, which yields (group, table of these columns); and `Values(group, column)`, which
-  yields arrays with the audio.
+  It has `schema`; `Values(group, column)`, which yields arrays with the audio; and `Groups(columns, audio)`, which
+  yields (group, rows, embedded): for each row a dict of these columns, or the exception for damage, and whether the
+  column `audio` has more than a path.
 
   Raises:
     OSError, ValueError or pa.ArrowException: It is neither, or damaged.
@@ -90,9 +92,15 @@ class _Parquet:
     self._file = pq.ParquetFile(f, buffer_size=_BUFFER)
     self.schema = self._file.schema_arrow
 
-  def Groups(self, columns):
+  def Groups(self, columns, audio):
     for group in range(self._file.num_row_groups):
-      yield group, self._file.read_row_group(group, columns=columns).flatten()
+      number = self._file.metadata.row_group(group).num_rows
+      try:
+        table = self._file.read_row_group(group, columns=columns).flatten().to_pylist() if columns else [{}] * number
+        embedded = self._Embedded(group, audio)
+      except DAMAGE as e:
+        table, embedded = [e] * number, [False] * number
+      yield group, table, embedded
 
   def Values(self, group, column):
     kind = self.schema.field(column).type
@@ -104,13 +112,15 @@ class _Parquet:
     for batch in self._file.iter_batches(batch_size=_ROWS, row_groups=[group], columns=names):
       yield batch.column(0)
 
-  def Embedded(self, group, table, column):
-    """Returns bool [rows]: whether the row has audio of its own, and not only a path."""
+  def _Embedded(self, group, column):
+    kind = self.schema.field(column).type
+    if _IsText(kind) or (pa.types.is_struct(kind) and not {f.name for f in kind} & set(_OWN)):
+      return np.zeros([self._file.metadata.row_group(group).num_rows], bool)
     leaves = {f'{column}.bytes', f'{column}.array.list.element', f'{column}.array.list.item', column}
     chunks = [self._file.metadata.row_group(group).column(i) for i in range(self._file.metadata.num_columns)]
     found = [c.statistics for c in chunks if c.path_in_schema in leaves]
     if len(found) == 1 and found[0] is not None and found[0].has_null_count and not found[0].null_count:
-      return np.ones([table.num_rows], bool)
+      return np.ones([self._file.metadata.row_group(group).num_rows], bool)
     return np.concatenate([_HasAudio(v) for v in self.Values(group, column)] or [np.zeros([0], bool)])
 
 
@@ -138,14 +148,15 @@ class _Arrow:
       raise ValueError(f'{message.type}: dictionaries and tensors in Arrow files are not read')
     return pa.ipc.read_record_batch(message, self.schema)
 
-  def Groups(self, columns):
+  def Groups(self, columns, audio):
     position = self._start
     while (batch := self._Batch(position)) is not None:
       end = self._file.tell()
       selected = [_Select(batch, name) for name in columns]
       for array in selected:
         array.validate(full=True)  # Else damaged offsets lead out of the memory.
-      yield position, pa.table(selected, names=columns)
+      table = pa.table(selected, names=columns).to_pylist() if columns else [{}] * batch.num_rows
+      yield position, table, _HasAudio(batch.column(audio))
       position = end
 
   def Values(self, group, column):
@@ -153,9 +164,6 @@ class _Arrow:
     values.validate(full=True)
     for first in range(0, len(values), _ROWS):
       yield values.slice(first, _ROWS)
-
-  def Embedded(self, group, table, column):
-    return _HasAudio(self._Batch(group).column(column))
 
 
 def _Select(batch, name):
@@ -167,11 +175,16 @@ def _Select(batch, name):
 
 
 def _HasAudio(values):
-  kind = values.type
-  if not pa.types.is_struct(kind):
-    return ~np.asarray(values.is_null())
-  found = np.zeros([len(values)], bool)
-  for name in ('bytes', 'array'):
-    if kind.get_field_index(name) >= 0:
-      found |= ~np.asarray(values.field(name).is_null())
+  """Returns bool [rows]: whether there is audio, and not only a path."""
+  if not pa.types.is_struct(values.type):
+    found = np.full([len(values)], not _IsText(values.type))
+  else:
+    found = np.zeros([len(values)], bool)
+    for name in _OWN:
+      if values.type.get_field_index(name) >= 0:
+        found |= ~np.asarray(values.field(name).is_null())
   return found & ~np.asarray(values.is_null())
+
+
+def _IsText(kind):
+  return pa.types.is_string(kind) or pa.types.is_large_string(kind)

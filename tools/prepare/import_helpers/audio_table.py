@@ -42,21 +42,24 @@ def Rows(listing, path, *, audio_column, columns):
       used = _Used(listing, path, table.schema, audio_column, columns)
       paths = _PathOf(table.schema.field(audio_column).type, audio_column)
       ignored = [name for name in table.schema.names if name not in used and name != audio_column]
-      for group, part in table.Groups([*used, *paths]):
-        listing.ignored.update({name: part.num_rows for name in ignored})
-        embedded = [False] * part.num_rows if audio_column in paths else table.Embedded(group, part, audio_column)
-        entries = zip(part.to_pylist(), embedded, strict=True)
-        for i, (row, own) in enumerate(entries):
+      for group, part, embedded in table.Groups([*used, *paths], audio_column):
+        listing.ignored.update({name: len(part) for name in ignored})
+        for i, (row, own) in enumerate(zip(part, embedded, strict=True)):
+          if isinstance(row, Exception):
+            listing.Reject('', f'{path}:{number + i}', 'corrupt', _OneLine(row))
+            continue
           entry = {key: _Value(row[name], features.get(name)) for name, key in used.items()}
           entry['audio_filepath'] = next((row[name] for name in paths), None)
           yield number + i, entry, arrow_rows.Group(path, group, audio_column) if own else None, i
-        number += part.num_rows
+        number += len(part)
   except arrow_rows.DAMAGE as e:
     if isinstance(e, exit_codes.UsageError):
       raise
-    listing.Reject(
-      '', path, 'corrupt', f'damaged behind row {number} ({" ".join(str(e).split())}); what follows is lost'
-    )
+    listing.Reject('', path, 'corrupt', f'damaged behind row {number} ({_OneLine(e)}); what follows is lost')
+
+
+def _OneLine(error):
+  return ' '.join(f'{error}'.split())
 
 
 def _Features(schema):
