@@ -6,7 +6,7 @@ import os
 from fm_lingvo.utils import files as file_system
 
 from ...common import exit_codes
-from .. import importers
+from ..import_helpers import inputs
 from ..import_helpers import lines
 from ..import_helpers import rows
 
@@ -28,12 +28,7 @@ def Import(options):
   """
   if not options.input:
     raise exit_codes.UsageError('--importer=manifest needs --input=MANIFEST.jsonl')
-  importers.CheckLanguages(options.languages)
-  if len(options.languages) > 1:
-    raise exit_codes.UsageError(
-      f'--languages={",".join(options.languages)}: expected one language, that of texts without a `lang`'
-    )
-  importer = rows.Importer(options, 'manifest', options.languages[0] if options.languages else None)
+  importer = rows.Importer(options, 'manifest', inputs.Language(options))
   for part in options.input.split(','):
     split, path = SplitAndPath(part)
     for number, line in lines.Lines(path):
@@ -44,12 +39,7 @@ def Import(options):
 
 def SplitAndPath(part):
   """Returns (split or None, path) of a part of --input, PATH or SPLIT=PATH; raises UsageError if there is no file."""
-  split, path = None, part
-  if '=' in part and not file_system.Exists(part):
-    name, _, path = part.partition('=')
-    split = rows.SplitName(name)
-    if split is None:
-      raise exit_codes.UsageError(f'--input={part}: expected train, dev or test before =, got {name!r}')
+  split, path = inputs.SplitOf(part)
   if not file_system.Exists(path) or (not file_system.IsRemote(path) and os.path.isdir(path)):
     raise exit_codes.UsageError(f'--input={path}: expected a JSONL manifest, found no such file')
   return split, path
