@@ -83,6 +83,8 @@ def _Text(row, key, default=''):
   if isinstance(value, bool) or not isinstance(value, (str, int, float)):
     raise BadEntry(f'{key} = {json.dumps(value)[:80]}: expected a string')
   text = value if isinstance(value, str) else f'{value}'
+  if text.isascii():  # Most are, and this is fast.
+    return text
   try:
     text.encode('utf-8')
   except UnicodeEncodeError as e:
@@ -179,6 +181,7 @@ class Importer:
     utt_id = ''
     try:
       row = Canonical(self.listing, row)
+      utt_id = _Text(row, 'utt_id')
       path = _Text(row, 'audio_filepath') if container is None else str(member)
       if not path:
         names = ', '.join(ALIASES['audio_filepath'][:3])
@@ -186,7 +189,7 @@ class Importer:
       path.encode('utf-8')
       offset, seconds, declared = _Part(row)
       channel = _Channel(row)
-      utt_id = _Text(row, 'utt_id') or self._ids.Make(path, offset, seconds, channel)
+      utt_id = utt_id or self._ids.Make(path, offset, seconds, channel)
       utterance = dict(
         text=_Text(row, 'text'),
         speaker=_Text(row, 'speaker') or 'unknown',

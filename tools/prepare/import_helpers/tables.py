@@ -82,6 +82,8 @@ def Keys(path, columns, named):
       raise exit_codes.UsageError(
         f'--{option}={column}: not a column of {path}, which has {", ".join(columns)}{suggest.Hint(column, columns)}'
       )
+    if column in keys:
+      raise exit_codes.UsageError(f'--{option}={column}: the column is {keys[column]} already')
     keys[column] = key
   if 'audio_filepath' not in keys.values():
     names = ('audio_filepath', *rows.ALIASES['audio_filepath'])

@@ -15,19 +15,15 @@ OPTIONS = (
   'input',
   'audio_roots',
   'languages',
-  importers.Option(
-    'kaldi_root',
-    None,
-    'Folder where relative paths of wav.scp begin; Kaldi was run there (default: the data directory).',
-  ),
+  importers.Option('kaldi_root', None, 'Folder where relative paths of wav.scp begin (default: the data directory).'),
 )
 
 
 def Import(options):
   """Lists the utterances of --input=DIRECTORY,... or SPLIT=DIRECTORY,...
 
-  Without SPLIT, the name of a directory, such as train_si284, gives the split. Ids are those of Kaldi. `text` without a recording is rejected, a recording without `text` is unlabeled. The channel
-  is that of `segments`, or that of reco2file_and_channel if the recordings of wav.scp share a file or it is the first.
+  Without SPLIT, the name of a directory, such as train_si284 or eval92, gives the split. `text` without a recording is
+  rejected, a recording without `text` is unlabeled. kaldi_files.Channels says where channels come from.
 
   Raises:
     exit_codes.UsageError: A directory or its wav.scp is missing, or a split or language is unknown.
@@ -42,7 +38,7 @@ def Import(options):
     files.RequireDirectory('kaldi', folder)
     if not file_system.Exists(os.path.join(folder, 'wav.scp')):
       raise exit_codes.UsageError(f'--input={part}: no wav.scp in it; expected a Kaldi data directory')
-    _ImportFolder(importer, folder, root, split or rows.SplitName(inputs.Name(folder)))
+    _ImportFolder(importer, folder, root, split or rows.SplitName(inputs.Name(folder).rstrip('0123456789')))
   return importer.listing
 
 

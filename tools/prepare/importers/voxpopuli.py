@@ -20,8 +20,9 @@ OPTIONS = (
 def Import(options):
   """Lists the utterances of --input, transcribed_data or one of its folders of a language.
 
-  That is what its get_asr_data.py writes. The tables have the columns id, raw_text, normalized_text, speaker_id, split and gender, and no quotation marks around
-  fields. The year is the beginning of the id. Unlabeled speech (unlabelled_data) is read by --importer=folder.
+  This is what its get_asr_data.py writes. The columns are id, raw_text, normalized_text, speaker_id, split and gender,
+  without quotation marks around fields. The year is the beginning of the id. Unlabeled speech (unlabelled_data) is read
+  by --importer=folder.
 
   Raises:
     exit_codes.UsageError: --input does not have this layout.
