@@ -24,7 +24,7 @@ def Import(options):
 
   The speaker is the voice's directory (en_US_f_Allison). Entries whose transcript is only a note in brackets, or has a
   note about a tone or sound, are rejected (not_speech). A prompt without a transcript, or with numbers that the
-  language's rules cannot spell, is unlabeled. With max_utterances, those with the smallest hashes of their ids are kept.
+  language's rules cannot spell, is unlabeled. With max_utterances, those with the smallest hashes are kept.
 
   Raises:
     exit_codes.UsageError: A language is unknown, apt cannot fetch the packages, or --input has no prompts.
