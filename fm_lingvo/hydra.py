@@ -284,7 +284,7 @@ class HydraTask(base_task.BaseTask):
       f'{stream}/finite': tf.reduce_all(tf.math.is_finite(batch.waveforms), axis=1),  # [B]
     }
     for key in batch:
-      if key.startswith('dropped') or key == 'utt_ids' or (self.do_eval and key in hydra_input.STRING_KEYS):
+      if key.startswith('dropped') or key in ('cut', 'utt_ids') or (self.do_eval and key in hydra_input.STRING_KEYS):
         tensors[f'{stream}/{key}'] = batch[key]  # [B]
     return tensors
 

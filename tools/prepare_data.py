@@ -68,12 +68,11 @@ _MAX_UTTERANCES = flags.DEFINE_integer(
   'Maximum number of utterances; for prompts, of each language. prompts, synth and general_speech only.',
   lower_bound=1,
 )
-_NORMALIZER = flags.DEFINE_enum(
+_NORMALIZER = flags.DEFINE_string(
   'normalizer',
   None,
-  ('none', 'basic', 'english', 'prompts'),
-  'How transcripts are normalised, see docs/data.md (default: prompts for prompts, synth, general_speech and '
-  'librispeech; otherwise english if all transcripts are declared as English, else basic).',
+  'How transcripts are normalised: none, basic, english or prompts, see docs/data.md (default: prompts for prompts, '
+  'synth, general_speech and librispeech; otherwise english if all transcripts are declared as English, else basic).',
 )
 _OFFICIAL_SPLITS = flags.DEFINE_bool(
   'official_splits',

@@ -22,6 +22,8 @@ from fm_lingvo.utils import audio
 
 StreamParams = stream_params.StreamParams
 
+_THIS_PROCESS = '/job:localhost'  # Lingvo's name of the worker of a local run.
+
 STRING_KEYS = ('utt_ids', 'texts', 'domains')
 
 
@@ -89,8 +91,8 @@ class HydraInput(base_input.BaseInput):
   """Batches of named streams for the branches of a hydra.
 
   A batch is a NestedMap stream name -> the NestedMap described in `stream.Stream.Dataset`:
-  waveforms, num_samples, weights, labels, label_lengths, dropped, dropped_REASON
-  and, on the host, utt_ids, texts and domains. B is the first dimension of all tensors;
+  waveforms, num_samples, weights, labels, label_lengths, dropped, dropped_REASON,
+  cut (of streams that cut) and, on the host, utt_ids, texts and domains. B is the first dimension of all tensors;
   each stream is split over replicas along it.
 
   Training data is infinite. Its order depends only on seeds, worker and batch number; all
@@ -214,6 +216,7 @@ class HydraInput(base_input.BaseInput):
       batch_scale=functools.partial(batch_utils.scale_split_to_infeed, use_per_host_infeed=p.use_per_host_infeed),
       pad_to_bucket=self._pad_to_bucket,
       pad_multiple_samples=p.pad_multiple_samples or audio.FRAME_STEP_SAMPLES,
+      in_process=self.cluster.params.worker.name == _THIS_PROCESS,
     )
 
   # There is nothing to convert, and AutoGraph would take half a second at start-up.

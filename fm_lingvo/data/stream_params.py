@@ -55,7 +55,8 @@ def StreamParams():
   p.Define(
     'bucket_upper_bound_seconds',
     [4.0, 8.0, 16.0],
-    'Upper bounds of the length buckets in seconds, ascending; longer examples are dropped and counted as too_long.',
+    'Upper bounds of the length buckets in seconds, ascending; longer examples are cut (see cut_too_long), or dropped '
+    'and counted as too_long.',
   )
   p.Define(
     'bucket_batch_size',
@@ -64,6 +65,12 @@ def StreamParams():
   )
   p.Define(
     'min_seconds', 0.1, 'Minimum length in seconds, >= 0; shorter examples are dropped and counted as too_short.'
+  )
+  p.Define(
+    'cut_too_long',
+    None,
+    'Whether longer examples than the last bucket are cut at quiet places and counted as cut, not as dropped; without '
+    'labels only, since a transcript cannot be cut. None: True without labels.',
   )
   p.Define(
     'shuffle',
@@ -144,6 +151,14 @@ def Validate(path, p):
     'bucket_batch_size',
     f'None or {len(bounds)} integers > 0, one for each of bucket_upper_bound_seconds',
   )
+  Check(p.cut_too_long in (None, True, False), 'cut_too_long', 'None, True or False')
+  Check(
+    not (p.labeled and p.cut_too_long),
+    'cut_too_long',
+    'None or False, since the stream has labels, which cannot be cut',
+  )
+  if Cuts(p):
+    Check(bounds[-1] >= 0.02, 'bucket_upper_bound_seconds', 'a last bound >= 0.02, or cut_too_long = False')
   Check(
     0 <= p.min_seconds <= bounds[-1], 'min_seconds', f'>= 0 and <= {bounds[-1]}, the last of bucket_upper_bound_seconds'
   )
@@ -151,6 +166,11 @@ def Validate(path, p):
 
 def _IsInt(value):
   return isinstance(value, int) and not isinstance(value, bool)
+
+
+def Cuts(p):
+  """Whether a stream cuts examples that are too long."""
+  return not p.labeled if p.cut_too_long is None else p.cut_too_long
 
 
 def Patterns(p):

@@ -14,7 +14,7 @@ from fm_lingvo.run_files import metrics_log
 from fm_lingvo.run_files import tensorboard
 from fm_lingvo.runtime import session
 
-_COUNTS = ('code_counts', 'masked_code_counts', 'num_samples', 'num_labels', 'weights')
+_COUNTS = ('code_counts', 'masked_code_counts', 'num_samples', 'num_labels', 'weights', 'cut')
 _PANEL = ('masked_features', 'paddings', 'mask', 'codes', 'predictions', 'loss_weights', 'waveform')
 
 

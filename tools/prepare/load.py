@@ -11,7 +11,7 @@ import zlib
 from fm_lingvo.utils import audio as audio_format
 
 from ..common import audio
-from ..common import normalize
+from ..common import normalizers
 
 # What a Container may raise for damage; everything else is a mistake in it.
 _DAMAGE = (OSError, EOFError, ValueError, zlib.error, tarfile.TarError)
@@ -32,18 +32,18 @@ def Groups(utterances):
   return list(groups.values())
 
 
-def Load(utterances, limits, normalizer):
+def Load(utterances, limits):
   """Loads utterances of any number of files.
 
   Args:
     utterances: List of importers.Utterance.
     limits: shards.Limits.
-    normalizer: Function (text, language) -> normalised text.
 
   Yields:
     (utterance, record, rejected) for each utterance, group by group: a dict with dataset.FEATURES and None, or None and
     the audio.Rejected of the first check that failed.
   """
+  normalizer = normalizers.Get(limits.normalizer)
   for group in Groups(utterances):
     texts, wanted = {}, []
     for utterance in group:
@@ -66,28 +66,20 @@ def _Audio(group, max_duration):
   if not group:
     return
   if group[0].load is not None:
-    yield group[0], _Try(lambda: group[0].load(max_duration))
+    try:
+      yield group[0], group[0].load(max_duration)
+    except audio.Rejected as e:
+      yield group[0], e
   elif group[0].container is None:
     yield from _Recording(group[0].source, group, max_duration)
   else:
     yield from _Container(group, max_duration)
 
 
-def _Try(load):
-  try:
-    return load()
-  except audio.Rejected as e:
-    return e
-
-
-def _Recording(source, utterances, max_duration):
-  """As _Audio, for the utterances of one recording: a path, or the bytes of an audio file."""
-  first = utterances[0]
-  if len(utterances) == 1 and not first.is_part and first.channel is None:
-    yield first, _Try(lambda: audio.Decode(source, max_duration))
-    return
+def _Recording(source, utterances, max_duration, name=''):
+  """As _Audio, for the utterances of one recording: a path, or the bytes of an audio file and its name."""
   segments = [(u.offset, u.seconds, u.channel) for u in utterances]
-  for index, samples in audio.DecodeSegments(source, segments, max_duration):
+  for index, samples in audio.DecodeSegments(source, segments, max_duration, name):
     yield utterances[index], samples
 
 
@@ -98,7 +90,7 @@ def _Container(group, max_duration):
   rejected = audio.Rejected('missing', 'not in its container')
   try:
     for member, data in group[0].container.Read(list(by_member)):
-      yield from _Recording(data, by_member.pop(member), max_duration)
+      yield from _Recording(data, by_member.pop(member), max_duration, str(member))
   except _DAMAGE as e:
     rejected = audio.Rejected('corrupt', f'{type(e).__name__}: {e}')
   for utterances in by_member.values():
@@ -127,6 +119,3 @@ def _Checked(utterance, text, samples, limits):
     'domain': utterance.domain,
     'duration': duration,
   }
-
-
-Normalizer = normalize.NormalizeText

@@ -81,10 +81,9 @@ class WriteShard(beam.DoFn):
     if not hmac.compare_digest(signature, _Sign(self._key, content)):
       raise ValueError(f'{name}{LISTING_SUFFIX}: not written by this preparation')
     utterances = pickle.loads(content)
-    normalizer = load.Normalizer
     attempt = os.path.join(self._directory, f'.{name}.{uuid.uuid4().hex}')
     with tf.io.TFRecordWriter(attempt) as shard, file_system.Open(attempt + ROWS_SUFFIX, 'w') as rows:
-      for utterance, record, rejected in load.Load(utterances, self._limits, normalizer):
+      for utterance, record, rejected in load.Load(utterances, self._limits):
         row = {'utt_id': utterance.utt_id}
         if rejected is None:
           shard.write(dataset.EncodeExample(record))

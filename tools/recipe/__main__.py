@@ -52,6 +52,9 @@ def _Parser():
   )
   parser.add_argument('--data_dir', default='', help='folder of the data sets (default: data/recipe)')
   parser.add_argument(
+    '--corpora', default='', help='folder of human corpora for the source and AN4, see tools/recipe/data.py'
+  )
+  parser.add_argument(
     '--docs',
     action=argparse.BooleanOptionalAction,
     default=None,
@@ -73,6 +76,7 @@ def _Settings(args):
     output=(args.output or f'runs/recipe{suffix}').rstrip('/'),
     data_dir=(args.data_dir or f'data/recipe{suffix}').rstrip('/'),
     quick=args.quick,
+    corpora=args.corpora,
   )
 
 

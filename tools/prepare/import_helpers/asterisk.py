@@ -6,7 +6,7 @@ import re
 from fm_lingvo.utils import files as file_system
 
 from ...common import files
-from ...common import normalize
+from ...common.normalizers import prompts as telephone
 from . import lines
 
 # Formats in order of preference, for prompts that a directory has in several formats.
@@ -22,7 +22,7 @@ _SOUND_NOTE = re.compile(r'[(\[<][^)\]>]*\b(tones?|beeps?|sounds?|silence)\b', r
 
 def IsSound(name, texts):
   """Returns whether a prompt is a tone, a sound or silence, by its name or its transcripts as published."""
-  return bool(_SOUNDS.match(name)) or any(not normalize.StripNotes(t) or _SOUND_NOTE.search(t) for t in texts)
+  return bool(_SOUNDS.match(name)) or any(not telephone.StripNotes(t) or _SOUND_NOTE.search(t) for t in texts)
 
 
 def Find(root):

@@ -87,24 +87,26 @@ class UtteranceIds:
   """Makes ids of the paths of recordings, and different ones for different recordings and parts."""
 
   def __init__(self):
-    self._paths = {}  # Stem -> the path that it stands for.
+    self._recordings = {}  # Name -> (folder, path) of the recording that has it.
 
-  def Make(self, path, offset=0.0, seconds=None, channel=None):
+  def Make(self, path, offset=0.0, seconds=None, channel=None, folder=''):
     """Returns the id of an utterance.
 
-    It is the path without leading `./` and without the extension of an audio format, unless another recording differs
-    only in that. `@START-END` in milliseconds follows for a part, `#CHANNEL` for one channel.
+    It is the path without leading `./` and without the extension of an audio format; with the extension, or the name
+    of the folder before it, where another recording has that name. `@START-END` in milliseconds follows for a part,
+    `#CHANNEL` for one channel.
 
     Args:
       path: Path of the recording as written.
       offset: Start of the part in seconds.
       seconds: Length of the part, None: up to the end.
       channel: Channel from 0, or None.
+      folder: Folder where relative paths begin.
     """
     path = _HERE.sub('', path.replace('\\', '/'))
-    name = Stem(path)
-    if self._paths.setdefault(name, path) != path:
-      name = path
+    inside = os.path.join(os.path.basename(folder.rstrip('/')), path)
+    names = (Stem(path), path, Stem(inside), inside, os.path.join(folder, path))
+    name = next((n for n in names if self._recordings.setdefault(n, (folder, path)) == (folder, path)), names[-1])
     if offset > 0 or seconds is not None:
       end = '' if seconds is None else f'{round(1000 * (offset + seconds))}'
       name = f'{name}@{round(1000 * offset)}-{end}'

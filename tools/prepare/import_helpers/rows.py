@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 from fm_lingvo.data import dataset
 from fm_lingvo.utils import suggest
@@ -90,6 +91,15 @@ def _Text(row, key, default=''):
   except UnicodeEncodeError as e:
     raise BadEntry(f'{key} has a lone surrogate, which is not Unicode text') from e
   return text
+
+
+def _Path(row):
+  path = row.get('audio_filepath', '')
+  if not isinstance(path, str):
+    raise BadEntry(f'audio_filepath = {json.dumps(path)[:80]}: expected a string')
+  if not path:
+    raise BadEntry(f'no audio_filepath (or {", ".join(ALIASES["audio_filepath"][:3])}, ...)')
+  return _Text(row, 'audio_filepath')
 
 
 def _Seconds(row, key, lowest, including):
@@ -182,14 +192,10 @@ class Importer:
     try:
       row = Canonical(self.listing, row)
       utt_id = _Text(row, 'utt_id')
-      path = _Text(row, 'audio_filepath') if container is None else str(member)
-      if not path:
-        names = ', '.join(ALIASES['audio_filepath'][:3])
-        raise BadEntry(f'no audio_filepath (or {names}, ...)')
-      path.encode('utf-8')
+      path = _Path(row) if container is None else str(member)
       offset, seconds, declared = _Part(row)
       channel = _Channel(row)
-      utt_id = utt_id or self._ids.Make(path, offset, seconds, channel)
+      utt_id = utt_id or self._ids.Make(path, offset, seconds, channel, os.path.dirname(where))
       utterance = dict(
         text=_Text(row, 'text'),
         speaker=_Text(row, 'speaker') or 'unknown',
@@ -197,7 +203,7 @@ class Importer:
         split=_Split(row, split),
         language=_Language(row, self._language),
       )
-    except (BadEntry, UnicodeEncodeError) as e:
+    except BadEntry as e:
       self.listing.Reject(utt_id, where, 'bad_entry', str(e))
       return
     source = where if container is not None else audio_paths.Resolve(self.listing, utt_id, where, path, self._options)

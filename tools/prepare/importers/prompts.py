@@ -9,7 +9,8 @@ import functools
 from ...common import audio
 from ...common import exit_codes
 from ...common import files
-from ...common import normalize
+from ...common import normalizers
+from ...common.normalizers import prompts as telephone
 from .. import importers
 from ..import_helpers import asterisk
 from ..import_helpers import debian
@@ -29,7 +30,7 @@ def Import(options):
   Raises:
     exit_codes.UsageError: A language is unknown, apt cannot fetch the packages, or --input has no prompts.
   """
-  languages = options.languages or normalize.LANGUAGES
+  languages = options.languages or telephone.LANGUAGES
   importers.CheckLanguages(languages)
   if options.input:
     root = files.RequireDirectory('prompts', options.input)
@@ -43,9 +44,9 @@ def Import(options):
   listing = importers.Listing()
   for language in languages:
     if language not in recordings:
+      found = ', '.join(sorted(recordings)) or 'none'
       raise exit_codes.UsageError(
-        f'{root}: no prompts in {language!r}; expected LANG_*/NAME.g722, found the languages '
-        f'{", ".join(sorted(recordings)) or "none"}'
+        f'{root}: no prompts in {language!r}; expected LANG_*/NAME.g722, found the languages {found}'
       )
     _ImportLanguage(listing, language, recordings[language], transcripts.get(language), options.max_utterances)
   return listing
@@ -53,8 +54,7 @@ def Import(options):
 
 def _ImportLanguage(listing, language, recordings, transcript, max_utterances):
   texts = asterisk.ReadTranscript(transcript, recordings) if transcript else {}
-  found = []
-  counts = dict.fromkeys(('with_transcript', 'unspellable_numbers', 'ambiguous_transcripts'), 0)
+  found, counts = [], dict.fromkeys(('with_transcript', 'unspellable_numbers', 'ambiguous_transcripts'), 0)
   counts['recordings'] = len(recordings)
   for name, (voice, path) in sorted(recordings.items()):
     utt_id = f'prompts-{language}/{name}'
@@ -62,10 +62,10 @@ def _ImportLanguage(listing, language, recordings, transcript, max_utterances):
     if asterisk.IsSound(name, raw):
       listing.Reject(utt_id, path, 'not_speech', raw[0] if raw else 'a tone or silence in the English transcript')
       continue
-    labels = {normalize.NormalizeText(t, language) for t in raw}
+    labels = {telephone.Normalize(t, language) for t in raw}
     text = labels.pop() if len(labels) == 1 else ''
     counts['ambiguous_transcripts'] += bool(labels)
-    if normalize.HasDigits(text):
+    if normalizers.HasDigits(text):
       counts['unspellable_numbers'] += 1
       text = ''
     counts['with_transcript'] += bool(text)
