@@ -37,16 +37,6 @@ def CheckLanguages(languages):
       )
 
 
-def OneLanguage(options):
-  """Returns the language of texts without one, that of --languages, or None; raises UsageError for several."""
-  CheckLanguages(options.languages)
-  if len(options.languages) > 1:
-    raise exit_codes.UsageError(
-      f'--languages={",".join(options.languages)}: expected one language, that of texts without a `lang`'
-    )
-  return options.languages[0] if options.languages else None
-
-
 def _EntryPoints():
   """Returns {name: entry point} of the importers in installed packages."""
   return {point.name: point for point in importlib.metadata.entry_points(group=api.ENTRY_POINTS)}
