@@ -28,7 +28,7 @@ def Resample(samples: np.ndarray, rate: int) -> np.ndarray:
     return samples
   frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples)[np.newaxis], format='s16', layout='mono')
   frame.sample_rate = rate
-  return np.concatenate(list(audio_stream.Resampled([frame])), axis=1)[0]
+  return np.concatenate(list(audio_stream.Resampled([(0.0, frame)])), axis=1)[0]
 
 
 def Decode(
