@@ -17,7 +17,7 @@ from fm_lingvo import errors
 from fm_lingvo.data import dataset
 
 from .common import exit_codes
-from .common import normalize
+from .common.normalizers import prompts
 from .prepare.import_helpers import debian
 from .speech_synthesis import general_text
 
@@ -64,7 +64,7 @@ def Select(lines, held_out):
   """
   kept, dropped = set(), {'held out': 0, 'unwanted': 0, 'not English letters': 0}
   for line in lines:
-    text = normalize.NormalizeText(line, 'en')
+    text = prompts.Normalize(line, 'en')
     if not text or text in kept:
       continue
     if general_text.UNWANTED.search(text):

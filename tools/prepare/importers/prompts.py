@@ -13,7 +13,8 @@ from fm_lingvo.utils import files as file_system
 from ...common import audio
 from ...common import exit_codes
 from ...common import files
-from ...common import normalize
+from ...common import normalizers
+from ...common.normalizers import prompts as telephone
 from .. import importers
 from ..import_helpers import debian
 from ..import_helpers import lines
@@ -44,7 +45,7 @@ def Import(options):
   Raises:
     exit_codes.UsageError: A language is unknown, apt cannot fetch the packages, or --input has no prompts.
   """
-  languages = options.languages or normalize.LANGUAGES
+  languages = options.languages or telephone.LANGUAGES
   importers.CheckLanguages(languages)
   if options.input:
     root = files.RequireDirectory('prompts', options.input)
@@ -107,13 +108,13 @@ def _ImportLanguage(listing, language, recordings, transcript, max_utterances):
   for name, (voice, path) in sorted(recordings.items()):
     utt_id = f'prompts-{language}/{name}'
     raw = texts.pop(name, [])
-    if _SOUNDS.match(name) or any(not normalize.StripNotes(t) or _SOUND_NOTE.search(t) for t in raw):
+    if _SOUNDS.match(name) or any(not telephone.StripNotes(t) or _SOUND_NOTE.search(t) for t in raw):
       listing.Reject(utt_id, path, 'not_speech', raw[0] if raw else 'a tone or silence in the English transcript')
       continue
-    labels = {normalize.NormalizeText(t, language) for t in raw}
+    labels = {telephone.Normalize(t, language) for t in raw}
     text = labels.pop() if len(labels) == 1 else ''
     counts['ambiguous_transcripts'] += bool(labels)
-    if normalize.HasDigits(text):
+    if normalizers.HasDigits(text):
       counts['unspellable_numbers'] += 1
       text = ''
     counts['with_transcript'] += bool(text)
