@@ -32,6 +32,7 @@ from fm_lingvo.utils import files as file_system
 from .common import audio
 from .common import exit_codes
 from .common import files
+from .common import run_flags
 from .common import transcript_formats
 
 STDIN = '-'
@@ -292,7 +293,7 @@ def Main(argv: list[str] | None = None) -> int:
     help='file, folder, or - for standard input (not headerless formats like G.722)',
   )
   parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: the run's active set)")
-  parser.add_argument('--checkpoint', help="checkpoint, e.g. ckpt-00000500 (default: the run's newest)")
+  run_flags.AddCheckpoint(parser)
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)
   parser.add_argument(
