@@ -44,7 +44,10 @@ def Average(run, last, output):
     errors.ConfigError: There are fewer checkpoints, or they do not hold the same weights.
     errors.RunError: The output cannot be written.
   """
-  prefixes = sorted(run_checkpoints.Prefixes(os.path.dirname(reader.Resolve(run))), key=run_checkpoints.Step)
+  folder = os.path.join(run, 'train')  # Also of a run that keeps best checkpoints, which Resolve would choose.
+  if not run_checkpoints.Newest(folder):
+    folder = os.path.dirname(reader.Resolve(run))
+  prefixes = sorted(run_checkpoints.Prefixes(folder), key=run_checkpoints.Step)
   last = min(_MOST, len(prefixes)) if last is None else last
   if not 1 <= last <= len(prefixes):
     raise errors.ConfigError(f'--last={last}: expected 1 to {len(prefixes)}, the checkpoints of {run}')

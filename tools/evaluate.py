@@ -19,6 +19,7 @@ from fm_lingvo.decoding import search_options
 from fm_lingvo.runtime import quiet
 
 from .common import exit_codes
+from .common import run_flags
 
 
 def Evaluate(run, datasets, checkpoint, how):
@@ -116,7 +117,7 @@ def Main(argv: list[str] | None = None) -> int:
     help='data sets of its experiment, comma-separated (default: the '
     "run's final_eval_datasets, or its eval_datasets if it has none)",
   )
-  parser.add_argument('--checkpoint', help="checkpoint, e.g. ckpt-00000500 (default: the run's newest)")
+  run_flags.AddCheckpoint(parser)
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)
   parser.add_argument('--output', metavar='FOLDER', help='folder to add metrics.jsonl and hypotheses/ to')

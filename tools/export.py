@@ -20,6 +20,7 @@ from fm_lingvo.decoding import search_options
 from fm_lingvo.runtime import quiet
 
 from .common import exit_codes
+from .common import run_flags
 
 HOW_TO_CALL = 'HOW_TO_CALL.txt'
 
@@ -146,7 +147,7 @@ def Main(argv: list[str] | None = None) -> int:
   parser.add_argument('run', metavar='RUN', help='folder of a run with a transducer or CTC head')
   parser.add_argument('--output', required=True, help='folder to write; new or empty')
   parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: the run's active set)")
-  parser.add_argument('--checkpoint', help="checkpoint, e.g. ckpt-00000500 (default: the run's newest)")
+  run_flags.AddCheckpoint(parser)
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)
   parser.add_argument(

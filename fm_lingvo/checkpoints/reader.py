@@ -208,7 +208,8 @@ def Resolve(path: str) -> str:
     path: Folder of a run, its train folder, or a checkpoint's prefix.
 
   Returns:
-    The prefix of the folder's newest checkpoint, or `path` itself if it is a prefix.
+    The prefix of the run's best checkpoint if it keeps any (task.train.best_metric), else of the folder's newest, or
+    `path` itself if it is a prefix.
 
   Raises:
     errors.ConfigError: `path` does not exist or has no checkpoint.
@@ -218,6 +219,9 @@ def Resolve(path: str) -> str:
     return path
   if not tf.io.gfile.isdir(path):
     raise errors.ConfigError(f'{path}: no such run or checkpoint' + suggest.DidYouMean(_Nearest(path)))
+  best = run_checkpoints.Best(path)
+  if best:
+    return best
   for folder in (os.path.join(path, 'train'), path):
     newest = run_checkpoints.Newest(folder)
     if newest:

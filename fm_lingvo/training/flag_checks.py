@@ -82,6 +82,15 @@ def CheckCluster(flags):
     suggest.CheckChoice('--job', job, jobs)
 
 
+def CheckNoBestCheckpoints(flags):
+  """Raises ConfigError if a cluster's job is to keep best checkpoints or to end early, as only a local run does."""
+  tp = model_registry.GetParams(flags.model, 'Train').task.train
+  if tp.best_metric is not None:
+    raise errors.ConfigError(
+      f'task.train.best_metric = {tp.best_metric!r}: expected None in a cluster; only local runs keep best checkpoints'
+    )
+
+
 def CheckDevice(device, worker_gpus):
   """Raises ConfigError if a device is missing: a run never falls back to the CPU."""
   if device not in ('cpu', 'gpu', 'tpu'):

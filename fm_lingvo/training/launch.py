@@ -99,6 +99,7 @@ def Launch(flags):
     if flags.job.startswith(cluster_job.PREFIX):
       return _Evaluate(flags)
     flag_checks.CheckCluster(flags)
+    flag_checks.CheckNoBestCheckpoints(flags)
     train_dir = os.path.join(flags.logdir, 'train')
     if not run_checkpoints.Newest(train_dir):
       task = model_registry.GetParams(flags.model, 'Train').task

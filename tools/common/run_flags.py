@@ -1,0 +1,13 @@
+"""Flags of the tools that read a trained run; this module does not import TensorFlow."""
+
+import argparse
+
+
+def AddCheckpoint(parser: argparse.ArgumentParser) -> None:
+  """Adds --checkpoint, the argument of load_run.FindCheckpoint."""
+  parser.add_argument(
+    '--checkpoint',
+    metavar='NAME',
+    help='best (by task.train.best_metric), newest, a checkpoint of the run such as ckpt-00000500, or the prefix of '
+    'another one (default: best if the run keeps best checkpoints, else newest)',
+  )
