@@ -10,6 +10,19 @@ def IsRemote(path: str) -> bool:
   return '://' in path
 
 
+def ExpandUser(path: str) -> str:
+  """Returns a path of the user's with a leading `~` or `~NAME` replaced by the home folder, as a shell does.
+
+  A shell replaces `~` at the start of a word only, so not in `--output=~/x`, in `a,~/b` or in a Gin file. Every path
+  that the user gives passes through here once, where it enters: as `type=ExpandUser` of an argparse flag, or as
+  `ExpandUser(flag.value)`. A flag with several paths calls it for each of them.
+
+  Args:
+    path: A local path, a remote path or ''. As in a shell, `~NAME` of an unknown user stays as it is.
+  """
+  return os.path.expanduser(path)
+
+
 def Open(path: str, mode: str = 'r') -> IO[Any]:
   """Opens a local or remote file; text is UTF-8."""
   if IsRemote(path):
