@@ -34,6 +34,7 @@ from fm_lingvo.training import flag_checks
 from fm_lingvo.training import train_loop
 from fm_lingvo.training import xla_check
 from fm_lingvo.training import xla_dump
+from fm_lingvo.utils import files
 from fm_lingvo.utils import suggest
 
 DEMO_DATA = 'data/demo'
@@ -69,6 +70,7 @@ def Launch(flags):
     )
   if not flags['enable_asserts'].present:
     flags.enable_asserts = False  # Lingvo's run-time checks of shapes are half of an encoder's ops.
+  flags.logdir = files.ExpandUser(flags.logdir)
   flag_checks.CheckMode(flags)
   is_cluster = (
     flags.job or flags.cluster_spec or flags.tpu or flags.mode not in (*flag_checks.CLUSTER_MODES, 'xla_check')

@@ -152,7 +152,12 @@ def Main(argv):
   parser = argparse.ArgumentParser(
     prog='recipe_data', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('--output', default='data/recipe', help='directory of the three data sets (default: data/recipe)')
+  parser.add_argument(
+    '--output',
+    type=file_system.ExpandUser,
+    default='data/recipe',
+    help='directory of the three data sets (default: data/recipe)',
+  )
   parser.add_argument(
     '--quick', action='store_true', help='make tiny data sets of the same kinds, in less than a minute'
   )
