@@ -177,7 +177,7 @@ def ReadAll(gin_files, gin_bindings=(), search_paths=()):
 
 
 def _ExpandPaths(value):
-  """Returns a Gin value whose strings that begin with `~` are paths in a home folder; no other string begins with it."""
+  """Returns a Gin value with each string that begins with `~`, which is a path, as files.ExpandUser returns it."""
   if isinstance(value, str):
     return files.ExpandUser(value)
   if isinstance(value, dict):

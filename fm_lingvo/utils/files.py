@@ -14,8 +14,8 @@ def ExpandUser(path: str) -> str:
   """Returns a path of the user's with a leading `~` or `~NAME` replaced by the home folder, as a shell does.
 
   A shell replaces `~` at the start of a word only, so not in `--output=~/x`, in `a,~/b` or in a Gin file. Every path
-  that the user gives passes through here where it enters: as `type=ExpandUser` of an argparse flag, as `ExpandUser(value)` of
-  another flag, or by SplitPaths. Gin's values pass through here in fm_lingvo/config/gin_reader.py.
+  of the user's passes through here where it enters: as `type=ExpandUser` of an argparse flag, as `ExpandUser(value)` of
+  another flag, or by SplitPaths; Gin's values in fm_lingvo/config/gin_reader.py.
 
   Args:
     path: A local path, a remote path or ''. As in a shell, `~NAME` of an unknown user stays as it is.
