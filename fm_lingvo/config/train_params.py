@@ -80,6 +80,12 @@ def ValidateEnd(path, tp):
       )
 
 
+def ValidateLocal(path, tp):
+  """Raises errors.ConfigError if a training param fits only Lingvo's cluster jobs; called when a local run starts."""
+  if tp.save_interval_steps is None:
+    raise errors.ConfigError(f'{path}.save_interval_steps = None: expected an integer >= 1 in a local run')
+
+
 def _Learners(tp):
   """Returns the Params of a task's learners as a list; Lingvo allows one, several or none."""
   return list(tp.learner) if isinstance(tp.learner, (list, tuple)) else [tp.learner] if tp.learner is not None else []

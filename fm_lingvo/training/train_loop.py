@@ -63,8 +63,7 @@ class LocalRunner(base_runner.BaseRunner):
     self._signum = None
     self._saved_step = None  # Of the newest checkpoint.
     self._task_params = params.task.train
-    if self._task_params.save_interval_steps is None:
-      raise errors.ConfigError('task.train.save_interval_steps = None: expected an integer >= 1 in a local run')
+    train_params.ValidateLocal('task.train', self._task_params)
     with self._graph.as_default(), self._cluster, tf.device(self._cluster.GetPlacer()):
       self._model = self.params.Instantiate()
       self._model.ConstructFPropBPropGraph()
