@@ -218,6 +218,7 @@ class HydraInput(base_input.BaseInput):
       pad_multiple_samples=p.pad_multiple_samples or audio.FRAME_STEP_SAMPLES,
     )
 
+  @tf.autograph.experimental.do_not_convert  # As _Dataset.
   def CheckUsable(self):
     """See the base class."""
     with self._Device():
