@@ -100,7 +100,7 @@ class Evaluator:
       errors.ConfigError: The checkpoint lacks variables, has them in other shapes, or was made with another front end
         or tokenizer.
     """
-    reader.Match(checkpoint, self._variables).Check(self._task, self._session)
+    reader.Match(checkpoint, self._variables).Check(self._task)
     weights = checkpoint.Values(self._variables)
     self._Load(weights)
     self._loaded = weights
