@@ -17,6 +17,7 @@ from fm_lingvo import errors
 from fm_lingvo.checkpoints import checkpointer
 from fm_lingvo.checkpoints import reader
 from fm_lingvo.checkpoints import run_checkpoints
+from fm_lingvo.config import train_params
 from fm_lingvo.data import example_filter
 from fm_lingvo.evaluation import evaluator
 from fm_lingvo.evaluation import run_evaluations
