@@ -13,11 +13,13 @@ from lingvo.core import py_utils
 
 from fm_lingvo import errors
 from fm_lingvo.data import base_input
+from fm_lingvo.data import example_filter
 from fm_lingvo.data import resumable_iterator
 from fm_lingvo.data import shard_integrity
 from fm_lingvo.data import stream as stream_lib
 from fm_lingvo.data import stream_params
 from fm_lingvo.data import waveform_augment
+from fm_lingvo.runtime import session
 from fm_lingvo.utils import audio
 
 StreamParams = stream_params.StreamParams
@@ -218,6 +220,14 @@ class HydraInput(base_input.BaseInput):
       pad_multiple_samples=p.pad_multiple_samples or audio.FRAME_STEP_SAMPLES,
       in_process=self.cluster.params.worker.name == _THIS_PROCESS,
     )
+
+  @tf.autograph.experimental.do_not_convert  # As _Dataset.
+  def CheckUsable(self):
+    """See the base class."""
+    with self._Device():
+      counts = [stream.CountUntilUsable() for stream in self._streams.values()]
+    with example_filter.NamingEmptyStreams(), tf.Session(config=session.Config()) as sess:
+      sess.run(counts)
 
   # There is nothing to convert, and AutoGraph would take half a second at start-up.
   @tf.autograph.experimental.do_not_convert

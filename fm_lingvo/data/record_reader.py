@@ -67,13 +67,20 @@ class Records:
       mine = [path for path in mine if path in files]
     return sum(shard.lost for path, shard in self._damaged.items() if path in mine or path in missing)
 
-  def Epoch(self, share, epoch):
-    """Returns the dataset of one epoch of a share; see the class for its elements."""
+  def Epoch(self, share, epoch, shuffle=None):
+    """Returns the dataset of one epoch of a share; see the class for its elements.
+
+    Args:
+      share: (index, count).
+      epoch: int64 scalar, the number of the epoch.
+      shuffle: Whether files and records are shuffled; None: as the constructor was told.
+    """
     p = self._params
+    shuffle = self._shuffle if shuffle is None else shuffle
     files, _ = self.Files(share)
     ds = tf.data.Dataset.from_tensor_slices((files, list(range(len(files)))))
     seed = tf.cast(self._seed, tf.int64) + 7919 * epoch
-    if self._shuffle:
+    if shuffle:
       ds = ds.shuffle(len(files), seed=seed % MAX_SEED, reshuffle_each_iteration=False)
     ds = ds.interleave(
       functools.partial(self._Records, share),
@@ -83,7 +90,7 @@ class Records:
       deterministic=True,
     )
     ds = ds.flat_map(self._Pieces)
-    if self._shuffle:
+    if shuffle:
       ds = ds.shuffle(p.shuffle_buffer_size, seed=(seed + 1) % MAX_SEED, reshuffle_each_iteration=False)
     return ds.concatenate(_Elements(is_end=1).unbatch())
 

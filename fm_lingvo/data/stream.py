@@ -110,6 +110,11 @@ class Stream:
       deterministic=True,
     )
 
+  def CountUntilUsable(self, share=(0, 1)):
+    """Returns 1, int64 scalar, once an example of a share is accepted; if none is, the stream's error is raised."""
+    examples = self._Examples(tf.data.Dataset.range(1), share, shuffle=False)  # A shuffle buffer would read many.
+    return examples.take(1).reduce(tf.zeros([], tf.int64), lambda count, _: count + 1)
+
   def _FromService(self, first_batch, share, service):
     """Returns a dataset as Dataset does, with batches made by the workers of a tf.data service.
 
@@ -117,10 +122,7 @@ class Stream:
     worker counts the dropped examples of its own files; they are summed here.
     """
     # Reads one example here, so that errors are raised in this process and not in a worker, which never stops.
-    num_examples = (
-      self._Examples(tf.data.Dataset.range(1), share).take(1).reduce(tf.zeros([], tf.int64), lambda count, _: count + 1)
-    )
-    with tf.control_dependencies([num_examples]):
+    with tf.control_dependencies([self.CountUntilUsable(share)]):
       first_batch = tf.identity(first_batch)
     files, _ = self._records.Files(share)
     # The batch number is used as the number of the first epoch, so that a resumed run starts an unused epoch.
@@ -133,7 +135,7 @@ class Stream:
     ds = ds.scan(tf.zeros([batcher.NUM_COUNTS], tf.int64), self._SumOfCounts)
     return ds.map(self._batches.Finish, num_parallel_calls=2, deterministic=True)
 
-  def _Examples(self, epochs, share, counts=None, passed=None):
+  def _Examples(self, epochs, share, counts=None, passed=None, shuffle=None):
     """Returns a dataset of accepted, undecoded examples with their running counts.
 
     Args:
@@ -142,8 +144,9 @@ class Stream:
       counts: int64 [N], initial running counts; None: zeros.
       passed: int64 [number of buckets], number of examples of each bucket to skip
         first; None: zeros.
+      shuffle: See record_reader.Records.Epoch.
     """
-    ds = epochs.flat_map(functools.partial(self._records.Epoch, share))
+    ds = epochs.flat_map(functools.partial(self._records.Epoch, share, shuffle=shuffle))
     return self._Accepted(
       ds, counts, passed, must_accept=self._repeat or share[1] == 1, num_damaged=self._records.NumDamaged(share)
     )

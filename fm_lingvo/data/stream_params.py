@@ -8,6 +8,7 @@ from lingvo.core import hyperparams
 
 from fm_lingvo import errors
 from fm_lingvo.runtime import session
+from fm_lingvo.utils import seeds
 
 
 def StreamParams():
@@ -122,7 +123,7 @@ def Validate(path, p):
     Check(not problem, 'domain_regex', f'an RE2 regular expression ({problem})')
   Check(p.shuffle in (None, True, False), 'shuffle', 'None, True or False')
   Check(0 < p.share <= 1, 'share', 'a share in (0, 1]')
-  Check(_IsInt(p.share_seed) and p.share_seed >= 0, 'share_seed', 'an integer >= 0')
+  seeds.Check(f'{path}.share_seed', p.share_seed, none=False)
   Check(p.max_chars_per_second > 0, 'max_chars_per_second', '> 0')
   Check(p.labeled or not p.tokenizer_file, 'labeled', 'True, since tokenizer_file is set')
   Check(p.batch_size is None or (_IsInt(p.batch_size) and p.batch_size > 0), 'batch_size', 'an integer > 0')
@@ -134,7 +135,7 @@ def Validate(path, p):
   for field in ('shuffle_buffer_size', 'num_readers'):
     Check(_IsInt(p.Get(field)) and p.Get(field) > 0, field, 'an integer > 0')
   Check(_IsInt(p.max_damaged_records) and p.max_damaged_records >= 0, 'max_damaged_records', 'an integer >= 0')
-  Check(p.seed is None or (_IsInt(p.seed) and p.seed >= 0), 'seed', 'None or an integer >= 0')
+  seeds.Check(f'{path}.seed', p.seed)
   bounds = p.bucket_upper_bound_seconds
   Check(
     isinstance(bounds, (list, tuple))

@@ -154,11 +154,15 @@ class MetricsLog:
       {'dataset': name, 'step': int(step), 'time': round(time.time(), 3), **{k: float(v) for k, v in values.items()}},
     )
 
+  def Rows(self, step: int) -> dict[str, dict[str, Any]]:
+    """Returns dict: data set -> its newest row for `step`."""
+    if not files.Exists(self._path):
+      return {}
+    return {row['dataset']: row for row in ReadMetrics(self._path) if row['step'] == step}
+
   def Datasets(self, step: int) -> set[str]:
     """Returns the set of the data sets that have a row for `step`."""
-    if not files.Exists(self._path):
-      return set()
-    return {row['dataset'] for row in ReadMetrics(self._path) if row['step'] == step}
+    return set(self.Rows(step))
 
   def DropAfter(self, step: int) -> None:
     """Removes the rows after `step`, which a resumed run writes again."""

@@ -20,6 +20,7 @@ import sys
 
 from fm_lingvo import errors
 from fm_lingvo.runtime import quiet
+from fm_lingvo.utils import files as file_system
 
 from ..common import exit_codes
 from . import plan
@@ -48,9 +49,14 @@ def _Parser():
     help='stages at a time, which share the cores (default: 2, or 1 on one core)',
   )
   parser.add_argument(
-    '--output', default='', help='folder of the runs, report.md and recipe.png (default: runs/recipe)'
+    '--output',
+    type=file_system.ExpandUser,
+    default='',
+    help='folder of the runs, report.md and recipe.png (default: runs/recipe)',
   )
-  parser.add_argument('--data_dir', default='', help='folder of the data sets (default: data/recipe)')
+  parser.add_argument(
+    '--data_dir', type=file_system.ExpandUser, default='', help='folder of the data sets (default: data/recipe)'
+  )
   parser.add_argument(
     '--corpora', default='', help='folder of human corpora for the source and AN4, see tools/recipe/data.py'
   )

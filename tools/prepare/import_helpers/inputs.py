@@ -2,12 +2,12 @@
 
 import dataclasses
 import os
+import re
 
 from fm_lingvo.utils import files as file_system
 
 from ...common import exit_codes
 from ...common import files
-from .. import importers
 from . import rows
 
 
@@ -23,8 +23,14 @@ def SplitOf(part):
 
 
 def Language(options):
-  """Returns the one language of --languages, that of texts without a language of their own, or None."""
-  importers.CheckLanguages(options.languages)
+  """Returns the one language of --languages, that of texts without a language of their own, or None.
+
+  Raises:
+    exit_codes.UsageError: There are several, or it is not a code such as en or pt-BR.
+  """
+  for language in options.languages:
+    if not re.fullmatch(r'[A-Za-z]{2,3}([-_]\w+)?', language):
+      raise exit_codes.UsageError(f'--languages={language}: expected the code of a language, such as en')
   if len(options.languages) > 1:
     raise exit_codes.UsageError(
       f'--languages={",".join(options.languages)}: expected one language, that of texts without a `lang`'
