@@ -100,7 +100,7 @@ def List(path: str, is_text: Callable[[str], bool] = lambda name: False) -> Cont
   try:
     with _Open(path) as f, tarfile.open(fileobj=f, mode='r:', tarinfo=_Header, ignore_zeros=True) as tar:
       while (info := tar.next()) is not None:
-        tar.members.clear()  # type: ignore[attr-defined]  # Else it keeps all of them.
+        tar.members.clear()  # Else it keeps all of them.
         if not info.isdir():
           _Add(contents, tar, info, path, is_text, not isinstance(f, tuple(_OPENERS.values())))
   except DAMAGE as e:
