@@ -11,7 +11,7 @@ import zlib
 from fm_lingvo.utils import audio as audio_format
 
 from ..common import audio
-from ..common import normalize
+from ..common import normalizers
 
 # What a Container may raise for damage; everything else is a mistake in it.
 _DAMAGE = (OSError, EOFError, ValueError, zlib.error, tarfile.TarError)
@@ -43,7 +43,7 @@ def Load(utterances, limits):
     (utterance, record, rejected) for each utterance, group by group: a dict with dataset.FEATURES and None, or None and
     the audio.Rejected of the first check that failed.
   """
-  normalizer = normalize.NormalizeText
+  normalizer = normalizers.Get(limits.normalizer)
   for group in Groups(utterances):
     texts, wanted = {}, []
     for utterance in group:

@@ -7,7 +7,7 @@ from fm_lingvo.data import dataset
 from fm_lingvo.utils import suggest
 
 from ..common import audio
-from ..common import normalize
+from ..common import normalizers
 
 
 def Make(rows, rejects, listing, settings):
@@ -40,7 +40,7 @@ def Make(rows, rejects, listing, settings):
   return {
     **Sums(rows),
     'labeled': sum(bool(r['text']) for r in rows),
-    'texts_with_digits': sum(normalize.HasDigits(r['text']) for r in rows),
+    'texts_with_digits': sum(normalizers.HasDigits(r['text']) for r in rows),
     'by_split': by_split,
     'by_domain': by_domain,
     'ignored_keys': dict(listing.ignored),

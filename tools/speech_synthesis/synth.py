@@ -15,7 +15,7 @@ from fm_lingvo.utils import text_lines
 
 from ..common import audio
 from ..common import exit_codes
-from ..common import normalize
+from ..common.normalizers import prompts
 from ..prepare import importers
 from . import speech_engines
 
@@ -125,7 +125,7 @@ def _ChooseEngines(requested):
 
 def _ImportLine(listing, line, source, engines, voices_per_line):
   """Adds the utterances of a line; returns their number."""
-  text = normalize.NormalizeText(line, 'en')
+  text = prompts.Normalize(line, 'en')
   if not text:
     listing.Reject('', source, 'no_text', 'no word in the line')
     return 0

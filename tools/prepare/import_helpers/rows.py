@@ -109,6 +109,8 @@ def _Text(row, key, default=''):
   if isinstance(value, bool) or not isinstance(value, (str, int, float)):
     raise BadEntry(f'{key} = {json.dumps(value)[:80]}: expected a string')
   text = value if isinstance(value, str) else f'{value}'
+  if text.isascii():  # Most are, and this is fast.
+    return text
   try:
     text.encode('utf-8')
   except UnicodeEncodeError as e:
@@ -216,10 +218,11 @@ class Importer:
     utt_id = ''
     try:
       row = Canonical(self.listing, row)
+      utt_id = _Text(row, 'utt_id')
       path = _Path(row) if container is None else str(member) if name is None else name
       offset, seconds, declared = _Part(row)
       channel = _Channel(row)
-      utt_id = _Text(row, 'utt_id') or self._ids.Make(path, offset, seconds, channel, os.path.dirname(where))
+      utt_id = utt_id or self._ids.Make(path, offset, seconds, channel, os.path.dirname(where))
       utterance = dict(
         text=_Text(row, 'text'),
         speaker=_Text(row, 'speaker') or 'unknown',

@@ -13,7 +13,7 @@ from fm_lingvo.data import importers as api
 from fm_lingvo.utils import suggest
 
 from ...common import exit_codes
-from ...common import normalize
+from ...common.normalizers import prompts as telephone
 
 Listing, Option, Options, Reject, Utterance = api.Listing, api.Option, api.Options, api.Reject, api.Utterance
 
@@ -28,23 +28,13 @@ def Uniform(*key):
 
 
 def CheckLanguages(languages):
-  """Raises UsageError for a language for which normalize has no rules."""
+  """Raises UsageError for a language for which the normaliser `prompts` has no rules."""
   for language in languages:
-    if language not in normalize.LANGUAGES:
+    if language not in telephone.LANGUAGES:
       raise exit_codes.UsageError(
-        f'--languages={language}: expected some of {",".join(normalize.LANGUAGES)}'
-        f'{suggest.Hint(language, normalize.LANGUAGES)}'
+        f'--languages={language}: expected some of {",".join(telephone.LANGUAGES)}'
+        f'{suggest.Hint(language, telephone.LANGUAGES)}'
       )
-
-
-def OneLanguage(options):
-  """Returns the language of texts without one, that of --languages, or None; raises UsageError for several."""
-  CheckLanguages(options.languages)
-  if len(options.languages) > 1:
-    raise exit_codes.UsageError(
-      f'--languages={",".join(options.languages)}: expected one language, that of texts without a `lang`'
-    )
-  return options.languages[0] if options.languages else None
 
 
 def _EntryPoints():

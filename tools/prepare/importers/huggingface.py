@@ -8,6 +8,7 @@ from fm_lingvo.utils import files as file_system
 from .. import importers
 from ..import_helpers import audio_table
 from ..import_helpers import dataset_folders
+from ..import_helpers import inputs
 from ..import_helpers import patterns
 from ..import_helpers import rows
 
@@ -42,9 +43,7 @@ def Import(options):
     found += [(split or own, file, root or '.') for own, file in inside]
   # Paths in a table are relative to the data set, not to the table.
   roots = (*options.audio_roots, *dict.fromkeys(root for _, _, root in found))
-  importer = rows.Importer(
-    dataclasses.replace(options, audio_roots=roots), 'huggingface', importers.OneLanguage(options)
-  )
+  importer = rows.Importer(dataclasses.replace(options, audio_roots=roots), 'huggingface', inputs.Language(options))
   prefixes = patterns.Prefixes([file for _, file, _ in found])
   for split, file, root in found:
     up = '' if file_system.IsRemote(file) else os.path.relpath(root, os.path.dirname(file) or '.')

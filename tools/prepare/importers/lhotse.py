@@ -5,7 +5,7 @@ import os
 from fm_lingvo.utils import files as file_system
 
 from ...common import exit_codes
-from .. import importers
+from ..import_helpers import inputs
 from ..import_helpers import json_lines
 from ..import_helpers import lhotse_cuts
 from ..import_helpers import lhotse_shar
@@ -26,7 +26,7 @@ def Import(options):
     exit_codes.UsageError: --input is missing, names no file or a folder that is not Shar, or a split is unknown.
     dataset.DatasetError: A manifest is not text.
   """
-  importer = rows.Importer(options, 'lhotse', importers.OneLanguage(options))
+  importer = rows.Importer(options, 'lhotse', inputs.Language(options))
   recordings, supervisions = {}, []
   for split, path in patterns.Files('lhotse', options.input, 'cuts.jsonl.gz or a folder of Shar'):
     split = split or patterns.SplitOfName(os.path.basename(path.rstrip('/')))

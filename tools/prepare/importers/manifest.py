@@ -5,7 +5,7 @@ import os
 from fm_lingvo.utils import files as file_system
 
 from ...common import exit_codes
-from .. import importers
+from ..import_helpers import inputs
 from ..import_helpers import json_lines
 from ..import_helpers import rows
 
@@ -27,7 +27,7 @@ def Import(options):
   """
   if not options.input:
     raise exit_codes.UsageError('--importer=manifest needs --input=MANIFEST.jsonl')
-  importer = rows.Importer(options, 'manifest', importers.OneLanguage(options))
+  importer = rows.Importer(options, 'manifest', inputs.Language(options))
   for part in options.input.split(','):
     split, path = SplitAndPath(part)
     for where, row in json_lines.Objects(importer.listing, path):
@@ -37,12 +37,7 @@ def Import(options):
 
 def SplitAndPath(part):
   """Returns (split or None, path) of a part of --input, PATH or SPLIT=PATH; raises UsageError if there is no file."""
-  split, path = None, part
-  if '=' in part and not file_system.Exists(part):
-    name, _, path = part.partition('=')
-    split = rows.SplitName(name)
-    if split is None:
-      raise exit_codes.UsageError(f'--input={part}: expected train, dev or test before =, got {name!r}')
+  split, path = inputs.SplitOf(part)
   if not file_system.Exists(path) or (not file_system.IsRemote(path) and os.path.isdir(path)):
     raise exit_codes.UsageError(f'--input={path}: expected a JSONL manifest, found no such file')
   return split, path

@@ -2,6 +2,7 @@
 
 from ...common import audio
 from .. import importers
+from ..import_helpers import inputs
 from ..import_helpers import json_lines
 from ..import_helpers import nemo_tars
 from ..import_helpers import patterns
@@ -24,7 +25,7 @@ def Import(options):
   Raises:
     exit_codes.UsageError: --input is missing, a file or a split is unknown, or there are no tars.
   """
-  importer = rows.Importer(options, 'nemo_tarred', importers.OneLanguage(options))
+  importer = rows.Importer(options, 'nemo_tarred', inputs.Language(options))
   manifests = patterns.Files('nemo_tarred', options.input, 'tarred_audio_manifest.json')
   paths = {path: nemo_tars.PathsOf(path, options.own.get('tars')) for _, path in manifests}
   tars = nemo_tars.Tars(importer.listing, sorted({tar for found in paths.values() for tar in found}))

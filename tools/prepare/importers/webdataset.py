@@ -4,8 +4,8 @@ import collections
 import json
 import os
 
-from .. import importers
 from ..import_helpers import audio_paths
+from ..import_helpers import inputs
 from ..import_helpers import patterns
 from ..import_helpers import rows
 from ..import_helpers import tars
@@ -24,7 +24,7 @@ def Import(options):
   Raises:
     exit_codes.UsageError: --input is missing or names no file, or a split or a language is unknown.
   """
-  importer = rows.Importer(options, 'webdataset', importers.OneLanguage(options))
+  importer = rows.Importer(options, 'webdataset', inputs.Language(options))
   paths = patterns.Files('webdataset', options.input, 'SHARDS.tar')
   prefixes = patterns.Prefixes([path for _, path in paths])
   listed = [(split, path, _Samples(importer.listing, path)) for split, path in paths]
