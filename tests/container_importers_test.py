@@ -64,9 +64,11 @@ class TarsTest(container_case.ContainerCase):
       ('w:xz', tarfile.GNU_FORMAT),
     ):
       with self.subTest(mode, form=form):
-        contents = tars.List(self.Tar('x', *members.items(), mode=mode, format=form))
+        path = self.Tar('x', *members.items(), mode=mode, format=form)
+        contents = tars.List(path)
         self.assertEqual((contents.damage, contents.refused), ('', []))
         self.assertEqual(self._Read(contents), members)
+        self.assertEqual({m.name: m.text for m in tars.List(path, lambda name: True).members}, members)
 
   def test_parts_of_a_tar_are_containers_of_their_own(self):
     members = {f'{i}.wav': bytes([i]) * 1000 for i in range(20)}

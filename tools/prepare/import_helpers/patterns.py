@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from fm_lingvo.utils import files as file_system
 
 from ...common import exit_codes
+from . import inputs
 from . import rows
 
 _NEMO_BRACES = re.compile(r'_OP_(.*?)_CL_')  # Shells leave them alone.
@@ -64,12 +65,7 @@ def Files(importer: str, value: str | None, expected: str) -> list[tuple[str | N
     raise exit_codes.UsageError(f'--importer={importer} needs --input={expected}')
   result = []
   for part in Parts(value):
-    split, pattern = None, part
-    if '=' in part and not file_system.Exists(part):
-      name, _, pattern = part.partition('=')
-      split = rows.SplitName(name)
-      if split is None:
-        raise exit_codes.UsageError(f'--input={part}: expected train, dev or test before =, got {name!r}')
+    split, pattern = inputs.SplitOf(part)
     result += [(split, path) for path in Paths(pattern, expected)]
   return result
 
