@@ -32,6 +32,7 @@ from .common import audio
 from .common import audio_frames
 from .common import exit_codes
 from .common import recordings as recordings_lib
+from .common import run_flags
 from .common import transcribing
 from .common import transcript_formats
 from .common import transcript_output
@@ -132,7 +133,7 @@ def Main(argv: list[str] | None = None) -> int:
     help='file, folder, or - for standard input (not headerless formats like G.722)',
   )
   parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: the run's active set)")
-  parser.add_argument('--checkpoint', help="checkpoint, e.g. ckpt-00000500 (default: the run's newest)")
+  run_flags.AddCheckpoint(parser)
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)
   parser.add_argument(

@@ -231,8 +231,18 @@ def Main(argv):
   parser = argparse.ArgumentParser(
     prog='recipe_data', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('--output', default='data/recipe', help='directory of the data sets (default: data/recipe)')
-  parser.add_argument('--corpora', default='', help='folder with human corpora (default: none, a synthetic source)')
+  parser.add_argument(
+    '--output',
+    type=file_system.ExpandUser,
+    default='data/recipe',
+    help='directory of the data sets (default: data/recipe)',
+  )
+  parser.add_argument(
+    '--corpora',
+    type=file_system.ExpandUser,
+    default='',
+    help='folder with human corpora (default: none, a synthetic source)',
+  )
   parser.add_argument(
     '--quick', action='store_true', help='make tiny data sets of the same kinds, in less than a minute'
   )
