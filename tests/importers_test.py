@@ -16,7 +16,8 @@ from absl.testing import absltest
 from fm_lingvo.data import dataset
 from tools.common import audio
 from tools.common import exit_codes
-from tools.common import normalize
+from tools.common import normalizers
+from tools.common.normalizers import prompts as telephone
 from tools.prepare import importers
 from tools.prepare import load
 from tools.prepare import pipeline
@@ -63,6 +64,10 @@ class ImporterCase(absltest.TestCase):
       for utterance, record, rejected in load.Load(listing.utterances, limits)
     }
 
+  def Said(self, utterance):
+    """The text of an utterance, as these importers' own normaliser writes it."""
+    return telephone.Normalize(utterance.text, utterance.language)
+
   def Reasons(self, listing):
     return {r.utt_id: r.reason for r in listing.rejects}
 
@@ -95,15 +100,15 @@ class NormalizeTest(absltest.TestCase):
       ('room 12', 'xx', 'room 12'),
     ):
       with self.subTest(raw):
-        self.assertEqual(normalize.NormalizeText(raw, language), expected)
+        self.assertEqual(telephone.Normalize(raw, language), expected)
 
   def test_normalising_twice_changes_nothing(self):
     for text in ("please press 1, I'm at www.example.org or 28.8", 'the PBX', "rock 'n' roll"):
-      once = normalize.NormalizeText(text, 'en')
-      self.assertEqual(normalize.NormalizeText(once, 'en'), once)
+      once = telephone.Normalize(text, 'en')
+      self.assertEqual(telephone.Normalize(once, 'en'), once)
 
   def test_unspellable_numbers_are_found(self):
-    self.assertTrue(normalize.HasDigits(normalize.NormalizeText('composez 8500', 'fr')))
+    self.assertTrue(normalizers.HasDigits(telephone.Normalize('composez 8500', 'fr')))
 
 
 class PromptsTest(ImporterCase):
@@ -137,9 +142,9 @@ class PromptsTest(ImporterCase):
   def test_texts_speakers_and_domains(self):
     listing = prompts.Import(importers.Options(input=self.dir, languages=('en', 'fr')))
     found = {u.utt_id: u for u in listing.utterances}
-    self.assertEqual(found['prompts-en/menu'].text, 'press one')
-    self.assertEqual(found['prompts-en/digits/1'].text, 'one')
-    self.assertEqual(found['prompts-fr/activated'].text, 'activé')
+    self.assertEqual((found['prompts-en/menu'].text, self.Said(found['prompts-en/menu'])), ('Press 1.', 'press one'))
+    self.assertEqual(self.Said(found['prompts-en/digits/1']), 'one')
+    self.assertEqual(self.Said(found['prompts-fr/activated']), 'activé')
     self.assertEqual(found['prompts-fr/activated'].speaker, 'fr_CA_f_June')
     self.assertEqual(found['prompts-fr/activated'].domain, 'prompts/fr')
     self.assertLen(found['prompts-en/menu'].load(5.0), RATE // 2)
@@ -166,7 +171,8 @@ class PromptsTest(ImporterCase):
     self.assertEqual(listing.notes['prompts/fr']['unspellable_numbers'], 1)
 
   def test_run_together_transcript_lines_are_split(self):
-    texts = {u.utt_id: u.text for u in prompts.Import(importers.Options(input=self.dir, languages=('en',))).utterances}
+    listing = prompts.Import(importers.Options(input=self.dir, languages=('en',)))
+    texts = {u.utt_id: self.Said(u) for u in listing.utterances}
     self.assertEqual((texts['prompts-en/vm-a'], texts['prompts-en/vm-b']), ('first text', 'second text'))
 
   def test_a_sample_is_a_part_of_the_whole_and_stays_in_a_larger_one(self):
@@ -502,7 +508,8 @@ class SynthTest(ImporterCase):
 
   def test_a_line_is_an_utterance(self):
     listing = self.Import('; comment\nThe first of 3 lines.\n\nThe second line.\n...\n')
-    self.assertEqual({u.text for u in listing.utterances}, {'the first of three lines', 'the second line'})
+    self.assertEqual({u.text for u in listing.utterances}, {'The first of 3 lines.', 'The second line.'})
+    self.assertEqual(set(map(self.Said, listing.utterances)), {'the first of three lines', 'the second line'})
     self.assertEqual([r.reason for r in listing.rejects], ['no_text'])
     self.assertNotEmpty(listing.notes['engines'])
 
@@ -606,7 +613,7 @@ class GeneralTextTest(ImporterCase):
     self.addCleanup(patch.stop)
 
   def Texts(self, lines):
-    return [normalize.NormalizeText(line, 'en') for line in lines]
+    return [telephone.Normalize(line, 'en') for line in lines]
 
   def test_plain_examples_once_each(self):
     lines, notes = general_text.Lines()
@@ -637,8 +644,8 @@ class GeneralTextTest(ImporterCase):
     self.assertLess(max(map(len, lines)), 155)
 
   def test_excluded_texts_are_not_said(self):
-    own = normalize.NormalizeText(synth.ReadText(synth.DEFAULT_TEXT)[0], 'en')
-    phrase = normalize.NormalizeText(phrases.Phrases(1)[0], 'en')
+    own = telephone.Normalize(synth.ReadText(synth.DEFAULT_TEXT)[0], 'en')
+    phrase = telephone.Normalize(phrases.Phrases(1)[0], 'en')
     exclude = (own, phrase, 'he often called', 'he walked to the store')
     lines, notes = general_text.Lines(exclude)
     self.assertEqual(notes['excluded_sentences'], 5)  # One example is there twice.
@@ -693,7 +700,7 @@ class GeneralSpeechTest(ImporterCase):
   def test_the_letter_a_is_not_the_article(self):
     self.assertEqual(general_speech.Spoken('A, B, A.'), 'ay, B, ay.')
     self.assertEqual(general_speech.Spoken('A cat. A dog'), 'A cat. A dog')
-    self.assertEqual(self.Import('A, B.\n', engines=('espeak-ng',)).utterances[0].text, 'a b')
+    self.assertEqual(self.Said(self.Import('A, B.\n', engines=('espeak-ng',)).utterances[0]), 'a b')
 
   def test_a_shift_raises_all_frequencies_and_keeps_the_speed(self):
     asked = {}

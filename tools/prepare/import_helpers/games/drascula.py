@@ -28,7 +28,15 @@ _SPEAKERS = {
   'VB': 'VonBraun',
 }
 # Who speaks the lines of prefix D, up to this number.
-_SPEAKERS_OF_D = ((40, 'Drascula'), (55, '?'), (67, 'Hacker'), (78, 'blind'), (81, '?'), (82, 'bartender'), (83, 'trunk'))
+_SPEAKERS_OF_D = (
+  (40, 'Drascula'),
+  (55, '?'),
+  (67, 'Hacker'),
+  (78, 'blind'),
+  (81, '?'),
+  (82, 'bartender'),
+  (83, 'trunk'),
+)
 _VOICE = re.compile(r'([A-Z]*)(\d+)\.ALS', re.IGNORECASE)
 _PADDING = 32  # Bytes at both ends of a file without a header.
 _CUT = {KEY_FILE: (73959, 117157)}  # Seconds of silence surround this line.

@@ -45,8 +45,7 @@ def ReadDirectory(path: str) -> dict[str, tuple[int, int]]:
   if len(table) < count * _ENTRY.size:
     raise FormatError(f'{path}: ends within its table of {count} files')
   return {
-    name.rstrip(b'\0').decode('ascii', 'replace'): (offset, size)
-    for name, _, offset, size in _ENTRY.iter_unpack(table)
+    name.rstrip(b'\0').decode('ascii', 'replace'): (offset, size) for name, _, offset, size in _ENTRY.iter_unpack(table)
   }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 MAGIC = b'RNC\x01'
 HEAD = struct.Struct('>4sIIHHBB')  # Magic, unpacked and packed length, CRC of each, unused, number of blocks.
 
+
 class RncError(ValueError):
   """The stream is damaged."""
 
