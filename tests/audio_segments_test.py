@@ -43,6 +43,8 @@ def Encode(samples, container, codec, rate):
   layout = {1: 'mono', 2: 'stereo'}[samples.shape[1]]
   with av.open(out, 'w', format=container) as f:
     stream = f.add_stream(codec, rate=rate, layout=layout)
+    if codec == 'wmav2':  # It has no default.
+      stream.bit_rate = 64000
     frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format='s16', layout=layout)
     frame.sample_rate = rate
     for packet in [*stream.encode(frame), *stream.encode(None)]:

@@ -17,7 +17,7 @@ from fm_lingvo.data import dataset
 from tools.common import audio
 from tools.common import exit_codes
 from tools.common import normalizers
-from tools.common.normalizers import prompts as telephone
+from tools.common.normalizers import prompts as prompts_normalizer
 from tools.prepare import importers
 from tools.prepare import load
 from tools.prepare import pipeline
@@ -66,7 +66,7 @@ class ImporterCase(absltest.TestCase):
 
   def Said(self, utterance):
     """The text of an utterance, as these importers' own normaliser writes it."""
-    return telephone.Normalize(utterance.text, utterance.language)
+    return prompts_normalizer.Normalize(utterance.text, utterance.language)
 
   def Reasons(self, listing):
     return {r.utt_id: r.reason for r in listing.rejects}
@@ -100,15 +100,15 @@ class NormalizeTest(absltest.TestCase):
       ('room 12', 'xx', 'room 12'),
     ):
       with self.subTest(raw):
-        self.assertEqual(telephone.Normalize(raw, language), expected)
+        self.assertEqual(prompts_normalizer.Normalize(raw, language), expected)
 
   def test_normalising_twice_changes_nothing(self):
     for text in ("please press 1, I'm at www.example.org or 28.8", 'the PBX', "rock 'n' roll"):
-      once = telephone.Normalize(text, 'en')
-      self.assertEqual(telephone.Normalize(once, 'en'), once)
+      once = prompts_normalizer.Normalize(text, 'en')
+      self.assertEqual(prompts_normalizer.Normalize(once, 'en'), once)
 
   def test_unspellable_numbers_are_found(self):
-    self.assertTrue(normalizers.HasDigits(telephone.Normalize('composez 8500', 'fr')))
+    self.assertTrue(normalizers.HasDigits(prompts_normalizer.Normalize('composez 8500', 'fr')))
 
 
 class PromptsTest(ImporterCase):
@@ -613,7 +613,7 @@ class GeneralTextTest(ImporterCase):
     self.addCleanup(patch.stop)
 
   def Texts(self, lines):
-    return [telephone.Normalize(line, 'en') for line in lines]
+    return [prompts_normalizer.Normalize(line, 'en') for line in lines]
 
   def test_plain_examples_once_each(self):
     lines, notes = general_text.Lines()
@@ -644,8 +644,8 @@ class GeneralTextTest(ImporterCase):
     self.assertLess(max(map(len, lines)), 155)
 
   def test_excluded_texts_are_not_said(self):
-    own = telephone.Normalize(synth.ReadText(synth.DEFAULT_TEXT)[0], 'en')
-    phrase = telephone.Normalize(phrases.Phrases(1)[0], 'en')
+    own = prompts_normalizer.Normalize(synth.ReadText(synth.DEFAULT_TEXT)[0], 'en')
+    phrase = prompts_normalizer.Normalize(phrases.Phrases(1)[0], 'en')
     exclude = (own, phrase, 'he often called', 'he walked to the store')
     lines, notes = general_text.Lines(exclude)
     self.assertEqual(notes['excluded_sentences'], 5)  # One example is there twice.

@@ -359,7 +359,7 @@ class CommandLineTest(PrepareCase):
     for args, message in (
       (
         ['--output=o'],
-        '--importer is missing: expected one of general_speech, librispeech, manifest, prompts, synth, demo',
+        f'--importer is missing: expected one of {", ".join(importers.BUILT_IN)}, demo',
       ),
       (['--importer=promts', f'--output={self.output}'], '--importer=promts: .*did you mean prompts'),
       (['--importer=prompts'], '--output is missing'),
@@ -387,12 +387,13 @@ class CommandLineTest(PrepareCase):
         '--dev_percent: not used with --official_splits, which determines the splits',
       ),
       (manifest + ['--official_splits'], '--official_splits: 1 of 1 utterances have no split, for example .*good0'),
-      (manifest + ['--normalizer=englsh'], '--normalizer=englsh: value should be one of <none|basic|english|prompts>'),
+      (manifest + ['--normalizer=englsh'], '--normalizer=englsh: expected one of .*; did you mean english'),
       (
         ['--importer=general_speech', f'--output={self.output}', '--voices_per_line=2'],
         '--voices_per_line: not used by --importer=general_speech, which uses --input, --engines, --max_utterances',
       ),
-      (manifest + ['--languages=xx'], '--languages=xx: expected some of en,'),
+      (manifest + ['--languages=english'], '--languages=english: expected the code of a language, such as en'),
+      (['--importer=prompts', f'--output={self.output}', '--languages=xx'], '--languages=xx: expected some of en,'),
       (manifest + ['--languages=en,es'], '--languages=en,es: expected one language, '),
       (manifest + ['--max_duration=inf'], '--max_duration=inf: expected a finite number'),
       (manifest + ['--dev_percent=nan'], '--dev_percent=nan: expected a finite number'),

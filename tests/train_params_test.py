@@ -35,6 +35,12 @@ class TrainParamsTest(graph_case.GraphCase, parameterized.TestCase):
     ('summary_interval_steps', 0, 'an integer >= 1'),
     ('save_max_to_keep', 0, 'an integer >= 1'),
     ('max_skipped_steps', -1, 'an integer >= 0'),
+    ('best_metric', "'wer'", 'DATASET/METRIC'),
+    ('best_metric', "'TestTarget/labeled/wer'", r"a data set of eval_datasets = \['DevTarget', 'DevSource'\]"),
+    ('best_max_to_keep', 0, 'an integer >= 1'),
+    ('early_stop_patience', 0, 'None or an integer >= 1'),
+    ('early_stop_patience', 3, 'None without best_metric'),
+    ('early_stop_min_steps', -1, 'an integer >= 0'),
     ('max_minutes', 0, 'None or minutes > 0'),
     ('ema_decay', 1.0, r'a decay in \[0, 1\)'),
     ('learner.learning_rate', -1.0, '>= 0'),
@@ -43,7 +49,7 @@ class TrainParamsTest(graph_case.GraphCase, parameterized.TestCase):
   )
   def test_a_value_out_of_range_is_named(self, path, value, expected):
     tp = _Train().task.train
-    tp.Set(**{path: value})
+    tp.Set(**{path: value.strip("'") if isinstance(value, str) else value})
     with self.assertRaisesRegex(errors.ConfigError, rf'^task\.train\.{path} = {value}: expected {expected}'):
       train_params.Validate('task.train', tp)
 

@@ -203,6 +203,46 @@ class TrainerTest(process_case.ProcessCase):
     with open(path, 'w', encoding='utf-8') as f:
       f.writelines(json.dumps(row) + '\n' for row in rows)
 
+  def test_a_run_ends_early_and_keeps_its_best_checkpoint(self):
+    # Of the highest loss, which is that of the first evaluation; one process, since the run is one.
+    logdir = os.path.join(self.folder, 'early')
+    args = self._Args(
+      logdir,
+      "task.train.eval_datasets = ['DevHuman']",
+      "task.train.final_eval_datasets = ['DevSynthetic']",
+      "task.train.best_metric = 'DevHuman/loss'",
+      'task.train.best_is_highest = True',
+      'task.train.early_stop_patience = 2',
+      'task.train.save_max_to_keep = 1',
+      'BestRqPretrain.eval_interval_steps = 3',
+      max_steps=20,
+    )
+    out = self._Run(*args).out
+    best = f'{logdir}/best/ckpt-00000003'
+    self.assertRegex(out, r'ended early at step 9: DevHuman/loss has not improved in 2 evaluations, since step 3')
+    self.assertRegex(out, rf'best: DevHuman/loss [\d.]+ at step 3, {best}\n')
+    self.assertRegex(out, r'step 3: DevSynthetic: loss')
+    self.assertEqual(self._Checkpoints(logdir), [2, 9])  # The saver keeps one of each half hour, and the newest.
+    rows = metrics_log.ReadMetrics(f'{logdir}/metrics.jsonl')
+    evaluated = [(row['dataset'], row['step']) for row in rows if row['dataset'] != 'train']
+    self.assertEqual(evaluated, [('DevHuman', 3), ('DevHuman', 6), ('DevHuman', 9), ('DevSynthetic', 3)])
+    self.assertEqual([row['step'] for row in rows if row['dataset'] == 'train'], [2, 4, 6, 8, 9])
+    with self.subTest('once more, it has nothing to do'):
+      again = self._Run(*args).out
+      self.assertIn('ended early at step 9', again)
+      self.assertNotRegex(again, 'step 10')
+      self.assertEqual(metrics_log.ReadMetrics(f'{logdir}/metrics.jsonl'), rows)
+    with self.subTest('with more patience it goes on, and its test set is that of the best one still'):
+      out = self._Run(*args, '--gin_bindings=task.train.early_stop_patience = 3').out
+      self.assertRegex(out, r'ended early at step 12')
+      self.assertEqual(metrics_log.ReadMetrics(f'{logdir}/metrics.jsonl')[-1]['dataset'], 'DevHuman')
+
+  def test_an_unknown_metric_of_the_best_checkpoint_ends_the_run_before_its_first_step(self):
+    args = self._Args(os.path.join(self.folder, 'metric'), "task.train.best_metric = 'DevHuman/unlabeled/wer'")
+    done = self._Run(*args, code=2)
+    self.assertIn("task.train.best_metric: metric = 'unlabeled/wer': expected one of ", done.err)
+    self.assertNotIn('first training step', done.out)
+
   def test_signals_save_a_checkpoint_and_end_the_run(self):
     for signum in (signal.SIGTERM, signal.SIGINT):
       with self.subTest(signum.name):

@@ -176,7 +176,9 @@ def _Parser():
   parser.add_argument(
     '--vocab_size', type=int, help='number of labels of a unigram or bpe model, including blank and unknown'
   )
-  parser.add_argument('--output', default='', help='model file to write; an existing file is replaced')
+  parser.add_argument(
+    '--output', type=file_system.ExpandUser, default='', help='model file to write; an existing file is replaced'
+  )
   return parser
 
 
@@ -197,7 +199,7 @@ def _Run(args):
   if os.path.isdir(args.output):
     raise exit_codes.UsageError(f'--output={args.output}: a directory, expected the model file to write')
   files.MakeFolder(os.path.dirname(args.output), f'--output={args.output}')  # Fail before the work.
-  texts = ReadTexts([path for path in args.input.split(',') if path])
+  texts = ReadTexts(file_system.SplitPaths(args.input))
   model = Train(AlphabetTexts(args.alphabet) if args.alphabet else texts, args.kind, args.vocab_size)
   with errors.Writing(f'--output={args.output}'):
     with open(args.output + '.part', 'wb') as f:

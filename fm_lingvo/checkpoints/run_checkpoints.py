@@ -10,6 +10,7 @@ import shutil
 
 from lingvo import compat as tf
 
+BEST = 'best'  # Folder below a run's that keeps its best checkpoints; its file `checkpoint` names the best one.
 _STEP = re.compile(r'ckpt-(\d+)$')
 
 
@@ -65,6 +66,36 @@ def Numbered(folder: str, but: str | None = None) -> list[str]:
   """
   steps = (-1, Step(but or ''))
   return sorted((prefix for prefix in Prefixes(folder) if Step(prefix) not in steps), key=Step)
+
+
+def Best(run: str) -> str | None:
+  """Returns the prefix of the best checkpoint that a run's folder keeps (task.train.best_metric), or None."""
+  named = Named(os.path.join(run, BEST))
+  return named if named and Exists(named) else None
+
+
+def Copy(prefix: str, folder: str) -> str:
+  """Puts a checkpoint into another folder, as hard links where the file system has them; returns its prefix there.
+
+  The index comes last: a copy that was cut short counts as no checkpoint.
+  """
+  tf.io.gfile.makedirs(folder)
+  for path in sorted(tf.io.gfile.glob(prefix + '.*'), key=lambda p: p.endswith('.index')):
+    target = os.path.join(folder, os.path.basename(path))
+    try:
+      os.link(path, target)
+    except FileExistsError:
+      os.remove(target)  # It may be of a checkpoint that has been overwritten since.
+      os.link(path, target)
+    except OSError:  # No links here, or a remote file system.
+      tf.io.gfile.copy(path, target, overwrite=True)
+  return os.path.join(folder, os.path.basename(prefix))
+
+
+def Remove(prefix: str) -> None:
+  """Removes a checkpoint's files, the index first."""
+  for path in sorted(tf.io.gfile.glob(prefix + '.*'), key=lambda p: not p.endswith('.index')):
+    tf.io.gfile.remove(path)
 
 
 def SavedAt(prefix: str) -> float:

@@ -16,6 +16,8 @@ _SMALLEST = {
   'summary_interval_steps': 1,
   'save_max_to_keep': 1,
   'max_skipped_steps': 0,
+  'best_max_to_keep': 1,
+  'early_stop_min_steps': 0,
 }
 
 
@@ -35,6 +37,20 @@ def Define(tp):
     20,
     'Steps with a NaN or Inf in loss or gradients, >= 0, that a local run skips; one more ends the run.',
   )
+  tp.Define(
+    'best_metric',
+    None,
+    'DATASET/METRIC, such as DevTarget/labeled/wer: the metric of one of eval_datasets by which a local run keeps its '
+    'best checkpoints in RUN/best; None: it keeps none.',
+  )
+  tp.Define('best_is_highest', False, 'Whether a higher best_metric is better.')
+  tp.Define('best_max_to_keep', 1, 'Best checkpoints, >= 1, that a run keeps beside its newest ones.')
+  tp.Define(
+    'early_stop_patience',
+    None,
+    'Evaluations, >= 1, without a better best_metric after which a local run ends; None: it does not end early.',
+  )
+  tp.Define('early_stop_min_steps', 0, 'Steps, >= 0, before which no run ends early.')
   tp.Define('needs_init_from', False, 'Whether a new run must start from a checkpoint; otherwise it is rejected.')
   tp.save_interval_steps = 500
   tp.save_max_to_keep = 5
@@ -60,9 +76,27 @@ def Validate(path, tp):
       continue  # Lingvo's jobs then save at time intervals.
     Check(value is not None and value >= smallest, field, f'an integer >= {smallest}')
   Check(tp.max_minutes is None or tp.max_minutes > 0, 'max_minutes', 'None or minutes > 0')
+  _ValidateBest(tp, Check)
   Check(0 <= tp.ema_decay < 1, 'ema_decay', 'a decay in [0, 1), 0 for no moving averages')
   for learner in _Learners(tp):
     _ValidateLearner(f'{path}.learner', learner, Check)
+
+
+def _ValidateBest(tp, check):
+  """Checks the params of best checkpoints and early stopping."""
+  if tp.best_metric is not None:
+    dataset, metric = BestMetric(tp)
+    check(dataset and metric, 'best_metric', 'DATASET/METRIC, such as DevTarget/labeled/wer')
+    check(dataset in tp.eval_datasets, 'best_metric', f'a data set of eval_datasets = {tp.eval_datasets}')
+  patience = tp.early_stop_patience
+  check(patience is None or patience >= 1, 'early_stop_patience', 'None or an integer >= 1')
+  check(patience is None or tp.best_metric is not None, 'early_stop_patience', 'None without best_metric')
+
+
+def BestMetric(tp):
+  """Returns (data set, metric) of best_metric, or None if it is not set."""
+  dataset, _, metric = (tp.best_metric or '').partition('/')
+  return (dataset, metric) if tp.best_metric is not None else None
 
 
 def DatasetsAtTheEnd(tp):
@@ -78,6 +112,17 @@ def ValidateEnd(path, tp):
         f'{path}.max_steps = {tp.max_steps}: expected <= {learner.lr_schedule.total_steps}, the total_steps of '
         'learner.lr_schedule, after which the learning rate is 0; the knob max_steps sets both'
       )
+
+
+def ValidateLocal(path, tp):
+  """Raises errors.ConfigError if a training param fits only Lingvo's cluster jobs; called when a local run starts."""
+  if tp.save_interval_steps is None:
+    raise errors.ConfigError(f'{path}.save_interval_steps = None: expected an integer >= 1 in a local run')
+  if tp.early_stop and tp.early_stop.window:
+    raise errors.ConfigError(
+      f'{path}.early_stop.window = {tp.early_stop.window}: expected 0 in a local run, which has best_metric and '
+      'early_stop_patience instead'
+    )
 
 
 def _Learners(tp):

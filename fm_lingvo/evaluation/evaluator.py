@@ -14,7 +14,7 @@ from fm_lingvo.run_files import metrics_log
 from fm_lingvo.run_files import tensorboard
 from fm_lingvo.runtime import session
 
-_COUNTS = ('code_counts', 'masked_code_counts', 'num_samples', 'num_labels', 'weights')
+_COUNTS = ('code_counts', 'masked_code_counts', 'num_samples', 'num_labels', 'weights', 'cut')
 _PANEL = ('masked_features', 'paddings', 'mask', 'codes', 'predictions', 'loss_weights', 'waveform')
 
 
@@ -100,7 +100,7 @@ class Evaluator:
       errors.ConfigError: The checkpoint lacks variables, has them in other shapes, or was made with another front end
         or tokenizer.
     """
-    reader.Match(checkpoint, self._variables).Check(self._task, self._session)
+    reader.Match(checkpoint, self._variables).Check(self._task)
     weights = checkpoint.Values(self._variables)
     self._Load(weights)
     self._loaded = weights
@@ -109,12 +109,13 @@ class Evaluator:
   def _Load(self, weights):
     self._session.run(self._load, {placeholder: weights[name] for name, (placeholder, _) in self._assign.items()})
 
-  def Run(self, weights, should_stop=lambda: False):
+  def Run(self, weights, should_stop=lambda: False, max_batches=None):
     """Makes one pass over the data set.
 
     Args:
       weights: dict: variable name -> value, see CopyWeights and ReadWeights.
       should_stop: Called before each batch; True ends the pass.
+      max_batches: Batches to evaluate; None: all.
 
     Returns:
       (values, panel, rows): the metrics of metrics_log.Aggregate over the whole data set, with error rates of branches
@@ -134,7 +135,7 @@ class Evaluator:
       key: tensor for key, tensor in self._task.per_example_tensors.items() if key.rpartition('/')[2] in _PANEL
     }
     metrics_list, counts_list, panel = [], [], None
-    while True:
+    while max_batches is None or len(metrics_list) < max_batches:
       if should_stop():
         return None, None, None
       try:

@@ -18,6 +18,8 @@ from fm_lingvo.layers import adapter as adapter_lib
 from fm_lingvo.run_files import run_dir
 from fm_lingvo.utils import suggest
 
+BEST, NEWEST = 'best', 'newest'  # Names of checkpoints for FindCheckpoint.
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -38,7 +40,7 @@ def Load(path, *, checkpoint=None, adapter=None, how=search_options.Search()):
 
   Args:
     path: Folder of the run.
-    checkpoint: Prefix of a checkpoint, or its name in the run's train folder; None: the run's newest.
+    checkpoint: See FindCheckpoint.
     adapter: Name of a set of adapters in the checkpoint, or adapter_lib.NO_ADAPTER; None: the run's active set.
     how: The search_options.Search that overrides the run's own.
 
@@ -100,21 +102,29 @@ def FindCheckpoint(path, name=None):
 
   Args:
     path: Folder of the run.
-    name: As `checkpoint` of Load.
+    name: Prefix of a checkpoint, its name in the run's train or best folder, or one of BEST, the best by
+      task.train.best_metric, and NEWEST; None: BEST if the run keeps best checkpoints, else NEWEST.
 
   Raises:
     errors.ConfigError: There is no such checkpoint, or the run has none.
   """
-  folder = os.path.join(path, 'train')
-  found = run_checkpoints.Prefixes(folder)
-  if name:
-    for prefix in (name, os.path.join(folder, name)):
+  folders = [os.path.join(path, 'train'), os.path.join(path, run_checkpoints.BEST)]
+  best = run_checkpoints.Best(path) if name in (None, BEST) else None
+  if best:
+    return best
+  if name == BEST:
+    raise errors.ConfigError(
+      f'--checkpoint={BEST}: {path} keeps no best checkpoint; expected a run with task.train.best_metric'
+    )
+  found = run_checkpoints.Prefixes(folders[0])
+  if name not in (None, NEWEST):
+    for prefix in (name, *(os.path.join(folder, name) for folder in folders)):
       if tf.io.gfile.exists(prefix + '.index'):
         return prefix
-    nearest = suggest.Nearest(name, [os.path.basename(f) for f in found])
-    raise errors.ConfigError(f'{name}: no such checkpoint, here or in {folder}' + suggest.DidYouMean(nearest))
+    nearest = suggest.Nearest(name, [os.path.basename(f) for f in found] + [BEST, NEWEST])
+    raise errors.ConfigError(f'{name}: no such checkpoint, here or in {folders[0]}' + suggest.DidYouMean(nearest))
   if not found:
-    raise errors.ConfigError(f'{folder}: no checkpoint (ckpt-*.index) in it yet')
+    raise errors.ConfigError(f'{folders[0]}: no checkpoint (ckpt-*.index) in it yet')
   return found[0]
 
 

@@ -39,12 +39,12 @@ def Aggregate(metrics_list: Sequence[Metrics], counts_list: Sequence[Counts]) ->
     metrics_list: List of dicts: name -> (value, weight).
     counts_list: List of dicts of arrays: BRANCH/code_counts and
       BRANCH/masked_code_counts [R, G, V], STREAM/num_samples or, for text, STREAM/num_labels,
-      STREAM/weights and STREAM/dropped* [B].
+      STREAM/weights, STREAM/dropped* and STREAM/cut [B].
 
   Returns:
     dict name -> float: the metrics; the code statistics (codebook_stats.CodeStats) of
     each branch; for each stream, `examples` and `audio_seconds` or `labels` in this
-    window, and `dropped*` since the start of training.
+    window, `dropped*` and `cut` since the start of training.
   """
   sums: dict[str, np.ndarray] = collections.defaultdict(lambda: np.zeros(2))
   for metrics in metrics_list:
@@ -68,7 +68,7 @@ def Aggregate(metrics_list: Sequence[Metrics], counts_list: Sequence[Counts]) ->
       values[f'{prefix}/labels'] = sum(float(np.sum(a)) for a in arrays)
     elif name == 'weights':
       values[f'{prefix}/examples'] = sum(float(np.sum(a)) for a in arrays)
-    elif name.startswith('dropped'):
+    elif name.startswith('dropped') or name == 'cut':
       values[key] = float(np.max(arrays[-1], initial=0))
   return values
 
@@ -154,11 +154,15 @@ class MetricsLog:
       {'dataset': name, 'step': int(step), 'time': round(time.time(), 3), **{k: float(v) for k, v in values.items()}},
     )
 
+  def Rows(self, step: int) -> dict[str, dict[str, Any]]:
+    """Returns dict: data set -> its newest row for `step`."""
+    if not files.Exists(self._path):
+      return {}
+    return {row['dataset']: row for row in ReadMetrics(self._path) if row['step'] == step}
+
   def Datasets(self, step: int) -> set[str]:
     """Returns the set of the data sets that have a row for `step`."""
-    if not files.Exists(self._path):
-      return set()
-    return {row['dataset'] for row in ReadMetrics(self._path) if row['step'] == step}
+    return set(self.Rows(step))
 
   def DropAfter(self, step: int) -> None:
     """Removes the rows after `step`, which a resumed run writes again."""

@@ -25,6 +25,7 @@ from fm_lingvo.run_files import metrics_log
 from fm_lingvo.run_files import progress
 from fm_lingvo.run_files import run_dir
 from fm_lingvo.run_files import tensorboard
+from fm_lingvo.training import best_checkpoints
 from fm_lingvo.training import nonfinite_steps
 
 
@@ -56,15 +57,16 @@ class LocalRunner(base_runner.BaseRunner):
       config_text: Text of config.gin, written to the run's folder and to TensorBoard.
 
     Raises:
-      errors.ConfigError: task.train.save_interval_steps is None.
+      errors.ConfigError: task.train.save_interval_steps is None, Lingvo's early stopping is set, or the data set of
+        task.train.best_metric has no files.
     """
     super().__init__(params, logdir=logdir)
     self._job_name = 'local'
     self._signum = None
     self._saved_step = None  # Of the newest checkpoint.
     self._task_params = params.task.train
-    if self._task_params.save_interval_steps is None:
-      raise errors.ConfigError('task.train.save_interval_steps = None: expected an integer >= 1 in a local run')
+    train_params.ValidateLocal('task.train', self._task_params)
+    self._best = best_checkpoints.BestCheckpoints(self._task_params, logdir, list(eval_params))
     with self._graph.as_default(), self._cluster, tf.device(self._cluster.GetPlacer()):
       self._model = self.params.Instantiate()
       self._model.ConstructFPropBPropGraph()
@@ -128,11 +130,13 @@ class LocalRunner(base_runner.BaseRunner):
     self._WriteConfiguration()
     self._rows.DropAfter(step)
     self._skipped.DropAfter(step)
+    self._best.Resume(step)
     if path:
       print(f'resumed from {path}', flush=True)
     else:
       self._task.Fit(sess, self._checkpointer.loaded)
       sess.run(self._checkpointer.start_averages)
+      self._CheckBestMetric(sess)
     return step
 
   def _Loop(self, sess, step):
@@ -153,12 +157,10 @@ class LocalRunner(base_runner.BaseRunner):
     try:
       if last:
         bar.Line(f'nothing to train: step {step} is past max_steps = {tp.max_steps}')
-      if step and (
-        last or step % tp.eval_interval_steps == 0
-      ):  # Evaluations that are missing because the run was killed after it saved this checkpoint.
-        done = self._rows.Datasets(step)
+      if step and (last or step % tp.eval_interval_steps == 0):
+        # Evaluations that are missing because the run was killed after it saved this checkpoint.
         with window.Paused():
-          self._EvaluateAll(sess, step, bar, latest, [n for n in self._DueDatasets(last) if n not in done])
+          last = self._EvaluateAll(sess, step, bar, latest, last)
       deadline = time.monotonic() + (seconds or float('inf'))  # Not time.time: the clock may be set.
       while not last:
         _, metrics, counts, rows = sess.run(fetches)
@@ -183,8 +185,12 @@ class LocalRunner(base_runner.BaseRunner):
         if last or step % tp.eval_interval_steps == 0:
           with window.Paused():
             started = time.monotonic()
-            self._EvaluateAll(sess, step, bar, latest, self._DueDatasets(last))
+            ended = self._EvaluateAll(sess, step, bar, latest, last) and not last
             deadline += time.monotonic() - started
+          if ended:  # Early.
+            last = True
+            if step % tp.summary_interval_steps:
+              latest['train'] = self._WriteTrain(step, window.Flush())
     finally:
       bar.Close()
     self._FlushSummaries()
@@ -210,12 +216,6 @@ class LocalRunner(base_runner.BaseRunner):
     with errors.Writing(f'{self._train_dir}: event file'):
       self._summary_writer.flush()
 
-  def _DueDatasets(self, last):
-    """Returns the names of the data sets to evaluate now; those for the end only if `last`."""
-    tp = self._task_params
-    names = train_params.DatasetsAtTheEnd(tp) if last else tp.eval_datasets
-    return [name for name in names if name in self._evaluations.names]
-
   def _WriteTrain(self, step, values):
     values.update(self._task.DerivedMetrics(values))
     values['skipped_steps'] = self._skipped.total
@@ -224,21 +224,67 @@ class LocalRunner(base_runner.BaseRunner):
     self._rows.Write('train', step, values)
     return values
 
-  def _EvaluateAll(self, sess, step, bar, latest, names):
-    """Evaluates data sets and stores their metrics in `latest`; an interrupted run does the rest when resumed."""
-    for name in names:
-      latest[name] = self._Evaluate(sess, name, step, bar)
-      self._EndIfStopped(sess, step)
+  def _CheckBestMetric(self, sess):
+    """Raises errors.ConfigError if evaluations lack the metric of the best checkpoints; evaluates one batch."""
+    if self._best.dataset:
+      evaluation = self._evaluations.Evaluator(self._best.dataset)
+      self._best.CheckMetric(evaluation.Run(evaluation.CopyWeights(self._graph, sess), max_batches=1)[0])
 
-  def _Evaluate(self, sess, name, step, bar):
-    """Evaluates a data set with the weights of `sess`."""
-    evaluation = self._evaluations.Evaluator(name)
-    values, line = self._evaluations.Run(
-      name, step, evaluation.CopyWeights(self._graph, sess), should_stop=lambda: self._signum is not None
+  def _EvaluateAll(self, sess, step, bar, latest, last):
+    """Evaluates what metrics.jsonl lacks, and stores the metrics in `latest`; keeps the best checkpoints.
+
+    An interrupted run does the rest when resumed.
+
+    Returns:
+      Whether the run ends: `last`, or the metric of the best checkpoints no longer improves.
+    """
+    tp = self._task_params
+    self._EvaluateMissing(sess, step, bar, latest, tp.eval_datasets)
+    why = None
+    if self._best.dataset in latest:
+      line = self._best.Add(step, latest[self._best.dataset], lambda: self._SavedPrefix(sess, step))
+      if line:
+        bar.Line(line)
+      why = self._best.WhyEnd(step)
+    if why and not last:
+      self._SavedPrefix(sess, step)
+      bar.Line(f'ended early at step {step}: {why}')
+    if not last and not why:
+      return False
+    best = self._best.step
+    if best is not None:
+      bar.Line(f'best: {self._best.Line()}')
+    self._EvaluateMissing(
+      sess, step, bar, latest, tp.final_eval_datasets, None if best in (None, step) else self._best.prefix
     )
+    return True
+
+  def _EvaluateMissing(self, sess, step, bar, latest, names, checkpoint=None):
+    """Evaluates those of `names` that have files and no row yet, at `step` or with the weights of a checkpoint."""
+    at = step if checkpoint is None else run_checkpoints.Step(checkpoint)
+    rows = self._rows.Rows(at)
+    for name in names:
+      if name in self._evaluations.names:
+        latest[name] = rows.get(name) or self._Evaluate(sess, name, at, bar, checkpoint)
+        self._EndIfStopped(sess, step)
+
+  def _Evaluate(self, sess, name, step, bar, checkpoint=None):
+    """Evaluates a data set with the weights of `sess`, or of the checkpoint with the prefix `checkpoint`."""
+    evaluation = self._evaluations.Evaluator(name)
+    if checkpoint is None:
+      weights = evaluation.CopyWeights(self._graph, sess)
+    else:
+      weights = evaluation.ReadWeights(reader.Checkpoint(checkpoint))
+    values, line = self._evaluations.Run(name, step, weights, should_stop=lambda: self._signum is not None)
     if line:
       bar.Line(line)
     return values
+
+  def _SavedPrefix(self, sess, step):
+    """Returns the prefix of the checkpoint at `step`, the present one; saves it if it is not there."""
+    if self._saved_step != step:
+      self._Save(sess, step)
+    return next(p for p in run_checkpoints.Prefixes(self._train_dir) if run_checkpoints.Step(p) == step)
 
   @property
   def task(self):

@@ -5,11 +5,15 @@
 Every failure raises `Rejected` with one of REASONS, which the data preparation counts and reports.
 """
 
+from collections.abc import Iterator
+
 import av
 import numpy as np
 
 from fm_lingvo.utils import audio as audio_format
 
+from . import audio_channels
+from . import audio_frames
 from . import audio_segments
 from . import audio_stream
 from .audio_checks import CheckSpeech
@@ -19,7 +23,17 @@ from .audio_segments import DecodeSegments
 from .rejection import REASONS
 from .rejection import Rejected
 
-__all__ = ['CheckSpeech', 'CheckText', 'Decode', 'DecodeSegments', 'Loudness', 'REASONS', 'Rejected', 'Resample']
+__all__ = [
+  'CheckSpeech',
+  'CheckText',
+  'Decode',
+  'DecodeSegments',
+  'Loudness',
+  'REASONS',
+  'Rejected',
+  'Resample',
+  'Stream',
+]
 
 
 def Resample(samples: np.ndarray, rate: int) -> np.ndarray:
@@ -28,7 +42,7 @@ def Resample(samples: np.ndarray, rate: int) -> np.ndarray:
     return samples
   frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples)[np.newaxis], format='s16', layout='mono')
   frame.sample_rate = rate
-  return np.concatenate(list(audio_stream.Resampled([frame])), axis=1)[0]
+  return np.concatenate(list(audio_stream.Resampled([(0.0, frame)])), axis=1)[0]
 
 
 def Decode(
@@ -60,3 +74,31 @@ def Decode(
   if isinstance(found, Rejected):
     raise found
   return found
+
+
+def Stream(
+  source: audio_segments.Source, max_seconds: float | None, losses: audio_frames.Losses, name: str = ''
+) -> Iterator[np.ndarray]:
+  """Yields the sound of a file of any length, second by second; goes on behind damage.
+
+  Args:
+    source: As in Decode.
+    max_seconds: Longest accepted recording in seconds.
+    losses: Is told what could not be decoded; silence stands in its place.
+    name: As in Decode.
+
+  Yields:
+    int16 [n] at 16 kHz, n at most 16000.
+
+  Raises:
+    Rejected: missing, empty, not_audio, corrupt or too_long; some of them after sound was returned.
+  """
+  total = 0
+  with audio_stream.Translated(), audio_segments.OpenSource(source) as f:
+    for block in audio_stream.Seconds(f, name or (source if isinstance(source, str) else ''), losses):
+      total += block.shape[1]
+      if max_seconds is not None and total > round(max_seconds * audio_format.SAMPLE_RATE):
+        raise Rejected('too_long', f'more than {max_seconds:g} s')
+      yield audio_channels.Select(block, None)
+  if not total:
+    raise Rejected('empty', 'no samples')

@@ -16,12 +16,14 @@ import numpy as np
 
 from fm_lingvo.utils import audio as audio_format
 
+from . import audio_container
+from . import audio_frames
 from .rejection import Rejected
 
 # Formats without a header: extension -> demuxer.
 _RAW_FORMATS = {'.g722': 'g722', '.722': 'g722', '.gsm': 'gsm'}
-# Demuxers of streams without a global header; FFmpeg estimates their length from the bit rate of the first frames.
-_GUESSED_LENGTH = frozenset(('aac', 'ac3', 'amr', 'amrnb', 'amrwb', 'dts', 'eac3', 'loas'))
+# Demuxers of streams whose header has no length; FFmpeg estimates it from the bit rate of the first frames.
+_GUESSED_LENGTH = frozenset(('aac', 'ac3', 'amr', 'amrnb', 'amrwb', 'dts', 'eac3', 'loas', 'swf'))
 _RATES = (1000, 768000)  # Hz. Resampling from a lower rate would turn a small file into a very large one.
 _MAX_CHANNELS = 64
 _MOST_PLANES = 7  # PyAV cannot read the planes of a frame with more of them.
@@ -45,60 +47,78 @@ def Translated() -> Iterator[None]:
     raise
 
 
-def Seconds(f: IO[bytes], name: str = '') -> Generator[np.ndarray, None, None]:
+def Seconds(
+  f: IO[bytes], name: str = '', losses: audio_frames.Losses | None = None
+) -> Generator[np.ndarray, None, None]:
   """Yields the sound of an open file as blocks int16 [C, n].
 
   Args:
     f: The file, which can seek.
     name: Its name; the extension tells headerless formats (g722, gsm). All others are recognised by content.
+    losses: None: damage is rejected. Else sound that cannot be decoded becomes silence, and is told there.
 
   Raises:
     Rejected: empty, not_audio, or corrupt (at the end, if sound is missing there).
     av.error.FFmpegError, OSError, ValueError: see Translated.
   """
   raw_format = _RAW_FORMATS.get(os.path.splitext(name)[1].lower())
-  _CheckHeader(f, raw_format)
+  _CheckContent(f, raw_format)
+  extent = audio_container.Inspect(f)
+  part = audio_container.Part(f, extent.end, name)
+  part.seek(0)
   try:
-    container = av.open(f, mode='r', format=raw_format)
+    container = av.open(part, mode='r', format=raw_format)
   except av.error.FFmpegError as e:
+    if extent.cut_off:
+      raise Rejected('corrupt', f'cut off: {extent.cut_off}') from e
     raise Rejected('not_audio', e.strerror or str(e)) from e
+  decoded = 0.0
   with container:
     if not container.streams.audio:
       raise Rejected('not_audio', f'{container.format.name} without an audio stream')
     stream = container.streams.audio[0]
     _CheckStream(stream)
-    declared = None
-    if stream.duration and stream.time_base and not raw_format and _DeclaresLength(f, container.format.name):
-      declared = float(stream.duration * stream.time_base)
-    decoded = 0.0
-    for block in _Blocks(Resampled(container.decode(stream))):
+    declared = None if raw_format or extent.is_sized else _DeclaredSeconds(part, container, stream)
+    frames = audio_frames.Frames(container, stream, losses)
+    for block in _Blocks(Resampled(frames, stream.codec_context.codec.lossless)):
       decoded += block.shape[1] / audio_format.SAMPLE_RATE
       yield block
-  if declared is not None and decoded < 0.95 * declared - 0.1:
-    raise Rejected('corrupt', f'{decoded:.2f} s decoded, the header says {declared:.2f} s')
+    cut_off = extent.cut_off
+    if not cut_off and declared is not None and decoded < 0.95 * declared - 0.1:
+      cut_off = f'{decoded:.2f} s decoded, the header says {declared:.2f} s'
+    # Bytes behind FLAC become part of its last packet: its header is surer.
+    if not cut_off and not extent.is_sized and not (declared and container.format.name == 'flac'):
+      cut_off = frames.End()
+  if cut_off and losses is None:
+    raise Rejected('corrupt', f'cut off: {cut_off}')
+  if losses is not None:
+    losses.cut_off = cut_off
+    if losses.seconds > decoded / 2:
+      raise Rejected('corrupt', f'{losses.seconds:.2f} s of {decoded:.2f} s cannot be decoded')
 
 
-def _CheckHeader(f: IO[bytes], raw_format: str | None) -> None:
-  """Rejects files that FFmpeg would decode without an error: text as raw audio, and truncated WAV files."""
-  f.seek(0, 2)
-  size = f.tell()
+def _CheckContent(f: IO[bytes], raw_format: str | None) -> None:
+  """Rejects empty files, and text that would be decoded as raw audio."""
   f.seek(0)
-  if not size:
-    raise Rejected('empty', '0 bytes')
   head = f.read(4096)
-  f.seek(0)
+  if not head:
+    raise Rejected('empty', '0 bytes')
   if raw_format and (head.isascii() and all(32 <= b or b in b'\t\r\n' for b in head)):
     raise Rejected('not_audio', 'text in a file of raw audio')
-  if head[:4] == b'RIFF' and head[8:12] == b'WAVE':
-    declared = int.from_bytes(head[4:8], 'little')
-    if size < declared + 8 and declared < 0x7FFFFFFF:  # Streaming writers leave 0 or a huge value in this field.
-      raise Rejected('corrupt', f'{size} bytes, the header says {declared + 8}')
 
 
-def _DeclaresLength(f: IO[bytes], name: str) -> bool:
-  """Returns whether the header of an open file in the format `name` declares its length."""
-  if name != 'mp3':
-    return name not in _GUESSED_LENGTH
+def _DeclaredSeconds(f: audio_container.Part, container: Any, stream: Any) -> float | None:
+  """Returns the length that the header declares, None if it declares none."""
+  name = container.format.name
+  if name in _GUESSED_LENGTH or name == 'mp3' and not _HasXing(f):
+    return None
+  if stream.duration and stream.time_base:
+    return float(stream.duration * stream.time_base)
+  return container.duration / av.time_base if container.duration else None
+
+
+def _HasXing(f: audio_container.Part) -> bool:
+  """Returns whether an MP3 file has a header with its number of frames; writers into pipes leave it 0."""
   here = f.tell()
   f.seek(0)
   head = f.read(10)
@@ -108,7 +128,11 @@ def _DeclaresLength(f: IO[bytes], name: str) -> bool:
     f.seek(0)
   first_frame = f.read(256)
   f.seek(here)
-  return any(tag in first_frame for tag in (b'Xing', b'Info', b'VBRI'))
+  if b'VBRI' in first_frame:
+    return True
+  tag = max(first_frame.find(b'Xing'), first_frame.find(b'Info'))
+  flags, frames = first_frame[tag + 4 : tag + 8], first_frame[tag + 8 : tag + 12]
+  return tag >= 0 and bool(int.from_bytes(flags, 'big') & 1) and any(frames)
 
 
 def _CheckStream(stream: Any) -> None:
@@ -121,8 +145,12 @@ def _CheckStream(stream: Any) -> None:
     raise Rejected('corrupt', f'{stream.channels} channels, expected 1 to {_MAX_CHANNELS}')
 
 
-def Resampled(frames: Iterable[Any]) -> Iterator[np.ndarray]:
+def Resampled(frames: Iterable[tuple[float, Any]], check: bool = True) -> Iterator[np.ndarray]:
   """Yields frames of any rate, layout and format as int16 [C, n] at 16 kHz, n as it comes.
+
+  Args:
+    frames: (seconds of silence before it, av.AudioFrame) of each.
+    check: Whether floating-point samples are checked; those of lossy codecs are in range.
 
   Raises:
     Rejected: Samples are no numbers, or far beyond full scale.
@@ -130,9 +158,14 @@ def Resampled(frames: Iterable[Any]) -> Iterator[np.ndarray]:
   """
   resampler = av.AudioResampler(format='s16', rate=audio_format.SAMPLE_RATE)
   any_frame = False
-  for frame in frames:
+  for silence, frame in frames:
     any_frame = True
-    _CheckSamples(frame)
+    while silence > 0:
+      piece = min(silence, 1.0)
+      yield np.zeros([frame.layout.nb_channels, round(piece * audio_format.SAMPLE_RATE)], np.int16)
+      silence -= piece
+    if check:
+      _CheckSamples(frame)
     yield from map(_Channels, resampler.resample(frame))
   yield from map(_Channels, resampler.resample(None) if any_frame else ())
 

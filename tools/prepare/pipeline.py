@@ -22,13 +22,12 @@ from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import suggest
 
 from ..common import exit_codes
+from ..common import normalizers
 from . import importers
 from . import progress
 from . import report as report_lib
 from . import shards as shards_lib
 from . import staging_dirs
-
-NORMALIZERS = ('none', 'basic', 'english', 'prompts')
 
 
 class NothingAccepted(errors.RunError):
@@ -86,8 +85,8 @@ def PrepareData(
     test_percent: Percentage of the utterances in the test set; None: the importer's default.
     num_shards: Number of shards of the train set.
     require_text: Whether to reject utterances without a transcript; None: the importer's default.
-    normalizer: One of NORMALIZERS; None: the importer's default, or else english if all transcripts are declared as
-      English, otherwise basic.
+    normalizer: One of normalizers.NAMES; None: the importer's default, or else english if all transcripts are declared
+      as English, otherwise basic.
     official_splits: Whether to use the splits that the source has; None: the importer's default. Utterances without
       one, or all, are split by a hash of their id.
     limits: dict of fields of shards.Limits.
@@ -120,7 +119,7 @@ def PrepareData(
   listing = chosen.function(options)
   utterances = _DropDuplicates(listing)
   normalizer = normalizer or chosen.normalizer or _DefaultNormalizer(utterances)
-  suggest.CheckChoice('--normalizer', normalizer, NORMALIZERS)
+  normalizers.Get(normalizer)  # Raises for an unknown name.
   limits = shards_lib.Limits(**dict(limits or {}, require_text=require_text, normalizer=normalizer))
   keep_splits = chosen.official_splits if official_splits is None else official_splits
   without = [u for u in utterances if not u.split] if official_splits else ()
@@ -203,7 +202,7 @@ def DiskReason(error):
 
 
 def _DefaultNormalizer(utterances):
-  languages = {u.language for u in utterances if u.text}
+  languages = {normalizers.Base(u.language) for u in utterances if u.text}
   return 'english' if languages == {'en'} else 'basic'
 
 

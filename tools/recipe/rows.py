@@ -21,12 +21,13 @@ def Row(settings: Settings, stages: dict[str, Stage], labels: labels_lib.Labels,
   """
   stage, run_dir = stages[run], stage_run.RunDir(settings, run)
   state, final = stage_run.Read(run_dir), stage_run.FinalRows(run_dir, stage)
+  step = stage_run.ResultStep(run_dir, stage)
   row = {'name': stage.name, 'seed': stage.seed, 'title': stage.title, 'group': stage.group}
   for prefix, data in zip(('target', 'source'), stage_run.FINAL):
     for rate in ('wer', 'cer'):
       for end in ('', '_low', '_high'):
         if f'{_BRANCH}/{rate}{end}' not in final.get(data, {}):
-          raise errors.ConfigError(f'{run_dir}/metrics.jsonl: no {_BRANCH}/{rate}{end} of {data} at step {stage.steps}')
+          raise errors.ConfigError(f'{run_dir}/metrics.jsonl: no {_BRANCH}/{rate}{end} of {data} at step {step}')
         row[f'{prefix}_{rate}{end}'] = round(final[data][f'{_BRANCH}/{rate}{end}'], 6)
   target = final[stage_run.FINAL[0]]
   dropped = {key.rpartition('/dropped_')[2]: value for key, value in target.items() if '/dropped_' in key and value}
@@ -43,12 +44,12 @@ def Row(settings: Settings, stages: dict[str, Stage], labels: labels_lib.Labels,
     'target_dropped': 0,
     'total_params': counts['total'],
     'trained_params': counts['trained'],
-    'target_label_fraction': round(len(given) / len(labels.usable), 6),
+    'target_label_fraction': round(len(given) / len(labels.Of(stage.target).usable), 6),
     'target_label_minutes': round(labels_lib.Minutes(given), 4),
     'hours': round(state['seconds'] / 3600, 4),
     'hours_with_parents': round(HoursWithStarts(settings, stages, run), 4),
     'cores': state['cores'],
-    'steps': stage.steps,
+    'steps': step,
     **{field: state[field] for field in ('command', 'date', 'machine', 'versions', 'stamp')},
   }
 

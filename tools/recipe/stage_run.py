@@ -15,6 +15,7 @@ import shlex
 from typing import Any
 
 from fm_lingvo import errors
+from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.run_files import metrics_log
 
 from ..bench import results
@@ -140,10 +141,17 @@ def Differences(old: dict[str, str], new: dict[str, str]) -> str:
 
 
 def FinalRows(run_dir: str, stage: Stage) -> dict[str, dict]:
-  """Data set -> its metrics at the stage's last step."""
+  """Data set -> its metrics at ResultStep."""
   path = os.path.join(run_dir, 'metrics.jsonl')
   rows = metrics_log.ReadMetrics(path) if os.path.exists(path) else []
-  return {row['dataset']: row for row in rows if row['dataset'] in FINAL and row['step'] == stage.steps}
+  step = ResultStep(run_dir, stage)
+  return {row['dataset']: row for row in rows if row['dataset'] in FINAL and row['step'] == step}
+
+
+def ResultStep(run_dir: str, stage: Stage) -> int:
+  """Step of the checkpoint that is the stage's result: the run's best (task.train.best_metric), or its last one."""
+  best = run_checkpoints.Best(run_dir)
+  return stage.steps if best is None else run_checkpoints.Step(best)
 
 
 def MissingResults(run_dir: str, stage: Stage) -> list[str]:

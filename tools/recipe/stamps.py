@@ -21,13 +21,24 @@ from ..common import this_machine
 from .stage_spec import Settings
 from .stage_spec import Stage
 
+# Params of task.train by which a run chooses its best checkpoint; they count only if it does.
+_BEST = frozenset(
+  f'task.train.{name}'
+  for name in (
+    'best_metric',
+    'best_is_highest',
+    'early_stop_patience',
+    'early_stop_min_steps',
+    'eval_interval_steps',
+  )
+)
 # Params of task.train that change neither the weights nor what they recognise.
 _NO_INPUTS = frozenset(
   f'task.train.{name}'
   for name in (
+    'best_max_to_keep',
     'eval_datasets',
     'final_eval_datasets',
-    'eval_interval_steps',
     'log_interval_steps',
     'summary_interval_steps',
     'save_interval_steps',
@@ -103,7 +114,8 @@ def Resolved(model: str, bindings: tuple[str, ...]) -> dict[str, str]:
     for root, tree in trees.items()
     for path, value in params_diff.Params(tree.ToText()).items()
   }
-  return {path: value for path, value in params.items() if path not in _NO_INPUTS}
+  ignored = _NO_INPUTS if task.train.best_metric is not None else _NO_INPUTS | _BEST
+  return {path: value for path, value in params.items() if path not in ignored}
 
 
 def _FileDigest(*paths):

@@ -1,4 +1,4 @@
-"""Normaliser `none`: the text with its case and punctuation, in Unicode form NFC, without invisible characters."""
+"""Normaliser `none`: the text with case and punctuation, in Unicode form NFC and without invisible characters."""
 
 import unicodedata
 

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 
 from fm_lingvo.utils import files as file_system
 
@@ -9,8 +10,19 @@ from ...common import files
 
 EXTENSIONS = frozenset(
   '.722 .8svx .aac .ac3 .aif .aiff .amr .ape .au .caf .flac .g722 .gsm .m4a .m4b .mka .mkv .mov .mp2 .mp3 .mp4 .oga '
-  '.ogg .opus .sph .snd .spx .voc .w64 .wav .webm .wma .wv'.split()
+  '.ogg .opus .sph .snd .spx .voc .w64 .wav .webm .wma .wv '
+  '.3g2 .3gp .aifc .awb .avi .dts .eac3 .flv .m4v .mp1 .mpc .mpeg .mpg .mpga .nist .ogv .pcm .ra .raw .tta .vox .wave '
+  '.weba'.split()
 )
+_TRANSCRIPTS = ('.lab', '.txt')
+# Extensions of files beside recordings that are no audio; a file with any other extension may be some.
+_OTHER = frozenset(
+  '.bib .bz2 .cfg .conf .csv .ctm .db .doc .docx .eaf .gif .gz .htm .html .ini .jpeg .jpg .json .jsonl .log .m3u .md '
+  '.npy .npz .ods .odt .pdf .pickle .pkl .png .pt .py .rst .rttm .scp .sh .srt .stm .svg .tar .tex .textgrid .tgz '
+  '.toml .tsv .uem .vtt .xls .xlsx .xml .xz .yaml .yml .zip'.split()
+)
+_OTHER_NAMES = frozenset('authors changelog copying license makefile notice readme sha256sums thumbs.db'.split())
+_HERE = re.compile(r'^(\./+)+')
 
 
 @functools.lru_cache(maxsize=65536)
@@ -60,6 +72,17 @@ def Stem(path):
   return stem if extension.lower() in EXTENSIONS else path
 
 
+def IsTranscript(name):
+  """Whether a file in a folder of audio is a transcript."""
+  return os.path.splitext(name)[1].lower() in _TRANSCRIPTS
+
+
+def MayBeAudio(name):
+  """Whether a file in a folder of audio may be audio: all are but transcripts and those that are plainly not."""
+  extension = os.path.splitext(name)[1].lower()
+  return extension not in _OTHER and extension not in _TRANSCRIPTS and name.lower() not in _OTHER_NAMES
+
+
 class UtteranceIds:
   """Makes ids of the paths of recordings, and different ones for different recordings and parts."""
 
@@ -80,7 +103,7 @@ class UtteranceIds:
       channel: Channel from 0, or None.
       folder: Folder where relative paths begin.
     """
-    path = path.replace('\\', '/').lstrip('./')
+    path = _HERE.sub('', path.replace('\\', '/'))
     inside = os.path.join(os.path.basename(folder.rstrip('/')), path)
     names = (Stem(path), path, Stem(inside), inside, os.path.join(folder, path))
     name = next((n for n in names if self._recordings.setdefault(n, (folder, path)) == (folder, path)), names[-1])

@@ -34,6 +34,14 @@ _SPLITS = {
   **{name: 'dev' for name in ('development', 'val', 'valid', 'validation', 'eval_dev', 'cv')},
   **{name: 'test' for name in ('testing', 'eval', 'evaluation', 'tt')},
 }
+# Names of languages and codes of three letters, as Lhotse's and Hugging Face's data have them.
+_LANGUAGES = {
+  **{name: 'en' for name in ('english', 'eng')},
+  **{name: 'es' for name in ('spanish', 'spa')},
+  **{name: 'fr' for name in ('french', 'fra', 'fre')},
+  **{name: 'it' for name in ('italian', 'ita')},
+  **{name: 'ru' for name in ('russian', 'rus')},
+}
 _PART_TOLERANCE = 0.05  # Seconds that `duration` and `end` - `offset` may differ.
 
 
@@ -45,6 +53,23 @@ def SplitName(name):
   """Returns dataset.SPLITS's name of a split, such as dev for validation or dev-clean; None if it is none of them."""
   lower = name.strip().lower()
   return _SPLITS.get(lower) or _SPLITS.get(lower.replace('_', '-').partition('-')[0])
+
+
+def KeyOf(name):
+  """Returns the one of KEYS that a name stands for, or None."""
+  return _KEY_OF.get(name) or _KEY_OF.get(str(name).strip().lower())
+
+
+def Whole(row):
+  """Returns an entry whose recording was cut out of a longer one: times only say how long it must be."""
+  result = {name: value for name, value in row.items() if KeyOf(name) not in ('offset', 'end')}
+  try:
+    times = [float(value) for key in ('offset', 'end') for name, value in row.items() if KeyOf(name) == key]
+  except (TypeError, ValueError):
+    times = []
+  if len(times) == 2 and times[1] > times[0] and not any(KeyOf(name) == 'duration' for name in result):
+    result['duration'] = times[1] - times[0]
+  return result
 
 
 def Canonical(listing, row):
@@ -63,7 +88,7 @@ def Canonical(listing, row):
   result, names = {}, {}
   listing.known = KEYS
   for name, value in row.items():
-    key = _KEY_OF.get(name) or _KEY_OF.get(str(name).strip().lower())
+    key = KeyOf(name)
     if value is None:
       continue
     if key is None:
@@ -84,6 +109,8 @@ def _Text(row, key, default=''):
   if isinstance(value, bool) or not isinstance(value, (str, int, float)):
     raise BadEntry(f'{key} = {json.dumps(value)[:80]}: expected a string')
   text = value if isinstance(value, str) else f'{value}'
+  if text.isascii():  # Most are, and this is fast.
+    return text
   try:
     text.encode('utf-8')
   except UnicodeEncodeError as e:
@@ -154,7 +181,8 @@ def _Split(row, default):
 
 
 def _Language(row, default):
-  return (_Text(row, 'lang').replace('_', '-').partition('-')[0].lower()) or default
+  name = _Text(row, 'lang').replace('_', '-').partition('-')[0].lower()
+  return _LANGUAGES.get(name, name) or default
 
 
 class Importer:
@@ -176,7 +204,7 @@ class Importer:
     self._options, self._domain, self._language = options, domain, language
     self._ids = audio_paths.UtteranceIds()
 
-  def Add(self, row, where, *, split=None, container=None, member=None):
+  def Add(self, row, where, *, split=None, container=None, member=None, name=None):
     """Adds an entry as an utterance, or rejects it.
 
     Args:
@@ -185,14 +213,16 @@ class Importer:
       split: Split of entries without `split`, or None.
       container: fm_lingvo.data.importers.Container with the recording; None: a file.
       member: The recording in the container.
+      name: Path of the recording in the container, of which the id is made; None: str(member).
     """
     utt_id = ''
     try:
       row = Canonical(self.listing, row)
-      path = _Path(row) if container is None else str(member)
+      utt_id = _Text(row, 'utt_id')
+      path = _Path(row) if container is None else str(member) if name is None else name
       offset, seconds, declared = _Part(row)
       channel = _Channel(row)
-      utt_id = _Text(row, 'utt_id') or self._ids.Make(path, offset, seconds, channel, os.path.dirname(where))
+      utt_id = utt_id or self._ids.Make(path, offset, seconds, channel, os.path.dirname(where))
       utterance = dict(
         text=_Text(row, 'text'),
         speaker=_Text(row, 'speaker') or 'unknown',

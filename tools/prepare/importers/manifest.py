@@ -1,13 +1,12 @@
 """JSON lines as in NeMo: {"audio_filepath": ..., "text": ..., "duration": ..., "offset": ..., "speaker": ...}."""
 
-import json
 import os
 
 from fm_lingvo.utils import files as file_system
 
 from ...common import exit_codes
-from .. import importers
-from ..import_helpers import lines
+from ..import_helpers import inputs
+from ..import_helpers import json_lines
 from ..import_helpers import rows
 
 OPTIONS = ('input', 'audio_roots', 'languages')
@@ -28,39 +27,17 @@ def Import(options):
   """
   if not options.input:
     raise exit_codes.UsageError('--importer=manifest needs --input=MANIFEST.jsonl')
-  importers.CheckLanguages(options.languages)
-  if len(options.languages) > 1:
-    raise exit_codes.UsageError(
-      f'--languages={",".join(options.languages)}: expected one language, that of texts without a `lang`'
-    )
-  importer = rows.Importer(options, 'manifest', options.languages[0] if options.languages else None)
+  importer = rows.Importer(options, 'manifest', inputs.Language(options))
   for part in options.input.split(','):
     split, path = SplitAndPath(part)
-    for number, line in lines.Lines(path):
-      if line.strip():
-        _ImportLine(importer, line, f'{path}:{number}', split)
+    for where, row in json_lines.Objects(importer.listing, path):
+      importer.Add(row, where, split=split)
   return importer.listing
 
 
 def SplitAndPath(part):
   """Returns (split or None, path) of a part of --input, PATH or SPLIT=PATH; raises UsageError if there is no file."""
-  split, path = None, part
-  if '=' in part and not file_system.Exists(part):
-    name, _, path = part.partition('=')
-    split = rows.SplitName(name)
-    if split is None:
-      raise exit_codes.UsageError(f'--input={part}: expected train, dev or test before =, got {name!r}')
+  split, path = inputs.SplitOf(part)
   if not file_system.Exists(path) or (not file_system.IsRemote(path) and os.path.isdir(path)):
     raise exit_codes.UsageError(f'--input={path}: expected a JSONL manifest, found no such file')
   return split, path
-
-
-def _ImportLine(importer, line, where, split):
-  try:
-    row = json.loads(line)
-    if not isinstance(row, dict):
-      raise ValueError(f'expected a JSON object, got {line[:40]}')
-  except (RecursionError, ValueError) as e:
-    importer.listing.Reject('', where, 'bad_entry', f'{e}')
-    return
-  importer.Add(row, where, split=split)

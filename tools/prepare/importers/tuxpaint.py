@@ -1,4 +1,4 @@
-"""Imports spoken names of things in many languages, unlabeled: Debian's tuxpaint-stamps-default, or --input=DIR."""
+"""Imports spoken words in many languages, unlabeled: Debian's tuxpaint-stamps-default, or --input=DIR."""
 
 import os
 import re

@@ -23,6 +23,7 @@ _TABLE = 15  # Where the entries start.
 _AMBK = 20  # Bytes of the header of DOG and CUT files.
 _COMMAND = re.compile(r'\*(?:XY\d\d\(\d{3},\d{3}\)|..)', re.DOTALL)
 _SPOKEN = re.compile(r'\d{2}([0-9A-F]{4}|SSSS|XXXX)[PJ][0-9A-F]')  # Names of dialogues' sounds.
+_STEP_WORDS, _FRAME_WORDS, _LAST_FRAME = 17, 10, -2  # Of the steps of a cutscene, and the frames of an animation.
 _DESCRIPTIONS, _REFUSALS = 41, 1187  # JOE0041 is line 0 of QUEEN2.JAS, JOE0001 line 1187.
 
 
@@ -117,7 +118,33 @@ def CutsceneTexts(name: str, data: bytes) -> Iterator[tuple[str, str]]:
   for step in range(1, abs(strings.Number(2, signed=True)) + 1):
     text = strings.Next(2)
     if not text.startswith('#'):  # The credits.
-      yield f'{name.partition(".")[0].upper():_<5}{step:02d}', text
+      yield _StepName(name, step), text
+
+
+def CutsceneSpeakers(name: str, data: bytes) -> dict[str, str]:
+  """Returns name without its last digit -> character of the steps of the CUT file `name`: Joe, or an object's number.
+
+  The records of the steps have no fixed length: {} if they do not end where they should.
+  """
+  strings = _Strings(data)
+  end, at, speakers = strings.Number(6), 12, {}
+  for step in range(1, abs(strings.Number(2, signed=True)) + 1):
+    who, animation, execute, source = (strings.Number(at + 2 * word, signed=True) for word in (0, 4, 5, 12))
+    if who >= -1:  # -1: Joe, as the room fades in; below: text of nobody.
+      speakers[_StepName(name, step)] = 'Joe' if who <= 0 else f'object{who}'
+    at += 2 * _STEP_WORDS
+    at += 2 + 2 * strings.Number(at)  # Persons that are shown.
+    if who >= -1 and animation and execute and source <= 0:
+      while at < end and strings.Number(at, signed=True) != _LAST_FRAME:
+        at += 2 * _FRAME_WORDS
+      at += 2
+    if at >= end:
+      return {}
+  return speakers if at + 2 == end else {}
+
+
+def _StepName(name, step):
+  return f'{name.partition(".")[0].upper():_<5}{step:02d}'
 
 
 def JoeTexts(data: bytes) -> Iterator[tuple[str, str]]:
@@ -171,16 +198,21 @@ def Lines(folder: str) -> Iterator[game_lines.Line]:
       f.seek(offset)
       return f.read(size)
 
-    texts = SegmentTexts(Read, entries)
+    texts, speakers = SegmentTexts(Read, entries), {}
+    for name in entries:
+      if name.endswith('.CUT'):
+        speakers.update(CutsceneSpeakers(name, Read(name)))
   for member in sorted(entries):
     name, _, kind = member.partition('.')
     if kind == 'SB':
       found = texts.get(name, set())
       text = found.copy().pop() if len(found) == 1 else ''
-      yield game_lines.Line(member, text, _Speaker(name), container, path, *_Fault(name, found))
+      yield game_lines.Line(member, text, _Speaker(name, speakers), container, path, *_Fault(name, found))
 
 
-def _Speaker(name):
+def _Speaker(name, cutscenes):
+  if name[:-1] in cutscenes:
+    return cutscenes[name[:-1]]
   if name.startswith('JOE') or name[6:7] == 'J':
     return 'Joe'
   return f'P{name[:2]}' if name[6:7] == 'P' and name[:2].isdigit() else '?'

@@ -39,7 +39,7 @@ _CRC_AFTER_CHUNK = _CRC_AFTER_CHUNK.tolist()
 def Crc16(data: bytes) -> int:
   """Returns CRC-16/ARC: polynomial 0xA001 reflected, start 0."""
   chunks = len(data) // _CRC_CHUNK
-  words = np.frombuffer(data, '<u2', chunks * _CRC_CHUNK // 2).reshape(chunks, -1)
+  words = np.frombuffer(data, '<u2', chunks * _CRC_CHUNK // 2).reshape(chunks, _CRC_CHUNK // 2)
   states = np.zeros(chunks, np.uint16)
   for column in words.T:
     states = _CRC16[states ^ column]

@@ -20,7 +20,7 @@ _HEADER = 22  # Bytes before the sound, or before the packed stream.
 _SPEECH = tuple(50000 + base for base in (0, 600, 1100, 2430, 3380, 4530, 5080, 5230))
 _SPEECH_FILES = range(50000, 59000)
 _INTRO = range(59500, 59673)
-_ENGLISH = 60600  # Text of section 0.
+_ENGLISH = range(60600, 60608)  # The texts of the sections.
 _MAX_CHARS_PER_SECOND = 28
 
 
@@ -106,8 +106,11 @@ def Lines(folder: str) -> Iterator[game_lines.Line]:
   """
   container, path = Container(folder), os.path.join(folder, 'sky.dsk')
   entries = ReadDirectory(folder)
+  missing = [number for number in (*_ENGLISH, *sky_speakers.MODULES) if number not in entries]
+  if missing:
+    raise FormatError(f'{folder}/{KEY_FILE}: no file {missing[0]}')
   with open(path, 'rb') as f:
-    messages = [sky_text.Messages(ReadFile(f, entries[_ENGLISH + i])) for i in range(len(_SPEECH))]
+    messages = [sky_text.Messages(ReadFile(f, entries[number])) for number in _ENGLISH]
     speakers = sky_speakers.Speakers(folder, lambda number: ReadFile(f, entries[number]))
     for number in sorted(entries):
       if number in _SPEECH_FILES:

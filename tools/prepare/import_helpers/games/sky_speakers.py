@@ -10,7 +10,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 
 FOSTER = 'foster'  # The player.
-_MODULES = range(60400, 60407)  # Files with scripts.
+MODULES = range(60400, 60407)  # Files with scripts.
 _PUSH_VARIABLE, _PUSH_NUMBER, _CALL, _SWITCH = 0, 2, 11, 14
 _OPERANDS = {0: 1, 2: 1, 5: 1, 6: 1, 9: 1, 11: 2, 15: 1, 16: 1, 18: 1}  # Words behind an opcode.
 _SPEAK = (35, 36, 37, 38)  # Functions (who, message, animation).
@@ -88,24 +88,28 @@ def Speakers(folder: str, read: Callable[[int], bytes]) -> dict[int, str]:
     with open(path, 'rb') as f:
       names = Names(f.read())
   speakers = {}
-  for number, module in enumerate(_MODULES):
+  for number, module in enumerate(MODULES):
     for index, script in _Scripts(read(module)):
       calls = list(Calls(script))
-      talk = any(function in _SPEAK and args[:1] == [_OTHER_PARTY] for function, args in calls)
+      player = any(
+        args[:1] == [_OTHER_PARTY] or (function == _SPEAK_TO_PLAYER_SIDE and args[:1] == [_RUNNER])
+        for function, args in calls
+        if function in _SPEAK
+      )
       for function, args in calls:
         if function == _OFFER and len(args) == 2 and args[0][0] == 'number':
           speakers.setdefault(args[0][1], FOSTER)
         elif function in _SPEAK and len(args) == 3 and args[1][0] == 'number':
-          who = _Who(function, args[0], talk, f'npc{number << 12 | index:04X}', names)
+          who = _Who(args[0], player, f'npc{number << 12 | index:04X}', names)
           if who:
             speakers.setdefault(args[1][1], who)
   return speakers
 
 
-def _Who(function, who, talk, other, names):
-  """Returns the character, None if it is unknown; `talk`: the script lets the other party of a conversation speak."""
+def _Who(who, player, other, names):
+  """Returns the character, None if it is unknown; `player`: the player runs the script."""
   if who == _OTHER_PARTY:
     return other
   if who == _RUNNER:
-    return FOSTER if function == _SPEAK_TO_PLAYER_SIDE or talk else None
+    return FOSTER if player else None
   return names.get(who[1], f'id{who[1]:04X}') if who[0] == 'number' else None
