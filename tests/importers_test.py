@@ -252,6 +252,14 @@ class DebianTest(ImporterCase):
 
 
 class LibrispeechTest(ImporterCase):
+  def test_a_transcript_keeps_what_other_line_separators_follow(self):
+    for i in range(2):
+      self.Audio(f'dev-clean/84/1/84-1-{i}.flac')
+    self.Text('dev-clean/84/1/84-1.trans.txt', '\ufeff84-1-0 GO\u2028ON\x0bAND\x85ON\r\n84-1-1 STOP\n')
+    listing = librispeech.Import(importers.Options(input=self.dir))
+    self.assertEqual([self.Said(u) for u in listing.utterances], ['go on and on', 'stop'])
+    self.assertEmpty(listing.rejects)
+
   def test_layout(self):
     self.Audio('dev-clean/84/121123/84-121123-0000.flac')
     self.Audio('dev-clean/84/121123/84-121123-0002.flac')
@@ -497,7 +505,7 @@ class ManifestTest(ImporterCase):
       f.write(b'RIFF\xff\xfe\x00')
     for importer in (manifest, synth):
       with self.assertRaisesRegex(
-        dataset.DatasetError, r'audio\.jsonl(:1)?: expected text in UTF-8 \(invalid start byte\)'
+        dataset.DatasetError, r'audio\.jsonl:1: expected text in UTF-8 \(invalid start byte\)'
       ):
         importer.Import(importers.Options(input=path))
 
