@@ -462,6 +462,11 @@ class ErrorTest(_Base):
     )
     self.assertEqual(self.Error(search_paths=['no/such']), '--gin_search_paths=no/such: no such folder')
 
+  def test_a_byte_order_mark_is_no_part_of_a_file(self):
+    self.Write('inner.gin', '\ufefftask.encoder.causal = 3\n')
+    path = self.Write('outer.gin', '\ufeffinclude "inner.gin"\n')
+    self.assertStartsWith(self.Error(files=[path]), f'{self.dir}/inner.gin:1: task.encoder.causal = 3: expected bool')
+
   def test_files_that_cannot_be_read_as_gin(self):
     path = self.Write('loop.gin', 'include "loop.gin"\n')
     self.assertEqual(self.Error(files=[path]), f"{path}:1: include 'loop.gin': the file includes itself")
