@@ -10,6 +10,7 @@ from fm_lingvo import errors
 from fm_lingvo.config import bindings
 from fm_lingvo.config import gin_reader
 from fm_lingvo.config import registry
+from fm_lingvo.config import spelling
 from fm_lingvo.config import value_types
 from fm_lingvo.utils import suggest
 
@@ -156,5 +157,6 @@ class Knobs:
       try:
         value = spec.Convert(value)
       except value_types.Mismatch as e:
-        raise binding.Error(e.Message(default) + macros.Note(binding)) from e
+        how_to = spelling.HowTo(binding, spec, value, default)
+        raise binding.Error(e.Message(default) + how_to + macros.Note(binding)) from e
     self.settings[binding.arg] = Setting(self.settings[binding.arg].name, value, default, binding)
