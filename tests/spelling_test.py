@@ -84,7 +84,7 @@ class SpellingTest(parameterized.TestCase):
       gin_reader.RewriteGinArgs([f'--gin.X.a={word}'])
     self.assertEqual(
       str(caught.exception),
-      f'--gin.X.a={word}: {word} is not a Gin value; write --gin.X.a={constant}, or --gin.X.a="\'{word}\'" for the text',
+      f'--gin.X.a={word}: {word} is not a Gin value; write --gin.X.a={constant}, or --gin.X.a="{word!r}" for the text',
     )
     self.assertEqual(_Binding(f"X.a='{word}'").value, word)
     self.assertEqual(_Binding(f'X.a={constant}').value, {'True': True, 'False': False, 'None': None}[constant])

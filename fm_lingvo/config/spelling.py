@@ -8,17 +8,8 @@ from fm_lingvo.config import value_types
 FLAG = '--gin_bindings'  # The place of bindings from the command line.
 _CONSTANTS = {'true': True, 'false': False, 'none': None, 'null': None}
 # What people write for a constant where only a constant is right.
-_WORDS = {
-  **_CONSTANTS,
-  'yes': True,
-  'no': False,
-  'on': True,
-  'off': False,
-  '1': True,
-  '0': False,
-  'nil': None,
-  '': None,
-}
+_WORDS = dict(_CONSTANTS, yes=True, no=False, on=True, off=False, nil=None)
+_WORDS.update({'1': True, '0': False, '': None})
 _MULTIPLES = {'': 1, 'k': 1_000, 'm': 1_000_000, 's': 1, 'ms': 1}
 _LONGEST = 60  # Characters of a default that is shown as an example.
 
@@ -30,7 +21,7 @@ def Constant(word: str) -> str | None:
 
 
 def Number(text: str) -> int | float | None:
-  """Returns the number that a text means, such as 1000 for `1,000`, `1_000` or `1k`; None if it is none or ambiguous."""
+  """Returns the number that a text means, such as 1000 for `1,000`, `1_000` or `1k`; None if it means none."""
   found = re.fullmatch(r'([+-]?\d{1,3}(?:,\d{3})+|[+-]?[\d_]*\.?\d+(?:e[+-]?\d+)?)\s*(k|m|s|ms|)', text.strip().lower())
   if not found:
     return None
@@ -40,7 +31,7 @@ def Number(text: str) -> int | float | None:
 
 
 def Sequence(text: str) -> list | None:
-  """Returns the elements of a text with commas between them, with or without brackets or quotes; None if it has none."""
+  """Returns the elements of a text with commas between them, with or without brackets and quotes; None if none."""
   text = text.strip()
   if text[:1] in ('(', '[') and text[-1:] in (')', ']'):
     text = text[1:-1]
