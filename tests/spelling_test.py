@@ -18,6 +18,7 @@ _INT_OR_NONE = value_types.FromAnnotation(int | None, None)
 _TUPLE = value_types.FromAnnotation(tuple, ())
 _FLOATS = value_types.FromAnnotation(tuple[float, ...], ())
 _STRS = value_types.FromAnnotation(list[str], [])
+_WRONG = value_types.Mismatch('expected something else')
 _DICT = value_types.FromAnnotation(dict, {})
 
 
@@ -68,26 +69,37 @@ class SpellingTest(parameterized.TestCase):
   )
   def test_what_to_write_is_an_argument_that_is_right(self, text, spec, default, expected):
     binding = _Binding(text)
-    self.assertEqual(spelling.HowTo(binding, spec, binding.value, default), expected)
+    self.assertEqual(spelling.HowTo(binding, spec, binding.value, default, _WRONG), expected)
 
   def test_in_a_file_it_is_a_statement(self):
     binding = bindings.Binding('', 'X', 'names', 'a', 'my.gin:3')
-    self.assertEqual(spelling.HowTo(binding, _TUPLE, 'a', ()), "; write X.names = ('a',)")
+    self.assertEqual(spelling.HowTo(binding, _TUPLE, 'a', (), _WRONG), "; write X.names = ('a',)")
 
   def test_of_a_macro_it_is_the_value(self):
     binding = bindings.Binding('', 'X', 'augment', bindings.Macro('ON'), 'my.gin:3')
-    self.assertEqual(spelling.HowTo(binding, _BOOL, 'yes', True), '; write True')
+    self.assertEqual(spelling.HowTo(binding, _BOOL, 'yes', True, _WRONG), '; write True')
 
-  @parameterized.parameters(('false', 'False'), ('TRUE', 'True'), ('none', 'None'), ('null', 'None'))
-  def test_constants_in_another_spelling_are_no_texts(self, word, constant):
-    with self.assertRaises(errors.GinError) as caught:
-      gin_reader.RewriteGinArgs([f'--gin.X.a={word}'])
-    self.assertEqual(
-      str(caught.exception),
-      f'--gin.X.a={word}: {word} is not a Gin value; write --gin.X.a={constant}, or --gin.X.a="{word!r}" for the text',
-    )
-    self.assertEqual(_Binding(f"X.a='{word}'").value, word)
-    self.assertEqual(_Binding(f'X.a={constant}').value, {'True': True, 'False': False, 'None': None}[constant])
+  @parameterized.parameters(
+    (_STR_OR_NONE, 'none', 'None'),
+    (_STR_OR_NONE, 'NULL', 'None'),
+    (value_types.ANY, 'none', 'None'),
+    (value_types.ANY, 'true', 'True'),
+    (value_types.ANY, 'FALSE', 'False'),
+  )
+  def test_constants_in_another_spelling_are_no_texts_where_a_constant_is_right(self, spec, word, constant):
+    with self.assertRaisesRegex(value_types.Mismatch, f'^expected .*, got the text {word!r}$'):
+      spelling.Convert(spec.Convert, spec, word)
+    self.assertEqual(spelling.Nearest(spec, word), constant)
+
+  def test_other_texts_are_texts(self):
+    for spec, text in (
+      (_STR, 'true'),
+      (_STR, 'none'),
+      (_STR_OR_NONE, 'true'),
+      (_STR_OR_NONE, ''),
+      (value_types.ANY, 'no'),
+    ):
+      self.assertEqual(spelling.Convert(spec.Convert, spec, text), text)
 
   @parameterized.parameters(
     ('X.a = /tmp/x', "/tmp/x is not a Gin value; a string needs quotes: '/tmp/x'"),

@@ -216,7 +216,7 @@ def RewriteGinArgs(argv):
     A new list.
 
   Raises:
-    GinError: `--gin.NAME` without `=VALUE`, or a VALUE such as `false`, which is no Gin value, but not meant as a text.
+    GinError: `--gin.NAME` without `=VALUE`.
   """
   rewritten = []
   for i, arg in enumerate(argv):
@@ -227,11 +227,6 @@ def RewriteGinArgs(argv):
       if not equals:
         raise GinError(f'{arg}: expected --gin.NAME=VALUE')
       value = value.strip()
-      constant = spelling.Constant(value)
-      if constant not in (None, value):
-        raise GinError(
-          f'{arg}: {value} is not a Gin value; write --gin.{name}={constant}, or --gin.{name}="{value!r}" for the text'
-        )
       if not (value[:1] in tuple('\'"([{%@') or _IsValue(value)):
         value = repr(value)
       arg = f'{BINDINGS}={name} = {value}'

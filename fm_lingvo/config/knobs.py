@@ -155,8 +155,8 @@ class Knobs:
     value = macros.Resolve(binding)
     if not bindings.IsRequired(value):
       try:
-        value = spec.Convert(value)
+        value = spelling.Convert(spec.Convert, spec, value)
       except value_types.Mismatch as e:
-        how_to = spelling.HowTo(binding, spec, value, default)
+        how_to = spelling.HowTo(binding, spec, value, default, e)
         raise binding.Error(e.Message(default) + how_to + macros.Note(binding)) from e
     self.settings[binding.arg] = Setting(self.settings[binding.arg].name, value, default, binding)

@@ -85,9 +85,9 @@ class Paths:
     for leaf in leaves:
       if not bindings.IsRequired(value):
         try:
-          converted = leaf.Convert(value)
+          converted = spelling.Convert(leaf.Convert, leaf.spec, value)
         except value_types.Mismatch as e:
-          how_to = spelling.HowTo(binding, leaf.spec, value, leaf.value)
+          how_to = spelling.HowTo(binding, leaf.spec, value, leaf.value, e)
           raise binding.Error(e.Message(leaf.value) + how_to + self._macros.Note(binding)) from e
       else:
         converted = value

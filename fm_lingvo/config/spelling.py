@@ -11,6 +11,7 @@ _CONSTANTS = {'true': True, 'false': False, 'none': None, 'null': None}
 _WORDS = dict(_CONSTANTS, yes=True, no=False, on=True, off=False, nil=None)
 _WORDS.update({'1': True, '0': False, '': None})
 _MULTIPLES = {'': 1, 'k': 1_000, 'm': 1_000_000, 's': 1, 'ms': 1}
+_PLAIN = {bool, int, float, str, list, tuple, dict, type(None)}
 _LONGEST = 60  # Characters of a default that is shown as an example.
 
 
@@ -41,7 +42,25 @@ def Sequence(text: str) -> list | None:
   return [_Element(part) for part in parts]
 
 
-def HowTo(binding, spec, value, default) -> str:
+def Convert(convert, spec, value):
+  """Returns convert(value), the value as a knob or param holds it.
+
+  Args:
+    convert: Function that raises value_types.Mismatch for a wrong value.
+    spec: value_types.Spec of the knob or param.
+    value: What Gin parsed, without macros.
+
+  Raises:
+    value_types.Mismatch: The value is wrong, or a text such as `none` where None is right, too.
+  """
+  converted = convert(value)
+  word = value.strip().lower() if isinstance(value, str) else None
+  if word in _CONSTANTS and spec.choices is None and {object, type(_CONSTANTS[word])} & spec.kinds:
+    raise value_types.Mismatch(f'expected {spec}', f', got the text {value!r}')
+  return converted
+
+
+def HowTo(binding, spec, value, default, error) -> str:
   """Returns `; write NAME = VALUE` with the value nearest to a wrong one, or `; for example ...`; '' if nothing helps.
 
   Args:
@@ -49,12 +68,15 @@ def HowTo(binding, spec, value, default) -> str:
     spec: value_types.Spec of its knob or param.
     value: The wrong value, without macros.
     default: The default of the knob or param.
+    error: The value_types.Mismatch of the value.
   """
-  if spec.code or spec.choices is not None:
+  if spec.code or spec.choices is not None or not error.expected.startswith('expected'):
     return ''  # Their messages say it.
   nearest = Nearest(spec, value)
   if nearest:
     return f'; write {_Statement(binding, nearest)}'
+  if not spec.kinds <= _PLAIN:
+    return ''  # The message lists the names, or has the nearest.
   example = 'True' if spec.kinds == {bool} else value_types.Literal(default)
   if example is None or default in (None, '', (), [], {}) and example != 'True' or len(example) > _LONGEST:
     return ''
