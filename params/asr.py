@@ -145,7 +145,8 @@ class AdapterFinetune(FullFinetune):
   """Stage 3: trains only adapters and decoder on a little labeled target speech.
 
   Data: as FullFinetune. Trained: the set of adapters `adapter`, transducer and CTC; the
-  encoder of `init_from`, a JustHydra run, stays bit-equal. Method: residual adapters
+  encoder of `init_from`, a JustHydra run, stays bit-equal, but for scales and biases of
+  its norms with `train_layer_norms`. Method: residual adapters
   (arXiv 2302.01496).
 
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
@@ -173,15 +174,26 @@ class FromScratch(FullFinetune):
   Data: all of `data_dir`/`target` and, with `source_weight`, of `data_dir`/`source`,
   transcripts used. Trained: all.
 
+  _LAYER_NORMS = r'/encoder/(?!adapters/).*(ln|norm_layer)/(scale|bias)/var'
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
 
   _NEEDS_INIT_FROM = False
 
+  adapter_lr_scale: float = 1.0  # Learning rate of the adapters, as a multiple of learning_rate.
+  decoder_lr_scale: float = 1.0  # The same of transducer and CTC.
+  train_layer_norms: bool = False  # Trains the encoder's norms, too; the encoder without adapters then changes.
   learning_rate: float = 1.5e-3
   warmup_steps: int = 300
   max_steps: int = 3000
   label_share: float = 1.0
+    scales = (
+      ('adapters', f'encoder/adapters/{self.adapter}/', self.adapter_lr_scale),
+      ('decoder', '/transducer/|/ctc/', self.decoder_lr_scale),
+    )
+    p.train.learner.rate_groups = [group for group in scales if group[2] != 1.0]
+    if self.train_layer_norms:
+      p.train.learner.bprop_variable_filter += f'|{self._LAYER_NORMS}'
 
 
 @registry.RegisterExperiment

@@ -265,6 +265,7 @@ class TransducerKnobs:
   label_smoothing: float = 0.0
   beam_size: int = 1  # Beam size of decoding; 1 is greedy.
   lm: str = ''  # Language model for decoding, such as params/lm/graphemes_en.npz; '': none.
+  prediction_dropout_prob: float = 0.0  # In the prediction network: of embedded labels and of predictions.
 
   def _GinFiles(self):
     return super()._GinFiles() + [os.path.join(_GIN_DIR, 'transducer', f'{self.size}.gin')]
@@ -275,6 +276,7 @@ class TransducerKnobs:
     head = transducer_head.TransducerHead.Params().Set(beam_size=self.beam_size, lm_file=self.lm)
     head.joint.Set(factorization=self.factorization, label_smoothing=self.label_smoothing)
     hydra.HydraTask.AddHead(p, 'transducer', self._LabeledHead(head))
+    head.prediction.dropout_prob = self.prediction_dropout_prob
     if self.ctc_weight:
       hydra.HydraTask.AddHead(p, 'ctc', self._LabeledHead(ctc_head.CtcHead.Params()))
 

@@ -4,6 +4,7 @@ The ranges are checked when a task is built: by --dry_run, by every job and by t
 """
 
 import math
+import re
 
 from fm_lingvo import errors
 
@@ -133,3 +134,28 @@ def _ValidateLearner(path, p, check):
     check(schedule.warmup_steps >= 1, 'warmup_steps', 'an integer >= 1', schedule, f'{path}.lr_schedule')
   if 'accum_steps' in optimizer:
     check(optimizer.accum_steps >= 1, 'accum_steps', 'an integer >= 1', optimizer, f'{path}.optimizer')
+  if 'rate_groups' in p:
+    _ValidateRateGroups(path, p, check)
+
+
+def _ValidateRateGroups(path, p, check):
+  """Checks the groups of variables with learning rates of their own."""
+  groups, where = p.rate_groups, ('rate_groups', p, path)
+
+  def Check(ok, expected):
+    check(ok, where[0], expected, *where[1:])
+
+  for group in groups:
+    Check(isinstance(group, (list, tuple)) and len(group) == 3, 'a list of (name, regular expression, factor)')
+    name, pattern, factor = group
+    Check(isinstance(name, str) and re.fullmatch(r'\w+', name), f'a name of letters, digits and _, not {name!r}')
+    Check(isinstance(factor, (int, float)) and 0 < factor < math.inf, f'a factor > 0 of {name}, not {factor!r}')
+    Check(_IsPattern(pattern), f'a regular expression of {name}, not {pattern!r}')
+  Check(len({name for name, *_ in groups}) == len(groups), 'names that differ')
+
+
+def _IsPattern(pattern):
+  try:
+    return isinstance(pattern, str) and bool(re.compile(pattern))
+  except re.error:
+    return False
