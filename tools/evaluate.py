@@ -22,7 +22,7 @@ from .common import exit_codes
 from .common import run_flags
 
 
-def Evaluate(run, datasets, checkpoint, how):
+def Evaluate(run, datasets, checkpoint, how, averages=True):
   """Evaluates one data set after the other.
 
   Args:
@@ -31,6 +31,7 @@ def Evaluate(run, datasets, checkpoint, how):
       files.
     checkpoint: See load_run.FindCheckpoint.
     how: The search_options.Search.
+    averages: See reader.Checkpoint.
 
   Yields:
     (name of the data set, step, values, rows), with values and rows of evaluator.Evaluator.Run.
@@ -46,7 +47,7 @@ def Evaluate(run, datasets, checkpoint, how):
   from fm_lingvo.inference import load_run
 
   train = load_run.ModelParams(run)[1].task.train
-  found = reader.Checkpoint(load_run.FindCheckpoint(run, checkpoint))
+  found = reader.Checkpoint(load_run.FindCheckpoint(run, checkpoint), averages)
   for name in datasets or train.final_eval_datasets or train.eval_datasets:
     _, params = load_run.ModelParams(run, name)
     hydra_input.Validate(params.input)
@@ -91,7 +92,8 @@ def _Run(args):
     with errors.Writing(f'--output={args.output}'):
       os.makedirs(args.output, exist_ok=True)  # Fail before minutes of work.
   step = None
-  for name, step, values, rows in Evaluate(args.run, datasets, args.checkpoint, search_options.FromArgs(args)):
+  how = search_options.FromArgs(args)
+  for name, step, values, rows in Evaluate(args.run, datasets, args.checkpoint, how, args.averages):
     print(Line(name, step, values), flush=True)
     if args.output:
       with errors.Writing(f'--output={args.output}'):
@@ -117,7 +119,7 @@ def Main(argv: list[str] | None = None) -> int:
     help='data sets of its experiment, comma-separated (default: the '
     "run's final_eval_datasets, or its eval_datasets if it has none)",
   )
-  run_flags.AddCheckpoint(parser)
+  run_flags.AddWeights(parser)
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)
   parser.add_argument('--output', metavar='FOLDER', help='folder to add metrics.jsonl and hypotheses/ to')

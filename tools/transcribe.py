@@ -254,7 +254,13 @@ def _Run(args):
     from fm_lingvo.inference import recognizer
   recognizer.Start()
   user_modules.Import(args.import_module)
-  run = load_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, how=search_options.FromArgs(args))
+  run = load_run.Load(
+    args.run,
+    checkpoint=args.checkpoint,
+    adapter=args.adapter,
+    averages=args.averages,
+    how=search_options.FromArgs(args),
+  )
   model = recognizer.Recognizer(run, args.n_best)
   started, seconds = time.time(), 0.0
   for number, chunk in _Chunks(recordings, failed, 3600 * args.max_hours if args.max_hours < math.inf else None):
@@ -293,7 +299,7 @@ def Main(argv: list[str] | None = None) -> int:
     help='file, folder, or - for standard input (not headerless formats like G.722)',
   )
   parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: the run's active set)")
-  run_flags.AddCheckpoint(parser)
+  run_flags.AddWeights(parser)
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)
   parser.add_argument(

@@ -91,7 +91,7 @@ def Restore(task, sess: tf.Session) -> tuple[list[str], set[str]]:
         f'task.train.init_from_checkpoint_rules: {suggest.Some(twice, 3)} covered by the rules of two checkpoints; '
         'expected one for each variable'
       )
-    checkpoint = reader.Checkpoint(path)
+    checkpoint = reader.Checkpoint(path, task.params.train.init_from_averages)
     match = reader.Match(checkpoint, covered)
     match.Restore(task, sess)
     loaded.update(v.op.name for v in covered.values())

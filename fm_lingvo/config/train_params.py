@@ -59,6 +59,11 @@ def Define(tp):
   tp.async_checkpointing = False
 
 
+  tp.Define(
+    'init_from_averages',
+    True,
+    'Whether a warm start loads the moving averages of the weights of a run that has them (ema_decay).',
+  )
 def Validate(path, tp):
   """Raises errors.ConfigError, one line with param and value, if a training param is out of range.
 
