@@ -52,18 +52,24 @@ def Define(tp):
     'Evaluations, >= 1, without a better best_metric after which a local run ends; None: it does not end early.',
   )
   tp.Define('early_stop_min_steps', 0, 'Steps, >= 0, before which no run ends early.')
+  tp.Define(
+    'gradient_share_interval_steps',
+    None,
+    "Steps, >= 1, between two measurements of the branches' shares of the encoder's gradient in a local run, the "
+    'metrics branch/BRANCH_encoder_grad_share; each costs a backward pass a branch. None: never.',
+  )
   tp.Define('needs_init_from', False, 'Whether a new run must start from a checkpoint; otherwise it is rejected.')
+  tp.Define(
+    'init_from_averages',
+    True,
+    'Whether a warm start loads the moving averages of the weights of a run that has them (ema_decay).',
+  )
   tp.save_interval_steps = 500
   tp.save_max_to_keep = 5
   # Asynchronous writing would need a second copy of all variables, and twice as many operations.
   tp.async_checkpointing = False
 
 
-  tp.Define(
-    'init_from_averages',
-    True,
-    'Whether a warm start loads the moving averages of the weights of a run that has them (ema_decay).',
-  )
 def Validate(path, tp):
   """Raises errors.ConfigError, one line with param and value, if a training param is out of range.
 
@@ -82,6 +88,8 @@ def Validate(path, tp):
       continue  # Lingvo's jobs then save at time intervals.
     Check(value is not None and value >= smallest, field, f'an integer >= {smallest}')
   Check(tp.max_minutes is None or tp.max_minutes > 0, 'max_minutes', 'None or minutes > 0')
+  interval = tp.gradient_share_interval_steps
+  Check(interval is None or interval >= 1, 'gradient_share_interval_steps', 'None or an integer >= 1')
   _ValidateBest(tp, Check)
   Check(0 <= tp.ema_decay < 1, 'ema_decay', 'a decay in [0, 1), 0 for no moving averages')
   for learner in _Learners(tp):
