@@ -3,11 +3,15 @@
   python -m tools.transcribe runs/AdapterFinetune-... talk.mp3 prompts/ --adapter=target
   cat call.wav | python -m tools.transcribe RUN - --format=json
   python -m tools.transcribe RUN talk.mp3 --format=srt --output=talk.srt
+  python -m tools.transcribe RUN unlabeled/ --format=manifest --min_confidence=0.8 --output=pseudo.jsonl
 
 AUDIO is a file of any format and sampling rate that FFmpeg supports, a folder (all audio files below it) or - for
 standard input. Recordings longer than the run's max_seconds are recognised in windows, which are cut at quiet places
 and overlap by 2 s (by a quarter of a window, if that is less).
 --output is a file for all transcripts or, if it is a folder or ends with /, a folder with a file for each recording.
+--format=manifest writes what `tools.prepare_data --importer=manifest` reads, with `confidence`, the geometric mean
+probability of a character; recordings below --min_confidence, without text, or longer than a window are left out and
+counted.
 Existing files are overwritten only once the run is loaded and a recording is read.
 Times are those of the encoded frames (40 ms) at which the model emitted the labels, slightly later than the sound.
 Exit code 0: all done; 1: some recordings could not be read, each with a one-line message, or the transcripts cannot be
@@ -149,9 +153,11 @@ def _Batches(pieces, size):
 class _Output:
   """Writes transcripts to standard output, one file, or a file for each recording."""
 
-  def __init__(self, path, kind, recordings):
+  def __init__(self, path, kind, recordings, min_confidence=0.0):
     self._path = path
     self._kind = kind
+    self._min_confidence = min_confidence
+    self.left_out = {}  # Why -> number of recordings that a manifest lacks.
     self._with_name = len(recordings) > 1
     self._recordings = {os.path.realpath(recording) for recording, _ in recordings}
     self._folder = self._file = None
@@ -176,6 +182,10 @@ class _Output:
         self._file = open(self._path, 'w', encoding='utf-8') if self._path else sys.stdout
 
   def Write(self, transcript, relative_path):
+    why = self._kind == 'manifest' and transcript_formats.WhyNoLabel(transcript, self._min_confidence)
+    if why:
+      self.left_out[why] = self.left_out.get(why, 0) + 1
+      return
     with self._Writing():
       if self._folder is None:
         self._file.write(transcript_formats.Format(transcript, self._kind, self._with_name))
@@ -240,12 +250,18 @@ def _Run(args):
     raise errors.ConfigError(f'--max_hours={args.max_hours:g}: expected > 0')
   if args.audio.count(STDIN) > 1:
     raise errors.ConfigError(f'{STDIN}: given twice; standard input is one recording')
+  if args.format == 'manifest' and STDIN in args.audio:
+    raise errors.ConfigError(f'--format=manifest: {STDIN} is no file that a manifest can name')
+  if args.min_confidence and args.format != 'manifest' or not 0 <= args.min_confidence <= 1:
+    raise errors.ConfigError(
+      f'--min_confidence={args.min_confidence:g}: expected a probability, with --format=manifest only'
+    )
   recordings, missing = FindRecordings(args.audio)
   for name, why in missing:
     _PrintStatus(f'{name}: {why}')
   failed = [name for name, _ in missing]
   # Report a wrong output or run before minutes of decoding.
-  output = _Output(args.output, args.format, recordings)
+  output = _Output(args.output, args.format, recordings, args.min_confidence)
   if not recordings:
     return _ExitCode(failed)
   with quiet.HoldStderr():
@@ -276,6 +292,8 @@ def _Run(args):
         f'{number} of {len(recordings)} recordings, {seconds:.1f} s of audio in {time.time() - started:.1f} s'
       )
   output.Close()
+  if output.left_out:
+    _PrintStatus('left out: ' + ', '.join(f'{count} {why}' for why, count in sorted(output.left_out.items())))
   return _ExitCode(failed)
 
 
@@ -309,6 +327,9 @@ def Main(argv: list[str] | None = None) -> int:
     help='hypotheses in JSON output, at most the beam size, for recordings of one window (default: 1)',
   )
   parser.add_argument('--format', choices=transcript_formats.FORMATS, default='text')
+  parser.add_argument(
+    '--min_confidence', type=float, default=0.0, help='smallest confidence in a manifest (default: 0)'
+  )
   parser.add_argument('--output', help='file, or folder if it ends with / (default: standard output)')
   parser.add_argument('--window_seconds', type=float, help="longest window (default: the run's max_seconds)")
   parser.add_argument(
