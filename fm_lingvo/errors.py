@@ -29,6 +29,13 @@ class GinError(ConfigError):
   """
 
 
+class DatasetError(ConfigError):
+  """Data that cannot be used: a directory that is not a complete data set, or a text file that is none.
+
+  The message is one line with the path and the problem.
+  """
+
+
 class RunError(RuntimeError):
   """An error that ends a correctly configured run, such as a full disk; the message is one line.
 

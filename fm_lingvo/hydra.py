@@ -84,6 +84,15 @@ class HydraTask(base_task.BaseTask):
         self.CreateChild(f'{name}_weight', branch.weight_schedule)
       branch_lib.CheckTokenizer(p, name, self.Head(branch.head).tokenizer, self._Decodes(branch))
 
+  def CheckInput(self, p, do_eval=False):
+    """See the base class."""
+    if 'streams' not in p:
+      return
+    hydra_input.PaddedTo(p, self.encoded_frame_samples)
+    for name, branch in self._BranchesOf(p.streams.GetKeys(), do_eval):
+      tokens = self.Head(branch.head).tokenizer
+      branch_lib.CheckTokenizer(self.params.Copy().Set(input=p), name, tokens, self._Decodes(branch))
+
   def Head(self, name: str) -> base_head.BaseHead:
     """The head layer called `name` in task.heads."""
     return self.children[name]
@@ -115,18 +124,11 @@ class HydraTask(base_task.BaseTask):
       **{f'heads.{name}': self.Head(name) for name in self._head_names},
     }
 
-  def CheckRestored(self, sess, source: str) -> None:
-    """Raises errors.ConfigError if restored variables contradict these params.
-
-    Args:
-      sess: Session that holds the variables.
-      source: Where they come from, for the message.
-    """
-    layers = [self.frontend] + [self.Head(name) for name in self._head_names]
-    layers = [layer for layer in layers if layer.record is not None]
-    # One run of the session for all: TensorFlow optimises the whole graph for each new set of fetches.
-    for layer, value in zip(layers, sess.run([layer.record for layer in layers])):
-      layer.CheckRecord(value, source)
+  def CheckRestored(self, values, source: str) -> None:
+    """See the base class."""
+    for layer in [self.frontend] + [self.Head(name) for name in self._head_names]:
+      if layer.record is not None and layer.record.op.name in values:
+        layer.CheckRecord(values[layer.record.op.name], source)
 
   @classmethod
   def CheckNothingToFit(cls, p):
@@ -178,11 +180,14 @@ class HydraTask(base_task.BaseTask):
 
   def _BranchesFor(self, input_batch):
     """The branches to run on a batch, see the class."""
-    found = [(name, branch) for name, branch in self._branches if branch.stream in input_batch]
-    if len(found) < (1 if self.do_eval else len(self._branches)):
+    return self._BranchesOf(list(input_batch.keys()), self.do_eval)
+
+  def _BranchesOf(self, streams, do_eval):
+    """The branches to run on batches of these streams, see the class."""
+    found = [(name, branch) for name, branch in self._branches if branch.stream in streams]
+    if len(found) < (1 if do_eval else len(self._branches)):
       raise errors.ConfigError(
-        f'{self.params.name}.branches: the input has the streams '
-        f'{", ".join(sorted(input_batch.keys()))}; expected '
+        f'{self.params.name}.branches: the input has the streams {", ".join(sorted(streams))}; expected '
         f'{", ".join(sorted({b.stream for _, b in self._branches}))}'
       )
     return found
@@ -308,7 +313,7 @@ class HydraTask(base_task.BaseTask):
       f'{stream}/finite': tf.reduce_all(tf.math.is_finite(batch.waveforms), axis=1),  # [B]
     }
     for key in batch:
-      if key.startswith('dropped') or key == 'utt_ids' or (self.do_eval and key in hydra_input.STRING_KEYS):
+      if key.startswith('dropped') or key in ('cut', 'utt_ids') or (self.do_eval and key in hydra_input.STRING_KEYS):
         tensors[f'{stream}/{key}'] = batch[key]  # [B]
     return tensors
 

@@ -30,19 +30,19 @@ class BestRqPretrain(base.BestRqKnobs, base.AsrExperiment):
 
   def Train(self):
     """Unlabeled speech of all domains, or of those that domain_regex selects."""
-    return self._Input(unlabeled=self._UnlabeledStream(self.unlabeled, domain_regex=self.domain_regex))
+    return self._Input(unlabeled=self._UnlabeledTraining(self.unlabeled, domain_regex=self.domain_regex))
 
   def DevHuman(self):
     """A small held-out set of human speech, to watch a run."""
-    return self._Input(unlabeled=self._Stream(f'{self.human}/dev-*.tfrecord'))
+    return self._Input(unlabeled=self._UnlabeledStream(f'{self.human}/dev-*.tfrecord'))
 
   def TestHuman(self):
     """A held-out set of human speech that is large enough to report results on."""
-    return self._Input(unlabeled=self._Stream(f'{self.human}/test-*.tfrecord'))
+    return self._Input(unlabeled=self._UnlabeledStream(f'{self.human}/test-*.tfrecord'))
 
   def DevSynthetic(self):
     """Held-out synthetic speech."""
-    return self._Input(unlabeled=self._Stream(f'{self.synthetic}/dev-*.tfrecord'))
+    return self._Input(unlabeled=self._UnlabeledStream(f'{self.synthetic}/dev-*.tfrecord'))
 
 
 @registry.RegisterExperiment
@@ -119,7 +119,7 @@ class JustHydra(base.BestRqKnobs, Supervised):
     return super().Train()
 
   def _Streams(self):
-    unlabeled = self._UnlabeledStream(self.unlabeled, batch_seconds_knob='unlabeled_batch_seconds')
+    unlabeled = self._UnlabeledTraining(self.unlabeled, batch_seconds_knob='unlabeled_batch_seconds')
     return {**super()._Streams(), 'unlabeled': unlabeled}
 
 

@@ -39,8 +39,41 @@ class SpeechKnobs:
   data_dir: str = 'data/demo'  # Folder whose sub-folders are data sets.
   dropout_prob: float = 0.0  # Masking and shuffling regularise enough at the default size.
   batch_seconds: float = 32.0  # Audio in a batch of a stream, padding included.
-  max_seconds: float = 16.0  # Longer utterances are dropped from training and counted.
+  max_seconds: float = (
+    16.0  # Longer utterances with transcripts are dropped from training, others cut; both are counted.
+  )
   compute_dtype: str = 'float32'  # float32 or bfloat16, see fm_lingvo/layers/mixed_precision.py.
+
+
+@dataclasses.dataclass(eq=False)
+class AugmentKnobs:
+  """Knobs of the augmentation of training speech."""
+
+  effects_prob: float = 0.5  # Share of utterances with synthetic room, noise or channel effects, in [0, 1].
+  noise_dir: str = ''  # Folder with recordings of noise, such as MUSAN; '': none.
+  noise_prob: float = 0.5  # With noise_dir: share of utterances with recorded noise, in [0, 1].
+  noise_snr_db: tuple[float, ...] = (5.0, 30.0)  # With noise_dir: least and greatest signal-to-noise ratio.
+  rir_dir: str = ''  # Folder with room impulse responses, such as RIRS_NOISES; '': none.
+  rir_prob: float = 0.3  # With rir_dir: share of utterances in a recorded room, in [0, 1].
+
+  def _Augment(self):
+    """Returns Params of the augmentation."""
+    p = waveform_augment.Params().Set(effects_prob=self.effects_prob)
+    p.recorded.Set(
+      noise_dir=self.noise_dir,
+      noise_prob=self.noise_prob,
+      noise_snr_db_range=list(self.noise_snr_db),
+      rir_dir=self.rir_dir,
+      rir_prob=self.rir_prob,
+    )
+    return p
+
+  def _CheckAugmented(self):
+    """Raises ConfigError if recorded sounds are given, but no stream is augmented."""
+    switches = [knob for knob in ('augment', 'augment_unlabeled') if hasattr(self, knob)]
+    unused = switches and not any(getattr(self, knob) for knob in switches)
+    for knob in ('noise_dir', 'rir_dir'):
+      self._Require(not (unused and getattr(self, knob)), knob, f"'', or {' or '.join(switches)} = True, to use it")
 
 
 @dataclasses.dataclass(eq=False)
@@ -104,7 +137,7 @@ class TrainedExperiment(registry.Experiment):
 
 
 @dataclasses.dataclass(eq=False)
-class AsrExperiment(TrainedExperiment, SpeechKnobs):
+class AsrExperiment(TrainedExperiment, AugmentKnobs, SpeechKnobs):
   """An experiment on speech."""
 
   def _GinFiles(self):
@@ -112,6 +145,7 @@ class AsrExperiment(TrainedExperiment, SpeechKnobs):
 
   def _Train(self, p, schedule_params, eval_datasets, final_eval_datasets=()):
     """Sets p.train, the dtypes and the seed of task Params `p`; returns `p`."""
+    self._CheckAugmented()
     p.encoder.dropout_prob = self.dropout_prob
     mixed_precision.SetComputeDtype(p, self.compute_dtype, f'{type(self).__name__}.compute_dtype')
     return self._SetTraining(p, schedule_params, eval_datasets, final_eval_datasets)
@@ -136,11 +170,6 @@ class AsrExperiment(TrainedExperiment, SpeechKnobs):
       **fields,
     )
 
-  def _UnlabeledStream(self, folders, **fields):
-    """Returns StreamParams for the training speech in folders under data_dir."""
-    self._Require(folders, 'unlabeled', 'at least one folder')
-    return self._Stream(*[f'{name}/train-*.tfrecord' for name in folders], **fields)
-
   def _Input(self, **streams):
     """Returns input Params with the given streams."""
     p = hydra_input.HydraInput.Params()
@@ -160,6 +189,18 @@ class BestRqKnobs:
   mask_start_prob: float = 0.05  # The paper has 0.01 and spans of 400 ms.
   mask_span_ms: float = 100.0  # A model of demo size cannot predict the middle of longer spans.
   kl_weight: float = 0.0
+  cut_too_long: bool = True  # Cuts unlabeled speech longer than max_seconds at quiet places; False drops it.
+  augment_unlabeled: bool = False  # Augments unlabeled training speech; masked frames and labels both come from it.
+
+  def _UnlabeledStream(self, *patterns, **fields):
+    """Returns StreamParams for speech under data_dir whose transcripts are not used."""
+    return self._Stream(*patterns, cut_too_long=self.cut_too_long, **fields)
+
+  def _UnlabeledTraining(self, folders, **fields):
+    """Returns StreamParams for the training speech in folders under data_dir."""
+    self._Require(folders, 'unlabeled', 'at least one folder')
+    augment = self._Augment() if self.augment_unlabeled else None
+    return self._UnlabeledStream(*[f'{name}/train-*.tfrecord' for name in folders], augment=augment, **fields)
 
   def _PretrainTask(self, eval_datasets):
     """The hydra with one branch: unlabeled -> best_rq."""
@@ -192,8 +233,7 @@ class LabeledExperiment(AsrExperiment):
   target: str = 'target'  # The same for the target domain.
   tokenizer: str | None = None  # SentencePiece model; None: graphemes, or 1024 word pieces at size `paper`.
   init_from: str = ''  # Run or checkpoint for a warm start; '' trains from random weights.
-  augment: bool = True  # Augments training speech: speed, room, noise and channel.
-  effects_prob: float = 0.5  # Share of training utterances with room, noise or channel effects, in [0, 1].
+  augment: bool = True  # Augments labeled training speech: speed, room, noise and channel.
   spec_augment: bool = True
 
   def DevSource(self):
@@ -238,7 +278,7 @@ class LabeledExperiment(AsrExperiment):
       stream.bucket_upper_bound_seconds.append(max(_LONGEST_SECONDS, self.max_seconds + 1))
       stream.bucket_batch_size.append(1)
     elif self.augment:
-      stream.augment = waveform_augment.Params().Set(effects_prob=self.effects_prob)
+      stream.augment = self._Augment()
     return stream
 
 

@@ -64,15 +64,15 @@ class BestRqPretrain960(_Knobs, _BestRqKnobs, base.BestRqKnobs, base.AsrExperime
 
   def Train(self):
     """All training subsets."""
-    return self._Input(unlabeled=self._UnlabeledStream(('source', 'target')))
+    return self._Input(unlabeled=self._UnlabeledTraining(('source', 'target')))
 
   def DevClean(self):
     """dev-clean."""
-    return self._Input(unlabeled=self._Stream('source/dev-*.tfrecord'))
+    return self._Input(unlabeled=self._UnlabeledStream('source/dev-*.tfrecord'))
 
   def DevOther(self):
     """dev-other."""
-    return self._Input(unlabeled=self._Stream('target/dev-*.tfrecord'))
+    return self._Input(unlabeled=self._UnlabeledStream('target/dev-*.tfrecord'))
 
 
 @registry.RegisterExperiment

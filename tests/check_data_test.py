@@ -87,7 +87,7 @@ class CheckDataTest(absltest.TestCase):
     with open(manifest, 'wb') as f:
       f.write(b'{"utt_id": "\xe9"}\n')
     self.assertEqual(
-      self._Main(self.path)[:2], (1, f'{manifest}: expected text in UTF-8 (invalid continuation byte)\n')
+      self._Main(self.path)[:2], (1, f'{manifest}:1: expected text in UTF-8 (invalid continuation byte)\n')
     )
     os.remove(manifest)
     self.assertEqual(self._Main(self.path)[:2], (1, f'{manifest}: missing\n'))

@@ -78,13 +78,13 @@ class FitTest(graph_case.GraphCase):
   def test_codes_of_another_projection_than_the_params_say_are_refused(self):
     for projection, mean, found in (('pca', 0.0, 'xavier'), ('xavier', 1.0, 'pca')):
       with self.subTest(projection), self.NewGraph():
-        task, sess = self._Pretraining(projection)
-        layer = task.Head('best_rq').quantizer
-        layer.vars.mean.load(np.full(layer.vars.mean.shape, mean, np.float32), sess)
+        task, _ = self._Pretraining(projection)
+        variable = task.Head('best_rq').quantizer.vars.mean
+        task.CheckRestored({variable.op.name: np.full(variable.shape, 1.0 - mean)}, 'ckpt')
         with self.assertRaisesRegex(
           errors.ConfigError, rf"^task.heads.best_rq.quantizer.projection = '{projection}': .* {found};"
         ):
-          data_statistics.Fit(task, sess, {layer.vars.projection.op.name, layer.vars.mean.op.name})
+          task.CheckRestored({variable.op.name: np.full(variable.shape, mean)}, 'ckpt')
 
   def test_a_projection_is_fitted_once_to_the_first_branch_in_normalised_features(self):
     task, sess = self._Task(_GLOBAL, "JustHydra.projection = 'pca'", 'JustHydra.source_best_rq_weight = 0.1')

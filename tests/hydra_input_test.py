@@ -21,6 +21,7 @@ from fm_lingvo.data import hydra_input as input_lib
 from fm_lingvo.data import tokenizer
 from fm_lingvo.data import waveform_augment
 from fm_lingvo.utils import audio
+from tests import sounds_case
 
 RATE = audio.SAMPLE_RATE
 END = 'end'
@@ -67,6 +68,12 @@ class InputTest(absltest.TestCase):
     WriteShards(cls.folder, 'train', records, 5)
     WriteShards(cls.folder, 'dev', records[:7], 1)
     WriteShards(cls.folder, 'pair', records, 2)
+    # Up to five times the longest bucket of Params(), and one of each other kind.
+    cls.long = {f'l{i}': 16000 + 4801 * i for i in range(14)}
+    records = [Record(u, Pcm(100 + i, n)) for i, (u, n) in enumerate(cls.long.items())]
+    records += [Record('short', Pcm(2, 100)), Record('odd', Pcm(7, 3 * RATE).view(np.int8)[1:]), b'\xff\xffno example']
+    records += [Record('other', Pcm(6, 5 * RATE), domain='music')]
+    WriteShards(cls.folder, 'long', records, 3)
     cls.reasons = collections.Counter(unparsable=4, too_short=1, too_long=2, unlabeled=1)
     WriteShards(
       cls.folder,
@@ -271,6 +278,21 @@ class InputTest(absltest.TestCase):
       self.assertIs(batches[-1], END)
     self.AssertSameBatches(plain[:-1], held_out[:-1])
 
+  def test_recorded_sounds_are_mixed_in_anew_and_repeatably_and_with_cuts(self):
+    with tempfile.TemporaryDirectory() as folder:
+      sounds_case.WriteNoise(f'{folder}/noise')
+      sounds_case.WriteRooms(f'{folder}/rooms')
+      augment = waveform_augment.Params()
+      augment.recorded.Set(noise_dir=f'{folder}/noise', noise_prob=0.8, rir_dir=f'{folder}/rooms', rir_prob=0.5)
+      p = self.Params('long', unlabeled=dict(augment=augment, batch_size=2))
+      whole = self.Read(p, 40)
+      (again,) = self.ReadFrom(p, [25], 40)
+      self.AssertSameBatches(whole[25:], again)
+      held_out = self.Read(p, is_eval=True)
+    self.AssertSameBatches(
+      self.Read(self.Params('long', unlabeled=dict(batch_size=2)), is_eval=True)[:-1], held_out[:-1]
+    )
+
   # Order.
 
   def test_each_epoch_is_another_permutation(self):
@@ -422,6 +444,72 @@ class InputTest(absltest.TestCase):
     ):
       self.Read(p, 1)
 
+  # Cuts of what is too long.
+
+  def _Pieces(self, batches):
+    """The speech of the records in evaluated batches, int16, pieces joined in their order: dict utt_id -> [pieces]."""
+    pieces = collections.defaultdict(list)
+    for batch in batches[:-1]:
+      b = batch.unlabeled
+      for utt_id, wave, n, weight in zip(b.utt_ids, b.waveforms, b.num_samples, b.weights):
+        if weight:
+          name, _, part = utt_id.decode().partition('@')
+          start = int(part.partition('-')[0] or 0)
+          pieces[name].append((start, (wave[:n] * 2.0**15).astype('<i2')))
+    return {name: [wave for _, wave in sorted(found, key=lambda x: x[0])] for name, found in pieces.items()}
+
+  def test_unlabeled_records_that_are_too_long_are_cut_without_a_loss(self):
+    batches = self.Read(self.Params('long', unlabeled=dict(domain_regex='prompts/.*', min_seconds=0.1)), is_eval=True)
+    pieces = self._Pieces(batches)
+    self.assertCountEqual(pieces, self.long)
+    for i, (name, size) in enumerate(self.long.items()):
+      np.testing.assert_array_equal(np.concatenate(pieces[name]), Pcm(100 + i, size), err_msg=name)
+      lengths = [len(piece) for piece in pieces[name]]
+      self.assertLessEqual(max(lengths), RATE)
+      self.assertGreaterEqual(min(lengths), RATE // 4)
+      self.assertEqual(len(lengths) == 1, size <= RATE)
+    b = batches[-2].unlabeled
+    self.assertEqual(set(b.cut), {13})
+    self.assertEqual((b.dropped_too_long[0], b.dropped_too_short[0], b.dropped_unparsable[0]), (0, 1, 2))
+    self.assertEqual(b.dropped[0], 3)
+    ids = [(u, t) for b in batches[:-1] for u, t in zip(b.unlabeled.utt_ids, b.unlabeled.texts)]
+    self.assertLen(set(ids), len(ids) - sum(not u for u, _ in ids) + 1)
+    for utt_id, text in ids:
+      self.assertEqual(text, b'a text' if utt_id == b'l0' else b'')
+
+  def test_labeled_records_and_those_of_a_stream_that_does_not_cut_are_dropped(self):
+    for values in (dict(labeled=True), dict(cut_too_long=False)):
+      batches = self.Read(self.Params('long', unlabeled=dict(values, domain_regex='prompts/.*')), is_eval=True)
+      self.assertEqual(self.Ids(batches), ['l0'])
+      self.assertEqual(batches[-2].unlabeled.dropped_too_long[0], 13)
+      self.assertNotIn('cut', batches[-2].unlabeled)
+
+  def test_a_share_takes_whole_records(self):
+    pieces = self._Pieces(self.Read(self.Params('long', unlabeled=dict(share=0.5)), is_eval=True))
+    self.assertBetween(len(pieces), 3, 12)
+    for name, found in pieces.items():
+      if name in self.long:
+        self.assertEqual(sum(map(len, found)), self.long[name])
+
+  def test_cutting_goes_on_with_the_same_pieces_and_mixes_those_of_records(self):
+    p = self.Params('long', unlabeled=dict(domain_regex='prompts/.*', batch_size=None, bucket_batch_size=[2, 3, 4]))
+    whole = self.Read(p, 45)
+    steps = (11, 38)
+    for step, rest in zip(steps, self.ReadFrom(p, steps, 45)):
+      self.AssertSameBatches(whole[step:], rest)
+    self.assertGreater(whole[-1].unlabeled.cut[0], whole[11].unlabeled.cut[0])
+    self.assertGreater(whole[-1].unlabeled.cut[0], 13)  # Of the second epoch.
+    several = [len({u.partition(b'@')[0] for u in b.unlabeled.utt_ids}) > 1 for b in whole]
+    self.assertGreater(np.mean(several), 0.6)
+
+  def test_workers_cut_records_of_their_own(self):
+    pieces = []
+    for i in range(2):
+      p = self.Params('long').Set(num_workers=2, worker_index=i)
+      pieces.append(set(self._Pieces(self.Read(p, is_eval=True))))
+    self.assertEmpty(pieces[0] & pieces[1])
+    self.assertEqual(pieces[0] | pieces[1], {*self.long, 'other'})
+
   # Workers.
 
   def test_shares_of_workers_are_disjoint_and_cover_all(self):
@@ -511,6 +599,11 @@ class InputTest(absltest.TestCase):
       (
         dict(augment=waveform_augment.Params().Set(noise_prob=2.0)),
         r'augment.noise_prob = 2.0: expected a probability in \[0, 1\]',
+      ),
+      (dict(cut_too_long='no'), "cut_too_long = 'no': expected None, True or False"),
+      (
+        dict(cut_too_long=True, labeled=True),
+        'cut_too_long = True: expected None or False, since the stream has labels',
       ),
       (dict(file_pattern=''), "file_pattern = '': expected a glob"),
     ):

@@ -1,5 +1,7 @@
 """Every importer lists what is there, rejects what does not fit, and says in one line what it misses."""
 
+import contextlib
+import dataclasses
 import gzip
 import json
 import os
@@ -14,9 +16,14 @@ from absl.testing import absltest
 from fm_lingvo.data import dataset
 from tools.common import audio
 from tools.common import exit_codes
-from tools.common import normalize
+from tools.common import normalizers
+from tools.common.normalizers import prompts as prompts_normalizer
 from tools.prepare import importers
-from tools.prepare.importers import debian
+from tools.prepare import load
+from tools.prepare import pipeline
+from tools.prepare import report
+from tools.prepare import shards
+from tools.prepare.import_helpers import debian
 from tools.prepare.importers import librispeech
 from tools.prepare.importers import manifest
 from tools.prepare.importers import prompts
@@ -48,6 +55,14 @@ class ImporterCase(absltest.TestCase):
     with (gzip.open if compress else open)(path, 'wb') as f:
       f.write(text.encode(encoding))
     return path
+
+  def Loaded(self, listing, normalizer='prompts'):
+    """Loads what was listed; returns {id: (text, seconds) or the reason for the reject}."""
+    limits = shards.Limits(normalizer=normalizer)
+    return {
+      utterance.utt_id: rejected.reason if rejected else (record['text'], record['duration'])
+      for utterance, record, rejected in load.Load(listing.utterances, limits)
+    }
 
   def Reasons(self, listing):
     return {r.utt_id: r.reason for r in listing.rejects}
@@ -81,15 +96,15 @@ class NormalizeTest(absltest.TestCase):
       ('room 12', 'xx', 'room 12'),
     ):
       with self.subTest(raw):
-        self.assertEqual(normalize.NormalizeText(raw, language), expected)
+        self.assertEqual(prompts_normalizer.Normalize(raw, language), expected)
 
   def test_normalising_twice_changes_nothing(self):
     for text in ("please press 1, I'm at www.example.org or 28.8", 'the PBX', "rock 'n' roll"):
-      once = normalize.NormalizeText(text, 'en')
-      self.assertEqual(normalize.NormalizeText(once, 'en'), once)
+      once = prompts_normalizer.Normalize(text, 'en')
+      self.assertEqual(prompts_normalizer.Normalize(once, 'en'), once)
 
   def test_unspellable_numbers_are_found(self):
-    self.assertTrue(normalize.HasDigits(normalize.NormalizeText('composez 8500', 'fr')))
+    self.assertTrue(normalizers.HasDigits(prompts_normalizer.Normalize('composez 8500', 'fr')))
 
 
 class PromptsTest(ImporterCase):
@@ -242,9 +257,9 @@ class LibrispeechTest(ImporterCase):
     (utterance,) = listing.utterances
     self.assertEqual(
       (utterance.utt_id, utterance.text, utterance.speaker, utterance.domain),
-      ('84-121123-0000', 'go do you hear', '84', 'librispeech/dev-clean'),
+      ('84-121123-0000', 'GO DO YOU HEAR', '84', 'librispeech/dev-clean'),
     )
-    self.assertLen(utterance.load(5.0), RATE // 2)
+    self.assertEqual(self.Loaded(listing), {'84-121123-0000': ('go do you hear', 0.5)})
     self.assertEqual(self.Reasons(listing), {'84-121123-0001': 'no_audio', '84-121123-0002': 'no_text'})
 
   def test_audio_of_a_chapter_without_a_transcript_is_a_reject(self):
@@ -274,13 +289,17 @@ class LibrispeechTest(ImporterCase):
       self.Text(f'{subset}/84/1/84-1.trans.txt', f'84-1-{subset} WORDS\n')
     inputs = ','.join(os.path.join(self.dir, s) for s in ('train-clean-100', 'dev-clean'))
     for given, splits in ((inputs, ['dev', 'train']), (self.dir, ['dev', 'test', 'train'])):
-      listing = librispeech.Import(importers.Options(input=given, official_splits=True))
+      listing = librispeech.Import(importers.Options(input=given))
       self.assertEqual(sorted(u.split for u in listing.utterances), splits)
-    self.assertEqual({u.split for u in librispeech.Import(importers.Options(input=self.dir)).utterances}, {None})
     self.Audio('extra/84/1/84-1-0.flac')
     self.Text('extra/84/1/84-1.trans.txt', '84-1-0 WORDS\n')
-    with self.assertRaisesRegex(exit_codes.UsageError, '^--official_splits: .*extra/84/1 is in no subset train'):
-      librispeech.Import(importers.Options(input=self.dir, official_splits=True))
+    for official, expected in ((None, None), (False, None), (True, 'have no split, for example .*extra/84/1/84-1-0')):
+      output = os.path.join(self.dir, f'out{official}')
+      context = self.assertRaisesRegex(exit_codes.UsageError, expected) if expected else contextlib.nullcontext()
+      with context:
+        pipeline.PrepareData(
+          'librispeech', output, options=importers.Options(input=self.dir), official_splits=official, num_shards=1
+        )
 
   def test_other_layouts_are_refused(self):
     self.Audio('a.flac')
@@ -306,10 +325,9 @@ class ManifestTest(ImporterCase):
       languages=('en',),
     )
     a, b = listing.utterances
-    self.assertEqual((a.utt_id, a.text, a.declared_duration, a.domain), ('wav/a', 'hello you two', 0.5, 'manifest'))
+    self.assertEqual((a.utt_id, a.text, a.declared_duration, a.domain), ('wav/a', 'Hello, you 2', 0.5, 'manifest'))
     self.assertEqual((b.utt_id, b.text, b.declared_duration, b.speaker, b.domain), ('b', '', None, 's', 'd'))
-    self.assertLen(a.load(5.0), RATE // 2)
-    self.assertLen(b.load(5.0), RATE // 2)
+    self.assertEqual(self.Loaded(listing), {'wav/a': ('hello you two', 0.5), 'b': ('', 0.5)})
 
   def test_audio_elsewhere_is_rejected_unless_its_folder_is_given(self):
     row = {'audio_filepath': self.Audio('elsewhere/b.wav')}
@@ -322,13 +340,106 @@ class ManifestTest(ImporterCase):
 
   def test_offset_and_duration_cut_out_a_segment(self):
     self.Audio('set/long.wav', 3.0)
-    first, second = self.Import(
+    listing = self.Import(
       {'audio_filepath': 'long.wav', 'offset': 0, 'duration': 1.0},
       {'audio_filepath': 'long.wav', 'offset': 1.0, 'duration': 1.5},
-    ).utterances
-    self.assertNotEqual(first.utt_id, second.utt_id)
-    self.assertLen(first.load(5.0), RATE)
-    self.assertLen(second.load(5.0), RATE * 3 // 2)
+      {'audio_filepath': 'long.wav', 'start': 1.0, 'end': 1.75},
+      {'audio_filepath': 'long.wav', 'offset': 2.5},
+    )
+    expected = {'long@0-1000': 1.0, 'long@1000-2500': 1.5, 'long@1000-1750': 0.75, 'long@2500-': 0.5}
+    self.assertEqual({i: x[1] for i, x in self.Loaded(listing).items()}, expected)
+
+  def test_a_channel_of_a_call_is_that_channel(self):
+    calls = np.stack([np.full(RATE, 0.1), np.full(RATE, -0.2)], axis=1) * np.sin(np.arange(RATE) * 0.2)[:, np.newaxis]
+    soundfile.write(os.path.join(self.dir, 'call.wav'), calls, RATE)
+    path = self.Text(
+      'm.jsonl', ''.join(json.dumps({'audio_filepath': 'call.wav', 'channel': c}) + '\n' for c in (0, 1, 2))
+    )
+    listing = manifest.Import(importers.Options(input=path))
+    levels = {}
+    for utterance, record, rejected in load.Load(listing.utterances, shards.Limits()):
+      levels[utterance.utt_id] = rejected.reason if rejected else np.abs(np.frombuffer(record['audio'], '<i2')).max()
+    self.assertEqual(levels.pop('call#2'), 'no_channel')
+    self.assertEqual({i: round(x / 32768, 2) for i, x in levels.items()}, {'call#0': 0.1, 'call#1': 0.2})
+
+  def test_zero_is_a_text_and_a_speaker(self):
+    (found,) = self.Import({'audio_filepath': 'a.wav', 'text': 0, 'speaker': 0, 'utt_id': 0, 'domain': 0}).utterances
+    self.assertEqual((found.text, found.speaker, found.utt_id, found.domain), ('0', '0', '0', '0'))
+    (found,) = self.Import({'audio_filepath': 'a.wav', 'text': None, 'speaker': None}).utterances
+    self.assertEqual((found.text, found.speaker, found.utt_id), ('', 'unknown', 'a'))
+
+  def test_other_names_of_keys_are_taken_and_unknown_ones_counted(self):
+    listing = self.Import(
+      {
+        'path': 'a.wav',
+        'sentence': 'hi',
+        'client_id': 7,
+        'locale': 'de_DE',
+        'subset': 'validation',
+        'Start': 1,
+        'end': 2,
+      },
+      {'audio_filename': 'b.wav', 'transcript': 'ho', 'split': 'train', 'txet': 'x', 'accent': 'us'},
+      {'wav': 'c.wav', 'txet': 'y', 'up_votes': None},
+    )
+    a, b, c = listing.utterances
+    self.assertEqual((a.text, a.speaker, a.language, a.split, a.offset, a.seconds), ('hi', '7', 'de', 'dev', 1, 1))
+    self.assertEqual((b.text, b.split, c.text), ('ho', 'train', ''))
+    self.assertEqual(listing.ignored, {'txet': 2, 'accent': 1})
+    self.assertEqual(
+      report.Ignored(listing),
+      ['  ignored the key txet of 2 entries; did you mean text?', '  ignored the key accent of 1 entries'],
+    )
+
+  def test_names_that_contradict_each_other_are_rejects(self):
+    for row, detail in (
+      ({'path': 'a.wav', 'wav': 'b.wav'}, 'path and wav are both audio_filepath, with different values'),
+      ({'path': 'a.wav', 'start': 2, 'end': 1}, 'end = 1: expected more than offset = 2'),
+      ({'path': 'a.wav', 'start': 1, 'end': 2, 'duration': 3}, 'duration = 3, but end - offset = 1'),
+      ({'path': 'a.wav', 'split': 'tset'}, "split = 'tset': expected one of train, dev, test; did you mean test?"),
+      ({'path': 'a.wav', 'channel': 'left'}, 'channel = left: expected a channel from 0'),
+      ({'path': 'a.wav', 'channel': True}, 'channel = True: expected a channel from 0'),
+      ({'path': 'a.wav', 'text': ['a']}, 'text = ["a"]: expected a string'),
+      ({'text': 'a'}, 'no audio_filepath (or audio_path, audio_file, audio_filename, ...)'),
+    ):
+      with self.subTest(detail):
+        (reject,) = self.Import(row).rejects
+        self.assertEqual((reject.reason, reject.detail), ('bad_entry', detail))
+    listing = self.Import({'audio_filepath': 'a.wav', 'path': 'original.mp3'})  # The key's own name is meant.
+    self.assertEqual((listing.utterances[0].utt_id, listing.ignored), ('a', {'path': 1}))
+
+  def test_ids_do_not_collide(self):
+    paths = ('rec.001', 'rec.002', 'a.wav', 'a.flac', 'b/a.wav', './c.wav')
+    parts = ({'offset': 0.1, 'duration': 1}, {'offset': 0.1, 'duration': 2}, {'offset': 123456.1}, {'offset': 123456.2})
+    listing = self.Import(
+      *({'audio_filepath': p} for p in paths),
+      *({'audio_filepath': 'd.wav', **part} for part in parts),
+      {'audio_filepath': 'd.wav', 'channel': 0},
+      {'audio_filepath': 'd.wav', 'channel': 1},
+    )
+    ids = [u.utt_id for u in listing.utterances]
+    self.assertLen(set(ids), 12)
+    self.assertContainsSubset({'rec.001', 'a', 'a.flac', 'b/a', 'c', 'd@100-1100', 'd#1'}, ids)
+
+  def test_recordings_of_two_manifests_with_one_path_have_two_ids(self):
+    paths = [self.Text(f'{name}/m.jsonl', json.dumps({'path': 'audio/a.wav'}) + '\n') for name in ('one', 'two')]
+    listing = manifest.Import(importers.Options(input=','.join(paths)))
+    self.assertEqual([u.utt_id for u in listing.utterances], ['audio/a', 'audio/a.wav'])
+
+  def test_a_text_ends_with_its_line(self):
+    raw = 'one\u2028two\u0085three\x0bfour\x0cfive'
+    path = self.Text('set/m.jsonl', '\ufeff' + json.dumps({'path': 'a.wav', 'text': raw}, ensure_ascii=False) + '\r\n')
+    (found,) = manifest.Import(importers.Options(input=path)).utterances
+    self.assertEqual(found.text, raw)
+
+  def test_several_manifests_each_with_its_split(self):
+    inputs = []
+    for name, split in (('a', 'train='), ('b', 'dev='), ('c', '')):
+      inputs.append(split + self.Text(f'set/{name}.jsonl', json.dumps({'path': f'{name}.wav'}) + '\n'))
+    listing = manifest.Import(importers.Options(input=','.join(inputs)))
+    self.assertEqual([u.split for u in listing.utterances], ['train', 'dev', None])
+    with self.assertRaisesRegex(exit_codes.UsageError, "expected train, dev or test before =, got 'tarin'"):
+      manifest.Import(importers.Options(input=f'tarin={self.dir}/x.jsonl'))
 
   def test_bad_lines_are_rejects_that_name_the_line(self):
     listing = self.Import(
@@ -361,12 +472,13 @@ class ManifestTest(ImporterCase):
       *bad, {'audio_filepath': '\ud800.wav'}, nested, {'audio_filepath': 'a', 'text': '9' * 5000, 'lang': 'en'}
     )
     self.assertEqual([r.reason for r in listing.rejects], ['bad_entry'] * 8)
-    self.assertEqual(listing.utterances[0].text, ' '.join(['nine'] * 5000))
+    self.assertEqual(listing.utterances[0].text, '9' * 5000)
 
   def test_a_language_of_a_country_is_that_language(self):
+    self.Audio('set/a.wav', 1.0)
     for lang in ('en-US', 'en', None):
-      (found,) = self.Import({'audio_filepath': 'a', 'text': '8 dogs', 'lang': lang}).utterances
-      self.assertEqual(found.text, 'eight dogs' if lang else '8 dogs')
+      listing = self.Import({'audio_filepath': 'a.wav', 'text': '8 dogs', 'lang': lang})
+      self.assertEqual(self.Loaded(listing), {'a': ('eight dogs' if lang else '8 dogs', 1.0)})
 
   def test_usage(self):
     with self.assertRaisesRegex(exit_codes.UsageError, 'needs --input=MANIFEST.jsonl'):
@@ -379,7 +491,9 @@ class ManifestTest(ImporterCase):
     with open(path, 'wb') as f:
       f.write(b'RIFF\xff\xfe\x00')
     for importer in (manifest, synth):
-      with self.assertRaisesRegex(dataset.DatasetError, r'audio\.jsonl: expected text in UTF-8 \(invalid start byte\)'):
+      with self.assertRaisesRegex(
+        dataset.DatasetError, r'audio\.jsonl(:1)?: expected text in UTF-8 \(invalid start byte\)'
+      ):
         importer.Import(importers.Options(input=path))
 
 
@@ -493,7 +607,7 @@ class GeneralTextTest(ImporterCase):
     self.addCleanup(patch.stop)
 
   def Texts(self, lines):
-    return [normalize.NormalizeText(line, 'en') for line in lines]
+    return [prompts_normalizer.Normalize(line, 'en') for line in lines]
 
   def test_plain_examples_once_each(self):
     lines, notes = general_text.Lines()
@@ -524,8 +638,8 @@ class GeneralTextTest(ImporterCase):
     self.assertLess(max(map(len, lines)), 155)
 
   def test_excluded_texts_are_not_said(self):
-    own = normalize.NormalizeText(synth.ReadText(synth.DEFAULT_TEXT)[0], 'en')
-    phrase = normalize.NormalizeText(phrases.Phrases(1)[0], 'en')
+    own = prompts_normalizer.Normalize(synth.ReadText(synth.DEFAULT_TEXT)[0], 'en')
+    phrase = prompts_normalizer.Normalize(phrases.Phrases(1)[0], 'en')
     exclude = (own, phrase, 'he often called', 'he walked to the store')
     lines, notes = general_text.Lines(exclude)
     self.assertEqual(notes['excluded_sentences'], 5)  # One example is there twice.
@@ -669,8 +783,12 @@ class GeneralSpeechTest(ImporterCase):
 
 class RegistryTest(absltest.TestCase):
   def test_every_importer_is_there(self):
-    for name in importers.IMPORTERS:
-      self.assertTrue(callable(importers.GetImporter(name)))
+    for name in importers.BUILT_IN:
+      found = importers.GetImporter(name)
+      self.assertTrue(callable(found.function), name)
+      self.assertContainsSubset(found.shared_options, {f.name for f in dataclasses.fields(importers.Options)})
+      first_line = importers.Module(name).__doc__.partition('\n')[0]
+      self.assertEndsWith(first_line, '.', name)  # For --help.
 
   def test_unknown_importer_names_the_nearest(self):
     with self.assertRaisesRegex(exit_codes.UsageError, '--importer=libri.*did you mean librispeech'):

@@ -58,10 +58,11 @@ class LanguageModelTaskTest(graph_case.GraphCase):
     task = self._Task()
     with tf.Session() as sess:
       sess.run(tf.global_variables_initializer())
-      task.CheckRestored(sess, 'ckpt')
-      task.vars.tokenizer_record.load(np.zeros(16), sess)
-      with self.assertRaisesRegex(errors.ConfigError, f'ckpt: made with another tokenizer than {base.GRAPHEMES_EN} '):
-        task.CheckRestored(sess, 'ckpt')
+      record = task.vars.tokenizer_record
+      task.CheckRestored({record.op.name: sess.run(record)}, 'ckpt')
+    task.CheckRestored({}, 'ckpt')  # Without its record.
+    with self.assertRaisesRegex(errors.ConfigError, f'ckpt: made with another tokenizer than {base.GRAPHEMES_EN} '):
+      task.CheckRestored({record.op.name: np.zeros(16)}, 'ckpt')
 
   def test_the_inputs_tokenizer_is_the_tasks(self):
     p = text.LanguageModel().Task().Set(tokenizer_file=base.WORDPIECES_EN, input=text.LanguageModel().Train())

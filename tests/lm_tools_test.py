@@ -20,7 +20,7 @@ from tools import evaluate
 from tools import lm_text
 from tools import train_lm
 from tools.common import exit_codes
-from tools.prepare.importers import debian
+from tools.prepare.import_helpers import debian
 
 _TOKENIZER = 'params/tokenizers/graphemes_en.model'
 # As WordNet's files have them.

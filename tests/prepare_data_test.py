@@ -1,10 +1,8 @@
 """The data preparation: rejects with reasons, byte-identical shards, and no data set that only looks whole."""
 
 import contextlib
-import dataclasses
 import errno
 import functools
-import importlib
 import io
 import json
 import os
@@ -23,6 +21,7 @@ from absl.testing import absltest
 from absl.testing import flagsaver
 
 from fm_lingvo.data import dataset
+from fm_lingvo.data import importers as api
 from tools import prepare_data
 from tools.common import exit_codes
 from tools.prepare import demo_data
@@ -263,7 +262,7 @@ class CrashTest(PrepareCase):
     self.Prepare(rows)
     before = self.Bytes(self.output)
     bad = importers.Listing(utterances=[importers.Utterance('a', '', 's', 'd', 'x', functools.partial(Fail))])
-    with mock.patch.object(importers, 'GetImporter', return_value=lambda options: bad):
+    with mock.patch.object(importers, 'GetImporter', return_value=api.Importer(lambda options: bad)):
       with self.assertRaisesRegex(Exception, 'a bug in a loader'):
         pipeline.PrepareData('manifest', self.output, overwrite=True)
     self.assertEqual(self.Bytes(self.output), before)
@@ -273,7 +272,7 @@ class CrashTest(PrepareCase):
     full = importers.Listing(utterances=[importers.Utterance('a', '', 's', 'd', 'x', functools.partial(FullDisk))])
     said = io.StringIO()
     with (
-      mock.patch.object(importers, 'GetImporter', return_value=lambda options: full),
+      mock.patch.object(importers, 'GetImporter', return_value=api.Importer(lambda options: full)),
       contextlib.redirect_stderr(said),
     ):
       with self.assertRaises(Exception) as raised:
@@ -360,7 +359,7 @@ class CommandLineTest(PrepareCase):
     for args, message in (
       (
         ['--output=o'],
-        '--importer is missing: expected one of general_speech, librispeech, manifest, prompts, synth, demo',
+        f'--importer is missing: expected one of {", ".join(importers.BUILT_IN)}, demo',
       ),
       (['--importer=promts', f'--output={self.output}'], '--importer=promts: .*did you mean prompts'),
       (['--importer=prompts'], '--output is missing'),
@@ -387,12 +386,14 @@ class CommandLineTest(PrepareCase):
         ['--importer=librispeech', f'--output={self.output}', '--official_splits', '--dev_percent=5'],
         '--dev_percent: not used with --official_splits, which determines the splits',
       ),
-      (manifest + ['--official_splits'], '--official_splits: not used by --importer=manifest'),
+      (manifest + ['--official_splits'], '--official_splits: 1 of 1 utterances have no split, for example .*good0'),
+      (manifest + ['--normalizer=englsh'], '--normalizer=englsh: expected one of .*; did you mean english'),
       (
         ['--importer=general_speech', f'--output={self.output}', '--voices_per_line=2'],
         '--voices_per_line: not used by --importer=general_speech, which uses --input, --engines, --max_utterances',
       ),
-      (manifest + ['--languages=xx'], '--languages=xx: expected some of en,'),
+      (manifest + ['--languages=english'], '--languages=english: expected the code of a language, such as en'),
+      (['--importer=prompts', f'--output={self.output}', '--languages=xx'], '--languages=xx: expected some of en,'),
       (manifest + ['--languages=en,es'], '--languages=en,es: expected one language, '),
       (manifest + ['--max_duration=inf'], '--max_duration=inf: expected a finite number'),
       (manifest + ['--dev_percent=nan'], '--dev_percent=nan: expected a finite number'),
@@ -405,12 +406,28 @@ class CommandLineTest(PrepareCase):
         self.assertFalse(os.path.exists(self.output))
 
   def test_every_importer_says_which_options_it_goes_by(self):
-    known = {field.name for field in dataclasses.fields(importers.Options)}
-    for name, module in importers.IMPORTERS.items():
-      found = importers.OptionsOf(name)
-      self.assertContainsSubset(found, known)
-      with open(importlib.import_module(module, importers.__name__).__file__, encoding='utf-8') as f:
-        self.assertCountEqual(set(re.findall(r'options\.(\w+)', f.read())), found, name)
+    for name in importers.BUILT_IN:
+      with open(importers.Module(name).__file__, encoding='utf-8') as f:
+        used = set(re.findall(r'options\.(\w+)', f.read())) - {'own'}
+      self.assertContainsSubset(used, importers.GetImporter(name).shared_options, name)
+
+  def test_own_options_of_an_importer(self):
+    seen = {}
+
+    def Import(options):
+      seen.update(options.own)
+      path = self.Write('a.wav', Speech(0.5))
+      utterance = importers.Utterance('a', '', 's', 'd', os.path.join(self.dir, path))
+      return importers.Listing(utterances=[utterance])
+
+    own = importers.Option('colour', 'red', 'Colour of the recordings.')
+    with mock.patch.dict(api._registered, mine=api.Importer(Import, ('input', own))):
+      for args, value in (([], 'red'), (['--colour=blue'], 'blue'), (['--colour', 'green'], 'green')):
+        code, err = self.Main('--importer=mine', f'--output={self.output}', '--overwrite', *args)
+        self.assertEqual((code, seen), (0, {'colour': value}), err)
+      self.assertEqual(dataset.ReadDataset(self.output).settings['importer_options'], {'colour': 'green'})
+      code, err = self.Main('--importer=mine', f'--output={self.output}', '--overwrite', '--color=blue')
+      self.assertEqual((code, err), (2, 'prepare_data: --color: no such flag; did you mean colour?\n'))
 
   def test_output_below_a_file_is_one_line(self):
     path = self.Manifest(self.Good(1))
@@ -424,6 +441,25 @@ class CommandLineTest(PrepareCase):
     code, err = self.Main('--importer=manifest', f'--input={path}', f'--output={self.output}')
     self.assertEqual(code, 1, err)
     self.assertIn('none accepted: 1 missing', err)
+    self.assertIn('missing, for example', err)
+    with open(self.output + '.report.json', encoding='utf-8') as f:
+      self.assertEqual(json.load(f)['rejects']['by_reason'], {'missing': 1})
+    self.assertFalse(os.path.exists(self.output))
+
+  def test_what_was_rejected_is_explained(self):
+    elsewhere = tempfile.NamedTemporaryFile(suffix='.wav')
+    self.addCleanup(elsewhere.close)
+    path = self.Manifest([*self.Good(2), {'audio_filepath': elsewhere.name}, {'audio_filepath': 3, 'txet': 'x'}])
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+      pipeline.PrepareData('manifest', self.output, options=importers.Options(input=path))
+    for words in (
+      'rejected 2: 1 bad_entry, 1 outside',
+      f'outside, for example {elsewhere.name}: {path}:3: not in .*; --audio_roots allows other folders',
+      f'bad_entry, for example {path}:4: audio_filepath = 3',
+      'ignored the key txet of 1 entries; did you mean text',
+    ):
+      self.assertRegex(said.getvalue(), words)
 
   def test_the_command_fails_with_the_same_exit_code(self):
     for flag in ('--importer=promts', '--num_shards=0'):

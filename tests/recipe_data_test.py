@@ -10,7 +10,7 @@ from absl.testing import absltest
 
 from fm_lingvo.data import dataset
 from tools.common import exit_codes
-from tools.prepare.importers import debian
+from tools.prepare.import_helpers import debian
 from tools.recipe import data as recipe_data
 from tools.speech_synthesis import speech_engines
 

@@ -280,6 +280,33 @@ class LongFormTest(absltest.TestCase):
       self.assertEqual(cuts[-1], len(samples))
       self.assertLessEqual(max(w.end - w.start for w in windows), 160000)
 
+  def test_windows_are_the_same_however_the_recording_is_read(self):
+    rng = np.random.RandomState(0)
+    for seconds, pauses in ((9.9, []), (10.0, []), (10.01, [5.0]), (47.3, [6.0, 12.5, 19.0, 25.0])):
+      samples = self._Speech(seconds, pauses)
+      whole = list(long_form.Cut([samples], 10.0))
+      for _ in range(3):
+        blocks = np.split(samples, np.sort(rng.randint(0, len(samples), 30)))
+        for (window, part), (expected, _) in zip(long_form.Cut(blocks, 10.0), whole, strict=True):
+          self.assertEqual(window, expected)
+          np.testing.assert_array_equal(part, samples[window.start : window.end])
+
+  def test_times_never_go_back(self):
+    rng = np.random.RandomState(0)
+    for _ in range(300):
+      samples = np.zeros([rng.randint(1, 60 * 16000)], np.int16)
+      windows = long_form.Windows(samples, rng.choice([2.0, 5.0, 12.0]))
+      words = []
+      for window in windows:
+        length = (window.end - window.start) / 16000
+        starts = np.sort(rng.uniform(0, length, rng.randint(0, 12))).tolist()
+        words.append([recognizer.Word(rng.choice(['a', 'b']), s, s + rng.uniform(0.04, 0.8)) for s in starts])
+      joined = long_form.Join(windows, words)
+      for key in ('start', 'end'):
+        times = [getattr(w, key) for w in joined]
+        self.assertEqual(times, sorted(times))
+      self.assertTrue(all(w.start < w.end for w in joined))
+
   def _Joined(self, words, cut, jitter):
     """Joins two windows in which `words` (text, middle) are recognised, in the second one later."""
     length = int(40 * 16000)

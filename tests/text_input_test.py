@@ -114,7 +114,7 @@ class TextInputTest(graph_case.absltest.TestCase):
       (dict(prefetch_batches=-1), 'input.prefetch_batches = -1: expected >= 0'),
       (dict(tokenizer_file='no.model'), 'no.model: no such tokenizer'),
       (dict(file_pattern=f'{self._folder}/long.txt'), 'no line is left of 1; 1 are longer than 12 labels'),
-      (dict(file_pattern=f'{self._folder}/latin.txt'), r'latin.txt: not UTF-8 \(.* at byte 2\)'),
+      (dict(file_pattern=f'{self._folder}/latin.txt'), r'latin.txt:1: expected text in UTF-8 \(.*\)'),
     ):
       with self.subTest(message), tf.Graph().as_default():
         with self.assertRaisesRegex(errors.ConfigError, message) as e:

@@ -22,6 +22,8 @@ from tests import graph_case  # noqa: F401 Graph mode.
 from tests import run_case
 from tests import tiny_data
 from tools import transcribe
+from tools.common import recordings
+from tools.common import transcribing
 from tools.common import transcript_formats
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -218,7 +220,7 @@ class TranscribeTest(absltest.TestCase):
       return scan(path)
 
     with mock.patch.object(os, 'scandir', Scan):
-      found, missing = transcribe.FindRecordings([folder])
+      found, missing = recordings.Find([folder], self.fail)
     self.assertEqual(found, [(folder + '/0.wav', '0.wav')])
     self.assertEqual(missing, [(folder + '/closed', 'cannot be read (Permission denied)')])
 
@@ -336,7 +338,8 @@ class WindowsTest(absltest.TestCase):
       recordings.append((f'{words} words', np.concatenate(parts).astype(np.int16)))
       expected.append(' '.join(f'w{word + 1}' for word in range(words)))
     for max_seconds in (4.0, 16.0):
-      found = transcribe.Transcribe(_BurstRecognizer(), recordings, max_seconds)
+      sounds = [(name, np.array_split(samples, 1 + len(samples) // 16000)) for name, samples in recordings]
+      found = sum(transcribing.Transcribe(_BurstRecognizer(), sounds, max_seconds), [])
       self.assertEqual([t.text for t in found], expected)
       self.assertEqual([t.name for t in found], [name for name, _ in recordings])
       self.assertGreater(found[3].windows, 3)
@@ -352,7 +355,7 @@ class FormatsTest(absltest.TestCase):
     text = transcript_formats.Srt(words)
     blocks = text.rstrip('\n').split('\n\n')
     self.assertLen(blocks, 4)
-    self.assertEqual(blocks[-1], '4\n01:01:01,500 --> 01:01:02,250\nlate')
+    self.assertEqual(blocks[-1], '4\n01:01:01,500 --> 01:01:02,500\nlate')
     self.assertEqual(' '.join(' '.join(b.split('\n')[2:]) for b in blocks), ' '.join(w.text for w in words))
     for block in blocks:
       self.assertTrue(all(len(line) <= 42 for line in block.split('\n')[2:]))
@@ -360,7 +363,29 @@ class FormatsTest(absltest.TestCase):
   def test_words_at_one_frame_give_cues_that_ascend(self):
     words = [recognizer.Word(letter * 50, 1.0, 1.04) for letter in 'xyz']
     times = re.findall(r'(\S+) --> (\S+)', transcript_formats.Srt(words))
-    self.assertEqual(times, [('00:00:01,000', '00:00:01,040'), ('00:00:01,040', '00:00:01,080')])
+    self.assertEqual(times, [('00:00:01,000', '00:00:01,700'), ('00:00:01,700', '00:00:04,641')])
+
+  def test_cues_can_be_read_and_do_not_overlap_whatever_the_words_are(self):
+    rng = np.random.RandomState(0)
+    for _ in range(200):
+      count = rng.randint(1, 60)
+      starts = np.sort(rng.uniform(0, rng.choice([2.0, 30.0, 300.0]), count)).round(2)
+      ends = np.maximum.accumulate(starts + rng.uniform(0.04, 1.0, count)).round(2)
+      words = [recognizer.Word('x' * rng.randint(1, 12), s, e) for s, e in zip(starts.tolist(), ends.tolist())]
+      seconds = max(ends[-1], starts[-1] + 0.3)
+      cues = [
+        [3600 * int(h) + 60 * int(m) + float(f'{s}.{ms}') for h, m, s, ms in (start, end)]
+        for start, end in (
+          (found[:4], found[4:])
+          for found in re.findall(
+            r'(\d+):(\d+):(\d+),(\d+) --> (\d+):(\d+):(\d+),(\d+)', transcript_formats.Srt(words, seconds)
+          )
+        )
+      ]
+      for (start, end), (following, _) in zip(cues, cues[1:] + [(np.inf, np.inf)]):
+        self.assertGreaterEqual(round(end - start, 3), 0.7)
+        self.assertLessEqual(end, following)
+        self.assertTrue(end - start > 0.998 or following - end < 0.002 or end >= seconds - 0.002)
 
   def test_a_confidence_is_the_mean_probability_of_a_character(self):
     sure = transcript_formats.Transcript('a.wav', 2.0, 'abcd', 4 * math.log(0.5), (), 1)

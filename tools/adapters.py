@@ -20,6 +20,7 @@ import numpy as np
 
 from fm_lingvo import errors
 from fm_lingvo.runtime import quiet
+from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import suggest
 
 from .common import exit_codes
@@ -247,11 +248,13 @@ def Main(argv: list[str] | None = None) -> int:
   def _Command(name, description, *positional):
     command = commands.add_parser(name, help=description, description=description)
     for argument in positional:
-      command.add_argument(argument.lower(), metavar=argument)
+      command.add_argument(argument.lower(), type=file_system.ExpandUser, metavar=argument)
     if name in ('extract', 'remove'):
       command.add_argument('--adapter', required=True, metavar='NAME', help='name of the adapters')
     if name != 'list':
-      command.add_argument('--output', required=True, metavar='PREFIX', help='checkpoint to write')
+      command.add_argument(
+        '--output', type=file_system.ExpandUser, required=True, metavar='PREFIX', help='checkpoint to write'
+      )
     return command
 
   _Command('list', 'show the adapters and decoders in a checkpoint', 'RUN')

@@ -17,6 +17,7 @@ import numpy as np
 
 from fm_lingvo import errors
 from fm_lingvo.runtime import quiet
+from fm_lingvo.utils import files as file_system
 
 from .common import exit_codes
 
@@ -76,11 +77,13 @@ def Main(argv: list[str] | None = None) -> int:
   parser = argparse.ArgumentParser(
     prog='average_checkpoints', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('run', metavar='RUN', help='folder of the run')
+  parser.add_argument('run', type=file_system.ExpandUser, metavar='RUN', help='folder of the run')
   parser.add_argument(
     '--last', type=int, help=f'number of newest checkpoints to average (default: {_MOST}, or all if there are fewer)'
   )
-  parser.add_argument('--output', required=True, metavar='PREFIX', help='checkpoint to write')
+  parser.add_argument(
+    '--output', type=file_system.ExpandUser, required=True, metavar='PREFIX', help='checkpoint to write'
+  )
   args = parser.parse_args((argv or sys.argv)[1:])
   return exit_codes.Report('average_checkpoints', lambda: print('\n'.join(Average(args.run, args.last, args.output))))
 

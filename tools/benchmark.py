@@ -18,6 +18,7 @@ import sys
 import time
 
 from fm_lingvo import errors
+from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import suggest
 
 from .bench import command_rows
@@ -100,6 +101,7 @@ def Main(argv: list[str]) -> int:
   parser.add_argument('--commit', default='', help='commit of the measured code (default: as git reports it)')
   parser.add_argument(
     '--output',
+    type=file_system.ExpandUser,
     default=results.Path('benchmark'),
     metavar='FILE',
     help='default: docs/results/benchmark.json; required with --quick',

@@ -55,7 +55,9 @@ def Main(argv: list[str] | None = None) -> int:
   parser = argparse.ArgumentParser(
     prog='check_data', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('data', nargs='+', metavar='DATA_SET', help='folder with a dataset.json')
+  parser.add_argument(
+    'data', type=file_system.ExpandUser, nargs='+', metavar='DATA_SET', help='folder with a dataset.json'
+  )
   args = parser.parse_args((argv or sys.argv)[1:])
   return exit_codes.Report('check_data', lambda: _Run(args.data))
 

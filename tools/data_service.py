@@ -20,6 +20,7 @@ import sys
 
 from fm_lingvo import errors
 from fm_lingvo.runtime import quiet
+from fm_lingvo.utils import files as file_system
 
 from .common import interrupts
 
@@ -90,7 +91,10 @@ def _Parser():
   dispatcher.set_defaults(start=StartDispatcher)
   dispatcher.add_argument('--port', type=int, default=5050, help='port to listen on, 0: any (default: 5050)')
   dispatcher.add_argument(
-    '--work_dir', default='', help='folder of its journal; a restarted dispatcher resumes from it'
+    '--work_dir',
+    type=file_system.ExpandUser,
+    default='',
+    help='folder of its journal; a restarted dispatcher resumes from it',
   )
   worker = jobs.add_parser('worker', help='makes batches')
   worker.set_defaults(start=StartWorker)

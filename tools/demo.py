@@ -9,6 +9,7 @@ import sys
 import time
 
 from fm_lingvo.run_files import metrics_log
+from fm_lingvo.utils import files as file_system
 
 
 def _Run(*args):
@@ -90,7 +91,9 @@ def _Parser():
   parser = argparse.ArgumentParser(prog='demo', description=__doc__)
   parser.add_argument('--minutes', type=_Minutes, default=4.5, help='minutes of training, > 0 (default: 4.5)')
   parser.add_argument('--data_only', action='store_true', help='only prepare the data')
-  parser.add_argument('--data_dir', default='data/demo', help='folder of the demo data (default: data/demo)')
+  parser.add_argument(
+    '--data_dir', type=file_system.ExpandUser, default='data/demo', help='folder of the demo data (default: data/demo)'
+  )
   return parser
 
 

@@ -17,6 +17,7 @@ from fm_lingvo import errors
 from fm_lingvo.config import user_modules
 from fm_lingvo.decoding import search_options
 from fm_lingvo.runtime import quiet
+from fm_lingvo.utils import files as file_system
 
 from .common import exit_codes
 from .common import run_flags
@@ -111,7 +112,7 @@ def Main(argv: list[str] | None = None) -> int:
   parser = argparse.ArgumentParser(
     prog='evaluate', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('run', metavar='RUN', help='folder of a run')
+  parser.add_argument('run', type=file_system.ExpandUser, metavar='RUN', help='folder of a run')
   parser.add_argument(
     '--datasets',
     default='',
@@ -122,7 +123,9 @@ def Main(argv: list[str] | None = None) -> int:
   run_flags.AddWeights(parser)
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)
-  parser.add_argument('--output', metavar='FOLDER', help='folder to add metrics.jsonl and hypotheses/ to')
+  parser.add_argument(
+    '--output', type=file_system.ExpandUser, metavar='FOLDER', help='folder to add metrics.jsonl and hypotheses/ to'
+  )
   args = parser.parse_args((argv or sys.argv)[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   return exit_codes.Report('evaluate', lambda: _Run(args))

@@ -18,6 +18,7 @@ from fm_lingvo import errors
 from fm_lingvo.config import user_modules
 from fm_lingvo.decoding import search_options
 from fm_lingvo.runtime import quiet
+from fm_lingvo.utils import files as file_system
 
 from .common import exit_codes
 from .common import run_flags
@@ -150,8 +151,10 @@ def Main(argv: list[str] | None = None) -> int:
   parser = argparse.ArgumentParser(
     prog='export', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('run', metavar='RUN', help='folder of a run with a transducer or CTC head')
-  parser.add_argument('--output', required=True, help='folder to write; new or empty')
+  parser.add_argument(
+    'run', type=file_system.ExpandUser, metavar='RUN', help='folder of a run with a transducer or CTC head'
+  )
+  parser.add_argument('--output', type=file_system.ExpandUser, required=True, help='folder to write; new or empty')
   parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: the run's active set)")
   run_flags.AddWeights(parser)
   search_options.AddFlags(parser)

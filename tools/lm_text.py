@@ -15,10 +15,11 @@ import sys
 
 from fm_lingvo import errors
 from fm_lingvo.data import dataset
+from fm_lingvo.utils import files as file_system
 
 from .common import exit_codes
-from .common import normalize
-from .prepare.importers import debian
+from .common.normalizers import prompts
+from .prepare.import_helpers import debian
 from .speech_synthesis import general_text
 
 _FILES = ('data.adj', 'data.adv', 'data.noun', 'data.verb')
@@ -64,7 +65,7 @@ def Select(lines, held_out):
   """
   kept, dropped = set(), {'held out': 0, 'unwanted': 0, 'not English letters': 0}
   for line in lines:
-    text = normalize.NormalizeText(line, 'en')
+    text = prompts.Normalize(line, 'en')
     if not text or text in kept:
       continue
     if general_text.UNWANTED.search(text):
@@ -83,7 +84,7 @@ def _Run(args):
     root, _ = debian.FetchPackages([general_text.WORDNET_PACKAGE])
   except debian.AptError as e:
     raise errors.ConfigError(str(e)) from e
-  lines, dropped = Select(Lines(root), HeldOut([path for path in args.exclude.split(',') if path]))
+  lines, dropped = Select(Lines(root), HeldOut(file_system.SplitPaths(args.exclude)))
   with errors.Writing(f'--output={args.output}'), open(args.output + '.part', 'w', encoding='utf-8') as f:
     f.writelines(line + '\n' for line in lines)
   os.replace(args.output + '.part', args.output)
@@ -98,7 +99,9 @@ def Main(argv: list[str] | None = None) -> int:
   parser = argparse.ArgumentParser(
     prog='lm_text', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('--output', required=True, help='text file to write; one that exists is replaced')
+  parser.add_argument(
+    '--output', type=file_system.ExpandUser, required=True, help='text file to write; one that exists is replaced'
+  )
   parser.add_argument(
     '--exclude', default='', help='data sets, with commas between them, whose held-out transcripts are kept out'
   )

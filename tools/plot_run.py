@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from fm_lingvo import errors
+from fm_lingvo.utils import files as file_system
 
 from .bench import run_figures
 from .common import exit_codes
@@ -201,8 +202,8 @@ def Main(argv: list[str] | None = None) -> int:
   parser = argparse.ArgumentParser(
     prog='plot_run', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('runs', nargs='+', metavar='RUN', help='folder of a run')
-  parser.add_argument('--output', required=True, help='image to write')
+  parser.add_argument('runs', type=file_system.ExpandUser, nargs='+', metavar='RUN', help='folder of a run')
+  parser.add_argument('--output', type=file_system.ExpandUser, required=True, help='image to write')
   parser.add_argument(
     '--datasets', default='', help='data sets of a run, comma-separated (default: eval_devhuman,train)'
   )

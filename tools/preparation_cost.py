@@ -17,6 +17,7 @@ import sys
 import tempfile
 
 from fm_lingvo import errors
+from fm_lingvo.utils import files as file_system
 
 from .bench import preparation
 from .bench import results
@@ -50,6 +51,7 @@ def Main(argv: list[str]) -> int:
   parser.add_argument('--num_shards', type=int, default=64, help='shards of the train set (default: 64)')
   parser.add_argument(
     '--source',
+    type=file_system.ExpandUser,
     default='data/recipe/target',
     help='data set that the speech is taken from (default: data/recipe/target)',
   )
@@ -57,10 +59,18 @@ def Main(argv: list[str]) -> int:
     '--recordings', type=int, default=100, help='at most this many distinct recordings (default: 100)'
   )
   parser.add_argument(
-    '--folder', default=tempfile.gettempdir(), help='folder for the temporary data (default: %(default)s)'
+    '--folder',
+    type=file_system.ExpandUser,
+    default=tempfile.gettempdir(),
+    help='folder for the temporary data (default: %(default)s)',
   )
   parser.add_argument('--disk_limit_gb', type=float, default=25.0, help='refuse to use more disk space (default: 25)')
-  parser.add_argument('--output', default=results.Path('preparation'), help='default: docs/results/preparation.json')
+  parser.add_argument(
+    '--output',
+    type=file_system.ExpandUser,
+    default=results.Path('preparation'),
+    help='default: docs/results/preparation.json',
+  )
   args = parser.parse_args(argv[1:])
 
   def _Run():

@@ -15,6 +15,7 @@ format of a data set, tools/common/normalize.py that of its transcripts. Exit co
 accepted, or the disk failed; 2: wrong usage; 130: Ctrl-C.
 """
 
+import argparse
 import dataclasses
 import logging
 import math
@@ -33,15 +34,11 @@ from .prepare import importers
 _IMPORTER = flags.DEFINE_string(
   'importer',
   None,
-  f'Importer: {", ".join(sorted(importers.IMPORTERS))}, demo for the demo data (prompts and synth), or one that '
-  '--import_module registers.',
+  'Importer: one of those below, demo for the demo data (prompts and synth), or one that an installed package or '
+  '--import_module adds.',
 )
 _INPUT = flags.DEFINE_string(
-  'input',
-  None,
-  "The importer's source: a directory (prompts), directories, comma-separated "
-  '(librispeech), a JSONL manifest (manifest) or a text file (synth, general_speech). '
-  'Optional for prompts, synth and general_speech.',
+  'input', None, "The importer's source, see below: a file or folder, for most importers several, comma-separated."
 )
 _OUTPUT = flags.DEFINE_string(
   'output', None, 'Directory of the data set to write; it must not exist, except with --overwrite.'
@@ -50,8 +47,8 @@ _OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace --output once the ne
 _AUDIO_ROOTS = flags.DEFINE_list(
   'audio_roots',
   [],
-  "manifest: folders, in addition to the manifest's own, that its audio may be in; "
-  'other paths are rejected. / allows every local file.',
+  'Folders that a manifest or table may name audio in, in addition to its own; other paths are rejected. / allows '
+  'every local file.',
 )
 _LANGUAGES = flags.DEFINE_list(
   'languages',
@@ -71,8 +68,17 @@ _MAX_UTTERANCES = flags.DEFINE_integer(
   'Maximum number of utterances; for prompts, of each language. prompts, synth and general_speech only.',
   lower_bound=1,
 )
+_NORMALIZER = flags.DEFINE_string(
+  'normalizer',
+  None,
+  'How transcripts are normalised: none, basic, english or prompts, see docs/data.md (default: prompts for prompts, '
+  'synth, general_speech and librispeech; otherwise english if all transcripts are declared as English, else basic).',
+)
 _OFFICIAL_SPLITS = flags.DEFINE_bool(
-  'official_splits', False, 'librispeech: train-*, dev-* and test-* are the splits, instead of a hash of the id.'
+  'official_splits',
+  None,
+  'Use the splits that the source has; with --noofficial_splits, or where it has none, a hash of the id decides '
+  '(default: true, but for librispeech).',
 )
 _DEV_PERCENT = flags.DEFINE_float(
   'dev_percent', 5.0, 'Percentage of the utterances in the dev set, chosen by a hash of the id.'
@@ -117,12 +123,13 @@ def _Run(argv):
   from .prepare import pipeline  # Importing Beam takes a second, and --help does not need it.
 
   user_modules.Import(flags.FLAGS.import_module)
-  beam_args = pipeline.CheckBeamFlags(argv[1:], known=list(flags.FLAGS))
   if not _IMPORTER.value:
     raise exit_codes.UsageError(f'--importer is missing: expected one of {", ".join(importers.Names())}, demo')
   if not _OUTPUT.value:
     raise exit_codes.UsageError('--output is missing: the directory of the data set to write')
   _CheckFlags(_IMPORTER.value)
+  own, rest = _OwnOptions(_IMPORTER.value, argv[1:])
+  beam_args = pipeline.CheckBeamFlags(rest, known=[*flags.FLAGS, *own])
   if _IMPORTER.value == 'demo':
     from .prepare import demo_data
 
@@ -137,14 +144,16 @@ def _Run(argv):
     test_percent=_TEST_PERCENT.value,
     num_shards=_NUM_SHARDS.value,
     require_text=_REQUIRE_TEXT.value,
+    normalizer=_NORMALIZER.value,
+    official_splits=_OFFICIAL_SPLITS.value,
     options=importers.Options(
       input=_INPUT.value,
       languages=tuple(_LANGUAGES.value),
       engines=tuple(_ENGINES.value),
-      official_splits=_OFFICIAL_SPLITS.value,
       voices_per_line=_VOICES_PER_LINE.value,
       max_utterances=_MAX_UTTERANCES.value,
       audio_roots=tuple(_AUDIO_ROOTS.value),
+      own=own,
     ),
     limits=dict(
       min_duration=_MIN_DURATION.value,
@@ -160,7 +169,7 @@ def _ParseFlags(argv):
   """Parses absl's flags; returns the others, which are passed to Beam."""
   if any(arg in ('--help', '-help', '-h') for arg in argv[1:]):
     mine = flags.FLAGS.find_module_defining_flag('importer')
-    print(__doc__ + flags.FLAGS.module_help(mine))
+    print(__doc__ + flags.FLAGS.module_help(mine) + '\n\n' + _ImportersHelp())
     sys.exit(0)
   try:
     return flags.FLAGS(argv, known_only=True)
@@ -169,10 +178,37 @@ def _ParseFlags(argv):
     sys.exit(2)
 
 
+def _ImportersHelp():
+  """Returns the part of --help about importers: what each one reads, and its own options."""
+  lines = ['Importers:']
+  for name in importers.BUILT_IN:
+    module = importers.Module(name)
+    lines.append(f'  {name}: {module.__doc__.partition(chr(10))[0]}')
+    lines += [
+      f'    --{option.name}: {option.help} (default: {option.default or "none"})'
+      for option in importers.GetImporter(name).own_options
+    ]
+  return '\n'.join(lines)
+
+
+def _OwnOptions(importer, args):
+  """Returns ({name: value} of the importer's own options, the other arguments)."""
+  own = () if importer == 'demo' else importers.GetImporter(importer).own_options
+  parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+  for option in own:
+    parser.add_argument(f'--{option.name}', default=option.default)
+  try:
+    found, rest = parser.parse_known_args(args)
+  except argparse.ArgumentError as e:
+    raise exit_codes.UsageError(f'{e}') from e
+  return vars(found), rest
+
+
 def _CheckFlags(importer):
   """Raises UsageError for a flag that the importer (or demo) does not use, and for a number that is not finite."""
   options = {field.name for field in dataclasses.fields(importers.Options)}
-  used = options.intersection(() if importer == 'demo' else importers.OptionsOf(importer))
+  shared = () if importer == 'demo' else importers.GetImporter(importer).shared_options
+  used = options.intersection(shared)
   for flag in flags.FLAGS.get_flags_for_module(flags.FLAGS.find_module_defining_flag('importer')):
     if isinstance(flag.value, float) and not math.isfinite(flag.value):
       raise exit_codes.UsageError(f'--{flag.name}={flag.value}: expected a finite number')
@@ -183,7 +219,7 @@ def _CheckFlags(importer):
     if flag.name in ('dev_percent', 'test_percent') and _OFFICIAL_SPLITS.value:
       raise exit_codes.UsageError(f'--{flag.name}: not used with --official_splits, which determines the splits')
     if flag.name in options:
-      mine = ', '.join(f'--{name}' for name in importers.OptionsOf(importer) if name in flags.FLAGS)
+      mine = ', '.join(f'--{name}' for name in shared if name in flags.FLAGS)
       raise exit_codes.UsageError(f'--{flag.name}: not used by --importer={importer}, which uses {mine}')
 
 

@@ -14,6 +14,7 @@ import os
 import sys
 
 from fm_lingvo import errors
+from fm_lingvo.utils import files as file_system
 
 from .bench import results
 from .bench import run_figures
@@ -83,12 +84,12 @@ def Main(argv: list[str]) -> int:
   parser = argparse.ArgumentParser(
     prog='results', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('--root', default=results.ROOT, help='checkout to work on')
+  parser.add_argument('--root', type=file_system.ExpandUser, default=results.ROOT, help='checkout to work on')
   commands = parser.add_subparsers(required=True)
   add = commands.add_parser('add', help='append or replace rows')
   add.set_defaults(run_command=_Add)
   add.add_argument('result', metavar='NAME', help='docs/results/NAME.json')
-  add.add_argument('--run', default='', help='folder of a run to measure')
+  add.add_argument('--run', type=file_system.ExpandUser, default='', help='folder of a run to measure')
   add.add_argument('--datasets', default='eval_devhuman', help='its evaluated data sets, comma-separated')
   add.add_argument('--branch', default='', help="first part of the metrics' names (default: the only one)")
   add.add_argument('--label', default='', help='what was run, if the result has several runs')

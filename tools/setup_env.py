@@ -262,7 +262,7 @@ def MakeEnvironment(choice, venv):
 
 def main(argv=None):
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--venv', default='.venv', help='path of the environment')
+  parser.add_argument('--venv', type=os.path.expanduser, default='.venv', help='path of the environment')
   parser.add_argument('--dry_run', action='store_true', help='only print the stack and the interpreter')
   args = parser.parse_args(argv)
   try:

@@ -21,6 +21,7 @@ import sys
 from fm_lingvo import errors
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.runtime import quiet
+from fm_lingvo.utils import files as file_system
 
 from . import train_tokenizer
 from .common import exit_codes
@@ -146,10 +147,20 @@ def _Parser():
     prog='train_lm', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument('--input', default='', help='data sets and text files, with commas between them')
-  parser.add_argument('--run', default='', help='write the model of this finished run of the trainer, without training')
-  parser.add_argument('--output', required=True, help='the file to write, .npz; one that exists is replaced')
   parser.add_argument(
-    '--tokenizer', default=_TOKENIZER, help=f'SentencePiece model of the labels (default: {_TOKENIZER})'
+    '--run',
+    type=file_system.ExpandUser,
+    default='',
+    help='write the model of this finished run of the trainer, without training',
+  )
+  parser.add_argument(
+    '--output', type=file_system.ExpandUser, required=True, help='the file to write, .npz; one that exists is replaced'
+  )
+  parser.add_argument(
+    '--tokenizer',
+    type=file_system.ExpandUser,
+    default=_TOKENIZER,
+    help=f'SentencePiece model of the labels (default: {_TOKENIZER})',
   )
   parser.add_argument('--embedding_dim', type=int, default=48, help='width of embedded labels (default: 48)')
   parser.add_argument('--hidden_dim', type=int, default=384, help='width of the LSTM (default: 384)')
@@ -176,7 +187,7 @@ def _CheckFlags(args):
 
 def _Prepare(args, run):
   """Writes the texts of a run."""
-  texts = train_tokenizer.ReadTexts([path for path in args.input.split(',') if path])
+  texts = train_tokenizer.ReadTexts(file_system.SplitPaths(args.input))
   with quiet.HoldStderr():
     from fm_lingvo.data import tokenizer
   tokens = tokenizer.Tokenizer(args.tokenizer)

@@ -5,7 +5,7 @@
   python -m tools.train_tokenizer --input=data/a,data/b,texts.txt --kind=bpe --vocab_size=500 --output=bpe500.model
 
 An input is a data set, whose training transcripts are used, or a UTF-8 text file with an utterance per line. Texts are
-not normalised here; those of data sets are already, see tools/common/normalize.py. Labels: 0 blank, 1 unknown, then the
+not normalised here; those of data sets are already, see tools/common/normalizers/. Labels: 0 blank, 1 unknown, then the
 pieces; with --alphabet the space, then the characters in order. The same texts and flags give the same file.
 Exit code 0: done; 1: the file cannot be written; 2: wrong usage; 130: Ctrl-C.
 """
@@ -20,6 +20,7 @@ from fm_lingvo import errors
 from fm_lingvo.data import dataset
 from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files as file_system
+from fm_lingvo.utils import text_lines
 
 from .common import exit_codes
 from .common import files
@@ -48,8 +49,7 @@ def ReadTexts(inputs):
       lines = [row['text'] for row in dataset.ReadManifest(path, 'train')]
       what = 'transcript in its training set'
     elif os.path.exists(path):
-      with dataset.OpenText(path) as f:
-        lines = f.read().splitlines()
+      lines = [line for _, line in text_lines.Lines(path)]
       what = 'text in it'
     else:
       raise exit_codes.UsageError(f'--input={path}: no such data set or text file')
@@ -174,7 +174,9 @@ def _Parser():
   parser.add_argument(
     '--vocab_size', type=int, help='number of labels of a unigram or bpe model, including blank and unknown'
   )
-  parser.add_argument('--output', default='', help='model file to write; an existing file is replaced')
+  parser.add_argument(
+    '--output', type=file_system.ExpandUser, default='', help='model file to write; an existing file is replaced'
+  )
   return parser
 
 
@@ -195,7 +197,7 @@ def _Run(args):
   if os.path.isdir(args.output):
     raise exit_codes.UsageError(f'--output={args.output}: a directory, expected the model file to write')
   files.MakeFolder(os.path.dirname(args.output), f'--output={args.output}')  # Fail before the work.
-  texts = ReadTexts([path for path in args.input.split(',') if path])
+  texts = ReadTexts(file_system.SplitPaths(args.input))
   model = Train(AlphabetTexts(args.alphabet) if args.alphabet else texts, args.kind, args.vocab_size)
   with errors.Writing(f'--output={args.output}'):
     with open(args.output + '.part', 'wb') as f:

@@ -2,6 +2,9 @@
 
 import os
 import time
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
 
 from google.protobuf import text_format
 from lingvo import compat as tf
@@ -67,10 +70,7 @@ class Checkpointer(checkpointer.Checkpointer):
     """
     variables = {v.op.name: v for v in self._Variables()}
     checkpoint = reader.Checkpoint(checkpoint_path)
-    match = reader.Match(checkpoint, variables)
-    match.CheckFound()
-    match.CheckForms()
-    checkpoint.CheckFinite(name for name, v in variables.items() if v.dtype.base_dtype.is_floating)
+    CheckResumable(checkpoint, variables, [task for model in self._models for task in model.tasks])
     if checkpoint.renamed:  # Lingvo's Saver knows only today's names.
       checkpoint.Load(variables, sess, averaged=False)
     else:
@@ -78,9 +78,6 @@ class Checkpointer(checkpointer.Checkpointer):
         self._saver.Restore(sess, checkpoint_path)  # Sets every variable: Match has found them all.
       except _UNREADABLE as e:
         raise reader.Unusable(f'{checkpoint_path}: cannot be read ({errors.Reason(e)})') from e
-    for model in self._models:
-      for task in model.tasks:
-        task.CheckRestored(sess, checkpoint_path)
     return checkpoint_path
 
   def _Variables(self):
@@ -90,20 +87,7 @@ class Checkpointer(checkpointer.Checkpointer):
 
   def _RestoreFromLatestCheckpoint(self, sess=None):
     """Restores the newest usable checkpoint; returns its prefix, or None in a new run."""
-    problems, found = run_checkpoints.Problems(self._train_dir), None
-    for prefix in run_checkpoints.Prefixes(self._train_dir):
-      try:
-        found = self.RestoreFromPath(sess, prefix)
-        break
-      except reader.Unusable as e:
-        problems.append(str(e))
-    if problems and not found:
-      raise errors.ConfigError(
-        f'{"; ".join(problems)}; no other checkpoint to resume from, and a new run is not started in this folder: '
-        'restore a checkpoint, or choose another --logdir'
-      )
-    for problem in problems:
-      print(f'skipped: {problem}', flush=True)
+    found = FirstUsable(self._train_dir, lambda prefix: self.RestoreFromPath(sess, prefix))
     if found:
       self._prev_ckpt_step = run_checkpoints.Step(found)
     return found
@@ -116,6 +100,57 @@ class Checkpointer(checkpointer.Checkpointer):
         for line in lines:
           print(line, flush=True)
     sess.run(self.start_averages)
+
+
+def FirstUsable(train_dir: str, use: Callable[[str], object]) -> str | None:
+  """Tries a run's checkpoints, the newest first, and prints which were skipped.
+
+  Args:
+    train_dir: The run's train folder.
+    use: Called with the prefix of a checkpoint; raises reader.Unusable to try the next.
+
+  Returns:
+    The prefix of the first that `use` took; None if the run has no checkpoint yet.
+
+  Raises:
+    errors.ConfigError: The run has checkpoints, but none can be used.
+  """
+  problems, found = run_checkpoints.Problems(train_dir), None
+  for prefix in run_checkpoints.Prefixes(train_dir):
+    try:
+      use(prefix)
+      found = prefix
+      break
+    except reader.Unusable as e:
+      problems.append(str(e))
+  if problems and not found:
+    raise errors.ConfigError(
+      f'{"; ".join(problems)}; no other checkpoint to resume from, and a new run is not started in this folder: '
+      'restore a checkpoint, or choose another --logdir'
+    )
+  for problem in problems:
+    print(f'skipped: {problem}', flush=True)
+  return found
+
+
+def CheckResumable(checkpoint: reader.Checkpoint, variables: Mapping[str, tf.Variable], tasks: Iterable) -> None:
+  """Checks whether a run can resume from a checkpoint.
+
+  Args:
+    checkpoint: Of the run.
+    variables: dict: name -> variable, or a declaration with its dtype and shape.
+    tasks: The tasks with these variables.
+
+  Raises:
+    reader.Unusable: The checkpoint cannot be read, is of another model, or holds NaN or Inf.
+    errors.ConfigError: It was made with another front end or tokenizer.
+  """
+  match = reader.Match(checkpoint, variables)
+  match.CheckFound()
+  match.CheckForms()
+  checkpoint.CheckFinite(name for name, v in variables.items() if v.dtype.base_dtype.is_floating)
+  for task in tasks:
+    match.CheckRecords(task)
 
 
 def StartAverages(model) -> tf.Operation:

@@ -171,12 +171,16 @@ class Match:
         f'{self.checkpoint.prefix}: of another model: {names}; set the same sizes, or take another checkpoint'
       )
 
-  def Check(self, task, sess: tf.Session) -> None:
-    """Checks everything before weights are loaded; loads the records.
+  def CheckRecords(self, task) -> None:
+    """Raises errors.ConfigError if the checkpoint was made with another front end or tokenizer than a task's."""
+    fixed = {n: v for n, v in self._variables.items() if not v.trainable and n not in self.differing}
+    task.CheckRestored({v.op.name: self.checkpoint.Read(n) for n, v in fixed.items()}, self.checkpoint.prefix)
+
+  def Check(self, task) -> None:
+    """Checks everything before weights are loaded.
 
     Args:
-      task: Task whose CheckRestored compares the records, which this method loads first.
-      sess: Session of the task's graph.
+      task: Task whose CheckRestored compares the records.
 
     Raises:
       Unusable: Variables are missing or of another dtype or shape.
@@ -184,15 +188,13 @@ class Match:
     """
     self.CheckFound()
     # Records before shapes: "another tokenizer" says more than "another vocabulary size".
-    records = {n: v for n, v in self._variables.items() if not v.trainable and n not in self.differing}
-    self.checkpoint.Load(records, sess)
-    task.CheckRestored(sess, self.checkpoint.prefix)
+    self.CheckRecords(task)
     self.CheckForms()
 
   def Restore(self, task, sess: tf.Session) -> None:
     """Checks as Check does, then loads all variables."""
-    self.Check(task, sess)
-    self.checkpoint.Load({n: v for n, v in self._variables.items() if v.trainable}, sess)
+    self.Check(task)
+    self.checkpoint.Load(self._variables, sess)
 
   def UnusedLine(self) -> str:
     """Returns `left unused in it: COMPONENTS`."""

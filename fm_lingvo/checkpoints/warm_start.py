@@ -81,26 +81,39 @@ def Restore(task, sess: tf.Session) -> tuple[list[str], set[str]]:
   """
   lines: list[str] = []
   loaded: set[str] = set()
+  for covered, match in _Matches(task):
+    match.Restore(task, sess)
+    loaded.update(v.op.name for v in covered.values())
+    averaged = ', moving averages' if match.checkpoint.averaged else ''
+    lines += [
+      f'started from {match.checkpoint.prefix}{averaged}: {reader.Summary(match.used) or "nothing"}',
+      match.UnusedLine(),
+    ]
+  return lines, loaded
+
+
+def Check(task) -> None:
+  """Raises the errors of Restore without a session; the task's variables may be mere declarations of name and shape."""
+  for covered, match in _Matches(task):
+    match.Check(task)
+    match.checkpoint.Values(covered)  # Finds damage.
+
+
+def _Matches(task):
+  """Yields (dict: name in the checkpoint -> variable, its reader.Match) for each checkpoint of a task's rules."""
+  taken: set[str] = set()
   for path, rules in (task.params.train.init_from_checkpoint_rules or {}).items():
     if not path:  # Lingvo's result of init_from_checkpoint_override = ''.
       continue
     covered = _CoveredVariables(task.vars.Flatten(), *rules)
-    twice = sorted(v.op.name for v in covered.values() if v.op.name in loaded)
+    twice = sorted(v.op.name for v in covered.values() if v.op.name in taken)
     if twice:
       raise errors.ConfigError(
         f'task.train.init_from_checkpoint_rules: {suggest.Some(twice, 3)} covered by the rules of two checkpoints; '
         'expected one for each variable'
       )
-    checkpoint = reader.Checkpoint(path, task.params.train.init_from_averages)
-    match = reader.Match(checkpoint, covered)
-    match.Restore(task, sess)
-    loaded.update(v.op.name for v in covered.values())
-    averaged = ', moving averages' if checkpoint.averaged else ''
-    lines += [
-      f'started from {checkpoint.prefix}{averaged}: {reader.Summary(match.used) or "nothing"}',
-      match.UnusedLine(),
-    ]
-  return lines, loaded
+    taken.update(v.op.name for v in covered.values())
+    yield covered, reader.Match(reader.Checkpoint(path, task.params.train.init_from_averages), covered)
 
 
 def _CoveredVariables(variables, loading_rules, ignore_rules):

@@ -13,6 +13,7 @@ from lingvo import compat as tf
 
 from fm_lingvo import errors
 from fm_lingvo.config import bindings
+from fm_lingvo.utils import files
 from fm_lingvo.utils import shipped
 from fm_lingvo.utils import suggest
 
@@ -49,7 +50,7 @@ class Reader:
       GinError: A folder does not exist.
     """
     self.bindings = []
-    self._search_paths = [os.fspath(p) for p in search_paths]
+    self._search_paths = [files.ExpandUser(os.fspath(p)) for p in search_paths]
     for path in self._search_paths:
       if not tf.io.gfile.isdir(path):
         raise GinError(f'--gin_search_paths={path}: no such folder')
@@ -85,7 +86,7 @@ class Reader:
       raise GinError(f'{asker}: over {_MAX_BYTES:,} bytes; not a Gin file')
     try:
       with tf.io.gfile.GFile(path, 'r') as f:
-        text = f.read()
+        text = f.read().removeprefix('\ufeff')  # The byte order mark of some editors.
     except UnicodeDecodeError as e:
       raise GinError(f'{asker}: not a text file, expected UTF-8') from e
     self._open.append(path)
@@ -130,7 +131,7 @@ class Reader:
       self.ReadFile(statement.filename, f'{place}: include {statement.filename!r}')
     elif isinstance(statement, config_parser.BindingStatement):
       scope, selector, arg = statement.scope, statement.selector, statement.arg_name
-      binding = bindings.Binding(scope, selector, arg, statement.value, place, self._user)
+      binding = bindings.Binding(scope, selector, arg, _ExpandPaths(statement.value), place, self._user)
       for part in bindings.Walk(binding.value):
         if isinstance(part, bindings.Reference):
           raise binding.Error(f'{part} refers to code; expected a plain value or a %MACRO')
@@ -139,6 +140,7 @@ class Reader:
 
   def _Candidates(self, name, folders=()):
     """Returns the paths to try for the file `name`, in order, without duplicates."""
+    name = files.ExpandUser(name)
     if os.path.isabs(name) or '://' in name:
       return [name]
     folders = ['', *folders, *self._search_paths, shipped.ROOT]
@@ -172,6 +174,17 @@ def ReadAll(gin_files, gin_bindings=(), search_paths=()):
   for text in gin_bindings:
     reader.ReadText(text)
   return reader.bindings
+
+
+def _ExpandPaths(value):
+  """Returns a Gin value with each string that begins with `~`, which is a path, as files.ExpandUser returns it."""
+  if isinstance(value, str):
+    return files.ExpandUser(value)
+  if isinstance(value, dict):
+    return {_ExpandPaths(key): _ExpandPaths(part) for key, part in value.items()}
+  if isinstance(value, (list, tuple)):
+    return type(value)(map(_ExpandPaths, value))
+  return value
 
 
 def Shown(path):

@@ -6,6 +6,7 @@ Importing an experiment imports Lingvo and TensorFlow, which takes seconds; list
 import ast
 import importlib.util
 import os
+import tokenize
 
 
 def ListModels(package: str = 'fm_lingvo.params') -> dict[str, str]:
@@ -28,7 +29,7 @@ def ListModels(package: str = 'fm_lingvo.params') -> dict[str, str]:
   for folder in spec.submodule_search_locations:
     for name in sorted(os.listdir(folder)):
       if name.endswith('.py') and name != '__init__.py':
-        with open(os.path.join(folder, name), encoding='utf-8') as f:
+        with tokenize.open(os.path.join(folder, name)) as f:  # In the encoding that the file declares.
           models.update(_Experiments(name[:-3], f.read()))
   return models
 

@@ -12,7 +12,7 @@ _IGNORED = ('cluster.',)
 def Params(text):
   """Parses the text of a Params into a dict name -> value; values of several lines are joined."""
   params, name = {}, None
-  for line in text.splitlines():
+  for line in text.split('\n'):  # Values may have other line separators.
     head, colon, value = line.partition(' : ')
     if colon and ' ' not in head.strip() and not line.startswith(' '):
       name = head

@@ -128,6 +128,17 @@ def ValidateEnd(path, tp):
       )
 
 
+def ValidateLocal(path, tp):
+  """Raises errors.ConfigError if a training param fits only Lingvo's cluster jobs; called when a local run starts."""
+  if tp.save_interval_steps is None:
+    raise errors.ConfigError(f'{path}.save_interval_steps = None: expected an integer >= 1 in a local run')
+  if tp.early_stop and tp.early_stop.window:
+    raise errors.ConfigError(
+      f'{path}.early_stop.window = {tp.early_stop.window}: expected 0 in a local run, which has best_metric and '
+      'early_stop_patience instead'
+    )
+
+
 def _Learners(tp):
   """Returns the Params of a task's learners as a list; Lingvo allows one, several or none."""
   return list(tp.learner) if isinstance(tp.learner, (list, tuple)) else [tp.learner] if tp.learner is not None else []

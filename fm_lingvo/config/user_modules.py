@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from absl import flags
 
 from fm_lingvo import errors
+from fm_lingvo.utils import files
 from fm_lingvo.utils import suggest
 
 FLAG = 'import_module'
@@ -48,7 +49,7 @@ def Import(modules: Iterable[str]) -> None:
     errors.ConfigError: The module does not exist, raises an error (reported with file and line), or its name is that
       of another module.
   """
-  for given in modules:
+  for given in map(files.ExpandUser, modules):
     name, folder = _Locate(given)
     if folder not in map(os.path.abspath, sys.path):
       sys.path.append(folder)  # Last, so that no file in the folder shadows another module.

@@ -8,6 +8,7 @@ from lingvo.core import py_utils
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.data import resumable_iterator
+from fm_lingvo.utils import seeds
 
 _resumed_folder = ''
 
@@ -48,6 +49,7 @@ class BaseInput(base_input_generator.BaseInputGenerator):
     """Raises errors.ConfigError, one line with param and value, if Params `p` are invalid; reads no data."""
     if p.file_datasource:
       raise errors.ConfigError(f'{p.name}.file_datasource: expected None, since each stream has its file_pattern')
+    seeds.Check(f'{p.name}.random_seed', p.random_seed)
     if p.prefetch_batches < 0:
       raise errors.ConfigError(f'{p.name}.prefetch_batches = {p.prefetch_batches}: expected >= 0')
     if (p.num_workers is None) != (p.worker_index is None):
@@ -69,6 +71,9 @@ class BaseInput(base_input_generator.BaseInputGenerator):
     """Scans all shards of Params `p`; returns the shard_integrity.Shards that were not known before."""
     del p
     return []
+
+  def CheckUsable(self):
+    """Raises errors.ConfigError if there is no example to use; reads no further than to the first one."""
 
   def __init__(self, params):
     super().__init__(params)

@@ -1,17 +1,21 @@
 """Makes the batches of one stream: accepted examples -> padded rows of waveforms and labels.
 
-B: utterances in a batch, S: samples in a padded row (16 kHz), U: labels in a padded row, R: drop reasons.
+B: utterances in a batch, S: samples in a padded row (16 kHz), U: labels in a padded row, N: counts.
 """
+
+import functools
 
 from lingvo import compat as tf
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
 from fm_lingvo.data import example_filter
+from fm_lingvo.data import recorded_sounds
+from fm_lingvo.data import stream_params
 from fm_lingvo.data import tokenizer
 from fm_lingvo.data import waveform_augment
 
-NUM_REASONS = len(example_filter.DROP_REASONS)
+NUM_COUNTS = len(example_filter.COUNTS)
 
 
 class Batches:
@@ -66,15 +70,28 @@ class Batches:
     return dict(
       batch,
       num_samples=tf.zeros([0], tf.int32),
-      counts=tf.zeros([NUM_REASONS], tf.int64),
+      counts=tf.zeros([NUM_COUNTS], tf.int64),
       bucket=tf.zeros([], tf.int64),
       live=False,
     )
 
-  def Decode(self, number, batch):
+  def Decoder(self, in_process):
+    """Returns the function Decode(number, batch), with the recorded sounds that it mixes in.
+
+    Args:
+      in_process: Whether this process computes the tensors, see recorded_sounds.Tensors.
+
+    Raises:
+      errors.ConfigError: Recorded sounds cannot be used.
+    """
+    recorded = recorded_sounds.Tensors(self._augment.recorded, in_process) if self._augment is not None else None
+    return functools.partial(self._Decode, recorded)
+
+  def _Decode(self, recorded, number, batch):
     """Decodes PCM16 to padded waveforms; fills an incomplete batch with empty rows.
 
     Args:
+      recorded: Of recorded_sounds.Tensors.
       number: int64 scalar, the batch's number, which seeds its augmentation.
       batch: A batch of Group's dataset.
 
@@ -105,7 +122,7 @@ class Batches:
     num_samples = Fill(batch['num_samples'])
     if self._augment is not None:
       seeds = waveform_augment.Seeds(self._seed * 2**31 + number, Fill(batch['utt_id']))
-      waveforms, num_samples = waveform_augment.Augment(self._augment, waveforms, num_samples, seeds)
+      waveforms, num_samples = waveform_augment.Augment(self._augment, waveforms, num_samples, seeds, recorded)
       waveforms = self._PadToMultiple(waveforms)
     return dict(
       waveforms=waveforms,
@@ -124,11 +141,14 @@ class Batches:
     batch = py_utils.NestedMap(batch)
     counts, bucket, live = (batch.pop(key) for key in ('counts', 'bucket', 'live'))
     rows = tf.shape(batch.weights)[0]
-    batch.dropped = self._WithRows(tf.fill([rows], tf.reduce_sum(counts)))
+    dropped = tf.reduce_sum(counts[: len(example_filter.DROP_REASONS)])
+    batch.dropped = self._WithRows(tf.fill([rows], dropped))
     if self._tokenizer is not None:
       batch.labels, batch.label_lengths = self._Labels(batch.texts, bucket)
     for i, reason in enumerate(example_filter.DROP_REASONS):
       batch[f'dropped_{reason}'] = self._WithRows(tf.fill([rows], counts[i]))
+    if stream_params.Cuts(self._params):
+      batch.cut = self._WithRows(tf.fill([rows], counts[example_filter.COUNTS.index('cut')]))
     return live, batch
 
   def _Labels(self, texts, bucket):

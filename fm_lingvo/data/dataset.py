@@ -18,8 +18,10 @@ from collections.abc import Iterator
 from typing import IO
 from typing import Any
 
+from fm_lingvo import errors
 from fm_lingvo.utils import audio
 from fm_lingvo.utils import files
+from fm_lingvo.utils import text_lines
 
 SPLITS = ('train', 'dev', 'test')
 FORMAT = 'fm_lingvo.dataset'
@@ -37,9 +39,7 @@ FEATURES = {
 }
 MANIFEST_KEYS = ('utt_id', 'split', 'shard', 'text', 'speaker', 'domain', 'duration')
 
-
-class DatasetError(ValueError):
-  """A directory that is not a complete data set; the message is one line with the path and the problem."""
+DatasetError = errors.DatasetError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,17 +193,16 @@ def ReadManifest(path: str, split: str | None = None) -> Iterator[dict[str, Any]
   name = os.path.join(path, 'manifest.jsonl')
   if not files.Exists(name):
     raise DatasetError(f'{name}: missing')
-  with OpenText(name) as f:
-    for number, line in enumerate(f, 1):
-      try:
-        row = json.loads(line)
-        missing = set(MANIFEST_KEYS) - set(row)
-      except (ValueError, TypeError) as e:
-        raise DatasetError(f'{name}:{number}: not a JSON object ({e})') from e
-      if missing:
-        raise DatasetError(f'{name}:{number}: no {", ".join(sorted(missing))}')
-      if split is None or row['split'] == split:
-        yield row
+  for number, line in text_lines.Lines(name):
+    try:
+      row = json.loads(line)
+      missing = set(MANIFEST_KEYS) - set(row)
+    except (ValueError, TypeError) as e:
+      raise DatasetError(f'{name}:{number}: not a JSON object ({e})') from e
+    if missing:
+      raise DatasetError(f'{name}:{number}: no {", ".join(sorted(missing))}')
+    if split is None or row['split'] == split:
+      yield row
 
 
 def EncodeExample(record: dict[str, Any]) -> bytes:

@@ -1,6 +1,6 @@
 """Selects the examples that a stream uses, and counts those that it drops.
 
-R: drop reasons.
+R: drop reasons, N: counts, those of drops and of what is cut.
 """
 
 import contextlib
@@ -13,6 +13,13 @@ from fm_lingvo.utils import audio
 
 # Reasons why a selected example is dropped, in the order of `counts`.
 DROP_REASONS = ('unparsable', 'too_short', 'too_long', 'unlabeled', 'too_many_labels', 'damaged')
+
+# All that is counted: dropped examples by reason, and records that were cut to pieces.
+COUNTS = (*DROP_REASONS, 'cut')
+
+# What an element of record_reader.Records says beside its features: whether it is the end marker of an epoch, whether
+# it is the first or only piece of a record, how many records could not be parsed, whether it begins a cut record.
+KINDS = ('is_end', 'records', 'unparsable', 'cut')
 
 # Features that are read from a record; all are bytes.
 FEATURES = ('utt_id', 'audio', 'text', 'domain')
@@ -111,14 +118,14 @@ class Accountant:
     """Returns the initial state of Step.
 
     Args:
-      counts: int64 [R], initial running counts of all epochs.
+      counts: int64 [N], initial running counts of all epochs.
       passed: int64 [number of buckets], accepted examples of each bucket to skip first.
     """
     zero = tf.zeros([], tf.int64)
     return dict(
       counts=counts,
       passed=passed,
-      next_index=zero,
+      records=zero,
       accepted=zero,
       unselected=zero,
       has_pending=tf.constant(False),
@@ -133,34 +140,35 @@ class Accountant:
 
     Args:
       state: Result of InitialState or of the previous step.
-      element: (index, is_end, features): the record's number in its epoch,
-        whether it is the end marker, and its features. Missing numbers are
-        records that could not be parsed.
+      element: (kind, features) of record_reader.Records: a dict of the KINDS, int64 scalars, and a dict of strings.
 
     Returns:
       (state, (emit, example)): example has features, num_samples and counts, and
       is valid only if emit is true.
     """
-    index, is_end, features = element
+    kind, features = element
+    is_end = kind['is_end'] > 0
+    speech = tf.logical_not(is_end | (kind['unparsable'] > 0))
     selected, reasons = self._Judge(features)
-    selected = tf.logical_and(selected, tf.logical_not(is_end))
-    dropped = tf.cast(selected, tf.int64) * reasons
-    accept = tf.logical_and(selected, tf.equal(tf.reduce_sum(reasons), 0))
-    lost = tf.one_hot(0, len(DROP_REASONS), index - state['next_index'], tf.zeros([], tf.int64))
-    damaged = tf.one_hot(
-      DROP_REASONS.index('damaged'),
-      len(DROP_REASONS),
-      tf.cast(is_end, tf.int64) * self._num_damaged,
-      tf.zeros([], tf.int64),
-    )
-    counts = state['counts'] + dropped + lost + damaged
+    selected &= speech
+    accept = selected & tf.equal(tf.reduce_sum(reasons), 0)
+    counts = state['counts'] + tf.cast(selected, tf.int64) * tf.pad(reasons, [[0, len(COUNTS) - len(DROP_REASONS)]])
+    for name, count in (
+      ('unparsable', kind['unparsable']),
+      ('damaged', kind['is_end'] * self._num_damaged),
+      ('cut', kind['cut'] * tf.cast(selected, tf.int64)),
+    ):
+      counts += tf.one_hot(COUNTS.index(name), len(COUNTS), count, tf.zeros([], tf.int64))
+    records = state['records'] + kind['records']
     accepted = state['accepted'] + tf.cast(accept, tf.int64)
-    unselected = state['unselected'] + tf.cast(tf.logical_not(tf.logical_or(selected, is_end)), tf.int64)
+    unselected = state['unselected'] + kind['records'] * tf.cast(speech & ~selected, tf.int64)
+    utt_id = tf.strings.join([features['utt_id'], features['part']])
+    features = {name: utt_id if name == 'utt_id' else features[name] for name in FEATURES}
 
     checks = []
     if self._must_accept:
       ok = tf.logical_or(tf.logical_not(is_end), accepted > 0)
-      tallies = [index] + tf.unstack(counts) + [unselected]
+      tallies = [records, *tf.unstack(counts)[: len(DROP_REASONS)], unselected]
       checks.append(tf.cond(ok, lambda: True, lambda: self._RaiseNothingLeft(tallies)))
     with tf.control_dependencies(checks):
       emit = tf.logical_and(state['has_pending'], tf.logical_or(accept, is_end))
@@ -176,7 +184,7 @@ class Accountant:
     new_state = dict(
       counts=counts,
       passed=state['passed'] - pass_over,
-      next_index=Restart(index + 1),
+      records=Restart(records),
       accepted=Restart(accepted),
       unselected=Restart(unselected),
       has_pending=tf.logical_and(tf.logical_not(is_end), tf.logical_or(accept, state['has_pending'])),

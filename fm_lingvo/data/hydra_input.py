@@ -13,14 +13,18 @@ from lingvo.core import py_utils
 
 from fm_lingvo import errors
 from fm_lingvo.data import base_input
+from fm_lingvo.data import example_filter
 from fm_lingvo.data import resumable_iterator
 from fm_lingvo.data import shard_integrity
 from fm_lingvo.data import stream as stream_lib
 from fm_lingvo.data import stream_params
 from fm_lingvo.data import waveform_augment
+from fm_lingvo.runtime import session
 from fm_lingvo.utils import audio
 
 StreamParams = stream_params.StreamParams
+
+_THIS_PROCESS = '/job:localhost'  # Lingvo's name of the worker of a local run.
 
 STRING_KEYS = ('utt_ids', 'texts', 'domains')
 
@@ -89,8 +93,8 @@ class HydraInput(base_input.BaseInput):
   """Batches of named streams for the branches of a hydra.
 
   A batch is a NestedMap stream name -> the NestedMap described in `stream.Stream.Dataset`:
-  waveforms, num_samples, weights, labels, label_lengths, dropped, dropped_REASON
-  and, on the host, utt_ids, texts and domains. B is the first dimension of all tensors;
+  waveforms, num_samples, weights, labels, label_lengths, dropped, dropped_REASON,
+  cut (of streams that cut) and, on the host, utt_ids, texts and domains. B is the first dimension of all tensors;
   each stream is split over replicas along it.
 
   Training data is infinite. Its order depends only on seeds, worker and batch number; all
@@ -214,7 +218,16 @@ class HydraInput(base_input.BaseInput):
       batch_scale=functools.partial(batch_utils.scale_split_to_infeed, use_per_host_infeed=p.use_per_host_infeed),
       pad_to_bucket=self._pad_to_bucket,
       pad_multiple_samples=p.pad_multiple_samples or audio.FRAME_STEP_SAMPLES,
+      in_process=self.cluster.params.worker.name == _THIS_PROCESS,
     )
+
+  @tf.autograph.experimental.do_not_convert  # As _Dataset.
+  def CheckUsable(self):
+    """See the base class."""
+    with self._Device():
+      counts = [stream.CountUntilUsable() for stream in self._streams.values()]
+    with example_filter.NamingEmptyStreams(), tf.Session(config=session.Config()) as sess:
+      sess.run(counts)
 
   # There is nothing to convert, and AutoGraph would take half a second at start-up.
   @tf.autograph.experimental.do_not_convert

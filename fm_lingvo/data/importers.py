@@ -14,14 +14,41 @@ A custom importer is a module outside the checkout:
 
   python -m tools.prepare_data --import_module=my_importer.py --importer=radio --input=recordings --output=data/radio
 
+or, in an installed package, an entry point of the group `fm_lingvo.importers` that names such a module:
+
+  [project.entry-points."fm_lingvo.importers"]
+  radio = "my_package.radio_importer"
+
 An importer reads only transcripts and file names. The audio is decoded and checked later, on the pipeline's workers.
+An importer takes what the source says: `text` as published, `split` and `language` where they are known. The pipeline
+normalises texts and decides about splits.
 """
 
+import collections
 import dataclasses
 import types
 from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
+from typing import Protocol
+
+ENTRY_POINTS = 'fm_lingvo.importers'
+
+
+class Container(Protocol):
+  """A file with the audio of many utterances, such as a tar file; implementations can be pickled and hashed."""
+
+  def Read(self, members: Sequence[Any]) -> Iterator[tuple[Any, bytes]]:
+    """Yields (member, encoded audio file) for the given members, in the order of the file, in one pass.
+
+    A member that the file lacks is left out; the pipeline rejects its utterance.
+
+    Raises:
+      OSError, EOFError, ValueError, zlib.error or tarfile.TarError: The file is damaged from here on.
+    """
+    ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,15 +56,25 @@ class Utterance:
   """One utterance before its audio is loaded."""
 
   utt_id: str  # Unique; a second utterance with the same id is rejected.
-  text: str  # '' for an unlabeled utterance.
+  text: str  # The transcript as published; '' for an unlabeled utterance.
   speaker: str
   domain: str
-  source: str  # Path or origin, for the report.
-  # load(max_seconds) -> int16 [samples] at 16 kHz; picklable. None: decode the audio file `source`, in any format.
+  source: str  # Path of the audio file, in any format; with `load` or `container` the origin, for the report.
+  # load(max_seconds) -> int16 [samples] at 16 kHz; picklable. None: decode `source`, or `member` of `container`.
   load: Callable[[float], Any] | None = None
-  declared_duration: float | None = None  # Seconds, if the source has it.
+  declared_duration: float | None = None  # Seconds of the whole recording, if the source has it; it is checked.
   split: str | None = None  # One of dataset.SPLITS, if the source has it; None: by a hash of the id.
-  language: str | None = None  # Language for text normalisation, such as en; None: already normalised.
+  language: str | None = None  # Language of the text, such as en, for text normalisation; None: unknown.
+  offset: float = 0.0  # Start of the utterance in the recording, in seconds.
+  seconds: float | None = None  # Length of the utterance; None: up to the recording's end.
+  channel: int | None = None  # Channel of the recording, from 0; None: the mean of all channels.
+  container: Container | None = None  # The file with the recording, if it is not a file of its own.
+  member: Any = None  # The recording in the container.
+
+  @property
+  def is_part(self) -> bool:
+    """Whether the utterance is a part of its recording in time."""
+    return self.offset > 0 or self.seconds is not None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +87,15 @@ class Reject:
   detail: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Option:
+  """An importer's own option, set by --NAME; the type of the value is that of the default, str or None (a string)."""
+
+  name: str
+  default: str | None
+  help: str
+
+
 @dataclasses.dataclass
 class Options:
   """The options of importers, set by the flags of the same names."""
@@ -59,9 +105,9 @@ class Options:
   engines: tuple = ()
   voices_per_line: int = 1
   max_utterances: int | None = None
-  official_splits: bool = False  # librispeech: take the split from the subset's name.
-  audio_roots: tuple = ()  # manifest: folders with audio, besides the manifest's own.
+  audio_roots: tuple = ()  # Folders that paths may lead to, besides that of the file that has them.
   exclude: tuple = ()  # general_speech: normalised texts that must not be synthesised.
+  own: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # Values of the importer's own options, by name.
 
 
 @dataclasses.dataclass
@@ -71,6 +117,8 @@ class Listing:
   utterances: list[Utterance] = dataclasses.field(default_factory=list)
   rejects: list[Reject] = dataclasses.field(default_factory=list)
   notes: dict = dataclasses.field(default_factory=dict)  # Facts for the report, e.g. the synthesisers used.
+  ignored: collections.Counter = dataclasses.field(default_factory=collections.Counter)  # Unknown key -> entries.
+  known: tuple = ()  # Names of the keys that are known, to suggest the nearest one.
 
   def Reject(self, utt_id: str, source: str, reason: str, detail: str) -> None:
     """Rejects an utterance with a reason."""
@@ -79,28 +127,52 @@ class Listing:
 
 @dataclasses.dataclass(frozen=True)
 class Importer:
-  """An importer's function Options -> Listing, and the names of the fields of Options that it uses."""
+  """An importer, and what it uses and prefers; a module sets the fields by constants of the same names in capitals."""
 
   function: Callable[[Options], Listing]
-  options: tuple[str, ...]
+  # Names of the fields of Options that it uses, and its own options.
+  options: tuple[str | Option, ...] = ('input',)
+  normalizer: str | None = None  # Default of --normalizer; None: english if all texts are English, otherwise basic.
+  require_text: bool = False  # Default of --require_text.
+  test_percent: float = 5.0  # Default of --test_percent.
+  official_splits: bool = True  # Default of --official_splits: whether to use the splits that the source has.
+
+  @property
+  def shared_options(self) -> tuple[str, ...]:
+    """Names of the fields of Options that the importer uses."""
+    return tuple(option for option in self.options if isinstance(option, str))
+
+  @property
+  def own_options(self) -> tuple[Option, ...]:
+    """The importer's own options."""
+    return tuple(option for option in self.options if isinstance(option, Option))
 
 
+_PREFERENCES = ('options', 'normalizer', 'require_text', 'test_percent', 'official_splits')
 _registered: dict[str, Importer] = {}
+
+
+def FromModule(module: types.ModuleType) -> Importer:
+  """Returns the importer of a module with a function Import and, optionally, OPTIONS, NORMALIZER, ... (Importer)."""
+  found = {name: getattr(module, name.upper()) for name in _PREFERENCES if hasattr(module, name.upper())}
+  return Importer(module.Import, **{**found, 'options': tuple(found.get('options', ('input',)))})
 
 
 def Register(
   name: str,
   importer: Callable[[Options], Listing] | types.ModuleType | None = None,
   *,
-  options: Sequence[str] = ('input',),
+  options: Sequence[str | Option] = ('input',),
+  **preferences: Any,
 ):
   """Registers an importer.
 
   Args:
     name: Name for --importer.
-    importer: A function Options -> Listing, or a module with Import and, optionally, OPTIONS; None: Register returns a
-      decorator for the function.
-    options: Fields of Options that it uses; the flags of all others are rejected.
+    importer: A function Options -> Listing, or a module with Import and, optionally, OPTIONS and other fields of
+      Importer in capitals; None: Register returns a decorator for the function.
+    options: Fields of Options that it uses, and own options; the flags of all others are rejected.
+    **preferences: Other fields of Importer.
 
   Returns:
     The importer, or the decorator.
@@ -109,15 +181,19 @@ def Register(
     ValueError: The name is already registered, or an option is not a field of Options.
   """
   if importer is None:
-    return lambda function: Register(name, function, options=options)
+    return lambda function: Register(name, function, options=options, **preferences)
   if name in _registered:
     raise ValueError(f'importer {name}: already registered')
-  options = tuple(getattr(importer, 'OPTIONS', options))
-  fields = [field.name for field in dataclasses.fields(Options)]
-  unknown = [option for option in options if option not in fields]
+  made = (
+    FromModule(importer)
+    if isinstance(importer, types.ModuleType)
+    else Importer(importer, tuple(options), **preferences)
+  )
+  fields = [field.name for field in dataclasses.fields(Options) if field.name != 'own']
+  unknown = [option for option in made.shared_options if option not in fields]
   if unknown:
     raise ValueError(f'importer {name}: option {unknown[0]}: expected some of {", ".join(fields)}')
-  _registered[name] = Importer(importer.Import if isinstance(importer, types.ModuleType) else importer, options)
+  _registered[name] = made
   return importer
 
 

@@ -1,4 +1,6 @@
-"""Reads the records of one stream: TFRecord shards, possibly damaged -> parsed examples, epoch by epoch.
+"""Reads the records of one stream: TFRecord shards, possibly damaged -> parsed pieces of speech, epoch by epoch.
+
+A piece is a whole record, or a part of one that is too long and was cut at quiet places.
 
 A share is (index, count): the part of the records that one of `count` workers reads.
 """
@@ -9,8 +11,10 @@ import numpy as np
 from lingvo import compat as tf
 
 from fm_lingvo.data import example_filter
+from fm_lingvo.data import quiet_cuts
 from fm_lingvo.data import shard_integrity
 from fm_lingvo.data import stream_params
+from fm_lingvo.utils import audio
 
 MAX_SEED = 2**31 - 1
 
@@ -18,8 +22,9 @@ MAX_SEED = 2**31 - 1
 class Records:
   """Reads a stream's shards.
 
-  The datasets have elements (index, is_end, features) and end with an end marker. Records that cannot be parsed are
-  left out; the gap in `index` gives their number.
+  The datasets have elements (kind, features), in the order of a shuffle of the pieces, and end with an end marker.
+  `kind` is a dict of int64 scalars, see example_filter.Accountant; `features` are strings: example_filter.FEATURES,
+  empty for an end marker and for a record that cannot be parsed, and `part`, which completes the utt_id of a piece.
   """
 
   def __init__(self, path, params, seed, shuffle):
@@ -29,7 +34,7 @@ class Records:
       path: Path of `params`, for error messages.
       params: A StreamParams().
       seed: int in [0, MAX_SEED).
-      shuffle: Whether the order of files and records changes in each epoch.
+      shuffle: Whether the order of files and pieces changes in each epoch.
 
     Raises:
       errors.ConfigError: No file matches, or more records are damaged than params allow.
@@ -38,6 +43,9 @@ class Records:
     self.files = stream_params.ListFiles(path, params)
     self._damaged = shard_integrity.Check(stream_params.Patterns(params), self.files)
     shard_integrity.CheckLimit(path, self._damaged, params.max_damaged_records)
+    self._shortest, self._longest = (
+      int(round(seconds * audio.SAMPLE_RATE)) for seconds in (params.min_seconds, params.bucket_upper_bound_seconds[-1])
+    )
 
   def Files(self, share):
     """Returns (files, by_file): the files with records of a share; whether all their records belong to it."""
@@ -59,13 +67,20 @@ class Records:
       mine = [path for path in mine if path in files]
     return sum(shard.lost for path, shard in self._damaged.items() if path in mine or path in missing)
 
-  def Epoch(self, share, epoch):
-    """Returns the dataset of one epoch of a share; see the class for its elements."""
+  def Epoch(self, share, epoch, shuffle=None):
+    """Returns the dataset of one epoch of a share; see the class for its elements.
+
+    Args:
+      share: (index, count).
+      epoch: int64 scalar, the number of the epoch.
+      shuffle: Whether files and records are shuffled; None: as the constructor was told.
+    """
     p = self._params
+    shuffle = self._shuffle if shuffle is None else shuffle
     files, _ = self.Files(share)
     ds = tf.data.Dataset.from_tensor_slices((files, list(range(len(files)))))
     seed = tf.cast(self._seed, tf.int64) + 7919 * epoch
-    if self._shuffle:
+    if shuffle:
       ds = ds.shuffle(len(files), seed=seed % MAX_SEED, reshuffle_each_iteration=False)
     ds = ds.interleave(
       functools.partial(self._Records, share),
@@ -74,21 +89,22 @@ class Records:
       num_parallel_calls=p.num_readers,
       deterministic=True,
     )
-    if self._shuffle:
+    ds = ds.flat_map(self._Pieces)
+    if shuffle:
       ds = ds.shuffle(p.shuffle_buffer_size, seed=(seed + 1) % MAX_SEED, reshuffle_each_iteration=False)
-    return self._Parsed(ds)
+    return ds.concatenate(_Elements(is_end=1).unbatch())
 
   def File(self, share, epoch, file_index):
-    """Like Epoch, for one file of the share; its damaged records count as unparsable."""
+    """Like Epoch, for one file of the share; its end marker counts its damaged records as unparsable."""
     files, _ = self.Files(share)
     lost = tf.constant([self.NumDamaged(share, [path]) for path in files], tf.int64)[file_index]
-    records = self._Records(share, tf.constant(files)[file_index], file_index)
+    ds = self._Records(share, tf.constant(files)[file_index], file_index).flat_map(self._Pieces)
     if self._shuffle:
       # Shuffling after the flat_map over files would make every worker read all files.
-      records = records.shuffle(
+      ds = ds.shuffle(
         self._params.shuffle_buffer_size, seed=(self._seed + 7919 * epoch) % MAX_SEED, reshuffle_each_iteration=False
       )
-    return self._Parsed(records, lost)
+    return ds.concatenate(_Elements(is_end=1, unparsable=lost).unbatch())
 
   def _Records(self, share, file, file_index):
     """Returns the dataset of a share's records (bytes) in one of its files."""
@@ -118,20 +134,52 @@ class Records:
     )
     return tf.data.TFRecordDataset(intact).concatenate(pieces)
 
-  def _Parsed(self, records, lost=0):
-    """Parses records to (index, is_end, features), with an end marker after a gap of `lost` in the indices."""
-    ds = records.map(lambda record: (record, False))
-    ds = ds.concatenate(tf.data.Dataset.from_tensors(('', True)))
-    # One dataset per record, from which an example that cannot be parsed is dropped;
-    # the gap in `index` counts it. Read errors still end the run.
-    ds = ds.enumerate()
-    if not isinstance(lost, int):
-      ds = ds.map(lambda index, record: (index + lost * tf.cast(record[1], tf.int64), record))
-    return ds.flat_map(self._Parse)
+  def _Pieces(self, record):
+    """Returns a dataset of the pieces of a record; of a record that cannot be parsed, an element that counts it."""
+    ds = tf.data.Dataset.from_tensors(record).map(self._Parse)
+    # Only this record's error is ignored: errors of reading still end the run.
+    ds = ds.apply(tf.data.experimental.ignore_errors())
+    return ds.concatenate(_Elements(records=1, unparsable=1)).take(1).unbatch()
 
-  def _Parse(self, index, record_and_end):
-    record, is_end = record_and_end
+  def _Parse(self, record):
+    """Returns the elements of a serialized record, with a first dimension C, the number of its pieces."""
     spec = {name: tf.io.FixedLenFeature([], tf.string, default_value='') for name in example_filter.FEATURES}
-    ds = tf.data.Dataset.from_tensors((index, is_end, record))
-    ds = ds.map(lambda i, e, r: (i, e, tf.io.parse_single_example(r, spec)))
-    return ds.apply(tf.data.experimental.ignore_errors())
+    features = dict(tf.io.parse_single_example(record, spec), part=tf.constant(''))
+    whole = _Kind(records=1), {name: value[tf.newaxis] for name, value in features.items()}
+    if not stream_params.Cuts(self._params):
+      return whole
+    num_bytes = tf.strings.length(features['audio'])
+    num_samples = num_bytes // example_filter.BYTES_PER_SAMPLE
+    too_long = (num_samples > self._longest) & tf.equal(num_bytes % example_filter.BYTES_PER_SAMPLE, 0)
+    return tf.cond(too_long, lambda: self._Cut(features, num_samples), lambda: whole)
+
+  def _Cut(self, features, num_samples):
+    """Returns the elements of a parsed record that is too long, as _Parse does."""
+    samples = tf.io.decode_raw(features['audio'], tf.int16, little_endian=True)
+    starts = quiet_cuts.Starts(samples, self._shortest, self._longest)  # [C]
+    sizes = tf.concat([starts[1:], [num_samples]], axis=0) - starts
+    width = example_filter.BYTES_PER_SAMPLE
+    pieces = {name: tf.fill(tf.shape(starts), value) for name, value in features.items() if name != 'audio'}
+    pieces['audio'] = tf.map_fn(
+      lambda piece: tf.strings.substr(features['audio'], piece[0] * width, piece[1] * width),
+      (starts, sizes),
+      fn_output_signature=tf.string,
+    )
+    pieces['text'] = tf.fill(tf.shape(starts), '')  # A transcript cannot be cut.
+    samples_per_ms = audio.SAMPLE_RATE // 1000
+    ends = [tf.strings.as_string(edge // samples_per_ms) for edge in (starts, starts + sizes)]
+    pieces['part'] = tf.strings.join(['@', ends[0], '-', ends[1]])
+    first = tf.cast(tf.equal(starts, 0), tf.int64)
+    zero = tf.zeros_like(first)
+    return {**{name: zero for name in example_filter.KINDS}, 'records': first, 'cut': first}, pieces
+
+
+def _Kind(**kind):
+  """Returns the kind of one element: each of KINDS 0 but for those given, int64 [1]."""
+  return {name: tf.cast([kind.get(name, 0)], tf.int64) for name in example_filter.KINDS}
+
+
+def _Elements(**kind):
+  """Returns a dataset of one element [1] without speech."""
+  features = {name: tf.constant(['']) for name in (*example_filter.FEATURES, 'part')}
+  return tf.data.Dataset.from_tensors((_Kind(**kind), features))

@@ -1,9 +1,10 @@
 """The tf.data pipeline of one named data stream: TFRecord shards of PCM16 -> bucketed, padded batches.
 
-record_reader.py reads the shards, example_filter.py drops and counts examples, batcher.py pads.
+record_reader.py reads the shards and cuts what is too long, example_filter.py drops and counts examples, batcher.py
+pads.
 
 B: utterances in a batch, S: samples in a padded row (16 kHz), U: labels in a padded
-row, R: drop reasons.
+row, N: counts.
 """
 
 import functools
@@ -27,7 +28,9 @@ class Stream:
   also depends on the speed of the service's workers, see data_service.py.
   """
 
-  def __init__(self, name, params, *, path, seed, do_eval, batch_scale, pad_to_bucket, pad_multiple_samples):
+  def __init__(
+    self, name, params, *, path, seed, do_eval, batch_scale, pad_to_bucket, pad_multiple_samples, in_process=True
+  ):
     """Constructor.
 
     Args:
@@ -39,11 +42,12 @@ class Stream:
       batch_scale: Function from the batch size per split to that of this pipeline.
       pad_to_bucket: Whether S is the bucket's upper bound; else it is the longest row.
       pad_multiple_samples: S is a multiple of this.
+      in_process: Whether this process computes the batches, see recorded_sounds.Tensors.
 
     Raises:
       errors.ConfigError: No file matches, or too many records are damaged.
     """
-    self._path, self._params = path, params
+    self._path, self._params, self._in_process = path, params, in_process
     self._repeat = not do_eval
     self._shuffle = self._repeat if params.shuffle is None else params.shuffle
     if params.seed is None:
@@ -78,9 +82,10 @@ class Stream:
       float32 [B, S] in [-1, 1), num_samples int32 [B], weights float32 [B] (0 for
       rows of padding), utt_ids, texts and domains string [B], and dropped plus
       dropped_REASON int64 [B], each filled with the number of examples dropped
-      up to this batch; with a tokenizer also labels int32 [B, U], 0 beyond
-      label_lengths int32 [B]. A finite stream continues with batches of padding and
-      `live` false until longer streams have ended, too.
+      up to this batch, and, if the stream cuts, cut, the number of records cut;
+      with a tokenizer also labels int32 [B, U], 0 beyond label_lengths int32 [B].
+      A finite stream continues with batches of padding and `live` false until longer
+      streams have ended, too.
     """
     first_batch = tf.cast(start_batch, tf.int64)
     if service and self._repeat:
@@ -95,14 +100,20 @@ class Stream:
     ds = self._batches.Group(ds)
     if not self._repeat:
       ds = ds.concatenate(tf.data.Dataset.from_tensors(self._batches.NoRows()).repeat())
-    ds = ds.scan(tf.zeros([batcher.NUM_REASONS], tf.int64), self._RunningCounts)
+    ds = ds.scan(tf.zeros([batcher.NUM_COUNTS], tf.int64), self._RunningCounts)
     ds = ds.skip(start_batch)
     ds = ds.enumerate(first_batch)
+    decode = self._batches.Decoder(self._in_process)
     return ds.map(
-      lambda number, batch: self._batches.Finish(self._batches.Decode(number, batch)),
+      lambda number, batch: self._batches.Finish(decode(number, batch)),
       num_parallel_calls=2,
       deterministic=True,
     )
+
+  def CountUntilUsable(self, share=(0, 1)):
+    """Returns 1, int64 scalar, once an example of a share is accepted; if none is, the stream's error is raised."""
+    examples = self._Examples(tf.data.Dataset.range(1), share, shuffle=False)  # A shuffle buffer would read many.
+    return examples.take(1).reduce(tf.zeros([], tf.int64), lambda count, _: count + 1)
 
   def _FromService(self, first_batch, share, service):
     """Returns a dataset as Dataset does, with batches made by the workers of a tf.data service.
@@ -111,33 +122,31 @@ class Stream:
     worker counts the dropped examples of its own files; they are summed here.
     """
     # Reads one example here, so that errors are raised in this process and not in a worker, which never stops.
-    num_examples = (
-      self._Examples(tf.data.Dataset.range(1), share).take(1).reduce(tf.zeros([], tf.int64), lambda count, _: count + 1)
-    )
-    with tf.control_dependencies([num_examples]):
+    with tf.control_dependencies([self.CountUntilUsable(share)]):
       first_batch = tf.identity(first_batch)
     files, _ = self._records.Files(share)
     # The batch number is used as the number of the first epoch, so that a resumed run starts an unused epoch.
     ds = data_service.FilesOfEpochs(first_batch, len(files), self._seed, self._shuffle)
     ds = ds.flat_map(functools.partial(self._records.File, share))
     ds = self._batches.Group(self._Accepted(ds))
-    ds = ds.scan((first_batch, tf.zeros([batcher.NUM_REASONS], tf.int64)), self._NumberAndNewCounts)
-    ds = ds.map(self._batches.Decode, num_parallel_calls=tf.data.AUTOTUNE)
+    ds = ds.scan((first_batch, tf.zeros([batcher.NUM_COUNTS], tf.int64)), self._NumberAndNewCounts)
+    ds = ds.map(self._batches.Decoder(self._in_process), num_parallel_calls=tf.data.AUTOTUNE)
     ds = data_service.Distribute(ds, service)
-    ds = ds.scan(tf.zeros([batcher.NUM_REASONS], tf.int64), self._SumOfCounts)
+    ds = ds.scan(tf.zeros([batcher.NUM_COUNTS], tf.int64), self._SumOfCounts)
     return ds.map(self._batches.Finish, num_parallel_calls=2, deterministic=True)
 
-  def _Examples(self, epochs, share, counts=None, passed=None):
+  def _Examples(self, epochs, share, counts=None, passed=None, shuffle=None):
     """Returns a dataset of accepted, undecoded examples with their running counts.
 
     Args:
       epochs: Dataset of the numbers of the epochs to read.
       share: (index, count).
-      counts: int64 [R], initial running counts; None: zeros.
+      counts: int64 [N], initial running counts; None: zeros.
       passed: int64 [number of buckets], number of examples of each bucket to skip
         first; None: zeros.
+      shuffle: See record_reader.Records.Epoch.
     """
-    ds = epochs.flat_map(functools.partial(self._records.Epoch, share))
+    ds = epochs.flat_map(functools.partial(self._records.Epoch, share, shuffle=shuffle))
     return self._Accepted(
       ds, counts, passed, must_accept=self._repeat or share[1] == 1, num_damaged=self._records.NumDamaged(share)
     )
@@ -145,7 +154,7 @@ class Stream:
   def _Accepted(self, ds, counts=None, passed=None, must_accept=False, num_damaged=0):
     """Returns a dataset of the accepted examples of `ds`, which has the format of record_reader.Records."""
     if counts is None:
-      counts = tf.zeros([batcher.NUM_REASONS], tf.int64)
+      counts = tf.zeros([batcher.NUM_COUNTS], tf.int64)
     if passed is None:
       passed = tf.zeros([len(self.bounds)], tf.int64)
     accountant = example_filter.Accountant(
@@ -175,13 +184,13 @@ class Stream:
 
     Returns:
       NestedMap of `epoch`, the first epoch to read, `batches`, the number of batches
-      left to skip (int64 scalars), `counts`, the running counts (int64 [R]), and
+      left to skip (int64 scalars), `counts`, the running counts (int64 [N]), and
       `passed`, the examples of each bucket to skip (int64 [number of buckets]).
     """
     sizes = tf.constant(self.batch_sizes, tf.int64)
     limit = start_batch * max(self.batch_sizes)
     zeros = tf.zeros_like(sizes)
-    no_counts = tf.zeros([batcher.NUM_REASONS], tf.int64)
+    no_counts = tf.zeros([batcher.NUM_COUNTS], tf.int64)
     examples = self._Examples(tf.data.Dataset.range(1), share).take(limit)
 
     def Count(state, example):

@@ -8,6 +8,7 @@ from lingvo.core import hyperparams
 
 from fm_lingvo import errors
 from fm_lingvo.runtime import session
+from fm_lingvo.utils import seeds
 
 
 def StreamParams():
@@ -55,7 +56,8 @@ def StreamParams():
   p.Define(
     'bucket_upper_bound_seconds',
     [4.0, 8.0, 16.0],
-    'Upper bounds of the length buckets in seconds, ascending; longer examples are dropped and counted as too_long.',
+    'Upper bounds of the length buckets in seconds, ascending; longer examples are cut (see cut_too_long), or dropped '
+    'and counted as too_long.',
   )
   p.Define(
     'bucket_batch_size',
@@ -64,6 +66,12 @@ def StreamParams():
   )
   p.Define(
     'min_seconds', 0.1, 'Minimum length in seconds, >= 0; shorter examples are dropped and counted as too_short.'
+  )
+  p.Define(
+    'cut_too_long',
+    None,
+    'Whether longer examples than the last bucket are cut at quiet places and counted as cut, not as dropped; without '
+    'labels only, since a transcript cannot be cut. None: True without labels.',
   )
   p.Define(
     'shuffle',
@@ -115,7 +123,7 @@ def Validate(path, p):
     Check(not problem, 'domain_regex', f'an RE2 regular expression ({problem})')
   Check(p.shuffle in (None, True, False), 'shuffle', 'None, True or False')
   Check(0 < p.share <= 1, 'share', 'a share in (0, 1]')
-  Check(_IsInt(p.share_seed) and p.share_seed >= 0, 'share_seed', 'an integer >= 0')
+  seeds.Check(f'{path}.share_seed', p.share_seed, none=False)
   Check(p.max_chars_per_second > 0, 'max_chars_per_second', '> 0')
   Check(p.labeled or not p.tokenizer_file, 'labeled', 'True, since tokenizer_file is set')
   Check(p.batch_size is None or (_IsInt(p.batch_size) and p.batch_size > 0), 'batch_size', 'an integer > 0')
@@ -127,7 +135,7 @@ def Validate(path, p):
   for field in ('shuffle_buffer_size', 'num_readers'):
     Check(_IsInt(p.Get(field)) and p.Get(field) > 0, field, 'an integer > 0')
   Check(_IsInt(p.max_damaged_records) and p.max_damaged_records >= 0, 'max_damaged_records', 'an integer >= 0')
-  Check(p.seed is None or (_IsInt(p.seed) and p.seed >= 0), 'seed', 'None or an integer >= 0')
+  seeds.Check(f'{path}.seed', p.seed)
   bounds = p.bucket_upper_bound_seconds
   Check(
     isinstance(bounds, (list, tuple))
@@ -144,6 +152,14 @@ def Validate(path, p):
     'bucket_batch_size',
     f'None or {len(bounds)} integers > 0, one for each of bucket_upper_bound_seconds',
   )
+  Check(p.cut_too_long in (None, True, False), 'cut_too_long', 'None, True or False')
+  Check(
+    not (p.labeled and p.cut_too_long),
+    'cut_too_long',
+    'None or False, since the stream has labels, which cannot be cut',
+  )
+  if Cuts(p):
+    Check(bounds[-1] >= 0.02, 'bucket_upper_bound_seconds', 'a last bound >= 0.02, or cut_too_long = False')
   Check(
     0 <= p.min_seconds <= bounds[-1], 'min_seconds', f'>= 0 and <= {bounds[-1]}, the last of bucket_upper_bound_seconds'
   )
@@ -151,6 +167,11 @@ def Validate(path, p):
 
 def _IsInt(value):
   return isinstance(value, int) and not isinstance(value, bool)
+
+
+def Cuts(p):
+  """Whether a stream cuts examples that are too long."""
+  return not p.labeled if p.cut_too_long is None else p.cut_too_long
 
 
 def Patterns(p):

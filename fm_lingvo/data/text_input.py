@@ -16,6 +16,7 @@ from fm_lingvo.data import base_input
 from fm_lingvo.data import resumable_iterator
 from fm_lingvo.data import stream_params
 from fm_lingvo.data import tokenizer
+from fm_lingvo.utils import text_lines
 
 
 class TextInput(base_input.BaseInput):
@@ -34,7 +35,7 @@ class TextInput(base_input.BaseInput):
   @classmethod
   def Params(cls):
     p = super().Params()
-    p.Define('file_pattern', '', 'Glob, or list of globs, of UTF-8 text files; empty lines are skipped.')
+    p.Define('file_pattern', '', 'Glob, or list of globs, of UTF-8 text files, .gz or not; empty lines are skipped.')
     p.Define('tokenizer_file', '', 'Path of the SentencePiece model, see fm_lingvo/data/tokenizer.py.')
     p.Define('bucket_upper_bound', [], 'Maximum number of labels of a line in each bucket, >= 1, ascending.')
     p.Define('bucket_batch_size', [], 'Number of lines in a batch of each bucket, >= 1.')
@@ -78,11 +79,7 @@ class TextInput(base_input.BaseInput):
     tokens = tokenizer.Tokenizer(p.tokenizer_file)
     texts = []
     for path in sorted({f for pattern in stream_params.Patterns(p) for f in stream_params.Glob(pattern)}):
-      with tf.io.gfile.GFile(path, 'rb') as f:
-        try:
-          texts += filter(None, map(str.strip, f.read().decode().splitlines()))
-        except UnicodeDecodeError as e:
-          raise errors.ConfigError(f'{path}: not UTF-8 ({e.reason} at byte {e.start})') from e
+      texts += filter(None, (line.strip() for _, line in text_lines.Lines(path)))
     lines = [(np.array(labels, np.int32), len(text)) for text, labels in zip(texts, tokens.EncodeTexts(texts))]
     kept = [line for line in lines if 0 < len(line[0]) <= p.bucket_upper_bound[-1]]
     self._dropped = len(lines) - len(kept)

@@ -3,6 +3,7 @@
 import dataclasses
 
 from fm_lingvo import errors
+from fm_lingvo.utils import files as file_system
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,7 @@ def AddFlags(parser):
   parser.add_argument('--beam_size', type=int, help="hypotheses kept while decoding (default: the run's)")
   parser.add_argument(
     '--lm',
+    type=file_system.ExpandUser,
     metavar='FILE',
     help="language model for shallow fusion, such as params/lm/graphemes_en.npz; '': none (default: the run's)",
   )

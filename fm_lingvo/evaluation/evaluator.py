@@ -14,7 +14,7 @@ from fm_lingvo.run_files import metrics_log
 from fm_lingvo.run_files import tensorboard
 from fm_lingvo.runtime import session
 
-_COUNTS = ('code_counts', 'masked_code_counts', 'num_samples', 'num_labels', 'weights')
+_COUNTS = ('code_counts', 'masked_code_counts', 'num_samples', 'num_labels', 'weights', 'cut')
 _PANEL = ('masked_features', 'paddings', 'mask', 'codes', 'predictions', 'loss_weights', 'waveform')
 
 
@@ -102,7 +102,7 @@ class Evaluator:
     """
     # This graph's moving averages need not be in it: they have the values that its weights are read with.
     needed = {name: v for name, v in self._variables.items() if not name.endswith(reader.AVERAGE)}
-    reader.Match(checkpoint, needed).Check(self._task, self._session)
+    reader.Match(checkpoint, needed).Check(self._task)
     weights = checkpoint.Values(self._variables)
     self._Load(weights)
     self._loaded = weights

@@ -142,24 +142,31 @@ class BestRqHead(base_head.BaseHead):
     }
     return metrics, tensors
 
+  @property
+  def record(self):
+    """What is subtracted before the projection: only pca subtracts a mean."""
+    return self.quantizer.vars.mean
+
+  def CheckRecord(self, value, source):
+    """Raises errors.ConfigError if the codes in a checkpoint are of another projection than the params say."""
+    found = 'pca' if np.any(value) else 'xavier'
+    projection = self.params.quantizer.projection
+    if projection != found:
+      raise errors.ConfigError(
+        f'task.heads.{self.params.name}.quantizer.projection = {projection!r}: {source} learnt the codes of {found}; '
+        'expected the same'
+      )
+
   @classmethod
   def FitReason(cls, p):
     """A projection by principal components; see the base class."""
     return "quantizer.projection = 'pca'" if p.quantizer.projection == 'pca' else ''
 
   def Fit(self, sess, batches, loaded):
-    """Fits a `pca` projection; see the base class. A loaded one must be of the kind that the params say."""
+    """Fits a `pca` projection; see the base class."""
     p = self.params.quantizer
     variables = self.quantizer.vars
-    if variables.projection.op.name in loaded:
-      found = 'pca' if sess.run(variables.mean).any() else 'xavier'  # Only pca subtracts a mean.
-      if p.projection != found:
-        raise errors.ConfigError(
-          f'task.heads.{self.params.name}.quantizer.projection = {p.projection!r}: the run that this one starts from '
-          f'learnt the codes of {found}; expected the same'
-        )
-      return ''
-    if p.projection != 'pca':
+    if p.projection != 'pca' or variables.projection.op.name in loaded:
       return ''
     mean, projection = quantizer.FitPca(
       (_UnpaddedStacks(*batch, p.stack) for batch in batches(p.pca_batches)), p.codebook_dim

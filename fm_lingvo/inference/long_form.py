@@ -27,44 +27,56 @@ class Window:
   cut: int
 
 
-def Windows(samples, max_seconds):
-  """Cuts a recording where it is quietest.
+def Cut(blocks, max_seconds):
+  """Cuts a recording where it is quietest, while it is read.
 
   Args:
-    samples: int16 [S].
+    blocks: Iterable of int16 [any n], which follow each other.
     max_seconds: Longest window in seconds, > 0.
 
-  Returns:
-    List of Window, at least one. The cut of the last one is S. Two cuts are at least 3/8 of max_seconds apart.
+  Yields:
+    (Window, its samples int16 [end - start]), at least once. The cut of the last one is S. Two cuts are at least 3/8 of
+    max_seconds apart. Holds no more than a window and a block.
   """
   longest = int(max_seconds * audio.SAMPLE_RATE) // _HOP * _HOP
   margin = int(min(_MARGIN_SECONDS, max_seconds / 8) * audio.SAMPLE_RATE)
-  windows, position = [], 0
-  loudness = None
-  while len(samples) - max(0, position - margin) > longest:
-    if loudness is None:
-      loudness = _Loudness(samples)
-    furthest = position + longest - 2 * margin
-    first, last = (position + furthest) // 2 // _HOP, furthest // _HOP
-    cut = int(first + np.argmin(loudness[first:last])) * _HOP
-    windows.append(Window(max(0, position - margin), cut + margin, cut))
-    position = cut
-  windows.append(Window(max(0, position - margin), len(samples), len(samples)))
-  return windows
+  held = np.zeros([0], np.int16)  # Samples from `start` on.
+  start = position = 0
+  for block in blocks:
+    held = np.concatenate([held, block])
+    while len(held) > longest:
+      furthest = position + longest - 2 * margin
+      cut = _Quietest(held, start, (position + furthest) // 2 // _HOP, furthest // _HOP)
+      yield Window(start, cut + margin, cut), held[: cut + margin - start].copy()
+      position = cut
+      held = held[max(0, cut - margin) - start :]
+      start = max(0, cut - margin)
+  yield Window(start, start + len(held), start + len(held)), held
 
 
-def _Loudness(samples):
-  """Returns the mean power of _QUIET_SECONDS around each hop: float [S / _HOP + 1]."""
-  hops = -(-len(samples) // _HOP)
-  padded = np.zeros([hops * _HOP], np.float32)
-  padded[: len(samples)] = samples
-  # Hop i: samples i * _HOP to (i + 1) * _HOP.
-  power = np.square(padded / 32768.0).reshape([hops, _HOP]).mean(axis=1)
+def Windows(samples, max_seconds):
+  """As Cut, for samples int16 [S]; returns the list of Window."""
+  return [window for window, _ in Cut([samples], max_seconds)]
+
+
+def _Quietest(held, start, first, last):
+  """Returns the sample at the hop from `first` to before `last` around which _QUIET_SECONDS are quietest.
+
+  Args:
+    held: int16 [n], the samples of a recording from `start` on.
+    start: Sample at which `held` begins.
+    first: First hop of the recording that can be returned; hop i is at the sample i * _HOP.
+    last: The hop behind the last one.
+  """
   width = int(_QUIET_SECONDS * audio.SAMPLE_RATE) // _HOP // 2
+  low = max(first - width, -(-start // _HOP))
+  hops = np.arange(first, last)
+  stretch = held[low * _HOP - start : (last + width) * _HOP - start].astype(np.float32)
+  stretch = stretch[: len(stretch) // _HOP * _HOP] / 32768.0
+  power = np.square(stretch).reshape([-1, _HOP]).mean(axis=1)  # Of hop low + i.
   total = np.concatenate([[0.0], np.cumsum(power, dtype=np.float64)])
-  centers = np.arange(hops + 1)
-  low, high = np.maximum(centers - width, 0), np.minimum(centers + width, hops)
-  return (total[high] - total[low]) / (high - low)
+  left, right = np.maximum(hops - width, low) - low, np.minimum(hops + width - low, len(power))
+  return int(first + np.argmin((total[right] - total[left]) / (right - left))) * _HOP
 
 
 def Join(windows, words):
@@ -78,7 +90,7 @@ def Join(windows, words):
     words: For each window a sequence of recognizer.Word, in seconds from the window's start.
 
   Returns:
-    List of recognizer.Word in seconds from the recording's start.
+    List of recognizer.Word in seconds from the recording's start; neither starts nor ends go back.
   """
   joined = []
   before = None
@@ -91,7 +103,16 @@ def Join(windows, words):
       )
     joined += found
     before = window
-  return joined
+  return _Ascending(joined)
+
+
+def _Ascending(words):
+  """Moves starts and ends that go back, as windows may tell the time of a word at their seam differently."""
+  ascending, start, end = [], 0.0, 0.0
+  for word in words:
+    start, end = max(start, word.start), max(end, word.end)
+    ascending.append(dataclasses.replace(word, start=start, end=end))
+  return ascending
 
 
 def _Middle(word):

@@ -10,6 +10,7 @@ from lingvo.core import base_layer
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
+from fm_lingvo.utils import seeds
 
 PROJECTIONS = ('xavier', 'pca')
 
@@ -82,10 +83,10 @@ class RandomProjectionQuantizer(base_layer.BaseLayer):
       ('codebook_size', 2),
       ('codebook_dim', 1),
       ('pca_batches', 1),
-      ('seed', 0),
     ):
       if p.Get(name) < least:
         raise errors.ConfigError(f'{p.name}.{name} = {p.Get(name)}: expected >= {least}')
+    seeds.Check(f'{p.name}.seed', p.seed, none=False)
     if p.projection not in PROJECTIONS:
       raise errors.ConfigError(f'{p.name}.projection = {p.projection!r}: expected one of {", ".join(PROJECTIONS)}')
     if p.projection == 'pca' and p.codebook_dim > self.stacked_dim:

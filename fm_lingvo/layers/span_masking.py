@@ -104,6 +104,5 @@ class SpanMasker(base_layer.BaseLayer):
     if not self.do_eval:
       return py_utils.GenerateStepSeedPair(self.params)
     self._eval_draws += 1
-    return tf.stack(
-      [self._eval_draws + (self.params.random_seed or 0), tf.cast(tf.reduce_sum(1.0 - paddings), tf.int32)]
-    )
+    seed = (self._eval_draws + (self.params.random_seed or 0)) % 2**31
+    return tf.stack([seed, tf.cast(tf.reduce_sum(1.0 - paddings), tf.int32)])

@@ -39,12 +39,12 @@ def Aggregate(metrics_list: Sequence[Metrics], counts_list: Sequence[Counts]) ->
     metrics_list: List of dicts: name -> (value, weight).
     counts_list: List of dicts of arrays: BRANCH/code_counts and
       BRANCH/masked_code_counts [R, G, V], STREAM/num_samples or, for text, STREAM/num_labels,
-      STREAM/weights and STREAM/dropped* [B].
+      STREAM/weights, STREAM/dropped* and STREAM/cut [B].
 
   Returns:
     dict name -> float: the metrics; the code statistics (codebook_stats.CodeStats) of
     each branch; for each stream, `examples` and `audio_seconds` or `labels` in this
-    window, and `dropped*` since the start of training.
+    window, `dropped*` and `cut` since the start of training.
   """
   sums: dict[str, np.ndarray] = collections.defaultdict(lambda: np.zeros(2))
   for metrics in metrics_list:
@@ -68,7 +68,7 @@ def Aggregate(metrics_list: Sequence[Metrics], counts_list: Sequence[Counts]) ->
       values[f'{prefix}/labels'] = sum(float(np.sum(a)) for a in arrays)
     elif name == 'weights':
       values[f'{prefix}/examples'] = sum(float(np.sum(a)) for a in arrays)
-    elif name.startswith('dropped'):
+    elif name.startswith('dropped') or name == 'cut':
       values[key] = float(np.max(arrays[-1], initial=0))
   return values
 

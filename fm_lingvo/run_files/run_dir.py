@@ -17,7 +17,10 @@ from fm_lingvo.run_files import tensorboard
 Row = tuple[str, int, int]  # (component, parameters, trained parameters).
 
 
-def NewRunDir(model_name: str, root: str = 'runs') -> str:
+ROOT = 'runs'  # Folder of runs without a --logdir.
+
+
+def NewRunDir(model_name: str, root: str = ROOT) -> str:
   """Returns the path of a new folder under `root`, named after the model and the time."""
   stamp = datetime.datetime.now().strftime('%Y%m%d-%H%M%S')
   base = os.path.join(root, f'{model_name.rpartition(".")[2]}-{stamp}')
@@ -28,17 +31,10 @@ def NewRunDir(model_name: str, root: str = 'runs') -> str:
   return path
 
 
-def ParameterTable(params: Any) -> tuple[list[Row], int, int]:
-  """Counts parameters by component, without allocating them.
+def DeclaredTask(params: Any) -> Any:
+  """Returns the task of model Params without an input, built without allocating its variables.
 
-  Args:
-    params: Model Params.
-
-  Returns:
-    (rows, total, trained): rows is a list of (component, total, trained). The
-    encoder's adapters and the parts of a head are separate components. `constants`
-    are the variables that no experiment trains, such as those of quantizers; they
-    are included in the total.
+  Its variables are declarations: name, shape, dtype and whether they can be trained.
   """
   task_p = params.task.Copy()
   task_p.input = None
@@ -47,7 +43,12 @@ def ParameterTable(params: Any) -> tuple[list[Row], int, int]:
     cluster_factory.Cluster(params.cluster),
     py_utils.VariableCreatorScope(_DeclaredVariable),
   ):
-    return TaskParameterTable(task_p.Instantiate())
+    return task_p.Instantiate()
+
+
+def ParameterTable(params: Any) -> tuple[list[Row], int, int]:
+  """Returns TaskParameterTable of the DeclaredTask of model Params."""
+  return TaskParameterTable(DeclaredTask(params))
 
 
 class _DeclaredVariable:
@@ -73,7 +74,17 @@ tf.register_tensor_conversion_function(_DeclaredVariable, _Placeholder)
 
 
 def TaskParameterTable(task: Any) -> tuple[list[Row], int, int]:
-  """Like ParameterTable, for an instantiated base_task.BaseTask."""
+  """Counts parameters by component.
+
+  Args:
+    task: An instantiated base_task.BaseTask, such as DeclaredTask returns.
+
+  Returns:
+    (rows, total, trained): rows is a list of (component, total, trained). The
+    encoder's adapters and the parts of a head are separate components. `constants`
+    are the variables that no experiment trains, such as those of quantizers; they
+    are included in the total.
+  """
   trained_vars: set[str] = set()
   for learner in task.learners:
     trained_vars.update(v.name for v in learner.GetTrainableVariables(task.vars).Flatten())

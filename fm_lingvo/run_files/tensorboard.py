@@ -24,7 +24,7 @@ def Scalars(values: Mapping[str, float]) -> tf.Summary:
 
 def Text(tag: str, text: str) -> tf.Summary:
   """Returns a tf.Summary of a text, shown verbatim in TensorBoard's Text tab."""
-  block = '\n'.join('    ' + line for line in text.splitlines())
+  block = '\n'.join('    ' + line for line in text.removesuffix('\n').split('\n'))
   return tf.Summary(
     value=[
       _Value(

@@ -4,6 +4,7 @@ from lingvo import compat as tf
 from lingvo.core import base_model
 
 from fm_lingvo.config import train_params
+from fm_lingvo.utils import seeds
 
 
 class BaseTask(base_model.BaseTask):
@@ -27,6 +28,7 @@ class BaseTask(base_model.BaseTask):
 
   def __init__(self, params):
     train_params.Validate(f'{params.name}.train', params.train)
+    seeds.Check(f'{params.name}.random_seed', params.random_seed)
     super().__init__(params)
     if tf.get_default_graph().seed is None:
       # Every job of a cluster then initialises variables from seed and name.
@@ -58,12 +60,20 @@ class BaseTask(base_model.BaseTask):
     """dict: component name -> its layer, for tables of parameter counts."""
     raise NotImplementedError('Abstract method')
 
-  def CheckRestored(self, sess, source):
-    """Raises errors.ConfigError if restored variables contradict these params.
+  def CheckInput(self, p, do_eval=False):
+    """Raises errors.ConfigError if batches of an input are not those that this task needs.
 
     Args:
-      sess: Session that holds the variables.
-      source: Where they come from, for the message.
+      p: Params of the input.
+      do_eval: Whether to evaluate on it, not to train.
+    """
+
+  def CheckRestored(self, values, source):
+    """Raises errors.ConfigError if the records in a checkpoint (checkpoints/provenance.py) contradict these params.
+
+    Args:
+      values: dict: name of a variable that is not trained -> its value in the checkpoint; those that are restored.
+      source: Name of the checkpoint, for the message.
     """
 
   @classmethod

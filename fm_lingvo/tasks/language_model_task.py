@@ -32,12 +32,8 @@ class LanguageModelTask(base_task.BaseTask):
 
   def __init__(self, params):
     tokens = tokenizer.Tokenizer(params.tokenizer_file)
-    if params.input is not None and tokenizer.Tokenizer(params.input.tokenizer_file).sha256 != tokens.sha256:
-      # Said before the input reads its files.
-      raise errors.ConfigError(
-        f'{params.name}.tokenizer_file = {params.tokenizer_file!r}: expected the same model as '
-        f"the input's, {params.input.tokenizer_file!r}"
-      )
+    if params.input is not None:
+      _CheckInput(params, tokens, params.input)  # Said before the input reads its files.
     super().__init__(params)
     p = self.params
     self._tokenizer = tokens
@@ -46,6 +42,11 @@ class LanguageModelTask(base_task.BaseTask):
   def _CreateLayerVariables(self):
     super()._CreateLayerVariables()
     provenance.CreateRecord(self, 'tokenizer_record', self._tokenizer.record)
+
+  def CheckInput(self, p, do_eval=False):
+    """See the base class."""
+    del do_eval
+    _CheckInput(self.params, self._tokenizer, p)
 
   @classmethod
   def UseKeptTokenizers(cls, params, path):
@@ -60,9 +61,11 @@ class LanguageModelTask(base_task.BaseTask):
     """See the base class."""
     return {NAME: self.lm}
 
-  def CheckRestored(self, sess, source):
+  def CheckRestored(self, values, source):
     """See the base class."""
-    self._tokenizer.CheckRecord(sess.run(self.vars.tokenizer_record), source)
+    record = self.vars.tokenizer_record.op.name
+    if record in values:
+      self._tokenizer.CheckRecord(values[record], source)
 
   def ComputePredictions(self, theta, input_batch):
     """Mean nats a label, and how many labels there are: scalars."""
@@ -90,3 +93,12 @@ class LanguageModelTask(base_task.BaseTask):
   def DerivedMetrics(self, values):
     """The perplexity a label."""
     return {'perplexity': math.exp(min(values['loss'], 700.0))} if 'loss' in values else {}
+
+
+def _CheckInput(params, tokens, p):
+  """Raises ConfigError if the Params `p` of an input have another tokenizer than a task's Params and Tokenizer."""
+  if tokenizer.Tokenizer(p.tokenizer_file).sha256 != tokens.sha256:
+    raise errors.ConfigError(
+      f"{params.name}.tokenizer_file = {params.tokenizer_file!r}: expected the same model as the input's, "
+      f'{p.tokenizer_file!r}'
+    )

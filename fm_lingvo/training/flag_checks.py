@@ -7,10 +7,13 @@ from lingvo import model_registry
 
 from fm_lingvo import errors
 from fm_lingvo.config import registry
+from fm_lingvo.data import data_service
 from fm_lingvo.evaluation import cluster_job
 from fm_lingvo.runtime import quiet
+from fm_lingvo.runtime import session
 from fm_lingvo.utils import suggest
 
+_READING_JOBS = ('', 'trainer', 'trainer_client', 'executor_tpu')  # Jobs that read training data.
 CLUSTER_MODES = ('sync', 'async')
 _MODES = (
   *CLUSTER_MODES,
@@ -40,6 +43,24 @@ def CheckParts(flags, is_cluster):
       f'--batch_parts={flags.batch_parts}: expected 1 or less; only local runs on the CPU without --deterministic '
       'split batches'
     )
+
+
+def CheckPartsOfTask(flags, task):
+  """Raises ConfigError if --batch_parts is set for a task that computes none, or the environment's cores are no number.
+
+  Args:
+    flags: Of a local run.
+    task: Params of its task.
+  """
+  session.Cores()
+  if flags.batch_parts > 1 and not task.cls.computes_in_parts:
+    raise errors.ConfigError(f'--batch_parts={flags.batch_parts}: expected 1 or less with --model={flags.model}')
+
+
+def CheckService(flags, wait_seconds=0.0):
+  """Raises ConfigError if a job that reads training data cannot reach --tf_data_service_address within some seconds."""
+  if flags.tf_data_service_address and flags.job in _READING_JOBS:
+    data_service.CheckAddress('tf_data_service_address', flags.tf_data_service_address, wait_seconds)
 
 
 def CheckLogdir(logdir):

@@ -4,7 +4,6 @@ import contextlib
 import gc
 import os
 import shutil
-import subprocess
 import sys
 
 from absl import logging
@@ -21,7 +20,6 @@ from fm_lingvo.config import gin_config
 from fm_lingvo.config import params_diff
 from fm_lingvo.config import train_params
 from fm_lingvo.data import base_input
-from fm_lingvo.data import data_service
 from fm_lingvo.data import hydra_input
 from fm_lingvo.data import shard_integrity
 from fm_lingvo.evaluation import cluster_job
@@ -30,17 +28,18 @@ from fm_lingvo.run_files import run_lock
 from fm_lingvo.runtime import batch_split
 from fm_lingvo.runtime import quiet
 from fm_lingvo.runtime import session
+from fm_lingvo.training import dry_run
 from fm_lingvo.training import flag_checks
+from fm_lingvo.training import start_data
 from fm_lingvo.training import train_loop
 from fm_lingvo.training import xla_check
 from fm_lingvo.training import xla_dump
+from fm_lingvo.utils import files
 from fm_lingvo.utils import suggest
 
-DEMO_DATA = 'data/demo'
 _WRITERS = ('controller', 'executor_tpu')  # Cluster jobs that save checkpoints.
 _SERVICE_SECONDS = 120.0  # How long a cluster's job waits for a tf.data service that starts together with it.
 _LONG_RUN_STEPS = 1000  # From here on, splitting batches saves more time than building the larger graph costs.
-_READING_JOBS = ('', 'trainer', 'trainer_client', 'executor_tpu')  # Jobs that read training data.
 
 
 def Launch(flags):
@@ -69,6 +68,7 @@ def Launch(flags):
     )
   if not flags['enable_asserts'].present:
     flags.enable_asserts = False  # Lingvo's run-time checks of shapes are half of an encoder's ops.
+  flags.logdir = files.ExpandUser(flags.logdir)
   flag_checks.CheckMode(flags)
   is_cluster = (
     flags.job or flags.cluster_spec or flags.tpu or flags.mode not in (*flag_checks.CLUSTER_MODES, 'xla_check')
@@ -81,8 +81,9 @@ def Launch(flags):
   with _Building(flags):
     flag_checks.CheckDatasets(flags)
   if flags.dry_run:
+    flag_checks.CheckLogdir(flags.logdir)
     with _Building(flags):
-      return _DryRun(flags.model, flags.logdir)
+      return dry_run.Run(flags, is_cluster)
   if flags.mode == 'xla_check':
     return _XlaCheck(flags)
   if not flags.logdir:
@@ -90,10 +91,7 @@ def Launch(flags):
   if '://' not in flags.logdir:
     flags.logdir = os.path.abspath(flags.logdir)  # The file `checkpoint` stores paths.
   flag_checks.CheckLogdir(flags.logdir)
-  if flags.tf_data_service_address and flags.job in _READING_JOBS:
-    data_service.CheckAddress(
-      'tf_data_service_address', flags.tf_data_service_address, _SERVICE_SECONDS if flags.job else 0.0
-    )
+  flag_checks.CheckService(flags, _SERVICE_SECONDS if flags.job else 0.0)
   if is_cluster:
     flag_checks.CheckTpu(flags)
     if flags.job.startswith(cluster_job.PREFIX):
@@ -144,7 +142,7 @@ def _Evaluate(flags):
   with quiet.HoldStderr():
     manager.MaybeConfigRunLocally()
   params = manager.GetParamsForDataset('evaler', name)
-  _RaiseIfMissing(name, params)
+  start_data.RaiseIfMissing(name, params)
   cluster_job.EvaluationJob(name, params, flags.logdir).Run()
   return 0
 
@@ -162,21 +160,6 @@ def _XlaCheck(flags):
   return 0
 
 
-def _DryRun(model_name, logdir):
-  """Checks everything except the data; prints the configuration and the table of parameters."""
-  params = model_registry.GetParams(model_name, 'Train')
-  tp = params.task.train
-  for name in ['Train', *train_params.DatasetsAtTheEnd(tp)]:
-    hydra_input.Validate(model_registry.GetParams(model_name, name).input)
-  train_params.ValidateEnd('task.train', tp)
-  if tp.init_from_checkpoint_rules and not (logdir and run_checkpoints.Newest(os.path.join(logdir, 'train'))):
-    warm_start.CheckSources(tp)
-  table = run_dir.FormatParameterTable(*run_dir.ParameterTable(params))
-  print(gin_config.ConfigText(model_name, reference=False))
-  print(table)
-  return 0
-
-
 def _RunLocally(flags):
   """Trains and evaluates in this process, see train_loop."""
   flags.run_locally = flags.run_locally or 'cpu'
@@ -186,15 +169,15 @@ def _RunLocally(flags):
   train = model_registry.GetParams(flags.model, 'Train')
   train_params.ValidateEnd('task.train', train.task.train)
   _ChooseParts(flags, train.task)
-  _PrepareDemoData(train)
+  start_data.PrepareDemo(train)
   manager = lingvo_trainer.RunnerManager(flags.model)
   flags.mode = 'sync'
   flags.add_summary = False  # Summaries are written from fetched metrics.
   with quiet.HoldStderr():
     manager.MaybeConfigRunLocally()
   train = manager.GetParamsForDataset('trainer_client', 'Train')
-  _RaiseIfMissing('Train', train)
-  eval_params = _EvalParams(manager, train_params.DatasetsAtTheEnd(train.task.train))
+  start_data.RaiseIfMissing('Train', train)
+  eval_params = start_data.Evaluated(manager, train_params.DatasetsAtTheEnd(train.task.train))
   if not run_checkpoints.Newest(os.path.join(flags.logdir, 'train')):
     warm_start.CheckSources(train.task.train)
   with run_lock.Hold(flags.logdir):
@@ -203,11 +186,10 @@ def _RunLocally(flags):
 
 def _ChooseParts(flags, task):
   """Chooses into how many parts a local run splits its batches; must run before TensorFlow computes anything."""
+  flag_checks.CheckPartsOfTask(flags, task)
   if flags.deterministic or flags.run_locally != 'cpu':
     return
   cores = session.Cores()
-  if flags.batch_parts > 1 and not task.cls.computes_in_parts:
-    raise errors.ConfigError(f'--batch_parts={flags.batch_parts}: expected 1 or less with --model={flags.model}')
   worthwhile = task.cls.computes_in_parts and task.train.max_steps >= _LONG_RUN_STEPS
   suitable = batch_split.Suitable(cores) if worthwhile else 1
   parts = flags.batch_parts or suitable
@@ -251,37 +233,3 @@ def _PrintNewDamage(known):
     if shard not in known:
       print(f'damaged: {shard.line}', flush=True)
   return shard_integrity.Known()
-
-
-def _RaiseIfMissing(name, params):
-  """Raises ConfigError if a data set's streams have no records."""
-  missing = hydra_input.MissingData(params.input)
-  if missing:
-    raise errors.ConfigError(
-      '; '.join(f'{name}/input.{path}: no record in files like {pattern}' for path, pattern in missing)
-    )
-
-
-def _PrepareDemoData(params):
-  """Prepares the demo data set if the run reads it and it does not exist yet."""
-  missing = hydra_input.MissingData(params.input)
-  if missing and all(pattern.startswith(DEMO_DATA + os.sep) for _, pattern in missing):
-    print(f'preparing the demo data in {DEMO_DATA} (once)', flush=True)
-    result = subprocess.run(
-      [sys.executable, '-m', 'fm_lingvo.tools.prepare_data', '--importer=demo', f'--output={DEMO_DATA}'], check=False
-    )
-    if result.returncode:
-      raise errors.ConfigError(f'{DEMO_DATA}: preparing it failed, exit code {result.returncode}')
-
-
-def _EvalParams(manager, names):
-  """Returns dict: data set -> Params, for those that have data; prints the others."""
-  params = {}
-  for name in names:
-    p = manager.GetParamsForDataset('evaler', name)
-    missing = hydra_input.MissingRecords(p.input)
-    if missing:
-      print(f'{name}: not evaluated, {missing}', flush=True)
-    else:
-      params[name] = p
-  return params

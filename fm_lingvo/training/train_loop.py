@@ -17,6 +17,7 @@ from fm_lingvo import errors
 from fm_lingvo.checkpoints import checkpointer
 from fm_lingvo.checkpoints import reader
 from fm_lingvo.checkpoints import run_checkpoints
+from fm_lingvo.config import train_params
 from fm_lingvo.data import example_filter
 from fm_lingvo.evaluation import evaluator
 from fm_lingvo.evaluation import run_evaluations
@@ -64,13 +65,7 @@ class LocalRunner(base_runner.BaseRunner):
     self._signum = None
     self._saved_step = None  # Of the newest checkpoint.
     self._task_params = params.task.train
-    if self._task_params.save_interval_steps is None:
-      raise errors.ConfigError('task.train.save_interval_steps = None: expected an integer >= 1 in a local run')
-    if self._task_params.early_stop and self._task_params.early_stop.window:
-      raise errors.ConfigError(
-        f'task.train.early_stop.window = {self._task_params.early_stop.window}: expected 0 in a local run, which has '
-        'task.train.best_metric and early_stop_patience instead'
-      )
+    train_params.ValidateLocal('task.train', self._task_params)
     self._best = best_checkpoints.BestCheckpoints(self._task_params, logdir, list(eval_params))
     with self._graph.as_default(), self._cluster, tf.device(self._cluster.GetPlacer()):
       self._model = self.params.Instantiate()

@@ -1,1 +1,1 @@
-"""Helpers for all packages: audio constants, local and remote files, name suggestions, shipped files."""
+"""Helpers for all packages: audio constants, local and remote files, lines of text, name suggestions, shipped files."""

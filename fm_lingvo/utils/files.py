@@ -10,6 +10,24 @@ def IsRemote(path: str) -> bool:
   return '://' in path
 
 
+def ExpandUser(path: str) -> str:
+  """Returns a path of the user's with a leading `~` or `~NAME` replaced by the home folder, as a shell does.
+
+  A shell replaces `~` at the start of a word only, so not in `--output=~/x`, in `a,~/b` or in a Gin file. Every path
+  of the user's passes through here where it enters: as `type=ExpandUser` of an argparse flag, as `ExpandUser(value)` of
+  another flag, or by SplitPaths; Gin's values in fm_lingvo/config/gin_reader.py.
+
+  Args:
+    path: A local path, a remote path or ''. As in a shell, `~NAME` of an unknown user stays as it is.
+  """
+  return os.path.expanduser(path)
+
+
+def SplitPaths(text: str) -> list[str]:
+  """Returns the paths of a flag with commas between them, each of them as ExpandUser returns it; drops empty ones."""
+  return [ExpandUser(path) for path in text.split(',') if path]
+
+
 def Open(path: str, mode: str = 'r') -> IO[Any]:
   """Opens a local or remote file; text is UTF-8."""
   if IsRemote(path):

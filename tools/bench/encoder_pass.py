@@ -16,6 +16,7 @@ import sys
 import time
 
 from fm_lingvo import errors
+from fm_lingvo.utils import files as file_system
 
 from ..common import exit_codes
 from . import results
@@ -130,7 +131,11 @@ def AddFlags(parser: argparse.ArgumentParser, size: str, result: str) -> None:
   """Adds the flags of a tool that measures passes of a size and writes docs/results/RESULT.json."""
   parser.add_argument('--size', default=size, help=f'file of sizes, params/gin/SIZE.gin (default: {size})')
   parser.add_argument(
-    '--output', default=results.Path(result), metavar='FILE', help=f'default: docs/results/{result}.json'
+    '--output',
+    type=file_system.ExpandUser,
+    default=results.Path(result),
+    metavar='FILE',
+    help=f'default: docs/results/{result}.json',
   )
   parser.add_argument(
     '--memory_limit_gb', type=float, default=12.0, help='a pass that takes more memory is stopped (default: 12)'

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from fm_lingvo import errors
 from fm_lingvo.config import list_experiments
 from fm_lingvo.config import user_modules
+from fm_lingvo.utils import files
 from fm_lingvo.utils import suggest
 
 MODES = ('sync', 'async')
@@ -105,6 +106,7 @@ def CheckFlags(flags: Sequence[str]) -> dict[str, str]:
     if not found:
       raise errors.ConfigError(f"no --{name}=... among the trainer's flags, which follow --")
     values[name] = found[-1]
+  values['logdir'] = files.ExpandUser(values['logdir'])  # As the trainer reads it.
   known = list_experiments.ListModels()
   # User modules may register the experiment; only the jobs import them.
   modules = any(flag.startswith(f'--{user_modules.FLAG}') for flag in flags)

@@ -2,11 +2,14 @@
 
 import argparse
 
+from fm_lingvo.utils import files
+
 
 def AddWeights(parser: argparse.ArgumentParser) -> None:
   """Adds --checkpoint, the argument of load_run.FindCheckpoint, and --averages, that of reader.Checkpoint."""
   parser.add_argument(
     '--checkpoint',
+    type=files.ExpandUser,
     metavar='NAME',
     help='best (by task.train.best_metric), newest, a checkpoint of the run such as ckpt-00000500, or the prefix of '
     'another one (default: best if the run keeps best checkpoints, else newest)',

@@ -1,6 +1,7 @@
 """Transcripts of recordings as text, JSON and SubRip subtitles.
 
-A subtitle cue ends at a pause of 0.8 s, and before it would exceed 6 s or two lines of 42 characters.
+A subtitle cue ends at a pause of 0.8 s, and before it would exceed 6 s or two lines of 42 characters. It stays for a
+second, and as long as reading it takes, unless the next one or the end of the recording comes before.
 """
 
 import dataclasses
@@ -19,7 +20,9 @@ _PAUSE_SECONDS = 0.8
 _CUE_SECONDS = 6.0
 _LINE_CHARACTERS = 42
 _CUE_LINES = 2
-_SHORTEST_CUE_SECONDS = 0.04  # One encoded frame.
+_SHORT_CUE_SECONDS = 1.0  # A cue lasts as long as this if it can.
+_SHORTEST_CUE_SECONDS = 0.7  # A cue lasts as long as this at least, even if the next one has to wait.
+_CHARACTERS_PER_SECOND = 17.0  # As fast as one reads.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +49,7 @@ def Format(transcript: Transcript, kind: str, with_name: bool = False) -> str:
   if kind == 'text':
     return f'{transcript.name}\t{transcript.text}\n' if with_name else f'{transcript.text}\n'
   if kind == 'srt':
-    return Srt(transcript.words)
+    return Srt(transcript.words, transcript.seconds)
   return (Json(transcript) if kind == 'json' else Manifest(transcript)) + '\n'
 
 
@@ -90,13 +93,26 @@ def Json(transcript: Transcript) -> str:
   return json.dumps(row, ensure_ascii=False)
 
 
-def Srt(words: Iterable[Any]) -> str:
-  """Returns the SubRip text of a sequence of words: numbered cues with ascending times."""
+def Srt(words: Iterable[Any], seconds: float = math.inf) -> str:
+  """Returns the SubRip text of a sequence of words: numbered cues that do not overlap.
+
+  Args:
+    words: recognizer.Word, with ascending times.
+    seconds: Length of the recording.
+  """
   blocks, earliest = [], 0.0
-  for number, cue in enumerate(_Cues(words), 1):
-    start = max(cue[0].start, earliest)
-    end = earliest = max(cue[-1].end, start + _SHORTEST_CUE_SECONDS)
+  cues = _Cues(words)
+  for number, cue in enumerate(cues, 1):
     text = '\n'.join(_Lines(cue))
+    start = max(cue[0].start, earliest)
+    following = cues[number][0].start if number < len(cues) else max(seconds, cue[-1].end)
+    wanted = max(cue[-1].end, start + max(_SHORT_CUE_SECONDS, len(text) / _CHARACTERS_PER_SECOND))
+    end = min(wanted, following)
+    if end < start + _SHORTEST_CUE_SECONDS:
+      if number == len(cues):  # Nothing can wait: the cue comes earlier.
+        start = max(earliest, end - _SHORTEST_CUE_SECONDS)
+      end = start + _SHORTEST_CUE_SECONDS
+    earliest = end
     blocks.append(f'{number}\n{_Time(start)} --> {_Time(end)}\n{text}\n')
   return '\n'.join(blocks)
 

@@ -21,16 +21,13 @@ from fm_lingvo.utils import audio as audio_format
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import suggest
 
-from ..common import audio
 from ..common import exit_codes
-from ..common import normalize
+from ..common import normalizers
 from . import importers
 from . import progress
+from . import report as report_lib
 from . import shards as shards_lib
 from . import staging_dirs
-
-_DEFAULT_TEST_PERCENT = {'prompts': 30.0}
-_REQUIRES_TEXT = ('general_speech', 'librispeech', 'synth')
 
 
 class NothingAccepted(errors.RunError):
@@ -72,6 +69,8 @@ def PrepareData(
   test_percent=None,
   num_shards=4,
   require_text=None,
+  normalizer=None,
+  official_splits=None,
   limits=None,
   beam_args=(),
 ):
@@ -83,10 +82,13 @@ def PrepareData(
     options: importers.Options.
     overwrite: Whether to replace an existing output once the new data set is complete.
     dev_percent: Percentage of the utterances in the dev set.
-    test_percent: Percentage of the utterances in the test set; None: 30 for prompts, otherwise 5.
+    test_percent: Percentage of the utterances in the test set; None: the importer's default.
     num_shards: Number of shards of the train set.
-    require_text: Whether to reject utterances without a transcript; None: only for general_speech, librispeech and
-      synth.
+    require_text: Whether to reject utterances without a transcript; None: the importer's default.
+    normalizer: One of normalizers.NAMES; None: the importer's default, or else english if all transcripts are declared
+      as English, otherwise basic.
+    official_splits: Whether to use the splits that the source has; None: the importer's default. Utterances without
+      one, or all, are split by a hash of their id.
     limits: dict of fields of shards.Limits.
     beam_args: Flags for Beam.
 
@@ -95,33 +97,45 @@ def PrepareData(
 
   Raises:
     exit_codes.UsageError: Wrong usage.
-    NothingAccepted: No utterance passed the checks; nothing is written.
+    NothingAccepted: No utterance passed the checks; only the report is written, beside the output.
     errors.RunError: The disk failed; no partial data set is left.
   """
   started = time.time()
   options = options or importers.Options()
-  import_fn = importers.GetImporter(importer)
-  if test_percent is None:
-    test_percent = _DEFAULT_TEST_PERCENT.get(importer, 5.0)
-  if require_text is None:
-    require_text = importer in _REQUIRES_TEXT
-  limits = shards_lib.Limits(**dict(limits or {}, require_text=require_text))
+  chosen = importers.GetImporter(importer)
+  test_percent = chosen.test_percent if test_percent is None else test_percent
+  require_text = chosen.require_text if require_text is None else require_text
   try:
     dataset.SplitOf('', dev_percent, test_percent)
   except ValueError as e:
     raise exit_codes.UsageError(str(e)) from e
   output = output.rstrip('/')
-  staging_dirs.CheckReplaceable(output, options.input.split(',') if options.input else ())
+  parts = options.input.split(',') if options.input else ()
+  sources = [part if file_system.Exists(part) else part.partition('=')[2] for part in parts]
+  staging_dirs.CheckReplaceable(output, [source for source in sources if source])
   if file_system.Exists(output) and not overwrite:
     raise exit_codes.UsageError(f'--output={output}: exists; give another directory or --overwrite')
 
-  listing = import_fn(options)
+  listing = chosen.function(options)
   utterances = _DropDuplicates(listing)
+  normalizer = normalizer or chosen.normalizer or _DefaultNormalizer(utterances)
+  normalizers.Get(normalizer)  # Raises for an unknown name.
+  limits = shards_lib.Limits(**dict(limits or {}, require_text=require_text, normalizer=normalizer))
+  keep_splits = chosen.official_splits if official_splits is None else official_splits
+  without = [u for u in utterances if not u.split] if official_splits else ()
+  if without:
+    raise exit_codes.UsageError(
+      f'--official_splits: {len(without)} of {len(utterances)} utterances have no split, for example '
+      f'{without[0].source}; expected train, dev or test for all'
+    )
   num = {split: num_shards if split == 'train' else max(1, num_shards // 4) for split in dataset.SPLITS}
 
-  def ShardOf(utterance):
-    split = utterance.split or dataset.SplitOf(utterance.utt_id, dev_percent, test_percent)
-    return dataset.ShardName(split, dataset.ShardIndex(utterance.utt_id, num[split]), num[split])
+  def SplitOf(utterance):
+    return (utterance.split if keep_splits else None) or dataset.SplitOf(utterance.utt_id, dev_percent, test_percent)
+
+  def ShardOf(utterance, first_id):
+    split = SplitOf(utterance)
+    return dataset.ShardName(split, dataset.ShardIndex(first_id, num[split]), num[split])
 
   names = {split: [dataset.ShardName(split, i, num[split]) for i in range(num[split])] for split in dataset.SPLITS}
   settings = {
@@ -134,7 +148,9 @@ def PrepareData(
     'test_percent': test_percent,
     **dataclasses.asdict(limits),
   }
-  if options.official_splits:
+  if options.own:
+    settings['importer_options'] = dict(options.own)
+  if keep_splits and any(u.split for u in utterances):
     settings['official_splits'] = True
   with errors.Writing(output):
     staging = staging_dirs.Make(output)
@@ -144,12 +160,9 @@ def PrepareData(
     with progress.Watch(staging, len(utterances)):
       _RunPipeline(listed, staging, limits, key, list(beam_args))
     rows, rejects = _MergeRows(staging, names, listing.rejects)
-    report = _Report(rows, rejects, listing.notes, settings)
+    report = report_lib.Make(rows, rejects, listing, settings)
     if not rows:
-      raise NothingAccepted(
-        f'{len(rejects)} utterances listed by the importer {importer}, none accepted: '
-        + _Reasons(report['rejects']['by_reason'])
-      )
+      raise NothingAccepted(_WriteRejects(output, report, listing, importer))
     _WriteMetadata(staging, names, rows, report, settings)
     staging_dirs.Publish(staging, output, overwrite)
   except (errors.ConfigError, errors.RunError):
@@ -161,7 +174,7 @@ def PrepareData(
     raise errors.RunError(f'{output}: cannot be written ({reason}); no partial data set is left') from e
   finally:
     staging_dirs.Remove(staging)
-  _PrintSummary(output, report, time.time() - started)
+  report_lib.Print(output, report, listing, time.time() - started)
   return dataset.ReadDataset(output), report
 
 
@@ -186,6 +199,23 @@ def DiskReason(error):
     if any(words in str(e) for e in seen):
       return words
   return ''
+
+
+def _DefaultNormalizer(utterances):
+  languages = {normalizers.Base(u.language) for u in utterances if u.text}
+  return 'english' if languages == {'en'} else 'basic'
+
+
+def _WriteRejects(output, report, listing, importer):
+  """Writes the report of a preparation without a data set beside the output; returns the message for the error."""
+  path = f'{output}.report.json'
+  _WriteJson(path, report)
+  for line in report_lib.Ignored(listing) + report_lib.Examples(report):
+    print(line.strip(), file=sys.stderr)
+  return (
+    f'{report["rejects"]["total"]} utterances listed by the importer {importer}, none accepted: '
+    f'{report_lib.Reasons(report)}; all are in {path}'
+  )
 
 
 def _DropDuplicates(listing):
@@ -267,38 +297,6 @@ def _MergeRows(staging, names, rejects):
   return rows, rejects
 
 
-def _Report(rows, rejects, notes, settings):
-  def Sums(selected):
-    return {'utterances': len(selected), 'hours': round(sum(r['duration'] for r in selected) / 3600, 4)}
-
-  by_split = {split: Sums([r for r in rows if r['split'] == split]) for split in dataset.SPLITS}
-  by_domain = {}
-  for domain in sorted({r['domain'] for r in rows}):
-    mine = [r for r in rows if r['domain'] == domain]
-    by_domain[domain] = dict(
-      Sums(mine),
-      labeled=sum(bool(r['text']) for r in mine),
-      speakers=len({r['speaker'] for r in mine}),
-      splits={split: Sums([r for r in mine if r['split'] == split]) for split in dataset.SPLITS},
-    )
-  reasons = collections.Counter(r['reason'] for r in rejects)
-  return {
-    **Sums(rows),
-    'labeled': sum(bool(r['text']) for r in rows),
-    'texts_with_digits': sum(normalize.HasDigits(r['text']) for r in rows),
-    'by_split': by_split,
-    'by_domain': by_domain,
-    'rejects': {
-      'total': len(rejects),
-      'by_reason': dict(sorted(reasons.items())),
-      'meaning': {reason: audio.REASONS[reason] for reason in sorted(reasons)},
-      'files': rejects,
-    },
-    'notes': notes,
-    'settings': settings,
-  }
-
-
 def _WriteMetadata(staging, names, rows, report, settings):
   """Writes the manifest, the report and, last, dataset.json."""
   with file_system.Open(os.path.join(staging, 'manifest.jsonl'), 'w') as f:
@@ -329,25 +327,3 @@ def _WriteMetadata(staging, names, rows, report, settings):
 def _WriteJson(path, value):
   with file_system.Open(path, 'w') as f:
     f.write(json.dumps(value, indent=2, ensure_ascii=False) + '\n')
-
-
-def _Reasons(by_reason):
-  return ', '.join(f'{count} {reason}' for reason, count in sorted(by_reason.items(), key=lambda x: -x[1])) or 'none'
-
-
-def _PrintSummary(output, report, seconds):
-  hours = report['hours']
-  splits = ', '.join(f'{s} {v["utterances"]} ({v["hours"] * 60:.1f} min)' for s, v in report['by_split'].items())
-  print(f'{output}: {report["utterances"]} utterances, {hours:.2f} h ({splits}), {report["labeled"]} labeled')
-  for domain, sums in report['by_domain'].items():
-    print(f'  {domain}: {sums["utterances"]} utterances, {sums["hours"] * 60:.1f} min, {sums["labeled"]} labeled')
-  if report['texts_with_digits']:
-    print(
-      f'  {report["texts_with_digits"]} texts with digits, which most tokenizers do not know: numbers are spelled out '
-      'only if the language is given'
-    )
-  rejects = report['rejects']
-  where = ' (files in report.json)' if rejects['total'] else ''
-  print(f'  rejected {rejects["total"]}: {_Reasons(rejects["by_reason"])}{where}')
-  print(f'  {seconds:.1f} s, {hours * 3600 / max(seconds, 1e-3):.0f} x real time')
-  sys.stdout.flush()

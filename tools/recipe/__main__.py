@@ -20,6 +20,7 @@ import sys
 
 from fm_lingvo import errors
 from fm_lingvo.runtime import quiet
+from fm_lingvo.utils import files as file_system
 
 from ..common import exit_codes
 from . import plan
@@ -48,9 +49,17 @@ def _Parser():
     help='stages at a time, which share the cores (default: 2, or 1 on one core)',
   )
   parser.add_argument(
-    '--output', default='', help='folder of the runs, report.md and recipe.png (default: runs/recipe)'
+    '--output',
+    type=file_system.ExpandUser,
+    default='',
+    help='folder of the runs, report.md and recipe.png (default: runs/recipe)',
   )
-  parser.add_argument('--data_dir', default='', help='folder of the data sets (default: data/recipe)')
+  parser.add_argument(
+    '--data_dir', type=file_system.ExpandUser, default='', help='folder of the data sets (default: data/recipe)'
+  )
+  parser.add_argument(
+    '--corpora', default='', help='folder of human corpora for the source and AN4, see tools/recipe/data.py'
+  )
   parser.add_argument(
     '--docs',
     action=argparse.BooleanOptionalAction,
@@ -73,6 +82,7 @@ def _Settings(args):
     output=(args.output or f'runs/recipe{suffix}').rstrip('/'),
     data_dir=(args.data_dir or f'data/recipe{suffix}').rstrip('/'),
     quick=args.quick,
+    corpora=args.corpora,
   )
 
 

@@ -1,32 +1,41 @@
-"""The recipe's data: human target and unlabeled speech, and synthetic source speech of general English text.
+"""The recipe's data: source, target and unlabeled speech; human speech of the user's corpora where there is some.
 
-  python -m tools.recipe_data --output=data/recipe
+  python -m tools.recipe_data --output=data/recipe --corpora=CORPORA
   python -m tools.recipe_data --output=data/recipe_quick --quick
 
-Makes three data sets below --output, or reuses those that are there and whole:
-  target      English human prompts: what the recogniser is adapted to and tested on
-  unlabeled   Spanish, French, Italian and Russian human prompts, for pretraining
-  source      synthetic speech of general English text, without any sentence of the target: see
-              importers/general_speech.py and general_text.py
+Makes these data sets below --output, or reuses those that are complete:
+  source        labeled speech: the corpora of --corpora, or else synthetic speech of general English text
+  target        acted dialogue out of three games (importer games), whose domain the recogniser is adapted to
+  target_an4    a second target, AN4, if --corpora has a folder an4
+  unlabeled, unlabeled_*   for pretraining: prompts in five languages, fillets, tuxpaint, corpora without transcripts
+With --quick all are tiny: the target is English prompts, the others are synthetic speech and prompts.
+
+A folder below --corpora is a corpus: it has a manifest.jsonl as in NeMo, with official splits, or LibriSpeech's layout.
 Exit code 0: done; 1: nothing was accepted, or the disk failed; 2: something is missing, in one line; 130: Ctrl-C.
 """
 
 import argparse
+import glob
+import json
 import os
 import sys
 import tempfile
 
 from fm_lingvo.data import dataset
 from fm_lingvo.utils import files as file_system
+from fm_lingvo.utils import text_lines
 
 from ..common import exit_codes
 from ..prepare import importers
 
-NAMES = ('target', 'unlabeled', 'source')
-TARGET_LANGUAGES = ('en',)
-UNLABELED_LANGUAGES = ('es', 'fr', 'it', 'ru')
+NAMES = ('target', 'unlabeled', 'source')  # These are always there.
+LANGUAGES = ('en', 'es', 'fr', 'it', 'ru')
+# Debian packages of unlabeled speech, by the importer that reads them.
+_UNLABELED = ('fillets', 'tuxpaint')
+_SECOND_TARGET = 'an4'  # Folder of --corpora.
+_NORMALIZER = 'english'  # Of all transcripts, so that error rates can be compared.
 
-_MAX_SOURCE_SECONDS = 12.5
+_MAX_SYNTHETIC_SECONDS = 12.5
 _QUICK_PROMPTS = 120  # Per language.
 _QUICK_LINES = 110
 _QUICK_ENGINES = ('flite', 'espeak-ng')
@@ -34,39 +43,104 @@ _QUICK_ENGINES = ('flite', 'espeak-ng')
 _STAND_IN_LINES = {'target': 90, 'unlabeled': 110}
 
 
-def PrepareRecipe(output, quick=False):
-  """Makes output/target, output/unlabeled and output/source, or reuses them where they are whole.
+def PrepareRecipe(output, quick=False, corpora=''):
+  """Makes the data sets, or reuses those that are complete.
 
   Args:
-    output: directory of the three data sets.
-    quick: tiny data sets; human speech is replaced by synthetic speech where apt cannot fetch it.
+    output: Directory of the data sets.
+    quick: Tiny data sets; human speech is replaced by synthetic speech where apt cannot fetch it.
+    corpora: Folder with human corpora, '' for none.
 
   Returns:
-    {name: dataset.Dataset} for the three NAMES.
+    {name: dataset.Dataset}, NAMES and others.
 
   Raises:
-    exit_codes.UsageError: no human prompts (unless quick), or no synthesiser.
+    exit_codes.UsageError: Packages cannot be fetched (unless quick), no synthesiser is installed, or `corpora` has no
+      corpus with transcripts.
   """
-  made = {}
-  for name, languages in (('target', TARGET_LANGUAGES), ('unlabeled', UNLABELED_LANGUAGES)):
-    options = importers.Options(languages=languages, max_utterances=_QUICK_PROMPTS if quick else None)
-    made[name] = _Reuse(output, name)
-    if made[name] is not None:
-      continue
-    try:
-      made[name] = _Make(output, name, 'prompts', options)
-    except exit_codes.UsageError as e:
-      if not quick:
-        raise
-      print(f'recipe data: no human prompts, so {name} is synthetic: {e}')
-      made[name] = _MakeStandIn(output, name)
-  made['source'] = _Reuse(output, 'source') or _MakeSource(output, made['target'], quick)
-  for name in NAMES:
-    _Describe(name, made[name])
+  labeled, unlabeled = _Corpora(corpora) if corpora else ({}, {})
+  if corpora and not set(labeled) - {_SECOND_TARGET}:
+    raise exit_codes.UsageError(
+      f'--corpora={corpora}: no corpus with transcripts; expected folders with manifest.jsonl or *.trans.txt'
+    )
+  made = _Quick(output) if quick else _Targets(output)
+  if _SECOND_TARGET in labeled:
+    name, path = f'target_{_SECOND_TARGET}', labeled.pop(_SECOND_TARGET)
+    made[name] = _Get(output, name, *_Corpus([path]))
+  for name, path in unlabeled.items():
+    made[f'unlabeled_{name}'] = _Get(output, f'unlabeled_{name}', *_Corpus([path]))
+  if labeled:
+    made['source'] = _Get(output, 'source', *_Corpus(list(labeled.values())))
+  else:
+    made['source'] = _Reuse(output, 'source') or _MakeSynthetic(output, made['target'], quick)
+  for name, data in made.items():
+    _Describe(name, data)
   return made
 
 
-def _MakeSource(output, target, quick):
+def _Corpora(folder):
+  """Returns ({name: path} of the corpora with transcripts, the same of those without), by their folders' names."""
+  if not os.path.isdir(folder):
+    raise exit_codes.UsageError(f'--corpora={folder}: no such directory')
+  labeled, unlabeled = {}, {}
+  for path in sorted(glob.glob(os.path.join(glob.escape(folder), '*', ''))):
+    name, manifest = os.path.basename(path.rstrip('/')), os.path.join(path, 'manifest.jsonl')
+    if os.path.exists(manifest):
+      (labeled if _HasText(manifest) else unlabeled)[name] = manifest
+    elif glob.glob(os.path.join(glob.escape(path), '*', '*', '*.trans.txt')):
+      labeled[name] = path.rstrip('/')
+  return labeled, unlabeled
+
+
+def _HasText(manifest):
+  """Whether the first line of a manifest has a transcript."""
+  for _, line in text_lines.Lines(manifest):
+    if line.strip():
+      try:
+        return json.loads(line).get('text') is not None
+      except (AttributeError, ValueError) as e:
+        raise exit_codes.UsageError(f'{manifest}: its first line is not a JSON object ({e})') from e
+  return False
+
+
+def _Corpus(paths):
+  """Returns (importer, options, further arguments of PrepareData) for corpora of one kind.
+
+  Raises:
+    exit_codes.UsageError: Some have a manifest and others LibriSpeech's layout.
+  """
+  kinds = {'manifest' if path.endswith('.jsonl') else 'librispeech' for path in paths}
+  if len(kinds) > 1:
+    raise exit_codes.UsageError(
+      f"--corpora: manifests and LibriSpeech's layout together, {', '.join(paths)}; expected one kind"
+    )
+  options = importers.Options(input=','.join(paths))
+  return kinds.pop(), options, dict(normalizer=_NORMALIZER, official_splits=True, num_shards=8)
+
+
+def _Targets(output):
+  """Makes the target and the unlabeled data sets out of Debian's packages."""
+  made = {'target': _Get(output, 'target', 'games', importers.Options(), dict(normalizer=_NORMALIZER, num_shards=8))}
+  made['unlabeled'] = _Get(output, 'unlabeled', 'prompts', importers.Options(languages=LANGUAGES))
+  for name in _UNLABELED:
+    made[f'unlabeled_{name}'] = _Get(output, f'unlabeled_{name}', name, importers.Options())
+  return made
+
+
+def _Quick(output):
+  """Makes tiny targets and unlabeled data sets: prompts, or synthetic speech where apt cannot fetch them."""
+  made = {}
+  for name, languages in (('target', LANGUAGES[:1]), ('unlabeled', LANGUAGES[1:])):
+    options = importers.Options(languages=languages, max_utterances=_QUICK_PROMPTS)
+    try:
+      made[name] = _Get(output, name, 'prompts', options)
+    except exit_codes.UsageError as e:
+      print(f'recipe data: no human prompts, so {name} is synthetic: {e}')
+      made[name] = _MakeStandIn(output, name)
+  return made
+
+
+def _MakeSynthetic(output, target, quick):
   options = importers.Options(
     exclude=tuple(sorted({row['text'] for row in dataset.ReadManifest(target.path)} - {''})),
     engines=_QuickEngines() if quick else (),
@@ -81,13 +155,14 @@ def _MakeSource(output, target, quick):
     options,
     num_shards=4 if quick else 8,
     require_text=True,
-    limits={'max_duration': _MAX_SOURCE_SECONDS},
+    normalizer='prompts' if quick else _NORMALIZER,
+    limits={'max_duration': _MAX_SYNTHETIC_SECONDS},
     **shares,
   )
 
 
 def _QuickEngines():
-  """The fast engines, of those that can be had here; all engines where none of them can."""
+  """Returns the fast engines that are installed or can be fetched; none of them means all engines."""
   from ..speech_synthesis import speech_engines
 
   return tuple(name for name in _QUICK_ENGINES if speech_engines.WhyMissing(name) is None)
@@ -109,29 +184,33 @@ def _MakeStandIn(output, name):
     return _Make(output, name, 'general_speech', options, test_percent=30.0)
 
 
+def _Get(output, name, importer, options, arguments=None):
+  """Returns a data set, made with these arguments of PrepareData unless a complete one is there."""
+  return _Reuse(output, name) or _Make(output, name, importer, options, **(arguments or {}))
+
+
 def _Make(output, name, importer, options, **kwargs):
-  # Beam takes a second to import: --help need not wait.
-  from ..prepare import pipeline
+  from ..prepare import pipeline  # Beam takes a second to import, and --help does not need it.
 
   path = os.path.join(output, name)
   try:
     made, _ = pipeline.PrepareData(importer, path, options=options, overwrite=file_system.Exists(path), **kwargs)
     return made
   except exit_codes.UsageError:
-    found = _Reuse(output, name)  # Two runs at the same time: the first to end has made it.
+    found = _Reuse(output, name)  # Another run may have made it in the meantime.
     if found is None:
       raise
     return found
 
 
 def _Reuse(output, name):
-  """The data set, or None if it is not there or not whole."""
+  """Returns a data set, None if it is missing or incomplete."""
   path = os.path.join(output, name)
   try:
     found = dataset.ReadDataset(path)
   except dataset.DatasetError as e:
     if file_system.Exists(path):
-      print(f'{e}; it is made anew')
+      print(f'{e}; preparing it again')
     return None
   print(f'{path}: reused')
   return found
@@ -152,7 +231,18 @@ def Main(argv):
   parser = argparse.ArgumentParser(
     prog='recipe_data', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('--output', default='data/recipe', help='directory of the three data sets (default: data/recipe)')
+  parser.add_argument(
+    '--output',
+    type=file_system.ExpandUser,
+    default='data/recipe',
+    help='directory of the data sets (default: data/recipe)',
+  )
+  parser.add_argument(
+    '--corpora',
+    type=file_system.ExpandUser,
+    default='',
+    help='folder with human corpora (default: none, a synthetic source)',
+  )
   parser.add_argument(
     '--quick', action='store_true', help='make tiny data sets of the same kinds, in less than a minute'
   )
@@ -161,9 +251,9 @@ def Main(argv):
   os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
 
   def Run():
-    PrepareRecipe(args.output.rstrip('/'), quick=args.quick)
+    PrepareRecipe(args.output.rstrip('/'), quick=args.quick, corpora=args.corpora)
 
-  return exit_codes.Report('recipe_data', Run, 'interrupted; data sets that are whole are kept')
+  return exit_codes.Report('recipe_data', Run, 'interrupted; data sets that are complete are kept')
 
 
 if __name__ == '__main__':

@@ -19,21 +19,51 @@ from fm_lingvo.config import registry
 from fm_lingvo.data import dataset
 from fm_lingvo.data import example_filter
 from fm_lingvo.utils import audio as audio_format
+from fm_lingvo.utils import files as file_system
 
 from .stage_spec import Settings
 from .stage_spec import Stage
 
 
 class Labels:
-  """The labels of a target data set."""
+  """The labels of the data sets that stages adapt to."""
 
   def __init__(self, settings: Settings):
+    self._settings = settings
+    self.Of = functools.cache(self._Read)
+
+  def _Read(self, name: str) -> 'TargetLabels':
+    return TargetLabels(os.path.join(self._settings.data_dir, name))
+
+  def Resolve(self, stages: dict[str, Stage]) -> dict[str, Stage]:
+    """The stages whose target is there, with the knob `label_share` that selects the right number of utterances.
+
+    Raises:
+      errors.ConfigError: a share is no utterance, or a data set is incomplete.
+    """
+    return {
+      run: dataclasses.replace(stage, bindings={**stage.bindings, 'label_share': self.Of(stage.target).Share(stage)})
+      if 0 < stage.share < 1
+      else stage
+      for run, stage in stages.items()
+      if file_system.Exists(os.path.join(self._settings.data_dir, stage.target))
+    }
+
+  def Given(self, stage: Stage) -> list[dict]:
+    """Rows of the manifest whose labels a resolved stage is given."""
+    return self.Of(stage.target).Given(stage) if stage.share else []
+
+
+class TargetLabels:
+  """The labels of one data set."""
+
+  def __init__(self, path: str):
     """Reads the manifest.
 
     Raises:
       errors.ConfigError: the data set is not there, or the training stream accepts no utterance of it.
     """
-    self._path = os.path.join(settings.data_dir, 'target')
+    self._path = path
     try:
       dataset.ReadDataset(self._path)
     except dataset.DatasetError as e:
@@ -47,27 +77,14 @@ class Labels:
       raise errors.ConfigError(f'{self._path}: no usable training utterance')
     self._buckets = functools.cache(self._Buckets)
 
-  def Resolve(self, stages: dict[str, Stage]) -> dict[str, Stage]:
-    """The stages with the knob `label_share` that selects the right number of utterances.
-
-    Raises:
-      errors.ConfigError: a share is no utterance.
-    """
-    return {
-      run: dataclasses.replace(stage, bindings={**stage.bindings, 'label_share': self._Share(stage)})
-      if 0 < stage.share < 1
-      else stage
-      for run, stage in stages.items()
-    }
-
   def Given(self, stage: Stage) -> list[dict]:
     """Rows of the manifest whose labels a resolved stage is given."""
-    if not stage.share or stage.share == 1:
-      return self.usable if stage.share else []
+    if stage.share == 1:
+      return self.usable
     limit = round(stage.bindings['label_share'] * example_filter.SHARE_BUCKETS)
     return [row for row, bucket in zip(self.usable, self._buckets(stage.bindings['label_seed'])) if bucket < limit]
 
-  def _Share(self, stage):
+  def Share(self, stage: Stage) -> float:
     """The smallest share that selects the right number; utterances of one bucket at the border stay out together."""
     count = math.floor(fractions.Fraction(str(stage.share)) * len(self.usable))
     if not count:

@@ -22,7 +22,8 @@ def Write(path: str, settings: Settings, stages: dict[str, Stage], labels: label
   parts.append(tables.Table(result))
   if result['rows']:
     parts.append('![Error rates on target and source, and over the share of labels](recipe.png)')
-  parts += ['## Target data', _TargetData(settings, labels, result['rows']), '## Hours', _Hours(settings, stages)]
+  target = _TargetData(settings, labels.Of('target'), result['rows'])
+  parts += ['## Target data', target, '## Hours', _Hours(settings, stages)]
   temporary = f'{path}.{os.getpid()}.tmp'  # Two recipes may write it at a time.
   with open(temporary, 'w', encoding='utf-8') as f:
     f.write('\n\n'.join(parts) + '\n')

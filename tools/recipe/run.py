@@ -61,6 +61,9 @@ def Run(
       f'python {" ".join(_DataCommand(settings))}'
     )
   publisher = Publisher(settings, docs, seeds)
+  for run, stage in chosen.items():
+    if run not in publisher.stages:
+      raise errors.ConfigError(f'{run}: no data set {settings.data_dir}/{stage.target}; see --corpora')
   chosen = {run: publisher.stages[run] for run in chosen}
   if dry_run:
     for run, stage in chosen.items():
@@ -94,7 +97,8 @@ def Run(
 
 def _DataCommand(settings):
   """What python is called with to make the data sets."""
-  return ['-m', 'tools.recipe_data', f'--output={settings.data_dir}'] + ['--quick'] * settings.quick
+  flags = ['--quick'] * settings.quick + [f'--corpora={settings.corpora}'] * bool(settings.corpora)
+  return ['-m', 'tools.recipe_data', f'--output={settings.data_dir}', *flags]
 
 
 def PrepareData(settings: stages_lib.Settings) -> None:

@@ -11,6 +11,7 @@ class Settings:
   output: str = 'runs/recipe'  # Folder of the runs.
   data_dir: str = 'data/recipe'
   quick: bool = False
+  corpora: str = ''  # Folder of human corpora for the data sets.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,11 @@ class Stage:
   def run(self) -> str:
     """Name of the run's folder."""
     return RunName(self.name, self.seed)
+
+  @property
+  def target(self) -> str:
+    """Name of the target's data set."""
+    return self.bindings.get('target', 'target')
 
   @property
   def model(self) -> str:

@@ -17,7 +17,7 @@ from fm_lingvo.utils import suggest
 
 from ..common import audio
 from ..common import exit_codes
-from ..common import normalize
+from ..common.normalizers import prompts
 from ..prepare import importers
 from . import general_text
 from . import kokoro
@@ -115,7 +115,7 @@ def _Utterance(key, line, cast, source):
   voice = part.Names()[index]
   return importers.Utterance(
     f'general-{part.engine}/{voice}/{key}',
-    normalize.NormalizeText(line, 'en'),
+    prompts.Normalize(line, 'en'),
     f'{part.engine}/{voice}',
     f'{DOMAIN}/{part.engine}',
     source,

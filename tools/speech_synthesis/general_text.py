@@ -11,9 +11,9 @@ There are four sources, in this order:
 import os
 import re
 
-from ..common import normalize
+from ..common.normalizers import prompts
 from ..prepare import importers
-from ..prepare.importers import debian
+from ..prepare.import_helpers import debian
 from . import phrases
 from . import synth
 
@@ -57,7 +57,7 @@ def Lines(exclude=()):
   def Fresh(sentences):
     result = []
     for sentence in sentences:
-      text = normalize.NormalizeText(sentence, 'en')
+      text = prompts.Normalize(sentence, 'en')
       if text in exclude:
         notes['excluded_sentences'] += 1
       elif text and text not in seen:
@@ -118,6 +118,6 @@ def _Join(sentences, exclude):
       count -= 1
       line = ' '.join(sentences[position : position + count])
     position += count
-    if normalize.NormalizeText(line, 'en') not in exclude:
+    if prompts.Normalize(line, 'en') not in exclude:
       lines.append(line)
   return lines

@@ -1,6 +1,6 @@
 """A grammar of short English phrases such as numbers, dates and requests; gives the same phrases on every machine.
 
-Numbers are spelled out because synthesisers and tools/common/normalize.py may read digits differently. Single letters
+Numbers are spelled out because synthesisers and normalisers may read digits differently. Single letters
 are upper case, before a comma or a full stop.
 """
 

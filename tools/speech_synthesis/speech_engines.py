@@ -19,7 +19,7 @@ import threading
 import numpy as np
 
 from ..common import audio
-from ..prepare.importers import debian
+from ..prepare.import_helpers import debian
 
 FLITE_VOICES = ('slt', 'rms', 'awb', 'kal16')
 FLITE_PACKAGES = ('flite', 'libflite1')

@@ -9,13 +9,13 @@ import functools
 import hashlib
 import os
 
-from fm_lingvo.data import dataset
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import suggest
+from fm_lingvo.utils import text_lines
 
 from ..common import audio
 from ..common import exit_codes
-from ..common import normalize
+from ..common.normalizers import prompts
 from ..prepare import importers
 from . import speech_engines
 
@@ -105,8 +105,7 @@ def _ReadNumbered(path):
   """As ReadText, but returns (number, line) pairs."""
   if not file_system.Exists(path) or (not file_system.IsRemote(path) and os.path.isdir(path)):
     raise exit_codes.UsageError(f'--input={path}: expected a text file with a sentence per line, found no such file')
-  with dataset.OpenText(path) as f:
-    lines = [(number, line.strip()) for number, line in enumerate(f.read().splitlines(), 1)]
+  lines = [(number, line.strip()) for number, line in text_lines.Lines(path)]
   return [(number, line) for number, line in lines if line and not line.startswith(';')]
 
 
@@ -126,7 +125,7 @@ def _ChooseEngines(requested):
 
 def _ImportLine(listing, line, source, engines, voices_per_line):
   """Adds the utterances of a line; returns their number."""
-  text = normalize.NormalizeText(line, 'en')
+  text = prompts.Normalize(line, 'en')
   if not text:
     listing.Reject('', source, 'no_text', 'no word in the line')
     return 0

@@ -1,27 +1,24 @@
-"""The built-in importers; fm_lingvo/data/importers.py describes importers and how users register their own.
+"""The built-in importers, one module each; fm_lingvo/data/importers.py describes importers and how to add your own.
 
-Each module has `Import(options) -> Listing` and OPTIONS, the names of the fields of Options that it uses.
+Each module has `Import(options) -> Listing`; OPTIONS, the names of the fields of Options that it uses and its own
+options; and, optionally, other fields of Importer in capitals. The first line of its docstring is shown by --help.
 """
 
 import hashlib
 import importlib
+import importlib.metadata
+import pkgutil
 
 from fm_lingvo.data import importers as api
 from fm_lingvo.utils import suggest
 
 from ...common import exit_codes
-from ...common import normalize
+from ...common.normalizers import prompts as telephone
 
-Listing, Options, Reject, Utterance = api.Listing, api.Options, api.Reject, api.Utterance
+Listing, Option, Options, Reject, Utterance = api.Listing, api.Option, api.Options, api.Reject, api.Utterance
 
-# Name -> module of each built-in importer, relative to this package.
-IMPORTERS = {
-  'prompts': '.prompts',
-  'librispeech': '.librispeech',
-  'manifest': '.manifest',
-  'synth': '...speech_synthesis.synth',
-  'general_speech': '...speech_synthesis.general_speech',
-}
+# Names of the built-in importers, which are those of the modules in this folder.
+BUILT_IN = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
 def Uniform(*key):
@@ -31,42 +28,50 @@ def Uniform(*key):
 
 
 def CheckLanguages(languages):
-  """Raises UsageError for a language for which normalize has no rules."""
+  """Raises UsageError for a language for which the normaliser `prompts` has no rules."""
   for language in languages:
-    if language not in normalize.LANGUAGES:
+    if language not in telephone.LANGUAGES:
       raise exit_codes.UsageError(
-        f'--languages={language}: expected some of {",".join(normalize.LANGUAGES)}'
-        f'{suggest.Hint(language, normalize.LANGUAGES)}'
+        f'--languages={language}: expected some of {",".join(telephone.LANGUAGES)}'
+        f'{suggest.Hint(language, telephone.LANGUAGES)}'
       )
 
 
+def _EntryPoints():
+  """Returns {name: entry point} of the importers in installed packages."""
+  return {point.name: point for point in importlib.metadata.entry_points(group=api.ENTRY_POINTS)}
+
+
 def Names():
-  """Returns the sorted names of all importers, including those that --import_module has registered."""
-  return sorted({*IMPORTERS, *api.Registered()})
+  """Returns the sorted names of all importers, including those of installed packages and of --import_module."""
+  return sorted({*BUILT_IN, *_EntryPoints(), *api.Registered()})
 
 
-def OptionsOf(name):
-  """Returns the names of the fields of Options that an importer uses; raises as GetImporter does."""
-  return _Importer(name).options
+def Module(name):
+  """Returns the module of a built-in importer."""
+  return importlib.import_module(f'.{name}', __package__)
 
 
 def GetImporter(name):
-  """Returns the function Options -> Listing of an importer.
+  """Returns an importer, a fm_lingvo.data.importers.Importer.
 
   Raises:
-    exit_codes.UsageError: There is no such importer, or a registered one has the name of a built-in one.
+    exit_codes.UsageError: There is no such importer; one of a package or of --import_module has the name of a
+      built-in one; or the module of a package cannot be used.
   """
-  return _Importer(name).function
-
-
-def _Importer(name):
-  registered = api.Registered()
-  for taken in IMPORTERS:
-    if taken in registered:
+  registered, points = api.Registered(), _EntryPoints()
+  for taken in BUILT_IN:
+    if taken in registered or taken in points:
       raise exit_codes.UsageError(f'importer {taken}: the name of a built-in one; register yours under another name')
   if name in registered:
     return registered[name]
-  if name not in IMPORTERS:
+  if name in BUILT_IN:
+    return api.FromModule(Module(name))
+  if name not in points:
     raise exit_codes.UsageError(f'--importer={name}: expected one of {", ".join(Names())}{suggest.Hint(name, Names())}')
-  module = importlib.import_module(IMPORTERS[name], __package__)
-  return api.Importer(module.Import, module.OPTIONS)
+  try:
+    return api.FromModule(points[name].load())
+  except (ImportError, AttributeError, TypeError) as e:
+    raise exit_codes.UsageError(
+      f'--importer={name}: the entry point {points[name].value} is not the module of an importer ({e})'
+    ) from e

@@ -1,56 +1,54 @@
 """Imports LibriSpeech: SUBSET/SPEAKER/CHAPTER/*.flac and SPEAKER-CHAPTER.trans.txt with a line `ID TEXT` per file."""
 
-import functools
 import os
 
-from fm_lingvo.data import dataset
-
-from ...common import audio
 from ...common import exit_codes
 from ...common import files
-from ...common import normalize
 from .. import importers
+from ..import_helpers import lines
+from ..import_helpers import rows
 
-OPTIONS = ('input', 'official_splits')
+OPTIONS = ('input',)
+NORMALIZER = 'prompts'
+REQUIRE_TEXT = True
+OFFICIAL_SPLITS = False
 
 
 def Import(options):
   """Lists every utterance below --input, one or more comma-separated directories.
 
   The id is LibriSpeech's (SPEAKER-CHAPTER-NUMBER), the speaker is SPEAKER, the domain librispeech/SUBSET, where SUBSET
-  is the parent directory of SPEAKER. With official_splits, the first part of SUBSET is the split. Transcripts without
+  is the parent directory of SPEAKER, and its first part, such as dev of dev-clean, the split. Transcripts without
   audio and audio without a transcript are rejected.
 
   Raises:
-    exit_codes.UsageError: --input is missing or does not have this layout, or a SUBSET is of no official split.
+    exit_codes.UsageError: --input is missing or does not have this layout.
   """
   listing = importers.Listing()
   for part in (options.input or '').split(','):
-    _ImportTree(listing, files.RequireDirectory('librispeech', part), options.official_splits)
+    _ImportTree(listing, files.RequireDirectory('librispeech', part))
   return listing
 
 
-def _ImportTree(listing, root, official_splits):
+def _ImportTree(listing, root):
   chapters = 0
   for directory, names in files.Walk(root):
     transcripts = [n for n in names if n.endswith('.trans.txt')]
     chapters += bool(transcripts)
-    _ImportChapter(listing, directory, names, transcripts, official_splits)
+    _ImportChapter(listing, directory, names, transcripts)
   if not chapters:
     raise exit_codes.UsageError(f'--input={root}: no *.trans.txt below it; expected the layout of LibriSpeech')
 
 
-def _ImportChapter(listing, directory, names, transcripts, official_splits):
+def _ImportChapter(listing, directory, names, transcripts):
   parts = directory.rstrip('/').split('/')
   speaker = parts[-2] if len(parts) > 1 else parts[-1]
   domain = f'librispeech/{parts[-3]}' if len(parts) > 2 and parts[-3] else 'librispeech'
-  split = _OfficialSplit(directory, domain) if official_splits and transcripts else None
+  split = rows.SplitName(domain.partition('/')[2])
   recordings = {os.path.splitext(n)[0]: n for n in names if n.endswith(('.flac', '.wav', '.mp3', '.ogg'))}
   for name in transcripts:
     path = os.path.join(directory, name)
-    with dataset.OpenText(path) as f:
-      lines = f.read().splitlines()
-    for number, line in enumerate(lines, 1):
+    for number, line in lines.Lines(path):
       if not line.strip():
         continue
       utt_id, _, text = line.strip().partition(' ')
@@ -62,24 +60,13 @@ def _ImportChapter(listing, directory, names, transcripts, official_splits):
       listing.utterances.append(
         importers.Utterance(
           utt_id,
-          normalize.NormalizeText(text, 'en'),
+          text,
           speaker,
           domain,
           source,
-          functools.partial(audio.Decode, source),
           split=split,
+          language='en',
         )
       )
   for utt_id, recording in recordings.items():
     listing.Reject(utt_id, os.path.join(directory, recording), 'no_text', 'not in a *.trans.txt of its folder')
-
-
-def _OfficialSplit(directory, domain):
-  """Returns the split that the name of the subset begins with."""
-  split = domain.partition('/')[2].partition('-')[0]
-  if split not in dataset.SPLITS:
-    raise exit_codes.UsageError(
-      f'--official_splits: {directory} is in no subset train-*, dev-* or test-*; expected '
-      'SUBSET/SPEAKER/CHAPTER, with the subset in --input or below it'
-    )
-  return split

@@ -1,8 +1,8 @@
-"""Text normalisation of transcripts: one spelling, whatever the source wrote.
+"""Normaliser `prompts`: numbers and symbols as telephone prompts read them, in lower case without punctuation.
 
 A normalised text is lower case, in Unicode form NFC, with one space between words. A word consists of letters and
 apostrophes inside it (don't, dell'utente). The steps, in this order:
-  1. notes in (), [] or <> are removed;
+  1. invisible characters and notes in (), [] or <> are removed, ligatures and full-width letters become plain ones;
   2. spoken symbols are spelled out: English * -> star, # -> pound, % -> percent, & -> and, @ -> at; in English web
      addresses and decimals '.' -> dot or point;
   3. English acronyms of _SPELLED_OUT become single letters (PBX -> p b x), as do letters joined by dots (A.M. -> a m);
@@ -10,11 +10,14 @@ apostrophes inside it (don't, dell'utente). The steps, in this order:
      hundred), all others digit by digit (1234 -> one two three four), as telephone prompts read them. Spanish, French,
      Italian, Russian: single digits only;
   5. everything else that is not a letter or an inner apostrophe, including hyphens, becomes a space.
-Numbers for which a language has no rule remain digits; `HasDigits` finds them.
+Numbers for which a language has no rule remain digits; `normalizers.HasDigits` finds them.
 """
 
 import re
-import unicodedata
+
+from .. import normalizers
+from . import basic
+from . import characters
 
 _ONES = (
   'zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen '
@@ -32,7 +35,6 @@ _SPELLED_OUT = ('PBX', 'IVR', 'IP', 'IAX', 'MGCP', 'USB', 'ID', 'TV', 'CD', 'UK'
 _ACRONYM = re.compile(r'\b(' + '|'.join(_SPELLED_OUT) + r')(?=\d*\b)')
 _SYMBOLS = {'*': 'star', '#': 'pound', '%': 'percent', '&': 'and', '@': 'at', '+': 'plus', '=': 'equals', '$': 'dollar'}
 _NOTE = re.compile(r'\([^)]*\)|\[[^\]]*\]|<[^>]*>')
-_APOSTROPHES = re.compile('[\u2018\u2019\u02bc`\u00b4]')
 _DOTTED = re.compile(r'\b(?:[A-Za-z]\.){2,}')
 _WEB = re.compile(r'\b(?:www\.)?[A-Za-z0-9-]+(?:\.[A-Za-z]{2,})+\b')
 _NUMBER = re.compile(r'\d+')
@@ -43,28 +45,23 @@ def StripNotes(text: str) -> str:
   return ' '.join(_NOTE.sub(' ', text).split())
 
 
-def NormalizeText(text: str, language: str = 'en') -> str:
+def Normalize(text: str, language: str | None = 'en') -> str:
   """Normalises a transcript as described above.
 
   Args:
     text: The transcript.
-    language: One of LANGUAGES; for any other value, numbers, symbols and acronyms are not spelled out.
+    language: One of LANGUAGES, with or without a country; for any other value, numbers, symbols and acronyms are not
+      spelled out.
 
   Returns:
     The normalised text, '' if no word is left.
   """
-  text = _APOSTROPHES.sub("'", unicodedata.normalize('NFC', StripNotes(text)))
+  language = normalizers.Base(language)
+  text = StripNotes(characters.Plain(characters.Visible(text)))
   if language == 'en':
     text = _EnglishSymbols(text)
-  text = _NUMBER.sub(lambda m: f' {_Spell(m.group(), language)} ', text).lower()
-  text = ''.join(c if c == "'" or unicodedata.category(c)[0] in 'LMN' else ' ' for c in text)
-  words = (word.strip("'") for word in text.split())
-  return ' '.join(word for word in words if word)
-
-
-def HasDigits(text: str) -> bool:
-  """Returns whether a normalised text contains numbers that no rule could spell."""
-  return any(c.isdigit() for c in text)
+  text = _NUMBER.sub(lambda m: f' {_Spell(m.group(), language)} ', text)
+  return basic.Lower(characters.Words(text))
 
 
 def _EnglishSymbols(text: str) -> str:

@@ -1,0 +1,49 @@
+"""The data of a run that starts: whether it is there, and the demo's, which a run prepares itself."""
+
+import os
+import subprocess
+import sys
+
+from fm_lingvo import errors
+from fm_lingvo.data import hydra_input
+
+DEMO_DATA = 'data/demo'
+
+
+def RaiseIfMissing(name, params):
+  """Raises ConfigError if the streams of data set `name`, with model Params, have no records."""
+  missing = hydra_input.MissingData(params.input)
+  if missing:
+    raise errors.ConfigError(
+      '; '.join(f'{name}/input.{path}: no record in files like {pattern}' for path, pattern in missing)
+    )
+
+
+def IsMissingDemo(params):
+  """Whether records are missing, and all that are belong to the demo."""
+  missing = hydra_input.MissingData(params.input)
+  return bool(missing) and all(pattern.startswith(DEMO_DATA + os.sep) for _, pattern in missing)
+
+
+def PrepareDemo(params):
+  """Prepares the demo data set if the run with model Params reads it and it does not exist yet."""
+  if IsMissingDemo(params):
+    print(f'preparing the demo data in {DEMO_DATA} (once)', flush=True)
+    result = subprocess.run(
+      [sys.executable, '-m', 'fm_lingvo.tools.prepare_data', '--importer=demo', f'--output={DEMO_DATA}'], check=False
+    )
+    if result.returncode:
+      raise errors.ConfigError(f'{DEMO_DATA}: preparing it failed, exit code {result.returncode}')
+
+
+def Evaluated(manager, names):
+  """Returns dict: data set -> model Params of a RunnerManager, for those that have data; prints the others."""
+  params = {}
+  for name in names:
+    p = manager.GetParamsForDataset('evaler', name)
+    missing = hydra_input.MissingRecords(p.input)
+    if missing:
+      print(f'{name}: not evaluated, {missing}', flush=True)
+    else:
+      params[name] = p
+  return params

@@ -1,0 +1,128 @@
+"""Paths that the user gives: `~` is the home folder, wherever a path enters."""
+
+import argparse
+import glob
+import importlib
+import os
+import sys
+import tempfile
+from unittest import mock
+
+from absl.testing import absltest
+
+from fm_lingvo.config import gin_reader
+from fm_lingvo.config import user_modules
+from fm_lingvo.utils import files
+from tools.cluster import plan
+
+_TOOLS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'tools')
+
+# Text flags of the tools that are no paths; every other one has type=ExpandUser. So a new flag is decided on.
+_NOT_PATHS = frozenset(
+  'adapter alphabet beside branch command commit datasets date device dispatcher evaluate flags host hosts '
+  'image kind label memory mode name names note result scheduler seeds size take unit what'.split()
+)
+# (tool, flag) with commas between paths, for SplitPaths; None: all tools. user_modules.Import expands its modules.
+_SEVERAL = {('train_tokenizer', 'input'), ('train_lm', 'input'), ('lm_text', 'exclude'), (None, 'import_module')}
+
+
+class _Parsed(Exception):
+  """Ends a tool once its parser is complete."""
+
+
+def _Parsers(main):
+  """Returns the parser of a tool's Main and those of its commands."""
+  parsers = []
+
+  def Parse(parser, *unused):
+    parsers.append(parser)
+    raise _Parsed
+
+  with mock.patch.object(argparse.ArgumentParser, 'parse_args', Parse):
+    try:
+      main(['tool'])
+    except _Parsed:
+      pass
+  for action in parsers[0]._actions:
+    if isinstance(action, argparse._SubParsersAction):
+      parsers += action.choices.values()
+  return parsers
+
+
+def _Mains():
+  """Yields (name, Main) of the tools with an argparse parser."""
+  names = [os.path.basename(path)[: -len('.py')] for path in sorted(glob.glob(os.path.join(_TOOLS, '*.py')))]
+  for name in [*names, 'recipe.__main__', 'recipe.data', 'bench.encoder_pass']:
+    if name == 'transcribe':  # TODO: its flags follow.
+      continue
+    module = importlib.import_module(f'tools.{name}')
+    if {'argparse', 'Main'} <= vars(module).keys():  # Not setup_env, which has the standard library alone.
+      yield name, module.Main
+
+
+class FilesTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.home = folder.name
+    patch = mock.patch.dict(os.environ, {'HOME': self.home})
+    patch.start()
+    self.addCleanup(patch.stop)
+
+  def _Write(self, name, text):
+    with open(os.path.join(self.home, name), 'w', encoding='utf-8') as f:
+      f.write(text)
+
+  def test_a_leading_tilde_is_the_home_folder_and_nothing_else_changes(self):
+    for path, expected in (
+      ('~', self.home),
+      ('~/data/a', f'{self.home}/data/a'),
+      ('~no-such-user/a', '~no-such-user/a'),
+      ('data/~/a', 'data/~/a'),
+      ('', ''),
+      ('-', '-'),
+      ('gs://bucket/~/a', 'gs://bucket/~/a'),
+    ):
+      with self.subTest(path):
+        self.assertEqual(files.ExpandUser(path), expected)
+    self.assertEqual(files.SplitPaths('~/a,,b,~/c'), [f'{self.home}/a', 'b', f'{self.home}/c'])
+
+  def test_every_flag_of_a_tool_that_is_a_path_expands_it(self):
+    for tool, main in _Mains():
+      for parser in _Parsers(main):
+        for action in parser._actions:
+          is_text = action.nargs != 0 and not action.choices and action.type is None
+          if is_text and action.dest not in _NOT_PATHS and not {(tool, action.dest), (None, action.dest)} & _SEVERAL:
+            self.fail(f'tools/{tool}.py: {action.dest}: expected type=ExpandUser, or an entry in _NOT_PATHS')
+
+  def test_a_path_in_a_gin_value_is_expanded_wherever_it_stands(self):
+    text = "X.data_dir = '~/data'\ntask.train.init_from_checkpoint_rules = {'~/run': ([('(.*)', '%s')], [])}\n"
+    text += "input.file_pattern = ['~/a/*.txt', 'b~/*.txt']\nM = '~/x'\nX.lm = %M"
+    rules = {f'{self.home}/run': ([('(.*)', '%s')], [])}
+    self._Write('inner.gin', text)
+    self._Write('outer.gin', "include '~/inner.gin'")
+    argument = gin_reader.RewriteGinArgs(['trainer', '--gin.X.data_dir=~/data'])[1].partition('=')[2]
+    for read, count in (
+      (gin_reader.ReadAll([], [text]), 5),
+      (gin_reader.ReadAll(['~/outer.gin']), 5),
+      (gin_reader.ReadAll(['inner.gin'], search_paths=['~']), 5),
+      (gin_reader.ReadAll([], [argument]), 1),
+    ):
+      expected = [f'{self.home}/data', rules, [f'{self.home}/a/*.txt', 'b~/*.txt'], f'{self.home}/x', None][:count]
+      values = [binding.value for binding in read]
+      self.assertEqual(values[:4], expected[:4])
+      self.assertLen(values, count)
+
+  def test_a_module_to_import_is_found_in_the_home_folder(self):
+    self._Write('in_the_home_folder.py', 'X = 1')
+    user_modules.Import(['~/in_the_home_folder.py'])
+    self.assertEqual(sys.modules['in_the_home_folder'].X, 1)
+
+  def test_the_tools_of_a_cluster_read_logdir_as_the_trainer_does(self):
+    values = plan.CheckFlags(['--model=asr.BestRqPretrain', '--logdir=~/run'])
+    self.assertEqual(values['logdir'], f'{self.home}/run')
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,204 @@
+"""Decodes an open audio file second by second: memory does not grow with its length.
+
+C: channels of the file. n: samples of a block at 16 kHz, 16000 in all but the last one.
+"""
+
+import contextlib
+import os
+from collections.abc import Generator
+from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import IO
+from typing import Any
+
+import av
+import numpy as np
+
+from fm_lingvo.utils import audio as audio_format
+
+from . import audio_container
+from . import audio_frames
+from .rejection import Rejected
+
+# Formats without a header: extension -> demuxer.
+_RAW_FORMATS = {'.g722': 'g722', '.722': 'g722', '.gsm': 'gsm'}
+# Demuxers of streams whose header has no length; FFmpeg estimates it from the bit rate of the first frames.
+_GUESSED_LENGTH = frozenset(('aac', 'ac3', 'amr', 'amrnb', 'amrwb', 'dts', 'eac3', 'loas', 'swf'))
+_RATES = (1000, 768000)  # Hz. Resampling from a lower rate would turn a small file into a very large one.
+_MAX_CHANNELS = 64
+_MOST_PLANES = 7  # PyAV cannot read the planes of a frame with more of them.
+_FULL_SCALES = 16.0  # Floating-point samples of sound are in -1 to 1, or a little beyond where it was amplified.
+
+
+@contextlib.contextmanager
+def Translated() -> Iterator[None]:
+  """Turns errors of files and of FFmpeg into Rejected: missing or corrupt."""
+  try:
+    yield
+  except av.error.FFmpegError as e:  # Some of them are an OSError, too.
+    raise Rejected('corrupt', e.strerror or str(e)) from e
+  except OSError as e:
+    raise Rejected('missing', f'{type(e).__name__}: {e}') from e
+  except ValueError as e:
+    raise Rejected('corrupt', str(e)) from e
+  except Exception as e:  # gfile raises tf.errors.OpError, which must not be imported for local files.
+    if type(e).__module__.startswith('tensorflow'):
+      raise Rejected('missing', f'{type(e).__name__}: {e}') from e
+    raise
+
+
+def Seconds(
+  f: IO[bytes], name: str = '', losses: audio_frames.Losses | None = None
+) -> Generator[np.ndarray, None, None]:
+  """Yields the sound of an open file as blocks int16 [C, n].
+
+  Args:
+    f: The file, which can seek.
+    name: Its name; the extension tells headerless formats (g722, gsm). All others are recognised by content.
+    losses: None: damage is rejected. Else sound that cannot be decoded becomes silence, and is told there.
+
+  Raises:
+    Rejected: empty, not_audio, or corrupt (at the end, if sound is missing there).
+    av.error.FFmpegError, OSError, ValueError: see Translated.
+  """
+  raw_format = _RAW_FORMATS.get(os.path.splitext(name)[1].lower())
+  _CheckContent(f, raw_format)
+  extent = audio_container.Inspect(f)
+  part = audio_container.Part(f, extent.end, name)
+  part.seek(0)
+  try:
+    container = av.open(part, mode='r', format=raw_format)
+  except av.error.FFmpegError as e:
+    if extent.cut_off:
+      raise Rejected('corrupt', f'cut off: {extent.cut_off}') from e
+    raise Rejected('not_audio', e.strerror or str(e)) from e
+  decoded = 0.0
+  with container:
+    if not container.streams.audio:
+      raise Rejected('not_audio', f'{container.format.name} without an audio stream')
+    stream = container.streams.audio[0]
+    _CheckStream(stream)
+    declared = None if raw_format or extent.is_sized else _DeclaredSeconds(part, container, stream)
+    frames = audio_frames.Frames(container, stream, losses)
+    for block in _Blocks(Resampled(frames, stream.codec_context.codec.lossless)):
+      decoded += block.shape[1] / audio_format.SAMPLE_RATE
+      yield block
+    cut_off = extent.cut_off
+    if not cut_off and declared is not None and decoded < 0.95 * declared - 0.1:
+      cut_off = f'{decoded:.2f} s decoded, the header says {declared:.2f} s'
+    # Bytes behind FLAC become part of its last packet: its header is surer.
+    if not cut_off and not extent.is_sized and not (declared and container.format.name == 'flac'):
+      cut_off = frames.End()
+  if cut_off and losses is None:
+    raise Rejected('corrupt', f'cut off: {cut_off}')
+  if losses is not None:
+    losses.cut_off = cut_off
+    if losses.seconds > decoded / 2:
+      raise Rejected('corrupt', f'{losses.seconds:.2f} s of {decoded:.2f} s cannot be decoded')
+
+
+def _CheckContent(f: IO[bytes], raw_format: str | None) -> None:
+  """Rejects empty files, and text that would be decoded as raw audio."""
+  f.seek(0)
+  head = f.read(4096)
+  if not head:
+    raise Rejected('empty', '0 bytes')
+  if raw_format and (head.isascii() and all(32 <= b or b in b'\t\r\n' for b in head)):
+    raise Rejected('not_audio', 'text in a file of raw audio')
+
+
+def _DeclaredSeconds(f: audio_container.Part, container: Any, stream: Any) -> float | None:
+  """Returns the length that the header declares, None if it declares none."""
+  name = container.format.name
+  if name in _GUESSED_LENGTH or name == 'mp3' and not _HasXing(f):
+    return None
+  if stream.duration and stream.time_base:
+    return float(stream.duration * stream.time_base)
+  return container.duration / av.time_base if container.duration else None
+
+
+def _HasXing(f: audio_container.Part) -> bool:
+  """Returns whether an MP3 file has a header with its number of frames; writers into pipes leave it 0."""
+  here = f.tell()
+  f.seek(0)
+  head = f.read(10)
+  if head[:3] == b'ID3':  # Skip the tags; their size is stored with 7 bits per byte.
+    f.seek(10 + sum((byte & 127) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0))))
+  else:
+    f.seek(0)
+  first_frame = f.read(256)
+  f.seek(here)
+  if b'VBRI' in first_frame:
+    return True
+  tag = max(first_frame.find(b'Xing'), first_frame.find(b'Info'))
+  flags, frames = first_frame[tag + 4 : tag + 8], first_frame[tag + 8 : tag + 12]
+  return tag >= 0 and bool(int.from_bytes(flags, 'big') & 1) and any(frames)
+
+
+def _CheckStream(stream: Any) -> None:
+  """Rejects implausible rates and numbers of channels before a decoder allocates memory for them."""
+  if stream.codec_context is None:
+    raise Rejected('not_audio', 'a codec that FFmpeg does not know')
+  if not _RATES[0] <= (stream.rate or 0) <= _RATES[1]:
+    raise Rejected('corrupt', f'{stream.rate or 0} Hz, expected {_RATES[0]} to {_RATES[1]}')
+  if not 1 <= stream.channels <= _MAX_CHANNELS:
+    raise Rejected('corrupt', f'{stream.channels} channels, expected 1 to {_MAX_CHANNELS}')
+
+
+def Resampled(frames: Iterable[tuple[float, Any]], check: bool = True) -> Iterator[np.ndarray]:
+  """Yields frames of any rate, layout and format as int16 [C, n] at 16 kHz, n as it comes.
+
+  Args:
+    frames: (seconds of silence before it, av.AudioFrame) of each.
+    check: Whether floating-point samples are checked; those of lossy codecs are in range.
+
+  Raises:
+    Rejected: Samples are no numbers, or far beyond full scale.
+    ValueError: The rate or the layout changes.
+  """
+  resampler = av.AudioResampler(format='s16', rate=audio_format.SAMPLE_RATE)
+  any_frame = False
+  for silence, frame in frames:
+    any_frame = True
+    while silence > 0:
+      piece = min(silence, 1.0)
+      yield np.zeros([frame.layout.nb_channels, round(piece * audio_format.SAMPLE_RATE)], np.int16)
+      silence -= piece
+    if check:
+      _CheckSamples(frame)
+    yield from map(_Channels, resampler.resample(frame))
+  yield from map(_Channels, resampler.resample(None) if any_frame else ())
+
+
+def _Channels(frame: Any) -> np.ndarray:
+  """Returns the samples of a frame of interleaved PCM16: int16 [C, n]."""
+  return frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T
+
+
+def _CheckSamples(frame: Any) -> None:
+  """Rejects floating-point samples that would become noise: NaN, infinite, or at the scale of 16-bit integers."""
+  if frame.format.name[:3] not in ('flt', 'dbl') or frame.format.is_planar and frame.layout.nb_channels > _MOST_PLANES:
+    return
+  peak = float(np.abs(frame.to_ndarray()).max(initial=0.0))
+  if not np.isfinite(peak):
+    raise Rejected('corrupt', 'samples that are NaN or infinite')
+  if peak > _FULL_SCALES:
+    raise Rejected(
+      'corrupt', f'floating-point samples up to {peak:.6g}, expected -1 to 1; divide them by 32768 if they are 16-bit'
+    )
+
+
+def _Blocks(pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+  """Joins pieces [C, any n] to blocks of one second [C, 16000]; the last one is shorter."""
+  held, length = [], 0
+  for piece in pieces:
+    while piece.shape[1]:
+      part = piece[:, : audio_format.SAMPLE_RATE - length]
+      held.append(part)
+      length += part.shape[1]
+      piece = piece[:, part.shape[1] :]
+      if length == audio_format.SAMPLE_RATE:
+        yield np.concatenate(held, axis=1)
+        held, length = [], 0
+  if held:
+    yield np.concatenate(held, axis=1)

@@ -1,0 +1,40 @@
+"""Normalisers: functions (text, language) -> text that give transcripts one spelling, chosen by their name.
+
+Each name is that of a module here with such a function, Normalize. The name is recorded with a data set, since texts
+of two normalisers must not be compared (fm_lingvo/data/transcripts.py).
+"""
+
+import importlib
+import unicodedata
+from collections.abc import Callable
+
+from fm_lingvo.utils import suggest
+
+from .. import exit_codes
+
+NAMES = ('none', 'basic', 'english', 'prompts')
+
+Normalizer = Callable[[str, str | None], str]
+
+
+def Get(name: str) -> Normalizer:
+  """Returns a normaliser: a function of a transcript and its language, such as en or pt-BR, or None if unknown.
+
+  The function returns '' if no word is left. Normalising twice changes nothing.
+
+  Raises:
+    exit_codes.UsageError: There is no normaliser of this name.
+  """
+  if name not in NAMES:
+    raise exit_codes.UsageError(f'--normalizer={name}: expected one of {", ".join(NAMES)}{suggest.Hint(name, NAMES)}')
+  return importlib.import_module(f'.{name}', __package__).Normalize
+
+
+def Base(language: str | None) -> str:
+  """Returns the language without its country or script in lower case: en for en-US and en_GB, '' for None."""
+  return (language or '').replace('_', '-').partition('-')[0].lower()
+
+
+def HasDigits(text: str) -> bool:
+  """Returns whether a text has numbers that are not words, of any script, such as 8, ½ or ②."""
+  return any(unicodedata.category(c)[0] == 'N' for c in text)

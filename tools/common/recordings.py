@@ -1,0 +1,69 @@
+"""Finds the recordings that a user names: files, folders and standard input."""
+
+import os
+from collections.abc import Callable
+from collections.abc import Iterable
+
+from fm_lingvo.utils import files as file_system
+
+from . import files
+
+STDIN = '-'
+
+# Extensions of the formats that FFmpeg reads, those of videos included, whose sound is read. Left out are raw samples
+# whose rate nobody knows (.pcm, .sln, .ul), music that is computed (.mid, .mod) and playlists, which name other files.
+EXTENSIONS = frozenset(
+  f'.{name}'
+  for name in (
+    '3g2 3gp 3gpp 722 8svx aa aa3 aac aax ac3 ac4 adts afc aif aifc aiff amr ape aptx asf au avi avr awb c2 '
+    'caf dff dsf dss dts dtshd dv eac3 ec3 f4a f4b f4v flac flv g722 g723_1 g729 gsm gxf iamf ircam isma ismv '
+    'latm lc3 loas m2a m2t m2ts m4a m4b m4r m4v mjp2 mka mkv mlp mmf mov mp1 mp2 mp3 mp4 mpa mpc mpeg mpg mpga '
+    'msbc mts mxf nist nut oga ogg ogv ogx oma opus paf pvf qcp qoa qt ra rf64 rka rm rmvb rso sbc sds sf shn '
+    'snd sox spdif sph spx swf tak thd ts tta voc vob vqf w64 wav wave weba webm wma wmv wsd wtv wv '
+  ).split()
+)
+
+
+def Find(names: Iterable[str], note: Callable[[str], object]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+  """Finds the files to read.
+
+  Args:
+    names: Files, folders and STDIN, as the user gave them.
+    note: Called with a line on files of a folder that are left out.
+
+  Returns:
+    (found, missing): list of (path, path relative to the folder that the user gave), in order; list of (name, reason)
+    of those without audio.
+  """
+  found: list[tuple[str, str]] = []
+  missing: list[tuple[str, str]] = []
+  for name in names:
+    is_local = name != STDIN and not file_system.IsRemote(name)
+    if is_local and not os.path.exists(name):
+      missing.append((name, 'missing: no such file or folder'))
+    elif not is_local or not os.path.isdir(name):
+      found.append((name, 'stdin' if name == STDIN else os.path.basename(name)))
+    else:
+      _FindBelow(name, found, missing, note)
+  return found, missing
+
+
+def _FindBelow(
+  root: str, found: list[tuple[str, str]], missing: list[tuple[str, str]], note: Callable[[str], object]
+) -> None:
+  """Appends the recordings below a folder to `found`, and what cannot be read to `missing`."""
+  below: list[str] = []
+  others: list[str] = []
+  closed: list[OSError] = []
+  for folder, names in files.LocalFolders(root, closed.append):
+    for name in names:
+      is_audio = os.path.splitext(name)[1].lower() in EXTENSIONS
+      (below if is_audio else others).append(os.path.join(folder, name))
+  found += [(path, os.path.relpath(path, root)) for path in below]
+  missing += [(e.filename, f'cannot be read ({e.strerror})') for e in closed]
+  if not below and not closed:
+    hint = f' ({len(others)} with other extensions, such as {os.path.basename(others[0])})' if others else ''
+    missing.append((root, f'no audio file in this folder{hint}'))
+  elif others:
+    first = os.path.relpath(others[0], root)
+    note(f'{root}: files left out, as their extensions are not of audio: {len(others)}, the first of them {first}')

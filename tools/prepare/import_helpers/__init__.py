@@ -1,0 +1,1 @@
+"""What importers share: lines of text files and the like; modules here are no importers."""

@@ -1,0 +1,1 @@
+"""The formats of the adventure games that importers/games.py reads, one module each."""

@@ -1,0 +1,26 @@
+"""Files with a JSON object in each line: manifests of NeMo and Lhotse."""
+
+import json
+
+from . import lines
+
+
+def Objects(listing, path):
+  """Yields (`FILE:LINE`, dict) of a file; rejects lines that are not JSON objects and skips empty ones.
+
+  Args:
+    listing: importers.Listing, gets the rejects.
+    path: Local or remote file, decompressed if the name ends in .gz.
+  """
+  for number, line in lines.Lines(path):
+    where = f'{path}:{number}'
+    if not line.strip():
+      continue
+    try:
+      row = json.loads(line)
+      if not isinstance(row, dict):
+        raise ValueError(f'expected a JSON object, got {line[:40]}')
+    except (RecursionError, ValueError) as e:
+      listing.Reject('', where, 'bad_entry', f'{e}')
+      continue
+    yield where, row

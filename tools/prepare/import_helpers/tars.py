@@ -1,0 +1,168 @@
+"""Tar files with recordings. Members are listed by their headers and read into memory, never unpacked to disk.
+
+A tar may be compressed (gzip, bzip2 or xz, recognised by content). The positions of members are those in the
+decompressed tar. Tars are not trusted: links, sparse files and oversized members or headers are refused.
+"""
+
+import bz2
+import contextlib
+import dataclasses
+import gzip
+import lzma
+import tarfile
+import zlib
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import IO
+from typing import Any
+from typing import NamedTuple
+
+from fm_lingvo.utils import files as file_system
+
+MAX_BYTES = 2 << 30  # Largest member with a recording.
+MAX_TEXT_BYTES = 1 << 20  # Largest member with text, and largest extended header.
+_PART_BYTES = 16 << 20  # An uncompressed tar is read in parts of this size, by as many workers.
+_EXTENDED = (
+  tarfile.GNUTYPE_LONGNAME,
+  tarfile.GNUTYPE_LONGLINK,
+  tarfile.XHDTYPE,
+  tarfile.XGLTYPE,
+  tarfile.SOLARIS_XHDTYPE,
+)
+_OPENERS: dict[bytes, Callable[..., Any]] = {
+  b'\x1f\x8b': gzip.GzipFile,
+  b'BZh': bz2.BZ2File,
+  b'\xfd7zXZ': lzma.LZMAFile,
+}
+DAMAGE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, tarfile.TarError)
+
+
+class Span(NamedTuple):
+  """Where the content of a member is, in bytes; its text is the member's name, which tells formats without a header."""
+
+  offset: int
+  size: int
+  name: str
+
+  def __str__(self):
+    return self.name
+
+
+@dataclasses.dataclass(frozen=True)
+class Tar:
+  """A tar file, or a part of it, as the container of recordings (fm_lingvo/data/importers.py); members are spans."""
+
+  path: str
+  part: int = 0
+
+  def Read(self, members: Sequence[Span]) -> Iterator[tuple[Span, bytes]]:
+    """Yields (span, content) for the given spans."""
+    with _Open(self.path) as f:
+      for span in sorted(members):
+        try:
+          f.seek(span.offset)
+          data = f.read(span.size)
+        except lzma.LZMAError as e:
+          raise ValueError(f'{self.path}: {e}') from e
+        if len(data) < span.size:
+          raise EOFError(f'{self.path} ends within a member, at byte {span.offset + len(data)}')
+        yield span, data
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+  """A file in a tar."""
+
+  name: str
+  span: Span
+  container: Tar
+  text: bytes | None  # The content, of members with text.
+
+
+@dataclasses.dataclass
+class Contents:
+  """What a tar has."""
+
+  members: list[Member]
+  refused: list[tuple[str, str]]  # Name and why.
+  damage: str = ''  # Where and how the tar is damaged; members behind are unknown.
+
+
+def List(path: str, is_text: Callable[[str], bool] = lambda name: False) -> Contents:
+  """Lists the files of a tar.
+
+  Args:
+    path: Local or remote tar file.
+    is_text: Function: name -> whether the member's content is returned, too.
+  """
+  contents = Contents([], [])
+  try:
+    with _Open(path) as f, tarfile.open(fileobj=f, mode='r:', tarinfo=_Header, ignore_zeros=True) as tar:
+      while (info := tar.next()) is not None:
+        tar.members.clear()  # type: ignore[attr-defined]  # Else it keeps all of them.
+        if not info.isdir():
+          _Add(contents, tar, info, path, is_text, not isinstance(f, tuple(_OPENERS.values())))
+  except DAMAGE as e:
+    end = sum(contents.members[-1].span[:2]) if contents.members else 0
+    contents.damage = f'damaged behind byte {end} ({e or type(e).__name__}); what follows is lost'
+  return contents
+
+
+def _Add(contents, tar, info, path, is_text, seekable):
+  if info.size < 0:
+    raise tarfile.ReadError('a member of negative size')
+  name = info.name.removeprefix('./')
+  why = _Refuses(info, name, is_text)
+  if why:
+    contents.refused.append((name.encode('utf-8', 'replace').decode(), why))
+    return
+  content = None
+  if is_text(name):
+    content = tar.extractfile(info).read()
+  part = info.offset // _PART_BYTES if seekable else 0
+  contents.members.append(Member(name, Span(info.offset_data, info.size, name), Tar(path, part), content))
+
+
+def _Refuses(info, name, is_text):
+  """Returns why a member is refused, or ''."""
+  limit = MAX_TEXT_BYTES if is_text(name) else MAX_BYTES
+  try:
+    name.encode('utf-8')
+  except UnicodeEncodeError:
+    return 'its name is not UTF-8'
+  if not info.isreg() or info.issparse():
+    return 'a link, a device or a sparse file, which are not read'
+  return f'{info.size} bytes, expected at most {limit}' if info.size > limit else ''
+
+
+class _Header(tarfile.TarInfo):
+  """Header of a member; raises ReadError for a damaged one, at which tarfile would end as if the tar did."""
+
+  @classmethod
+  def frombuf(cls, buf, encoding, errors):
+    try:
+      header = super().frombuf(buf, encoding, errors)
+    except tarfile.HeaderError as e:
+      if not buf.strip(b'\0'):  # The end, or the end of one of several tars in one file.
+        raise
+      raise tarfile.ReadError(f'{e}, expected the header of a member') from e
+    if header.type in _EXTENDED and header.size > MAX_TEXT_BYTES:
+      raise tarfile.ReadError(f'an extended header of {header.size} bytes, expected at most {MAX_TEXT_BYTES}')
+    return header
+
+
+@contextlib.contextmanager
+def _Open(path: str) -> Iterator[IO[bytes]]:
+  """Context with a tar, decompressed; seeks only forward."""
+  with file_system.Open(path, 'rb') as f:
+    start = f.read(6)
+    f.seek(0)
+    if start.startswith(b'\x28\xb5\x2f\xfd'):
+      raise ValueError('compressed with zstd, which is not read; decompress it, or use gzip')
+    opener = next((opener for magic, opener in _OPENERS.items() if start.startswith(magic)), None)
+    if opener is None:
+      yield f
+      return
+    with opener(fileobj=f) if opener is gzip.GzipFile else opener(f) as unpacked:
+      yield unpacked
