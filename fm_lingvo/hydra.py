@@ -250,6 +250,30 @@ class HydraTask(base_task.BaseTask):
       return branch.weight
     return branch.weight * self.children[f'{name}_weight'].Value()
 
+  def GradientShares(self, metrics):
+    """Each branch's share of the encoder's gradient; see the base class.
+
+    Returns:
+      `branch/BRANCH_encoder_grad_norm`, the norm of the gradient of the branch's loss times its weight with respect to
+      the encoder's trained variables, and `branch/BRANCH_encoder_grad_share`, its square over the sum of the squares of
+      all branches. Empty with one branch, or if nothing of the encoder is trained. Each branch adds a backward pass.
+    """
+    (learner,) = self.learners
+    encoder = {v.ref() for v in self.encoder.vars.Flatten()}
+    variables = [v for v in learner.GetTrainableVariables(self.vars).Flatten() if v.ref() in encoder]
+    if len(self._branches) < 2 or not variables:
+      return {}
+    squares = {}
+    for name, branch in self._branches:
+      loss = metrics[f'{name}/loss'][0] * self._BranchWeight(name, branch)
+      gradients = [g for g in tf.gradients(loss, variables) if g is not None]
+      squares[name] = py_utils.SumSquared(gradients) if gradients else tf.zeros([])
+    total = tf.maximum(tf.add_n(list(squares.values())), 1e-30)
+    one = tf.constant(1.0)
+    found = {f'branch/{name}_encoder_grad_share': (square / total, one) for name, square in squares.items()}
+    found.update({f'branch/{name}_encoder_grad_norm': (tf.sqrt(square), one) for name, square in squares.items()})
+    return found
+
   def DecodeWithTheta(self, theta, input_batch):
     """Recognises speech with every branch that decodes; Lingvo's BaseTask.Decode(input_batch) is this with self.theta.
 

@@ -58,16 +58,32 @@ class Supervised(base.TransducerKnobs, base.LabeledExperiment):
 
   _FRESH = ('transducer/', '/ctc/')
 
+  pseudo: str = 'pseudo'  # Folder under data_dir with speech and its transcripts by a model, tools.transcribe.
+  pseudo_weight: float = 0.0  # > 0 adds a branch with this weight: that speech -> transducer.
+
   def Task(self):
-    """The hydra with the branch labeled -> transducer and, with ctc_weight, labeled_ctc -> ctc."""
+    """The hydra with the branch labeled -> transducer and, with ctc_weight, labeled_ctc -> ctc; for pseudo, too."""
     p = hydra.HydraTask.Params()
     self._AddHeads(p)
     self._AddBranches(p, 'labeled')
+    if self.pseudo_weight:
+      self._AddBranches(p, 'pseudo', self.pseudo_weight)
     return self._TrainLabeled(p)
 
   def Train(self):
-    """Labeled source speech."""
-    return self._Input(labeled=self._LabeledStream(self.source, 'train'))
+    """Labeled source speech and, with pseudo_weight, speech that a model has transcribed."""
+    return self._Input(**self._Streams())
+
+  def _Labels(self):
+    """Returns StreamParams of the labeled speech."""
+    return self._LabeledStream(self.source, 'train')
+
+  def _Streams(self):
+    """Returns dict: stream -> its StreamParams."""
+    streams = {'labeled': self._Labels()}
+    if self.pseudo_weight:
+      streams['pseudo'] = self._LabeledStream(self.pseudo, 'train')
+    return streams
 
 
 @registry.RegisterExperiment
@@ -100,10 +116,11 @@ class JustHydra(base.BestRqKnobs, Supervised):
 
   def Train(self):
     """Labeled source speech and unlabeled target speech."""
-    return self._Input(
-      labeled=self._LabeledStream(self.source, 'train'),
-      unlabeled=self._UnlabeledTraining(self.unlabeled, batch_seconds_knob='unlabeled_batch_seconds'),
-    )
+    return super().Train()
+
+  def _Streams(self):
+    unlabeled = self._UnlabeledTraining(self.unlabeled, batch_seconds_knob='unlabeled_batch_seconds')
+    return {**super()._Streams(), 'unlabeled': unlabeled}
 
 
 @registry.RegisterExperiment
@@ -134,10 +151,13 @@ class FullFinetune(base.LabelShareKnobs, Supervised):
 
   def Train(self):
     """Labeled target speech and, with source_weight, labeled source speech."""
-    p = super().Train()
+    return self._Input(**self._Streams())
+
+  def _Streams(self):
+    streams = super()._Streams()
     if self.source_weight:
-      p = self._Input(labeled=p.streams.labeled, source=self._LabeledStream(self.source, 'train'))
-    return p
+      streams['source'] = self._LabeledStream(self.source, 'train')
+    return streams
 
 
 @registry.RegisterExperiment
@@ -145,7 +165,8 @@ class AdapterFinetune(FullFinetune):
   """Stage 3: trains only adapters and decoder on a little labeled target speech.
 
   Data: as FullFinetune. Trained: the set of adapters `adapter`, transducer and CTC; the
-  encoder of `init_from`, a JustHydra run, stays bit-equal. Method: residual adapters
+  encoder of `init_from`, a JustHydra run, stays bit-equal, but for scales and biases of
+  its norms with `train_layer_norms`. Method: residual adapters
   (arXiv 2302.01496).
 
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
@@ -153,15 +174,26 @@ class AdapterFinetune(FullFinetune):
 
   _FRESH = ('encoder/adapters/{adapter}/',)
   _TRAINED = 'encoder/adapters/{adapter}/|/transducer/|/ctc/'
+  _LAYER_NORMS = r'/encoder/(?!adapters/).*(ln|norm_layer)/(scale|bias)/var'
 
   learning_rate: float = 1e-3
   adapter: str = 'target'  # Name of the set of adapters; each domain has its own.
   adapter_dim: int | None = None  # Width of the bottleneck; None: 32, or 128 at size `paper`.
   adapter_position: str = 'after_block'  # after_block, parallel or after_ff.
+  adapter_lr_scale: float = 1.0  # Learning rate of the adapters, as a multiple of learning_rate.
+  decoder_lr_scale: float = 1.0  # The same of transducer and CTC.
+  train_layer_norms: bool = False  # Trains the encoder's norms, too; the encoder without adapters then changes.
 
   def Task(self):
     """As FullFinetune, with adapters."""
     p = super().Task()
+    scales = (
+      ('adapters', f'encoder/adapters/{self.adapter}/', self.adapter_lr_scale),
+      ('decoder', '/transducer/|/ctc/', self.decoder_lr_scale),
+    )
+    p.train.learner.rate_groups = [group for group in scales if group[2] != 1.0]
+    if self.train_layer_norms:
+      p.train.learner.bprop_variable_filter += f'|{self._LAYER_NORMS}'
     p.encoder.cls.UseAdapter(p.encoder, self.adapter, self.adapter_position, self._BySize('adapter_dim', 32))
     return p
 

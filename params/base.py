@@ -291,9 +291,11 @@ class LabelShareKnobs:
 
   def Train(self):
     """A share of the labeled target speech."""
-    return self._Input(
-      labeled=self._LabeledStream(self.target, 'train', share=self.label_share, share_seed=self.label_seed)
-    )
+    return self._Input(labeled=self._Labels())
+
+  def _Labels(self):
+    """Returns StreamParams of the share."""
+    return self._LabeledStream(self.target, 'train', share=self.label_share, share_seed=self.label_seed)
 
 
 @dataclasses.dataclass(eq=False)
@@ -303,6 +305,7 @@ class TransducerKnobs:
   factorization: str = 'rnnt'  # rnnt or hat.
   ctc_weight: float = 0.3  # Share of the CTC loss in the sum of CTC and transducer loss, in [0, 1); 0: no CTC branch.
   label_smoothing: float = 0.0
+  prediction_dropout_prob: float = 0.0  # In the prediction network: of embedded labels and of predictions.
   beam_size: int = 1  # Beam size of decoding; 1 is greedy.
   lm: str = ''  # Language model for decoding, such as params/lm/graphemes_en.npz; '': none.
 
@@ -313,6 +316,7 @@ class TransducerKnobs:
     """Adds the heads `transducer` and, with ctc_weight, `ctc` to task Params `p`."""
     self._Require(0 <= self.ctc_weight < 1, 'ctc_weight', 'a weight in [0, 1)')
     head = transducer_head.TransducerHead.Params().Set(beam_size=self.beam_size, lm_file=self.lm)
+    head.prediction.dropout_prob = self.prediction_dropout_prob
     head.joint.Set(factorization=self.factorization, label_smoothing=self.label_smoothing)
     hydra.HydraTask.AddHead(p, 'transducer', self._LabeledHead(head))
     if self.ctc_weight:

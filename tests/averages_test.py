@@ -84,12 +84,25 @@ class MovingAveragesTest(stage_case.StageCase):
       before = self.Eval(averages)
       self.Eval(start)
       after = self.Eval(averages)
+      raw = self.Randomized(model.GetTask(), seed=1)
+      tf.train.Saver(tf.global_variables()).save(self.session, os.path.join(self.folder, 'both'))
+      tf.train.Saver(model.GetTask().vars.Flatten()).save(self.session, os.path.join(self.folder, 'alone'))
     self.assertNotEmpty(averages)
     for name, average in after.items():
       np.testing.assert_array_equal(average, values[name])
       self.assertFalse(np.array_equal(before[name], average), name)
     with self.subTest('evaluations use them'):
       self._CheckEvaluation(evaluation, weights)
+    for name, wanted, checkpoint in (
+      ('those of a checkpoint', values, reader.Checkpoint(self.folder + '/both')),
+      ('its weights where these are asked for', raw, reader.Checkpoint(self.folder + '/both', averages=False)),
+      ('the weights of a checkpoint without averages', raw, reader.Checkpoint(self.folder + '/alone')),
+    ):
+      with self.subTest(name):
+        read = evaluation.ReadWeights(checkpoint)
+        for variable in averages:
+          np.testing.assert_array_equal(read[variable], wanted[variable], variable)
+          np.testing.assert_array_equal(read[variable + reader.AVERAGE], wanted[variable], variable)
 
   def _CheckEvaluation(self, evaluation, weights):
     """An evaluation's loss depends on the averages of weights, not on the weights."""
@@ -136,6 +149,19 @@ class MovingAveragesTest(stage_case.StageCase):
     self.assertTrue(checkpoint.averaged)
     self.assertEqual(list(checkpoint.weights), ['task/a/w/var', 'task/b/w/var'])
     self.assertEqual([checkpoint.Read(n) for n in checkpoint.weights], [1.0, 2.0])
+    with self.subTest('unless it asks for the weights'):
+      checkpoint = reader.Checkpoint(prefix, averages=False)
+      self.assertFalse(checkpoint.averaged)
+      self.assertEqual([checkpoint.Read(n) for n in (*checkpoint.weights, names[1])], [0.0, 2.0, 0.0])
+
+  def test_averages_of_frozen_weights_stay_bit_equal(self):
+    frozen = tf.get_variable('w', initializer=np.random.RandomState(0).randn(1000).astype(np.float32))
+    averages = tf.train.ExponentialMovingAverage(decay=0.999, num_updates=py_utils.GetGlobalStep())
+    update = averages.apply([frozen])
+    before = self.Eval(frozen)
+    for _ in range(3):
+      self.Eval(update)
+    np.testing.assert_array_equal(self.Eval(averages.average(frozen)), before)
 
 
 class AverageCheckpointsTest(stage_case.StageCase):

@@ -181,6 +181,29 @@ class ExperimentsTest(parameterized.TestCase):
     low, high = {'tiny': (1e6, 5e6), 'base': (2e7, 4e7), 'large': (9e7, 15e7), 'paper': (5.5e8, 6.5e8)}[size]
     self.assertBetween(total, low, high)
 
+  @parameterized.parameters('Supervised', 'JustHydra', 'AdapterFinetune')
+  def test_speech_with_a_model_s_transcripts_is_a_stream_and_branches_of_its_own(self, name):
+    self.addCleanup(gin_config.Reset)
+    gin_config.Configure(f'asr.{name}', (), [f'{name}.pseudo_weight = 0.5', f'{name}.pseudo = "heard"'])
+    params = model_registry.GetParams(f'asr.{name}', 'Train')
+    branches = params.task.branches
+    self.assertEqual((branches.pseudo.stream, branches.pseudo.weight), ('pseudo', 0.5 * 0.7))
+    self.assertEqual((branches.pseudo_ctc.head, branches.pseudo_ctc.decode), ('ctc', False))
+    self.assertEndsWith(params.input.streams.pseudo.file_pattern, 'heard/train-*.tfrecord')
+    self.assertIn('labeled', params.input.streams)
+
+  def test_the_encoder_s_norms_are_trained_and_counted_if_a_knob_says_so(self):
+    self.addCleanup(gin_config.Reset)
+    trained = {}
+    for knob in (False, True):
+      gin_config.Configure('asr.AdapterFinetune', (), [f'AdapterFinetune.train_layer_norms = {knob}'])
+      params = model_registry.GetParams('asr.AdapterFinetune', 'Train')
+      trained[knob] = run_dir.ParameterTable(params)[2]
+      gin_config.Reset()
+    encoder = params.task.encoder
+    # Six a block: around both feed-forward layers, attention, twice in the convolution, and the last one.
+    self.assertEqual(trained[True] - trained[False], 6 * 2 * encoder.model_dim * encoder.num_layers)
+
   def test_the_papers_size_has_the_papers_parameters(self):
     # arXiv 2302.01496, abstract: 731.1M in all, 130.8M finetuned.
     gin_config.Configure('asr.AdapterFinetune', (), ['AdapterFinetune.size = "paper"'])

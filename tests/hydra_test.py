@@ -201,6 +201,29 @@ class HydraTaskTest(graph_case.GraphCase):
       np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6, err_msg=v.name)
     self.assertTrue(all(np.any(g) for v, g in zip(variables, found) if '/ctc/' in v.name))
 
+  def test_the_branches_shares_of_the_encoder_s_gradient_are_those_of_their_weighted_losses(self):
+    task = _JointParams().Instantiate()
+    batch = graph_case.py_utils.NestedMap({name: make() for name, make in _BOTH.items()})
+    metrics, _ = task.FPropTower(task.theta, batch)
+    encoder = [v for v in task.encoder.vars.Flatten() if v.trainable]
+    wanted = {
+      name: weight * tf.linalg.global_norm(tf.gradients(metrics[f'{name}/loss'][0], encoder))
+      for name, weight in (('unlabeled', 0.5), ('labeled', 0.7), ('labeled_ctc', 0.3))
+    }
+    found, wanted = self.Eval({k: v for k, (v, _) in task.GradientShares(metrics).items()}, wanted)
+    total = sum(norm**2 for norm in wanted.values())
+    self.assertLen(found, 6)
+    for name, norm in wanted.items():
+      self.assertGreater(norm, 0)
+      self.assertAlmostEqual(found[f'branch/{name}_encoder_grad_norm'] / norm, 1.0, places=3)
+      self.assertAlmostEqual(found[f'branch/{name}_encoder_grad_share'], norm**2 / total, places=4)
+    with self.subTest('none where there is nothing to share'):
+      with self.NewGraph():
+        frozen = _JointParams()
+        frozen.train.learner.bprop_variable_filter = '/transducer/'
+        self.assertEqual(frozen.Instantiate().GradientShares({}), {})
+        self.assertEqual(_TaskParams({'a': ('s', 'x', 1.0)}).Instantiate().GradientShares({}), {})
+
   def test_only_equal_corruptions_share_a_view(self):
     def _Encode(layer, theta, features, paddings):
       """In place of the encoder, whose operations would take seconds to build: nothing runs them here."""

@@ -124,7 +124,7 @@ class LabeledHeadTest(graph_case.GraphCase):
     path = self.create_tempfile('lm.npz').full_path
     language_model_case.Write(path, tokenizer.Tokenizer(GRAPHEMES))
     with self.EvalMode():
-      head = _Transducer(lm_file=path, beam_size=3).Instantiate()
+      head = _Transducer(lm_file=path, beam_size=3, ilm_weight=0.3).Instantiate()
       encoded = _Encoded()
       plain = head.Decode(head.theta, *encoded)
       compiled = tf.function(lambda: head.Decode(head.theta, *encoded), jit_compile=True, autograph=False)()
@@ -155,6 +155,7 @@ class LabeledHeadTest(graph_case.GraphCase):
       (_Transducer(max_labels_per_frame=0.0), 'per_frame = 0.0: expected > 0'),
       (_Transducer(lm_weight=-0.1), 'head.lm_weight = -0.1: expected a finite number >= 0'),
       (_Transducer(lm_label_bonus=float('nan')), 'head.lm_label_bonus = nan: expected a finite number >= 0'),
+      (_Transducer(ilm_weight=-0.1), 'head.ilm_weight = -0.1: expected a finite number >= 0'),
       (_Transducer(lm_label_bonus=-1.0), 'head.lm_label_bonus = -1.0: expected a finite number >= 0'),
       (_Transducer(lm_file='no.npz'), 'no.npz: no such language model'),
       (_Transducer(tokenizer_file=''), 'tokenizer_file is empty: expected'),

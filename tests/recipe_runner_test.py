@@ -13,6 +13,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from fm_lingvo import errors
+from fm_lingvo.run_files import metrics_log
 from tests import recipe_case
 from tools.recipe import labels as labels_lib
 from tools.recipe import rows
@@ -97,6 +98,21 @@ class RunnerTest(_Case):
     self.assertEqual(self.Run(['scratch_target']), {'scratch_target': 'done'})
     self.assertIn('scratch_target: resumed', self.said.getvalue())
     self.assertBetween(stage_run.Read(self.Path('scratch_target'))['seconds'], 1000.001, 1030)
+
+  def test_the_result_of_a_run_that_keeps_its_best_checkpoint_is_that_of_the_best(self):
+    self.Run(['scratch_target'])
+    run_dir, stage = self.Path('scratch_target'), self.Stages(['scratch_target'])['scratch_target']
+    self.assertEqual(stage_run.FinalRows(run_dir, stage)['TestTarget']['step'], 1500)
+    os.makedirs(self.Path('scratch_target', 'best'))
+    for name, text in (('ckpt-00001000.index', ''), ('checkpoint', 'model_checkpoint_path: "ckpt-00001000"')):
+      with open(self.Path('scratch_target', 'best', name), 'w', encoding='utf-8') as f:
+        f.write(text)
+    self.assertEqual(stage_run.MissingResults(run_dir, stage), list(stage_run.FINAL))
+    rows = metrics_log.MetricsLog(run_dir)
+    for name in stage_run.FINAL:
+      rows.Write(name, 1000, {'labeled/wer': 0.25})
+    self.assertEqual(stage_run.MissingResults(run_dir, stage), [])
+    self.assertEqual(stage_run.FinalRows(run_dir, stage)['TestTarget']['labeled/wer'], 0.25)
 
   def test_a_run_of_an_older_recipe_or_of_none_is_trained_anew(self):
     self.Run(['scratch_target'])

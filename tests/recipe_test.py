@@ -200,6 +200,11 @@ class StampsTest(recipe_case.RecipeTest):
       )
     )
 
+  def test_how_a_best_checkpoint_is_chosen_changes_the_stage(self):
+    best = {'task.train.best_metric': 'DevSource/labeled/wer', 'task.train.best_max_to_keep': 3}
+    self.assertEqual(self._Changed({'hydra': best}), {'hydra', 'adapted'})
+    self.assertEmpty(self._Changed({'hydra': {'task.train.best_max_to_keep': 3}}))
+
   def test_a_file_of_sizes_changes_the_stages_that_it_binds(self):
     self._WithoutCache()
     folder = os.path.join(self.folder, 'gin')

@@ -38,6 +38,18 @@ class _Model:
     logits = np.tanh(enc_t + self.Predict(labels)) @ self._w + self._b
     return logits - np.logaddexp.reduce(logits)
 
+  def InternalLogProb(self, labels):
+    """Log-probability of a transcript, blanks aside, at frames of zeros."""
+    total = 0.0
+    for u, label in enumerate(labels):
+      logits = (np.tanh(self.Predict(labels[:u])) @ self._w + self._b)[1:]
+      total += logits[label - 1] - np.logaddexp.reduce(logits)
+    return total
+
+  def InternalLogProbs(self, pred):
+    logits = tf.matmul(tf.tanh(pred), _Float(self._w)) + _Float(self._b)
+    return tf.pad(tf.nn.log_softmax(logits[:, 1:]), [[0, 0], [1, 0]], constant_values=-7.0)  # Of blank: ignored.
+
   def LogProbs(self, enc_t, pred):
     logits = tf.matmul(tf.tanh(enc_t + pred), _Float(self._w)) + _Float(self._b)
     return tf.nn.log_softmax(logits)
@@ -257,6 +269,28 @@ class BeamSearchTest(DecodingCase):
       winners.add(found[0][0])
     self.assertGreater(len(winners), 1, winners)
 
+  def test_the_internal_language_model_is_subtracted_exactly(self):
+    model, enc, lm = _Model(2, blank_bias=-1), self._Enc(1, 3, 6), _Bigrams(0)
+    expected = _AllTranscripts(model, enc[0], 2, 3)
+    winners = set()
+    for ilm_weight, lm_weight in ((0.0, 0.0), (0.7, 0.0), (0.7, 0.5)):
+      wanted = {
+        labels: score - ilm_weight * model.InternalLogProb(labels) + lm_weight * lm.LogProb(labels)
+        for labels, score in expected.items()
+      }
+      fusion = dict(lm=lm, lm_weight=lm_weight) if lm_weight else {}
+      found = self._Hypotheses(
+        self._Run(
+          model, enc, [3], 2, 3, beam_size=200, internal_lm=model.InternalLogProbs, ilm_weight=ilm_weight, **fusion
+        )
+      )
+      self.assertEqual(found[0][0], max(wanted, key=wanted.get))
+      self.assertEqual({labels for labels, *_ in found}, set(wanted))
+      for labels, _, score in found:
+        self.assertAlmostEqual(score, wanted[labels], delta=1e-4)
+      winners.add(found[0][0])
+    self.assertGreater(len(winners), 1, winners)
+
 
 class BothDecodersTest(DecodingCase):
   def test_results_do_not_depend_on_padding_or_batch(self):
@@ -301,7 +335,11 @@ class BothDecodersTest(DecodingCase):
 
   def test_compiles_under_xla(self):
     model, enc, lm = _Model(0, blank_bias=1.0), self._Enc(2, 15, 6), _Bigrams(0)
-    for beam_size, options in ((0, {}), (3, {}), (3, dict(lm=lm, lm_weight=0.5))):
+    for beam_size, options in (
+      (0, {}),
+      (3, {}),
+      (3, dict(lm=lm, lm_weight=0.5, internal_lm=model.InternalLogProbs, ilm_weight=0.3)),
+    ):
       with self.subTest(beam_size, lm=bool(options)):
 
         def Decode():

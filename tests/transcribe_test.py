@@ -1,8 +1,10 @@
 """tools.transcribe as a user meets it: formats, folders, standard input, long files, errors."""
 
 import contextlib
+import dataclasses
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -108,6 +110,31 @@ class TranscribeTest(absltest.TestCase):
       self.assertLess(row['score'], 0)
       self.assertEqual([h['text'] for h in row['n_best']][0], row['text'])
       self.assertLen(row['n_best'], 2)
+
+  def test_a_manifest_has_what_the_model_is_sure_of_and_the_rest_is_counted(self):
+    arguments = (_folder + '/audio', _folder + '/long.wav', '--format=manifest')
+    out, err = self._Run(*arguments)
+    rows = [json.loads(line) for line in out.splitlines()]
+    self.assertEqual([row['duration'] for row in rows], [1.5, 1.1, 2.5])
+    self.assertIn('left out: 1 longer than a window', err)
+    sure = sorted(rows, key=lambda row: row['confidence'])[-1]
+    self.assertBetween(sure['confidence'], 0, 1)
+    for row in rows:
+      self.assertTrue(os.path.isabs(row['audio_filepath']) and os.path.isfile(row['audio_filepath']))
+      self.assertTrue(row['text'])
+    out, err = self._Run(*arguments, f'--min_confidence={sure["confidence"] - 1e-4}')
+    self.assertIn(sure, [json.loads(line) for line in out.splitlines()])
+    out, err = self._Run(*arguments, '--min_confidence=1')
+    self.assertEqual(out, '')
+    self.assertIn('left out: 1 longer than a window, 3 of confidence < 1', err)
+
+  def test_a_confidence_is_for_manifests_and_a_manifest_for_files(self):
+    for args, message in (
+      (('--min_confidence=0.5',), '--min_confidence=0.5: expected a probability, with --format=manifest only'),
+      (('--format=manifest', '--min_confidence=2'), '--min_confidence=2: expected a probability'),
+      (('-', '--format=manifest'), '--format=manifest: - is no file that a manifest can name'),
+    ):
+      self.assertIn(message, self._Run(_folder + '/audio', *args, code=2)[1])
 
   def test_a_long_recording_is_recognised_in_windows(self):
     out, _ = self._Run(_folder + '/long.wav', '--format=json')
@@ -413,6 +440,13 @@ class FormatsTest(absltest.TestCase):
         self.assertGreaterEqual(round(end - start, 3), 0.7)
         self.assertLessEqual(end, following)
         self.assertTrue(end - start > 0.998 or following - end < 0.002 or end >= seconds - 0.002)
+
+  def test_a_confidence_is_the_mean_probability_of_a_character(self):
+    sure = transcript_formats.Transcript('a.wav', 2.0, 'abcd', 4 * math.log(0.5), (), 1)
+    self.assertAlmostEqual(transcript_formats.Confidence(sure), 0.5)
+    self.assertEqual(transcript_formats.WhyNoLabel(sure, 0.49), '')
+    self.assertEqual(transcript_formats.WhyNoLabel(sure, 0.51), 'of confidence < 0.51')
+    self.assertEqual(transcript_formats.WhyNoLabel(dataclasses.replace(sure, text=''), 0.0), 'without text')
 
   def test_silence_has_no_cue(self):
     self.assertEqual(transcript_formats.Srt([]), '')

@@ -222,6 +222,23 @@ class JointTest(graph_case.GraphCase):
     shares /= shares.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(np.exp(out[:, 1:]), (1 - blank)[:, None] * shares, rtol=1e-5)
 
+  def test_the_internal_language_model_is_the_labels_posterior_at_a_frame_of_zeros(self):
+    for factorization in _FACTORIZATIONS:
+      with self.subTest(factorization), self.NewGraph():
+        layer = self._Joint(factorization=factorization)
+        pred = tf.constant(self._Randn(5, layer.params.joint_dim))
+        silence = layer.ProjectEncoded(layer.theta, tf.zeros([5, layer.params.input_dim]))
+        self.Eval(pred)  # Initialises the variables.
+        graph_case.Load(self._session, {layer.vars.b_encoded: self._Randn(layer.params.joint_dim)})
+        node, internal = self.Eval(
+          layer.LogProbs(layer.theta, silence, pred), layer.InternalLogProbs(layer.theta, pred)
+        )
+        labels = node[:, 1:]
+        np.testing.assert_allclose(
+          internal[:, 1:], labels - np.logaddexp.reduce(labels, axis=1, keepdims=True), atol=1e-5
+        )
+        np.testing.assert_array_equal(internal[:, 0], 0.0)
+
   def test_loss_equals_the_sum_over_alignments_of_log_probs(self):
     encoded, predicted = self._Randn(2, 4, 6), self._Randn(2, 3, 5)
     labels, lengths, label_lengths = np.array([[2, 3], [1, 0]]), [4, 3], [2, 1]

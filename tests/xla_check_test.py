@@ -73,6 +73,8 @@ class XlaCheckTest(parameterized.TestCase):
       bindings = ['FromScratch.source_weight = 1.0', 'FromScratch.gradient_accumulation_steps = 2']
     elif name == 'asr.JustHydra':
       bindings = ['JustHydra.source_best_rq_weight = 0.1', 'JustHydra.num_codebooks = 2', 'task.train.ema_decay = 0.9']
+    elif name == 'asr.AdapterFinetune':
+      bindings = ['AdapterFinetune.adapter_lr_scale = 3.0', 'AdapterFinetune.train_layer_norms = True']
     reports = self._Check(name, *bindings)
     self.assertEqual(reports[0].step, 'Train')
     self.assertGreater(len(reports), 1)

@@ -23,7 +23,7 @@ from .common import exit_codes
 from .common import run_flags
 
 
-def Evaluate(run, datasets, checkpoint, how):
+def Evaluate(run, datasets, checkpoint, how, averages=True):
   """Evaluates one data set after the other.
 
   Args:
@@ -32,6 +32,7 @@ def Evaluate(run, datasets, checkpoint, how):
       files.
     checkpoint: See load_run.FindCheckpoint.
     how: The search_options.Search.
+    averages: See reader.Checkpoint.
 
   Yields:
     (name of the data set, step, values, rows), with values and rows of evaluator.Evaluator.Run.
@@ -51,7 +52,7 @@ def Evaluate(run, datasets, checkpoint, how):
   train = train_params.task.train
   trained = transcripts.Recorded(run)
   trained = transcripts.OfInput(train_params.input) if trained is None else trained
-  found = reader.Checkpoint(load_run.FindCheckpoint(run, checkpoint))
+  found = reader.Checkpoint(load_run.FindCheckpoint(run, checkpoint), averages)
   for name in datasets or train.final_eval_datasets or train.eval_datasets:
     _, params = load_run.ModelParams(run, name)
     hydra_input.Validate(params.input)
@@ -97,7 +98,8 @@ def _Run(args):
     with errors.Writing(f'--output={args.output}'):
       os.makedirs(args.output, exist_ok=True)  # Fail before minutes of work.
   step = None
-  for name, step, values, rows in Evaluate(args.run, datasets, args.checkpoint, search_options.FromArgs(args)):
+  how = search_options.FromArgs(args)
+  for name, step, values, rows in Evaluate(args.run, datasets, args.checkpoint, how, args.averages):
     print(Line(name, step, values), flush=True)
     if args.output:
       with errors.Writing(f'--output={args.output}'):
@@ -123,7 +125,7 @@ def Main(argv: list[str] | None = None) -> int:
     help='data sets of its experiment, comma-separated (default: the '
     "run's final_eval_datasets, or its eval_datasets if it has none)",
   )
-  run_flags.AddCheckpoint(parser)
+  run_flags.AddWeights(parser)
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)
   parser.add_argument(

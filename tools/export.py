@@ -105,7 +105,13 @@ def _Run(args):
     from fm_lingvo.inference import saved_model
   recognizer.Start()
   user_modules.Import(args.import_module)
-  run = load_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, how=search_options.FromArgs(args))
+  run = load_run.Load(
+    args.run,
+    checkpoint=args.checkpoint,
+    adapter=args.adapter,
+    averages=args.averages,
+    how=search_options.FromArgs(args),
+  )
   with errors.Writing(f'--output={args.output}'):
     os.makedirs(args.output, exist_ok=True)  # Fail before a minute of work.
     saved_model.Export(run, args.output)
@@ -150,7 +156,7 @@ def Main(argv: list[str] | None = None) -> int:
   )
   parser.add_argument('--output', type=file_system.ExpandUser, required=True, help='folder to write; new or empty')
   parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: the run's active set)")
-  run_flags.AddCheckpoint(parser)
+  run_flags.AddWeights(parser)
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)
   parser.add_argument(

@@ -3,12 +3,16 @@
   python -m tools.transcribe runs/AdapterFinetune-... talk.mp3 prompts/ --adapter=target
   cat call.wav | python -m tools.transcribe RUN - --format=json
   python -m tools.transcribe RUN talk.mp3 --format=srt --output=talk.srt
+  python -m tools.transcribe RUN unlabeled/ --format=manifest --min_confidence=0.8 --output=pseudo.jsonl
 
 AUDIO is a file of any format and sampling rate that FFmpeg supports, a folder (all audio files below it) or - for
 standard input. Recordings longer than the run's max_seconds are recognised in windows, which are cut at quiet places
 and overlap by 2 s (by a quarter of a window, if that is less). The channels of a recording are mixed. Where a recording
 is damaged, silence stands in place of what cannot be decoded, so that times stay right; standard error says how much.
 --output is a file for all transcripts or, if it is a folder or ends with /, a folder with a file for each recording.
+--format=manifest writes what `tools.prepare_data --importer=manifest` reads, with `confidence`, the geometric mean
+probability of a character; recordings below --min_confidence, without text, or longer than a window are left out and
+counted.
 Existing files are overwritten only once the run is loaded and a recording is read.
 Times are those of the encoded frames (40 ms) at which the model emitted the labels, slightly later than the sound.
 Exit code 0: all done; 1: some recordings could not be read, each with a one-line message, or the transcripts cannot be
@@ -16,6 +20,7 @@ written; 2: wrong usage, run or checkpoint; 130: Ctrl-C.
 """
 
 import argparse
+import collections
 import math
 import os
 import shutil
@@ -72,6 +77,12 @@ def _Run(args):
     raise errors.ConfigError(f'--max_hours={args.max_hours:g}: expected > 0')
   if args.audio.count(recordings_lib.STDIN) > 1:
     raise errors.ConfigError(f'{recordings_lib.STDIN}: given twice; standard input is one recording')
+  if args.format == 'manifest' and recordings_lib.STDIN in args.audio:
+    raise errors.ConfigError(f'--format=manifest: {recordings_lib.STDIN} is no file that a manifest can name')
+  if args.min_confidence and args.format != 'manifest' or not 0 <= args.min_confidence <= 1:
+    raise errors.ConfigError(
+      f'--min_confidence={args.min_confidence:g}: expected a probability, with --format=manifest only'
+    )
   notes = []
   recordings, missing = recordings_lib.Find([os.path.expanduser(name) for name in args.audio], notes.append)
   for name, why in missing:
@@ -88,11 +99,13 @@ def _Run(args):
   recognizer.Start()
   user_modules.Import(args.import_module)
   folder = os.path.expanduser(args.run)
-  run = load_run.Load(folder, checkpoint=args.checkpoint, adapter=args.adapter, how=search_options.FromArgs(args))
+  how = search_options.FromArgs(args)
+  run = load_run.Load(folder, checkpoint=args.checkpoint, adapter=args.adapter, averages=args.averages, how=how)
   model = recognizer.Recognizer(run, args.n_best)
   for line in notes:
     _PrintStatus(line)
   started, seconds, number = time.time(), 0.0, 0
+  left_out: collections.Counter[str] = collections.Counter()  # Of a manifest, by why.
   longest = 3600 * args.max_hours if args.max_hours < math.inf else None
   sounds = ((_Printable(path), _Sound(path, longest)) for path, _ in recordings)
   for results in transcribing.Transcribe(model, sounds, args.window_seconds or run.max_seconds):
@@ -102,14 +115,20 @@ def _Run(args):
       if isinstance(result, audio.Rejected):
         failed.append(path)
         _PrintStatus(f'{_Printable(path)}: {" ".join(str(result).split())}')
+        continue
+      seconds += result.seconds
+      why = args.format == 'manifest' and transcript_formats.WhyNoLabel(result, args.min_confidence)
+      if why:
+        left_out[why] += 1
       else:
         output.Write(result, relative_path)
-        seconds += result.seconds
     if len(recordings) > 1 and seconds:
       _PrintStatus(
         f'{number} of {len(recordings)} recordings, {seconds:.1f} s of audio in {time.time() - started:.1f} s'
       )
   output.Close()
+  if left_out:
+    _PrintStatus('left out: ' + ', '.join(f'{count} {why}' for why, count in sorted(left_out.items())))
   return _ExitCode(failed)
 
 
@@ -133,7 +152,7 @@ def Main(argv: list[str] | None = None) -> int:
     help='file, folder, or - for standard input (not headerless formats like G.722)',
   )
   parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: the run's active set)")
-  run_flags.AddCheckpoint(parser)
+  run_flags.AddWeights(parser)
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)
   parser.add_argument(
@@ -143,6 +162,9 @@ def Main(argv: list[str] | None = None) -> int:
     help='hypotheses in JSON output, at most the beam size, for recordings of one window (default: 1)',
   )
   parser.add_argument('--format', choices=transcript_formats.FORMATS, default='text')
+  parser.add_argument(
+    '--min_confidence', type=float, default=0.0, help='smallest confidence in a manifest (default: 0)'
+  )
   parser.add_argument('--output', help='file, or folder if it ends with / (default: standard output)')
   parser.add_argument('--window_seconds', type=float, help="longest window (default: the run's max_seconds)")
   parser.add_argument(

@@ -21,7 +21,7 @@ from fm_lingvo.utils import suggest
 # Lingvo calls every weight .../var. Optimizer slots and the step end differently; accumulated gradients do not.
 _WEIGHT = re.compile(r'(?!.*/grad_accumulator/).*/var$')
 STEP = 'global_step'  # The training step's name in a checkpoint.
-_AVERAGE = '/ExponentialMovingAverage'  # Suffix of the name of a weight's moving average.
+AVERAGE = '/ExponentialMovingAverage'  # Suffix of the name of a weight's moving average.
 _LOADED_BYTES = 1 << 28  # Per session run of Load; a cluster sends a protocol buffer, which can hold 2 GB.
 _SOME = 3  # How many names a message shows.
 
@@ -39,12 +39,16 @@ class Checkpoint:
     others: As weights, for all other variables.
     renamed: Whether an older version with other variable names wrote it (renamed_variables); this class uses today's
       names throughout.
-    averaged: Whether it has moving averages (task.train.ema_decay). Read then returns these: the run's evaluations
-      used them.
+    averaged: Whether it has moving averages (task.train.ema_decay) and these are asked for. Read then returns them: the
+      run's evaluations used them.
   """
 
-  def __init__(self, path: str):
+  def __init__(self, path: str, averages: bool = True):
     """Opens the checkpoint that Resolve finds; only its index is read.
+
+    Args:
+      path: See Resolve.
+      averages: Whether Read returns moving averages where there are any; else the weights that training uses.
 
     Raises:
       errors.ConfigError: `path` has no checkpoint.
@@ -64,7 +68,7 @@ class Checkpoint:
       group = self.weights if _WEIGHT.match(name) else self.others
       group[name] = dtypes[there].name, tuple(shapes[there])
     self.renamed = any(name != there for name, there in self._names.items())
-    self.averaged = any(name + _AVERAGE in self.others for name in self.weights)
+    self.averaged = averages and any(name + AVERAGE in self.others for name in self.weights)
 
   @property
   def step(self) -> int:
@@ -72,13 +76,16 @@ class Checkpoint:
     return int(self._reader.get_tensor(STEP)) if STEP in self.others else -1
 
   def Read(self, name: str, averaged: bool = True) -> np.ndarray:
-    """Returns the value of a variable, or with `averaged` its moving average if there is one.
+    """Returns the value of a variable, or with `averaged`, unless the checkpoint is read without, its moving average.
+
+    A moving average itself is read as its variable.
 
     Raises:
       Unusable: The variable's data is damaged.
     """
-    if averaged and name + _AVERAGE in self.others:
-      name += _AVERAGE
+    if averaged:
+      name = name.removesuffix(AVERAGE)
+      name += AVERAGE * (self.averaged and name + AVERAGE in self.others)
     try:
       return self._reader.get_tensor(self._names.get(name, name))
     except Exception as e:

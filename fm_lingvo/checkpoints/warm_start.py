@@ -113,7 +113,7 @@ def _Matches(task):
         'expected one for each variable'
       )
     taken.update(v.op.name for v in covered.values())
-    yield covered, reader.Match(reader.Checkpoint(path), covered)
+    yield covered, reader.Match(reader.Checkpoint(path, task.params.train.init_from_averages), covered)
 
 
 def _CoveredVariables(variables, loading_rules, ignore_rules):

@@ -4,6 +4,7 @@ The ranges are checked when a task is built: by --dry_run, by every job and by t
 """
 
 import math
+import re
 
 from fm_lingvo import errors
 
@@ -51,7 +52,18 @@ def Define(tp):
     'Evaluations, >= 1, without a better best_metric after which a local run ends; None: it does not end early.',
   )
   tp.Define('early_stop_min_steps', 0, 'Steps, >= 0, before which no run ends early.')
+  tp.Define(
+    'gradient_share_interval_steps',
+    None,
+    "Steps, >= 1, between two measurements of the branches' shares of the encoder's gradient in a local run, the "
+    'metrics branch/BRANCH_encoder_grad_share; each costs a backward pass a branch. None: never.',
+  )
   tp.Define('needs_init_from', False, 'Whether a new run must start from a checkpoint; otherwise it is rejected.')
+  tp.Define(
+    'init_from_averages',
+    True,
+    'Whether a warm start loads the moving averages of the weights of a run that has them (ema_decay).',
+  )
   tp.save_interval_steps = 500
   tp.save_max_to_keep = 5
   # Asynchronous writing would need a second copy of all variables, and twice as many operations.
@@ -76,6 +88,8 @@ def Validate(path, tp):
       continue  # Lingvo's jobs then save at time intervals.
     Check(value is not None and value >= smallest, field, f'an integer >= {smallest}')
   Check(tp.max_minutes is None or tp.max_minutes > 0, 'max_minutes', 'None or minutes > 0')
+  interval = tp.gradient_share_interval_steps
+  Check(interval is None or interval >= 1, 'gradient_share_interval_steps', 'None or an integer >= 1')
   _ValidateBest(tp, Check)
   Check(0 <= tp.ema_decay < 1, 'ema_decay', 'a decay in [0, 1), 0 for no moving averages')
   for learner in _Learners(tp):
@@ -144,3 +158,28 @@ def _ValidateLearner(path, p, check):
     check(schedule.warmup_steps >= 1, 'warmup_steps', 'an integer >= 1', schedule, f'{path}.lr_schedule')
   if 'accum_steps' in optimizer:
     check(optimizer.accum_steps >= 1, 'accum_steps', 'an integer >= 1', optimizer, f'{path}.optimizer')
+  if 'rate_groups' in p:
+    _ValidateRateGroups(path, p, check)
+
+
+def _ValidateRateGroups(path, p, check):
+  """Checks the groups of variables with learning rates of their own."""
+  groups, where = p.rate_groups, ('rate_groups', p, path)
+
+  def Check(ok, expected):
+    check(ok, where[0], expected, *where[1:])
+
+  for group in groups:
+    Check(isinstance(group, (list, tuple)) and len(group) == 3, 'a list of (name, regular expression, factor)')
+    name, pattern, factor = group
+    Check(isinstance(name, str) and re.fullmatch(r'\w+', name), f'a name of letters, digits and _, not {name!r}')
+    Check(isinstance(factor, (int, float)) and 0 < factor < math.inf, f'a factor > 0 of {name}, not {factor!r}')
+    Check(_IsPattern(pattern), f'a regular expression of {name}, not {pattern!r}')
+  Check(len({name for name, *_ in groups}) == len(groups), 'names that differ')
+
+
+def _IsPattern(pattern):
+  try:
+    return isinstance(pattern, str) and bool(re.compile(pattern))
+  except re.error:
+    return False

@@ -100,6 +100,8 @@ def BeamSearch(
   lm=None,
   lm_weight=0.0,
   label_bonus=0.0,
+  internal_lm=None,
+  ilm_weight=0.0,
 ):
   """Keeps the K best transcripts, scored by the sum over the alignments in the beam.
 
@@ -124,16 +126,21 @@ def BeamSearch(
     lm_weight: float, weight of the language model's log-probabilities.
     label_bonus: float, added to the score for each label if there is a language model;
       compensates for its negative scores, which favour short transcripts.
+    internal_lm: The transducer's own language model, or None: pred [M, J] -> float32 [M, V], log-probabilities of
+      the next label, which are subtracted; that of blank is ignored.
+    ilm_weight: float, weight of the internal language model's log-probabilities.
 
   Returns:
     NestedMap as of Greedy, with distinct hypotheses, best first. Scores are the log of
     the summed probability of alignments, plus lm_weight times that of the language
-    model, plus label_bonus for each label. Merged hypotheses have the frames of the more
-    probable one. If there are fewer than K hypotheses, the others have no labels and the
-    score NEVER.
+    model, minus ilm_weight times that of the internal one, plus label_bonus for each
+    label. Merged hypotheses have the frames of the more probable one. If there are fewer
+    than K hypotheses, the others have no labels and the score NEVER.
   """
   batch, time = py_utils.GetShape(enc, 2)
   limits = max_labels if limits is None else limits[:, tf.newaxis]  # [B, 1]
+  if internal_lm is not None:
+    log_probs, step = _WithoutInternal(log_probs, step, internal_lm, ilm_weight)
   if lm is not None:
     log_probs, step = _Fused(log_probs, step, lm, lm_weight, label_bonus)
     state = py_utils.NestedMap(model=state, lm=lm.ZeroState(batch))
@@ -242,6 +249,24 @@ def _Fused(log_probs, step, lm, lm_weight, label_bonus):
     pred, model = step(ids, state.model)
     lm_scores, lm_state = lm.Step(ids, state.lm)
     return (py_utils.NestedMap(model=pred, lm=lm_scores), py_utils.NestedMap(model=model, lm=lm_state))
+
+  return _LogProbs, _Step
+
+
+def _WithoutInternal(log_probs, step, internal_lm, ilm_weight):
+  """Returns log_probs and step with the internal language model's scores subtracted from the labels' scores.
+
+  Predictions become NestedMap(model [M, J], ilm float32 [M, V]), since the scores depend on no frame.
+  """
+
+  def _LogProbs(enc_t, pred):
+    return log_probs(enc_t, pred.model) - pred.ilm
+
+  def _Step(ids, state):
+    pred, state = step(ids, state)
+    scores = internal_lm(pred)
+    labels = tf.cast(tf.range(py_utils.GetShape(scores)[1]) > 0, tf.float32)  # [V]
+    return py_utils.NestedMap(model=pred, ilm=ilm_weight * labels * scores), state
 
   return _LogProbs, _Step
 

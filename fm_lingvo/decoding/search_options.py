@@ -14,6 +14,7 @@ class Search:
   lm: str | None = None  # File of fm_lingvo/decoding/language_model.py; '': no language model.
   lm_weight: float | None = None
   lm_label_bonus: float | None = None
+  ilm_weight: float | None = None  # Of the internal language model, which is subtracted.
 
   def ApplyTo(self, head, name):
     """Sets the options in the Params `head` of the head named `name`.
@@ -24,7 +25,11 @@ class Search:
     if self.beam_size is not None and self.beam_size < 1:
       raise errors.ConfigError(f'beam_size = {self.beam_size}: expected >= 1')
     values = dict(
-      beam_size=self.beam_size, lm_file=self.lm, lm_weight=self.lm_weight, lm_label_bonus=self.lm_label_bonus
+      beam_size=self.beam_size,
+      lm_file=self.lm,
+      lm_weight=self.lm_weight,
+      lm_label_bonus=self.lm_label_bonus,
+      ilm_weight=self.ilm_weight,
     )
     given = {key: value for key, value in values.items() if value is not None}
     if 'beam_size' in head:
@@ -50,8 +55,13 @@ def AddFlags(parser):
   )
   parser.add_argument('--lm_weight', type=float, help="weight of its log-probabilities (default: the run's)")
   parser.add_argument('--lm_label_bonus', type=float, help="nats added for each label in fusion (default: the run's)")
+  parser.add_argument(
+    '--ilm_weight',
+    type=float,
+    help="weight of the transducer's internal language model, which is subtracted in fusion (default: the run's)",
+  )
 
 
 def FromArgs(args):
   """Returns the Search of parsed flags."""
-  return Search(args.beam_size, args.lm, args.lm_weight, args.lm_label_bonus)
+  return Search(args.beam_size, args.lm, args.lm_weight, args.lm_label_bonus, args.ilm_weight)

@@ -100,7 +100,9 @@ class Evaluator:
       errors.ConfigError: The checkpoint lacks variables, has them in other shapes, or was made with another front end
         or tokenizer.
     """
-    reader.Match(checkpoint, self._variables).Check(self._task)
+    # This graph's moving averages need not be in it: they have the values that its weights are read with.
+    needed = {name: v for name, v in self._variables.items() if not name.endswith(reader.AVERAGE)}
+    reader.Match(checkpoint, needed).Check(self._task)
     weights = checkpoint.Values(self._variables)
     self._Load(weights)
     self._loaded = weights

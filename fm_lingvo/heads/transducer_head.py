@@ -4,6 +4,7 @@ B: utterances, N: encoded frames, D: model width, J: joint width, U: labels, V: 
 M: hypotheses of all utterances.
 """
 
+import functools
 import math
 
 from lingvo import compat as tf
@@ -42,6 +43,12 @@ class TransducerHead(labeled_head.LabeledHead):
       'What each label adds to a score in fusion, in nats, '
       ">= 0: the model's weight alone would favour short transcripts.",
     )
+    p.Define(
+      'ilm_weight',
+      0.0,
+      "Weight, >= 0, of the log-probabilities of the transducer's internal language model (Joint.InternalLogProbs), "
+      'which decoding subtracts, so that a language model of the domain can take its place; 0: not computed.',
+    )
     return p
 
   def __init__(self, params):
@@ -52,7 +59,7 @@ class TransducerHead(labeled_head.LabeledHead):
         raise errors.ConfigError(f'{p.name}.{name} = {p.Get(name)}: expected >= 1')
     if p.max_labels_per_frame <= 0:
       raise errors.ConfigError(f'{p.name}.max_labels_per_frame = {p.max_labels_per_frame}: expected > 0')
-    for name in ('lm_weight', 'lm_label_bonus'):
+    for name in ('lm_weight', 'lm_label_bonus', 'ilm_weight'):
       if not 0 <= p.Get(name) < math.inf:
         raise errors.ConfigError(f'{p.name}.{name} = {p.Get(name)}: expected a finite number >= 0')
     self._lm = language_model.Frozen(p.lm_file, self.tokenizer) if p.lm_file else None
@@ -79,7 +86,7 @@ class TransducerHead(labeled_head.LabeledHead):
     return {'loss': loss, 'unalignable': unalignable, 'unknown_labels': self.UnknownLabels(batch)}, {}
 
   def Decode(self, theta, encoded, paddings):
-    """Greedy or beam search; see the base class. With `lm_file` always the beam."""
+    """Greedy or beam search; see the base class. With `lm_file` or `ilm_weight` always the beam."""
     p = self.params
     batch, frames = py_utils.GetShape(encoded, 2)
     enc = self.joint.ProjectEncoded(theta.joint, encoded)  # [B, N, J]
@@ -96,11 +103,14 @@ class TransducerHead(labeled_head.LabeledHead):
     max_labels = self._MaxLabels(frames)
     arguments = (LogProbs, Step, state, enc, lengths, p.max_symbols_per_frame, max_labels)
     limits = tf.minimum(self._MaxLabels(lengths), max_labels)  # The former in float32, which may round up.
-    if self._lm is None and p.beam_size == 1:
+    fusion = {}
+    if self._lm is not None:
+      fusion.update(lm=self._lm.InGraph(), lm_weight=p.lm_weight, label_bonus=p.lm_label_bonus)
+    if p.ilm_weight:
+      internal_lm = functools.partial(self.joint.InternalLogProbs, theta.joint)
+      fusion.update(internal_lm=internal_lm, ilm_weight=p.ilm_weight)
+    if not fusion and p.beam_size == 1:
       return search.Greedy(*arguments, limits=limits)
-    fusion = (
-      {} if self._lm is None else dict(lm=self._lm.InGraph(), lm_weight=p.lm_weight, label_bonus=p.lm_label_bonus)
-    )
     return search.BeamSearch(*arguments, beam_size=p.beam_size, limits=limits, **fusion)
 
   def _MaxLabels(self, frames):

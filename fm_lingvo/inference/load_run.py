@@ -32,16 +32,18 @@ class Run:
   cluster: hyperparams.Params
   head: str  # Name of the head that decodes.
   adapter: str  # Name of the active set of adapters, or adapter_lib.NO_ADAPTER.
+  averages: bool  # Whether the moving averages of its weights are used, where it has any.
   max_seconds: float  # Longest utterance that the run was trained on.
 
 
-def Load(path, *, checkpoint=None, adapter=None, how=search_options.Search()):
+def Load(path, *, checkpoint=None, adapter=None, averages=True, how=search_options.Search()):
   """Reads a run's configuration and selects the checkpoint, the head and the adapters for recognition.
 
   Args:
     path: Folder of the run.
     checkpoint: See FindCheckpoint.
     adapter: Name of a set of adapters in the checkpoint, or adapter_lib.NO_ADAPTER; None: the run's active set.
+    averages: Whether to use the moving averages of the weights (task.train.ema_decay), where there are any.
     how: The search_options.Search that overrides the run's own.
 
   Returns:
@@ -65,6 +67,7 @@ def Load(path, *, checkpoint=None, adapter=None, how=search_options.Search()):
     params.cluster,
     head,
     adapter,
+    averages,
     float(params.input.streams.Get(stream).bucket_upper_bound_seconds[-1]),
   )
 

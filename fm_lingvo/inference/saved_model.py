@@ -69,7 +69,7 @@ def Export(run, folder):
     }
     # Refuse a run that cannot be restored before anything is written.
     with tf.Session(graph=graph) as sess:
-      recognizer.Restore(sess, task, run.checkpoint)
+      recognizer.Restore(sess, task, run.checkpoint, run.averages)
     meta = tf.tf1.train.export_meta_graph(
       graph=graph, clear_devices=True, collection_list=[tf.tf1.GraphKeys.GLOBAL_VARIABLES]
     )
@@ -80,7 +80,7 @@ def Export(run, folder):
     saved = {v.op.name: v for v in tf.global_variables() if v.op.name in names}
     # Decoding does not use the step, which keeps its initial value.
     sess.run(tf.global_variables_initializer())
-    reader.Checkpoint(run.checkpoint).Load(saved, sess)
+    reader.Checkpoint(run.checkpoint, run.averages).Load(saved, sess)
 
     def _Info(tensor):
       return tf.tf1.saved_model.build_tensor_info(graph.get_tensor_by_name(tensor.name))

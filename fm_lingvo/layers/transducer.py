@@ -200,6 +200,22 @@ class Joint(base_layer.BaseLayer):
       axis=-1,
     )
 
+  def InternalLogProbs(self, theta, pred):
+    """Computes the log-probabilities of labels, given that one comes next, of a frame whose encoding is 0.
+
+    This is the transducer's internal language model (HAT, arXiv 2003.07705; for RNN-T, arXiv 2011.01991).
+
+    Args:
+      theta: This layer's variables.
+      pred: float32 [M, J], projected predictions.
+
+    Returns:
+      float32 [M, V]; the exponentials of a row without blank sum to 1; the entry of blank is 0.
+    """
+    logits = mixed_precision.Product(tf.tanh(tf.cast(theta.b_encoded, tf.float32) + pred), theta.w)  # [M, V]
+    labels = tf.nn.log_softmax((logits + tf.cast(theta.b, tf.float32))[:, 1:])
+    return tf.pad(labels, [[0, 0], [1, 0]])
+
   def Loss(self, theta, encoded, predicted, labels, lengths, label_lengths):
     """Computes the negative log-likelihood of transcripts, summed over all alignments.
 

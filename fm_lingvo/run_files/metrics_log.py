@@ -77,6 +77,8 @@ def _PublicName(name: str) -> str | None:
   """Returns the public name of a metric; None if it is not reported."""
   if name == 'num_samples_in_batch' or name.partition('/')[0] in ('lr_schedule', 'skipped', 'has_nan_or_inf'):
     return None
+  if name.startswith('learning_rate_of/'):  # GROUP/LEARNER.
+    return f'learning_rate/{name.split("/")[1]}'
   for prefix, public in _LEARNER_METRICS.items():
     if name.startswith(prefix + '/'):
       return public

@@ -105,6 +105,15 @@ class BaseTask(base_model.BaseTask):
     del values
     return {}
 
+  def GradientShares(self, metrics):
+    """dict name -> (tensor, weight) of metrics that compare the gradients of the loss's parts; empty without parts.
+
+    Args:
+      metrics: Metrics of the training step, dict name -> (value, weight).
+    """
+    del metrics
+    return {}
+
   def FilterPerExampleTensors(self, per_example):
     """All of them: runners fetch those that they need."""
     return per_example

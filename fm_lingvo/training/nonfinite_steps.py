@@ -15,9 +15,11 @@ from lingvo.core import summary_utils
 
 from fm_lingvo import errors
 from fm_lingvo.run_files import metrics_log
+from fm_lingvo.training import rate_groups
 from fm_lingvo.utils import files
 
 _SKIPPED = 'skipped'
+_RATE_OF = 'learning_rate_of'
 _SHOWN = 8  # Utterance ids that the terminal shows; the file has all.
 
 
@@ -27,7 +29,21 @@ class Learner(learner.Learner):
   A skipped step changes neither variables nor optimizer slots, and adds nothing to accumulated gradients. Moving
   averages of the weights (task.train.ema_decay) are updated as in any step. The metric `skipped` is 1 in a skipped step
   and 0 otherwise.
+
+  Groups of variables may have multiples of the learning rate (training/rate_groups.py); each has the metric
+  `learning_rate_of/GROUP`.
   """
+
+  @classmethod
+  def Params(cls):
+    p = super().Params()
+    p.Define(
+      'rate_groups',
+      [],
+      'List of (name, regular expression, factor): groups of trained variables, found by a search in their names, '
+      'whose learning rate is the factor, > 0, times that of the others.',
+    )
+    return p
 
   def __init__(self, params):
     params = params.Copy()
@@ -39,7 +55,14 @@ class Learner(learner.Learner):
   @property
   def optimizer(self):
     """The optimizer, wrapped so that Apply does nothing in a skipped step."""
-    return _Gated(self.children['optimizer'], lambda: self._finite)
+    return _Gated(self.children['optimizer'], lambda: self._finite, self.params.rate_groups)
+
+  def Apply(self, *args, **kwargs):
+    """See the base class; adds the rates of the groups to the metrics."""
+    losses, op, metrics = super().Apply(*args, **kwargs)
+    rate, weight = metrics['learning_rate']
+    metrics.update({f'{_RATE_OF}/{name}': (rate * factor, weight) for name, _, factor in self.params.rate_groups})
+    return losses, op, metrics
 
   def _ComputeLossesAndGradients(self, metrics, vmap):
     losses, var_grads, weight, eval_metrics = super()._ComputeLossesAndGradients(metrics, vmap)
@@ -94,11 +117,12 @@ def _Scaled(var_grad, scale):
 
 
 class _Gated:
-  """An optimizer that applies gradients only in steps that are not skipped."""
+  """An optimizer that applies gradients only in steps that are not skipped, with the rate of each group."""
 
-  def __init__(self, wrapped, finite):
+  def __init__(self, wrapped, finite, rate_groups):
     self._wrapped = wrapped
     self._is_finite = finite
+    self._rate_groups = rate_groups
 
   def __getattr__(self, name):
     return getattr(self._wrapped, name)
@@ -107,7 +131,15 @@ class _Gated:
     """See optimizer.Base.Apply."""
 
     def Apply():
-      return self._wrapped.Apply(lr, var_grad, weight)
+      if not self._rate_groups:
+        return self._wrapped.Apply(lr, var_grad, weight)
+      groups = rate_groups.Split(self._rate_groups, [vg.var for vg in py_utils.Flatten(var_grad)])
+      return tf.group(
+        *[
+          self._wrapped.Apply(lr * factor, var_grad.Filter(lambda vg, members=members: vg.var.name in members), weight)
+          for _, factor, members in groups
+        ]
+      )
 
     # An Accumulator counts steps itself; the gradients of a skipped step are already 0, see Learner.
     if isinstance(self._wrapped, optimizer.Accumulator):

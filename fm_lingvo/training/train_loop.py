@@ -72,6 +72,8 @@ class LocalRunner(base_runner.BaseRunner):
       self._model = self.params.Instantiate()
       self._model.ConstructFPropBPropGraph()
       self._task = self._model.GetTask()
+      interval = self._task_params.gradient_share_interval_steps
+      self._shares = self._task.GradientShares(self._task.eval_metrics) if interval else {}
       self._checkpointer = checkpointer.Checkpointer(self._train_dir, self._model)
       # Leave out ops that do nothing: TensorFlow optimises the whole graph for each new set of fetches.
       self._local_init = [op for op in (tf.local_variables_initializer(), tf.tables_initializer()) if op.control_inputs]
@@ -165,8 +167,10 @@ class LocalRunner(base_runner.BaseRunner):
           last = self._EvaluateAll(sess, step, bar, latest, last)
       deadline = time.monotonic() + (seconds or float('inf'))  # Not time.time: the clock may be set.
       while not last:
-        _, metrics, counts, rows = sess.run(fetches)
         step += 1
+        measured = self._shares if self._shares and step % tp.gradient_share_interval_steps == 0 else {}
+        (_, metrics, counts, rows), shares = sess.run([fetches, measured])
+        metrics = {**metrics, **shares}
         if nonfinite_steps.IsSkipped(metrics):
           bar.Line(self._skipped.Add(step, metrics, rows))
         else:

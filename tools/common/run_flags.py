@@ -5,12 +5,19 @@ import argparse
 from fm_lingvo.utils import files
 
 
-def AddCheckpoint(parser: argparse.ArgumentParser) -> None:
-  """Adds --checkpoint, the argument of load_run.FindCheckpoint."""
+def AddWeights(parser: argparse.ArgumentParser) -> None:
+  """Adds --checkpoint, the argument of load_run.FindCheckpoint, and --averages, that of reader.Checkpoint."""
   parser.add_argument(
     '--checkpoint',
     type=files.ExpandUser,
     metavar='NAME',
     help='best (by task.train.best_metric), newest, a checkpoint of the run such as ckpt-00000500, or the prefix of '
     'another one (default: best if the run keeps best checkpoints, else newest)',
+  )
+  parser.add_argument(
+    '--averages',
+    action=argparse.BooleanOptionalAction,
+    default=True,
+    help='use the moving averages of the weights if the run has them (task.train.ema_decay), else the weights of the '
+    'last step',
   )

@@ -7,13 +7,14 @@ second, and as long as reading it takes, unless the next one or the end of the r
 import dataclasses
 import json
 import math
+import os
 import textwrap
 from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
-FORMATS = ('text', 'json', 'srt')
-EXTENSIONS = {'text': '.txt', 'json': '.json', 'srt': '.srt'}
+FORMATS = ('text', 'json', 'srt', 'manifest')
+EXTENSIONS = {'text': '.txt', 'json': '.json', 'srt': '.srt', 'manifest': '.jsonl'}
 
 _PAUSE_SECONDS = 0.8
 _CUE_SECONDS = 6.0
@@ -47,7 +48,34 @@ def Format(transcript: Transcript, kind: str, with_name: bool = False) -> str:
   """
   if kind == 'text':
     return f'{transcript.name}\t{transcript.text}\n' if with_name else f'{transcript.text}\n'
-  return Json(transcript) + '\n' if kind == 'json' else Srt(transcript.words, transcript.seconds)
+  if kind == 'srt':
+    return Srt(transcript.words, transcript.seconds)
+  return (Json(transcript) if kind == 'json' else Manifest(transcript)) + '\n'
+
+
+def Confidence(transcript: Transcript) -> float:
+  """Returns the geometric mean probability of a character, given its score: exp(score / characters)."""
+  return math.exp(min(0.0, transcript.score) / max(1, len(transcript.text)))
+
+
+def WhyNoLabel(transcript: Transcript, min_confidence: float) -> str:
+  """Returns why a transcript is no label to train on, '' if it is one."""
+  if transcript.windows > 1:
+    return 'longer than a window'
+  if not transcript.text:
+    return 'without text'
+  return f'of confidence < {min_confidence:g}' if Confidence(transcript) < min_confidence else ''
+
+
+def Manifest(transcript: Transcript) -> str:
+  """Returns a line of JSON that the importer `manifest` reads: audio_filepath, duration, text, and the confidence."""
+  row = {
+    'audio_filepath': os.path.abspath(transcript.name),
+    'duration': round(transcript.seconds, 3),
+    'text': transcript.text,
+    'confidence': round(Confidence(transcript), 4),
+  }
+  return json.dumps(row, ensure_ascii=False)
 
 
 def Json(transcript: Transcript) -> str:

@@ -1,0 +1,36 @@
+"""Groups of variables with learning rates of their own: multiples of the learner's."""
+
+import re
+
+from fm_lingvo import errors
+from fm_lingvo.utils import suggest
+
+
+def Split(groups, variables):
+  """Divides variables into groups.
+
+  Args:
+    groups: List of (name, regular expression, searched for in names of variables, factor).
+    variables: List of the trained variables.
+
+  Returns:
+    List of (name, factor, set of the names of its variables), for the variables in no group first, with the name ''
+    and the factor 1, if there are any.
+
+  Raises:
+    errors.ConfigError: A group has no variable, or a variable is in two groups.
+  """
+  found = [
+    (name, factor, {v.name for v in variables if re.search(pattern, v.name)}) for name, pattern, factor in groups
+  ]
+  rest = {v.name for v in variables}
+  for name, _, members in found:
+    if not members:
+      raise errors.ConfigError(
+        f'learner.rate_groups: {name}: no trained variable has a name with its regular expression'
+      )
+    if not members <= rest:
+      twice = suggest.Some(sorted(members - rest), 3)
+      raise errors.ConfigError(f'learner.rate_groups: {name}: {twice} in another group, too')
+    rest -= members
+  return [('', 1.0, rest)] * bool(rest) + found
