@@ -201,7 +201,7 @@ class StampsTest(recipe_case.RecipeTest):
     )
 
   def test_how_a_best_checkpoint_is_chosen_changes_the_stage(self):
-    best = {'task.train.best_metric': 'DevSource/labeled/wer', 'task.train.best_max_to_keep': 3}
+    best = {'task.train.best_metric': 'DevSource/labeled/cer', 'task.train.best_max_to_keep': 3}
     self.assertEqual(self._Changed({'hydra': best}), {'hydra', 'adapted'})
     self.assertEmpty(self._Changed({'hydra': {'task.train.best_max_to_keep': 3}}))
 
