@@ -72,7 +72,7 @@ _NORMALIZER = flags.DEFINE_string(
   'normalizer',
   None,
   'How transcripts are normalised: none, basic, english or prompts, see docs/data.md (default: prompts for prompts, '
-  'synth, general_speech and librispeech; otherwise english if all transcripts are declared as English, else basic).',
+  'synth and general_speech; otherwise english if all transcripts are declared as English, else basic).',
 )
 _OFFICIAL_SPLITS = flags.DEFINE_bool(
   'official_splits',
