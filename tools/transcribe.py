@@ -99,13 +99,8 @@ def _Run(args):
     from fm_lingvo.inference import recognizer
   recognizer.Start()
   user_modules.Import(args.import_module)
-<<<<<<< HEAD
-  folder = os.path.expanduser(args.run)
   how = search_options.FromArgs(args)
-  run = load_run.Load(folder, checkpoint=args.checkpoint, adapter=args.adapter, averages=args.averages, how=how)
-=======
-  run = load_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, how=search_options.FromArgs(args))
->>>>>>> h/audio
+  run = load_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, averages=args.averages, how=how)
   model = recognizer.Recognizer(run, args.n_best)
   for line in notes:
     _PrintStatus(line)
@@ -171,16 +166,13 @@ def Main(argv: list[str] | None = None) -> int:
   )
   parser.add_argument('--format', choices=transcript_formats.FORMATS, default='text')
   parser.add_argument(
-<<<<<<< HEAD
     '--min_confidence', type=float, default=0.0, help='smallest confidence in a manifest (default: 0)'
   )
-  parser.add_argument('--output', help='file, or folder if it ends with / (default: standard output)')
-=======
+  parser.add_argument(
     '--output',
     type=file_system.ExpandUser,
     help='file, or folder if it ends with / (default: standard output)',
   )
->>>>>>> h/audio
   parser.add_argument('--window_seconds', type=float, help="longest window (default: the run's max_seconds)")
   parser.add_argument(
     '--max_hours',
