@@ -29,5 +29,6 @@ flags.DEFINE_integer(
 flags.DEFINE_bool(
   'dry_run',
   False,
-  'Build and check everything, print the configuration and the parameters of each component, and exit.',
+  'Check everything that a run checks before its first step, print the configuration and the parameters of each '
+  'component, and exit.',
 )

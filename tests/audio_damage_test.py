@@ -177,6 +177,26 @@ class WrongHeaderTest(absltest.TestCase):
           np.testing.assert_array_equal(audio.Decode(content + tag), whole)
 
 
+class JoinedTest(absltest.TestCase):
+  def test_files_of_other_rates_that_were_joined_are_read_to_their_end(self):
+    joined = b''.join(Encode(Noise(2, rate), 'mp3', 'libmp3lame', rate) for rate in (44100, 22050, 44100))
+    samples, losses = _Lenient(joined)
+    self.assertAlmostEqual(len(samples) / RATE, 6, delta=0.5)
+    self.assertFalse(losses.cut_off)
+    stereo = Encode(Noise(2, RATE, 2), 'mp3', 'libmp3lame', RATE)
+    with self.assertRaisesRegex(audio.Rejected, 'corrupt: the number of channels changes from 1 to 2'):
+      _Lenient(Encode(Noise(2), 'mp3', 'libmp3lame', RATE) + stereo)
+
+  def test_a_declared_length_beyond_the_limit_is_rejected_before_decoding(self):
+    for container, codec, rate in (('wav', 'pcm_s16le', RATE), ('flac', 'flac', RATE), ('ogg', 'libopus', 48000)):
+      content = Encode(Noise(5, rate), container, codec, rate)
+      blocks = audio.Stream(content, 2.0, audio_frames.Losses())
+      with self.assertRaisesRegex(audio.Rejected, 'too_long: more than 2 s'):
+        next(blocks)
+    endless = _Wave(Noise(1)[:, 0], 0x7FFFF024, 0x7FFFF000)
+    self.assertLen(b''.join(audio.Stream(endless, 2.0, audio_frames.Losses())), 2 * RATE)
+
+
 class DamageTest(absltest.TestCase):
   def test_damage_in_the_middle_is_rejected_or_becomes_silence_of_the_same_length(self):
     for name in ('flac', 'opus', 'mp3', 'm4a', 'webm', 'amr', 'aac', 'tta'):

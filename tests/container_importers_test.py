@@ -64,9 +64,11 @@ class TarsTest(container_case.ContainerCase):
       ('w:xz', tarfile.GNU_FORMAT),
     ):
       with self.subTest(mode, form=form):
-        contents = tars.List(self.Tar('x', *members.items(), mode=mode, format=form))
+        path = self.Tar('x', *members.items(), mode=mode, format=form)
+        contents = tars.List(path)
         self.assertEqual((contents.damage, contents.refused), ('', []))
         self.assertEqual(self._Read(contents), members)
+        self.assertEqual({m.name: m.text for m in tars.List(path, lambda name: True).members}, members)
 
   def test_parts_of_a_tar_are_containers_of_their_own(self):
     members = {f'{i}.wav': bytes([i]) * 1000 for i in range(20)}
@@ -260,7 +262,7 @@ class NemoTarredTest(container_case.ContainerCase):
     for tar_pattern in (None, f'{self.dir}/audio__OP_0..1_CL_.tar'):
       listing = self.List('nemo_tarred', pattern, tars=tar_pattern)
       self.assertEqual(self.Loaded(listing), {'audio_0/b': 0.3, 'audio_1/a': 0.4})
-    with self.assertRaisesRegex(exit_codes.UsageError, r'x\.tar; expected tar files'):
+    with self.assertRaisesRegex(exit_codes.UsageError, r'^--tars=.*x\.tar; expected tar files'):
       self.List('nemo_tarred', pattern, tars=f'{self.dir}/x.tar')
 
   def test_entries_behind_damage_are_rejected_as_corrupt(self):

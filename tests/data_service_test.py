@@ -26,6 +26,7 @@ from fm_lingvo.data import tokenizer
 from fm_lingvo.data import waveform_augment
 from fm_lingvo.run_files import metrics_log
 from tests import process_case
+from tests import sounds_case
 from tests import tiny_data
 from tests.faults import processes
 from tools import data_service as service
@@ -139,6 +140,20 @@ class DataServiceTest(absltest.TestCase):
       self.assertEqual(b.waveforms.dtype, 'float32')
       for row, length, weight in zip(b.labels, b.label_lengths, b.weights):
         self.assertEqual(row[:length].tolist(), labels if weight else [])
+
+  def test_the_service_s_workers_cut_and_mix_in_what_the_trainer_has_recorded(self):
+    # The workers do not have the folder of noise.
+    sounds_case.WriteNoise(os.path.join(self.here, 'noise'))
+    augment = waveform_augment.Params().Set(speed_range=None, effects_prob=0.0, gain_db_range=None)
+    augment.recorded.Set(noise_dir='noise', noise_prob=1.0)
+    p = self._Params(labeled=False, tokenizer_file='', bucket_upper_bound_seconds=[1.2], batch_size=1, augment=None)
+    plain = {utt_id: wave for b in self._Read(p, 1) for utt_id, wave in zip(b.utt_ids, b.waveforms)}
+    self.assertTrue(all(b'@' in utt_id for utt_id in plain))
+    p.streams.labeled.augment = augment
+    batches = self._Read(p, 1)
+    self.assertEqual(batches[-1].cut[0], _FILES * _UTTERANCES)
+    for b in batches:
+      self.assertFalse((b.waveforms[0] == plain[b.utt_ids[0]]).all())
 
   def test_trainers_that_share_the_data_get_disjoint_parts(self):
     parts = [self._Count(self._Read(self._Params().Set(num_workers=2, worker_index=i), epochs=1)) for i in range(2)]

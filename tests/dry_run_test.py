@@ -15,6 +15,7 @@ from absl.testing import absltest
 from lingvo import compat as tf
 
 from fm_lingvo import errors
+from fm_lingvo.checkpoints import warm_start
 from fm_lingvo.config import gin_config
 from fm_lingvo.data import dataset
 from fm_lingvo.data import shard_integrity
@@ -168,7 +169,7 @@ class DryRunTest(absltest.TestCase):
     self._Refused(r'/ckpt-00000003: of another model: .* is float32 \[', start, 'task.encoder.kernel_size = 7')
     self._Refused('of another model: .* are needed are not in it: .*block_1', start, 'task.encoder.num_layers = 2')
     self._Refused('made with frontend normalization = ', start, "task.frontend.normalization = 'none'")
-    everything = "task.train.init_from_checkpoint_rules = {%r: ([('(.*/var):0$', '%%s')], [])}" % self.supervised
+    everything = f'task.train.init_from_checkpoint_rules = {warm_start.InitRules(self.supervised)}'
     self._Refused('made with another tokenizer', everything, f'Supervised.tokenizer = {base.WORDPIECES_EN!r}')
 
   def test_a_warm_start_from_a_damaged_checkpoint(self):

@@ -10,7 +10,9 @@ from unittest import mock
 
 from absl.testing import absltest
 
+from fm_lingvo.data import dataset
 from fm_lingvo.data import tokenizer
+from fm_lingvo.data import transcripts
 from fm_lingvo.evaluation import evaluator
 from fm_lingvo.inference import recognizer
 from tests import graph_case  # noqa: F401 Graph mode.
@@ -98,6 +100,24 @@ class EvaluateTest(absltest.TestCase):
     self.assertRegex(
       out, r'^TestTarget, step 3, .*\nTestSource: not evaluated, no record in files like nowhere/test-\*.tfrecord\n$'
     )
+
+  def test_transcripts_of_another_normaliser_than_those_trained_on_are_not_scored(self):
+    shutil.rmtree(_folder + '/run5', ignore_errors=True)
+    shutil.copytree(_folder + '/run', _folder + '/run5')
+    path = _folder + '/data/target/dataset.json'
+    self.addCleanup(os.remove, path)
+    with open(path, 'w', encoding='utf-8') as f:
+      json.dump({'format': dataset.FORMAT, 'settings': {'normalizer': 'basic'}}, f)
+    transcripts.Record(_folder + '/run5', {'labeled': {'english': 'data/before'}})
+    out, err = self._Evaluate(_folder + '/run5', '--datasets=TestTarget', code=2)
+    self.assertEqual(out, '')
+    self.assertRegex(
+      err,
+      r'^evaluate: TestTarget: stream labeled and its training data: transcripts of two normalisers, '
+      r'basic \(\S+target\) and english \(data/before\), cannot be compared; [^\n]*\n$',
+    )
+    transcripts.Record(_folder + '/run', {'labeled': {'basic': 'data/before'}})
+    self.assertIn('WER', self._Evaluate(_folder + '/run', '--datasets=TestTarget')[0])
 
   def test_no_data_set_at_all_is_an_error(self):
     shutil.rmtree(_folder + '/run4', ignore_errors=True)

@@ -555,7 +555,7 @@ class GamesTest(GameCase):
     with self.assertRaisesRegex(exit_codes.UsageError, r'no sky.dnr below it, of the game sky \(beneath-a-steel-sky\)'):
       self.Import('sky')
     with mock.patch.object(debian, 'FetchPackages', side_effect=debian.AptError('no network')):
-      with self.assertRaisesRegex(exit_codes.UsageError, 'no network; give a folder with the unpacked packages: --inp'):
+      with self.assertRaisesRegex(exit_codes.UsageError, 'no network; give a directory with the unpacked packages: -'):
         games.Import(importers.Options())
 
 

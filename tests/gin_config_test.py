@@ -338,14 +338,30 @@ class ErrorTest(_Base):
       'qqq.zzzzz = 2',
       "no such param; paths start with one of task, input, model, schedule or with the experiment's name",
     ),
-    ("encoder.num_layers = 'two'", 'expected int (default 6), got str'),
-    ('task.encoder.num_layers = 2.0', 'expected int (default 6), got float'),
-    ('task.encoder.num_layers = True', 'expected int (default 6), got bool'),
-    ('task.encoder.num_layers = None', 'expected int (default 6), got NoneType'),
-    ('task.encoder.causal = 1', 'expected bool (default False), got int'),
-    ('task.encoder.activation = 1', "expected str (default 'SWISH'), got int"),
-    ('task.encoder.shape = 3', 'expected tuple of float or int (default (3, 3)), got int'),
-    ("task.encoder.names = ['a', 3]", "expected list of str (default ['a']); an element: expected str, got int"),
+    ("encoder.num_layers = 'two'", 'expected int (default 6), got str; for example --gin.encoder.num_layers=6'),
+    ('task.encoder.num_layers = 2.0', 'expected int (default 6), got float; write --gin.task.encoder.num_layers=2'),
+    (
+      'task.encoder.num_layers = True',
+      'expected int (default 6), got bool; for example --gin.task.encoder.num_layers=6',
+    ),
+    (
+      'task.encoder.num_layers = None',
+      'expected int (default 6), got NoneType; for example --gin.task.encoder.num_layers=6',
+    ),
+    ('task.encoder.causal = 1', 'expected bool (default False), got int; write --gin.task.encoder.causal=True'),
+    (
+      'task.encoder.activation = 1',
+      "expected str (default 'SWISH'), got int; write --gin.task.encoder.activation=\"'1'\"",
+    ),
+    (
+      'task.encoder.shape = 3',
+      'expected tuple of float or int (default (3, 3)), got int; write --gin.task.encoder.shape="(3,)"',
+    ),
+    (
+      "task.encoder.names = ['a', 3]",
+      "expected list of str (default ['a']); an element: expected str, got int; write "
+      "--gin.task.encoder.names=\"['a', '3']\"",
+    ),
     ('task.encoder.rules = []', 'expected dict (default {}), got list'),
     ("task.encoder.compute_dtype = 'bfloat61'", "expected name of a dtype (default 'float32'); did you mean bfloat16?"),
     ("task.encoder.colour = 'GREEN'", "expected name in Colour (RED, BLUE) (default 'RED'), got str"),
@@ -384,9 +400,13 @@ class ErrorTest(_Base):
     ),
     ('BridgeOther.extra = 4', 'a knob of BridgeOther, but --model=test.BridgeToy runs'),
     ('Train/BridgeToy.num_codebooks = 4', 'knobs have no data-set scope; did you mean BridgeToy.num_codebooks?'),
-    ("BridgeToy.num_codebooks = '4'", 'expected int (default 1), got str'),
+    ("BridgeToy.num_codebooks = '4'", 'expected int (default 1), got str; write --gin.BridgeToy.num_codebooks=4'),
     ('BridgeToy.limit = 0.5', 'expected int or None (default None), got float'),
-    ("BridgeToy.bounds = ('a',)", 'expected tuple of float (default (1.0, 2.0)); an element: expected float, got str'),
+    (
+      "BridgeToy.bounds = ('a',)",
+      'expected tuple of float (default (1.0, 2.0)); an element: expected float, got str; '
+      'for example --gin.BridgeToy.bounds="(1.0, 2.0)"',
+    ),
     ("BridgeToy.mode = 'pcaa'", "expected one of 'xavier', 'pca' (default 'xavier'); did you mean pca?"),
     ('task.encoder.window = @BridgeToy()', '@BridgeToy() refers to code; expected a plain value or a %MACRO'),
     ('task.encoder.window = [1, %MISSING]', 'macro MISSING is not defined'),
@@ -462,6 +482,11 @@ class ErrorTest(_Base):
     )
     self.assertEqual(self.Error(search_paths=['no/such']), '--gin_search_paths=no/such: no such folder')
 
+  def test_a_byte_order_mark_is_no_part_of_a_file(self):
+    self.Write('inner.gin', '\ufefftask.encoder.causal = 3\n')
+    path = self.Write('outer.gin', '\ufeffinclude "inner.gin"\n')
+    self.assertStartsWith(self.Error(files=[path]), f'{self.dir}/inner.gin:1: task.encoder.causal = 3: expected bool')
+
   def test_files_that_cannot_be_read_as_gin(self):
     path = self.Write('loop.gin', 'include "loop.gin"\n')
     self.assertEqual(self.Error(files=[path]), f"{path}:1: include 'loop.gin': the file includes itself")
@@ -508,7 +533,8 @@ class ErrorTest(_Base):
     )
     self.assertEqual(
       self.Error('BATCH = "x"', 'input.batch_size = %BATCH'),
-      "--gin_bindings: input.batch_size = %BATCH: expected int (default 8), got str; --gin_bindings: BATCH = 'x'",
+      '--gin_bindings: input.batch_size = %BATCH: expected int (default 8), got str; for example 8; '
+      "--gin_bindings: BATCH = 'x'",
     )
     self.assertEqual(
       self.Error('N = %gin.REQUIRED', 'input.batch_size = %N'),

@@ -64,6 +64,10 @@ class ImporterCase(absltest.TestCase):
       for utterance, record, rejected in load.Load(listing.utterances, limits)
     }
 
+  def Said(self, utterance):
+    """The text of an utterance, as these importers' own normaliser writes it."""
+    return prompts_normalizer.Normalize(utterance.text, utterance.language)
+
   def Reasons(self, listing):
     return {r.utt_id: r.reason for r in listing.rejects}
 
@@ -138,9 +142,9 @@ class PromptsTest(ImporterCase):
   def test_texts_speakers_and_domains(self):
     listing = prompts.Import(importers.Options(input=self.dir, languages=('en', 'fr')))
     found = {u.utt_id: u for u in listing.utterances}
-    self.assertEqual(found['prompts-en/menu'].text, 'press one')
-    self.assertEqual(found['prompts-en/digits/1'].text, 'one')
-    self.assertEqual(found['prompts-fr/activated'].text, 'activé')
+    self.assertEqual((found['prompts-en/menu'].text, self.Said(found['prompts-en/menu'])), ('Press 1.', 'press one'))
+    self.assertEqual(self.Said(found['prompts-en/digits/1']), 'one')
+    self.assertEqual(self.Said(found['prompts-fr/activated']), 'activé')
     self.assertEqual(found['prompts-fr/activated'].speaker, 'fr_CA_f_June')
     self.assertEqual(found['prompts-fr/activated'].domain, 'prompts/fr')
     self.assertLen(found['prompts-en/menu'].load(5.0), RATE // 2)
@@ -167,7 +171,8 @@ class PromptsTest(ImporterCase):
     self.assertEqual(listing.notes['prompts/fr']['unspellable_numbers'], 1)
 
   def test_run_together_transcript_lines_are_split(self):
-    texts = {u.utt_id: u.text for u in prompts.Import(importers.Options(input=self.dir, languages=('en',))).utterances}
+    listing = prompts.Import(importers.Options(input=self.dir, languages=('en',)))
+    texts = {u.utt_id: self.Said(u) for u in listing.utterances}
     self.assertEqual((texts['prompts-en/vm-a'], texts['prompts-en/vm-b']), ('first text', 'second text'))
 
   def test_a_sample_is_a_part_of_the_whole_and_stays_in_a_larger_one(self):
@@ -247,6 +252,14 @@ class DebianTest(ImporterCase):
 
 
 class LibrispeechTest(ImporterCase):
+  def test_a_transcript_keeps_what_other_line_separators_follow(self):
+    for i in range(2):
+      self.Audio(f'dev-clean/84/1/84-1-{i}.flac')
+    self.Text('dev-clean/84/1/84-1.trans.txt', '\ufeff84-1-0 GO\u2028ON\x0bAND\x85ON\r\n84-1-1 STOP\n')
+    listing = librispeech.Import(importers.Options(input=self.dir))
+    self.assertEqual([self.Said(u) for u in listing.utterances], ['go on and on', 'stop'])
+    self.assertEmpty(listing.rejects)
+
   def test_layout(self):
     self.Audio('dev-clean/84/121123/84-121123-0000.flac')
     self.Audio('dev-clean/84/121123/84-121123-0002.flac')
@@ -492,7 +505,7 @@ class ManifestTest(ImporterCase):
       f.write(b'RIFF\xff\xfe\x00')
     for importer in (manifest, synth):
       with self.assertRaisesRegex(
-        dataset.DatasetError, r'audio\.jsonl(:1)?: expected text in UTF-8 \(invalid start byte\)'
+        dataset.DatasetError, r'audio\.jsonl:1: expected text in UTF-8 \(invalid start byte\)'
       ):
         importer.Import(importers.Options(input=path))
 
@@ -503,7 +516,8 @@ class SynthTest(ImporterCase):
 
   def test_a_line_is_an_utterance(self):
     listing = self.Import('; comment\nThe first of 3 lines.\n\nThe second line.\n...\n')
-    self.assertEqual({u.text for u in listing.utterances}, {'the first of three lines', 'the second line'})
+    self.assertEqual({u.text for u in listing.utterances}, {'The first of 3 lines.', 'The second line.'})
+    self.assertEqual(set(map(self.Said, listing.utterances)), {'the first of three lines', 'the second line'})
     self.assertEqual([r.reason for r in listing.rejects], ['no_text'])
     self.assertNotEmpty(listing.notes['engines'])
 
@@ -694,7 +708,7 @@ class GeneralSpeechTest(ImporterCase):
   def test_the_letter_a_is_not_the_article(self):
     self.assertEqual(general_speech.Spoken('A, B, A.'), 'ay, B, ay.')
     self.assertEqual(general_speech.Spoken('A cat. A dog'), 'A cat. A dog')
-    self.assertEqual(self.Import('A, B.\n', engines=('espeak-ng',)).utterances[0].text, 'a b')
+    self.assertEqual(self.Said(self.Import('A, B.\n', engines=('espeak-ng',)).utterances[0]), 'a b')
 
   def test_a_shift_raises_all_frequencies_and_keeps_the_speed(self):
     asked = {}

@@ -8,6 +8,7 @@ PAGES = ('README.md',) + tuple(
   for name in (
     'params',
     'data',
+    'augmentation',
     'running',
     'faults',
     'scale',

@@ -314,6 +314,56 @@ class CrashTest(PrepareCase):
     self.assertLen(list(dataset.ReadManifest(self.output)), 6)
 
 
+class PiecesTest(PrepareCase):
+  """Unlabeled recordings that are too long are cut, others rejected."""
+
+  def _Long(self):
+    """23 s of noise with 300 ms of near silence every 4 s: its samples as int16."""
+    samples = Speech(23.0)
+    for start in range(4, 23, 4):
+      samples[start * RATE : round((start + 0.3) * RATE)] *= 0.01
+    self.Write('long.wav', samples)
+    return soundfile.read(os.path.join(self.dir, 'long.wav'), dtype='int16')[0]
+
+  def test_pieces_are_the_recording(self):
+    samples = self._Long()
+    rows = [{'audio_filepath': 'long.wav', 'duration': 23.0}, *self.Good(1)]
+    _, report = self.Prepare(rows, limits={'max_duration': 10.0}, num_shards=1)
+    self.assertEqual(report['rejects']['total'], 0)
+    found = sorted((r for r in self.Records() if r['utt_id'].startswith('long@')), key=lambda r: r['audio_start'])
+    self.assertGreater(len(found), 2)
+    self.assertTrue(all(3.0 < r['duration'] <= 10.0 for r in found), [r['duration'] for r in found])
+    np.testing.assert_array_equal(np.concatenate([r['samples'] for r in found]), samples)
+    for record in found[:-1]:  # A cut is in a quiet place.
+      self.assertAlmostEqual(record['audio_end'] % 4.0, 0.15, delta=0.16)
+
+  def test_what_has_a_transcript_is_not_cut_nor_is_anything_if_asked(self):
+    self._Long()
+    for row, limits in (({'text': 'words'}, {}), ({}, {'cut_unlabeled': False})):
+      _, report = self.Prepare(
+        [{'audio_filepath': 'long.wav', **row}, *self.Good(1)], limits={'max_duration': 10.0, **limits}, overwrite=True
+      )
+      self.assertEqual(report['rejects']['by_reason'], {'too_long': 1})
+
+  def Records(self):
+    import tensorflow as tf
+
+    spec = dataset.FeatureSpec()
+    for name in dataset.ShardPaths(self.output, 'train') + dataset.ShardPaths(self.output, 'dev'):
+      for raw in tf.compat.v1.io.tf_record_iterator(name):
+        example = tf.train.Example.FromString(raw).features.feature
+        self.assertEqual(set(example), set(spec))
+        utt_id = example['utt_id'].bytes_list.value[0].decode()
+        part = re.search(r'@(\d+)-(\d+)$', utt_id)
+        yield {
+          'utt_id': utt_id,
+          'samples': np.frombuffer(example['audio'].bytes_list.value[0], '<i2'),
+          'duration': example['duration'].float_list.value[0],
+          'audio_start': int(part.group(1)) / 1000 if part else 0,
+          'audio_end': int(part.group(2)) / 1000 if part else 0,
+        }
+
+
 class DemoTest(PrepareCase):
   def test_without_apt_the_demo_is_synthetic_and_made_once(self):
     text = os.path.join(self.dir, 'text.txt')

@@ -2,10 +2,13 @@
 
 import contextlib
 import io
+import json
 import os
 import tempfile
 from unittest import mock
 
+import numpy as np
+import soundfile
 from absl.testing import absltest
 
 from fm_lingvo.data import dataset
@@ -76,20 +79,48 @@ class RecipeDataTest(absltest.TestCase):
     # One that is not whole is made anew, the same to the byte; so is everything elsewhere.
     os.truncate(os.path.join(self.dir, 'a', 'source', 'train-00000-of-00004.tfrecord'), 100)
     _, said = self.Prepare('a', quick=True)
-    self.assertRegex(said, r'100 bytes, expected \d+ bytes; it is made anew')
+    self.assertRegex(said, r'100 bytes, expected \d+ bytes; preparing it again')
     self.assertEqual(self.Bytes('a'), before)
     self.Prepare('b', quick=True)
     self.assertEqual(self.Bytes('b'), before)
 
+  def _Manifest(self, name, *rows):
+    path = os.path.join(self.dir, 'corpora', name)
+    os.makedirs(path)
+    soundfile.write(os.path.join(path, 'a.wav'), np.random.RandomState(0).uniform(-0.2, 0.2, 16000), 16000)
+    with open(os.path.join(path, 'manifest.jsonl'), 'w', encoding='utf-8') as f:
+      f.writelines(json.dumps({'audio_filepath': 'a.wav', **row}) + '\n' for row in rows)
+
+  def test_corpora_have_roles_by_name_and_by_whether_they_have_transcripts(self):
+    self._Manifest('one', *({'text': f'in {split}', 'split': split, 'utt_id': split} for split in dataset.SPLITS))
+    self._Manifest('two', {'text': 'two', 'split': 'train'})
+    self._Manifest('an4', {'text': 'ENTER FIVE', 'split': 'test'})
+    self._Manifest('readers', {'split': 'train'})
+    made, _ = self.Prepare('d', quick=True, corpora=os.path.join(self.dir, 'corpora'))
+    self.assertCountEqual(made, [*recipe_data.NAMES, 'target_an4', 'unlabeled_readers'])
+    texts = {(row['split'], row['text']) for row in dataset.ReadManifest(made['source'].path)}
+    self.assertEqual(texts, {('train', 'in train'), ('dev', 'in dev'), ('test', 'in test'), ('train', 'two')})
+    self.assertEqual(made['target_an4'].Utterances('test'), 1)
+    self.assertEqual(made['unlabeled_readers'].Utterances('train'), 1)
+
+  def test_a_folder_without_transcripts_is_no_source(self):
+    self._Manifest('readers', {'split': 'train'})
+    for corpora, message in (
+      ('corpora', 'no corpus with transcripts; expected folders'),
+      ('none', 'no such directory'),
+    ):
+      with self.assertRaisesRegex(exit_codes.UsageError, message):
+        self.Prepare('e', quick=True, corpora=os.path.join(self.dir, corpora))
+
   def test_the_recipe_itself_needs_human_prompts(self):
-    with self.assertRaisesRegex(exit_codes.UsageError, '^apt has no network; give a directory'):
+    with self.assertRaisesRegex(exit_codes.UsageError, '^apt has no network; give a '):
       self.Prepare('c')
 
   def test_command_line_says_what_is_missing_in_one_line(self):
     for error, code, expected in (
       (exit_codes.UsageError('no synthesiser'), 2, 'no synthesiser'),
       (FileNotFoundError(2, 'No such file', 'voices.txt'), 1, 'voices.txt: No such file'),
-      (KeyboardInterrupt(), 130, 'interrupted; data sets that are whole are kept'),
+      (KeyboardInterrupt(), 130, 'interrupted; data sets that are complete are kept'),
     ):
       err = io.StringIO()
       with (
@@ -97,7 +128,7 @@ class RecipeDataTest(absltest.TestCase):
         contextlib.redirect_stderr(err),
       ):
         self.assertEqual(recipe_data.Main(['recipe_data', '--output=d/', '--quick']), code)
-      prepare.assert_called_once_with('d', quick=True)
+      prepare.assert_called_once_with('d', quick=True, corpora='')
       self.assertEqual(err.getvalue(), f'recipe_data: {expected}\n')
 
 

@@ -73,7 +73,7 @@ class RunnerTest(_Case):
     outcomes = self.Run(['adapted'], change={'hydra': {'best_rq_weight': 0.7}})
     self.assertEqual(outcomes, {'pretrain': 'reused', 'hydra': 'done', 'adapted': 'done'})
     self.assertIn(
-      'hydra: its inputs changed (task.branches.unlabeled.weight: 0.1 -> 0.7); the old run is now', self.said.getvalue()
+      'hydra: its inputs changed (task.branches.unlabeled.weight: 0.3 -> 0.7); the old run is now', self.said.getvalue()
     )
     self.assertLen([name for name in self.Aside() if name.startswith('hydra.before-')], 1)
 
@@ -135,7 +135,7 @@ class RunnerTest(_Case):
       stage_run.Take(self.settings, stages['scratch_target'], self.Stamps(stages))
 
     stage_run.Write(self.Path('scratch_target'), {**state, 'done': False})
-    with self.assertRaisesRegex(errors.ConfigError, '--take=scratch_target: .* is not a finished run of 1500 steps'):
+    with self.assertRaisesRegex(errors.ConfigError, '--take=scratch_target: .* is not a finished run of 16000 steps'):
       _Take()
     stage_run.Write(self.Path('scratch_target'), state)
     _Take()
@@ -166,7 +166,7 @@ class RunnerTest(_Case):
       self.assertRaises(runner_lib.Interrupted),
     ):
       self.Run(['scratch_target'])
-    self.assertEqual(self.said.getvalue().count('scratch_target: step 1500/1500: loss 1.5, 0:00 left\n'), 1)
+    self.assertEqual(self.said.getvalue().count('scratch_target: step 16000/16000: loss 1.5, 0:00 left\n'), 1)
 
   def test_a_broken_state_is_named(self):
     os.makedirs(self.Path('scratch_target'))

@@ -104,6 +104,14 @@ class TextInputTest(graph_case.absltest.TestCase):
         found += self._Texts(batch)
     self.assertCountEqual(found, self._lines)
 
+  def test_a_line_ends_only_at_line_feeds(self):
+    with open(os.path.join(self._folder, 'train-2.txt'), 'wb') as f:
+      f.write(b'\xef\xbb\xbfbad\xe2\x80\xa8cab\r\nfed\x0bgab')
+    found = sum(
+      map(self._Texts, self._Read(self._Params(file_pattern=f'{self._folder}/train-2.txt'), is_eval=True)), []
+    )
+    self.assertCountEqual([text.replace('\u2047', '?') for text in found], ['bad?cab', 'fed?gab'])
+
   def test_what_cannot_be_used_is_refused_in_a_line(self):
     self._Write('long.txt', ['far too long a line'])
     with open(os.path.join(self._folder, 'latin.txt'), 'wb') as f:

@@ -7,8 +7,10 @@ from lingvo import model_registry
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import warm_start
 from fm_lingvo.config import gin_config
+from fm_lingvo.config import registry
 from fm_lingvo.config import train_params
 from fm_lingvo.data import hydra_input
+from fm_lingvo.data import stream_params
 from params import asr  # noqa: F401
 from tests import graph_case
 
@@ -110,6 +112,53 @@ class KnobsTest(graph_case.GraphCase, parameterized.TestCase):
       errors.GinError, rf'^--model=asr\.JustHydra: Train\(\): JustHydra\.{knob} = {expected}$'
     ):
       _Train('asr.JustHydra', [f'JustHydra.{knob} = {value}'])
+
+  def test_recorded_sounds_go_to_the_streams_that_are_augmented(self):
+    knobs = ("noise_dir = '/a'", 'noise_prob = 0.4', 'noise_snr_db = (0.0, 9.0)', "rir_dir = '/b'", 'rir_prob = 0.2')
+    recorded = {
+      'noise_dir': '/a',
+      'noise_prob': 0.4,
+      'noise_snr_db_range': [0.0, 9.0],
+      'rir_dir': '/b',
+      'rir_prob': 0.2,
+    }
+    for augment in ('augment', 'augment_unlabeled'):
+      for name in ('Supervised', 'JustHydra', 'BestRqPretrain'):
+        switches = [k for k in ('augment', 'augment_unlabeled') if hasattr(registry.Import(f'asr.{name}'), k)]
+        if augment not in switches:
+          continue
+        bindings = [f'{name}.{k} = {k == augment}' for k in switches] + [f'{name}.{knob}' for knob in knobs]
+        for stream, p in _Train(f'asr.{name}', bindings).input.streams.IterParams():
+          with self.subTest(name, stream=stream, augment=augment):
+            if (stream == 'labeled') == (augment == 'augment'):
+              self.assertEqual({k: v for k, v in p.augment.recorded.IterParams() if k in recorded}, recorded)
+            else:
+              self.assertIsNone(p.augment)
+
+  def test_recorded_sounds_that_no_stream_uses_are_refused(self):
+    for name, switch in (('Supervised', 'augment'), ('BestRqPretrain', 'augment_unlabeled')):
+      for knob in ('noise_dir', 'rir_dir'):
+        with self.assertRaisesRegex(
+          errors.GinError, rf"{name}\.{knob} = '/a': expected '', or {switch} = True, to use it$"
+        ):
+          _Train(f'asr.{name}', [f"{name}.{knob} = '/a'", f'{name}.{switch} = False'])
+
+  def test_folders_of_sounds_are_looked_at_before_a_run(self):
+    # A dry run validates the input in the same way.
+    p = _Train(bindings=["Supervised.noise_dir = '/no/such'"]).input
+    with self.assertRaisesRegex(
+      errors.ConfigError,
+      r"^input\.streams\.labeled\.augment\.recorded\.noise_dir = '/no/such': no such folder; the nearest .* is /$",
+    ):
+      hydra_input.Validate(p)
+
+  def test_unlabeled_speech_is_cut_unless_told_otherwise(self):
+    for name in ('BestRqPretrain', 'JustHydra'):
+      for value in (True, False):
+        streams = _Train(f'asr.{name}', [f'{name}.cut_too_long = {value}']).input.streams
+        self.assertEqual(stream_params.Cuts(streams.unlabeled), value)
+        if 'labeled' in streams:
+          self.assertFalse(stream_params.Cuts(streams.labeled))
 
   def test_batches_have_one_size(self):
     p = _Train(bindings=['input.streams.labeled.batch_size = 2']).input

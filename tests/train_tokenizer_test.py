@@ -83,6 +83,15 @@ class TrainTokenizerTest(absltest.TestCase):
     tokens = self._Tokens(['Ａ ½ ﬁ é', 'Ａ ½ ﬁ é'])
     self.assertEqual(tokens.DecodeIds(tokens.EncodeText('ﬁ Ａ½é')), 'ﬁ Ａ½é')
 
+  def test_a_reserved_character_does_not_lose_its_text(self):
+    tokens = self._Tokens(['xyz \u2585 w', 'ab ab'])
+    self.assertEqual(tokens.DecodeIds(tokens.EncodeText('xyz w')), 'xyz w')
+
+  def test_lines_end_at_line_feeds_only(self):
+    with open(self._texts, 'wb') as f:
+      f.write(b'\xef\xbb\xbfone\xe2\x80\xa8two\xc2\x85three\r\nfour\x0bfive')
+    self.assertEqual(train_tokenizer.ReadTexts([self._texts]), ['one two three', 'four five'])
+
   def test_data_sets_give_their_training_transcripts(self):
     path = os.path.join(self._folder, 'set')
     _WriteDataset(path, [('train', 'ab ab'), ('dev', 'xyz'), ('train', ''), ('test', 'q'), ('train', 'cab')])

@@ -14,6 +14,7 @@ import tempfile
 import wave
 from unittest import mock
 
+import av
 import numpy as np
 from absl.testing import absltest
 
@@ -178,13 +179,15 @@ class TranscribeTest(absltest.TestCase):
     path = self.create_tempdir().full_path + '/x/y.wav'
     _WriteWav(path, np.repeat(samples, 3), 48000)
     with open(path, 'rb') as f:
-      done = subprocess.run(
-        [sys.executable, '-m', 'tools.transcribe', _folder + '/run', '-', '--format=json'],
-        stdin=f,
-        capture_output=True,
-        cwd=_ROOT,
-        check=False,
-      )
+      content = bytearray(f.read())
+    content[4:8], content[40:44] = b'\x24\xf0\xff\x7f', b'\x00\xf0\xff\x7f'  # As SoX writes into a pipe.
+    done = subprocess.run(
+      [sys.executable, '-m', 'tools.transcribe', _folder + '/run', '-', '--format=json'],
+      input=bytes(content),
+      capture_output=True,
+      cwd=_ROOT,
+      check=False,
+    )
     self.assertEqual(done.returncode, 0, done.stderr.decode())
     row = json.loads(done.stdout)
     self.assertEqual((row['file'], row['seconds']), ('-', 1.5))
@@ -223,6 +226,57 @@ class TranscribeTest(absltest.TestCase):
       found, missing = recordings.Find([folder], self.fail)
     self.assertEqual(found, [(folder + '/0.wav', '0.wav')])
     self.assertEqual(missing, [(folder + '/closed', 'cannot be read (Permission denied)')])
+
+  def test_a_folder_s_files_of_any_extension_of_sound_are_found_and_the_others_named(self):
+    folder = self.create_tempdir().full_path
+    sounds = ['a.3gp', 'b.aifc', 'c.mpga', 'd.avi', 'e.OPUS', 'f.webm', 'g.wma', 'h.rf64']
+    for name in [*sounds, 'x/notes.txt', 'x/b.json', 'noextension']:
+      os.makedirs(os.path.dirname(f'{folder}/{name}'), exist_ok=True)
+      with open(f'{folder}/{name}', 'wb'):
+        pass
+    notes = []
+    found, missing = recordings.Find([folder], notes.append)
+    self.assertEqual([relative for _, relative in found], sounds)
+    self.assertEmpty(missing)
+    self.assertLen(notes, 1)
+    self.assertEndsWith(notes[0], 'are not of audio: 3, the first of them noextension')
+    self.assertEqual(
+      recordings.Find([folder + '/x'], notes.append)[1],
+      [(folder + '/x', 'no audio file in this folder (2 with other extensions, such as b.json)')],
+    )
+
+  def test_every_extension_that_ffmpeg_writes_sound_into_is_one_of_sound(self):
+    # Raw samples without a rate, playlists, and containers of games and tapes.
+    others = '302 adx aea al amv aptxhd ast aud bit cpk cvg dfpwm dvd lbc m3u8 mpd pcm psp roq sb sw tun ub ul uw vag'
+    written = set()
+    for name in av.formats_available:
+      try:
+        form = av.format.ContainerFormat(name, 'w')
+        with av.open(io.BytesIO(), 'w', format=name) as out:
+          if out.default_audio_codec != 'none':
+            written |= form.extensions
+      except (ValueError, av.error.FFmpegError):
+        continue
+    self.assertContainsSubset(['wav', 'flac', '3gp', 'aifc', 'avi'], written)
+    self.assertEmpty({f'.{e}' for e in written - set(others.split())} - recordings.EXTENSIONS)
+
+  def test_a_damaged_recording_is_transcribed_and_its_losses_are_told(self):
+    folder = self.create_tempdir().full_path
+    with open(_folder + '/long.wav', 'rb') as f:
+      content = f.read()
+    with open(folder + '/half.wav', 'wb') as f:
+      f.write(content[: len(content) // 2])
+    out, err = self._Run(folder + '/half.wav', '--format=json')
+    self.assertAlmostEqual(json.loads(out)['seconds'], 6.75, delta=0.1)
+    self.assertRegex(err, r'half\.wav: the file is cut off: \d+ bytes, its data chunk ends at \d+\n')
+
+  def test_a_tilde_is_the_home_folder(self):
+    home = self.create_tempdir().full_path
+    shutil.copy(_folder + '/audio/a/0.wav', home + '/a.wav')
+    with mock.patch.dict(os.environ, {'HOME': home}):
+      self._Run('~/a.wav', '--output=~/texts/')
+    self.assertEqual(sorted(os.listdir(home)), ['a.wav', 'texts'])
+    self.assertEqual(os.listdir(home + '/texts'), ['a.txt'])
 
   def test_a_file_name_that_is_no_utf_8_is_written_with_escapes(self):
     folder = self.create_tempdir().full_path

@@ -38,16 +38,20 @@ def Evaluate(run, datasets, checkpoint, how, averages=True):
     (name of the data set, step, values, rows), with values and rows of evaluator.Evaluator.Run.
 
   Raises:
-    errors.ConfigError: The run has no such data set or checkpoint, does not support the search, or a data set in
-      `datasets` has no files.
+    errors.ConfigError: The run has no such data set or checkpoint, does not support the search, a data set in
+      `datasets` has no files, or transcripts are of two normalisers.
   """
   # These import TensorFlow, which --help does not need.
   from fm_lingvo.checkpoints import reader
   from fm_lingvo.data import hydra_input
+  from fm_lingvo.data import transcripts
   from fm_lingvo.evaluation import evaluator
   from fm_lingvo.inference import load_run
 
-  train = load_run.ModelParams(run)[1].task.train
+  train_params = load_run.ModelParams(run)[1]
+  train = train_params.task.train
+  trained = transcripts.Recorded(run)
+  trained = transcripts.OfInput(train_params.input) if trained is None else trained
   found = reader.Checkpoint(load_run.FindCheckpoint(run, checkpoint), averages)
   for name in datasets or train.final_eval_datasets or train.eval_datasets:
     _, params = load_run.ModelParams(run, name)
@@ -59,6 +63,7 @@ def Evaluate(run, datasets, checkpoint, how, averages=True):
     if missing:
       print(f'{name}: not evaluated, {missing}', flush=True)
       continue
+    transcripts.CheckComparable(name, transcripts.OfInput(params.input), trained)
     evaluation = evaluator.Evaluator(params)
     values, _, rows = evaluation.Run(evaluation.ReadWeights(found))
     yield name, found.step, values, rows

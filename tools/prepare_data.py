@@ -88,6 +88,11 @@ _TEST_PERCENT = flags.DEFINE_float(
 )
 _MIN_DURATION = flags.DEFINE_float('min_duration', 0.3, 'Shortest utterance in seconds.', lower_bound=0)
 _MAX_DURATION = flags.DEFINE_float('max_duration', 30.0, 'Longest utterance in seconds.', lower_bound=0)
+_CUT_UNLABELED = flags.DEFINE_bool(
+  'cut_unlabeled',
+  True,
+  'Cut unlabeled recordings longer than --max_duration at quiet places instead of rejecting them.',
+)
 _SILENCE_DBFS = flags.DEFINE_float('silence_dbfs', -55.0, 'An utterance whose loudest 100 ms is below this is silent.')
 _MIN_CHARS = flags.DEFINE_float(
   'min_chars_per_second',
@@ -158,6 +163,7 @@ def _Run(argv):
     limits=dict(
       min_duration=_MIN_DURATION.value,
       max_duration=_MAX_DURATION.value,
+      cut_unlabeled=_CUT_UNLABELED.value,
       silence_dbfs=_SILENCE_DBFS.value,
       min_chars_per_second=_MIN_CHARS.value,
       max_chars_per_second=_MAX_CHARS.value,

@@ -27,6 +27,7 @@ from .common import files
 
 KINDS = ('char', 'unigram', 'bpe')
 _SPACE = '\u2581'
+_SKIPPED = '\u2585'  # SentencePiece leaves out all of a text that has it.
 
 
 def ReadTexts(inputs):
@@ -101,6 +102,7 @@ def Train(texts, kind, vocab_size=None):
   """
   import sentencepiece  # Not needed for --help.
 
+  texts = [text.replace(_SKIPPED, ' ') for text in texts]
   characters = {_SPACE if c == ' ' else c for text in texts for c in text}
   if kind == 'char':
     vocab_size = len(characters) + 2

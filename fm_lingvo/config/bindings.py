@@ -64,6 +64,10 @@ class Binding:
     """The name with its scope, as written."""
     return f'{self.scope}/{self.path}' if self.scope else self.path
 
+  def UsesMacros(self):
+    """Whether the value contains macros."""
+    return any(isinstance(part, Macro) for part in Walk(self.value))
+
   def Error(self, message):
     """Returns a GinError whose message starts with the place and the statement."""
     text = value_types.Literal(self.value)

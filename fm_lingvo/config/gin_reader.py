@@ -13,6 +13,8 @@ from lingvo import compat as tf
 
 from fm_lingvo import errors
 from fm_lingvo.config import bindings
+from fm_lingvo.config import spelling
+from fm_lingvo.config import value_types
 from fm_lingvo.utils import files
 from fm_lingvo.utils import shipped
 from fm_lingvo.utils import suggest
@@ -20,7 +22,7 @@ from fm_lingvo.utils import suggest
 GinError = errors.GinError
 DidYouMean = suggest.DidYouMean
 
-BINDINGS = '--gin_bindings'
+BINDINGS = spelling.FLAG
 _MAX_BYTES = 1_000_000
 
 
@@ -112,7 +114,7 @@ class Reader:
       lines = (text.split('\n') + [''])[: e.lineno or 1]
       # A statement that ends too early is reported at the line after it.
       line = ' '.join(((e.text or '').strip() or lines[-1].strip() or (lines[-2:-1] or [''])[0]).split())
-      raise GinError(f'{place(e.lineno or 1)}: {line}: syntax error: {_SyntaxHint(e)}') from e
+      raise GinError(f'{place(e.lineno or 1)}: {line}: syntax error: {_SyntaxHint(e, line)}') from e
     except GinError:
       raise
     except (RecursionError, MemoryError) as e:
@@ -241,14 +243,31 @@ def _IsValue(text):
   return len(statements) == 1 and bool(text)
 
 
-def _SyntaxHint(error):
-  """Returns the message of Gin's parser in one line, with a hint for common mistakes."""
+def _SyntaxHint(error, line):
+  """Returns the message of Gin's parser in one line, with a hint for common mistakes.
+
+  Args:
+    error: The SyntaxError.
+    line: The line with the mistake.
+  """
   message = error.msg.strip()
+  value = line.partition('=')[2].strip()
   _, failed, token = message.partition('Failed to parse token ')
-  if not failed:
-    return ' '.join(message.split())
-  word = token.strip()[1:-1]
-  constant = {'true': 'True', 'false': 'False', 'none': 'None', 'null': 'None'}
-  if word.lower() in constant:
-    return f'{word} is not a Gin value; did you mean {constant[word.lower()]}?'
-  return f'{word} is not a Gin value; a string needs quotes: {word!r}'
+  if failed:
+    word = token.strip()[1:-1]
+    constant = spelling.Constant(word)
+    if constant:
+      return f'{word} is not a Gin value; did you mean {constant}?'
+    elements = spelling.Sequence(value) if value[:1] in ('(', '[') else None
+    if elements is not None:  # With the brackets as they are written.
+      elements = tuple(elements) if value[0] == '(' else elements
+      return f'{word} is not a Gin value; a string needs quotes: {value_types.Literal(elements)}'
+    return f'{word} is not a Gin value; a string needs quotes: {word!r}'
+  number = spelling.Number(value)
+  if number is not None:
+    return f'{value} is not a Gin value; did you mean {number}?'
+  if message.startswith('Unable to parse value'):
+    if not value:
+      return 'expected a value after ='
+    return f'{value} is not a Gin value; a string needs quotes: {value!r}'
+  return ' '.join(message.split())

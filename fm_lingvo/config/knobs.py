@@ -10,6 +10,7 @@ from fm_lingvo import errors
 from fm_lingvo.config import bindings
 from fm_lingvo.config import gin_reader
 from fm_lingvo.config import registry
+from fm_lingvo.config import spelling
 from fm_lingvo.config import value_types
 from fm_lingvo.utils import suggest
 
@@ -154,7 +155,8 @@ class Knobs:
     value = macros.Resolve(binding)
     if not bindings.IsRequired(value):
       try:
-        value = spec.Convert(value)
+        value = spelling.Convert(spec.Convert, spec, value)
       except value_types.Mismatch as e:
-        raise binding.Error(e.Message(default) + macros.Note(binding)) from e
+        how_to = spelling.HowTo(binding, spec, value, default, e)
+        raise binding.Error(e.Message(default) + how_to + macros.Note(binding)) from e
     self.settings[binding.arg] = Setting(self.settings[binding.arg].name, value, default, binding)

@@ -6,6 +6,7 @@ from fm_lingvo.config import bindings
 from fm_lingvo.config import knobs
 from fm_lingvo.config import param_tree
 from fm_lingvo.config import registry
+from fm_lingvo.config import spelling
 from fm_lingvo.config import value_types
 from fm_lingvo.utils import suggest
 
@@ -84,9 +85,10 @@ class Paths:
     for leaf in leaves:
       if not bindings.IsRequired(value):
         try:
-          converted = leaf.Convert(value)
+          converted = spelling.Convert(leaf.Convert, leaf.spec, value)
         except value_types.Mismatch as e:
-          raise binding.Error(e.Message(leaf.value) + self._macros.Note(binding)) from e
+          how_to = spelling.HowTo(binding, leaf.spec, value, leaf.value, e)
+          raise binding.Error(e.Message(leaf.value) + how_to + self._macros.Note(binding)) from e
       else:
         converted = value
       if not binding.user:

@@ -9,13 +9,11 @@ Layout of the directory:
 The module does not import TensorFlow at the top level; only remote paths (gs://, ...) and the codec import it.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 from collections.abc import Iterator
-from typing import IO
 from typing import Any
 
 from fm_lingvo import errors
@@ -64,16 +62,6 @@ class Dataset:
   def Utterances(self, split: str) -> int:
     """Returns the number of utterances of a split."""
     return sum(shard.utterances for shard in self.shards[split])
-
-
-@contextlib.contextmanager
-def OpenText(path: str) -> Iterator[IO[str]]:
-  """Context with a text file open for reading; raises DatasetError if it is not UTF-8."""
-  with files.Open(path) as f:
-    try:
-      yield f
-    except UnicodeDecodeError as e:
-      raise DatasetError(f'{path}: expected text in UTF-8 ({e.reason})') from e
 
 
 def _Hash(utt_id: str, purpose: bytes, buckets: int) -> int:

@@ -22,6 +22,7 @@ from fm_lingvo.config import train_params
 from fm_lingvo.data import base_input
 from fm_lingvo.data import hydra_input
 from fm_lingvo.data import shard_integrity
+from fm_lingvo.data import transcripts
 from fm_lingvo.evaluation import cluster_job
 from fm_lingvo.run_files import run_dir
 from fm_lingvo.run_files import run_lock
@@ -143,6 +144,10 @@ def _Evaluate(flags):
     manager.MaybeConfigRunLocally()
   params = manager.GetParamsForDataset('evaler', name)
   start_data.RaiseIfMissing(name, params)
+  train = model_registry.GetParams(flags.model, 'Train')
+  start_data.CheckTranscripts(train, {name: params})
+  with errors.Writing(flags.logdir):
+    transcripts.Record(flags.logdir, transcripts.OfInput(train.input))
   cluster_job.EvaluationJob(name, params, flags.logdir).Run()
   return 0
 
@@ -178,6 +183,7 @@ def _RunLocally(flags):
   train = manager.GetParamsForDataset('trainer_client', 'Train')
   start_data.RaiseIfMissing('Train', train)
   eval_params = start_data.Evaluated(manager, train_params.DatasetsAtTheEnd(train.task.train))
+  start_data.CheckTranscripts(train, eval_params)
   if not run_checkpoints.Newest(os.path.join(flags.logdir, 'train')):
     warm_start.CheckSources(train.task.train)
   with run_lock.Hold(flags.logdir):

@@ -6,6 +6,7 @@ import sys
 
 from fm_lingvo import errors
 from fm_lingvo.data import hydra_input
+from fm_lingvo.data import transcripts
 
 DEMO_DATA = 'data/demo'
 
@@ -47,3 +48,15 @@ def Evaluated(manager, names):
     else:
       params[name] = p
   return params
+
+
+def CheckTranscripts(train, evaluated):
+  """Raises ConfigError if a data set that is evaluated, or it and the training data, have two normalisers.
+
+  Args:
+    train: Model Params with the training input.
+    evaluated: dict: data set -> model Params.
+  """
+  trained = transcripts.OfInput(train.input)
+  for name, p in evaluated.items():
+    transcripts.CheckComparable(name, transcripts.OfInput(p.input), trained)

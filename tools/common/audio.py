@@ -95,7 +95,8 @@ def Stream(
   """
   total = 0
   with audio_stream.Translated(), audio_segments.OpenSource(source) as f:
-    for block in audio_stream.Seconds(f, name or (source if isinstance(source, str) else ''), losses):
+    name = name or (source if isinstance(source, str) else '')
+    for block in audio_stream.Seconds(f, name, losses, max_seconds):
       total += block.shape[1]
       if max_seconds is not None and total > round(max_seconds * audio_format.SAMPLE_RATE):
         raise Rejected('too_long', f'more than {max_seconds:g} s')

@@ -23,7 +23,8 @@ class Extent:
 
   end: int  # Bytes after this one are no sound, such as tags at the end.
   cut_off: str = ''  # How one sees that the file is cut off.
-  is_sized: bool = False  # Whether the size of the sound is known to be right, whatever length the header has.
+  is_sized: bool = False  # Whether these two say all, whatever length the header declares.
+  is_endless: bool = False  # Whether the header says that the size is unknown.
 
 
 class Part(io.RawIOBase):
@@ -132,7 +133,7 @@ def _Sound(end: int, chunks: Iterator[tuple[bytes, int, int]], names: tuple[byte
   for name, offset, size in chunks:
     if name in names:
       if not size or _UNKNOWN <= size <= 0xFFFFFFFF or size >= 1 << 62:
-        return Extent(end, is_sized=True)
+        return Extent(end, is_sized=True, is_endless=True)
       return Extent(end, _Beyond(f'{name.decode()} chunk', offset + size, end), is_sized=True)
   return Extent(end)
 

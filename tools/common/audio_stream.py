@@ -48,7 +48,7 @@ def Translated() -> Iterator[None]:
 
 
 def Seconds(
-  f: IO[bytes], name: str = '', losses: audio_frames.Losses | None = None
+  f: IO[bytes], name: str = '', losses: audio_frames.Losses | None = None, max_seconds: float | None = None
 ) -> Generator[np.ndarray, None, None]:
   """Yields the sound of an open file as blocks int16 [C, n].
 
@@ -56,9 +56,10 @@ def Seconds(
     f: The file, which can seek.
     name: Its name; the extension tells headerless formats (g722, gsm). All others are recognised by content.
     losses: None: damage is rejected. Else sound that cannot be decoded becomes silence, and is told there.
+    max_seconds: A file whose header declares that it is longer is rejected before it is decoded.
 
   Raises:
-    Rejected: empty, not_audio, or corrupt (at the end, if sound is missing there).
+    Rejected: empty, not_audio, too_long, or corrupt (at the end, if sound is missing there).
     av.error.FFmpegError, OSError, ValueError: see Translated.
   """
   raw_format = _RAW_FORMATS.get(os.path.splitext(name)[1].lower())
@@ -78,17 +79,19 @@ def Seconds(
       raise Rejected('not_audio', f'{container.format.name} without an audio stream')
     stream = container.streams.audio[0]
     _CheckStream(stream)
-    declared = None if raw_format or extent.is_sized else _DeclaredSeconds(part, container, stream)
+    declared = None if raw_format or extent.is_endless else _DeclaredSeconds(part, container, stream)
+    if declared is not None and max_seconds is not None and declared > 1.05 * max_seconds + 1:
+      raise Rejected('too_long', f'more than {max_seconds:g} s')
     frames = audio_frames.Frames(container, stream, losses)
     for block in _Blocks(Resampled(frames, stream.codec_context.codec.lossless)):
       decoded += block.shape[1] / audio_format.SAMPLE_RATE
       yield block
     cut_off = extent.cut_off
-    if not cut_off and declared is not None and decoded < 0.95 * declared - 0.1:
-      cut_off = f'{decoded:.2f} s decoded, the header says {declared:.2f} s'
-    # Bytes behind FLAC become part of its last packet: its header is surer.
-    if not cut_off and not extent.is_sized and not (declared and container.format.name == 'flac'):
-      cut_off = frames.End()
+    if not cut_off and not extent.is_sized:
+      if declared is not None and decoded < 0.95 * declared - 0.1:
+        cut_off = f'{decoded:.2f} s decoded, the header says {declared:.2f} s'
+      elif not (declared and container.format.name == 'flac'):  # Bytes behind FLAC become part of its last packet.
+        cut_off = frames.End()
   if cut_off and losses is None:
     raise Rejected('corrupt', f'cut off: {cut_off}')
   if losses is not None:
@@ -153,21 +156,24 @@ def Resampled(frames: Iterable[tuple[float, Any]], check: bool = True) -> Iterat
     check: Whether floating-point samples are checked; those of lossy codecs are in range.
 
   Raises:
-    Rejected: Samples are no numbers, or far beyond full scale.
-    ValueError: The rate or the layout changes.
+    Rejected: Samples are no numbers, or far beyond full scale; or the number of channels changes.
   """
-  resampler = av.AudioResampler(format='s16', rate=audio_format.SAMPLE_RATE)
-  any_frame = False
+  resampler: Any = None
+  form, channels = None, 0
   for silence, frame in frames:
-    any_frame = True
-    while silence > 0:
-      piece = min(silence, 1.0)
-      yield np.zeros([frame.layout.nb_channels, round(piece * audio_format.SAMPLE_RATE)], np.int16)
-      silence -= piece
     if check:
       _CheckSamples(frame)
+    before, form = form, (frame.sample_rate, frame.format.name, frame.layout.name)
+    if form != before:  # At the start, and where streams of different rates were joined.
+      yield from map(_Channels, resampler.resample(None) if resampler else ())
+      resampler = av.AudioResampler(format='s16', rate=audio_format.SAMPLE_RATE)
+      if channels not in (0, frame.layout.nb_channels):
+        raise Rejected('corrupt', f'the number of channels changes from {channels} to {frame.layout.nb_channels}')
+      channels = frame.layout.nb_channels
+    for piece in np.arange(0.0, silence, 1.0):
+      yield np.zeros([channels, round(min(1.0, silence - piece) * audio_format.SAMPLE_RATE)], np.int16)
     yield from map(_Channels, resampler.resample(frame))
-  yield from map(_Channels, resampler.resample(None) if any_frame else ())
+  yield from map(_Channels, resampler.resample(None) if resampler else ())
 
 
 def _Channels(frame: Any) -> np.ndarray:

@@ -12,6 +12,7 @@ from fm_lingvo.utils import audio as audio_format
 
 from ..common import audio
 from ..common import normalizers
+from . import pieces
 
 # What a Container may raise for damage; everything else is a mistake in it.
 _DAMAGE = (OSError, EOFError, ValueError, zlib.error, tarfile.TarError)
@@ -40,8 +41,8 @@ def Load(utterances, limits):
     limits: shards.Limits.
 
   Yields:
-    (utterance, record, rejected) for each utterance, group by group: a dict with dataset.FEATURES and None, or None and
-    the audio.Rejected of the first check that failed.
+    (utterance, record, rejected) for each utterance, or each piece of an unlabeled one that is cut, group by group: a
+    dict with dataset.FEATURES and None, or None and the audio.Rejected of the first check that failed.
   """
   normalizer = normalizers.Get(limits.normalizer)
   for group in Groups(utterances):
@@ -52,45 +53,48 @@ def Load(utterances, limits):
         yield utterance, None, audio.Rejected('no_text', 'no transcript, or no word in it')
       else:
         wanted.append(utterance)
-    for utterance, samples in _Audio(wanted, limits.max_duration):
+    for utterance, samples in _Audio(wanted, limits):
       try:
         if isinstance(samples, audio.Rejected):
           raise samples
-        yield utterance, _Checked(utterance, texts[utterance.utt_id], samples, limits), None
+        yield utterance, _Checked(utterance, texts.get(utterance.utt_id, ''), samples, limits), None
       except audio.Rejected as e:
         yield utterance, None, e
 
 
-def _Audio(group, max_duration):
+def _Audio(group, limits):
   """Yields (utterance, int16 [N] at 16 kHz or audio.Rejected) of a group, in the order of its file."""
   if not group:
     return
   if group[0].load is not None:
     try:
-      yield group[0], group[0].load(max_duration)
+      yield group[0], group[0].load(limits.max_duration)
     except audio.Rejected as e:
       yield group[0], e
   elif group[0].container is None:
-    yield from _Recording(group[0].source, group, max_duration)
+    yield from _Recording(group[0].source, group, limits)
   else:
-    yield from _Container(group, max_duration)
+    yield from _Container(group, limits)
 
 
-def _Recording(source, utterances, max_duration, name=''):
+def _Recording(source, utterances, limits, name=''):
   """As _Audio, for the utterances of one recording: a path, or the bytes of an audio file and its name."""
+  if limits.cut_unlabeled and len(utterances) == 1 and pieces.CanCut(utterances[0]):
+    yield from pieces.Cut(source, utterances[0], limits.max_duration, name)
+    return
   segments = [(u.offset, u.seconds, u.channel) for u in utterances]
-  for index, samples in audio.DecodeSegments(source, segments, max_duration, name):
+  for index, samples in audio.DecodeSegments(source, segments, limits.max_duration, name):
     yield utterances[index], samples
 
 
-def _Container(group, max_duration):
+def _Container(group, limits):
   by_member = collections.defaultdict(list)
   for utterance in group:
     by_member[utterance.member].append(utterance)
   rejected = audio.Rejected('missing', 'not in its container')
   try:
     for member, data in group[0].container.Read(list(by_member)):
-      yield from _Recording(data, by_member.pop(member), max_duration, str(member))
+      yield from _Recording(data, by_member.pop(member), limits, str(member))
   except _DAMAGE as e:
     rejected = audio.Rejected('corrupt', f'{type(e).__name__}: {e}')
   for utterances in by_member.values():

@@ -33,6 +33,7 @@ class Limits:
   min_chars_per_second: float = 0.5
   max_chars_per_second: float = 24.0
   require_text: bool = False
+  cut_unlabeled: bool = True  # Whether unlabeled recordings longer than max_duration are cut, not rejected.
   normalizer: str = 'prompts'  # Name of the normaliser of transcripts.
 
 
@@ -84,7 +85,7 @@ class WriteShard(beam.DoFn):
     attempt = os.path.join(self._directory, f'.{name}.{uuid.uuid4().hex}')
     with tf.io.TFRecordWriter(attempt) as shard, file_system.Open(attempt + ROWS_SUFFIX, 'w') as rows:
       for utterance, record, rejected in load.Load(utterances, self._limits):
-        row = {'utt_id': utterance.utt_id}
+        row = {'utt_id': utterance.utt_id}  # That of a piece, if it is cut.
         if rejected is None:
           shard.write(dataset.EncodeExample(record))
           row.update({key: record[key] for key in ('text', 'speaker', 'domain')}, duration=round(record['duration'], 6))

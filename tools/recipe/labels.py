@@ -21,6 +21,7 @@ from fm_lingvo.data import example_filter
 from fm_lingvo.utils import audio as audio_format
 from fm_lingvo.utils import files as file_system
 
+from . import plan
 from .stage_spec import Settings
 from .stage_spec import Stage
 
@@ -111,7 +112,9 @@ def Minutes(rows: list[dict]) -> float:
 
 def TrainStream():
   """StreamParams of the target's labeled training speech, the same in every stage but for the share."""
-  return registry.Import('asr.FullFinetune')().Train().streams.labeled
+  experiment = registry.Import('asr.FullFinetune')()
+  experiment.max_seconds = plan.COMMON['max_seconds']
+  return experiment.Train().streams.labeled
 
 
 def _Acceptance():

@@ -33,11 +33,11 @@ TABLES = (
     ('CTC probe on the frozen encoder, trained on all target labels', ('probe',)),
 )
 
-COMMON = {'size': 'small', 'max_seconds': 20.0, 'eval_interval_steps': 1000}
+COMMON = {'size': 'small', 'max_seconds': 20.0, 'eval_interval_steps': 2000, 'task.train.ema_decay': 0.999}
 # The smoke run: at least this share of its few labels, and these bindings.
 QUICK_SHARE = 0.2
 QUICK = {'size': 'tiny', 'max_steps': 12, 'warmup_steps': 5, 'batch_seconds': 16.0, 'task.train.eval_datasets': [],
-         'task.encoder.num_layers': 1, 'task.encoder.model_dim': 48}
+         'task.train.best_metric': '', 'task.encoder.num_layers': 1, 'task.encoder.model_dim': 48}
 
 # Ten passes over 11 hours of source speech.
 _SOURCE_STEPS = 16_000
@@ -48,16 +48,25 @@ _SEARCH = {'beam_size': 8, 'lm': 'params/lm/graphemes_en.npz'}
 _MASKS = {'mask_start_prob': 0.04, 'mask_span_ms': 160.0, 'num_codebooks': 4}
 # Stage 1 has the default learning rate: at 3e-3 it learnt nothing in 1000 steps.
 _PRETRAIN = {**_MASKS, 'unlabeled': ('source', 'unlabeled*'), 'human': 'target', 'batch_seconds': 48.0,
-             'task.train.eval_datasets': ['DevHuman']}
-_SOURCE = {**_REGULARISED, **_SEARCH, 'learning_rate': 1e-3, 'warmup_steps': 1000}
+             'augment_unlabeled': True, 'effects_prob': 0.15, 'task.train.eval_datasets': ['DevHuman']}
+
+
+def _BestBy(dataset):
+  """Evaluates one dev set during training; the checkpoint with its lowest WER is the stage's result."""
+  return {'task.train.eval_datasets': [dataset], 'task.train.best_metric': f'{dataset}/labeled/wer'}
+
+
+_SOURCE = {**_REGULARISED, **_SEARCH, **_BestBy('DevSource'), 'learning_rate': 1e-3, 'warmup_steps': 1000}
 # Target and source audio, about half and half: the target has 5.6 h, the source 11 h.
 _HYDRA = {**_SOURCE, **_MASKS, 'unlabeled': ('target', 'source'), 'best_rq_weight': 0.3,
-          'unlabeled_batch_seconds': 32.0}
+          'unlabeled_batch_seconds': 32.0, 'augment_unlabeled': True, 'task.train.gradient_share_interval_steps': 500}
 # Stage 3 has labeled source speech beside the target's few labels, which keeps the decoder's knowledge of the source.
-_FINETUNE = {**_REGULARISED, **_SEARCH, 'source_weight': 1.0, 'batch_seconds': 24.0, 'warmup_steps': 200}
+_FINETUNE = {**_REGULARISED, **_SEARCH, **_BestBy('DevTarget'), 'source_weight': 1.0, 'batch_seconds': 24.0,
+             'warmup_steps': 200, 'prediction_dropout_prob': 0.2, 'eval_interval_steps': 500}
 # The widest adapters: with the decoder 12.9 % of the parameters, where the paper has 17.9 %.
-_ADAPT = {**_FINETUNE, 'adapter_dim': 128, 'adapter_position': 'after_ff'}
-_SCRATCH = {**_REGULARISED, **_SEARCH, 'learning_rate': 2e-3, 'warmup_steps': 1000}
+_ADAPT = {**_FINETUNE, 'adapter_dim': 128, 'adapter_position': 'after_ff', 'adapter_lr_scale': 3.0}
+_SCRATCH = {**_REGULARISED, **_SEARCH, **_BestBy('DevTarget'), 'learning_rate': 2e-3, 'warmup_steps': 1000,
+            'prediction_dropout_prob': 0.2}
 _SCRATCH_SOURCE = {**_SCRATCH, 'source_weight': 1.0, 'batch_seconds': 24.0}
 
 
@@ -111,7 +120,9 @@ STAGES = (
             bindings={**_ADAPT, **changed}) for what, title, changed in (
                 ('dim_8', '8 wide', {'adapter_dim': 8}), ('dim_32', '32 wide', {'adapter_dim': 32}),
                 ('parallel', 'parallel', {'adapter_position': 'parallel'}),
-                ('after_block', 'after_block', {'adapter_position': 'after_block'}))),
+                ('after_block', 'after_block', {'adapter_position': 'after_block'}),
+                ('norms', 'and the encoder\'s norms', {'train_layer_norms': True}),
+                ('rate_1', 'with the decoder\'s learning rate', {'adapter_lr_scale': 1.0}))),
     Stage('full_finetune_all', 'ablations_adapter', 'FullFinetune', 12_000,
           'stages 1 + 2, then everything on all labels', 'hydra', 1.0, bindings=_FINETUNE),
 

@@ -17,7 +17,6 @@ from fm_lingvo.utils import suggest
 
 from ..common import audio
 from ..common import exit_codes
-from ..common.normalizers import prompts
 from ..prepare import importers
 from . import general_text
 from . import kokoro
@@ -115,11 +114,12 @@ def _Utterance(key, line, cast, source):
   voice = part.Names()[index]
   return importers.Utterance(
     f'general-{part.engine}/{voice}/{key}',
-    prompts.Normalize(line, 'en'),
+    line,
     f'{part.engine}/{voice}',
     f'{DOMAIN}/{part.engine}',
     source,
     functools.partial(_Speak, engine=part.engine, voice=part.voice, shift=part.shifts[index], key=key, line=line),
+    language='en',
   )
 
 

@@ -125,8 +125,7 @@ def _ChooseEngines(requested):
 
 def _ImportLine(listing, line, source, engines, voices_per_line):
   """Adds the utterances of a line; returns their number."""
-  text = prompts.Normalize(line, 'en')
-  if not text:
+  if not prompts.Normalize(line, 'en'):
     listing.Reject('', source, 'no_text', 'no word in the line')
     return 0
   key = hashlib.blake2b(line.encode('utf-8'), digest_size=6).hexdigest()
@@ -141,11 +140,12 @@ def _ImportLine(listing, line, source, engines, voices_per_line):
     listing.utterances.append(
       importers.Utterance(
         utt_id,
-        text,
+        line,
         f'{engine}/{voice}',
         f'synth/{engine}',
         source,
         functools.partial(_Speak, engine=engine, voice=voice, text=line, rate=rate, pitch=pitch),
+        language='en',
       )
     )
   return len(taken)

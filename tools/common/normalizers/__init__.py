@@ -10,8 +10,6 @@ from collections.abc import Callable
 
 from fm_lingvo.utils import suggest
 
-from .. import exit_codes
-
 NAMES = ('none', 'basic', 'english', 'prompts')
 
 Normalizer = Callable[[str, str | None], str]
@@ -23,10 +21,9 @@ def Get(name: str) -> Normalizer:
   The function returns '' if no word is left. Normalising twice changes nothing.
 
   Raises:
-    exit_codes.UsageError: There is no normaliser of this name.
+    errors.ConfigError: There is no normaliser of this name.
   """
-  if name not in NAMES:
-    raise exit_codes.UsageError(f'--normalizer={name}: expected one of {", ".join(NAMES)}{suggest.Hint(name, NAMES)}')
+  suggest.CheckChoice('--normalizer', name, NAMES)
   return importlib.import_module(f'.{name}', __package__).Normalize
 
 

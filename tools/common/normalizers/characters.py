@@ -10,6 +10,7 @@ _APOSTROPHES = re.compile('[\u2018\u2019\u02bc\uff07`\u00b4]')  # Read as '.
 # Zero-width non-joiner and joiner, Mongolian vowel separator: format characters that are part of the spelling between
 # letters of some scripts, and beside a virama.
 _JOINERS = '\u200c\u200d\u180e'
+_RUN_OF_JOINERS = re.compile(f'([{_JOINERS}])[{_JOINERS}]*')
 _JOINED_SCRIPTS = ('ARABIC', 'SYRIAC', 'NKO', 'MONGOLIAN', 'ADLAM', 'MANDAIC')
 _VIRAMA = 9  # Canonical combining class.
 # Letters and marks that are invisible, too: fillers of Hangul, inherent vowels of Khmer, variation selectors.
@@ -23,18 +24,22 @@ def Visible(text: str) -> str:
   A removed character does not split a word. Joiners that a script needs are kept.
   """
   if not (text.isascii() and text.isprintable()):
-    text = ''.join(c for i, c in enumerate(text) if not _IsInvisible(c, text, i))
+    text = ''.join(filter(_IsVisible, text))
+    text = _RUN_OF_JOINERS.sub(_NeededJoiner, text)
   return ' '.join(text.split())
 
 
-def _IsInvisible(c: str, text: str, i: int) -> bool:
-  if c.isspace() or unicodedata.category(c) not in ('Cc', 'Cf', 'Cs'):
-    return False
-  return c not in _JOINERS or not _Joins(text[:i][-1:], text[i + 1 : i + 2])
+def _IsVisible(c: str) -> bool:
+  return c.isspace() or c in _JOINERS or unicodedata.category(c) not in ('Cc', 'Cf', 'Cs')
+
+
+def _NeededJoiner(m: re.Match[str]) -> str:
+  """Returns the first of a run of joiners if it is part of the spelling, between the characters around it, else ''."""
+  before, after = m.string[max(0, m.start() - 1) : m.start()], m.string[m.end() : m.end() + 1]
+  return m.group(1) if _Joins(before, after) else ''
 
 
 def _Joins(before: str, after: str) -> bool:
-  """Whether a joiner between two characters, '' at an end of the text, is part of the spelling."""
   if _VIRAMA in (before and unicodedata.combining(before), after and unicodedata.combining(after)):
     return True
   return all(c and unicodedata.name(c, '').startswith(_JOINED_SCRIPTS) for c in (before, after))
@@ -65,10 +70,10 @@ def Words(text: str) -> str:
     return ' '.join(re.findall(r"[A-Za-z0-9]+(?:'[A-Za-z0-9]+)*", text))
   words: list[list[str]] = [[]]
   for i, c in enumerate(text):
-    kind = unicodedata.category(c)[0]
-    if kind in 'LN' or kind == 'M' and words[-1] or c in _JOINERS and words[-1]:
+    kind = unicodedata.category(c)
+    if kind[0] in 'LN' or words[-1] and (kind in ('Mn', 'Mc') or c in _JOINERS):
       words[-1].append(c)
-    elif c in "'\u05f3\u05f4\u00b7" and _IsInside(c, text[:i][-1:], text[i + 1 : i + 2]):
+    elif c in "'\u05f3\u05f4\u00b7" and _IsInside(c, text[max(0, i - 1) : i], text[i + 1 : i + 2]):
       words[-1].append(c)
     elif words[-1]:
       words.append([])

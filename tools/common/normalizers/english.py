@@ -62,7 +62,7 @@ def _Fractions(text: str) -> str:
   """Writes ½ as 1/2 apart from the number before it, ² as squared, and other numbers such as ① in form NFKC."""
   if text.isascii():
     return text
-  parts = []
+  parts: list[str] = []
   for c in text:
     if c in _POWERS:
       c = c if parts and parts[-1].isalpha() else f' {_POWERS[c]} '  # Units are read with it.

@@ -22,7 +22,7 @@ def PathsOf(manifest, pattern):
     exit_codes.UsageError: There are none.
   """
   if pattern:
-    return [path for part in patterns.Parts(pattern) for path in patterns.Paths(part, 'tar files')]
+    return [path for part in patterns.Parts(pattern) for path in patterns.Paths(part, 'tar files', 'tars')]
   folder = os.path.dirname(manifest)
   for place in (folder, os.path.join(folder, '..')):
     found = patterns.Glob(os.path.join(place, '*.tar'))

@@ -29,7 +29,7 @@ def Root(importer: str, directory: str | None, packages: list[str]) -> str:
   try:
     return debian.FetchPackages(packages)[0]
   except debian.AptError as e:
-    raise exit_codes.UsageError(f'{e}; give a folder with the unpacked packages: --input=DIRECTORY') from e
+    raise exit_codes.UsageError(f'{e}; give a directory with the unpacked packages: --input=DIRECTORY') from e
 
 
 def FoldersWith(root: str, names: set[str]) -> dict[str, str]:

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from fm_lingvo.utils import files as file_system
 
 from ...common import exit_codes
+from . import inputs
 from . import rows
 
+_NEMO_BRACES = re.compile(r'_OP_(.*?)_CL_')  # Shells leave them alone.
 _BRACES = re.compile(r'\{([^{}]*)\}')
 _RANGE = re.compile(r'(\d+)\.\.(\d+)')
 _MAX_RANGE = 1_000_000
@@ -19,7 +21,7 @@ _SPLIT_WORDS = re.compile(r'train(ing)?|dev|valid(ation)?|test|eval(uation)?', r
 def Parts(value: str) -> list[str]:
   """Splits a value at the commas that are not in braces."""
   parts, depth = [''], 0
-  for char in value.replace('_OP_', '{').replace('_CL_', '}'):  # NeMo's braces, which shells leave alone.
+  for char in _NEMO_BRACES.sub(r'{\1}', value):
     depth += (char == '{') - (char == '}')
     if char == ',' and depth <= 0:
       parts.append('')
@@ -35,7 +37,7 @@ def Expand(pattern: str) -> Iterator[str]:
     if numbers:
       first, last = int(numbers[1]), int(numbers[2])
       if not first <= last < first + _MAX_RANGE:
-        raise exit_codes.UsageError(f'--input={pattern}: {match[0]}: expected a range such as {{000..012}}')
+        raise exit_codes.UsageError(f'{pattern}: {match[0]}: expected a range such as {{000..012}}')
       width = len(numbers[1]) if numbers[1].startswith('0') else 0
       values = [f'{i:0{width}d}' for i in range(first, last + 1)]
     elif ',' in match[1]:
@@ -63,17 +65,12 @@ def Files(importer: str, value: str | None, expected: str) -> list[tuple[str | N
     raise exit_codes.UsageError(f'--importer={importer} needs --input={expected}')
   result = []
   for part in Parts(value):
-    split, pattern = None, part
-    if '=' in part and not file_system.Exists(part):
-      name, _, pattern = part.partition('=')
-      split = rows.SplitName(name)
-      if split is None:
-        raise exit_codes.UsageError(f'--input={part}: expected train, dev or test before =, got {name!r}')
+    split, pattern = inputs.SplitOf(part)
     result += [(split, path) for path in Paths(pattern, expected)]
   return result
 
 
-def Paths(pattern: str, expected: str) -> list[str]:
+def Paths(pattern: str, expected: str, flag: str = 'input') -> list[str]:
   """Returns the paths that a pattern with braces and globs stands for; raises UsageError if one does not exist."""
   if pattern and file_system.Exists(pattern):
     return [pattern]
@@ -84,7 +81,7 @@ def Paths(pattern: str, expected: str) -> list[str]:
     missing += [] if matches else [path]
   if missing:
     more = f' and {len(missing) - 1} more' if len(missing) > 1 else ''
-    raise exit_codes.UsageError(f'--input={pattern}: no such file: {missing[0]}{more}; expected {expected}')
+    raise exit_codes.UsageError(f'--{flag}={pattern}: no such file: {missing[0]}{more}; expected {expected}')
   return found
 
 

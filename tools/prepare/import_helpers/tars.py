@@ -100,7 +100,7 @@ def List(path: str, is_text: Callable[[str], bool] = lambda name: False) -> Cont
   try:
     with _Open(path) as f, tarfile.open(fileobj=f, mode='r:', tarinfo=_Header, ignore_zeros=True) as tar:
       while (info := tar.next()) is not None:
-        tar.members.clear()  # type: ignore[attr-defined]  # Else it keeps all of them.
+        tar.members.clear()  # Else it keeps all of them.
         if not info.isdir():
           _Add(contents, tar, info, path, is_text, not isinstance(f, tuple(_OPENERS.values())))
   except DAMAGE as e:
@@ -113,20 +113,22 @@ def _Add(contents, tar, info, path, is_text, seekable):
   if info.size < 0:
     raise tarfile.ReadError('a member of negative size')
   name = info.name.removeprefix('./')
-  why = _Refuses(info, name, is_text)
+  text = is_text(name)
+  why = _Refuses(info, name, MAX_TEXT_BYTES if text else MAX_BYTES)
   if why:
     contents.refused.append((name.encode('utf-8', 'replace').decode(), why))
     return
-  content = None
-  if is_text(name):
-    content = tar.extractfile(info).read()
-  part = info.offset // _PART_BYTES if seekable else 0
-  contents.members.append(Member(name, Span(info.offset_data, info.size, name), Tar(path, part), content))
+  content = tar.fileobj.read(info.size) if text else None  # It is at the member's start.
+  if text and len(content) < info.size:
+    raise tarfile.ReadError('unexpected end of data')
+  container = Tar(path, info.offset // _PART_BYTES if seekable else 0)
+  if contents.members and contents.members[-1].container == container:
+    container = contents.members[-1].container
+  contents.members.append(Member(name, Span(info.offset_data, info.size, name), container, content))
 
 
-def _Refuses(info, name, is_text):
+def _Refuses(info, name, limit):
   """Returns why a member is refused, or ''."""
-  limit = MAX_TEXT_BYTES if is_text(name) else MAX_BYTES
   try:
     name.encode('utf-8')
   except UnicodeEncodeError:

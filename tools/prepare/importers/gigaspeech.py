@@ -26,7 +26,7 @@ def Import(options):
   """Lists the segments of --input, the folder with GigaSpeech.json; an utterance is a part of a recording.
 
   <COMMA> and the like become punctuation; segments that are <MUSIC>, <NOISE>, <SIL> or <OTHER> are rejected. The whole
-  GigaSpeech.json is in memory: about SIZE_FACTOR times its size.
+  GigaSpeech.json is in memory: about four times its size, and 0.5 KB for each segment.
 
   Raises:
     exit_codes.UsageError: --input does not have this layout, or the subset is unknown.

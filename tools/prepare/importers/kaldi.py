@@ -15,7 +15,9 @@ OPTIONS = (
   'input',
   'audio_roots',
   'languages',
-  importers.Option('kaldi_root', None, 'Folder where relative paths of wav.scp begin (default: the data directory).'),
+  importers.Option(
+    'kaldi_root', None, 'Folder where relative paths of wav.scp begin, if it is not the data directory.'
+  ),
 )
 
 

@@ -63,14 +63,22 @@ def _ImportLanguage(listing, language, recordings, transcript, max_utterances):
       listing.Reject(utt_id, path, 'not_speech', raw[0] if raw else 'a tone or silence in the English transcript')
       continue
     labels = {telephone.Normalize(t, language) for t in raw}
-    text = labels.pop() if len(labels) == 1 else ''
+    label = labels.pop() if len(labels) == 1 else ''
     counts['ambiguous_transcripts'] += bool(labels)
-    if normalizers.HasDigits(text):
-      counts['unspellable_numbers'] += 1
-      text = ''
+    spelled = not normalizers.HasDigits(label)
+    counts['unspellable_numbers'] += not spelled
+    text = raw[0] if label and spelled else ''
     counts['with_transcript'] += bool(text)
     found.append(
-      importers.Utterance(utt_id, text, voice, f'prompts/{language}', path, functools.partial(audio.Decode, path))
+      importers.Utterance(
+        utt_id,
+        text,
+        voice,
+        f'prompts/{language}',
+        path,
+        functools.partial(audio.Decode, path),
+        language=language,
+      )
     )
   if max_utterances is not None:
     sample = sorted(found, key=lambda u: importers.Uniform(u.utt_id, 'sample'))[:max_utterances]

@@ -27,7 +27,7 @@ OPTIONS = (
   ),
   importers.Option('delimiter', 'auto', 'tab, comma, semicolon or bar; auto: by extension, or as the header shows.'),
   importers.Option('quotes', 'auto', 'yes or no: whether quotation marks enclose fields; auto: if all rows fit it.'),
-  importers.Option('audio_folder', None, "Folder where relative paths begin (default: the table's)."),
+  importers.Option('audio_folder', None, "Folder where relative paths begin, if it is not the table's."),
 )
 
 

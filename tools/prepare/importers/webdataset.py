@@ -37,24 +37,21 @@ def Import(options):
 
 def _Samples(listing, path):
   """Returns ({key: {extension: tars.Member}}, damage) of a tar; rejects what is refused, damaged or twice there."""
-  contents = tars.List(path, lambda name: _Extension(name) in (*_TEXTS, '.json'))
+  contents = tars.List(path, lambda name: name.lower().endswith((*_TEXTS, '.json')))
   samples = collections.defaultdict(dict)
   for member in contents.members:
-    extension = _Extension(member.name)
+    key, extension = os.path.splitext(member.name)
+    extension = extension.lower()
     kind = 'audio' if extension in audio_paths.EXTENSIONS else extension
     if kind not in ('audio', '.json', *_TEXTS):
       listing.ignored[kind or member.name] += 1
-    elif samples[os.path.splitext(member.name)[0]].setdefault(kind, member) is not member:
+    elif samples[key].setdefault(kind, member) is not member:
       listing.Reject('', f'{path}:{member.name}', 'duplicate_id', 'the tar has another one of this key')
   for name, why in contents.refused:
     listing.Reject('', f'{path}:{name}', 'bad_entry', why)
   if contents.damage:
     listing.Reject('', path, 'corrupt', contents.damage)
   return samples, contents.damage
-
-
-def _Extension(name):
-  return os.path.splitext(name)[1].lower()
 
 
 def _AddSample(importer, sample, where, name, split, damage):

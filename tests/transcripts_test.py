@@ -1,0 +1,118 @@
+"""Transcripts of two normalisers are never compared, whatever is recorded where."""
+
+import json
+import os
+import tempfile
+import types
+
+from absl.testing import absltest
+
+from fm_lingvo import errors
+from fm_lingvo.data import dataset
+from fm_lingvo.data import hydra_input
+from fm_lingvo.data import transcripts
+from fm_lingvo.training import start_data
+
+
+class TranscriptsTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    temporary = tempfile.TemporaryDirectory()
+    self.addCleanup(temporary.cleanup)
+    self._folder = temporary.name
+
+  def _Data(self, name, **settings):
+    """A data set with an empty shard of each split."""
+    folder = os.path.join(self._folder, name)
+    os.makedirs(folder)
+    for split in dataset.SPLITS:
+      open(os.path.join(folder, dataset.ShardName(split, 0, 1)), 'wb').close()
+    with open(os.path.join(folder, 'dataset.json'), 'w', encoding='utf-8') as f:
+      json.dump({'format': dataset.FORMAT, 'settings': settings}, f)
+    return folder
+
+  def _Of(self, *names, labeled=True, split='train'):
+    p = hydra_input.HydraInput.Params()
+    patterns = [f'{self._folder}/{name}/{split}-*' for name in names]
+    hydra_input.AddStream(p, 'labeled', hydra_input.StreamParams().Set(file_pattern=patterns, labeled=labeled))
+    return transcripts.OfInput(p)
+
+  def test_each_data_set_names_its_normaliser(self):
+    english, old = self._Data('english', normalizer='english'), self._Data('old')
+    self._Data('unlabeled', normalizer=None)
+    os.remove(os.path.join(self._Data('bare'), 'dataset.json'))
+    self.assertEqual(self._Of('english'), {'labeled': {'english': english}})
+    self.assertEqual(self._Of('old'), {'labeled': {'prompts': old}})  # Before it was recorded.
+    self.assertEqual(self._Of('*'), {'labeled': {'english': english, 'prompts': old}})
+    self.assertEqual(self._Of('bare', 'unlabeled', 'gone'), {'labeled': {}})
+    self.assertEqual(self._Of('english', labeled=False), {})
+
+  def test_another_program_s_file_says_nothing_and_a_damaged_one_is_named(self):
+    for text, expected in (('{"format": "another"}', {}), ('[]', {})):
+      with open(os.path.join(self._Data(f'other{len(text)}'), 'dataset.json'), 'w', encoding='utf-8') as f:
+        f.write(text)
+      self.assertEqual(self._Of(f'other{len(text)}'), {'labeled': expected})
+    path = os.path.join(self._Data('cut'), 'dataset.json')
+    with open(path, 'w', encoding='utf-8') as f:
+      f.write('{"format": ')
+    with self.assertRaisesRegex(errors.DatasetError, f'^{path}: not JSON'):
+      self._Of('cut')
+    self._Data('list', normalizer=['a'])
+    with self.assertRaisesRegex(errors.DatasetError, r"settings\.normalizer = \['a'\]: expected the name of a"):
+      self._Of('list')
+
+  def test_only_what_is_of_one_normaliser_is_scored(self):
+    english, basic = self._Data('english', normalizer='english'), self._Data('basic', normalizer='basic')
+    self._Data('old')
+    self._Data('prompts', normalizer='prompts')
+    for tested, trained in ((['english'], ['english']), (['old'], ['prompts']), (['gone'], ['basic']), (['basic'], [])):
+      transcripts.CheckComparable('Test', self._Of(*tested, split='test'), self._Of(*trained))
+    transcripts.CheckComparable('Test', self._Of('english'), {'another': {'basic': basic}})
+    for tested, trained, where in (
+      (['english'], ['basic'], 'stream labeled and its training data'),
+      (['basic', 'english'], [], 'stream labeled'),
+      (['basic'], ['basic', 'english'], 'training data of stream labeled'),
+    ):
+      with self.assertRaises(errors.ConfigError) as raised:
+        transcripts.CheckComparable('TestRadio', self._Of(*tested), self._Of(*trained))
+      self.assertEqual(
+        str(raised.exception),
+        f'TestRadio: {where}: transcripts of two normalisers, basic ({basic}) and english ({english}), cannot be '
+        'compared; prepare one of them again, with --normalizer=basic or --normalizer=english',
+      )
+
+  def test_a_run_that_starts_refuses_before_it_trains(self):
+    self._Data('english', normalizer='english')
+    self._Data('basic', normalizer='basic')
+
+    def Params(name):
+      p = hydra_input.HydraInput.Params()
+      stream = hydra_input.StreamParams().Set(file_pattern=f'{self._folder}/{name}/dev-*', labeled=True)
+      hydra_input.AddStream(p, 'labeled', stream)
+      return types.SimpleNamespace(input=p)
+
+    start_data.CheckTranscripts(Params('basic'), {'Dev': Params('basic')})
+    with self.assertRaisesRegex(errors.ConfigError, '^Dev: stream labeled and its training data: transcripts of two'):
+      start_data.CheckTranscripts(Params('basic'), {'Dev': Params('english')})
+
+  def test_a_run_remembers_what_it_was_trained_on(self):
+    self.assertIsNone(transcripts.Recorded(self._folder))
+    transcripts.Record(self._folder, {})
+    first, second = {'labeled': {'basic': 'a'}}, {'labeled': {'english': 'b'}, 'other': {'none': 'c'}}
+    transcripts.Record(self._folder, first)
+    self.assertEqual(transcripts.Recorded(self._folder), first)
+    transcripts.Record(self._folder, second)
+    self.assertEqual(
+      transcripts.Recorded(self._folder), {'labeled': {'basic': 'a', 'english': 'b'}, 'other': {'none': 'c'}}
+    )
+    self.assertEqual(os.listdir(self._folder), [transcripts.RECORD])
+    with open(os.path.join(self._folder, transcripts.RECORD), 'w', encoding='utf-8') as f:
+      f.write('[1]')
+    with self.assertRaisesRegex(
+      errors.ConfigError, r'normalizers\.json: expected what a run wrote .*; remove the file'
+    ):
+      transcripts.Recorded(self._folder)
+
+
+if __name__ == '__main__':
+  absltest.main()
