@@ -1,16 +1,17 @@
-"""Shallow fusion: a transducer's scores with those of a language model, and without those of its internal one.
+"""Fusion of a transducer's scores with those of language models, for search.BeamSearch.
 
-The functions take and return the two functions of a model that search.py describes, log_probs and step, so that the
-search itself does not change. M: hypotheses, J: joint width, V: vocabulary with blank (id 0), whose score stays.
+J: joint width, V: vocabulary with blank (id 0), M: hypotheses of all utterances.
+
+The functions log_probs and step are those of search.py; each function here returns two of the same kind.
 """
 
 from lingvo import compat as tf
 from lingvo.core import py_utils
 
-NEVER = -1e30  # Least log-probability: a label that a language model excludes.
+NEVER = -1e30  # The smallest score.
 
 
-def WithLanguageModel(log_probs, step, lm, lm_weight, label_bonus):
+def Fused(log_probs, step, lm, lm_weight, label_bonus):
   """Returns log_probs and step with the language model's scores and the bonus added to the labels' scores.
 
   Predictions become NestedMap(model [M, J], lm float32 [M, V]), and states

@@ -20,8 +20,7 @@ from lingvo.core import py_utils
 
 from fm_lingvo.decoding import fusion
 
-# Score of hypotheses that do not exist.
-NEVER = fusion.NEVER
+NEVER = fusion.NEVER  # Score of hypotheses that do not exist.
 
 _HASH_FACTOR = 6364136223846793005  # Knuth, MMIX; products wrap round 2^64.
 
@@ -144,7 +143,7 @@ def BeamSearch(
   if internal_lm is not None:
     log_probs, step = fusion.WithoutInternal(log_probs, step, internal_lm, ilm_weight)
   if lm is not None:
-    log_probs, step = fusion.WithLanguageModel(log_probs, step, lm, lm_weight, label_bonus)
+    log_probs, step = fusion.Fused(log_probs, step, lm, lm_weight, label_bonus)
     state = py_utils.NestedMap(model=state, lm=lm.ZeroState(batch))
   origin = _Origin(batch, beam_size)
   pred, state = step(tf.zeros_like(origin), state.Transform(lambda x: tf.gather(x, origin)))
