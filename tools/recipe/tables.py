@@ -6,10 +6,14 @@ from ..bench import tables
 from . import claims
 from . import plan
 
+_NOTHING = 'No stage has been trained to its end yet.'
+
 
 def Table(result: dict) -> str:
   """Markdown of a whole result: a table for each group, what they say, and where the figures are from."""
   rows, comparisons = result['rows'], result.get('comparisons', [])
+  if not rows:
+    return _NOTHING
   parts = []
   for title, groups in plan.TABLES:
     names = GroupNames(rows, groups)
@@ -30,6 +34,8 @@ def Table(result: dict) -> str:
 def Short(result: dict) -> str:
   """Markdown of the first table alone, and where its figures are from."""
   rows, groups = result['rows'], plan.TABLES[0][1]
+  if not rows:
+    return _NOTHING
   return '\n'.join([_GroupTable(rows, GroupNames(rows, groups)), '', *_Origins(rows, groups)])
 
 
