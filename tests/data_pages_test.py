@@ -36,7 +36,9 @@ def _Code(cell):
 
 def _Source():
   r"""Returns the source of the tools and of fm_lingvo/, with adjacent strings joined and \\ as \."""
-  paths = [p for top in ('tools', 'fm_lingvo') for p in glob.glob(os.path.join(pages.ROOT, top, '**/*.py'), recursive=True)]
+  paths = [
+    p for top in ('tools', 'fm_lingvo') for p in glob.glob(os.path.join(pages.ROOT, top, '**/*.py'), recursive=True)
+  ]
   text = '\n'.join(pages.Read(path) for path in paths)
   return re.sub(r'[\'"]\n\s*f?[\'"]', '', text).replace('\\\\', '\\')
 
