@@ -247,7 +247,9 @@ class TranscribeTest(absltest.TestCase):
 
   def test_every_extension_that_ffmpeg_writes_sound_into_is_one_of_sound(self):
     # Raw samples without a rate, playlists, and containers of games and tapes.
-    others = '302 adx aea al amv aptxhd ast aud bit cpk cvg dfpwm dvd lbc m3u8 mpd pcm psp roq sb sw tun ub ul uw vag'
+    others = (
+      '302 adx aea al amv apm aptxhd ast aud bit cpk cvg dfpwm dvd lbc m3u8 mpd pcm psp roq sb sw tun ub ul uw vag'
+    )
     written = set()
     for name in av.formats_available:
       try:

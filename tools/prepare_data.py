@@ -72,8 +72,8 @@ _MAX_UTTERANCES = flags.DEFINE_integer(
 _NORMALIZER = flags.DEFINE_string(
   'normalizer',
   None,
-  'How transcripts are normalised: none, basic, english or prompts, see docs/transcripts.md (default: prompts for prompts, '
-  'synth, general_speech and librispeech; otherwise english if all transcripts are declared as English, else basic).',
+  'How transcripts are normalised: none, basic, english or prompts, see docs/transcripts.md (default: prompts for '
+  'prompts, synth and general_speech; otherwise english if all transcripts are declared as English, else basic).',
 )
 _OFFICIAL_SPLITS = flags.DEFINE_bool(
   'official_splits',

@@ -32,6 +32,7 @@ from fm_lingvo import errors
 from fm_lingvo.config import user_modules
 from fm_lingvo.decoding import search_options
 from fm_lingvo.runtime import quiet
+from fm_lingvo.utils import files as file_system
 
 from .common import audio
 from .common import audio_frames
@@ -84,12 +85,12 @@ def _Run(args):
       f'--min_confidence={args.min_confidence:g}: expected a probability, with --format=manifest only'
     )
   notes = []
-  recordings, missing = recordings_lib.Find([os.path.expanduser(name) for name in args.audio], notes.append)
+  recordings, missing = recordings_lib.Find(args.audio, notes.append)
   for name, why in missing:
     _PrintStatus(f'{name}: {why}')
   failed = [name for name, _ in missing]
   # Report a wrong output or run before minutes of decoding.
-  output = transcript_output.Output(args.output and os.path.expanduser(args.output), args.format, recordings)
+  output = transcript_output.Output(args.output, args.format, recordings)
   if not recordings:
     return _ExitCode(failed)
   with quiet.HoldStderr():
@@ -98,9 +99,8 @@ def _Run(args):
     from fm_lingvo.inference import recognizer
   recognizer.Start()
   user_modules.Import(args.import_module)
-  folder = os.path.expanduser(args.run)
   how = search_options.FromArgs(args)
-  run = load_run.Load(folder, checkpoint=args.checkpoint, adapter=args.adapter, averages=args.averages, how=how)
+  run = load_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, averages=args.averages, how=how)
   model = recognizer.Recognizer(run, args.n_best)
   for line in notes:
     _PrintStatus(line)
@@ -144,11 +144,14 @@ def Main(argv: list[str] | None = None) -> int:
   parser = argparse.ArgumentParser(
     prog='transcribe', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('run', metavar='RUN', help='folder of a run with a transducer or CTC head')
+  parser.add_argument(
+    'run', metavar='RUN', type=file_system.ExpandUser, help='folder of a run with a transducer or CTC head'
+  )
   parser.add_argument(
     'audio',
     nargs='+',
     metavar='AUDIO',
+    type=file_system.ExpandUser,
     help='file, folder, or - for standard input (not headerless formats like G.722)',
   )
   parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: the run's active set)")
@@ -165,7 +168,11 @@ def Main(argv: list[str] | None = None) -> int:
   parser.add_argument(
     '--min_confidence', type=float, default=0.0, help='smallest confidence in a manifest (default: 0)'
   )
-  parser.add_argument('--output', help='file, or folder if it ends with / (default: standard output)')
+  parser.add_argument(
+    '--output',
+    type=file_system.ExpandUser,
+    help='file, or folder if it ends with / (default: standard output)',
+  )
   parser.add_argument('--window_seconds', type=float, help="longest window (default: the run's max_seconds)")
   parser.add_argument(
     '--max_hours',

@@ -122,7 +122,8 @@ class Frames:
     self._frame_seconds = frame.samples / frame.sample_rate
     gap = 0.0
     if frame.pts is not None and frame.time_base:
-      stamp = float(frame.pts * frame.time_base)
+      base = frame.time_base
+      stamp = frame.pts * base.numerator / base.denominator  # Fractions multiply slowly.
       if self._next is not None and 0 < stamp - self._next <= _LONGEST_GAP_SECONDS:
         gap = stamp - self._next
       self._next = stamp + self._frame_seconds

@@ -4,6 +4,7 @@ C: channels of the file. n: samples of a block at 16 kHz, 16000 in all but the l
 """
 
 import contextlib
+import math
 import os
 from collections.abc import Generator
 from collections.abc import Iterable
@@ -170,7 +171,7 @@ def Resampled(frames: Iterable[tuple[float, Any]], check: bool = True) -> Iterat
       if channels not in (0, frame.layout.nb_channels):
         raise Rejected('corrupt', f'the number of channels changes from {channels} to {frame.layout.nb_channels}')
       channels = frame.layout.nb_channels
-    for piece in np.arange(0.0, silence, 1.0):
+    for piece in range(math.ceil(silence)):
       yield np.zeros([channels, round(min(1.0, silence - piece) * audio_format.SAMPLE_RATE)], np.int16)
     yield from map(_Channels, resampler.resample(frame))
   yield from map(_Channels, resampler.resample(None) if resampler else ())

@@ -19,7 +19,7 @@ EXTENSIONS = frozenset(
     'caf dff dsf dss dts dtshd dv eac3 ec3 f4a f4b f4v flac flv g722 g723_1 g729 gsm gxf iamf ircam isma ismv '
     'latm lc3 loas m2a m2t m2ts m4a m4b m4r m4v mjp2 mka mkv mlp mmf mov mp1 mp2 mp3 mp4 mpa mpc mpeg mpg mpga '
     'msbc mts mxf nist nut oga ogg ogv ogx oma opus paf pvf qcp qoa qt ra rf64 rka rm rmvb rso sbc sds sf shn '
-    'snd sox spdif sph spx swf tak thd ts tta voc vob vqf w64 wav wave weba webm wma wmv wsd wtv wv '
+    'snd sox spdif sph spx swf tak thd ts tta voc vob vqf w64 wav wave weba webm wma wmv wsd wtv wv rco tco '
   ).split()
 )
 

@@ -160,6 +160,8 @@ def PrepareData(
     with progress.Watch(staging, len(utterances)):
       _RunPipeline(listed, staging, limits, key, list(beam_args))
     rows, rejects = _MergeRows(staging, names, listing.rejects)
+    if not any(row['text'] for row in rows):
+      settings['normalizer'] = None  # Nothing to compare with other data sets (fm_lingvo/data/transcripts.py).
     report = report_lib.Make(rows, rejects, listing, settings)
     if not rows:
       raise NothingAccepted(_WriteRejects(output, report, listing, importer))

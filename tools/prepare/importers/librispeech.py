@@ -9,7 +9,6 @@ from ..import_helpers import lines
 from ..import_helpers import rows
 
 OPTIONS = ('input',)
-NORMALIZER = 'prompts'
 REQUIRE_TEXT = True
 OFFICIAL_SPLITS = False
 
