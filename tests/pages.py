@@ -8,6 +8,9 @@ PAGES = ('README.md',) + tuple(
   for name in (
     'params',
     'data',
+    'data_formats',
+    'transcripts',
+    'data_problems',
     'augmentation',
     'running',
     'faults',
