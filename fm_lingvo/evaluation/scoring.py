@@ -162,6 +162,4 @@ def SumsOf(values: Sequence[int], groups: Sequence[int]) -> np.ndarray:
 
 def _Totals(utterances: Sequence[Utterance]) -> Totals:
   zero = alignment.Counts()
-  return Totals(
-    len(utterances), sum((u.words for u in utterances), zero), sum((u.chars for u in utterances), zero)
-  )
+  return Totals(len(utterances), sum((u.words for u in utterances), zero), sum((u.chars for u in utterances), zero))

@@ -51,13 +51,12 @@ def Compare(a: scoring.Result, b: scoring.Result) -> Comparison:
   groups = scoring.ClusterNumbers(a.utterances) if by_speaker else list(range(len(a.utterances)))
   sums = [scoring.SumsOf([u.words.errors for u in r.utterances], groups) for r in (a, b)]
   words = scoring.SumsOf([u.words.units for u in a.utterances], groups)
-  differences = [
-    x - y
-    for left, right in zip(a.utterances, b.utterances)
-    for x, y in Segments(left.pairs, right.pairs)
-  ]
+  differences = [x - y for left, right in zip(a.utterances, b.utterances) for x, y in Segments(left.pairs, right.pairs)]
   return Comparison(
-    **error_rates.PairedBootstrap(*sums, words), resampled=a.resampled, segments=len(differences), **_Normal(differences)
+    **error_rates.PairedBootstrap(*sums, words),
+    resampled=a.resampled,
+    segments=len(differences),
+    **_Normal(differences),
   )
 
 

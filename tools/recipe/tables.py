@@ -88,7 +88,7 @@ def _Comparisons(pairs):
 
   note = (
     "Differences in points on the same utterances of the target's test set, with their 95 % confidence "
-    'intervals (paired bootstrap; of several seeds over utterances and seeds, of one over utterances only); '
+    'intervals (paired bootstrap over voices, with several seeds over these, too); '
     'below 0 the first is better.'
   )
   return f'{note}\n\n' + tables.Markdown(
