@@ -17,6 +17,7 @@ PAGES = ('README.md',) + tuple(
     'scale',
     'pretraining',
     'recipe',
+    'recipe_prompts',
     'speed',
     'architecture',
     'developing',
