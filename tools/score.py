@@ -36,6 +36,8 @@ from .scoring import transcript_files
 
 def _Files(args):
   """Returns (Transcripts of the references, list of Transcripts of each system)."""
+  for path in args.files:
+    transcript_files.CheckExists(path)
   both = [transcript_files.HasBoth(path, args.hyp_format) for path in args.files]
   reference, systems = args.files[0], args.files[1:]
   if len(args.files) < 3 and all(both):

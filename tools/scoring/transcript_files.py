@@ -84,7 +84,7 @@ def Read(path: str, role: str, kind: str = 'auto') -> Transcripts:
   Raises:
     errors.ConfigError: There is no such file, or a line is malformed.
   """
-  _CheckExists(path)
+  CheckExists(path)
   if kind == 'auto':
     kind = _EXTENSIONS.get(os.path.splitext(path.removesuffix('.gz'))[1].lower()) or _TextOrLines(path)
   transcripts = Transcripts(path, kind)
@@ -104,14 +104,24 @@ def HasBoth(path: str, kind: str = 'auto') -> bool:
   """Whether a file has references and hypotheses: JSON objects with `hypothesis` or `pred_text`, and another text."""
   if kind not in ('auto', 'jsonl') or _EXTENSIONS.get(os.path.splitext(path.removesuffix('.gz'))[1].lower()) != 'jsonl':
     return False
-  _CheckExists(path)
+  CheckExists(path)
   _, row = next(_Objects(path), (0, {}))
   return bool(_KeyFor(row, 'reference') and any(key in row for key in _KEYS['hypothesis']))
 
 
+def CheckExists(path: str) -> None:
+  """Raises ConfigError, with the nearest name, if there is no such file."""
+  if not file_system.Exists(path):
+    folder = '' if file_system.IsRemote(path) else os.path.dirname(path) or '.'
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    raise errors.ConfigError(f'{path}: no such file{suggest.Hint(os.path.basename(path), names)}')
+  if not file_system.IsRemote(path) and os.path.isdir(path):
+    raise errors.ConfigError(f'{path}: expected a file, found a folder')
+
+
 def ReadSpeakers(path: str) -> dict[str, str]:
   """Reads lines `ID SPEAKER`, as Kaldi's utt2spk, -> id -> speaker."""
-  _CheckExists(path)
+  CheckExists(path)
   speakers = {}
   for number, line in text_lines.Lines(path):
     fields = line.split()
@@ -120,15 +130,6 @@ def ReadSpeakers(path: str) -> dict[str, str]:
     if fields:
       speakers[fields[0]] = fields[1]
   return speakers
-
-
-def _CheckExists(path: str) -> None:
-  if not file_system.Exists(path):
-    folder = '' if file_system.IsRemote(path) else os.path.dirname(path) or '.'
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    raise errors.ConfigError(f'{path}: no such file{suggest.Hint(os.path.basename(path), names)}')
-  if not file_system.IsRemote(path) and os.path.isdir(path):
-    raise errors.ConfigError(f'{path}: expected a file, found a folder')
 
 
 def _TextOrLines(path: str) -> str:
