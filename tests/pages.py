@@ -10,6 +10,7 @@ PAGES = ('README.md',) + tuple(
     'data',
     'augmentation',
     'running',
+    'scoring',
     'faults',
     'scale',
     'pretraining',

@@ -54,6 +54,11 @@ class ScoreTest(absltest.TestCase):
     self.assertEqual([u.utt_id for u in result.Worst(9)], ['d', 'a', 'c'])
     self.assertEqual([u.utt_id for u in result.Worst(1)], ['d'])
 
+  def test_texts_too_long_for_sclite_s_costs_are_refused(self):
+    text = 'a ' * 30000
+    with self.assertRaisesRegex(errors.ConfigError, '30000 and 30000 words in one utterance'):
+      alignment.Align([text], [text], 'sclite')
+
   def test_ids_of_one_side_are_named(self):
     refs, hyps = {'utt-1': 'a', 'utt-2': 'b'}, {'utt-1': 'a', 'utt_2': 'b'}
     message = 'no hypothesis for 1 of 2 .* utt-2; 1 not in the reference, such as utt_2; did you mean utt-2'

@@ -29,6 +29,7 @@ class Comparison:
   high: float
   a_better: float  # Share of the resamples in which A is better.
   resampled: str  # What the bootstrap draws, `speakers` or `utterances`.
+  clusters: int  # How many of them there are.
   segments: int  # Of MAPSSWE.
   z: float | None  # Of MAPSSWE; None: fewer than two segments, or all with the same difference.
   p: float | None  # Two-sided, of MAPSSWE; None as z.
@@ -54,7 +55,7 @@ def Compare(a: scoring.Result, b: scoring.Result) -> Comparison:
   differences = [x - y for left, right in zip(a.utterances, b.utterances) for x, y in Segments(left.pairs, right.pairs)]
   bootstrap = error_rates.PairedBootstrap(sums[0], sums[1], words)
   z, p = _Normal(differences)
-  return Comparison(**bootstrap, resampled=a.resampled, segments=len(differences), z=z, p=p)
+  return Comparison(**bootstrap, resampled=a.resampled, clusters=a.clusters, segments=len(differences), z=z, p=p)
 
 
 def Segments(a: Sequence[alignment.Pair], b: Sequence[alignment.Pair]) -> list[tuple[int, int]]:

@@ -22,11 +22,7 @@ class Shown:
 
 def Text(result: scoring.Result, shown: Shown) -> str:
   """Returns the lines for one system."""
-  few = result.clusters < _FEW_CLUSTERS
-  lines = [
-    f'{len(result.utterances)} utterances; intervals: 95 %, bootstrap over {result.clusters} {result.resampled}'
-    + (', too few to be reliable' if few else '')
-  ]
+  lines = [f'{len(result.utterances)} utterances; intervals: 95 %, bootstrap {_Over(result)}']
   for name, rate, units in (('WER', result.words, 'words'), ('CER', result.chars, 'characters')):
     c = rate.counts
     lines.append(
@@ -44,8 +40,8 @@ def ComparisonText(comparison: significance.Comparison) -> str:
   """Returns the lines that compare two systems, the first one A."""
   c = comparison
   lines = [
-    f'WER of A - WER of B: {c.difference:+.2%} (95 % interval {c.low:+.2%} to {c.high:+.2%}, paired bootstrap over '
-    f'{c.resampled})',
+    f'WER of A - WER of B: {c.difference:+.2%} (95 % interval {c.low:+.2%} to {c.high:+.2%}, paired bootstrap '
+    f'{_Over(c)})',
     f'A is better in {c.a_better:.1%} of the resamples: '
     + ('significant' if c.bootstrap_significant else 'not significant'),
   ]
@@ -100,6 +96,12 @@ def _Column(pair: alignment.Pair) -> tuple[str, str, str]:
 def _Width(text: str) -> int:
   """Returns the columns of a terminal that a text takes: two for wide characters, none for accents."""
   return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in 'WF' else 1 for c in text)
+
+
+def _Over(result: scoring.Result | significance.Comparison) -> str:
+  """Returns what the bootstrap draws."""
+  few = ', too few to be reliable' if result.clusters < _FEW_CLUSTERS else ''
+  return f'over {result.clusters} {result.resampled}{few}'
 
 
 def _Table(result: scoring.Result) -> list[str]:
