@@ -8,6 +8,9 @@ PAGES = ('README.md',) + tuple(
   for name in (
     'params',
     'data',
+    'data_formats',
+    'transcripts',
+    'data_problems',
     'augmentation',
     'running',
     'scoring',
@@ -15,6 +18,7 @@ PAGES = ('README.md',) + tuple(
     'scale',
     'pretraining',
     'recipe',
+    'recipe_prompts',
     'speed',
     'architecture',
     'developing',

@@ -1,5 +1,6 @@
 """Converts audio files to a data set, with Apache Beam: 16 kHz TFRecord shards, a manifest and a report.
 
+  python -m tools.prepare_data --importer=folder --input=my_audio --output=data/mine
   python -m tools.prepare_data --importer=prompts --output=data/prompts
   python -m tools.prepare_data --importer=librispeech --input=LibriSpeech/dev-clean --output=data/dev-clean
   python -m tools.prepare_data --importer=librispeech --official_splits --output=data/librispeech/source \\
@@ -11,7 +12,7 @@
   python -m tools.prepare_data --import_module=my_importer.py --importer=radio --input=recordings --output=data/radio
 
 Flags that --help does not list are passed to Beam (--runner and its options). fm_lingvo/data/dataset.py describes the
-format of a data set, tools/common/normalize.py that of its transcripts. Exit code 0: done; 1: no utterance was
+format of a data set, docs/transcripts.md that of its transcripts. Exit code 0: done; 1: no utterance was
 accepted, or the disk failed; 2: wrong usage; 130: Ctrl-C.
 """
 
@@ -53,8 +54,8 @@ _AUDIO_ROOTS = flags.DEFINE_list(
 _LANGUAGES = flags.DEFINE_list(
   'languages',
   [],
-  'prompts: some of en,es,fr,it,ru (default: all). manifest: one of these, the language of '
-  'texts without a `lang`, which determines how numbers are spelled.',
+  'prompts, fillets and tuxpaint: languages to import (default: all). Others: the one language of texts that do not '
+  'declare theirs, such as en, which determines how they are normalised.',
 )
 _ENGINES = flags.DEFINE_list(
   'engines', [], 'synth and general_speech: synthesisers to use (default: all that are installed).'
@@ -71,8 +72,8 @@ _MAX_UTTERANCES = flags.DEFINE_integer(
 _NORMALIZER = flags.DEFINE_string(
   'normalizer',
   None,
-  'How transcripts are normalised: none, basic, english or prompts, see docs/data.md (default: prompts for prompts, '
-  'synth and general_speech; otherwise english if all transcripts are declared as English, else basic).',
+  'How transcripts are normalised: none, basic, english or prompts, see docs/transcripts.md (default: prompts for '
+  'prompts, synth and general_speech; otherwise english if all transcripts are declared as English, else basic).',
 )
 _OFFICIAL_SPLITS = flags.DEFINE_bool(
   'official_splits',
