@@ -13,6 +13,7 @@ PAGES = ('README.md',) + tuple(
     'data_problems',
     'augmentation',
     'running',
+    'scoring',
     'faults',
     'scale',
     'pretraining',

@@ -9,11 +9,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fm_lingvo import errors
+
 Pair = tuple[str | None, str | None]
 
 COSTS = ('levenshtein', 'sclite')
 # NIST sclite's costs: it prefers a deletion and an insertion that keep a word to two substitutions.
 _SUBSTITUTION, _INSERTION, _DELETION = 4, 3, 3
+_MOST_CELLS = 500_000_000  # Of the table of sclite's costs: 2 GB.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +52,9 @@ def Align(references: Sequence[str], hypotheses: Sequence[str], costs: str = 'le
 
   Returns:
     A list of pairs for each reference.
+
+  Raises:
+    errors.ConfigError: Texts are too long for `sclite`, more than about 20,000 words each.
   """
   split = [(r.split(), h.split()) for r, h in zip(references, hypotheses, strict=True)]
   if costs == 'sclite':
@@ -92,6 +98,10 @@ def _Levenshtein(reference: list[str], hypothesis: list[str]) -> list[Pair]:
 
 def _Weighted(reference: list[str], hypothesis: list[str]) -> list[Pair]:
   """Aligns with sclite's costs, which no library of ours offers; of equal paths it takes the one that sclite takes."""
+  if len(reference) * len(hypothesis) > _MOST_CELLS:
+    raise errors.ConfigError(
+      f'costs = sclite: {len(reference)} and {len(hypothesis)} words in one utterance: expected shorter ones'
+    )
   ids: dict[str, int] = {}
   left, right = (np.array([ids.setdefault(w, len(ids)) for w in words], np.int32) for words in (reference, hypothesis))
   ramp = _INSERTION * np.arange(len(right) + 1, dtype=np.int32)

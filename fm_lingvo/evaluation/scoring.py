@@ -15,6 +15,8 @@ from fm_lingvo.evaluation import alignment
 from fm_lingvo.evaluation import error_rates
 from fm_lingvo.utils import suggest
 
+RESAMPLE = ('speakers', 'utterances')
+
 
 @dataclasses.dataclass(frozen=True)
 class Utterance:
@@ -73,6 +75,7 @@ def Score(
   hypotheses: Mapping[str, str],
   speakers: Mapping[str, str] | None = None,
   costs: str = 'levenshtein',
+  resample: str = 'speakers',
 ) -> Result:
   """Aligns and counts.
 
@@ -82,11 +85,13 @@ def Score(
     hypotheses: The same ids -> text.
     speakers: Utterance id -> speaker; ids without one, and '', are of unknown speakers.
     costs: One of alignment.COSTS, for words; characters are always aligned with as few errors as possible.
+    resample: `speakers`: the bootstrap draws speakers if two or more are known; `utterances`: it draws utterances.
 
   Raises:
     errors.ConfigError: The ids differ, or there are none.
   """
   suggest.CheckChoice('costs', costs, alignment.COSTS)
+  suggest.CheckChoice('resample', resample, RESAMPLE)
   ids, _ = Match(references, hypotheses)
   texts = [references[i] for i in ids], [hypotheses[i] for i in ids]
   utterances = [
@@ -101,16 +106,18 @@ def Score(
   ]
   totals, numbers = _Totals(utterances), ClusterNumbers(utterances)
   clusters = len(set(numbers))
-  by_speaker = clusters > 1 and any(u.speaker for u in utterances)
+  by_speaker = resample == 'speakers' and clusters > 1 and any(u.speaker for u in utterances)
   groups = numbers if by_speaker else list(range(len(utterances)))
-  rates = []
+  rates: list[Rate] = []
   for counts, units in (
     (totals.words, [u.words for u in utterances]),
     (totals.chars, [u.chars for u in utterances]),
   ):
     sums = [SumsOf(values, groups) for values in ([c.errors for c in units], [c.units for c in units])]
     rates.append(Rate(counts, *error_rates.Bootstrap(*sums)))
-  return Result(tuple(utterances), *rates, 'speakers' if by_speaker else 'utterances', len(set(groups)))
+  words, chars = rates
+  resampled = 'speakers' if by_speaker else 'utterances'
+  return Result(tuple(utterances), words, chars, resampled, len(set(groups)))
 
 
 def Match(
@@ -135,9 +142,9 @@ def Match(
   extra = [i for i in hypotheses if i not in references]
   parts = []
   if missing:
-    parts.append(f'no hypothesis for {len(missing)} of {len(references)} utterances: {suggest.Some(missing, 3)}')
+    parts.append(f'no hypothesis for {len(missing)} of {len(references)} utterances, such as {", ".join(missing[:3])}')
   if extra:
-    parts.append(f'{len(extra)} not in the reference: {suggest.Some(extra, 3)}')
+    parts.append(f'{len(extra)} not in the reference, such as {", ".join(extra[:3])}')
   if not references and not hypotheses:
     parts.append('no utterances')
   line = f'{name}: {"; ".join(parts)}' if parts else ''

@@ -29,6 +29,7 @@ class Comparison:
   high: float
   a_better: float  # Share of the resamples in which A is better.
   resampled: str  # What the bootstrap draws, `speakers` or `utterances`.
+  clusters: int  # How many of them there are.
   segments: int  # Of MAPSSWE.
   z: float | None  # Of MAPSSWE; None: fewer than two segments, or all with the same difference.
   p: float | None  # Two-sided, of MAPSSWE; None as z.
@@ -52,12 +53,9 @@ def Compare(a: scoring.Result, b: scoring.Result) -> Comparison:
   sums = [scoring.SumsOf([u.words.errors for u in r.utterances], groups) for r in (a, b)]
   words = scoring.SumsOf([u.words.units for u in a.utterances], groups)
   differences = [x - y for left, right in zip(a.utterances, b.utterances) for x, y in Segments(left.pairs, right.pairs)]
-  return Comparison(
-    **error_rates.PairedBootstrap(*sums, words),
-    resampled=a.resampled,
-    segments=len(differences),
-    **_Normal(differences),
-  )
+  bootstrap = error_rates.PairedBootstrap(sums[0], sums[1], words)
+  z, p = _Normal(differences)
+  return Comparison(**bootstrap, resampled=a.resampled, clusters=a.clusters, segments=len(differences), z=z, p=p)
 
 
 def Segments(a: Sequence[alignment.Pair], b: Sequence[alignment.Pair]) -> list[tuple[int, int]]:
@@ -93,10 +91,10 @@ def _Slots(pairs: Sequence[alignment.Pair]) -> tuple[list[int], list[int]]:
   return words, gaps
 
 
-def _Normal(differences: Sequence[int]) -> dict[str, float | None]:
-  """Returns z and the two-sided p of the mean difference [segments]."""
+def _Normal(differences: Sequence[int]) -> tuple[float | None, float | None]:
+  """Returns (z, two-sided p) of the mean difference [segments]."""
   spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else 0.0
   if not spread:
-    return dict(z=None, p=None)
+    return None, None
   z = float(np.mean(differences)) / (spread / math.sqrt(len(differences)))
-  return dict(z=z, p=math.erfc(abs(z) / math.sqrt(2)))
+  return z, math.erfc(abs(z) / math.sqrt(2))
