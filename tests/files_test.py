@@ -53,8 +53,6 @@ def _Mains():
   """Yields (name, Main) of the tools with an argparse parser."""
   names = [os.path.basename(path)[: -len('.py')] for path in sorted(glob.glob(os.path.join(_TOOLS, '*.py')))]
   for name in [*names, 'recipe.__main__', 'recipe.data', 'bench.encoder_pass']:
-    if name == 'transcribe':  # TODO: its flags follow.
-      continue
     module = importlib.import_module(f'tools.{name}')
     if {'argparse', 'Main'} <= vars(module).keys():  # Not setup_env, which has the standard library alone.
       yield name, module.Main

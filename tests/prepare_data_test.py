@@ -479,6 +479,13 @@ class CommandLineTest(PrepareCase):
       code, err = self.Main('--importer=mine', f'--output={self.output}', '--overwrite', '--color=blue')
       self.assertEqual((code, err), (2, 'prepare_data: --color: no such flag; did you mean colour?\n'))
 
+  def test_home_is_known_in_every_path(self):
+    self.Manifest(self.Good(2))
+    with mock.patch.dict(os.environ, {'HOME': self.dir}):
+      code, err = self.Main('--importer=manifest', '--input=train=~/in.jsonl', '--output=~/out', '--audio_roots=~')
+    self.assertEqual((code, err), (0, ''))
+    self.assertEqual(dataset.ReadDataset(self.output).Utterances('train'), 2)
+
   def test_output_below_a_file_is_one_line(self):
     path = self.Manifest(self.Good(1))
     code, err = self.Main('--importer=manifest', f'--input={path}', f'--output={path}/out')

@@ -28,6 +28,7 @@ from absl import flags
 
 from fm_lingvo import errors
 from fm_lingvo.config import user_modules
+from fm_lingvo.utils import files as file_system
 
 from .common import exit_codes
 from .prepare import importers
@@ -139,11 +140,11 @@ def _Run(argv):
   if _IMPORTER.value == 'demo':
     from .prepare import demo_data
 
-    demo_data.PrepareDemo(_OUTPUT.value, overwrite=_OVERWRITE.value)
+    demo_data.PrepareDemo(file_system.ExpandUser(_OUTPUT.value), overwrite=_OVERWRITE.value)
     return
   pipeline.PrepareData(
     _IMPORTER.value,
-    _OUTPUT.value,
+    file_system.ExpandUser(_OUTPUT.value),
     overwrite=_OVERWRITE.value,
     beam_args=beam_args,
     dev_percent=_DEV_PERCENT.value,
@@ -153,12 +154,12 @@ def _Run(argv):
     normalizer=_NORMALIZER.value,
     official_splits=_OFFICIAL_SPLITS.value,
     options=importers.Options(
-      input=_INPUT.value,
+      input=_ExpandInput(_INPUT.value),
       languages=tuple(_LANGUAGES.value),
       engines=tuple(_ENGINES.value),
       voices_per_line=_VOICES_PER_LINE.value,
       max_utterances=_MAX_UTTERANCES.value,
-      audio_roots=tuple(_AUDIO_ROOTS.value),
+      audio_roots=tuple(map(file_system.ExpandUser, _AUDIO_ROOTS.value)),
       own=own,
     ),
     limits=dict(
@@ -183,6 +184,16 @@ def _ParseFlags(argv):
   except flags.Error as e:
     print(f'prepare_data: {errors.OneLine(e)}', file=sys.stderr)
     sys.exit(2)
+
+
+def _ExpandInput(value):
+  """Returns --input with `~` expanded in each path, PATH or SPLIT=PATH; None stays None."""
+  parts = [part.rpartition('=~') for part in (value or '').split(',')]
+  expanded = [
+    f'{split}={file_system.ExpandUser(f"~{path}")}' if found else file_system.ExpandUser(path)
+    for split, found, path in parts
+  ]
+  return value and ','.join(expanded)
 
 
 def _ImportersHelp():
