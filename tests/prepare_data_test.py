@@ -161,7 +161,7 @@ class ContentTest(PrepareCase):
     Bad('corrupt', 'cut.wav')
     rows.append(dict(rows[0]))
     expected['duplicate_id'] = 'good0'
-    _, report = self.Prepare(rows, limits={'max_duration': 3.0})
+    _, report = self.Prepare(rows, limits={'max_duration': 3.0, 'cut_unlabeled': False})
     self.assertEqual(report['utterances'], 3)
     rejects = report['rejects']
     self.assertEqual({r['reason']: r['utt_id'] for r in rejects['files']}, expected)
