@@ -6,7 +6,8 @@ and CC-BY 3.0; see the packages' copyright files). They are fetched with apt, wi
 
 import functools
 
-from ...common import audio
+from fm_lingvo import audio
+
 from ...common import exit_codes
 from ...common import files
 from ...common import normalizers
