@@ -85,7 +85,7 @@ def load(
   from fm_lingvo.inference import load_run
   from fm_lingvo.inference import recognizer
 
-  with _loading, recognizer.GraphMode():
+  with _loading, quiet.RootLogger(), recognizer.GraphMode():
     found = load_run.Load(
       files.ExpandUser(os.fspath(run)),
       checkpoint=checkpoint if checkpoint is None else files.ExpandUser(checkpoint),
@@ -98,7 +98,7 @@ def load(
 
 def ImportTensorFlow() -> None:
   """Imports TensorFlow and Lingvo without the messages that they write on start-up."""
-  with _loading, contextlib.nullcontext() if 'tensorflow' in sys.modules else quiet.Imports():
+  with _loading, quiet.RootLogger(), contextlib.nullcontext() if 'tensorflow' in sys.modules else quiet.Imports():
     from fm_lingvo.inference import recognizer  # noqa: F401
 
 
@@ -224,13 +224,13 @@ class Model:
 
 
 def _IsArray(value: Any) -> bool:
-  return hasattr(value, '__array__')
+  return hasattr(value, '__array__') and not isinstance(value, np.generic)
 
 
 def _IsRecording(value: Any) -> bool:
   """Whether a value is one recording, rather than several."""
   if isinstance(value, tuple):
-    return len(value) == 2 and _IsArray(value[0]) and not _IsArray(value[1]) and np.isscalar(value[1])
+    return len(value) == 2 and _IsArray(value[0]) and np.isscalar(value[1])
   return isinstance(value, str | os.PathLike | bytes | bytearray | memoryview) or _IsArray(value) or _IsFile(value)
 
 
