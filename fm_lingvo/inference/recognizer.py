@@ -38,6 +38,8 @@ def Start() -> None:
 def GraphMode() -> Iterator[None]:
   """Context in which Lingvo builds graphs as after Start; afterwards the process is as before."""
   eager, verbosity, parsed = py_utils.IsEagerMode(), logging.get_verbosity(), flags.FLAGS.is_parsed()
+  seeds = py_utils._STEP_SEED_DICT.dict  # A tensor for each graph, which keeps the graph in memory.
+  graphs = set(seeds)
   py_utils.SetEagerMode(False, test_mode=True)  # Lingvo's own flag: a graph that is entered is no eager mode anyway.
   logging.set_verbosity(logging.ERROR)
   if not parsed:
@@ -46,6 +48,8 @@ def GraphMode() -> Iterator[None]:
     with tf.Graph().as_default():
       yield
   finally:
+    for graph in set(seeds) - graphs:
+      del seeds[graph]
     if not parsed:
       flags.FLAGS.unparse_flags()
     logging.set_verbosity(verbosity)
