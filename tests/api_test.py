@@ -9,6 +9,7 @@ import dataclasses
 import io
 import itertools
 import json
+import os
 import pathlib
 import pickle
 import re
@@ -315,7 +316,7 @@ loaded = {name.partition('.')[0] for name in sys.modules}
 assert not loaded & {'tensorflow', 'lingvo', 'numpy', 'av', 'absl'}, loaded
 fm_lingvo.load, fm_lingvo.Search
 assert 'tensorflow' not in sys.modules
-import logging
+import gc, logging, weakref
 root = list(logging.getLogger().handlers), logging.getLogger().level
 model = fm_lingvo.load(sys.argv[1])
 import tensorflow as tf
@@ -329,7 +330,10 @@ assert not tf.compat.v1.get_default_graph().get_operations()
 assert not flags.FLAGS.is_parsed()
 assert absl_logging.get_verbosity() == absl_logging.WARNING, absl_logging.get_verbosity()
 assert (list(logging.getLogger().handlers), logging.getLogger().level) == root, logging.getLogger().handlers
+graph = weakref.ref(model._recognizer._session.graph)
 model.close()
+gc.collect()
+assert graph() is None
 tf.compat.v1.disable_eager_execution()
 with fm_lingvo.load(sys.argv[1]) as model:
   assert model.transcribe(sys.argv[2]).text == text

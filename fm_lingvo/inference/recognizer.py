@@ -19,6 +19,7 @@ from fm_lingvo import errors
 from fm_lingvo.checkpoints import reader
 from fm_lingvo.decoding import search
 from fm_lingvo.inference import transcript
+from fm_lingvo.runtime import graph_memory
 from fm_lingvo.runtime import session
 from fm_lingvo.utils import audio
 
@@ -165,6 +166,7 @@ class Recognizer:
     with self._lock:
       if self._session is not None:
         self._session.close()
+        graph_memory.ForgetGradients(self._session.graph)
       self._session = self._inputs = self._outputs = None
 
   def _Hypotheses(self, out, i):
