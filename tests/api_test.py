@@ -298,9 +298,8 @@ class ApiTest(absltest.TestCase):
           exec(compile(block, block.partition('\n')[0], 'exec'), {})
         printed.append(out.getvalue().splitlines())
     files, sounds = printed
-    self.assertEqual(
-      [line for line in files if '.wav' in line], [f'my_audio/{i}.wav {self.expected[i].text}' for i in range(2)]
-    )
+    self.assertEqual([line.split()[0] for line in files if '.wav' in line], ['my_audio/0.wav', 'my_audio/1.wav'])
+    self.assertRegex(files[1], r'^ +\d+\.\d\d +\d+\.\d\d  \S')
     self.assertEqual([json.loads(line)['duration'] for line in sounds], [1.0, 1.0])
 
   def test_an_unknown_name_of_the_package_is_an_attribute_error(self):
