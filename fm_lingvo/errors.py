@@ -36,6 +36,20 @@ class DatasetError(ConfigError):
   """
 
 
+class AudioError(ConfigError):
+  """A recording that cannot be read; the message is one line with its name, the reason and a detail.
+
+  `reason` is one of REASONS in fm_lingvo/audio/rejection.py, such as missing, corrupt or too_long.
+  """
+
+  def __init__(self, name: str, reason: str, detail: str = '') -> None:
+    super().__init__(f'{name}: {reason}' + (f': {detail}' if detail else ''))
+    self.name, self.reason, self.detail = name, reason, detail
+
+  def __reduce__(self) -> tuple[type, tuple[str, str, str]]:  # Between processes.
+    return AudioError, (self.name, self.reason, self.detail)
+
+
 class RunError(RuntimeError):
   """An error that ends a correctly configured run, such as a full disk; the message is one line.
 

@@ -7,12 +7,12 @@ import numpy as np
 import soundfile
 from absl.testing import absltest
 
+from fm_lingvo import audio
+from fm_lingvo.audio import channels as audio_channels
+from fm_lingvo.audio import frames as audio_frames
+from fm_lingvo.audio import stream as audio_stream
 from tests.audio_segments_test import Encode
 from tests.audio_segments_test import Noise
-from tools.common import audio
-from tools.common import audio_channels
-from tools.common import audio_frames
-from tools.common import audio_stream
 
 RATE = 16000
 # Name -> (container, codec, rate) of formats whose header or last packet shows that they are cut off.

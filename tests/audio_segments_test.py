@@ -10,9 +10,9 @@ import numpy as np
 import soundfile
 from absl.testing import absltest
 
-from tools.common import audio
-from tools.common import audio_segments
-from tools.common import audio_stream
+from fm_lingvo import audio
+from fm_lingvo.audio import segments as audio_segments
+from fm_lingvo.audio import stream as audio_stream
 
 RATE = 16000
 # Extension -> (container, codec, rate).

@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 from absl.testing import absltest
 
-from tools.common import audio
+from fm_lingvo import audio
 
 RATE = 16000
 

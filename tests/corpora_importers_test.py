@@ -8,9 +8,9 @@ import numpy as np
 import soundfile
 from absl.testing import absltest
 
+from fm_lingvo import audio
 from fm_lingvo.data import dataset
 from tests import importer_case
-from tools.common import audio
 from tools.common import exit_codes
 from tools.prepare import importers
 from tools.prepare.import_helpers import stm

@@ -5,10 +5,10 @@ import tempfile
 
 from absl.testing import absltest
 
+from fm_lingvo import audio as audio_lib
 from tests.faults import audio
 from tests.faults import isolated
 from tests.faults import suite
-from tools.common import audio as audio_lib
 
 
 class AudioTest(absltest.TestCase):

@@ -13,8 +13,8 @@ import numpy as np
 import soundfile
 from absl.testing import absltest
 
+from fm_lingvo import audio
 from fm_lingvo.data import dataset
-from tools.common import audio
 from tools.common import exit_codes
 from tools.common import normalizers
 from tools.common.normalizers import prompts as prompts_normalizer

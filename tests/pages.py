@@ -7,6 +7,7 @@ PAGES = ('README.md',) + tuple(
   f'docs/{name}.md'
   for name in (
     'params',
+    'python',
     'data',
     'data_formats',
     'transcripts',

@@ -19,12 +19,13 @@ import numpy as np
 from absl.testing import absltest
 
 from fm_lingvo.inference import recognizer
+from fm_lingvo.inference import transcribing
+from fm_lingvo.inference import transcript
 from tests import graph_case  # noqa: F401 Graph mode.
 from tests import run_case
 from tests import tiny_data
 from tools import transcribe
 from tools.common import recordings
-from tools.common import transcribing
 from tools.common import transcript_formats
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -399,8 +400,8 @@ class WindowsTest(absltest.TestCase):
       self.assertEqual([t.text for t in found], expected)
       self.assertEqual([t.name for t in found], [name for name, _ in recordings])
       self.assertGreater(found[3].windows, 3)
-      for transcript, (_, samples) in zip(found, recordings):
-        for word in transcript.words:
+      for one, (_, samples) in zip(found, recordings):
+        for word in one.words:
           self.assertEqual(f'w{samples[round(word.start * 16000) + 10]}', word.text)
 
 
@@ -444,7 +445,7 @@ class FormatsTest(absltest.TestCase):
         self.assertTrue(end - start > 0.998 or following - end < 0.002 or end >= seconds - 0.002)
 
   def test_a_confidence_is_the_mean_probability_of_a_character(self):
-    sure = transcript_formats.Transcript('a.wav', 2.0, 'abcd', 4 * math.log(0.5), (), 1)
+    sure = transcript.Transcript('a.wav', 2.0, 'abcd', 4 * math.log(0.5), (), 1)
     self.assertAlmostEqual(transcript_formats.Confidence(sure), 0.5)
     self.assertEqual(transcript_formats.WhyNoLabel(sure, 0.49), '')
     self.assertEqual(transcript_formats.WhyNoLabel(sure, 0.51), 'of confidence < 0.51')

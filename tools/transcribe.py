@@ -21,44 +21,25 @@ written; 2: wrong usage, run or checkpoint; 130: Ctrl-C.
 
 import argparse
 import collections
+import dataclasses
 import math
 import os
-import shutil
 import sys
-import tempfile
 import time
 
 from fm_lingvo import errors
 from fm_lingvo.config import user_modules
 from fm_lingvo.decoding import search_options
-from fm_lingvo.runtime import quiet
+from fm_lingvo.inference import api
 from fm_lingvo.utils import files as file_system
 
-from .common import audio
-from .common import audio_frames
 from .common import exit_codes
 from .common import recordings as recordings_lib
 from .common import run_flags
-from .common import transcribing
 from .common import transcript_formats
 from .common import transcript_output
 
-
-def _Sound(path, max_seconds):
-  """Yields the sound of a recording, int16 [n] at 16 kHz; prints what of it is lost.
-
-  Raises:
-    audio.Rejected: The recording cannot be decoded, or is longer than `max_seconds`.
-  """
-  losses = audio_frames.Losses()
-  if path != recordings_lib.STDIN:
-    yield from audio.Stream(path, max_seconds, losses)
-  else:
-    with tempfile.TemporaryFile() as f:  # Decoding seeks.
-      shutil.copyfileobj(sys.stdin.buffer, f)
-      yield from audio.Stream(f, max_seconds, losses)
-  if losses:
-    _PrintStatus(f'{_Printable(path)}: {losses}')
+_STATUS_SECONDS = 1.0  # Between two lines on the progress.
 
 
 def _Printable(path):
@@ -93,39 +74,39 @@ def _Run(args):
   output = transcript_output.Output(args.output, args.format, recordings)
   if not recordings:
     return _ExitCode(failed)
-  with quiet.HoldStderr():
-    # These import TensorFlow, which --help does not need.
-    from fm_lingvo.inference import load_run
-    from fm_lingvo.inference import recognizer
-  recognizer.Start()
+  api.ImportTensorFlow()  # Not for --help; before the user's modules, which import it, too.
   user_modules.Import(args.import_module)
-  how = search_options.FromArgs(args)
-  run = load_run.Load(args.run, checkpoint=args.checkpoint, adapter=args.adapter, averages=args.averages, how=how)
-  model = recognizer.Recognizer(run, args.n_best)
+  model = api.load(
+    args.run,
+    adapter=args.adapter,
+    checkpoint=args.checkpoint,
+    averages=args.averages,
+    search=search_options.FromArgs(args),
+    n_best=args.n_best,
+    max_window=args.window_seconds,
+  )
   for line in notes:
     _PrintStatus(line)
-  started, seconds, number = time.time(), 0.0, 0
+  started, told, seconds = time.time(), time.time(), 0.0
   left_out: collections.Counter[str] = collections.Counter()  # Of a manifest, by why.
-  longest = 3600 * args.max_hours if args.max_hours < math.inf else None
-  sounds = ((_Printable(path), _Sound(path, longest)) for path, _ in recordings)
-  for results in transcribing.Transcribe(model, sounds, args.window_seconds or run.max_seconds):
-    for result in results:
-      path, relative_path = recordings[number]
-      number += 1
-      if isinstance(result, audio.Rejected):
-        failed.append(path)
-        _PrintStatus(f'{_Printable(path)}: {" ".join(str(result).split())}')
-        continue
-      seconds += result.seconds
+  sounds = (sys.stdin.buffer if path == recordings_lib.STDIN else path for path, _ in recordings)
+  results = model.transcribe(sounds, max_hours=args.max_hours, on_error='return')
+  for number, ((path, relative_path), result) in enumerate(zip(recordings, results, strict=True), 1):
+    if isinstance(result, errors.AudioError):
+      failed.append(path)
+      _PrintStatus(f'{_Printable(path)}: {result.reason}: {" ".join(result.detail.split())}')
+    else:
+      seconds += result.duration
+      if result.damage:
+        _PrintStatus(f'{_Printable(path)}: {result.damage}')
       why = args.format == 'manifest' and transcript_formats.WhyNoLabel(result, args.min_confidence)
       if why:
         left_out[why] += 1
       else:
-        output.Write(result, relative_path)
-    if len(recordings) > 1 and seconds:
-      _PrintStatus(
-        f'{number} of {len(recordings)} recordings, {seconds:.1f} s of audio in {time.time() - started:.1f} s'
-      )
+        output.Write(dataclasses.replace(result, name=_Printable(path)), relative_path)
+    if len(recordings) > 1 and seconds and (number == len(recordings) or time.time() > told + _STATUS_SECONDS):
+      told = time.time()
+      _PrintStatus(f'{number} of {len(recordings)} recordings, {seconds:.1f} s of audio in {told - started:.1f} s')
   output.Close()
   if left_out:
     _PrintStatus('left out: ' + ', '.join(f'{count} {why}' for why, count in sorted(left_out.items())))
@@ -177,7 +158,7 @@ def Main(argv: list[str] | None = None) -> int:
   parser.add_argument(
     '--max_hours',
     type=float,
-    default=6.0,
+    default=api.MAX_HOURS,
     help='reject longer recordings, because a small file can hold days of silence; inf: no limit (default: 6)',
   )
   args = parser.parse_args((argv or sys.argv)[1:])

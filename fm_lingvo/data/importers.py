@@ -79,7 +79,7 @@ class Utterance:
 
 @dataclasses.dataclass(frozen=True)
 class Reject:
-  """An utterance that is rejected; `reason` is one of REASONS in tools/common/audio.py."""
+  """An utterance that is rejected; `reason` is one of REASONS in fm_lingvo/audio/rejection.py."""
 
   utt_id: str
   source: str

@@ -4,7 +4,9 @@ B: utterances, S: samples (16 kHz), N: encoded frames, K: hypotheses, L: labels 
 blank.
 """
 
-import dataclasses
+import contextlib
+import threading
+from collections.abc import Iterator
 
 import numpy as np
 from absl import flags
@@ -16,26 +18,13 @@ from lingvo.core import py_utils
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import reader
 from fm_lingvo.decoding import search
+from fm_lingvo.inference import transcript
+from fm_lingvo.runtime import graph_memory
 from fm_lingvo.runtime import session
 from fm_lingvo.utils import audio
 
-
-@dataclasses.dataclass(frozen=True)
-class Word:
-  """A word, with the start of its first label and the end of its last one in seconds."""
-
-  text: str
-  start: float
-  end: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Hypothesis:
-  """A transcript with its log-probability and its words."""
-
-  text: str
-  score: float
-  words: tuple
+Word = transcript.Word
+Hypothesis = transcript.Hypothesis
 
 
 def Start() -> None:
@@ -44,6 +33,28 @@ def Start() -> None:
   if not flags.FLAGS.is_parsed():
     flags.FLAGS(['inference'])  # Lingvo reads its flags; all keep their defaults.
   logging.set_verbosity(logging.ERROR)
+
+
+@contextlib.contextmanager
+def GraphMode() -> Iterator[None]:
+  """Context in which Lingvo builds graphs as after Start; afterwards the process is as before."""
+  eager, verbosity, parsed = py_utils.IsEagerMode(), logging.get_verbosity(), flags.FLAGS.is_parsed()
+  seeds = py_utils._STEP_SEED_DICT.dict  # A tensor for each graph, which keeps the graph in memory.
+  graphs = set(seeds)
+  py_utils.SetEagerMode(False, test_mode=True)  # Lingvo's own flag: a graph that is entered is no eager mode anyway.
+  logging.set_verbosity(logging.ERROR)
+  if not parsed:
+    flags.FLAGS(['inference'])
+  try:
+    with tf.Graph().as_default():
+      yield
+  finally:
+    for graph in set(seeds) - graphs:
+      del seeds[graph]
+    if not parsed:
+      flags.FLAGS.unparse_flags()
+    logging.set_verbosity(verbosity)
+    py_utils.SetEagerMode(eager, test_mode=True)
 
 
 def Surfaces(tokenizer) -> list[bytes]:
@@ -100,7 +111,7 @@ def Words(surfaces, labels, frames, frame_seconds: float) -> list[Word]:
 
 
 class Recognizer:
-  """A graph and a session that transcribe waveforms with a run's weights."""
+  """A graph and a session that transcribe waveforms with a run's weights; threads may share it."""
 
   def __init__(self, run, n_best: int = 1):
     """Builds the graph and restores the weights.
@@ -118,6 +129,7 @@ class Recognizer:
     if not 1 <= n_best <= beam_size:
       raise errors.ConfigError(f'n_best = {n_best}: expected 1 to {beam_size}, the beam size; set beam_size, too')
     self._n_best = n_best
+    self._lock = threading.Lock()  # One batch at a time: it uses all cores, and its memory.
     with tf.Graph().as_default() as graph:
       self._inputs = Inputs()
       task, self._outputs = BuildGraph(run, *self._inputs)
@@ -135,13 +147,27 @@ class Recognizer:
 
     Returns:
       For each waveform a list of Hypothesis, best first.
+
+    Raises:
+      errors.ConfigError: The recogniser is closed.
     """
     num_samples = [len(w) for w in waveforms]
     batch = np.zeros([len(waveforms), max(num_samples)], np.float32)
     for row, waveform in zip(batch, waveforms):
       row[: len(waveform)] = waveform.astype(np.float32) / 32768.0
-    out = self._session.run(self._outputs, dict(zip(self._inputs, (batch, num_samples))))
+    with self._lock:
+      if self._session is None:
+        raise errors.ConfigError('the model is closed; load it again')
+      out = self._session.run(self._outputs, dict(zip(self._inputs, (batch, num_samples))))
     return [self._Hypotheses(out, i) for i in range(len(waveforms))]
+
+  def Close(self) -> None:
+    """Frees the graph and the weights, after the batch that runs; may be called again."""
+    with self._lock:
+      if self._session is not None:
+        self._session.close()
+        graph_memory.ForgetGradients(self._session.graph)
+      self._session = self._inputs = self._outputs = None
 
   def _Hypotheses(self, out, i):
     """Returns the hypotheses of row i of the graph's output, at most n_best."""

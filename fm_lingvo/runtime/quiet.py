@@ -1,8 +1,10 @@
 """Suppresses the messages that C++ libraries write to standard error on start-up."""
 
 import contextlib
+import logging
 import os
 import tempfile
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager
@@ -38,3 +40,14 @@ def Imports():
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   with HoldStderr():
     yield
+
+
+@contextlib.contextmanager
+def RootLogger() -> Iterator[None]:
+  """Context that keeps the root logger as it is: absl's first message gives it a handler if it has none."""
+  handler = logging.NullHandler()
+  logging.getLogger().addHandler(handler)
+  try:
+    yield
+  finally:
+    logging.getLogger().removeHandler(handler)

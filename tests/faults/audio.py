@@ -12,11 +12,11 @@ import tempfile
 import av
 import numpy as np
 
+from fm_lingvo import audio
 from fm_lingvo.utils import audio as audio_format
 from tests.faults import isolated
 from tests.faults import processes
 from tests.faults import suite as suite_lib
-from tools.common import audio
 
 # Extension -> codec.
 FORMATS = {

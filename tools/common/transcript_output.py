@@ -6,6 +6,7 @@ import sys
 from typing import IO
 
 from fm_lingvo import errors
+from fm_lingvo.inference import transcript as transcript_lib
 
 from . import files
 from . import transcript_formats
@@ -51,7 +52,7 @@ class Output:
       with self._Writing():
         self._file = open(self._path, 'w', encoding='utf-8') if self._path else sys.stdout
 
-  def Write(self, transcript: transcript_formats.Transcript, relative_path: str) -> None:
+  def Write(self, transcript: transcript_lib.Transcript, relative_path: str) -> None:
     """Writes a transcript; `relative_path` is that of its recording below the folder that the user named."""
     self.Open()
     with self._Writing():
@@ -64,7 +65,7 @@ class Output:
   def _Writing(self) -> contextlib.AbstractContextManager[None]:
     return errors.Writing(f'--output={self._path}' if self._path else 'standard output')
 
-  def _WriteFile(self, folder: str, transcript: transcript_formats.Transcript, relative_path: str) -> None:
+  def _WriteFile(self, folder: str, transcript: transcript_lib.Transcript, relative_path: str) -> None:
     base, number = os.path.join(folder, os.path.splitext(relative_path)[0]), 1
     path = base
     while path in self._taken:

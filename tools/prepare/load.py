@@ -8,9 +8,9 @@ import collections
 import tarfile
 import zlib
 
+from fm_lingvo import audio
 from fm_lingvo.utils import audio as audio_format
 
-from ..common import audio
 from ..common import normalizers
 from . import pieces
 

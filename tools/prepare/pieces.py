@@ -2,13 +2,12 @@
 
 import dataclasses
 
+from fm_lingvo import audio
+from fm_lingvo.audio import channels as audio_channels
+from fm_lingvo.audio import segments as audio_segments
+from fm_lingvo.audio import stream as audio_stream
 from fm_lingvo.inference import long_form
 from fm_lingvo.utils import audio as audio_format
-
-from ..common import audio
-from ..common import audio_channels
-from ..common import audio_segments
-from ..common import audio_stream
 
 
 def CanCut(utterance):

@@ -3,10 +3,10 @@
 import collections
 import sys
 
+from fm_lingvo import audio
 from fm_lingvo.data import dataset
 from fm_lingvo.utils import suggest
 
-from ..common import audio
 from ..common import normalizers
 
 

@@ -13,9 +13,9 @@ import re
 
 import numpy as np
 
+from fm_lingvo import audio
 from fm_lingvo.utils import suggest
 
-from ..common import audio
 from ..common import exit_codes
 from ..prepare import importers
 from . import general_text

@@ -18,7 +18,8 @@ import threading
 
 import numpy as np
 
-from ..common import audio
+from fm_lingvo import audio
+
 from ..prepare.import_helpers import debian
 
 FLITE_VOICES = ('slt', 'rms', 'awb', 'kal16')

@@ -9,11 +9,11 @@ import functools
 import hashlib
 import os
 
+from fm_lingvo import audio
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import suggest
 from fm_lingvo.utils import text_lines
 
-from ..common import audio
 from ..common import exit_codes
 from ..common.normalizers import prompts
 from ..prepare import importers

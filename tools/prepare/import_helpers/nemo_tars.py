@@ -4,7 +4,8 @@ import collections
 import os
 import re
 
-from ...common import audio
+from fm_lingvo import audio
+
 from ...common import exit_codes
 from . import audio_paths
 from . import patterns

@@ -4,10 +4,9 @@ import functools
 
 import numpy as np
 
+from fm_lingvo import audio
 from fm_lingvo.utils import audio as audio_format
 from fm_lingvo.utils import files as file_system
-
-from ...common import audio
 
 
 def LoadPcm16(path, max_seconds):

@@ -1,6 +1,7 @@
 """NeMo's tarred data sets: manifests whose audio_filepath is a member of audio_N.tar, N being the entry's shard_id."""
 
-from ...common import audio
+from fm_lingvo import audio
+
 from .. import importers
 from ..import_helpers import inputs
 from ..import_helpers import json_lines

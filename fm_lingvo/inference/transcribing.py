@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from fm_lingvo.audio import rejection
 from fm_lingvo.inference import long_form
+from fm_lingvo.inference import transcript
 from fm_lingvo.utils import audio as audio_format
-
-from . import rejection
-from . import transcript_formats
 
 _BATCH_SECONDS = 128.0  # Audio in a batch, padding included.
 _WAITING_SECONDS = 1200.0  # Audio that is read, and sorted by length, before it is recognised.
-_WAITING_FILES = 64  # The same limit as a number of files.
+WAITING_FILES = 64  # The same limit as a number of files.
 
 
 @dataclasses.dataclass
@@ -30,9 +29,9 @@ class _Reading:
   name: str
   samples: int = 0
   windows: list[long_form.Window] = dataclasses.field(default_factory=list)
-  hypotheses: dict[int, list[Any]] = dataclasses.field(
+  hypotheses: dict[int, list[transcript.Hypothesis]] = dataclasses.field(
     default_factory=dict
-  )  # Window -> recognizer.Hypothesis, best first.
+  )  # Window -> its hypotheses, best first.
   is_read: bool = False
   rejected: rejection.Rejected | None = None
 
@@ -40,12 +39,12 @@ class _Reading:
   def is_done(self) -> bool:
     return self.rejected is not None or self.is_read and len(self.hypotheses) == len(self.windows)
 
-  def Result(self) -> transcript_formats.Transcript | rejection.Rejected:
+  def Result(self) -> transcript.Transcript | rejection.Rejected:
     if self.rejected is not None:
       return self.rejected
     hypotheses = [self.hypotheses[i] for i in range(len(self.windows))]
     best = [found[0] for found in hypotheses]
-    n_best: tuple[Any, ...] = ()
+    n_best: tuple[transcript.Hypothesis, ...] = ()
     if len(best) == 1:
       text, words = best[0].text, best[0].words
       n_best = tuple(hypotheses[0]) if len(hypotheses[0]) > 1 else ()
@@ -53,9 +52,7 @@ class _Reading:
       words = long_form.Join(self.windows, [b.words for b in best])
       text = ' '.join(w.text for w in words)
     seconds = self.samples / audio_format.SAMPLE_RATE
-    return transcript_formats.Transcript(
-      self.name, seconds, text, sum(b.score for b in best), tuple(words), len(best), n_best
-    )
+    return transcript.Transcript(self.name, seconds, text, sum(b.score for b in best), tuple(words), len(best), n_best)
 
 
 @dataclasses.dataclass
@@ -68,14 +65,18 @@ class _Piece:
 
 
 def Transcribe(
-  model: Any, recordings: Iterable[tuple[str, Iterable[np.ndarray]]], max_seconds: float
-) -> Iterator[list[transcript_formats.Transcript | rejection.Rejected]]:
+  model: Any,
+  recordings: Iterable[tuple[str, Iterable[np.ndarray]]],
+  max_seconds: float,
+  waiting_files: int = WAITING_FILES,
+) -> Iterator[list[transcript.Transcript | rejection.Rejected]]:
   """Transcribes recordings in batches of windows of similar length.
 
   Args:
     model: A recognizer.Recognizer.
     recordings: (name, blocks int16 [any n] of its sound) of each. Reading the blocks may raise Rejected.
     max_seconds: Longest window in seconds.
+    waiting_files: Recordings that are read, at most, before they are recognised, >= 1.
 
   Yields:
     Lists of Transcript, or of the Rejected of a recording that cannot be read, in the order of the recordings.
@@ -97,7 +98,7 @@ def Transcribe(
     except rejection.Rejected as e:
       reading.rejected = e
       waiting = [p for p in waiting if p.reading is not reading]
-    if len(readings) >= _WAITING_FILES:
+    if len(readings) >= waiting_files:
       _Recognize(model, waiting)
       waiting = []
     done = _Done(readings)
@@ -109,7 +110,7 @@ def Transcribe(
     yield done
 
 
-def _Done(readings: 'collections.deque[_Reading]') -> list[transcript_formats.Transcript | rejection.Rejected]:
+def _Done(readings: 'collections.deque[_Reading]') -> list[transcript.Transcript | rejection.Rejected]:
   """Removes the first readings as far as they are done; returns their results."""
   done = []
   while readings and readings[0].is_done:

@@ -5,23 +5,24 @@
 Every failure raises `Rejected` with one of REASONS, which the data preparation counts and reports.
 """
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 
 import av
 import numpy as np
 
+from fm_lingvo.audio import arrays as audio_arrays
+from fm_lingvo.audio import channels as audio_channels
+from fm_lingvo.audio import frames as audio_frames
+from fm_lingvo.audio import segments as audio_segments
+from fm_lingvo.audio import stream as audio_stream
+from fm_lingvo.audio.checks import CheckSpeech
+from fm_lingvo.audio.checks import CheckText
+from fm_lingvo.audio.checks import Loudness
+from fm_lingvo.audio.rejection import REASONS
+from fm_lingvo.audio.rejection import Rejected
+from fm_lingvo.audio.segments import DecodeSegments
 from fm_lingvo.utils import audio as audio_format
-
-from . import audio_channels
-from . import audio_frames
-from . import audio_segments
-from . import audio_stream
-from .audio_checks import CheckSpeech
-from .audio_checks import CheckText
-from .audio_checks import Loudness
-from .audio_segments import DecodeSegments
-from .rejection import REASONS
-from .rejection import Rejected
 
 __all__ = [
   'CheckSpeech',
@@ -33,6 +34,7 @@ __all__ = [
   'Rejected',
   'Resample',
   'Stream',
+  'StreamArray',
 ]
 
 
@@ -93,13 +95,27 @@ def Stream(
   Raises:
     Rejected: missing, empty, not_audio, corrupt or too_long; some of them after sound was returned.
   """
-  total = 0
   with audio_stream.Translated(), audio_segments.OpenSource(source) as f:
     name = name or (source if isinstance(source, str) else '')
-    for block in audio_stream.Seconds(f, name, losses, max_seconds):
-      total += block.shape[1]
-      if max_seconds is not None and total > round(max_seconds * audio_format.SAMPLE_RATE):
-        raise Rejected('too_long', f'more than {max_seconds:g} s')
-      yield audio_channels.Select(block, None)
+    yield from _Mixed(audio_stream.Seconds(f, name, losses, max_seconds), max_seconds)
+
+
+def StreamArray(samples: np.ndarray, rate: int, max_seconds: float | None) -> Iterator[np.ndarray]:
+  """As Stream, for the samples [C, M] and the rate that arrays.Check returned."""
+  return _Mixed(audio_arrays.Seconds(samples, rate), max_seconds)
+
+
+def _Mixed(blocks: Iterable[np.ndarray], max_seconds: float | None) -> Iterator[np.ndarray]:
+  """Yields blocks int16 [C, n] with their channels mixed: int16 [n].
+
+  Raises:
+    Rejected: empty, too_long.
+  """
+  total = 0
+  for block in blocks:
+    total += block.shape[1]
+    if max_seconds is not None and total > round(max_seconds * audio_format.SAMPLE_RATE):
+      raise Rejected('too_long', f'more than {max_seconds:g} s')
+    yield audio_channels.Select(block, None)
   if not total:
     raise Rejected('empty', 'no samples')

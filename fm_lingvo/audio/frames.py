@@ -9,7 +9,7 @@ from typing import Any
 
 import av
 
-from .rejection import Rejected
+from fm_lingvo.audio.rejection import Rejected
 
 # Streams without an index: bytes that are no frame may lie between frames and behind the last one.
 _ELEMENTARY = frozenset(('aac', 'ac3', 'amr', 'amrnb', 'amrwb', 'dts', 'eac3', 'flac', 'loas', 'mp3'))

@@ -5,9 +5,8 @@ N: samples at 16 kHz. Audio is an int16 array [N].
 
 import numpy as np
 
+from fm_lingvo.audio.rejection import Rejected
 from fm_lingvo.utils import audio as audio_format
-
-from .rejection import Rejected
 
 _ENERGY_WINDOW = audio_format.SAMPLE_RATE // 10
 

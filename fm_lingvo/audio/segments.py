@@ -12,12 +12,11 @@ from typing import IO
 
 import numpy as np
 
+from fm_lingvo.audio import channels as audio_channels
+from fm_lingvo.audio import stream as audio_stream
+from fm_lingvo.audio.rejection import Rejected
 from fm_lingvo.utils import audio as audio_format
 from fm_lingvo.utils import files as file_system
-
-from . import audio_channels
-from . import audio_stream
-from .rejection import Rejected
 
 Source = str | bytes | IO[bytes]
 Segment = tuple[

@@ -15,18 +15,17 @@ from typing import Any
 import av
 import numpy as np
 
+from fm_lingvo.audio import container as audio_container
+from fm_lingvo.audio import frames as audio_frames
+from fm_lingvo.audio.rejection import Rejected
 from fm_lingvo.utils import audio as audio_format
-
-from . import audio_container
-from . import audio_frames
-from .rejection import Rejected
 
 # Formats without a header: extension -> demuxer.
 _RAW_FORMATS = {'.g722': 'g722', '.722': 'g722', '.gsm': 'gsm'}
 # Demuxers of streams whose header has no length; FFmpeg estimates it from the bit rate of the first frames.
 _GUESSED_LENGTH = frozenset(('aac', 'ac3', 'amr', 'amrnb', 'amrwb', 'dts', 'eac3', 'loas', 'swf'))
-_RATES = (1000, 768000)  # Hz. Resampling from a lower rate would turn a small file into a very large one.
-_MAX_CHANNELS = 64
+RATES = (1000, 768000)  # Hz. Resampling from a lower rate would turn a small file into a very large one.
+MAX_CHANNELS = 64
 _MOST_PLANES = 7  # PyAV cannot read the planes of a frame with more of them.
 _FULL_SCALES = 16.0  # Floating-point samples of sound are in -1 to 1, or a little beyond where it was amplified.
 
@@ -84,7 +83,7 @@ def Seconds(
     if declared is not None and max_seconds is not None and declared > 1.05 * max_seconds + 1:
       raise Rejected('too_long', f'more than {max_seconds:g} s')
     frames = audio_frames.Frames(container, stream, losses)
-    for block in _Blocks(Resampled(frames, stream.codec_context.codec.lossless)):
+    for block in Blocks(Resampled(frames, stream.codec_context.codec.lossless)):
       decoded += block.shape[1] / audio_format.SAMPLE_RATE
       yield block
     cut_off = extent.cut_off
@@ -143,10 +142,10 @@ def _CheckStream(stream: Any) -> None:
   """Rejects implausible rates and numbers of channels before a decoder allocates memory for them."""
   if stream.codec_context is None:
     raise Rejected('not_audio', 'a codec that FFmpeg does not know')
-  if not _RATES[0] <= (stream.rate or 0) <= _RATES[1]:
-    raise Rejected('corrupt', f'{stream.rate or 0} Hz, expected {_RATES[0]} to {_RATES[1]}')
-  if not 1 <= stream.channels <= _MAX_CHANNELS:
-    raise Rejected('corrupt', f'{stream.channels} channels, expected 1 to {_MAX_CHANNELS}')
+  if not RATES[0] <= (stream.rate or 0) <= RATES[1]:
+    raise Rejected('corrupt', f'{stream.rate or 0} Hz, expected {RATES[0]} to {RATES[1]}')
+  if not 1 <= stream.channels <= MAX_CHANNELS:
+    raise Rejected('corrupt', f'{stream.channels} channels, expected 1 to {MAX_CHANNELS}')
 
 
 def Resampled(frames: Iterable[tuple[float, Any]], check: bool = True) -> Iterator[np.ndarray]:
@@ -195,7 +194,7 @@ def _CheckSamples(frame: Any) -> None:
     )
 
 
-def _Blocks(pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def Blocks(pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
   """Joins pieces [C, any n] to blocks of one second [C, 16000]; the last one is shorter."""
   held, length = [], 0
   for piece in pieces:

@@ -5,7 +5,7 @@ C: channels. n: samples of a block of at most one second.
 
 import numpy as np
 
-from .rejection import Rejected
+from fm_lingvo.audio.rejection import Rejected
 
 _CANCELLED = 1 / 8  # Power of the mean by that of the mean of unrelated channels: 9 dB less.
 _AS_LOUD = 1 / 2  # Channels within 3 dB of the loudest one are taken as equally loud.

@@ -1,0 +1,282 @@
+"""The Python API: `fm_lingvo.load` and the model that it returns.
+
+  import fm_lingvo
+
+  with fm_lingvo.load('runs/adapted', adapter='target') as model:
+    print(model.transcribe('a.wav').text)
+
+Its names follow PEP 8 (`load`, `model.transcribe`), unlike the CamelCase inside the library, which is Lingvo's: they
+stand in programs of other projects, whose names are PEP 8's. TensorFlow is imported by the first `load`.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import io
+import math
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from types import TracebackType
+from typing import IO
+from typing import Any
+
+import numpy as np
+
+from fm_lingvo import audio
+from fm_lingvo import errors
+from fm_lingvo.audio import arrays as audio_arrays
+from fm_lingvo.audio import frames as audio_frames
+from fm_lingvo.decoding import search_options
+from fm_lingvo.inference import transcribing
+from fm_lingvo.inference import transcript
+from fm_lingvo.runtime import quiet
+from fm_lingvo.utils import files
+from fm_lingvo.utils import suggest
+
+MIN_WINDOW_SECONDS = 2.0
+MAX_HOURS = 6.0  # A small file can hold days of silence.
+_ON_ERROR = ('raise', 'return')
+_EXPECTED = 'expected a path, bytes, an open binary file, an array with sampling_rate, or (samples, sampling_rate)'
+
+# Gin's configuration, Lingvo's flags and the level of its log belong to the process.
+_loading = threading.RLock()
+
+
+def load(
+  run: str | os.PathLike[str],
+  *,
+  adapter: str | None = None,
+  checkpoint: str | None = None,
+  averages: bool = True,
+  search: search_options.Search | None = None,
+  n_best: int = 1,
+  max_window: float | None = None,
+) -> 'Model':
+  """Loads a trained run as a recogniser.
+
+  Leaves TensorFlow's eager mode, its default graph and the log's level as they are, and prints nothing. Gin's bindings
+  are cleared.
+
+  Args:
+    run: Folder of a run with a transducer or CTC head.
+    adapter: Name of the adapters to apply, or 'none'; None: the run's active set.
+    checkpoint: 'best' (by task.train.best_metric), 'newest', a checkpoint of the run such as 'ckpt-00000500', or the
+      prefix of another one; None: 'best' if the run keeps best checkpoints, else 'newest'.
+    averages: Whether to use the moving averages of the weights, if the run has them.
+    search: Beam and language model, such as fm_lingvo.Search(beam_size=8); None: the run's.
+    n_best: Number of hypotheses to return, from 1 to the beam size.
+    max_window: Longest window in seconds, >= 2; None: the longest utterance that the run was trained on.
+
+  Returns:
+    A Model.
+
+  Raises:
+    errors.ConfigError: The run, or an option for it, cannot be used; the message is one line.
+  """
+  if max_window is not None and not MIN_WINDOW_SECONDS <= max_window < math.inf:
+    raise errors.ConfigError(f'max_window = {max_window:g}: expected >= {MIN_WINDOW_SECONDS:g} and finite')
+  ImportTensorFlow()
+  from fm_lingvo.inference import load_run
+  from fm_lingvo.inference import recognizer
+
+  with _loading, quiet.RootLogger(), recognizer.GraphMode():
+    found = load_run.Load(
+      files.ExpandUser(os.fspath(run)),
+      checkpoint=checkpoint if checkpoint is None else files.ExpandUser(checkpoint),
+      adapter=adapter,
+      averages=averages,
+      how=search or search_options.Search(),
+    )
+    return Model(found, recognizer.Recognizer(found, n_best), max_window or found.max_seconds)
+
+
+def ImportTensorFlow() -> None:
+  """Imports TensorFlow and Lingvo without the messages that they write on start-up."""
+  with _loading, quiet.RootLogger(), contextlib.nullcontext() if 'tensorflow' in sys.modules else quiet.Imports():
+    from fm_lingvo.inference import recognizer  # noqa: F401
+
+
+class Model:
+  """A trained run that transcribes recordings; threads may share it, and a process may hold several."""
+
+  def __init__(self, run: Any, recognizer: Any, max_window: float) -> None:
+    """Use fm_lingvo.load.
+
+    Args:
+      run: A load_run.Run.
+      recognizer: Its recognizer.Recognizer.
+      max_window: Longest window in seconds.
+    """
+    self._run = run
+    self._recognizer = recognizer
+    self._max_window = max_window
+
+  @property
+  def run(self) -> str:
+    """The run's folder."""
+    return self._run.path
+
+  @property
+  def checkpoint(self) -> str:
+    """Prefix of the checkpoint's files."""
+    return self._run.checkpoint
+
+  @property
+  def adapter(self) -> str:
+    """Name of the adapters that are applied, or 'none'."""
+    return self._run.adapter
+
+  @property
+  def max_window(self) -> float:
+    """Longest window in seconds; longer recordings are recognised in windows that overlap."""
+    return self._max_window
+
+  def transcribe(
+    self,
+    recordings: Any,
+    sampling_rate: int | None = None,
+    *,
+    max_hours: float = MAX_HOURS,
+    on_error: str = 'raise',
+    read_ahead: int = transcribing.WAITING_FILES,
+  ) -> Any:
+    """Transcribes a recording, a list of them, or those that an iterator gives.
+
+    A recording is
+      - a path, the bytes of a file, or a file open in binary mode: any format that FFmpeg reads, as fm-transcribe;
+      - an array, with its sampling rate: int16, or float in -1 to 1; [n], or [n, channels], which are mixed;
+      - a tuple (samples, sampling_rate) of the two.
+
+    Args:
+      recordings: A recording; a list or tuple of recordings; or any other iterable of them.
+      sampling_rate: Hz, of arrays without one.
+      max_hours: Longest accepted recording.
+      on_error: What becomes of a recording that cannot be read: 'raise', or 'return' an errors.AudioError in its place.
+      read_ahead: Recordings that are read before they are recognised, at most, sorted by length for batches with little
+        padding. 1 gives each result before the next recording is asked for.
+
+    Returns:
+      A Transcript; for a list or tuple, the list of them; for another iterable, an iterator that reads and recognises
+      as it is asked. The order is that of the recordings.
+
+    Raises:
+      errors.AudioError: A recording cannot be read, with on_error = 'raise'; in a list of many, the first such one.
+      errors.ConfigError: Something is no recording, an option is out of range, or the model is closed.
+    """
+    if not max_hours > 0:
+      raise errors.ConfigError(f'max_hours = {max_hours:g}: expected > 0')
+    suggest.CheckChoice('on_error', on_error, _ON_ERROR)
+    if not read_ahead >= 1:
+      raise errors.ConfigError(f'read_ahead = {read_ahead}: expected >= 1')
+    if _IsRecording(recordings):
+      (one,) = self._Transcribe([recordings], sampling_rate, max_hours, on_error, read_ahead)
+      return one
+    if isinstance(recordings, Mapping) or not isinstance(recordings, Iterable):
+      raise errors.ConfigError(f'{_Shown(recordings)}: {_EXPECTED}')
+    found = self._Transcribe(recordings, sampling_rate, max_hours, on_error, read_ahead)
+    return list(found) if isinstance(recordings, list | tuple) else found
+
+  def _Transcribe(
+    self, recordings: Iterable[Any], rate: int | None, max_hours: float, on_error: str, read_ahead: int
+  ) -> Iterator[transcript.Transcript | errors.AudioError]:
+    """Yields the results of transcribe."""
+    seconds = 3600 * max_hours if max_hours < math.inf else None
+    waiting: collections.deque[tuple[str, audio_frames.Losses]] = collections.deque()
+
+    def _Sounds() -> Iterator[tuple[str, Iterator[np.ndarray]]]:
+      for number, recording in enumerate(recordings, 1):
+        losses = audio_frames.Losses()
+        name, blocks = _Sound(recording, rate, seconds, losses)
+        waiting.append((name or f'recording {number}', losses))
+        yield name, blocks
+
+    for results in transcribing.Transcribe(self._recognizer, _Sounds(), self._max_window, read_ahead):
+      for result in results:
+        label, losses = waiting.popleft()
+        if isinstance(result, audio.Rejected):
+          error = errors.AudioError(label, result.reason, result.detail)
+          if on_error == 'raise':
+            raise error from result
+          yield error
+        else:
+          yield dataclasses.replace(result, damage=str(losses)) if losses else result
+
+  def close(self) -> None:
+    """Frees the memory of the model; a batch that another thread recognises is finished first."""
+    self._recognizer.Close()
+
+  def __enter__(self) -> 'Model':
+    return self
+
+  def __exit__(
+    self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+  ) -> None:
+    self.close()
+
+  def __repr__(self) -> str:
+    return f'<fm_lingvo.Model {self.run!r}, {os.path.basename(self.checkpoint)}, adapter {self.adapter!r}>'
+
+
+def _IsArray(value: Any) -> bool:
+  return hasattr(value, '__array__') and not isinstance(value, np.generic)
+
+
+def _IsRecording(value: Any) -> bool:
+  """Whether a value is one recording, rather than several."""
+  if isinstance(value, tuple):
+    return len(value) == 2 and _IsArray(value[0]) and np.isscalar(value[1])
+  return isinstance(value, str | os.PathLike | bytes | bytearray | memoryview) or _IsArray(value) or _IsFile(value)
+
+
+def _IsFile(value: Any) -> bool:
+  return callable(getattr(value, 'read', None))
+
+
+def _Shown(value: Any) -> str:
+  """Returns the start of what a value looks like."""
+  text = repr(value)
+  return f'{type(value).__name__} {text if len(text) <= 60 else text[:57] + "..."}'
+
+
+def _Sound(
+  recording: Any, rate: int | None, max_seconds: float | None, losses: audio_frames.Losses
+) -> tuple[str, Iterator[np.ndarray]]:
+  """Returns the name of a recording, '' if it has none, and its sound: blocks int16 [n] at 16 kHz.
+
+  Raises:
+    errors.ConfigError: It is no recording, or has the wrong sampling rate.
+  """
+  if not _IsRecording(recording):
+    raise errors.ConfigError(f'{_Shown(recording)}: {_EXPECTED}')
+  if isinstance(recording, tuple) or _IsArray(recording):
+    samples, own_rate = recording if isinstance(recording, tuple) else (recording, rate)
+    if own_rate is None:
+      raise errors.ConfigError(f'{_Shown(recording)}: an array without a sampling rate; set sampling_rate')
+    return '', audio.StreamArray(*audio_arrays.Check(samples, own_rate), max_seconds)
+  if rate is not None:
+    raise errors.ConfigError(f'{_Shown(recording)}: sampling_rate is of arrays only; a file says its own')
+  if isinstance(recording, io.TextIOBase):
+    raise errors.ConfigError(f'{_Shown(recording)}: a file open as text; open it in binary mode')
+  if _IsFile(recording):
+    name = getattr(recording, 'name', '')
+    return name if isinstance(name, str) else '', _File(recording, max_seconds, losses)
+  if isinstance(recording, str | os.PathLike):
+    path = files.ExpandUser(os.fsdecode(recording))
+    return path, audio.Stream(path, max_seconds, losses)
+  return '', audio.Stream(bytes(recording), max_seconds, losses)
+
+
+def _File(f: IO[bytes], max_seconds: float | None, losses: audio_frames.Losses) -> Iterator[np.ndarray]:
+  """Yields the sound of an open file; keeps a pipe on disk, since decoding seeks."""
+  if getattr(f, 'seekable', bool)():
+    yield from audio.Stream(f, max_seconds, losses)
+    return
+  with tempfile.TemporaryFile() as kept:
+    shutil.copyfileobj(f, kept)
+    yield from audio.Stream(kept, max_seconds, losses)

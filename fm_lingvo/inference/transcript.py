@@ -1,0 +1,126 @@
+"""What recognition returns: words with times, segments, hypotheses and transcripts; does not import TensorFlow."""
+
+import dataclasses
+import json
+import textwrap
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
+
+# A segment ends at a pause, and before it would be too long for a subtitle.
+_PAUSE_SECONDS = 0.8
+_SEGMENT_SECONDS = 6.0
+_LINE_CHARACTERS = 42
+_SEGMENT_LINES = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Word:
+  """A word, with the start of its first label and the end of its last one in seconds."""
+
+  text: str
+  start: float
+  end: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Hypothesis:
+  """A transcript with its log-probability and its words."""
+
+  text: str
+  score: float
+  words: tuple[Word, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+  """Words that belong together, such as those of a subtitle: at most 6 s and two lines of 42 characters."""
+
+  words: tuple[Word, ...]  # At least one.
+
+  @property
+  def start(self) -> float:
+    return self.words[0].start
+
+  @property
+  def end(self) -> float:
+    return self.words[-1].end
+
+  @property
+  def text(self) -> str:
+    return ' '.join(w.text for w in self.words)
+
+
+@dataclasses.dataclass(frozen=True)
+class Transcript:
+  """The transcript of one recording."""
+
+  name: str  # Path of the recording as the user wrote it; '' for sound in memory.
+  duration: float  # Seconds.
+  text: str
+  score: float  # Log-probability, summed over windows.
+  words: tuple[Word, ...]
+  windows: int  # Number of windows in which it was recognised.
+  n_best: tuple[Hypothesis, ...] = ()  # Best first, if more than one was asked for and the recording is one window.
+  damage: str = ''  # What of the recording could not be decoded and became silence; '': nothing.
+
+  @property
+  def segments(self) -> tuple[Segment, ...]:
+    """The words in segments, which end at pauses of 0.8 s."""
+    return tuple(Segments(self.words))
+
+  def to_dict(self) -> dict[str, Any]:
+    """Returns what json can write, under the keys that speech recognisers commonly use.
+
+    Returns:
+      dict: text; duration; segments (id, start, end, text); words (word, start, end); score; and, if they are not
+      empty, file, n_best (text, score) and damage. Times are in seconds.
+    """
+    row: dict[str, Any] = {'file': self.name} if self.name else {}
+    row |= {
+      'text': self.text,
+      'duration': round(self.duration, 3),
+      'segments': [{'id': i, 'start': s.start, 'end': s.end, 'text': s.text} for i, s in enumerate(self.segments)],
+      'words': WordRows(self.words),
+      'score': round(self.score, 4),
+    }
+    if self.n_best:
+      row['n_best'] = HypothesisRows(self.n_best)
+    if self.damage:
+      row['damage'] = self.damage
+    return row
+
+  def to_json(self) -> str:
+    """Returns to_dict as a line of JSON."""
+    return json.dumps(self.to_dict(), ensure_ascii=False)
+
+
+def WordRows(words: Iterable[Word]) -> list[dict[str, Any]]:
+  """Returns words as JSON objects: word, start, end."""
+  return [{'word': w.text, 'start': w.start, 'end': w.end} for w in words]
+
+
+def HypothesisRows(hypotheses: Iterable[Hypothesis]) -> list[dict[str, Any]]:
+  """Returns hypotheses as JSON objects: text, score."""
+  return [{'text': h.text, 'score': round(h.score, 4)} for h in hypotheses]
+
+
+def Segments(words: Iterable[Word]) -> list[Segment]:
+  """Splits words with ascending times into segments."""
+  found: list[list[Word]] = []
+  for word in words:
+    if found and (
+      word.start - found[-1][-1].end < _PAUSE_SECONDS
+      and word.end - found[-1][0].start <= _SEGMENT_SECONDS
+      and len(Lines([*found[-1], word])) <= _SEGMENT_LINES
+    ):
+      found[-1].append(word)
+    else:
+      found.append([word])
+  return [Segment(tuple(group)) for group in found]
+
+
+def Lines(words: Sequence[Word]) -> list[str]:
+  """Returns the text of words in lines of at most 42 characters; a longer word has a line of its own."""
+  text = ' '.join(w.text for w in words)
+  return textwrap.wrap(text, _LINE_CHARACTERS, break_long_words=False, break_on_hyphens=False)
