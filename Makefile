@@ -12,6 +12,8 @@ MINUTES ?= 4.5
 JOBS ?= 2
 # Groups and flags of the recipe, see python -m tools.recipe --help.
 RECIPE ?= main
+# Folder of human corpora for the recipe, see docs/recipe.md; without it the source is synthetic speech.
+CORPORA ?=
 # Flags of the benchmark, see python -m tools.benchmark --help.
 BENCHMARK ?=
 UV ?= uv
@@ -40,7 +42,7 @@ data: $(STAMP)  ## only prepare the demo data
 	@$(BIN)/python -m tools.demo --data_only
 
 recipe: $(STAMP)  ## train the three stages and the baselines, write the results; RECIPE=--quick: a smoke run
-	@$(BIN)/python -m tools.recipe $(RECIPE)
+	@$(BIN)/python -m tools.recipe $(RECIPE) $(if $(CORPORA),--corpora=$(CORPORA))
 	@$(BIN)/python -m tools.results pages
 
 benchmark: $(STAMP)  ## measure against other toolkits, docs/results/benchmark.json; BENCHMARK=--help: its flags

@@ -86,7 +86,8 @@ class MovingAveragesTest(stage_case.StageCase):
       after = self.Eval(averages)
       raw = self.Randomized(model.GetTask(), seed=1)
       tf.train.Saver(tf.global_variables()).save(self.session, os.path.join(self.folder, 'both'))
-      tf.train.Saver(model.GetTask().vars.Flatten()).save(self.session, os.path.join(self.folder, 'alone'))
+      alone = [*model.GetTask().vars.Flatten(), py_utils.GetOrCreateGlobalStepVar()]
+      tf.train.Saver(alone).save(self.session, os.path.join(self.folder, 'alone'))
     self.assertNotEmpty(averages)
     for name, average in after.items():
       np.testing.assert_array_equal(average, values[name])

@@ -132,6 +132,9 @@ class BestCheckpointsTest(absltest.TestCase):
       errors.ConfigError, "metric = 'labeled/wer': expected one of .*did you mean labelled/wer"
     ):
       self._Best().CheckMetric({'labelled/wer': 1.0, 'loss': 2.0})
+    with self.subTest('in a resumed run that was given another metric'):
+      with self.assertRaisesRegex(errors.ConfigError, "metric = 'labeled/wer': expected one of loss"):
+        self._Best().Add(10, {'loss': 1.0}, lambda: self.fail('saved'))
 
   def test_tools_and_later_stages_take_the_best_one(self):
     best = self._Best()

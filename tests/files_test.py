@@ -3,6 +3,7 @@
 import argparse
 import glob
 import importlib
+import inspect
 import os
 import sys
 import tempfile
@@ -20,7 +21,7 @@ _TOOLS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 # Text flags of the tools that are no paths; every other one has type=ExpandUser. So a new flag is decided on.
 _NOT_PATHS = frozenset(
   'adapter alphabet beside branch command commit datasets date device dispatcher evaluate flags host hosts '
-  'image kind label memory mode name names note result scheduler seeds size take unit what'.split()
+  'image kind label language memory mode name names normalizer note result scheduler seeds size take unit what'.split()
 )
 # (tool, flag) with commas between paths, for SplitPaths; None: all tools. user_modules.Import expands its modules.
 _SEVERAL = {('train_tokenizer', 'input'), ('train_lm', 'input'), ('lm_text', 'exclude'), (None, 'import_module')}
@@ -53,10 +54,9 @@ def _Mains():
   """Yields (name, Main) of the tools with an argparse parser."""
   names = [os.path.basename(path)[: -len('.py')] for path in sorted(glob.glob(os.path.join(_TOOLS, '*.py')))]
   for name in [*names, 'recipe.__main__', 'recipe.data', 'bench.encoder_pass']:
-    if name == 'transcribe':  # TODO: its flags follow.
-      continue
     module = importlib.import_module(f'tools.{name}')
-    if {'argparse', 'Main'} <= vars(module).keys():  # Not setup_env, which has the standard library alone.
+    # Not setup_env, which has the standard library alone, nor prepare_data, whose flags are absl's.
+    if {'argparse', 'Main'} <= vars(module).keys() and inspect.signature(module.Main).parameters:
       yield name, module.Main
 
 

@@ -118,7 +118,7 @@ class ChoiceTest(absltest.TestCase):
       normalizers.Get('englsh')
     self.assertEqual(
       str(raised.exception),
-      "--normalizer = 'englsh': expected one of none, basic, english, prompts; did you mean english?",
+      '--normalizer=englsh: expected one of none, basic, english, prompts; did you mean english?',
     )
 
   def test_base(self):

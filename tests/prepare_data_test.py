@@ -161,7 +161,7 @@ class ContentTest(PrepareCase):
     Bad('corrupt', 'cut.wav')
     rows.append(dict(rows[0]))
     expected['duplicate_id'] = 'good0'
-    _, report = self.Prepare(rows, limits={'max_duration': 3.0})
+    _, report = self.Prepare(rows, limits={'max_duration': 3.0, 'cut_unlabeled': False})
     self.assertEqual(report['utterances'], 3)
     rejects = report['rejects']
     self.assertEqual({r['reason']: r['utt_id'] for r in rejects['files']}, expected)
@@ -478,6 +478,13 @@ class CommandLineTest(PrepareCase):
       self.assertEqual(dataset.ReadDataset(self.output).settings['importer_options'], {'colour': 'green'})
       code, err = self.Main('--importer=mine', f'--output={self.output}', '--overwrite', '--color=blue')
       self.assertEqual((code, err), (2, 'prepare_data: --color: no such flag; did you mean colour?\n'))
+
+  def test_home_is_known_in_every_path(self):
+    self.Manifest(self.Good(2))
+    with mock.patch.dict(os.environ, {'HOME': self.dir}):
+      code, err = self.Main('--importer=manifest', '--input=train=~/in.jsonl', '--output=~/out', '--audio_roots=~')
+    self.assertEqual((code, err), (0, ''))
+    self.assertEqual(dataset.ReadDataset(self.output).Utterances('train'), 2)
 
   def test_output_below_a_file_is_one_line(self):
     path = self.Manifest(self.Good(1))

@@ -154,11 +154,11 @@ class CommandsTest(absltest.TestCase):
     for name in ('source', 'target', 'unlabeled'):
       for split in ('train', 'dev', 'test'):
         tiny_data.Write(cls._Path(f'data/recipe/{name}/{split}-0.tfrecord'), 12)
-    wanted = {'train': 16, 'dev': 3, 'test': 1}  # Names that fall into each split.
+    wanted = {'train': 16, 'dev': 3, 'test': 1}  # Names that fall into each split, with and without the folder.
     number = 0
     while any(wanted.values()):
       split = dataset.SplitOf(f'my_audio/{number}')
-      if wanted[split]:
+      if wanted[split] and split == dataset.SplitOf(f'{number}'):
         wanted[split] -= 1
         cls._WriteWav(f'my_audio/{number}.wav', number)
       number += 1
@@ -266,6 +266,8 @@ class CommandsTest(absltest.TestCase):
       'runs/first/metrics.jsonl',
       'runs/replay/train/ckpt-00000002.index',
       'runs/mine/eval_devhuman',
+      'data/manifest/human/dataset.json',
+      'data/zip/human/dataset.json',
       'data/libri/human/dataset.json',
       'docs/images/pretrain.png',
       'runs/adapted/hypotheses/DevTarget.jsonl',

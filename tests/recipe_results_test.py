@@ -4,6 +4,7 @@ import json
 import os
 import time
 from concurrent import futures
+from unittest import mock
 
 import numpy as np
 from absl.testing import absltest
@@ -62,7 +63,7 @@ class VerdictsTest(parameterized.TestCase):
   def test_it_is_said_whether_seeds_were_resampled(self):
     rows = [recipe_case.Row('adapted'), recipe_case.Row('hydra')]
     pair = recipe_case.Pair('adapted', 'hydra', -0.06, -0.01)
-    for seeds, text in (([1], 'one seed, utterances resampled only'), ([1, 3], 'seeds 1+3 and utterances resampled')):
+    for seeds, text in (([1], 'one seed, voices resampled only'), ([1, 3], 'seeds 1+3 and voices resampled')):
       self.assertIn(text, _Verdict('adapted against hydra:', rows, [{**pair, 'seeds': seeds}])[1])
 
   @parameterized.parameters(
@@ -150,10 +151,23 @@ class CompareTest(absltest.TestCase):
           + '\n'
         )
 
-  def _Compare(self, *names):
+  def _Compare(self, *names, voices=40):
+    """Compares runs whose utterances are of so many voices."""
     rows = [recipe_case.Row(self.plan[name].name, seed=self.plan[name].seed) for name in names]
     pairs = [pair for claim in plan.CLAIMS for pair in claim.pairs]
-    return {(p['a'], p['b']): p for p in comparisons_lib.Compare(self.settings, self.plan, rows, pairs)}
+    test = [{'utt_id': f'{i:02}', 'speaker': f'{i % voices}'} for i in range(40)]
+    labels = mock.Mock(Of=lambda target: mock.Mock(test=test))
+    return {(p['a'], p['b']): p for p in comparisons_lib.Compare(self.settings, self.plan, labels, rows, pairs)}
+
+  def test_few_voices_widen_the_interval(self):
+    self._Write('adapted', 1)
+    self._Write('scratch_target', 2)
+    widths = {}
+    for voices in (40, 4):  # Of 4 voices two have all errors.
+      pair = self._Compare('adapted', 'scratch_target', voices=voices)['adapted', 'scratch_target']
+      self.assertAlmostEqual(pair['difference'], -0.25)
+      widths[voices] = pair['high'] - pair['low']
+    self.assertGreater(widths[4], 2 * widths[40])
 
   def test_the_difference_is_that_of_the_error_rates(self):
     self._Write('adapted', 1)

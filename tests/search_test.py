@@ -273,7 +273,7 @@ class BeamSearchTest(DecodingCase):
     model, enc, lm = _Model(2, blank_bias=-1), self._Enc(1, 3, 6), _Bigrams(0)
     expected = _AllTranscripts(model, enc[0], 2, 3)
     winners = set()
-    for ilm_weight, lm_weight in ((0.0, 0.0), (0.7, 0.0), (0.7, 0.5)):
+    for ilm_weight, lm_weight in ((0.0, 0.0), (0.7, 0.0), (2.5, 0.0), (0.7, 2.0)):
       wanted = {
         labels: score - ilm_weight * model.InternalLogProb(labels) + lm_weight * lm.LogProb(labels)
         for labels, score in expected.items()

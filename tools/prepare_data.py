@@ -1,5 +1,6 @@
 """Converts audio files to a data set, with Apache Beam: 16 kHz TFRecord shards, a manifest and a report.
 
+  python -m tools.prepare_data --importer=folder --input=my_audio --output=data/mine
   python -m tools.prepare_data --importer=prompts --output=data/prompts
   python -m tools.prepare_data --importer=librispeech --input=LibriSpeech/dev-clean --output=data/dev-clean
   python -m tools.prepare_data --importer=librispeech --official_splits --output=data/librispeech/source \\
@@ -11,7 +12,7 @@
   python -m tools.prepare_data --import_module=my_importer.py --importer=radio --input=recordings --output=data/radio
 
 Flags that --help does not list are passed to Beam (--runner and its options). fm_lingvo/data/dataset.py describes the
-format of a data set, tools/common/normalize.py that of its transcripts. Exit code 0: done; 1: no utterance was
+format of a data set, docs/transcripts.md that of its transcripts. Exit code 0: done; 1: no utterance was
 accepted, or the disk failed; 2: wrong usage; 130: Ctrl-C.
 """
 
@@ -27,6 +28,7 @@ from absl import flags
 
 from fm_lingvo import errors
 from fm_lingvo.config import user_modules
+from fm_lingvo.utils import files as file_system
 
 from .common import exit_codes
 from .prepare import importers
@@ -53,8 +55,8 @@ _AUDIO_ROOTS = flags.DEFINE_list(
 _LANGUAGES = flags.DEFINE_list(
   'languages',
   [],
-  'prompts: some of en,es,fr,it,ru (default: all). manifest: one of these, the language of '
-  'texts without a `lang`, which determines how numbers are spelled.',
+  'prompts, fillets and tuxpaint: languages to import (default: all). Others: the one language of texts that do not '
+  'declare theirs, such as en, which determines how they are normalised.',
 )
 _ENGINES = flags.DEFINE_list(
   'engines', [], 'synth and general_speech: synthesisers to use (default: all that are installed).'
@@ -71,8 +73,8 @@ _MAX_UTTERANCES = flags.DEFINE_integer(
 _NORMALIZER = flags.DEFINE_string(
   'normalizer',
   None,
-  'How transcripts are normalised: none, basic, english or prompts, see docs/data.md (default: prompts for prompts, '
-  'synth and general_speech; otherwise english if all transcripts are declared as English, else basic).',
+  'How transcripts are normalised: none, basic, english or prompts, see docs/transcripts.md (default: prompts for '
+  'prompts, synth and general_speech; otherwise english if all transcripts are declared as English, else basic).',
 )
 _OFFICIAL_SPLITS = flags.DEFINE_bool(
   'official_splits',
@@ -138,11 +140,11 @@ def _Run(argv):
   if _IMPORTER.value == 'demo':
     from .prepare import demo_data
 
-    demo_data.PrepareDemo(_OUTPUT.value, overwrite=_OVERWRITE.value)
+    demo_data.PrepareDemo(file_system.ExpandUser(_OUTPUT.value), overwrite=_OVERWRITE.value)
     return
   pipeline.PrepareData(
     _IMPORTER.value,
-    _OUTPUT.value,
+    file_system.ExpandUser(_OUTPUT.value),
     overwrite=_OVERWRITE.value,
     beam_args=beam_args,
     dev_percent=_DEV_PERCENT.value,
@@ -152,12 +154,12 @@ def _Run(argv):
     normalizer=_NORMALIZER.value,
     official_splits=_OFFICIAL_SPLITS.value,
     options=importers.Options(
-      input=_INPUT.value,
+      input=_ExpandInput(_INPUT.value),
       languages=tuple(_LANGUAGES.value),
       engines=tuple(_ENGINES.value),
       voices_per_line=_VOICES_PER_LINE.value,
       max_utterances=_MAX_UTTERANCES.value,
-      audio_roots=tuple(_AUDIO_ROOTS.value),
+      audio_roots=tuple(map(file_system.ExpandUser, _AUDIO_ROOTS.value)),
       own=own,
     ),
     limits=dict(
@@ -182,6 +184,16 @@ def _ParseFlags(argv):
   except flags.Error as e:
     print(f'prepare_data: {errors.OneLine(e)}', file=sys.stderr)
     sys.exit(2)
+
+
+def _ExpandInput(value):
+  """Returns --input with `~` expanded in each path, PATH or SPLIT=PATH; None stays None."""
+  parts = [part.rpartition('=~') for part in (value or '').split(',')]
+  expanded = [
+    f'{split}={file_system.ExpandUser(f"~{path}")}' if found else file_system.ExpandUser(path)
+    for split, found, path in parts
+  ]
+  return value and ','.join(expanded)
 
 
 def _ImportersHelp():

@@ -18,8 +18,9 @@ log-probability is not renormalised, so that scores are log-probabilities under 
 from lingvo import compat as tf
 from lingvo.core import py_utils
 
-# Score of hypotheses that do not exist.
-NEVER = -1e30
+from fm_lingvo.decoding import fusion
+
+NEVER = fusion.NEVER  # Score of hypotheses that do not exist.
 
 _HASH_FACTOR = 6364136223846793005  # Knuth, MMIX; products wrap round 2^64.
 
@@ -140,9 +141,9 @@ def BeamSearch(
   batch, time = py_utils.GetShape(enc, 2)
   limits = max_labels if limits is None else limits[:, tf.newaxis]  # [B, 1]
   if internal_lm is not None:
-    log_probs, step = _WithoutInternal(log_probs, step, internal_lm, ilm_weight)
+    log_probs, step = fusion.WithoutInternal(log_probs, step, internal_lm, ilm_weight)
   if lm is not None:
-    log_probs, step = _Fused(log_probs, step, lm, lm_weight, label_bonus)
+    log_probs, step = fusion.Fused(log_probs, step, lm, lm_weight, label_bonus)
     state = py_utils.NestedMap(model=state, lm=lm.ZeroState(batch))
   origin = _Origin(batch, beam_size)
   pred, state = step(tf.zeros_like(origin), state.Transform(lambda x: tf.gather(x, origin)))
@@ -231,44 +232,6 @@ def _MayEmit(symbols, lengths, max_symbols_per_frame, limits):
 def _Origin(batch, beam_size):
   """Returns the index of the utterance of each hypothesis, int32 [M]."""
   return tf.range(batch * beam_size) // beam_size
-
-
-def _Fused(log_probs, step, lm, lm_weight, label_bonus):
-  """Returns log_probs and step with the language model's scores and the bonus added to the labels' scores.
-
-  Predictions become NestedMap(model [M, J], lm float32 [M, V]), and states
-  NestedMap(model, lm).
-  """
-
-  def _LogProbs(enc_t, pred):
-    scores = log_probs(enc_t, pred.model)  # [M, V]
-    labels = tf.cast(tf.range(py_utils.GetShape(scores)[1]) > 0, tf.float32)  # [V]
-    return scores + labels * (lm_weight * tf.maximum(pred.lm, NEVER) + label_bonus)
-
-  def _Step(ids, state):
-    pred, model = step(ids, state.model)
-    lm_scores, lm_state = lm.Step(ids, state.lm)
-    return (py_utils.NestedMap(model=pred, lm=lm_scores), py_utils.NestedMap(model=model, lm=lm_state))
-
-  return _LogProbs, _Step
-
-
-def _WithoutInternal(log_probs, step, internal_lm, ilm_weight):
-  """Returns log_probs and step with the internal language model's scores subtracted from the labels' scores.
-
-  Predictions become NestedMap(model [M, J], ilm float32 [M, V]), since the scores depend on no frame.
-  """
-
-  def _LogProbs(enc_t, pred):
-    return log_probs(enc_t, pred.model) - pred.ilm
-
-  def _Step(ids, state):
-    pred, state = step(ids, state)
-    scores = internal_lm(pred)
-    labels = tf.cast(tf.range(py_utils.GetShape(scores)[1]) > 0, tf.float32)  # [V]
-    return py_utils.NestedMap(model=pred, ilm=ilm_weight * labels * scores), state
-
-  return _LogProbs, _Step
 
 
 def _BeamStep(now, log_probs, step, enc, lengths, max_symbols_per_frame, limits):

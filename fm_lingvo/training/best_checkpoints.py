@@ -71,7 +71,9 @@ class BestCheckpoints:
 
     Raises:
       errors.RunError: A file cannot be written.
+      errors.ConfigError: The metric is not among the values.
     """
+    self.CheckMetric(values)  # A resumed run may have been given another one.
     self._values[step] = values[self._metric]
     ranked = sorted({*self._kept_steps, step}, key=self._Rank)[: self._tp.best_max_to_keep]
     if step in ranked:
@@ -85,7 +87,7 @@ class BestCheckpoints:
   def Line(self):
     """Returns a phrase: the metric, its best value, its step, and the checkpoint."""
     step = self.step
-    return f'{self._tp.best_metric} {self._values[step]:.4g} at step {step}, {self.prefix}'
+    return f'{self._tp.best_metric} {self._values.get(step, math.nan):.4g} at step {step}, {self.prefix}'
 
   @property
   def prefix(self):

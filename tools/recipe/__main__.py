@@ -58,7 +58,10 @@ def _Parser():
     '--data_dir', type=file_system.ExpandUser, default='', help='folder of the data sets (default: data/recipe)'
   )
   parser.add_argument(
-    '--corpora', default='', help='folder of human corpora for the source and AN4, see tools/recipe/data.py'
+    '--corpora',
+    type=file_system.ExpandUser,
+    default='',
+    help='folder of human corpora for the source and AN4, see tools/recipe/data.py',
   )
   parser.add_argument(
     '--docs',

@@ -194,8 +194,8 @@ def _Both(pair):
 def _Resampled(pair):
   """What the intervals of a comparison are over."""
   if len(pair['seeds']) == 1:
-    return 'one seed, utterances resampled only'
-  return f'seeds {"+".join(map(str, pair["seeds"]))} and utterances resampled'
+    return 'one seed, voices resampled only'
+  return f'seeds {"+".join(map(str, pair["seeds"]))} and voices resampled'
 
 
 def _Seeds(mean):

@@ -1,6 +1,8 @@
-"""Paired bootstraps of the recipe's models on the target's test set, over utterances and seeds.
+"""Paired bootstraps of the recipe's models on the target's test set, over voices and seeds.
 
-N: utterances of the target's test set, R: resamples, S: seeds of a model.
+Utterances of one voice are not independent, so whole voices are resampled.
+
+N: voices of the target's test set, R: resamples, S: seeds of a model.
 """
 
 from collections.abc import Iterable
@@ -10,6 +12,7 @@ import numpy as np
 from fm_lingvo import errors
 from fm_lingvo.evaluation import error_rates
 
+from . import labels as labels_lib
 from . import rows as rows_lib
 from . import stage_run
 from .stage_spec import RunName
@@ -20,12 +23,16 @@ _SEED = 20240301
 
 
 def Compare(
-  settings: Settings, stages: dict[str, Stage], rows: list[dict], pairs: Iterable[tuple[str, str]]
+  settings: Settings,
+  stages: dict[str, Stage],
+  labels: labels_lib.Labels,
+  rows: list[dict],
+  pairs: Iterable[tuple[str, str]],
 ) -> list[dict]:
   """Compares pairs of models whose runs are there, and are those that the rows are of.
 
-  Several seeds of a model count with the mean of their errors in each utterance, seeds that both models have; the
-  intervals are then over utterances and seeds. The one seed of a model that is given no label of the target is
+  Several seeds of a model count with the mean of their errors for each voice, seeds that both models have; the
+  intervals are then over voices and seeds. The one seed of a model that is given no label of the target is
   compared with all of the other's.
 
   Returns:
@@ -54,17 +61,20 @@ def Compare(
     if own and other and (stages[b].share or len(other) > 1):
       own = other = [seed for seed in own if seed in other]
     if own and other:
-      result.append(_Pair(a, b, own, [scores[a][seed] for seed in own], [scores[b][seed] for seed in other]))
+      voices = {row['utt_id']: row['speaker'] for row in labels.Of(stages[a].target).test}
+      result.append(_Pair(a, b, own, [scores[a][seed] for seed in own], [scores[b][seed] for seed in other], voices))
   return result
 
 
-def _Pair(a, b, seeds, scores_a, scores_b):
+def _Pair(a, b, seeds, scores_a, scores_b, voices):
   ids, counts = scores_a[0]
   if any(other != ids for other, _ in [*scores_a, *scores_b]):
     raise errors.ConfigError(f"{a}, {b}: their hypotheses are of different utterances of the target's test set")
   pair = {'a': a, 'b': b, 'seeds': seeds}
+  _, voice = np.unique([voices.get(utt_id, utt_id) for utt_id in ids], return_inverse=True)  # [utterances]
   for prefix, count, size in (('', 'errors', 'words'), ('cer_', 'char_errors', 'chars')):
-    found = Bootstrap([c[count] for _, c in scores_a], [c[count] for _, c in scores_b], counts[size])
+    own, other = ([np.bincount(voice, c[count]) for _, c in scores] for scores in (scores_a, scores_b))
+    found = Bootstrap(own, other, np.bincount(voice, counts[size]))
     pair.update({f'{prefix}{key}': round(float(found[key]), 6) for key in ('difference', 'low', 'high')})
     pair.setdefault('a_better', round(float(found['a_better']), 4))
   return pair
@@ -76,9 +86,9 @@ def Bootstrap(errors_a, errors_b, words) -> dict[str, float]:
   Of few seeds such an interval is rather too narrow: three have a third less variance than those to come.
 
   Args:
-    errors_a: numbers [S, N], errors of each seed of A in each utterance.
+    errors_a: numbers [S, N], errors of each seed of A for each voice.
     errors_b: numbers [S, N] of B, drawn with those of A, or [1, N]: B has one seed.
-    words: numbers [N], words of the references.
+    words: numbers [N], words of the references of each voice.
 
   Returns:
     difference, low, high, a_better.
@@ -90,9 +100,9 @@ def Bootstrap(errors_a, errors_b, words) -> dict[str, float]:
   count, size = difference.shape
   rates = np.empty(error_rates.RESAMPLES)  # [R]
   for i in range(error_rates.RESAMPLES):
-    seeds, utterances = rng.randint(count, size=count), rng.randint(size, size=size)
+    seeds, voices = rng.randint(count, size=count), rng.randint(size, size=size)
     drawn = np.bincount(seeds, minlength=count) @ difference / count  # [N]
-    rates[i] = drawn[utterances].sum() / max(1, words[utterances].sum())
+    rates[i] = drawn[voices].sum() / max(1, words[voices].sum())
   low, high = np.percentile(rates, [2.5, 97.5])
   return dict(
     difference=difference.mean(axis=0).sum() / max(1, words.sum()), low=low, high=high, a_better=np.mean(rates < 0)

@@ -37,7 +37,7 @@ COMMON = {'size': 'small', 'max_seconds': 20.0, 'eval_interval_steps': 2000, 'ta
 # The smoke run: at least this share of its few labels, and these bindings.
 QUICK_SHARE = 0.2
 QUICK = {'size': 'tiny', 'max_steps': 12, 'warmup_steps': 5, 'batch_seconds': 16.0, 'task.train.eval_datasets': [],
-         'task.train.best_metric': '', 'task.encoder.num_layers': 1, 'task.encoder.model_dim': 48}
+         'task.train.best_metric': None, 'task.encoder.num_layers': 1, 'task.encoder.model_dim': 48}
 
 # Ten passes over 11 hours of source speech.
 _SOURCE_STEPS = 16_000

@@ -173,7 +173,7 @@ class Publisher:
       'recipe',
       rows,
       keep=_Keep,
-      extra=lambda rows: {'comparisons': comparisons.Compare(self._settings, self.stages, rows, pairs)},
+      extra=lambda rows: {'comparisons': comparisons.Compare(self._settings, self.stages, self._labels, rows, pairs)},
     )
     if left_out:
       print(

@@ -6,10 +6,14 @@ from ..bench import tables
 from . import claims
 from . import plan
 
+_NOTHING = 'No stage has been trained to its end yet.'
+
 
 def Table(result: dict) -> str:
   """Markdown of a whole result: a table for each group, what they say, and where the figures are from."""
   rows, comparisons = result['rows'], result.get('comparisons', [])
+  if not rows:
+    return _NOTHING
   parts = []
   for title, groups in plan.TABLES:
     names = GroupNames(rows, groups)
@@ -30,6 +34,8 @@ def Table(result: dict) -> str:
 def Short(result: dict) -> str:
   """Markdown of the first table alone, and where its figures are from."""
   rows, groups = result['rows'], plan.TABLES[0][1]
+  if not rows:
+    return _NOTHING
   return '\n'.join([_GroupTable(rows, GroupNames(rows, groups)), '', *_Origins(rows, groups)])
 
 
@@ -82,7 +88,7 @@ def _Comparisons(pairs):
 
   note = (
     "Differences in points on the same utterances of the target's test set, with their 95 % confidence "
-    'intervals (paired bootstrap; of several seeds over utterances and seeds, of one over utterances only); '
+    'intervals (paired bootstrap over voices, with several seeds over these, too); '
     'below 0 the first is better.'
   )
   return f'{note}\n\n' + tables.Markdown(

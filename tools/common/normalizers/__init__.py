@@ -8,6 +8,7 @@ import importlib
 import unicodedata
 from collections.abc import Callable
 
+from fm_lingvo import errors
 from fm_lingvo.utils import suggest
 
 NAMES = ('none', 'basic', 'english', 'prompts')
@@ -23,7 +24,8 @@ def Get(name: str) -> Normalizer:
   Raises:
     errors.ConfigError: There is no normaliser of this name.
   """
-  suggest.CheckChoice('--normalizer', name, NAMES)
+  if name not in NAMES:
+    raise errors.ConfigError(f'--normalizer={name}: expected one of {", ".join(NAMES)}{suggest.Hint(name, NAMES)}')
   return importlib.import_module(f'.{name}', __package__).Normalize
 
 

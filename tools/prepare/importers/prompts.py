@@ -4,17 +4,12 @@ The audio is in Debian's asterisk-core-sounds-LANG-g722, the transcripts are in 
 and CC-BY 3.0; see the packages' copyright files). They are fetched with apt, without root, or read from a directory.
 """
 
-import functools
-
-from fm_lingvo import audio
-
 from ...common import exit_codes
-from ...common import files
 from ...common import normalizers
 from ...common.normalizers import prompts as telephone
 from .. import importers
 from ..import_helpers import asterisk
-from ..import_helpers import debian
+from ..import_helpers import packages
 
 OPTIONS = ('input', 'languages', 'max_utterances')
 NORMALIZER = 'prompts'
@@ -33,14 +28,8 @@ def Import(options):
   """
   languages = options.languages or telephone.LANGUAGES
   importers.CheckLanguages(languages)
-  if options.input:
-    root = files.RequireDirectory('prompts', options.input)
-  else:
-    packages = [f'asterisk-core-sounds-{language}{kind}' for language in languages for kind in ('', '-g722')]
-    try:
-      root, _ = debian.FetchPackages(packages)
-    except debian.AptError as e:
-      raise exit_codes.UsageError(f'{e}; give a directory with the prompts: --input=DIRECTORY') from e
+  names = [f'asterisk-core-sounds-{language}{kind}' for language in languages for kind in ('', '-g722')]
+  root = packages.Root('prompts', options.input, names)
   recordings, transcripts = asterisk.Find(root)
   listing = importers.Listing()
   for language in languages:
@@ -70,17 +59,7 @@ def _ImportLanguage(listing, language, recordings, transcript, max_utterances):
     counts['unspellable_numbers'] += not spelled
     text = raw[0] if label and spelled else ''
     counts['with_transcript'] += bool(text)
-    found.append(
-      importers.Utterance(
-        utt_id,
-        text,
-        voice,
-        f'prompts/{language}',
-        path,
-        functools.partial(audio.Decode, path),
-        language=language,
-      )
-    )
+    found.append(importers.Utterance(utt_id, text, voice, f'prompts/{language}', path, language=language))
   if max_utterances is not None:
     sample = sorted(found, key=lambda u: importers.Uniform(u.utt_id, 'sample'))[:max_utterances]
     found = sorted(sample, key=lambda u: u.utt_id)

@@ -1,0 +1,1 @@
+"""Parts of tools.score: files of references and hypotheses, and the report."""
