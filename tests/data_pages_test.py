@@ -7,10 +7,10 @@ import re
 from absl import flags
 from absl.testing import absltest
 
+from fm_lingvo.audio import rejection
 from tests import pages
 from tools import prepare_data
 from tools.common import normalizers
-from tools.common import rejection
 from tools.prepare import importers
 from tools.prepare.import_helpers import rows
 
