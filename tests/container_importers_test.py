@@ -97,6 +97,14 @@ class TarsTest(container_case.ContainerCase):
           self._Read(tars.Contents(contents.members[:complete], [])), dict(list(members.items())[:complete])
         )
 
+  def test_zeros_behind_the_last_member_need_not_be_whole_blocks(self):
+    with open(self.Tar('x.tar', ('a.wav', b'1')), 'rb') as f:
+      whole = f.read()
+    for size in range(1024, 3000, 300):
+      contents = tars.List(self.Write('x.tar', whole[:size]))
+      self.assertLen(contents.members, 1)
+      self.assertEmpty(contents.damage)
+
   def test_a_damaged_header_is_no_end(self):
     path = self.Tar('x.tar', *((f'{i}.wav', b'1' * 1000) for i in range(5)))
     with open(path, 'r+b') as f:

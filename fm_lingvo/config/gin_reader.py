@@ -252,6 +252,9 @@ def _SyntaxHint(error, line):
   """
   message = error.msg.strip()
   value = line.partition('=')[2].strip()
+  number = spelling.Number(value)  # First: the parser calls 010 a token that fails from Python 3.12 on only.
+  if number is not None:
+    return f'{value} is not a Gin value; did you mean {number}?'
   _, failed, token = message.partition('Failed to parse token ')
   if failed:
     word = token.strip()[1:-1]
@@ -263,9 +266,6 @@ def _SyntaxHint(error, line):
       elements = tuple(elements) if value[0] == '(' else elements
       return f'{word} is not a Gin value; a string needs quotes: {value_types.Literal(elements)}'
     return f'{word} is not a Gin value; a string needs quotes: {word!r}'
-  number = spelling.Number(value)
-  if number is not None:
-    return f'{value} is not a Gin value; did you mean {number}?'
   if message.startswith('Unable to parse value'):
     if not value:
       return 'expected a value after ='

@@ -79,15 +79,18 @@ def WriteRecordings(source: str, folder: str, count: int) -> list[tuple[str, flo
 
 
 def WriteManifest(path: str, recordings: list[tuple[str, float]], hours: float) -> tuple[int, float]:
-  """Lists recordings again and again, under another id each time, until there are `hours`; returns (lines, hours)."""
+  """Lists recordings again and again until there are `hours`; returns (lines, hours).
+
+  Each line has a file of its own, a hard link, because preparation decodes a file once for all of its lines.
+  """
   seconds, count = 0.0, 0
   with open(path, 'w', encoding='utf-8') as f:
     for recording, duration in itertools.cycle(recordings):
       if seconds >= hours * 3600:
         break
-      f.write(
-        json.dumps({'audio_filepath': recording, 'duration': duration, 'utt_id': f'recording-{count:07d}'}) + '\n'
-      )
+      link = f'{os.path.splitext(recording)[0]}-{count:07d}.flac'
+      os.link(recording, link)
+      f.write(json.dumps({'audio_filepath': link, 'duration': duration, 'utt_id': f'recording-{count:07d}'}) + '\n')
       seconds, count = seconds + duration, count + 1
   return count, seconds / 3600
 

@@ -23,13 +23,6 @@ from fm_lingvo.utils import files as file_system
 MAX_BYTES = 2 << 30  # Largest member with a recording.
 MAX_TEXT_BYTES = 1 << 20  # Largest member with text, and largest extended header.
 _PART_BYTES = 16 << 20  # An uncompressed tar is read in parts of this size, by as many workers.
-_EXTENDED = (
-  tarfile.GNUTYPE_LONGNAME,
-  tarfile.GNUTYPE_LONGLINK,
-  tarfile.XHDTYPE,
-  tarfile.XGLTYPE,
-  tarfile.SOLARIS_XHDTYPE,
-)
 _OPENERS: dict[bytes, Callable[..., Any]] = {
   b'\x1f\x8b': gzip.GzipFile,
   b'BZh': bz2.BZ2File,
@@ -98,7 +91,7 @@ def List(path: str, is_text: Callable[[str], bool] = lambda name: False) -> Cont
   """
   contents = Contents([], [])
   try:
-    with _Open(path) as f, tarfile.open(fileobj=f, mode='r:', tarinfo=_Header, ignore_zeros=True) as tar:
+    with _Open(path) as f, tarfile.open(fileobj=_Blocks(f), mode='r:', tarinfo=_Header, ignore_zeros=True) as tar:
       while (info := tar.next()) is not None:
         tar.members.clear()  # Else it keeps all of them.
         if not info.isdir():
@@ -138,20 +131,32 @@ def _Refuses(info, name, limit):
   return f'{info.size} bytes, expected at most {limit}' if info.size > limit else ''
 
 
+class _Blocks:
+  """The file that tarfile reads: keeps what was read last, and refuses extended headers that are too large."""
+
+  def __init__(self, f):
+    self._file = f
+    self.last = b''
+    self.seek, self.tell = f.seek, f.tell
+
+  def read(self, size):
+    if not 0 <= size < MAX_TEXT_BYTES + tarfile.BLOCKSIZE:  # Sizes of headers are rounded up to blocks.
+      raise tarfile.ReadError(f'an extended header of {size} bytes, expected at most {MAX_TEXT_BYTES}')
+    self.last = self._file.read(size)
+    return self.last
+
+
 class _Header(tarfile.TarInfo):
-  """Header of a member; raises ReadError for a damaged one, at which tarfile would end as if the tar did."""
+  """Header of a member; raises ReadError for a damaged one, which tarfile would skip or take for the end."""
 
   @classmethod
-  def frombuf(cls, buf, encoding, errors):
+  def fromtarfile(cls, tar):
     try:
-      header = super().frombuf(buf, encoding, errors)
+      return super().fromtarfile(tar)
     except tarfile.HeaderError as e:
-      if not buf.strip(b'\0'):  # The end, or the end of one of several tars in one file.
-        raise
-      raise tarfile.ReadError(f'{e}, expected the header of a member') from e
-    if header.type in _EXTENDED and header.size > MAX_TEXT_BYTES:
-      raise tarfile.ReadError(f'an extended header of {header.size} bytes, expected at most {MAX_TEXT_BYTES}')
-    return header
+      if isinstance(e, tarfile.InvalidHeaderError) or tar.fileobj.last.strip(b'\0'):
+        raise tarfile.ReadError(f'{e}, expected the header of a member') from e
+      raise  # The end, or the end of one of several tars in one file.
 
 
 @contextlib.contextmanager
