@@ -18,12 +18,9 @@ from lingvo.core import py_utils
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import reader
 from fm_lingvo.decoding import search
-<<<<<<< HEAD
 from fm_lingvo.inference import transcript
 from fm_lingvo.runtime import graph_memory
-=======
 from fm_lingvo.runtime import quiet
->>>>>>> h/trixie
 from fm_lingvo.runtime import session
 from fm_lingvo.utils import audio
 
@@ -37,8 +34,13 @@ def Start() -> None:
   if not flags.FLAGS.is_parsed():
     flags.FLAGS(['inference'])  # Lingvo reads its flags; all keep their defaults.
   logging.set_verbosity(logging.ERROR)
+  _FindDevices()
+
+
+def _FindDevices():
+  """Finds the devices that Lingvo's cluster asks for."""
   with quiet.HoldStderr():  # Without a GPU, TensorFlow 2.21 says so here, regardless of TF_CPP_MIN_LOG_LEVEL.
-    tf.config.list_logical_devices()  # Lingvo's cluster needs them.
+    tf.config.list_logical_devices()
 
 
 @contextlib.contextmanager
@@ -51,6 +53,7 @@ def GraphMode() -> Iterator[None]:
   logging.set_verbosity(logging.ERROR)
   if not parsed:
     flags.FLAGS(['inference'])
+  _FindDevices()
   try:
     with tf.Graph().as_default():
       yield
