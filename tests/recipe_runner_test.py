@@ -102,7 +102,7 @@ class RunnerTest(_Case):
   def test_the_result_of_a_run_that_keeps_its_best_checkpoint_is_that_of_the_best(self):
     self.Run(['scratch_target'])
     run_dir, stage = self.Path('scratch_target'), self.Stages(['scratch_target'])['scratch_target']
-    self.assertEqual(stage_run.FinalRows(run_dir, stage)['TestTarget']['step'], 1500)
+    self.assertEqual(stage_run.FinalRows(run_dir, stage)['TestTarget']['step'], 16_000)
     os.makedirs(self.Path('scratch_target', 'best'))
     for name, text in (('ckpt-00001000.index', ''), ('checkpoint', 'model_checkpoint_path: "ckpt-00001000"')):
       with open(self.Path('scratch_target', 'best', name), 'w', encoding='utf-8') as f:

@@ -373,7 +373,7 @@ class RunTest(Case):
         )
 
     self.assertEqual(_Prepare('--input=audio'), 2)
-    self.assertRegex(err.getvalue(), '--importer=radio: expected one of general_speech, librispeech')
+    self.assertRegex(err.getvalue(), '--importer=radio: expected one of an4, .*, general_speech, .*, webdataset')
     module = '--import_module=own/own_importer.py'
     self.addCleanup(importers._registered.pop, 'radio', None)
     self.assertEqual(_Prepare(module, '--input=audio'), 0, err.getvalue())

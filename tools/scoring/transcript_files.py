@@ -82,7 +82,8 @@ def Read(path: str, role: str, kind: str = 'auto') -> Transcripts:
       that looks like an id, with a digit, _ or /, or have a tab.
 
   Raises:
-    errors.ConfigError: There is no such file, or a line is malformed.
+    errors.ConfigError: There is no such file.
+    errors.DatasetError: A line is malformed, an id is there twice, or there are no utterances.
   """
   CheckExists(path)
   if kind == 'auto':
