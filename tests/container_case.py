@@ -3,14 +3,12 @@
 import gzip
 import io
 import json
-import os
 import tarfile
-import tempfile
 
 import numpy as np
 import soundfile
-from absl.testing import absltest
 
+from tests import importer_case
 from tools.prepare import importers
 from tools.prepare import load
 from tools.prepare import shards
@@ -26,18 +24,7 @@ def Sound(seconds, file_format='WAV', channels=1):
   return f.getvalue()
 
 
-class ContainerCase(absltest.TestCase):
-  def setUp(self):
-    super().setUp()
-    tmp = tempfile.TemporaryDirectory()
-    self.addCleanup(tmp.cleanup)
-    self.dir = tmp.name
-
-  def Path(self, name):
-    path = os.path.join(self.dir, name)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    return path
-
+class ContainerCase(importer_case.ImporterCase):
   def Write(self, name, content):
     with open(self.Path(name), 'wb') as f:
       f.write(content)

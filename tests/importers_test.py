@@ -2,11 +2,9 @@
 
 import contextlib
 import dataclasses
-import gzip
 import json
 import os
 import re
-import tempfile
 from unittest import mock
 
 import numpy as np
@@ -15,6 +13,7 @@ from absl.testing import absltest
 
 from fm_lingvo import audio
 from fm_lingvo.data import dataset
+from tests import importer_case
 from tools.common import exit_codes
 from tools.common import normalizers
 from tools.common.normalizers import prompts as prompts_normalizer
@@ -36,26 +35,7 @@ from tools.speech_synthesis import synth
 RATE = 16000
 
 
-class ImporterCase(absltest.TestCase):
-  def setUp(self):
-    super().setUp()
-    tmp = tempfile.TemporaryDirectory()
-    self.addCleanup(tmp.cleanup)
-    self.dir = tmp.name
-
-  def Audio(self, name, seconds=0.5):
-    path = os.path.join(self.dir, name)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    soundfile.write(path, 0.3 * np.sin(np.arange(round(seconds * RATE)) * 0.2), RATE)
-    return path
-
-  def Text(self, name, text, encoding='utf-8', compress=False):
-    path = os.path.join(self.dir, name)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with (gzip.open if compress else open)(path, 'wb') as f:
-      f.write(text.encode(encoding))
-    return path
-
+class ImporterCase(importer_case.ImporterCase):
   def Loaded(self, listing, normalizer='prompts'):
     """Loads what was listed; returns {id: (text, seconds) or the reason for the reject}."""
     limits = shards.Limits(normalizer=normalizer)
