@@ -48,9 +48,6 @@ class ImporterCase(importer_case.ImporterCase):
     """The text of an utterance, as these importers' own normaliser writes it."""
     return prompts_normalizer.Normalize(utterance.text, utterance.language)
 
-  def Reasons(self, listing):
-    return {r.utt_id: r.reason for r in listing.rejects}
-
 
 class NormalizeTest(absltest.TestCase):
   def test_labels(self):
