@@ -5,6 +5,7 @@ the first test runs.
 """
 
 import gc
+import os
 import re
 import sys
 
@@ -51,6 +52,27 @@ def _graphs_of_the_file_are_collected():
   yield
   gc.collect()
   gc.freeze()  # What is left lives as long as the process: no later collection looks at it, which took 4 s a file.
+
+
+@pytest.fixture(autouse=True)
+def _state_of_the_process_is_restored():
+  """No test sees what another one left in the process that they share.
+
+  Runs record the modules imported by --import_module, so a run written by a later test would name a module of another.
+  """
+  environ, path, folder = dict(os.environ), list(sys.path), os.getcwd()
+  user_modules = sys.modules.get('fm_lingvo.config.user_modules')
+  imported = user_modules.Imported() if user_modules else {}
+  yield
+  os.chdir(folder)
+  sys.path[:] = path
+  if dict(os.environ) != environ:
+    os.environ.clear()
+    os.environ.update(environ)
+  user_modules = sys.modules.get('fm_lingvo.config.user_modules')
+  if user_modules:
+    user_modules._imported.clear()
+    user_modules._imported.update(imported)
 
 
 def _ImportsGraphCase(module):
