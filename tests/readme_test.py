@@ -86,12 +86,12 @@ def _Blocks(language):
 
 
 def Commands():
-  """The commands of the pages' sh blocks, lines that end in \\ joined.
+  """The commands of the pages' sh blocks, each once, lines that end in \\ joined.
 
   Those of the section LibriSpeech are left out: librispeech_test.py runs them.
   """
   text = ''.join(b for b in _Blocks('sh') if 'LibriSpeech/train-' not in b).replace('\\\n', ' ')
-  return [' '.join(line.split()) for line in text.splitlines() if line.strip()]
+  return list(dict.fromkeys(' '.join(line.split()) for line in text.splitlines() if line.strip()))
 
 
 def _Table(header):
@@ -161,6 +161,7 @@ class CommandsTest(absltest.TestCase):
       if wanted[split] and split == dataset.SplitOf(f'{number}'):
         wanted[split] -= 1
         cls._WriteWav(f'my_audio/{number}.wav', number)
+        cls._Write(f'my_audio/{number}.txt', 'some words\n')
       number += 1
     for i in range(3):
       cls._WriteWav(f'LibriSpeech/dev-clean/84/121123/84-121123-000{i}.wav', i)
