@@ -12,9 +12,12 @@ from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from fm_lingvo import errors
 from tools import sweep
+from tools.sweeps import hparams
 from tools.sweeps import space
 from tools.sweeps import study
 from tools.sweeps import trial as trial_lib
@@ -168,6 +171,21 @@ class StudyTest(absltest.TestCase):
       self._Run(plan)
     with self.assertRaisesRegex(errors.ConfigError, 'trial-0000 has no evaluation of Test'):
       self._Run(self._Plan()._replace(dataset='Test'))
+
+
+class HParamsTest(absltest.TestCase):
+  def test_tensorboard_is_told_what_is_searched_once(self):
+    searched = space.Read(['rate=loguniform(1e-4, 1e-2)', 'size=choice(a, b)', 'layers=int(1, 3)'])
+    with tempfile.TemporaryDirectory() as folder:
+      for _ in range(2):
+        hparams.Write(folder, searched, 'DevTarget', 'labeled/wer')
+      self.assertLen(os.listdir(folder), 1)
+      found = event_accumulator.EventAccumulator(folder).Reload().PluginTagToContent('hparams')
+    experiment = plugin_data_pb2.HParamsPluginData.FromString(found['_hparams_/experiment']).experiment
+    self.assertEqual([info.name for info in experiment.hparam_infos], ['rate', 'size', 'layers'])
+    self.assertEqual([v.string_value for v in experiment.hparam_infos[1].domain_discrete.values], ['a', 'b'])
+    self.assertEqual(experiment.metric_infos[0].name.group, 'eval_devtarget')
+    self.assertEqual(experiment.metric_infos[0].name.tag, 'labeled/wer')
 
 
 class CommandLineTest(parameterized.TestCase):

@@ -22,6 +22,7 @@ from fm_lingvo.utils import files
 
 from .common import exit_codes
 from .common import interrupts
+from .sweeps import hparams
 from .sweeps import space
 from .sweeps import study
 
@@ -79,7 +80,9 @@ def Plan(argv: list[str]) -> study.Plan:
 
 def _Run(argv):
   interrupts.Raise()
-  running = study.Study(Plan(argv))
+  plan = Plan(argv)
+  running = study.Study(plan)
+  hparams.Write(plan.logdir, plan.space, plan.dataset, plan.metric)
   running.Run()
   print('\n'.join(running.Table()))
   return 0

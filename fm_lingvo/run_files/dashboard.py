@@ -1,6 +1,7 @@
 """What TensorBoard shows at a glance: a page of charts, and runs compared by their knobs."""
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -80,12 +81,13 @@ def RunStart(run: str, settings: Mapping[str, bool | float | str]) -> tf.Summary
   """Returns a tf.Summary that makes a run a row of the tab HParams.
 
   Args:
-    run: Name that no other run has, such as the run's folder.
+    run: Folder of the run; the row is named after it and the folder around it.
     settings: As Compared returns.
   """
   from tensorboard.plugins.hparams import summary_v2
 
-  return _AsTf(summary_v2.hparams_pb(dict(settings), trial_id=run))
+  name = os.sep.join(os.path.normpath(run).split(os.sep)[-2:])
+  return _AsTf(summary_v2.hparams_pb(dict(settings), trial_id=name))
 
 
 def RunEnd() -> tf.Summary:
