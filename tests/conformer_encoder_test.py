@@ -97,7 +97,8 @@ class ConformerEncoderTest(graph_case.GraphCase):
 
   def _Executed(self, tensor, op):
     """How often ops of a type run for a tensor, once the graph is optimised; oneDNN's forms of them count, too."""
-    self.Eval(tensor)
+    with graph_case.Optimised():
+      self.Eval(tensor)
     metadata = tf.RunMetadata()
     self._session.run(tensor, options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE), run_metadata=metadata)
     return sum(

@@ -168,7 +168,7 @@ class ExperimentsTest(parameterized.TestCase):
 
   @parameterized.parameters(('JustHydra', 'float32'), ('JustHydra', 'bfloat16'), ('AdapterFinetune', 'bfloat16'))
   def test_the_table_counted_without_variables_is_theirs(self, name, dtype):
-    gin_config.Configure(f'asr.{name}', (), [f'{name}.compute_dtype = {dtype!r}'])
+    gin_config.Configure(f'asr.{name}', (), [f'{name}.compute_dtype = {dtype!r}', 'task.encoder.num_layers = 2'])
     params = model_registry.GetParams(f'asr.{name}', 'Train')
     with tf.Graph().as_default():
       table = run_dir.TaskParameterTable(params.task.Copy().Set(input=None).Instantiate())
