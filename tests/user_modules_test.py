@@ -304,7 +304,7 @@ class RunTest(Case):
 
   def _Main(self, tool, *args):
     out, err = io.StringIO(), io.StringIO()
-    with flagsaver.flagsaver(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
       code = tool.Main([tool.__name__.rpartition('.')[2], *args])
     self.assertEqual(code, 0, out.getvalue() + err.getvalue())
     return out.getvalue()
