@@ -197,6 +197,7 @@ def _ChooseParts(flags, task):
   """Chooses into how many parts a local run splits its batches; must run before TensorFlow computes anything."""
   flag_checks.CheckPartsOfTask(flags, task)
   if flags.deterministic or flags.run_locally != 'cpu':
+    session.ComputeInParts(1, 1)
     return
   cores = session.Cores()
   worthwhile = task.cls.computes_in_parts and task.train.max_steps >= _LONG_RUN_STEPS
