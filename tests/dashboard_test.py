@@ -22,6 +22,7 @@ from fm_lingvo.evaluation import hypotheses
 from fm_lingvo.run_files import dashboard
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.run_files import trackers
+from fm_lingvo.training import followed
 
 
 class MarkedErrorsTest(parameterized.TestCase):
@@ -181,6 +182,26 @@ class TrackersTest(parameterized.TestCase):
       followers.Log('train', 2, {'loss': 1.0})
     self.assertEqual(out.getvalue().count('--logger=mlflow: left out from now on (no route to host)'), 1)
     self.assertLen([call for call in self.calls if call[0] == 'metrics'], 2)  # Of wandb.
+
+  def test_the_flag_is_for_local_runs(self):
+    flags = types.SimpleNamespace(logger='wandb')
+    self.assertEqual(followed.Loggers(flags, is_cluster=False), ['wandb'])
+    with self.assertRaisesRegex(errors.ConfigError, '--logger=wandb: only local runs have trackers'):
+      followed.Loggers(flags, is_cluster=True)
+
+  def test_a_run_that_fails_says_so_to_its_trackers(self):
+    rows = metrics_log.MetricsLog(self.logdir)
+    for is_new, error in ((True, None), (False, KeyError)):
+      with contextlib.ExitStack() as stack:
+        if error:
+          stack.enter_context(self.assertRaises(error))
+        with followed.Followed(self.logdir, {'seed': 1}, ['mlflow'], rows, is_new):
+          rows.Write('train', 1, {'loss': 1.0})
+          if error:
+            raise error
+    self.assertEqual([call[1] for call in self.calls if call[0] == 'end'], ['FINISHED', 'FAILED'])
+    found = event_accumulator.EventAccumulator(self.logdir).Reload().PluginTagToContent('hparams')
+    self.assertLen(found, 2)
 
   def test_a_damaged_file_of_ids_is_named(self):
     with open(os.path.join(self.logdir, 'trackers.json'), 'w', encoding='utf-8') as f:
