@@ -21,6 +21,7 @@ class Word:
   text: str
   start: float
   end: float
+  probability: float = 1.0  # That it is right, see fm_lingvo/decoding/confidence.py.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,11 @@ class Hypothesis:
   text: str
   score: float
   words: tuple[Word, ...]
+
+  @property
+  def probability(self) -> float:
+    """The share of its words that is expected to be right; 0 without words."""
+    return _Mean(self.words)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +56,11 @@ class Segment:
   def text(self) -> str:
     return ' '.join(w.text for w in self.words)
 
+  @property
+  def probability(self) -> float:
+    """The share of its words that is expected to be right."""
+    return _Mean(self.words)
+
 
 @dataclasses.dataclass(frozen=True)
 class Transcript:
@@ -69,20 +80,31 @@ class Transcript:
     """The words in segments, which end at pauses of 0.8 s."""
     return tuple(Segments(self.words))
 
+  @property
+  def probability(self) -> float:
+    """The share of the words that is expected to be right; 0 without words."""
+    return _Mean(self.words)
+
   def to_dict(self) -> dict[str, Any]:
     """Returns what json can write, under the keys that speech recognisers commonly use.
 
     Returns:
-      dict: text; duration; segments (id, start, end, text); words (word, start, end); score; and, if they are not
-      empty, file, n_best (text, score) and damage. Times are in seconds.
+      dict: text; duration; probability; segments (id, start, end, text, probability); words (word, start, end,
+      probability); score; windows; and, if they are not empty, file, n_best (text, score, probability) and damage.
+      Times are in seconds.
     """
     row: dict[str, Any] = {'file': self.name} if self.name else {}
     row |= {
       'text': self.text,
       'duration': round(self.duration, 3),
-      'segments': [{'id': i, 'start': s.start, 'end': s.end, 'text': s.text} for i, s in enumerate(self.segments)],
+      'probability': round(self.probability, 4),
+      'segments': [
+        {'id': i, 'start': s.start, 'end': s.end, 'text': s.text, 'probability': round(s.probability, 4)}
+        for i, s in enumerate(self.segments)
+      ],
       'words': WordRows(self.words),
       'score': round(self.score, 4),
+      'windows': self.windows,
     }
     if self.n_best:
       row['n_best'] = HypothesisRows(self.n_best)
@@ -96,13 +118,17 @@ class Transcript:
 
 
 def WordRows(words: Iterable[Word]) -> list[dict[str, Any]]:
-  """Returns words as JSON objects: word, start, end."""
-  return [{'word': w.text, 'start': w.start, 'end': w.end} for w in words]
+  """Returns words as JSON objects: word, start, end, probability."""
+  return [{'word': w.text, 'start': w.start, 'end': w.end, 'probability': w.probability} for w in words]
 
 
 def HypothesisRows(hypotheses: Iterable[Hypothesis]) -> list[dict[str, Any]]:
-  """Returns hypotheses as JSON objects: text, score."""
-  return [{'text': h.text, 'score': round(h.score, 4)} for h in hypotheses]
+  """Returns hypotheses as JSON objects: text, score, probability."""
+  return [{'text': h.text, 'score': round(h.score, 4), 'probability': round(h.probability, 4)} for h in hypotheses]
+
+
+def _Mean(words: Sequence[Word]) -> float:
+  return sum(w.probability for w in words) / len(words) if words else 0.0
 
 
 def Segments(words: Iterable[Word]) -> list[Segment]:

@@ -72,7 +72,7 @@ def RecordingOf(recording: str, channel: str) -> str:
   return recording if channel in ('1', 'A') else f'{recording}#{channel}'
 
 
-def Read(path: str, role: str, kind: str = 'auto') -> Transcripts:
+def Read(path: str, role: str, kind: str = 'auto', branch: str = '') -> Transcripts:
   """Reads a file.
 
   Args:
@@ -80,9 +80,10 @@ def Read(path: str, role: str, kind: str = 'auto') -> Transcripts:
     role: `reference` or `hypothesis`: which text of a JSON object counts.
     kind: One of FORMATS, or `auto`: by the extension; text or lines by whether all lines begin with a different word
       that looks like an id, with a digit, _ or /, or have a tab.
+    branch: Which branch's hypotheses count in a file of a run with several that decode; '': there must be one.
 
   Raises:
-    errors.ConfigError: There is no such file.
+    errors.ConfigError: There is no such file, or it has several branches, or not this one.
     errors.DatasetError: A line is malformed, an id is there twice, or there are no utterances.
   """
   CheckExists(path)
@@ -91,7 +92,7 @@ def Read(path: str, role: str, kind: str = 'auto') -> Transcripts:
   transcripts = Transcripts(path, kind)
   readers = dict(text=_ReadText, lines=_ReadLines, trn=_ReadTrn, stm=_ReadStm, ctm=_ReadCtm)
   if kind == 'jsonl':
-    _ReadJson(transcripts, role)
+    _ReadJson(transcripts, role, branch)
   else:
     readers[kind](transcripts)
   if not transcripts.texts:
@@ -228,9 +229,21 @@ def _KeyFor(row: dict, role: str) -> str | None:
   )
 
 
-def _ReadJson(transcripts: Transcripts, role: str) -> None:
+def _OfBranch(path: str, branch: str) -> Iterator[tuple[int, dict]]:
+  """Yields the objects of _Objects that are of a branch; raises ConfigError if the file has other ones only."""
+  every = list(_Objects(path))
+  names = sorted({str(row['branch']) for _, row in every if 'branch' in row})
+  if branch and branch not in names:
+    known = f'there are {suggest.Some(names)}{suggest.Hint(branch, names)}' if names else 'its lines name none'
+    raise errors.ConfigError(f'{path}: no hypotheses of the branch {branch}; {known}')
+  if not branch and len(names) > 1:
+    raise errors.ConfigError(f'{path}: hypotheses of {len(names)} branches; --branch selects one of {", ".join(names)}')
+  yield from ((number, row) for number, row in every if not branch or row.get('branch') == branch)
+
+
+def _ReadJson(transcripts: Transcripts, role: str, branch: str) -> None:
   key, ids = None, audio_paths.UtteranceIds()
-  for number, row in _Objects(transcripts.path):
+  for number, row in _OfBranch(transcripts.path, branch):
     where = f'{transcripts.path}:{number}'
     key = key or _KeyFor(row, role)
     if key is None or key not in row:
