@@ -23,13 +23,13 @@ import json
 import sys
 
 from fm_lingvo import errors
+from fm_lingvo.data import normalizers
 from fm_lingvo.evaluation import alignment
 from fm_lingvo.evaluation import scoring
 from fm_lingvo.evaluation import significance
 from fm_lingvo.utils import files as file_system
 
 from .common import exit_codes
-from .common import normalizers
 from .scoring import matching
 from .scoring import report
 from .scoring import transcript_files

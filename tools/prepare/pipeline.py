@@ -17,12 +17,12 @@ logging.disable(logging.NOTSET)
 
 from fm_lingvo import errors
 from fm_lingvo.data import dataset
+from fm_lingvo.data import normalizers
 from fm_lingvo.utils import audio as audio_format
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import suggest
 
 from ..common import exit_codes
-from ..common import normalizers
 from . import importers
 from . import progress
 from . import report as report_lib

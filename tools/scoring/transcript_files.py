@@ -18,12 +18,12 @@ import re
 from collections.abc import Iterator
 
 from fm_lingvo import errors
+from fm_lingvo.data import manifest
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import suggest
 from fm_lingvo.utils import text_lines
 
 from ..prepare.import_helpers import audio_paths
-from ..prepare.import_helpers import rows
 from ..prepare.import_helpers import stm
 
 FORMATS = ('text', 'lines', 'trn', 'stm', 'ctm', 'jsonl')
@@ -225,7 +225,7 @@ def _Objects(path: str) -> Iterator[tuple[int, dict]]:
 def _KeyFor(row: dict, role: str) -> str | None:
   """Returns the key of a row's text: reference or hypothesis, or `text` and its other names, or None."""
   return next((key for key in _KEYS[role] if key in row), None) or next(
-    (key for key in row if rows.KeyOf(key) == 'text'), None
+    (key for key in row if manifest.KeyOf(key) == 'text'), None
   )
 
 
@@ -250,7 +250,7 @@ def _ReadJson(transcripts: Transcripts, role: str, branch: str) -> None:
       wanted = key or ' or '.join((*_KEYS[role], 'text'))
       raise errors.DatasetError(f'{where}: no {wanted}; there are {suggest.Some(row)}{suggest.Hint(wanted, row)}')
     value = {name: row[name] for name in row if row[name] is not None}
-    known = {rows.KeyOf(name): value[name] for name in reversed(value) if rows.KeyOf(name)}
+    known = {manifest.KeyOf(name): value[name] for name in reversed(value) if manifest.KeyOf(name)}
     utt_id = known.get('utt_id')
     if utt_id is None and isinstance(known.get('audio_filepath'), str):
       offset, seconds = known.get('offset'), known.get('duration')
