@@ -88,7 +88,8 @@ def _Run(args):
   ]
   comparison = significance.Compare(*results) if len(results) == 2 else None
   shown = report.Shown(args.worst, args.by == 'speaker')
-  labels = [f'{name} ({t.path})' for name, t in zip('AB', systems)] if comparison else [systems[0].path]
+  names = [t.path + (t.branch and f', {t.branch}') for t in systems]
+  labels = [f'{label} ({name})' for label, name in zip('AB', names)] if comparison else names
   if args.format == 'json':
     row = dict(
       reference=_Describe(reference),

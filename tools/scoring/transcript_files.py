@@ -51,6 +51,7 @@ class Transcripts:
 
   path: str
   format: str
+  branch: str = ''  # Of a run, if one was chosen.
   texts: dict[str, str] = dataclasses.field(default_factory=dict)  # By utterance id.
   speakers: dict[str, str] = dataclasses.field(default_factory=dict)  # Of ids that have one.
   languages: dict[str, str] = dataclasses.field(default_factory=dict)  # Of ids that have one.
@@ -89,7 +90,7 @@ def Read(path: str, role: str, kind: str = 'auto', branch: str = '') -> Transcri
   CheckExists(path)
   if kind == 'auto':
     kind = _EXTENSIONS.get(os.path.splitext(path.removesuffix('.gz'))[1].lower()) or _TextOrLines(path)
-  transcripts = Transcripts(path, kind)
+  transcripts = Transcripts(path, kind, branch)
   readers = dict(text=_ReadText, lines=_ReadLines, trn=_ReadTrn, stm=_ReadStm, ctm=_ReadCtm)
   if kind == 'jsonl':
     _ReadJson(transcripts, role, branch)
