@@ -204,7 +204,7 @@ class FilesTest(absltest.TestCase):
       (['ann', ('ann', 2.0)], "hotword 'ann': is there twice"),
       ([' '], "hotword ' ': expected a word or more"),
       ([('ann', math.inf)], "hotword 'ann': boost = inf: expected a finite number"),
-      ([str(i) for i in ()] + ['a' * 4_000_000], '1 hotwords of 4000002 characters, .*: expected at most'),
+      (['a' * 4_000_000], '1 hotwords of 4000003 bytes, with .* labels: expected at most'),
     ):
       with self.assertRaisesRegex(errors.ConfigError, message):
         hotwords.Hotwords(phrases, 5.0, self.tokenizer)

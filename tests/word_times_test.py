@@ -1,4 +1,4 @@
-"""tools.word_times: errors of word times against those that eSpeak NG knows. No graph: a model that tells the truth late."""
+"""tools.word_times: errors of word times against those of eSpeak NG. No graph: a model that tells the truth late."""
 
 import contextlib
 import io
