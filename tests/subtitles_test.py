@@ -124,6 +124,12 @@ class FormatsTest(absltest.TestCase):
     self.assertEqual(transcript_formats.WhyNoLabel(sure, 0.51), 'of confidence < 0.51')
     self.assertEqual(transcript_formats.WhyNoLabel(dataclasses.replace(sure, text=''), 0.0), 'without text')
     self.assertEqual(_Transcript([]).probability, 0.0)
+    with self.subTest('not known'):
+      unknown = _Transcript(_Words(['a'], None))
+      self.assertIsNone(unknown.probability)
+      self.assertNotIn('confidence', transcript_formats.Format(unknown, 'manifest'))
+      self.assertNotIn('probability', transcript_formats.Format(unknown, 'json'))
+      self.assertEqual(transcript_formats.Format(unknown, 'ctm'), 'a_b 1 0.000 0.300 a\n')
 
 
 if __name__ == '__main__':

@@ -82,7 +82,7 @@ def Words(surfaces, labels, frames, frame_seconds: float) -> list[Word]:
     if the next word starts in that frame.
   """
   spans = words_lib.Spans(surfaces, labels, frames)
-  return _Timed(spans, [1.0] * len(spans), frame_seconds)
+  return _Timed(spans, [None] * len(spans), frame_seconds)
 
 
 def _Timed(spans, probabilities, frame_seconds):

@@ -21,7 +21,7 @@ class Word:
   text: str
   start: float
   end: float
-  probability: float = 1.0  # That it is right, see fm_lingvo/decoding/confidence.py.
+  probability: float | None = None  # That it is right, see fm_lingvo/decoding/confidence.py; None: not known.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Hypothesis:
   words: tuple[Word, ...]
 
   @property
-  def probability(self) -> float:
-    """The share of its words that is expected to be right; 0 without words."""
+  def probability(self) -> float | None:
+    """The share of its words that is expected to be right, 0 without words; None: not known."""
     return _Mean(self.words)
 
 
@@ -57,8 +57,8 @@ class Segment:
     return ' '.join(w.text for w in self.words)
 
   @property
-  def probability(self) -> float:
-    """The share of its words that is expected to be right."""
+  def probability(self) -> float | None:
+    """The share of its words that is expected to be right; None: not known."""
     return _Mean(self.words)
 
 
@@ -81,8 +81,8 @@ class Transcript:
     return tuple(Segments(self.words))
 
   @property
-  def probability(self) -> float:
-    """The share of the words that is expected to be right; 0 without words."""
+  def probability(self) -> float | None:
+    """The share of the words that is expected to be right, 0 without words; None: not known."""
     return _Mean(self.words)
 
   def to_dict(self) -> dict[str, Any]:
@@ -91,15 +91,15 @@ class Transcript:
     Returns:
       dict: text; duration; probability; segments (id, start, end, text, probability); words (word, start, end,
       probability); score; windows; and, if they are not empty, file, n_best (text, score, probability) and damage.
-      Times are in seconds.
+      Times are in seconds; probabilities that are not known are left out.
     """
     row: dict[str, Any] = {'file': self.name} if self.name else {}
     row |= {
       'text': self.text,
       'duration': round(self.duration, 3),
-      'probability': round(self.probability, 4),
+      **_Probability(self.probability),
       'segments': [
-        {'id': i, 'start': s.start, 'end': s.end, 'text': s.text, 'probability': round(s.probability, 4)}
+        {'id': i, 'start': s.start, 'end': s.end, 'text': s.text, **_Probability(s.probability)}
         for i, s in enumerate(self.segments)
       ],
       'words': WordRows(self.words),
@@ -118,17 +118,23 @@ class Transcript:
 
 
 def WordRows(words: Iterable[Word]) -> list[dict[str, Any]]:
-  """Returns words as JSON objects: word, start, end, probability."""
-  return [{'word': w.text, 'start': w.start, 'end': w.end, 'probability': w.probability} for w in words]
+  """Returns words as JSON objects: word, start, end and, if it is known, probability."""
+  return [{'word': w.text, 'start': w.start, 'end': w.end, **_Probability(w.probability)} for w in words]
 
 
 def HypothesisRows(hypotheses: Iterable[Hypothesis]) -> list[dict[str, Any]]:
-  """Returns hypotheses as JSON objects: text, score, probability."""
-  return [{'text': h.text, 'score': round(h.score, 4), 'probability': round(h.probability, 4)} for h in hypotheses]
+  """Returns hypotheses as JSON objects: text, score and, if it is known, probability."""
+  return [{'text': h.text, 'score': round(h.score, 4), **_Probability(h.probability)} for h in hypotheses]
 
 
-def _Mean(words: Sequence[Word]) -> float:
-  return sum(w.probability for w in words) / len(words) if words else 0.0
+def _Mean(words: Sequence[Word]) -> float | None:
+  known = [w.probability for w in words if w.probability is not None]
+  return None if len(known) < len(words) else sum(known) / len(words) if words else 0.0
+
+
+def _Probability(value: float | None) -> dict[str, float]:
+  """Returns the key of JSON, if the probability is known."""
+  return {} if value is None else {'probability': round(value, 4)}
 
 
 def Segments(words: Iterable[Word]) -> list[Segment]:

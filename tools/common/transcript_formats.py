@@ -2,6 +2,7 @@
 
 import json
 import os
+from typing import Any
 
 from fm_lingvo.inference import transcript as transcript_lib
 
@@ -47,17 +48,18 @@ def WhyNoLabel(transcript: transcript_lib.Transcript, min_confidence: float) -> 
     return 'longer than a window'
   if not transcript.text:
     return 'without text'
-  return f'of confidence < {min_confidence:g}' if transcript.probability < min_confidence else ''
+  return f'of confidence < {min_confidence:g}' if (transcript.probability or 0.0) < min_confidence else ''
 
 
 def Manifest(transcript: transcript_lib.Transcript) -> str:
   """Returns a line of JSON that the importer `manifest` reads: audio_filepath, duration, text, and the confidence."""
-  row = {
+  row: dict[str, Any] = {
     'audio_filepath': os.path.abspath(transcript.name),
     'duration': round(transcript.duration, 3),
     'text': transcript.text,
-    'confidence': round(transcript.probability, 4),
   }
+  if transcript.probability is not None:
+    row['confidence'] = round(transcript.probability, 4)
   return json.dumps(row, ensure_ascii=False)
 
 
@@ -67,8 +69,9 @@ def Recording(name: str) -> str:
 
 
 def Ctm(transcript: transcript_lib.Transcript) -> str:
-  """Returns a line `FILE CHANNEL START SECONDS WORD CONFIDENCE` for each word."""
-  name = Recording(transcript.name)
-  return ''.join(
-    f'{name} 1 {w.start:.3f} {w.end - w.start:.3f} {w.text} {w.probability:.4f}\n' for w in transcript.words
-  )
+  """Returns a line `FILE CHANNEL START SECONDS WORD [CONFIDENCE]` for each word."""
+  lines = []
+  for w in transcript.words:
+    confidence = '' if w.probability is None else f' {w.probability:.4f}'
+    lines.append(f'{Recording(transcript.name)} 1 {w.start:.3f} {w.end - w.start:.3f} {w.text}{confidence}\n')
+  return ''.join(lines)
