@@ -16,7 +16,8 @@ that is expected to be right (`tools.evaluate --calibrate`); recordings below --
 than a window are left out and counted. JSON and CTM have the probability of each word. --hotwords=FILE names phrases to
 prefer, --lm=FILE a language model.
 Existing files are overwritten only once the run is loaded and a recording is read.
-Times are those of the encoded frames (40 ms) at which the model emitted the labels, slightly later than the sound.
+Times are those of the encoded frames (of 40 or 80 ms) at which the model emitted the labels, slightly later than the
+sound.
 Exit code 0: all done; 1: some recordings could not be read, each with a one-line message, or the transcripts cannot be
 written; 2: wrong usage, run or checkpoint; 130: Ctrl-C.
 """

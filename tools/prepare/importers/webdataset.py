@@ -5,8 +5,8 @@ import json
 import os
 
 from fm_lingvo.data import manifest
+from fm_lingvo.utils import audio_extensions
 
-from ..import_helpers import audio_paths
 from ..import_helpers import inputs
 from ..import_helpers import patterns
 from ..import_helpers import rows
@@ -44,7 +44,7 @@ def _Samples(listing, path):
   for member in contents.members:
     key, extension = os.path.splitext(member.name)
     extension = extension.lower()
-    kind = 'audio' if extension in audio_paths.EXTENSIONS else extension
+    kind = 'audio' if extension in audio_extensions.ALL else extension
     if kind not in ('audio', '.json', *_TEXTS):
       listing.ignored[kind or member.name] += 1
     elif samples[key].setdefault(kind, member) is not member:
