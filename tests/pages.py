@@ -13,6 +13,7 @@ PAGES = ('README.md',) + tuple(
     'tutorial',
     'params',
     'python',
+    'decoding',
     'data',
     'data_formats',
     'transcripts',
