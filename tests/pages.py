@@ -6,6 +6,11 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAGES = ('README.md',) + tuple(
   f'docs/{name}.md'
   for name in (
+    'pages',
+    'quick_start',
+    'experiments',
+    'recognition',
+    'tutorial',
     'params',
     'python',
     'data',
@@ -14,6 +19,8 @@ PAGES = ('README.md',) + tuple(
     'data_problems',
     'augmentation',
     'running',
+    'dashboard',
+    'sweeps',
     'scoring',
     'faults',
     'scale',
@@ -21,6 +28,8 @@ PAGES = ('README.md',) + tuple(
     'recipe',
     'recipe_prompts',
     'speed',
+    'measured',
+    'method',
     'architecture',
     'developing',
     'paper_run',

@@ -135,8 +135,11 @@ class RunnerTest(_Case):
       stage_run.Take(self.settings, stages['scratch_target'], self.Stamps(stages))
 
     stage_run.Write(self.Path('scratch_target'), {**state, 'done': False})
-    expected = f'--take=scratch_target: .* is not a finished run of {stages["scratch_target"].steps} steps'
-    with self.assertRaisesRegex(errors.ConfigError, expected):
+    refused = f'--take=scratch_target: .* is not a finished run of {stages["scratch_target"].steps} steps'
+    with self.assertRaisesRegex(errors.ConfigError, refused):
+      _Take()
+    os.remove(self.Path('scratch_target', 'stage.json'))  # Nothing says what it was trained with.
+    with self.assertRaisesRegex(errors.ConfigError, refused):
       _Take()
     stage_run.Write(self.Path('scratch_target'), state)
     _Take()
