@@ -17,7 +17,9 @@ from lingvo.core import py_utils
 
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import reader
+from fm_lingvo.decoding import confidence
 from fm_lingvo.decoding import search
+from fm_lingvo.decoding import words as words_lib
 from fm_lingvo.inference import transcript
 from fm_lingvo.runtime import graph_memory
 from fm_lingvo.runtime import quiet
@@ -66,30 +68,11 @@ def GraphMode() -> Iterator[None]:
     py_utils.SetEagerMode(eager, test_mode=True)
 
 
-def Surfaces(tokenizer) -> list[bytes]:
-  """Returns a list [V] of bytes: the text of each label of a Tokenizer."""
-  import sentencepiece
-
-  processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.model)
-
-  def _Surface(label):
-    piece = processor.id_to_piece(label)
-    if processor.is_unknown(label):
-      return processor.decode([label]).encode()  # The model's own symbol for unknown characters.
-    if processor.is_control(label):
-      return b''
-    if processor.is_byte(label):  # <0x41>
-      return bytes([int(piece[3:-1], 16)])
-    return piece.replace('\u2581', ' ').encode()
-
-  return [_Surface(label) for label in range(tokenizer.vocab_size)]
-
-
 def Words(surfaces, labels, frames, frame_seconds: float) -> list[Word]:
   """Splits labels into words.
 
   Args:
-    surfaces: List of bytes that Surfaces returned.
+    surfaces: List [V] of bytes: tokenizer.Tokenizer.surfaces.
     labels: Iterable of ints.
     frames: The encoded frame at which each label was emitted.
     frame_seconds: Seconds per encoded frame.
@@ -98,24 +81,19 @@ def Words(surfaces, labels, frames, frame_seconds: float) -> list[Word]:
     List of Word. A word starts with the frame of its first label. It ends with the frame of its last label, or earlier
     if the next word starts in that frame.
   """
-  spelled = []  # [bytes, first frame, last frame] of each word.
-  open_word = False
-  for label, frame in zip(labels, frames):
-    for byte in surfaces[label]:
-      if byte == ord(' '):
-        open_word = False
-      elif open_word:
-        spelled[-1][0].append(byte)
-        spelled[-1][2] = frame
-      else:
-        spelled.append([bytearray([byte]), frame, frame])
-        open_word = True
+  spans = words_lib.Spans(surfaces, labels, frames)
+  return _Timed(spans, [None] * len(spans), frame_seconds)
+
+
+def _Timed(spans, probabilities, frame_seconds):
+  """Returns the Word of each words.Span."""
   words = []
-  for i, (text, first, last) in enumerate(spelled):
+  for i, (span, probability) in enumerate(zip(spans, probabilities)):
+    first, last = span.frames
     end = last + 1
-    if i + 1 < len(spelled) and first < spelled[i + 1][1]:
-      end = min(end, spelled[i + 1][1])
-    words.append(Word(text.decode(errors='replace'), round(first * frame_seconds, 3), round(end * frame_seconds, 3)))
+    if i + 1 < len(spans) and first < spans[i + 1].frames[0]:
+      end = min(end, spans[i + 1].frames[0])
+    words.append(Word(span.text, round(first * frame_seconds, 3), round(end * frame_seconds, 3), probability))
   return words
 
 
@@ -145,7 +123,8 @@ class Recognizer:
       self._session = tf.Session(graph=graph, config=session.Config())
       Restore(self._session, task, run.checkpoint, run.averages)
     self._tokenizer = task.Head(run.head).tokenizer
-    self._surfaces = Surfaces(self._tokenizer)
+    self._surfaces = self._tokenizer.surfaces
+    self._calibration = confidence.Read(run.path, words_lib.MEASURES if beam_size > 1 else words_lib.OF_LABELS)
     self._frame_seconds = task.encoded_frame_samples / audio.SAMPLE_RATE
 
   def Recognize(self, waveforms: list[np.ndarray]) -> list[list[Hypothesis]]:
@@ -180,12 +159,17 @@ class Recognizer:
 
   def _Hypotheses(self, out, i):
     """Returns the hypotheses of row i of the graph's output, at most n_best."""
+    places = np.flatnonzero(search.AreFound(out.scores[i])).tolist()
+    every = words_lib.FoundOf(self._surfaces, out, i, places)
     found = []
-    for k in np.flatnonzero(search.AreFound(out.scores[i, : self._n_best])):
-      length = out.lengths[i, k]
-      labels = out.labels[i, k, :length].tolist()
-      words = Words(self._surfaces, labels, out.frames[i, k, :length].tolist(), self._frame_seconds)
-      found.append(Hypothesis(self._tokenizer.DecodeIds(labels), float(out.scores[i, k]), tuple(words)))
+    for k, hypothesis in zip(places, every):
+      if k >= self._n_best:
+        break
+      evidence = words_lib.Evidence(hypothesis, every)
+      probabilities = [round(self._calibration.Probability(e), 4) for e in evidence]
+      words = _Timed(hypothesis.spans, probabilities, self._frame_seconds)
+      text = self._tokenizer.DecodeIds(out.labels[i, k, : out.lengths[i, k]].tolist())
+      found.append(Hypothesis(text, hypothesis.score, tuple(words)))
     return found
 
 
