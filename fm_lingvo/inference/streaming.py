@@ -73,6 +73,7 @@ class Stream:
     self._heard = np.zeros([0], np.int16)  # Samples from encoded frame `_frames` on.
     self._num_samples = 0
     self._frames = 0  # Encoded frames so far.
+    self._steps = 0
     self._is_finished = False
     self._finals: list[stream_events.Final] = []
     self._shown = ''  # Text of the last partial.
@@ -143,6 +144,16 @@ class Stream:
     return self._num_samples / audio_format.SAMPLE_RATE
 
   @property
+  def steps(self) -> int:
+    """Steps that were recognised: calls of the model."""
+    return self._steps
+
+  @property
+  def step_seconds(self) -> float:
+    """Seconds of speech of a step: those of whole encoded frames."""
+    return self._engine.step_samples / audio_format.SAMPLE_RATE
+
+  @property
   def latency(self) -> float:
     """Seconds of speech after a sound that its frame must wait for, at most; the time to compute is not in it."""
     return self._engine.window_samples / audio_format.SAMPLE_RATE
@@ -186,6 +197,7 @@ class Stream:
   def _Step(self, samples: np.ndarray, frames: int) -> list[stream_events.Event]:
     """Recognises the next encoded frames, at most C, of the samples of a step."""
     out, self._state = self._engine.Step(samples, frames, self._state)
+    self._steps += 1
     before, self._found = self._found, []
     for ancestor, labels, at, count, exists in zip(out.ancestors, out.labels, out.frames, out.counts, out.exists):
       found = before[ancestor] if exists else None
