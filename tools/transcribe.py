@@ -15,7 +15,8 @@ is damaged, silence stands in place of what cannot be decoded, so that times sta
 probability of a character; recordings below --min_confidence, without text, or longer than a window are left out and
 counted.
 Existing files are overwritten only once the run is loaded and a recording is read.
-Times are those of the encoded frames (40 ms) at which the model emitted the labels, slightly later than the sound.
+Times are those of the encoded frames (of 40 or 80 ms) at which the model emitted the labels, slightly later than the
+sound.
 --stream recognises a recording while it is heard, with a run that was trained for it (the knob streaming). Standard
 input is WAV, or with --rate raw samples of 16 bits, little-endian, one channel. A text is final after a pause of
 --endpoint_seconds; on a terminal the last line is the text so far. --format=json writes each event as a line. Ctrl-C

@@ -165,7 +165,7 @@ def BeamStart(step, state, batch, beam_size):
     beam_size: int, number of hypotheses K, >= 1.
 
   Returns:
-    NestedMap of scores float32, hashes int64 and lengths int32 [B, K], and model, a NestedMap of pred and state [M, ...].
+    NestedMap of scores float32, hashes int64 and lengths int32 [B, K], and model: pred and state [M, ...].
   """
   origin = _Origin(batch, beam_size)
   pred, state = step(tf.zeros_like(origin), state.Transform(lambda x: tf.gather(x, origin)))

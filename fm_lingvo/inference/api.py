@@ -224,8 +224,8 @@ class Model:
   ) -> streaming.Stream:
     """Begins a stream: speech that is recognised while it is heard, such as that of a microphone.
 
-    The first stream of a beam size and step builds their graph, which takes seconds; the weights are those of the model.
-    Any number of streams may run at once, in as many threads.
+    The first stream of a beam size and step builds their graph, which takes seconds; the weights are the model's. Any
+    number of streams may run at once, in as many threads.
 
     The final words do not depend on how the samples are cut into pieces. Without finals in between (endpoint_seconds =
     None) they are those that transcribe finds in a window: the same labels and words, a score within 1e-3 of it. With
