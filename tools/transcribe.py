@@ -4,6 +4,7 @@
   cat call.wav | python -m tools.transcribe RUN - --format=json
   arecord -f S16_LE -r 16000 -t raw | python -m tools.transcribe RUN --stream - --rate=16000
   python -m tools.transcribe RUN talk.mp3 --format=srt --output=talk.srt
+  python -m tools.transcribe RUN calls/ --beam_size=8 --hotwords=names.txt --format=ctm --output=calls.ctm
   python -m tools.transcribe RUN unlabeled/ --format=manifest --min_confidence=0.8 --output=pseudo.jsonl
 
 AUDIO is a file of any format and sampling rate that FFmpeg supports, a folder (all audio files below it) or - for
@@ -11,9 +12,10 @@ standard input. Recordings longer than the run's max_seconds are recognised in w
 and overlap by 2 s (by a quarter of a window, if that is less). The channels of a recording are mixed. Where a recording
 is damaged, silence stands in place of what cannot be decoded, so that times stay right; standard error says how much.
 --output is a file for all transcripts or, if it is a folder or ends with /, a folder with a file for each recording.
---format=manifest writes what `tools.prepare_data --importer=manifest` reads, with `confidence`, the geometric mean
-probability of a character; recordings below --min_confidence, without text, or longer than a window are left out and
-counted.
+--format=manifest writes what `tools.prepare_data --importer=manifest` reads, with `confidence`, the share of the words
+that is expected to be right (`tools.evaluate --calibrate`); recordings below --min_confidence, without text, or longer
+than a window are left out and counted. JSON and CTM have the probability of each word. --hotwords=FILE names phrases to
+prefer, --lm=FILE a language model.
 Existing files are overwritten only once the run is loaded and a recording is read.
 Times are those of the encoded frames (of 40 or 80 ms) at which the model emitted the labels, slightly later than the
 sound.
