@@ -8,6 +8,7 @@ PAGES = ('README.md',) + tuple(
   for name in (
     'params',
     'python',
+    'streaming',
     'decoding',
     'data',
     'data_formats',

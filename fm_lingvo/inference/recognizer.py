@@ -168,7 +168,7 @@ class Recognizer:
 
     Args:
       beam_size: Hypotheses, >= 1; None: the head's.
-      step_seconds: Seconds of a step, > 0, rounded to whole encoded frames.
+      step_seconds: Seconds of a step, > 0, rounded to whole encoded frames, or to whole chunks of the attention.
       build: Whether to build its graph if there is none yet, in GraphMode and in one thread at a time.
 
     Returns:
@@ -180,7 +180,8 @@ class Recognizer:
     why = self.WhyNoStream()
     if why:
       raise errors.ConfigError(why if why == CLOSED else f'{self._run.path}: {why}; {_HOW_TO_STREAM}')
-    key = beam_size, max(1, round(step_seconds / self._frame_seconds))
+    least = self._task.encoder.stream_frames
+    key = beam_size, least * max(1, round(step_seconds / (least * self._frame_seconds)))
     if build and key not in self._engines:
       sess = self._session
       with sess.graph.as_default(), _Cluster(self._run):

@@ -59,8 +59,8 @@ def Run(model: Any, args: Any, tell: Any) -> int:
   Raises:
     errors.ConfigError: The run cannot stream, or the sound is none.
   """
-  options = {name: getattr(args, name) for name in ('step_seconds', 'endpoint_seconds') if getattr(args, name)}
-  stream = model.stream(**options)
+  given = {name: getattr(args, name) for name in ('step_seconds', 'endpoint_seconds')}
+  stream = model.stream(**{name: value for name, value in given.items() if value is not None})
   timer = _Timer()
   pipe = live_input.Pipe(sys.stdin.fileno())
   losses = audio_frames.Losses()
@@ -83,7 +83,7 @@ def Run(model: Any, args: Any, tell: Any) -> int:
       for samples, rate in sound:
         if pipe.stopped:
           break
-        for piece in _Cut(samples, rate, args.step_seconds or streaming.STEP_SECONDS):
+        for piece in _Cut(samples, rate, stream.step_seconds):
           show.Events(timer.Accept(stream, piece, rate))
     except audio.Rejected as e:
       show.End()
