@@ -13,6 +13,7 @@ PAGES = ('README.md',) + tuple(
     'tutorial',
     'params',
     'python',
+    'streaming',
     'decoding',
     'data',
     'data_formats',
