@@ -64,10 +64,10 @@ tensorboard: $(STAMP)  ## start TensorBoard on the runs, http://localhost:6006; 
 	@test -d $(RUNS) || { echo 'tensorboard: no $(RUNS)/ here: train first (make demo), or pass RUNS=DIR' >&2; exit 2; }
 	$(BIN)/tensorboard --logdir $(RUNS) --port $(PORT)
 
-lock: requirements.txt requirements/dev.txt requirements/overrides.txt  ## update the locks, with hashes (needs uv: pip install uv); LOCK=--upgrade: newer versions
-	$(UV) pip compile -q $(LOCK) requirements.txt requirements/dev.txt --overrides requirements/overrides.txt --only-binary :all: --generate-hashes \
+lock: requirements.txt requirements/serve.txt requirements/dev.txt requirements/overrides.txt  ## update the locks, with hashes (needs uv: pip install uv); LOCK=--upgrade: newer versions
+	$(UV) pip compile -q $(LOCK) requirements.txt requirements/serve.txt requirements/dev.txt --overrides requirements/overrides.txt --only-binary :all: --generate-hashes \
 	  --no-header --no-annotate --python-version 3.10 --python-platform x86_64-manylinux_2_28 -o requirements/classic.txt
-	$(UV) pip compile -q $(LOCK) requirements.txt requirements/dev.txt --overrides requirements/overrides.txt --only-binary :all: --generate-hashes \
+	$(UV) pip compile -q $(LOCK) requirements.txt requirements/serve.txt requirements/dev.txt --overrides requirements/overrides.txt --only-binary :all: --generate-hashes \
 	  --no-header --no-annotate --universal --python-version 3.11 -o requirements/current.txt
 	sed -i -E "s/ and implementation_name == 'cpython' and platform_machine == 'x86_64'( and platform_python_implementation != 'PyPy')? and sys_platform == 'linux'//; \
 	  s/( ;| and) python_full_version < '3.14'( \\\\)?\$$/\2/" requirements/current.txt

@@ -11,6 +11,7 @@ stand in programs of other projects, whose names are PEP 8's. TensorFlow is impo
 
 import collections
 import contextlib
+import copy
 import dataclasses
 import io
 import math
@@ -206,6 +207,21 @@ class Model:
           yield error
         else:
           yield dataclasses.replace(result, damage=str(losses)) if losses else result
+
+  @property
+  def recognizer(self) -> Any:
+    """What recognises batches of windows: an object with recognizer.Recognizer's methods."""
+    return self._recognizer
+
+  def with_recognizer(self, recognizer: Any) -> 'Model':
+    """Returns a model that differs in who recognises its windows, such as one caller of a shared_batches.SharedBatches.
+
+    Args:
+      recognizer: An object with the method Recognize of recognizer.Recognizer.
+    """
+    other = copy.copy(self)
+    other._recognizer = recognizer
+    return other
 
   def close(self) -> None:
     """Frees the memory of the model; a batch that another thread recognises is finished first."""
