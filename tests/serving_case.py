@@ -1,6 +1,7 @@
 """A server whose model is real but for its recogniser, which reads words off the sound: no TensorFlow, no process."""
 
 import contextlib
+import dataclasses
 import io
 import threading
 import time
@@ -11,6 +12,7 @@ import numpy as np
 from absl.testing import absltest
 from starlette import testclient
 
+from fm_lingvo import errors
 from fm_lingvo.inference import api
 from fm_lingvo.inference import transcript
 from tools.serving import access
@@ -43,12 +45,15 @@ class Recognizer:
     self.batches = []  # The number of windows of each.
     self.go = threading.Event()  # Cleared: batches wait for it.
     self.go.set()
+    self.error = None  # Is raised in place of results.
     self.is_closed = False
 
   def Recognize(self, waveforms):
     self.batches.append(len(waveforms))
     self.go.wait(10)
     time.sleep(self.seconds)
+    if self.error:
+      raise self.error
     return [[self._Hypothesis(w)] for w in waveforms]
 
   def _Hypothesis(self, waveform):
@@ -63,10 +68,62 @@ class Recognizer:
     self.is_closed = True
 
 
-def Model(recognizer, name='run', max_window=4.0):
+@dataclasses.dataclass
+class Event:
+  """What a stream gives."""
+
+  type: str
+  text: str
+  words: tuple = ()
+  start: float = 0.0
+  end: float = 0.0
+
+  def to_dict(self):
+    return dataclasses.asdict(self)
+
+
+class Stream:
+  """A partial text after each piece of sound, and a final one for each second."""
+
+  def __init__(self, recognizer):
+    self._recognizer = recognizer
+    self._heard = np.zeros([0], np.int16)
+
+  def accept(self, samples, sampling_rate):
+    if samples.dtype != np.int16:
+      samples = (samples * 32768).astype(np.int16)
+    self._heard = np.concatenate([self._heard, samples])
+    while len(self._heard) >= sampling_rate:
+      yield self._Event('final', self._heard[:sampling_rate], sampling_rate)
+      self._heard = self._heard[sampling_rate:]
+    yield self._Event('partial', self._heard, sampling_rate)
+
+  def finish(self):
+    yield self._Event('final', self._heard, 16000)
+
+  def _Event(self, kind, samples, rate):
+    step = rate // 16000  # Of the tests' rates, multiples of 16 kHz.
+    return Event(kind, self._recognizer.Recognize([samples[::step]])[0][0].text)
+
+
+class FileModel(api.Model):
+  """A model that transcribes files alone."""
+
+  def stream(self):
+    raise errors.ConfigError(f'{self.run}: its encoder sees what comes later; expected one that does not')
+
+
+class StreamingModel(api.Model):
+  """A model that hears sound live."""
+
+  def stream(self):
+    return Stream(self.recognizer)
+
+
+def Model(recognizer, name='run', max_window=4.0, kind=FileModel):
   """An api.Model with a recogniser of a test."""
   run = types.SimpleNamespace(path=f'runs/{name}', checkpoint=f'runs/{name}/train/ckpt-00000003', adapter='none')
-  return api.Model(run, recognizer, max_window)
+  return kind(run, recognizer, max_window)
 
 
 class ServingCase(absltest.TestCase):

@@ -78,8 +78,10 @@ class SharedBatchesTest(absltest.TestCase):
 
   def test_an_error_is_raised_in_the_threads_of_its_batch_alone(self):
     batches = self._Start()
-    with self.assertRaisesRegex(AttributeError, 'no attribute'):
-      shared_batches.Caller(batches).Recognize(['no array'])
+    self.recognizer.error = MemoryError('too large')
+    with self.assertRaisesRegex(MemoryError, 'too large'):
+      shared_batches.Caller(batches).Recognize([serving_case.Spoken(1)])
+    self.recognizer.error = None
     self.assertLen(shared_batches.Caller(batches).Recognize([serving_case.Spoken(1)]), 1)
 
   def test_a_cancelled_caller_ends_at_once_and_the_others_do_not(self):
