@@ -99,7 +99,8 @@ class Stream:
     yield self._Event('partial', self._heard, sampling_rate)
 
   def finish(self):
-    yield self._Event('final', self._heard, 16000)
+    if len(self._heard):
+      yield self._Event('final', self._heard, 16000)
 
   def _Event(self, kind, samples, rate):
     step = rate // 16000  # Of the tests' rates, multiples of 16 kHz.
