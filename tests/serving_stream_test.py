@@ -5,7 +5,6 @@ import threading
 import time
 
 from absl.testing import absltest
-from starlette import websockets
 
 from tests import serving_case
 from tools.serving import access
@@ -86,7 +85,7 @@ class StreamTest(serving_case.ServingCase):
       (b'\0\0', (), 'no_start', 'sound before the first message'),
       ('no json', (), 'not_json', 'not JSON'),
       ('[1]', (), 'not_json', 'no JSON object'),
-      ({'type': 'begin'}, (), 'invalid_value', "'begin' in the first message; expected \"start\""),
+      ({'type': 'begin'}, (), 'invalid_value', '\'begin\' in the first message; expected "start"'),
       ({**start, 'rate': 8000}, (), 'invalid_value', '^rate: no such key'),
       ({**start, 'format': 'mp3'}, (), 'invalid_value', "'mp3'; expected one of pcm_s16le"),
       ({**start, 'sample_rate': '16000'}, (), 'invalid_value', 'a whole number from 1000 to 768000'),

@@ -1,14 +1,11 @@
 """The server over HTTP: what it answers, what it refuses and how, whom it lets in, what it counts."""
 
 import concurrent.futures
-import json
 import os
 import re
 import tempfile
-import threading
 import time
 
-import numpy as np
 from absl.testing import absltest
 
 from fm_lingvo import errors

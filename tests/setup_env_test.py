@@ -184,7 +184,10 @@ class LocksTest(parameterized.TestCase):
 
   @parameterized.parameters(('classic', '3.10'), ('current', '3.11'), ('current', '3.12'), ('current', '3.13'))
   def test_lock_holds_every_direct_dependency_at_its_version(self, stack, version):
-    direct = self._Pins(self._Read('requirements.txt') + self._Read('requirements/dev.txt'), version)
+    direct = self._Pins(
+      [r for name in ('requirements.txt', 'requirements/serve.txt', 'requirements/dev.txt') for r in self._Read(name)],
+      version,
+    )
     lock = self._Pins(self._Read(f'requirements/{stack}.txt'), version)
     self.assertEqual({n: lock.get(n) for n in direct}, direct)
 
@@ -215,7 +218,7 @@ class PackageDataTest(parameterized.TestCase):
     there = {
       path
       for path in glob.glob(os.path.join(folder, '**'), recursive=True)
-      if path.endswith(('.gin', '.npz', '.model', '.txt'))
+      if path.endswith(('.gin', '.html', '.npz', '.model', '.txt'))
     }
     self.assertNotEmpty(there)
     self.assertEqual(packed, there)

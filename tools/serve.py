@@ -122,7 +122,7 @@ def _Parser():
     prog='serve', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument(
-    'run', nargs='+', metavar='RUN', type=str, help='folder of a run with a transducer or CTC head, or NAME=FOLDER'
+    'run', nargs='+', metavar='RUN', help='folder of a run with a transducer or CTC head, or NAME=FOLDER'
   )
   parser.add_argument('--host', default='127.0.0.1', help='address to listen on (default: 127.0.0.1)')
   parser.add_argument('--port', type=int, default=8000, help='port to listen on, 0: any (default: 8000)')

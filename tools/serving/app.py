@@ -1,11 +1,11 @@
 """The server as an ASGI application: which path does what.
 
-  POST /v1/audio/transcriptions   OpenAI's interface; the form's fields are in fields.py
-  GET  /v1/models, /v1/models/ID  what is served
-  WS   /v1/audio/stream           live, streaming.py
-  GET  /                          a page to try it in a browser
-  GET  /health, /ready            200: it runs; 200: it takes requests, 503: it is being stopped
-  GET  /metrics                   for Prometheus
+POST /v1/audio/transcriptions   OpenAI's interface; the form's fields are in fields.py
+GET  /v1/models, /v1/models/ID  what is served
+WS   /v1/audio/stream           live, streaming.py
+GET  /                          a page to try it in a browser
+GET  /health, /ready            200: it runs; 200: it takes requests, 503: it is being stopped
+GET  /metrics                   for Prometheus
 """
 
 import base64
@@ -24,7 +24,6 @@ from starlette import middleware
 from starlette import requests
 from starlette import responses
 from starlette import routing
-from starlette import types
 from starlette.middleware import cors
 
 from fm_lingvo import errors

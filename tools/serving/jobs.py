@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from collections.abc import Mapping
+from typing import Any
 
 from fm_lingvo import errors
 from fm_lingvo.inference import api
@@ -37,9 +38,7 @@ class Served:
 class Jobs:
   """The transcriptions of one server."""
 
-  def __init__(
-    self, models: Mapping[str, api.Model], limits: limits_lib.Limits, metrics: metrics_lib.Metrics
-  ) -> None:
+  def __init__(self, models: Mapping[str, api.Model], limits: limits_lib.Limits, metrics: metrics_lib.Metrics) -> None:
     """Starts the threads.
 
     Args:
@@ -125,7 +124,8 @@ class Jobs:
     gone = asyncio.ensure_future(body.WaitUntilGone())
     left = max(0.0, started + self._limits.timeout_seconds - time.monotonic())
     try:
-      await asyncio.wait({work, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+      ends: set[asyncio.Future[Any]] = {work, gone}
+      await asyncio.wait(ends, timeout=left, return_when=asyncio.FIRST_COMPLETED)
       if work.done():
         found = await work
       elif gone.done():

@@ -1,6 +1,6 @@
 """What the server refuses: a status code, and a body as OpenAI's clients expect it.
 
-  {"error": {"message": "file: not_audio: ...", "type": "invalid_request_error", "param": "file", "code": "not_audio"}}
+{"error": {"message": "file: not_audio: ...", "type": "invalid_request_error", "param": "file", "code": "not_audio"}}
 """
 
 from collections.abc import Mapping

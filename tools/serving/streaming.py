@@ -32,7 +32,7 @@ from . import metrics as metrics_lib
 from . import problems
 
 MAX_FRAME_BYTES = 1 << 20
-_FORMATS = {'pcm_s16le': np.dtype('<i2'), 'pcm_f32le': np.dtype('<f4')}
+_FORMATS: dict[str, np.dtype[Any]] = {'pcm_s16le': np.dtype('<i2'), 'pcm_f32le': np.dtype('<f4')}
 _KEYS = ('type', 'model', 'format', 'sample_rate', 'language', 'token')
 # Status of a problem -> code with which the connection is closed.
 _CLOSE_CODES = {413: 1009, 429: 1013, 500: 1011, 503: 1012}
@@ -150,12 +150,12 @@ class Streams:
     if self._access.needs_token:
       self._CheckToken(message.get('token'), session)
     form = message.get('format', 'pcm_s16le')
-    if form not in _FORMATS:
+    if not isinstance(form, str) or form not in _FORMATS:
       raise problems.Wrong('format', f'{form!r}; expected one of {", ".join(_FORMATS)}')
     rate = message.get('sample_rate', 16000)
     if not isinstance(rate, int) or isinstance(rate, bool) or not 1000 <= rate <= 768000:
       raise problems.Wrong('sample_rate', f'{rate!r}; expected Hz, a whole number from 1000 to 768000')
-    fields.CheckLanguage(message.get("language", ""), self._language)
+    fields.CheckLanguage(message.get('language', ''), self._language)
     return _Start(fields.Model(message.get('model'), self._jobs.models), _FORMATS[form], rate)
 
   def _CheckToken(self, token: Any, session: '_Session') -> None:
@@ -216,9 +216,7 @@ class _Session:
     coming = asyncio.ensure_future(self.socket.receive())
     ending = asyncio.ensure_future(self._ending.wait())
     try:
-      await asyncio.wait(
-        {coming, ending}, timeout=self._limits.idle_seconds, return_when=asyncio.FIRST_COMPLETED
-      )
+      await asyncio.wait({coming, ending}, timeout=self._limits.idle_seconds, return_when=asyncio.FIRST_COMPLETED)
       if coming.done():
         message = coming.result()
         if message['type'] == 'websocket.disconnect':
