@@ -11,6 +11,7 @@ import glob
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess

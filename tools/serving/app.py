@@ -150,7 +150,8 @@ class Server:
     """Checks a form.
 
     Raises:
-      problems.Problem: It has no file, or a field that cannot be used.
+      problems.Problem: It names a model that is not served.
+      problems.Wrong: It has no file, or a field that cannot be used.
     """
     options = fields.Parse(form.fields, self._jobs.models, self._language)
     if form.file is None:

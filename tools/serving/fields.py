@@ -33,7 +33,8 @@ def Parse(fields: Collection[tuple[str, str]], models: Collection[str], language
     language: Code of the language that they transcribe; '': not known.
 
   Raises:
-    problems.Problem: 404 for an unknown model, 400 for all else.
+    problems.Problem: An unknown model (404).
+    problems.Wrong: A field that cannot be used (400).
   """
   once = _Once(fields)
   return Options(
@@ -48,7 +49,8 @@ def Model(name: str | None, models: Collection[str]) -> str:
   """Returns the model that a request names.
 
   Raises:
-    problems.Problem: It is not served, or none is named and there are several.
+    problems.Problem: It is not served.
+    problems.Wrong: None is named, and there are several.
   """
   if name is None:
     if len(models) == 1:
@@ -72,7 +74,7 @@ def CheckLanguage(asked: object, served: str) -> str:
     served: Code of what the models transcribe; '': not known, so that every code is accepted.
 
   Raises:
-    problems.Problem: The models transcribe another one.
+    problems.Wrong: It is no code, or the models transcribe another language.
   """
   if not isinstance(asked, str):
     raise problems.Wrong('language', f'{asked!r}; expected a code such as "en"')

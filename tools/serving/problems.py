@@ -53,17 +53,23 @@ class Problem(Exception):
 _KINDS = {401: 'authentication_error', 403: 'permission_error', 429: 'rate_limit_error'}
 
 
-def Wrong(param: str, message: object) -> Problem:
-  """A field of the form that cannot be used."""
-  return Problem(400, f'{param}: {message}', param=param, code='invalid_value')
+class Wrong(Problem):
+  """A field of the form, or a key of a message, that cannot be used."""
+
+  def __init__(self, param: str, message: object) -> None:
+    super().__init__(400, f'{param}: {message}', param=param, code='invalid_value')
 
 
-def Gone() -> Problem:
+class TooLarge(Problem):
+  """A request with too large a body."""
+
+  def __init__(self, most_bytes: int) -> None:
+    message = f'file: the request has more than {most_bytes / 1e6:g} MB, the limit here'
+    super().__init__(413, message, param='file', code='too_large')
+
+
+class Gone(Problem):
   """The client has closed the connection; nobody reads this."""
-  return Problem(CLIENT_GONE, 'the client closed the connection', code='client_gone')
 
-
-def TooLarge(most_bytes: int) -> Problem:
-  return Problem(
-    413, f'file: the request has more than {most_bytes / 1e6:g} MB, the limit here', param='file', code='too_large'
-  )
+  def __init__(self) -> None:
+    super().__init__(CLIENT_GONE, 'the client closed the connection', code='client_gone')

@@ -140,7 +140,8 @@ class Streams:
     """Checks the first message.
 
     Raises:
-      problems.Problem: It is none, has no token, or asks for what there is not.
+      problems.Problem: It has no token, or asks for a model that is not served.
+      problems.Wrong: It is none, or has a key or value that cannot be used.
     """
     if message.get('type') != 'start':
       raise problems.Wrong('type', f'{message.get("type")!r} in the first message; expected "start"')
