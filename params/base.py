@@ -25,6 +25,9 @@ WORDPIECES_EN = 'params/tokenizers/wordpieces_en_1024.model'
 # Values of knobs that are None, by size, in addition to the Gin files of the size; see AsrExperiment._BySize.
 _SIZES = {'paper': {'tokenizer': WORDPIECES_EN, 'adapter_dim': 128}}
 
+# Encoded frames that a causal encoder attends to in every block: 5.1 s of 40 ms.
+_STREAMING_LEFT_CONTEXT = 128
+
 # Evaluation keeps utterances up to at least this length: LibriSpeech has some of 35 s.
 _LONGEST_SECONDS = 40.0
 
@@ -41,6 +44,9 @@ class SpeechKnobs:
   batch_seconds: float = 32.0  # Audio in a batch of a stream, padding included.
   max_seconds: float = (
     16.0  # Longer utterances with transcripts are dropped from training, others cut; both are counted.
+  )
+  streaming: bool = (
+    False  # Makes the model causal, so that it can recognise speech while it is heard, see docs/streaming.md.
   )
   compute_dtype: str = 'float32'  # float32 or bfloat16, see fm_lingvo/layers/mixed_precision.py.
 
@@ -146,6 +152,9 @@ class AsrExperiment(TrainedExperiment, AugmentKnobs, SpeechKnobs):
   def _Train(self, p, schedule_params, eval_datasets, final_eval_datasets=()):
     """Sets p.train, the dtypes and the seed of task Params `p`; returns `p`."""
     self._CheckAugmented()
+    if self.streaming:
+      p.encoder.Set(causal=True, atten_left_context=_STREAMING_LEFT_CONTEXT, atten_right_context=0)
+      p.frontend.normalization = 'global'  # That of an utterance needs all of it.
     p.encoder.dropout_prob = self.dropout_prob
     mixed_precision.SetComputeDtype(p, self.compute_dtype, f'{type(self).__name__}.compute_dtype')
     return self._SetTraining(p, schedule_params, eval_datasets, final_eval_datasets)

@@ -110,12 +110,16 @@ class Stream:
 class FileModel(api.Model):
   """A model that transcribes files alone."""
 
+  can_stream = False
+
   def stream(self):
     raise errors.ConfigError(f'{self.run}: its encoder sees what comes later; expected one that does not')
 
 
 class StreamingModel(api.Model):
   """A model that hears sound live."""
+
+  can_stream = True
 
   def stream(self):
     return Stream(self.recognizer)

@@ -11,6 +11,16 @@ from lingvo.core import py_utils
 NEVER = -1e30  # The smallest score.
 
 
+def All(log_probs, step, state, batch, lm=None, lm_weight=0.0, label_bonus=0.0, internal_lm=None, ilm_weight=0.0):
+  """Returns log_probs, step and the state of `batch` utterances with all that search.BeamSearch is told to add."""
+  if internal_lm is not None:
+    log_probs, step = WithoutInternal(log_probs, step, internal_lm, ilm_weight)
+  if lm is not None:
+    log_probs, step = Fused(log_probs, step, lm, lm_weight, label_bonus)
+    state = py_utils.NestedMap(model=state, lm=lm.ZeroState(batch))
+  return log_probs, step, state
+
+
 def Fused(log_probs, step, lm, lm_weight, label_bonus):
   """Returns log_probs and step with the language model's scores and the bonus added to the labels' scores.
 

@@ -140,29 +140,11 @@ def BeamSearch(
   """
   batch, time = py_utils.GetShape(enc, 2)
   limits = max_labels if limits is None else limits[:, tf.newaxis]  # [B, 1]
-  if internal_lm is not None:
-    log_probs, step = fusion.WithoutInternal(log_probs, step, internal_lm, ilm_weight)
-  if lm is not None:
-    log_probs, step = fusion.Fused(log_probs, step, lm, lm_weight, label_bonus)
-    state = py_utils.NestedMap(model=state, lm=lm.ZeroState(batch))
-  origin = _Origin(batch, beam_size)
-  pred, state = step(tf.zeros_like(origin), state.Transform(lambda x: tf.gather(x, origin)))
-  # One empty hypothesis per utterance; the others do not exist yet.
-  scores = tf.one_hot(tf.zeros([batch], tf.int32), beam_size, 0.0, NEVER)  # [B, K]
-  now = py_utils.NestedMap(
-    t=tf.zeros([batch], tf.int32),
-    s=tf.zeros([batch], tf.int32),
-    scores=scores,
-    waits=scores <= NEVER,
-    hashes=tf.zeros([batch, beam_size], tf.int64),
-    model=py_utils.NestedMap(pred=pred, state=state),
-    **_NoLabels([batch, beam_size], max_labels),
+  log_probs, step, state = fusion.All(
+    log_probs, step, state, batch, lm, lm_weight, label_bonus, internal_lm, ilm_weight
   )
-  now = _Loop(
-    lambda now: _BeamStep(now, log_probs, step, enc, lengths, max_symbols_per_frame, limits),
-    now,
-    lengths,
-    time * (max_symbols_per_frame + 1),
+  now = BeamFrames(
+    BeamStart(step, state, batch, beam_size), log_probs, step, enc, lengths, max_symbols_per_frame, max_labels, limits
   )
   exists = tf.cast(now.scores > NEVER, tf.int32)  # [B, K]
   return py_utils.NestedMap(
@@ -171,6 +153,62 @@ def BeamSearch(
     lengths=now.lengths * exists,
     scores=now.scores,
   )
+
+
+def BeamStart(step, state, batch, beam_size):
+  """Returns the hypotheses before the first frame: one empty one for each utterance.
+
+  Args:
+    step: See the module.
+    state: See Greedy.
+    batch: int, number of utterances B.
+    beam_size: int, number of hypotheses K, >= 1.
+
+  Returns:
+    NestedMap of scores float32, hashes int64 and lengths int32 [B, K], and model, a NestedMap of pred and state [M, ...].
+  """
+  origin = _Origin(batch, beam_size)
+  pred, state = step(tf.zeros_like(origin), state.Transform(lambda x: tf.gather(x, origin)))
+  return py_utils.NestedMap(
+    scores=tf.one_hot(tf.zeros([batch], tf.int32), beam_size, 0.0, NEVER),  # The others do not exist yet.
+    hashes=tf.zeros([batch, beam_size], tf.int64),
+    lengths=tf.zeros([batch, beam_size], tf.int32),
+    model=py_utils.NestedMap(pred=pred, state=state),
+  )
+
+
+def BeamFrames(found, log_probs, step, enc, lengths, max_symbols_per_frame, max_labels, limits):
+  """Goes on with BeamSearch from BeamStart, or from what this function returned for the frames before.
+
+  Args:
+    found: NestedMap of hypotheses, see BeamStart.
+    log_probs: See BeamSearch.
+    step: See BeamSearch.
+    enc: See BeamSearch.
+    lengths: See BeamSearch.
+    max_symbols_per_frame: See BeamSearch.
+    max_labels: int or int32 scalar, maximum number of labels L that a hypothesis gets at these frames.
+    limits: int or int32 [B, 1], maximum number of all labels of a hypothesis.
+
+  Returns:
+    NestedMap as `found`, best first, and labels and frames int32 [B, K, L]: label number i of the utterance is at
+    i % L, if it was emitted at these frames.
+  """
+  batch, beam_size = py_utils.GetShape(found.scores)
+  now = py_utils.NestedMap(
+    found,
+    t=tf.zeros([batch], tf.int32),
+    s=tf.zeros([batch], tf.int32),
+    waits=found.scores <= NEVER,
+    **{**_NoLabels([batch, beam_size], max_labels), 'lengths': found.lengths},
+  )
+  now = _Loop(
+    lambda now: _BeamStep(now, log_probs, step, enc, lengths, max_symbols_per_frame, limits),
+    now,
+    lengths,
+    py_utils.GetShape(enc)[1] * (max_symbols_per_frame + 1),
+  )
+  return py_utils.NestedMap({name: now[name] for name in (*found, 'labels', 'frames')})
 
 
 def CtcGreedy(logits, lengths):
@@ -214,9 +252,9 @@ def _NoLabels(shape, max_labels):
 
 
 def _Append(now, labels, frames, emit):
-  """Appends labels [...], emitted at frames [...], to the hypotheses where emit is true."""
+  """Appends labels [...], emitted at frames [...], to the hypotheses where emit is true: label i at i % L."""
   max_labels = py_utils.GetShape(now.labels)[-1]
-  here = emit[..., tf.newaxis] & tf.equal(tf.range(max_labels), now.lengths[..., tf.newaxis])  # [..., L]
+  here = emit[..., tf.newaxis] & tf.equal(tf.range(max_labels), now.lengths[..., tf.newaxis] % max_labels)  # [..., L]
   return dict(
     labels=tf.where_v2(here, labels[..., tf.newaxis], now.labels),
     frames=tf.where_v2(here, frames[..., tf.newaxis], now.frames),

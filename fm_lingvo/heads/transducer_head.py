@@ -11,8 +11,10 @@ from lingvo import compat as tf
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
+from fm_lingvo.decoding import fusion
 from fm_lingvo.decoding import language_model
 from fm_lingvo.decoding import search
+from fm_lingvo.decoding import streaming
 from fm_lingvo.heads import labeled_head
 from fm_lingvo.layers import transducer
 from fm_lingvo.runtime import batch_split
@@ -90,6 +92,30 @@ class TransducerHead(labeled_head.LabeledHead):
     p = self.params
     batch, frames = py_utils.GetShape(encoded, 2)
     enc = self.joint.ProjectEncoded(theta.joint, encoded)  # [B, N, J]
+    log_probs, step, state = self._Model(theta, batch)
+    lengths = labeled_head.Lengths(paddings)
+    max_labels = self._MaxLabels(frames)
+    arguments = (log_probs, step, state, enc, lengths, p.max_symbols_per_frame, max_labels)
+    limits = tf.minimum(self._MaxLabels(lengths), max_labels)  # The former in float32, which may round up.
+    fused = self._Fusion(theta)
+    if not fused and p.beam_size == 1:
+      return search.Greedy(*arguments, limits=limits)
+    return search.BeamSearch(*arguments, beam_size=p.beam_size, limits=limits, **fused)
+
+  def StreamState(self, theta, batch, beam_size=None):
+    """See the base class."""
+    _, step, state = fusion.All(*self._Model(theta, batch), batch, **self._Fusion(theta))
+    return streaming.BeamState(step, state, batch, beam_size or self.params.beam_size)
+
+  def StreamDecode(self, theta, encoded, lengths, state):
+    """Beam search; a beam of 1 is greedy. See the base class."""
+    batch, _ = py_utils.GetShape(encoded, 2)
+    enc = self.joint.ProjectEncoded(theta.joint, encoded)  # [B, C, J]
+    log_probs, step, _ = fusion.All(*self._Model(theta, batch), batch, **self._Fusion(theta))
+    return streaming.BeamSearch(log_probs, step, enc, lengths, self.params.max_symbols_per_frame, state)
+
+  def _Model(self, theta, batch):
+    """Returns log_probs, step and the state before the first label of `batch` utterances; see search.py."""
 
     def LogProbs(enc_t, predicted):  # [M, J], [M, J] -> [M, V]
       return self.joint.LogProbs(theta.joint, enc_t, predicted)
@@ -98,20 +124,17 @@ class TransducerHead(labeled_head.LabeledHead):
       predicted, state = self.prediction.Step(theta.prediction, ids, state)
       return self.joint.ProjectPredicted(theta.joint, predicted), state
 
-    state = self.prediction.ZeroState(theta.prediction, batch)
-    lengths = labeled_head.Lengths(paddings)
-    max_labels = self._MaxLabels(frames)
-    arguments = (LogProbs, Step, state, enc, lengths, p.max_symbols_per_frame, max_labels)
-    limits = tf.minimum(self._MaxLabels(lengths), max_labels)  # The former in float32, which may round up.
-    fusion = {}
+    return LogProbs, Step, self.prediction.ZeroState(theta.prediction, batch)
+
+  def _Fusion(self, theta):
+    """Returns the arguments of search.BeamSearch that say what is added to the scores; none, {}."""
+    p = self.params
+    found = {}
     if self._lm is not None:
-      fusion.update(lm=self._lm.InGraph(), lm_weight=p.lm_weight, label_bonus=p.lm_label_bonus)
+      found.update(lm=self._lm.InGraph(), lm_weight=p.lm_weight, label_bonus=p.lm_label_bonus)
     if p.ilm_weight:
-      internal_lm = functools.partial(self.joint.InternalLogProbs, theta.joint)
-      fusion.update(internal_lm=internal_lm, ilm_weight=p.ilm_weight)
-    if not fusion and p.beam_size == 1:
-      return search.Greedy(*arguments, limits=limits)
-    return search.BeamSearch(*arguments, beam_size=p.beam_size, limits=limits, **fusion)
+      found.update(internal_lm=functools.partial(self.joint.InternalLogProbs, theta.joint), ilm_weight=p.ilm_weight)
+    return found
 
   def _MaxLabels(self, frames):
     """Labels that so many encoded frames, ints or int32 tensors, may have."""

@@ -18,11 +18,15 @@ from lingvo.core import py_utils
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import reader
 from fm_lingvo.decoding import search
+from fm_lingvo.inference import stream_graph
 from fm_lingvo.inference import transcript
 from fm_lingvo.runtime import graph_memory
 from fm_lingvo.runtime import quiet
 from fm_lingvo.runtime import session
 from fm_lingvo.utils import audio
+
+CLOSED = stream_graph.CLOSED
+_HOW_TO_STREAM = 'train a run with the knob streaming = True, such as asr.StreamingSupervised (docs/streaming.md)'
 
 Word = transcript.Word
 Hypothesis = transcript.Hypothesis
@@ -138,15 +142,17 @@ class Recognizer:
     if not 1 <= n_best <= beam_size:
       raise errors.ConfigError(f'n_best = {n_best}: expected 1 to {beam_size}, the beam size; set beam_size, too')
     self._n_best = n_best
+    self._run = run
     self._lock = threading.Lock()  # One batch at a time: it uses all cores, and its memory.
     with tf.Graph().as_default() as graph:
       self._inputs = Inputs()
-      task, self._outputs = BuildGraph(run, *self._inputs)
+      self._task, self._outputs = BuildGraph(run, *self._inputs)
       self._session = tf.Session(graph=graph, config=session.Config())
-      Restore(self._session, task, run.checkpoint, run.averages)
-    self._tokenizer = task.Head(run.head).tokenizer
+      Restore(self._session, self._task, run.checkpoint, run.averages)
+    self._tokenizer = self._task.Head(run.head).tokenizer
     self._surfaces = Surfaces(self._tokenizer)
-    self._frame_seconds = task.encoded_frame_samples / audio.SAMPLE_RATE
+    self._frame_seconds = self._task.encoded_frame_samples / audio.SAMPLE_RATE
+    self._engines: dict[tuple[int | None, int], stream_graph.Engine] = {}  # (beam size, frames of a step) ->
 
   def Recognize(self, waveforms: list[np.ndarray]) -> list[list[Hypothesis]]:
     """Transcribes one batch.
@@ -166,13 +172,51 @@ class Recognizer:
       row[: len(waveform)] = waveform.astype(np.float32) / 32768.0
     with self._lock:
       if self._session is None:
-        raise errors.ConfigError('the model is closed; load it again')
+        raise errors.ConfigError(CLOSED)
       out = self._session.run(self._outputs, dict(zip(self._inputs, (batch, num_samples))))
     return [self._Hypotheses(out, i) for i in range(len(waveforms))]
 
+  def WhyNoStream(self) -> str:
+    """Returns why the run cannot recognise speech while it is heard, '' if it can."""
+    return stream_graph.WhyNot(self._task, self._run.head) if self._task is not None else CLOSED
+
+  def StreamEngine(self, beam_size: int | None, step_seconds: float, build: bool) -> stream_graph.Engine | None:
+    """Returns what runs the steps of streams.
+
+    Args:
+      beam_size: Hypotheses, >= 1; None: the head's.
+      step_seconds: Seconds of a step, > 0, rounded to whole encoded frames.
+      build: Whether to build its graph if there is none yet, in GraphMode and in one thread at a time.
+
+    Returns:
+      The engine; None: there is none yet.
+
+    Raises:
+      errors.ConfigError: The run cannot stream, the head has no such beam, or the recogniser is closed.
+    """
+    why = self.WhyNoStream()
+    if why:
+      raise errors.ConfigError(why if why == CLOSED else f'{self._run.path}: {why}; {_HOW_TO_STREAM}')
+    key = beam_size, max(1, round(step_seconds / self._frame_seconds))
+    if build and key not in self._engines:
+      sess = self._session
+      with sess.graph.as_default(), _Cluster(self._run):
+        engine = stream_graph.Engine(self._task, self._run.head, *key, self._Text)
+      engine.Start(sess)
+      self._engines[key] = engine
+    return self._engines.get(key)
+
+  def _Text(self, labels, frames):
+    """Returns the text of labels, and their words, given the encoded frames at which they were emitted."""
+    return self._tokenizer.DecodeIds(labels), tuple(Words(self._surfaces, labels, frames, self._frame_seconds))
+
   def Close(self) -> None:
-    """Frees the graph and the weights, after the batch that runs; may be called again."""
+    """Frees the graph and the weights, after the batch and the steps that run; may be called again."""
     with self._lock:
+      for engine in self._engines.values():
+        engine.Close()
+      self._engines = {}
+      self._task = None
       if self._session is not None:
         self._session.close()
         graph_memory.ForgetGradients(self._session.graph)
@@ -184,8 +228,8 @@ class Recognizer:
     for k in np.flatnonzero(search.AreFound(out.scores[i, : self._n_best])):
       length = out.lengths[i, k]
       labels = out.labels[i, k, :length].tolist()
-      words = Words(self._surfaces, labels, out.frames[i, k, :length].tolist(), self._frame_seconds)
-      found.append(Hypothesis(self._tokenizer.DecodeIds(labels), float(out.scores[i, k]), tuple(words)))
+      text, words = self._Text(labels, out.frames[i, k, :length].tolist())
+      found.append(Hypothesis(text, float(out.scores[i, k]), words))
     return found
 
 
@@ -206,13 +250,17 @@ def BuildGraph(run, waveforms, num_samples):
     (task, hypotheses): a HydraTask, and the output of its head's Decode.
   """
   py_utils.GetOrCreateGlobalStepVar()
-  # Plain TensorFlow does not know the ops of Lingvo's assertions.
-  cluster = run.cluster.Copy().Set(do_eval=True, enable_asserts=False)
-  with cluster_factory.Cluster(cluster):
+  with _Cluster(run):
     task = run.params.Instantiate()
     ((name, branch),) = task.branches
     batch = py_utils.NestedMap({branch.stream: py_utils.NestedMap(waveforms=waveforms, num_samples=num_samples)})
     return task, task.Decode(batch)[name]
+
+
+def _Cluster(run):
+  """Context in which a run's layers compute as in evaluation."""
+  # Plain TensorFlow does not know the ops of Lingvo's assertions.
+  return cluster_factory.Cluster(run.cluster.Copy().Set(do_eval=True, enable_asserts=False))
 
 
 def Restore(sess, task, checkpoint: str, averages: bool = True) -> None:

@@ -167,7 +167,7 @@ def _ModelRow(served: jobs_lib.Served) -> dict[str, object]:
     'object': 'model',
     'created': served.created,
     'owned_by': 'fm_lingvo',
-    'streaming': served.can_stream,  # Not OpenAI's.
+    'streaming': served.model.can_stream,  # Not OpenAI's.
   }
 
 

@@ -32,7 +32,6 @@ class Served:
   model: api.Model
   batches: shared_batches.SharedBatches
   created: int  # Unix time of its checkpoint.
-  can_stream: bool
 
 
 class Jobs:
@@ -61,6 +60,8 @@ class Jobs:
     )
 
   def _Served(self, name: str, model: api.Model) -> Served:
+    if model.can_stream:
+      model.stream()  # Builds the graph, which would take the first client's time.
     windows, seconds = self._metrics.batch_windows.labels(name), self._metrics.batch_seconds.labels(name)
 
     def _Watch(size: int, took: float) -> None:
@@ -70,7 +71,7 @@ class Jobs:
     batches = shared_batches.SharedBatches(
       model.recognizer, self._limits.max_batch, self._limits.max_wait_ms / 1000, _Watch
     )
-    return Served(name, model, batches, _CheckpointTime(model.checkpoint), _CanStream(model))
+    return Served(name, model, batches, _CheckpointTime(model.checkpoint))
 
   def Close(self) -> None:
     """Cancels what runs and frees the models."""
@@ -161,15 +162,6 @@ def _AudioProblem(error: errors.AudioError) -> problems.Problem:
   status = 413 if error.reason == 'too_long' else 400
   detail = f': {error.detail}' if error.detail else ''
   return problems.Problem(status, f'file: {error.reason}{detail}', param='file', code=error.reason)
-
-
-def _CanStream(model: api.Model) -> bool:
-  """Whether a model transcribes sound while it comes."""
-  try:
-    model.stream()
-  except (errors.ConfigError, AttributeError):
-    return False
-  return True
 
 
 def _CheckpointTime(prefix: str) -> int:
