@@ -91,16 +91,18 @@ class Stream:
 
   def accept(self, samples, sampling_rate):
     if samples.dtype != np.int16:
+      if np.isnan(samples).any():
+        raise errors.AudioError('stream', 'corrupt', 'samples that are NaN')
       samples = (samples * 32768).astype(np.int16)
     self._heard = np.concatenate([self._heard, samples])
+    finals = []
     while len(self._heard) >= sampling_rate:
-      yield self._Event('final', self._heard[:sampling_rate], sampling_rate)
+      finals.append(self._Event('final', self._heard[:sampling_rate], sampling_rate))
       self._heard = self._heard[sampling_rate:]
-    yield self._Event('partial', self._heard, sampling_rate)
+    return [*finals, self._Event('partial', self._heard, sampling_rate)]
 
   def finish(self):
-    if len(self._heard):
-      yield self._Event('final', self._heard, 16000)
+    return [self._Event('final', self._heard, 16000)] if len(self._heard) else []
 
   def _Event(self, kind, samples, rate):
     step = rate // 16000  # Of the tests' rates, multiples of 16 kHz.

@@ -4,6 +4,7 @@ import re
 import threading
 import time
 
+import numpy as np
 from absl.testing import absltest
 
 from tests import serving_case
@@ -97,6 +98,8 @@ class StreamTest(serving_case.ServingCase):
       (start, (), 'idle', 'no message for 0.3 s'),
     ):
       self._Refused(client, first, 1008, code, message, then=then)
+    nan = np.full([100], np.nan, '<f4').tobytes()
+    self._Refused(client, {**start, 'format': 'pcm_f32le'}, 1008, 'corrupt', 'stream: corrupt: samples', then=(nan,))
     self._Refused(client, start, 1009, 'too_long', 'more than 2 s', then=(bytes(80000),))
 
   def test_a_model_that_cannot_stream_says_so(self):
@@ -110,7 +113,7 @@ class StreamTest(serving_case.ServingCase):
     with client.websocket_connect(_PATH) as socket:
       socket.send_json(_START)
       socket.receive_json()
-      self._Refused(client, None, 1013, 'too_many_streams', '1 streams are open')
+      self._Refused(client, _START, 1013, 'too_many_streams', '1 streams are open')
     self._Say(client, serving_case.Spoken(1), 3200)
 
   def test_a_token_is_in_the_header_or_in_the_first_message(self):

@@ -20,7 +20,6 @@ import numpy as np
 from starlette import types
 from starlette import websockets
 
-from fm_lingvo import audio
 from fm_lingvo import errors
 from fm_lingvo.utils import suggest
 
@@ -32,6 +31,7 @@ from . import metrics as metrics_lib
 from . import problems
 
 MAX_FRAME_BYTES = 1 << 20
+_FIRST_SECONDS = 10.0  # In which the first message has to come.
 _FORMATS: dict[str, np.dtype[Any]] = {'pcm_s16le': np.dtype('<i2'), 'pcm_f32le': np.dtype('<f4')}
 _KEYS = ('type', 'model', 'format', 'sample_rate', 'language', 'token')
 # Status of a problem -> code with which the connection is closed.
@@ -67,7 +67,8 @@ class Streams:
     self._threads = concurrent.futures.ThreadPoolExecutor(max(1, limits.max_streams), 'stream')
     self._ending = asyncio.Event()
     self._closed = asyncio.Event()
-    self.open = 0
+    self.open = 0  # Connections.
+    self._heard = 0  # Those that have begun to send sound.
     metrics.Gauge('fm_serve_streams_open', 'Streams that are open.', lambda: self.open)
 
   async def End(self, seconds: float) -> None:
@@ -87,17 +88,15 @@ class Streams:
     try:
       if self._ending.is_set():
         raise problems.Problem(503, 'the server is being stopped', code='ending')
-      if self.open > self._limits.max_streams:
-        raise problems.Problem(429, f'{self.open - 1} streams are open, the limit here', code='too_many_streams')
       outcome = await self._Serve(session)
     except websockets.WebSocketDisconnect:
       outcome = 'gone'
     except problems.Problem as e:
       outcome = e.code or outcome
       await session.Fail(e)
-    except (audio.Rejected, errors.ConfigError) as e:
-      outcome = 'refused'
-      await session.Fail(problems.Problem(400, e, code='not_audio'))
+    except errors.AudioError as e:
+      outcome = e.reason
+      await session.Fail(problems.Problem(400, e, code=e.reason))
     except Exception:
       await session.Fail(problems.Problem(500, 'the server failed; its log says why', code='failed'))
       raise
@@ -115,26 +114,35 @@ class Streams:
     await session.socket.accept()
     start = self._Start(await session.Message(), session)
     session.model = start.model
-    loop = asyncio.get_running_loop()
-    model = self._jobs.models[start.model].model
+    if self._heard >= self._limits.max_streams:
+      raise problems.Problem(429, f'{self._heard} streams are open, the limit here', code='too_many_streams')
+    self._heard += 1
     try:
-      stream = await loop.run_in_executor(self._threads, model.stream)
-    except errors.ConfigError as e:
-      raise problems.Problem(400, e, param='model', code='cannot_stream') from e
-    await session.Send({'type': 'ready', 'model': start.model, 'sample_rate': start.rate})
-    while True:
-      frame = await session.Frame(start)
-      if frame is None:
-        break
-      session.seconds += len(frame) / start.rate
-      events = await loop.run_in_executor(self._threads, lambda: list(stream.accept(frame, start.rate)))  # noqa: B023
-      await session.SendAll(events)
-      if session.seconds > self._limits.max_audio_seconds:
-        raise problems.Problem(413, f'more than {self._limits.max_audio_seconds:g} s', code='too_long')
-    await session.SendAll(await loop.run_in_executor(self._threads, lambda: list(stream.finish())))
+      await self._Hear(session, start)
+    finally:
+      self._heard -= 1
     await session.Send({'type': 'end', 'duration': round(session.seconds, 3)})
     await session.socket.close(1012 if self._ending.is_set() else 1000)
     return 'stopped' if self._ending.is_set() else 'done'
+
+  async def _Hear(self, session: '_Session', start: _Start) -> None:
+    """Gives the sound of a connection to the model, and its texts to the client, up to the end of the sound.
+
+    Raises:
+      problems.Problem: The model cannot stream, or a message cannot be used.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+      stream = await loop.run_in_executor(self._threads, self._jobs.models[start.model].model.stream)
+    except errors.ConfigError as e:
+      raise problems.Problem(400, e, param='model', code='cannot_stream') from e
+    await session.Send({'type': 'ready', 'model': start.model, 'sample_rate': start.rate})
+    while (frame := await session.Frame(start)) is not None:
+      session.seconds += len(frame) / start.rate
+      await session.SendAll(await loop.run_in_executor(self._threads, stream.accept, frame, start.rate))
+      if session.seconds > self._limits.max_audio_seconds:
+        raise problems.Problem(413, f'more than {self._limits.max_audio_seconds:g} s', code='too_long')
+    await session.SendAll(await loop.run_in_executor(self._threads, stream.finish))
 
   def _Start(self, message: dict[str, Any], session: '_Session') -> _Start:
     """Checks the first message.
@@ -180,7 +188,7 @@ class _Session:
     Raises:
       problems.Problem: It is none, or does not come in time.
     """
-    message = await self._Receive()
+    message = await self._Receive(min(_FIRST_SECONDS, self._limits.idle_seconds))
     if message is None:
       raise problems.Problem(503, 'the server is being stopped', code='ending')
     if isinstance(message, bytes):
@@ -193,7 +201,7 @@ class _Session:
     Raises:
       problems.Problem: The message is of another kind, or does not come in time.
     """
-    message = await self._Receive()
+    message = await self._Receive(self._limits.idle_seconds)
     if message is None:
       return None
     if isinstance(message, str):
@@ -207,8 +215,8 @@ class _Session:
       )
     return np.frombuffer(message, start.dtype)
 
-  async def _Receive(self) -> str | bytes | None:
-    """Returns the next message; None once the server ends.
+  async def _Receive(self, seconds: float) -> str | bytes | None:
+    """Returns the next message, which has some seconds to come; None once the server ends.
 
     Raises:
       problems.Problem: None comes in time.
@@ -217,7 +225,7 @@ class _Session:
     coming = asyncio.ensure_future(self.socket.receive())
     ending = asyncio.ensure_future(self._ending.wait())
     try:
-      await asyncio.wait({coming, ending}, timeout=self._limits.idle_seconds, return_when=asyncio.FIRST_COMPLETED)
+      await asyncio.wait({coming, ending}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
       if coming.done():
         message = coming.result()
         if message['type'] == 'websocket.disconnect':
@@ -225,7 +233,7 @@ class _Session:
         return message['bytes'] if message.get('bytes') is not None else message['text']
       if ending.done():
         return None
-      raise problems.Problem(408, f'no message for {self._limits.idle_seconds:g} s', code='idle')
+      raise problems.Problem(408, f'no message for {seconds:g} s', code='idle')
     finally:
       coming.cancel()
       ending.cancel()
