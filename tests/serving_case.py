@@ -133,6 +133,11 @@ def Model(recognizer, name='run', max_window=4.0, kind=FileModel):
   return kind(run, recognizer, max_window)
 
 
+def Segments(answer):
+  """The segments of verbose_json; clients of openai before 1.40 leave them dicts."""
+  return [types.SimpleNamespace(**s) if isinstance(s, dict) else s for s in answer.segments]
+
+
 class ServingCase(absltest.TestCase):
   """`Client` starts a server."""
 

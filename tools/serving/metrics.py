@@ -1,6 +1,5 @@
 """What the server counts, for Prometheus."""
 
-import time
 from collections.abc import Callable
 
 import prometheus_client
@@ -81,14 +80,3 @@ class CountRequests:
     finally:
       path = scope['path'] if scope['path'] in self._paths else _OTHER
       self._metrics.requests.labels(path, str(status)).inc()
-
-
-class Stopwatch:
-  """Seconds since it was made."""
-
-  def __init__(self) -> None:
-    self._started = time.monotonic()
-
-  @property
-  def seconds(self) -> float:
-    return time.monotonic() - self._started
