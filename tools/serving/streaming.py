@@ -112,7 +112,7 @@ class Streams:
     if not self._access.needs_token:
       self._access.CheckPage(session.socket.headers)
     await session.socket.accept()
-    start = self._Start(await session.Message(), session)
+    start = self._Checked(await session.Message(), session)
     session.model = start.model
     if self._heard >= self._limits.max_streams:
       raise problems.Problem(429, f'{self._heard} streams are open, the limit here', code='too_many_streams')
@@ -144,7 +144,7 @@ class Streams:
         raise problems.Problem(413, f'more than {self._limits.max_audio_seconds:g} s', code='too_long')
     await session.SendAll(await loop.run_in_executor(self._threads, stream.finish))
 
-  def _Start(self, message: dict[str, Any], session: '_Session') -> _Start:
+  def _Checked(self, message: dict[str, Any], session: '_Session') -> _Start:
     """Checks the first message.
 
     Raises:
