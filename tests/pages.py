@@ -9,6 +9,8 @@ PAGES = ('README.md',) + tuple(
     'params',
     'python',
     'serving',
+    'streaming',
+    'decoding',
     'data',
     'data_formats',
     'transcripts',

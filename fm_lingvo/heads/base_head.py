@@ -102,7 +102,7 @@ class BaseHead(base_layer.BaseLayer):
 
   @classmethod
   def Streams(cls) -> bool:
-    """Whether heads of this class decode speech that comes in parts, that is, implement StreamState and StreamDecode."""
+    """Whether heads of this class decode speech that comes in parts: StreamState and StreamDecode."""
     return cls.StreamDecode is not BaseHead.StreamDecode
 
   def StreamState(self, theta, batch: int, beam_size: int | None = None) -> py_utils.NestedMap:

@@ -29,8 +29,11 @@ class Found:
   ancestors: np.ndarray  # int32 [K]
   labels: np.ndarray  # int32 [K, L]
   frames: np.ndarray  # int32 [K, L]
+  label_scores: np.ndarray  # float32 [K, L]
   counts: np.ndarray  # int32 [K]
   exists: np.ndarray  # bool [K]
+  scores: np.ndarray  # float32 [K]
+  final: np.ndarray  # float32 [K]
   score: float
 
 
@@ -58,6 +61,7 @@ class Engine:
     beam_size: int | None,
     step_frames: int,
     text: Callable[[list[int], list[int]], tuple[str, tuple[transcript.Word, ...]]],
+    best: Callable[[list[tuple[list[int], list[int], list[float], float]]], transcript.Hypothesis],
   ):
     """Adds the operations of a step to the current graph, which is the task's.
 
@@ -67,12 +71,14 @@ class Engine:
       beam_size: Hypotheses K; None: the head's.
       step_frames: Encoded frames C.
       text: Function: labels and their encoded frames -> the text and its words.
+      best: Function: hypotheses (labels, their frames, their scores, score), best first -> the first one, with the
+        probabilities of its words.
 
     Raises:
       errors.ConfigError: The head has no beam of this size.
     """
     encoder, head, frontend, theta = task.encoder, task.Head(head_name), task.frontend, task.theta
-    self.Text = text
+    self.Text, self.Best = text, best
     self.step_frames = step_frames
     self._frame_samples, self._overlap = task.encoded_frame_samples, frontend.overlap_samples
     samples = tf.placeholder(tf.int16, [1, self.window_samples])

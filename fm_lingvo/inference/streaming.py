@@ -40,14 +40,27 @@ class _Found:
 
   labels: list[int] = dataclasses.field(default_factory=list)
   frames: list[int] = dataclasses.field(default_factory=list)
+  label_scores: list[float] = dataclasses.field(default_factory=list)
+  score: float = 0.0  # Relative to that of the best one.
+  final: float = 0.0  # What is added to the score where the speech ends.
 
-  def Extended(self, labels: Iterable[int], frames: Iterable[int]) -> '_Found':
-    return _Found([*self.labels, *labels], [*self.frames, *frames])
+  def Extended(self, labels: np.ndarray, frames: np.ndarray, label_scores: np.ndarray) -> '_Found':
+    """Returns the hypothesis with further labels [any number]."""
+    return dataclasses.replace(
+      self,
+      labels=self.labels + labels.tolist(),
+      frames=self.frames + frames.tolist(),
+      label_scores=self.label_scores + label_scores.tolist(),
+    )
 
   def After(self, other: '_Found') -> '_Found | None':
     """What follows the labels of another one; None if it does not begin with them."""
     size = len(other.labels)
-    return _Found(self.labels[size:], self.frames[size:]) if self.labels[:size] == other.labels else None
+    if self.labels[:size] != other.labels:
+      return None
+    return dataclasses.replace(
+      self, labels=self.labels[size:], frames=self.frames[size:], label_scores=self.label_scores[size:]
+    )
 
 
 class Stream:
@@ -73,6 +86,7 @@ class Stream:
     self._heard = np.zeros([0], np.int16)  # Samples from encoded frame `_frames` on.
     self._num_samples = 0
     self._frames = 0  # Encoded frames so far.
+    self._steps = 0
     self._is_finished = False
     self._finals: list[stream_events.Final] = []
     self._shown = ''  # Text of the last partial.
@@ -127,7 +141,8 @@ class Stream:
         padded = np.pad(self._heard, [0, self._engine.window_samples - len(self._heard)])
         events += self._Step(padded, frames)
       self._is_finished = True
-      return events + self._End(self._found[0])
+      self._AddFinal()
+      return events + self._End()
 
   def transcript(self) -> transcript_lib.Transcript:
     """What is final so far; after finish(), the transcript of all that was heard."""
@@ -141,6 +156,16 @@ class Stream:
   def seconds(self) -> float:
     """Seconds of speech that were heard."""
     return self._num_samples / audio_format.SAMPLE_RATE
+
+  @property
+  def steps(self) -> int:
+    """Steps that were recognised: calls of the model."""
+    return self._steps
+
+  @property
+  def step_seconds(self) -> float:
+    """Seconds of speech of a step: those of whole encoded frames."""
+    return self._engine.step_samples / audio_format.SAMPLE_RATE
 
   @property
   def latency(self) -> float:
@@ -186,33 +211,50 @@ class Stream:
   def _Step(self, samples: np.ndarray, frames: int) -> list[stream_events.Event]:
     """Recognises the next encoded frames, at most C, of the samples of a step."""
     out, self._state = self._engine.Step(samples, frames, self._state)
+    self._steps += 1
     before, self._found = self._found, []
-    for ancestor, labels, at, count, exists in zip(out.ancestors, out.labels, out.frames, out.counts, out.exists):
-      found = before[ancestor] if exists else None
-      self._found.append(found and found.Extended(labels[:count].tolist(), (at[:count] + self._frames).tolist()))
+    for k, count in enumerate(out.counts):
+      found = before[out.ancestors[k]] if out.exists[k] else None
+      if found is not None:
+        found = found.Extended(out.labels[k, :count], out.frames[k, :count] + self._frames, out.label_scores[k, :count])
+        found.score, found.final = float(out.scores[k]), float(out.final[k])
+      self._found.append(found)
     self._score += float(out.score)
     self._frames += frames
     best = self._found[0]
+    assert best is not None, 'the first hypothesis always exists'
     if best.frames and (self._frames - best.frames[-1] - 1) * self._engine.frame_seconds >= self._endpoint:
-      return self._End(best)
+      if self._reset:
+        self._AddFinal()
+      return self._End()
     text, words = self._engine.Text(best.labels, best.frames)
     if text == self._shown:
       return []
     self._shown = text
     return [stream_events.Partial(text, words, *self._Times(words))]
 
-  def _End(self, best: _Found) -> list[stream_events.Event]:
+  def _AddFinal(self) -> None:
+    """Adds to the scores what belongs to the end of the speech, and sorts the hypotheses by them."""
+    for found in self._found:
+      if found is not None:
+        found.score += found.final
+    self._found = sorted((f for f in self._found if f is not None), key=lambda f: f.score, reverse=True)
+    self._score += self._found[0].score
+
+  def _End(self) -> list[stream_events.Event]:
     """Makes the words of the best hypothesis final; drops all hypotheses that do not begin with its labels."""
-    text, words = self._engine.Text(best.labels, best.frames)
+    every = [f for f in self._found if f is not None]
+    best = every[0]
+    found = self._engine.Best([(f.labels, f.frames, f.label_scores, f.score) for f in every])
     if self._reset:
       self._Start()
     else:
-      self._found = [found and found.After(best) for found in self._found]
-      self._state = self._engine.Keep(self._state, [k for k, found in enumerate(self._found) if found is not None])
+      self._found = [f and f.After(best) for f in self._found]
+      self._state = self._engine.Keep(self._state, [k for k, f in enumerate(self._found) if f is not None])
     self._shown = ''
-    if not words:
+    if not found.words:
       return []
-    final = stream_events.Final(text, words, *self._Times(words), self._score - self._final_score)
+    final = stream_events.Final(found.text, found.words, *self._Times(found.words), self._score - self._final_score)
     self._final_score = self._score
     self._finals.append(final)
     return [final]
