@@ -77,7 +77,7 @@ def _Log10(ngrams, order, words):
   known = [word if (word,) in ngrams else '<unk>' for word in words]
   history, total = ('<s>',), 0.0
   for word in (*known, '</s>'):
-    total += _Next(history[len(history) - order + 1 :] if order > 1 else (), word)
+    total += _Next(history[max(0, len(history) - order + 1) :], word)
     history += (word,)
   return total
 
@@ -124,7 +124,7 @@ class FusionTest(search_case.DecodingCase):
       self.assertGreater(self._CheckBeam(words.Scorer, Bonus, surfaces), 0)
 
   def test_n_grams_of_words_are_scored_where_words_end(self):
-    for order, surfaces in ((1, _GRAPHEMES), (3, _GRAPHEMES), (2, _PIECE_SURFACES)):
+    for order, surfaces in ((1, _GRAPHEMES), (4, _GRAPHEMES), (2, _PIECE_SURFACES)):
       path = f'{self.create_tempdir().full_path}/words.arpa.gz'
       ngrams = _RandomNgrams(['a', 'b', 'ab', 'aba'], order, seed=order)
       _WriteArpa(path, ngrams, order)

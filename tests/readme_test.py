@@ -121,12 +121,12 @@ def _Blocks(language):
 
 
 def Commands():
-  """The commands of the pages' sh blocks, lines that end in \\ joined.
+  """The commands of the pages' sh blocks, each once, lines that end in \\ joined.
 
   Those of the section LibriSpeech are left out: librispeech_test.py runs them.
   """
   text = ''.join(b for b in _Blocks('sh') if 'LibriSpeech/train-' not in b).replace('\\\n', ' ')
-  return [' '.join(line.split()) for line in text.splitlines() if line.strip()]
+  return list(dict.fromkeys(' '.join(line.split()) for line in text.splitlines() if line.strip()))
 
 
 def _Table(header):
@@ -196,6 +196,7 @@ class CommandsTest(absltest.TestCase):
       if wanted[split] and split == dataset.SplitOf(f'{number}'):
         wanted[split] -= 1
         cls._WriteWav(f'my_audio/{number}.wav', number)
+        cls._Write(f'my_audio/{number}.txt', 'some words\n')
       number += 1
     for i in range(3):
       cls._WriteWav(f'LibriSpeech/dev-clean/84/121123/84-121123-000{i}.wav', i)
@@ -235,6 +236,10 @@ class CommandsTest(absltest.TestCase):
       if 'init_from' in knobs:
         bindings.append('task.train.final_eval_datasets = []')
       return [f'--gin_bindings={b}' for b in bindings]
+    if 'tools.sweep' in command:  # What follows -- is the trainer's.
+      return [f'--gin_bindings={b}' for b in [*tiny_data.Bindings(asr.Supervised), 'Supervised.max_steps = 2']]
+    if '--input=tools/texts/' in command:
+      return ['--input=sentences.txt']
     if '--importer=prompts' in command:
       return ['--input=prompts']  # Without the network.
     if 'tools.train_lm' in command:
@@ -253,7 +258,7 @@ class CommandsTest(absltest.TestCase):
     }
 
   def _Run(self, command):
-    whole = ' '.join([command, *map(shlex.quote, self._Extra(command))])
+    whole = ' '.join([command.replace('--trials=20', '--trials=2'), *map(shlex.quote, self._Extra(command))])
     started = time.time()
     done = subprocess.run(
       ['bash', '-c', whole],
@@ -311,6 +316,8 @@ class CommandsTest(absltest.TestCase):
       'runs/adapted/hypotheses/DevTarget.jsonl',
       'subtitles/0.srt',
       'exported/saved_model.pb',
+      'runs/tutorial/adapted/hypotheses/DevTarget.jsonl',
+      'runs/sweep/study.db',
       'adapters/target.ckpt.index',
       'adapters/hydra.ckpt.index',
       'graphemes.model',

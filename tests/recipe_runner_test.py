@@ -135,7 +135,11 @@ class RunnerTest(_Case):
       stage_run.Take(self.settings, stages['scratch_target'], self.Stamps(stages))
 
     stage_run.Write(self.Path('scratch_target'), {**state, 'done': False})
-    with self.assertRaisesRegex(errors.ConfigError, '--take=scratch_target: .* is not a finished run of 16000 steps'):
+    refused = '--take=scratch_target: .* is not a finished run of 16000 steps'
+    with self.assertRaisesRegex(errors.ConfigError, refused):
+      _Take()
+    os.remove(self.Path('scratch_target', 'stage.json'))  # Nothing says what it was trained with.
+    with self.assertRaisesRegex(errors.ConfigError, refused):
       _Take()
     stage_run.Write(self.Path('scratch_target'), state)
     _Take()

@@ -22,7 +22,7 @@ from tests import run_case
 from tests import tiny_data
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_SOURCES = ('fm_lingvo', 'params', 'tools', 'pyproject.toml', 'setup.py', 'requirements.txt', 'requirements', 'LICENSE')
+_SOURCES = ('fm_lingvo', 'params', 'tools', 'pyproject.toml', 'setup.py', 'requirements.txt', 'LICENSE')
 _NOT_PACKED = ('BUILD', 'README.md')  # Beside the code, for who reads or builds it.
 
 

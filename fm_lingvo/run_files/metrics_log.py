@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -148,6 +149,11 @@ class MetricsLog:
 
   def __init__(self, logdir: str) -> None:
     self._path = os.path.join(logdir, 'metrics.jsonl')
+    self._follower: Callable[[str, int, Mapping[str, float]], None] | None = None
+
+  def Follow(self, follower: Callable[[str, int, Mapping[str, float]], None]) -> None:
+    """Calls `follower` with the arguments of each further Write."""
+    self._follower = follower
 
   def Write(self, name: str, step: int, values: Mapping[str, float]) -> None:
     """Appends a row; `name` is `train` or the name of an evaluation data set."""
@@ -155,6 +161,8 @@ class MetricsLog:
       self._path,
       {'dataset': name, 'step': int(step), 'time': round(time.time(), 3), **{k: float(v) for k, v in values.items()}},
     )
+    if self._follower:
+      self._follower(name, int(step), values)
 
   def Rows(self, step: int) -> dict[str, dict[str, Any]]:
     """Returns dict: data set -> its newest row for `step`."""
