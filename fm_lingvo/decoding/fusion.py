@@ -14,19 +14,19 @@ NEVER = -1e30  # The smallest score.
 def Fused(log_probs, step, lm, lm_weight, label_bonus):
   """Returns log_probs and step with the language model's scores and the bonus added to the labels' scores.
 
-  Predictions become NestedMap(model [M, J], lm float32 [M, V]), and states
+  Predictions become NestedMap(model [M, J], lm float32 [M, V], what is added to the scores), and states
   NestedMap(model, lm).
   """
 
   def _LogProbs(enc_t, pred):
-    scores = log_probs(enc_t, pred.model)  # [M, V]
-    labels = tf.cast(tf.range(py_utils.GetShape(scores)[1]) > 0, tf.float32)  # [V]
-    return scores + labels * (lm_weight * tf.maximum(pred.lm, NEVER) + label_bonus)
+    return log_probs(enc_t, pred.model) + pred.lm
 
   def _Step(ids, state):
     pred, model = step(ids, state.model)
-    lm_scores, lm_state = lm.Step(ids, state.lm)
-    return (py_utils.NestedMap(model=pred, lm=lm_scores), py_utils.NestedMap(model=model, lm=lm_state))
+    scores, lm_state = lm.Step(ids, state.lm)
+    labels = tf.cast(tf.range(py_utils.GetShape(scores)[1]) > 0, tf.float32)  # [V]
+    added = labels * (lm_weight * tf.maximum(scores, NEVER) + label_bonus)
+    return (py_utils.NestedMap(model=pred, lm=added), py_utils.NestedMap(model=model, lm=lm_state))
 
   return _LogProbs, _Step
 
