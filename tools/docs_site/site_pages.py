@@ -22,7 +22,7 @@ OUTSIDE = {
   'texts.md': 'tools/texts/README.md',
 }
 # Pages that may not be there yet: their places in the navigation are left out until they are.
-COMING = ('decoding.md', 'export.md', 'streaming.md')
+COMING = ('export.md',)
 _LINK = re.compile(r'(\]\()([^)#\s]+)(#[^)\s]*)?(\))')
 _CODE = re.compile(r'(?ms)^(```+).*?^\1$|`[^`\n]+`')
 
