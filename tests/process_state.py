@@ -94,11 +94,11 @@ def _Registered():
   if importers:
     tables.append((importers._registered, lambda importer: importer.function.__module__))
   before = [set(table) for table, _ in tables]
+  configured = _IsConfigured()
 
   def _Undo():
-    gin_config = sys.modules.get('fm_lingvo.config.gin_config')
-    if gin_config and gin_config._config:
-      gin_config.Reset()
+    if _IsConfigured() and not configured:  # A whole class may have one configuration.
+      sys.modules['fm_lingvo.config.gin_config'].Reset()
     for (table, module), names in zip(tables, before):
       for name in [name for name in table if name not in names]:
         if not module(table[name]).startswith(_PROJECT):
@@ -107,6 +107,11 @@ def _Registered():
             registry._Helper()._MODEL_PARAMS.pop(name, None)
 
   return _Undo
+
+
+def _IsConfigured():
+  gin_config = sys.modules.get('fm_lingvo.config.gin_config')
+  return gin_config is not None and gin_config._config is not None
 
 
 def _Signals():

@@ -319,7 +319,9 @@ def _Finish(now, final):
   """Returns the hypotheses of the last step, best first; final: float32 [M], added to their scores, or None."""
   scores, order = now.scores, None
   if final is not None:
-    scores = tf.where_v2(scores > NEVER, tf.maximum(scores + tf.reshape(final, tf.shape(scores)), NEVER), NEVER)
+    scores = tf.where_v2(
+      scores > NEVER, tf.maximum(scores + tf.reshape(final, py_utils.GetShape(scores)), NEVER), NEVER
+    )
     scores, order = tf.math.top_k(scores, py_utils.GetShape(scores)[1])
   exists = tf.cast(scores > NEVER, tf.int32)  # [B, K]
   found = py_utils.NestedMap(scores=scores)

@@ -41,7 +41,8 @@ COMMON = {'size': 'small', 'frame_ms': 80, 'max_seconds': 20.0, 'eval_interval_s
 # The smoke run: at least this share of its few labels, and these bindings.
 QUICK_SHARE = 0.2
 QUICK = {'size': 'tiny', 'max_steps': 12, 'warmup_steps': 5, 'batch_seconds': 16.0, 'task.train.eval_datasets': [],
-         'task.train.best_metric': None, 'task.encoder.num_layers': 1, 'task.encoder.model_dim': 48}
+         'task.train.best_metric': None, 'task.train.early_stop_patience': None, 'task.encoder.num_layers': 1,
+         'task.encoder.model_dim': 48}
 
 # Steps of about 23 s of speech: nine passes over 11 hours of source speech, fourteen over the target's 5.6.
 _SOURCE_STEPS, _TARGET_STEPS, _ADAPT_STEPS = 16_000, 12_000, 2000
