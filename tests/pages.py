@@ -6,8 +6,15 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAGES = ('README.md',) + tuple(
   f'docs/{name}.md'
   for name in (
+    'pages',
+    'quick_start',
+    'experiments',
+    'recognition',
+    'tutorial',
     'params',
     'python',
+    'serving',
+    'streaming',
     'decoding',
     'data',
     'data_formats',
@@ -15,6 +22,8 @@ PAGES = ('README.md',) + tuple(
     'data_problems',
     'augmentation',
     'running',
+    'dashboard',
+    'sweeps',
     'scoring',
     'faults',
     'scale',
@@ -22,6 +31,8 @@ PAGES = ('README.md',) + tuple(
     'recipe',
     'recipe_prompts',
     'speed',
+    'measured',
+    'method',
     'architecture',
     'developing',
     'paper_run',
