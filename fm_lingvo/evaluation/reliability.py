@@ -127,7 +127,7 @@ def Judge(rows: Sequence[Mapping[str, Any]]) -> Judged:
   hypotheses = [' '.join(word['word'] for word in row['hypothesis_words']) for row in rows]
   aligned = alignment.Align([row['reference'] for row in rows], hypotheses)
   right = tuple(tuple(r == h for r, h in pairs if h is not None) for pairs in aligned)
-  evidence = tuple(tuple(word['evidence'] for word in row['words']) for row in rows)
+  evidence = tuple(tuple(word['evidence'] for word in row['hypothesis_words']) for row in rows)
   return Judged(evidence, right)
 
 
