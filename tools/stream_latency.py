@@ -68,8 +68,9 @@ def _Rows(measured: dict[str, float], label: str, origin: results.Row, note: str
     'real-time factor': ('real-time factor on one core', ''),
     'waits for': ('speech that a step waits for', 's'),
   }
+  common = {'label': label, **origin, **({'note': note} if note else {})}
   return [
-    {'name': name, 'label': label, 'value': float(f'{measured[key]:.3g}'), 'unit': unit, **origin, **({'note': note} if note else {})}
+    {'name': name, 'value': float(f'{measured[key]:.3g}'), 'unit': unit, **common}
     for key, (name, unit) in names.items()
   ]
 

@@ -251,9 +251,9 @@ class Stream:
     else:
       self._found = [f and f.After(best) for f in self._found]
       self._state = self._engine.Keep(self._state, [k for k, f in enumerate(self._found) if f is not None])
-    self._shown = ''
+    shown, self._shown = self._shown, ''
     if not found.words:
-      return []
+      return [stream_events.Partial('', (), *self._Times(()))] if shown else []
     final = stream_events.Final(found.text, found.words, *self._Times(found.words), self._score - self._final_score)
     self._final_score = self._score
     self._finals.append(final)
