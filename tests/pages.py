@@ -6,8 +6,14 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAGES = ('README.md',) + tuple(
   f'docs/{name}.md'
   for name in (
+    'pages',
+    'quick_start',
+    'experiments',
+    'recognition',
+    'tutorial',
     'params',
     'python',
+    'serving',
     'streaming',
     'decoding',
     'data',
@@ -16,6 +22,8 @@ PAGES = ('README.md',) + tuple(
     'data_problems',
     'augmentation',
     'running',
+    'dashboard',
+    'sweeps',
     'scoring',
     'faults',
     'scale',
@@ -23,6 +31,8 @@ PAGES = ('README.md',) + tuple(
     'recipe',
     'recipe_prompts',
     'speed',
+    'measured',
+    'method',
     'architecture',
     'developing',
     'paper_run',

@@ -11,6 +11,8 @@ FOLDER/hypotheses/DATASET.jsonl as in a run's folder, and FOLDER/reliability/DAT
 --calibrate fits the confidence of words to one data set and writes RUN/confidence.json, which tools.transcribe and
 fm_lingvo.load use. --confidence prints for each data set how many of the words with each confidence are right, and the
 expected calibration error (ECE). Name the beam and the language model with which the run will be used.
+With --hotwords it also counts how many of them that were said were found, and how many others; --hotword_boost=0 does
+so without preferring them.
 Exit code 1: the output cannot be written; 2: wrong usage, run or checkpoint.
 """
 
@@ -82,6 +84,9 @@ def Line(name, step, values):
     if metric in ('wer', 'cer'):
       low, high = (values[f'{key}_{end}'] for end in ('low', 'high'))
       words.append(f'{branch} {metric.upper()} {values[key]:.2%} ({low:.2%} to {high:.2%})')
+    elif metric == 'hotwords_said':
+      found, false = (values[f'{branch}/hotwords_{kind}'] for kind in ('found', 'false'))
+      words.append(f'{branch} hotwords {found} of {values[key]} found, {false} not said')
     elif (
       metric in ('masked_accuracy', 'cross_entropy', 'perplexity', 'bits_per_character', 'examples')
       or metric == 'dropped'
@@ -93,6 +98,7 @@ def Line(name, step, values):
 
 def _Run(args):
   with quiet.HoldStderr():
+    from fm_lingvo.evaluation import hotword_counts
     from fm_lingvo.evaluation import hypotheses
     from fm_lingvo.inference import recognizer
     from fm_lingvo.run_files import metrics_log
@@ -109,6 +115,7 @@ def _Run(args):
   step = None
   how = search_options.FromArgs(args)
   for name, step, values, rows in Evaluate(args.run, datasets, args.checkpoint, how, args.averages):
+    values.update(hotword_counts.Count(rows, [p if isinstance(p, str) else p[0] for p in how.hotwords or ()]))
     print(Line(name, step, values), flush=True)
     if (args.calibrate or args.confidence) and not rows:
       raise errors.ConfigError(f'{name}: the run has no head that decodes, and so no words')

@@ -164,7 +164,7 @@ def Resampled(frames: Iterable[tuple[float, Any]], check: bool = True) -> Iterat
     if check:
       CheckSamples(frame)
     before, form = form, (frame.sample_rate, frame.format.name, frame.layout.name)
-    if form != before:  # At the start, and where streams of different rates were joined.
+    if joined is None or form != before:  # At the start, and where streams of different rates were joined.
       yield from joined.End() if joined else ()
       joined = _Joined()
       if channels not in (0, frame.layout.nb_channels):

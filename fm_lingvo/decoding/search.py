@@ -226,18 +226,34 @@ def _BeamStep(now, log_probs, step, enc, lengths, max_symbols_per_frame, limits)
   parents = tf.reshape(parents, [-1]) + origin * beam_size  # [B, K] -> [M]
   label_scores = tf.gather(tf.reshape(own, [-1]), parents * vocab_size + tf.reshape(labels, [-1]))  # [M]
   model = now.model.Transform(lambda x: tf.gather(x, parents))
-  pred, state = step(tf.reshape(labels, [-1]), model.state)  # [B, K] -> [M]
-  after = py_utils.NestedMap(pred=pred, state=state)
   ends = active & ~tf.reduce_any(emit, axis=1)  # [B], all hypotheses wait for the next frame.
   return py_utils.NestedMap(
     t=now.t + tf.cast(ends, tf.int32),
     s=tf.where_v2(ends, 0, now.s + 1),
     scores=scores,
-    model=emission.Where(tf.reshape(emit, [-1]), after, model),
+    model=_StepWhereEmitted(step, tf.reshape(labels, [-1]), model),  # [B, K] -> [M]
     waits=tf.where_v2(ends[:, tf.newaxis], scores <= NEVER, ~emit),
     hashes=tf.where_v2(emit, hashes, before.hashes),
     **emission.Append(before, labels, now.t[:, tf.newaxis], tf.reshape(label_scores, [batch, beam_size]), emit),
   )
+
+
+def _StepWhereEmitted(step, labels, model):
+  """Advances only the hypotheses that emitted a label: most emit blank or wait, and a language model is most of a step.
+
+  Args:
+    step: See the module.
+    labels: int32 [M], 0 where no label was emitted.
+    model: NestedMap of pred and state [M, ...].
+
+  Returns:
+    NestedMap as `model`.
+  """
+  rows = tf.where_v2(labels > 0)  # [R, 1]
+  before = model.Transform(lambda x: tf.gather_nd(x, rows))  # [R, ...]
+  pred, state = step(tf.gather_nd(labels, rows), before.state)
+  after = py_utils.NestedMap(pred=pred, state=state)
+  return tf.nest.map_structure(lambda old, new: tf.tensor_scatter_nd_update(old, rows, new), model, after)
 
 
 def _Extend(now, steps, waits, may_emit):

@@ -4,6 +4,7 @@ B: utterances, K: hypotheses, L: labels of a hypothesis.
 """
 
 import os
+import re
 
 import numpy as np
 from lingvo import compat as tf
@@ -11,6 +12,7 @@ from lingvo import compat as tf
 from fm_lingvo import errors
 from fm_lingvo.decoding import search
 from fm_lingvo.decoding import words
+from fm_lingvo.evaluation import alignment
 from fm_lingvo.evaluation import error_rates
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.run_files import tensorboard
@@ -130,8 +132,41 @@ def Write(logdir, dataset, step, rows):
 
 
 def Summary(rows):
-  """Returns a tf.Summary that shows the first references, each above its hypothesis."""
-  lines = []
+  """Returns a tf.Summary with a table of the first utterances: their references, and what was heard with its errors."""
+  heard = f'heard: {_Struck("missing")}, **too much**, {_Struck("instead")} **of**'
+  lines = [f'| utterance | reference | {heard} |', '|---|---|---|']
   for row in rows[:_SHOWN]:
-    lines += [row['utt_id'], f'  ref: {row["reference"]}', f'  hyp: {row["hypothesis"]}']
-  return tensorboard.Text('hypotheses', '\n'.join(lines))
+    marked = MarkedErrors(row['reference'], row['hypothesis'])
+    lines.append(f'| {_Escaped(row["utt_id"])} | {_Escaped(row["reference"])} | {marked} |')
+  return tensorboard.Markdown('hypotheses', '\n'.join(lines))
+
+
+def MarkedErrors(reference, hypothesis):
+  """Returns a hypothesis as Markdown: missing words struck, words too much **bold**, a wrong one after the right.
+
+  Args:
+    reference: Words that were said.
+    hypothesis: Words that were heard.
+  """
+  (pairs,) = alignment.Align([reference], [hypothesis])
+  words = []
+  for said, heard in pairs:
+    if said == heard:
+      words.append(_Escaped(said))
+      continue
+    if said:
+      words.append(_Struck(said))
+    if heard:
+      words.append(f'**{_Escaped(heard)}**')
+  return ' '.join(words)
+
+
+def _Struck(word):
+  """Returns a word with a stroke through each character; TensorBoard's Markdown has no ~~ and no HTML."""
+  return ''.join(_Escaped(character) + '\u0336' for character in word)
+
+
+def _Escaped(text):
+  """Returns text without meaning in Markdown or HTML."""
+  text = re.sub(r'([\\`*_~|\[\]#])', r'\\\1', text)
+  return text.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')

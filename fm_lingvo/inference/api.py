@@ -11,6 +11,7 @@ stand in programs of other projects, whose names are PEP 8's. TensorFlow is impo
 
 import collections
 import contextlib
+import copy
 import dataclasses
 import math
 import os
@@ -247,6 +248,21 @@ class Model(live_model.LiveModel):
     normalizers.Get(name)  # Before minutes of work.
     results = list(self.transcribe(scored.Recordings(references), sampling_rate, max_hours=max_hours))
     return scored.Scored(references, results, name, language, costs, resample)
+
+  @property
+  def recognizer(self) -> Any:
+    """What recognises batches of windows: an object with recognizer.Recognizer's methods."""
+    return self._recognizer
+
+  def with_recognizer(self, recognizer: Any) -> 'Model':
+    """Returns a model that differs in who recognises its windows, such as one caller of a shared_batches.SharedBatches.
+
+    Args:
+      recognizer: An object with the method Recognize of recognizer.Recognizer.
+    """
+    other = copy.copy(self)
+    other._recognizer = recognizer
+    return other
 
   def close(self) -> None:
     """Frees the memory of the model; a batch that another thread recognises is finished first."""

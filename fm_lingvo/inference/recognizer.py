@@ -278,5 +278,6 @@ def Restore(sess, task, checkpoint: str, averages: bool = True) -> None:
       or tokenizer.
   """
   variables = {v.op.name: v for v in task.vars.Flatten()}
-  sess.run(tf.global_variables_initializer())
+  # Initialising all would be one more optimisation of the whole graph.
+  sess.run([v.initializer for v in tf.global_variables() if v.op.name not in variables])
   reader.Match(reader.Checkpoint(checkpoint, averages), variables).Restore(task, sess)

@@ -15,6 +15,7 @@ from fm_lingvo.layers import adapter
 from fm_lingvo.layers import base_encoder
 from fm_lingvo.layers import conformer_block
 from fm_lingvo.layers import rematerialize
+from fm_lingvo.layers import shared_trace
 from fm_lingvo.layers import subsampling
 from fm_lingvo.runtime import batch_split
 from fm_lingvo.utils import suggest
@@ -192,10 +193,11 @@ class ConformerEncoder(base_encoder.BaseEncoder):
     x, paddings = self.subsampling.FProp(theta.subsampling, self._CastToFPropDtype(features), paddings)
     x = self.dropout.FProp(theta.dropout, x)
     state = py_utils.NestedMap(features=x, paddings=tf.cast(paddings, dtype))
-    for block, block_theta in zip(self.blocks, self._BlocksTheta(theta)):
-      state = (
-        rematerialize.FProp(block.FProp, block_theta, state) if self.params.remat else block.FProp(block_theta, state)
-      )
+    if self.params.remat:
+      for block, block_theta in zip(self.blocks, self._BlocksTheta(theta)):
+        state = rematerialize.FProp(block.FProp, block_theta, state)
+    else:
+      state = shared_trace.Chain(self.blocks, self._BlocksTheta(theta), state)
     return [tf.cast(state.features, tf.float32), paddings]
 
   def zero_state(self, batch_size):
