@@ -84,16 +84,10 @@ def BeamSearch(
 
 
 def BeamStart(step, state, batch, beam_size):
-  """Returns the hypotheses before the first frame: one empty one for each utterance.
+  """Returns the hypotheses before the first frame, one empty one for each of `batch` utterances.
 
-  Args:
-    step: fusion.Fused.Step.
-    state: Its state, for M hypotheses of which each utterance has one.
-    batch: int, number of utterances B.
-    beam_size: int, number of hypotheses K, >= 1.
-
-  Returns:
-    NestedMap of scores float32, hashes int64 and lengths int32 [B, K], and model: pred and state [M, ...].
+  `step` is that of a fusion.Fused, `state` its state of [B, ...]. The NestedMap has scores float32, hashes int64 and
+  lengths int32 [B, K], and model: pred and state [M, ...].
   """
   origin = _Origin(batch, beam_size)
   pred, state = step(tf.zeros_like(origin), state.Transform(lambda x: tf.gather(x, origin)))
@@ -110,11 +104,8 @@ def BeamFrames(found, log_probs, step, enc, lengths, max_symbols_per_frame, max_
 
   Args:
     found: NestedMap of hypotheses, see BeamStart.
-    log_probs: See BeamSearch.
+    log_probs, enc, lengths, max_symbols_per_frame: See BeamSearch.
     step: fusion.Fused.Step.
-    enc: See BeamSearch.
-    lengths: See BeamSearch.
-    max_symbols_per_frame: See BeamSearch.
     max_labels: int or int32 scalar, maximum number of labels L that a hypothesis gets at these frames.
     limits: int or int32 [B, 1], maximum number of all labels of a hypothesis.
 
