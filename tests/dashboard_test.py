@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import sys
 import tempfile
 import types
@@ -25,17 +26,23 @@ from fm_lingvo.run_files import trackers
 from fm_lingvo.training import followed
 
 
+def _Struck(word):
+  """A word with a combining long stroke after each character."""
+  return ''.join(f'{character}\u0336' for character in word)
+
+
 class MarkedErrorsTest(parameterized.TestCase):
   @parameterized.parameters(
     ('turn left now', 'turn left now', 'turn left now'),
-    ('turn left now', 'turn now', 'turn ~~left~~ now'),
+    ('turn left now', 'turn now', 'turn -left- now'),
     ('turn left', 'turn to left', 'turn **to** left'),
-    ('turn left', 'turn lift', 'turn ~~left~~ **lift**'),
+    ('turn left', 'turn lift', 'turn -left- **lift**'),
     ('', 'so', '**so**'),
-    ('so', '', '~~so~~'),
+    ('so', '', '-so-'),
     ('a_b <i>', 'a_b <i>', r'a\_b &lt;i&gt;'),
   )
   def test_errors_are_struck_or_bold(self, reference, hypothesis, expected):
+    expected = re.sub(r'-(\w+)-', lambda match: _Struck(match.group(1)), expected)
     self.assertEqual(hypotheses.MarkedErrors(reference, hypothesis), expected)
 
   def test_the_table_has_a_row_for_each_utterance(self):
@@ -43,7 +50,7 @@ class MarkedErrorsTest(parameterized.TestCase):
     value = hypotheses.Summary(rows).value[0]
     self.assertEqual(value.metadata.plugin_data.plugin_name, 'text')
     lines = value.tensor.string_val[0].decode().splitlines()
-    self.assertEqual(lines[2:], [rf'| a\|{i} | yes | ~~yes~~ **no** |' for i in range(3)])
+    self.assertEqual(lines[2:], [rf'| a\|{i} | yes | {_Struck("yes")} **no** |' for i in range(3)])
 
 
 class AudioTest(absltest.TestCase):

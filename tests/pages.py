@@ -13,6 +13,8 @@ PAGES = ('README.md',) + tuple(
     'tutorial',
     'params',
     'python',
+    'serving',
+    'streaming',
     'decoding',
     'data',
     'data_formats',

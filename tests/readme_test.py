@@ -63,7 +63,30 @@ _ELSEWHERE = {
     'tests/cluster_test.py',
     r"'--ps=1', '--evaluate=DevTarget'",
   ),
-  # On other ports; the first two serve until they are ended.
+  # On other ports; these serve until they are ended.
+  **{
+    f'python -m tools.serve {runs}': (
+      'tests/serve_run_test.py',
+      r"^\s*command = \['tools\.serve', cls\.run_folder, f'other=",
+    )
+    for runs in ('runs/adapted', 'english=runs/adapted hydra=runs/hydra --port=8080')
+  },
+  'FM_SERVE_TOKEN=a-long-random-word python -m tools.serve runs/adapted --host=0.0.0.0': (
+    'tests/serve_test.py',
+    r"'FM_SERVE_TOKEN': 'a-long-random-word'",
+  ),
+  **{
+    f'curl -s http://127.0.0.1:8000/v1/{what}': ('tests/serve_run_test.py', r"commands = re\.findall\(r'\(\?m\)\^curl ")
+    for what in (
+      'audio/transcriptions -F model=adapted -F file=@my_audio/0.wav',
+      'audio/transcriptions -F model=adapted -F file=@my_audio/0.wav -F response_format=srt',
+      'models',
+    )
+  },
+  'python -m tools.serve_load runs/adapted my_audio --clients=1,8 --requests=40 --every=8': (
+    'tests/serve_run_test.py',
+    r"'--clients=1,8', '--requests=40', '--every=8'",
+  ),
   'python -m tools.data_service dispatcher --port=5050': (
     'tests/data_service_test.py',
     r"_Start\('dispatcher', '--port=0'",

@@ -18,9 +18,12 @@ def NoLabels(shape, max_labels):
 
 
 def Append(now, labels, frames, label_scores, emit):
-  """Appends labels [...], emitted at frames [...] with label_scores [...], to the hypotheses where emit is true."""
+  """Appends labels [...], emitted at frames [...] with label_scores [...], to the hypotheses where emit is true.
+
+  Label number i of a hypothesis is at i % L, so that one with labels from before needs space for the new ones only.
+  """
   max_labels = py_utils.GetShape(now.labels)[-1]
-  here = emit[..., tf.newaxis] & tf.equal(tf.range(max_labels), now.lengths[..., tf.newaxis])  # [..., L]
+  here = emit[..., tf.newaxis] & tf.equal(tf.range(max_labels), now.lengths[..., tf.newaxis] % max_labels)  # [..., L]
   return dict(
     labels=tf.where_v2(here, labels[..., tf.newaxis], now.labels),
     frames=tf.where_v2(here, frames[..., tf.newaxis], now.frames),

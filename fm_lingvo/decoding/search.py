@@ -133,27 +133,65 @@ def BeamSearch(
   batch, time = py_utils.GetShape(enc, 2)
   limits = max_labels if limits is None else limits[:, tf.newaxis]  # [B, 1]
   fused = fusion.Fused(step, scorer, internal_lm, ilm_weight)
-  state = fused.ZeroState(state, batch)
+  found = BeamStart(fused.Step, fused.ZeroState(state, batch), batch, beam_size)
+  now = BeamFrames(found, log_probs, fused.Step, enc, lengths, max_symbols_per_frame, max_labels, limits)
+  return _Finish(now, fused.Final(now.model.state))
+
+
+def BeamStart(step, state, batch, beam_size):
+  """Returns the hypotheses before the first frame: one empty one for each utterance.
+
+  Args:
+    step: fusion.Fused.Step.
+    state: Its state, for M hypotheses of which each utterance has one.
+    batch: int, number of utterances B.
+    beam_size: int, number of hypotheses K, >= 1.
+
+  Returns:
+    NestedMap of scores float32, hashes int64 and lengths int32 [B, K], and model: pred and state [M, ...].
+  """
   origin = _Origin(batch, beam_size)
-  pred, state = fused.Step(tf.zeros_like(origin), state.Transform(lambda x: tf.gather(x, origin)))
-  # One empty hypothesis per utterance; the others do not exist yet.
-  scores = tf.one_hot(tf.zeros([batch], tf.int32), beam_size, 0.0, NEVER)  # [B, K]
+  pred, state = step(tf.zeros_like(origin), state.Transform(lambda x: tf.gather(x, origin)))
+  return py_utils.NestedMap(
+    scores=tf.one_hot(tf.zeros([batch], tf.int32), beam_size, 0.0, NEVER),  # The others do not exist yet.
+    hashes=tf.zeros([batch, beam_size], tf.int64),
+    lengths=tf.zeros([batch, beam_size], tf.int32),
+    model=py_utils.NestedMap(pred=pred, state=state),
+  )
+
+
+def BeamFrames(found, log_probs, step, enc, lengths, max_symbols_per_frame, max_labels, limits):
+  """Goes on with BeamSearch from BeamStart, or from what this function returned for the frames before.
+
+  Args:
+    found: NestedMap of hypotheses, see BeamStart.
+    log_probs: See BeamSearch.
+    step: fusion.Fused.Step.
+    enc: See BeamSearch.
+    lengths: See BeamSearch.
+    max_symbols_per_frame: See BeamSearch.
+    max_labels: int or int32 scalar, maximum number of labels L that a hypothesis gets at these frames.
+    limits: int or int32 [B, 1], maximum number of all labels of a hypothesis.
+
+  Returns:
+    NestedMap as `found`, best first, and labels, frames and label_scores [B, K, L]: label number i of the utterance is
+    at i % L, if it was emitted at these frames.
+  """
+  batch, beam_size = py_utils.GetShape(found.scores)
   now = py_utils.NestedMap(
+    found,
     t=tf.zeros([batch], tf.int32),
     s=tf.zeros([batch], tf.int32),
-    scores=scores,
-    waits=scores <= NEVER,
-    hashes=tf.zeros([batch, beam_size], tf.int64),
-    model=py_utils.NestedMap(pred=pred, state=state),
-    **emission.NoLabels([batch, beam_size], max_labels),
+    waits=found.scores <= NEVER,
+    **{**emission.NoLabels([batch, beam_size], max_labels), 'lengths': found.lengths},
   )
   now = emission.Loop(
-    lambda now: _BeamStep(now, log_probs, fused.Step, enc, lengths, max_symbols_per_frame, limits),
+    lambda now: _BeamStep(now, log_probs, step, enc, lengths, max_symbols_per_frame, limits),
     now,
     lengths,
-    time * (max_symbols_per_frame + 1),
+    py_utils.GetShape(enc)[1] * (max_symbols_per_frame + 1),
   )
-  return _Finish(now, fused.Final(now.model.state))
+  return py_utils.NestedMap({name: now[name] for name in (*found, *_LABELED)})
 
 
 def _Origin(batch, beam_size):
@@ -197,18 +235,34 @@ def _BeamStep(now, log_probs, step, enc, lengths, max_symbols_per_frame, limits)
   parents = tf.reshape(parents, [-1]) + origin * beam_size  # [B, K] -> [M]
   label_scores = tf.gather(tf.reshape(own, [-1]), parents * vocab_size + tf.reshape(labels, [-1]))  # [M]
   model = now.model.Transform(lambda x: tf.gather(x, parents))
-  pred, state = step(tf.reshape(labels, [-1]), model.state)  # [B, K] -> [M]
-  after = py_utils.NestedMap(pred=pred, state=state)
   ends = active & ~tf.reduce_any(emit, axis=1)  # [B], all hypotheses wait for the next frame.
   return py_utils.NestedMap(
     t=now.t + tf.cast(ends, tf.int32),
     s=tf.where_v2(ends, 0, now.s + 1),
     scores=scores,
-    model=emission.Where(tf.reshape(emit, [-1]), after, model),
+    model=_StepWhereEmitted(step, tf.reshape(labels, [-1]), model),  # [B, K] -> [M]
     waits=tf.where_v2(ends[:, tf.newaxis], scores <= NEVER, ~emit),
     hashes=tf.where_v2(emit, hashes, before.hashes),
     **emission.Append(before, labels, now.t[:, tf.newaxis], tf.reshape(label_scores, [batch, beam_size]), emit),
   )
+
+
+def _StepWhereEmitted(step, labels, model):
+  """Advances only the hypotheses that emitted a label: most emit blank or wait, and a language model is most of a step.
+
+  Args:
+    step: See the module.
+    labels: int32 [M], 0 where no label was emitted.
+    model: NestedMap of pred and state [M, ...].
+
+  Returns:
+    NestedMap as `model`.
+  """
+  rows = tf.where_v2(labels > 0)  # [R, 1]
+  before = model.Transform(lambda x: tf.gather_nd(x, rows))  # [R, ...]
+  pred, state = step(tf.gather_nd(labels, rows), before.state)
+  after = py_utils.NestedMap(pred=pred, state=state)
+  return tf.nest.map_structure(lambda old, new: tf.tensor_scatter_nd_update(old, rows, new), model, after)
 
 
 def _Extend(now, steps, waits, may_emit):

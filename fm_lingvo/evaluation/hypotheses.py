@@ -133,7 +133,8 @@ def Write(logdir, dataset, step, rows):
 
 def Summary(rows):
   """Returns a tf.Summary with a table of the first utterances: their references, and what was heard with its errors."""
-  lines = ['| utterance | reference | heard: ~~missing~~, **too much**, ~~instead~~ **of** |', '|---|---|---|']
+  heard = f'heard: {_Struck("missing")}, **too much**, {_Struck("instead")} **of**'
+  lines = [f'| utterance | reference | {heard} |', '|---|---|---|']
   for row in rows[:_SHOWN]:
     marked = MarkedErrors(row['reference'], row['hypothesis'])
     lines.append(f'| {_Escaped(row["utt_id"])} | {_Escaped(row["reference"])} | {marked} |')
@@ -141,7 +142,7 @@ def Summary(rows):
 
 
 def MarkedErrors(reference, hypothesis):
-  """Returns a hypothesis as Markdown: missing words ~~struck~~, words too much **bold**, a wrong one after the right.
+  """Returns a hypothesis as Markdown: missing words struck, words too much **bold**, a wrong one after the right.
 
   Args:
     reference: Words that were said.
@@ -154,10 +155,15 @@ def MarkedErrors(reference, hypothesis):
       words.append(_Escaped(said))
       continue
     if said:
-      words.append(f'~~{_Escaped(said)}~~')
+      words.append(_Struck(said))
     if heard:
       words.append(f'**{_Escaped(heard)}**')
   return ' '.join(words)
+
+
+def _Struck(word):
+  """Returns a word with a stroke through each character; TensorBoard's Markdown has no ~~ and no HTML."""
+  return ''.join(_Escaped(character) + '\u0336' for character in word)
 
 
 def _Escaped(text):

@@ -17,6 +17,7 @@ from fm_lingvo.decoding import language_model
 from fm_lingvo.decoding import ngram
 from fm_lingvo.decoding import search
 from fm_lingvo.decoding import search_options
+from fm_lingvo.decoding import streaming
 from fm_lingvo.heads import labeled_head
 from fm_lingvo.layers import transducer
 from fm_lingvo.runtime import batch_split
@@ -109,6 +110,32 @@ class TransducerHead(labeled_head.LabeledHead):
     p = self.params
     batch, frames = py_utils.GetShape(encoded, 2)
     enc = self.joint.ProjectEncoded(theta.joint, encoded)  # [B, N, J]
+    log_probs, step, state = self._Model(theta, batch)
+    lengths = labeled_head.Lengths(paddings)
+    max_labels = self._MaxLabels(frames)
+    arguments = (log_probs, step, state, enc, lengths, p.max_symbols_per_frame, max_labels)
+    limits = tf.minimum(self._MaxLabels(lengths), max_labels)  # The former in float32, which may round up.
+    added = self._Added(theta)
+    if not added and p.beam_size == 1:
+      return search.Greedy(*arguments, limits=limits)
+    return search.BeamSearch(*arguments, beam_size=p.beam_size, limits=limits, **added)
+
+  def StreamState(self, theta, batch, beam_size=None):
+    """See the base class."""
+    _, step, state = self._Model(theta, batch)
+    fused = fusion.Fused(step, **self._Added(theta))
+    return streaming.BeamState(fused, state, batch, beam_size or self.params.beam_size)
+
+  def StreamDecode(self, theta, encoded, lengths, state):
+    """Beam search; a beam of 1 is greedy. See the base class."""
+    batch, _ = py_utils.GetShape(encoded, 2)
+    enc = self.joint.ProjectEncoded(theta.joint, encoded)  # [B, C, J]
+    log_probs, step, _ = self._Model(theta, batch)
+    fused = fusion.Fused(step, **self._Added(theta))
+    return streaming.BeamSearch(log_probs, fused, enc, lengths, self.params.max_symbols_per_frame, state)
+
+  def _Model(self, theta, batch):
+    """Returns log_probs, step and the state before the first label of `batch` utterances; see search.py."""
 
     def LogProbs(enc_t, predicted):  # [M, J], [M, J] -> [M, V]
       return self.joint.LogProbs(theta.joint, enc_t, predicted)
@@ -117,27 +144,18 @@ class TransducerHead(labeled_head.LabeledHead):
       predicted, state = self.prediction.Step(theta.prediction, ids, state)
       return self.joint.ProjectPredicted(theta.joint, predicted), state
 
-    state = self.prediction.ZeroState(theta.prediction, batch)
-    lengths = labeled_head.Lengths(paddings)
-    max_labels = self._MaxLabels(frames)
-    arguments = (LogProbs, Step, state, enc, lengths, p.max_symbols_per_frame, max_labels)
-    limits = tf.minimum(self._MaxLabels(lengths), max_labels)  # The former in float32, which may round up.
-    added = {}
-    scorers = self._Scorers()
-    if scorers:
-      added.update(scorer=fusion.Sum(scorers))
+    return LogProbs, Step, self.prediction.ZeroState(theta.prediction, batch)
+
+  def _Added(self, theta):
+    """Returns the arguments of fusion.Fused: language model, hotwords, internal language model; {}: none."""
+    p = self.params
+    scorers = [self._lm.Scorer(p.lm_weight, p.lm_label_bonus)] if self._lm is not None else []
+    scorers += [self._hotwords.Scorer()] if self._hotwords is not None else []
+    added = {'scorer': fusion.Sum(scorers)} if scorers else {}
     if p.ilm_weight:
       internal_lm = functools.partial(self.joint.InternalLogProbs, theta.joint)
       added.update(internal_lm=internal_lm, ilm_weight=p.ilm_weight)
-    if not added and p.beam_size == 1:
-      return search.Greedy(*arguments, limits=limits)
-    return search.BeamSearch(*arguments, beam_size=p.beam_size, limits=limits, **added)
-
-  def _Scorers(self):
-    """Returns the scorers of fusion.py that decoding adds: language model and hotwords."""
-    p = self.params
-    scorers = [self._lm.Scorer(p.lm_weight, p.lm_label_bonus)] if self._lm is not None else []
-    return scorers + ([self._hotwords.Scorer()] if self._hotwords is not None else [])
+    return added
 
   def _MaxLabels(self, frames):
     """Labels that so many encoded frames, ints or int32 tensors, may have."""

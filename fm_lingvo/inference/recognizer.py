@@ -20,11 +20,15 @@ from fm_lingvo.checkpoints import reader
 from fm_lingvo.decoding import confidence
 from fm_lingvo.decoding import search
 from fm_lingvo.decoding import words as words_lib
+from fm_lingvo.inference import stream_graph
 from fm_lingvo.inference import transcript
 from fm_lingvo.runtime import graph_memory
 from fm_lingvo.runtime import quiet
 from fm_lingvo.runtime import session
 from fm_lingvo.utils import audio
+
+CLOSED = stream_graph.CLOSED
+_HOW_TO_STREAM = 'train a run with the knob streaming = True, such as asr.StreamingSupervised (docs/streaming.md)'
 
 Word = transcript.Word
 Hypothesis = transcript.Hypothesis
@@ -116,16 +120,22 @@ class Recognizer:
     if not 1 <= n_best <= beam_size:
       raise errors.ConfigError(f'n_best = {n_best}: expected 1 to {beam_size}, the beam size; set beam_size, too')
     self._n_best = n_best
+    self._run = run
     self._lock = threading.Lock()  # One batch at a time: it uses all cores, and its memory.
     with tf.Graph().as_default() as graph:
       self._inputs = Inputs()
-      task, self._outputs = BuildGraph(run, *self._inputs)
+      self._task, self._outputs = BuildGraph(run, *self._inputs)
       self._session = tf.Session(graph=graph, config=session.Config())
-      Restore(self._session, task, run.checkpoint, run.averages)
-    self._tokenizer = task.Head(run.head).tokenizer
+      Restore(self._session, self._task, run.checkpoint, run.averages)
+    self._tokenizer = self._task.Head(run.head).tokenizer
     self._surfaces = self._tokenizer.surfaces
-    self._calibration = confidence.Read(run.path, words_lib.MEASURES if beam_size > 1 else words_lib.OF_LABELS)
-    self._frame_seconds = task.encoded_frame_samples / audio.SAMPLE_RATE
+    # Where one hypothesis alone was found, there is nothing to compare it with.
+    self._calibrations = {
+      several: confidence.Read(run.path, words_lib.MEASURES if several else words_lib.OF_LABELS)
+      for several in (False, True)
+    }
+    self._frame_seconds = self._task.encoded_frame_samples / audio.SAMPLE_RATE
+    self._engines: dict[tuple[int, int], stream_graph.Engine] = {}  # (beam size, frames of a step) ->
 
   def Recognize(self, waveforms: list[np.ndarray]) -> list[list[Hypothesis]]:
     """Transcribes one batch.
@@ -145,13 +155,67 @@ class Recognizer:
       row[: len(waveform)] = waveform.astype(np.float32) / 32768.0
     with self._lock:
       if self._session is None:
-        raise errors.ConfigError('the model is closed; load it again')
+        raise errors.ConfigError(CLOSED)
       out = self._session.run(self._outputs, dict(zip(self._inputs, (batch, num_samples))))
     return [self._Hypotheses(out, i) for i in range(len(waveforms))]
 
+  def WhyNoStream(self) -> str:
+    """Returns why the run cannot recognise speech while it is heard, '' if it can."""
+    return stream_graph.WhyNot(self._task, self._run.head) if self._task is not None else CLOSED
+
+  def StreamEngine(self, beam_size: int | None, step_seconds: float, build: bool) -> stream_graph.Engine | None:
+    """Returns what runs the steps of streams.
+
+    Args:
+      beam_size: Hypotheses, >= 1; None: the head's.
+      step_seconds: Seconds of a step, > 0, rounded to whole encoded frames, or to whole chunks of the attention.
+      build: Whether to build its graph if there is none yet, in GraphMode and in one thread at a time.
+
+    Returns:
+      The engine; None: there is none yet.
+
+    Raises:
+      errors.ConfigError: The run cannot stream, the head has no such beam, or the recogniser is closed.
+    """
+    why = self.WhyNoStream()
+    if why:
+      raise errors.ConfigError(why if why == CLOSED else f'{self._run.path}: {why}; {_HOW_TO_STREAM}')
+    least = self._task.encoder.stream_frames
+    key = beam_size, least * max(1, round(step_seconds / (least * self._frame_seconds)))
+    if build and key not in self._engines:
+      sess = self._session
+      with sess.graph.as_default(), _Cluster(self._run):
+        engine = stream_graph.Engine(self._task, self._run.head, *key, self._Text, self._Best)
+      engine.Start(sess)
+      self._engines[key] = engine
+    return self._engines.get(key)
+
+  def _Text(self, labels: list[int], frames: list[int]) -> tuple[str, tuple[Word, ...]]:
+    """Returns the text of labels, and their words without probabilities."""
+    return self._tokenizer.DecodeIds(labels), tuple(Words(self._surfaces, labels, frames, self._frame_seconds))
+
+  def _Best(self, hypotheses: list[tuple[list[int], list[int], list[float], float]]) -> Hypothesis:
+    """Returns the first of the hypotheses that a stream found: labels, frames, scores of labels, score."""
+    every = [
+      words_lib.Found(score, scores, words_lib.Spans(self._surfaces, labels, frames))
+      for labels, frames, scores, score in hypotheses
+    ]
+    return self._Hypothesis(hypotheses[0][0], every[0], every)
+
+  def _Hypothesis(self, labels, found, every):
+    """Returns the Hypothesis of a words.Found, one of `every`, with its labels."""
+    calibration = self._calibrations[len(every) > 1]
+    probabilities = [round(calibration.Probability(e), 4) for e in words_lib.Evidence(found, every)]
+    words = _Timed(found.spans, probabilities, self._frame_seconds)
+    return Hypothesis(self._tokenizer.DecodeIds(labels), found.score, tuple(words))
+
   def Close(self) -> None:
-    """Frees the graph and the weights, after the batch that runs; may be called again."""
+    """Frees the graph and the weights, after the batch and the steps that run; may be called again."""
     with self._lock:
+      for engine in self._engines.values():
+        engine.Close()
+      self._engines = {}
+      self._task = None
       if self._session is not None:
         self._session.close()
         graph_memory.ForgetGradients(self._session.graph)
@@ -165,11 +229,8 @@ class Recognizer:
     for k, hypothesis in zip(places, every):
       if k >= self._n_best:
         break
-      evidence = words_lib.Evidence(hypothesis, every)
-      probabilities = [round(self._calibration.Probability(e), 4) for e in evidence]
-      words = _Timed(hypothesis.spans, probabilities, self._frame_seconds)
-      text = self._tokenizer.DecodeIds(out.labels[i, k, : out.lengths[i, k]].tolist())
-      found.append(Hypothesis(text, hypothesis.score, tuple(words)))
+      labels = out.labels[i, k, : out.lengths[i, k]].tolist()
+      found.append(self._Hypothesis(labels, hypothesis, every))
     return found
 
 
@@ -190,13 +251,17 @@ def BuildGraph(run, waveforms, num_samples):
     (task, hypotheses): a HydraTask, and the output of its head's Decode.
   """
   py_utils.GetOrCreateGlobalStepVar()
-  # Plain TensorFlow does not know the ops of Lingvo's assertions.
-  cluster = run.cluster.Copy().Set(do_eval=True, enable_asserts=False)
-  with cluster_factory.Cluster(cluster):
+  with _Cluster(run):
     task = run.params.Instantiate()
     ((name, branch),) = task.branches
     batch = py_utils.NestedMap({branch.stream: py_utils.NestedMap(waveforms=waveforms, num_samples=num_samples)})
     return task, task.Decode(batch)[name]
+
+
+def _Cluster(run):
+  """Context in which a run's layers compute as in evaluation."""
+  # Plain TensorFlow does not know the ops of Lingvo's assertions.
+  return cluster_factory.Cluster(run.cluster.Copy().Set(do_eval=True, enable_asserts=False))
 
 
 def Restore(sess, task, checkpoint: str, averages: bool = True) -> None:
@@ -213,5 +278,6 @@ def Restore(sess, task, checkpoint: str, averages: bool = True) -> None:
       or tokenizer.
   """
   variables = {v.op.name: v for v in task.vars.Flatten()}
-  sess.run(tf.global_variables_initializer())
+  # Initialising all would be one more optimisation of the whole graph.
+  sess.run([v.initializer for v in tf.global_variables() if v.op.name not in variables])
   reader.Match(reader.Checkpoint(checkpoint, averages), variables).Restore(task, sess)

@@ -96,6 +96,7 @@ class Window:
     self._metrics: list[Metrics] = []
     self._counts: list[Counts] = []
     self._start = time.monotonic()
+    self._cpu_start = time.process_time()
 
   def Add(self, metrics: Metrics, counts: Counts) -> None:
     """Adds the metrics and counts of one step; see Aggregate for their format."""
@@ -105,9 +106,10 @@ class Window:
   @contextlib.contextmanager
   def Paused(self) -> Iterator[None]:
     """Context whose duration is excluded from the rates."""
-    started = time.monotonic()  # The system clock may be adjusted meanwhile.
+    started, cpu_started = time.monotonic(), time.process_time()  # The system clock may be adjusted meanwhile.
     yield
     self._start += time.monotonic() - started
+    self._cpu_start += time.process_time() - cpu_started
 
   def Brief(self) -> dict[str, float]:
     """Returns dict name -> value of the newest step, for one line on a terminal."""
@@ -134,6 +136,7 @@ class Window:
       {
         'throughput/steps_per_second': steps / elapsed,
         'throughput/examples_per_second': examples / elapsed,
+        'throughput/cpu_seconds_per_step': (time.process_time() - self._cpu_start) / max(steps, 1),
       }
     )
     for name in ('audio_seconds', 'labels'):

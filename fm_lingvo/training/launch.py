@@ -1,7 +1,6 @@
 """From parsed flags to a run: configuration, data, then local or cluster jobs."""
 
 import contextlib
-import gc
 import os
 import shutil
 import sys
@@ -58,8 +57,6 @@ def Launch(flags):
     errors.ConfigError: The configuration, a device or a data set cannot be used.
     errors.RunError: The disk failed, or the run skipped too many steps.
   """
-  # A graph's objects live as long as the process; collecting garbage among them took a tenth of the start-up time.
-  gc.set_threshold(50_000, 20, 100)
   py_utils.SetEagerMode(False)
   session.PatchLingvo()
   if flags.deterministic:
