@@ -18,6 +18,8 @@ _GROUP_NORM = dict(kind='stack', conv_norm='group_norm', group_norm_groups=4, nu
 _SETTINGS = (
   dict(kind='conv'),
   dict(kind='stack'),
+  dict(kind='conv', factor=8, num_layers=1),
+  dict(kind='stack', factor=8, num_layers=1),
   # What differs is inside a block: one will do.
   _GROUP_NORM,
   dict(kind='stack', use_relative_atten=False, num_layers=1),
@@ -38,7 +40,7 @@ def _Params(**overrides):
     atten_right_context=0,
   )
   p.num_bins = _BINS
-  p.subsampling.Set(channels=4, kind=overrides.pop('kind', 'conv'))
+  p.subsampling.Set(channels=4, kind=overrides.pop('kind', 'conv'), factor=overrides.pop('factor', 4))
   return p.Set(name='layer', **overrides)
 
 
@@ -123,9 +125,10 @@ class StreamingTest(graph_case.GraphCase):
   def test_steps_equal_the_batch(self):
     for settings in _SETTINGS:
       with self.subTest(**settings):
-        self._AssertStepsEqualBatch(
-          self._Shared(**settings), ([4] * 20, [8] * 10, [40, 40], [_TIME], [4, 32, 12, 8, 24])
-        )
+        steps = [[8] * 10, [40, 40], [_TIME]]
+        if 'factor' not in settings:
+          steps += [[4] * 20, [4, 32, 12, 8, 24]]
+        self._AssertStepsEqualBatch(self._Shared(**settings), steps)
 
   def test_steps_equal_the_batch_with_adapters(self):
     for position in ('after_block', 'parallel', 'after_ff'):
@@ -142,15 +145,29 @@ class StreamingTest(graph_case.GraphCase):
         self.assertGreater(np.abs(encoder.Batch(*inputs)[0] - before).max(), 0.1)
         self._AssertStepsEqualBatch(encoder, ([4] * 20, [16] * 5))
 
+  def test_steps_of_whole_chunks_equal_the_batch(self):
+    """Chunks of 4 frames; those of an encoder without left context know nothing of each other but for convolutions."""
+    for settings in (dict(), dict(use_relative_atten=False, num_layers=1), dict(atten_left_context=1, num_layers=1)):
+      with self.subTest(**settings):
+        encoder = _Streaming(kind='stack', atten_chunk_size=4, **settings)
+        self.assertEqual(encoder.layer.stream_frames, 4)
+        self._AssertStepsEqualBatch(encoder, ([16] * 5, [32, 48], [_TIME]))
+        features, other = _Features(), _Features()
+        other[:, 32:48] = _Features(seed=1)[:, 32:48]  # The frames 8 to 11, which are a chunk.
+        a, b = (encoder.Batch(x, _Paddings([_TIME] * _BATCH))[0] for x in (features, other))
+        np.testing.assert_allclose(a[:, :8], b[:, :8], atol=1e-6)
+        self.assertGreater(np.abs(a[:, 8] - b[:, 8]).max(), 1e-3)
+
   def test_future_frames_change_no_past_output(self):
     for settings in _SETTINGS:
       with self.subTest(**settings):
         features, paddings = _Features(), _Paddings([_TIME] * _BATCH)
         other = features.copy()
-        other[:, 44:] = _Features(seed=1)[:, 44:]
+        other[:, 48:] = _Features(seed=1)[:, 48:]
         a, b = (self._Shared(**settings).Batch(x, paddings)[0] for x in (features, other))
-        np.testing.assert_allclose(a[:, :11], b[:, :11], atol=1e-6)
-        self.assertGreater(np.abs(a[:, 11] - b[:, 11]).max(), 1e-3)
+        same = 48 // settings.get('factor', 4)
+        np.testing.assert_allclose(a[:, :same], b[:, :same], atol=1e-6)
+        self.assertGreater(np.abs(a[:, same] - b[:, same]).max(), 1e-3)
 
   def test_an_encoder_that_is_not_causal_sees_the_future(self):
     layer = self._Encoder(causal=False)  # Through its convolutions.
@@ -189,7 +206,6 @@ class StreamingTest(graph_case.GraphCase):
       (dict(atten_left_context=0), 'atten_left_context = 0: expected >= 1'),
       (dict(atten_right_context=2), 'atten_right_context = 2: expected 0 with causal = True'),
       (dict(atten_right_context=None), 'atten_right_context = None: expected 0 with causal = True'),
-      (dict(atten_chunk_size=4), 'atten_chunk_size = 4: expected None with causal'),
       (dict(causal=False, atten_right_context=-1), 'atten_right_context = -1: expected >= 0'),
       (
         dict(causal=False, atten_left_context=None),

@@ -192,6 +192,16 @@ class Saver(saver.Saver):
           assigned += [var.assign(value, read_value=False) for var, value in zip(variables, values)]
       self._restore_op = tf.group(*assigned)
 
+  def _FinalizeSave(self, global_step, prefix):
+    """As in the base class, but without the graph in PREFIX.meta.
+
+    Nothing reads it. It was larger than a small model's weights, and if it alone did not fit on the disk, the whole
+    checkpoint before it was not named as the newest one.
+    """
+    self._DoSanityCheck(prefix)
+    self._UpdateState(prefix)
+    return global_step, prefix
+
   def _UpdateState(self, prefix):
     self._saving = prefix
     super()._UpdateState(prefix)

@@ -75,6 +75,11 @@ class Batches:
       live=False,
     )
 
+  def LoadSounds(self):
+    """Loads the recorded noise and rooms of the augmentation; raises errors.ConfigError as recorded_sounds.Load."""
+    if self._augment is not None:
+      recorded_sounds.Load(self._augment.recorded)
+
   def Decoder(self, in_process):
     """Returns the function Decode(number, batch), with the recorded sounds that it mixes in.
 
@@ -123,6 +128,8 @@ class Batches:
     if self._augment is not None:
       seeds = waveform_augment.Seeds(self._seed * 2**31 + number, Fill(batch['utt_id']))
       waveforms, num_samples = waveform_augment.Augment(self._augment, waveforms, num_samples, seeds, recorded)
+      if not self._pad_to_bucket:  # Rows have room for the slowest speed.
+        waveforms = waveforms[:, : tf.maximum(1, tf.reduce_max(num_samples))]
       waveforms = self._PadToMultiple(waveforms)
     return dict(
       waveforms=waveforms,

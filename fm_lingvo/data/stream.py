@@ -115,6 +115,10 @@ class Stream:
     examples = self._Examples(tf.data.Dataset.range(1), share, shuffle=False)  # A shuffle buffer would read many.
     return examples.take(1).reduce(tf.zeros([], tf.int64), lambda count, _: count + 1)
 
+  def LoadSounds(self):
+    """Loads the recorded noise and rooms of the augmentation; raises errors.ConfigError as recorded_sounds.Load."""
+    self._batches.LoadSounds()
+
   def _FromService(self, first_batch, share, service):
     """Returns a dataset as Dataset does, with batches made by the workers of a tf.data service.
 
@@ -144,9 +148,9 @@ class Stream:
       counts: int64 [N], initial running counts; None: zeros.
       passed: int64 [number of buckets], number of examples of each bucket to skip
         first; None: zeros.
-      shuffle: See record_reader.Records.Epoch.
+      shuffle: See record_reader.Records.Epochs.
     """
-    ds = epochs.flat_map(functools.partial(self._records.Epoch, share, shuffle=shuffle))
+    ds = self._records.Epochs(share, epochs, shuffle)
     return self._Accepted(
       ds, counts, passed, must_accept=self._repeat or share[1] == 1, num_damaged=self._records.NumDamaged(share)
     )

@@ -7,6 +7,7 @@ the remapper on; it is off in both versions, so that both compute in the same wa
 on speed has not been measured.
 """
 
+import contextlib
 import os
 
 from lingvo import compat as tf
@@ -91,7 +92,7 @@ def ComputeInParts(parts, cores):
   """Makes graphs built from now on compute batches in parallel parts; see batch_split.py.
 
   Must be called before any TensorFlow operation runs: the first one, including those of tf.data, fixes the number of
-  intra-op threads of the process.
+  intra-op threads of the process. A later call changes only the parts.
 
   Args:
     parts: Parts of a batch, >= 1.
@@ -99,9 +100,10 @@ def ComputeInParts(parts, cores):
   """
   global _operation_threads
   batch_split.Use(parts)
+  _operation_threads = max(1, cores // parts) if parts > 1 else 0
   if parts > 1:
-    _operation_threads = max(1, cores // parts)
-    tf.config.threading.set_intra_op_parallelism_threads(_operation_threads)
+    with contextlib.suppress(RuntimeError):  # Operations have run: an earlier run of this process.
+      tf.config.threading.set_intra_op_parallelism_threads(_operation_threads)
 
 
 def PatchLingvo():
