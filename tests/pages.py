@@ -8,6 +8,7 @@ PAGES = ('README.md',) + tuple(
   for name in (
     'params',
     'python',
+    'export',
     'data',
     'data_formats',
     'transcripts',

@@ -143,7 +143,7 @@ class Recognizer:
       self._inputs = Inputs()
       task, self._outputs = BuildGraph(run, *self._inputs)
       self._session = tf.Session(graph=graph, config=session.Config())
-      Restore(self._session, task, run.checkpoint, run.averages)
+      Restore(self._session, task, run.Weights())
     self._tokenizer = task.Head(run.head).tokenizer
     self._surfaces = Surfaces(self._tokenizer)
     self._frame_seconds = task.encoded_frame_samples / audio.SAMPLE_RATE
@@ -215,14 +215,13 @@ def BuildGraph(run, waveforms, num_samples):
     return task, task.Decode(batch)[name]
 
 
-def Restore(sess, task, checkpoint: str, averages: bool = True) -> None:
+def Restore(sess, task, checkpoint: reader.Checkpoint) -> None:
   """Restores the variables of a session's graph.
 
   Args:
     sess: Session of the graph that `task` was built in.
     task: A HydraTask.
-    checkpoint: Prefix of the checkpoint's files.
-    averages: See reader.Checkpoint.
+    checkpoint: The weights, such as Run.Weights() of a load_run.Run.
 
   Raises:
     errors.ConfigError: The checkpoint lacks a variable, has one of another shape, or was made with another front end
@@ -230,4 +229,4 @@ def Restore(sess, task, checkpoint: str, averages: bool = True) -> None:
   """
   variables = {v.op.name: v for v in task.vars.Flatten()}
   sess.run(tf.global_variables_initializer())
-  reader.Match(reader.Checkpoint(checkpoint, averages), variables).Restore(task, sess)
+  reader.Match(checkpoint, variables).Restore(task, sess)
