@@ -1,17 +1,26 @@
 """Properties of adapters in the weights, LoRA and biases: the same model at first, merged the same as not merged."""
 
+import contextlib
 import functools
+import io
+import re
 
 import numpy as np
 from absl.testing import absltest
 from lingvo import compat as tf
+from lingvo import model_registry
 
 from fm_lingvo import errors
+from fm_lingvo.checkpoints import reader
+from fm_lingvo.checkpoints import warm_start
+from fm_lingvo.config import gin_config
 from fm_lingvo.layers import adapter
 from fm_lingvo.layers import lora
 from fm_lingvo.runtime import session
 from tests import adapter_test
 from tests import graph_case
+from tests import stage_case
+from tools import adapters
 
 _KINDS = ('lora', 'bias')
 
@@ -125,6 +134,58 @@ class WeightAdaptersTest(graph_case.GraphCase):
           self.Layer(p)
     with self.assertRaisesRegex(errors.ConfigError, "^layer.adapter_kind = 'lor': expected one of .* mean lora"):
       self.Layer(adapter_test.EncoderParams(adapters=['a'], adapter_kind='lor'))
+
+
+class TrainedTest(stage_case.StageCase):
+  def test_training_changes_the_adapters_and_the_decoder_alone(self):
+    run, _ = self.MakeRun('hydra')
+    task = stage_case.TaskParams(
+      init_from=run,
+      fresh=['encoder/adapters/target/'],
+      trained=stage_case.FILTER,
+      adapters=['target'],
+      active_adapter='target',
+      adapter_kind='lora',
+    ).Instantiate()
+    metrics, _ = task.FPropTower(task.theta, stage_case.Batch())
+    _, update, _ = task.learners[0].Apply(metrics, task.vars)
+    variables = {v.op.name: v for v in task.vars.Flatten()}
+    warm_start.Restore(task, self.session)
+    before = self.Eval(variables)
+    self.Eval(update)
+    self.Eval(update)
+    after = self.Eval(variables)
+    for name in variables:
+      changes = bool(re.search(stage_case.FILTER, name)) and not re.search('record|/scale/', name)
+      self.assertEqual(changes, not np.array_equal(before[name], after[name]), name)
+
+  def test_the_tool_of_adapters_says_what_they_are_and_copies_them(self):
+    run, values = self.MakeRun('low_rank', adapters=['target'], active_adapter='target', adapter_kind='lora')
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+      for args in (
+        ['list', run],
+        ['extract', run, '--adapter=target', f'--output={self.folder}/small'],
+        ['remove', run, '--adapter=target', f'--output={self.folder}/plain'],
+        ['inject', f'{self.folder}/small', f'{self.folder}/plain', f'--output={self.folder}/again'],
+      ):
+        self.assertEqual(adapters.Main(['adapters', *args]), 0)
+    self.assertIn('adapters target: lora of query, value, feed_forward, rank 8, 1 blocks', out.getvalue())
+    again = reader.Checkpoint(f'{self.folder}/again')
+    for name, value in values.items():
+      np.testing.assert_array_equal(again.Read(name), value, name)
+
+  def test_the_experiment_chooses_the_kind_by_a_knob(self):
+    self.addCleanup(gin_config.Reset)
+    knobs = {'adapter_kind': 'lora', 'adapter_dim': 3, 'lora_alpha': 6.0, 'lora_projections': ('key',)}
+    bindings = [f'AdapterFinetune.{name} = {value!r}' for name, value in knobs.items()]
+    gin_config.Configure('asr.AdapterFinetune', (), bindings)
+    p = model_registry.GetParams('asr.AdapterFinetune', 'Train').task.encoder
+    self.assertEqual((p.adapter_kind, p.active_adapter), ('lora', 'target'))
+    self.assertEqual((p.lora_tpl.rank, p.lora_tpl.alpha, p.lora_tpl.projections), (3, 6.0, ['key']))
+    with self.assertRaisesRegex(errors.ConfigError, 'adapter_kind'):
+      gin_config.Configure('asr.AdapterFinetune', (), ["AdapterFinetune.adapter_kind = 'lorra'"])
+      model_registry.GetParams('asr.AdapterFinetune', 'Train').task.Instantiate()
 
 
 if __name__ == '__main__':

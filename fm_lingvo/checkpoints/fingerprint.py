@@ -4,15 +4,18 @@ Adapters are of use only on the encoder that they were trained on. Files with ad
 """
 
 import hashlib
+from collections.abc import Callable
 from collections.abc import Collection
+from collections.abc import Iterable
 
 import numpy as np
 
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import reader
+from fm_lingvo.checkpoints import weights_file
 
 ADAPTERS = 'encoder/adapters/'
-DIGEST = 'adapters/encoder_sha256'  # uint8 [32], SHA-256 of the encoder that the adapters were trained on.
+DIGEST = weights_file.DIGEST
 
 
 def Adapters(checkpoint: reader.Checkpoint) -> dict[str, list[str]]:
@@ -50,10 +53,15 @@ def EncoderDigest(checkpoint: reader.Checkpoint, without: Collection[str] = ()) 
     return checkpoint.Read(DIGEST)
   if not names:
     return None
+  return Digest(names, checkpoint.Read)
+
+
+def Digest(names: Iterable[str], read: Callable[[str], np.ndarray]) -> np.ndarray:
+  """Returns the SHA-256, uint8 [32], of sorted names and the values that `read` returns for them."""
   digest = hashlib.sha256()
   for name in names:
     digest.update(name.encode())
-    digest.update(np.ascontiguousarray(checkpoint.Read(name)).tobytes())
+    digest.update(np.ascontiguousarray(read(name)).tobytes())
   return np.frombuffer(digest.digest(), np.uint8)
 
 

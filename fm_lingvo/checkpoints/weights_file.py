@@ -22,6 +22,7 @@ from fm_lingvo.utils import suggest
 SUFFIX = '.safetensors'
 MODEL = 'model.safetensors'  # In a folder that holds a model.
 ADAPTER = 'adapter.safetensors'  # In a folder that holds adapters alone.
+DIGEST = 'adapters/encoder_sha256'  # uint8 [32], of the encoder that adapters were trained on, see fingerprint.py.
 FORMAT = 'fm_lingvo.weights.1'  # Of the metadata.
 _MAX_TENSORS = 100_000
 _DTYPES = {
@@ -107,15 +108,20 @@ class WithAdapter:
   def __init__(self, base: Any, adapter: Reader):
     self._base, self._adapter = base, adapter
     self._added = adapter.get_variable_to_shape_map()
+    self._added.pop(DIGEST, None)
+    self._dropped = set()
+    if any('/encoder/' in name and '/adapters/' not in name for name in self._added):
+      self._dropped.add(DIGEST)  # Norms of the encoder are replaced: it is no longer the one of its digest.
 
   def _Joined(self, method: str) -> dict[str, Any]:
-    # Neither moving averages nor optimizer slots of a weight that is replaced.
+    gone = {*self._added, *self._dropped}  # With the moving averages and optimizer slots of a weight that is replaced.
     kept = {
       name: value
       for name, value in getattr(self._base, method)().items()
-      if name not in self._added and name.rpartition('/')[0] not in self._added
+      if gone.isdisjoint((name, name.rpartition('/')[0]))
     }
-    return {**kept, **getattr(self._adapter, method)()}
+    added = getattr(self._adapter, method)()
+    return {**kept, **{name: added[name] for name in self._added}}
 
   def get_variable_to_shape_map(self) -> dict[str, Any]:
     return self._Joined('get_variable_to_shape_map')

@@ -69,16 +69,22 @@ def Write(run: load_run.Run, folder: str, options: Options = Options()) -> dict:
   _, params = load_run.ModelParams(run.path)
   weights = run.Weights()
   values, about = _Select(run, params, weights, options)
+  if options.merge:
+    digest = fingerprint.Digest(fingerprint.Encoder(weights), values.__getitem__)
+  else:
+    digest = fingerprint.EncoderDigest(weights, values if options.adapter_only else ())
+  about['encoder_sha256'] = digest.tobytes().hex()
   about['stored'] = 'float16' if options.float16 else 'float32'
   if options.float16:
     values, worst = weights_file.ToFloat16(values, [n for n in values if _Rounds(n, values[n])])
     about['largest_difference'] = worst
-  digest = fingerprint.EncoderDigest(weights, values if options.adapter_only else ())
-  if digest is not None and options.adapter_only or options.float16 and not options.merge:
+  if options.float16 or options.adapter_only or fingerprint.DIGEST in weights.others:
     values[fingerprint.DIGEST] = digest
-  about['encoder_sha256'] = None if digest is None or options.merge else digest.tobytes().hex()
   config = _Config(run, params, weights, values, about)
-  with errors.Writing(folder), tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(folder))) as made:
+  parent = os.path.dirname(os.path.abspath(folder))
+  with errors.Writing(folder):
+    os.makedirs(parent, exist_ok=True)
+  with errors.Writing(folder), tempfile.TemporaryDirectory(dir=parent) as made:
     name = weights_file.ADAPTER if options.adapter_only else weights_file.MODEL
     weights_file.Write(os.path.join(made, name), values, {'model': run.model_name, 'stored': about['stored']})
     texts = {'config.json': json.dumps(config, indent=2) + '\n', 'config.gin': _ConfigGin(run, options)}
