@@ -18,6 +18,7 @@ from fm_lingvo.heads import ctc_head
 from fm_lingvo.heads import transducer_head
 from fm_lingvo.layers import mixed_precision
 from fm_lingvo.training import nonfinite_steps
+from fm_lingvo.utils import audio
 
 GRAPHEMES_EN = 'params/tokenizers/graphemes_en.model'
 WORDPIECES_EN = 'params/tokenizers/wordpieces_en_1024.model'
@@ -36,6 +37,7 @@ class SpeechKnobs:
   """Knobs for size and data."""
 
   size: str = 'tiny'  # Selects params/gin/SIZE.gin and params/gin/transducer/SIZE.gin.
+  frame_ms: int = 40  # Length of an encoded frame, 40 or 80; 80 halves the work and suits pieces of words as labels.
   data_dir: str = 'data/demo'  # Folder whose sub-folders are data sets.
   dropout_prob: float = 0.0  # Masking and shuffling regularise enough at the default size.
   batch_seconds: float = 32.0  # Audio in a batch of a stream, padding included.
@@ -147,6 +149,8 @@ class AsrExperiment(TrainedExperiment, AugmentKnobs, SpeechKnobs):
     """Sets p.train, the dtypes and the seed of task Params `p`; returns `p`."""
     self._CheckAugmented()
     p.encoder.dropout_prob = self.dropout_prob
+    self._Require(self.frame_ms in (40, 80), 'frame_ms', '40 or 80')
+    p.encoder.subsampling.factor = int(self.frame_ms / audio.FRAME_STEP_MS)
     mixed_precision.SetComputeDtype(p, self.compute_dtype, f'{type(self).__name__}.compute_dtype')
     return self._SetTraining(p, schedule_params, eval_datasets, final_eval_datasets)
 

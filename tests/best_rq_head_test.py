@@ -112,8 +112,16 @@ class BestRqHeadTest(graph_case.GraphCase):
         self._Head(**{field: value})
     p = best_rq_head.BestRqHead.Params()
     p.quantizer.stack = 2
-    with self.assertRaisesRegex(ValueError, 'head.quantizer.stack = 2: expected 4, the frames that'):
+    with self.assertRaisesRegex(ValueError, 'head.quantizer.stack = 2: expected None or 4, the frames that'):
       p.Set(name='head', input_dim=12, downsample_factor=4).Instantiate()
+
+  def test_a_code_is_of_the_frames_of_an_encoded_frame(self):
+    for factor in (4, 8):
+      with self.subTest(factor), self.NewGraph():
+        head = self._Head(downsample_factor=factor)
+        corrupted = head.Corrupt(head.theta, tf.zeros([2, 48, 80]), tf.zeros([2, 48]))
+        self.assertEqual(corrupted.codes.shape[1], 48 // factor)
+        self.assertEqual(head._LossWeights(corrupted.mask, tf.zeros([2, 48 // factor])).shape[1], 48 // factor)
 
 
 class CodeStatsTest(absltest.TestCase):

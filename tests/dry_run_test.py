@@ -213,6 +213,12 @@ class DryRunTest(absltest.TestCase):
       self._Refused(f'^--logdir={self.folder}: another trainer is writing this run', logdir=self.folder)
     self.assertIn('parameters', self._Run(logdir=self.folder))
 
+  def test_noise_that_cannot_be_decoded(self):
+    with open(os.path.join(self.folder, 'text.wav'), 'wb') as f:
+      f.write(b'no audio at all')
+    binding = f"Supervised.noise_dir = '{self.folder}'"
+    self._Refused(f'^{self.folder}/text.wav: cannot be decoded', binding, 'Supervised.augment = True')
+
   def test_devices_and_schedules(self):
     self._Refused('^--run_locally=gpu: needs 1 GPU', run_locally='gpu')
     self._Refused('^task.train.max_steps = 3000: expected <= 2000', 'task.train.max_steps = 3000')

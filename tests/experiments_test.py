@@ -19,6 +19,7 @@ from absl.testing import parameterized
 from lingvo import compat as tf
 from lingvo import model_registry
 
+from fm_lingvo import errors
 from fm_lingvo.config import gin_config
 from fm_lingvo.config import list_experiments
 from fm_lingvo.config import registry
@@ -203,6 +204,16 @@ class ExperimentsTest(parameterized.TestCase):
     encoder = params.task.encoder
     # Six a block: around both feed-forward layers, attention, twice in the convolution, and the last one.
     self.assertEqual(trained[True] - trained[False], 6 * 2 * encoder.model_dim * encoder.num_layers)
+
+  def test_an_encoded_frame_lasts_as_long_as_its_knob_says(self):
+    for frame_ms, factor in ((40, 4), (80, 8)):
+      gin_config.Configure('asr.JustHydra', (), [f'JustHydra.frame_ms = {frame_ms}'])
+      task = model_registry.GetParams('asr.JustHydra', 'Train').task
+      self.assertEqual(task.encoder.cls.DownsampleFactor(task.encoder), factor)
+      gin_config.Reset()
+    gin_config.Configure('asr.JustHydra', (), ['JustHydra.frame_ms = 60'])
+    with self.assertRaisesRegex(errors.ConfigError, '^JustHydra.frame_ms = 60: expected 40 or 80$'):
+      model_registry.GetParams('asr.JustHydra', 'Train')
 
   def test_the_papers_size_has_the_papers_parameters(self):
     # arXiv 2302.01496, abstract: 731.1M in all, 130.8M finetuned.

@@ -24,7 +24,7 @@ def _NumpyCodes(features, projection, codebook):
 
 class RandomProjectionQuantizerTest(graph_case.GraphCase):
   def _Quantizer(self, **overrides):
-    return self.Layer(quantizer.RandomProjectionQuantizer.Params(), **{'codebook_size': 256, **overrides})
+    return self.Layer(quantizer.RandomProjectionQuantizer.Params(), **{'codebook_size': 256, 'stack': 4, **overrides})
 
   def _Codes(self, layer, features, lengths):
     paddings = (np.arange(features.shape[1])[None] >= np.asarray(lengths)[:, None]).astype(np.float32)

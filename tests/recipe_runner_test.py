@@ -78,7 +78,7 @@ class RunnerTest(_Case):
     self.assertLen([name for name in self.Aside() if name.startswith('hydra.before-')], 1)
 
   def test_a_stage_shares_the_cores(self):
-    self.Run(['hydra_no_pretrain', 'scratch_target', 'supervised'], jobs=100)
+    self.Run(['hydra_no_pretrain', 'scratch_target', 'supervised_pretrained'], jobs=100)
     self.assertEqual(self.Calls('scratch_target')[0]['threads'], str(max(1, len(os.sched_getaffinity(0)) // 4)))
 
   def test_a_failure_is_named_and_spares_the_stages_that_do_not_need_it(self):
@@ -223,8 +223,8 @@ class SignalTest(_Case):
     self.assertIn(text, str(caught.exception))
     self.assertLess(time.time() - started, 40)
     runs = [name for name in os.listdir(self.settings.output) if name not in ('hang', '.locks')]
-    self.assertEqual(runs, ['hydra_no_pretrain'])
-    self.assertEqual(os.path.exists(self.Path('hydra_no_pretrain', 'stopped.txt')), saved)
+    self.assertEqual(runs, ['scratch_target'])
+    self.assertEqual(os.path.exists(self.Path('scratch_target', 'stopped.txt')), saved)
 
   def test_a_signal_while_data_is_made_ends_all_that_makes_it(self):
     # A process of its own below the one that is started, as Beam's workers are; each removes its file when interrupted.
@@ -402,7 +402,9 @@ class PublishTest(_Case):
     self.assertEmpty(publisher.failed)
     self.assertEqual(result, self._Result())
     wers = {row['name']: row['target_wer'] for row in result['rows']}
-    self.assertEqual(wers, dict.fromkeys(['probe_hydra', 'hydra', 'adapted', 'adapted_no_hydra', 'supervised'], 0.4))
+    self.assertEqual(
+      wers, dict.fromkeys(['probe_hydra', 'hydra', 'adapted', 'adapted_no_hydra', 'supervised_pretrained'], 0.4)
+    )
     pairs = {(p['a'], p['b']): p for p in result['comparisons']}
     self.assertEqual(pairs['adapted', 'adapted_no_hydra']['difference'], 0)
     with open(self.Path('report.md'), encoding='utf-8') as f:
@@ -411,7 +413,7 @@ class PublishTest(_Case):
     self.assertIn('Of 20 test prompts 5 have a text that also occurs in training, 15 do not.', report)
     # Of the other 15 every second has one of two words wrong, 7 of 30.
     self.assertRegex(report, r'\| `adapted` \| 1 \| 40.0 \| 23.3 \(\d+.\d to \d+.\d\) \|')
-    for heading in ('**Two models each on the same utterances**', '## Target data', '## Hours'):
+    for heading in ('**Two models each on the same utterances**', '## Target data', '## Hours', '## Data'):
       self.assertIn(heading, report)
     self.assertIn(f'| `adapted` | {stages["adapted"].steps:,} |', report)
     with open(self.Path('recipe.png'), 'rb') as f:

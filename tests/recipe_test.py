@@ -97,7 +97,7 @@ class PlanTest(absltest.TestCase):
       self.assertEqual(changed, expected, name)
 
   def test_models_of_a_stage_have_as_many_steps(self):
-    for names in (('hydra', 'supervised', 'hydra_no_pretrain'), ('adapted', 'adapted_no_hydra', 'adapted_no_pretrain')):
+    for names in (('hydra', 'supervised', 'hydra_no_pretrain'), ('adapted', 'adapted_supervised', 'adapted_no_hydra')):
       self.assertLen({self.stages[name].steps for name in names}, 1)
 
   def test_what_starts_from_stage_2_is_trained_on_source_speech_beside_the_target_s(self):
@@ -158,7 +158,7 @@ class PlanTest(absltest.TestCase):
 
 class StampsTest(recipe_case.RecipeTest):
   def _Stamps(self, change=()):
-    stages = self.Stages(['adapted', 'supervised'], change=change)
+    stages = self.Stages(['adapted', 'supervised_pretrained'], change=change)
     stamps = self.Stamps(stages)
     return {run: stamps.Stamp(run) for run in stages}
 
@@ -170,7 +170,7 @@ class StampsTest(recipe_case.RecipeTest):
   def setUp(self):
     super().setUp()
     self.before = self._Stamps()
-    self.assertEqual(set(self.before), {'pretrain', 'hydra', 'supervised', 'adapted'})
+    self.assertEqual(set(self.before), {'pretrain', 'hydra', 'supervised_pretrained', 'adapted'})
 
   def _WithoutCache(self):
     """What the params depend on is changed by the test, so they are resolved anew."""
@@ -204,8 +204,12 @@ class StampsTest(recipe_case.RecipeTest):
     self._WithoutCache()
     folder = os.path.join(self.folder, 'gin')
     for name, binding, changed in (
-      ('small.gin', 'task.encoder.num_layers = 3', {'pretrain', 'hydra', 'supervised', 'adapted'}),
-      ('transducer/small.gin', 'task.heads.transducer.joint.joint_dim = 100', {'hydra', 'supervised', 'adapted'}),
+      ('small.gin', 'task.encoder.num_layers = 3', {'pretrain', 'hydra', 'supervised_pretrained', 'adapted'}),
+      (
+        'transducer/small.gin',
+        'task.heads.transducer.joint.joint_dim = 100',
+        {'hydra', 'supervised_pretrained', 'adapted'},
+      ),
     ):
       with self.subTest(name):
         for file in ('small.gin', 'transducer/small.gin'):
@@ -226,7 +230,7 @@ class StampsTest(recipe_case.RecipeTest):
       p.heads.transducer.joint.label_smoothing = 0.1
 
     with mock.patch.object(base.TransducerKnobs, '_AddHeads', _Smoothed):
-      self.assertEqual(self._Changed(), {'hydra', 'supervised', 'adapted'})
+      self.assertEqual(self._Changed(), {'hydra', 'supervised_pretrained', 'adapted'})
 
   def test_the_module_of_a_class_changes_nothing(self):
     self._WithoutCache()
@@ -235,7 +239,7 @@ class StampsTest(recipe_case.RecipeTest):
 
   def test_data_changes_the_stages_that_read_it(self):
     recipe_case.WriteData(self.settings.data_dir, ['target'], utterances=101)
-    self.assertEqual(self._Changed(), {'hydra', 'supervised', 'adapted'})
+    self.assertEqual(self._Changed(), {'hydra', 'supervised_pretrained', 'adapted'})
     recipe_case.WriteData(self.settings.data_dir, ['unlabeled'], utterances=11)
     self.assertEqual(self._Changed(), set(self.before))
 
@@ -244,17 +248,19 @@ class StampsTest(recipe_case.RecipeTest):
     self.assertEqual(self._Changed(), set(self.before))
 
   def test_tokenizer_and_language_model_change_the_stages_that_use_them(self):
-    real = stamps_lib._FileDigest
-    for file in ('params/tokenizers/graphemes_en.model', 'params/lm/graphemes_en.npz'):
+    real, transducers = stamps_lib._FileDigest, {'hydra', 'supervised_pretrained', 'adapted'}
+    lm = {'tokenizer': None, 'lm': 'params/lm/graphemes_en.npz'}
+    for file, change in (('params/tokenizers/pieces_en_128.model', {}), (lm['lm'], dict.fromkeys(transducers, lm))):
+      self.before = self._Stamps(change)
       with mock.patch.object(
         stamps_lib,
         '_FileDigest',
         lambda *paths, file=file: real(*paths) + 'x' * any(path.endswith(file) for path in paths),
       ):
-        self.assertEqual(self._Changed(), {'hydra', 'supervised', 'adapted'}, file)
+        self.assertEqual(self._Changed(change), transducers, file)
 
   def test_folders_change_nothing(self):
-    stages = self.Stages(['adapted', 'supervised'])
+    stages = self.Stages(['adapted', 'supervised_pretrained'])
     moved = recipe_case.Folder(self)
     os.rename(self.settings.data_dir, os.path.join(moved, 'elsewhere'))
     self.settings = stages_lib.Settings(output=moved, data_dir=os.path.join(moved, 'elsewhere'))
@@ -433,7 +439,7 @@ class CommandLineTest(absltest.TestCase):
       (['--seeds=0'], 'expected integers >= 1'),
       (['--jobs=0'], '--jobs=0: expected a number >= 1'),
       (['--jobs=-1'], '--jobs=-1: expected a number >= 1'),
-      (['--take=hydar', '--dry_run'], '--take=hydar: not among the stages to train: pretrain, '),
+      (['--take=hydar', '--dry_run'], '--take=hydar: not among the stages to train: supervised, '),
     ):
       with self.subTest(message):
         code, _, err = self._Main(*argv)

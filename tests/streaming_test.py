@@ -18,6 +18,8 @@ _GROUP_NORM = dict(kind='stack', conv_norm='group_norm', group_norm_groups=4, nu
 _SETTINGS = (
   dict(kind='conv'),
   dict(kind='stack'),
+  dict(kind='conv', factor=8, num_layers=1),
+  dict(kind='stack', factor=8, num_layers=1),
   # What differs is inside a block: one will do.
   _GROUP_NORM,
   dict(kind='stack', use_relative_atten=False, num_layers=1),
@@ -38,7 +40,7 @@ def _Params(**overrides):
     atten_right_context=0,
   )
   p.num_bins = _BINS
-  p.subsampling.Set(channels=4, kind=overrides.pop('kind', 'conv'))
+  p.subsampling.Set(channels=4, kind=overrides.pop('kind', 'conv'), factor=overrides.pop('factor', 4))
   return p.Set(name='layer', **overrides)
 
 
@@ -123,9 +125,10 @@ class StreamingTest(graph_case.GraphCase):
   def test_steps_equal_the_batch(self):
     for settings in _SETTINGS:
       with self.subTest(**settings):
-        self._AssertStepsEqualBatch(
-          self._Shared(**settings), ([4] * 20, [8] * 10, [40, 40], [_TIME], [4, 32, 12, 8, 24])
-        )
+        steps = [[8] * 10, [40, 40], [_TIME]]
+        if 'factor' not in settings:
+          steps += [[4] * 20, [4, 32, 12, 8, 24]]
+        self._AssertStepsEqualBatch(self._Shared(**settings), steps)
 
   def test_steps_equal_the_batch_with_adapters(self):
     positions = [dict(adapter_position=position) for position in ('after_block', 'parallel', 'after_ff')]
@@ -146,10 +149,11 @@ class StreamingTest(graph_case.GraphCase):
       with self.subTest(**settings):
         features, paddings = _Features(), _Paddings([_TIME] * _BATCH)
         other = features.copy()
-        other[:, 44:] = _Features(seed=1)[:, 44:]
+        other[:, 48:] = _Features(seed=1)[:, 48:]
         a, b = (self._Shared(**settings).Batch(x, paddings)[0] for x in (features, other))
-        np.testing.assert_allclose(a[:, :11], b[:, :11], atol=1e-6)
-        self.assertGreater(np.abs(a[:, 11] - b[:, 11]).max(), 1e-3)
+        same = 48 // settings.get('factor', 4)
+        np.testing.assert_allclose(a[:, :same], b[:, :same], atol=1e-6)
+        self.assertGreater(np.abs(a[:, same] - b[:, same]).max(), 1e-3)
 
   def test_an_encoder_that_is_not_causal_sees_the_future(self):
     layer = self._Encoder(causal=False)  # Through its convolutions.

@@ -21,6 +21,7 @@ from absl.testing import absltest
 from fm_lingvo.inference import recognizer
 from fm_lingvo.inference import transcribing
 from fm_lingvo.inference import transcript
+from fm_lingvo.utils import audio_extensions
 from tests import graph_case  # noqa: F401 Graph mode.
 from tests import run_case
 from tests import tiny_data
@@ -261,7 +262,7 @@ class TranscribeTest(absltest.TestCase):
       except (ValueError, av.error.FFmpegError):
         continue
     self.assertContainsSubset(['wav', 'flac', '3gp', 'aifc', 'avi'], written)
-    self.assertEmpty({f'.{e}' for e in written - set(others.split())} - recordings.EXTENSIONS)
+    self.assertEmpty({f'.{e}' for e in written - set(others.split())} - audio_extensions.SOUND)
 
   def test_a_damaged_recording_is_transcribed_and_its_losses_are_told(self):
     folder = self.create_tempdir().full_path

@@ -127,7 +127,8 @@ def main(argv):
 
 def _Run(argv):
   """Prepares the data set that the flags describe."""
-  from .prepare import pipeline  # Importing Beam takes a second, and --help does not need it.
+  from .prepare import beam_runs  # Importing Beam takes a second, and --help does not need it.
+  from .prepare import pipeline
 
   user_modules.Import(flags.FLAGS.import_module)
   if not _IMPORTER.value:
@@ -136,7 +137,7 @@ def _Run(argv):
     raise exit_codes.UsageError('--output is missing: the directory of the data set to write')
   _CheckFlags(_IMPORTER.value)
   own, rest = _OwnOptions(_IMPORTER.value, argv[1:])
-  beam_args = pipeline.CheckBeamFlags(rest, known=[*flags.FLAGS, *own])
+  beam_args = beam_runs.CheckFlags(rest, known=[*flags.FLAGS, *own])
   if _IMPORTER.value == 'demo':
     from .prepare import demo_data
 

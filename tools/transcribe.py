@@ -14,7 +14,8 @@ is damaged, silence stands in place of what cannot be decoded, so that times sta
 probability of a character; recordings below --min_confidence, without text, or longer than a window are left out and
 counted.
 Existing files are overwritten only once the run is loaded and a recording is read.
-Times are those of the encoded frames (40 ms) at which the model emitted the labels, slightly later than the sound.
+Times are those of the encoded frames (of 40 or 80 ms) at which the model emitted the labels, slightly later than the
+sound.
 Exit code 0: all done; 1: some recordings could not be read, each with a one-line message, or the transcripts cannot be
 written; 2: wrong usage, run or checkpoint; 130: Ctrl-C.
 """

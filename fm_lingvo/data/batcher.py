@@ -75,6 +75,11 @@ class Batches:
       live=False,
     )
 
+  def LoadSounds(self):
+    """Loads the recorded noise and rooms of the augmentation; raises errors.ConfigError as recorded_sounds.Load."""
+    if self._augment is not None:
+      recorded_sounds.Load(self._augment.recorded)
+
   def Decoder(self, in_process):
     """Returns the function Decode(number, batch), with the recorded sounds that it mixes in.
 

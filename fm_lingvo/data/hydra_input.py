@@ -228,6 +228,8 @@ class HydraInput(base_input.BaseInput):
       counts = [stream.CountUntilUsable() for stream in self._streams.values()]
     with example_filter.NamingEmptyStreams(), tf.Session(config=session.Config()) as sess:
       sess.run(counts)
+    for stream in self._streams.values():
+      stream.LoadSounds()
 
   # There is nothing to convert, and AutoGraph would take half a second at start-up.
   @tf.autograph.experimental.do_not_convert

@@ -61,6 +61,17 @@ class Recorded(NamedTuple):
   rooms: Sounds | None
 
 
+def Load(p) -> tuple[sound_bank.Bank | None, sound_bank.Bank | None]:
+  """Loads the folders of Params, once in a process: (noise, rooms), None for one that is not named.
+
+  Raises:
+    errors.ConfigError: A file cannot be decoded, or a folder has only silence.
+  """
+  noise = sound_bank.LoadNoise(p.noise_dir, p.max_minutes) if p.noise_dir else None
+  rooms = sound_bank.LoadRooms(p.rir_dir, p.max_minutes) if p.rir_dir else None
+  return noise, rooms
+
+
 def Tensors(p, in_process: bool = True) -> Recorded | None:
   """Loads the folders of Params; returns None if there is none.
 
@@ -70,13 +81,11 @@ def Tensors(p, in_process: bool = True) -> Recorded | None:
       would take several times their memory.
 
   Raises:
-    errors.ConfigError: A file cannot be decoded, or a folder has only silence.
+    errors.ConfigError: As Load.
   """
   if not p.noise_dir and not p.rir_dir:
     return None
-  noise = sound_bank.LoadNoise(p.noise_dir, p.max_minutes) if p.noise_dir else None
-  rooms = sound_bank.LoadRooms(p.rir_dir, p.max_minutes) if p.rir_dir else None
-  return Recorded(*[bank and _AsTensors(bank, in_process) for bank in (noise, rooms)])
+  return Recorded(*[bank and _AsTensors(bank, in_process) for bank in Load(p)])
 
 
 def _AsTensors(bank, in_process):

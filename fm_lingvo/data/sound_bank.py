@@ -14,15 +14,13 @@ from lingvo import compat as tf
 
 from fm_lingvo import errors
 from fm_lingvo.utils import audio
+from fm_lingvo.utils import audio_extensions
 from fm_lingvo.utils import files
 
 MAX_ROOM_SAMPLES = 16384  # Longer responses are cut there, 1.02 s.
 ROOM_DELAY = 40  # Samples before the direct sound that are kept: the onset of a band-limited click, 2.5 ms.
 _DIRECT_SECONDS = 2.0  # The direct sound of a room is in the beginning of its file.
 _MIN_EXCERPT_SECONDS = 5.0
-_EXTENSIONS = frozenset(
-  '.aac .aif .aifc .aiff .amr .au .caf .flac .m4a .mka .mp3 .mp4 .oga .ogg .opus .sph .wav .webm .wma .wv'.split()
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,13 +54,12 @@ def CheckFolder(path: str, folder: str) -> None:
     )
   if not any(_IsAudio(name) for _, _, names in tf.io.gfile.walk(folder) for name in names):
     raise errors.ConfigError(
-      f'{path} = {folder!r}: no audio file in this folder or below it; expected names that end in '
-      f'{" ".join(sorted(_EXTENSIONS))}'
+      f'{path} = {folder!r}: no audio file in this folder or below it; expected names such as a.wav, a.flac or a.mp3'
     )
 
 
 def _IsAudio(name):
-  return os.path.splitext(name)[1].lower() in _EXTENSIONS and not name.startswith('.')
+  return os.path.splitext(name)[1].lower() in audio_extensions.SOUND and not name.startswith('.')
 
 
 @functools.lru_cache(maxsize=4)

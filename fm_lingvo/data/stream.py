@@ -115,6 +115,10 @@ class Stream:
     examples = self._Examples(tf.data.Dataset.range(1), share, shuffle=False)  # A shuffle buffer would read many.
     return examples.take(1).reduce(tf.zeros([], tf.int64), lambda count, _: count + 1)
 
+  def LoadSounds(self):
+    """Loads the recorded noise and rooms of the augmentation; raises errors.ConfigError as recorded_sounds.Load."""
+    self._batches.LoadSounds()
+
   def _FromService(self, first_batch, share, service):
     """Returns a dataset as Dataset does, with batches made by the workers of a tf.data service.
 

@@ -54,13 +54,13 @@ class BestRqHead(base_head.BaseHead):
       raise errors.ConfigError(f'{p.name}.min_coverage = {p.min_coverage}: expected a share in (0, 1]')
     if p.kl_weight < 0:
       raise errors.ConfigError(f'{p.name}.kl_weight = {p.kl_weight}: expected >= 0')
-    if p.quantizer.stack != p.downsample_factor:
+    if p.quantizer.stack not in (None, p.downsample_factor):
       raise errors.ConfigError(
-        f'{p.name}.quantizer.stack = {p.quantizer.stack}: expected {p.downsample_factor}, the frames that '
-        'the encoder makes one of'
+        f'{p.name}.quantizer.stack = {p.quantizer.stack}: expected None or {p.downsample_factor}, the '
+        'frames that the encoder makes one of'
       )
     self.CreateChild('masker', p.masker)
-    self.CreateChild('quantizer', p.quantizer.Copy().Set(num_bins=p.num_bins))
+    self.CreateChild('quantizer', p.quantizer.Copy().Set(num_bins=p.num_bins, stack=p.downsample_factor))
 
   def _CreateLayerVariables(self):
     super()._CreateLayerVariables()
@@ -169,7 +169,7 @@ class BestRqHead(base_head.BaseHead):
     if p.projection != 'pca' or variables.projection.op.name in loaded:
       return ''
     mean, projection = quantizer.FitPca(
-      (_UnpaddedStacks(*batch, p.stack) for batch in batches(p.pca_batches)), p.codebook_dim
+      (_UnpaddedStacks(*batch, self.params.downsample_factor) for batch in batches(p.pca_batches)), p.codebook_dim
     )
     variables.mean.load(mean, sess)
     variables.projection.load(np.tile(projection, [p.num_codebooks, 1, 1]), sess)
@@ -177,7 +177,7 @@ class BestRqHead(base_head.BaseHead):
 
   def _LossWeights(self, mask, paddings):
     """1 on encoded frames that enter the loss. [B, T], [B, N] -> [B, N]."""
-    stack = self.params.quantizer.stack
+    stack = self.params.downsample_factor
     batch, time = py_utils.GetShape(mask, 2)
     # [B, T] -> [B, N, S] -> [B, N]
     coverage = tf.reduce_mean(tf.reshape(mask, [batch, time // stack, stack]), 2)

@@ -31,7 +31,7 @@ class TransducerHead(labeled_head.LabeledHead):
     p.Define('prediction', transducer.PredictionNetwork.Params(), 'Labels so far -> prediction.')
     p.Define('joint', transducer.Joint.Params(), 'Frame and prediction -> labels.')
     p.Define('beam_size', 1, 'Hypotheses kept while decoding, >= 1; 1 is greedy.')
-    p.Define('max_symbols_per_frame', 2, 'Labels that decoding may emit at one encoded frame (40 ms), >= 1.')
+    p.Define('max_symbols_per_frame', 2, 'Labels that decoding may emit at one encoded frame, >= 1.')
     p.Define('max_labels_per_frame', 1.0, 'Labels of an utterance at most, in labels an encoded frame, > 0.')
     p.Define(
       'lm_file', '', "Language model of shallow fusion in decoding, see fm_lingvo/decoding/language_model.py; '': none."

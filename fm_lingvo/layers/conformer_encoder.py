@@ -1,8 +1,8 @@
-"""The Conformer encoder: subsampling by 4, then Conformer blocks, optionally with adapters.
+"""The Conformer encoder: subsampling by 4 or 8, then Conformer blocks, optionally with adapters.
 
 It encodes whole utterances (FProp) or, if `causal`, streaming speech (StreamStep).
 
-B: utterances, T: log-mel frames, N: encoded frames = T / 4, F: mel bins,
+B: utterances, T: log-mel frames, N: encoded frames = T / subsampling.factor, F: mel bins,
 D: model width.
 """
 
@@ -35,7 +35,7 @@ class ConformerEncoder(base_encoder.BaseEncoder):
   `adapters` names sets of adapters, one per domain, whose variables are under
   adapters/NAME/. `active_adapter` is the set that is applied, in every block.
 
-  With `causal`, an encoded frame does not depend on log-mel frames after its own four, and
+  With `causal`, an encoded frame does not depend on log-mel frames after its own, and
   StreamStep gives the same outputs step by step as FProp for the whole utterance. The
   variables are the same as without `causal`. The front end must be able to stream, too, so
   a streaming model is trained with frontend.normalization = 'global' or 'none';
@@ -50,7 +50,7 @@ class ConformerEncoder(base_encoder.BaseEncoder):
     p.Define('num_layers', 4, f'Number of Conformer blocks, 1 to {_MAX_LAYERS}.')
     p.Define('num_heads', 4, 'Number of attention heads, >= 1.')
     p.Define('ff_dim', None, 'Hidden width of a feed-forward module, > 0; None: 4 * D.')
-    p.Define('kernel_size', 15, 'Kernel size of the depthwise convolution in encoded frames (40 ms), >= 1.')
+    p.Define('kernel_size', 15, 'Kernel size of the depthwise convolution in encoded frames, >= 1.')
     p.Define(
       'conv_norm',
       'layer_norm',
@@ -149,8 +149,8 @@ class ConformerEncoder(base_encoder.BaseEncoder):
 
   @classmethod
   def DownsampleFactor(cls, p):
-    """4 for every kind of subsampling; see the base class."""
-    return subsampling.FACTOR
+    """That of the subsampling; see the base class."""
+    return p.subsampling.factor
 
   @property
   def output_dim(self):

@@ -55,9 +55,9 @@ class RandomProjectionQuantizer(base_layer.BaseLayer):
     p.Define('num_bins', 80, 'Mel bins F of a frame, > 0.')
     p.Define(
       'stack',
-      4,
-      "Number of frames S stacked before the projection, >= 1; equals the encoder's "
-      'subsampling, so that there is one code per encoded frame.',
+      None,
+      'Number of frames S stacked before the projection, >= 1; in a best_rq head None: those of an encoded frame, so '
+      'that it has one code.',
     )
     p.Define('num_codebooks', 1, 'Number of independent codebooks G, >= 1; 16 in USM.')
     p.Define('codebook_size', 8192, 'Number of codes V per codebook, >= 2.')
@@ -84,7 +84,7 @@ class RandomProjectionQuantizer(base_layer.BaseLayer):
       ('codebook_dim', 1),
       ('pca_batches', 1),
     ):
-      if p.Get(name) < least:
+      if p.Get(name) is None or p.Get(name) < least:
         raise errors.ConfigError(f'{p.name}.{name} = {p.Get(name)}: expected >= {least}')
     seeds.Check(f'{p.name}.seed', p.seed, none=False)
     if p.projection not in PROJECTIONS:

@@ -1,8 +1,10 @@
-"""Subsampling of log-mel frames by 4 to the model's width, for whole utterances or streaming.
+"""Subsampling of log-mel frames by 4 or 8 to the model's width, for whole utterances or streaming.
 
-B: utterances, T: log-mel frames, N: encoded frames = T / 4, F: mel bins,
+B: utterances, T: log-mel frames, S: subsampling factor, N: encoded frames = T / S, F: mel bins,
 C: convolution channels, D: model width.
 """
+
+import math
 
 from lingvo import compat as tf
 from lingvo.core import base_layer
@@ -10,10 +12,11 @@ from lingvo.core import conv_layers_with_time_padding as conv_layers
 from lingvo.core import layers
 from lingvo.core import py_utils
 
+from fm_lingvo import errors
 from fm_lingvo.layers import quantizer
 from fm_lingvo.utils import suggest
 
-FACTOR = 4
+FACTORS = (4, 8)
 KINDS = ('conv', 'stack')
 
 
@@ -75,23 +78,24 @@ class CausalConv(conv_layers.Conv2DLayerWithPadding):
 
 
 class Subsampling(base_layer.BaseLayer):
-  """Maps four frames of F bins to one encoded frame of width D.
+  """Maps S frames of F bins to one encoded frame of width D.
 
-  `conv`: two 3 x 3 convolutions with stride 2 (Conformer, arXiv 2005.08100).
-  `stack`: concatenates four frames, as in the quantizer; cheaper on a CPU.
+  `conv`: 3 x 3 convolutions with stride 2: two for a factor of 4 (Conformer, arXiv 2005.08100), three for 8.
+  `stack`: concatenates S frames, as in the quantizer; cheaper on a CPU.
   """
 
   @classmethod
   def Params(cls):
     p = super().Params()
     p.Define('kind', 'conv', f'One of {", ".join(KINDS)}.')
+    p.Define('factor', 4, 'Log-mel frames S of an encoded frame: 4 (40 ms) or 8 (80 ms).')
     p.Define('num_bins', None, 'Mel bins F of a frame, > 0.')
-    p.Define('channels', 32, 'Channels C of both convolutions, > 0.')
+    p.Define('channels', 32, 'Channels C of the convolutions, > 0.')
     p.Define('model_dim', None, 'Output width D, > 0.')
     p.Define(
       'causal',
       False,
-      'Whether an encoded frame depends on its four frames and earlier ones only; set by the encoder.',
+      'Whether an encoded frame depends on its own frames and earlier ones only; set by the encoder.',
     )
     return p
 
@@ -99,53 +103,55 @@ class Subsampling(base_layer.BaseLayer):
     super().__init__(params)
     p = self.params
     suggest.CheckChoice(f'{p.name}.kind', p.kind, KINDS)
-    width = FACTOR * p.num_bins
+    if p.factor not in FACTORS:
+      raise errors.ConfigError(f'{p.name}.factor = {p.factor!r}: expected {" or ".join(map(str, FACTORS))}')
+    self._convs = [f'conv_{i}' for i in range(int(math.log2(p.factor)))] if p.kind == 'conv' else []
+    width = p.factor * p.num_bins
     if p.kind == 'conv':
-      for i, channels in enumerate((1, p.channels)):
+      for i, name in enumerate(self._convs):
         conv = conv_layers.Conv2DLayerWithPadding.Params()
         if p.causal:
           conv = CausalConv.Params().Set(num_bins=-(-p.num_bins // 2**i))
-        self.CreateChild(
-          f'conv_{i}', conv.Set(filter_shape=(3, 3, channels, p.channels), filter_stride=(2, 2), bias=True)
-        )
-      width = p.channels * (-(-p.num_bins // 4))
+        shape = (3, 3, p.channels if i else 1, p.channels)
+        self.CreateChild(name, conv.Set(filter_shape=shape, filter_stride=(2, 2), bias=True))
+      width = p.channels * (-(-p.num_bins // p.factor))
     self.CreateChild(
       'proj', layers.FCLayer.Params().Set(input_dim=width, output_dim=p.model_dim, activation='NONE', has_bias=True)
     )
 
   def FProp(self, theta, features, paddings):
     """Args: features [B, T, F], paddings [B, T]. Returns: [B, N, D], [B, N]."""
-    stacked, out_paddings = quantizer.StackFrames(features, paddings, FACTOR)
-    if self.params.kind == 'conv':
+    stacked, out_paddings = quantizer.StackFrames(features, paddings, self.params.factor)
+    if self._convs:
       x = features[..., tf.newaxis]  # [B, T, F, 1]
-      x, paddings = self.conv_0.FProp(theta.conv_0, x, paddings)
-      x, _ = self.conv_1.FProp(theta.conv_1, tf.nn.relu(x), paddings)
-      stacked = _JoinBins(tf.nn.relu(x))
+      for name in self._convs:
+        x, paddings = self.children[name].FProp(theta[name], x, paddings)
+        x = tf.nn.relu(x)
+      stacked = _JoinBins(x)
     return self.proj.FProp(theta.proj, stacked), out_paddings
 
   def zero_state(self, batch_size):
     """Returns a NestedMap of the convolutions' states; empty for `stack`."""
-    if self.params.kind == 'stack':
-      return py_utils.NestedMap()
-    return py_utils.NestedMap(conv_0=self.conv_0.zero_state(batch_size), conv_1=self.conv_1.zero_state(batch_size))
+    return py_utils.NestedMap({name: self.children[name].zero_state(batch_size) for name in self._convs})
 
   def StreamStep(self, theta, features, paddings, state0):
-    """FProp for the next frames, T a multiple of 4; requires `causal`.
+    """FProp for the next frames, T a multiple of S; requires `causal`.
 
     Returns:
       ([B, N, D], paddings [B, N], the new state).
     """
-    if self.params.kind == 'stack':
-      return (*self.FProp(theta, features, paddings), state0)
-    _, out_paddings = quantizer.StackFrames(features, paddings, FACTOR)
+    stacked, out_paddings = quantizer.StackFrames(features, paddings, self.params.factor)
     state1 = py_utils.NestedMap()
-    x = features[..., tf.newaxis]  # [B, T, F, 1]
-    x, paddings, state1.conv_0 = self.conv_0.StreamStep(theta.conv_0, x, paddings, state0.conv_0)
-    x, _, state1.conv_1 = self.conv_1.StreamStep(theta.conv_1, tf.nn.relu(x), paddings, state0.conv_1)
-    return (self.proj.FProp(theta.proj, _JoinBins(tf.nn.relu(x))), out_paddings, state1)
+    if self._convs:
+      x = features[..., tf.newaxis]  # [B, T, F, 1]
+      for name in self._convs:
+        x, paddings, state1[name] = self.children[name].StreamStep(theta[name], x, paddings, state0[name])
+        x = tf.nn.relu(x)
+      stacked = _JoinBins(x)
+    return self.proj.FProp(theta.proj, stacked), out_paddings, state1
 
 
 def _JoinBins(x):
-  """[B, N, F / 4, C] -> [B, N, F / 4 * C]."""
+  """[B, N, F / S, C] -> [B, N, F / S * C]."""
   batch, time, bins, channels = py_utils.GetShape(x, 4)
   return tf.reshape(x, [batch, time, bins * channels])

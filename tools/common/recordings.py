@@ -4,24 +4,12 @@ import os
 from collections.abc import Callable
 from collections.abc import Iterable
 
+from fm_lingvo.utils import audio_extensions
 from fm_lingvo.utils import files as file_system
 
 from . import files
 
 STDIN = '-'
-
-# Extensions of the formats that FFmpeg reads, those of videos included, whose sound is read. Left out are raw samples
-# whose rate nobody knows (.pcm, .sln, .ul), music that is computed (.mid, .mod) and playlists, which name other files.
-EXTENSIONS = frozenset(
-  f'.{name}'
-  for name in (
-    '3g2 3gp 3gpp 722 8svx aa aa3 aac aax ac3 ac4 adts afc aif aifc aiff amr ape aptx asf au avi avr awb c2 '
-    'caf dff dsf dss dts dtshd dv eac3 ec3 f4a f4b f4v flac flv g722 g723_1 g729 gsm gxf iamf ircam isma ismv '
-    'latm lc3 loas m2a m2t m2ts m4a m4b m4r m4v mjp2 mka mkv mlp mmf mov mp1 mp2 mp3 mp4 mpa mpc mpeg mpg mpga '
-    'msbc mts mxf nist nut oga ogg ogv ogx oma opus paf pvf qcp qoa qt ra rf64 rka rm rmvb rso sbc sds sf shn '
-    'snd sox spdif sph spx swf tak thd ts tta voc vob vqf w64 wav wave weba webm wma wmv wsd wtv wv rco tco '
-  ).split()
-)
 
 
 def Find(names: Iterable[str], note: Callable[[str], object]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
@@ -57,7 +45,7 @@ def _FindBelow(
   closed: list[OSError] = []
   for folder, names in files.LocalFolders(root, closed.append):
     for name in names:
-      is_audio = os.path.splitext(name)[1].lower() in EXTENSIONS
+      is_audio = os.path.splitext(name)[1].lower() in audio_extensions.SOUND
       (below if is_audio else others).append(os.path.join(folder, name))
   found += [(path, os.path.relpath(path, root)) for path in below]
   missing += [(e.filename, f'cannot be read ({e.strerror})') for e in closed]

@@ -1,28 +1,20 @@
 """Data preparation as a function: importer -> Beam pipeline -> data set, which is written completely or not at all."""
 
 import collections
-import contextlib
 import dataclasses
 import json
-import logging
 import os
 import sys
 import time
-
-logging.disable(logging.WARNING)  # Beam warns that crcmod is missing even if google-crc32c is installed.
-import apache_beam as beam
-from apache_beam.options import pipeline_options
-
-logging.disable(logging.NOTSET)
 
 from fm_lingvo import errors
 from fm_lingvo.data import dataset
 from fm_lingvo.utils import audio as audio_format
 from fm_lingvo.utils import files as file_system
-from fm_lingvo.utils import suggest
 
 from ..common import exit_codes
 from ..common import normalizers
+from . import beam_runs
 from . import importers
 from . import progress
 from . import report as report_lib
@@ -32,31 +24,6 @@ from . import staging_dirs
 
 class NothingAccepted(errors.RunError):
   """Every utterance was rejected; no data set was written."""
-
-
-def CheckBeamFlags(args, known):
-  """Checks that flags belong to Beam, which would ignore a misspelled one.
-
-  Args:
-    args: Flags that absl does not know.
-    known: Names of the flags that absl knows, for the suggestion in the error.
-
-  Returns:
-    `args`.
-
-  Raises:
-    exit_codes.UsageError: A flag is unknown; the message has the nearest name.
-  """
-  if not args:
-    return args  # get_all_options imports all of Beam.
-  names = set(pipeline_options.PipelineOptions([]).get_all_options()) | {'runner'}
-  for arg in args:
-    if not arg.startswith('--'):
-      raise exit_codes.UsageError(f'{arg}: expected flags only')
-    name = arg[2:].split('=')[0]
-    if name.replace('-', '_') not in names and name.replace('no_', '', 1) not in names:
-      raise exit_codes.UsageError(f'--{name}: no such flag{suggest.Hint(name, names | set(known))}')
-  return args
 
 
 def PrepareData(
@@ -158,7 +125,7 @@ def PrepareData(
     key = os.urandom(32)
     listed = shards_lib.WriteListings(staging, utterances, ShardOf, key)
     with progress.Watch(staging, len(utterances)):
-      _RunPipeline(listed, staging, limits, key, list(beam_args))
+      beam_runs.Run(listed, staging, limits, key, list(beam_args))
     rows, rejects = _MergeRows(staging, names, listing.rejects)
     if not any(row['text'] for row in rows):
       settings['normalizer'] = None  # Nothing to compare with other data sets (fm_lingvo/data/transcripts.py).
@@ -228,51 +195,6 @@ def _DropDuplicates(listing):
     if first is not utterance:
       listing.Reject(utterance.utt_id, utterance.source, 'duplicate_id', f'id of {first.source}')
   return list(seen.values())
-
-
-def _RunPipeline(shard_names, staging, limits, key, beam_args):
-  if logging.getLogger('apache_beam').level == logging.NOTSET:
-    logging.getLogger('apache_beam').setLevel(logging.WARNING)  # INFO logs every channel that is opened.
-  for name in ('common', 'worker.bundle_processor', 'worker.sdk_worker', 'worker.data_plane'):
-    # Errors that these loggers print are raised, too.
-    logging.getLogger(f'apache_beam.runners.{name}').setLevel(logging.CRITICAL)
-  options = pipeline_options.PipelineOptions(beam_args)
-  runner = options.view_as(pipeline_options.StandardOptions).runner
-  if runner in (None, 'DirectRunner'):
-    # Beam's DirectRunner first tries to download and start the Prism runner, then falls back to this one.
-    from apache_beam.runners.portability import fn_api_runner
-
-    runner = fn_api_runner.FnApiRunner()
-    direct = options.view_as(pipeline_options.DirectOptions)
-    if not any(arg.startswith(('--direct_num_workers', '--direct_running_mode')) for arg in beam_args):
-      # Threads suffice: decoders, resamplers and synthesisers release Python's global lock.
-      direct.direct_running_mode = 'multi_threading'
-      direct.direct_num_workers = min(os.cpu_count() or 1, 8)
-  try:
-    pipeline = beam.Pipeline(runner=runner, options=options)
-  except ValueError as e:
-    raise exit_codes.UsageError(f'--runner={runner}: {" ".join(str(e).split())}') from e
-  with contextlib.redirect_stderr(_RaisedAnyway(sys.stderr)), pipeline as p:
-    _ = (
-      p
-      | 'Shards' >> beam.Create(shard_names)
-      | 'Spread' >> beam.Reshuffle()
-      | 'WriteShard' >> beam.ParDo(shards_lib.WriteShard(staging, limits, key))
-    )
-
-
-class _RaisedAnyway:
-  """Wraps standard error to drop the tracebacks that Beam's workers print: the raised error contains them."""
-
-  def __init__(self, stream):
-    self._stream, self._dropped = stream, False
-
-  def __getattr__(self, name):
-    return getattr(self._stream, name)
-
-  def write(self, text):
-    self._dropped = text.startswith('Traceback (most recent call last):') or (self._dropped and text == '\n')
-    return len(text) if self._dropped else self._stream.write(text)
 
 
 def _MergeRows(staging, names, rejects):

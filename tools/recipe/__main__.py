@@ -4,6 +4,7 @@
   python -m tools.recipe seed2 curve       # further groups; they reuse what main trained and add rows
   python -m tools.recipe adapted --seeds=4 # single models, with the stages that they start from
   python -m tools.recipe all --dry_run     # what would be trained, and why
+  python -m tools.recipe --report          # only the report, of what is trained so far
   python -m tools.recipe --quick           # a smoke run in runs/recipe_quick
 
 Stages whose inputs did not change are reused, stopped ones go on where they stopped; RUNS/NAME/stage.json says what a
@@ -75,6 +76,7 @@ def _Parser():
     help='stages, comma-separated, whose finished runs are used although their inputs changed; the report says so',
   )
   parser.add_argument('--dry_run', action='store_true', help='only say what would be trained, and why')
+  parser.add_argument('--report', action='store_true', help='only write the report of what is trained so far, and exit')
   parser.add_argument('--list', action='store_true', help='print groups and stages, and exit')
   return parser
 
@@ -126,6 +128,7 @@ def _Run(args):
     docs=not args.quick if args.docs is None else args.docs,
     take=[name for name in args.take.split(',') if name],
     dry_run=args.dry_run,
+    report_only=args.report,
   )
 
 

@@ -14,6 +14,7 @@ GROUPS = {
     'main': 'the three stages and the baselines, one seed',
     'seed2': 'seed 2 of all stages of main',
     'seed3': 'seed 3 of the same',
+    'leave_one_out': 'stage 1 or stage 2 left out; full finetuning in place of adapters',
     'target_audio': 'the arm whose stage 1 hears the target\'s audio, too',
     'curve': 'adapted on 3 % to 100 % of the target\'s labels',
     'an4': 'the second target, AN4, with the settings of the first; needs --corpora with a folder an4',
@@ -22,10 +23,11 @@ GROUPS = {
 }
 SEED_GROUPS = {2: 'seed2', 3: 'seed3'}  # Seed -> its group.
 # Runs that a group's table needs beside the group's own.
-ALSO = {'curve': ('adapted',), 'target_audio': ('adapted', 'adapted_no_hydra')}
+ALSO = {'curve': ('adapted',), 'leave_one_out': ('adapted',), 'target_audio': ('adapted', 'adapted_no_hydra')}
 # Tables of the results: title, and the groups whose rows it has.
 TABLES = (
     ('The three stages and the baselines', ('main', 'seed2', 'seed3')),
+    ('A stage left out', ('leave_one_out',)),
     ('Stage 1 with the target\'s audio', ('target_audio',)),
     ('The adapted model on more and fewer labels', ('curve',)),
     ('A second target, AN4', ('an4',)),
@@ -33,22 +35,23 @@ TABLES = (
     ('CTC probe on the frozen encoder, trained on all target labels', ('probe',)),
 )
 
-COMMON = {'size': 'small', 'max_seconds': 20.0, 'eval_interval_steps': 2000, 'task.train.ema_decay': 0.999}
+# Encoded frames of 80 ms, and labels of which there are six a second (docs/recipe.md, "What was tried").
+COMMON = {'size': 'small', 'frame_ms': 80, 'max_seconds': 20.0, 'eval_interval_steps': 1000,
+          'task.train.ema_decay': 0.999}
 # The smoke run: at least this share of its few labels, and these bindings.
 QUICK_SHARE = 0.2
 QUICK = {'size': 'tiny', 'max_steps': 12, 'warmup_steps': 5, 'batch_seconds': 16.0, 'task.train.eval_datasets': [],
          'task.train.best_metric': None, 'task.encoder.num_layers': 1, 'task.encoder.model_dim': 48}
 
-# Ten passes over 11 hours of source speech.
-_SOURCE_STEPS = 16_000
-_REGULARISED = {'dropout_prob': 0.1, 'effects_prob': 0.15}
-# How every transducer is decoded, in evaluations during training too.
-_SEARCH = {'beam_size': 8, 'lm': 'params/lm/graphemes_en.npz'}
+# Steps of about 23 s of speech: nine passes over 11 hours of source speech, fourteen over the target's 5.6.
+_SOURCE_STEPS, _TARGET_STEPS, _ADAPT_STEPS = 16_000, 12_000, 2000
+_TRANSDUCER = {'tokenizer': 'params/tokenizers/pieces_en_128.model', 'effects_prob': 0.15}
 # Longer spans cannot be predicted with this amount of speech.
-_MASKS = {'mask_start_prob': 0.04, 'mask_span_ms': 160.0, 'num_codebooks': 4}
+_MASKS = {'mask_start_prob': 0.04, 'mask_span_ms': 160.0, 'num_codebooks': 4, 'augment_unlabeled': True}
 # Stage 1 has the default learning rate: at 3e-3 it learnt nothing in 1000 steps.
 _PRETRAIN = {**_MASKS, 'unlabeled': ('source', 'unlabeled*'), 'human': 'target', 'batch_seconds': 48.0,
-             'augment_unlabeled': True, 'effects_prob': 0.15, 'task.train.eval_datasets': ['DevHuman']}
+             'effects_prob': 0.15, 'task.train.eval_datasets': ['DevHuman']}
+_PRETRAIN_STEPS = 8000
 
 
 def _BestBy(dataset):
@@ -56,79 +59,86 @@ def _BestBy(dataset):
   return {'task.train.eval_datasets': [dataset], 'task.train.best_metric': f'{dataset}/labeled/wer'}
 
 
-_SOURCE = {**_REGULARISED, **_SEARCH, **_BestBy('DevSource'), 'learning_rate': 1e-3, 'warmup_steps': 1000}
-# Target and source audio, about half and half: the target has 5.6 h, the source 11 h.
-_HYDRA = {**_SOURCE, **_MASKS, 'unlabeled': ('target', 'source'), 'best_rq_weight': 0.3,
-          'unlabeled_batch_seconds': 32.0, 'augment_unlabeled': True, 'task.train.gradient_share_interval_steps': 500}
+_SOURCE = {**_TRANSDUCER, **_BestBy('DevSource'), 'dropout_prob': 0.05, 'warmup_steps': 1000}
+_HYDRA = {**_SOURCE, **_MASKS, 'unlabeled': ('target',), 'best_rq_weight': 0.3, 'unlabeled_batch_seconds': 16.0,
+          'task.train.gradient_share_interval_steps': 500}
+_TARGET = {**_TRANSDUCER, **_BestBy('DevTarget'), 'dropout_prob': 0.1, 'prediction_dropout_prob': 0.2}
 # Stage 3 has labeled source speech beside the target's few labels, which keeps the decoder's knowledge of the source.
-_FINETUNE = {**_REGULARISED, **_SEARCH, **_BestBy('DevTarget'), 'source_weight': 1.0, 'batch_seconds': 24.0,
-             'warmup_steps': 200, 'prediction_dropout_prob': 0.2, 'eval_interval_steps': 500}
+_FINETUNE = {**_TARGET, 'source_weight': 1.0, 'batch_seconds': 24.0, 'warmup_steps': 200, 'eval_interval_steps': 250,
+             'task.train.early_stop_patience': 4}
 # The widest adapters: with the decoder 12.9 % of the parameters, where the paper has 17.9 %.
 _ADAPT = {**_FINETUNE, 'adapter_dim': 128, 'adapter_position': 'after_ff', 'adapter_lr_scale': 3.0}
-_SCRATCH = {**_REGULARISED, **_SEARCH, **_BestBy('DevTarget'), 'learning_rate': 2e-3, 'warmup_steps': 1000,
-            'prediction_dropout_prob': 0.2}
-_SCRATCH_SOURCE = {**_SCRATCH, 'source_weight': 1.0, 'batch_seconds': 24.0}
+_SCRATCH = {**_TARGET, 'learning_rate': 2e-3, 'warmup_steps': 1000}
 
 
-def _Arm(suffix, group, title, start, seeds=(1,)):
-  """The stages after a stage 1: without and with Hydra, each adapted on the small share."""
-  return (
-      Stage(f'supervised{suffix}', group, 'Supervised', _SOURCE_STEPS, f'{title}, then source labels, zero-shot', start,
-            seeds=seeds, bindings=_SOURCE),
-      Stage(f'hydra{suffix}', group, 'JustHydra', _SOURCE_STEPS, f'{title}, then Hydra, zero-shot', start, seeds=seeds,
-            bindings=_HYDRA),
-      Stage(f'adapted_no_hydra{suffix}', group, 'AdapterFinetune', 3000,
-            f'{title}, no Hydra: adapters and decoder on {{share}}', f'supervised{suffix}', SMALL_SHARE, seeds, _ADAPT),
-      Stage(f'adapted{suffix}', group, 'AdapterFinetune', 3000,
-            f'{title}, Hydra: adapters and decoder on {{share}}', f'hydra{suffix}', SMALL_SHARE, seeds, _ADAPT),
-  )
+def _SourceStage(name, group, title, start='', hydra=False, seeds=(1,), **bindings):
+  """Stage 2, with the target's audio or without it. From random weights the learning rate is higher."""
+  rate = {'learning_rate': 1e-3 if start else 2e-3}
+  return Stage(name, group, 'JustHydra' if hydra else 'Supervised', _SOURCE_STEPS, f'{title}, zero-shot', start,
+               seeds=seeds, bindings={**(_HYDRA if hydra else _SOURCE), **rate, **bindings})
 
 
-# Columns: name, group, experiment, steps, title, start, share, seeds, bindings.
+def _Adapted(name, group, title, start, seeds=(1,), share=SMALL_SHARE, steps=_ADAPT_STEPS, **bindings):
+  """Stage 3."""
+  return Stage(name, group, 'AdapterFinetune', steps, title, start, share, seeds, {**_ADAPT, **bindings})
+
+
+# In the order in which they are trained: the model of source labels alone is the one that is shipped.
 _SEEDS = (1, 2, 3)
 STAGES = (
-    Stage('pretrain', 'main', 'BestRqPretrain', 20_000, 'stage 1: BEST-RQ', seeds=_SEEDS, bindings=_PRETRAIN,
-          measured=False),
-    *_Arm('', 'main', 'stage 1', 'pretrain', _SEEDS),
-    Stage('hydra_no_pretrain', 'main', 'JustHydra', _SOURCE_STEPS, 'no stage 1, Hydra, zero-shot', seeds=_SEEDS,
-          bindings=_HYDRA),
-    Stage('adapted_no_pretrain', 'main', 'AdapterFinetune', 3000, 'no stage 1: adapters and decoder on {share}',
-          'hydra_no_pretrain', SMALL_SHARE, _SEEDS, _ADAPT),
-    Stage('full_finetune', 'main', 'FullFinetune', 3000, 'stages 1 + 2, then everything on {share}', 'hydra',
-          SMALL_SHARE, _SEEDS, _FINETUNE),
-    Stage('scratch_target', 'main', 'FromScratch', 16_000, 'from scratch on all target labels', '', 1.0, _SEEDS,
+    _SourceStage('supervised', 'main', 'source labels alone', seeds=_SEEDS),
+    _Adapted('adapted_supervised', 'main', 'source labels alone: adapters and decoder on {share}', 'supervised',
+             _SEEDS),
+    Stage('scratch_target', 'main', 'FromScratch', _TARGET_STEPS, 'from scratch on all target labels', '', 1.0, _SEEDS,
           _SCRATCH),
-    Stage('scratch_source_target', 'main', 'FromScratch', 24_000, 'from scratch on source and all target labels', '',
-          1.0, _SEEDS, _SCRATCH_SOURCE),
+    Stage('pretrain', 'main', 'BestRqPretrain', _PRETRAIN_STEPS, 'stage 1: BEST-RQ', seeds=_SEEDS, bindings=_PRETRAIN,
+          measured=False),
+    _SourceStage('hydra', 'main', 'stage 1, then Hydra', 'pretrain', hydra=True, seeds=_SEEDS),
+    _Adapted('adapted', 'main', 'stage 1, Hydra: adapters and decoder on {share}', 'hydra', _SEEDS),
+    Stage('scratch_source_target', 'main', 'FromScratch', _SOURCE_STEPS, 'from scratch on source and all target labels',
+          '', 1.0, _SEEDS, {**_SCRATCH, 'source_weight': 1.0, 'batch_seconds': 24.0}),
 
-    Stage('pretrain_target', 'target_audio', 'BestRqPretrain', 20_000, 'stage 1 with the target\'s audio',
+    _SourceStage('supervised_pretrained', 'leave_one_out', 'stage 1, then source labels', 'pretrain'),
+    _Adapted('adapted_no_hydra', 'leave_one_out', 'stage 1, no Hydra: adapters and decoder on {share}',
+             'supervised_pretrained'),
+    _SourceStage('hydra_no_pretrain', 'leave_one_out', 'no stage 1, Hydra', hydra=True),
+    _Adapted('adapted_no_pretrain', 'leave_one_out', 'no stage 1, Hydra: adapters and decoder on {share}',
+             'hydra_no_pretrain'),
+    Stage('full_finetune', 'leave_one_out', 'FullFinetune', _ADAPT_STEPS, 'stages 1 + 2, then everything on {share}',
+          'hydra', SMALL_SHARE, bindings=_FINETUNE),
+
+    Stage('pretrain_target', 'target_audio', 'BestRqPretrain', _PRETRAIN_STEPS, 'stage 1 with the target\'s audio',
           bindings={**_PRETRAIN, 'unlabeled': ('source', 'unlabeled*', 'target')}, measured=False),
-    *_Arm('_target_audio', 'target_audio', 'stage 1 with the target\'s audio', 'pretrain_target'),
+    _SourceStage('supervised_target_audio', 'target_audio', 'stage 1 with the target\'s audio, then source labels',
+                 'pretrain_target'),
+    _SourceStage('hydra_target_audio', 'target_audio', 'stage 1 with the target\'s audio, then Hydra',
+                 'pretrain_target', hydra=True),
+    _Adapted('adapted_target_audio', 'target_audio', 'both with the target\'s audio: adapters and decoder on {share}',
+             'hydra_target_audio'),
 
-    *(Stage(f'adapted_share_{share:g}', 'curve', 'AdapterFinetune', steps, 'adapted on {share}', 'hydra', share,
-            bindings=_ADAPT)
-      for share, steps in ((0.03, 3000), (0.13, 4000), (0.25, 6000), (0.5, 8000), (1.0, 12_000))),
+    *(_Adapted(f'adapted_share_{share:g}', 'curve', 'adapted on {share}', 'hydra', share=share, steps=steps)
+      for share, steps in ((0.03, 2000), (0.13, 3000), (0.25, 4000), (0.5, 6000), (1.0, 8000))),
 
-    Stage('hydra_an4', 'an4', 'JustHydra', _SOURCE_STEPS, 'AN4: stages 1 + 2, zero-shot', 'pretrain',
-          bindings={**_HYDRA, 'target': 'target_an4', 'unlabeled': ('target_an4', 'source')}),
-    Stage('adapted_an4', 'an4', 'AdapterFinetune', 3000, 'AN4: adapters and decoder on {share}', 'hydra_an4',
-          SMALL_SHARE, _SEEDS, {**_ADAPT, 'target': 'target_an4'}),
+    _SourceStage('hydra_an4', 'an4', 'AN4: stages 1 + 2', 'pretrain', hydra=True, target='target_an4',
+                 unlabeled=('target_an4',)),
+    _Adapted('adapted_an4', 'an4', 'AN4: adapters and decoder on {share}', 'hydra_an4', _SEEDS, target='target_an4'),
     Stage('scratch_an4', 'an4', 'FromScratch', 6000, 'AN4: from scratch on all labels', '', 1.0, _SEEDS,
           {**_SCRATCH, 'target': 'target_an4'}),
 
-    *(Stage(f'adapter_{what}', 'ablations_adapter', 'AdapterFinetune', 3000, f'adapters {title}', 'hydra', SMALL_SHARE,
-            bindings={**_ADAPT, **changed}) for what, title, changed in (
-                ('dim_8', '8 wide', {'adapter_dim': 8}), ('dim_32', '32 wide', {'adapter_dim': 32}),
-                ('parallel', 'parallel', {'adapter_position': 'parallel'}),
-                ('after_block', 'after_block', {'adapter_position': 'after_block'}),
-                ('norms', 'and the encoder\'s norms', {'train_layer_norms': True}),
-                ('rate_1', 'with the decoder\'s learning rate', {'adapter_lr_scale': 1.0}))),
-    Stage('full_finetune_all', 'ablations_adapter', 'FullFinetune', 12_000,
-          'stages 1 + 2, then everything on all labels', 'hydra', 1.0, bindings=_FINETUNE),
+    *(_Adapted(f'adapter_{what}', 'ablations_adapter', f'adapters {title}', 'hydra', **changed)
+      for what, title, changed in (
+          ('dim_8', '8 wide', {'adapter_dim': 8}), ('dim_32', '32 wide', {'adapter_dim': 32}),
+          ('parallel', 'parallel', {'adapter_position': 'parallel'}),
+          ('after_block', 'after_block', {'adapter_position': 'after_block'}),
+          ('norms', 'and the encoder\'s norms', {'train_layer_norms': True}),
+          ('rate_1', 'with the decoder\'s learning rate', {'adapter_lr_scale': 1.0}))),
+    Stage('full_finetune_all', 'ablations_adapter', 'FullFinetune', 8000, 'stages 1 + 2, then everything on all labels',
+          'hydra', 1.0, bindings=_FINETUNE),
 
-    Stage('probe_random', 'probe', 'CtcProbe', 2000, 'CTC probe, random encoder', '', 1.0),
-    Stage('probe_pretrain', 'probe', 'CtcProbe', 2000, 'CTC probe after stage 1', 'pretrain', 1.0),
-    Stage('probe_hydra', 'probe', 'CtcProbe', 2000, 'CTC probe after stage 2', 'hydra', 1.0),
+    *(Stage(f'probe_{what}', 'probe', 'CtcProbe', 2000, f'CTC probe{title}', start, 1.0,
+            bindings={'tokenizer': _TRANSDUCER['tokenizer']})
+      for what, title, start in (('random', ', random encoder', ''), ('pretrain', ' after stage 1', 'pretrain'),
+                                 ('hydra', ' after stage 2', 'hydra'))),
 )
 
 # The curve of the picture and its horizontal lines.
@@ -140,11 +150,13 @@ CLAIMS = (
                    labels=SMALL_SHARE, params=0.179),
     claims.NoWorse('AN4: adapters and decoder', 'adapted_an4', 'scratch_an4', 'from scratch on all of AN4\'s labels',
                    labels=SMALL_SHARE, params=0.179),
+    claims.Better('stages 1 and 2', 'adapted', 'adapted_supervised'),
+    claims.Better('stages 1 and 2 before any target label', 'hydra', 'supervised'),
     claims.Better('stage 1, pretraining', 'adapted', 'adapted_no_pretrain'),
     claims.Better('stage 2, the Hydra', 'adapted', 'adapted_no_hydra'),
     claims.Better('stage 3, the adaptation', 'adapted', 'hydra'),
     claims.Better('stage 1 before any target label', 'hydra', 'hydra_no_pretrain'),
-    claims.Better('stage 2 before any target label', 'hydra', 'supervised'),
+    claims.Better('stage 2 before any target label', 'hydra', 'supervised_pretrained'),
     claims.Meets(CURVE, 'scratch_target', 'from scratch on all target labels', SMALL_SHARE),
     claims.Meets(CURVE, 'scratch_source_target', 'from scratch on source and all target labels', 0.5),
     claims.Keeps('hydra', 'adapted', 'full_finetune', 'after full finetuning'),

@@ -1,11 +1,14 @@
-"""RUNS/report.md: the recipe's tables and what they say, how much target data there is, and the hours of each stage."""
+"""RUNS/report.md: the recipe's tables and what they say, what is in the data, and the hours of each stage."""
 
+import glob
 import os
 
 from fm_lingvo.evaluation import error_rates
 
 from ..bench import tables as bench_tables
+from . import data_tables
 from . import labels as labels_lib
+from . import quality
 from . import rows as rows_lib
 from . import stage_run
 from . import tables
@@ -24,10 +27,19 @@ def Write(path: str, settings: Settings, stages: dict[str, Stage], labels: label
     parts.append('![Error rates on target and source, and over the share of labels](recipe.png)')
   target = _TargetData(settings, labels.Of('target'), result['rows'])
   parts += ['## Target data', target, '## Hours', _Hours(settings, stages)]
+  curves = quality.Table(settings, stages)
+  parts += ['## Time to quality', curves] if curves else []
+  parts += ['## Data', data_tables.Table(_DataSets(settings))]
   temporary = f'{path}.{os.getpid()}.tmp'  # Two recipes may write it at a time.
   with open(temporary, 'w', encoding='utf-8') as f:
     f.write('\n\n'.join(parts) + '\n')
   os.replace(temporary, path)
+
+
+def _DataSets(settings):
+  """Folders of the data sets that are complete."""
+  found = sorted(glob.glob(os.path.join(glob.escape(settings.data_dir), '*', 'dataset.json')))
+  return [os.path.dirname(path) for path in found]
 
 
 def _TargetData(settings, labels, rows):

@@ -40,6 +40,7 @@ def Run(
   docs: bool = False,
   take: Iterable[str] = (),
   dry_run: bool = False,
+  report_only: bool = False,
 ) -> int:
   """Does what the flags of the same names ask for; returns the exit code.
 
@@ -52,7 +53,7 @@ def Run(
   for run in take:
     if run not in chosen:
       raise errors.ConfigError(f'--take={run}: not among the stages to train: {", ".join(chosen)}')
-  if not dry_run:
+  if not (dry_run or report_only):
     files.MakeFolder(settings.output, f'--output={settings.output}')  # Before minutes of work.
     PrepareData(settings)
   elif not all(file_system.Exists(os.path.join(settings.data_dir, name, 'dataset.json')) for name in data.NAMES):
@@ -65,6 +66,10 @@ def Run(
     if run not in publisher.stages:
       raise errors.ConfigError(f'{run}: no data set {settings.data_dir}/{stage.target}; see --corpora')
   chosen = {run: publisher.stages[run] for run in chosen}
+  if report_only:
+    publisher.Write()
+    print(f'{settings.output}/report.md')
+    return 0
   if dry_run:
     for run, stage in chosen.items():
       what, why = stage_run.Look(stage_run.RunDir(settings, run), stage, publisher.stamps)

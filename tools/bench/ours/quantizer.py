@@ -16,7 +16,7 @@ def SetUp(sizes):
   features = inputs.Features(sizes)
   layer = (
     quantizer.RandomProjectionQuantizer.Params()
-    .Set(name='quantizer', num_codebooks=sizes['codebooks'], codebook_size=sizes['codes'])
+    .Set(name='quantizer', stack=4, num_codebooks=sizes['codebooks'], codebook_size=sizes['codes'])
     .Instantiate()
   )
   paddings = tf.zeros(features.shape[:2])

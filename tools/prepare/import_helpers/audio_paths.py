@@ -4,16 +4,11 @@ import functools
 import os
 import re
 
+from fm_lingvo.utils import audio_extensions
 from fm_lingvo.utils import files as file_system
 
 from ...common import files
 
-EXTENSIONS = frozenset(
-  '.722 .8svx .aac .ac3 .aif .aiff .amr .ape .au .caf .flac .g722 .gsm .m4a .m4b .mka .mkv .mov .mp2 .mp3 .mp4 .oga '
-  '.ogg .opus .sph .snd .spx .voc .w64 .wav .webm .wma .wv '
-  '.3g2 .3gp .aifc .awb .avi .dts .eac3 .flv .m4v .mp1 .mpc .mpeg .mpg .mpga .nist .ogv .pcm .ra .raw .tta .vox .wave '
-  '.weba'.split()
-)
 _TRANSCRIPTS = ('.lab', '.txt')
 # Extensions of files beside recordings that are no audio; a file with any other extension may be some.
 _OTHER = frozenset(
@@ -69,7 +64,7 @@ def Resolve(listing, utt_id, where, path, options):
 def Stem(path):
   """Returns a path without the extension of an audio format; `rec.001` has none."""
   stem, extension = os.path.splitext(path)
-  return stem if extension.lower() in EXTENSIONS else path
+  return stem if extension.lower() in audio_extensions.ALL else path
 
 
 def IsTranscript(name):

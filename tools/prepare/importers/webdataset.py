@@ -4,7 +4,8 @@ import collections
 import json
 import os
 
-from ..import_helpers import audio_paths
+from fm_lingvo.utils import audio_extensions
+
 from ..import_helpers import inputs
 from ..import_helpers import patterns
 from ..import_helpers import rows
@@ -42,7 +43,7 @@ def _Samples(listing, path):
   for member in contents.members:
     key, extension = os.path.splitext(member.name)
     extension = extension.lower()
-    kind = 'audio' if extension in audio_paths.EXTENSIONS else extension
+    kind = 'audio' if extension in audio_extensions.ALL else extension
     if kind not in ('audio', '.json', *_TEXTS):
       listing.ignored[kind or member.name] += 1
     elif samples[key].setdefault(kind, member) is not member:

@@ -1,0 +1,122 @@
+"""Exports a trained stage as the model that the package ships: weights in float16, with a card of what it is.
+
+  python -m tools.recipe.ship runs/recipe/supervised --output=params/models/english \\
+    --license="LibriSpeech test-clean: CC BY 4.0" --license="speechocean762: CC BY 4.0"
+
+The stage must be finished, its WER on its own dev set at most 70 %, and the folder at most 12 MB; else nothing is
+written. The card says the licences that are given here, for a data set does not know those of its corpora, and the
+error rates with their intervals. An older folder at --output is replaced.
+Exit code 1: the disk failed, or the export did; 2: wrong usage, or a model that is not worth shipping; 130: Ctrl-C.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+
+from fm_lingvo import errors
+from fm_lingvo.checkpoints import run_checkpoints
+from fm_lingvo.run_files import metrics_log
+from fm_lingvo.utils import files as file_system
+
+from ..bench import tables
+from ..common import exit_codes
+from . import stage_run
+
+MAX_WER = 0.7
+MAX_BYTES = 12_000_000
+EXPORTER = (sys.executable, '-m', 'tools.export')
+_RATES = ('labeled/wer', 'labeled/cer')
+
+
+def Ship(run: str, output: str, licenses: Sequence[str], exporter: Sequence[str] = EXPORTER) -> int:
+  """Exports a stage's result.
+
+  Args:
+    run: Folder of the stage.
+    output: Folder of the model, which is replaced.
+    licenses: Lines `DATA: LICENCE`, at least one.
+    exporter: The command of the export, without its arguments.
+
+  Returns:
+    Bytes of the folder.
+
+  Raises:
+    errors.ConfigError: The stage is not finished, or the model too bad or too large.
+    errors.RunError: The export failed.
+  """
+  rates = _ErrorRates(run)
+  folder = os.path.dirname(os.path.abspath(output))
+  with errors.Writing(folder):
+    os.makedirs(folder, exist_ok=True)
+  with errors.Writing(output), tempfile.TemporaryDirectory(dir=folder) as scratch:
+    made = os.path.join(scratch, 'model')
+    command = [*exporter, run, '--format=safetensors', '--quantize=float16', f'--output={made}']
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    if done.returncode:
+      lines = done.stderr.strip().splitlines() or [f'exit code {done.returncode}']
+      raise errors.RunError(f'{" ".join(command)}: {lines[-1]}')
+    with open(os.path.join(made, 'README.md'), 'a', encoding='utf-8') as card:
+      card.write(_Card(licenses, rates))
+    size = sum(os.path.getsize(os.path.join(made, name)) for name in os.listdir(made))
+    if size > MAX_BYTES:
+      raise errors.ConfigError(f'{run}: {size / 1e6:.1f} MB: expected at most {MAX_BYTES / 1e6:g} MB')
+    shutil.rmtree(output, ignore_errors=True)
+    os.rename(made, output)
+  return size
+
+
+def _ErrorRates(run):
+  """Rows of metrics, by data set, of a finished stage's result whose dev WER is low enough."""
+  state = stage_run.Read(run)
+  best = run_checkpoints.Best(run)
+  if not state or not state['done'] or best is None:
+    raise errors.ConfigError(f'{run}: expected a finished stage of the recipe with a best checkpoint')
+  rows = metrics_log.MetricsLog(run).Rows(run_checkpoints.Step(best))
+  rates = {name: row for name, row in rows.items() if all(rate in row for rate in _RATES)}
+  dev = [row[_RATES[0]] for name, row in rates.items() if name.startswith('Dev')]
+  if not dev or min(dev) > MAX_WER:
+    found = f'{100 * min(dev):.1f} %' if dev else 'not measured'
+    raise errors.ConfigError(f'{run}: WER of the dev set {found}: expected at most {100 * MAX_WER:g} %')
+  return rates
+
+
+def _Card(licenses, rates):
+  """What the card of the export does not say."""
+  cells = [
+    [name, *(f'{100 * row[rate]:.1f} ({100 * row[f"{rate}_low"]:.1f} to {100 * row[f"{rate}_high"]:.1f})'
+             for rate in _RATES)]
+    for name, row in sorted(rates.items())
+  ]  # fmt: skip
+  return '\n'.join([
+    '', '## Licences of the corpora', '', *(f'- {line}' for line in licenses), '', '## Error rates with intervals', '',
+    tables.Markdown(['data set', 'WER', 'CER'], cells), '',
+    'In %, with their 95 % confidence intervals (bootstrap over utterances). `Source` is the speech that it was '
+    'trained on, other speakers; `Target` is acted dialogue of video games, which it has not heard.', '',
+  ])  # fmt: skip
+
+
+def Main(argv: Sequence[str]) -> int:
+  """Runs the tool; returns the exit code."""
+  parser = argparse.ArgumentParser(
+    prog='ship', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument('run', type=file_system.ExpandUser, help='folder of a finished stage')
+  parser.add_argument('--output', type=file_system.ExpandUser, required=True, help='folder of the model')
+  parser.add_argument(
+    '--license', action='append', required=True, metavar='"DATA: LICENCE"', help='of a corpus; can be repeated'
+  )
+  args = parser.parse_args(argv[1:])
+
+  def _Run():
+    size = Ship(args.run.rstrip('/'), args.output.rstrip('/'), args.license)
+    print(f'{args.output}: {size / 1e6:.1f} MB')
+
+  return exit_codes.Report('ship', _Run)
+
+
+if __name__ == '__main__':
+  sys.exit(Main(sys.argv))
