@@ -103,11 +103,12 @@ class Group(base_layer.BaseLayer):
       self.CreateChild(member.name, member)
 
 
-def AdaptersParams(p):
+def AdaptersParams(p, block):
   """Returns the Params of all adapters of an encoder: NAME/block_INDEX/PLACE/...
 
   Args:
     p: Params of a ConformerEncoder.
+    block: One of its blocks, which all have the same variables.
 
   Returns:
     Params of a Group with a Group for each name, which has a Group for each block.
@@ -120,7 +121,9 @@ def AdaptersParams(p):
   suggest.CheckChoice(f'{path}.adapter_position', p.adapter_position, POSITIONS)
   places, member = _PLACES[p.adapter_position], p.adapter_tpl.Copy().Set(input_dim=p.model_dim)
   if p.adapter_kind != 'residual':
-    places, member = (p.adapter_kind,), p.lora_tpl if p.adapter_kind == 'lora' else lora.Biases.Params()
+    shapes = {key: v.shape.as_list() for key, v in block.vars.FlattenItems()}
+    member = p.lora_tpl.Copy() if p.adapter_kind == 'lora' else lora.Biases.Params()
+    places, member = (p.adapter_kind,), member.Set(shapes=shapes)
   for name in names:
     if not IsName(name):
       raise errors.ConfigError(f'{path}.adapters: {name!r} is not a valid name, expected {NAME_RULE}')

@@ -131,12 +131,7 @@ class ConformerEncoder(base_encoder.BaseEncoder):
     self.CreateChild('dropout', layers.DeterministicDropoutLayer.Params().Set(keep_prob=1.0 - p.dropout_prob))
     self.CreateChildren('blocks', [conformer_block.BlockParams(p, i) for i in range(p.num_layers)])
     if p.adapters:
-      self.CreateChild('adapters', adapter.AdaptersParams(p))
-      for name in p.adapters:
-        for i, block in enumerate(self.blocks):
-          changes = adapter.InWeights(self._Group(name, i))
-          if changes is not None:
-            changes.SetBlock(block)
+      self.CreateChild('adapters', adapter.AdaptersParams(p, self.blocks[0]))
     if p.active_adapter is not None:
       suggest.CheckChoice(f'{p.name}.active_adapter', p.active_adapter, p.adapters)
       if not self.ChangesWeights(p):
@@ -280,11 +275,11 @@ class ConformerEncoder(base_encoder.BaseEncoder):
     if p.active_adapter is None or not self.ChangesWeights(p):
       return super().Merged(values)
     merged = dict(values)
-    for i in range(p.num_layers):
+    for i, block in enumerate(self.blocks):
       changes = adapter.InWeights(self._Group(p.active_adapter, i))
       theta = changes.vars.Transform(lambda v: values[v.op.name])
-      for name, key in changes.Names().items():
+      for key, v in block.vars.FlattenItems():
         change = changes.Change(theta, key)
         if change is not None:
-          merged[name] = (values[name] + change).astype(values[name].dtype)
+          merged[v.op.name] = (values[v.op.name] + change).astype(values[v.op.name].dtype)
     return merged

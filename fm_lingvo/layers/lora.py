@@ -37,19 +37,13 @@ _BIAS = re.compile(r'(.*\.)?(b|bias)')  # Of layer norms, too.
 
 
 class WeightAdapter(base_layer.BaseLayer):
-  """Base class of changes of one block's weights. The encoder calls SetBlock before variables are made."""
+  """Base class of changes of one block's weights."""
 
-  def SetBlock(self, block: base_layer.BaseLayer) -> None:
-    """Sets the layer whose weights are changed; its variables are made first."""
-    self._block = block
-
-  def _Shapes(self) -> dict[str, list[int]]:
-    """Returns dict: key of each of the block's variables -> shape."""
-    return {key: v.shape.as_list() for key, v in self._block.vars.FlattenItems()}
-
-  def Names(self) -> dict[str, str]:
-    """Returns dict: name of each variable of the block -> its key."""
-    return {v.op.name: key for key, v in self._block.vars.FlattenItems()}
+  @classmethod
+  def Params(cls):
+    p = super().Params()
+    p.Define('shapes', None, "Key of each of the block's variables -> shape; set by the encoder.")
+    return p
 
   def Change(self, theta: py_utils.NestedMap, key: str):
     """Returns what is added to the block's weights `key`, a float32 tensor or array as in `theta`; None: nothing."""
@@ -103,9 +97,8 @@ class LowRank(WeightAdapter):
     super()._CreateLayerVariables()
     p = self.params
     provenance.CreateRecord(self, 'scale', [p.alpha / p.rank])
-    shapes = self._Shapes()
     for key, name in self._names.items():
-      rows, *columns = shapes[key]
+      rows, *columns = p.shapes[key]
       for suffix, shape, init in (
         ('a', [rows, p.rank], p.params_init),
         ('b', [p.rank, int(np.prod(columns))], py_utils.WeightInit.Constant(0.0)),
@@ -117,7 +110,7 @@ class LowRank(WeightAdapter):
     if key not in self._names:
       return None
     a, b = (theta[f'{self._names[key]}_{suffix}'] for suffix in 'ab')
-    shape = self._Shapes()[key]
+    shape = self.params.shapes[key]
     if isinstance(a, np.ndarray):
       return np.reshape(np.matmul(a, b) * theta.scale, shape)
     product = tf.matmul(tf.cast(a, tf.float32), tf.cast(b, tf.float32)) * tf.cast(theta.scale, tf.float32)
@@ -129,7 +122,7 @@ class Biases(WeightAdapter):
 
   def _CreateLayerVariables(self):
     super()._CreateLayerVariables()
-    for key, shape in self._Shapes().items():
+    for key, shape in self.params.shapes.items():
       if _BIAS.fullmatch(key):
         zero = py_utils.WeightInit.Constant(0.0)
         self.CreateVariable(_Name(key), py_utils.WeightParams(shape, init=zero, dtype=tf.float32))
