@@ -17,6 +17,7 @@ from absl.testing import parameterized
 from fm_lingvo import errors
 from fm_lingvo.inference import load_run
 from fm_lingvo.inference import outside
+from fm_lingvo.inference import plain_einsum
 from fm_lingvo.inference import recognizer
 from fm_lingvo.inference import step_graphs
 from fm_lingvo.layers import frontend
@@ -74,6 +75,22 @@ class FeaturesTest(graph_case.GraphCase):
         np.testing.assert_allclose(found, out.features[0, : len(found)], atol=2e-2)
         self.assertLess(np.abs(found - out.features[0, : len(found)]).mean(), 1e-4)
     self.assertEmpty(outside.Features(np.zeros(100, np.int16), step_graphs.FeatureSettings(run)))
+
+
+class PlainEinsumTest(graph_case.GraphCase):
+  def test_products_are_those_of_einsum_and_no_einsum_is_left(self):
+    rng = np.random.RandomState(0)
+    sizes = dict(zip('BTNHDLS', (2, 5, 3, 4, 12, 9, 6)))
+    equations = 'BTNH,LNH->BNTL', 'BTD,DNH->BTNH', 'BTNH,DNH->BTD', 'BTNH,BSNH->BNTS', 'BNTS,BSNH->BTNH', 'BT,TD->BD'
+    for equation in equations:
+      a, b = (
+        tf.placeholder_with_default(rng.randn(*[sizes[k] for k in term]), [None] * len(term))
+        for term in equation.partition('->')[0].split(',')
+      )
+      before = len(tf.get_default_graph().get_operations())
+      found = plain_einsum.Einsum(equation, a, b)
+      self.assertNotIn('Einsum', [op.type for op in tf.get_default_graph().get_operations()[before:]])
+      np.testing.assert_allclose(*self.Eval(found, tf.einsum(equation, a, b)), atol=1e-9)
 
 
 class ExportedGraphsTest(parameterized.TestCase):

@@ -42,7 +42,6 @@ class Checkpoint:
       names throughout.
     averaged: Whether it has moving averages (task.train.ema_decay) and these are asked for. Read then returns them: the
       run's evaluations used them.
-    metadata: dict of str: what a safetensors file says of itself; empty for a TensorFlow checkpoint.
   """
 
   def __init__(self, path: str, averages: bool = True, adapter: str | None = None):
@@ -58,11 +57,9 @@ class Checkpoint:
       Unusable: The file is not a TensorFlow checkpoint.
     """
     self.prefix = Resolve(path)
-    self.metadata: dict[str, str] = {}
     try:
       if self.prefix.endswith(weights_file.SUFFIX):
         self._reader = weights_file.Reader(self.prefix)
-        self.metadata = self._reader.metadata
       else:
         self._reader = tf.train.NewCheckpointReader(self.prefix)
       if adapter is not None:

@@ -54,11 +54,7 @@ def AdapterIn(path: str | None) -> str | None:
 
 
 class Reader:
-  """A safetensors file, with the methods of TensorFlow's checkpoint reader. The file is trusted in nothing.
-
-  Attributes:
-    metadata: dict of str: what Write was given.
-  """
+  """A safetensors file, with the methods of TensorFlow's checkpoint reader. The file is trusted in nothing."""
 
   def __init__(self, path: str):
     """Reads the header, whose offsets must cover the file exactly.
@@ -71,14 +67,13 @@ class Reader:
       raise errors.ConfigError(f'{path}: expected a local file; copy the folder to this machine')
     try:
       self._file = safetensors.safe_open(path, framework='numpy')
-      self.metadata: dict[str, str] = self._file.metadata() or {}
+      form = (self._file.metadata() or {}).get('format')
       names = list(self._file.keys())
     except (safetensors.SafetensorError, OSError) as e:
       raise errors.ConfigError(f'{path}: not a readable safetensors file ({errors.Reason(e)})') from e
-    if self.metadata.get('format') != FORMAT:
+    if form != FORMAT:
       raise errors.ConfigError(
-        f'{path}: format = {self.metadata.get("format")!r} in its metadata, expected {FORMAT!r}; write it with '
-        'fm-export --format=safetensors'
+        f'{path}: format = {form!r} in its metadata, expected {FORMAT!r}; write it with fm-export --format=safetensors'
       )
     if len(names) > _MAX_TENSORS:
       raise errors.ConfigError(f'{path}: {len(names)} tensors in it, expected at most {_MAX_TENSORS}')
@@ -158,13 +153,12 @@ def ToFloat16(values: Mapping[str, np.ndarray], names: Iterable[str]) -> tuple[d
   return rounded, worst
 
 
-def Write(path: str, values: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-  """Writes a file that Reader reads.
+def Write(path: str, values: Mapping[str, np.ndarray]) -> None:
+  """Writes a file that Reader reads; equal values give equal files.
 
   Args:
     path: Of the file, which must not exist.
     values: dict: name of a variable -> array.
-    metadata: What else the file says of itself.
 
   Raises:
     errors.ConfigError: An array has a dtype that Reader does not read.
@@ -174,4 +168,4 @@ def Write(path: str, values: Mapping[str, np.ndarray], metadata: Mapping[str, st
   if wrong:
     raise errors.ConfigError(f'{path}: cannot hold {suggest.Some(wrong, 3)}; expected {", ".join(known)}')
   arrays = {name: np.array(values[name], order='C') for name in sorted(values)}
-  safetensors.numpy.save_file(arrays, path, {**metadata, 'format': FORMAT})
+  safetensors.numpy.save_file(arrays, path, {'format': FORMAT})  # More entries would be in any order.

@@ -86,7 +86,7 @@ def Write(run: load_run.Run, folder: str, options: Options = Options()) -> dict:
     os.makedirs(parent, exist_ok=True)
   with errors.Writing(folder), tempfile.TemporaryDirectory(dir=parent) as made:
     name = weights_file.ADAPTER if options.adapter_only else weights_file.MODEL
-    weights_file.Write(os.path.join(made, name), values, {'model': run.model_name, 'stored': about['stored']})
+    weights_file.Write(os.path.join(made, name), values)
     texts = {'config.json': json.dumps(config, indent=2) + '\n', 'config.gin': _ConfigGin(run, options)}
     recorded = transcripts.Recorded(run.path)
     if recorded:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 
 import numpy as np
+import tensorflow
 from lingvo import compat as tf
 
 from fm_lingvo.inference import step_graphs
@@ -30,9 +31,9 @@ def ToTflite(graph: step_graphs.StepGraph, precision: str, examples: Examples = 
   with tempfile.TemporaryDirectory() as folder:
     saved = os.path.join(folder, 'saved')
     _WriteSavedModel(graph, saved)
-    converter = tf.lite.TFLiteConverter.from_saved_model(saved)
+    converter = tensorflow.lite.TFLiteConverter.from_saved_model(saved)
     if precision != 'float32':
-      converter.optimizations = [tf.lite.Optimize.DEFAULT]
+      converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
     if precision == 'float16':
       converter.target_spec.supported_types = [tf.float16]
     elif examples:
