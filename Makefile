@@ -22,8 +22,11 @@ AUDIT ?= pip-audit
 LOCK ?=
 # Kinds and flags, see python -m tests.faults --help.
 FAULTS ?=
+# Environment of the documentation site, and the address at which it is served.
+DOCS_ENV := build/docs/env
+DOCS_PORT ?= 8000
 
-.PHONY: help env demo data recipe benchmark test test-slow lint tensorboard lock audit faults coverage clean
+.PHONY: help env demo data recipe benchmark test test-slow lint tensorboard docs docs-check docs-reference lock audit faults coverage clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -52,7 +55,7 @@ benchmark: $(STAMP)  ## measure against other toolkits, docs/results/benchmark.j
 test: $(STAMP)  ## run all tests except the slow ones
 	$(BIN)/python -m pytest tests -q -m 'not slow' -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-test-slow: $(STAMP)  ## run the slow tests: clusters, kills, the commands of the pages, the wheel
+test-slow: $(STAMP) build/docs/ready  ## run the slow tests: clusters, kills, the commands of the pages, notebooks, the wheel
 	$(BIN)/python -m pytest tests -q -m slow -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)  ## run ruff (lint and format) and mypy as configured in pyproject.toml
@@ -64,11 +67,31 @@ tensorboard: $(STAMP)  ## start TensorBoard on the runs, http://localhost:6006; 
 	@test -d $(RUNS) || { echo 'tensorboard: no $(RUNS)/ here: train first (make demo), or pass RUNS=DIR' >&2; exit 2; }
 	$(BIN)/tensorboard --logdir $(RUNS) --port $(PORT)
 
-lock: requirements.txt requirements/dev.txt requirements/overrides.txt  ## update the locks, with hashes (needs uv: pip install uv); LOCK=--upgrade: newer versions
+docs: build/docs/ready docs-reference  ## serve the documentation site, http://localhost:8000; DOCS_PORT=N: another port
+	NO_MKDOCS_2_WARNING=1 $(DOCS_ENV)/bin/mkdocs serve -q --dev-addr localhost:$(DOCS_PORT)
+
+docs-check: build/docs/ready docs-reference  ## build the documentation site, build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(DOCS_ENV)/bin/mkdocs build --strict -q
+	@echo 'docs: build/site/index.html'
+
+docs-reference: $(STAMP)
+	@$(BIN)/python -m tools.docs_site.reference --output=build/docs/reference
+
+build/docs/ready: requirements/docs.txt $(STAMP)
+	$(BIN)/python -m venv --clear $(DOCS_ENV)
+	$(DOCS_ENV)/bin/pip install -q --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r requirements/docs.txt
+	@# Notebooks run in it, too: it sees the packages of .venv behind its own.
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' \
+	  > $$($(DOCS_ENV)/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/stack.pth
+	@touch $@
+
+lock: requirements.txt requirements/dev.txt requirements/overrides.txt requirements/docs.in  ## update the locks, with hashes (needs uv: pip install uv); LOCK=--upgrade: newer versions
 	$(UV) pip compile -q $(LOCK) requirements.txt requirements/dev.txt --overrides requirements/overrides.txt --only-binary :all: --generate-hashes \
 	  --no-header --no-annotate --python-version 3.10 --python-platform x86_64-manylinux_2_28 -o requirements/classic.txt
 	$(UV) pip compile -q $(LOCK) requirements.txt requirements/dev.txt --overrides requirements/overrides.txt --only-binary :all: --generate-hashes \
 	  --no-header --no-annotate --universal --python-version 3.11 -o requirements/current.txt
+	$(UV) pip compile -q $(LOCK) requirements/docs.in --only-binary :all: --generate-hashes --no-header --no-annotate --universal --python-version 3.10 \
+	  -o requirements/docs.txt
 	sed -i -E "s/ and implementation_name == 'cpython' and platform_machine == 'x86_64'( and platform_python_implementation != 'PyPy')? and sys_platform == 'linux'//; \
 	  s/( ;| and) python_full_version < '3.14'( \\\\)?\$$/\2/" requirements/current.txt
 

@@ -32,3 +32,9 @@ flags.DEFINE_bool(
   'Check everything that a run checks before its first step, print the configuration and the parameters of each '
   'component, and exit.',
 )
+flags.DEFINE_string(
+  'logger',
+  '',
+  'Experiment trackers that a local run also sends its metrics to, comma-separated: mlflow, wandb. Each is a package '
+  'of its own to install.',
+)

@@ -87,6 +87,17 @@ class Supervised(base.TransducerKnobs, base.LabeledExperiment):
 
 
 @registry.RegisterExperiment
+class StreamingSupervised(Supervised):
+  """As Supervised, with a causal model: it recognises speech while it is heard, fm-transcribe --stream.
+
+  Data, trained and method: as Supervised; the other experiments have the knob `streaming`, too. A stage that starts
+  from a streaming run must stream as well. See docs/streaming.md.
+  """
+
+  streaming: bool = True
+
+
+@registry.RegisterExperiment
 class JustHydra(base.BestRqKnobs, Supervised):
   """Stage 2: labeled source speech and unlabeled target speech, jointly.
 

@@ -30,7 +30,6 @@ from tests import process_case
 from tests import run_case
 from tests import tiny_data
 from tools import transcribe
-from tools.common import transcript_formats
 
 _SEARCH = {'beam_size': 3, 'n_best': 2}
 
@@ -90,7 +89,7 @@ class ApiTest(absltest.TestCase):
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
       self.assertEqual(transcribe.Main(['transcribe', _run, *_files, *options]), 0, err.getvalue())
     lines = out.getvalue().splitlines()
-    self.assertEqual(lines, [transcript_formats.Json(found) for found in self.expected])
+    self.assertEqual(lines, [found.to_json() for found in self.expected])
     rows = [json.loads(line) for line in lines]
     self.assertTrue(all(row['text'] for row in rows))
     self.assertGreater(rows[-1]['windows'], 1)

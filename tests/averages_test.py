@@ -1,6 +1,9 @@
 """Averages: of gradients over steps, of weights over training, and over checkpoints."""
 
+import functools
 import os
+import shutil
+import tempfile
 from unittest import mock
 
 import numpy as np
@@ -63,20 +66,33 @@ class GradientAccumulationTest(graph_case.GraphCase):
 
 
 class MovingAveragesTest(stage_case.StageCase):
-  def _Configure(self):
-    """Params of a tiny experiment with moving averages."""
-    data = os.path.join(self.folder, 'data')
-    run_case.WriteData(data)
-    run_case.Configure('asr.Supervised', data, 'task.train.ema_decay = 0.5')
-    self.addCleanup(gin_config.Reset)
-    return model_registry.GetParams('asr.Supervised', 'Train')
+  @classmethod
+  @functools.cache
+  def _Trained(cls):
+    """(Params, model, graph, Params of an evaluation) of a tiny experiment with moving averages that starts from a run.
 
-  def test_averages_start_where_a_run_starts_and_evaluations_use_them(self):
-    params = self._Configure()
-    evaluation = evaluator.Evaluator(model_registry.GetParams('asr.Supervised', 'DevSource'))
-    with self.NewGraph(), cluster_factory.Cluster(params.cluster):  # Built once for both.
+    Its training graph is built once for all tests.
+    """
+    folder = tempfile.mkdtemp()
+    cls.addClassCleanup(shutil.rmtree, folder)
+    data, run = os.path.join(folder, 'data'), os.path.join(folder, 'run')
+    run_case.WriteData(data)
+    run_case.MakeRun(run, 'asr.Supervised', data)
+    run_case.Configure('asr.Supervised', data, 'task.train.ema_decay = 0.5', f'Supervised.init_from = {run!r}')
+    try:
+      params, dev = (model_registry.GetParams('asr.Supervised', name) for name in ('Train', 'DevSource'))
+    finally:
+      gin_config.Reset()
+    with tf.Graph().as_default() as graph, cluster_factory.Cluster(params.cluster):
+      tf.random.set_seed(1234)
       model = params.Instantiate()
       model.ConstructFPropBPropGraph()
+    return params, model, graph, dev
+
+  def test_averages_start_where_a_run_starts_and_evaluations_use_them(self):
+    params, model, graph, dev = self._Trained()
+    evaluation = evaluator.Evaluator(dev)
+    with graph.as_default(), cluster_factory.Cluster(params.cluster):
       start = checkpointer.StartAverages(model)
       weights = evaluation.CopyWeights(tf.get_default_graph(), self.session)
       values = self.Randomized(model.GetTask())
@@ -120,15 +136,8 @@ class MovingAveragesTest(stage_case.StageCase):
     self.assertNotAlmostEqual(_Loss(averaged), _Loss(()), places=2)
 
   def test_jobs_of_a_cluster_start_averages_there_too(self):
-    data, run = os.path.join(self.folder, 'data'), os.path.join(self.folder, 'run')
-    run_case.WriteData(data)
-    run_case.MakeRun(run, 'asr.Supervised', data)
-    run_case.Configure('asr.Supervised', data, 'task.train.ema_decay = 0.5', f'Supervised.init_from = {run!r}')
-    self.addCleanup(gin_config.Reset)
-    params = model_registry.GetParams('asr.Supervised', 'Train')
-    with self.NewGraph(), cluster_factory.Cluster(params.cluster):
-      model = params.Instantiate()
-      model.ConstructFPropBPropGraph()
+    params, model, graph, _ = self._Trained()
+    with graph.as_default(), cluster_factory.Cluster(params.cluster):
       saver = checkpointer.Checkpointer(os.path.join(self.folder, 'cluster'), model)
       before = self.Eval({v.op.name: v for v in model.variables_for_ema})
       saver.Restore(self.session, force_reinitialize=True)

@@ -5,12 +5,12 @@ the first test runs.
 """
 
 import gc
-import os
 import re
 import sys
 
 import pytest
 
+from tests import process_state
 from tests import xla_dumps  # noqa: F401 First: XLA reads its flags once.
 
 # Files that take minutes, begun first: so the workers of `make test` are done at the same time.
@@ -56,23 +56,9 @@ def _graphs_of_the_file_are_collected():
 
 @pytest.fixture(autouse=True)
 def _state_of_the_process_is_restored():
-  """No test sees what another one left in the process that they share.
-
-  Runs record the modules imported by --import_module, so a run written by a later test would name a module of another.
-  """
-  environ, path, folder = dict(os.environ), list(sys.path), os.getcwd()
-  user_modules = sys.modules.get('fm_lingvo.config.user_modules')
-  imported = user_modules.Imported() if user_modules else {}
-  yield
-  os.chdir(folder)
-  sys.path[:] = path
-  if dict(os.environ) != environ:
-    os.environ.clear()
-    os.environ.update(environ)
-  user_modules = sys.modules.get('fm_lingvo.config.user_modules')
-  if user_modules:
-    user_modules._imported.clear()
-    user_modules._imported.update(imported)
+  """No test sees what another one left in the process that they share."""
+  with process_state.Restored():
+    yield
 
 
 def _ImportsGraphCase(module):

@@ -7,10 +7,8 @@ who has read it.
 import argparse
 import collections
 import os
-import re
+import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 from unittest import mock
@@ -61,22 +59,15 @@ class DataServiceTest(absltest.TestCase):
   @classmethod
   def _Start(cls, *argv):
     """Starts a process of tools.data_service; returns the address in its line."""
-    process = subprocess.Popen(
-      [sys.executable, '-m', 'tools.data_service', *argv],
-      cwd=cls.there,
-      env=process_case.Environment(),
-      stdout=subprocess.PIPE,
-      text=True,
-    )
+    process = processes.Started(['data_service', *argv], cls.there, module='tools.data_service')
     cls.addClassCleanup(cls._Stop, process)
-    return re.fullmatch(rf'{argv[0]}: ready, (\S+)\n', process.stdout.readline()).group(1)
+    return process.WaitFor(rf'\A{argv[0]}: ready, (\S+)\n\Z').group(1)
 
   @classmethod
   def _Stop(cls, process):
-    process.terminate()
-    code = process.wait(60)
-    process.stdout.close()
-    assert code == 143, code
+    process.Kill(signal.SIGTERM)
+    done = process.Wait(60)
+    assert done.code == 143, done
 
   def _Params(self, **fields):
     p = input_lib.HydraInput.Params().Set(random_seed=3)

@@ -4,11 +4,14 @@ import dataclasses
 import json
 import os
 import tempfile
+from unittest import mock
 
 import pytest
 from absl.testing import absltest
 
 from fm_lingvo import errors
+from fm_lingvo.config import gin_config
+from tests import graph_case  # noqa: F401 Graph mode.
 from tools import length_scaling
 from tools import step_memory
 from tools.bench import encoder_pass
@@ -33,6 +36,19 @@ def _Row(name, label, measured=None, **changed):
 class PassTest(absltest.TestCase):
   """Passes have processes of their own: memory that an earlier one left would count otherwise."""
 
+  def test_a_pass_has_costs(self):
+    # Of one block, in this process.
+    one_block = {**encoder_pass.ATTENTIONS['streaming'], 'num_layers': 1}
+    self.addCleanup(gin_config.Reset)
+    with mock.patch.dict(encoder_pass.ATTENTIONS, streaming=one_block):
+      measured = encoder_pass.Run(
+        encoder_pass.Pass(size='tiny', audio_seconds=1, attention='streaming', backward=True, warm=False)
+      )
+    self.assertGreater(measured['cpu_seconds'], 0.0)
+    self.assertGreater(measured['idle_gb'], 0.05)
+    self.assertGreaterEqual(measured['peak_gb'], measured['idle_gb'])
+
+  @pytest.mark.slow
   def test_a_pass_is_measured(self):
     what = encoder_pass.Pass(size='tiny', audio_seconds=1, attention='streaming', backward=True)
     measured = encoder_pass.Measure(what, memory_limit_gb=8.0, time_limit_seconds=1800.0)

@@ -156,7 +156,8 @@ class ExperimentsTest(parameterized.TestCase):
 
   @parameterized.parameters(_EXPERIMENTS)
   def test_builds_and_counts_parameters(self, name):
-    gin_config.Configure(name)
+    # Two blocks stand for all; test_every_size_builds has them all.
+    gin_config.Configure(name, (), ['task.encoder.num_layers = 2'] if 'text.' not in name else ())
     params = model_registry.GetParams(name, 'Train')
     rows, total, trained = run_dir.ParameterTable(params)
     self.assertGreater(trained, 0)
@@ -169,7 +170,7 @@ class ExperimentsTest(parameterized.TestCase):
 
   @parameterized.parameters(('JustHydra', 'float32'), ('JustHydra', 'bfloat16'), ('AdapterFinetune', 'bfloat16'))
   def test_the_table_counted_without_variables_is_theirs(self, name, dtype):
-    gin_config.Configure(f'asr.{name}', (), [f'{name}.compute_dtype = {dtype!r}'])
+    gin_config.Configure(f'asr.{name}', (), [f'{name}.compute_dtype = {dtype!r}', 'task.encoder.num_layers = 2'])
     params = model_registry.GetParams(f'asr.{name}', 'Train')
     with tf.Graph().as_default():
       table = run_dir.TaskParameterTable(params.task.Copy().Set(input=None).Instantiate())

@@ -208,7 +208,7 @@ class ExportTest(graph_case.GraphCase):
     rng = np.random.RandomState(0)
     labels = rng.randint(tokens.vocab_size, size=[40, 9]).astype(np.int32)
     lengths = rng.randint(10, size=[40]).astype(np.int32)
-    texts = self.Eval(saved_model.TextOfLabels(recognizer.Surfaces(tokens), tf.constant(labels), tf.constant(lengths)))
+    texts = self.Eval(saved_model.TextOfLabels(tokens.surfaces, tf.constant(labels), tf.constant(lengths)))
     self.assertEqual(
       [t.decode() for t in texts], [tokens.DecodeIds(row[:n].tolist()) for row, n in zip(labels, lengths)]
     )

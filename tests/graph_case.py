@@ -24,6 +24,33 @@ logging.set_verbosity(logging.ERROR)
 flags.FLAGS.enable_asserts = flags.FLAGS.enable_check_numerics = False
 session.ComputeOnCpu()
 
+# Graphs of tests run once or twice: TensorFlow's graph optimiser takes longer than it saves. Processes that tests start
+# have it; Optimised is for tests of what it does.
+_optimised_config = session._WithoutRemapper
+_optimise = False
+
+
+def _Config(config):
+  config = _optimised_config(config)
+  if not _optimise:
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+  return config
+
+
+session._WithoutRemapper = _Config
+tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': True})  # Sessions without a config.
+
+
+@contextlib.contextmanager
+def Optimised():
+  """Context in which sessions with session.Config() optimise their graphs, as in a run."""
+  global _optimise
+  _optimise = True
+  try:
+    yield
+  finally:
+    _optimise = False
+
 
 def Load(sess, values):
   """Gives variables their values in one step of a session: TensorFlow optimises the graph for each new set of fetches.
@@ -71,4 +98,4 @@ class GraphCase(absltest.TestCase):
     return cluster_factory.SetEval(True)
 
 
-__all__ = ['GraphCase', 'Load', 'absltest', 'base_layer', 'tf', 'py_utils']
+__all__ = ['GraphCase', 'Load', 'Optimised', 'absltest', 'base_layer', 'tf', 'py_utils']

@@ -3,8 +3,6 @@
 import contextlib
 import io
 import os
-import subprocess
-import sys
 from unittest import mock
 
 import numpy as np
@@ -92,25 +90,17 @@ class TrainLmTest(absltest.TestCase):
     return self.create_tempfile('text.txt', '\n'.join([*sorted(lines), 'A Cat, 2']) + '\n').full_path
 
   def _Train(self, output, steps):
-    # A process: the trainer parses flags that other tests of this process may have changed.
-    done = subprocess.run(
-      [
-        sys.executable,
-        '-m',
-        'tools.train_lm',
-        f'--input={self._text}',
-        f'--output={output}',
-        f'--max_steps={steps}',
-        '--batch_labels=512',
-        '--hidden_dim=16',
-        '--embedding_dim=8',
-        '--learning_rate=0.01',
-      ],
-      capture_output=True,
-      text=True,
-      check=False,
+    """Calls the trainer in this process, each time with flags of its own."""
+    return _Run(
+      train_lm,
+      f'--input={self._text}',
+      f'--output={output}',
+      f'--max_steps={steps}',
+      '--batch_labels=512',
+      '--hidden_dim=16',
+      '--embedding_dim=8',
+      '--learning_rate=0.01',
     )
-    return done.returncode, done.stdout, done.stderr
 
   def test_it_learns_goes_on_and_writes_a_file_that_decoding_takes(self):
     self._text = self._Text()

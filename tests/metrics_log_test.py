@@ -91,7 +91,12 @@ class WindowTest(absltest.TestCase):
     window.Add({'loss': (1.0, 1.0)}, _Counts([16000], [0]))
     with window.Paused():
       time.sleep(0.5)
-    self.assertGreater(window.Flush()['throughput/steps_per_second'], 2)
+      started = time.process_time()
+      while time.process_time() < started + 0.1:
+        pass
+    values = window.Flush()
+    self.assertGreater(values['throughput/steps_per_second'], 2)
+    self.assertBetween(values['throughput/cpu_seconds_per_step'], 0, 0.05)
 
 
 class MetricsLogTest(absltest.TestCase):

@@ -39,6 +39,7 @@ class QualityTest(recipe_case.RecipeTest):
         step += 50
         yield {
           'dataset': 'train', 'step': step, 'throughput/steps_per_second': 100 / 3600, 'labeled/audio_seconds': 100.0,
+          'throughput/cpu_seconds_per_step': 18.0,
         }  # fmt: skip
       yield {'dataset': 'DevSource', 'step': step, 'labeled/wer': wer}
 
@@ -47,7 +48,7 @@ class QualityTest(recipe_case.RecipeTest):
     rows.insert(3, {'dataset': 'TestSource', 'step': 100, 'labeled/wer': 0.1})
     self.assertEqual(
       [tuple(round(value, 6) for value in point) for point in quality.Curve(rows)],
-      [(100, 1.0, round(200 / 3600, 6), 0.9), (200, 2.0, round(400 / 3600, 6), 0.5)],
+      [(100, 1.0, 0.5, round(200 / 3600, 6), 0.9), (200, 2.0, 1.0, round(400 / 3600, 6), 0.5)],
     )
 
   def test_the_first_evaluation_at_or_below_a_goal_counts(self):
@@ -60,7 +61,7 @@ class QualityTest(recipe_case.RecipeTest):
     (line,) = [line for line in quality.Table(self.settings, stages).splitlines() if line.startswith('| `')]
     self.assertEqual(
       line,
-      f'| `supervised` | 400 of {stages["supervised"].steps:,} | 4.00 | 0.2 | 55.0 at step 400 | 2.00 (0.1) '
+      f'| `supervised` | 400 of {stages["supervised"].steps:,} | 4.00 | 2.00 | 0.2 | 55.0 at step 400 | 2.00 (0.1) '
       '| 2.00 (0.1) | 2.00 (0.1) | - | - |',
     )
 

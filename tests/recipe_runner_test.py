@@ -102,7 +102,7 @@ class RunnerTest(_Case):
   def test_the_result_of_a_run_that_keeps_its_best_checkpoint_is_that_of_the_best(self):
     self.Run(['scratch_target'])
     run_dir, stage = self.Path('scratch_target'), self.Stages(['scratch_target'])['scratch_target']
-    self.assertEqual(stage_run.FinalRows(run_dir, stage)['TestTarget']['step'], 16_000)
+    self.assertEqual(stage_run.FinalRows(run_dir, stage)['TestTarget']['step'], stage.steps)
     os.makedirs(self.Path('scratch_target', 'best'))
     for name, text in (('ckpt-00001000.index', ''), ('checkpoint', 'model_checkpoint_path: "ckpt-00001000"')):
       with open(self.Path('scratch_target', 'best', name), 'w', encoding='utf-8') as f:
@@ -135,7 +135,11 @@ class RunnerTest(_Case):
       stage_run.Take(self.settings, stages['scratch_target'], self.Stamps(stages))
 
     stage_run.Write(self.Path('scratch_target'), {**state, 'done': False})
-    with self.assertRaisesRegex(errors.ConfigError, '--take=scratch_target: .* is not a finished run of 16000 steps'):
+    refused = f'--take=scratch_target: .* is not a finished run of {stages["scratch_target"].steps} steps'
+    with self.assertRaisesRegex(errors.ConfigError, refused):
+      _Take()
+    os.remove(self.Path('scratch_target', 'stage.json'))  # Nothing says what it was trained with.
+    with self.assertRaisesRegex(errors.ConfigError, refused):
       _Take()
     stage_run.Write(self.Path('scratch_target'), state)
     _Take()
@@ -166,7 +170,8 @@ class RunnerTest(_Case):
       self.assertRaises(runner_lib.Interrupted),
     ):
       self.Run(['scratch_target'])
-    self.assertEqual(self.said.getvalue().count('scratch_target: step 16000/16000: loss 1.5, 0:00 left\n'), 1)
+    steps = self.Stages(['scratch_target'])['scratch_target'].steps
+    self.assertEqual(self.said.getvalue().count(f'scratch_target: step {steps}/{steps}: loss 1.5, 0:00 left\n'), 1)
 
   def test_a_broken_state_is_named(self):
     os.makedirs(self.Path('scratch_target'))

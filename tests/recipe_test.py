@@ -132,6 +132,13 @@ class PlanTest(absltest.TestCase):
     self.assertIn('adapted_seed4', stages_lib.Select(self.stages, ['adapted'], seeds=(4,)))
     self.assertEqual(list(stages_lib.Select(planned, ['all'])), list(planned))
 
+  def test_a_smoke_run_has_each_experiment_of_main(self):
+    main = stages_lib.Select(self.stages, ['main'])
+    smoke = stages_lib.Select(self.stages, stages_lib.OneOfEachExperiment(self.stages, 'main'))
+    self.assertEqual({s.experiment for s in smoke.values()}, {s.experiment for s in main.values()})
+    self.assertLess(len(smoke), len(main))
+    self.assertContainsSubset(smoke, main)
+
   def test_what_trains_no_earlier_stage_again_starts_from_one_of_main(self):
     chosen = stages_lib.Select(self.stages, ['ablations_adapter'])
     self.assertEqual({s.start for s in chosen.values() if s.group == 'ablations_adapter'}, {'hydra'})
@@ -486,6 +493,7 @@ class CommandLineTest(absltest.TestCase):
       for argv, docs in ((['--quick'], False), ([], True), (['--no-docs'], False), (['--quick', '--docs'], True)):
         self.assertEqual(self._Main(*argv)[0], 0)
         self.assertEqual(run.call_args.kwargs['docs'], docs)
+        self.assertEqual(run.call_args.args[1] == ['main'], '--quick' not in argv)
 
 
 if __name__ == '__main__':

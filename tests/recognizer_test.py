@@ -130,7 +130,7 @@ class InferenceTest(graph_case.GraphCase):
 
   def test_surfaces_join_to_what_the_tokenizer_writes(self):
     tokens = tokenizer.Tokenizer(_GRAPHEMES)
-    surfaces = recognizer.Surfaces(tokens)
+    surfaces = tokens.surfaces
     rng = np.random.RandomState(0)
     for _ in range(50):
       ids = rng.randint(tokens.vocab_size, size=12).tolist()

@@ -11,6 +11,7 @@ from absl.testing import parameterized
 from fm_lingvo import errors
 from tests import metrics_case
 from tools import results as tool
+from tools.bench import benchmark_table
 from tools.bench import results
 from tools.bench import run_figures
 from tools.bench import tables
@@ -315,6 +316,17 @@ class PagesTest(absltest.TestCase):
         code, _, err = _Main('--root', self.root, 'pages')
         self.assertEqual(code, 2)
         self.assertRegex(err, message)
+
+  def test_the_lines_of_the_front_page_are_sums_and_verdicts_of_the_rows(self):
+    faults = {'form': 'faults', 'rows': [{'injected': 3, 'survived': 2}, {'injected': 1000, 'survived': 1000}]}
+    self.assertEqual(tables.Lines(faults), '- Faults of 2 kinds: 1,002 of 1,003 survived.')
+    benchmark = results.Load(results.Path('benchmark'))
+    first, *others = tables.Lines(benchmark).splitlines()
+    barred = [row for row in benchmark['rows'] if row['bar']]
+    self.assertStartsWith(first, f'- `make benchmark`: {sum(row["met"] for row in barred)} of {len(barred)} bars met')
+    self.assertLen(others, len(benchmark_table._FRONT))
+    with self.assertRaisesRegex(errors.ConfigError, 'form figures: no lines; expected one of benchmark, faults'):
+      tables.Lines(_Result(_Row()))
 
   def test_the_projects_tables_are_current(self):
     if not os.path.exists(os.path.join(results.ROOT, 'README.md')):

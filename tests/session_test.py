@@ -19,7 +19,7 @@ class SessionTest(graph_case.GraphCase):
     features = np.random.RandomState(0).randn(8, 200, 80).astype(np.float32)
     x, _ = layer.FProp(layer.theta, tf.constant(features), tf.zeros([8, 200]))
     saver = tf.train.Saver()
-    with tf.Session(config=session.Config()) as sess:
+    with graph_case.Optimised(), tf.Session(config=session.Config()) as sess:
       sess.run(tf.global_variables_initializer())
       optimised = sess.run(x)
       path = saver.save(sess, self.create_tempdir().full_path + '/ckpt')

@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import os
-import subprocess
 import sys
 import wave
 
@@ -21,7 +20,6 @@ from fm_lingvo.config import user_modules
 from fm_lingvo.data import importers
 from fm_lingvo.run_files import metrics_log
 from tests import graph_case  # noqa: F401 Graph mode.
-from tests import process_case
 from tests import run_case
 from tests import tiny_data
 from tools import evaluate
@@ -302,11 +300,11 @@ class ConfigTest(Case):
 
 
 class RunTest(Case):
-  """One process, the trainer as a user starts it: only there is nothing of the project imported before the flag."""
+  """The trainer and tools in this process; readme_test.py starts them as a user does, with docs/developing.md."""
 
   def _Main(self, tool, *args):
     out, err = io.StringIO(), io.StringIO()
-    with flagsaver.flagsaver(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
       code = tool.Main([tool.__name__.rpartition('.')[2], *args])
     self.assertEqual(code, 0, out.getvalue() + err.getvalue())
     return out.getvalue()
@@ -335,16 +333,9 @@ class RunTest(Case):
     ]
     args = ['--logdir=run', '--model=my.Experiment', *(f'--gin_bindings={b}' for b in bindings)]
     module = '--import_module=own/my_experiments.py'
-    done = subprocess.run(
-      [sys.executable, '-m', 'fm_lingvo.trainer', '--import_module=my_experiments', *args]
-      + ['--gin_bindings=Experiment.max_steps = 1'],
-      env={**process_case.Environment(), 'PYTHONPATH': os.pathsep.join([process_case.ROOT, 'own'])},
-      capture_output=True,
-      text=True,
-      check=False,
-    )
-    self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-    self.assertRegex(done.stdout, r'(?m)^heads\.reconstruct proj +\d+')
+    sys.path.insert(0, os.path.abspath('own'))
+    out = self._Main(trainer, '--import_module=my_experiments', *args, '--gin_bindings=Experiment.max_steps = 1')
+    self.assertRegex(out, r'(?m)^heads\.reconstruct proj +\d+')
     with self.subTest('resumed, from another place'):
       out = self._Main(trainer, module, *args, '--gin_bindings=Experiment.max_steps = 2')
       self.assertIn('resumed from', out)

@@ -158,22 +158,49 @@ def Resampled(frames: Iterable[tuple[float, Any]], check: bool = True) -> Iterat
   Raises:
     Rejected: Samples are no numbers, or far beyond full scale; or the number of channels changes.
   """
-  resampler: Any = None
+  joined: _Joined | None = None
   form, channels = None, 0
   for silence, frame in frames:
     if check:
-      _CheckSamples(frame)
+      CheckSamples(frame)
     before, form = form, (frame.sample_rate, frame.format.name, frame.layout.name)
-    if form != before:  # At the start, and where streams of different rates were joined.
-      yield from map(_Channels, resampler.resample(None) if resampler else ())
-      resampler = av.AudioResampler(format='s16', rate=audio_format.SAMPLE_RATE)
+    if joined is None or form != before:  # At the start, and where streams of different rates were joined.
+      yield from joined.End() if joined else ()
+      joined = _Joined()
       if channels not in (0, frame.layout.nb_channels):
         raise Rejected('corrupt', f'the number of channels changes from {channels} to {frame.layout.nb_channels}')
       channels = frame.layout.nb_channels
+    if silence:
+      yield from joined.Flush()
     for piece in range(math.ceil(silence)):
       yield np.zeros([channels, round(min(1.0, silence - piece) * audio_format.SAMPLE_RATE)], np.int16)
-    yield from map(_Channels, resampler.resample(frame))
-  yield from map(_Channels, resampler.resample(None) if resampler else ())
+    yield from joined.Add(frame)
+  yield from joined.End() if joined else ()
+
+
+class _Joined:
+  """Resamples frames of one form, joined to pieces of half a second: a call for each short frame costs more time."""
+
+  def __init__(self) -> None:
+    self._fifo = av.AudioFifo()
+    self._resampler = av.AudioResampler(format='s16', rate=audio_format.SAMPLE_RATE)
+
+  def Add(self, frame: Any) -> Iterator[np.ndarray]:
+    """Takes a frame; yields int16 [C, n] at 16 kHz."""
+    frame.pts = None  # Gaps have become silence; the queue refuses them.
+    self._fifo.write(frame)
+    if self._fifo.samples >= frame.sample_rate // 2:
+      yield from self.Flush()
+
+  def Flush(self) -> Iterator[np.ndarray]:
+    """Yields what the frames so far give, but for the delay of the resampler."""
+    if self._fifo.samples:
+      yield from map(_Channels, self._resampler.resample(self._fifo.read()))
+
+  def End(self) -> Iterator[np.ndarray]:
+    """Yields all that is left."""
+    yield from self.Flush()
+    yield from map(_Channels, self._resampler.resample(None))
 
 
 def _Channels(frame: Any) -> np.ndarray:
@@ -181,7 +208,7 @@ def _Channels(frame: Any) -> np.ndarray:
   return frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T
 
 
-def _CheckSamples(frame: Any) -> None:
+def CheckSamples(frame: Any) -> None:
   """Rejects floating-point samples that would become noise: NaN, infinite, or at the scale of 16-bit integers."""
   if frame.format.name[:3] not in ('flt', 'dbl') or frame.format.is_planar and frame.layout.nb_channels > _MOST_PLANES:
     return

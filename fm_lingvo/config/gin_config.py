@@ -97,6 +97,11 @@ def Overrides() -> list[tuple[str, Any, str]]:
   return [(s.name, s.value, s.binding.place) for s in settings if s.binding and s.binding.user and s.changed]
 
 
+def KnobValues() -> dict[str, Any]:
+  """Returns the value of each knob of the configured experiment, by its name; {} if none is configured."""
+  return {} if _config is None else {name: setting.value for name, setting in _config.knobs.settings.items()}
+
+
 def ConfigText(model_name: str, reference: bool = True) -> str:
   """The text of config.gin, which replays the run.
 

@@ -128,6 +128,8 @@ class Batches:
     if self._augment is not None:
       seeds = waveform_augment.Seeds(self._seed * 2**31 + number, Fill(batch['utt_id']))
       waveforms, num_samples = waveform_augment.Augment(self._augment, waveforms, num_samples, seeds, recorded)
+      if not self._pad_to_bucket:  # Rows have room for the slowest speed.
+        waveforms = waveforms[:, : tf.maximum(1, tf.reduce_max(num_samples))]
       waveforms = self._PadToMultiple(waveforms)
     return dict(
       waveforms=waveforms,

@@ -13,6 +13,7 @@ from fm_lingvo.evaluation import hypotheses
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.run_files import tensorboard
 from fm_lingvo.runtime import session
+from fm_lingvo.utils import audio
 
 _COUNTS = ('code_counts', 'masked_code_counts', 'num_samples', 'num_labels', 'weights', 'cut')
 _PANEL = ('masked_features', 'paddings', 'mask', 'codes', 'predictions', 'loss_weights', 'waveform')
@@ -171,7 +172,7 @@ class Evaluator:
 
 
 def PanelSummaries(panel):
-  """Yields tf.Summary protos of masked log-mel and codes, code usage, and audio.
+  """Yields tf.Summary protos of masked log-mel and codes, code usage, and audio with and without masked spans.
 
   Args:
     panel: The panel of Evaluator.Run: BRANCH/mask [1, T], BRANCH/codes [1, N, G] and so on, and
@@ -194,4 +195,14 @@ def PanelSummaries(panel):
       for g, counts in enumerate(value):
         yield tensorboard.CodeHistogram(f'{prefix}/code_usage_{g}', counts)
     elif name == 'waveform':
-      yield tensorboard.Audio(f'{prefix}/audio', np.trim_zeros(value[0], 'b'))
+      samples = np.trim_zeros(value[0], 'b')
+      yield tensorboard.Audio(f'{prefix}/audio', samples)
+      mask = panel.get(f'{prefix}/mask')
+      if mask is not None:
+        yield tensorboard.Audio(f'{prefix}/audio_masked', Silenced(samples, mask[0]))
+
+
+def Silenced(samples, mask):
+  """Returns samples [S] with 0 in masked frames; mask [T] is 1 on them."""
+  hidden = np.repeat(np.asarray(mask) > 0, audio.FRAME_STEP_SAMPLES)[: len(samples)]
+  return np.where(np.pad(hidden, (0, len(samples) - len(hidden))), 0.0, samples)

@@ -15,16 +15,17 @@ from fm_lingvo.run_files import tensorboard
 class Evaluations:
   """Evaluates data sets by name and writes the results into the run's folder."""
 
-  def __init__(self, params, logdir):
+  def __init__(self, params, logdir, rows=None):
     """Constructor; each graph is built when it is first needed.
 
     Args:
       params: dict: data set name -> model Params with its input.
       logdir: Folder of the run.
+      rows: The metrics_log.MetricsLog to write to; None: one of its own.
     """
     self._params, self._logdir = params, logdir
     self._evaluators, self._writers = {}, {}
-    self._rows = metrics_log.MetricsLog(logdir)
+    self._rows = rows or metrics_log.MetricsLog(logdir)
 
   @property
   def names(self):

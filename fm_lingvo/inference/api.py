@@ -11,38 +11,41 @@ stand in programs of other projects, whose names are PEP 8's. TensorFlow is impo
 
 import collections
 import contextlib
+import copy
 import dataclasses
-import io
 import math
 import os
-import shutil
 import sys
-import tempfile
 import threading
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from types import TracebackType
-from typing import IO
+from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
 
 from fm_lingvo import audio
 from fm_lingvo import errors
-from fm_lingvo.audio import arrays as audio_arrays
 from fm_lingvo.audio import frames as audio_frames
+from fm_lingvo.data import normalizers
 from fm_lingvo.decoding import search_options
+from fm_lingvo.inference import sounds
+from fm_lingvo.inference import stream_events
+from fm_lingvo.inference import streaming
 from fm_lingvo.inference import transcribing
 from fm_lingvo.inference import transcript
 from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files
 from fm_lingvo.utils import suggest
 
+if TYPE_CHECKING:
+  from fm_lingvo.inference import scored
+
 MIN_WINDOW_SECONDS = 2.0
 MAX_HOURS = 6.0  # A small file can hold days of silence.
 _ON_ERROR = ('raise', 'return')
-_EXPECTED = 'expected a path, bytes, an open binary file, an array with sampling_rate, or (samples, sampling_rate)'
 
 # Gin's configuration, Lingvo's flags and the level of its log belong to the process.
 _loading = threading.RLock()
@@ -175,11 +178,11 @@ class Model:
     suggest.CheckChoice('on_error', on_error, _ON_ERROR)
     if not read_ahead >= 1:
       raise errors.ConfigError(f'read_ahead = {read_ahead}: expected >= 1')
-    if _IsRecording(recordings):
+    if sounds.IsRecording(recordings):
       (one,) = self._Transcribe([recordings], sampling_rate, max_hours, on_error, read_ahead)
       return one
     if isinstance(recordings, Mapping) or not isinstance(recordings, Iterable):
-      raise errors.ConfigError(f'{_Shown(recordings)}: {_EXPECTED}')
+      raise errors.ConfigError(f'{sounds.Shown(recordings)}: {sounds.EXPECTED}')
     found = self._Transcribe(recordings, sampling_rate, max_hours, on_error, read_ahead)
     return list(found) if isinstance(recordings, list | tuple) else found
 
@@ -193,7 +196,7 @@ class Model:
     def _Sounds() -> Iterator[tuple[str, Iterator[np.ndarray]]]:
       for number, recording in enumerate(recordings, 1):
         losses = audio_frames.Losses()
-        name, blocks = _Sound(recording, rate, seconds, losses)
+        name, blocks = sounds.Sound(recording, rate, seconds, losses)
         waiting.append((name or f'recording {number}', losses))
         yield name, blocks
 
@@ -207,6 +210,132 @@ class Model:
           yield error
         else:
           yield dataclasses.replace(result, damage=str(losses)) if losses else result
+
+  def score(
+    self,
+    refs: Any,
+    sampling_rate: int | None = None,
+    *,
+    normalizer: str | None = None,
+    language: str | None = None,
+    costs: str = 'levenshtein',
+    resample: str = 'speakers',
+    max_hours: float = MAX_HOURS,
+  ) -> 'scored.Score':
+    """Transcribes recordings and scores them against their transcripts, as fm-score does.
+
+    Args:
+      refs: Path of a manifest, a JSON object a line with audio_filepath, text and, if known, offset, duration, speaker
+        and lang, as tools.prepare_data reads it; or pairs (recording, text), or triples (recording, text, speaker),
+        with recordings as of `transcribe`.
+      sampling_rate: See transcribe.
+      normalizer: One of fm_lingvo.data.normalizers.NAMES, for both sides; None: that of the run's training transcripts,
+        or `none` if it is not known.
+      language: Of texts without one, for the normaliser.
+      costs: See fm_lingvo.evaluation.scoring.Score.
+      resample: See fm_lingvo.evaluation.scoring.Score.
+      max_hours: See transcribe.
+
+    Returns:
+      A Score: wer, cer, their intervals, speakers, worst(n), transcripts.
+
+    Raises:
+      errors.AudioError: A recording cannot be read.
+      errors.ConfigError: The references are malformed, or an option is not known.
+    """
+    from fm_lingvo.inference import scored
+
+    references = scored.References(refs)
+    name = scored.Normalizer(self.run, normalizer)
+    normalizers.Get(name)  # Before minutes of work.
+    results = list(self.transcribe(scored.Recordings(references), sampling_rate, max_hours=max_hours))
+    return scored.Scored(references, results, name, language, costs, resample)
+
+  @property
+  def recognizer(self) -> Any:
+    """What recognises batches of windows: an object with recognizer.Recognizer's methods."""
+    return self._recognizer
+
+  def with_recognizer(self, recognizer: Any) -> 'Model':
+    """Returns a model that differs in who recognises its windows, such as one caller of a shared_batches.SharedBatches.
+
+    Args:
+      recognizer: An object with the method Recognize of recognizer.Recognizer.
+    """
+    other = copy.copy(self)
+    other._recognizer = recognizer
+    return other
+
+  @property
+  def can_stream(self) -> bool:
+    """Whether the model can recognise speech while it is heard; if not, stream() says why."""
+    return not self._recognizer.WhyNoStream()
+
+  def stream(
+    self,
+    *,
+    beam_size: int | None = None,
+    step_seconds: float = streaming.STEP_SECONDS,
+    endpoint_seconds: float | None = streaming.ENDPOINT_SECONDS,
+    reset: bool = False,
+  ) -> streaming.Stream:
+    """Begins a stream: speech that is recognised while it is heard, such as that of a microphone.
+
+    The first stream of a beam size and step builds their graph, which takes seconds; the weights are the model's. Any
+    number of streams may run at once, in as many threads.
+
+    The final words do not depend on how the samples are cut into pieces. Without finals in between (endpoint_seconds =
+    None) they are those that transcribe finds in a window: the same labels and words, a score within 1e-3 of it. With
+    them, a pause of endpoint_seconds also ends a word, and a beam keeps only what agrees with the final text.
+    The limit of labels for an utterance (max_labels_per_frame) does not apply, since its length is not known.
+
+    Args:
+      beam_size: Hypotheses kept, >= 1; None: the model's.
+      step_seconds: Seconds of speech that are recognised at once, rounded to whole encoded frames, or to
+        whole chunks of the attention: less gives text
+        sooner, more costs less.
+      endpoint_seconds: A pause of at least so many seconds ends a Final; None: only the end of the stream does.
+      reset: Whether the model forgets all after a Final, as at the start of a recording: for hours of speech with a
+        model that was trained on short utterances.
+
+    Returns:
+      A streaming.Stream: accept(samples, sampling_rate) gives a list of events, stream_events.Partial and Final, and
+      finish() the last ones; transcript() is what is final so far.
+
+    Raises:
+      errors.ConfigError: The model is not causal or is closed, or an option is out of range.
+    """
+    if not 0 < step_seconds < math.inf:
+      raise errors.ConfigError(f'step_seconds = {step_seconds:g}: expected > 0 and finite')
+    if endpoint_seconds is not None and not endpoint_seconds > 0:
+      raise errors.ConfigError(f'endpoint_seconds = {endpoint_seconds:g}: expected > 0, or None')
+    if beam_size is not None and beam_size < 1:
+      raise errors.ConfigError(f'beam_size = {beam_size}: expected >= 1')
+    engine = self._recognizer.StreamEngine(beam_size, step_seconds, build=False)
+    if engine is None:
+      from fm_lingvo.inference import recognizer
+
+      with _loading, quiet.RootLogger(), recognizer.GraphMode():
+        engine = self._recognizer.StreamEngine(beam_size, step_seconds, build=True)
+    return streaming.Stream(engine, endpoint_seconds, reset)
+
+  def transcribe_stream(
+    self, chunks: Iterable[Any], sampling_rate: int | None = None, **options: Any
+  ) -> Iterator[stream_events.Event]:
+    """Recognises speech while an iterable gives it.
+
+    Args:
+      chunks: Pieces as Stream.accept takes them, or tuples (samples, sampling_rate).
+      sampling_rate: Hz, of pieces without one.
+      **options: Those of stream.
+
+    Returns:
+      An iterator of stream_events.Partial and Final, which reads the next chunk when it is asked for more.
+
+    Raises:
+      errors.ConfigError, errors.AudioError: See stream and Stream.accept.
+    """
+    return streaming.Events(self.stream(**options), chunks, sampling_rate)
 
   def close(self) -> None:
     """Frees the memory of the model; a batch that another thread recognises is finished first."""
@@ -222,62 +351,3 @@ class Model:
 
   def __repr__(self) -> str:
     return f'<fm_lingvo.Model {self.run!r}, {os.path.basename(self.checkpoint)}, adapter {self.adapter!r}>'
-
-
-def _IsArray(value: Any) -> bool:
-  return hasattr(value, '__array__') and not isinstance(value, np.generic)
-
-
-def _IsRecording(value: Any) -> bool:
-  """Whether a value is one recording, rather than several."""
-  if isinstance(value, tuple):
-    return len(value) == 2 and _IsArray(value[0]) and np.isscalar(value[1])
-  return isinstance(value, str | os.PathLike | bytes | bytearray | memoryview) or _IsArray(value) or _IsFile(value)
-
-
-def _IsFile(value: Any) -> bool:
-  return callable(getattr(value, 'read', None))
-
-
-def _Shown(value: Any) -> str:
-  """Returns the start of what a value looks like."""
-  text = repr(value)
-  return f'{type(value).__name__} {text if len(text) <= 60 else text[:57] + "..."}'
-
-
-def _Sound(
-  recording: Any, rate: int | None, max_seconds: float | None, losses: audio_frames.Losses
-) -> tuple[str, Iterator[np.ndarray]]:
-  """Returns the name of a recording, '' if it has none, and its sound: blocks int16 [n] at 16 kHz.
-
-  Raises:
-    errors.ConfigError: It is no recording, or has the wrong sampling rate.
-  """
-  if not _IsRecording(recording):
-    raise errors.ConfigError(f'{_Shown(recording)}: {_EXPECTED}')
-  if isinstance(recording, tuple) or _IsArray(recording):
-    samples, own_rate = recording if isinstance(recording, tuple) else (recording, rate)
-    if own_rate is None:
-      raise errors.ConfigError(f'{_Shown(recording)}: an array without a sampling rate; set sampling_rate')
-    return '', audio.StreamArray(*audio_arrays.Check(samples, own_rate), max_seconds)
-  if rate is not None:
-    raise errors.ConfigError(f'{_Shown(recording)}: sampling_rate is of arrays only; a file says its own')
-  if isinstance(recording, io.TextIOBase):
-    raise errors.ConfigError(f'{_Shown(recording)}: a file open as text; open it in binary mode')
-  if _IsFile(recording):
-    name = getattr(recording, 'name', '')
-    return name if isinstance(name, str) else '', _File(recording, max_seconds, losses)
-  if isinstance(recording, str | os.PathLike):
-    path = files.ExpandUser(os.fsdecode(recording))
-    return path, audio.Stream(path, max_seconds, losses)
-  return '', audio.Stream(bytes(recording), max_seconds, losses)
-
-
-def _File(f: IO[bytes], max_seconds: float | None, losses: audio_frames.Losses) -> Iterator[np.ndarray]:
-  """Yields the sound of an open file; keeps a pipe on disk, since decoding seeks."""
-  if getattr(f, 'seekable', bool)():
-    yield from audio.Stream(f, max_seconds, losses)
-    return
-  with tempfile.TemporaryFile() as kept:
-    shutil.copyfileobj(f, kept)
-    yield from audio.Stream(kept, max_seconds, losses)

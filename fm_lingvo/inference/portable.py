@@ -5,7 +5,7 @@ fm_lingvo.load, the tools and init_from take such a folder in the place of a run
   model.safetensors    the weights that load would use, without optimizer; or adapter.safetensors: adapters alone
   config.gin           the configuration that replays the run
   config.json          the same for other programs, with sizes and provenance
-  tokenizer_HEAD.model SentencePiece models of the heads
+  tokenizer_HEAD.model SentencePiece models of the heads; confidence.json, if the run has one
   README.md            model card
 """
 
@@ -26,6 +26,7 @@ from fm_lingvo.checkpoints import reader
 from fm_lingvo.checkpoints import weights_file
 from fm_lingvo.config import gin_config
 from fm_lingvo.data import transcripts
+from fm_lingvo.decoding import confidence
 from fm_lingvo.inference import load_run
 from fm_lingvo.inference import model_card
 from fm_lingvo.layers import adapter as adapter_lib
@@ -97,7 +98,8 @@ def Write(run: load_run.Run, folder: str, options: Options = Options()) -> dict:
       with open(os.path.join(made, name), 'w', encoding='utf-8') as f:
         f.write(text)
     for name in tf.io.gfile.listdir(run.path):
-      if re.fullmatch(r'tokenizer_\w+\.model', name):
+      is_calibration = name == confidence.FILE and not options.adapter_only
+      if is_calibration or re.fullmatch(r'tokenizer_\w+\.model', name):
         tf.io.gfile.copy(os.path.join(run.path, name), os.path.join(made, name))
     os.makedirs(folder, exist_ok=True)
     for name in os.listdir(made):

@@ -31,7 +31,7 @@ def TextOfLabels(surfaces, labels, lengths):
   """Converts labels to texts with core TensorFlow ops only.
 
   Args:
-    surfaces: List [V] of bytes that recognizer.Surfaces returned.
+    surfaces: List [V] of bytes: tokenizer.Tokenizer.surfaces.
     labels: int32 [B, L].
     lengths: int32 [B], the number of labels of each row.
 
@@ -61,7 +61,7 @@ def Export(run, folder):
   with tf.Graph().as_default() as graph:
     inputs = recognizer.Inputs()
     task, found = recognizer.BuildGraph(run, *inputs)
-    surfaces = recognizer.Surfaces(task.Head(run.head).tokenizer)
+    surfaces = task.Head(run.head).tokenizer.surfaces
     outputs = {
       'texts': tf.identity(TextOfLabels(surfaces, found.labels[:, 0], found.lengths[:, 0]), 'texts'),
       'scores': tf.identity(found.scores[:, 0], 'scores'),

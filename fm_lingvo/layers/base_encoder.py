@@ -62,6 +62,11 @@ class BaseEncoder(base_layer.BaseLayer):
     """
     raise NotImplementedError('Abstract method')
 
+  @property
+  def stream_frames(self) -> int:
+    """Encoded frames that StreamStep takes at once, or a multiple of them: frames that depend on one another."""
+    return 1
+
   def zero_state(self, batch_size) -> py_utils.NestedMap:
     """Returns the state before the first frame of `batch_size` utterances.
 
@@ -77,7 +82,8 @@ class BaseEncoder(base_layer.BaseLayer):
 
     Args:
       theta: This layer's variables.
-      features: float32 [B, T, F], the next log-mel frames, T a multiple of downsample_factor.
+      features: float32 [B, T, F], the next log-mel frames, T a multiple of downsample_factor times
+        stream_frames.
       paddings: float32 [B, T], 1 on padding, which may only follow an utterance.
       state0: State from the previous step or from zero_state.
 

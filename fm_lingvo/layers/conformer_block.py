@@ -10,6 +10,7 @@ from lingvo.core import hyperparams
 from lingvo.core import layers
 
 from fm_lingvo.layers import adapter
+from fm_lingvo.layers import chunk_attention
 from fm_lingvo.layers import conformer_cpu
 from fm_lingvo.layers import mixed_precision
 from fm_lingvo.layers import subparams
@@ -47,6 +48,7 @@ def BlockParams(p: hyperparams.Params, index: int) -> hyperparams.InstantiablePa
   )
   _UseStatelessDropout(block)
   conformer_cpu.Use(block)
+  chunk_attention.Use(block)
   if p.fprop_dtype not in (None, tf.float32):
     mixed_precision.KeepFloat32(block)
   return block.Set(name=f'block_{index}')

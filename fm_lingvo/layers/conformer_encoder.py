@@ -16,6 +16,7 @@ from fm_lingvo.layers import base_encoder
 from fm_lingvo.layers import conformer_block
 from fm_lingvo.layers import lora
 from fm_lingvo.layers import rematerialize
+from fm_lingvo.layers import shared_trace
 from fm_lingvo.layers import subsampling
 from fm_lingvo.runtime import batch_split
 from fm_lingvo.utils import suggest
@@ -60,9 +61,8 @@ class ConformerEncoder(base_encoder.BaseEncoder):
     p.Define(
       'causal',
       False,
-      'Whether convolutions and subsampling use past frames only, as StreamStep '
-      'needs; requires a finite atten_left_context, atten_right_context = 0 and '
-      'no atten_chunk_size.',
+      'Whether convolutions and subsampling use past frames only, as StreamStep needs; requires a finite '
+      'atten_left_context and atten_right_context = 0. With atten_chunk_size, frames attend to all of their chunk.',
     )
     p.Define(
       'atten_left_context',
@@ -148,6 +148,11 @@ class ConformerEncoder(base_encoder.BaseEncoder):
     return p.subsampling.factor
 
   @property
+  def stream_frames(self):
+    """See the base class: whole chunks."""
+    return self.params.atten_chunk_size or 1
+
+  @property
   def output_dim(self):
     """Width D of encoded frames."""
     return self.params.model_dim
@@ -188,8 +193,6 @@ class ConformerEncoder(base_encoder.BaseEncoder):
       if p.Get(name) is not None and p.Get(name) < least:
         _Refuse(name, f'>= {least}')
     if p.causal:
-      if p.atten_chunk_size is not None:
-        _Refuse('atten_chunk_size', 'None with causal = True, since attention within a chunk uses later frames')
       if p.atten_right_context != 0:
         _Refuse('atten_right_context', '0 with causal = True')
       if p.atten_left_context is None:
@@ -210,10 +213,11 @@ class ConformerEncoder(base_encoder.BaseEncoder):
     x, paddings = self.subsampling.FProp(theta.subsampling, self._CastToFPropDtype(features), paddings)
     x = self.dropout.FProp(theta.dropout, x)
     state = py_utils.NestedMap(features=x, paddings=tf.cast(paddings, dtype))
-    for block, block_theta in zip(self.blocks, self._BlocksTheta(theta)):
-      state = (
-        rematerialize.FProp(block.FProp, block_theta, state) if self.params.remat else block.FProp(block_theta, state)
-      )
+    if self.params.remat:
+      for block, block_theta in zip(self.blocks, self._BlocksTheta(theta)):
+        state = rematerialize.FProp(block.FProp, block_theta, state)
+    else:
+      state = shared_trace.Chain(self.blocks, self._BlocksTheta(theta), state)
     return [tf.cast(state.features, tf.float32), paddings]
 
   def zero_state(self, batch_size):

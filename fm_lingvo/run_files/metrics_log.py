@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -95,6 +96,7 @@ class Window:
     self._metrics: list[Metrics] = []
     self._counts: list[Counts] = []
     self._start = time.monotonic()
+    self._cpu_start = time.process_time()
 
   def Add(self, metrics: Metrics, counts: Counts) -> None:
     """Adds the metrics and counts of one step; see Aggregate for their format."""
@@ -104,9 +106,10 @@ class Window:
   @contextlib.contextmanager
   def Paused(self) -> Iterator[None]:
     """Context whose duration is excluded from the rates."""
-    started = time.monotonic()  # The system clock may be adjusted meanwhile.
+    started, cpu_started = time.monotonic(), time.process_time()  # The system clock may be adjusted meanwhile.
     yield
     self._start += time.monotonic() - started
+    self._cpu_start += time.process_time() - cpu_started
 
   def Brief(self) -> dict[str, float]:
     """Returns dict name -> value of the newest step, for one line on a terminal."""
@@ -133,6 +136,7 @@ class Window:
       {
         'throughput/steps_per_second': steps / elapsed,
         'throughput/examples_per_second': examples / elapsed,
+        'throughput/cpu_seconds_per_step': (time.process_time() - self._cpu_start) / max(steps, 1),
       }
     )
     for name in ('audio_seconds', 'labels'):
@@ -148,6 +152,11 @@ class MetricsLog:
 
   def __init__(self, logdir: str) -> None:
     self._path = os.path.join(logdir, 'metrics.jsonl')
+    self._follower: Callable[[str, int, Mapping[str, float]], None] | None = None
+
+  def Follow(self, follower: Callable[[str, int, Mapping[str, float]], None]) -> None:
+    """Calls `follower` with the arguments of each further Write."""
+    self._follower = follower
 
   def Write(self, name: str, step: int, values: Mapping[str, float]) -> None:
     """Appends a row; `name` is `train` or the name of an evaluation data set."""
@@ -155,6 +164,8 @@ class MetricsLog:
       self._path,
       {'dataset': name, 'step': int(step), 'time': round(time.time(), 3), **{k: float(v) for k, v in values.items()}},
     )
+    if self._follower:
+      self._follower(name, int(step), values)
 
   def Rows(self, step: int) -> dict[str, dict[str, Any]]:
     """Returns dict: data set -> its newest row for `step`."""

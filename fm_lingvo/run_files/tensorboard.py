@@ -22,18 +22,27 @@ def Scalars(values: Mapping[str, float]) -> tf.Summary:
   return tf.Summary(value=[_Value(tag=tag, simple_value=float(v)) for tag, v in sorted(values.items())])
 
 
-def Text(tag: str, text: str) -> tf.Summary:
-  """Returns a tf.Summary of a text, shown verbatim in TensorBoard's Text tab."""
-  block = '\n'.join('    ' + line for line in text.removesuffix('\n').split('\n'))
+def _TextTab(tag: str, text: str) -> tf.Summary:
   return tf.Summary(
     value=[
       _Value(
         tag=tag,
         metadata=tf.tf1.SummaryMetadata(plugin_data=tf.tf1.SummaryMetadata.PluginData(plugin_name='text')),
-        tensor=tf.make_tensor_proto([block], dtype=tf.string, shape=[1]),
+        tensor=tf.make_tensor_proto([text], dtype=tf.string, shape=[1]),
       )
     ]
   )
+
+
+def Text(tag: str, text: str) -> tf.Summary:
+  """Returns a tf.Summary of a text, shown verbatim in TensorBoard's Text tab."""
+  block = '\n'.join('    ' + line for line in text.removesuffix('\n').split('\n'))
+  return _TextTab(tag, block)
+
+
+def Markdown(tag: str, text: str) -> tf.Summary:
+  """Returns a tf.Summary of a text in Markdown, for TensorBoard's Text tab."""
+  return _TextTab(tag, text)
 
 
 def CodeHistogram(tag: str, counts: npt.ArrayLike, max_bins: int = 64) -> tf.Summary:

@@ -99,8 +99,11 @@ def _Batches(task, stream, frontend_params, statistics, num_batches) -> Iterator
     statistics: dict: name of a variable of the front end -> its value.
     num_batches: Number of batches to read, > 0.
   """
+  source_params = task.params.input.Copy()
+  for other in [name for name, _ in source_params.streams.IterParams() if name != stream]:
+    source_params.streams.Delete(other)  # Its pipeline would take seconds to start.
   with tf.Graph().as_default(), cluster_factory.Current():
-    source = task.params.input.Instantiate()
+    source = source_params.Instantiate()
     frontend = frontend_params.Copy().Set(name='frontend').Instantiate()
     batch = source.GetPreprocessedInputBatch()[stream]
     out = frontend.FProp(frontend.theta, batch.waveforms, batch.num_samples)

@@ -1,7 +1,6 @@
 """From parsed flags to a run: configuration, data, then local or cluster jobs."""
 
 import contextlib
-import gc
 import os
 import shutil
 import sys
@@ -24,6 +23,7 @@ from fm_lingvo.data import hydra_input
 from fm_lingvo.data import shard_integrity
 from fm_lingvo.data import transcripts
 from fm_lingvo.evaluation import cluster_job
+from fm_lingvo.run_files import dashboard
 from fm_lingvo.run_files import run_dir
 from fm_lingvo.run_files import run_lock
 from fm_lingvo.runtime import batch_split
@@ -31,6 +31,7 @@ from fm_lingvo.runtime import quiet
 from fm_lingvo.runtime import session
 from fm_lingvo.training import dry_run
 from fm_lingvo.training import flag_checks
+from fm_lingvo.training import followed
 from fm_lingvo.training import start_data
 from fm_lingvo.training import train_loop
 from fm_lingvo.training import xla_check
@@ -56,8 +57,6 @@ def Launch(flags):
     errors.ConfigError: The configuration, a device or a data set cannot be used.
     errors.RunError: The disk failed, or the run skipped too many steps.
   """
-  # A graph's objects live as long as the process; collecting garbage among them took a tenth of the start-up time.
-  gc.set_threshold(50_000, 20, 100)
   py_utils.SetEagerMode(False)
   session.PatchLingvo()
   if flags.deterministic:
@@ -78,6 +77,7 @@ def Launch(flags):
     # Lingvo logs thousands of lines; a local run prints its own progress.
     logging.set_verbosity(logging.ERROR)
   flag_checks.CheckParts(flags, is_cluster)
+  loggers = followed.Loggers(flags, is_cluster)
   gin_config.Configure(flags.model, flags.gin_file, flags.gin_bindings, flags.gin_search_paths)
   with _Building(flags):
     flag_checks.CheckDatasets(flags)
@@ -112,7 +112,7 @@ def Launch(flags):
         stack.enter_context(run_lock.Hold(flags.logdir))
       lingvo_trainer.RunnerManager(flags.model).Start()
     return 0
-  return _RunLocally(flags)
+  return _RunLocally(flags, loggers)
 
 
 @contextlib.contextmanager
@@ -165,7 +165,7 @@ def _XlaCheck(flags):
   return 0
 
 
-def _RunLocally(flags):
+def _RunLocally(flags, loggers):
   """Trains and evaluates in this process, see train_loop."""
   flags.run_locally = flags.run_locally or 'cpu'
   flag_checks.CheckDevice(flags.run_locally, flags.worker_gpus)
@@ -187,13 +187,14 @@ def _RunLocally(flags):
   if not run_checkpoints.Newest(os.path.join(flags.logdir, 'train')):
     warm_start.CheckSources(train.task.train)
   with run_lock.Hold(flags.logdir):
-    return _Train(flags, train, eval_params, flags.logdir, gin_config.ConfigText(flags.model))
+    return _Train(flags, train, eval_params, flags.logdir, loggers)
 
 
 def _ChooseParts(flags, task):
   """Chooses into how many parts a local run splits its batches; must run before TensorFlow computes anything."""
   flag_checks.CheckPartsOfTask(flags, task)
   if flags.deterministic or flags.run_locally != 'cpu':
+    session.ComputeInParts(1, 1)
     return
   cores = session.Cores()
   worthwhile = task.cls.computes_in_parts and task.train.max_steps >= _LONG_RUN_STEPS
@@ -204,7 +205,7 @@ def _ChooseParts(flags, task):
     print(f'each batch in {parts} parts, computed in parallel on {cores} cores')
 
 
-def _Train(flags, train, eval_params, logdir, config_text):
+def _Train(flags, train, eval_params, logdir, loggers):
   """Trains in `logdir`, whose lock the caller holds; returns the exit code."""
   train_dir = os.path.join(logdir, 'train')
   run_checkpoints.RemoveUnfinished(train_dir)
@@ -213,10 +214,13 @@ def _Train(flags, train, eval_params, logdir, config_text):
     print(f'set by {source}: {path} = {value!r}')
   for line in params_diff.SinceStart(train_dir, train):
     print(f'changed since the last start: {line}')
+  config_text = gin_config.ConfigText(flags.model)
+  overrides = {path: value for path, value, _ in gin_config.Overrides()}
+  settings = dashboard.Compared(flags.model, gin_config.KnobValues(), overrides)
   known = []  # Damaged shards that have been printed.
   while True:
     with _Building(flags):
-      runner = train_loop.LocalRunner(train, eval_params, logdir, config_text)
+      runner = train_loop.LocalRunner(train, eval_params, logdir, config_text, settings, loggers)
     known = _PrintNewDamage(known)
     try:
       runner.Start()

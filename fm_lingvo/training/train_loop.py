@@ -22,11 +22,13 @@ from fm_lingvo.data import example_filter
 from fm_lingvo.data import transcripts
 from fm_lingvo.evaluation import evaluator
 from fm_lingvo.evaluation import run_evaluations
+from fm_lingvo.run_files import dashboard
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.run_files import progress
 from fm_lingvo.run_files import run_dir
 from fm_lingvo.run_files import tensorboard
 from fm_lingvo.training import best_checkpoints
+from fm_lingvo.training import followed
 from fm_lingvo.training import nonfinite_steps
 
 
@@ -47,7 +49,7 @@ class DamagedRecord(Exception):
 class LocalRunner(base_runner.BaseRunner):
   """Runs an experiment on this machine's CPU or GPUs."""
 
-  def __init__(self, params, eval_params, logdir, config_text):
+  def __init__(self, params, eval_params, logdir, config_text, settings=None, loggers=()):
     """Builds the training graph.
 
     Args:
@@ -56,6 +58,8 @@ class LocalRunner(base_runner.BaseRunner):
         and final_eval_datasets.
       logdir: Folder of the run.
       config_text: Text of config.gin, written to the run's folder and to TensorBoard.
+      settings: What the run is compared by in TensorBoard and trackers, see dashboard.Compared; None: nothing.
+      loggers: Names of trackers, see trackers.Names.
 
     Raises:
       errors.ConfigError: task.train.save_interval_steps is None, Lingvo's early stopping is set, or the data set of
@@ -78,10 +82,12 @@ class LocalRunner(base_runner.BaseRunner):
       # Leave out ops that do nothing: TensorFlow optimises the whole graph for each new set of fetches.
       self._local_init = [op for op in (tf.local_variables_initializer(), tf.tables_initializer()) if op.control_inputs]
       self._summary_writer = self._CreateSummaryWriter(self._train_dir)
-    self._evaluations = run_evaluations.Evaluations(eval_params, logdir)
     self._rows = metrics_log.MetricsLog(logdir)
+    self._evaluations = run_evaluations.Evaluations(eval_params, logdir, self._rows)
     self._skipped = nonfinite_steps.SkippedSteps(logdir, self._task_params.max_skipped_steps)
     self._config_text = config_text
+    self._settings = settings or {}
+    self._loggers = loggers
 
   def _WriteConfiguration(self):
     """Writes the configuration and the parameter counts; call it once the run's checkpoint is known to fit."""
@@ -97,6 +103,7 @@ class LocalRunner(base_runner.BaseRunner):
       self._summary_writer.add_summary(tensorboard.Text('config.gin', self._config_text), 0)
       self._summary_writer.add_summary(tensorboard.Text('params', text), 0)
       self._summary_writer.add_summary(run_dir.ParameterSummary(*table), 0)
+      self._summary_writer.add_summary(dashboard.Layout(), 0)
 
   def Start(self):
     """Trains to the last step or until a signal.
@@ -118,7 +125,7 @@ class LocalRunner(base_runner.BaseRunner):
         self._task.input.start_step = step
         self._task.input.Initialize(sess)
         ready = True
-        with _CatchSignals(self):
+        with _CatchSignals(self), followed.Followed(self._logdir, self._settings, self._loggers, self._rows, not step):
           return self._Loop(sess, step)
       except tf.errors.DataLossError as e:
         step = int(sess.run(py_utils.GetGlobalStep()))

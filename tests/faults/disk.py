@@ -48,15 +48,14 @@ def Fill(folder, leave=0):
 
 
 def IsWhole(run):
-  """Whether there are checkpoints, all can be read, and the one that a resumption tries first is among them."""
+  """Whether there are checkpoints, all can be read, and the one that a resumption tries first is the last one."""
   prefixes = [run.Prefix(step) for step in run.Steps()]
   try:
     for prefix in prefixes:
       tiny_run.ReadCheckpoint(prefix)
   except (tf.errors.OpError, ValueError):
     return False
-  # The last one is not named yet if its graph alone could not be written.
-  return run_checkpoints.Newest(os.path.join(run.folder, 'train')) in prefixes
+  return run_checkpoints.Newest(os.path.join(run.folder, 'train')) in prefixes[-1:]
 
 
 # Name -> what is done to a disk with a run.

@@ -8,6 +8,7 @@ Importing TensorFlow takes seconds, so Started and Run fork a process that has i
 interpreter, as a user's command does.
 """
 
+import importlib
 import multiprocessing
 import os
 import pathlib
@@ -45,21 +46,22 @@ class Done(typing.NamedTuple):
 
 
 class Started:
-  """A running trainer; as a context, it is killed at the end."""
+  """A running trainer, or another program; as a context, it is killed at the end."""
 
-  def __init__(self, argv, folder, patch=None):
+  def __init__(self, argv, folder, patch=None, module='fm_lingvo.trainer'):
     """Starts it.
 
     Args:
       argv: 'trainer' and its arguments.
       folder: Its working directory, which also holds its output while it runs.
       patch: Called in the process before the trainer; a function of a module, or a functools.partial of one.
+      module: Of the program, with a function Main.
     """
     os.makedirs(folder, exist_ok=True)
     self._base = os.path.join(folder, f'.process-{uuid.uuid4().hex[:8]}')
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(['tests.faults.preload'])
-    self._process = context.Process(target=_Train, args=(list(argv), folder, self._base, patch))
+    self._process = context.Process(target=_Main, args=(list(argv), folder, self._base, patch, module))
     self._process.start()
 
   def __enter__(self):
@@ -89,16 +91,15 @@ class Started:
     self._process.join()
 
   def WaitFor(self, pattern, seconds=TIMEOUT_SECONDS):
-    """Waits until its output matches a regular expression or it has ended; returns whether it matches."""
+    """Waits until its output matches a regular expression or it has ended; returns the match, or None."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
       alive = self.alive
-      if re.search(pattern, self._Read('out')):
-        return True
-      if not alive:
-        break
+      found = re.search(pattern, self._Read('out'))
+      if found or not alive:
+        return found
       time.sleep(0.02)
-    return False
+    return None
 
   def Wait(self, seconds=TIMEOUT_SECONDS):
     """Waits for its end, and kills it after some time; returns a Done."""
@@ -155,8 +156,8 @@ def Command(module, argv, folder, env=None, prefix=(), seconds=TIMEOUT_SECONDS):
   return Done(child.returncode, out, err, resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before, hung)
 
 
-def _Train(argv, folder, base, patch):
-  """What the forked process does: the trainer, with its output in files."""
+def _Main(argv, folder, base, patch, module):
+  """What the forked process does: the program, with its output in files."""
   for name, number in (('out', 1), ('err', 2)):
     opened = os.open(f'{base}.{name}', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(opened, number)
@@ -166,10 +167,9 @@ def _Train(argv, folder, base, patch):
   sys.argv = argv
   if patch:
     patch()
-  from fm_lingvo import trainer
-
+  program = importlib.import_module(module)
   started = time.process_time()
   try:
-    sys.exit(trainer.Main(argv))
+    sys.exit(program.Main(argv))
   finally:
     pathlib.Path(f'{base}.cpu').write_text(str(time.process_time() - started))

@@ -1,6 +1,14 @@
 """The tables of docs/results/benchmark.json."""
 
+from ..common import this_machine
 from . import tables
+
+# Rows on the front page, by the beginnings of their names; all are speeds beside the best peer's.
+_FRONT = (
+  'BEST-RQ training step, base (12 x 512, V 8192, B 8 x 8 s), float32',
+  'transducer loss + gradient, W2',
+  'greedy decoding, base (P 640, J 640, V 1024), B 16',
+)
 
 
 def Table(result: dict) -> str:
@@ -19,6 +27,21 @@ def Short(result: dict) -> str:
   rows = [row for row in result['rows'] if row['bar']]
   table = tables.Markdown(['', 'ratio', 'bar', 'met'], [[row['name'], *_Verdict(row)] for row in rows], 'lrrl')
   return '\n'.join([table, '', *tables.Origins(rows)])
+
+
+def Lines(result: dict) -> str:
+  """Markdown list: how many bars are met, and the rows of _FRONT with their verdicts."""
+  barred = [row for row in result['rows'] if row['bar']]
+  met = sum(row['met'] is True for row in barred)
+  machine = this_machine.Describe(barred[0]['machine'])
+  lines = [f'- `make benchmark`: {met} of {len(barred)} bars met, on {machine}.']
+  for row in barred:
+    if row['name'].startswith(_FRONT):
+      verdict = 'met' if row['met'] else '**missed**'
+      lines.append(
+        f'- {row["name"]}: {_Number(row["ratio"])} times as fast as {row["peer_is"]} (bar {row["bar"]}: {verdict}).'
+      )
+  return '\n'.join(lines)
 
 
 def _Verdict(row):

@@ -16,6 +16,7 @@ from . import results
 # Form -> module with Table(result) and Short(result); tables of the other forms are made here.
 _MODULES = {'benchmark': '.benchmark_table', 'recipe': '..recipe.tables'}
 _SHORT = '/short'
+_LINES = '/lines'
 _MARKER = re.compile(r'<!-- results:([^\s:]+):(begin|end) -->')
 
 
@@ -36,6 +37,21 @@ def Table(result: results.Row, short: bool = False) -> str:
   if short:
     raise errors.ConfigError(f'form {form}: no short table; expected one of {", ".join(_MODULES)}')
   return {'figures': _Figures, 'cost': _Costs, 'faults': _Faults}[form](result)
+
+
+def Lines(result: results.Row) -> str:
+  """A few Markdown list items of a result, for the front page.
+
+  Raises:
+    errors.ConfigError: Results of this form have none.
+  """
+  rows = result['rows']
+  if result['form'] == 'faults':
+    injected, survived = (sum(row[field] for row in rows) for field in ('injected', 'survived'))
+    return f'- Faults of {len(rows)} kinds: {survived:,.0f} of {injected:,.0f} survived.'
+  if result['form'] == 'benchmark':
+    return importlib.import_module(_MODULES['benchmark'], __package__).Lines(result)
+  raise errors.ConfigError(f'form {result["form"]}: no lines; expected one of benchmark, faults')
 
 
 def Markdown(headers: list[str], rows: Iterable[list[str]], align: str = '') -> str:
@@ -161,7 +177,7 @@ def Regenerate(text: str, directory: str, page: str) -> tuple[str, list[str], li
 
   Args:
     text: Markdown with pairs of `<!-- results:NAME:begin -->` and `<!-- results:NAME:end -->`; NAME/short: the short
-      table.
+      table; NAME/lines: Lines.
     directory: Of the NAME.json.
     page: The text's file, for messages.
 
@@ -181,12 +197,12 @@ def Regenerate(text: str, directory: str, page: str) -> tuple[str, list[str], li
     if which != 'begin' or end is None or end.groups() != (name, 'end'):
       line = text.count('\n', 0, begin.start()) + 1
       raise errors.ConfigError(f'{page} line {line}: {begin.group(0)} without its pair')
-    result = name.removesuffix(_SHORT)
+    result = name.removesuffix(_SHORT).removesuffix(_LINES)
     if result not in known:
       raise errors.ConfigError(f'{page}: results:{name}: no docs/results/{result}.json{suggest.Hint(result, known)}')
     loaded = results.Load(os.path.join(directory, f'{result}.json'))
     try:
-      table = f'\n{Table(loaded, name.endswith(_SHORT))}\n'
+      table = f'\n{Lines(loaded) if name.endswith(_LINES) else Table(loaded, name.endswith(_SHORT))}\n'
     except errors.ConfigError as e:
       raise errors.ConfigError(f'{page}: results:{name}: {e}') from e
     if text[begin.end() : end.start()] != table:

@@ -22,7 +22,6 @@ def Run(run: Any, args: Any) -> None:
     args: Flags of tools.export.
   """
   from fm_lingvo.inference import outside
-  from fm_lingvo.inference import recognizer
   from fm_lingvo.inference import step_graphs
 
   from . import convert
@@ -60,7 +59,7 @@ def Run(run: Any, args: Any) -> None:
     'graphs': files,
     'features': settings,
     'state': {k: x.shape.as_list()[1:] for k, x in inputs.get('prediction', {}).items() if k != 'label'},
-    'surfaces': [surface.hex() for surface in recognizer.Surfaces(_Tokenizer(head))],
+    'surfaces': [surface.hex() for surface in _Tokenizer(head).surfaces],
   }
   if 'joint' in files:
     about['search'] = {

@@ -5,7 +5,7 @@
   python -m tools.recipe adapted --seeds=4 # single models, with the stages that they start from
   python -m tools.recipe all --dry_run     # what would be trained, and why
   python -m tools.recipe --report          # only the report, of what is trained so far
-  python -m tools.recipe --quick           # a smoke run in runs/recipe_quick
+  python -m tools.recipe --quick           # a smoke run in runs/recipe_quick, of one stage of each experiment
 
 Stages whose inputs did not change are reused, stopped ones go on where they stopped; RUNS/NAME/stage.json says what a
 stage was trained from. Its inputs are all params that it is trained with, its data and what it starts from, not the
@@ -38,7 +38,12 @@ def _Parser():
     epilog=f'groups:\n{groups}',
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  parser.add_argument('names', nargs='*', metavar='GROUP|STAGE', help='what to train (default: main)')
+  parser.add_argument(
+    'names',
+    nargs='*',
+    metavar='GROUP|STAGE',
+    help='what to train (default: main; with --quick: one stage of each of its experiments)',
+  )
   parser.add_argument('--quick', action='store_true', help='a smoke run: tiny data and models, a few steps')
   parser.add_argument(
     '--seeds', default='', help='further seeds, such as 2,3, of the models that are given target labels'
@@ -110,8 +115,9 @@ def _List(planned):
 
 
 def _Run(args):
-  settings, seeds, names = _Settings(args), _Seeds(args.seeds), args.names or ['main']
+  settings, seeds = _Settings(args), _Seeds(args.seeds)
   planned = stages.Plan(settings, seeds)
+  names = args.names or (stages.OneOfEachExperiment(planned, 'main') if args.quick else ['main'])
   if args.list:
     _List(planned)
     return 0

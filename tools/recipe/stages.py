@@ -52,6 +52,15 @@ def _Complete(settings, planned, seed, start):
   )
 
 
+def OneOfEachExperiment(stages: dict[str, Stage], group: str) -> list[str]:
+  """Runs of a group: the first one of each experiment."""
+  first = {}
+  for run, stage in stages.items():
+    if stage.group == group:
+      first.setdefault(stage.experiment, run)
+  return list(first.values())
+
+
 def Select(stages: dict[str, Stage], names: Iterable[str], seeds: Iterable[int] = ()) -> dict[str, Stage]:
   """Those of Plan()'s stages that are asked for, with all that they start from.
 

@@ -8,7 +8,8 @@ matters: each replaces what it reads by words, so that later ones do not see it.
 import re
 import unicodedata
 
-from .. import normalizers
+from fm_lingvo.data import normalizers
+
 from . import basic
 from . import characters
 from . import english_numbers as numbers

@@ -15,7 +15,8 @@ Numbers for which a language has no rule remain digits; `normalizers.HasDigits` 
 
 import re
 
-from .. import normalizers
+from fm_lingvo.data import normalizers
+
 from . import basic
 from . import characters
 

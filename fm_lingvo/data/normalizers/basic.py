@@ -7,7 +7,8 @@ stay digits.
 import re
 import unicodedata
 
-from .. import normalizers
+from fm_lingvo.data import normalizers
+
 from . import characters
 
 _NOTE = re.compile(r'\[[^\[\]]*\]|<[^<>\s][^<>]*>')

@@ -1,0 +1,143 @@
+"""What tests of one process share beside files; conftest.py restores it after each test."""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import warnings
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGALRM, signal.SIGUSR1)
+_LOGGERS = ('', 'absl', 'tensorflow')
+_PROJECT = ('fm_lingvo.', 'params.', 'tools.')
+# Tables: (module, the table's name).
+_TABLES = (('fm_lingvo.config.user_modules', '_imported'), ('fm_lingvo.data.shard_integrity', '_known'))
+# Module variables that a run sets.
+_VARIABLES = (
+  ('fm_lingvo.runtime.batch_split', '_parts'),
+  ('fm_lingvo.runtime.session', '_deterministic'),
+  ('fm_lingvo.runtime.session', '_operation_threads'),
+)
+
+
+@contextlib.contextmanager
+def Restored():
+  """Context after which the state of the process is as before it, whatever was called or imported in between."""
+  restore = [
+    function() for function in (_Files, _Flags, _Tables, _Variables, _Registered, _Signals, _Logging, _Warnings)
+  ]
+  try:
+    yield
+  finally:
+    for undo in restore:
+      undo()
+
+
+def _Files():
+  environ, path, folder = dict(os.environ), list(sys.path), os.getcwd()
+
+  def _Undo():
+    os.chdir(folder)
+    sys.path[:] = path
+    if dict(os.environ) != environ:
+      os.environ.clear()
+      os.environ.update(environ)
+
+  return _Undo
+
+
+def _Flags():
+  """Values of the flags; those that are defined since keep theirs."""
+  from absl import flags
+  from absl.testing import flagsaver
+
+  before, parsed = flagsaver.save_flag_values(flags.FLAGS), flags.FLAGS.is_parsed()
+
+  def _Undo():
+    defined_since = {n: v for n, v in flagsaver.save_flag_values(flags.FLAGS).items() if n not in before}
+    flagsaver.restore_flag_values({**defined_since, **before})
+    if parsed and not flags.FLAGS.is_parsed():
+      flags.FLAGS.mark_as_parsed()
+
+  return _Undo
+
+
+def _Tables():
+  before = {key: dict(getattr(sys.modules[key[0]], key[1])) for key in _TABLES if key[0] in sys.modules}
+
+  def _Undo():
+    for (module, name), values in before.items():
+      table = getattr(sys.modules[module], name)
+      if table != values:
+        table.clear()
+        table.update(values)
+
+  return _Undo
+
+
+def _Variables():
+  before = {key: getattr(sys.modules[key[0]], key[1]) for key in _VARIABLES if key[0] in sys.modules}
+
+  def _Undo():
+    for (module, name), value in before.items():
+      setattr(sys.modules[module], name, value)
+
+  return _Undo
+
+
+def _Registered():
+  """Experiments and importers of tests; those of the project stay, for they are registered once, when imported."""
+  tables = []
+  registry, importers = map(sys.modules.get, ('fm_lingvo.config.registry', 'fm_lingvo.data.importers'))
+  if registry:
+    tables.append((registry._EXPERIMENTS, lambda experiment: experiment.__module__))
+  if importers:
+    tables.append((importers._registered, lambda importer: importer.function.__module__))
+  before = [set(table) for table, _ in tables]
+
+  def _Undo():
+    gin_config = sys.modules.get('fm_lingvo.config.gin_config')
+    if gin_config and gin_config._config:
+      gin_config.Reset()
+    for (table, module), names in zip(tables, before):
+      for name in [name for name in table if name not in names]:
+        if not module(table[name]).startswith(_PROJECT):
+          del table[name]
+          if registry:
+            registry._Helper()._MODEL_PARAMS.pop(name, None)
+
+  return _Undo
+
+
+def _Signals():
+  before = {number: signal.getsignal(number) for number in _SIGNALS}
+
+  def _Undo():
+    for number, handler in before.items():
+      if signal.getsignal(number) is not handler:
+        signal.signal(number, handler)
+
+  return _Undo
+
+
+def _Logging():
+  before = {name: (logging.getLogger(name).level, list(logging.getLogger(name).handlers)) for name in _LOGGERS}
+
+  def _Undo():
+    for name, (level, handlers) in before.items():
+      logger = logging.getLogger(name)
+      if logger.level != level:
+        logger.setLevel(level)
+      logger.handlers[:] = handlers
+
+  return _Undo
+
+
+def _Warnings():
+  before = list(warnings.filters)
+
+  def _Undo():
+    if warnings.filters != before:
+      warnings.filters[:] = before
+
+  return _Undo

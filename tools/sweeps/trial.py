@@ -1,0 +1,104 @@
+"""One trial of a sweep: a trainer's process, and the metric that it writes."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from collections.abc import Sequence
+
+from fm_lingvo import errors
+from fm_lingvo.run_files import metrics_log
+from fm_lingvo.utils import suggest
+
+LOG = 'trainer.log'
+
+
+class Trial:
+  """A trainer that runs.
+
+  Attributes:
+    number: Of the study's trial.
+    folder: Of the run.
+    cores: Numbers of the cores that it computes on; none: all.
+  """
+
+  def __init__(self, number: int, folder: str, command: Sequence[str], cores: Sequence[int] = ()) -> None:
+    """Starts it.
+
+    Args:
+      number: Of the study's trial.
+      folder: Of the run; the trainer's output goes to FOLDER/trainer.log.
+      command: Of the trainer, with all flags.
+      cores: Numbers of the cores to compute on; none: all.
+    """
+    self.number, self.folder, self.cores = number, folder, list(cores)
+    self._reported: set[int] = set()
+    self._asked = False
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, LOG), 'a', encoding='utf-8') as log:
+      self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+    if cores:
+      os.sched_setaffinity(self._process.pid, cores)
+
+  def Ended(self) -> int | None:
+    """The exit code; None while it runs."""
+    return self._process.poll()
+
+  def News(self, dataset: str, metric: str) -> Iterator[tuple[int, float]]:
+    """Yields (step, value) of evaluations that were not yielded before.
+
+    Args:
+      dataset: Data set of the evaluations.
+      metric: Name of the value.
+
+    Raises:
+      errors.ConfigError: An evaluation has no such metric.
+    """
+    for step, value in Values(self.folder, dataset, metric):
+      if step not in self._reported:
+        self._reported.add(step)
+        yield step, value
+
+  def AskToStop(self) -> None:
+    """Lets the trainer save a checkpoint and end; Stop waits for it."""
+    if self._process.poll() is None and not self._asked:
+      self._asked = True  # A second signal would end it without a checkpoint.
+      self._process.send_signal(signal.SIGTERM)
+
+  def Stop(self) -> None:
+    """Ends the trainer, which saves a checkpoint first."""
+    self.AskToStop()
+    self._process.wait()
+
+  def LastLine(self) -> str:
+    """The last line of the trainer's output."""
+    with open(os.path.join(self.folder, LOG), encoding='utf-8', errors='replace') as f:
+      lines = [line.strip() for line in f if line.strip()]
+    return lines[-1] if lines else 'no output'
+
+
+def Values(folder: str, dataset: str, metric: str) -> list[tuple[int, float]]:
+  """Returns (step, value) of the evaluations of a run, in their order; [] if there is none yet.
+
+  Raises:
+    errors.ConfigError: An evaluation has no such metric.
+  """
+  path = os.path.join(folder, 'metrics.jsonl')
+  if not os.path.exists(path):
+    return []
+  rows = [row for row in metrics_log.ReadMetrics(path) if row['dataset'] == dataset]
+  for row in rows:
+    if metric not in row:
+      known = [name for name in row if name not in ('dataset', 'step', 'time')]
+      raise errors.ConfigError(f'--metric={dataset}/{metric}: no such metric{suggest.Hint(metric, known)}')
+  return [(row['step'], row[metric]) for row in rows]
+
+
+def Command(model: str, folder: str, bindings: Sequence[str], flags: Sequence[str]) -> list[str]:
+  """The trainer's command of a trial; the bindings of the trial come last and win."""
+  return [
+    *(sys.executable, '-m', 'fm_lingvo.trainer', f'--model={model}', f'--logdir={folder}'),
+    *flags,
+    *(f'--gin_bindings={binding}' for binding in bindings),
+  ]
