@@ -60,7 +60,7 @@ def _BestBy(dataset):
   return {'task.train.eval_datasets': [dataset], 'task.train.best_metric': f'{dataset}/labeled/wer'}
 
 
-# Of nine passes none is enough to overfit: of the augmentation it has the change of speed alone.
+# Nine passes are too few to overfit: of the augmentation there is the change of speed alone.
 _SOURCE = {**_TRANSDUCER, **_BestBy('DevSource'), 'effects_prob': 0.0, 'spec_augment': False, 'warmup_steps': 1000}
 _HYDRA = {**_SOURCE, **_MASKS, 'unlabeled': ('target',), 'best_rq_weight': 0.3, 'unlabeled_batch_seconds': 16.0,
           'task.train.gradient_share_interval_steps': 500}
