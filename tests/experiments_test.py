@@ -222,7 +222,7 @@ class ExperimentsTest(parameterized.TestCase):
       self.assertEqual(task.encoder.cls.DownsampleFactor(task.encoder), factor)
       gin_config.Reset()
     gin_config.Configure('asr.JustHydra', (), ['JustHydra.frame_ms = 60'])
-    with self.assertRaisesRegex(errors.ConfigError, '^JustHydra.frame_ms = 60: expected 40 or 80$'):
+    with self.assertRaisesRegex(errors.GinError, 'JustHydra.frame_ms = 60: expected 40 or 80$'):
       model_registry.GetParams('asr.JustHydra', 'Train')
 
   @pytest.mark.slow
