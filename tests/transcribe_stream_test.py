@@ -180,6 +180,7 @@ class TranscribeStreamTest(absltest.TestCase):
     self.assertIn('1.6 s heard', err)
 
   def test_what_cannot_be_streamed_is_said_in_a_line(self):
+    self.assertEqual([model.can_stream for model in _models.values()], [True, False])
     wav = _Header(10) + bytes(10)
     for argv, stdin, expected in (
       ((f'{_folder}/full', '--stream', '-'), wav, r'full: encoder\.causal = False: expected True for streaming; train'),
