@@ -28,7 +28,7 @@ def Configure(model_name, data_dir, *bindings):
   gin_config.Configure(model_name, [], TINY_BINDINGS + every + bindings)
 
 
-def MakeRun(folder, model_name, data_dir, *bindings, step=3, words=True):
+def MakeRun(folder, model_name, data_dir, *bindings, step=3, words=True, blank_bias=4.0):
   """Writes a run's folder: config.gin, a checkpoint and the tokenizers.
 
   Args:
@@ -38,6 +38,7 @@ def MakeRun(folder, model_name, data_dir, *bindings, step=3, words=True):
     *bindings: Gin bindings beside those of Configure.
     step: Of the checkpoint.
     words: Whether blanks and spaces are made likely in a transducer.
+    blank_bias: How likely blanks are made then; the more, the longer are the pauses.
 
   Returns:
     dict: name of each variable of the task -> its value.
@@ -65,7 +66,7 @@ def MakeRun(folder, model_name, data_dir, *bindings, step=3, words=True):
         if variables[name].trainable and not value.any():
           values[name] = value = 0.3 * rng.randn(*value.shape)
         if words and name.endswith('joint/b/var'):
-          value[0] += 4.0
+          value[0] += blank_bias
           value[2] += 7.0
         elif words and name.endswith('joint/w/var'):
           value *= 8.0

@@ -32,18 +32,21 @@ _ENDPOINT = '--endpoint_seconds=0.1'
 
 
 def setUpModule():
-  global _folder, _run, _sound, _events
+  global _folder, _run, _sound, _events, _models
   _folder = tempfile.mkdtemp()
   _run = f'{_folder}/run'
   with recognizer.GraphMode():
-    run_case.MakeRun(_run, 'asr.StreamingSupervised', 'nowhere', 'transducer.max_labels_per_frame = 2.0')
+    limit = 'transducer.max_labels_per_frame = 2.0'
+    run_case.MakeRun(_run, 'asr.StreamingSupervised', 'nowhere', limit, blank_bias=9.0)
     run_case.MakeRun(f'{_folder}/full', 'asr.Supervised', 'nowhere')
   _sound = tiny_data.Waveform(2.2, 3)
-  with fm_lingvo.load(_run) as model:
-    _events = list(model.transcribe_stream([_sound], 16000, endpoint_seconds=0.1))
+  _models = {path: fm_lingvo.load(path) for path in (_run, f'{_folder}/full')}
+  _events = list(_models[_run].transcribe_stream([_sound], 16000, endpoint_seconds=0.1))
 
 
 def tearDownModule():
+  for model in _models.values():
+    model.close()
   shutil.rmtree(_folder)
 
 
@@ -68,6 +71,16 @@ class _Out(io.StringIO):
 
 
 class TranscribeStreamTest(absltest.TestCase):
+  """The tool gets the models that are loaded already; test_a_file_is_as_standard_input lets it load its own."""
+
+  def setUp(self):
+    super().setUp()
+    self.loading = mock.patch.object(
+      transcribe.api, 'load', side_effect=lambda path, **options: contextlib.nullcontext(_models[path])
+    )
+    self.loading.start()
+    self.addCleanup(mock.patch.stopall)
+
   def _Main(self, *argv, stdin=b'', end=True, terminal=False, after=lambda: None):
     """(exit code, standard output, standard error) with bytes on standard input.
 
@@ -121,6 +134,7 @@ class TranscribeStreamTest(absltest.TestCase):
     self.assertEqual([json.loads(line) for line in out.splitlines()], [e.to_dict() for e in _events])
 
   def test_a_file_is_as_standard_input(self):
+    self.loading.stop()
     path = f'{_folder}/a.wav'
     with wave.open(path, 'wb') as f:
       f.setparams((1, 2, 16000, 0, 'NONE', ''))
@@ -160,12 +174,13 @@ class TranscribeStreamTest(absltest.TestCase):
       code, out, err = self._Main(
         _run, '--stream', '-', _ENDPOINT, '--rate=16000', stdin=stdin, end=False, after=_WhenHearing
       )
-    with fm_lingvo.load(_run) as model:
-      expected = [e.text for e in model.transcribe_stream([stdin], 16000, endpoint_seconds=0.1) if e.kind == 'final']
+    events = _models[_run].transcribe_stream([stdin], 16000, endpoint_seconds=0.1)
+    expected = [e.text for e in events if e.kind == 'final']
     self.assertEqual((code, out.splitlines()), (0, expected), err)
     self.assertIn('1.6 s heard', err)
 
   def test_what_cannot_be_streamed_is_said_in_a_line(self):
+    self.assertEqual([model.can_stream for model in _models.values()], [True, False])
     wav = _Header(10) + bytes(10)
     for argv, stdin, expected in (
       ((f'{_folder}/full', '--stream', '-'), wav, r'full: encoder\.causal = False: expected True for streaming; train'),
@@ -196,11 +211,6 @@ class TranscribeStreamTest(absltest.TestCase):
     code, out, err = self._Main(_run, '--stream', path)
     self.assertEqual((code, out), (1, ''), err)
     self.assertRegex(err, r'^transcribe: \S*text\.wav: not_audio: [^\n]*\n$')
-
-  def test_a_closed_output_ends_the_tool(self):
-    with mock.patch.object(_Out, 'flush', side_effect=BrokenPipeError(32, 'Broken pipe')):
-      code, _, err = self._Main(_run, '--stream', '-', '--rate=16000', stdin=_sound[:9000].astype('<i2').tobytes())
-    self.assertEqual((code, err), (1, ''))
 
 
 class PipeTest(absltest.TestCase):

@@ -28,7 +28,7 @@ class _Streams:
 
     Args:
       theta: This layer's variables.
-      query_vec: [B, T, D], T static and a multiple of W.
+      query_vec: [B, T, D], T a multiple of W.
       query_paddings: [B, T], 1 on padding.
       input_vec: [B, T, D], as query_vec.
       input_paddings: [B, T].
@@ -40,7 +40,6 @@ class _Streams:
     p = self.params
     batch, time = py_utils.GetShape(query_vec, 2)
     width, before = p.chunk_size, p.left_context - 1
-    assert time % width == 0, f'{time} frames, expected a multiple of chunk_size = {width}'
     query = self.query.FProp(theta.query, query_vec)  # [B, T, N, H]
     if p.enable_query_scale:
       if p.enable_per_dim_scale:
@@ -51,8 +50,10 @@ class _Streams:
     value = tf.concat([state0.value, self.value.FProp(theta.value, input_vec)], axis=1)
     masks = tf.concat([state0.masks, tf.equal(input_paddings, 0)], axis=1)  # [B, L - 1 + T]
 
+    seen = tf.range(0, time, width)[:, tf.newaxis] + tf.range(before + width)  # [U, C], indices of frames.
+
     def _Chunks(x):  # [B, L - 1 + T, ...] -> [B, U, C, ...]
-      return tf.stack([x[:, start : start + before + width] for start in range(0, time, width)], axis=1)
+      return tf.gather(x, seen, axis=1)
 
     heads = py_utils.GetShape(query)[2:]
     queries = tf.reshape(query, [batch, time // width, width, *heads])
