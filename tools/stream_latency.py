@@ -68,9 +68,9 @@ def _Rows(measured: dict[str, float], label: str, origin: results.Row, note: str
     'real-time factor': ('real-time factor on one core', ''),
     'waits for': ('speech that a step waits for', 's'),
   }
-  optional = {'note': note} if note else {}
+  common = {'label': label, **origin, **({'note': note} if note else {})}
   return [
-    {'name': name, 'label': label, 'value': float(f'{measured[key]:.3g}'), 'unit': unit, **origin, **optional}
+    {'name': name, 'value': float(f'{measured[key]:.3g}'), 'unit': unit, **common}
     for key, (name, unit) in names.items()
   ]
 

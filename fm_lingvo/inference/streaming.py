@@ -235,11 +235,12 @@ class Stream:
 
   def _AddFinal(self) -> None:
     """Adds to the scores what belongs to the end of the speech, and sorts the hypotheses by them."""
-    for found in self._found:
-      if found is not None:
-        found.score += found.final
-    self._found = sorted((f for f in self._found if f is not None), key=lambda f: f.score, reverse=True)
-    self._score += self._found[0].score
+    every = [f for f in self._found if f is not None]
+    for found in every:
+      found.score += found.final
+    every.sort(key=lambda f: f.score, reverse=True)
+    self._score += every[0].score
+    self._found = [*every]
 
   def _End(self) -> list[stream_events.Event]:
     """Makes the words of the best hypothesis final; drops all hypotheses that do not begin with its labels."""
@@ -251,9 +252,9 @@ class Stream:
     else:
       self._found = [f and f.After(best) for f in self._found]
       self._state = self._engine.Keep(self._state, [k for k, f in enumerate(self._found) if f is not None])
-    self._shown = ''
+    shown, self._shown = self._shown, ''
     if not found.words:
-      return []
+      return [stream_events.Partial('', (), *self._Times(()))] if shown else []
     final = stream_events.Final(found.text, found.words, *self._Times(found.words), self._score - self._final_score)
     self._final_score = self._score
     self._finals.append(final)
