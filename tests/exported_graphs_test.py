@@ -94,6 +94,7 @@ class PlainEinsumTest(graph_case.GraphCase):
 
 
 class ExportedGraphsTest(parameterized.TestCase):
+  @pytest.mark.slow  # Converts three graphs and decodes a data set, in each format.
   @parameterized.parameters('tflite', 'onnx')
   def test_texts_are_the_run_s_without_tensorflow_s_own_ops(self, kind):
     output = f'{_folder}/{kind}'

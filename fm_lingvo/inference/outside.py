@@ -80,7 +80,7 @@ class Model:
 
   def _Predict(self, label, state):
     found = self._graphs['prediction']({'label': np.array([label], np.int32), **state})
-    return found['predicted'], {name: found[name] for name in state}
+    return found['predicted'], {name: found[f'next_{name}'] for name in state}
 
 
 def Features(waveform: np.ndarray, about: Mapping[str, Any]) -> np.ndarray:

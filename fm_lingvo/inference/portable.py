@@ -34,7 +34,7 @@ from fm_lingvo.run_files import run_dir
 from fm_lingvo.utils import files
 
 # Constants that a rounding would change the meaning of: records, statistics of the front end, quantizers.
-_EXACT = re.compile(r'record/var$|/frontend/|/quantizer/|/scale/var$')
+_EXACT = re.compile(r'record/var$|/frontend/|/quantizer/|/lora/scale/var$')
 _STRING_OR_COMMENT = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|\s*#.*$""")
 _PATH_KEY = re.compile(r'(_dir|_file|_from|_pattern|_override|_rules|logdir)$')
 _PLACE = re.compile(r'^(/(home|root|Users|tmp|mnt|media|data|srv|var|opt|scratch|work|workspace)/|~|[a-z0-9]+://)')

@@ -4,7 +4,7 @@ The search runs outside of them (inference/outside.py). B: utterances, T: log-me
 frames, D: their width, M: hypotheses, P: width of a prediction, V: labels with blank, 0.
 
   encoder      features [B, T, F], lengths int32 [B] -> encoded [B, N, D], encoded_lengths int32 [B]
-  prediction   label int32 [M], state_* -> predicted [M, P], state_*; label 0 at the start, with a state of zeros
+  prediction   label int32 [M], state_* -> predicted [M, P], next_state_*; label 0 at the start, with a state of zeros
   joint        encoded [M, D], predicted [M, P] -> log_probs [M, V]
   ctc          encoded [B, N, D] -> log_probs [B, N, V]; instead of prediction and joint
 """
@@ -123,7 +123,7 @@ def _Encoder(task, unused_head, unused_theta):
   time = tf.shape(features)[1]
   padded = tf.pad(features, [[0, 0], [0, -time % task.encoder.downsample_factor], [0, 0]])
   paddings = 1.0 - tf.sequence_mask(lengths, tf.shape(padded)[1], dtype=tf.float32)
-  padded = tf.where_v2(paddings[:, :, tf.newaxis] > 0, 0.0, padded)  # Padding may hold anything.
+  padded = tf.where_v2(tf.expand_dims(paddings, 2) > 0, 0.0, padded)  # Padding may hold anything.
   encoded, paddings = task.encoder.FProp(task.theta.encoder, padded, paddings)
   outputs = {'encoded': encoded, 'encoded_lengths': labeled_head.Lengths(paddings)}
   return {'features': features, 'lengths': lengths}, outputs
@@ -137,7 +137,7 @@ def _Prediction(unused_task, head, theta):
   )
   predicted, after = head.prediction.Step(theta.prediction, label, state)
   inputs = {'label': label, **{x.op.name: x for x in state.Flatten()}}
-  outputs = {x.op.name: y for x, y in zip(state.Flatten(), after.Flatten())}
+  outputs = {f'next_{x.op.name}': y for x, y in zip(state.Flatten(), after.Flatten())}
   return inputs, {'predicted': predicted, **outputs}
 
 
