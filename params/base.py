@@ -26,6 +26,9 @@ WORDPIECES_EN = 'params/tokenizers/wordpieces_en_1024.model'
 # Values of knobs that are None, by size, in addition to the Gin files of the size; see AsrExperiment._BySize.
 _SIZES = {'paper': {'tokenizer': WORDPIECES_EN, 'adapter_dim': 128}}
 
+# A streaming encoder attends to so much speech before a frame, in every block.
+_STREAMING_LEFT_MS = 5120.0
+
 # Evaluation keeps utterances up to at least this length: LibriSpeech has some of 35 s.
 _LONGEST_SECONDS = 40.0
 
@@ -44,6 +47,10 @@ class SpeechKnobs:
   max_seconds: float = (
     16.0  # Longer utterances with transcripts are dropped from training, others cut; both are counted.
   )
+  streaming: bool = (
+    False  # Makes the model causal, so that it can recognise speech while it is heard, see docs/streaming.md.
+  )
+  streaming_chunk_ms: int = 0  # > 0: attention sees the later frames of a chunk of this length, too; 0: none.
   compute_dtype: str = 'float32'  # float32 or bfloat16, see fm_lingvo/layers/mixed_precision.py.
 
 
@@ -148,11 +155,25 @@ class AsrExperiment(TrainedExperiment, AugmentKnobs, SpeechKnobs):
   def _Train(self, p, schedule_params, eval_datasets, final_eval_datasets=()):
     """Sets p.train, the dtypes and the seed of task Params `p`; returns `p`."""
     self._CheckAugmented()
+    self._SetStreaming(p)
     p.encoder.dropout_prob = self.dropout_prob
     self._Require(self.frame_ms in (40, 80), 'frame_ms', '40 or 80')
     p.encoder.subsampling.factor = int(self.frame_ms / audio.FRAME_STEP_MS)
     mixed_precision.SetComputeDtype(p, self.compute_dtype, f'{type(self).__name__}.compute_dtype')
     return self._SetTraining(p, schedule_params, eval_datasets, final_eval_datasets)
+
+  def _SetStreaming(self, p):
+    """Makes task Params `p` causal if the knobs say so."""
+    chunk = self.streaming_chunk_ms
+    self._Require(
+      not chunk or self.streaming and chunk > 0 and chunk % self.frame_ms == 0,
+      'streaming_chunk_ms',
+      f'0, or with streaming = True a multiple of frame_ms = {self.frame_ms}',
+    )
+    if self.streaming:
+      p.encoder.Set(causal=True, atten_left_context=int(_STREAMING_LEFT_MS / self.frame_ms), atten_right_context=0)
+      p.encoder.atten_chunk_size = chunk // self.frame_ms if chunk else None
+      p.frontend.normalization = 'global'  # That of an utterance needs all of it.
 
   def _BySize(self, knob, default):
     """Returns a knob's value; if it is None, that of the size in _SIZES, or `default` if the size has none."""

@@ -11,11 +11,7 @@ from fm_lingvo.layers import conformer_encoder
 from tests import graph_case
 
 
-class ConformerEncoderTest(graph_case.GraphCase):
-  def setUp(self):
-    super().setUp()
-    self.enter_context(flagsaver.flagsaver(enable_asserts=True, enable_check_numerics=True))
-
+class _Case(graph_case.GraphCase):
   def _Encoder(self, **overrides):
     p = conformer_encoder.ConformerEncoder.Params().Set(
       model_dim=16, num_layers=2, num_heads=2, kernel_size=5, dropout_prob=0.0, random_seed=3
@@ -34,6 +30,14 @@ class ConformerEncoderTest(graph_case.GraphCase):
 
   def _Features(self, *shape):
     return np.random.RandomState(0).randn(*shape).astype(np.float32)
+
+
+class ConformerEncoderTest(_Case):
+  """With Lingvo's checks of shapes and numbers while a graph runs, which are half of an encoder's operations."""
+
+  def setUp(self):
+    super().setUp()
+    self.enter_context(flagsaver.flagsaver(enable_asserts=True, enable_check_numerics=True))
 
   def test_an_encoded_frame_each_4_or_8_frames(self):
     for kind in ('conv', 'stack'):
@@ -70,6 +74,40 @@ class ConformerEncoderTest(graph_case.GraphCase):
         padded = np.concatenate([features, np.zeros([3, 64, 80], np.float32)], 1)
         together = _Encode(padded, [64, 40, 12])
         np.testing.assert_allclose(together[1, : alone.shape[1]], alone[0], atol=2e-4)
+
+  def test_bfloat16_stays_near_float32(self):
+    outputs = []
+    for dtype in (tf.float32, tf.bfloat16):
+      with self.NewGraph():
+        layer = self._Encoder(fprop_dtype=dtype)
+        outputs.append(self._Encode(layer, self._Features(2, 32, 80), [32, 32])[0])
+        self.assertEqual({v.dtype.base_dtype for v in layer.vars.Flatten()}, {tf.float32})
+    self.assertEqual(outputs[1].dtype, np.float32)
+    self.assertLess(np.abs(outputs[0] - outputs[1]).mean(), 0.05)
+
+  def test_no_batch_statistics(self):
+    layer = self._Encoder(conv_norm='group_norm', group_norm_groups=4)
+    self.assertEmpty([v.name for v in layer.vars.Flatten() if 'moving' in v.name])
+    self.assertEqual(len(tf.trainable_variables()), len(layer.vars.Flatten()))
+
+  def test_errors_name_field_value_and_range(self):
+    for field, value, expected in (
+      ('model_dim', 15, 'model_dim = 15: expected a multiple of num_heads = 2'),
+      ('num_layers', 0, 'num_layers = 0: expected 1 to 1000'),
+      ('num_layers', 10**12, 'expected 1 to 1000'),
+      ('conv_norm', 'batch_norm', "conv_norm = 'batch_norm': expected one of layer_norm, group_norm"),
+      ('ff_dim', 0, 'ff_dim = 0: expected > 0 or None'),
+      ('kind', 'pool', "kind = 'pool': expected one of conv, stack"),
+      ('factor', 6, 'factor = 6: expected 4 or 8'),
+    ):
+      with self.subTest(field), self.assertRaisesRegex(ValueError, expected):
+        self._Encoder(**{field: value})
+    with self.assertRaisesRegex(ValueError, 'group_norm_groups = 3: expected a divisor of model_dim = '):
+      self._Encoder(conv_norm='group_norm', group_norm_groups=3)
+
+
+class RematTest(_Case):
+  """As in a run, without these checks."""
 
   def test_remat_changes_nothing(self):
     outputs = []
@@ -118,36 +156,6 @@ class ConformerEncoderTest(graph_case.GraphCase):
       for device in metadata.step_stats.dev_stats
       for node in device.node_stats
     )
-
-  def test_bfloat16_stays_near_float32(self):
-    outputs = []
-    for dtype in (tf.float32, tf.bfloat16):
-      with self.NewGraph():
-        layer = self._Encoder(fprop_dtype=dtype)
-        outputs.append(self._Encode(layer, self._Features(2, 32, 80), [32, 32])[0])
-        self.assertEqual({v.dtype.base_dtype for v in layer.vars.Flatten()}, {tf.float32})
-    self.assertEqual(outputs[1].dtype, np.float32)
-    self.assertLess(np.abs(outputs[0] - outputs[1]).mean(), 0.05)
-
-  def test_no_batch_statistics(self):
-    layer = self._Encoder(conv_norm='group_norm', group_norm_groups=4)
-    self.assertEmpty([v.name for v in layer.vars.Flatten() if 'moving' in v.name])
-    self.assertEqual(len(tf.trainable_variables()), len(layer.vars.Flatten()))
-
-  def test_errors_name_field_value_and_range(self):
-    for field, value, expected in (
-      ('model_dim', 15, 'model_dim = 15: expected a multiple of num_heads = 2'),
-      ('num_layers', 0, 'num_layers = 0: expected 1 to 1000'),
-      ('num_layers', 10**12, 'expected 1 to 1000'),
-      ('conv_norm', 'batch_norm', "conv_norm = 'batch_norm': expected one of layer_norm, group_norm"),
-      ('ff_dim', 0, 'ff_dim = 0: expected > 0 or None'),
-      ('kind', 'pool', "kind = 'pool': expected one of conv, stack"),
-      ('factor', 6, 'factor = 6: expected 4 or 8'),
-    ):
-      with self.subTest(field), self.assertRaisesRegex(ValueError, expected):
-        self._Encoder(**{field: value})
-    with self.assertRaisesRegex(ValueError, 'group_norm_groups = 3: expected a divisor of model_dim = '):
-      self._Encoder(conv_norm='group_norm', group_norm_groups=3)
 
 
 if __name__ == '__main__':

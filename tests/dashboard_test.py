@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import sys
 import tempfile
 import types
@@ -22,19 +23,26 @@ from fm_lingvo.evaluation import hypotheses
 from fm_lingvo.run_files import dashboard
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.run_files import trackers
+from fm_lingvo.training import followed
+
+
+def _Struck(word):
+  """A word with a combining long stroke after each character."""
+  return ''.join(f'{character}\u0336' for character in word)
 
 
 class MarkedErrorsTest(parameterized.TestCase):
   @parameterized.parameters(
     ('turn left now', 'turn left now', 'turn left now'),
-    ('turn left now', 'turn now', 'turn ~~left~~ now'),
+    ('turn left now', 'turn now', 'turn -left- now'),
     ('turn left', 'turn to left', 'turn **to** left'),
-    ('turn left', 'turn lift', 'turn ~~left~~ **lift**'),
+    ('turn left', 'turn lift', 'turn -left- **lift**'),
     ('', 'so', '**so**'),
-    ('so', '', '~~so~~'),
+    ('so', '', '-so-'),
     ('a_b <i>', 'a_b <i>', r'a\_b &lt;i&gt;'),
   )
   def test_errors_are_struck_or_bold(self, reference, hypothesis, expected):
+    expected = re.sub(r'-(\w+)-', lambda match: _Struck(match.group(1)), expected)
     self.assertEqual(hypotheses.MarkedErrors(reference, hypothesis), expected)
 
   def test_the_table_has_a_row_for_each_utterance(self):
@@ -42,7 +50,7 @@ class MarkedErrorsTest(parameterized.TestCase):
     value = hypotheses.Summary(rows).value[0]
     self.assertEqual(value.metadata.plugin_data.plugin_name, 'text')
     lines = value.tensor.string_val[0].decode().splitlines()
-    self.assertEqual(lines[2:], [rf'| a\|{i} | yes | ~~yes~~ **no** |' for i in range(3)])
+    self.assertEqual(lines[2:], [rf'| a\|{i} | yes | {_Struck("yes")} **no** |' for i in range(3)])
 
 
 class AudioTest(absltest.TestCase):
@@ -79,8 +87,10 @@ class DashboardTest(absltest.TestCase):
 
   def test_tensorboard_finds_a_run_s_settings_and_its_end(self):
     folder = self.enter_context(tempfile.TemporaryDirectory())
-    dashboard.Write(folder, dashboard.RunStart('/x/runs/a', {'learning_rate': 0.1, 'size': 'tiny', 'augment': True}))
-    dashboard.Write(folder, dashboard.RunEnd())
+    dashboard.Write(
+      folder, dashboard.RunStart('/x/runs/a', {'learning_rate': 0.1, 'size': 'tiny', 'augment': True}), 'start'
+    )
+    dashboard.Write(folder, dashboard.RunEnd(), 'end')
     found = event_accumulator.EventAccumulator(folder).Reload().PluginTagToContent('hparams')
     start = plugin_data_pb2.HParamsPluginData.FromString(found['_hparams_/session_start_info']).session_start_info
     self.assertEqual(start.group_name, 'runs/a')
@@ -181,6 +191,26 @@ class TrackersTest(parameterized.TestCase):
       followers.Log('train', 2, {'loss': 1.0})
     self.assertEqual(out.getvalue().count('--logger=mlflow: left out from now on (no route to host)'), 1)
     self.assertLen([call for call in self.calls if call[0] == 'metrics'], 2)  # Of wandb.
+
+  def test_the_flag_is_for_local_runs(self):
+    flags = types.SimpleNamespace(logger='wandb')
+    self.assertEqual(followed.Loggers(flags, is_cluster=False), ['wandb'])
+    with self.assertRaisesRegex(errors.ConfigError, '--logger=wandb: only local runs have trackers'):
+      followed.Loggers(flags, is_cluster=True)
+
+  def test_a_run_that_fails_says_so_to_its_trackers(self):
+    rows = metrics_log.MetricsLog(self.logdir)
+    for is_new, error in ((True, None), (False, KeyError)):
+      with contextlib.ExitStack() as stack:
+        if error:
+          stack.enter_context(self.assertRaises(error))
+        with followed.Followed(self.logdir, {'seed': 1}, ['mlflow'], rows, is_new):
+          rows.Write('train', 1, {'loss': 1.0})
+          if error:
+            raise error
+    self.assertEqual([call[1] for call in self.calls if call[0] == 'end'], ['FINISHED', 'FAILED'])
+    found = event_accumulator.EventAccumulator(self.logdir).Reload().PluginTagToContent('hparams')
+    self.assertLen(found, 2)
 
   def test_a_damaged_file_of_ids_is_named(self):
     with open(os.path.join(self.logdir, 'trackers.json'), 'w', encoding='utf-8') as f:

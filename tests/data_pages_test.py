@@ -8,9 +8,9 @@ from absl import flags
 from absl.testing import absltest
 
 from fm_lingvo.audio import rejection
+from fm_lingvo.data import normalizers
 from tests import pages
 from tools import prepare_data
-from tools.common import normalizers
 from tools.prepare import importers
 from tools.prepare.import_helpers import rows
 

@@ -13,7 +13,9 @@ from absl.testing import absltest
 from fm_lingvo.data import dataset
 from fm_lingvo.data import tokenizer
 from fm_lingvo.data import transcripts
+from fm_lingvo.decoding import confidence
 from fm_lingvo.evaluation import evaluator
+from fm_lingvo.inference import load_run
 from fm_lingvo.inference import recognizer
 from tests import graph_case  # noqa: F401 Graph mode.
 from tests import language_model_case
@@ -84,6 +86,48 @@ class EvaluateTest(absltest.TestCase):
         hypotheses.append([json.loads(line)['hypothesis'] for line in f])
     self.assertTrue(set(''.join(hypotheses[1])) <= {'c'})  # Label 5.
     self.assertFalse(set(''.join(hypotheses[0])) <= {'c'})
+
+  def _Texts(self, *args):
+    """The hypotheses of DevTarget with some options."""
+    output = self.create_tempdir().full_path
+    self._Evaluate(_folder + '/run', '--datasets=DevTarget', f'--output={output}', *args)
+    with open(f'{output}/hypotheses/DevTarget.jsonl', encoding='utf-8') as f:
+      return [json.loads(line) for line in f]
+
+  def test_hotwords_and_n_grams_change_what_is_recognised(self):
+    plain = self._Texts('--beam_size=4')
+    self.assertFalse(any('zq' in row['hypothesis'].split() for row in plain))
+    words = self.create_tempfile('words.txt', 'zq\t200\n').full_path
+    self.assertTrue(
+      any('zq' in row['hypothesis'].split() for row in self._Texts('--beam_size=4', f'--hotwords={words}'))
+    )
+    arpa = '\\data\\\nngram 1=3\n\\1-grams:\n-99 <s>\n-9 </s>\n-0.1 zq\n\\end\\\n'
+    path = self.create_tempfile('words.arpa', arpa).full_path
+    found = self._Texts('--beam_size=4', f'--lm={path}', '--lm_weight=1', '--lm_label_bonus=0')
+    # Without <unk>, all other words are as good as impossible.
+    self.assertLess(sum(len(r['hypothesis'].split()) for r in found), sum(len(r['hypothesis'].split()) for r in plain))
+
+  def test_confidence_is_calibrated_on_a_data_set_and_used_by_transcribe(self):
+    shutil.rmtree(_folder + '/run6', ignore_errors=True)
+    shutil.copytree(_folder + '/run', _folder + '/run6')
+    _, err = self._Evaluate(_folder + '/run6', '--calibrate', code=2)
+    self.assertIn('--calibrate: expected one data set, such as --datasets=DevTarget', err)
+    output = self.create_tempdir().full_path
+    out, _ = self._Evaluate(_folder + '/run6', '--calibrate', '--datasets=DevTarget', f'--output={output}')
+    self.assertIn('DevTarget: words, not calibrated: ', out)
+    self.assertRegex(out, r'(?m)^DevTarget: words \(measure \w+, calibrated\): \d+, ECE 0\.\d+, log loss')
+    self.assertTrue(os.path.exists(f'{output}/reliability/DevTarget.json'))
+    fitted = confidence.Read(_folder + '/run6')
+    self.assertTrue(fitted.fitted)
+    model = recognizer.Recognizer(load_run.Load(_folder + '/run6'))
+    audio = list(run_case.Audio(_folder + '/data', split='dev').values())[:1]
+    plain = recognizer.Recognizer(load_run.Load(_folder + '/run')).Recognize(audio)[0][0]
+    (best,) = model.Recognize(audio)[0]
+    self.assertEqual(best.text, plain.text)
+    self.assertNotEqual([w.probability for w in best.words], [w.probability for w in plain.words])
+    with self.subTest('what was written without a calibration is told, too'):
+      out, _ = self._Evaluate(_folder + '/run', '--confidence', '--datasets=DevTarget')
+      self.assertIn('(measure mean, not calibrated)', out)
 
   def test_a_data_set_without_files_is_named(self):
     out, err = self._Evaluate(_folder + '/pretrain', '--datasets=TestHuman', '--checkpoint=ckpt-00000003', code=2)
@@ -164,6 +208,10 @@ class EvaluateTest(absltest.TestCase):
       ((_folder + '/run', '--beam_size=0'), 'beam_size = 0: expected >= 1'),
       ((_folder + '/run', '--lm_weight=1'), 'the run has no language model; set lm, too'),
       ((_folder + '/run', '--lm=none.npz'), 'none.npz: no such language model'),
+      ((_folder + '/run', '--lm=none.arpa'), 'none.arpa: no such language model'),
+      ((_folder + '/run', '--hotwords=none.txt'), 'none.txt: no such file; expected one with a phrase a line'),
+      ((_folder + '/run', '--hotword_boost=3'), 'hotword_boost: there are no hotwords; set hotwords, too'),
+      ((_folder + '/probe', '--hotword_boost=3'), 'hotword_boost = 3.0: the head ctc takes the best label'),
       ((_folder + '/probe', '--beam_size=4'), 'beam_size = 4: the head ctc takes the best label of each frame'),
       ((_folder + '/probe', f'--lm={_folder}/lm.npz'), 'lm_file = .*lm.npz: the head ctc takes the best label'),
       (

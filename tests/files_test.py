@@ -20,12 +20,19 @@ _TOOLS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 
 # Text flags of the tools that are no paths; every other one has type=ExpandUser. So a new flag is decided on.
 _NOT_PATHS = frozenset(
-  'adapter alphabet beside branch command commit datasets date device dispatcher evaluate flags host hosts '
-  'image kind label language memory metric mode model name names normalizer note result scheduler search seeds size '
-  'take unit what'.split()
+  'adapter add allow_origin alphabet beside branch calibrate command commit datasets date device dispatcher '
+  'evaluate flags host hosts image kind label language measure memory metric mode model name names normalizer note '
+  'result scheduler search seeds server_flags size take unit what'.split()
 )
-# (tool, flag) with commas between paths, for SplitPaths; None: all tools. user_modules.Import expands its modules.
-_SEVERAL = {('train_tokenizer', 'input'), ('train_lm', 'input'), ('lm_text', 'exclude'), (None, 'import_module')}
+# (tool, flag) with commas between paths, for SplitPaths; None: all tools. user_modules.Import expands its modules, and
+# serve the path in NAME=RUN.
+_SEVERAL = {
+  ('train_tokenizer', 'input'),
+  ('train_lm', 'input'),
+  ('lm_text', 'exclude'),
+  ('serve', 'run'),
+  (None, 'import_module'),
+}
 
 
 class _Parsed(Exception):

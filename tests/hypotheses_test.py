@@ -10,6 +10,7 @@ from lingvo import compat as tf
 
 from fm_lingvo.data import tokenizer
 from fm_lingvo.decoding import search
+from fm_lingvo.evaluation import hotword_counts
 from fm_lingvo.evaluation import hypotheses
 
 GRAPHEMES = 'params/tokenizers/graphemes_en.model'
@@ -94,6 +95,27 @@ class RecognitionTest(absltest.TestCase):
           rows = [json.loads(line) for line in f]
         self.assertEqual(rows, [{'step': 2, 'utt_id': 'u', 'reference': 'é', 'hypothesis': 'e'}])
         self.assertEqual(tf.io.gfile.listdir(f'{folder}/hypotheses'), ['Dev.jsonl'])
+
+
+class HotwordCountsTest(absltest.TestCase):
+  def test_whole_words_are_counted_by_branch(self):
+    rows = [
+      {'branch': 'a', 'reference': 'ann lee ann', 'hypothesis': 'ann  lee anna'},
+      {'branch': 'a', 'reference': 'x', 'hypothesis': 'ann ann'},
+      {'branch': 'b', 'reference': 'ann lee', 'hypothesis': ''},
+    ]
+    self.assertEqual(
+      hotword_counts.Count(rows, ['ann', 'ann  lee']),
+      {
+        'a/hotwords_said': 3,
+        'a/hotwords_found': 2,
+        'a/hotwords_false': 2,
+        'b/hotwords_said': 2,
+        'b/hotwords_found': 0,
+        'b/hotwords_false': 0,
+      },
+    )
+    self.assertEqual(hotword_counts.Count(rows, []), {})
 
 
 if __name__ == '__main__':

@@ -13,10 +13,10 @@ from absl.testing import absltest
 
 from fm_lingvo import audio
 from fm_lingvo.data import dataset
+from fm_lingvo.data import normalizers
+from fm_lingvo.data.normalizers import prompts as prompts_normalizer
 from tests import importer_case
 from tools.common import exit_codes
-from tools.common import normalizers
-from tools.common.normalizers import prompts as prompts_normalizer
 from tools.prepare import importers
 from tools.prepare import load
 from tools.prepare import pipeline

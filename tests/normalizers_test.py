@@ -8,9 +8,9 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from fm_lingvo import errors
+from fm_lingvo.data import normalizers
+from fm_lingvo.data.normalizers import characters
 from tools import train_tokenizer
-from tools.common import normalizers
-from tools.common.normalizers import characters
 
 _ZWNJ, _ZWJ = '\u200c', '\u200d'
 # Scripts that need a joiner: Persian, Malayalam (the end of a word), Bengali (before a virama), Sinhala, Mongolian.

@@ -63,7 +63,30 @@ _ELSEWHERE = {
     'tests/cluster_test.py',
     r"'--ps=1', '--evaluate=DevTarget'",
   ),
-  # On other ports; the first two serve until they are ended.
+  # On other ports; these serve until they are ended.
+  **{
+    f'python -m tools.serve {runs}': (
+      'tests/serve_run_test.py',
+      r"^\s*command = \['tools\.serve', cls\.run_folder, f'other=",
+    )
+    for runs in ('runs/adapted', 'english=runs/adapted hydra=runs/hydra --port=8080')
+  },
+  'FM_SERVE_TOKEN=a-long-random-word python -m tools.serve runs/adapted --host=0.0.0.0': (
+    'tests/serve_test.py',
+    r"'FM_SERVE_TOKEN': 'a-long-random-word'",
+  ),
+  **{
+    f'curl -s http://127.0.0.1:8000/v1/{what}': ('tests/serve_run_test.py', r"commands = re\.findall\(r'\(\?m\)\^curl ")
+    for what in (
+      'audio/transcriptions -F model=adapted -F file=@my_audio/0.wav',
+      'audio/transcriptions -F model=adapted -F file=@my_audio/0.wav -F response_format=srt',
+      'models',
+    )
+  },
+  'python -m tools.serve_load runs/adapted my_audio --clients=1,8 --requests=40 --every=8': (
+    'tests/serve_run_test.py',
+    r"'--clients=1,8', '--requests=40', '--every=8'",
+  ),
   'python -m tools.data_service dispatcher --port=5050': (
     'tests/data_service_test.py',
     r"_Start\('dispatcher', '--port=0'",
@@ -77,6 +100,18 @@ _ELSEWHERE = {
     r"f'--tf_data_service_address=\{address\}'",
   ),
 }
+_FITTED = ('tests/evaluate_test.py', r"'--calibrate', '--datasets=DevTarget'")
+_ELSEWHERE.update(
+  {
+    # They need a model that recognises words.
+    'python -m tools.evaluate runs/adapted --datasets=DevTarget --beam_size=8 --calibrate': _FITTED,
+    'python -m tools.evaluate runs/adapted --datasets=TestTarget --beam_size=8 --confidence': (
+      'tests/evaluate_test.py',
+      r"'--confidence', '--datasets=DevTarget'",
+    ),
+    'python -m tools.word_times runs/adapted': ('tests/word_times_test.py', r"word_times\.Main\(\['word_times', "),
+  }
+)
 _RUN_HERE = re.compile(r'trainer |\.venv/bin/trainer |(\w+=\w+ )?python -m |for |make tensorboard$')
 
 
@@ -171,6 +206,9 @@ class CommandsTest(absltest.TestCase):
     for voice in ('en_US_f_A', 'es_MX_f_B'):
       for i in range(3):
         cls._WriteWav(f'prompts/{voice}/prompt-{i}.wav', i)
+    cls._Write('names.txt', 'ann lee\njoe\t7\n')
+    cls._Write('words.arpa', '\\data\\\nngram 1=3\n\n\\1-grams:\n-99 <s>\n-1 a\n-2 <unk>\n\\end\\\n')
+    cls._Write('refs.jsonl', ''.join(f'{{"audio_filepath": "my_audio/{i}.wav", "text": "a b"}}\n' for i in range(2)))
     cls._Write('sentences.txt', 'The first sentence.\nAnd one more.\n')
     cls._Write('my_texts.txt', ''.join(f'line {"abcdefghij"[i % 10] * (1 + i // 10)}\n' for i in range(300)))
 
@@ -393,7 +431,7 @@ class PageTest(absltest.TestCase):
         self.assertTrue(
           os.path.exists(os.path.join(ROOT, path)),
           f'{page}: no {target}; pictures of TensorBoard '
-          'are made as docs/running.md says, others by python -m tools.plot_run',
+          'are made as docs/dashboard.md says, others by python -m tools.plot_run',
         )
         if anchor:
           self.assertIn(anchor, _Anchors(path), f'{page}: link to {target}')

@@ -145,6 +145,26 @@ class CommandTest(score_case.FilesCase):
     self.assertEqual(code, 2)
     self.assertIn('different references for u0', err)
 
+  def test_hypotheses_of_several_branches_are_scored_one_by_one_or_as_two_systems(self):
+    rows = [{'utt_id': f'u{i}', 'reference': 'one two', 'hypothesis': 'one two', 'branch': 'labeled'} for i in (0, 1)]
+    path = self.Write('a.jsonl', *rows, *({**row, 'branch': 'ctc', 'hypothesis': 'too'} for row in rows))
+    for branch, errors_found in (('labeled', 0), ('ctc', 4)):
+      code, out, err = self._Run(path, f'--branch={branch}', '--format=json')
+      self.assertEqual((code, err), (0, ''))
+      self.assertEqual(json.loads(out)['systems'][0]['wer']['errors'], errors_found)
+    code, out, _ = self._Run(path, '--branch=labeled,ctc')
+    self.assertIn(f'A ({path}, labeled)\n', out)
+    self.assertIn('WER of A - WER of B: -100.00%', out)
+    for args, message in (
+      ((path,), 'a.jsonl: hypotheses of 2 branches; --branch selects one of ctc, labeled'),
+      ((path, '--branch=ctcc'), 'a.jsonl: no hypotheses of the branch ctcc; there are ctc, labeled; did you mean ctc?'),
+      ((path, path, '--branch=ctc,labeled'), '--branch=ctc,labeled: expected one branch, or two of one file'),
+      ((self._Hypotheses('b.jsonl', 'one'), '--branch=ctc'), 'no hypotheses of the branch ctc; its lines name none'),
+    ):
+      code, out, err = self._Run(*args)
+      self.assertEqual((code, out, err.count('\n')), (2, '', 1), err)
+      self.assertIn(message, err)
+
   def test_speakers(self):
     ref, hyp = self.Write('r.txt', 'u1 one', 'u2 two'), self.Write('h.txt', 'u1 one', 'u2 too')
     code, out, _ = self._Run(ref, hyp, '--by=speaker', f'--speakers={self.Write("utt2spk", "u1 ann", "u2 bob")}')

@@ -131,11 +131,10 @@ class StreamingTest(graph_case.GraphCase):
         self._AssertStepsEqualBatch(self._Shared(**settings), steps)
 
   def test_steps_equal_the_batch_with_adapters(self):
-    for position in ('after_block', 'parallel', 'after_ff'):
-      with self.subTest(position):
-        encoder = _Streaming(
-          kind='stack', adapters=['a', 'b'], active_adapter='b', adapter_position=position, num_layers=1
-        )
+    positions = [dict(adapter_position=position) for position in ('after_block', 'parallel', 'after_ff')]
+    for settings in (*positions, dict(adapter_kind='lora'), dict(adapter_kind='bias')):
+      with self.subTest(**settings):
+        encoder = _Streaming(kind='stack', adapters=['a', 'b'], active_adapter='b', num_layers=1, **settings)
         # Adapters are the identity when made: give those of `b` something to do.
         inputs = _Features(), _Paddings()
         before = encoder.Batch(*inputs)[0]
@@ -144,6 +143,19 @@ class StreamingTest(graph_case.GraphCase):
             encoder.session.run(v.assign(0.1 * tf.random.stateless_normal(v.shape, [1, 2])))
         self.assertGreater(np.abs(encoder.Batch(*inputs)[0] - before).max(), 0.1)
         self._AssertStepsEqualBatch(encoder, ([4] * 20, [16] * 5))
+
+  def test_steps_of_whole_chunks_equal_the_batch(self):
+    """Chunks of 4 frames; those of an encoder without left context know nothing of each other but for convolutions."""
+    for settings in (dict(), dict(use_relative_atten=False, num_layers=1), dict(atten_left_context=1, num_layers=1)):
+      with self.subTest(**settings):
+        encoder = _Streaming(kind='stack', atten_chunk_size=4, **settings)
+        self.assertEqual(encoder.layer.stream_frames, 4)
+        self._AssertStepsEqualBatch(encoder, ([16] * 5, [32, 48], [_TIME]))
+        features, other = _Features(), _Features()
+        other[:, 32:48] = _Features(seed=1)[:, 32:48]  # The frames 8 to 11, which are a chunk.
+        a, b = (encoder.Batch(x, _Paddings([_TIME] * _BATCH))[0] for x in (features, other))
+        np.testing.assert_allclose(a[:, :8], b[:, :8], atol=1e-6)
+        self.assertGreater(np.abs(a[:, 8] - b[:, 8]).max(), 1e-3)
 
   def test_future_frames_change_no_past_output(self):
     for settings in _SETTINGS:
@@ -193,7 +205,6 @@ class StreamingTest(graph_case.GraphCase):
       (dict(atten_left_context=0), 'atten_left_context = 0: expected >= 1'),
       (dict(atten_right_context=2), 'atten_right_context = 2: expected 0 with causal = True'),
       (dict(atten_right_context=None), 'atten_right_context = None: expected 0 with causal = True'),
-      (dict(atten_chunk_size=4), 'atten_chunk_size = 4: expected None with causal'),
       (dict(causal=False, atten_right_context=-1), 'atten_right_context = -1: expected >= 0'),
       (
         dict(causal=False, atten_left_context=None),

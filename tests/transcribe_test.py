@@ -1,10 +1,8 @@
 """tools.transcribe as a user meets it: formats, folders, standard input, long files, errors."""
 
 import contextlib
-import dataclasses
 import io
 import json
-import math
 import os
 import re
 import shutil
@@ -20,14 +18,12 @@ from absl.testing import absltest
 
 from fm_lingvo.inference import recognizer
 from fm_lingvo.inference import transcribing
-from fm_lingvo.inference import transcript
 from fm_lingvo.utils import audio_extensions
 from tests import graph_case  # noqa: F401 Graph mode.
 from tests import run_case
 from tests import tiny_data
 from tools import transcribe
 from tools.common import recordings
-from tools.common import transcript_formats
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -106,7 +102,7 @@ class TranscribeTest(absltest.TestCase):
     rows = [json.loads(line) for line in out.splitlines()]
     self.assertLen(rows, 2)
     for row, seconds in zip(rows, (1.5, 1.1)):
-      self.assertEqual(row['seconds'], seconds)
+      self.assertEqual(row['duration'], seconds)
       self.assertEqual(' '.join(w['word'] for w in row['words']).split(), row['text'].split())
       self.assertTrue(all(0 <= w['start'] < w['end'] <= seconds + 0.04 for w in row['words']))
       self.assertLess(row['score'], 0)
@@ -192,7 +188,7 @@ class TranscribeTest(absltest.TestCase):
     )
     self.assertEqual(done.returncode, 0, done.stderr.decode())
     row = json.loads(done.stdout)
-    self.assertEqual((row['file'], row['seconds']), ('-', 1.5))
+    self.assertEqual((row['file'], row['duration']), ('-', 1.5))
     self.assertTrue(row['text'])
     self.assertLen(done.stdout.splitlines(), 1)
 
@@ -271,7 +267,7 @@ class TranscribeTest(absltest.TestCase):
     with open(folder + '/half.wav', 'wb') as f:
       f.write(content[: len(content) // 2])
     out, err = self._Run(folder + '/half.wav', '--format=json')
-    self.assertAlmostEqual(json.loads(out)['seconds'], 6.75, delta=0.1)
+    self.assertAlmostEqual(json.loads(out)['duration'], 6.75, delta=0.1)
     self.assertRegex(err, r'half\.wav: the file is cut off: \d+ bytes, its data chunk ends at \d+\n')
 
   def test_a_tilde_is_the_home_folder(self):
@@ -404,56 +400,6 @@ class WindowsTest(absltest.TestCase):
       for one, (_, samples) in zip(found, recordings):
         for word in one.words:
           self.assertEqual(f'w{samples[round(word.start * 16000) + 10]}', word.text)
-
-
-class FormatsTest(absltest.TestCase):
-  def test_cues_end_at_pauses_and_before_they_are_too_long(self):
-    words = [recognizer.Word(f'word{i:02d}', 0.3 * i, 0.3 * i + 0.2) for i in range(30)]
-    words += [recognizer.Word('late', 3661.5, 3662.25)]
-    text = transcript_formats.Srt(words)
-    blocks = text.rstrip('\n').split('\n\n')
-    self.assertLen(blocks, 4)
-    self.assertEqual(blocks[-1], '4\n01:01:01,500 --> 01:01:02,500\nlate')
-    self.assertEqual(' '.join(' '.join(b.split('\n')[2:]) for b in blocks), ' '.join(w.text for w in words))
-    for block in blocks:
-      self.assertTrue(all(len(line) <= 42 for line in block.split('\n')[2:]))
-
-  def test_words_at_one_frame_give_cues_that_ascend(self):
-    words = [recognizer.Word(letter * 50, 1.0, 1.04) for letter in 'xyz']
-    times = re.findall(r'(\S+) --> (\S+)', transcript_formats.Srt(words))
-    self.assertEqual(times, [('00:00:01,000', '00:00:01,700'), ('00:00:01,700', '00:00:04,641')])
-
-  def test_cues_can_be_read_and_do_not_overlap_whatever_the_words_are(self):
-    rng = np.random.RandomState(0)
-    for _ in range(200):
-      count = rng.randint(1, 60)
-      starts = np.sort(rng.uniform(0, rng.choice([2.0, 30.0, 300.0]), count)).round(2)
-      ends = np.maximum.accumulate(starts + rng.uniform(0.04, 1.0, count)).round(2)
-      words = [recognizer.Word('x' * rng.randint(1, 12), s, e) for s, e in zip(starts.tolist(), ends.tolist())]
-      seconds = max(ends[-1], starts[-1] + 0.3)
-      cues = [
-        [3600 * int(h) + 60 * int(m) + float(f'{s}.{ms}') for h, m, s, ms in (start, end)]
-        for start, end in (
-          (found[:4], found[4:])
-          for found in re.findall(
-            r'(\d+):(\d+):(\d+),(\d+) --> (\d+):(\d+):(\d+),(\d+)', transcript_formats.Srt(words, seconds)
-          )
-        )
-      ]
-      for (start, end), (following, _) in zip(cues, cues[1:] + [(np.inf, np.inf)]):
-        self.assertGreaterEqual(round(end - start, 3), 0.7)
-        self.assertLessEqual(end, following)
-        self.assertTrue(end - start > 0.998 or following - end < 0.002 or end >= seconds - 0.002)
-
-  def test_a_confidence_is_the_mean_probability_of_a_character(self):
-    sure = transcript.Transcript('a.wav', 2.0, 'abcd', 4 * math.log(0.5), (), 1)
-    self.assertAlmostEqual(transcript_formats.Confidence(sure), 0.5)
-    self.assertEqual(transcript_formats.WhyNoLabel(sure, 0.49), '')
-    self.assertEqual(transcript_formats.WhyNoLabel(sure, 0.51), 'of confidence < 0.51')
-    self.assertEqual(transcript_formats.WhyNoLabel(dataclasses.replace(sure, text=''), 0.0), 'without text')
-
-  def test_silence_has_no_cue(self):
-    self.assertEqual(transcript_formats.Srt([]), '')
 
 
 if __name__ == '__main__':

@@ -1,12 +1,19 @@
-"""Evaluates a run on its data sets, with any checkpoint, beam size and language model.
+"""Evaluates a run on its data sets, with any checkpoint, beam size, language model and hotwords.
 
   python -m tools.evaluate runs/adapted
   python -m tools.evaluate runs/adapted --datasets=TestTarget --beam_size=8 --lm=params/lm/graphemes_en.npz \\
       --output=with_lm
+  python -m tools.evaluate runs/adapted --datasets=TestTarget --beam_size=8 --hotwords=names.txt
+  python -m tools.evaluate runs/adapted --datasets=DevTarget --calibrate
 
 It computes the same metrics as the run does at its end. --output writes FOLDER/metrics.jsonl and
-FOLDER/hypotheses/DATASET.jsonl as in a run's folder. Exit code 1: the output cannot be written; 2: wrong usage, run or
-checkpoint.
+FOLDER/hypotheses/DATASET.jsonl as in a run's folder, and FOLDER/reliability/DATASET.json with --confidence.
+--calibrate fits the confidence of words to one data set and writes RUN/confidence.json, which tools.transcribe and
+fm_lingvo.load use. --confidence prints for each data set how many of the words with each confidence are right, and the
+expected calibration error (ECE). Name the beam and the language model with which the run will be used.
+With --hotwords it also counts how many of them that were said were found, and how many others; --hotword_boost=0 does
+so without preferring them.
+Exit code 1: the output cannot be written; 2: wrong usage, run or checkpoint.
 """
 
 import argparse
@@ -23,7 +30,7 @@ from .common import exit_codes
 from .common import run_flags
 
 
-def Evaluate(run, datasets, checkpoint, how, averages=True):
+def Evaluate(run, datasets, checkpoint, how, averages=True, data_dir=None):
   """Evaluates one data set after the other.
 
   Args:
@@ -33,6 +40,7 @@ def Evaluate(run, datasets, checkpoint, how, averages=True):
     checkpoint: See load_run.FindCheckpoint.
     how: The search_options.Search.
     averages: See reader.Checkpoint.
+    data_dir: See load_run.ModelParams.
 
   Yields:
     (name of the data set, step, values, rows), with values and rows of evaluator.Evaluator.Run.
@@ -48,13 +56,13 @@ def Evaluate(run, datasets, checkpoint, how, averages=True):
   from fm_lingvo.evaluation import evaluator
   from fm_lingvo.inference import load_run
 
-  train_params = load_run.ModelParams(run)[1]
+  train_params = load_run.ModelParams(run, data_dir=data_dir)[1]
   train = train_params.task.train
   trained = transcripts.Recorded(run)
   trained = transcripts.OfInput(train_params.input) if trained is None else trained
   found = reader.Checkpoint(load_run.FindCheckpoint(run, checkpoint), averages)
   for name in datasets or train.final_eval_datasets or train.eval_datasets:
-    _, params = load_run.ModelParams(run, name)
+    _, params = load_run.ModelParams(run, name, data_dir)
     hydra_input.Validate(params.input)
     load_run.SetSearch(run, params, how)
     missing = hydra_input.MissingRecords(params.input)
@@ -77,6 +85,9 @@ def Line(name, step, values):
     if metric in ('wer', 'cer'):
       low, high = (values[f'{key}_{end}'] for end in ('low', 'high'))
       words.append(f'{branch} {metric.upper()} {values[key]:.2%} ({low:.2%} to {high:.2%})')
+    elif metric == 'hotwords_said':
+      found, false = (values[f'{branch}/hotwords_{kind}'] for kind in ('found', 'false'))
+      words.append(f'{branch} hotwords {found} of {values[key]} found, {false} not said')
     elif (
       metric in ('masked_accuracy', 'cross_entropy', 'perplexity', 'bits_per_character', 'examples')
       or metric == 'dropped'
@@ -88,19 +99,31 @@ def Line(name, step, values):
 
 def _Run(args):
   with quiet.HoldStderr():
+    from fm_lingvo.evaluation import hotword_counts
     from fm_lingvo.evaluation import hypotheses
     from fm_lingvo.inference import recognizer
     from fm_lingvo.run_files import metrics_log
+
+    from .common import calibration
   recognizer.Start()
   user_modules.Import(args.import_module)
   datasets = [name for name in args.datasets.split(',') if name]
+  if args.calibrate and len(datasets) != 1:
+    raise errors.ConfigError('--calibrate: expected one data set, such as --datasets=DevTarget')
   if args.output:
     with errors.Writing(f'--output={args.output}'):
       os.makedirs(args.output, exist_ok=True)  # Fail before minutes of work.
   step = None
   how = search_options.FromArgs(args)
-  for name, step, values, rows in Evaluate(args.run, datasets, args.checkpoint, how, args.averages):
+  for name, step, values, rows in Evaluate(args.run, datasets, args.checkpoint, how, args.averages, args.data_dir):
+    values.update(hotword_counts.Count(rows, [p if isinstance(p, str) else p[0] for p in how.hotwords or ()]))
     print(Line(name, step, values), flush=True)
+    if (args.calibrate or args.confidence) and not rows:
+      raise errors.ConfigError(f'{name}: the run has no head that decodes, and so no words')
+    if args.calibrate:
+      print('\n'.join(calibration.Calibrate(args.run, name, step, rows)), flush=True)
+    if args.confidence or args.calibrate:
+      print('\n'.join(calibration.Report(args.run, name, rows, args.output)), flush=True)
     if args.output:
       with errors.Writing(f'--output={args.output}'):
         metrics_log.MetricsLog(args.output).Write(name, step, values)
@@ -117,7 +140,12 @@ def Main(argv: list[str] | None = None) -> int:
   parser = argparse.ArgumentParser(
     prog='evaluate', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('run', type=file_system.ExpandUser, metavar='RUN', help='folder of a run')
+  parser.add_argument(
+    'run',
+    type=file_system.ExpandUser,
+    metavar='RUN',
+    help='folder of a run, or one that fm-export --format=safetensors wrote',
+  )
   parser.add_argument(
     '--datasets',
     default='',
@@ -126,8 +154,13 @@ def Main(argv: list[str] | None = None) -> int:
     "run's final_eval_datasets, or its eval_datasets if it has none)",
   )
   run_flags.AddWeights(parser)
+  run_flags.AddDataDir(parser)
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)
+  parser.add_argument('--confidence', action='store_true', help='prints the reliability of the confidence of words')
+  parser.add_argument(
+    '--calibrate', action='store_true', help='fits it to the one data set, and writes RUN/confidence.json'
+  )
   parser.add_argument(
     '--output', type=file_system.ExpandUser, metavar='FOLDER', help='folder to add metrics.jsonl and hypotheses/ to'
   )

@@ -6,7 +6,7 @@
 It measures a pass over one utterance for each length and kind of attention, each in a separate process, prints a table
 and writes docs/results/length_scaling.json. A pass that exceeds a limit is stopped and marked in the table. `full`
 attention compares every frame with every other; `chunk-wise` attends within chunks of 8 s, `streaming` to the 5.1 s
-before each frame (params/gin/streaming.gin). Exit code 2: a pass failed, with a one-line message.
+before each frame (the knob streaming). Exit code 2: a pass failed, with a one-line message.
 """
 
 import argparse

@@ -15,10 +15,10 @@ import sys
 
 from fm_lingvo import errors
 from fm_lingvo.data import dataset
+from fm_lingvo.data.normalizers import prompts
 from fm_lingvo.utils import files as file_system
 
 from .common import exit_codes
-from .common.normalizers import prompts
 from .prepare.import_helpers import debian
 from .speech_synthesis import general_text
 

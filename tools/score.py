@@ -1,6 +1,7 @@
 """Scores hypotheses against references: WER and CER with counts and intervals, and whether one system beats another.
 
   python -m tools.score runs/adapted/hypotheses/TestTarget.jsonl
+  python -m tools.score runs/ctc/hypotheses/TestTarget.jsonl --branch=labeled,ctc
   python -m tools.score ref.trn hyp.trn --by=speaker --worst=10
   python -m tools.score ref.stm system_a.ctm system_b.ctm --costs=sclite
   python -m tools.score manifest.jsonl transcripts.json --normalizer=english --basename --format=json
@@ -22,13 +23,13 @@ import json
 import sys
 
 from fm_lingvo import errors
+from fm_lingvo.data import normalizers
 from fm_lingvo.evaluation import alignment
 from fm_lingvo.evaluation import scoring
 from fm_lingvo.evaluation import significance
 from fm_lingvo.utils import files as file_system
 
 from .common import exit_codes
-from .common import normalizers
 from .scoring import matching
 from .scoring import report
 from .scoring import transcript_files
@@ -40,15 +41,24 @@ def _Files(args):
     transcript_files.CheckExists(path)
   both = [transcript_files.HasBoth(path, args.hyp_format) for path in args.files]
   reference, systems = args.files[0], args.files[1:]
-  if len(args.files) < 3 and all(both):
+  branches = args.branch.split(',') if args.branch else ['']
+  if len(branches) > 2 or len(branches) == 2 and (len(args.files) > 1 or not both[0]):
+    raise errors.ConfigError(f'--branch={args.branch}: expected one branch, or two of one file with references')
+  if len(branches) == 2:
+    systems = args.files * 2
+  elif len(args.files) < 3 and all(both):
     systems = args.files
   elif not systems:
     raise errors.ConfigError(f'{reference}: expected HYP too, or JSON lines with references and hypotheses')
-  ref_format = args.hyp_format if systems is args.files else args.ref_format
-  references = transcript_files.Read(reference, 'reference', ref_format)
-  if systems is args.files and len(systems) == 2:
-    _CheckSame(references, transcript_files.Read(systems[1], 'reference', ref_format))
-  return references, [transcript_files.Read(path, 'hypothesis', args.hyp_format) for path in systems]
+  own = systems[0] is reference
+  ref_format = args.hyp_format if own else args.ref_format
+  branches = (branches * 2)[:2]
+  references = transcript_files.Read(reference, 'reference', ref_format, branches[0] if own else '')
+  if own and len(systems) == 2:
+    _CheckSame(references, transcript_files.Read(systems[1], 'reference', ref_format, branches[1]))
+  return references, [
+    transcript_files.Read(path, 'hypothesis', args.hyp_format, branch) for path, branch in zip(systems, branches)
+  ]
 
 
 def _CheckSame(a, b):
@@ -78,7 +88,8 @@ def _Run(args):
   ]
   comparison = significance.Compare(*results) if len(results) == 2 else None
   shown = report.Shown(args.worst, args.by == 'speaker')
-  labels = [f'{name} ({t.path})' for name, t in zip('AB', systems)] if comparison else [systems[0].path]
+  names = [t.path + (t.branch and f', {t.branch}') for t in systems]
+  labels = [f'{label} ({name})' for label, name in zip('AB', names)] if comparison else names
   if args.format == 'json':
     row = dict(
       reference=_Describe(reference),
@@ -117,6 +128,12 @@ def Main(argv: list[str] | None = None) -> int:
   formats = ('auto', *transcript_files.FORMATS)
   parser.add_argument('--ref_format', choices=formats, default='auto', help='format of REF (default: auto)')
   parser.add_argument('--hyp_format', choices=formats, default='auto', help='format of HYP and HYP2 (default: auto)')
+  parser.add_argument(
+    '--branch',
+    default='',
+    metavar='A[,B]',
+    help='branch whose hypotheses count, in files of a run with several that decode; two of one file are two systems',
+  )
   parser.add_argument(
     '--normalizer', default='none', help=f'{", ".join(normalizers.NAMES)}; of all texts (default: none)'
   )

@@ -50,15 +50,15 @@ def Plan(argv: list[str]) -> study.Plan:
   Raises:
     errors.ConfigError: A flag has an unusable value.
   """
-  own, _, flags = (argv[: argv.index('--')], '', argv[argv.index('--') + 1 :]) if '--' in argv else (argv, '', [])
-  args = _Parser().parse_args(own[1:])
+  end = argv.index('--') if '--' in argv else len(argv)
+  args = _Parser().parse_args(argv[1:end])
   dataset, slash, metric = args.metric.partition('/')
   if not slash or not metric:
     raise errors.ConfigError(f'--metric={args.metric}: expected DATASET/METRIC, such as DevTarget/labeled/wer')
   for name in ('trials', 'jobs'):
     if getattr(args, name) < 1:
       raise errors.ConfigError(f'--{name}={getattr(args, name)}: expected a number > 0')
-  flags = gin_reader.RewriteGinArgs(['trainer', *flags])[1:]
+  flags = gin_reader.RewriteGinArgs(['trainer', *argv[end + 1 :]])[1:]
   for flag in flags:
     if flag.lstrip('-').partition('=')[0] in ('model', 'logdir'):
       raise errors.ConfigError(f'{flag}: the sweep sets it; give it before --')

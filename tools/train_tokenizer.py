@@ -5,8 +5,8 @@
   python -m tools.train_tokenizer --input=data/a,data/b,texts.txt --kind=bpe --vocab_size=500 --output=bpe500.model
 
 An input is a data set, whose training transcripts are used, or a UTF-8 text file with an utterance per line. Texts are
-not normalised here; those of data sets are already, see tools/common/normalizers/. Labels: 0 blank, 1 unknown, then the
-pieces; with --alphabet the space, then the characters in order. The same texts and flags give the same file.
+not normalised here; those of data sets are already, see fm_lingvo/data/normalizers/. Labels: 0 blank, 1 unknown, then
+the pieces; with --alphabet the space, then the characters in order. The same texts and flags give the same file.
 Exit code 0: done; 1: the file cannot be written; 2: wrong usage; 130: Ctrl-C.
 """
 

@@ -2,7 +2,9 @@
 
   python -m tools.transcribe runs/AdapterFinetune-... talk.mp3 prompts/ --adapter=target
   cat call.wav | python -m tools.transcribe RUN - --format=json
+  arecord -f S16_LE -r 16000 -t raw | python -m tools.transcribe RUN --stream - --rate=16000
   python -m tools.transcribe RUN talk.mp3 --format=srt --output=talk.srt
+  python -m tools.transcribe RUN calls/ --beam_size=8 --hotwords=names.txt --format=ctm --output=calls.ctm
   python -m tools.transcribe RUN unlabeled/ --format=manifest --min_confidence=0.8 --output=pseudo.jsonl
 
 AUDIO is a file of any format and sampling rate that FFmpeg supports, a folder (all audio files below it) or - for
@@ -10,12 +12,17 @@ standard input. Recordings longer than the run's max_seconds are recognised in w
 and overlap by 2 s (by a quarter of a window, if that is less). The channels of a recording are mixed. Where a recording
 is damaged, silence stands in place of what cannot be decoded, so that times stay right; standard error says how much.
 --output is a file for all transcripts or, if it is a folder or ends with /, a folder with a file for each recording.
---format=manifest writes what `tools.prepare_data --importer=manifest` reads, with `confidence`, the geometric mean
-probability of a character; recordings below --min_confidence, without text, or longer than a window are left out and
-counted.
+--format=manifest writes what `tools.prepare_data --importer=manifest` reads, with `confidence`, the share of the words
+that is expected to be right (`tools.evaluate --calibrate`); recordings below --min_confidence, without text, or longer
+than a window are left out and counted. JSON and CTM have the probability of each word. --hotwords=FILE names phrases to
+prefer, --lm=FILE a language model.
 Existing files are overwritten only once the run is loaded and a recording is read.
 Times are those of the encoded frames (of 40 or 80 ms) at which the model emitted the labels, slightly later than the
 sound.
+--stream recognises a recording while it is heard, with a run that was trained for it (the knob streaming). Standard
+input is WAV, or with --rate raw samples of 16 bits, little-endian, one channel. A text is final after a pause of
+--endpoint_seconds; on a terminal the last line is the text so far. --format=json writes each event as a line. Ctrl-C
+ends the stream with its last text and exit code 0. Standard error tells the latency and the real-time factor.
 Exit code 0: all done; 1: some recordings could not be read, each with a one-line message, or the transcripts cannot be
 written; 2: wrong usage, run or checkpoint; 130: Ctrl-C.
 """
@@ -35,11 +42,13 @@ from fm_lingvo.inference import api
 from fm_lingvo.utils import files as file_system
 
 from .common import exit_codes
+from .common import live_transcripts
 from .common import recordings as recordings_lib
 from .common import run_flags
 from .common import transcript_formats
 from .common import transcript_output
 
+_NOT_STREAMED = {'n_best': 1, 'min_confidence': 0.0, 'output': None, 'window_seconds': None}  # Flags, their defaults.
 _STATUS_SECONDS = 1.0  # Between two lines on the progress.
 
 
@@ -58,6 +67,7 @@ def _Run(args):
     raise errors.ConfigError(f'--window_seconds={args.window_seconds:g}: expected >= 2 and finite')
   if not args.max_hours > 0:
     raise errors.ConfigError(f'--max_hours={args.max_hours:g}: expected > 0')
+  live_transcripts.CheckArgs(args, _NOT_STREAMED)
   if args.audio.count(recordings_lib.STDIN) > 1:
     raise errors.ConfigError(f'{recordings_lib.STDIN}: given twice; standard input is one recording')
   if args.format == 'manifest' and recordings_lib.STDIN in args.audio:
@@ -75,17 +85,12 @@ def _Run(args):
   output = transcript_output.Output(args.output, args.format, recordings)
   if not recordings:
     return _ExitCode(failed)
-  api.ImportTensorFlow()  # Not for --help; before the user's modules, which import it, too.
-  user_modules.Import(args.import_module)
-  model = api.load(
-    args.run,
-    adapter=args.adapter,
-    checkpoint=args.checkpoint,
-    averages=args.averages,
-    search=search_options.FromArgs(args),
-    n_best=args.n_best,
-    max_window=args.window_seconds,
-  )
+  if args.stream:
+    with _Load(args) as model:
+      for line in notes:
+        _PrintStatus(line)
+      return live_transcripts.Run(model, args, _PrintStatus)
+  model = _Load(args)
   for line in notes:
     _PrintStatus(line)
   started, told, seconds = time.time(), time.time(), 0.0
@@ -114,6 +119,21 @@ def _Run(args):
   return _ExitCode(failed)
 
 
+def _Load(args):
+  """Loads the model that the arguments name."""
+  api.ImportTensorFlow()  # Not for --help; before the user's modules, which import it, too.
+  user_modules.Import(args.import_module)
+  return api.load(
+    args.run,
+    adapter=args.adapter,
+    checkpoint=args.checkpoint,
+    averages=args.averages,
+    search=search_options.FromArgs(args),
+    n_best=args.n_best,
+    max_window=args.window_seconds,
+  )
+
+
 def _ExitCode(failed):
   """Prints how many recordings could not be transcribed; returns the exit code."""
   if failed:
@@ -136,7 +156,9 @@ def Main(argv: list[str] | None = None) -> int:
     type=file_system.ExpandUser,
     help='file, folder, or - for standard input (not headerless formats like G.722)',
   )
-  parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: the run's active set)")
+  parser.add_argument(
+    '--adapter', help="name of the adapters to apply, a folder with them, or none (default: the run's active set)"
+  )
   run_flags.AddWeights(parser)
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)
@@ -161,6 +183,18 @@ def Main(argv: list[str] | None = None) -> int:
     type=float,
     default=api.MAX_HOURS,
     help='reject longer recordings, because a small file can hold days of silence; inf: no limit (default: 6)',
+  )
+  parser.add_argument('--stream', action='store_true', help='recognise while the sound comes')
+  parser.add_argument(
+    '--rate', type=int, help='with --stream -: Hz of raw samples of 16 bits (default: standard input is WAV)'
+  )
+  parser.add_argument(
+    '--step_seconds', type=float, help='with --stream: seconds of speech that are recognised at once (default: 0.16)'
+  )
+  parser.add_argument(
+    '--endpoint_seconds',
+    type=float,
+    help='with --stream: a text is final after a pause of so many seconds; inf: only at the end (default: 0.8)',
   )
   args = parser.parse_args((argv or sys.argv)[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')

@@ -54,10 +54,15 @@ def Seconds(samples: np.ndarray, rate: int) -> Iterator[np.ndarray]:
   return audio_stream.Blocks(np.concatenate(rows) for rows in zip(*channels, strict=True))
 
 
+def Frame(samples: np.ndarray, rate: int) -> Any:
+  """Returns samples of one channel, [M] of a type that Check returns, as an av.AudioFrame."""
+  part = np.ascontiguousarray(samples)[np.newaxis]
+  frame = av.AudioFrame.from_ndarray(part, format=_FORMATS[samples.dtype.name], layout='mono')
+  frame.sample_rate = rate
+  return frame
+
+
 def _Frames(samples: np.ndarray, rate: int) -> Iterator[tuple[float, Any]]:
   """Yields frames of a second of one channel [M]; the 0.0 says that no silence is missing before them."""
   for second in range(math.ceil(len(samples) / rate)):
-    part = np.ascontiguousarray(samples[second * rate : (second + 1) * rate])[np.newaxis]
-    frame = av.AudioFrame.from_ndarray(part, format=_FORMATS[samples.dtype.name], layout='mono')
-    frame.sample_rate = rate
-    yield 0.0, frame
+    yield 0.0, Frame(samples[second * rate : (second + 1) * rate], rate)

@@ -162,9 +162,9 @@ def Resampled(frames: Iterable[tuple[float, Any]], check: bool = True) -> Iterat
   form, channels = None, 0
   for silence, frame in frames:
     if check:
-      _CheckSamples(frame)
+      CheckSamples(frame)
     before, form = form, (frame.sample_rate, frame.format.name, frame.layout.name)
-    if form != before:  # At the start, and where streams of different rates were joined.
+    if joined is None or form != before:  # At the start, and where streams of different rates were joined.
       yield from joined.End() if joined else ()
       joined = _Joined()
       if channels not in (0, frame.layout.nb_channels):
@@ -208,7 +208,7 @@ def _Channels(frame: Any) -> np.ndarray:
   return frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T
 
 
-def _CheckSamples(frame: Any) -> None:
+def CheckSamples(frame: Any) -> None:
   """Rejects floating-point samples that would become noise: NaN, infinite, or at the scale of 16-bit integers."""
   if frame.format.name[:3] not in ('flt', 'dbl') or frame.format.is_planar and frame.layout.nb_channels > _MOST_PLANES:
     return

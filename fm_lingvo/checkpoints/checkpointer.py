@@ -172,6 +172,9 @@ class Saver(saver.Saver):
 
   _saving = None  # Prefix of the checkpoint that is on disk but not yet in the list.
 
+  def _AddShardedSaveOps(self, variables, checkpoint_prefix, var_key_fn):
+    return super()._AddShardedSaveOps([_Readable(v) for v in variables], checkpoint_prefix, var_key_fn)
+
   def _BuildRestore(self):
     """Builds one restore operation per device; Lingvo builds one per variable."""
     per_device, assigned = {}, []
@@ -217,6 +220,17 @@ class Saver(saver.Saver):
       for i, p in enumerate(paths)
     ]
     return state
+
+
+class _Readable:
+  """A variable whose value is the read operation that it has; Lingvo's Saver builds two more for each variable."""
+
+  def __init__(self, variable):
+    self.name, self.device = variable.name, variable.device
+    self._value = variable.graph.as_graph_element(variable)
+
+  def read_value(self):
+    return self._value
 
 
 def PatchLingvo() -> None:

@@ -40,6 +40,7 @@ class Records:
       errors.ConfigError: No file matches, or more records are damaged than params allow.
     """
     self._params, self._seed, self._shuffle = params, seed, shuffle
+    self._epoch = {}  # (share, shuffle) -> tf.function from an epoch's number to its dataset.
     self.files = stream_params.ListFiles(path, params)
     self._damaged = shard_integrity.Check(stream_params.Patterns(params), self.files)
     shard_integrity.CheckLimit(path, self._damaged, params.max_damaged_records)
@@ -67,16 +68,22 @@ class Records:
       mine = [path for path in mine if path in files]
     return sum(shard.lost for path, shard in self._damaged.items() if path in mine or path in missing)
 
-  def Epoch(self, share, epoch, shuffle=None):
-    """Returns the dataset of one epoch of a share; see the class for its elements.
+  def Epochs(self, share, epochs, shuffle=None):
+    """Returns the dataset of some epochs of a share, one after another; see the class for its elements.
 
     Args:
       share: (index, count).
-      epoch: int64 scalar, the number of the epoch.
+      epochs: Dataset of the numbers of the epochs.
       shuffle: Whether files and records are shuffled; None: as the constructor was told.
     """
-    p = self._params
     shuffle = self._shuffle if shuffle is None else shuffle
+    if (share, shuffle) not in self._epoch:  # Traced once for all datasets of a graph: it takes half a second.
+      self._epoch[share, shuffle] = tf.function(functools.partial(self._Epoch, share, shuffle), autograph=False)
+    return epochs.flat_map(self._epoch[share, shuffle])
+
+  def _Epoch(self, share, shuffle, epoch):
+    """Returns the dataset of one epoch, an int64 scalar."""
+    p = self._params
     files, _ = self.Files(share)
     ds = tf.data.Dataset.from_tensor_slices((files, list(range(len(files)))))
     seed = tf.cast(self._seed, tf.int64) + 7919 * epoch

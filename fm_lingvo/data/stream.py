@@ -148,9 +148,9 @@ class Stream:
       counts: int64 [N], initial running counts; None: zeros.
       passed: int64 [number of buckets], number of examples of each bucket to skip
         first; None: zeros.
-      shuffle: See record_reader.Records.Epoch.
+      shuffle: See record_reader.Records.Epochs.
     """
-    ds = epochs.flat_map(functools.partial(self._records.Epoch, share, shuffle=shuffle))
+    ds = self._records.Epochs(share, epochs, shuffle)
     return self._Accepted(
       ds, counts, passed, must_accept=self._repeat or share[1] == 1, num_damaged=self._records.NumDamaged(share)
     )

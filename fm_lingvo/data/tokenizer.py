@@ -67,6 +67,21 @@ class Tokenizer:
     return [self._processor.id_to_piece(i) for i in range(self.vocab_size)]
 
   @property
+  def surfaces(self) -> list[bytes]:
+    """The text that each of the V labels spells in UTF-8, b'' for control pieces."""
+    return [self._Surface(label) for label in range(self.vocab_size)]
+
+  def _Surface(self, label: int) -> bytes:
+    piece = self._processor.id_to_piece(label)
+    if self._processor.is_unknown(label):
+      return self._processor.decode([label]).encode()  # The model's own symbol for unknown characters.
+    if self._processor.is_control(label):
+      return b''
+    if self._processor.is_byte(label):  # <0x41>
+      return bytes([int(piece[3:-1], 16)])
+    return piece.replace('\u2581', ' ').encode()
+
+  @property
   def has_byte_pieces(self) -> bool:
     """Whether characters without a piece are encoded as UTF-8 bytes, one label per byte."""
     return any(self._processor.is_byte(i) for i in range(self.vocab_size))

@@ -16,6 +16,7 @@ from lingvo.core import base_layer
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
+from fm_lingvo.decoding import fusion
 from fm_lingvo.layers import mixed_precision
 from fm_lingvo.layers import transducer
 from fm_lingvo.utils import shipped
@@ -139,6 +140,15 @@ class Frozen:
     with tf.Graph().as_default():  # Keeps the layer's variables, which are not used, out of the current graph.
       layer = Params(self._vocab_size, **self._sizes).Instantiate()
     return _Bound(layer, theta)
+
+  def Scorer(self, weight, bonus):
+    """Returns the scorer of fusion.py.
+
+    Args:
+      weight: float, of the log-probabilities.
+      bonus: float, added for each label.
+    """
+    return fusion.Weighted(self.InGraph(), weight, bonus)
 
 
 class _Bound:

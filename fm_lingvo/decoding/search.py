@@ -1,4 +1,4 @@
-"""Greedy decoding for transducers and CTC, and beam search for transducers.
+"""Beam search for transducers; greedy.py has greedy decoding.
 
 B: utterances, N: encoded frames, V: vocabulary with blank (id 0), J: joint width,
 K: hypotheses, M = B * K, L: labels of a hypothesis, S: symbols per frame.
@@ -18,69 +18,13 @@ log-probability is not renormalised, so that scores are log-probabilities under 
 from lingvo import compat as tf
 from lingvo.core import py_utils
 
+from fm_lingvo.decoding import emission
 from fm_lingvo.decoding import fusion
 
 NEVER = fusion.NEVER  # Score of hypotheses that do not exist.
 
+LABELED = ('labels', 'frames', 'label_scores')  # What hypotheses have for each label.
 _HASH_FACTOR = 6364136223846793005  # Knuth, MMIX; products wrap round 2^64.
-
-
-def Greedy(log_probs, step, state, enc, lengths, max_symbols_per_frame, max_labels, limits=None):
-  """Emits the most probable label or blank at each step.
-
-  Args:
-    log_probs: See the module.
-    step: See the module.
-    state: Initial state for `step`, a NestedMap of [B, ...].
-    enc: float32 [B, N, J], projected frames. Padding may have any value.
-    lengths: int32 [B], number of frames, 0 to N.
-    max_symbols_per_frame: int, maximum number of labels S at a frame, >= 1.
-    max_labels: int or int32 scalar, maximum number of labels L, >= 1; an int gives
-      outputs of static shape.
-    limits: int32 [B], maximum number of labels of each utterance, <= L; None: L.
-
-  Returns:
-    NestedMap with K = 1 of labels int32 [B, K, L] without blanks, 0 beyond the length;
-    lengths int32 [B, K]; scores float32 [B, K], the log-probability of the alignment;
-    frames int32 [B, K, L], the frame at which each label was emitted.
-  """
-  batch, time = py_utils.GetShape(enc, 2)
-  limits = max_labels if limits is None else limits
-  pred, state = step(tf.zeros([batch], tf.int32), state)
-  now = py_utils.NestedMap(
-    t=tf.zeros([batch], tf.int32),
-    s=tf.zeros([batch], tf.int32),
-    scores=tf.zeros([batch]),
-    pred=pred,
-    state=state,
-    **_NoLabels([batch], max_labels),
-  )
-
-  def _Step(now):
-    active = now.t < lengths  # [B]
-    scores = log_probs(_FramesAt(enc, now.t), now.pred)  # [B, V]
-    allowed = _MayEmit(now.s, now.lengths, max_symbols_per_frame, limits)
-    blank = tf.equal(tf.range(py_utils.GetShape(scores)[1]), 0)  # [V]
-    scores = tf.where_v2(allowed[:, tf.newaxis] | blank, scores, NEVER)
-    best = tf.argmax(scores, axis=-1, output_type=tf.int32)  # [B]
-    emit = active & (best > 0)
-    pred, state = step(best, now.state)
-    return py_utils.NestedMap(
-      t=now.t + tf.cast(active & ~emit, tf.int32),
-      s=tf.where_v2(emit, now.s + 1, 0),
-      scores=now.scores + tf.where_v2(active, tf.reduce_max(scores, axis=-1), 0.0),
-      pred=_Where(emit, pred, now.pred),
-      state=_Where(emit, state, now.state),
-      **_Append(now, best, now.t, emit),
-    )
-
-  now = _Loop(_Step, now, lengths, time + tf.minimum(max_labels, max_symbols_per_frame * time))
-  return py_utils.NestedMap(
-    labels=now.labels[:, tf.newaxis],
-    frames=now.frames[:, tf.newaxis],
-    lengths=now.lengths[:, tf.newaxis],
-    scores=now.scores[:, tf.newaxis],
-  )
 
 
 def AreFound(scores):
@@ -98,9 +42,7 @@ def BeamSearch(
   max_labels,
   beam_size,
   limits=None,
-  lm=None,
-  lm_weight=0.0,
-  label_bonus=0.0,
+  scorer=None,
   internal_lm=None,
   ilm_weight=0.0,
 ):
@@ -113,120 +55,79 @@ def BeamSearch(
   Args:
     log_probs: See the module; called with M hypotheses.
     step: See the module; called with M hypotheses.
-    state: See Greedy.
-    enc: See Greedy.
-    lengths: See Greedy.
-    max_symbols_per_frame: See Greedy.
-    max_labels: See Greedy.
+    state: See greedy.Greedy.
+    enc: See greedy.Greedy.
+    lengths: See greedy.Greedy.
+    max_symbols_per_frame: See greedy.Greedy.
+    max_labels: See greedy.Greedy.
     beam_size: int, number of hypotheses K, >= 1.
-    limits: See Greedy.
-    lm: Language model over labels for shallow fusion, or None: an object with
-      ZeroState(batch) -> NestedMap of [batch, ...] and Step(ids int32 [M], state) ->
-      (float32 [M, V], state), which returns the log-probabilities of the next label;
-      that of blank is ignored; ids = 0 at the start.
-    lm_weight: float, weight of the language model's log-probabilities.
-    label_bonus: float, added to the score for each label if there is a language model;
-      compensates for its negative scores, which favour short transcripts.
+    limits: See greedy.Greedy.
+    scorer: Scores labels by those before them, such as language models and hotwords, or
+      None: see fusion.py.
     internal_lm: The transducer's own language model, or None: pred [M, J] -> float32 [M, V], log-probabilities of
       the next label, which are subtracted; that of blank is ignored.
     ilm_weight: float, weight of the internal language model's log-probabilities.
 
   Returns:
-    NestedMap as of Greedy, with distinct hypotheses, best first. Scores are the log of
-    the summed probability of alignments, plus lm_weight times that of the language
-    model, minus ilm_weight times that of the internal one, plus label_bonus for each
-    label. Merged hypotheses have the frames of the more probable one. If there are fewer
-    than K hypotheses, the others have no labels and the score NEVER.
+    NestedMap as of greedy.Greedy, with distinct hypotheses, best first. Scores are the log of
+    the summed probability of alignments, plus the scorer's scores, minus ilm_weight times
+    that of the internal language model. Merged hypotheses have the frames of the more
+    probable one. If there are fewer than K hypotheses, the others have no labels and the
+    score NEVER.
   """
   batch, time = py_utils.GetShape(enc, 2)
   limits = max_labels if limits is None else limits[:, tf.newaxis]  # [B, 1]
-  if internal_lm is not None:
-    log_probs, step = fusion.WithoutInternal(log_probs, step, internal_lm, ilm_weight)
-  if lm is not None:
-    log_probs, step = fusion.Fused(log_probs, step, lm, lm_weight, label_bonus)
-    state = py_utils.NestedMap(model=state, lm=lm.ZeroState(batch))
+  fused = fusion.Fused(step, scorer, internal_lm, ilm_weight)
+  found = BeamStart(fused.Step, fused.ZeroState(state, batch), batch, beam_size)
+  now = BeamFrames(found, log_probs, fused.Step, enc, lengths, max_symbols_per_frame, max_labels, limits)
+  return _Finish(now, fused.Final(now.model.state))
+
+
+def BeamStart(step, state, batch, beam_size):
+  """Returns the hypotheses before the first frame, one empty one for each of `batch` utterances.
+
+  `step` is that of a fusion.Fused, `state` its state of [B, ...]. The NestedMap has scores float32, hashes int64 and
+  lengths int32 [B, K], and model: pred and state [M, ...].
+  """
   origin = _Origin(batch, beam_size)
   pred, state = step(tf.zeros_like(origin), state.Transform(lambda x: tf.gather(x, origin)))
-  # One empty hypothesis per utterance; the others do not exist yet.
-  scores = tf.one_hot(tf.zeros([batch], tf.int32), beam_size, 0.0, NEVER)  # [B, K]
+  return py_utils.NestedMap(
+    scores=tf.one_hot(tf.zeros([batch], tf.int32), beam_size, 0.0, NEVER),  # The others do not exist yet.
+    hashes=tf.zeros([batch, beam_size], tf.int64),
+    lengths=tf.zeros([batch, beam_size], tf.int32),
+    model=py_utils.NestedMap(pred=pred, state=state),
+  )
+
+
+def BeamFrames(found, log_probs, step, enc, lengths, max_symbols_per_frame, max_labels, limits):
+  """Goes on with BeamSearch from BeamStart, or from what this function returned for the frames before.
+
+  Args:
+    found: NestedMap of hypotheses, see BeamStart.
+    log_probs, enc, lengths, max_symbols_per_frame: See BeamSearch.
+    step: fusion.Fused.Step.
+    max_labels: int or int32 scalar, maximum number of labels L that a hypothesis gets at these frames.
+    limits: int or int32 [B, 1], maximum number of all labels of a hypothesis.
+
+  Returns:
+    NestedMap as `found`, best first, and labels, frames and label_scores [B, K, L]: label number i of the utterance is
+    at i % L, if it was emitted at these frames.
+  """
+  batch, beam_size = py_utils.GetShape(found.scores)
   now = py_utils.NestedMap(
+    found,
     t=tf.zeros([batch], tf.int32),
     s=tf.zeros([batch], tf.int32),
-    scores=scores,
-    waits=scores <= NEVER,
-    hashes=tf.zeros([batch, beam_size], tf.int64),
-    model=py_utils.NestedMap(pred=pred, state=state),
-    **_NoLabels([batch, beam_size], max_labels),
+    waits=found.scores <= NEVER,
+    **{**emission.NoLabels([batch, beam_size], max_labels), 'lengths': found.lengths},
   )
-  now = _Loop(
+  now = emission.Loop(
     lambda now: _BeamStep(now, log_probs, step, enc, lengths, max_symbols_per_frame, limits),
     now,
     lengths,
-    time * (max_symbols_per_frame + 1),
+    py_utils.GetShape(enc)[1] * (max_symbols_per_frame + 1),
   )
-  exists = tf.cast(now.scores > NEVER, tf.int32)  # [B, K]
-  return py_utils.NestedMap(
-    labels=now.labels * exists[..., tf.newaxis],
-    frames=now.frames * exists[..., tf.newaxis],
-    lengths=now.lengths * exists,
-    scores=now.scores,
-  )
-
-
-def CtcGreedy(logits, lengths):
-  """Takes the best label of each frame, merges repeats and drops blanks (id 0).
-
-  Args:
-    logits: float [B, N, V]. Padding may have any value.
-    lengths: int32 [B], number of frames, 0 to N.
-
-  Returns:
-    NestedMap as of Greedy with L = N. Scores are the log-probability of the best
-    labels of all frames; a label's frame is the first of its repeats.
-  """
-  log_probs = tf.nn.log_softmax(tf.cast(logits, tf.float32))
-  time = py_utils.GetShape(logits)[1]
-  inside = tf.range(time) < lengths[:, tf.newaxis]  # [B, N]
-  best = tf.argmax(log_probs, axis=-1, output_type=tf.int32)  # [B, N]
-  before = tf.pad(best, [[0, 0], [1, 0]])[:, :-1]  # [B, N]
-  keep = inside & (best > 0) & tf.not_equal(best, before)
-  # Sorting moves the kept frames to the front and preserves their order.
-  frames = tf.sort(tf.where_v2(keep, tf.range(time), time), axis=1)  # [B, N]
-  exists = frames < time
-  frames = tf.where_v2(exists, frames, 0)
-  labels = tf.where_v2(exists, tf.gather(best, frames, batch_dims=1), 0)
-  scores = tf.where_v2(inside, tf.reduce_max(log_probs, axis=-1), 0.0)
-  return py_utils.NestedMap(
-    labels=labels[:, tf.newaxis],
-    frames=frames[:, tf.newaxis],
-    lengths=tf.reduce_sum(tf.cast(keep, tf.int32), axis=1)[:, tf.newaxis],
-    scores=tf.reduce_sum(scores, axis=1)[:, tf.newaxis],
-  )
-
-
-def _NoLabels(shape, max_labels):
-  """Returns empty hypotheses of shape [...]: labels and frames [..., L], lengths [...]."""
-  return dict(
-    labels=tf.zeros(shape + [max_labels], tf.int32),
-    frames=tf.zeros(shape + [max_labels], tf.int32),
-    lengths=tf.zeros(shape, tf.int32),
-  )
-
-
-def _Append(now, labels, frames, emit):
-  """Appends labels [...], emitted at frames [...], to the hypotheses where emit is true."""
-  max_labels = py_utils.GetShape(now.labels)[-1]
-  here = emit[..., tf.newaxis] & tf.equal(tf.range(max_labels), now.lengths[..., tf.newaxis])  # [..., L]
-  return dict(
-    labels=tf.where_v2(here, labels[..., tf.newaxis], now.labels),
-    frames=tf.where_v2(here, frames[..., tf.newaxis], now.frames),
-    lengths=now.lengths + tf.cast(emit, tf.int32),
-  )
-
-
-def _MayEmit(symbols, lengths, max_symbols_per_frame, limits):
-  """Returns whether a hypothesis with `symbols` labels at this frame may emit another label."""
-  return (symbols < max_symbols_per_frame) & (lengths < limits)
+  return py_utils.NestedMap({name: now[name] for name in (*found, *LABELED)})
 
 
 def _Origin(batch, beam_size):
@@ -242,7 +143,7 @@ def _BeamStep(now, log_probs, step, enc, lengths, max_symbols_per_frame, limits)
       [B]; scores float32 [B, K]; waits bool [B, K], whether blank was emitted at t; hashes
       int64 [B, K]; model, a NestedMap of pred and state [M, ...]; and the fields of _NoLabels.
     log_probs: See BeamSearch.
-    step: See BeamSearch.
+    step: fusion.Fused.Step.
     enc: See BeamSearch.
     lengths: See BeamSearch.
     max_symbols_per_frame: See BeamSearch.
@@ -253,32 +154,51 @@ def _BeamStep(now, log_probs, step, enc, lengths, max_symbols_per_frame, limits)
   """
   batch, beam_size = py_utils.GetShape(now.scores)
   origin = _Origin(batch, beam_size)
-  steps = log_probs(tf.gather(_FramesAt(enc, now.t), origin), now.model.pred)  # [M, V]
+  own = log_probs(tf.gather(emission.FramesAt(enc, now.t), origin), now.model.pred.model)  # [M, V]
+  steps = own + now.model.pred.added if 'added' in now.model.pred else own
+  vocab_size = py_utils.GetShape(own)[1]
   # [M, V] -> [B, K, V]
-  steps = tf.reshape(tf.maximum(steps, NEVER), [batch, beam_size, py_utils.GetShape(steps)[1]])
+  steps = tf.reshape(tf.maximum(steps, NEVER), [batch, beam_size, vocab_size])
   active = now.t < lengths  # [B]
   waits = now.waits | ~active[:, tf.newaxis]  # [B, K]
-  may_emit = ~waits & _MayEmit(now.s[:, tf.newaxis], now.lengths, max_symbols_per_frame, limits)
+  may_emit = ~waits & emission.MayEmit(now.s[:, tf.newaxis], now.lengths, max_symbols_per_frame, limits)
   scores, parents, labels = _Extend(now, steps, waits, may_emit)
   emit = labels > 0  # [B, K]
   before = py_utils.NestedMap(
-    {name: tf.gather(now[name], parents, batch_dims=1) for name in ('labels', 'frames', 'lengths', 'hashes')}
+    {name: tf.gather(now[name], parents, batch_dims=1) for name in (*LABELED, 'lengths', 'hashes')}
   )
   hashes = before.hashes * _HASH_FACTOR + tf.cast(labels, tf.int64)
   parents = tf.reshape(parents, [-1]) + origin * beam_size  # [B, K] -> [M]
+  label_scores = tf.gather(tf.reshape(own, [-1]), parents * vocab_size + tf.reshape(labels, [-1]))  # [M]
   model = now.model.Transform(lambda x: tf.gather(x, parents))
-  pred, state = step(tf.reshape(labels, [-1]), model.state)  # [B, K] -> [M]
-  after = py_utils.NestedMap(pred=pred, state=state)
   ends = active & ~tf.reduce_any(emit, axis=1)  # [B], all hypotheses wait for the next frame.
   return py_utils.NestedMap(
     t=now.t + tf.cast(ends, tf.int32),
     s=tf.where_v2(ends, 0, now.s + 1),
     scores=scores,
-    model=_Where(tf.reshape(emit, [-1]), after, model),
+    model=_StepWhereEmitted(step, tf.reshape(labels, [-1]), model),  # [B, K] -> [M]
     waits=tf.where_v2(ends[:, tf.newaxis], scores <= NEVER, ~emit),
     hashes=tf.where_v2(emit, hashes, before.hashes),
-    **_Append(before, labels, now.t[:, tf.newaxis], emit),
+    **emission.Append(before, labels, now.t[:, tf.newaxis], tf.reshape(label_scores, [batch, beam_size]), emit),
   )
+
+
+def _StepWhereEmitted(step, labels, model):
+  """Advances only the hypotheses that emitted a label: most emit blank or wait, and a language model is most of a step.
+
+  Args:
+    step: See the module.
+    labels: int32 [M], 0 where no label was emitted.
+    model: NestedMap of pred and state [M, ...].
+
+  Returns:
+    NestedMap as `model`.
+  """
+  rows = tf.where_v2(labels > 0)  # [R, 1]
+  before = model.Transform(lambda x: tf.gather_nd(x, rows))  # [R, ...]
+  pred, state = step(tf.gather_nd(labels, rows), before.state)
+  after = py_utils.NestedMap(pred=pred, state=state)
+  return tf.nest.map_structure(lambda old, new: tf.tensor_scatter_nd_update(old, rows, new), model, after)
 
 
 def _Extend(now, steps, waits, may_emit):
@@ -331,28 +251,17 @@ def _Merge(scores, hashes, lengths):
   return tf.where_v2(tf.reduce_any(beaten, axis=2), NEVER, total)
 
 
-def _FramesAt(enc, t):
-  """Returns frame min(t, N - 1) of each utterance. [B, N, J], [B] -> [B, J]."""
-  last = py_utils.GetShape(enc)[1] - 1
-  return tf.gather(enc, tf.minimum(t, last), batch_dims=1)
-
-
-def _Where(condition, new, old):
-  """Applies tf.where to rows, condition [M], of tensors or NestedMaps of [M, ...]."""
-
-  def _Rows(new, old):
-    shape = [-1] + [1] * (new.shape.rank - 1)
-    return tf.where_v2(tf.reshape(condition, shape), new, old)
-
-  return tf.nest.map_structure(_Rows, new, old)
-
-
-def _Loop(step, now, lengths, max_steps):
-  """Repeats `step` on NestedMap `now` until all utterances have ended, at most max_steps times."""
-  flat = tf.while_loop(
-    lambda *flat: tf.reduce_any(now.Pack(flat).t < lengths),
-    lambda *flat: step(now.Pack(flat)).Flatten(),
-    now.Flatten(),
-    maximum_iterations=max_steps,
-  )
-  return now.Pack(flat)
+def _Finish(now, final):
+  """Returns the hypotheses of the last step, best first; final: float32 [M], added to their scores, or None."""
+  scores, order = now.scores, None
+  if final is not None:
+    final = tf.reshape(final, py_utils.GetShape(scores))
+    scores = tf.where_v2(scores > NEVER, tf.maximum(scores + final, NEVER), NEVER)
+    scores, order = tf.math.top_k(scores, py_utils.GetShape(scores)[1])
+  exists = tf.cast(scores > NEVER, tf.int32)  # [B, K]
+  found = py_utils.NestedMap(scores=scores)
+  for name in (*LABELED, 'lengths'):
+    value = now[name] if order is None else tf.gather(now[name], order, batch_dims=1)
+    some = exists if name == 'lengths' else exists[..., tf.newaxis]
+    found[name] = value * tf.cast(some, value.dtype)
+  return found

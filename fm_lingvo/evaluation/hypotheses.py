@@ -6,17 +6,20 @@ B: utterances, K: hypotheses, L: labels of a hypothesis.
 import os
 import re
 
+import numpy as np
 from lingvo import compat as tf
 
 from fm_lingvo import errors
 from fm_lingvo.decoding import search
+from fm_lingvo.decoding import words
 from fm_lingvo.evaluation import alignment
 from fm_lingvo.evaluation import error_rates
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.run_files import tensorboard
 from fm_lingvo.utils import audio
 
-_HYPOTHESES = ('hyp_labels', 'hyp_lengths', 'hyp_scores')
+_HYPOTHESES = ('labels', 'lengths', 'scores')
+_FOR_WORDS = ('frames', 'label_scores')
 _STRINGS = ('utt_ids', 'texts', 'domains')
 _SHOWN = 20  # Utterances in TensorBoard.
 
@@ -35,7 +38,9 @@ class Recognition:
     self._tokenizer = task.Tokenizers()[branch]
     stream = dict(task.branches)[branch].stream
     tensors = task.per_example_tensors
-    self.fetches = {key: tensors[f'{branch}/{key}'] for key in _HYPOTHESES}
+    self._surfaces = self._tokenizer.surfaces
+    found = [*_HYPOTHESES, *(key for key in _FOR_WORDS if f'{branch}/hyp_{key}' in tensors)]
+    self.fetches = {f'hyp_{key}': tensors[f'{branch}/hyp_{key}'] for key in found}
     self.fetches.update({key: tensors[f'{stream}/{key}'] for key in _STRINGS + ('weights', 'num_samples')})
     self._rows = []
 
@@ -50,6 +55,7 @@ class Recognition:
       ]
       row = {
         'utt_id': values['utt_ids'][i].decode(),
+        'branch': self._branch,
         'domain': values['domains'][i].decode(),
         'seconds': round(int(values['num_samples'][i]) / audio.SAMPLE_RATE, 3),
         'reference': values['texts'][i].decode(),
@@ -62,7 +68,18 @@ class Recognition:
           for t, s in zip(texts, values['hyp_scores'][i])
           if search.AreFound(s)
         ]
+      if 'hyp_frames' in values:
+        row['hypothesis_words'] = self._Words(values, i)
       self._rows.append(row)
+
+  def _Words(self, values, i):
+    """Returns the words of the best hypothesis of utterance i, with what speaks for each, see decoding/words.py."""
+    out = {key.removeprefix('hyp_'): value for key, value in values.items() if key.startswith('hyp_')}
+    found = words.FoundOf(self._surfaces, out, i, np.flatnonzero(search.AreFound(out['scores'][i])).tolist())
+    return [
+      {'word': span.text, 'evidence': {name: round(value, 6) for name, value in evidence.items()}}
+      for span, evidence in zip(found[0].spans, words.Evidence(found[0], found))
+    ]
 
   def Finish(self):
     """Scores all utterances added so far and clears them.
@@ -116,7 +133,8 @@ def Write(logdir, dataset, step, rows):
 
 def Summary(rows):
   """Returns a tf.Summary with a table of the first utterances: their references, and what was heard with its errors."""
-  lines = ['| utterance | reference | heard: ~~missing~~, **too much**, ~~instead~~ **of** |', '|---|---|---|']
+  heard = f'heard: {_Struck("missing")}, **too much**, {_Struck("instead")} **of**'
+  lines = [f'| utterance | reference | {heard} |', '|---|---|---|']
   for row in rows[:_SHOWN]:
     marked = MarkedErrors(row['reference'], row['hypothesis'])
     lines.append(f'| {_Escaped(row["utt_id"])} | {_Escaped(row["reference"])} | {marked} |')
@@ -124,7 +142,7 @@ def Summary(rows):
 
 
 def MarkedErrors(reference, hypothesis):
-  """Returns a hypothesis as Markdown: missing words ~~struck~~, words too much **bold**, a wrong one after the right.
+  """Returns a hypothesis as Markdown: missing words struck, words too much **bold**, a wrong one after the right.
 
   Args:
     reference: Words that were said.
@@ -137,10 +155,15 @@ def MarkedErrors(reference, hypothesis):
       words.append(_Escaped(said))
       continue
     if said:
-      words.append(f'~~{_Escaped(said)}~~')
+      words.append(_Struck(said))
     if heard:
       words.append(f'**{_Escaped(heard)}**')
   return ' '.join(words)
+
+
+def _Struck(word):
+  """Returns a word with a stroke through each character; TensorBoard's Markdown has no ~~ and no HTML."""
+  return ''.join(_Escaped(character) + '\u0336' for character in word)
 
 
 def _Escaped(text):

@@ -100,6 +100,40 @@ class BaseHead(base_layer.BaseLayer):
     """
     raise NotImplementedError(f'{type(self).__name__} does not decode')
 
+  @classmethod
+  def Streams(cls) -> bool:
+    """Whether heads of this class decode speech that comes in parts: StreamState and StreamDecode."""
+    return cls.StreamDecode is not BaseHead.StreamDecode
+
+  def StreamState(self, theta, batch: int, beam_size: int | None = None) -> py_utils.NestedMap:
+    """Returns the state before the first encoded frame, for StreamDecode; optional.
+
+    Args:
+      theta: This layer's variables.
+      batch: Number of utterances.
+      beam_size: Hypotheses to keep, >= 1; None: as Decode.
+
+    Raises:
+      errors.ConfigError: The head has no beam of this size.
+      NotImplementedError: See Streams.
+    """
+    raise NotImplementedError(f'{type(self).__name__} does not decode streams')
+
+  def StreamDecode(self, theta, encoded, lengths, state) -> tuple[py_utils.NestedMap, py_utils.NestedMap]:
+    """Finds transcripts of speech that comes in parts; optional.
+
+    Args:
+      theta: This layer's variables.
+      encoded: float32 [B, C, D], the next encoded frames. Padding may have any value.
+      lengths: int32 [B], number of them, 0 to C.
+      state: State from the part before or from StreamState.
+
+    Returns:
+      (hypotheses, see fm_lingvo/decoding/streaming.py; the new state). All parts together give what Decode gives for
+      the whole utterance, but for its limit of labels.
+    """
+    raise NotImplementedError(f'{type(self).__name__} does not decode streams')
+
   @property
   def record(self):
     """The variable that keeps what a checkpoint was made with (checkpoints/provenance.py); None: there is none."""

@@ -5,7 +5,9 @@ B: utterances, N: encoded frames, D: model width, V: vocabulary with blank.
 
 from lingvo.core import layers
 
-from fm_lingvo.decoding import search
+from fm_lingvo import errors
+from fm_lingvo.decoding import greedy
+from fm_lingvo.decoding import streaming
 from fm_lingvo.heads import labeled_head
 from fm_lingvo.losses import ctc_loss
 
@@ -41,4 +43,16 @@ class CtcHead(labeled_head.LabeledHead):
 
   def Decode(self, theta, encoded, paddings):
     """Best path; see the base class."""
-    return search.CtcGreedy(self.proj.FProp(theta.proj, encoded), labeled_head.Lengths(paddings))
+    return greedy.CtcGreedy(self.proj.FProp(theta.proj, encoded), labeled_head.Lengths(paddings))
+
+  def StreamState(self, theta, batch, beam_size=None):
+    """See the base class."""
+    if beam_size not in (None, 1):
+      raise errors.ConfigError(
+        f'beam_size = {beam_size}: the head {self.params.name} takes the best label of each frame; expected 1'
+      )
+    return streaming.CtcState(batch)
+
+  def StreamDecode(self, theta, encoded, lengths, state):
+    """Best path; see the base class."""
+    return streaming.CtcGreedy(self.proj.FProp(theta.proj, encoded), lengths, state)

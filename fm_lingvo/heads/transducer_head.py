@@ -11,8 +11,14 @@ from lingvo import compat as tf
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
+from fm_lingvo.decoding import fusion
+from fm_lingvo.decoding import greedy
+from fm_lingvo.decoding import hotwords
 from fm_lingvo.decoding import language_model
+from fm_lingvo.decoding import ngram
 from fm_lingvo.decoding import search
+from fm_lingvo.decoding import search_options
+from fm_lingvo.decoding import streaming
 from fm_lingvo.heads import labeled_head
 from fm_lingvo.layers import transducer
 from fm_lingvo.runtime import batch_split
@@ -34,14 +40,25 @@ class TransducerHead(labeled_head.LabeledHead):
     p.Define('max_symbols_per_frame', 2, 'Labels that decoding may emit at one encoded frame, >= 1.')
     p.Define('max_labels_per_frame', 1.0, 'Labels of an utterance at most, in labels an encoded frame, > 0.')
     p.Define(
-      'lm_file', '', "Language model of shallow fusion in decoding, see fm_lingvo/decoding/language_model.py; '': none."
+      'lm_file',
+      '',
+      'Language model of shallow fusion in decoding: an LSTM (fm_lingvo/decoding/language_model.py), or n-grams of '
+      "words or pieces (.arpa, .arpa.gz; fm_lingvo/decoding/ngram.py); '': none.",
     )
     p.Define('lm_weight', 0.4, "Weight, >= 0, of its log-probabilities beside the transducer's.")
     p.Define(
       'lm_label_bonus',
       0.9,
-      'What each label adds to a score in fusion, in nats, '
+      'What each label, or each word of n-grams of words, adds to a score in fusion, in nats, '
       ">= 0: the model's weight alone would favour short transcripts.",
+    )
+    p.Define(
+      'hotwords',
+      [],
+      'Phrases that decoding prefers, and pairs (phrase, boost in nats); see fm_lingvo/decoding/hotwords.py.',
+    )
+    p.Define(
+      'hotword_boost', search_options.HOTWORD_BOOST, 'What an occurrence of a phrase without a boost adds, in nats.'
     )
     p.Define(
       'ilm_weight',
@@ -62,7 +79,11 @@ class TransducerHead(labeled_head.LabeledHead):
     for name in ('lm_weight', 'lm_label_bonus', 'ilm_weight'):
       if not 0 <= p.Get(name) < math.inf:
         raise errors.ConfigError(f'{p.name}.{name} = {p.Get(name)}: expected a finite number >= 0')
-    self._lm = language_model.Frozen(p.lm_file, self.tokenizer) if p.lm_file else None
+    self._lm = None
+    if p.lm_file:
+      kind = ngram.Model if p.lm_file.endswith(ngram.EXTENSIONS) else language_model.Frozen
+      self._lm = kind(p.lm_file, self.tokenizer)
+    self._hotwords = hotwords.Hotwords(p.hotwords, p.hotword_boost, self.tokenizer) if p.hotwords else None
     vocab_size = self.tokenizer.vocab_size
     self.CreateChild('prediction', p.prediction.Copy().Set(vocab_size=vocab_size))
     self.CreateChild(
@@ -86,10 +107,36 @@ class TransducerHead(labeled_head.LabeledHead):
     return {'loss': loss, 'unalignable': unalignable, 'unknown_labels': self.UnknownLabels(batch)}, {}
 
   def Decode(self, theta, encoded, paddings):
-    """Greedy or beam search; see the base class. With `lm_file` or `ilm_weight` always the beam."""
+    """Greedy or beam search; see the base class. With `lm_file`, `hotwords` or `ilm_weight` always the beam."""
     p = self.params
     batch, frames = py_utils.GetShape(encoded, 2)
     enc = self.joint.ProjectEncoded(theta.joint, encoded)  # [B, N, J]
+    log_probs, step, state = self._Model(theta, batch)
+    lengths = labeled_head.Lengths(paddings)
+    max_labels = self._MaxLabels(frames)
+    arguments = (log_probs, step, state, enc, lengths, p.max_symbols_per_frame, max_labels)
+    limits = tf.minimum(self._MaxLabels(lengths), max_labels)  # The former in float32, which may round up.
+    added = self._Added(theta)
+    if not added and p.beam_size == 1:
+      return greedy.Greedy(*arguments, limits=limits)
+    return search.BeamSearch(*arguments, beam_size=p.beam_size, limits=limits, **added)
+
+  def StreamState(self, theta, batch, beam_size=None):
+    """See the base class."""
+    _, step, state = self._Model(theta, batch)
+    fused = fusion.Fused(step, **self._Added(theta))
+    return streaming.BeamState(fused, state, batch, beam_size or self.params.beam_size)
+
+  def StreamDecode(self, theta, encoded, lengths, state):
+    """Beam search; a beam of 1 is greedy. See the base class."""
+    batch, _ = py_utils.GetShape(encoded, 2)
+    enc = self.joint.ProjectEncoded(theta.joint, encoded)  # [B, C, J]
+    log_probs, step, _ = self._Model(theta, batch)
+    fused = fusion.Fused(step, **self._Added(theta))
+    return streaming.BeamSearch(log_probs, fused, enc, lengths, self.params.max_symbols_per_frame, state)
+
+  def _Model(self, theta, batch):
+    """Returns log_probs, step and the state before the first label of `batch` utterances; see search.py."""
 
     def LogProbs(enc_t, predicted):  # [M, J], [M, J] -> [M, V]
       return self.joint.LogProbs(theta.joint, enc_t, predicted)
@@ -98,20 +145,18 @@ class TransducerHead(labeled_head.LabeledHead):
       predicted, state = self.prediction.Step(theta.prediction, ids, state)
       return self.joint.ProjectPredicted(theta.joint, predicted), state
 
-    state = self.prediction.ZeroState(theta.prediction, batch)
-    lengths = labeled_head.Lengths(paddings)
-    max_labels = self._MaxLabels(frames)
-    arguments = (LogProbs, Step, state, enc, lengths, p.max_symbols_per_frame, max_labels)
-    limits = tf.minimum(self._MaxLabels(lengths), max_labels)  # The former in float32, which may round up.
-    fusion = {}
-    if self._lm is not None:
-      fusion.update(lm=self._lm.InGraph(), lm_weight=p.lm_weight, label_bonus=p.lm_label_bonus)
+    return LogProbs, Step, self.prediction.ZeroState(theta.prediction, batch)
+
+  def _Added(self, theta):
+    """Returns the arguments of fusion.Fused: language model, hotwords, internal language model; {}: none."""
+    p = self.params
+    scorers = [self._lm.Scorer(p.lm_weight, p.lm_label_bonus)] if self._lm is not None else []
+    scorers += [self._hotwords.Scorer()] if self._hotwords is not None else []
+    added = {'scorer': fusion.Sum(scorers)} if scorers else {}
     if p.ilm_weight:
       internal_lm = functools.partial(self.joint.InternalLogProbs, theta.joint)
-      fusion.update(internal_lm=internal_lm, ilm_weight=p.ilm_weight)
-    if not fusion and p.beam_size == 1:
-      return search.Greedy(*arguments, limits=limits)
-    return search.BeamSearch(*arguments, beam_size=p.beam_size, limits=limits, **fusion)
+      added.update(internal_lm=internal_lm, ilm_weight=p.ilm_weight)
+    return added
 
   def _MaxLabels(self, frames):
     """Labels that so many encoded frames, ints or int32 tensors, may have."""

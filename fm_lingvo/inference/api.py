@@ -11,47 +11,45 @@ stand in programs of other projects, whose names are PEP 8's. TensorFlow is impo
 
 import collections
 import contextlib
+import copy
 import dataclasses
-import io
 import math
 import os
-import shutil
 import sys
-import tempfile
-import threading
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from types import TracebackType
-from typing import IO
+from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
 
 from fm_lingvo import audio
 from fm_lingvo import errors
-from fm_lingvo.audio import arrays as audio_arrays
 from fm_lingvo.audio import frames as audio_frames
+from fm_lingvo.data import normalizers
 from fm_lingvo.decoding import search_options
+from fm_lingvo.inference import live_model
+from fm_lingvo.inference import sounds
 from fm_lingvo.inference import transcribing
 from fm_lingvo.inference import transcript
 from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files
 from fm_lingvo.utils import suggest
 
+if TYPE_CHECKING:
+  from fm_lingvo.inference import scored
+
 MIN_WINDOW_SECONDS = 2.0
 MAX_HOURS = 6.0  # A small file can hold days of silence.
 _ON_ERROR = ('raise', 'return')
-_EXPECTED = 'expected a path, bytes, an open binary file, an array with sampling_rate, or (samples, sampling_rate)'
-
-# Gin's configuration, Lingvo's flags and the level of its log belong to the process.
-_loading = threading.RLock()
 
 
 def load(
   run: str | os.PathLike[str],
   *,
-  adapter: str | None = None,
+  adapter: str | os.PathLike[str] | None = None,
   checkpoint: str | None = None,
   averages: bool = True,
   search: search_options.Search | None = None,
@@ -64,8 +62,9 @@ def load(
   are cleared.
 
   Args:
-    run: Folder of a run with a transducer or CTC head.
-    adapter: Name of the adapters to apply, or 'none'; None: the run's active set.
+    run: Folder of a run with a transducer or CTC head, or one that fm-export --format=safetensors wrote.
+    adapter: Name of the adapters to apply, a folder with adapters that fm-export wrote, or 'none'; None: the run's
+      active set.
     checkpoint: 'best' (by task.train.best_metric), 'newest', a checkpoint of the run such as 'ckpt-00000500', or the
       prefix of another one; None: 'best' if the run keeps best checkpoints, else 'newest'.
     averages: Whether to use the moving averages of the weights, if the run has them.
@@ -85,11 +84,11 @@ def load(
   from fm_lingvo.inference import load_run
   from fm_lingvo.inference import recognizer
 
-  with _loading, quiet.RootLogger(), recognizer.GraphMode():
+  with live_model.LOADING, quiet.RootLogger(), recognizer.GraphMode():
     found = load_run.Load(
       files.ExpandUser(os.fspath(run)),
       checkpoint=checkpoint if checkpoint is None else files.ExpandUser(checkpoint),
-      adapter=adapter,
+      adapter=adapter if adapter is None else files.ExpandUser(os.fspath(adapter)),
       averages=averages,
       how=search or search_options.Search(),
     )
@@ -98,11 +97,15 @@ def load(
 
 def ImportTensorFlow() -> None:
   """Imports TensorFlow and Lingvo without the messages that they write on start-up."""
-  with _loading, quiet.RootLogger(), contextlib.nullcontext() if 'tensorflow' in sys.modules else quiet.Imports():
+  with (
+    live_model.LOADING,
+    quiet.RootLogger(),
+    contextlib.nullcontext() if 'tensorflow' in sys.modules else quiet.Imports(),
+  ):
     from fm_lingvo.inference import recognizer  # noqa: F401
 
 
-class Model:
+class Model(live_model.LiveModel):
   """A trained run that transcribes recordings; threads may share it, and a process may hold several."""
 
   def __init__(self, run: Any, recognizer: Any, max_window: float) -> None:
@@ -174,11 +177,11 @@ class Model:
     suggest.CheckChoice('on_error', on_error, _ON_ERROR)
     if not read_ahead >= 1:
       raise errors.ConfigError(f'read_ahead = {read_ahead}: expected >= 1')
-    if _IsRecording(recordings):
+    if sounds.IsRecording(recordings):
       (one,) = self._Transcribe([recordings], sampling_rate, max_hours, on_error, read_ahead)
       return one
     if isinstance(recordings, Mapping) or not isinstance(recordings, Iterable):
-      raise errors.ConfigError(f'{_Shown(recordings)}: {_EXPECTED}')
+      raise errors.ConfigError(f'{sounds.Shown(recordings)}: {sounds.EXPECTED}')
     found = self._Transcribe(recordings, sampling_rate, max_hours, on_error, read_ahead)
     return list(found) if isinstance(recordings, list | tuple) else found
 
@@ -192,7 +195,7 @@ class Model:
     def _Sounds() -> Iterator[tuple[str, Iterator[np.ndarray]]]:
       for number, recording in enumerate(recordings, 1):
         losses = audio_frames.Losses()
-        name, blocks = _Sound(recording, rate, seconds, losses)
+        name, blocks = sounds.Sound(recording, rate, seconds, losses)
         waiting.append((name or f'recording {number}', losses))
         yield name, blocks
 
@@ -206,6 +209,61 @@ class Model:
           yield error
         else:
           yield dataclasses.replace(result, damage=str(losses)) if losses else result
+
+  def score(
+    self,
+    refs: Any,
+    sampling_rate: int | None = None,
+    *,
+    normalizer: str | None = None,
+    language: str | None = None,
+    costs: str = 'levenshtein',
+    resample: str = 'speakers',
+    max_hours: float = MAX_HOURS,
+  ) -> 'scored.Score':
+    """Transcribes recordings and scores them against their transcripts, as fm-score does.
+
+    Args:
+      refs: Path of a manifest, a JSON object a line with audio_filepath, text and, if known, offset, duration, speaker
+        and lang, as tools.prepare_data reads it; or pairs (recording, text), or triples (recording, text, speaker),
+        with recordings as of `transcribe`.
+      sampling_rate: See transcribe.
+      normalizer: One of fm_lingvo.data.normalizers.NAMES, for both sides; None: that of the run's training transcripts,
+        or `none` if it is not known.
+      language: Of texts without one, for the normaliser.
+      costs: See fm_lingvo.evaluation.scoring.Score.
+      resample: See fm_lingvo.evaluation.scoring.Score.
+      max_hours: See transcribe.
+
+    Returns:
+      A Score: wer, cer, their intervals, speakers, worst(n), transcripts.
+
+    Raises:
+      errors.AudioError: A recording cannot be read.
+      errors.ConfigError: The references are malformed, or an option is not known.
+    """
+    from fm_lingvo.inference import scored
+
+    references = scored.References(refs)
+    name = scored.Normalizer(self.run, normalizer)
+    normalizers.Get(name)  # Before minutes of work.
+    results = list(self.transcribe(scored.Recordings(references), sampling_rate, max_hours=max_hours))
+    return scored.Scored(references, results, name, language, costs, resample)
+
+  @property
+  def recognizer(self) -> Any:
+    """What recognises batches of windows: an object with recognizer.Recognizer's methods."""
+    return self._recognizer
+
+  def with_recognizer(self, recognizer: Any) -> 'Model':
+    """Returns a model that differs in who recognises its windows, such as one caller of a shared_batches.SharedBatches.
+
+    Args:
+      recognizer: An object with the method Recognize of recognizer.Recognizer.
+    """
+    other = copy.copy(self)
+    other._recognizer = recognizer
+    return other
 
   def close(self) -> None:
     """Frees the memory of the model; a batch that another thread recognises is finished first."""
@@ -221,62 +279,3 @@ class Model:
 
   def __repr__(self) -> str:
     return f'<fm_lingvo.Model {self.run!r}, {os.path.basename(self.checkpoint)}, adapter {self.adapter!r}>'
-
-
-def _IsArray(value: Any) -> bool:
-  return hasattr(value, '__array__') and not isinstance(value, np.generic)
-
-
-def _IsRecording(value: Any) -> bool:
-  """Whether a value is one recording, rather than several."""
-  if isinstance(value, tuple):
-    return len(value) == 2 and _IsArray(value[0]) and np.isscalar(value[1])
-  return isinstance(value, str | os.PathLike | bytes | bytearray | memoryview) or _IsArray(value) or _IsFile(value)
-
-
-def _IsFile(value: Any) -> bool:
-  return callable(getattr(value, 'read', None))
-
-
-def _Shown(value: Any) -> str:
-  """Returns the start of what a value looks like."""
-  text = repr(value)
-  return f'{type(value).__name__} {text if len(text) <= 60 else text[:57] + "..."}'
-
-
-def _Sound(
-  recording: Any, rate: int | None, max_seconds: float | None, losses: audio_frames.Losses
-) -> tuple[str, Iterator[np.ndarray]]:
-  """Returns the name of a recording, '' if it has none, and its sound: blocks int16 [n] at 16 kHz.
-
-  Raises:
-    errors.ConfigError: It is no recording, or has the wrong sampling rate.
-  """
-  if not _IsRecording(recording):
-    raise errors.ConfigError(f'{_Shown(recording)}: {_EXPECTED}')
-  if isinstance(recording, tuple) or _IsArray(recording):
-    samples, own_rate = recording if isinstance(recording, tuple) else (recording, rate)
-    if own_rate is None:
-      raise errors.ConfigError(f'{_Shown(recording)}: an array without a sampling rate; set sampling_rate')
-    return '', audio.StreamArray(*audio_arrays.Check(samples, own_rate), max_seconds)
-  if rate is not None:
-    raise errors.ConfigError(f'{_Shown(recording)}: sampling_rate is of arrays only; a file says its own')
-  if isinstance(recording, io.TextIOBase):
-    raise errors.ConfigError(f'{_Shown(recording)}: a file open as text; open it in binary mode')
-  if _IsFile(recording):
-    name = getattr(recording, 'name', '')
-    return name if isinstance(name, str) else '', _File(recording, max_seconds, losses)
-  if isinstance(recording, str | os.PathLike):
-    path = files.ExpandUser(os.fsdecode(recording))
-    return path, audio.Stream(path, max_seconds, losses)
-  return '', audio.Stream(bytes(recording), max_seconds, losses)
-
-
-def _File(f: IO[bytes], max_seconds: float | None, losses: audio_frames.Losses) -> Iterator[np.ndarray]:
-  """Yields the sound of an open file; keeps a pipe on disk, since decoding seeks."""
-  if getattr(f, 'seekable', bool)():
-    yield from audio.Stream(f, max_seconds, losses)
-    return
-  with tempfile.TemporaryFile() as kept:
-    shutil.copyfileobj(f, kept)
-    yield from audio.Stream(kept, max_seconds, losses)

@@ -17,12 +17,18 @@ from lingvo.core import py_utils
 
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import reader
+from fm_lingvo.decoding import confidence
 from fm_lingvo.decoding import search
+from fm_lingvo.decoding import words as words_lib
+from fm_lingvo.inference import stream_graph
 from fm_lingvo.inference import transcript
 from fm_lingvo.runtime import graph_memory
 from fm_lingvo.runtime import quiet
 from fm_lingvo.runtime import session
 from fm_lingvo.utils import audio
+
+CLOSED = stream_graph.CLOSED
+_HOW_TO_STREAM = 'train a run with the knob streaming = True, such as asr.StreamingSupervised (docs/streaming.md)'
 
 Word = transcript.Word
 Hypothesis = transcript.Hypothesis
@@ -66,30 +72,11 @@ def GraphMode() -> Iterator[None]:
     py_utils.SetEagerMode(eager, test_mode=True)
 
 
-def Surfaces(tokenizer) -> list[bytes]:
-  """Returns a list [V] of bytes: the text of each label of a Tokenizer."""
-  import sentencepiece
-
-  processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.model)
-
-  def _Surface(label):
-    piece = processor.id_to_piece(label)
-    if processor.is_unknown(label):
-      return processor.decode([label]).encode()  # The model's own symbol for unknown characters.
-    if processor.is_control(label):
-      return b''
-    if processor.is_byte(label):  # <0x41>
-      return bytes([int(piece[3:-1], 16)])
-    return piece.replace('\u2581', ' ').encode()
-
-  return [_Surface(label) for label in range(tokenizer.vocab_size)]
-
-
 def Words(surfaces, labels, frames, frame_seconds: float) -> list[Word]:
   """Splits labels into words.
 
   Args:
-    surfaces: List of bytes that Surfaces returned.
+    surfaces: List [V] of bytes: tokenizer.Tokenizer.surfaces.
     labels: Iterable of ints.
     frames: The encoded frame at which each label was emitted.
     frame_seconds: Seconds per encoded frame.
@@ -98,24 +85,19 @@ def Words(surfaces, labels, frames, frame_seconds: float) -> list[Word]:
     List of Word. A word starts with the frame of its first label. It ends with the frame of its last label, or earlier
     if the next word starts in that frame.
   """
-  spelled = []  # [bytes, first frame, last frame] of each word.
-  open_word = False
-  for label, frame in zip(labels, frames):
-    for byte in surfaces[label]:
-      if byte == ord(' '):
-        open_word = False
-      elif open_word:
-        spelled[-1][0].append(byte)
-        spelled[-1][2] = frame
-      else:
-        spelled.append([bytearray([byte]), frame, frame])
-        open_word = True
+  spans = words_lib.Spans(surfaces, labels, frames)
+  return _Timed(spans, [None] * len(spans), frame_seconds)
+
+
+def _Timed(spans, probabilities, frame_seconds):
+  """Returns the Word of each words.Span."""
   words = []
-  for i, (text, first, last) in enumerate(spelled):
+  for i, (span, probability) in enumerate(zip(spans, probabilities)):
+    first, last = span.frames
     end = last + 1
-    if i + 1 < len(spelled) and first < spelled[i + 1][1]:
-      end = min(end, spelled[i + 1][1])
-    words.append(Word(text.decode(errors='replace'), round(first * frame_seconds, 3), round(end * frame_seconds, 3)))
+    if i + 1 < len(spans) and first < spans[i + 1].frames[0]:
+      end = min(end, spans[i + 1].frames[0])
+    words.append(Word(span.text, round(first * frame_seconds, 3), round(end * frame_seconds, 3), probability))
   return words
 
 
@@ -138,15 +120,22 @@ class Recognizer:
     if not 1 <= n_best <= beam_size:
       raise errors.ConfigError(f'n_best = {n_best}: expected 1 to {beam_size}, the beam size; set beam_size, too')
     self._n_best = n_best
+    self._run = run
     self._lock = threading.Lock()  # One batch at a time: it uses all cores, and its memory.
     with tf.Graph().as_default() as graph:
       self._inputs = Inputs()
-      task, self._outputs = BuildGraph(run, *self._inputs)
+      self._task, self._outputs = BuildGraph(run, *self._inputs)
       self._session = tf.Session(graph=graph, config=session.Config())
-      Restore(self._session, task, run.checkpoint, run.averages)
-    self._tokenizer = task.Head(run.head).tokenizer
-    self._surfaces = Surfaces(self._tokenizer)
-    self._frame_seconds = task.encoded_frame_samples / audio.SAMPLE_RATE
+      Restore(self._session, self._task, run.Weights())
+    self._tokenizer = self._task.Head(run.head).tokenizer
+    self._surfaces = self._tokenizer.surfaces
+    # Where one hypothesis alone was found, there is nothing to compare it with.
+    self._calibrations = {
+      several: confidence.Read(run.path, words_lib.MEASURES if several else words_lib.OF_LABELS)
+      for several in (False, True)
+    }
+    self._frame_seconds = self._task.encoded_frame_samples / audio.SAMPLE_RATE
+    self._engines: dict[tuple[int, int], stream_graph.Engine] = {}  # (beam size, frames of a step) ->
 
   def Recognize(self, waveforms: list[np.ndarray]) -> list[list[Hypothesis]]:
     """Transcribes one batch.
@@ -166,13 +155,67 @@ class Recognizer:
       row[: len(waveform)] = waveform.astype(np.float32) / 32768.0
     with self._lock:
       if self._session is None:
-        raise errors.ConfigError('the model is closed; load it again')
+        raise errors.ConfigError(CLOSED)
       out = self._session.run(self._outputs, dict(zip(self._inputs, (batch, num_samples))))
     return [self._Hypotheses(out, i) for i in range(len(waveforms))]
 
+  def WhyNoStream(self) -> str:
+    """Returns why the run cannot recognise speech while it is heard, '' if it can."""
+    return stream_graph.WhyNot(self._task, self._run.head) if self._task is not None else CLOSED
+
+  def StreamEngine(self, beam_size: int | None, step_seconds: float, build: bool) -> stream_graph.Engine | None:
+    """Returns what runs the steps of streams.
+
+    Args:
+      beam_size: Hypotheses, >= 1; None: the head's.
+      step_seconds: Seconds of a step, > 0, rounded to whole encoded frames, or to whole chunks of the attention.
+      build: Whether to build its graph if there is none yet, in GraphMode and in one thread at a time.
+
+    Returns:
+      The engine; None: there is none yet.
+
+    Raises:
+      errors.ConfigError: The run cannot stream, the head has no such beam, or the recogniser is closed.
+    """
+    why = self.WhyNoStream()
+    if why:
+      raise errors.ConfigError(why if why == CLOSED else f'{self._run.path}: {why}; {_HOW_TO_STREAM}')
+    least = self._task.encoder.stream_frames
+    key = beam_size, least * max(1, round(step_seconds / (least * self._frame_seconds)))
+    if build and key not in self._engines:
+      sess = self._session
+      with sess.graph.as_default(), _Cluster(self._run):
+        engine = stream_graph.Engine(self._task, self._run.head, *key, self._Text, self._Best)
+      engine.Start(sess)
+      self._engines[key] = engine
+    return self._engines.get(key)
+
+  def _Text(self, labels: list[int], frames: list[int]) -> tuple[str, tuple[Word, ...]]:
+    """Returns the text of labels, and their words without probabilities."""
+    return self._tokenizer.DecodeIds(labels), tuple(Words(self._surfaces, labels, frames, self._frame_seconds))
+
+  def _Best(self, hypotheses: list[tuple[list[int], list[int], list[float], float]]) -> Hypothesis:
+    """Returns the first of the hypotheses that a stream found: labels, frames, scores of labels, score."""
+    every = [
+      words_lib.Found(score, scores, words_lib.Spans(self._surfaces, labels, frames))
+      for labels, frames, scores, score in hypotheses
+    ]
+    return self._Hypothesis(hypotheses[0][0], every[0], every)
+
+  def _Hypothesis(self, labels, found, every):
+    """Returns the Hypothesis of a words.Found, one of `every`, with its labels."""
+    calibration = self._calibrations[len(every) > 1]
+    probabilities = [round(calibration.Probability(e), 4) for e in words_lib.Evidence(found, every)]
+    words = _Timed(found.spans, probabilities, self._frame_seconds)
+    return Hypothesis(self._tokenizer.DecodeIds(labels), found.score, tuple(words))
+
   def Close(self) -> None:
-    """Frees the graph and the weights, after the batch that runs; may be called again."""
+    """Frees the graph and the weights, after the batch and the steps that run; may be called again."""
     with self._lock:
+      for engine in self._engines.values():
+        engine.Close()
+      self._engines = {}
+      self._task = None
       if self._session is not None:
         self._session.close()
         graph_memory.ForgetGradients(self._session.graph)
@@ -180,12 +223,14 @@ class Recognizer:
 
   def _Hypotheses(self, out, i):
     """Returns the hypotheses of row i of the graph's output, at most n_best."""
+    places = np.flatnonzero(search.AreFound(out.scores[i])).tolist()
+    every = words_lib.FoundOf(self._surfaces, out, i, places)
     found = []
-    for k in np.flatnonzero(search.AreFound(out.scores[i, : self._n_best])):
-      length = out.lengths[i, k]
-      labels = out.labels[i, k, :length].tolist()
-      words = Words(self._surfaces, labels, out.frames[i, k, :length].tolist(), self._frame_seconds)
-      found.append(Hypothesis(self._tokenizer.DecodeIds(labels), float(out.scores[i, k]), tuple(words)))
+    for k, hypothesis in zip(places, every):
+      if k >= self._n_best:
+        break
+      labels = out.labels[i, k, : out.lengths[i, k]].tolist()
+      found.append(self._Hypothesis(labels, hypothesis, every))
     return found
 
 
@@ -206,28 +251,32 @@ def BuildGraph(run, waveforms, num_samples):
     (task, hypotheses): a HydraTask, and the output of its head's Decode.
   """
   py_utils.GetOrCreateGlobalStepVar()
-  # Plain TensorFlow does not know the ops of Lingvo's assertions.
-  cluster = run.cluster.Copy().Set(do_eval=True, enable_asserts=False)
-  with cluster_factory.Cluster(cluster):
+  with _Cluster(run):
     task = run.params.Instantiate()
     ((name, branch),) = task.branches
     batch = py_utils.NestedMap({branch.stream: py_utils.NestedMap(waveforms=waveforms, num_samples=num_samples)})
     return task, task.Decode(batch)[name]
 
 
-def Restore(sess, task, checkpoint: str, averages: bool = True) -> None:
+def _Cluster(run):
+  """Context in which a run's layers compute as in evaluation."""
+  # Plain TensorFlow does not know the ops of Lingvo's assertions.
+  return cluster_factory.Cluster(run.cluster.Copy().Set(do_eval=True, enable_asserts=False))
+
+
+def Restore(sess, task, checkpoint: reader.Checkpoint) -> None:
   """Restores the variables of a session's graph.
 
   Args:
     sess: Session of the graph that `task` was built in.
     task: A HydraTask.
-    checkpoint: Prefix of the checkpoint's files.
-    averages: See reader.Checkpoint.
+    checkpoint: The weights, such as Run.Weights() of a load_run.Run.
 
   Raises:
     errors.ConfigError: The checkpoint lacks a variable, has one of another shape, or was made with another front end
       or tokenizer.
   """
   variables = {v.op.name: v for v in task.vars.Flatten()}
-  sess.run(tf.global_variables_initializer())
-  reader.Match(reader.Checkpoint(checkpoint, averages), variables).Restore(task, sess)
+  # Initialising all would be one more optimisation of the whole graph.
+  sess.run([v.initializer for v in tf.global_variables() if v.op.name not in variables])
+  reader.Match(checkpoint, variables).Restore(task, sess)

@@ -21,6 +21,7 @@ class Word:
   text: str
   start: float
   end: float
+  probability: float | None = None  # That it is right, see fm_lingvo/decoding/confidence.py; None: not known.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,11 @@ class Hypothesis:
   text: str
   score: float
   words: tuple[Word, ...]
+
+  @property
+  def probability(self) -> float | None:
+    """The share of its words that is expected to be right, 0 without words; None: not known."""
+    return _Mean(self.words)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +56,11 @@ class Segment:
   def text(self) -> str:
     return ' '.join(w.text for w in self.words)
 
+  @property
+  def probability(self) -> float | None:
+    """The share of its words that is expected to be right; None: not known."""
+    return _Mean(self.words)
+
 
 @dataclasses.dataclass(frozen=True)
 class Transcript:
@@ -69,20 +80,31 @@ class Transcript:
     """The words in segments, which end at pauses of 0.8 s."""
     return tuple(Segments(self.words))
 
+  @property
+  def probability(self) -> float | None:
+    """The share of the words that is expected to be right, 0 without words; None: not known."""
+    return _Mean(self.words)
+
   def to_dict(self) -> dict[str, Any]:
     """Returns what json can write, under the keys that speech recognisers commonly use.
 
     Returns:
-      dict: text; duration; segments (id, start, end, text); words (word, start, end); score; and, if they are not
-      empty, file, n_best (text, score) and damage. Times are in seconds.
+      dict: text; duration; probability; segments (id, start, end, text, probability); words (word, start, end,
+      probability); score; windows; and, if they are not empty, file, n_best (text, score, probability) and damage.
+      Times are in seconds; probabilities that are not known are left out.
     """
     row: dict[str, Any] = {'file': self.name} if self.name else {}
     row |= {
       'text': self.text,
       'duration': round(self.duration, 3),
-      'segments': [{'id': i, 'start': s.start, 'end': s.end, 'text': s.text} for i, s in enumerate(self.segments)],
+      **_Probability(self.probability),
+      'segments': [
+        {'id': i, 'start': s.start, 'end': s.end, 'text': s.text, **_Probability(s.probability)}
+        for i, s in enumerate(self.segments)
+      ],
       'words': WordRows(self.words),
       'score': round(self.score, 4),
+      'windows': self.windows,
     }
     if self.n_best:
       row['n_best'] = HypothesisRows(self.n_best)
@@ -96,13 +118,23 @@ class Transcript:
 
 
 def WordRows(words: Iterable[Word]) -> list[dict[str, Any]]:
-  """Returns words as JSON objects: word, start, end."""
-  return [{'word': w.text, 'start': w.start, 'end': w.end} for w in words]
+  """Returns words as JSON objects: word, start, end and, if it is known, probability."""
+  return [{'word': w.text, 'start': w.start, 'end': w.end, **_Probability(w.probability)} for w in words]
 
 
 def HypothesisRows(hypotheses: Iterable[Hypothesis]) -> list[dict[str, Any]]:
-  """Returns hypotheses as JSON objects: text, score."""
-  return [{'text': h.text, 'score': round(h.score, 4)} for h in hypotheses]
+  """Returns hypotheses as JSON objects: text, score and, if it is known, probability."""
+  return [{'text': h.text, 'score': round(h.score, 4), **_Probability(h.probability)} for h in hypotheses]
+
+
+def _Mean(words: Sequence[Word]) -> float | None:
+  known = [w.probability for w in words if w.probability is not None]
+  return None if len(known) < len(words) else sum(known) / len(words) if words else 0.0
+
+
+def _Probability(value: float | None) -> dict[str, float]:
+  """Returns the key of JSON, if the probability is known."""
+  return {} if value is None else {'probability': round(value, 4)}
 
 
 def Segments(words: Iterable[Word]) -> list[Segment]:

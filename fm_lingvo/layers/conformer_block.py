@@ -10,6 +10,7 @@ from lingvo.core import hyperparams
 from lingvo.core import layers
 
 from fm_lingvo.layers import adapter
+from fm_lingvo.layers import chunk_attention
 from fm_lingvo.layers import conformer_cpu
 from fm_lingvo.layers import mixed_precision
 from fm_lingvo.layers import subparams
@@ -29,7 +30,8 @@ def BlockParams(p: hyperparams.Params, index: int) -> hyperparams.InstantiablePa
   left, right = p.atten_left_context, p.atten_right_context
   if p.atten_chunk_size is not None:
     left, right = left or 1, right or 0
-  cls = conformer_layer.ConformerLayer if p.active_adapter is None else AdaptedConformerLayer
+  has_residual = p.active_adapter is not None and p.adapter_kind == 'residual'
+  cls = AdaptedConformerLayer if has_residual else conformer_layer.ConformerLayer
   block = cls.CommonParams(
     input_dim=p.model_dim,
     is_causal=p.causal,
@@ -46,6 +48,7 @@ def BlockParams(p: hyperparams.Params, index: int) -> hyperparams.InstantiablePa
   )
   _UseStatelessDropout(block)
   conformer_cpu.Use(block)
+  chunk_attention.Use(block)
   if p.fprop_dtype not in (None, tf.float32):
     mixed_precision.KeepFloat32(block)
   return block.Set(name=f'block_{index}')

@@ -162,10 +162,8 @@ class LogMelFrontend(base_layer.BaseLayer):
     """
     step = self.mel.window_frame_step
     window = self.mel.window_frame_size
-    # [B, S] -> [B, S + window - step], which gives S / step frames.
-    waveforms = tf.pad(waveforms * 32768.0, [[0, 0], [0, window - step]])
-    mel = self.mel.FProp(self.mel.theta, py_utils.NestedMap(src_inputs=waveforms, paddings=tf.zeros_like(waveforms)))
-    features = tf.squeeze(mel.src_inputs, -1)  # [B, T, F, 1] -> [B, T, F]
+    # [B, S] -> [B, S + overlap], which gives S / step frames.
+    features = self._LogMel(tf.pad(waveforms, [[0, 0], [0, self.overlap_samples]]))
     num_frames = tf.maximum(0, (num_samples - window) // step + 1)  # [B]
     paddings = 1.0 - tf.sequence_mask(num_frames, py_utils.GetShape(features)[1], dtype=tf.float32)
     if self.params.normalization == 'per_utterance':
@@ -174,6 +172,40 @@ class LogMelFrontend(base_layer.BaseLayer):
       features = (features - theta.mean) / theta.stddev
     features *= 1.0 - paddings[:, :, tf.newaxis]
     return py_utils.NestedMap(features=features, paddings=paddings)
+
+  @property
+  def overlap_samples(self):
+    """Samples of a frame's window that belong to the next frames: how far a frame looks ahead of its own step."""
+    return self.mel.window_frame_size - self.mel.window_frame_step
+
+  def CheckStreams(self):
+    """Raises errors.ConfigError if the features depend on the whole utterance."""
+    p = self.params
+    if p.normalization == 'per_utterance':
+      raise errors.ConfigError(f"{p.name}.normalization = 'per_utterance': expected 'global' or 'none' for streaming")
+
+  def StreamStep(self, theta, waveforms):
+    """Computes the next frames, as FProp does of the whole utterance.
+
+    Args:
+      theta: This layer's variables.
+      waveforms: float32 [B, T * 160 + overlap_samples] in [-1, 1): from the start of the first of the T frames on.
+
+    Returns:
+      float32 [B, T, F].
+
+    Raises:
+      errors.ConfigError: See CheckStreams.
+    """
+    self.CheckStreams()
+    features = self._LogMel(waveforms)
+    return (features - theta.mean) / theta.stddev if self.params.normalization == 'global' else features
+
+  def _LogMel(self, waveforms):
+    """Computes log-mel frames, not normalised: [B, T * 160 + overlap_samples] -> [B, T, F]."""
+    waveforms *= 32768.0
+    mel = self.mel.FProp(self.mel.theta, py_utils.NestedMap(src_inputs=waveforms, paddings=tf.zeros_like(waveforms)))
+    return tf.squeeze(mel.src_inputs, -1)  # [B, T, F, 1] -> [B, T, F]
 
   def _NormalizePerUtterance(self, features, paddings):
     """Normalises each bin to mean 0 and standard deviation 1 over the unpadded frames."""

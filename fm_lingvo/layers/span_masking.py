@@ -35,8 +35,9 @@ class SpanMasker(base_layer.BaseLayer):
   3.2). After the first S frames of an utterance, the expected share of masked frames
   is 1 - (1 - mask_start_prob) ** S. The noise is drawn for each masked frame.
 
-  All draws are stateless functions of a seed, and therefore the same under XLA, on a
-  TPU and in a rematerialised forward pass.
+  All draws are stateless functions of a seed, and therefore the same in a rematerialised
+  forward pass. TensorFlow's kernels and XLA derive other numbers from a seed: a run that
+  continues on a TPU draws from the same distribution, but not the same masks.
   """
 
   @classmethod

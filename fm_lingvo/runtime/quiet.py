@@ -6,6 +6,8 @@ import os
 import tempfile
 from collections.abc import Iterator
 
+from fm_lingvo.runtime import lazy_imports
+
 
 @contextlib.contextmanager
 def HoldStderr(dropped=b''):
@@ -36,8 +38,12 @@ def HoldStderr(dropped=b''):
 
 @contextlib.contextmanager
 def Imports():
-  """Context for importing TensorFlow in a tool: hides its start-up messages, and later all but fatal ones."""
+  """Context for importing TensorFlow in a tool: hides its start-up messages, and later all but fatal ones.
+
+  Modules that few commands use are loaded when they are used.
+  """
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  lazy_imports.Install()
   with HoldStderr():
     yield
 

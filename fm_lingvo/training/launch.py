@@ -1,7 +1,6 @@
 """From parsed flags to a run: configuration, data, then local or cluster jobs."""
 
 import contextlib
-import gc
 import os
 import shutil
 import sys
@@ -27,12 +26,12 @@ from fm_lingvo.evaluation import cluster_job
 from fm_lingvo.run_files import dashboard
 from fm_lingvo.run_files import run_dir
 from fm_lingvo.run_files import run_lock
-from fm_lingvo.run_files import trackers
 from fm_lingvo.runtime import batch_split
 from fm_lingvo.runtime import quiet
 from fm_lingvo.runtime import session
 from fm_lingvo.training import dry_run
 from fm_lingvo.training import flag_checks
+from fm_lingvo.training import followed
 from fm_lingvo.training import start_data
 from fm_lingvo.training import train_loop
 from fm_lingvo.training import xla_check
@@ -58,8 +57,6 @@ def Launch(flags):
     errors.ConfigError: The configuration, a device or a data set cannot be used.
     errors.RunError: The disk failed, or the run skipped too many steps.
   """
-  # A graph's objects live as long as the process; collecting garbage among them took a tenth of the start-up time.
-  gc.set_threshold(50_000, 20, 100)
   py_utils.SetEagerMode(False)
   session.PatchLingvo()
   if flags.deterministic:
@@ -80,6 +77,7 @@ def Launch(flags):
     # Lingvo logs thousands of lines; a local run prints its own progress.
     logging.set_verbosity(logging.ERROR)
   flag_checks.CheckParts(flags, is_cluster)
+  loggers = followed.Loggers(flags, is_cluster)
   gin_config.Configure(flags.model, flags.gin_file, flags.gin_bindings, flags.gin_search_paths)
   with _Building(flags):
     flag_checks.CheckDatasets(flags)
@@ -114,7 +112,7 @@ def Launch(flags):
         stack.enter_context(run_lock.Hold(flags.logdir))
       lingvo_trainer.RunnerManager(flags.model).Start()
     return 0
-  return _RunLocally(flags)
+  return _RunLocally(flags, loggers)
 
 
 @contextlib.contextmanager
@@ -167,11 +165,10 @@ def _XlaCheck(flags):
   return 0
 
 
-def _RunLocally(flags):
+def _RunLocally(flags, loggers):
   """Trains and evaluates in this process, see train_loop."""
   flags.run_locally = flags.run_locally or 'cpu'
   flag_checks.CheckDevice(flags.run_locally, flags.worker_gpus)
-  loggers = trackers.Names(flags.logger)
   if flags.run_locally == 'cpu':
     session.ComputeOnCpu()
   train = model_registry.GetParams(flags.model, 'Train')

@@ -15,6 +15,7 @@ from lingvo.core import summary_utils
 
 from fm_lingvo import errors
 from fm_lingvo.run_files import metrics_log
+from fm_lingvo.training import adam
 from fm_lingvo.training import rate_groups
 from fm_lingvo.utils import files
 
@@ -48,6 +49,7 @@ class Learner(learner.Learner):
   def __init__(self, params):
     params = params.Copy()
     params.optimizer.add_summary_in_apply = False  # Summaries cannot be made in the branches of a tf.cond.
+    adam.Use(params)
     super().__init__(params)
     self._finite = None
     self._norm = None  # (gradients, their norm), see _GradientNorm.
@@ -93,7 +95,7 @@ class Learner(learner.Learner):
       for name, var_grad in var_grads.FlattenItems():
         summary_utils.AddNormSummary(f'{py_utils.SanitizeScopeKey(name)}/{self.params.name}', var_grad)
     summary_utils.scalar(f'grad_norm/all/{self.params.name}', norm)
-    var_norm = tf.sqrt(py_utils.SumSquared([item.var for item in py_utils.Flatten(var_grads)]))
+    var_norm = Norm([item.var for item in py_utils.Flatten(var_grads)])
     for name, value in (('grad_norm/all', norm), ('var_norm/all', var_norm), ('grad_scale_all', scale)):
       self._AddEvalMetric(name, value, tf.constant(1.0))
     return py_utils.NestedMap(final_var_grads=var_grads.Transform(lambda item: _Scaled(item, scale)), grad_scale=scale)
@@ -103,16 +105,30 @@ class Learner(learner.Learner):
     grads = [item.grad for item in py_utils.Flatten(var_grads)]
     known, norm = self._norm or ((), None)
     if len(known) != len(grads) or any(a is not b for a, b in zip(known, grads)):
-      norm = tf.sqrt(py_utils.SumSquared(grads))
+      norm = Norm(grads)
       self._norm = grads, norm
     return norm
 
 
+def Norm(tensors):
+  """Returns the L2 norm of tensors together, float32 []; Lingvo's SumSquared takes a power of each, which is slower."""
+  values = [x.values if isinstance(x, tf.IndexedSlices) else x for x in tensors]
+  sums = []
+  for x in values:
+    with tf.device(x.device):
+      sums.append(tf.reduce_sum(tf.square(x)))
+  return tf.sqrt(tf.add_n(sums))
+
+
 def _Scaled(var_grad, scale):
-  """Returns a py_utils.VarGrad with the gradient times `scale`."""
+  """Returns a py_utils.VarGrad with the gradient times `scale`, a whole table for an embedding.
+
+  An optimizer would sum a sparse gradient by its distinct labels, whose number is no static shape. It sets the whole
+  table's slots anyway.
+  """
   var, grad = var_grad
   if isinstance(grad, tf.IndexedSlices):
-    return py_utils.VarGrad(var, tf.IndexedSlices(grad.values * scale, grad.indices, grad.dense_shape))
+    grad = tf.math.unsorted_segment_sum(grad.values, grad.indices, var.shape[0])
   return py_utils.VarGrad(var, grad * scale)
 
 

@@ -4,7 +4,6 @@ Lingvo's cluster jobs divide this work among a controller, trainers and evalers,
 machine, a single loop starts faster and saves at exactly the configured steps.
 """
 
-import contextlib
 import os
 import signal
 import time
@@ -28,8 +27,8 @@ from fm_lingvo.run_files import metrics_log
 from fm_lingvo.run_files import progress
 from fm_lingvo.run_files import run_dir
 from fm_lingvo.run_files import tensorboard
-from fm_lingvo.run_files import trackers
 from fm_lingvo.training import best_checkpoints
+from fm_lingvo.training import followed
 from fm_lingvo.training import nonfinite_steps
 
 
@@ -126,7 +125,7 @@ class LocalRunner(base_runner.BaseRunner):
         self._task.input.start_step = step
         self._task.input.Initialize(sess)
         ready = True
-        with _CatchSignals(self), self._Tracked(step):
+        with _CatchSignals(self), followed.Followed(self._logdir, self._settings, self._loggers, self._rows, not step):
           return self._Loop(sess, step)
       except tf.errors.DataLossError as e:
         step = int(sess.run(py_utils.GetGlobalStep()))
@@ -150,21 +149,6 @@ class LocalRunner(base_runner.BaseRunner):
       sess.run(self._checkpointer.start_averages)
       self._CheckBestMetric(sess)
     return step
-
-  @contextlib.contextmanager
-  def _Tracked(self, step):
-    """Context of a run from `step` on that makes it a row of TensorBoard's tab HParams and a run of the trackers."""
-    if not step:  # TensorBoard keeps the first of each.
-      dashboard.Write(self._logdir, dashboard.RunStart(self._logdir, self._settings))
-    followers = trackers.Trackers(self._loggers, self._logdir, self._settings)
-    self._rows.Follow(followers.Log)
-    try:
-      yield
-    except BaseException:
-      followers.End(False)
-      raise
-    followers.End(True)
-    dashboard.Write(self._logdir, dashboard.RunEnd())
 
   def _Loop(self, sess, step):
     """Trains from `step`; see Start."""

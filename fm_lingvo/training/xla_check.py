@@ -20,9 +20,11 @@ from lingvo import model_registry
 from lingvo.core import cluster_factory
 from lingvo.core import optimizer
 from lingvo.core import py_utils
+from tensorflow.core.framework import attr_value_pb2
 
 from fm_lingvo import errors
 from fm_lingvo.config import registry
+from fm_lingvo.layers import shared_trace
 from fm_lingvo.runtime import session
 from fm_lingvo.training import xla_dump
 from fm_lingvo.utils import audio
@@ -31,6 +33,7 @@ from fm_lingvo.utils import audio
 # weights and batch; seconds: time of the compilation and one run; batch: dict: stream -> (B, S).
 Report = collections.namedtuple('Report', ['step', 'ops', 'temp_bytes', 'seconds', 'batch'])
 
+_FOLDED_BYTES = 200_000  # Constants above this size are left to XLA.
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -90,8 +93,12 @@ def _Compile(dataset, params, dump_dir):
     batch = task.input.GetPreprocessedInputBatch()
     holders = batch.Transform(lambda x: tf.placeholder(x.dtype, x.shape))
     step = tf.function(_StepFunction(model, batch), jit_compile=True, autograph=False)
-    outputs = step(*holders.Flatten())
-    with tf.Session(graph=graph, config=session.Config()) as sess:
+    with shared_trace.Off():  # _LeaveUnfolded does not reach into functions.
+      outputs = step(*holders.Flatten())
+    config = session.Config()
+    # XLA has optimisers of its own, and no TemporaryVariable, which TensorFlow's puts into large steps.
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    with tf.Session(graph=graph, config=config) as sess:
       sess.run([tf.global_variables_initializer(), tf.local_variables_initializer(), tf.tables_initializer()])
       feed = dict(zip(holders.Flatten(), _Example(batch).Flatten()))
       started = time.time()
@@ -122,9 +129,27 @@ def _StepFunction(model, batch):
     outputs += [value for value, _ in task.eval_metrics.values()]
     tensors = [x for x in outputs if isinstance(x, tf.Tensor)]
     with tf.control_dependencies([x for x in outputs if not isinstance(x, tf.Tensor)]):
-      return [tf.identity(x) for x in tensors]
+      results = [tf.identity(x) for x in tensors]
+    _LeaveUnfolded(tf.get_default_graph())
+    return results
 
   return CompiledStep
+
+
+def _LeaveUnfolded(graph):
+  """Keeps TensorFlow from computing large constants before XLA compiles, and from holding all of them at once.
+
+  At size large they are 13.8 GB, mostly zeros of gradients. Constant folding leaves out nodes with this attribute,
+  which means nothing to XLA.
+  """
+  for op in graph.get_operations():
+    if any(_Bytes(x) > _FOLDED_BYTES for x in op.outputs):
+      op._set_attr('_scoped_allocator', attr_value_pb2.AttrValue(list=attr_value_pb2.AttrValue.ListValue()))
+
+
+def _Bytes(tensor):
+  """The size of a tensor, 0 if it is not static."""
+  return tensor.dtype.size * (tensor.shape.num_elements() or 0)
 
 
 def _Example(batch):

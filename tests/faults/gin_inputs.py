@@ -34,7 +34,7 @@ SEEDS = [
   task.heads.best_rq.quantizer.codebook_dim=8 task.branches.unlabeled.weight=2.0 task.encoder.atten_left_context=8
   model.cluster.split_id=0 schedule.train_executions_per_eval=1 task.frontend.normalization='none'
   task.random_seed=3"""),
-  "include 'params/gin/streaming.gin'",
+  "include 'params/gin/small.gin'",
   'STEPS = 5\nBestRqPretrain.max_steps = %STEPS',
 ]
 _VALUES = r"""

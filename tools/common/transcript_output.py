@@ -37,14 +37,16 @@ class Output:
     if path and (path.endswith('/') or os.path.isdir(path)):
       self._folder = path
       files.MakeFolder(path, f'--output={path}')
-    elif kind == 'srt' and len(recordings) > 1:
+    elif kind in transcript_formats.OF_ONE and len(recordings) > 1:
       raise errors.ConfigError(
-        f'--format=srt: {len(recordings)} recordings, but a subtitle file is for one; expected --output=FOLDER/'
+        f'--format={kind}: {len(recordings)} recordings, but a subtitle file is for one; expected --output=FOLDER/'
       )
     elif not os.path.isdir(above):
       raise errors.ConfigError(f'--output={path}: no folder {above}; expected one that exists')
     elif path and os.path.realpath(path) in self._recordings:
       raise errors.ConfigError(f'--output={path}: is one of the recordings; expected another file')
+    if kind == 'ctm' and self._folder is None:
+      _CheckNames([recording for recording, _ in recordings])
 
   def Open(self) -> None:
     """Opens the single output file on the first call, which empties it."""
@@ -79,3 +81,14 @@ class Output:
   def Close(self) -> None:
     if self._file is not None and self._file is not sys.stdout:
       self._file.close()
+
+
+def _CheckNames(paths: list[str]) -> None:
+  """Raises ConfigError if two recordings have one name in CTM."""
+  names: dict[str, str] = {}
+  for path in paths:
+    other = names.setdefault(transcript_formats.Recording(path), path)
+    if other != path:
+      raise errors.ConfigError(
+        f'--format=ctm: {other} and {path} are both {transcript_formats.Recording(path)}; expected --output=FOLDER/'
+      )

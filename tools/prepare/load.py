@@ -9,9 +9,9 @@ import tarfile
 import zlib
 
 from fm_lingvo import audio
+from fm_lingvo.data import normalizers
 from fm_lingvo.utils import audio as audio_format
 
-from ..common import normalizers
 from . import pieces
 
 # What a Container may raise for damage; everything else is a mistake in it.

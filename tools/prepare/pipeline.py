@@ -9,11 +9,11 @@ import time
 
 from fm_lingvo import errors
 from fm_lingvo.data import dataset
+from fm_lingvo.data import normalizers
 from fm_lingvo.utils import audio as audio_format
 from fm_lingvo.utils import files as file_system
 
 from ..common import exit_codes
-from ..common import normalizers
 from . import beam_runs
 from . import importers
 from . import progress

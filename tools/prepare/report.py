@@ -5,9 +5,8 @@ import sys
 
 from fm_lingvo import audio
 from fm_lingvo.data import dataset
+from fm_lingvo.data import normalizers
 from fm_lingvo.utils import suggest
-
-from ..common import normalizers
 
 
 def Make(rows, rejects, listing, settings):

@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 
 from fm_lingvo import errors
+from fm_lingvo.data import normalizers
 from fm_lingvo.evaluation import scoring
 
-from ..common import normalizers
 from ..prepare.import_helpers import audio_paths
 from ..prepare.import_helpers import stm
 from . import transcript_files

@@ -18,12 +18,12 @@ import re
 from collections.abc import Iterator
 
 from fm_lingvo import errors
+from fm_lingvo.data import manifest
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import suggest
 from fm_lingvo.utils import text_lines
 
 from ..prepare.import_helpers import audio_paths
-from ..prepare.import_helpers import rows
 from ..prepare.import_helpers import stm
 
 FORMATS = ('text', 'lines', 'trn', 'stm', 'ctm', 'jsonl')
@@ -51,6 +51,7 @@ class Transcripts:
 
   path: str
   format: str
+  branch: str = ''  # Of a run, if one was chosen.
   texts: dict[str, str] = dataclasses.field(default_factory=dict)  # By utterance id.
   speakers: dict[str, str] = dataclasses.field(default_factory=dict)  # Of ids that have one.
   languages: dict[str, str] = dataclasses.field(default_factory=dict)  # Of ids that have one.
@@ -72,7 +73,7 @@ def RecordingOf(recording: str, channel: str) -> str:
   return recording if channel in ('1', 'A') else f'{recording}#{channel}'
 
 
-def Read(path: str, role: str, kind: str = 'auto') -> Transcripts:
+def Read(path: str, role: str, kind: str = 'auto', branch: str = '') -> Transcripts:
   """Reads a file.
 
   Args:
@@ -80,18 +81,19 @@ def Read(path: str, role: str, kind: str = 'auto') -> Transcripts:
     role: `reference` or `hypothesis`: which text of a JSON object counts.
     kind: One of FORMATS, or `auto`: by the extension; text or lines by whether all lines begin with a different word
       that looks like an id, with a digit, _ or /, or have a tab.
+    branch: Which branch's hypotheses count in a file of a run with several that decode; '': there must be one.
 
   Raises:
-    errors.ConfigError: There is no such file.
+    errors.ConfigError: There is no such file, or it has several branches, or not this one.
     errors.DatasetError: A line is malformed, an id is there twice, or there are no utterances.
   """
   CheckExists(path)
   if kind == 'auto':
     kind = _EXTENSIONS.get(os.path.splitext(path.removesuffix('.gz'))[1].lower()) or _TextOrLines(path)
-  transcripts = Transcripts(path, kind)
+  transcripts = Transcripts(path, kind, branch)
   readers = dict(text=_ReadText, lines=_ReadLines, trn=_ReadTrn, stm=_ReadStm, ctm=_ReadCtm)
   if kind == 'jsonl':
-    _ReadJson(transcripts, role)
+    _ReadJson(transcripts, role, branch)
   else:
     readers[kind](transcripts)
   if not transcripts.texts:
@@ -224,20 +226,32 @@ def _Objects(path: str) -> Iterator[tuple[int, dict]]:
 def _KeyFor(row: dict, role: str) -> str | None:
   """Returns the key of a row's text: reference or hypothesis, or `text` and its other names, or None."""
   return next((key for key in _KEYS[role] if key in row), None) or next(
-    (key for key in row if rows.KeyOf(key) == 'text'), None
+    (key for key in row if manifest.KeyOf(key) == 'text'), None
   )
 
 
-def _ReadJson(transcripts: Transcripts, role: str) -> None:
+def _OfBranch(path: str, branch: str) -> Iterator[tuple[int, dict]]:
+  """Yields the objects of _Objects that are of a branch; raises ConfigError if the file has other ones only."""
+  every = list(_Objects(path))
+  names = sorted({str(row['branch']) for _, row in every if 'branch' in row})
+  if branch and branch not in names:
+    known = f'there are {suggest.Some(names)}{suggest.Hint(branch, names)}' if names else 'its lines name none'
+    raise errors.ConfigError(f'{path}: no hypotheses of the branch {branch}; {known}')
+  if not branch and len(names) > 1:
+    raise errors.ConfigError(f'{path}: hypotheses of {len(names)} branches; --branch selects one of {", ".join(names)}')
+  yield from ((number, row) for number, row in every if not branch or row.get('branch') == branch)
+
+
+def _ReadJson(transcripts: Transcripts, role: str, branch: str) -> None:
   key, ids = None, audio_paths.UtteranceIds()
-  for number, row in _Objects(transcripts.path):
+  for number, row in _OfBranch(transcripts.path, branch):
     where = f'{transcripts.path}:{number}'
     key = key or _KeyFor(row, role)
     if key is None or key not in row:
       wanted = key or ' or '.join((*_KEYS[role], 'text'))
       raise errors.DatasetError(f'{where}: no {wanted}; there are {suggest.Some(row)}{suggest.Hint(wanted, row)}')
     value = {name: row[name] for name in row if row[name] is not None}
-    known = {rows.KeyOf(name): value[name] for name in reversed(value) if rows.KeyOf(name)}
+    known = {manifest.KeyOf(name): value[name] for name in reversed(value) if manifest.KeyOf(name)}
     utt_id = known.get('utt_id')
     if utt_id is None and isinstance(known.get('audio_filepath'), str):
       offset, seconds = known.get('offset'), known.get('duration')

@@ -11,7 +11,8 @@ There are four sources, in this order:
 import os
 import re
 
-from ..common.normalizers import prompts
+from fm_lingvo.data.normalizers import prompts
+
 from ..prepare import importers
 from ..prepare.import_helpers import debian
 from . import phrases

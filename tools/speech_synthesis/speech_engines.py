@@ -123,10 +123,39 @@ def Speak(engine, voice, text, **settings):
   Raises:
     audio.Rejected: synthesis_failed.
   """
+  pcm, rate = _Started(engine).Speak(dict(settings, voice=voice, text=text))
+  return np.frombuffer(pcm, '<i2'), rate
+
+
+def SpeakWithTimes(voice, text, **settings):
+  """Speaks a text with eSpeak NG, which knows where its words begin.
+
+  Args:
+    voice: See Speak.
+    text: Words, separated by a space each.
+    **settings: See Speak.
+
+  Returns:
+    (int16 [M], sampling rate in Hz, start in seconds of each word; None if it is spoken as one with that before it).
+
+  Raises:
+    audio.Rejected: synthesis_failed.
+  """
+  reply, rate = _Started('espeak-ng').Speak(dict(settings, voice=voice, text=text, word_times=True))
+  head, _, pcm = reply.partition(b'\n')
+  starts = dict(json.loads(head))
+  places = [0]
+  for word in text.split(' ')[:-1]:
+    places.append(places[-1] + len(word) + 1)
+  return np.frombuffer(pcm, '<i2'), rate, [starts.get(place) for place in places]
+
+
+def _Started(engine):
+  """Returns this thread's _Helper of an engine."""
   helpers = _local.__dict__.setdefault('helpers', {})
   if engine not in helpers:
     helpers[engine] = _Helper(engine)
-  return helpers[engine].Speak(dict(settings, voice=voice, text=text))
+  return helpers[engine]
 
 
 class _Helper:
@@ -158,7 +187,7 @@ class _Helper:
     data = self._process.stdout.read(abs(size))
     if size < 0:
       raise audio.Rejected('synthesis_failed', data.decode('utf-8', errors='replace'))
-    return np.frombuffer(data, '<i2'), rate
+    return data, rate
 
 
 def _Paths(engine):

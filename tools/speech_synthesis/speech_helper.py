@@ -20,14 +20,33 @@ import sys
 _SEED = 1
 
 
-class Espeak:
-  """eSpeak NG, a formant synthesiser. Requests also hold `pitch`, 0 to 100; speed 1 is 165 words per minute."""
+class _EspeakEvent(ctypes.Structure):
+  """espeak_EVENT of speak_lib.h."""
 
+  _fields_ = [
+    ('type', ctypes.c_int),
+    ('unique_identifier', ctypes.c_uint),
+    ('text_position', ctypes.c_int),  # In characters, from 1.
+    ('length', ctypes.c_int),
+    ('audio_position', ctypes.c_int),  # In milliseconds.
+    ('sample', ctypes.c_int),
+    ('user_data', ctypes.c_void_p),
+    ('id', ctypes.c_char * 8),
+  ]
+
+
+class Espeak:
+  """eSpeak NG, a formant synthesiser. Requests also hold `pitch`, 0 to 100; speed 1 is 165 words per minute.
+
+  With `word_times` in a request, a line of JSON comes before the PCM: [place in the text, start in seconds] of words.
+  """
+
+  _WORD = 1  # espeak_EVENT_TYPE; 0 ends a list.
   _RATE, _PITCH = 1, 3  # espeak_PARAMETER.
   _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT.
   _UTF8 = 1
   _POS_CHARACTER = 1
-  _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+  _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_EspeakEvent))
 
   def __init__(self, library_path, data_path):
     self._library = ctypes.CDLL(library_path)
@@ -35,11 +54,16 @@ class Espeak:
 
   def Speak(self, request):
     """Returns (PCM16 bytes, sample rate)."""
-    chunks = []
+    chunks, starts = [], []
 
-    def OnAudio(samples, count, unused_events):
+    def OnAudio(samples, count, events):
       if samples and count > 0:
         chunks.append(ctypes.string_at(samples, count * 2))
+      i = 0
+      while events[i].type:
+        if events[i].type == self._WORD:
+          starts.append((events[i].text_position - 1, events[i].audio_position / 1000))
+        i += 1
       return 0
 
     library = self._library
@@ -57,7 +81,8 @@ class Espeak:
     if library.espeak_Synth(text, ctypes.c_size_t(len(text) + 1), 0, self._POS_CHARACTER, 0, self._UTF8, None, None):
       raise RuntimeError('espeak_Synth failed')
     library.espeak_Synchronize()
-    return b''.join(chunks), rate
+    head = json.dumps(starts).encode() + b'\n' if request.get('word_times') else b''
+    return head + b''.join(chunks), rate
 
 
 class Flite:

@@ -10,12 +10,12 @@ import hashlib
 import os
 
 from fm_lingvo import audio
+from fm_lingvo.data.normalizers import prompts
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import suggest
 from fm_lingvo.utils import text_lines
 
 from ..common import exit_codes
-from ..common.normalizers import prompts
 from ..prepare import importers
 from . import speech_engines
 

@@ -9,7 +9,9 @@ from typing import Any
 from typing import NamedTuple
 
 from fm_lingvo import errors
+from fm_lingvo.run_files import run_lock
 
+from ..common import interrupts
 from . import space as space_lib
 from . import trial as trial_lib
 
@@ -82,10 +84,15 @@ class Study:
     """Runs trials until there are as many as planned.
 
     Raises:
-      errors.ConfigError: The first trainers all fail, or evaluations lack the metric.
+      errors.ConfigError: Three trainers failed one after the other, evaluations lack the metric, or another sweep
+        runs in the folder.
       KeyboardInterrupt: As the caller's signals do; trainers have been stopped, with checkpoints.
     """
-    self._TakeUp()
+    with run_lock.Hold(self._plan.logdir):  # Two sweeps in one folder would take up each other's trials.
+      self._TakeUp()
+      self._RunAll()
+
+  def _RunAll(self) -> None:
     try:
       while self._running or self._Left():
         while len(self._running) < self._plan.jobs and self._Left():
@@ -93,6 +100,8 @@ class Study:
         self._Look()
         time.sleep(self._poll_seconds)
     finally:
+      for trial in self._running:
+        trial.AskToStop()
       for trial in self._running:
         trial.Stop()
 
@@ -119,8 +128,9 @@ class Study:
     folder = os.path.join(self._plan.logdir, name)
     bindings = space_lib.Bindings(self._plan.model, params)
     command = self._command(self._plan.model, folder, bindings, self._plan.flags)
-    trial = trial_lib.Trial(asked.number, folder, command, self._Cores())
-    self._running[trial] = asked
+    with interrupts.Held():
+      trial = trial_lib.Trial(asked.number, folder, command, self._Cores())
+      self._running[trial] = asked
     print(f'trial {asked.number}: {", ".join(bindings)}', flush=True)
 
   def _Cores(self) -> list[int]:

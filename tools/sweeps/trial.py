@@ -34,6 +34,7 @@ class Trial:
     """
     self.number, self.folder, self.cores = number, folder, list(cores)
     self._reported: set[int] = set()
+    self._asked = False
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, LOG), 'a', encoding='utf-8') as log:
       self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
@@ -59,11 +60,16 @@ class Trial:
         self._reported.add(step)
         yield step, value
 
+  def AskToStop(self) -> None:
+    """Lets the trainer save a checkpoint and end; Stop waits for it."""
+    if self._process.poll() is None and not self._asked:
+      self._asked = True  # A second signal would end it without a checkpoint.
+      self._process.send_signal(signal.SIGTERM)
+
   def Stop(self) -> None:
     """Ends the trainer, which saves a checkpoint first."""
-    if self._process.poll() is None:
-      self._process.send_signal(signal.SIGTERM)
-      self._process.wait()
+    self.AskToStop()
+    self._process.wait()
 
   def LastLine(self) -> str:
     """The last line of the trainer's output."""

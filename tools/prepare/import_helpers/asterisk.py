@@ -3,10 +3,10 @@
 import os
 import re
 
+from fm_lingvo.data.normalizers import prompts as telephone
 from fm_lingvo.utils import files as file_system
 
 from ...common import files
-from ...common.normalizers import prompts as telephone
 from . import lines
 
 # Formats in order of preference, for prompts that a directory has in several formats.

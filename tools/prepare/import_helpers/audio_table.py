@@ -5,11 +5,11 @@ import math
 
 import pyarrow as pa
 
+from fm_lingvo.data import manifest
 from fm_lingvo.utils import suggest
 
 from ...common import exit_codes
 from . import arrow_rows
-from . import rows
 
 _SCALARS = (
   pa.types.is_string,
@@ -103,7 +103,7 @@ def _Used(listing, path, schema, audio_column, columns):
       raise exit_codes.UsageError(f'{path}: no column {name}; it has {", ".join(schema.names)}{hint}')
     used[name] = key
   for name in schema.names:
-    key = rows.KeyOf(name)
+    key = manifest.KeyOf(name)
     if key in (None, 'audio_filepath', 'utt_id') or key in columns or name in used or name == audio_column:
       continue
     if _IsScalar(schema.field(name).type):

@@ -5,29 +5,13 @@ import math
 import os
 
 from fm_lingvo.data import dataset
+from fm_lingvo.data import manifest
 from fm_lingvo.utils import suggest
 
 from .. import importers
 from . import audio_paths
 
-# Key -> its other names. A key with a value None counts as missing; any other value, 0 too, is a value.
-ALIASES = {
-  'audio_filepath': (
-    'audio_path audio_file audio_filename audio wav_path wav wav_filename path file file_name filename'
-  ).split(),
-  'text': 'transcript transcription sentence'.split(),
-  'duration': 'dur length_seconds'.split(),
-  'offset': 'start start_time begin begin_time'.split(),
-  'end': 'end_time stop'.split(),
-  'channel': 'channel_id channel_selector'.split(),
-  'utt_id': 'id utterance_id uttid utt segment_id key'.split(),
-  'speaker': 'speaker_id client_id spk spk_id speaker_name'.split(),
-  'lang': 'language locale lang_id source_lang'.split(),
-  'split': 'subset partition'.split(),
-  'domain': 'corpus dataset'.split(),
-}
-KEYS = tuple(ALIASES)
-_KEY_OF = {name: key for key, names in ALIASES.items() for name in (key, *names)}
+ALIASES, KEYS = manifest.ALIASES, tuple(manifest.ALIASES)
 _SPLITS = {
   **{split: split for split in dataset.SPLITS},
   **{name: 'train' for name in ('training', 'tr')},
@@ -55,19 +39,14 @@ def SplitName(name):
   return _SPLITS.get(lower) or _SPLITS.get(lower.replace('_', '-').partition('-')[0])
 
 
-def KeyOf(name):
-  """Returns the one of KEYS that a name stands for, or None."""
-  return _KEY_OF.get(name) or _KEY_OF.get(str(name).strip().lower())
-
-
 def Whole(row):
   """Returns an entry whose recording was cut out of a longer one: times only say how long it must be."""
-  result = {name: value for name, value in row.items() if KeyOf(name) not in ('offset', 'end')}
+  result = {name: value for name, value in row.items() if manifest.KeyOf(name) not in ('offset', 'end')}
   try:
-    times = [float(value) for key in ('offset', 'end') for name, value in row.items() if KeyOf(name) == key]
+    times = [float(value) for key in ('offset', 'end') for name, value in row.items() if manifest.KeyOf(name) == key]
   except (TypeError, ValueError):
     times = []
-  if len(times) == 2 and times[1] > times[0] and not any(KeyOf(name) == 'duration' for name in result):
+  if len(times) == 2 and times[1] > times[0] and not any(manifest.KeyOf(name) == 'duration' for name in result):
     result['duration'] = times[1] - times[0]
   return result
 
@@ -88,7 +67,7 @@ def Canonical(listing, row):
   result, names = {}, {}
   listing.known = KEYS
   for name, value in row.items():
-    key = KeyOf(name)
+    key = manifest.KeyOf(name)
     if value is None:
       continue
     if key is None:

@@ -10,10 +10,10 @@ import importlib.metadata
 import pkgutil
 
 from fm_lingvo.data import importers as api
+from fm_lingvo.data.normalizers import prompts as telephone
 from fm_lingvo.utils import suggest
 
 from ...common import exit_codes
-from ...common.normalizers import prompts as telephone
 
 Listing, Option, Options, Reject, Utterance = api.Listing, api.Option, api.Options, api.Reject, api.Utterance
 

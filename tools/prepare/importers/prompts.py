@@ -4,9 +4,10 @@ The audio is in Debian's asterisk-core-sounds-LANG-g722, the transcripts are in 
 and CC-BY 3.0; see the packages' copyright files). They are fetched with apt, without root, or read from a directory.
 """
 
+from fm_lingvo.data import normalizers
+from fm_lingvo.data.normalizers import prompts as telephone
+
 from ...common import exit_codes
-from ...common import normalizers
-from ...common.normalizers import prompts as telephone
 from .. import importers
 from ..import_helpers import asterisk
 from ..import_helpers import packages

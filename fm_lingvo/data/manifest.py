@@ -1,0 +1,115 @@
+"""Manifests as in NeMo, a JSON object a line: the keys that they have, under the names that people use."""
+
+import dataclasses
+import json
+import math
+import os
+from typing import Any
+
+from fm_lingvo import errors
+from fm_lingvo.utils import files
+from fm_lingvo.utils import suggest
+from fm_lingvo.utils import text_lines
+
+# Key -> its other names. A key with a value None counts as missing; any other value, 0 too, is a value.
+ALIASES: dict[str, list[str]] = {
+  'audio_filepath': (
+    'audio_path audio_file audio_filename audio wav_path wav wav_filename path file file_name filename'
+  ).split(),
+  'text': 'transcript transcription sentence'.split(),
+  'duration': 'dur length_seconds'.split(),
+  'offset': 'start start_time begin begin_time'.split(),
+  'end': 'end_time stop'.split(),
+  'channel': 'channel_id channel_selector'.split(),
+  'utt_id': 'id utterance_id uttid utt segment_id key'.split(),
+  'speaker': 'speaker_id client_id spk spk_id speaker_name'.split(),
+  'lang': 'language locale lang_id source_lang'.split(),
+  'split': 'subset partition'.split(),
+  'domain': 'corpus dataset'.split(),
+}
+_KEY_OF = {name: key for key, names in ALIASES.items() for name in (key, *names)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  """A recording, or a part of one, and its transcript."""
+
+  utt_id: str
+  path: str
+  text: str
+  speaker: str = ''
+  language: str = ''
+  offset: float = 0.0  # Seconds.
+  seconds: float | None = None  # None: to the end.
+
+
+def KeyOf(name: str) -> str | None:
+  """Returns the key of ALIASES that a name stands for, or None."""
+  return _KEY_OF.get(name) or _KEY_OF.get(str(name).strip().lower())
+
+
+def Read(path: str) -> list[Entry]:
+  """Reads a manifest of transcribed recordings; their paths are relative to its folder.
+
+  Args:
+    path: Local or remote file, decompressed if its name ends in .gz.
+
+  Raises:
+    errors.ConfigError: There is no such file.
+    errors.DatasetError: A line is no JSON object, has no recording or no text, or an id is there twice.
+  """
+  if not files.Exists(path) or not files.IsRemote(path) and os.path.isdir(path):
+    raise errors.ConfigError(f'{path}: no such manifest; expected a file with a JSON object a line')
+  entries: dict[str, Entry] = {}
+  for number, line in text_lines.Lines(path):
+    if not line.strip():
+      continue
+    where = f'{path}:{number}'
+    try:
+      row = json.loads(line)
+    except (RecursionError, ValueError) as e:
+      raise errors.DatasetError(f'{where}: expected a JSON object ({e})') from e
+    if not isinstance(row, dict):
+      raise errors.DatasetError(f'{where}: expected a JSON object, got {line[:40]}')
+    entry = _Entry(row, where, os.path.dirname(path))
+    if entry.utt_id in entries:
+      raise errors.DatasetError(f'{where}: {entry.utt_id} is there twice; expected one line for an id')
+    entries[entry.utt_id] = entry
+  if not entries:
+    raise errors.DatasetError(f'{path}: no utterances')
+  return list(entries.values())
+
+
+def _Entry(row: dict[str, Any], where: str, folder: str) -> Entry:
+  known = {KeyOf(name): value for name, value in reversed(row.items()) if KeyOf(name) and value is not None}
+  known.update({name: value for name, value in row.items() if name in ALIASES and value is not None})
+  for key in ('audio_filepath', 'text'):
+    if not isinstance(known.get(key), str):
+      raise errors.DatasetError(f'{where}: {key}: expected a string; there are {suggest.Some(row)}')
+  name = known['audio_filepath']
+  offset = _Seconds(known, 'offset', where)
+  end = _Seconds(known, 'end', where)
+  seconds = end - (offset or 0.0) if end is not None else None if offset is None else _Seconds(known, 'duration', where)
+  part = '' if offset is None and end is None else f'@{offset or 0.0:g}'
+  return Entry(
+    utt_id=str(known.get('utt_id', name + part)),
+    path=name if files.IsRemote(name) else os.path.join(folder, name),
+    text=known['text'],
+    speaker=str(known.get('speaker', '')),
+    language=str(known.get('lang', '')),
+    offset=offset or 0.0,
+    seconds=seconds,
+  )
+
+
+def _Seconds(known: dict[Any, Any], key: str, where: str) -> float | None:
+  value = known.get(key)
+  if value is None or value == '':
+    return None
+  try:
+    seconds = math.nan if isinstance(value, bool) else float(value)
+  except (TypeError, ValueError):
+    seconds = math.nan
+  if not 0 <= seconds < math.inf:
+    raise errors.DatasetError(f'{where}: {key} = {str(value)[:40]}: expected seconds >= 0')
+  return seconds

@@ -1,0 +1,1 @@
+"""The server of tools/serve.py: transcription over HTTP, with OpenAI's interface, and live over a WebSocket."""

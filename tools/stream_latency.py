@@ -1,0 +1,125 @@
+"""Measures how long a streaming run takes for each step of speech, on one core.
+
+  trainer --model=asr.StreamingSupervised --gin.StreamingSupervised.size=small --gin.StreamingSupervised.max_steps=1 \\
+    --logdir=runs/small
+  python -m tools.stream_latency runs/small --beams=1,8 --seconds=30
+
+It gives noise to a stream, or --audio, as fast as it is heard, prints a table and writes
+docs/results/stream_latency.json. A step costs the same whatever was learned, but for the labels that are emitted, so a
+run of one step of training measures a size. Times are processor time, so that other programs of the machine do not
+count. Exit code 2: a run that cannot stream, with a one-line message.
+"""
+
+import argparse
+import os
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+from fm_lingvo import audio
+from fm_lingvo import errors
+from fm_lingvo.decoding import search_options
+from fm_lingvo.inference import api
+from fm_lingvo.inference import streaming
+from fm_lingvo.utils import audio as audio_format
+from fm_lingvo.utils import files as file_system
+
+from .bench import results
+from .common import exit_codes
+
+_WARM_UP = 10  # Steps that are not counted.
+
+
+def Measure(model: Any, samples: np.ndarray, beam_size: int, step_seconds: float) -> dict[str, float]:
+  """Returns milliseconds of a step (median, 90 %), the real-time factor and the seconds that a step waits for sound.
+
+  Args:
+    model: A Model.
+    samples: int16 [n] at 16 kHz.
+    beam_size: Hypotheses.
+    step_seconds: See Model.stream.
+  """
+  stream = model.stream(beam_size=beam_size, step_seconds=step_seconds)
+  size, taken = int(stream.step_seconds * audio_format.SAMPLE_RATE), []
+  for start in range(0, len(samples), size):
+    before, steps = time.process_time(), stream.steps
+    stream.accept(samples[start : start + size], audio_format.SAMPLE_RATE)
+    if stream.steps > steps:
+      taken.append(time.process_time() - before)
+  taken = taken[_WARM_UP:]
+  if not taken:
+    raise errors.ConfigError(f'--seconds: expected more than {_WARM_UP} steps of {stream.step_seconds:g} s')
+  middle, high = (float(np.percentile(taken, share) * 1000) for share in (50, 90))
+  return {
+    'median': middle,
+    '90 %': high,
+    'real-time factor': sum(taken) / len(taken) / stream.step_seconds,
+    'waits for': stream.latency,
+  }
+
+
+def _Rows(measured: dict[str, float], label: str, origin: results.Row, note: str) -> list[results.Row]:
+  """Returns the rows of a result, form `figures`, of what Measure returned."""
+  names = {
+    'median': ('processor time of a step, median', 'ms'),
+    '90 %': ('processor time of a step, 90 %', 'ms'),
+    'real-time factor': ('real-time factor on one core', ''),
+    'waits for': ('speech that a step waits for', 's'),
+  }
+  common = {'label': label, **origin, **({'note': note} if note else {})}
+  return [
+    {'name': name, 'value': float(f'{measured[key]:.3g}'), 'unit': unit, **common}
+    for key, (name, unit) in names.items()
+  ]
+
+
+def _Run(args: argparse.Namespace, command: str) -> None:
+  os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # Before TensorFlow counts the cores.
+  samples = (np.random.RandomState(0).randn(int(args.seconds * audio_format.SAMPLE_RATE)) * 1000).astype(np.int16)
+  if args.audio:
+    samples = audio.Decode(args.audio)
+  rows = []
+  origin = results.Origin(command)
+  for beam_size in args.beams:
+    with api.load(args.run, search=search_options.Search(beam_size=beam_size)) as model:
+      for step_seconds in args.steps:
+        measured = Measure(model, samples, beam_size, step_seconds)
+        label = f'{args.label}, beam of {beam_size}, steps of {step_seconds * 1000:.0f} ms'
+        print(label + ': ' + ', '.join(f'{name} {value:.3g}' for name, value in measured.items()), flush=True)
+        rows += _Rows(measured, label, origin, args.note)
+  results.Merge(args.output, 'figures', rows)
+  print(f'wrote {args.output}')
+
+
+def Main(argv: list[str]) -> int:
+  """Runs the tool; returns the exit code."""
+  parser = argparse.ArgumentParser(
+    prog='stream_latency', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  numbers = lambda kind: lambda text: [kind(value) for value in text.split(',')]  # noqa: E731
+  parser.add_argument('run', metavar='RUN', type=file_system.ExpandUser, help='folder of a run that can stream')
+  parser.add_argument('--beams', type=numbers(int), default=[1, 8], metavar='K,K,...', help='beam sizes (default: 1,8)')
+  parser.add_argument(
+    '--steps',
+    type=numbers(float),
+    default=[streaming.STEP_SECONDS],
+    metavar='S,S,...',
+    help=f'seconds of a step (default: {streaming.STEP_SECONDS:g})',
+  )
+  parser.add_argument('--seconds', type=float, default=30.0, help='length of the noise (default: 30)')
+  parser.add_argument('--audio', type=file_system.ExpandUser, help='a recording instead of noise')
+  parser.add_argument('--label', default='small', help='what the run is, in the table (default: small)')
+  parser.add_argument('--note', default='', help='what else a reader must know, such as what else the machine did')
+  parser.add_argument(
+    '--output', type=file_system.ExpandUser, default=results.Path('stream_latency'), help='JSON file to write'
+  )
+  args = parser.parse_args(argv[1:])
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  command = 'python -m tools.stream_latency ' + ' '.join(argv[1:])
+  return exit_codes.Report('stream_latency', lambda: _Run(args, command))
+
+
+if __name__ == '__main__':
+  sys.exit(Main(sys.argv))
