@@ -6,7 +6,6 @@ import os
 
 from fm_lingvo.data import manifest
 from fm_lingvo.utils import audio_extensions
-
 from ..import_helpers import inputs
 from ..import_helpers import patterns
 from ..import_helpers import rows
