@@ -6,6 +6,7 @@ import os
 
 from fm_lingvo.data import manifest
 from fm_lingvo.utils import audio_extensions
+
 from ..import_helpers import inputs
 from ..import_helpers import patterns
 from ..import_helpers import rows
@@ -42,8 +43,7 @@ def _Samples(listing, path):
   samples = collections.defaultdict(dict)
   for member in contents.members:
     key, extension = os.path.splitext(member.name)
-    extension = extension.lower()
-    kind = 'audio' if extension in audio_extensions.ALL else extension
+    kind = 'audio' if extension.lower() in audio_extensions.ALL else extension.lower()
     if kind not in ('audio', '.json', *_TEXTS):
       listing.ignored[kind or member.name] += 1
     elif samples[key].setdefault(kind, member) is not member:
