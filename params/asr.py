@@ -178,7 +178,7 @@ class AdapterFinetune(FullFinetune):
   Data: as FullFinetune. Trained: the set of adapters `adapter`, transducer and CTC; the
   encoder of `init_from`, a JustHydra run, stays bit-equal, but for scales and biases of
   its norms with `train_layer_norms`. Method: residual adapters
-  (arXiv 2302.01496).
+  (arXiv 2302.01496); LoRA and bias-only tuning for comparison, see fm_lingvo/layers/lora.py.
 
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
@@ -189,8 +189,11 @@ class AdapterFinetune(FullFinetune):
 
   learning_rate: float = 1e-3
   adapter: str = 'target'  # Name of the set of adapters; each domain has its own.
-  adapter_dim: int | None = None  # Width of the bottleneck; None: 32, or 128 at size `paper`.
-  adapter_position: str = 'after_block'  # after_block, parallel or after_ff.
+  adapter_kind: str = 'residual'  # residual, lora: low-rank changes of projections, or bias: changes of biases.
+  adapter_dim: int | None = None  # Width of the bottleneck; None: 32, or 128 at size `paper`; rank of lora; None: 8.
+  adapter_position: str = 'after_block'  # With residual: after_block, parallel or after_ff.
+  lora_alpha: float = 16.0  # With lora: the changes are scaled by lora_alpha / rank.
+  lora_projections: tuple = ('query', 'value', 'feed_forward')  # With lora: see fm_lingvo/layers/lora.py.
   adapter_lr_scale: float = 1.0  # Learning rate of the adapters, as a multiple of learning_rate.
   decoder_lr_scale: float = 1.0  # The same of transducer and CTC.
   train_layer_norms: bool = False  # Trains the encoder's norms, too; the encoder without adapters then changes.
@@ -205,7 +208,18 @@ class AdapterFinetune(FullFinetune):
     p.train.learner.rate_groups = [group for group in scales if group[2] != 1.0]
     if self.train_layer_norms:
       p.train.learner.bprop_variable_filter += f'|{self._LAYER_NORMS}'
-    p.encoder.cls.UseAdapter(p.encoder, self.adapter, self.adapter_position, self._BySize('adapter_dim', 32))
+    width = self._BySize('adapter_dim', 32)
+    is_lora = self.adapter_kind == 'lora'
+    if is_lora:
+      width, p.encoder.lora_tpl.alpha = self.adapter_dim or 8, self.lora_alpha
+    p.encoder.cls.UseAdapter(
+      p.encoder,
+      self.adapter,
+      self.adapter_position,
+      width,
+      kind=self.adapter_kind,
+      projections=self.lora_projections if is_lora else None,
+    )
     return p
 
 

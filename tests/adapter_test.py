@@ -67,32 +67,23 @@ class ResidualAdapterTest(graph_case.GraphCase):
         self.Layer(adapter.ResidualAdapter.Params(), input_dim=16, **{field: value})
 
 
-def _Inputs():
-  """Placeholders of features and paddings, of the features without padding unless they are fed."""
-  return (
-    tf.placeholder_with_default(_FEATURES, [None, None, 80]),
-    tf.placeholder_with_default(np.zeros([2, 32], np.float32), [None, None]),
-  )
-
-
-def _Encode(layer):
-  return layer.FProp(layer.theta, *_Inputs())[0]
+def _Encode(layer, lengths=(32, 32)):
+  paddings = (np.arange(32) >= np.asarray(lengths)[:, None]).astype(np.float32)
+  return layer.FProp(layer.theta, tf.constant(_FEATURES), tf.constant(paddings))[0]
 
 
 class _Adapted:
   """An encoder with adapters `target`, which are active, and `other`, in a graph and a session of its own."""
 
-  def __init__(self, position, remat):
+  def __init__(self, position):
     with tf.Graph().as_default() as graph:
       tf.random.set_seed(1234)
-      p = EncoderParams(adapters=['target', 'other'], active_adapter='target', adapter_position=position, remat=remat)
+      p = EncoderParams(adapters=['target', 'other'], active_adapter='target', adapter_position=position)
       self.layer = p.Set(name='layer').Instantiate()
-      self.inputs = _Inputs()
-      self.encoded, _ = self.layer.FProp(self.layer.theta, *self.inputs)
+      self.encoded = _Encode(self.layer)
       self.variables = self.layer.vars.adapters.target.Flatten()
       wanted = np.random.RandomState(7).randn(2, 8, 16).astype(np.float32)
-      # Of 5 frames, which no padding of these tests reaches.
-      self.gradients = tf.gradients(tf.reduce_sum((self.encoded - wanted)[:, :5] ** 2), self.variables)
+      self.gradients = tf.gradients(tf.reduce_sum((self.encoded - wanted) ** 2), self.variables)
       self.session = tf.Session(graph=graph, config=session.Config())
       self.session.run(tf.global_variables_initializer())
       self._made = self.session.run({v: v for v in self.layer.vars.adapters.Flatten()})
@@ -100,12 +91,6 @@ class _Adapted:
   def Load(self, values):
     """Sets variables of the adapters; values: dict variable -> value."""
     graph_case.Load(self.session, values)
-
-  def Run(self, fetched, rows=slice(None), frames=32, lengths=(32, 32)):
-    """Values of tensors for some rows and frames of the features."""
-    paddings = (np.arange(frames) >= np.asarray(lengths)[:, None]).astype(np.float32)
-    features, pads = self.inputs
-    return self.session.run(fetched, {features: _FEATURES[rows, :frames], pads: paddings[rows]})
 
   def Reset(self):
     """Makes all adapters as they were made; returns self."""
@@ -121,9 +106,9 @@ class _Adapted:
 class AdaptedEncoderTest(graph_case.GraphCase):
   @classmethod
   @functools.cache
-  def _Shared(cls, position, remat=False):
+  def _Shared(cls, position):
     """The _Adapted of a position, whose graph is built once for all tests."""
-    return _Adapted(position, remat)
+    return _Adapted(position)
 
   def _Randomize(self, layer, name):
     """Gives the adapters `name` random values."""
@@ -177,12 +162,17 @@ class AdaptedEncoderTest(graph_case.GraphCase):
     for position in adapter.POSITIONS:
       outputs = []
       for remat in (False, True):
-        shared = self._Shared(position, remat).Reset()
-        shared.Randomize('target')
-        encoded, *grads = shared.Run([shared.encoded, *shared.gradients], lengths=(20, 32))
-        outputs.append([encoded[:, :5], *grads])
-        alone = shared.Run(shared.encoded, slice(1), 20, (20, 20))
-        np.testing.assert_allclose(alone[0], encoded[0, :5], atol=2e-4)
+        with self.NewGraph():
+          layer = self.Layer(
+            EncoderParams(adapters=['target'], active_adapter='target', remat=remat, adapter_position=position)
+          )
+          variables = layer.vars.adapters.target.block_0.Flatten()
+          encoded = _Encode(layer, (20, 32))
+          grads = tf.gradients(tf.reduce_sum(encoded[:, :5] ** 2), variables)
+          self._Randomize(layer, 'target')
+          outputs.append(self.Eval(encoded[:, :5], *grads))
+          x, _ = layer.FProp(layer.theta, tf.constant(_FEATURES[:1, :20]), tf.zeros([1, 20]))
+          np.testing.assert_allclose(self.Eval(x)[0], outputs[-1][0][0], atol=2e-4)
       with self.subTest(position):
         for a, b in zip(*outputs):
           np.testing.assert_allclose(a, b, atol=1e-3)

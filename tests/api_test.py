@@ -290,16 +290,18 @@ class ApiTest(absltest.TestCase):
       os.makedirs('my_audio')
       for path in _files[:2]:
         shutil.copy(path, 'my_audio')
+      pathlib.Path('refs.jsonl').write_text('{"audio_filepath": "my_audio/0.wav", "text": "turn left"}\n')
       printed = []
       for block in re.findall(r'(?ms)^```python\n(.*?)^```$', pages.Read('docs/python.md')):
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
           exec(compile(block, block.partition('\n')[0], 'exec'), {})
         printed.append(out.getvalue().splitlines())
-    files, sounds = printed
+    files, sounds, scores = printed
     self.assertEqual([line.split()[0] for line in files if '.wav' in line], ['my_audio/0.wav', 'my_audio/1.wav'])
     self.assertRegex(files[1], r'^ +\d+\.\d\d +\d+\.\d\d  \S')
     self.assertEqual([json.loads(line)['duration'] for line in sounds], [1.0, 1.0])
+    self.assertRegex(scores[0], r'^WER .*, CER .*, 1 utterances, normalizer none$')
 
   def test_an_unknown_name_of_the_package_is_an_attribute_error(self):
     with self.assertRaisesRegex(AttributeError, "module 'fm_lingvo' has no attribute 'laod'"):

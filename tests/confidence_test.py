@@ -32,7 +32,7 @@ def _Rows(rng, number=300, honest=False):
       right = rng.rand() < truth
       reference.append(f'w{j}')
       found.append({'word': f'w{j}' if right else 'x', 'evidence': {'mean': p, 'lowest': float(rng.rand())}})
-    rows.append({'utt_id': f'{i}', 'branch': 'labeled', 'reference': ' '.join(reference), 'words': found})
+    rows.append({'utt_id': f'{i}', 'branch': 'labeled', 'reference': ' '.join(reference), 'hypothesis_words': found})
   return rows
 
 
@@ -123,7 +123,7 @@ class CalibrationTest(absltest.TestCase):
 
   def test_the_report_says_what_was_fitted_and_writes_the_table(self):
     rows = _Rows(np.random.RandomState(0))
-    rows += [dict(row, branch='ctc', words=[]) for row in rows]  # Of another branch.
+    rows += [dict(row, branch='ctc', hypothesis_words=[]) for row in rows]  # Of another branch.
     before = calibration.Report(self.run_folder, 'Dev', rows, None)
     self.assertStartsWith(before[0], 'Dev: words (measure mean, not calibrated): 1500, ECE 0.')
     lines = calibration.Calibrate(self.run_folder, 'Dev', 7, rows)

@@ -87,8 +87,10 @@ class DashboardTest(absltest.TestCase):
 
   def test_tensorboard_finds_a_run_s_settings_and_its_end(self):
     folder = self.enter_context(tempfile.TemporaryDirectory())
-    dashboard.Write(folder, dashboard.RunStart('/x/runs/a', {'learning_rate': 0.1, 'size': 'tiny', 'augment': True}))
-    dashboard.Write(folder, dashboard.RunEnd())
+    dashboard.Write(
+      folder, dashboard.RunStart('/x/runs/a', {'learning_rate': 0.1, 'size': 'tiny', 'augment': True}), 'start'
+    )
+    dashboard.Write(folder, dashboard.RunEnd(), 'end')
     found = event_accumulator.EventAccumulator(folder).Reload().PluginTagToContent('hparams')
     start = plugin_data_pb2.HParamsPluginData.FromString(found['_hparams_/session_start_info']).session_start_info
     self.assertEqual(start.group_name, 'runs/a')

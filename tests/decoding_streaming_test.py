@@ -8,8 +8,8 @@ from absl.testing import absltest
 from lingvo import compat as tf
 from lingvo.core import py_utils
 
-from fm_lingvo.decoding import ctc_greedy
 from fm_lingvo.decoding import fusion
+from fm_lingvo.decoding import greedy
 from fm_lingvo.decoding import streaming
 from tests import search_case
 
@@ -117,7 +117,7 @@ class DecodingInPartsTest(search_case.DecodingCase):
     logits[0, 2:6] = logits[0, 2]  # A label that is repeated across parts, and one that a blank parts from itself.
     logits[0, 7, 0] = 9.0
     logits[0, 8] = logits[0, 6]
-    whole = ctc_greedy.CtcGreedy(tf.constant(logits), tf.constant([_FRAMES]))
+    whole = greedy.CtcGreedy(tf.constant(logits), tf.constant([_FRAMES]))
     whole = whole.Pack(self.Eval(*whole.Flatten()))
     self.assertGreater(whole.lengths[0, 0], 3)
     for sizes in ([4, 4, 4], [3, 1, 1, 1, 1, 1, 0, 4], self._Sizes(0), self._Sizes(1)):

@@ -53,14 +53,11 @@ class NavigationTest(absltest.TestCase):
     expected = {page.removeprefix('docs/') for page in pages.PAGES[1:]} | set(site_pages.OUTSIDE)
     expected |= {'results/README.md', 'notebooks/README.md', 'reference/', 'reference/experiments.md'}
     self.assertEmpty(expected - set(places), 'mkdocs.yml, nav: pages without a place')
-    self.assertEmpty(set(places) - expected - set(site_pages.COMING), 'mkdocs.yml, nav: places without a page')
+    self.assertEmpty(set(places) - expected, 'mkdocs.yml, nav: places without a page')
 
-  def test_places_of_pages_that_are_coming_are_left_out_until_they_are_there(self):
-    coming = site_pages.COMING[0]
-    nav = [{'A': [{'B': coming}, {'C': 'c.md'}]}, {'Code': 'reference/'}]
-    for there, expected in ((True, [coming, 'c.md', 'reference/x.md']), (False, ['c.md', 'reference/x.md'])):
-      found = site_pages.Nav(nav, lambda page, there=there: there, ['reference/x.md'])
-      self.assertEqual(list(_Places(found)), expected)
+  def test_the_pages_of_the_reference_have_places(self):
+    found = site_pages.Nav([{'A': [{'C': 'c.md'}]}, {'Code': 'reference/'}], ['reference/x.md'])
+    self.assertEqual(list(_Places(found)), ['c.md', 'reference/x.md'])
 
   def test_nothing_is_loaded_from_another_host(self):
     config = yaml.safe_load(pages.Read('mkdocs.yml'))

@@ -24,6 +24,7 @@ from tests import language_model_case
 from tests import run_case
 from tests import tiny_data
 from tools import export
+from tools.exporting import saved_model as exporting
 
 tf = graph_case.tf
 
@@ -106,7 +107,7 @@ class ExportTest(graph_case.GraphCase):
     self.assertLen(set(found['texts']), 4)
     with self.subTest('what it says'):
       size = float(re.search(r'model: ([\d.]+) MB, asr.AdapterFinetune, ckpt-00000003, adapter target', out).group(1))
-      self.assertAlmostEqual(size, export.SizeInBytes(self.folder + '/model') / 1e6, delta=0.02)
+      self.assertAlmostEqual(size, exporting.SizeInBytes(self.folder + '/model') / 1e6, delta=0.02)
       self.assertRegex(
         out,
         r'real-time factor \d+\.\d{4} one utterance at a time, \d+\.\d{4} in a batch of 6: 60 s of '
@@ -114,7 +115,7 @@ class ExportTest(graph_case.GraphCase):
       )
       self.assertIn(f'measured by: python -m tools.export {self.folder}/run', out)
     with self.subTest('what it needs'):
-      with open(f'{self.folder}/model/{export.HOW_TO_CALL}', encoding='utf-8') as f:
+      with open(f'{self.folder}/model/{exporting.HOW_TO_CALL}', encoding='utf-8') as f:
         text = f.read()
       self.assertLessEqual(len(text.splitlines()), 14)
       self.assertIn('adapter target', text)
@@ -172,7 +173,7 @@ class ExportTest(graph_case.GraphCase):
   def test_a_model_that_does_not_run_is_an_error(self):
     os.makedirs(self.folder + '/nothing')
     with self.assertRaisesRegex(RuntimeError, 'SavedModel file does not exist'):
-      export.Measure(self.folder + '/nothing')
+      exporting.Measure(self.folder + '/nothing')
 
   def test_operations_kept_apart_are_right_under_stock_options(self):
     features = np.random.RandomState(0).randn(8, 200, 80).astype(np.float32)

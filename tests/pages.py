@@ -13,6 +13,7 @@ PAGES = ('README.md',) + tuple(
     'tutorial',
     'params',
     'python',
+    'export',
     'serving',
     'streaming',
     'decoding',

@@ -24,7 +24,8 @@ _VARIABLES = (
 def Restored():
   """Context after which the state of the process is as before it, whatever was called or imported in between."""
   restore = [
-    function() for function in (_Files, _Flags, _Tables, _Variables, _Registered, _Signals, _Logging, _Warnings)
+    function()
+    for function in (_Files, _Flags, _Tables, _Variables, _Configured, _Importers, _Signals, _Logging, _Warnings)
   ]
   try:
     yield
@@ -85,28 +86,33 @@ def _Variables():
   return _Undo
 
 
-def _Registered():
-  """Experiments and importers of tests; those of the project stay, for they are registered once, when imported."""
-  tables = []
-  registry, importers = map(sys.modules.get, ('fm_lingvo.config.registry', 'fm_lingvo.data.importers'))
-  if registry:
-    tables.append((registry._EXPERIMENTS, lambda experiment: experiment.__module__))
-  if importers:
-    tables.append((importers._registered, lambda importer: importer.function.__module__))
-  before = [set(table) for table, _ in tables]
+def _Configured():
+  """Gin's bindings. Experiments stay registered, since Gin cannot forget a class: their names differ in all tests."""
+  configured = _IsConfigured()
 
   def _Undo():
-    gin_config = sys.modules.get('fm_lingvo.config.gin_config')
-    if gin_config and gin_config._config:
-      gin_config.Reset()
-    for (table, module), names in zip(tables, before):
-      for name in [name for name in table if name not in names]:
-        if not module(table[name]).startswith(_PROJECT):
-          del table[name]
-          if registry:
-            registry._Helper()._MODEL_PARAMS.pop(name, None)
+    if _IsConfigured() and not configured:  # A whole class may have one configuration.
+      sys.modules['fm_lingvo.config.gin_config'].Reset()
 
   return _Undo
+
+
+def _Importers():
+  """Importers of tests; those of the project stay, for they are registered once, when imported."""
+  importers = sys.modules.get('fm_lingvo.data.importers')
+  before = set(importers._registered) if importers else set()
+
+  def _Undo():
+    for name in set(importers._registered) - before if importers else ():
+      if not importers._registered[name].function.__module__.startswith(_PROJECT):
+        del importers._registered[name]
+
+  return _Undo
+
+
+def _IsConfigured():
+  gin_config = sys.modules.get('fm_lingvo.config.gin_config')
+  return gin_config is not None and gin_config._config is not None
 
 
 def _Signals():

@@ -431,7 +431,7 @@ class PageTest(absltest.TestCase):
         self.assertTrue(
           os.path.exists(os.path.join(ROOT, path)),
           f'{page}: no {target}; pictures of TensorBoard '
-          'are made as docs/running.md says, others by python -m tools.plot_run',
+          'are made as docs/dashboard.md says, others by python -m tools.plot_run',
         )
         if anchor:
           self.assertIn(anchor, _Anchors(path), f'{page}: link to {target}')

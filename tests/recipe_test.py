@@ -483,6 +483,18 @@ class CommandLineTest(absltest.TestCase):
       err, '^recipe: .*: .*data sets of which not all are there.*python -m tools.recipe_data --output=.*\n$'
     )
 
+  def test_the_report_alone_is_written_without_training_anything(self):
+    folder = recipe_case.Folder(self)
+    recipe_case.WriteData(folder)
+    runs = os.path.join(folder, 'runs')
+    with mock.patch.object(recipe_run, 'PrepareData') as prepare:
+      code, out, err = self._Main('--report', '--no-docs', f'--data_dir={folder}', f'--output={runs}')
+    self.assertEqual((code, out, err), (0, f'{runs}/report.md\n', ''))
+    prepare.assert_not_called()
+    self.assertCountEqual(os.listdir(runs), ['recipe.json', 'report.md'])
+    with open(f'{runs}/report.md', encoding='utf-8') as f:
+      self.assertIn('| `target` | 0.10 |', f.read())
+
   def test_a_smoke_run_leaves_docs_alone(self):
     args = recipe._Parser().parse_args(['--quick'])
     settings = recipe._Settings(args)

@@ -93,7 +93,7 @@ class InferenceTest(graph_case.GraphCase):
     task, outputs = recognizer.BuildGraph(run, *inputs)
     self.assertEmpty([v.name for v in task.vars.Flatten() if '/ctc/' in v.name])  # It was for training.
     self.Eval(inputs[0].graph.get_tensor_by_name('global_step:0'))
-    recognizer.Restore(self._session, task, run.checkpoint)
+    recognizer.Restore(self._session, task, run.Weights())
     found = []
     for padding in (0.0, np.nan, np.inf):
       batch = np.full([len(audio), max(map(len, audio)) + 777], padding, np.float32)

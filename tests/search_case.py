@@ -6,6 +6,7 @@ import numpy as np
 from lingvo import compat as tf
 from lingvo.core import py_utils
 
+from fm_lingvo.decoding import greedy
 from fm_lingvo.decoding import search
 from tests import graph_case
 
@@ -99,7 +100,7 @@ class DecodingCase(graph_case.GraphCase):
       max_labels,
     )
     if not beam_size:
-      return search.Greedy(*arguments)
+      return greedy.Greedy(*arguments)
     return search.BeamSearch(*arguments, beam_size=beam_size, **options)
 
   def Run(self, *args, **kwargs):

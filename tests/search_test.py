@@ -7,8 +7,8 @@ from absl.testing import absltest
 from lingvo import compat as tf
 from lingvo.core import py_utils
 
-from fm_lingvo.decoding import ctc_greedy
 from fm_lingvo.decoding import fusion
+from fm_lingvo.decoding import greedy
 from fm_lingvo.decoding import search
 from tests import search_case
 
@@ -213,7 +213,7 @@ class BothDecodersTest(search_case.DecodingCase):
         if beam_size:
           out = search.BeamSearch(*arguments, beam_size=beam_size)
         else:
-          out = search.Greedy(*arguments)
+          out = greedy.Greedy(*arguments)
         self.AssertSame(self._session.run(dict(out), {unknown: enc, limit: 6}), known)
 
   def test_compiles_under_xla(self):
@@ -237,7 +237,7 @@ class BothDecodersTest(search_case.DecodingCase):
 
 class CtcGreedyTest(search_case.DecodingCase):
   def _Ctc(self, logits, lengths):
-    out = ctc_greedy.CtcGreedy(tf.convert_to_tensor(logits), tf.constant(lengths))
+    out = greedy.CtcGreedy(tf.convert_to_tensor(logits), tf.constant(lengths))
     return out.Pack(self.Eval(*out.Flatten()))
 
   def test_equals_a_numpy_reference(self):
@@ -266,7 +266,7 @@ class CtcGreedyTest(search_case.DecodingCase):
     logits = tf.constant(2 * self.Enc(2, 25, 4))
 
     def Decode():
-      out = ctc_greedy.CtcGreedy(logits, tf.constant([25, 9]))
+      out = greedy.CtcGreedy(logits, tf.constant([25, 9]))
       return [out[field] for field in search_case.FIELDS]
 
     for a, b in zip(self.Eval(*tf.function(Decode, jit_compile=True)()), self.Eval(*Decode())):

@@ -96,7 +96,7 @@ class RunTest(absltest.TestCase):
       self.assertEqual(done.returncode, 0, command)
       outputs.append(done.stdout)
     self.assertEqual(json.loads(outputs[0])['text'], self.expected[0].text)
-    self.assertEqual(outputs[1], transcript_formats.Srt(self.expected[0].words, self.expected[0].duration))
+    self.assertEqual(outputs[1], transcript_formats.Format(self.expected[0], 'srt'))
     self.assertEqual(json.loads(outputs[2])['data'][0]['id'], 'adapted')
     self.addCleanup(os.chdir, os.getcwd())
     os.chdir(self.folder)

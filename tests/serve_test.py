@@ -129,7 +129,7 @@ class ProcessTest(absltest.TestCase):
       self.assertEqual(create(file=wav, model='files').text, expected.text)
       self.assertEqual(create(file=wav, model='files', response_format='text').strip(), expected.text)
       srt = create(file=wav, model='files', response_format='srt')
-      self.assertEqual(srt, transcript_formats.Srt(expected.words, expected.duration))
+      self.assertEqual(srt, transcript_formats.Format(expected, 'srt'))
       self.assertStartsWith(create(file=wav, model='files', response_format='vtt'), 'WEBVTT')
       verbose = create(
         file=wav,

@@ -89,6 +89,9 @@ class Stream:
     self._recognizer = recognizer
     self._heard = np.zeros([0], np.int16)
 
+  def close(self):
+    pass
+
   def accept(self, samples, sampling_rate):
     if samples.dtype != np.int16:
       if np.isnan(samples).any():

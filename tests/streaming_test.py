@@ -131,11 +131,10 @@ class StreamingTest(graph_case.GraphCase):
         self._AssertStepsEqualBatch(self._Shared(**settings), steps)
 
   def test_steps_equal_the_batch_with_adapters(self):
-    for position in ('after_block', 'parallel', 'after_ff'):
-      with self.subTest(position):
-        encoder = _Streaming(
-          kind='stack', adapters=['a', 'b'], active_adapter='b', adapter_position=position, num_layers=1
-        )
+    positions = [dict(adapter_position=position) for position in ('after_block', 'parallel', 'after_ff')]
+    for settings in (*positions, dict(adapter_kind='lora'), dict(adapter_kind='bias')):
+      with self.subTest(**settings):
+        encoder = _Streaming(kind='stack', adapters=['a', 'b'], active_adapter='b', num_layers=1, **settings)
         # Adapters are the identity when made: give those of `b` something to do.
         inputs = _Features(), _Paddings()
         before = encoder.Batch(*inputs)[0]

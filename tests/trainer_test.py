@@ -203,9 +203,9 @@ class TrainerTest(process_case.ProcessCase):
     with open(path, 'w', encoding='utf-8') as f:
       f.writelines(json.dumps(row) + '\n' for row in rows)
 
-  def test_a_run_ends_early_and_keeps_its_best_checkpoint(self):
-    # Of the highest loss, which is that of the first evaluation; one process, since the run is one.
-    logdir = os.path.join(self.folder, 'early')
+  def _EndEarly(self, name):
+    """A run of the highest loss, which is that of the first evaluation; returns (folder, arguments, output)."""
+    logdir = os.path.join(self.folder, name)
     args = self._Args(
       logdir,
       "task.train.eval_datasets = ['DevHuman']",
@@ -217,7 +217,10 @@ class TrainerTest(process_case.ProcessCase):
       'BestRqPretrain.eval_interval_steps = 3',
       max_steps=20,
     )
-    out = self._Run(*args).out
+    return logdir, args, self._Run(*args).out
+
+  def test_a_run_ends_early_and_keeps_its_best_checkpoint(self):
+    logdir, _, out = self._EndEarly('early')
     best = f'{logdir}/best/ckpt-00000003'
     self.assertRegex(out, r'ended early at step 9: DevHuman/loss has not improved in 2 evaluations, since step 3')
     self.assertRegex(out, rf'best: DevHuman/loss [\d.]+ at step 3, {best}\n')
@@ -227,6 +230,11 @@ class TrainerTest(process_case.ProcessCase):
     evaluated = [(row['dataset'], row['step']) for row in rows if row['dataset'] != 'train']
     self.assertEqual(evaluated, [('DevHuman', 3), ('DevHuman', 6), ('DevHuman', 9), ('DevSynthetic', 3)])
     self.assertEqual([row['step'] for row in rows if row['dataset'] == 'train'], [2, 4, 6, 8, 9])
+
+  @pytest.mark.slow  # best_checkpoints_test says what a resumed run knows of its best checkpoints.
+  def test_a_run_that_has_ended_early_goes_on_with_more_patience_only(self):
+    logdir, args, _ = self._EndEarly('early_again')
+    rows = metrics_log.ReadMetrics(f'{logdir}/metrics.jsonl')
     with self.subTest('once more, it has nothing to do'):
       again = self._Run(*args).out
       self.assertIn('ended early at step 9', again)
@@ -243,21 +251,27 @@ class TrainerTest(process_case.ProcessCase):
     self.assertIn("task.train.best_metric: metric = 'unlabeled/wer': expected one of ", done.err)
     self.assertNotIn('first training step', done.out)
 
-  def test_signals_save_a_checkpoint_and_end_the_run(self):
-    for signum in (signal.SIGTERM, signal.SIGINT):
-      with self.subTest(signum.name):
-        logdir = os.path.join(self.folder, signum.name)
-        args = self._Args(logdir, 'BestRqPretrain.save_interval_steps = 1000000', max_steps=1000000)
-        with processes.Started(['trainer', *args], self.folder) as process:
-          self.assertTrue(process.WaitFor('(?m)^step 3/'))
-          process.Kill(signum)
-          started = time.time()
-          done = process.Wait()
-        self.assertLess(time.time() - started, 20)
-        self.assertEqual(done.code, 128 + signum)
-        self.assertRegex(done.err, f'trainer: {signum.name}: checkpoint at step')
-        self.assertLen(self._Checkpoints(logdir), 1)
+  def test_sigterm_saves_a_checkpoint_and_ends_the_run(self):
+    self._CheckSignal(signal.SIGTERM)
 
+  @pytest.mark.slow  # Its handler is SIGTERM's.
+  def test_sigint_saves_a_checkpoint_and_ends_the_run(self):
+    self._CheckSignal(signal.SIGINT)
+
+  def _CheckSignal(self, signum):
+    logdir = os.path.join(self.folder, signum.name)
+    args = self._Args(logdir, 'BestRqPretrain.save_interval_steps = 1000000', max_steps=1000000)
+    with processes.Started(['trainer', *args], self.folder) as process:
+      self.assertTrue(process.WaitFor('(?m)^step 3/'))
+      process.Kill(signum)
+      started = time.time()
+      done = process.Wait()
+    self.assertLess(time.time() - started, 20)
+    self.assertEqual(done.code, 128 + signum)
+    self.assertRegex(done.err, f'trainer: {signum.name}: checkpoint at step')
+    self.assertLen(self._Checkpoints(logdir), 1)
+
+  @pytest.mark.slow  # data_statistics_test fits projections, best_rq_head_test has several codebooks.
   def test_16_codebooks_train_on_a_pca_projection_fitted_before_the_first_step(self):
     logdir = os.path.join(self.folder, 'pca')
     out = self._Run(

@@ -13,7 +13,6 @@ each with a one-line message.
 """
 
 import argparse
-import hashlib
 import sys
 
 import numpy as np
@@ -28,66 +27,30 @@ from .common import exit_codes
 with quiet.Imports():
   from lingvo import compat as tf
 
+  from fm_lingvo.checkpoints import fingerprint
   from fm_lingvo.checkpoints import reader
   from fm_lingvo.layers import adapter as adapter_lib
 
   from .common import checkpoint_files
-
-_ADAPTERS = 'encoder/adapters/'
-_DIGEST = 'adapters/encoder_sha256'  # uint8 [32], SHA-256 of the encoder that the adapters were trained on.
-
-
-def Adapters(checkpoint):
-  """Returns dict: name of a set of adapters -> sorted names of its variables."""
-  found = {}
-  for name in checkpoint.weights:
-    component = reader.Component(name)
-    if component.startswith(_ADAPTERS):
-      found.setdefault(component[len(_ADAPTERS) :], []).append(name)
-  return found
-
-
-def Decoder(checkpoint):
-  """Returns the sorted names of the variables of all heads with a tokenizer."""
-  heads = {reader.Component(name) for name in checkpoint.weights if name.endswith('/tokenizer_record/var')}
-  return [name for name in checkpoint.weights if reader.Component(name) in heads]
-
-
-def EncoderDigest(checkpoint):
-  """Returns the SHA-256 of the encoder without its adapters, uint8 [32].
-
-  A checkpoint of Extract has no encoder and returns the digest stored in it; None if there is neither.
-  """
-  names = [name for name in checkpoint.weights if reader.Component(name) == 'encoder']
-  if not names:
-    return checkpoint.Read(_DIGEST) if _DIGEST in checkpoint.others else None
-  digest = hashlib.sha256()
-  for name in names:
-    digest.update(name.encode())
-    digest.update(np.ascontiguousarray(checkpoint.Read(name)).tobytes())
-  return np.frombuffer(digest.digest(), np.uint8)
 
 
 def List(run):
   """Returns lines that describe a checkpoint's adapters, its decoder and the digest of its encoder."""
   checkpoint = reader.Checkpoint(run)
   lines = [checkpoint.prefix]
-  found = Adapters(checkpoint)
+  found = fingerprint.Adapters(checkpoint)
   for name, variables in found.items():
-    places = {'after_ff' if v.split('/')[5].startswith('fflayer') else v.split('/')[5] for v in variables}
     blocks = {v.split('/')[4] for v in variables}
-    widths = {checkpoint.weights[v][1][1] for v in variables if v.endswith('/down/w/var')}
-    lines.append(
-      f'adapters {name}: {", ".join(sorted(places))}, width {", ".join(map(str, sorted(widths)))}, '
-      f'{len(blocks)} blocks, {_Size(checkpoint, variables)}'
-    )
+    shapes = {v: checkpoint.weights[v][1] for v in variables}
+    form = adapter_lib.Saved(shapes, f'{variables[0].split("/")[0]}/encoder')[name]
+    lines.append(f'adapters {name}: {_Form(**form)}, {len(blocks)} blocks, {_Size(checkpoint, variables)}')
   if not found:
     lines.append('no adapters')
-  decoder = Decoder(checkpoint)
+  decoder = fingerprint.Decoder(checkpoint)
   if decoder:
     names = sorted({reader.Component(name) for name in decoder})
     lines.append(f'decoder {", ".join(names)}: {_Size(checkpoint, decoder)}')
-  digest = EncoderDigest(checkpoint)
+  digest = fingerprint.EncoderDigest(checkpoint)
   if digest is not None:
     lines.append(f'encoder sha256 {digest.tobytes().hex()[:12]}')
   return lines
@@ -101,15 +64,15 @@ def Extract(run, adapter, output, decoder=False):
   checkpoint = reader.Checkpoint(run)
   names = _VariablesOf(checkpoint, adapter)
   if decoder:
-    found = Decoder(checkpoint)
+    found = fingerprint.Decoder(checkpoint)
     if not found:
       raise errors.ConfigError(f"{checkpoint.prefix}: no decoder; expected a head with a tokenizer's record")
     names = names + found
   names = names + _Records(checkpoint)
   values = {name: checkpoint.Read(name) for name in names}
-  digest = EncoderDigest(checkpoint)
+  digest = fingerprint.EncoderDigest(checkpoint)
   if digest is not None:
-    values[_DIGEST] = digest
+    values[fingerprint.DIGEST] = digest
   checkpoint_files.Write(values, output)
   return [f'wrote {output}: {_Size(checkpoint, names)}']
 
@@ -134,7 +97,7 @@ def Inject(source, run, output, name=None, any_encoder=False, replace_decoder=Fa
     errors.RunError: The output cannot be written.
   """
   added, base = reader.Checkpoint(source), reader.Checkpoint(run)
-  found = Adapters(added)
+  found = fingerprint.Adapters(added)
   if not found:
     raise errors.ConfigError(f'{added.prefix}: no adapters in it; expected what extract writes')
   if name and len(found) > 1:
@@ -149,14 +112,16 @@ def Inject(source, run, output, name=None, any_encoder=False, replace_decoder=Fa
   lines = []
   for old, variables in found.items():
     new = name or old
-    if new in Adapters(base):
+    if new in fingerprint.Adapters(base):
       raise errors.ConfigError(
         f'{base.prefix}: has adapters {new} already; remove them first, or choose another --name'
       )
     for variable in variables:
-      values[variable.replace(f'/{_ADAPTERS}{old}/', f'/{_ADAPTERS}{new}/')] = added.Read(variable)
+      values[variable.replace(f'/{fingerprint.ADAPTERS}{old}/', f'/{fingerprint.ADAPTERS}{new}/')] = added.Read(
+        variable
+      )
     lines.append(f'added adapters {new}: {_Size(added, variables)}')
-  decoder = Decoder(added)
+  decoder = fingerprint.Decoder(added)
   if decoder:
     heads = {reader.Component(n) for n in decoder}
     replaced = [n for n in base.weights if reader.Component(n) in heads]
@@ -181,9 +146,16 @@ def Remove(run, adapter, output):
   return [f'removed adapters {adapter}: {_Size(checkpoint, removed)}', f'wrote {output}']
 
 
+def _Form(kind, bottleneck_dim, position=None, projections=None):
+  """A phrase for what adapter_lib.Saved found."""
+  if kind == 'residual':
+    return f'{position}, width {bottleneck_dim}'
+  return f'lora of {", ".join(projections or [])}, rank {bottleneck_dim}' if kind == 'lora' else 'biases'
+
+
 def _VariablesOf(checkpoint, adapter):
   """Returns the names of the variables of the adapters `adapter`."""
-  found = Adapters(checkpoint)
+  found = fingerprint.Adapters(checkpoint)
   if adapter not in found:
     known = f'it has {", ".join(found)}' if found else 'it has none'
     raise errors.ConfigError(f'{checkpoint.prefix}: no adapters {adapter}, {known}{suggest.Hint(adapter, found)}')
@@ -200,7 +172,7 @@ def _CheckSameBase(added, base, any_encoder):
   for name in _Records(added):
     if name not in base.weights or not np.array_equal(added.Read(name), base.Read(name)):
       raise errors.ConfigError(f'{added.prefix}: made with another front end than {base.prefix} ({name} differs)')
-  here, there = EncoderDigest(base), EncoderDigest(added)
+  here, there = fingerprint.EncoderDigest(base), fingerprint.EncoderDigest(added)
   if here is None:
     raise errors.ConfigError(f'{base.prefix}: no encoder in it; expected a run, or a checkpoint of one')
   if not any_encoder and there is not None and not np.array_equal(here, there):
@@ -219,7 +191,7 @@ def _CheckKeepsDecoder(added, base, decoder, replaced):
     decoder: Names of the new decoder's variables.
     replaced: Names of the variables of `base` that would be replaced.
   """
-  losing = Adapters(base) if replaced else ()
+  losing = fingerprint.Adapters(base) if replaced else ()
   if losing and (
     set(decoder) != set(replaced) or not all(np.array_equal(added.Read(n), base.Read(n)) for n in replaced)
   ):

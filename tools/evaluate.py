@@ -30,7 +30,7 @@ from .common import exit_codes
 from .common import run_flags
 
 
-def Evaluate(run, datasets, checkpoint, how, averages=True):
+def Evaluate(run, datasets, checkpoint, how, averages=True, data_dir=None):
   """Evaluates one data set after the other.
 
   Args:
@@ -40,6 +40,7 @@ def Evaluate(run, datasets, checkpoint, how, averages=True):
     checkpoint: See load_run.FindCheckpoint.
     how: The search_options.Search.
     averages: See reader.Checkpoint.
+    data_dir: See load_run.ModelParams.
 
   Yields:
     (name of the data set, step, values, rows), with values and rows of evaluator.Evaluator.Run.
@@ -55,13 +56,13 @@ def Evaluate(run, datasets, checkpoint, how, averages=True):
   from fm_lingvo.evaluation import evaluator
   from fm_lingvo.inference import load_run
 
-  train_params = load_run.ModelParams(run)[1]
+  train_params = load_run.ModelParams(run, data_dir=data_dir)[1]
   train = train_params.task.train
   trained = transcripts.Recorded(run)
   trained = transcripts.OfInput(train_params.input) if trained is None else trained
   found = reader.Checkpoint(load_run.FindCheckpoint(run, checkpoint), averages)
   for name in datasets or train.final_eval_datasets or train.eval_datasets:
-    _, params = load_run.ModelParams(run, name)
+    _, params = load_run.ModelParams(run, name, data_dir)
     hydra_input.Validate(params.input)
     load_run.SetSearch(run, params, how)
     missing = hydra_input.MissingRecords(params.input)
@@ -114,7 +115,7 @@ def _Run(args):
       os.makedirs(args.output, exist_ok=True)  # Fail before minutes of work.
   step = None
   how = search_options.FromArgs(args)
-  for name, step, values, rows in Evaluate(args.run, datasets, args.checkpoint, how, args.averages):
+  for name, step, values, rows in Evaluate(args.run, datasets, args.checkpoint, how, args.averages, args.data_dir):
     values.update(hotword_counts.Count(rows, [p if isinstance(p, str) else p[0] for p in how.hotwords or ()]))
     print(Line(name, step, values), flush=True)
     if (args.calibrate or args.confidence) and not rows:
@@ -139,7 +140,12 @@ def Main(argv: list[str] | None = None) -> int:
   parser = argparse.ArgumentParser(
     prog='evaluate', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('run', type=file_system.ExpandUser, metavar='RUN', help='folder of a run')
+  parser.add_argument(
+    'run',
+    type=file_system.ExpandUser,
+    metavar='RUN',
+    help='folder of a run, or one that fm-export --format=safetensors wrote',
+  )
   parser.add_argument(
     '--datasets',
     default='',
@@ -148,6 +154,7 @@ def Main(argv: list[str] | None = None) -> int:
     "run's final_eval_datasets, or its eval_datasets if it has none)",
   )
   run_flags.AddWeights(parser)
+  run_flags.AddDataDir(parser)
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)
   parser.add_argument('--confidence', action='store_true', help='prints the reliability of the confidence of words')

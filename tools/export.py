@@ -1,17 +1,22 @@
-"""Exports a trained run as a SavedModel of plain TensorFlow: waveforms in, texts out.
+"""Exports a trained run: as a SavedModel, as files of weights that travel, for TensorFlow Lite or for ONNX.
 
   python -m tools.export runs/AdapterFinetune-... --output=exported --adapter=target
+  python -m tools.export runs/AdapterFinetune-... --format=safetensors --output=model
+  python -m tools.export runs/AdapterFinetune-... --format=safetensors --adapter_only --output=target
+  python -m tools.export runs/AdapterFinetune-... --format=tflite --quantize=int8 --measure=TestTarget --output=small
 
-The model loads without this package and without tensorflow_text; OUTPUT/HOW_TO_CALL.txt says how to call it. After the
-export, a separate process that imports only TensorFlow and NumPy loads it and times it on a fixed minute of noise. The
-real-time factor is the processing time divided by the duration of the audio; below 1 is faster than real time.
+saved_model: waveforms in, texts out, plain TensorFlow; OUTPUT/HOW_TO_CALL.txt says how to call it. safetensors: a
+folder that fm_lingvo.load, the tools and init_from take in the place of RUN; with --adapter_only the adapters and the
+decoder alone, with --merge adapters of the kinds lora and bias made part of the weights. tflite, onnx: log-mel features
+in, encoded frames out, and the steps of the decoder, for a search outside (fm_lingvo/inference/outside.py).
+
+The export is measured: on noise, or on a data set of the run with --measure=DATASET. The real-time factor is the
+processing time divided by the duration of the audio; below 1 is faster than real time.
 Exit code 1: the model cannot be written, or does not run; 2: wrong usage, run or checkpoint; 130: Ctrl-C.
 """
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 
 from fm_lingvo import errors
@@ -22,87 +27,33 @@ from fm_lingvo.utils import files as file_system
 
 from .common import exit_codes
 from .common import run_flags
+from .exporting import graphs
+from .exporting import safetensors_folder
+from .exporting import saved_model
 
-HOW_TO_CALL = 'HOW_TO_CALL.txt'
-
-# Times utterances of 10 s, one at a time and in a batch of 6. Prints one line of JSON.
-_MEASURE = """
-import json, os, sys, time
-import numpy as np
-import tensorflow as tf
-recognize = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
-rng = np.random.RandomState(0)
-audio = (0.05 * rng.standard_normal([6, 160000])).astype(np.float32)
-audio *= 1 + np.sin(np.arange(160000) / 16000 * 8 * np.pi, dtype=np.float32)  # Level varies at the rate of syllables.
-def Run(batch):
-  started = time.time()
-  found = recognize(waveforms=tf.constant(batch), num_samples=tf.constant([batch.shape[1]] * len(batch)))
-  found["texts"].numpy()
-  return time.time() - started
-Run(audio[:1]), Run(audio)
-print(json.dumps({
-    "audio_seconds": 60,
-    "real_time_factor": sum(Run(audio[i:i + 1]) for i in range(6)) / 60,
-    "real_time_factor_batch_6": Run(audio) / 60,
-    "threads": len(os.sched_getaffinity(0)),
-    "tensorflow": tf.__version__,
-    "imported": [m for m in ("lingvo", "fm_lingvo", "tensorflow_text", "sentencepiece") if m in sys.modules],
-}))
-"""
-
-_USAGE = """Speech recogniser, exported from {run}, checkpoint {checkpoint}, adapter {adapter}.
-It needs TensorFlow >= 2.13 and nothing else:
-
-  import tensorflow as tf
-  recognize = tf.saved_model.load('{folder}').signatures['serving_default']
-  found = recognize(waveforms=tf.constant(waveforms), num_samples=tf.constant(num_samples))
-  texts = [text.decode() for text in found['texts'].numpy()]
-
-waveforms: float32 [B, S] in [-1, 1], mono, 16 kHz, rows padded to S samples with any values.
-num_samples: int32 [B], number of audio samples in each row. Trained on up to {max_seconds:g} s; cut longer recordings.
-texts: string [B], UTF-8. scores: float32 [B], log-probabilities of the texts in nats.
-"""
-
-
-def SizeInBytes(folder):
-  """Returns the total size of all files in a folder, in bytes."""
-  return sum(os.path.getsize(os.path.join(d, name)) for d, _, names in os.walk(folder) for name in names)
-
-
-def Measure(folder):
-  """Loads and times a SavedModel in another process.
-
-  Args:
-    folder: Folder of the SavedModel.
-
-  Returns:
-    dict: audio_seconds, real_time_factor (one utterance at a time), real_time_factor_batch_6, threads, tensorflow (its
-    version) and imported, the names of packages that were imported although the model should not need them.
-
-  Raises:
-    RuntimeError: The model cannot be loaded or run; the message is the process's last line.
-  """
-  # -I: do not search the working directory and PYTHONPATH.
-  done = subprocess.run(
-    [sys.executable, '-I', '-c', _MEASURE, os.path.abspath(folder)],
-    capture_output=True,
-    text=True,
-    check=False,
-    cwd=folder,
-    env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'},
-  )
-  if done.returncode:
-    raise RuntimeError((done.stderr.strip().splitlines() or [f'exit code {done.returncode}'])[-1])
-  return json.loads(done.stdout.splitlines()[-1])
+_FORMATS = {
+  'saved_model': saved_model.Run,
+  'safetensors': safetensors_folder.Run,
+  **dict.fromkeys(graphs.FORMATS, graphs.Run),
+}
+# Flag -> the formats that it is for.
+_ONLY = {
+  'adapter_only': ('safetensors',),
+  'merge': ('safetensors',),
+  'quantize': ('safetensors', *graphs.FORMATS),
+  'calibrate': graphs.FORMATS,
+}
 
 
 def _Run(args):
-  """Exports, measures and reports."""
+  """Loads the run and exports it."""
+  for flag, formats in _ONLY.items():
+    if getattr(args, flag) and args.format not in formats:
+      raise errors.ConfigError(f'--{flag}: not with --format={args.format}; expected {" or ".join(formats)}')
   with quiet.HoldStderr():
     # These import TensorFlow, which --help does not need.
     from fm_lingvo.inference import load_run
     from fm_lingvo.inference import recognizer
-    from fm_lingvo.inference import saved_model
   recognizer.Start()
   user_modules.Import(args.import_module)
   run = load_run.Load(
@@ -112,38 +63,7 @@ def _Run(args):
     averages=args.averages,
     how=search_options.FromArgs(args),
   )
-  with errors.Writing(f'--output={args.output}'):
-    os.makedirs(args.output, exist_ok=True)  # Fail before a minute of work.
-    saved_model.Export(run, args.output)
-  checkpoint = os.path.basename(run.checkpoint)
-  with (
-    errors.Writing(f'--output={args.output}'),
-    open(os.path.join(args.output, HOW_TO_CALL), 'w', encoding='utf-8') as f,
-  ):
-    f.write(
-      _USAGE.format(
-        run=run.model_name,
-        checkpoint=checkpoint,
-        adapter=run.adapter,
-        folder=os.path.basename(os.path.normpath(args.output)),
-        max_seconds=run.max_seconds,
-      )
-    )
-  size = SizeInBytes(args.output) / 1e6
-  print(f'{args.output}: {size:.2f} MB, {run.model_name}, {checkpoint}, adapter {run.adapter}', flush=True)
-  if not args.measure:
-    return
-  try:
-    measured = Measure(args.output)
-  except RuntimeError as e:
-    raise errors.RunError(f'{args.output} was written but does not run: {e}') from e
-  print(
-    f'real-time factor {measured["real_time_factor"]:.4f} one utterance at a time, '
-    f'{measured["real_time_factor_batch_6"]:.4f} in a batch of 6: {measured["audio_seconds"]} s of audio in '
-    f'utterances of 10 s, {measured["threads"]} threads, TensorFlow {measured["tensorflow"]}'
-  )
-  print('measured by: python -m tools.export ' + ' '.join(args.given))
-  print(f'how to call it: {os.path.join(args.output, HOW_TO_CALL)}')
+  _FORMATS[args.format](run, args)
 
 
 def Main(argv: list[str] | None = None) -> int:
@@ -152,16 +72,41 @@ def Main(argv: list[str] | None = None) -> int:
     prog='export', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument(
-    'run', type=file_system.ExpandUser, metavar='RUN', help='folder of a run with a transducer or CTC head'
+    'run',
+    type=file_system.ExpandUser,
+    metavar='RUN',
+    help='folder of a run with a transducer or CTC head, or one that --format=safetensors wrote',
   )
   parser.add_argument('--output', type=file_system.ExpandUser, required=True, help='folder to write; new or empty')
-  parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: the run's active set)")
+  parser.add_argument('--format', choices=_FORMATS, default='saved_model', help='default: saved_model')
+  parser.add_argument(
+    '--adapter',
+    metavar='NAME',
+    type=file_system.ExpandUser,
+    help="name of the adapters to apply, a folder with them, or none (default: the run's active set)",
+  )
+  parser.add_argument('--adapter_only', action='store_true', help='write the adapters and the decoder alone')
+  parser.add_argument('--merge', action='store_true', help='merge adapters of the kinds lora and bias into the weights')
+  parser.add_argument(
+    '--quantize', choices=('float16', 'int8'), help='store weights in it; int8 of tflite and onnx only'
+  )
+  parser.add_argument(
+    '--calibrate', metavar='DATASET', help="data set that shows int8 the ranges of the encoder's activations"
+  )
   run_flags.AddWeights(parser)
+  run_flags.AddDataDir(parser)
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)
   parser.add_argument(
-    '--measure', action=argparse.BooleanOptionalAction, default=True, help='load it in another process and time it'
+    '--measure',
+    nargs='?',
+    metavar='DATASET',
+    const=True,
+    default=True,
+    help='measure it, on a data set of the run such as TestTarget beside the run itself (default: on noise)',
   )
+  parser.add_argument('--no-measure', action='store_const', const=False, dest='measure', help='do not measure it')
+  parser.add_argument('--utterances', type=int, metavar='N', help='utterances to measure with, at most (default: all)')
   given = (argv or sys.argv)[1:]
   args = parser.parse_args(given)
   args.given = given

@@ -16,6 +16,7 @@ from lingvo import compat as tf
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import renamed_variables
 from fm_lingvo.checkpoints import run_checkpoints
+from fm_lingvo.checkpoints import weights_file
 from fm_lingvo.utils import suggest
 
 # Lingvo calls every weight .../var. Optimizer slots and the step end differently; accumulated gradients do not.
@@ -43,22 +44,30 @@ class Checkpoint:
       run's evaluations used them.
   """
 
-  def __init__(self, path: str, averages: bool = True):
+  def __init__(self, path: str, averages: bool = True, adapter: str | None = None):
     """Opens the checkpoint that Resolve finds; only its index is read.
 
     Args:
       path: See Resolve.
       averages: Whether Read returns moving averages where there are any; else the weights that training uses.
+      adapter: File with adapters (weights_file.ADAPTER), whose weights are added or take the place of others, or None.
 
     Raises:
-      errors.ConfigError: `path` has no checkpoint.
+      errors.ConfigError: `path` has no checkpoint, or a safetensors file cannot be read.
       Unusable: The file is not a TensorFlow checkpoint.
     """
     self.prefix = Resolve(path)
     try:
-      self._reader = tf.train.NewCheckpointReader(self.prefix)
+      if self.prefix.endswith(weights_file.SUFFIX):
+        self._reader = weights_file.Reader(self.prefix)
+      else:
+        self._reader = tf.train.NewCheckpointReader(self.prefix)
+      if adapter is not None:
+        self._reader = weights_file.WithAdapter(self._reader, weights_file.Reader(adapter))
       shapes = self._reader.get_variable_to_shape_map()
       dtypes = self._reader.get_variable_to_dtype_map()
+    except errors.ConfigError:
+      raise
     except Exception as e:  # TensorFlow raises several types, RuntimeError among them.
       raise Unusable(f'{self.prefix}: not a readable TensorFlow checkpoint ({errors.Reason(e)})') from e
     self.weights: dict[str, tuple[str, tuple]] = {}
@@ -214,16 +223,19 @@ def Resolve(path: str) -> str:
   """Finds a checkpoint.
 
   Args:
-    path: Folder of a run, its train folder, or a checkpoint's prefix.
+    path: Folder of a run, its train folder, a checkpoint's prefix, or a folder of fm-export --format=safetensors.
 
   Returns:
-    The prefix of the run's best checkpoint if it keeps any (task.train.best_metric), else of the folder's newest, or
-    `path` itself if it is a prefix.
+    The file of the weights in such a folder; the prefix of the run's best checkpoint if it keeps any
+    (task.train.best_metric), else of the folder's newest, or `path` itself if it is a prefix.
 
   Raises:
     errors.ConfigError: `path` does not exist or has no checkpoint.
   """
   path = path.rstrip('/')
+  exported = weights_file.In(path) or weights_file.AdapterIn(path)
+  if exported:
+    return exported
   if tf.io.gfile.exists(path + '.index'):
     return path
   if not tf.io.gfile.isdir(path):

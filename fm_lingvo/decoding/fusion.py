@@ -7,8 +7,8 @@ anywhere and go on with what it kept:
 
   ZeroState(batch) -> state, NestedMap of [batch, ...], before the first label
   Step(ids int32 [M], state) -> (float32 [M, V], state): ids is the newest label, 0 at the start; the scores are added
-    to those of the next label, and that of blank is 0. Rows of other hypotheses, and those with ids = 0 after the
-    start, do not matter
+    to those of the next label, and that of blank is 0. After the start M counts only hypotheses with a new label, and
+    may be 0
   Final(state) -> float32 [M], added where an utterance ends
 """
 

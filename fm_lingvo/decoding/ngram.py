@@ -99,7 +99,7 @@ class _Lookup:
 def _Search(sorted_values, values):
   """Returns the place of each value, or any other place if it is not there. int64 [A], [...] -> int32 [...]."""
   flat = tf.searchsorted(sorted_values, tf.reshape(values, [-1]))
-  return tf.minimum(tf.reshape(flat, tf.shape(values)), py_utils.GetShape(sorted_values)[0] - 1)
+  return tf.minimum(tf.reshape(flat, py_utils.GetShape(values)), py_utils.GetShape(sorted_values)[0] - 1)
 
 
 class _Labels:
@@ -116,8 +116,9 @@ class _Labels:
   def Step(self, ids, state):
     _, following = self._lookup.Score(state.context, tf.gather(self._words, ids))
     now = tf.where_v2(ids > 0, following, state.context)  # [M]
-    every = tf.broadcast_to(now[:, tf.newaxis], [tf.shape(now)[0], py_utils.GetShape(self._words)[0]])  # [M, V]
-    scores, _ = self._lookup.Score(every, tf.broadcast_to(self._words, tf.shape(every)))
+    shape = [py_utils.GetShape(now)[0], py_utils.GetShape(self._words)[0]]
+    every = tf.broadcast_to(now[:, tf.newaxis], shape)  # [M, V]
+    scores, _ = self._lookup.Score(every, tf.broadcast_to(self._words, shape))
     return self._labels * (self._weight * scores + self._bonus), py_utils.NestedMap(context=now)
 
   def Final(self, state):
@@ -184,7 +185,7 @@ def _End(lookup, ngrams, contexts, weight):
   """Returns the weighted log-probability of the end, float32 [M]; 0 if the file has none."""
   if arpa.END not in ngrams.words:
     return tf.zeros_like(contexts, tf.float32)
-  scores, _ = lookup.Score(contexts, tf.fill(tf.shape(contexts), ngrams.words[arpa.END]))
+  scores, _ = lookup.Score(contexts, tf.fill(py_utils.GetShape(contexts), ngrams.words[arpa.END]))
   return weight * scores
 
 

@@ -1,4 +1,4 @@
-"""Greedy decoding and beam search for transducers.
+"""Beam search for transducers; greedy.py has greedy decoding.
 
 B: utterances, N: encoded frames, V: vocabulary with blank (id 0), J: joint width,
 K: hypotheses, M = B * K, L: labels of a hypothesis, S: symbols per frame.
@@ -23,63 +23,8 @@ from fm_lingvo.decoding import fusion
 
 NEVER = fusion.NEVER  # Score of hypotheses that do not exist.
 
-_LABELED = ('labels', 'frames', 'label_scores')  # What hypotheses have for each label.
+LABELED = ('labels', 'frames', 'label_scores')  # What hypotheses have for each label.
 _HASH_FACTOR = 6364136223846793005  # Knuth, MMIX; products wrap round 2^64.
-
-
-def Greedy(log_probs, step, state, enc, lengths, max_symbols_per_frame, max_labels, limits=None):
-  """Emits the most probable label or blank at each step.
-
-  Args:
-    log_probs: See the module.
-    step: See the module.
-    state: Initial state for `step`, a NestedMap of [B, ...].
-    enc: float32 [B, N, J], projected frames. Padding may have any value.
-    lengths: int32 [B], number of frames, 0 to N.
-    max_symbols_per_frame: int, maximum number of labels S at a frame, >= 1.
-    max_labels: int or int32 scalar, maximum number of labels L, >= 1; an int gives
-      outputs of static shape.
-    limits: int32 [B], maximum number of labels of each utterance, <= L; None: L.
-
-  Returns:
-    NestedMap with K = 1 of labels int32 [B, K, L] without blanks, 0 beyond the length;
-    lengths int32 [B, K]; scores float32 [B, K], the log-probability of the alignment;
-    frames int32 [B, K, L], the frame at which each label was emitted, and label_scores
-    float32 [B, K, L], its log-probability there under the transducer alone.
-  """
-  batch, time = py_utils.GetShape(enc, 2)
-  limits = max_labels if limits is None else limits
-  pred, state = step(tf.zeros([batch], tf.int32), state)
-  now = py_utils.NestedMap(
-    t=tf.zeros([batch], tf.int32),
-    s=tf.zeros([batch], tf.int32),
-    scores=tf.zeros([batch]),
-    pred=pred,
-    state=state,
-    **emission.NoLabels([batch], max_labels),
-  )
-
-  def _Step(now):
-    active = now.t < lengths  # [B]
-    scores = log_probs(emission.FramesAt(enc, now.t), now.pred)  # [B, V]
-    allowed = emission.MayEmit(now.s, now.lengths, max_symbols_per_frame, limits)
-    blank = tf.equal(tf.range(py_utils.GetShape(scores)[1]), 0)  # [V]
-    scores = tf.where_v2(allowed[:, tf.newaxis] | blank, scores, NEVER)
-    best = tf.argmax(scores, axis=-1, output_type=tf.int32)  # [B]
-    emit = active & (best > 0)
-    highest = tf.reduce_max(scores, axis=-1)  # [B]
-    pred, state = step(best, now.state)
-    return py_utils.NestedMap(
-      t=now.t + tf.cast(active & ~emit, tf.int32),
-      s=tf.where_v2(emit, now.s + 1, 0),
-      scores=now.scores + tf.where_v2(active, highest, 0.0),
-      pred=emission.Where(emit, pred, now.pred),
-      state=emission.Where(emit, state, now.state),
-      **emission.Append(now, best, now.t, highest, emit),
-    )
-
-  now = emission.Loop(_Step, now, lengths, time + tf.minimum(max_labels, max_symbols_per_frame * time))
-  return py_utils.NestedMap({name: now[name][:, tf.newaxis] for name in (*_LABELED, 'lengths', 'scores')})
 
 
 def AreFound(scores):
@@ -110,13 +55,13 @@ def BeamSearch(
   Args:
     log_probs: See the module; called with M hypotheses.
     step: See the module; called with M hypotheses.
-    state: See Greedy.
-    enc: See Greedy.
-    lengths: See Greedy.
-    max_symbols_per_frame: See Greedy.
-    max_labels: See Greedy.
+    state: See greedy.Greedy.
+    enc: See greedy.Greedy.
+    lengths: See greedy.Greedy.
+    max_symbols_per_frame: See greedy.Greedy.
+    max_labels: See greedy.Greedy.
     beam_size: int, number of hypotheses K, >= 1.
-    limits: See Greedy.
+    limits: See greedy.Greedy.
     scorer: Scores labels by those before them, such as language models and hotwords, or
       None: see fusion.py.
     internal_lm: The transducer's own language model, or None: pred [M, J] -> float32 [M, V], log-probabilities of
@@ -124,7 +69,7 @@ def BeamSearch(
     ilm_weight: float, weight of the internal language model's log-probabilities.
 
   Returns:
-    NestedMap as of Greedy, with distinct hypotheses, best first. Scores are the log of
+    NestedMap as of greedy.Greedy, with distinct hypotheses, best first. Scores are the log of
     the summed probability of alignments, plus the scorer's scores, minus ilm_weight times
     that of the internal language model. Merged hypotheses have the frames of the more
     probable one. If there are fewer than K hypotheses, the others have no labels and the
@@ -182,7 +127,7 @@ def BeamFrames(found, log_probs, step, enc, lengths, max_symbols_per_frame, max_
     lengths,
     py_utils.GetShape(enc)[1] * (max_symbols_per_frame + 1),
   )
-  return py_utils.NestedMap({name: now[name] for name in (*found, *_LABELED)})
+  return py_utils.NestedMap({name: now[name] for name in (*found, *LABELED)})
 
 
 def _Origin(batch, beam_size):
@@ -220,7 +165,7 @@ def _BeamStep(now, log_probs, step, enc, lengths, max_symbols_per_frame, limits)
   scores, parents, labels = _Extend(now, steps, waits, may_emit)
   emit = labels > 0  # [B, K]
   before = py_utils.NestedMap(
-    {name: tf.gather(now[name], parents, batch_dims=1) for name in (*_LABELED, 'lengths', 'hashes')}
+    {name: tf.gather(now[name], parents, batch_dims=1) for name in (*LABELED, 'lengths', 'hashes')}
   )
   hashes = before.hashes * _HASH_FACTOR + tf.cast(labels, tf.int64)
   parents = tf.reshape(parents, [-1]) + origin * beam_size  # [B, K] -> [M]
@@ -310,11 +255,12 @@ def _Finish(now, final):
   """Returns the hypotheses of the last step, best first; final: float32 [M], added to their scores, or None."""
   scores, order = now.scores, None
   if final is not None:
-    scores = tf.where_v2(scores > NEVER, tf.maximum(scores + tf.reshape(final, tf.shape(scores)), NEVER), NEVER)
+    final = tf.reshape(final, py_utils.GetShape(scores))
+    scores = tf.where_v2(scores > NEVER, tf.maximum(scores + final, NEVER), NEVER)
     scores, order = tf.math.top_k(scores, py_utils.GetShape(scores)[1])
   exists = tf.cast(scores > NEVER, tf.int32)  # [B, K]
   found = py_utils.NestedMap(scores=scores)
-  for name in (*_LABELED, 'lengths'):
+  for name in (*LABELED, 'lengths'):
     value = now[name] if order is None else tf.gather(now[name], order, batch_dims=1)
     some = exists if name == 'lengths' else exists[..., tf.newaxis]
     found[name] = value * tf.cast(some, value.dtype)

@@ -59,9 +59,11 @@ def ReadHotwords(path: str) -> list[str | tuple[str, float]]:
   """Reads hotwords from a file with lines `PHRASE` or `PHRASE<tab>BOOST`; empty lines are left out.
 
   Raises:
-    errors.ConfigError: A boost is no finite number, or there are no phrases.
+    errors.ConfigError: There is no such file, a boost is no number, or there are no phrases.
     OSError: The file cannot be read.
   """
+  if not file_system.Exists(path):
+    raise errors.ConfigError(f'{path}: no such file; expected one with a phrase a line')
   phrases: list[str | tuple[str, float]] = []
   for number, line in text_lines.Lines(path):
     text, tab, boost = line.partition('\t')

@@ -14,13 +14,13 @@ The hypotheses of a part are a NestedMap, best first:
   final float32 [B, K]: what is added to the scores if the utterance ends here
   score float32 [B]: what the part adds to the log-probability of the first one
 
-All parts together give what search.py and ctc_greedy.py give for the whole utterance without a limit of its labels.
+All parts together give what search.py and greedy.py give for the whole utterance without a limit of its labels.
 """
 
 from lingvo import compat as tf
 from lingvo.core import py_utils
 
-from fm_lingvo.decoding import ctc_greedy
+from fm_lingvo.decoding import greedy
 from fm_lingvo.decoding import search
 
 
@@ -93,7 +93,7 @@ def CtcState(batch):
 
 
 def CtcGreedy(logits, lengths, state):
-  """Goes on with ctc_greedy.CtcGreedy.
+  """Goes on with greedy.CtcGreedy.
 
   Args:
     logits: float [B, C, V]. Padding may have any value.
@@ -107,7 +107,7 @@ def CtcGreedy(logits, lengths, state):
   logits = tf.cast(logits, tf.float32)
   # The last label before this part is a frame of probability 1, of which a repeat is no new label.
   first = tf.one_hot(state.before, vocab_size, 0.0, search.NEVER)[:, tf.newaxis]  # [B, 1, V]
-  out = ctc_greedy.CtcGreedy(tf.concat([first, logits], axis=1), lengths + 1)
+  out = greedy.CtcGreedy(tf.concat([first, logits], axis=1), lengths + 1)
   repeated = tf.cast(state.before > 0, tf.int32)[:, tf.newaxis]  # [B, 1], the label of that frame.
   counts = out.lengths - repeated
   order = tf.minimum(repeated[..., tf.newaxis] + tf.range(time), time)  # [B, 1, L]

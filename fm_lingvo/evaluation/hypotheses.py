@@ -69,7 +69,7 @@ class Recognition:
           if search.AreFound(s)
         ]
       if 'hyp_frames' in values:
-        row['words'] = self._Words(values, i)
+        row['hypothesis_words'] = self._Words(values, i)
       self._rows.append(row)
 
   def _Words(self, values, i):

@@ -123,11 +123,11 @@ def Judge(rows: Sequence[Mapping[str, Any]]) -> Judged:
   Args:
     rows: Of hypotheses.Recognition.Finish; those without words say nothing.
   """
-  rows = [row for row in rows if row.get('words')]
-  hypotheses = [' '.join(word['word'] for word in row['words']) for row in rows]
+  rows = [row for row in rows if row.get('hypothesis_words')]
+  hypotheses = [' '.join(word['word'] for word in row['hypothesis_words']) for row in rows]
   aligned = alignment.Align([row['reference'] for row in rows], hypotheses)
   right = tuple(tuple(r == h for r, h in pairs if h is not None) for pairs in aligned)
-  evidence = tuple(tuple(word['evidence'] for word in row['words']) for row in rows)
+  evidence = tuple(tuple(word['evidence'] for word in row['hypothesis_words']) for row in rows)
   return Judged(evidence, right)
 
 

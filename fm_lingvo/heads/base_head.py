@@ -115,7 +115,7 @@ class BaseHead(base_layer.BaseLayer):
 
     Raises:
       errors.ConfigError: The head has no beam of this size.
-      NotImplementedError: It does not decode streams, see Streams.
+      NotImplementedError: See Streams.
     """
     raise NotImplementedError(f'{type(self).__name__} does not decode streams')
 

@@ -6,7 +6,7 @@ B: utterances, N: encoded frames, D: model width, V: vocabulary with blank.
 from lingvo.core import layers
 
 from fm_lingvo import errors
-from fm_lingvo.decoding import ctc_greedy
+from fm_lingvo.decoding import greedy
 from fm_lingvo.decoding import streaming
 from fm_lingvo.heads import labeled_head
 from fm_lingvo.losses import ctc_loss
@@ -43,7 +43,7 @@ class CtcHead(labeled_head.LabeledHead):
 
   def Decode(self, theta, encoded, paddings):
     """Best path; see the base class."""
-    return ctc_greedy.CtcGreedy(self.proj.FProp(theta.proj, encoded), labeled_head.Lengths(paddings))
+    return greedy.CtcGreedy(self.proj.FProp(theta.proj, encoded), labeled_head.Lengths(paddings))
 
   def StreamState(self, theta, batch, beam_size=None):
     """See the base class."""

@@ -12,6 +12,7 @@ from lingvo.core import py_utils
 
 from fm_lingvo import errors
 from fm_lingvo.decoding import fusion
+from fm_lingvo.decoding import greedy
 from fm_lingvo.decoding import hotwords
 from fm_lingvo.decoding import language_model
 from fm_lingvo.decoding import ngram
@@ -117,7 +118,7 @@ class TransducerHead(labeled_head.LabeledHead):
     limits = tf.minimum(self._MaxLabels(lengths), max_labels)  # The former in float32, which may round up.
     added = self._Added(theta)
     if not added and p.beam_size == 1:
-      return search.Greedy(*arguments, limits=limits)
+      return greedy.Greedy(*arguments, limits=limits)
     return search.BeamSearch(*arguments, beam_size=p.beam_size, limits=limits, **added)
 
   def StreamState(self, theta, batch, beam_size=None):

@@ -1,1 +1,1 @@
-"""Uses a trained run: recordings -> transcripts with times, long recordings, SavedModel export."""
+"""Uses a trained run: recordings -> transcripts with times, long recordings; exports it as graphs or weights."""

@@ -49,7 +49,7 @@ _ON_ERROR = ('raise', 'return')
 def load(
   run: str | os.PathLike[str],
   *,
-  adapter: str | None = None,
+  adapter: str | os.PathLike[str] | None = None,
   checkpoint: str | None = None,
   averages: bool = True,
   search: search_options.Search | None = None,
@@ -62,8 +62,9 @@ def load(
   are cleared.
 
   Args:
-    run: Folder of a run with a transducer or CTC head.
-    adapter: Name of the adapters to apply, or 'none'; None: the run's active set.
+    run: Folder of a run with a transducer or CTC head, or one that fm-export --format=safetensors wrote.
+    adapter: Name of the adapters to apply, a folder with adapters that fm-export wrote, or 'none'; None: the run's
+      active set.
     checkpoint: 'best' (by task.train.best_metric), 'newest', a checkpoint of the run such as 'ckpt-00000500', or the
       prefix of another one; None: 'best' if the run keeps best checkpoints, else 'newest'.
     averages: Whether to use the moving averages of the weights, if the run has them.
@@ -87,7 +88,7 @@ def load(
     found = load_run.Load(
       files.ExpandUser(os.fspath(run)),
       checkpoint=checkpoint if checkpoint is None else files.ExpandUser(checkpoint),
-      adapter=adapter,
+      adapter=adapter if adapter is None else files.ExpandUser(os.fspath(adapter)),
       averages=averages,
       how=search or search_options.Search(),
     )

@@ -8,8 +8,10 @@ from lingvo import model_registry
 from lingvo.core import hyperparams
 
 from fm_lingvo import errors
+from fm_lingvo.checkpoints import fingerprint
 from fm_lingvo.checkpoints import reader
 from fm_lingvo.checkpoints import run_checkpoints
+from fm_lingvo.checkpoints import weights_file
 from fm_lingvo.config import gin_config
 from fm_lingvo.config import registry
 from fm_lingvo.config import run_experiment
@@ -25,15 +27,20 @@ BEST, NEWEST = 'best', 'newest'  # Names of checkpoints for FindCheckpoint.
 class Run:
   """A run with one checkpoint, one head and at most one set of adapters."""
 
-  path: str  # Folder of the run.
+  path: str  # Folder of the run, or one that fm-export --format=safetensors wrote.
   model_name: str  # Name of the experiment.
-  checkpoint: str  # Prefix of the checkpoint's files.
+  checkpoint: str  # Prefix of the checkpoint's files, or a safetensors file.
   params: hyperparams.Params  # Task Params with only the branch that decodes.
   cluster: hyperparams.Params
   head: str  # Name of the head that decodes.
   adapter: str  # Name of the active set of adapters, or adapter_lib.NO_ADAPTER.
   averages: bool  # Whether the moving averages of its weights are used, where it has any.
   max_seconds: float  # Longest utterance that the run was trained on.
+  adapter_file: str | None = None  # With weights of the adapters that are not in the checkpoint.
+
+  def Weights(self) -> reader.Checkpoint:
+    """Opens the weights."""
+    return reader.Checkpoint(self.checkpoint, self.averages, self.adapter_file)
 
 
 def Load(path, *, checkpoint=None, adapter=None, averages=True, how=search_options.Search()):
@@ -42,7 +49,8 @@ def Load(path, *, checkpoint=None, adapter=None, averages=True, how=search_optio
   Args:
     path: Folder of the run.
     checkpoint: See FindCheckpoint.
-    adapter: Name of a set of adapters in the checkpoint, or adapter_lib.NO_ADAPTER; None: the run's active set.
+    adapter: Name of a set of adapters in the checkpoint, a folder with adapters that fm-export wrote, or
+      adapter_lib.NO_ADAPTER; None: the run's active set.
     averages: Whether to use the moving averages of the weights (task.train.ema_decay), where there are any.
     how: The search_options.Search that overrides the run's own.
 
@@ -58,7 +66,10 @@ def Load(path, *, checkpoint=None, adapter=None, averages=True, how=search_optio
   head, stream = _KeepDecodingBranch(task, f'{path}: {model_name}')
   how.ApplyTo(task.heads.Get(head), head)
   _UseOwnTokenizer(task.heads.Get(head), path, head)
-  adapter = _ChooseAdapter(task, adapter, checkpoint)
+  adapter_file = weights_file.AdapterIn(adapter)
+  if adapter_file is not None:
+    adapter = fingerprint.CheckBase(checkpoint, adapter_file, averages)
+  adapter = _ChooseAdapter(task, adapter, reader.Checkpoint(checkpoint, averages, adapter_file))
   return Run(
     path,
     model_name,
@@ -69,15 +80,17 @@ def Load(path, *, checkpoint=None, adapter=None, averages=True, how=search_optio
     adapter,
     averages,
     float(params.input.streams.Get(stream).bucket_upper_bound_seconds[-1]),
+    adapter_file,
   )
 
 
-def ModelParams(path, dataset='Train'):
+def ModelParams(path, dataset='Train', data_dir=None):
   """Builds the model Params that a run's config.gin configures.
 
   Args:
     path: Folder of the run.
     dataset: Name of one of the experiment's data sets.
+    data_dir: Value of the experiment's knob data_dir; None: that of the run.
 
   Returns:
     (name of the experiment, its model Params with that data set's input).
@@ -92,7 +105,8 @@ def ModelParams(path, dataset='Train'):
   model_name = run_experiment.NameInRun(config)
   if not model_name:
     raise errors.ConfigError(f'{config}: no experiment.name in it; expected a file that a run wrote')
-  gin_config.Configure(model_name, [config])
+  bindings = [] if data_dir is None else [f'{model_name.rpartition(".")[2]}.data_dir = {data_dir!r}']
+  gin_config.Configure(model_name, [config], bindings)
   try:
     suggest.CheckChoice(f'{path}: {model_name}: data set', dataset, registry.DatasetNames(model_name))
     return model_name, model_registry.GetParams(model_name, dataset)
@@ -111,6 +125,11 @@ def FindCheckpoint(path, name=None):
   Raises:
     errors.ConfigError: There is no such checkpoint, or the run has none.
   """
+  exported = weights_file.In(path)
+  if exported:
+    if name not in (None, BEST, NEWEST):
+      raise errors.ConfigError(f'--checkpoint={name}: {path} has one set of weights only, {weights_file.MODEL}')
+    return exported
   folders = [os.path.join(path, 'train'), os.path.join(path, run_checkpoints.BEST)]
   best = run_checkpoints.Best(path) if name in (None, BEST) else None
   if best:
@@ -190,21 +209,21 @@ def _UseOwnTokenizer(head, path, name):
 
 
 def _ChooseAdapter(task, adapter, checkpoint):
-  """Makes `adapter` the only set of adapters (None: the run's active one); returns its name."""
+  """Makes `adapter` the only set of adapters of a reader.Checkpoint (None: the run's active one); returns its name."""
   encoder = task.encoder
   if adapter is None:
     adapter = encoder.cls.ActiveAdapter(encoder) or adapter_lib.NO_ADAPTER
   if adapter == adapter_lib.NO_ADAPTER:
     encoder.cls.UseAdapter(encoder, None)
     return adapter
-  shapes = {name: shape for name, (_, shape) in reader.Checkpoint(checkpoint).weights.items()}
+  shapes = {name: shape for name, (_, shape) in checkpoint.weights.items()}
   found = adapter_lib.Saved(shapes, f'{task.name}/encoder')
   if adapter not in found:
     expected = ', '.join([*sorted(found), adapter_lib.NO_ADAPTER])
     raise errors.ConfigError(
-      f'{checkpoint}: no adapters called {adapter!r}; expected one of {expected}'
+      f'{checkpoint.prefix}: no adapters called {adapter!r}; expected one of {expected}'
       + suggest.DidYouMean(suggest.Nearest(adapter, [*found, adapter_lib.NO_ADAPTER]))
     )
   # Injected adapters may differ in position and width from the run's own.
-  encoder.cls.UseAdapter(encoder, adapter, *found[adapter])
+  encoder.cls.UseAdapter(encoder, adapter, **found[adapter])
   return adapter

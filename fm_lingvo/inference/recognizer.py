@@ -126,7 +126,7 @@ class Recognizer:
       self._inputs = Inputs()
       self._task, self._outputs = BuildGraph(run, *self._inputs)
       self._session = tf.Session(graph=graph, config=session.Config())
-      Restore(self._session, self._task, run.checkpoint, run.averages)
+      Restore(self._session, self._task, run.Weights())
     self._tokenizer = self._task.Head(run.head).tokenizer
     self._surfaces = self._tokenizer.surfaces
     # Where one hypothesis alone was found, there is nothing to compare it with.
@@ -264,14 +264,13 @@ def _Cluster(run):
   return cluster_factory.Cluster(run.cluster.Copy().Set(do_eval=True, enable_asserts=False))
 
 
-def Restore(sess, task, checkpoint: str, averages: bool = True) -> None:
+def Restore(sess, task, checkpoint: reader.Checkpoint) -> None:
   """Restores the variables of a session's graph.
 
   Args:
     sess: Session of the graph that `task` was built in.
     task: A HydraTask.
-    checkpoint: Prefix of the checkpoint's files.
-    averages: See reader.Checkpoint.
+    checkpoint: The weights, such as Run.Weights() of a load_run.Run.
 
   Raises:
     errors.ConfigError: The checkpoint lacks a variable, has one of another shape, or was made with another front end
@@ -280,4 +279,4 @@ def Restore(sess, task, checkpoint: str, averages: bool = True) -> None:
   variables = {v.op.name: v for v in task.vars.Flatten()}
   # Initialising all would be one more optimisation of the whole graph.
   sess.run([v.initializer for v in tf.global_variables() if v.op.name not in variables])
-  reader.Match(reader.Checkpoint(checkpoint, averages), variables).Restore(task, sess)
+  reader.Match(checkpoint, variables).Restore(task, sess)

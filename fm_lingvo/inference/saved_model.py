@@ -12,7 +12,6 @@ import os
 from lingvo import compat as tf
 
 from fm_lingvo import errors
-from fm_lingvo.checkpoints import reader
 from fm_lingvo.inference import recognizer
 
 # Ops that the remapper fuses: contractions, and ops that it joins to them or to one another.
@@ -69,7 +68,7 @@ def Export(run, folder):
     }
     # Refuse a run that cannot be restored before anything is written.
     with tf.Session(graph=graph) as sess:
-      recognizer.Restore(sess, task, run.checkpoint, run.averages)
+      recognizer.Restore(sess, task, run.Weights())
     meta = tf.tf1.train.export_meta_graph(
       graph=graph, clear_devices=True, collection_list=[tf.tf1.GraphKeys.GLOBAL_VARIABLES]
     )
@@ -80,7 +79,7 @@ def Export(run, folder):
     saved = {v.op.name: v for v in tf.global_variables() if v.op.name in names}
     # Decoding does not use the step, which keeps its initial value.
     sess.run(tf.global_variables_initializer())
-    reader.Checkpoint(run.checkpoint, run.averages).Load(saved, sess)
+    run.Weights().Load(saved, sess)
 
     def _Info(tensor):
       return tf.tf1.saved_model.build_tensor_info(graph.get_tensor_by_name(tensor.name))

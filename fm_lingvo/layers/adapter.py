@@ -1,9 +1,10 @@
-"""Residual bottleneck adapters: a few parameters per block that adapt a frozen encoder.
+"""Adapters: a few parameters per block that adapt a frozen encoder. Residual bottlenecks, or those of lora.py.
 
 B: utterances, N: encoded frames, D: model width, A: width of the bottleneck.
 """
 
 import re
+from typing import Any
 
 from lingvo import compat as tf
 from lingvo.core import base_layer
@@ -11,9 +12,11 @@ from lingvo.core import layers
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
+from fm_lingvo.layers import lora
 from fm_lingvo.layers import mixed_precision
 from fm_lingvo.utils import suggest
 
+KINDS = ('residual', 'lora', 'bias')
 POSITIONS = ('after_block', 'parallel', 'after_ff')
 
 # The places in a block where a position has adapters. They are part of the names of variables,
@@ -23,6 +26,7 @@ _PLACES = {
   'parallel': ('parallel',),
   'after_ff': ('fflayer_start', 'fflayer_end'),
 }
+_IN_WEIGHTS = ('lora', 'bias')  # Kinds that change a block's weights; the place has the kind's name.
 _ACTIVATIONS = ('RELU', 'GELU', 'SWISH', 'TANH', 'NONE')
 NO_ADAPTER = 'none'  # Name for `no adapter` where a set is chosen.
 NAME_RULE = f'lower-case letters, digits and _, starting with a letter, and not {NO_ADAPTER}'
@@ -99,23 +103,27 @@ class Group(base_layer.BaseLayer):
       self.CreateChild(member.name, member)
 
 
-def AdaptersParams(path, names, position, num_blocks, adapter_tpl):
+def AdaptersParams(p, block):
   """Returns the Params of all adapters of an encoder: NAME/block_INDEX/PLACE/...
 
   Args:
-    path: Path of the encoder, for messages.
-    names: Names of the sets of adapters, one set per domain.
-    position: One of POSITIONS.
-    num_blocks: Number of blocks of the encoder.
-    adapter_tpl: ResidualAdapter Params with input_dim set.
+    p: Params of a ConformerEncoder.
+    block: One of its blocks, which all have the same variables.
 
   Returns:
     Params of a Group with a Group for each name, which has a Group for each block.
 
   Raises:
-    errors.ConfigError: A name or the position is invalid.
+    errors.ConfigError: A name, the kind or the position is invalid.
   """
-  suggest.CheckChoice(f'{path}.adapter_position', position, POSITIONS)
+  path, names = p.name, p.adapters
+  suggest.CheckChoice(f'{path}.adapter_kind', p.adapter_kind, KINDS)
+  suggest.CheckChoice(f'{path}.adapter_position', p.adapter_position, POSITIONS)
+  places, member = _PLACES[p.adapter_position], p.adapter_tpl.Copy().Set(input_dim=p.model_dim)
+  if p.adapter_kind != 'residual':
+    shapes = {key: v.shape.as_list() for key, v in block.vars.FlattenItems()}
+    member = p.lora_tpl.Copy() if p.adapter_kind == 'lora' else lora.Biases.Params()
+    places, member = (p.adapter_kind,), member.Set(shapes=shapes)
   for name in names:
     if not IsName(name):
       raise errors.ConfigError(f'{path}.adapters: {name!r} is not a valid name, expected {NAME_RULE}')
@@ -130,17 +138,14 @@ def AdaptersParams(path, names, position, num_blocks, adapter_tpl):
     [
       _Group(
         name,
-        [
-          _Group(f'block_{i}', [adapter_tpl.Copy().Set(name=place) for place in _PLACES[position]])
-          for i in range(num_blocks)
-        ],
+        [_Group(f'block_{i}', [member.Copy().Set(name=place) for place in places]) for i in range(p.num_layers)],
       )
       for name in names
     ],
   )
 
 
-def Saved(shapes: dict[str, tuple], scope: str) -> dict[str, tuple[str | None, int | None]]:
+def Saved(shapes: dict[str, tuple], scope: str) -> dict[str, dict[str, Any]]:
   """Finds the sets of adapters in a checkpoint.
 
   Args:
@@ -148,9 +153,11 @@ def Saved(shapes: dict[str, tuple], scope: str) -> dict[str, tuple[str | None, i
     scope: Scope of the encoder in these names, such as 'task/encoder'.
 
   Returns:
-    dict: name of a set -> (position, bottleneck_dim), as for BaseEncoder.UseAdapter; None where unknown.
+    dict: name of a set -> the arguments of BaseEncoder.UseAdapter that are known.
   """
-  places, widths = {}, {}
+  places: dict[str, set[str]] = {}
+  widths: dict[str, int] = {}
+  changes: dict[str, set[str]] = {}
   prefix = f'{scope}/adapters/'
   for variable, shape in shapes.items():
     if variable.startswith(prefix):
@@ -158,8 +165,24 @@ def Saved(shapes: dict[str, tuple], scope: str) -> dict[str, tuple[str | None, i
       places.setdefault(name, set()).add(place)
       if rest == ['down', 'w', 'var']:
         widths[name] = shape[1]
-  positions = {frozenset(of_position): position for position, of_position in _PLACES.items()}
-  return {name: (positions.get(frozenset(found)), widths.get(name)) for name, found in places.items()}
+      elif place == 'lora' and rest[0].endswith('_a'):
+        widths[name] = shape[1]
+        changes.setdefault(name, set()).add(rest[0])
+  return {name: _Form(found, widths.get(name), changes.get(name, set())) for name, found in places.items()}
+
+
+def _Form(places, width, changes):
+  """The arguments of UseAdapter of a set with adapters at these places; changes: those of `lora`."""
+  for kind in _IN_WEIGHTS:
+    if places == {kind}:
+      return dict(kind=kind, bottleneck_dim=width, projections=lora.ProjectionsOf(changes) or None)
+  positions = [position for position, of_position in _PLACES.items() if set(of_position) == places]
+  return dict(kind='residual', position=positions[0] if positions else None, bottleneck_dim=width)
+
+
+def InWeights(group):
+  """Returns the lora.WeightAdapter of a Group of one block's adapters, or None."""
+  return next((layer for name, layer in group.children.items() if name in _IN_WEIGHTS), None)
 
 
 def Adapt(adapters, theta, place, features, block_inputs=None):

@@ -4,6 +4,10 @@ B: utterances, T: log-mel frames (10 ms), N: encoded frames = T / downsample_fac
 frames.
 """
 
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+import numpy as np
 from lingvo import compat as tf
 from lingvo.core import base_layer
 from lingvo.core import hyperparams
@@ -98,8 +102,20 @@ class BaseEncoder(base_layer.BaseLayer):
     return None
 
   @classmethod
+  def ChangesWeights(cls, p: hyperparams.Params) -> bool:
+    """Whether the adapters of an encoder with Params `p` change its weights, so that they can be Merged."""
+    del p
+    return False
+
+  @classmethod
   def UseAdapter(
-    cls, p: hyperparams.Params, name: str | None, position: str | None = None, bottleneck_dim: int | None = None
+    cls,
+    p: hyperparams.Params,
+    name: str | None,
+    position: str | None = None,
+    bottleneck_dim: int | None = None,
+    kind: str | None = None,
+    projections: Sequence[str] | None = None,
   ) -> None:
     """Gives an encoder with Params `p` a single set of adapters, and applies it.
 
@@ -107,16 +123,36 @@ class BaseEncoder(base_layer.BaseLayer):
       p: Params of the encoder, changed in place.
       name: Name of the set; None: the encoder has no adapters.
       position: Position of the adapters, one of adapter.POSITIONS; None: that of `p`.
-      bottleneck_dim: Width of the bottleneck, >= 1; None: that of `p`.
+      bottleneck_dim: Width of the bottleneck, or rank of the changes, >= 1; None: that of `p`.
+      kind: One of adapter.KINDS; None: that of `p`.
+      projections: What adapters of the kind `lora` change, of lora.PROJECTIONS; None: as in `p`.
 
     Raises:
       errors.ConfigError: This kind of encoder has no adapters.
     """
-    del p, position, bottleneck_dim
+    del p, position, bottleneck_dim, kind, projections
     if name is not None:
       raise errors.ConfigError(
         f'adapters {name}: {cls.__name__} has no adapters; expected an encoder with adapters, such as ConformerEncoder'
       )
+
+  def Merged(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Merges the active adapters into the other weights.
+
+    Args:
+      values: dict: name of each variable -> value.
+
+    Returns:
+      The same, with weights with which an encoder without these adapters computes the same.
+
+    Raises:
+      errors.ConfigError: No adapters are active, or they are not of a kind that can be merged.
+    """
+    del values
+    raise errors.ConfigError(
+      f'{self.params.name}: adapters {self.ActiveAdapter(self.params) or "none"} cannot be merged; expected active '
+      'adapters of the kind lora or bias'
+    )
 
 
 def EncodeAll(

@@ -30,7 +30,8 @@ def BlockParams(p: hyperparams.Params, index: int) -> hyperparams.InstantiablePa
   left, right = p.atten_left_context, p.atten_right_context
   if p.atten_chunk_size is not None:
     left, right = left or 1, right or 0
-  cls = conformer_layer.ConformerLayer if p.active_adapter is None else AdaptedConformerLayer
+  has_residual = p.active_adapter is not None and p.adapter_kind == 'residual'
+  cls = AdaptedConformerLayer if has_residual else conformer_layer.ConformerLayer
   block = cls.CommonParams(
     input_dim=p.model_dim,
     is_causal=p.causal,

@@ -14,6 +14,7 @@ from fm_lingvo import errors
 from fm_lingvo.layers import adapter
 from fm_lingvo.layers import base_encoder
 from fm_lingvo.layers import conformer_block
+from fm_lingvo.layers import lora
 from fm_lingvo.layers import rematerialize
 from fm_lingvo.layers import shared_trace
 from fm_lingvo.layers import subsampling
@@ -97,7 +98,14 @@ class ConformerEncoder(base_encoder.BaseEncoder):
       'Position of the adapters in every block: after_block; parallel to the whole '
       'block; or after_ff, after each of its two feed-forward modules.',
     )
-    p.Define('adapter_tpl', adapter.ResidualAdapter.Params(), 'Params of one adapter.')
+    p.Define(
+      'adapter_kind',
+      'residual',
+      f'One of {", ".join(adapter.KINDS)}: bottlenecks at adapter_position; low-rank changes of '
+      'projections; changes of all biases of the blocks.',
+    )
+    p.Define('adapter_tpl', adapter.ResidualAdapter.Params(), 'Params of one residual adapter.')
+    p.Define('lora_tpl', lora.LowRank.Params(), "Params of a block's low-rank changes.")
     return p
 
   def __init__(self, params):
@@ -123,16 +131,16 @@ class ConformerEncoder(base_encoder.BaseEncoder):
     self.CreateChild('dropout', layers.DeterministicDropoutLayer.Params().Set(keep_prob=1.0 - p.dropout_prob))
     self.CreateChildren('blocks', [conformer_block.BlockParams(p, i) for i in range(p.num_layers)])
     if p.adapters:
-      self.CreateChild(
-        'adapters',
-        adapter.AdaptersParams(
-          p.name, p.adapters, p.adapter_position, p.num_layers, p.adapter_tpl.Copy().Set(input_dim=p.model_dim)
-        ),
-      )
+      self.CreateChild('adapters', adapter.AdaptersParams(p, self.blocks[0]))
     if p.active_adapter is not None:
       suggest.CheckChoice(f'{p.name}.active_adapter', p.active_adapter, p.adapters)
-      for i, block in enumerate(self.blocks):
-        block.SetAdapters(self.adapters.children[p.active_adapter].children[f'block_{i}'])
+      if not self.ChangesWeights(p):
+        for i, block in enumerate(self.blocks):
+          block.SetAdapters(self._Group(p.active_adapter, i))
+
+  def _Group(self, name, index):
+    """The adapter.Group of the adapters `name` in a block."""
+    return self.adapters.children[name].children[f'block_{index}']
 
   @classmethod
   def DownsampleFactor(cls, p):
@@ -155,9 +163,20 @@ class ConformerEncoder(base_encoder.BaseEncoder):
     return p.active_adapter
 
   @classmethod
-  def UseAdapter(cls, p, name, position=None, bottleneck_dim=None):
+  def ChangesWeights(cls, p):
+    """See the base class."""
+    return p.adapter_kind != 'residual'
+
+  @classmethod
+  def UseAdapter(cls, p, name, position=None, bottleneck_dim=None, kind=None, projections=None):
     """See the base class."""
     p.Set(adapters=[] if name is None else [name], active_adapter=name)
+    if kind is not None:
+      p.adapter_kind = kind
+    if projections is not None:
+      p.lora_tpl.projections = list(projections)
+    if bottleneck_dim is not None and p.adapter_kind == 'lora':
+      p.lora_tpl.rank, bottleneck_dim = bottleneck_dim, None
     if position is not None:
       p.adapter_position = position
     if bottleneck_dim is not None:
@@ -185,6 +204,7 @@ class ConformerEncoder(base_encoder.BaseEncoder):
 
   def FProp(self, theta, features, paddings):
     """Encodes a batch; see the base class."""
+    theta = self._WithChanges(theta)
     return tuple(batch_split.Apply(self._Encode, theta, features, paddings, is_random=True))
 
   def _Encode(self, theta, features, paddings):
@@ -219,6 +239,7 @@ class ConformerEncoder(base_encoder.BaseEncoder):
 
   def StreamStep(self, theta, features, paddings, state0):
     """Encodes the next frames; see the base class."""
+    theta = self._WithChanges(theta)
     state1 = py_utils.NestedMap(blocks=[])
     x, paddings, state1.subsampling = self.subsampling.StreamStep(
       theta.subsampling, features, paddings, state0.subsampling
@@ -232,8 +253,37 @@ class ConformerEncoder(base_encoder.BaseEncoder):
   def _BlocksTheta(self, theta):
     """Returns the list of each block's variables, with those of its active adapters."""
     active = self.params.active_adapter
-    if active is None:
+    if active is None or self.ChangesWeights(self.params):
       return theta.blocks
     return [
       py_utils.NestedMap(block, adapters=theta.adapters[active][f'block_{i}']) for i, block in enumerate(theta.blocks)
     ]
+
+  def _WithChanges(self, theta):
+    """Returns theta with the weights of the blocks as active adapters of the kinds `lora` and `bias` change them."""
+    active = self.params.active_adapter
+    if active is None or not self.ChangesWeights(self.params):
+      return theta
+    theta = theta.copy()
+    theta.blocks = [
+      adapter.InWeights(self._Group(active, i)).Apply(
+        theta.adapters[active][f'block_{i}'][self.params.adapter_kind], block
+      )
+      for i, block in enumerate(theta.blocks)
+    ]
+    return theta
+
+  def Merged(self, values):
+    """Merges the active adapters into the blocks' weights; see the base class."""
+    p = self.params
+    if p.active_adapter is None or not self.ChangesWeights(p):
+      return super().Merged(values)
+    merged = dict(values)
+    for i, block in enumerate(self.blocks):
+      changes = adapter.InWeights(self._Group(p.active_adapter, i))
+      theta = changes.vars.Transform(lambda v: values[v.op.name])
+      for key, v in block.vars.FlattenItems():
+        change = changes.Change(theta, key)
+        if change is not None:
+          merged[v.op.name] = (values[v.op.name] + change).astype(values[v.op.name].dtype)
+    return merged

@@ -98,14 +98,19 @@ def RunEnd() -> tf.Summary:
   return _AsTf(summary.session_end_pb(api_pb2.STATUS_SUCCESS))
 
 
-def Write(logdir: str, proto: tf.Summary) -> None:
+def Write(logdir: str, proto: tf.Summary, name: str) -> None:
   """Writes a tf.Summary into an event file in a run's folder itself, where the tab HParams expects it.
+
+  Args:
+    logdir: Folder of the run.
+    proto: The summary.
+    name: End of the file's name; two files of one name and second would be one.
 
   Raises:
     errors.RunError: The file cannot be written.
   """
   with errors.Writing(f'{logdir}: event file'), tf.Graph().as_default():  # A writer refuses TensorFlow's eager mode.
-    writer = tf.summary.FileWriter(logdir)
+    writer = tf.summary.FileWriter(logdir, filename_suffix=f'.{name}')
     writer.add_summary(proto, 0)
     writer.close()
 

@@ -31,7 +31,7 @@ def Followed(logdir, settings, loggers, rows, is_new):
     is_new: Whether the run starts here, not resumes.
   """
   if is_new:  # TensorBoard keeps the first of each.
-    dashboard.Write(logdir, dashboard.RunStart(logdir, settings))
+    dashboard.Write(logdir, dashboard.RunStart(logdir, settings), 'start')
   followers = trackers.Trackers(loggers, logdir, settings)
   rows.Follow(followers.Log)
   try:
@@ -40,4 +40,4 @@ def Followed(logdir, settings, loggers, rows, is_new):
     followers.End(False)
     raise
   followers.End(True)
-  dashboard.Write(logdir, dashboard.RunEnd())
+  dashboard.Write(logdir, dashboard.RunEnd(), 'end')

@@ -21,3 +21,13 @@ def AddWeights(parser: argparse.ArgumentParser) -> None:
     help='use the moving averages of the weights if the run has them (task.train.ema_decay), else the weights of the '
     'last step',
   )
+
+
+def AddDataDir(parser: argparse.ArgumentParser) -> None:
+  """Adds --data_dir, the argument of load_run.ModelParams."""
+  parser.add_argument(
+    '--data_dir',
+    type=files.ExpandUser,
+    metavar='FOLDER',
+    help="folder whose sub-folders are the experiment's data sets (default: that of the run)",
+  )

@@ -44,9 +44,7 @@ def _FilesOf(folder: str) -> list[str]:
 def on_config(config: Any) -> Any:
   """Completes the navigation."""
   reference = [name for name in _ReferencePages() if name != 'reference/experiments.md']
-  config['nav'] = site_pages.Nav(
-    config['nav'], lambda page: os.path.exists(os.path.join(ROOT, 'docs', page)), reference
-  )
+  config['nav'] = site_pages.Nav(config['nav'], reference)
   return config
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import posixpath
 import re
-from collections.abc import Callable
 from collections.abc import Iterator
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -21,18 +20,15 @@ OUTSIDE = {
   'security.md': 'SECURITY.md',
   'texts.md': 'tools/texts/README.md',
 }
-# Pages that may not be there yet: their places in the navigation are left out until they are.
-COMING = ('decoding.md', 'export.md', 'serving.md', 'streaming.md')
 _LINK = re.compile(r'(\]\()([^)#\s]+)(#[^)\s]*)?(\))')
 _CODE = re.compile(r'(?ms)^(```+).*?^\1$|`[^`\n]+`')
 
 
-def Nav(nav: list, exists: Callable[[str], bool], reference: list[str]) -> list:
-  """The navigation without pages that are coming, with the pages of the reference in the place of `reference/`.
+def Nav(nav: list, reference: list[str]) -> list:
+  """The navigation with the pages of the reference in the place of `reference/`.
 
   Args:
     nav: Of mkdocs.yml.
-    exists: Called with a page.
     reference: Pages of the reference.
   """
   out = []
@@ -41,9 +37,7 @@ def Nav(nav: list, exists: Callable[[str], bool], reference: list[str]) -> list:
     if value == 'reference/':
       value = [{name.removeprefix('reference/').removesuffix('.md'): name} for name in reference]
     elif isinstance(value, list):
-      value = Nav(value, exists, reference)
-    elif value in COMING and not exists(value):
-      continue
+      value = Nav(value, reference)
     out.append({title: value})
   return out
 

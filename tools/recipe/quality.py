@@ -1,5 +1,6 @@
 """Time to quality: after how many hours of training each stage's dev set was first recognised so well, as a table."""
 
+import math
 import os
 from typing import NamedTuple
 
@@ -18,8 +19,8 @@ class Point(NamedTuple):
   """An evaluation of a dev set during training."""
 
   step: int
-  hours: float  # Of training, without evaluations and pauses.
-  core_hours: float  # Of processor time for it; nan where the run did not measure it.
+  hours: float  # Of training, without evaluations and pauses; nan where the run did not measure it, as the next.
+  core_hours: float  # Of processor time for it.
   speech: float  # Hours of labeled speech heard, repetitions counted.
   wer: float
 
@@ -58,8 +59,8 @@ def Curve(rows: list[dict]) -> list[Point]:
   for row in rows:
     if row['dataset'] == 'train':
       steps = max(0, row['step'] - step)
-      hours += steps / row['throughput/steps_per_second'] / 3600
-      core_hours += steps * row.get('throughput/cpu_seconds_per_step', float('nan')) / 3600
+      hours += steps / row.get('throughput/steps_per_second', math.nan) / 3600
+      core_hours += steps * row.get('throughput/cpu_seconds_per_step', math.nan) / 3600
       speech += row.get('labeled/audio_seconds', 0.0) / 3600
       step = row['step']
     elif row['dataset'].startswith('Dev') and _WER in row:

@@ -53,8 +53,9 @@ def Run(
   for run in take:
     if run not in chosen:
       raise errors.ConfigError(f'--take={run}: not among the stages to train: {", ".join(chosen)}')
-  if not (dry_run or report_only):
+  if not dry_run:
     files.MakeFolder(settings.output, f'--output={settings.output}')  # Before minutes of work.
+  if not (dry_run or report_only):
     PrepareData(settings)
   elif not all(file_system.Exists(os.path.join(settings.data_dir, name, 'dataset.json')) for name in data.NAMES):
     raise errors.ConfigError(

@@ -26,7 +26,7 @@ def Response(transcript: transcript_lib.Transcript, options: fields.Options) -> 
     return responses.JSONResponse({'text': transcript.text, 'usage': _Usage(transcript)})
   if kind == 'verbose_json':
     return responses.JSONResponse(Verbose(transcript, options))
-  text = Vtt(transcript) if kind == 'vtt' else transcript_formats.Format(transcript, kind)
+  text = transcript_formats.Format(transcript, kind)
   return responses.PlainTextResponse(text, media_type='text/vtt' if kind == 'vtt' else None)
 
 
@@ -44,35 +44,21 @@ def Verbose(transcript: transcript_lib.Transcript, options: fields.Options) -> d
     logprob = round(transcript.score / max(1, len(transcript.text)), 4)  # A character's; of a segment: not known.
     row['segments'] = [
       {
-        'id': i,
+        **segment,
         'seek': 0,
-        'start': segment.start,
-        'end': segment.end,
-        'text': segment.text,
         'tokens': [],
         'temperature': 0.0,
         'avg_logprob': logprob,
-        'compression_ratio': _CompressionRatio(segment.text),
+        'compression_ratio': _CompressionRatio(segment['text']),
         'no_speech_prob': 0.0,
       }
-      for i, segment in enumerate(transcript.segments)
+      for segment in transcript.to_dict()['segments']
     ]
   if 'word' in options.granularities:
     row['words'] = transcript_lib.WordRows(transcript.words)
   if transcript.damage:
     row['damage'] = transcript.damage
   return row
-
-
-def Vtt(transcript: transcript_lib.Transcript) -> str:
-  """Returns a transcript as WebVTT: the cues of its SubRip form."""
-  blocks = transcript_formats.Srt(transcript.words, transcript.duration).split('\n\n')
-  cues = []
-  for block in filter(None, blocks):
-    _, times, text = block.rstrip('\n').split('\n', 2)
-    text = text.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')
-    cues.append(f'{times.replace(",", ".")}\n{text}\n')
-  return '\n'.join(['WEBVTT\n', *cues])
 
 
 def _Usage(transcript: transcript_lib.Transcript) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""What a checkpoint consists of: its adapters, its decoder, and the encoder's digest, which tells whether both fit.
+
+Adapters are of use only on the encoder that they were trained on. Files with adapters alone hold its digest.
+"""
+
+import hashlib
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Iterable
+
+import numpy as np
+
+from fm_lingvo import errors
+from fm_lingvo.checkpoints import reader
+from fm_lingvo.checkpoints import weights_file
+
+ADAPTERS = 'encoder/adapters/'
+DIGEST = weights_file.DIGEST
+
+
+def Adapters(checkpoint: reader.Checkpoint) -> dict[str, list[str]]:
+  """Returns dict: name of a set of adapters -> sorted names of its variables."""
+  found: dict[str, list[str]] = {}
+  for name in checkpoint.weights:
+    component = reader.Component(name)
+    if component.startswith(ADAPTERS):
+      found.setdefault(component[len(ADAPTERS) :], []).append(name)
+  return found
+
+
+def Decoder(checkpoint: reader.Checkpoint) -> list[str]:
+  """Returns the sorted names of the variables of all heads with a tokenizer."""
+  heads = {reader.Component(name) for name in checkpoint.weights if name.endswith('/tokenizer_record/var')}
+  return [name for name in checkpoint.weights if reader.Component(name) in heads]
+
+
+def Encoder(checkpoint: reader.Checkpoint) -> list[str]:
+  """Returns the sorted names of the variables of the encoder, without its adapters."""
+  return [name for name in checkpoint.weights if reader.Component(name) == 'encoder']
+
+
+def EncoderDigest(checkpoint: reader.Checkpoint, without: Collection[str] = ()) -> np.ndarray | None:
+  """Returns the SHA-256 of the encoder without its adapters, uint8 [32].
+
+  Args:
+    checkpoint: A checkpoint; one with adapters alone has no encoder, but the digest of it; None if it has neither. A
+      model that is stored in float16 has the digest from before it was rounded.
+    without: Names of variables that do not count, because adapters bring their own.
+  """
+  every = Encoder(checkpoint)
+  names = [name for name in every if name not in without]
+  if DIGEST in checkpoint.others and len(names) == len(every):
+    return checkpoint.Read(DIGEST)
+  if not names:
+    return None
+  return Digest(names, checkpoint.Read)
+
+
+def Digest(names: Iterable[str], read: Callable[[str], np.ndarray]) -> np.ndarray:
+  """Returns the SHA-256, uint8 [32], of sorted names and the values that `read` returns for them."""
+  digest = hashlib.sha256()
+  for name in names:
+    digest.update(name.encode())
+    digest.update(np.ascontiguousarray(read(name)).tobytes())
+  return np.frombuffer(digest.digest(), np.uint8)
+
+
+def CheckBase(base: str, adapter: str, averages: bool = True) -> str:
+  """Checks that a file's adapters were trained on a model's encoder.
+
+  Args:
+    base: A checkpoint, see reader.Resolve.
+    adapter: The file with the adapters, weights_file.ADAPTER.
+    averages: See reader.Checkpoint.
+
+  Returns:
+    The name of the adapters.
+
+  Raises:
+    errors.ConfigError: They were trained on another encoder, or the file has not one set of adapters.
+  """
+  added, model = reader.Checkpoint(adapter), reader.Checkpoint(base, averages)
+  names = list(Adapters(added))
+  if len(names) != 1:
+    raise errors.ConfigError(f'{adapter}: {len(names)} sets of adapters in it, expected 1')
+  if DIGEST not in added.others:
+    raise errors.ConfigError(f'{adapter}: without the fingerprint of its base, {DIGEST}; write it with fm-export')
+  here, there = EncoderDigest(model, added.weights), added.Read(DIGEST)
+  if here is None or not np.array_equal(here, there):
+    raise errors.ConfigError(
+      f'{adapter}: its adapters were trained on another encoder (sha256 {there.tobytes().hex()[:12]}) than '
+      f'{model.prefix} has ({here.tobytes().hex()[:12] if here is not None else "none"}); load the model that '
+      'they belong to'
+    )
+  return names[0]

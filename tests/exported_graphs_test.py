@@ -1,0 +1,156 @@
+"""Exported graphs: TensorFlow Lite, ONNX and a search in NumPy recognise what the run does."""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import pytest
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from fm_lingvo import errors
+from fm_lingvo.inference import load_run
+from fm_lingvo.inference import outside
+from fm_lingvo.inference import plain_einsum
+from fm_lingvo.inference import recognizer
+from fm_lingvo.inference import step_graphs
+from fm_lingvo.layers import frontend
+from tests import graph_case
+from tests import run_case
+from tests import tiny_data
+from tools import export
+from tools.exporting import convert
+
+tf = graph_case.tf
+_SECONDS = (1.5, 3.0, 0.9)
+_EXPORTERS = {'tflite': convert.ToTflite, 'onnx': convert.ToOnnx}
+
+
+def setUpModule():
+  global _folder
+  _folder = tempfile.mkdtemp()
+  recognizer.Start()
+  run_case.WriteData(_folder + '/data')
+  run_case.MakeRun(_folder + '/run', 'asr.AdapterFinetune', _folder + '/data', 'transducer.max_labels_per_frame = 2.0')
+
+
+def tearDownModule():
+  shutil.rmtree(_folder)
+
+
+def _Export(run, output, *flags, code=0):
+  """Runs the tool; returns what it says."""
+  out = io.StringIO()
+  with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+    found = export.Main(['export', run, f'--output={output}', *flags])
+  assert found == code, out.getvalue()
+  return out.getvalue()
+
+
+def _Waveforms():
+  return [tiny_data.Waveform(seconds, i) for i, seconds in enumerate(_SECONDS)]
+
+
+def _Texts(run):
+  return [h.text for (h,) in recognizer.Recognizer(load_run.Load(run)).Recognize(_Waveforms())]
+
+
+class FeaturesTest(graph_case.GraphCase):
+  def test_features_in_numpy_are_the_front_end_s(self):
+    run = load_run.Load(_folder + '/run')
+    for normalization in frontend.NORMALIZATIONS[:2]:
+      run.params.frontend.normalization = normalization
+      layer = self.Layer(run.params.frontend)
+      for waveform in _Waveforms():
+        padded = np.pad(waveform / 32768.0, [0, -len(waveform) % 160]).astype(np.float32)
+        out = self.Eval(layer.FProp(layer.theta, tf.constant(padded[np.newaxis]), tf.constant([len(waveform)])))
+        found = outside.Features(waveform, step_graphs.FeatureSettings(run))
+        self.assertLen(found, int(np.sum(1 - out.paddings)))
+        np.testing.assert_allclose(found, out.features[0, : len(found)], atol=2e-2)
+        self.assertLess(np.abs(found - out.features[0, : len(found)]).mean(), 1e-4)
+    self.assertEmpty(outside.Features(np.zeros(100, np.int16), step_graphs.FeatureSettings(run)))
+
+
+class PlainEinsumTest(graph_case.GraphCase):
+  def test_products_are_those_of_einsum_and_no_einsum_is_left(self):
+    rng = np.random.RandomState(0)
+    sizes = dict(zip('BTNHDLS', (2, 5, 3, 4, 12, 9, 6)))
+    equations = 'BTNH,LNH->BNTL', 'BTD,DNH->BTNH', 'BTNH,DNH->BTD', 'BTNH,BSNH->BNTS', 'BNTS,BSNH->BTNH', 'BT,TD->BD'
+    for equation in equations:
+      a, b = (
+        tf.placeholder_with_default(rng.randn(*[sizes[k] for k in term]), [None] * len(term))
+        for term in equation.partition('->')[0].split(',')
+      )
+      before = len(tf.get_default_graph().get_operations())
+      found = plain_einsum.Einsum(equation, a, b)
+      self.assertNotIn('Einsum', [op.type for op in tf.get_default_graph().get_operations()[before:]])
+      np.testing.assert_allclose(*self.Eval(found, tf.einsum(equation, a, b)), atol=1e-9)
+
+
+class ExportedGraphsTest(parameterized.TestCase):
+  @pytest.mark.slow  # Converts three graphs and decodes a data set, in each format.
+  @parameterized.parameters('tflite', 'onnx')
+  def test_texts_are_the_run_s_without_tensorflow_s_own_ops(self, kind):
+    output = f'{_folder}/{kind}'
+    said = _Export(_folder + '/run', output, f'--format={kind}', '--measure=TestTarget', '--utterances=2')
+    model = outside.Model(output)
+    self.assertEqual([model.Recognize(waveform)[0] for waveform in _Waveforms()], _Texts(_folder + '/run'))
+    self.assertEqual(model.Recognize(np.zeros(10, np.int16)), ('', []))
+    self.assertRegex(said, r'(?m)^exported: \d\.\d\d MB, WER .*, \+0.00% .*, 100.0% of the texts equal, real-time')
+    with open(output + '/measured.json', encoding='utf-8') as f:
+      measured = json.load(f)
+    self.assertEqual(measured['systems']['exported']['wer'], measured['systems']['original']['wer'])
+    self.assertEqual(measured['utterances'], 2)
+
+  def test_a_folder_that_is_none_is_refused(self):
+    with self.assertRaisesRegex(
+      errors.ConfigError, 'graphs.json: expected what fm-export --format=tflite or onnx wrote'
+    ):
+      outside.Model(_folder)
+    said = _Export(_folder + '/run', _folder, '--format=tflite', code=2)
+    self.assertRegex(said, '^export: .*: exists; expected a new or an empty folder\n$')
+
+  @pytest.mark.slow  # Converts three more models a format.
+  @parameterized.parameters('tflite', 'onnx')
+  def test_smaller_numbers_are_smaller_files_and_near_the_run(self, kind):
+    run = load_run.Load(_folder + '/run')
+    settings = step_graphs.FeatureSettings(run)
+    features = [outside.Features(waveform, settings)[np.newaxis] for waveform in _Waveforms()]
+    inputs = [{'features': x, 'lengths': np.array(x.shape[1:2], np.int32)} for x in features]
+    graph = next(step_graphs.Build(run))
+    load = {'tflite': outside._Tflite, 'onnx': outside._Onnx}[kind]
+    outputs, sizes = {}, {}
+    for precision, examples in (('float32', ()), ('float16', ()), ('int8', ()), ('int8', inputs)):
+      path = f'{_folder}/{precision}_{len(examples)}.{kind}'
+      with open(path, 'wb') as f:
+        f.write(_EXPORTERS[kind](graph, precision, examples))
+      outputs[path] = load(path)(inputs[0])['encoded']
+      sizes[path] = os.path.getsize(path)
+    expected, *others = outputs.values()
+    for path, found in list(outputs.items())[1:]:
+      with self.subTest(path):
+        self.assertLess(np.linalg.norm(found - expected) / np.linalg.norm(expected), 0.3)
+        self.assertFalse(np.array_equal(found, expected))
+    self.assertLen(others, 3)
+
+  @pytest.mark.slow  # A process of its own: that nothing of TensorFlow is imported.
+  def test_onnx_runs_without_tensorflow(self):
+    _Export(_folder + '/run', _folder + '/alone', '--format=onnx', '--no-measure')
+    script = (
+      'import sys, numpy as np\nfrom fm_lingvo.inference import outside\n'
+      'print(outside.Model(sys.argv[1]).Recognize(np.zeros(9000, np.int16))[1], "tensorflow" in sys.modules)'
+    )
+    done = subprocess.run(
+      [sys.executable, '-c', script, _folder + '/alone'], capture_output=True, text=True, check=False
+    )
+    self.assertRegex(done.stdout, r'^\[.*\] False\n$', done.stderr)
+
+
+if __name__ == '__main__':
+  absltest.main()

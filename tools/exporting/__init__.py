@@ -1,0 +1,1 @@
+"""Formats of tools.export, one a module."""

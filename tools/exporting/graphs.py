@@ -1,0 +1,115 @@
+"""The formats tflite and onnx: encoder and decoder steps as files that run without this project."""
+
+import json
+import os
+import shlex
+from typing import Any
+
+import numpy as np
+
+from fm_lingvo import errors
+
+FORMATS = ('tflite', 'onnx')
+_MEASURED = 'measured.json'
+_CALIBRATION = 100  # Utterances to calibrate with, at most.
+
+
+def Run(run: Any, args: Any) -> None:
+  """Exports, measures and reports.
+
+  Args:
+    run: A load_run.Run.
+    args: Flags of tools.export.
+  """
+  from fm_lingvo.inference import outside
+  from fm_lingvo.inference import step_graphs
+
+  from . import convert
+  from . import utterances
+
+  if args.calibrate and args.quantize != 'int8':
+    raise errors.ConfigError(f'--calibrate={args.calibrate}: only with --quantize=int8')
+  if os.path.exists(args.output) and (not os.path.isdir(args.output) or os.listdir(args.output)):
+    raise errors.ConfigError(f'{args.output}: exists; expected a new or an empty folder')
+  # Before minutes of work.
+  scored = isinstance(args.measure, str)
+  tested = utterances.Read(run, '--measure', args.measure, args.data_dir, args.utterances) if scored else []
+  seen = utterances.Read(run, '--calibrate', args.calibrate, args.data_dir, _CALIBRATION) if args.calibrate else []
+  settings = step_graphs.FeatureSettings(run)
+  examples = []
+  for utterance in seen:
+    features = outside.Features(utterance.waveform, settings)[np.newaxis]
+    examples.append({'features': features, 'lengths': np.array(features.shape[1:2], np.int32)})
+  with errors.Writing(f'--output={args.output}'):
+    os.makedirs(args.output, exist_ok=True)
+  to = convert.ToTflite if args.format == 'tflite' else convert.ToOnnx
+  files, inputs = {}, {}
+  for graph in step_graphs.Build(run):
+    files[graph.name] = f'{graph.name}.{args.format}'
+    inputs[graph.name] = graph.inputs
+    with errors.Writing(f'--output={args.output}'), open(os.path.join(args.output, files[graph.name]), 'wb') as f:
+      f.write(to(graph, args.quantize or 'float32', examples if graph.name == 'encoder' else ()))
+  head = run.params.heads.Get(run.head)
+  about: dict[str, Any] = {
+    'format': args.format,
+    'precision': args.quantize or 'float32',
+    'calibrated_on': len(examples),
+    'model': run.model_name,
+    'adapter': run.adapter,
+    'graphs': files,
+    'features': settings,
+    'state': {k: x.shape.as_list()[1:] for k, x in inputs.get('prediction', {}).items() if k != 'label'},
+    'surfaces': [surface.hex() for surface in _Tokenizer(head).surfaces],
+  }
+  if 'joint' in files:
+    about['search'] = {
+      'max_symbols_per_frame': head.max_symbols_per_frame,
+      'max_labels_per_frame': min(head.max_labels_per_frame, head.max_symbols_per_frame),
+    }
+  with errors.Writing(f'--output={args.output}'):
+    _WriteJson(os.path.join(args.output, outside.GRAPHS), about)
+  size = sum(os.path.getsize(os.path.join(args.output, name)) for name in files.values())
+  print(f'{args.output}: {size / 1e6:.2f} MB, {", ".join(files.values())}, {about["precision"]}', flush=True)
+  if args.measure is not False:
+    _Measure(run, args, tested, scored, size)
+
+
+def _Measure(run, args, tested, scored, size):
+  """Compares the exported model with the run's, prints the table and writes it beside the graphs."""
+  from fm_lingvo.inference import outside
+  from fm_lingvo.inference import recognizer
+
+  from . import measure
+
+  original, exported = recognizer.Recognizer(run), outside.Model(args.output)
+
+  def Original(waveform):
+    ((found, *_),) = original.Recognize([waveform])
+    return found.text
+
+  def Exported(waveform):
+    return exported.Recognize(waveform)[0]
+
+  values = sum(int(np.prod(form[1])) for form in run.Weights().weights.values())
+  result = measure.Compare(
+    {'original': Original, 'exported': Exported},
+    {'original': 4 * values, 'exported': size},
+    tested or measure.Noise(),
+    scored,
+  )
+  result['command'] = shlex.join(['fm-export', *args.given])
+  for line in measure.Lines(result):
+    print(line)
+  with errors.Writing(f'--output={args.output}'):
+    _WriteJson(os.path.join(args.output, _MEASURED), result)
+
+
+def _Tokenizer(head):
+  from fm_lingvo.data import tokenizer
+
+  return tokenizer.Tokenizer(head.tokenizer_file)
+
+
+def _WriteJson(path, value):
+  with open(path, 'w', encoding='utf-8') as f:
+    f.write(json.dumps(value, indent=2) + '\n')

@@ -1,0 +1,64 @@
+"""The format safetensors: a folder that fm_lingvo.load, the tools and init_from take in the place of a run's."""
+
+import os
+from typing import Any
+
+from fm_lingvo import errors
+
+
+def Run(run: Any, args: Any) -> None:
+  """Exports, measures and reports.
+
+  Args:
+    run: A load_run.Run.
+    args: Flags of tools.export.
+  """
+  from fm_lingvo.inference import portable
+
+  if args.quantize == 'int8':
+    raise errors.ConfigError('--quantize=int8: not with --format=safetensors; expected float16')
+  if args.adapter_only and args.merge:
+    raise errors.ConfigError('--adapter_only: not with --merge, which leaves no adapters')
+  if isinstance(args.measure, str) and args.adapter_only:
+    raise errors.ConfigError(f'--measure={args.measure}: not with --adapter_only; measure the run itself')
+  if isinstance(args.measure, str):
+    from . import utterances
+
+    tested = utterances.Read(run, '--measure', args.measure, args.data_dir, args.utterances)
+  options = portable.Options(adapter_only=args.adapter_only, merge=args.merge, float16=args.quantize == 'float16')
+  config = portable.Write(run, args.output, options)
+  size = sum(os.path.getsize(os.path.join(args.output, name)) for name in os.listdir(args.output))
+  print(
+    f'{args.output}: {size / 1e6:.2f} MB, {run.model_name}, {sum(config["parameters"].values()):,} values in '
+    f'{config["stored"]}'
+  )
+  if 'largest_difference' in config:
+    print(f'a weight differs by at most {config["largest_difference"]:.1e} of the largest in its array')
+  if config.get('only_adapters'):
+    print(f'adapters {run.adapter} of the encoder with sha256 {config["encoder_sha256"][:12]}')
+  if isinstance(args.measure, str):
+    _Measure(run, args, tested, size)
+
+
+def _Measure(run, args, tested, size):
+  """Compares the folder's model with the run's and prints the table."""
+  from fm_lingvo.decoding import search_options
+  from fm_lingvo.inference import load_run
+  from fm_lingvo.inference import recognizer
+
+  from . import measure
+
+  def _Recognize(model):
+    def Recognize(waveform):
+      ((found, *_),) = model.Recognize([waveform])
+      return found.text
+
+    return Recognize
+
+  exported = load_run.Load(args.output, how=search_options.FromArgs(args))
+  systems = {'original': recognizer.Recognizer(run), 'exported': recognizer.Recognizer(exported)}
+  result = measure.Compare(
+    {name: _Recognize(model) for name, model in systems.items()}, {'original': size, 'exported': size}, tested, True
+  )
+  for line in measure.Lines(result):
+    print(line)
