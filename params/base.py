@@ -158,7 +158,12 @@ class AsrExperiment(TrainedExperiment, AugmentKnobs, SpeechKnobs):
     self._SetStreaming(p)
     p.encoder.dropout_prob = self.dropout_prob
     self._Require(self.frame_ms in (40, 80), 'frame_ms', '40 or 80')
-    p.encoder.subsampling.factor = int(self.frame_ms / audio.FRAME_STEP_MS)
+    if 'subsampling' in p.encoder:
+      p.encoder.subsampling.factor = int(self.frame_ms / audio.FRAME_STEP_MS)
+    else:
+      self._Require(
+        self.frame_ms == AsrExperiment.frame_ms, 'frame_ms', 'the default: the encoder has frames of its own'
+      )
     mixed_precision.SetComputeDtype(p, self.compute_dtype, f'{type(self).__name__}.compute_dtype')
     return self._SetTraining(p, schedule_params, eval_datasets, final_eval_datasets)
 

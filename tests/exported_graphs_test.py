@@ -66,14 +66,15 @@ class FeaturesTest(graph_case.GraphCase):
     run = load_run.Load(_folder + '/run')
     for normalization in frontend.NORMALIZATIONS[:2]:
       run.params.frontend.normalization = normalization
-      layer = self.Layer(run.params.frontend)
-      for waveform in _Waveforms():
-        padded = np.pad(waveform / 32768.0, [0, -len(waveform) % 160]).astype(np.float32)
-        out = self.Eval(layer.FProp(layer.theta, tf.constant(padded[np.newaxis]), tf.constant([len(waveform)])))
-        found = outside.Features(waveform, step_graphs.FeatureSettings(run))
-        self.assertLen(found, int(np.sum(1 - out.paddings)))
-        np.testing.assert_allclose(found, out.features[0, : len(found)], atol=2e-2)
-        self.assertLess(np.abs(found - out.features[0, : len(found)]).mean(), 1e-4)
+      with self.NewGraph():
+        layer = self.Layer(run.params.frontend)
+        for waveform in _Waveforms():
+          padded = np.pad(waveform / 32768.0, [0, -len(waveform) % 160]).astype(np.float32)
+          out = self.Eval(layer.FProp(layer.theta, tf.constant(padded[np.newaxis]), tf.constant([len(waveform)])))
+          found = outside.Features(waveform, step_graphs.FeatureSettings(run))
+          self.assertLen(found, int(np.sum(1 - out.paddings)))
+          np.testing.assert_allclose(found, out.features[0, : len(found)], atol=2e-2)
+          self.assertLess(np.abs(found - out.features[0, : len(found)]).mean(), 1e-4)
     self.assertEmpty(outside.Features(np.zeros(100, np.int16), step_graphs.FeatureSettings(run)))
 
 
@@ -113,6 +114,9 @@ class ExportedGraphsTest(parameterized.TestCase):
       errors.ConfigError, 'graphs.json: expected what fm-export --format=tflite or onnx wrote'
     ):
       outside.Model(_folder)
+    calibrated = '--quantize=int8', '--calibrate=DevTarget'
+    said = _Export(_folder + '/run', _folder + '/no', '--format=tflite', *calibrated, code=2)
+    self.assertEqual(said, 'export: --calibrate: not with --format=tflite; expected onnx\n')
     said = _Export(_folder + '/run', _folder, '--format=tflite', code=2)
     self.assertRegex(said, '^export: .*: exists; expected a new or an empty folder\n$')
 
@@ -126,10 +130,11 @@ class ExportedGraphsTest(parameterized.TestCase):
     graph = next(step_graphs.Build(run))
     load = {'tflite': outside._Tflite, 'onnx': outside._Onnx}[kind]
     outputs, sizes = {}, {}
-    for precision, examples in (('float32', ()), ('float16', ()), ('int8', ()), ('int8', inputs)):
-      path = f'{_folder}/{precision}_{len(examples)}.{kind}'
+    conversions = [('float32',), ('float16',), ('int8',), *([('int8', inputs)] if kind == 'onnx' else [])]
+    for i, conversion in enumerate(conversions):
+      path = f'{_folder}/{i}_{conversion[0]}.{kind}'
       with open(path, 'wb') as f:
-        f.write(_EXPORTERS[kind](graph, precision, examples))
+        f.write(_EXPORTERS[kind](graph, *conversion))
       outputs[path] = load(path)(inputs[0])['encoded']
       sizes[path] = os.path.getsize(path)
     expected, *others = outputs.values()
@@ -137,7 +142,7 @@ class ExportedGraphsTest(parameterized.TestCase):
       with self.subTest(path):
         self.assertLess(np.linalg.norm(found - expected) / np.linalg.norm(expected), 0.3)
         self.assertFalse(np.array_equal(found, expected))
-    self.assertLen(others, 3)
+    self.assertLen(others, len(conversions) - 1)
 
   @pytest.mark.slow  # A process of its own: that nothing of TensorFlow is imported.
   def test_onnx_runs_without_tensorflow(self):

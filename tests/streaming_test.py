@@ -135,12 +135,13 @@ class StreamingTest(graph_case.GraphCase):
     for settings in (*positions, dict(adapter_kind='lora'), dict(adapter_kind='bias')):
       with self.subTest(**settings):
         encoder = _Streaming(kind='stack', adapters=['a', 'b'], active_adapter='b', num_layers=1, **settings)
-        # Adapters are the identity when made: give those of `b` something to do.
+        # Adapters are the identity when made: give those of `b` something to do; LoRA is a product of two of them.
+        scale = 0.3 if settings.get('adapter_kind') == 'lora' else 0.1
         inputs = _Features(), _Paddings()
         before = encoder.Batch(*inputs)[0]
         with encoder.graph.as_default():
           for v in encoder.layer.adapters.b.vars.Flatten():
-            encoder.session.run(v.assign(0.1 * tf.random.stateless_normal(v.shape, [1, 2])))
+            encoder.session.run(v.assign(scale * tf.random.stateless_normal(v.shape, [1, 2])))
         self.assertGreater(np.abs(encoder.Batch(*inputs)[0] - before).max(), 0.1)
         self._AssertStepsEqualBatch(encoder, ([4] * 20, [16] * 5))
 

@@ -1,7 +1,7 @@
 """Converts graphs of inference/step_graphs.py to TensorFlow Lite and ONNX.
 
 Precision: float32; float16, weights alone for TensorFlow Lite and products too for ONNX; int8, weights alone, with
-activations quantized as they come (dynamic), or by ranges seen on examples (calibrated).
+activations quantized as they come (dynamic), or, for ONNX, by ranges seen on examples (calibrated).
 """
 
 import os
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow
 from lingvo import compat as tf
+from tensorflow.python.eager import context
 
 from fm_lingvo.inference import step_graphs
 
@@ -20,25 +21,28 @@ Examples = Sequence[Mapping[str, np.ndarray]]
 _OPSET = 17
 
 
-def ToTflite(graph: step_graphs.StepGraph, precision: str, examples: Examples = ()) -> bytes:
+def ToTflite(graph: step_graphs.StepGraph, precision: str) -> bytes:
   """Returns a TensorFlow Lite model of built-in operations alone.
 
   Args:
     graph: The graph.
-    precision: One of PRECISIONS.
-    examples: Inputs by name to calibrate int8 with; empty: dynamic.
+    precision: One of PRECISIONS; int8 is dynamic.
   """
   with tempfile.TemporaryDirectory() as folder:
     saved = os.path.join(folder, 'saved')
     _WriteSavedModel(graph, saved)
-    converter = tensorflow.lite.TFLiteConverter.from_saved_model(saved)
-    if precision != 'float32':
-      converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
-    if precision == 'float16':
-      converter.target_spec.supported_types = [tf.float16]
-    elif examples:
-      converter.representative_dataset = lambda: iter(examples)
-    return converter.convert()
+    # Outside of eager mode it is TensorFlow's older converter, whose models have no signature.
+    with context.eager_mode():
+      return _Converted(saved, precision)
+
+
+def _Converted(saved, precision):
+  converter = tensorflow.lite.TFLiteConverter.from_saved_model(saved)
+  if precision != 'float32':
+    converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
+  if precision == 'float16':
+    converter.target_spec.supported_types = [tf.float16]
+  return converter.convert()
 
 
 def _WriteSavedModel(graph, folder):
@@ -62,7 +66,13 @@ def _WriteSavedModel(graph, folder):
 
 
 def ToOnnx(graph: step_graphs.StepGraph, precision: str, examples: Examples = ()) -> bytes:
-  """Returns an ONNX model; see ToTflite."""
+  """Returns an ONNX model.
+
+  Args:
+    graph: The graph.
+    precision: One of PRECISIONS.
+    examples: Inputs by name to calibrate int8 with; empty: dynamic.
+  """
   import onnx
   import tf2onnx
 

@@ -42,13 +42,19 @@ def Run(run: Any, args: Any) -> None:
     examples.append({'features': features, 'lengths': np.array(features.shape[1:2], np.int32)})
   with errors.Writing(f'--output={args.output}'):
     os.makedirs(args.output, exist_ok=True)
-  to = convert.ToTflite if args.format == 'tflite' else convert.ToOnnx
+
+  def _Convert(graph):
+    precision = args.quantize or 'float32'
+    if args.format == 'tflite':
+      return convert.ToTflite(graph, precision)
+    return convert.ToOnnx(graph, precision, examples if graph.name == 'encoder' else ())
+
   files, inputs = {}, {}
   for graph in step_graphs.Build(run):
     files[graph.name] = f'{graph.name}.{args.format}'
     inputs[graph.name] = graph.inputs
     with errors.Writing(f'--output={args.output}'), open(os.path.join(args.output, files[graph.name]), 'wb') as f:
-      f.write(to(graph, args.quantize or 'float32', examples if graph.name == 'encoder' else ()))
+      f.write(_Convert(graph))
   head = run.params.heads.Get(run.head)
   about: dict[str, Any] = {
     'format': args.format,
