@@ -266,7 +266,7 @@ class LocalClusterTest(process_case.ProcessCase):
     for name in ('hypotheses/DevTarget.jsonl', 'tokenizer_transducer.model'):
       self.assertTrue(os.path.exists(os.path.join(run, name)), name)
     self.assertNotEmpty(os.listdir(os.path.join(run, 'eval_devtarget')))
-    # Of the same checkpoint a local run says the same, but for rounding: a job's graphs have other passes of the optimiser.
+    # Of the same checkpoint a local run says the same, but for rounding: other passes optimise a job's graphs.
     local = os.path.join(self.folder, 'local')
     shutil.copytree(os.path.join(run, 'train'), os.path.join(local, 'train'))
     flags = [*self._TrainerFlags(), f'--logdir={local}']
