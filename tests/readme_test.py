@@ -190,13 +190,14 @@ class CommandsTest(absltest.TestCase):
       for split in ('train', 'dev', 'test'):
         tiny_data.Write(cls._Path(f'data/recipe/{name}/{split}-0.tfrecord'), 12)
     wanted = {'train': 16, 'dev': 3, 'test': 1}  # Names that fall into each split, with and without the folder.
-    number = 0
+    number, written = 0, []
     while any(wanted.values()):
       split = dataset.SplitOf(f'my_audio/{number}')
       if wanted[split] and split == dataset.SplitOf(f'{number}'):
         wanted[split] -= 1
         cls._WriteWav(f'my_audio/{number}.wav', number)
         cls._Write(f'my_audio/{number}.txt', 'some words\n')
+        written.append(f'my_audio/{number}.wav')
       number += 1
     for i in range(3):
       cls._WriteWav(f'LibriSpeech/dev-clean/84/121123/84-121123-000{i}.wav', i)
@@ -208,7 +209,7 @@ class CommandsTest(absltest.TestCase):
         cls._WriteWav(f'prompts/{voice}/prompt-{i}.wav', i)
     cls._Write('names.txt', 'ann lee\njoe\t7\n')
     cls._Write('words.arpa', '\\data\\\nngram 1=3\n\n\\1-grams:\n-99 <s>\n-1 a\n-2 <unk>\n\\end\\\n')
-    cls._Write('refs.jsonl', ''.join(f'{{"audio_filepath": "my_audio/{i}.wav", "text": "a b"}}\n' for i in range(2)))
+    cls._Write('refs.jsonl', ''.join(f'{{"audio_filepath": "{path}", "text": "a b"}}\n' for path in written[:2]))
     cls._Write('sentences.txt', 'The first sentence.\nAnd one more.\n')
     cls._Write('my_texts.txt', ''.join(f'line {"abcdefghij"[i % 10] * (1 + i // 10)}\n' for i in range(300)))
 
@@ -295,9 +296,10 @@ class CommandsTest(absltest.TestCase):
     for command in Commands():
       if command in _ELSEWHERE:
         continue
-      if command == 'make tensorboard':
-        self._RunTensorBoard(command)
-      else:
+      with self.subTest(command):
+        if command == 'make tensorboard':
+          self._RunTensorBoard(command)
+          continue
         out = self._Run(command)
         if '--model=radio.' in command:
           self.assertRegex(out, r'(?m)^heads\.reconstruct proj +[\d,]+')

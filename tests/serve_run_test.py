@@ -118,8 +118,10 @@ class RunTest(absltest.TestCase):
     limits = ['--server_flags=--max_upload_mb=1 --max_queue=4', '--large_bytes=2000000']
     with contextlib.redirect_stdout(out), mock.patch.dict(os.environ, process_case.Environment()):
       self.assertEqual(serve_load.Main(['serve_load', *command, *limits]), 0, out.getvalue())
+    self.assertRegex(out.getvalue(), r'1 clients: 40 sent = \d+ answered \+ 5 with 413 refused .* 0 failed \+ 0 lost')
+    # A full queue refuses some of the large ones first.
     self.assertRegex(
-      out.getvalue(), r'8 clients: 40 sent = \d+ answered \+ .*5 with 413.* refused .* 0 failed \+ 0 lost'
+      out.getvalue(), r'8 clients: 40 sent = \d+ answered \+ .* with 4(13|29).* refused .* 0 failed \+ 0 lost'
     )
     self.assertIn('6 recordings, 0 with more than one transcript', out.getvalue())
 
