@@ -212,7 +212,7 @@ class PortableTest(graph_case.GraphCase):
   def test_flags_that_do_not_fit_are_refused(self):
     for flags, expected in (
       (['--merge'], r'--merge: not with --format=saved_model; expected safetensors'),
-      (['--format=tflite', '--calibrate=TestTarget'], r'--calibrate=TestTarget: only with --quantize=int8'),
+      (['--format=onnx', '--calibrate=TestTarget'], r'--calibrate=TestTarget: only with --quantize=int8'),
       (['--format=safetensors', '--quantize=int8'], r'--quantize=int8: not with --format=safetensors'),
       (['--format=safetensors', '--adapter=none', '--adapter_only'], r'no active adapters; .*--adapter, of target'),
       (['--format=safetensors', '--checkpoint=ckpt-9'], r'ckpt-9: no such checkpoint'),
