@@ -23,12 +23,12 @@ import sys
 from fm_lingvo import errors
 from fm_lingvo.config import user_modules
 from fm_lingvo.decoding import search_options
-from fm_lingvo.inference import api
 from fm_lingvo.utils import files as file_system
 
 from .common import exit_codes
 from .common import interrupts
 from .common import run_flags
+from .common import run_model
 from .serving import limits as limits_lib
 
 _EXTRA = ('multipart', 'prometheus_client', 'python_multipart', 'starlette', 'uvicorn', 'websockets')
@@ -89,9 +89,7 @@ def _Run(args):
   limits = limits_lib.FromArgs(args)
   runs, tokens = _Runs(args.run), _Tokens(args)
   bound = process.Bind(args.host, args.port)  # A port that is taken is reported before the models are loaded.
-  api.ImportTensorFlow()  # Not for --help; before the user's modules, which import it, too.
-  user_modules.Import(args.import_module)
-  models = {name: _Load(args, run) for name, run in runs.items()}
+  models = {name: run_model.Load(args, run, max_window=args.window_seconds) for name, run in runs.items()}
   rules = access.Access(tokens, access.LOOPBACK if args.host in access.LOOPBACK else None, args.allow_origin)
   server = app.Server(models, limits, rules, args.allow_origin, args.language)
   process.Serve(server, bound, limits, args.access_log)
@@ -104,17 +102,6 @@ def _UntilSignal(args):
   except KeyboardInterrupt as e:
     return 128 + e.args[0]
   return 0
-
-
-def _Load(args, run):
-  return api.load(
-    run,
-    adapter=args.adapter,
-    checkpoint=args.checkpoint,
-    averages=args.averages,
-    search=search_options.FromArgs(args),
-    max_window=args.window_seconds,
-  )
 
 
 def _Parser():

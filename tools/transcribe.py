@@ -45,6 +45,7 @@ from .common import exit_codes
 from .common import live_transcripts
 from .common import recordings as recordings_lib
 from .common import run_flags
+from .common import run_model
 from .common import transcript_formats
 from .common import transcript_output
 
@@ -121,17 +122,7 @@ def _Run(args):
 
 def _Load(args):
   """Loads the model that the arguments name."""
-  api.ImportTensorFlow()  # Not for --help; before the user's modules, which import it, too.
-  user_modules.Import(args.import_module)
-  return api.load(
-    args.run,
-    adapter=args.adapter,
-    checkpoint=args.checkpoint,
-    averages=args.averages,
-    search=search_options.FromArgs(args),
-    n_best=args.n_best,
-    max_window=args.window_seconds,
-  )
+  return run_model.Load(args, args.run, n_best=args.n_best, max_window=args.window_seconds)
 
 
 def _ExitCode(failed):

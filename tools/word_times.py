@@ -23,12 +23,12 @@ from fm_lingvo.config import user_modules
 from fm_lingvo.data.normalizers import prompts
 from fm_lingvo.decoding import search_options
 from fm_lingvo.evaluation import alignment
-from fm_lingvo.inference import api
 from fm_lingvo.inference import transcript
 from fm_lingvo.utils import files as file_system
 
 from .common import exit_codes
 from .common import run_flags
+from .common import run_model
 from .speech_synthesis import speech_engines
 from .speech_synthesis import synth
 
@@ -92,16 +92,8 @@ def _Run(args):
   if why:
     raise errors.ConfigError(f'eSpeak NG is not installed: {why}')
   spoken = _Spoken(args.input, args.sentences)
-  api.ImportTensorFlow()
-  user_modules.Import(args.import_module)
   of_starts, of_ends, number = [], [], 0
-  with api.load(
-    args.run,
-    adapter=args.adapter,
-    checkpoint=args.checkpoint,
-    averages=args.averages,
-    search=search_options.FromArgs(args),
-  ) as model:
+  with run_model.Load(args, args.run) as model:
     results = model.transcribe([(samples, rate) for *_, samples, rate in spoken])
     for (words, starts, *_), result in zip(spoken, results):
       found = Errors(words, starts, result.words)

@@ -37,19 +37,16 @@ _MAX_FLOAT16 = 65504.0
 
 def In(path: str) -> str | None:
   """Returns the file with the weights of a model, if `path` is one, or a folder with one; else None."""
-  if os.path.basename(path) == MODEL and files.Exists(path):
-    return path
-  inside = os.path.join(path, MODEL)
-  return inside if files.Exists(inside) else None
+  return _Find(path, MODEL)
 
 
 def AdapterIn(path: str | None) -> str | None:
   """Returns the file with adapters, if `path` is one, or a folder with one; else None."""
-  if path is None:
-    return None
-  if os.path.basename(path) == ADAPTER and files.Exists(path):
-    return path
-  inside = os.path.join(path, ADAPTER)
+  return None if path is None else _Find(path, ADAPTER)
+
+
+def _Find(path: str, name: str) -> str | None:
+  inside = path if os.path.basename(path) == name and files.Exists(path) else os.path.join(path, name)
   return inside if files.Exists(inside) else None
 
 

@@ -1,7 +1,6 @@
 """Manifests as in NeMo, a JSON object a line: the keys that they have, under the names that people use."""
 
 import dataclasses
-import json
 import math
 import os
 from typing import Any
@@ -61,16 +60,8 @@ def Read(path: str) -> list[Entry]:
   if not files.Exists(path) or not files.IsRemote(path) and os.path.isdir(path):
     raise errors.ConfigError(f'{path}: no such manifest; expected a file with a JSON object a line')
   entries: dict[str, Entry] = {}
-  for number, line in text_lines.Lines(path):
-    if not line.strip():
-      continue
+  for number, row in text_lines.Objects(path):
     where = f'{path}:{number}'
-    try:
-      row = json.loads(line)
-    except (RecursionError, ValueError) as e:
-      raise errors.DatasetError(f'{where}: expected a JSON object ({e})') from e
-    if not isinstance(row, dict):
-      raise errors.DatasetError(f'{where}: expected a JSON object, got {line[:40]}')
     entry = _Entry(row, where, os.path.dirname(path))
     if entry.utt_id in entries:
       raise errors.DatasetError(f'{where}: {entry.utt_id} is there twice; expected one line for an id')

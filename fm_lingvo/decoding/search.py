@@ -141,7 +141,7 @@ def _BeamStep(now, log_probs, step, enc, lengths, max_symbols_per_frame, limits)
   Args:
     now: NestedMap with t, the frame, and s, the number of steps at this frame, int32
       [B]; scores float32 [B, K]; waits bool [B, K], whether blank was emitted at t; hashes
-      int64 [B, K]; model, a NestedMap of pred and state [M, ...]; and the fields of _NoLabels.
+      int64 [B, K]; model, a NestedMap of pred and state [M, ...]; and the fields of emission.NoLabels.
     log_probs: See BeamSearch.
     step: fusion.Fused.Step.
     enc: See BeamSearch.

@@ -31,6 +31,7 @@ from fm_lingvo.inference import load_run
 from fm_lingvo.inference import model_card
 from fm_lingvo.layers import adapter as adapter_lib
 from fm_lingvo.run_files import run_dir
+from fm_lingvo.utils import audio
 from fm_lingvo.utils import files
 
 # Constants that a rounding would change the meaning of: records, statistics of the front end, quantizers.
@@ -65,8 +66,7 @@ def Write(run: load_run.Run, folder: str, options: Options = Options()) -> dict:
     errors.ConfigError: The folder is in use, or the run has not what the options ask for.
     errors.RunError: The disk is full.
   """
-  if tf.io.gfile.exists(folder) and (not tf.io.gfile.isdir(folder) or tf.io.gfile.listdir(folder)):
-    raise errors.ConfigError(f'{folder}: exists; expected a new or an empty folder')
+  files.CheckNewFolder(folder)
   _, params = load_run.ModelParams(run.path)
   weights = run.Weights()
   values, about = _Select(run, params, weights, options)
@@ -158,7 +158,7 @@ def _Config(run, params, weights, values, about):
     'kind_of_head': head.cls.__name__,
     'encoder': run.params.encoder.cls.__name__,
     'downsample_factor': run.params.encoder.cls.DownsampleFactor(run.params.encoder),
-    'sample_rate': 16000,
+    'sample_rate': audio.SAMPLE_RATE,
     'mel_bins': frontend.mel.num_bins,
     'normalization': frontend.normalization,
     'max_seconds': run.max_seconds,

@@ -11,8 +11,8 @@ import os
 
 from lingvo import compat as tf
 
-from fm_lingvo import errors
 from fm_lingvo.inference import recognizer
+from fm_lingvo.utils import files
 
 # Ops that the remapper fuses: contractions, and ops that it joins to them or to one another.
 _FUSABLE = frozenset(
@@ -56,8 +56,7 @@ def Export(run, folder):
   Raises:
     errors.ConfigError: The folder is not empty, or the run cannot be restored.
   """
-  if tf.io.gfile.exists(folder) and (not tf.io.gfile.isdir(folder) or tf.io.gfile.listdir(folder)):
-    raise errors.ConfigError(f'{folder}: exists; expected a new or an empty folder')
+  files.CheckNewFolder(folder)
   with tf.Graph().as_default() as graph:
     inputs = recognizer.Inputs()
     task, found = recognizer.BuildGraph(run, *inputs)

@@ -1,4 +1,4 @@
-"""TensorFlow session options for all graphs: no remapper, threads, determinism.
+"""TensorFlow session options for all graphs: passes of the graph optimiser, threads, determinism.
 
 With TensorFlow 2.13's oneDNN fusions (the graph optimiser's remapper), a forward pass
 without gradients gives different values than the same pass in a training graph: a Conformer
@@ -38,7 +38,7 @@ _operation_threads = 0  # Intra-op threads, set by ComputeInParts; 0: TensorFlow
 
 
 def Config():
-  """Returns a ConfigProto without the remapper."""
+  """Returns a ConfigProto with the options that this module has chosen."""
   return _WithoutRemapper(py_utils.SessionConfig())
 
 
@@ -69,7 +69,10 @@ def MakeDeterministic():
 
 
 def ComputeOnCpu():
-  """Turns off the optimiser's search for tensors to swap out of GPU memory, which took a sixth of the first step."""
+  """Turns off what costs the first step time and gains nothing on a CPU.
+
+  That is the passes in _WITHOUT, and the search for tensors to swap out of GPU memory, which took a sixth of the step.
+  """
   global _on_cpu
   _on_cpu = True
 

@@ -4,6 +4,8 @@ import os
 from typing import IO
 from typing import Any
 
+from fm_lingvo import errors
+
 
 def IsRemote(path: str) -> bool:
   """Whether a path is on a file system that only TensorFlow's gfile can read."""
@@ -63,3 +65,17 @@ def Replace(source: str, path: str) -> None:
     tf.io.gfile.rename(source, path, overwrite=True)
   else:
     os.replace(source, path)
+
+
+def CheckNewFolder(path: str) -> None:
+  """Raises errors.ConfigError unless a local or remote folder does not exist yet or is empty."""
+  if not Exists(path):
+    return
+  if IsRemote(path):
+    import tensorflow as tf
+
+    is_folder, entries = tf.io.gfile.isdir, tf.io.gfile.listdir
+  else:
+    is_folder, entries = os.path.isdir, os.listdir
+  if not is_folder(path) or entries(path):
+    raise errors.ConfigError(f'{path}: exists; expected a new or an empty folder')

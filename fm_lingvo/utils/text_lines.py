@@ -6,9 +6,11 @@ feeds, which occur inside transcripts, and would cut them there without a word.
 
 import contextlib
 import gzip
+import json
 import zlib
 from collections.abc import Iterator
 from typing import IO
+from typing import Any
 
 from fm_lingvo import errors
 from fm_lingvo.utils import files
@@ -45,6 +47,28 @@ def Lines(path: str) -> Iterator[tuple[int, str]]:
       if '\0' in line:
         raise errors.DatasetError(f'{path}:{number}: expected text in UTF-8, found a null byte')
       yield number, line.removesuffix('\n').removesuffix('\r').removeprefix(_BOM)
+
+
+def Objects(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
+  """Yields (number from 1, dict) of a file with a JSON object in each line; skips empty lines.
+
+  Args:
+    path: See Lines.
+
+  Raises:
+    errors.DatasetError: A line is no JSON object, or see Lines.
+    OSError: The file cannot be read.
+  """
+  for number, line in Lines(path):
+    if not line.strip():
+      continue
+    try:
+      row = json.loads(line)
+    except (RecursionError, ValueError) as e:
+      raise errors.DatasetError(f'{path}:{number}: expected a JSON object ({e})') from e
+    if not isinstance(row, dict):
+      raise errors.DatasetError(f'{path}:{number}: expected a JSON object, got {line[:40]}')
+    yield number, row
 
 
 def _CheckStart(path: str, raw: bytes) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fm_lingvo import errors
+from fm_lingvo.utils import files as file_system
 
 FORMATS = ('tflite', 'onnx')
 _MEASURED = 'measured.json'
@@ -29,8 +30,7 @@ def Run(run: Any, args: Any) -> None:
 
   if args.calibrate and args.quantize != 'int8':
     raise errors.ConfigError(f'--calibrate={args.calibrate}: only with --quantize=int8')
-  if os.path.exists(args.output) and (not os.path.isdir(args.output) or os.listdir(args.output)):
-    raise errors.ConfigError(f'{args.output}: exists; expected a new or an empty folder')
+  file_system.CheckNewFolder(args.output)
   # Before minutes of work.
   scored = isinstance(args.measure, str)
   tested = utterances.Read(run, '--measure', args.measure, args.data_dir, args.utterances) if scored else []

@@ -10,6 +10,7 @@ from lingvo.core import cluster_factory
 
 from fm_lingvo import errors
 from fm_lingvo.data import hydra_input
+from fm_lingvo.decoding import search_options
 from fm_lingvo.inference import load_run
 from fm_lingvo.runtime import session
 
@@ -40,7 +41,7 @@ def Read(run: Any, flag: str, dataset: str, data_dir: str | None = None, most: i
   if branch.stream not in params.input.streams:
     raise errors.ConfigError(f'{flag}={dataset}: no stream {branch.stream} in it; expected speech with transcripts')
   hydra_input.Validate(params.input)
-  load_run.SetSearch(run.path, params, load_run.search_options.Search())
+  load_run.SetSearch(run.path, params, search_options.Search())
   missing = hydra_input.MissingRecords(params.input)
   if missing:
     raise errors.ConfigError(f'{flag}={dataset}: {missing}')

@@ -108,7 +108,7 @@ def HasBoth(path: str, kind: str = 'auto') -> bool:
   if kind not in ('auto', 'jsonl') or _EXTENSIONS.get(os.path.splitext(path.removesuffix('.gz'))[1].lower()) != 'jsonl':
     return False
   CheckExists(path)
-  _, row = next(_Objects(path), (0, {}))
+  _, row = next(text_lines.Objects(path), (0, {}))
   return bool(_KeyFor(row, 'reference') and any(key in row for key in _KEYS['hypothesis']))
 
 
@@ -209,20 +209,6 @@ def _ReadCtm(transcripts: Transcripts) -> None:
     transcripts.texts[name] = ' '.join(w.text for w in words)
 
 
-def _Objects(path: str) -> Iterator[tuple[int, dict]]:
-  """Yields (line number, dict) of a file with a JSON object in each line."""
-  for number, line in text_lines.Lines(path):
-    if not line.strip():
-      continue
-    try:
-      row = json.loads(line)
-    except (RecursionError, ValueError) as e:
-      raise errors.DatasetError(f'{path}:{number}: expected a JSON object ({e})') from e
-    if not isinstance(row, dict):
-      raise errors.DatasetError(f'{path}:{number}: expected a JSON object, got {line[:40]}')
-    yield number, row
-
-
 def _KeyFor(row: dict, role: str) -> str | None:
   """Returns the key of a row's text: reference or hypothesis, or `text` and its other names, or None."""
   return next((key for key in _KEYS[role] if key in row), None) or next(
@@ -231,8 +217,8 @@ def _KeyFor(row: dict, role: str) -> str | None:
 
 
 def _OfBranch(path: str, branch: str) -> Iterator[tuple[int, dict]]:
-  """Yields the objects of _Objects that are of a branch; raises ConfigError if the file has other ones only."""
-  every = list(_Objects(path))
+  """Yields a file's objects that are of a branch, as text_lines.Objects; ConfigError: it has other branches only."""
+  every = list(text_lines.Objects(path))
   names = sorted({str(row['branch']) for _, row in every if 'branch' in row})
   if branch and branch not in names:
     known = f'there are {suggest.Some(names)}{suggest.Hint(branch, names)}' if names else 'its lines name none'

@@ -21,6 +21,8 @@ from starlette import types
 from starlette import websockets
 
 from fm_lingvo import errors
+from fm_lingvo.audio import stream as audio_stream
+from fm_lingvo.utils import audio as audio_format
 from fm_lingvo.utils import suggest
 
 from . import access as access_lib
@@ -161,9 +163,10 @@ class Streams:
     form = message.get('format', 'pcm_s16le')
     if not isinstance(form, str) or form not in _FORMATS:
       raise problems.Wrong('format', f'{form!r}; expected one of {", ".join(_FORMATS)}')
-    rate = message.get('sample_rate', 16000)
-    if not isinstance(rate, int) or isinstance(rate, bool) or not 1000 <= rate <= 768000:
-      raise problems.Wrong('sample_rate', f'{rate!r}; expected Hz, a whole number from 1000 to 768000')
+    rate = message.get('sample_rate', audio_format.SAMPLE_RATE)
+    low, high = audio_stream.RATES
+    if not isinstance(rate, int) or isinstance(rate, bool) or not low <= rate <= high:
+      raise problems.Wrong('sample_rate', f'{rate!r}; expected Hz, a whole number from {low} to {high}')
     fields.CheckLanguage(message.get('language', ''), self._language)
     return _Start(fields.Model(message.get('model'), self._jobs.models), _FORMATS[form], rate)
 
