@@ -29,6 +29,9 @@ _SIZES = {'paper': {'tokenizer': WORDPIECES_EN, 'adapter_dim': 128}}
 # A streaming encoder attends to so much speech before a frame, in every block.
 _STREAMING_LEFT_MS = 5120.0
 
+# The shortest bucket's bound is max_seconds / 2 ** this, a tenth or so.
+_SHORTEST_BUCKET_OCTAVES = 3.5
+
 # Evaluation keeps utterances up to at least this length: LibriSpeech has some of 35 s.
 _LONGEST_SECONDS = 40.0
 
@@ -44,6 +47,7 @@ class SpeechKnobs:
   data_dir: str = 'data/demo'  # Folder whose sub-folders are data sets.
   dropout_prob: float = 0.0  # Masking and shuffling regularise enough at the default size.
   batch_seconds: float = 32.0  # Audio in a batch of a stream, padding included.
+  num_buckets: int = 8  # Lengths to which utterances are padded; more of them pad less, each is a shape for XLA.
   max_seconds: float = (
     16.0  # Longer utterances with transcripts are dropped from training, others cut; both are counted.
   )
@@ -186,12 +190,14 @@ class AsrExperiment(TrainedExperiment, AugmentKnobs, SpeechKnobs):
     return _SIZES.get(self.size, {}).get(knob, default) if value is None else value
 
   def _Stream(self, *patterns, batch_seconds_knob='batch_seconds', **fields):
-    """Returns StreamParams for shards under data_dir, with eight buckets by length."""
+    """Returns StreamParams for shards under data_dir, with num_buckets buckets by length."""
     batch_seconds = getattr(self, batch_seconds_knob)
     self._Require(0 < batch_seconds < math.inf, batch_seconds_knob, 'seconds > 0')
     self._Require(0.3 <= self.max_seconds < math.inf, 'max_seconds', 'seconds >= 0.3')
-    # Each bucket's bound is sqrt(2) times the bound before it.
-    bounds = [round(self.max_seconds * 2 ** (-k / 2), 2) for k in range(7, -1, -1)]
+    self._Require(isinstance(self.num_buckets, int) and self.num_buckets >= 2, 'num_buckets', 'an integer >= 2')
+    # Each bound is the same multiple of the one before it: sqrt(2) for eight.
+    step = _SHORTEST_BUCKET_OCTAVES / (self.num_buckets - 1)
+    bounds = [round(self.max_seconds * 2 ** (-k * step), 2) for k in range(self.num_buckets - 1, -1, -1)]
     patterns = [os.path.join(self.data_dir, pattern) for pattern in patterns]
     return hydra_input.StreamParams().Set(
       file_pattern=patterns if len(patterns) > 1 else patterns[0],
