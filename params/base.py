@@ -194,7 +194,7 @@ class AsrExperiment(TrainedExperiment, AugmentKnobs, SpeechKnobs):
     batch_seconds = getattr(self, batch_seconds_knob)
     self._Require(0 < batch_seconds < math.inf, batch_seconds_knob, 'seconds > 0')
     self._Require(0.3 <= self.max_seconds < math.inf, 'max_seconds', 'seconds >= 0.3')
-    self._Require(isinstance(self.num_buckets, int) and self.num_buckets >= 2, 'num_buckets', 'an integer >= 2')
+    self._Require(self.num_buckets >= 2, 'num_buckets', 'an integer >= 2')
     # Each bound is the same multiple of the one before it: sqrt(2) for eight.
     step = _SHORTEST_BUCKET_OCTAVES / (self.num_buckets - 1)
     bounds = [round(self.max_seconds * 2 ** (-k * step), 2) for k in range(self.num_buckets - 1, -1, -1)]

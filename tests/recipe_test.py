@@ -257,7 +257,7 @@ class StampsTest(recipe_case.RecipeTest):
   def test_tokenizer_and_language_model_change_the_stages_that_use_them(self):
     real, transducers = stamps_lib._FileDigest, {'hydra', 'supervised_pretrained', 'adapted'}
     lm = {'tokenizer': None, 'lm': 'params/lm/graphemes_en.npz'}
-    for file, change in (('params/tokenizers/pieces_en_128.model', {}), (lm['lm'], dict.fromkeys(transducers, lm))):
+    for file, change in (('params/tokenizers/graphemes_en.model', {}), (lm['lm'], dict.fromkeys(transducers, lm))):
       self.before = self._Stamps(change)
       with mock.patch.object(
         stamps_lib,

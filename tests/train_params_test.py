@@ -105,6 +105,7 @@ class KnobsTest(graph_case.GraphCase, parameterized.TestCase):
     ('unlabeled_batch_seconds', '0', '0.0: expected seconds > 0'),
     ('max_seconds', '-3', '-3.0: expected seconds >= 0.3'),
     ('max_seconds', '1e400', 'inf: expected seconds >= 0.3'),
+    ('num_buckets', '1', '1: expected an integer >= 2'),
     ('unlabeled', '()', r'\(\): expected at least one folder'),
   )
   def test_a_knob_of_the_data_out_of_range_is_named(self, knob, value, expected):
@@ -112,6 +113,17 @@ class KnobsTest(graph_case.GraphCase, parameterized.TestCase):
       errors.GinError, rf'^--model=asr\.JustHydra: Train\(\): JustHydra\.{knob} = {expected}$'
     ):
       _Train('asr.JustHydra', [f'JustHydra.{knob} = {value}'])
+
+  def test_more_buckets_are_closer_and_cover_the_same_lengths(self):
+    bounds = {}
+    for count in (8, 16):
+      p = _Train('asr.Supervised', [f'Supervised.num_buckets = {count}', 'Supervised.max_seconds = 20.0'])
+      stream = p.input.streams.labeled
+      bounds[count] = stream.bucket_upper_bound_seconds
+      self.assertLen(bounds[count], count)
+      self.assertEqual(sorted(bounds[count]), bounds[count])
+      self.assertEqual([max(1, int(32.0 / bound)) for bound in bounds[count]], stream.bucket_batch_size)
+    self.assertEqual((bounds[8][0], bounds[8][-1]), (bounds[16][0], bounds[16][-1]))
 
   def test_recorded_sounds_go_to_the_streams_that_are_augmented(self):
     knobs = ("noise_dir = '/a'", 'noise_prob = 0.4', 'noise_snr_db = (0.0, 9.0)', "rir_dir = '/b'", 'rir_prob = 0.2')
