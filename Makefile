@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/ready
 RUNS ?= runs
 PORT ?= 6006
-# Minutes of training in the demo.
-MINUTES ?= 4.5
+# Minutes of pretraining in the demo, and most minutes of its adaptation.
+MINUTES ?= 2
+ADAPT_MINUTES ?= 3
 # Number of test processes; TensorFlow takes about 1 GB in each.
 JOBS ?= 2
 # Groups and flags of the recipe, see python -m tools.recipe --help.
@@ -38,8 +39,8 @@ $(STAMP): requirements/classic.txt requirements/current.txt pyproject.toml setup
 	@command -v $(PYTHON) >/dev/null || { echo 'setup: no $(PYTHON) on PATH: install Python 3.10 (any glibc) or 3.11 to 3.13 (glibc >= 2.38), or pass PYTHON=/path/to/python3' >&2; exit 2; }
 	@$(PYTHON) tools/setup_env.py --venv $(VENV)
 
-demo: $(STAMP)  ## prepare the demo data, pretrain for at most 5 minutes, print the results
-	@$(BIN)/python -m tools.demo --minutes=$(MINUTES)
+demo: $(STAMP)  ## pretrain for 2 minutes, then adapt the model of the project to a game's dialogue; print the results
+	@$(BIN)/python -m tools.demo --minutes=$(MINUTES) --adapt_minutes=$(ADAPT_MINUTES)
 
 data: $(STAMP)  ## only prepare the demo data
 	@$(BIN)/python -m tools.demo --data_only

@@ -292,7 +292,8 @@ class TranscribeTest(absltest.TestCase):
   def test_wrong_usage_is_said_in_a_line(self):
     audio = _folder + '/audio'
     for args, message in (
-      ((_folder + '/absent', audio), 'absent: no config.gin in it'),
+      ((_folder + '/absent', audio), 'absent: no such run or recording'),
+      ((_folder + '/run',), '/run: a run alone; expected recordings after it'),
       ((_folder + '/run', audio, '--adapter=target'), "no adapters called 'target'"),
       ((_folder + '/run', audio, '--n_best=2'), 'n_best = 2: expected 1 to 1'),
       ((_folder + '/run', audio, '--window_seconds=1'), '--window_seconds=1: expected >= 2'),

@@ -1,119 +1,88 @@
-"""`make demo`: prepares the demo data, pretrains for a few minutes and prints the results."""
+"""`make demo`: pretrains for minutes on the demo data, then adapts the model that the project ships to a new domain.
+
+  python -m tools.demo
+  python -m tools.demo --minutes=0.5 --adapt_minutes=0
+
+The first half prepares the demo data, pretrains a small Conformer with BEST-RQ and prints the results. The second half
+recognises speech of a domain that the shipped model has not heard, adapts its adapters and decoder on a few labels, and
+prints the word error rates before and after. Exit code: that of the part that fails; 130: Ctrl-C.
+"""
 
 import argparse
 import math
-import os
-import re
-import subprocess
 import sys
 import time
 
-from fm_lingvo.run_files import metrics_log
 from fm_lingvo.utils import files as file_system
 
-
-def _Run(*args):
-  """Runs a module of the project with its output on the terminal; returns the seconds it took."""
-  started = time.time()
-  try:
-    code = subprocess.run([sys.executable, '-m', *args], check=False).returncode
-  except KeyboardInterrupt:  # The module was interrupted too, and prints it.
-    sys.exit(130)
-  if code:
-    sys.exit(f'demo: python -m {args[0]} ended with exit code {code}')
-  return time.time() - started
-
-
-def _Train(data_dir, minutes):
-  """Pretrains; returns (run directory, seconds)."""
-  command = [
-    sys.executable,
-    '-m',
-    'fm_lingvo.trainer',
-    '--model=asr.BestRqPretrain',
-    f'--gin.BestRqPretrain.data_dir={data_dir}',
-    f'--gin.task.train.max_minutes={minutes}',
-    '--gin.BestRqPretrain.max_steps=1000000',
-  ]
-  print('$ ' + ' '.join(['trainer'] + command[3:]), flush=True)
-  started, logdir = time.time(), None
-  with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-    ended = False
-    while not ended:
-      try:
-        for line in process.stdout:
-          print(line, end='', flush=True)
-          found = re.match(r'run directory: (.*)', line)
-          logdir = found.group(1) if found else logdir
-        ended = True
-      except KeyboardInterrupt:
-        pass  # The trainer was interrupted too: it saves a checkpoint and prints it.
-  if process.returncode:
-    print(f'demo: the trainer ended with exit code {process.returncode}', file=sys.stderr)
-    sys.exit(process.returncode)
-  return logdir, time.time() - started
-
-
-def _Report(logdir):
-  """Yields lines about the last evaluation of each data set."""
-  rows = metrics_log.ReadMetrics(os.path.join(logdir, 'metrics.jsonl'))
-  last = {row['dataset']: row for row in rows}
-  yield (
-    f'steps: {last["train"]["step"]}, at {last["train"]["throughput/audio_seconds_per_second"]:.0f} s of audio a second'
-  )
-  for name, row in last.items():
-    if name == 'train':
-      continue
-    accuracy = row['unlabeled/masked_accuracy']
-    majority = row['unlabeled/majority_accuracy']
-    yield (
-      f'{name} ({row["unlabeled/audio_seconds"] / 60:.1f} min held out): masked '
-      f'accuracy {accuracy:.1%}, {accuracy / majority:.2f} times that of always '
-      f'guessing the most frequent code ({majority:.1%}); cross-entropy '
-      f'{row["unlabeled/cross_entropy"]:.2f} nats, unigram entropy '
-      f'{row["unlabeled/unigram_entropy"]:.2f}; codes in use '
-      f'{row["unlabeled/code_coverage"]:.0%}, perplexity '
-      f'{row["unlabeled/code_perplexity"]:.0f}'
-    )
+from .demos import adaptation
+from .demos import commands
+from .demos import pretraining
 
 
 def _Minutes(text):
   try:
     minutes = float(text)
   except ValueError:
-    minutes = 0.0
-  if not 0 < minutes < math.inf:
-    raise argparse.ArgumentTypeError(f'{text}: expected a number > 0')
+    minutes = -1.0
+  if not 0 <= minutes < math.inf:
+    raise argparse.ArgumentTypeError(f'{text}: expected a number >= 0')
   return minutes
 
 
 def _Parser():
-  parser = argparse.ArgumentParser(prog='demo', description=__doc__)
-  parser.add_argument('--minutes', type=_Minutes, default=4.5, help='minutes of training, > 0 (default: 4.5)')
-  parser.add_argument('--data_only', action='store_true', help='only prepare the data')
+  parser = argparse.ArgumentParser(
+    prog='demo', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument(
+    '--minutes', type=_Minutes, default=2.0, help='minutes of pretraining, 0: leave it out (default: 2)'
+  )
+  parser.add_argument(
+    '--adapt_minutes', type=_Minutes, default=3.0, help='most minutes of adaptation, 0: leave it out (default: 3)'
+  )
+  parser.add_argument('--data_only', action='store_true', help='only prepare the data of the first half')
   parser.add_argument(
     '--data_dir', type=file_system.ExpandUser, default='data/demo', help='folder of the demo data (default: data/demo)'
   )
   return parser
 
 
+def _Pretrain(args):
+  seconds = commands.Run('tools.prepare_data', '--importer=demo', f'--output={args.data_dir}')
+  if args.data_only or not args.minutes:
+    return
+  logdir, train_seconds = pretraining.Pretrain(args.data_dir, args.minutes)
+  print(
+    f'\nPretraining: prepared speech under {args.data_dir} ({seconds:.0f} s), pretrained a small Conformer on it '
+    f'with BEST-RQ ({train_seconds:.0f} s, including start-up and evaluation).'
+  )
+  for line in pretraining.Report(logdir):
+    print('  ' + line)
+  print(f'  run: {logdir} (config.gin replays it, metrics.jsonl has all metrics)\n', flush=True)
+
+
+def _Adapt(args):
+  data_dir = f'{args.data_dir}/adaptation'
+  adaptation.Prepare(data_dir)
+  before = adaptation.Before(data_dir)
+  logdir, seconds = adaptation.Adapt(data_dir, args.adapt_minutes)
+  print(f'\nAdaptation of the model that the project ships ({seconds:.0f} s, including start-up and evaluation):')
+  print(f'  {adaptation.Size(logdir)}')
+  for line in adaptation.Report(before, logdir):
+    print('  ' + line)
+  print(f'  run: {logdir}')
+
+
 def Main(argv):
   """Runs the demo; exits if a part of it fails."""
   args = _Parser().parse_args(argv[1:])
   started = time.time()
-  data_seconds = _Run('tools.prepare_data', '--importer=demo', f'--output={args.data_dir}')
+  _Pretrain(args)
   if args.data_only:
     return
-  logdir, train_seconds = _Train(args.data_dir, args.minutes)
-  print(
-    '\nWhat the demo did: prepared speech under '
-    f'{args.data_dir} ({data_seconds:.0f} s), pretrained a small Conformer on '
-    f'it with BEST-RQ ({train_seconds:.0f} s, including start-up and evaluation).'
-  )
-  for line in _Report(logdir):
-    print('  ' + line)
-  print(f'  run: {logdir} (config.gin replays it, metrics.jsonl has all metrics)')
-  print(f'  whole command: {time.time() - started:.0f} s')
+  if args.adapt_minutes:
+    _Adapt(args)
+  print(f'\nThe whole demo: {time.time() - started:.0f} s')
   print('To look at it: make tensorboard, then open http://localhost:6006')
 
 

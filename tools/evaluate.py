@@ -142,7 +142,7 @@ def Main(argv: list[str] | None = None) -> int:
   )
   parser.add_argument(
     'run',
-    type=file_system.ExpandUser,
+    type=run_flags.RunFolder,
     metavar='RUN',
     help='folder of a run, or one that fm-export --format=safetensors wrote',
   )

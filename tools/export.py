@@ -73,7 +73,7 @@ def Main(argv: list[str] | None = None) -> int:
   )
   parser.add_argument(
     'run',
-    type=file_system.ExpandUser,
+    type=run_flags.RunFolder,
     metavar='RUN',
     help='folder of a run with a transducer or CTC head, or one that --format=safetensors wrote',
   )

@@ -1,13 +1,15 @@
 """Serves trained runs over HTTP with OpenAI's transcription interface, and live over a WebSocket.
 
+  python -m tools.serve
   python -m tools.serve runs/adapted
   python -m tools.serve english=runs/adapted hydra=runs/hydra --port=8080
   FM_SERVE_TOKEN=... python -m tools.serve runs/adapted --host=0.0.0.0
   curl http://127.0.0.1:8000/v1/audio/transcriptions -F file=@talk.mp3 -F response_format=srt
 
-RUN is the folder of a run with a transducer or CTC head; clients know it by the folder's name, or by NAME. The page /
-in a browser records from the microphone and takes files. Requests are recognised together in batches, and give what
-tools.transcribe gives. docs/serving.md describes the interface, the limits and the WebSocket.
+RUN is the folder of a run with a transducer or CTC head; without it the English model that the project ships is
+served. Clients know it by the folder's name, or by NAME. The page / in a browser records from the microphone and takes
+files. Requests are recognised together in batches, and give what tools.transcribe gives. docs/serving.md describes the
+interface, the limits and the WebSocket.
 
 The server listens on this machine alone, unless --host says otherwise; then it needs a token, in --token_file, a file
 with one a line, or in the environment variable FM_SERVE_TOKEN. It speaks no TLS: put a proxy before it that does.
@@ -24,6 +26,7 @@ from fm_lingvo import errors
 from fm_lingvo.config import user_modules
 from fm_lingvo.decoding import search_options
 from fm_lingvo.utils import files as file_system
+from fm_lingvo.utils import shipped
 
 from .common import exit_codes
 from .common import interrupts
@@ -109,7 +112,11 @@ def _Parser():
     prog='serve', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument(
-    'run', nargs='+', metavar='RUN', help='folder of a run with a transducer or CTC head, or NAME=FOLDER'
+    'run',
+    nargs='*',
+    default=[shipped.MODEL],
+    metavar='RUN',
+    help='folder of a run with a transducer or CTC head, or NAME=FOLDER (default: the English model of the project)',
   )
   parser.add_argument('--host', default='127.0.0.1', help='address to listen on (default: 127.0.0.1)')
   parser.add_argument('--port', type=int, default=8000, help='port to listen on, 0: any (default: 8000)')

@@ -1,5 +1,6 @@
-"""Transcribes recordings with a trained run.
+"""Transcribes recordings with a trained run, or with the English model that the project ships.
 
+  python -m tools.transcribe talk.mp3
   python -m tools.transcribe runs/AdapterFinetune-... talk.mp3 prompts/ --adapter=target
   cat call.wav | python -m tools.transcribe RUN - --format=json
   arecord -f S16_LE -r 16000 -t raw | python -m tools.transcribe RUN --stream - --rate=16000
@@ -7,6 +8,7 @@
   python -m tools.transcribe RUN calls/ --beam_size=8 --hotwords=names.txt --format=ctm --output=calls.ctm
   python -m tools.transcribe RUN unlabeled/ --format=manifest --min_confidence=0.8 --output=pseudo.jsonl
 
+RUN is the folder of a run with a transducer or CTC head; without it params/models/english recognises.
 AUDIO is a file of any format and sampling rate that FFmpeg supports, a folder (all audio files below it) or - for
 standard input. Recordings longer than the run's max_seconds are recognised in windows, which are cut at quiet places
 and overlap by 2 s (by a quarter of a window, if that is less). The channels of a recording are mixed. Where a recording
@@ -64,6 +66,7 @@ def _PrintStatus(line):
 
 def _Run(args):
   """Transcribes the recordings that the arguments name; returns the exit code."""
+  args.run, args.audio = recordings_lib.SplitRun([*filter(None, [args.run]), *args.audio])
   if args.window_seconds is not None and not 2 <= args.window_seconds < math.inf:
     raise errors.ConfigError(f'--window_seconds={args.window_seconds:g}: expected >= 2 and finite')
   if not args.max_hours > 0:
@@ -138,7 +141,11 @@ def Main(argv: list[str] | None = None) -> int:
     prog='transcribe', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument(
-    'run', metavar='RUN', type=file_system.ExpandUser, help='folder of a run with a transducer or CTC head'
+    'run',
+    nargs='?',
+    metavar='RUN',
+    type=file_system.ExpandUser,
+    help='folder of a run with a transducer or CTC head (default: the English model of the project)',
   )
   parser.add_argument(
     'audio',
@@ -187,7 +194,7 @@ def Main(argv: list[str] | None = None) -> int:
     type=float,
     help='with --stream: a text is final after a pause of so many seconds; inf: only at the end (default: 0.8)',
   )
-  args = parser.parse_args((argv or sys.argv)[1:])
+  args = parser.parse_intermixed_args((argv or sys.argv)[1:])  # RUN may be left out, so flags may stand between.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   return exit_codes.Report('transcribe', lambda: _Run(args))
 

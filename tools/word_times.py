@@ -119,7 +119,7 @@ def Main(argv: list[str] | None = None) -> int:
   parser = argparse.ArgumentParser(
     prog='word_times', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('run', metavar='RUN', type=file_system.ExpandUser, help='folder of a run that recognises English')
+  parser.add_argument('run', metavar='RUN', type=run_flags.RunFolder, help='folder of a run that recognises English')
   parser.add_argument(
     '--input',
     type=file_system.ExpandUser,

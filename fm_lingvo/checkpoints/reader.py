@@ -17,6 +17,7 @@ from fm_lingvo import errors
 from fm_lingvo.checkpoints import renamed_variables
 from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.checkpoints import weights_file
+from fm_lingvo.utils import shipped
 from fm_lingvo.utils import suggest
 
 # Lingvo calls every weight .../var. Optimizer slots and the step end differently; accumulated gradients do not.
@@ -223,7 +224,8 @@ def Resolve(path: str) -> str:
   """Finds a checkpoint.
 
   Args:
-    path: Folder of a run, its train folder, a checkpoint's prefix, or a folder of fm-export --format=safetensors.
+    path: Folder of a run, its train folder, a checkpoint's prefix, or a folder of fm-export --format=safetensors, such
+      as the one that the project ships.
 
   Returns:
     The file of the weights in such a folder; the prefix of the run's best checkpoint if it keeps any
@@ -232,7 +234,7 @@ def Resolve(path: str) -> str:
   Raises:
     errors.ConfigError: `path` does not exist or has no checkpoint.
   """
-  path = path.rstrip('/')
+  path = shipped.Folder(path.rstrip('/'))
   exported = weights_file.In(path) or weights_file.AdapterIn(path)
   if exported:
     return exported

@@ -36,6 +36,7 @@ from fm_lingvo.inference import transcribing
 from fm_lingvo.inference import transcript
 from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files
+from fm_lingvo.utils import shipped
 from fm_lingvo.utils import suggest
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ _ON_ERROR = ('raise', 'return')
 
 
 def load(
-  run: str | os.PathLike[str],
+  run: str | os.PathLike[str] = shipped.MODEL,
   *,
   adapter: str | os.PathLike[str] | None = None,
   checkpoint: str | None = None,
@@ -62,7 +63,8 @@ def load(
   are cleared.
 
   Args:
-    run: Folder of a run with a transducer or CTC head, or one that fm-export --format=safetensors wrote.
+    run: Folder of a run with a transducer or CTC head, or one that fm-export --format=safetensors wrote; without it
+      the English model that the project ships.
     adapter: Name of the adapters to apply, a folder with adapters that fm-export wrote, or 'none'; None: the run's
       active set.
     checkpoint: 'best' (by task.train.best_metric), 'newest', a checkpoint of the run such as 'ckpt-00000500', or the
@@ -86,9 +88,9 @@ def load(
 
   with live_model.LOADING, quiet.RootLogger(), recognizer.GraphMode():
     found = load_run.Load(
-      files.ExpandUser(os.fspath(run)),
+      shipped.Folder(files.ExpandUser(os.fspath(run))),
       checkpoint=checkpoint if checkpoint is None else files.ExpandUser(checkpoint),
-      adapter=adapter if adapter is None else files.ExpandUser(os.fspath(adapter)),
+      adapter=adapter if adapter is None else shipped.Folder(files.ExpandUser(os.fspath(adapter))),
       averages=averages,
       how=search or search_options.Search(),
     )

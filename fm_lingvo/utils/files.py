@@ -48,6 +48,15 @@ def Exists(path: str) -> bool:
   return os.path.exists(path)
 
 
+def IsFolder(path: str) -> bool:
+  """Whether a local or remote path is a folder."""
+  if IsRemote(path):
+    import tensorflow as tf
+
+    return tf.io.gfile.isdir(path)
+  return os.path.isdir(path)
+
+
 def FileSize(path: str) -> int:
   """Returns the size of a local or remote file in bytes."""
   if IsRemote(path):

@@ -1,14 +1,15 @@
-"""Finds files that the project ships, such as tokenizers and language models, from any working directory."""
+"""Finds what the project ships, such as tokenizers, language models and a trained model, from any working directory."""
 
 import os
 
-from lingvo import compat as tf
-
 import fm_lingvo
 from fm_lingvo import errors
+from fm_lingvo.utils import files
 
 # The folder with params/; paths such as `params/gin/tiny.gin` are relative to it.
 ROOT = fm_lingvo.ROOT
+# The trained model, as fm-export --format=safetensors writes it.
+MODEL = 'params/models/english'
 
 
 def Find(path: str, what: str, how_to: str) -> str:
@@ -29,7 +30,15 @@ def Find(path: str, what: str, how_to: str) -> str:
   if '://' not in path and not os.path.isabs(path):
     places.append(os.path.join(ROOT, path))
   for place in places:
-    if tf.io.gfile.exists(place) and not tf.io.gfile.isdir(place):
+    if files.Exists(place) and not files.IsFolder(place):
       return place
   where = '' if len(places) == 1 else ' in ' + ' or '.join(dict.fromkeys([os.getcwd(), ROOT]))
   raise errors.ConfigError(f'{path}: no such {what}{where}; {how_to}')
+
+
+def Folder(path: str) -> str:
+  """Returns the path of a folder: `path` itself, or where the project ships it if it is only there."""
+  if files.IsRemote(path) or os.path.isabs(path) or os.path.exists(path):
+    return path
+  there = os.path.join(ROOT, path)
+  return there if os.path.isdir(there) else path

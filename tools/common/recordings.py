@@ -1,15 +1,45 @@
-"""Finds the recordings that a user names: files, folders and standard input."""
+"""Finds what a user names: a run, and recordings, which are files, folders and standard input."""
 
 import os
 from collections.abc import Callable
 from collections.abc import Iterable
 
+from fm_lingvo import errors
 from fm_lingvo.utils import audio_extensions
 from fm_lingvo.utils import files as file_system
+from fm_lingvo.utils import shipped
 
 from . import files
 
 STDIN = '-'
+
+
+def SplitRun(paths: list[str]) -> tuple[str, list[str]]:
+  """Returns (run, recordings) of the arguments [RUN] AUDIO ...; without RUN it is the model that the project ships.
+
+  The first path is the run, unless it is a file, or a folder with recordings that is no run.
+
+  Raises:
+    errors.ConfigError: The first path does not exist, or there are no recordings.
+  """
+  first = shipped.Folder(paths[0])
+  is_run = first != STDIN and file_system.Exists(os.path.join(first, 'config.gin'))
+  if not is_run:
+    if first != STDIN and not file_system.Exists(first):
+      raise errors.ConfigError(f'{first}: no such run or recording')
+    if not file_system.IsFolder(first) or file_system.IsRemote(first) or _HasAudio(first):
+      return shipped.MODEL, paths
+  if len(paths) == 1:
+    raise errors.ConfigError(f'{first}: a run alone; expected recordings after it')
+  return first, paths[1:]
+
+
+def _HasAudio(folder: str) -> bool:
+  return any(
+    os.path.splitext(name)[1].lower() in audio_extensions.SOUND
+    for _, names in files.LocalFolders(folder, lambda _: None)
+    for name in names
+  )
 
 
 def Find(names: Iterable[str], note: Callable[[str], object]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:

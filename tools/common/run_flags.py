@@ -3,6 +3,12 @@
 import argparse
 
 from fm_lingvo.utils import files
+from fm_lingvo.utils import shipped
+
+
+def RunFolder(text: str) -> str:
+  """Returns the folder of a run or of a model that the project ships, as `type=` of an argument."""
+  return shipped.Folder(files.ExpandUser(text))
 
 
 def AddWeights(parser: argparse.ArgumentParser) -> None:

@@ -44,8 +44,8 @@ QUICK = {'size': 'tiny', 'max_steps': 12, 'warmup_steps': 5, 'batch_seconds': 16
          'task.train.best_metric': None, 'task.train.early_stop_patience': None, 'task.encoder.num_layers': 1,
          'task.encoder.model_dim': 48}
 
-# Steps of about 25 s of speech: eight passes over 11 hours of source speech, ten over the target's 5.6.
-_SOURCE_STEPS, _TARGET_STEPS, _ADAPT_STEPS = 12_000, 8000, 1500
+# Steps of about 25 s of speech: five passes over 11 hours of source speech, ten over the target's 5.6.
+_SOURCE_STEPS, _TARGET_STEPS, _ADAPT_STEPS = 8000, 8000, 1500
 _TRANSDUCER = {'ctc_weight': 0.5}
 # Longer spans cannot be predicted with this amount of speech.
 _MASKS = {'mask_start_prob': 0.04, 'mask_span_ms': 160.0, 'num_codebooks': 4, 'augment_unlabeled': True}
@@ -60,7 +60,7 @@ def _BestBy(dataset):
   return {'task.train.eval_datasets': [dataset], 'task.train.best_metric': f'{dataset}/labeled/wer'}
 
 
-# Eight passes are too few to overfit: of the augmentation there is the change of speed alone.
+# Five passes are too few to overfit: of the augmentation there is the change of speed alone.
 _SOURCE = {**_TRANSDUCER, **_BestBy('DevSource'), 'effects_prob': 0.0, 'spec_augment': False, 'warmup_steps': 1000}
 _HYDRA = {**_SOURCE, **_MASKS, 'unlabeled': ('target',), 'best_rq_weight': 0.3, 'unlabeled_batch_seconds': 16.0,
           'task.train.gradient_share_interval_steps': 500}

@@ -1,0 +1,46 @@
+"""Runs the project's commands, as a user would, with their output on the terminal."""
+
+import re
+import subprocess
+import sys
+import time
+
+
+def Code(*args: str) -> int:
+  """Runs a module of the project; returns its exit code; exits with 130 after Ctrl-C."""
+  try:
+    return subprocess.run([sys.executable, '-m', *args], check=False).returncode
+  except KeyboardInterrupt:  # The module was interrupted too, and prints it.
+    sys.exit(130)
+
+
+def Run(*args: str) -> float:
+  """Runs a module of the project; returns the seconds it took; exits if it fails."""
+  started = time.time()
+  code = Code(*args)
+  if code:
+    sys.exit(f'demo: python -m {args[0]} ended with exit code {code}')
+  return time.time() - started
+
+
+def Train(*flags: str) -> tuple[str, float]:
+  """Runs the trainer; returns (run directory, seconds); exits if it fails."""
+  print('$ ' + ' '.join(['trainer', *flags]), flush=True)
+  started, logdir = time.time(), ''
+  command = [sys.executable, '-m', 'fm_lingvo.trainer', *flags]
+  with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    assert process.stdout is not None
+    ended = False
+    while not ended:
+      try:
+        for line in process.stdout:
+          print(line, end='', flush=True)
+          found = re.match(r'run directory: (.*)', line)
+          logdir = found.group(1) if found else logdir
+        ended = True
+      except KeyboardInterrupt:
+        pass  # The trainer was interrupted too: it saves a checkpoint and prints it.
+  if process.returncode:
+    print(f'demo: the trainer ended with exit code {process.returncode}', file=sys.stderr)
+    sys.exit(process.returncode)
+  return logdir, time.time() - started
