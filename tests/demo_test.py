@@ -1,0 +1,76 @@
+"""The second half of the demo: what it prepares and what it prints; CI runs the whole (.ci/run)."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from unittest import mock
+
+from absl.testing import absltest
+
+from fm_lingvo.evaluation import error_rates
+from tools import demo
+from tools.demos import adaptation
+from tools.demos import commands
+
+
+def _Write(folder, texts):
+  os.makedirs(folder + '/hypotheses')
+  with open(folder + '/hypotheses/TestTarget.jsonl', 'w', encoding='utf-8') as f:
+    for i, (reference, hypothesis) in enumerate(texts):
+      f.write(json.dumps({'utt_id': f'u{i}', 'reference': reference, 'hypothesis': hypothesis}) + '\n')
+
+
+class AdaptationTest(absltest.TestCase):
+  def test_the_report_has_both_error_rates_and_the_same_utterances(self):
+    folder = self.enter_context(tempfile.TemporaryDirectory())
+    references = [f'number {i} of the lines that are long enough' for i in range(10)] + ['too short'] * 5
+    before, after = [r.replace('lines', 'signs') for r in references], references
+    _Write(folder + '/before', list(zip(references, before)))
+    _Write(folder + '/after', list(zip(references, after)))
+    lines = list(adaptation.Report(folder + '/before', folder + '/after'))
+    wer = error_rates.Score(references, before)['wer']
+    self.assertStartsWith(lines[0], f'before WER {wer:.1%} (')
+    self.assertStartsWith(lines[1], 'after  WER 0.0% (')
+    shown = [tuple(line.split(None, 1) for line in lines[i : i + 3]) for i in range(2, len(lines), 3)]
+    self.assertLen(shown, 3)
+    for said, old, new in shown:
+      self.assertEqual([said[0], old[0], new[0]], ['said', 'before', 'after'])
+      self.assertEqual(old[1], said[1].replace('lines', 'signs'))
+      self.assertEqual(new[1], said[1])
+      self.assertIn('long enough', said[1])
+    self.assertLen({said[1] for said, _, _ in shown}, 3)
+
+  def test_without_a_game_synthetic_speech_stands_in(self):
+    folder = self.enter_context(tempfile.TemporaryDirectory())
+    for code, importers in ((0, ['games']), (2, ['games', 'synth'])):
+      made = []
+
+      def _Code(*args, made=made, code=code):
+        made.append(next(arg.removeprefix('--importer=') for arg in args if arg.startswith('--importer=')))
+        return code if made == ['games'] else 0
+
+      with mock.patch.object(commands, 'Code', _Code):
+        adaptation.Prepare(folder)
+      self.assertEqual(made, importers)
+
+
+class DemoTest(absltest.TestCase):
+  def test_minutes_are_not_negative(self):
+    for flag in ('--minutes=-1', '--adapt_minutes=x', '--minutes=nan'):
+      with self.assertRaises(SystemExit) as caught, mock.patch.object(sys, 'stderr') as stderr:
+        demo.Main(['demo', flag])
+      self.assertEqual(caught.exception.code, 2)
+      self.assertIn('expected a number >= 0', ''.join(call.args[0] for call in stderr.write.call_args_list))
+
+  def test_a_part_that_fails_ends_the_demo(self):
+    with (
+      mock.patch.object(subprocess, 'run', return_value=mock.Mock(returncode=3)),
+      self.assertRaisesRegex(SystemExit, 'demo: python -m tools.prepare_data ended with exit code 3'),
+    ):
+      demo.Main(['demo'])
+
+
+if __name__ == '__main__':
+  absltest.main()
