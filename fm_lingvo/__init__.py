@@ -14,10 +14,6 @@ if TYPE_CHECKING:
 # Unix time in seconds when this process began to load the package; "first step after N s" counts from it.
 START_TIME = time.time()
 
-# TensorFlow reads this when it is imported. By default its oneDNN kernels are off on processors with AVX2 but without
-# AVX-512 VNNI; a training step then takes a sixth more processor time (docs/speed.md).
-os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
-
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
 # The folder with params/ and tools/: the parent folder in a checkout, this one in an installed package.
 ROOT = _FOLDER if os.path.isdir(os.path.join(_FOLDER, 'params')) else os.path.dirname(_FOLDER)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 
+from ..common import training_env
+
 
 def Code(*args: str) -> int:
   """Runs a module of the project; returns its exit code; exits with 130 after Ctrl-C."""
@@ -28,7 +30,7 @@ def Train(*flags: str) -> tuple[str, float]:
   print('$ ' + ' '.join(['trainer', *flags]), flush=True)
   started, logdir = time.time(), ''
   command = [sys.executable, '-m', 'fm_lingvo.trainer', *flags]
-  with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+  with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=training_env.Float32()) as process:
     assert process.stdout is not None
     ended = False
     while not ended:

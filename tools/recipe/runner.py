@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from ..common import interrupts
+from ..common import training_env
 from . import stage_run
 from .stage_spec import Settings
 from .stage_spec import Stage
@@ -194,7 +195,7 @@ class _Training:
         stdin=subprocess.DEVNULL,
         start_new_session=True,
         pass_fds=(lock.fileno(),),
-        env={**os.environ, **dict.fromkeys(_THREADS, str(state['cores']))},
+        env=training_env.Float32(**dict.fromkeys(_THREADS, str(state['cores']))),
       )
 
   def Poll(self):
