@@ -15,6 +15,7 @@ from tests import graph_case  # noqa: F401 Graph mode.
 from tools import length_scaling
 from tools import step_memory
 from tools.bench import encoder_pass
+from tools.bench import forms
 from tools.bench import results
 from tools.bench import tables
 
@@ -94,7 +95,7 @@ class TableTest(absltest.TestCase):
       ([_Row('10 s', 'full')] * 2, r'rows\[1\]: a second row of name .10 s., label .full.'),
     ):
       with self.subTest(expected), self.assertRaisesRegex(errors.ConfigError, expected):
-        results.Check({'form': 'cost', 'rows': rows}, 'x.json')
+        forms.Check({'form': 'cost', 'rows': rows}, 'x.json')
 
 
 class ToolsTest(absltest.TestCase):

@@ -13,6 +13,7 @@ from lingvo import model_registry
 
 from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.config import gin_config
+from fm_lingvo.training import stop_signals
 from fm_lingvo.training import train_loop
 from params import asr
 from tests import graph_case
@@ -49,7 +50,7 @@ class SignalTest(graph_case.GraphCase):
         self.subTest(method),
         mock.patch.object(runner, method, function),
         contextlib.redirect_stdout(io.StringIO()),
-        self.assertRaisesRegex(train_loop.Interrupted, f'^SIGTERM: checkpoint at step {step} saved'),
+        self.assertRaisesRegex(stop_signals.Interrupted, f'^SIGTERM: checkpoint at step {step} saved'),
       ):
         runner.Start()
       self.assertEqual(run_checkpoints.Step(run_checkpoints.Newest(os.path.join(folder, 'run/train'))), step)
