@@ -222,11 +222,11 @@ class StampsTest(recipe_case.RecipeTest):
       with self.subTest(name):
         for file in ('small.gin', 'transducer/small.gin'):
           os.makedirs(os.path.dirname(os.path.join(folder, file)), exist_ok=True)
-          with open(os.path.join(base._GIN_DIR, file), encoding='utf-8') as f:
+          with open(os.path.join(base.GIN_DIR, file), encoding='utf-8') as f:
             text = f.read()
           with open(os.path.join(folder, file), 'w', encoding='utf-8') as f:
             f.write(f'{text}\n{binding}\n' if file == name else f'# Another comment.\n{text}')
-        with mock.patch.object(base, '_GIN_DIR', folder):
+        with mock.patch.object(base, 'GIN_DIR', folder):
           self.assertEqual(self._Changed(), changed)
 
   def test_a_default_of_an_experiment_changes_the_stages_that_have_it(self):

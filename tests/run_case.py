@@ -10,6 +10,7 @@ from lingvo.core import py_utils
 
 from fm_lingvo.config import gin_config
 from fm_lingvo.run_files import run_dir
+from tests import shared_graphs  # noqa: F401 Recognizers of runs share graphs.
 from tests import tiny_data
 
 TINY_BINDINGS = (

@@ -151,6 +151,7 @@ class TrainerTest(process_case.ProcessCase):
       for name in frozen:
         np.testing.assert_array_equal(first[name], last[name])
 
+  @pytest.mark.slow  # train_loop_test resumes a run; faults_processes_test kills one, too.
   def test_a_killed_run_resumes_from_its_newest_checkpoint(self):
     logdir, whole = os.path.join(self.folder, 'killed'), self._Whole(asr.BestRqPretrain)[0]
     # It starts as a replay of the whole run.
