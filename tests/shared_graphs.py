@@ -10,6 +10,10 @@ import os
 import re
 from unittest import mock
 
+from lingvo import compat as tf
+from lingvo.core import cluster_factory
+from lingvo.core import py_utils
+
 from fm_lingvo.evaluation import evaluator
 from fm_lingvo.inference import recognizer
 from fm_lingvo.runtime import batch_split
@@ -55,6 +59,27 @@ def _Graph(run):
 
 
 recognizer.NewGraph = _Graph
+
+
+def _NewWeights(params):
+  with tf.Graph().as_default(), cluster_factory.Cluster(params.cluster):
+    tf.random.set_seed(1)
+    global_step = py_utils.GetOrCreateGlobalStepVar()
+    task = params.task.Copy().Set(input=None).Instantiate()
+    variables = {v.op.name: v for v in task.vars.Flatten()}
+    return task, variables, global_step, tf.train.Saver({**variables, 'global_step': global_step})
+
+
+_weights = _Newest(_NewWeights, 8)
+
+
+def Weights(params):
+  """A graph of the variables of model Params alone.
+
+  Returns:
+    (task, dict of variables by name, the global step, the Saver of all).
+  """
+  return _weights.Get(_Key(params.task, params.cluster), params)
 
 
 def Evaluators():

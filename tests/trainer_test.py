@@ -89,7 +89,8 @@ class TrainerTest(process_case.ProcessCase):
     rows = {}
     for parts in (1, 2):
       logdir = os.path.join(self.folder, f'parts{parts}')
-      out = self._Run(*self._Args(logdir, max_steps=2, model=asr.Supervised), f'--batch_parts={parts}').out
+      evaluated = "task.train.eval_datasets = ['DevTarget']"
+      out = self._Run(*self._Args(logdir, evaluated, max_steps=2, model=asr.Supervised), f'--batch_parts={parts}').out
       self.assertEqual('each batch in 2 parts' in out, parts == 2)
       rows[parts] = metrics_log.ReadMetrics(f'{logdir}/metrics.jsonl')
     self.assertEqual([r['dataset'] for r in rows[2]], [r['dataset'] for r in rows[1]])
@@ -246,6 +247,7 @@ class TrainerTest(process_case.ProcessCase):
       self.assertRegex(out, r'ended early at step 12')
       self.assertEqual(metrics_log.ReadMetrics(f'{logdir}/metrics.jsonl')[-1]['dataset'], 'DevHuman')
 
+  @pytest.mark.slow  # best_checkpoints_test has the line.
   def test_an_unknown_metric_of_the_best_checkpoint_ends_the_run_before_its_first_step(self):
     args = self._Args(os.path.join(self.folder, 'metric'), "task.train.best_metric = 'DevHuman/unlabeled/wer'")
     done = self._Run(*args, code=2)
@@ -345,19 +347,20 @@ class TrainerTest(process_case.ProcessCase):
         self.assertLen(error.strip().splitlines(), 1)
         self.assertLess(time.time() - started, 30)  # 10 s on an idle machine.
 
-  def test_a_stream_without_an_example_to_use_is_one_line(self):
-    for scope in ('', 'DevHuman/'):
-      error = self._Run(
-        *self._Args(
-          os.path.join(self.folder, f'nothing{scope}'),
-          f"{scope}input.streams.unlabeled.domain_regex = 'elsewhere'",
-          max_steps=1,
-        ),
-        code=2,
-      ).err
-      self.assertRegex(
-        error, r'^trainer: input.streams.unlabeled: no example is left of \d+ in \d+ files; dropped: .*\n$'
-      )
+  def test_a_training_stream_without_an_example_to_use_is_one_line(self):
+    self._CheckNoExample('')
+
+  @pytest.mark.slow  # Its line is the training stream's.
+  def test_an_evaluated_stream_without_an_example_to_use_is_one_line(self):
+    self._CheckNoExample('DevHuman/')
+
+  def _CheckNoExample(self, scope):
+    nothing = f"{scope}input.streams.unlabeled.domain_regex = 'elsewhere'"
+    args = self._Args(os.path.join(self.folder, f'nothing{scope}'), nothing, max_steps=1)
+    self.assertRegex(
+      self._Run(*args, code=2).err,
+      r'^trainer: input.streams.unlabeled: no example is left of \d+ in \d+ files; dropped: .*\n$',
+    )
 
   def test_help_list_and_version_import_no_tensorflow(self):
     code = (
