@@ -288,6 +288,7 @@ class TrainerTest(process_case.ProcessCase):
       self.assertIn(f'unlabeled/masked_accuracy_{g}', rows[0])
       self.assertGreater(rows[0][f'unlabeled/code_perplexity_{g}'], 1.0)
 
+  @pytest.mark.slow  # warm_start_test and dry_run_test have the line.
   def test_another_front_end_than_the_checkpoint_s_is_refused(self):
     logdir = os.path.join(self.folder, 'record')
     shutil.copytree(self._Whole(asr.BestRqPretrain)[0], logdir)
