@@ -205,9 +205,10 @@ class TrainerTest(process_case.ProcessCase):
     with open(path, 'w', encoding='utf-8') as f:
       f.writelines(json.dumps(row) + '\n' for row in rows)
 
-  def _EndEarly(self, name):
-    """A run of the highest loss, which is that of the first evaluation; returns (folder, arguments, output)."""
-    logdir = os.path.join(self.folder, name)
+  @pytest.mark.slow  # train_loop_test ends a run early, too.
+  def test_a_run_ends_early_keeps_its_best_checkpoint_and_goes_on_with_more_patience_only(self):
+    # Of the highest loss, which is that of the first evaluation.
+    logdir = os.path.join(self.folder, 'early')
     args = self._Args(
       logdir,
       "task.train.eval_datasets = ['DevHuman']",
@@ -219,10 +220,7 @@ class TrainerTest(process_case.ProcessCase):
       'BestRqPretrain.eval_interval_steps = 3',
       max_steps=20,
     )
-    return logdir, args, self._Run(*args).out
-
-  def test_a_run_ends_early_and_keeps_its_best_checkpoint(self):
-    logdir, _, out = self._EndEarly('early')
+    out = self._Run(*args).out
     best = f'{logdir}/best/ckpt-00000003'
     self.assertRegex(out, r'ended early at step 9: DevHuman/loss has not improved in 2 evaluations, since step 3')
     self.assertRegex(out, rf'best: DevHuman/loss [\d.]+ at step 3, {best}\n')
@@ -232,11 +230,6 @@ class TrainerTest(process_case.ProcessCase):
     evaluated = [(row['dataset'], row['step']) for row in rows if row['dataset'] != 'train']
     self.assertEqual(evaluated, [('DevHuman', 3), ('DevHuman', 6), ('DevHuman', 9), ('DevSynthetic', 3)])
     self.assertEqual([row['step'] for row in rows if row['dataset'] == 'train'], [2, 4, 6, 8, 9])
-
-  @pytest.mark.slow  # best_checkpoints_test says what a resumed run knows of its best checkpoints.
-  def test_a_run_that_has_ended_early_goes_on_with_more_patience_only(self):
-    logdir, args, _ = self._EndEarly('early_again')
-    rows = metrics_log.ReadMetrics(f'{logdir}/metrics.jsonl')
     with self.subTest('once more, it has nothing to do'):
       again = self._Run(*args).out
       self.assertIn('ended early at step 9', again)
