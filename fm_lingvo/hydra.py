@@ -10,6 +10,7 @@ from lingvo.core import py_utils
 
 from fm_lingvo import errors
 from fm_lingvo.data import hydra_input
+from fm_lingvo.data import stream as stream_lib
 from fm_lingvo.data import tokenizer
 from fm_lingvo.heads import base_head
 from fm_lingvo.heads import branch as branch_lib
@@ -89,7 +90,7 @@ class HydraTask(base_task.BaseTask):
     if 'streams' not in p:
       return
     hydra_input.PaddedTo(p, self.encoded_frame_samples)
-    for name, branch in self._BranchesOf(p.streams.GetKeys(), do_eval):
+    for name, branch in branch_lib.Of(self.params, p.streams.GetKeys(), do_eval):
       tokens = self.Head(branch.head).tokenizer
       branch_lib.CheckTokenizer(self.params.Copy().Set(input=p), name, tokens, self._Decodes(branch))
 
@@ -180,17 +181,7 @@ class HydraTask(base_task.BaseTask):
 
   def _BranchesFor(self, input_batch):
     """The branches to run on a batch, see the class."""
-    return self._BranchesOf(list(input_batch.keys()), self.do_eval)
-
-  def _BranchesOf(self, streams, do_eval):
-    """The branches to run on batches of these streams, see the class."""
-    found = [(name, branch) for name, branch in self._branches if branch.stream in streams]
-    if len(found) < (1 if do_eval else len(self._branches)):
-      raise errors.ConfigError(
-        f'{self.params.name}.branches: the input has the streams {", ".join(sorted(streams))}; expected '
-        f'{", ".join(sorted({b.stream for _, b in self._branches}))}'
-      )
-    return found
+    return branch_lib.Of(self.params, input_batch.keys(), self.do_eval)
 
   def ComputeLoss(self, theta, predictions, input_batch):
     """Sums the branches' losses.
@@ -223,7 +214,7 @@ class HydraTask(base_task.BaseTask):
       branch_tensors['paddings'] = out.clean.paddings[:1]
       tensors.update({f'{name}/{k}': v for k, v in branch_tensors.items()})
     for stream in sorted({branch.stream for _, branch in branches}):
-      tensors.update(self._StreamTensors(stream, input_batch[stream]))
+      tensors.update(stream_lib.Tensors(stream, input_batch[stream], self.do_eval))
     views = {self._ViewKey(name, branch) for name, branch in branches}
     metrics['loss'] = tf.add_n([value for value, _ in losses]), losses[0][1] if len(views) == 1 else 1.0
     return metrics, tensors
@@ -263,16 +254,8 @@ class HydraTask(base_task.BaseTask):
     variables = [v for v in learner.GetTrainableVariables(self.vars).Flatten() if v.ref() in encoder]
     if len(self._branches) < 2 or not variables:
       return {}
-    squares = {}
-    for name, branch in self._branches:
-      loss = metrics[f'{name}/loss'][0] * self._BranchWeight(name, branch)
-      gradients = [g for g in tf.gradients(loss, variables) if g is not None]
-      squares[name] = py_utils.SumSquared(gradients) if gradients else tf.zeros([])
-    total = tf.maximum(tf.add_n(list(squares.values())), 1e-30)
-    one = tf.constant(1.0)
-    found = {f'branch/{name}_encoder_grad_share': (square / total, one) for name, square in squares.items()}
-    found.update({f'branch/{name}_encoder_grad_norm': (tf.sqrt(square), one) for name, square in squares.items()})
-    return found
+    losses = {name: metrics[f'{name}/loss'][0] * self._BranchWeight(name, branch) for name, branch in self._branches}
+    return branch_lib.GradientShares(losses, variables)
 
   def DecodeWithTheta(self, theta, input_batch):
     """Recognises speech with every branch that decodes; Lingvo's BaseTask.Decode(input_batch) is this with self.theta.
@@ -303,19 +286,6 @@ class HydraTask(base_task.BaseTask):
   def _Decodes(self, branch):
     """Whether a branch is decoded."""
     return branch.decode and self.Head(branch.head).Decodes()
-
-  def _StreamTensors(self, stream, batch):
-    """Per-utterance counts and, where batches hold them, strings of a stream."""
-    tensors = {
-      f'{stream}/num_samples': batch.num_samples,  # [B]
-      f'{stream}/weights': batch.weights,  # [B]
-      f'{stream}/waveform': batch.waveforms[:1],  # [1, S]
-      f'{stream}/finite': tf.reduce_all(tf.math.is_finite(batch.waveforms), axis=1),  # [B]
-    }
-    for key in batch:
-      if key.startswith('dropped') or key in ('cut', 'utt_ids') or (self.do_eval and key in hydra_input.STRING_KEYS):
-        tensors[f'{stream}/{key}'] = batch[key]  # [B]
-    return tensors
 
 
 def _PaddedToEncodedFrames(params):

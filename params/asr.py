@@ -5,6 +5,7 @@ from fm_lingvo.config import registry
 from fm_lingvo.heads import ctc_head
 
 from . import base
+from . import labeled
 
 
 @registry.RegisterExperiment
@@ -46,7 +47,7 @@ class BestRqPretrain(base.BestRqKnobs, base.AsrExperiment):
 
 
 @registry.RegisterExperiment
-class Supervised(base.TransducerKnobs, base.LabeledExperiment):
+class Supervised(labeled.TransducerKnobs, labeled.LabeledExperiment):
   """Trains encoder and transducer on labeled source speech alone.
 
   Data: `data_dir`/`source`, transcripts used. Trained: all. If `init_from` is a
@@ -135,7 +136,7 @@ class JustHydra(base.BestRqKnobs, Supervised):
 
 
 @registry.RegisterExperiment
-class FullFinetune(base.LabelShareKnobs, Supervised):
+class FullFinetune(labeled.LabelShareKnobs, Supervised):
   """Finetunes all weights on labeled target speech: the costly way to adapt.
 
   Data: a share of `data_dir`/`target` and, with `source_weight`, all of
@@ -242,7 +243,7 @@ class FromScratch(FullFinetune):
 
 
 @registry.RegisterExperiment
-class CtcProbe(base.LabelShareKnobs, base.LabeledExperiment):
+class CtcProbe(labeled.LabelShareKnobs, labeled.LabeledExperiment):
   """Probe: what a CTC projection can read from a frozen encoder.
 
   Data: all of `data_dir`/`target`, transcripts used. Trained: only the projection. The

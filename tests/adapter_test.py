@@ -21,7 +21,7 @@ def EncoderParams(**overrides):
     model_dim=16, num_layers=1, num_heads=2, kernel_size=5, dropout_prob=0.0, random_seed=3
   )
   p.num_bins = 80
-  p.subsampling.channels = 4
+  p.subsampling.kind = 'stack'  # Fewer operations to build; adapters are in the blocks.
   p.adapter_tpl.bottleneck_dim = 4
   return p.Set(**overrides)
 

@@ -26,9 +26,9 @@ from tools.bench import command_rows
 from tools.bench import comparison
 from tools.bench import corpus
 from tools.bench import curve_rows
+from tools.bench import forms
 from tools.bench import inputs
 from tools.bench import peers_env
-from tools.bench import results
 from tools.bench import timing
 from tools.bench import transducer_truth
 from tools.bench.comparison import Row
@@ -75,7 +75,7 @@ def _Row(**changed):
 
 
 def _Check(*found):
-  results.Check({'form': 'benchmark', 'rows': list(found)}, 'docs/results/benchmark.json')
+  forms.Check({'form': 'benchmark', 'rows': list(found)}, 'docs/results/benchmark.json')
 
 
 class TimingTest(absltest.TestCase):

@@ -9,28 +9,48 @@ import re
 import sys
 
 import pytest
+from absl import flags
+from absl.testing import absltest  # noqa: F401 Defines flags.
 
 from tests import process_state
 from tests import xla_dumps  # noqa: F401 First: XLA reads its flags once.
 
-# Files that take minutes, begun first: so the workers of `make test` are done at the same time.
+# The longest files, begun first, so that the workers of `make test` and `make test-slow` are done at the same time.
 _LONG = (
   'cluster_kill_test',
   'readme_test',
   'cluster_test',
   'trainer_test',
   'xla_check_test',
+  'benchmark_test',
   'librispeech_test',
-  'hydra_input_test',
-  'experiments_test',
-  'hydra_test',
-  'warm_start_test',
-  'cluster_share_test',
   'faults_processes_test',
+  'exported_graphs_test',
+  'cluster_share_test',
   'user_modules_test',
   'wheel_test',
+  'hydra_input_test',
+  'export_test',
+  'portable_test',
+  'lora_test',
+  'experiments_test',
+  'hydra_test',
+  'recipe_test',
+  'evaluate_test',
+  'stream_test',
+  'warm_start_test',
+  'conformer_encoder_test',
+  'adapter_test',
+  'mixed_precision_test',
+  'transducer_test',
+  'recognizer_test',
+  'data_statistics_test',
+  'batch_split_test',
+  'averages_test',
 )
 
+if not flags.FLAGS.is_parsed():
+  flags.FLAGS(['test'])  # absltest.main would.
 gc.set_threshold(50_000, 20, 100)  # As the trainer; a file's graphs are collected when it is done.
 
 

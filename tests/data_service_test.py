@@ -13,6 +13,7 @@ import tempfile
 import threading
 from unittest import mock
 
+import pytest
 from absl.testing import absltest
 from lingvo import compat as tf
 from lingvo.core import cluster_factory
@@ -187,6 +188,7 @@ class DataServiceTest(absltest.TestCase):
     flags = [f'--logdir={logdir}', f'--tf_data_service_address={address}', *(f'--gin_bindings={b}' for b in bindings)]
     return processes.Run(['trainer', '--model=asr.BestRqPretrain', *flags], self.here)
 
+  @pytest.mark.slow  # A trainer; the tests above read the service as it does.
   def test_a_run_trains_from_the_service(self):
     done = self._Train(self.address, 'run')
     self.assertEqual(done.code, 0, done.out + done.err)

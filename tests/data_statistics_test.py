@@ -47,23 +47,36 @@ class FitTest(graph_case.GraphCase):
     sess.run(tf.global_variables_initializer())
     return task, sess
 
-  def test_global_statistics_are_those_of_all_streams(self):
-    task, sess = self._Task(_GLOBAL)
+  def test_statistics_are_of_all_streams_and_a_projection_of_the_first_in_normalised_features(
+    self,
+  ):
+    task, sess = self._Task(_GLOBAL, "JustHydra.projection = 'pca'", 'JustHydra.source_best_rq_weight = 0.1')
     seen = []
     batches = data_statistics._Batches
 
-    def _Remember(task, stream, *args):
-      for features, paddings in batches(task, stream, *args):
-        seen.append((stream, features[paddings == 0]))
+    def _Remember(task, stream, frontend, *args):
+      for features, paddings in batches(task, stream, frontend, *args):
+        if frontend.normalization == 'none':
+          seen.append((stream, features[paddings == 0]))
         yield features, paddings
 
-    with mock.patch.object(data_statistics, '_Batches', _Remember):
+    with (
+      mock.patch.object(data_statistics, '_Batches', _Remember),
+      mock.patch.object(data_statistics, '_Normalised', side_effect=data_statistics._Normalised) as read,
+    ):
       data_statistics.Fit(task, sess)
-    self.assertEqual({stream for stream, _ in seen}, {branch.stream for _, branch in task.branches})
-    everything = np.concatenate([found for _, found in seen])
-    mean, stddev = sess.run([task.frontend.vars.mean, task.frontend.vars.stddev])
-    np.testing.assert_allclose(mean, everything.mean(axis=0), rtol=1e-4)
-    np.testing.assert_allclose(stddev, everything.std(axis=0), rtol=1e-2)
+    with self.subTest('statistics'):
+      self.assertEqual({stream for stream, _ in seen}, {branch.stream for _, branch in task.branches})
+      everything = np.concatenate([found for _, found in seen])
+      mean, stddev = sess.run([task.frontend.vars.mean, task.frontend.vars.stddev])
+      np.testing.assert_allclose(mean, everything.mean(axis=0), rtol=1e-4)
+      np.testing.assert_allclose(stddev, everything.std(axis=0), rtol=1e-2)
+    with self.subTest('projection'):
+      streams = [branch.stream for _, branch in task.branches if branch.head == 'best_rq']
+      self.assertLen(set(streams), 2)
+      self.assertEqual([call.args[2] for call in read.call_args_list], streams[:1])
+      # Of features that are about 0, not of log-mel, whose bins are about 10.
+      self.assertLess(np.abs(sess.run(task.Head('best_rq').quantizer.vars.mean)).max(), 2.0)
 
   def test_what_another_run_has_fitted_stays(self):
     task, sess = self._Task(_GLOBAL, "JustHydra.projection = 'pca'")
@@ -85,16 +98,6 @@ class FitTest(graph_case.GraphCase):
           errors.ConfigError, rf"^task.heads.best_rq.quantizer.projection = '{projection}': .* {found};"
         ):
           task.CheckRestored({variable.op.name: np.full(variable.shape, mean)}, 'ckpt')
-
-  def test_a_projection_is_fitted_once_to_the_first_branch_in_normalised_features(self):
-    task, sess = self._Task(_GLOBAL, "JustHydra.projection = 'pca'", 'JustHydra.source_best_rq_weight = 0.1')
-    streams = [branch.stream for _, branch in task.branches if branch.head == 'best_rq']
-    self.assertLen(set(streams), 2)
-    with mock.patch.object(data_statistics, '_Normalised', side_effect=data_statistics._Normalised) as read:
-      data_statistics.Fit(task, sess)
-    self.assertEqual([call.args[2] for call in read.call_args_list], streams[:1])
-    # Of features that are about 0, not of log-mel, whose bins are about 10.
-    self.assertLess(np.abs(sess.run(task.Head('best_rq').quantizer.vars.mean)).max(), 2.0)
 
   def test_a_projection_is_that_of_the_unpadded_stacks(self):
     task, sess = self._Pretraining('pca')

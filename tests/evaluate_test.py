@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import tempfile
-from unittest import mock
 
 from absl.testing import absltest
 
@@ -14,24 +13,14 @@ from fm_lingvo.data import dataset
 from fm_lingvo.data import tokenizer
 from fm_lingvo.data import transcripts
 from fm_lingvo.decoding import confidence
-from fm_lingvo.evaluation import evaluator
 from fm_lingvo.inference import load_run
 from fm_lingvo.inference import recognizer
 from tests import graph_case  # noqa: F401 Graph mode.
 from tests import language_model_case
 from tests import run_case
+from tests import shared_graphs
 from tools import average_checkpoints
 from tools import evaluate
-
-_built = {}  # Evaluators by the params that they were built from.
-
-
-def _Evaluator(params, build=evaluator.Evaluator):
-  """As evaluator.Evaluator; the graph of the same params is built once for all tests."""
-  key = params.ToText()
-  if key not in _built:
-    _built[key] = build(params)
-  return _built[key]
 
 
 def setUpModule():
@@ -52,7 +41,7 @@ def tearDownModule():
 class EvaluateTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
-    self.enter_context(mock.patch.object(evaluator, 'Evaluator', _Evaluator))
+    self.enter_context(shared_graphs.Evaluators())
 
   def _Evaluate(self, *args, code=0):
     """Runs the tool here; returns (stdout, stderr)."""

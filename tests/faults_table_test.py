@@ -8,6 +8,7 @@ from absl.testing import absltest
 from fm_lingvo import errors
 from tests.faults import __main__ as faults
 from tests.faults import suite
+from tools.bench import forms
 from tools.bench import results
 from tools.bench import tables
 
@@ -38,7 +39,7 @@ class TableTest(absltest.TestCase):
   def test_counts_that_cannot_be_are_refused(self):
     for change in ({'survived': 40}, {'injected': 0, 'survived': 0}, {'survived': -1}):
       with self.assertRaisesRegex(errors.ConfigError, r'rows\[0\]: survived = '):
-        results.Check({'form': 'faults', 'rows': [{**self._Row(), **change}]}, self.path)
+        forms.Check({'form': 'faults', 'rows': [{**self._Row(), **change}]}, self.path)
 
   def test_messages_are_kept_without_the_folders_of_a_machine(self):
     cases = [suite.Case('x', True, 'resumed from /home/me/deep/run/train/ckpt-1, and --logdir=/a/b/c/d: gone')]

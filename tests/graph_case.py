@@ -26,7 +26,7 @@ session.ComputeOnCpu()
 
 # Graphs of tests run once or twice: TensorFlow's graph optimiser takes longer than it saves. Processes that tests start
 # have it; Optimised is for tests of what it does.
-_optimised_config = session._WithoutRemapper
+_optimised_config = session._WithOptions
 _optimise = False
 
 
@@ -37,7 +37,7 @@ def _Config(config):
   return config
 
 
-session._WithoutRemapper = _Config
+session._WithOptions = _Config
 tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': True})  # Sessions without a config.
 
 

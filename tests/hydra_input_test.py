@@ -324,9 +324,9 @@ class InputTest(absltest.TestCase):
       few=dict(file_pattern=os.path.join(self.folder, 'dev-*'), bucket_upper_bound_seconds=[0.2, 1.0], batch_size=10),
       bad=dict(file_pattern=os.path.join(self.folder, 'bad-*'), labeled=True, batch_size=1),
     )
-    whole = self.Read(self.Params(**streams), 60)
-    steps = (17, 55)
-    for step, rest in zip(steps, self.ReadFrom(self.Params(**streams), steps, 60)):
+    whole = self.Read(self.Params(**streams), 40)
+    steps = (17, 36)
+    for step, rest in zip(steps, self.ReadFrom(self.Params(**streams), steps, 40)):
       with self.subTest(step=step):
         self.AssertSameBatches(whole[step:], rest)
     # The comparison saw several epochs, several shapes and growing counts.

@@ -8,6 +8,7 @@ import re
 from unittest import mock
 
 import numpy as np
+import pytest
 import soundfile
 from absl.testing import absltest
 
@@ -709,6 +710,7 @@ class GeneralSpeechTest(ImporterCase):
     slow, fast = sorted(asked)
     self.assertAlmostEqual(fast / slow, 1.25, delta=1e-4)
 
+  @pytest.mark.slow  # Engines load their voices and speak.
   def test_every_engine_that_is_here_repeats_itself_in_any_order(self):
     for engine in general_speech.ENGINES:
       with self.subTest(engine):

@@ -106,7 +106,8 @@ class TaskTest(graph_case.GraphCase, parameterized.TestCase):
 
   def test_the_lattice_is_float32(self):
     with mock.patch.object(transducer_lattice, 'FullSum', wraps=transducer_lattice.FullSum) as full_sum:
-      self._Step('asr.AdapterFinetune', 'bfloat16')
+      task = self._Task('asr.AdapterFinetune', 'bfloat16')
+      task.FPropTower(task.theta, _Batch(['labeled']))
     blank, label = full_sum.call_args[0][:2]
     self.assertEqual((blank.dtype, label.dtype), (tf.float32, tf.float32))
 
@@ -114,8 +115,8 @@ class TaskTest(graph_case.GraphCase, parameterized.TestCase):
   def test_decoding_works(self, beam_size):
     with self.EvalMode():
       task = self._Task('asr.JustHydra', 'bfloat16', f'JustHydra.beam_size = {beam_size}')
-      _, tensors = task.FPropTower(task.theta, _Batch(['labeled']))
-    labels, scores = self.Eval(tensors['labeled/hyp_labels'], tensors['labeled/hyp_scores'])
+      found = task.Decode(_Batch(['labeled'])).labeled
+    labels, scores = self.Eval(found.labels, found.scores)
     self.assertEqual(labels.shape[:2], (2, beam_size))
     self.assertEqual(scores.dtype, np.float32)
     self.assertTrue(search.AreFound(scores[:, 0]).all() and np.isfinite(scores).all())
@@ -137,7 +138,7 @@ class EncoderTest(graph_case.GraphCase, parameterized.TestCase):
       model_dim=16, num_layers=1, num_heads=2, kernel_size=5, dropout_prob=0.1, fprop_dtype=tf.bfloat16, **overrides
     )
     p.num_bins = 8
-    p.subsampling.channels = 2
+    p.subsampling.Set(channels=2, kind='stack' if overrides else 'conv')
     return self.Layer(p)
 
   @parameterized.parameters(

@@ -1,6 +1,7 @@
 """Which package imports which, read from the sources with ast: nothing is imported, TensorFlow least of all."""
 
 import ast
+import functools
 import os
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -15,6 +16,7 @@ def Sources(folder):
         yield os.path.relpath(os.path.join(parent, name), ROOT)
 
 
+@functools.cache
 def Parse(path):
   """The syntax tree of a file given relative to ROOT."""
   with open(os.path.join(ROOT, path), encoding='utf-8') as f:
@@ -26,6 +28,7 @@ def Module(path):
   return path.removesuffix('.py').removesuffix('/__init__').replace(os.sep, '.')
 
 
+@functools.cache
 def Imports(path):
   """The project's modules that a file imports, also inside functions.
 

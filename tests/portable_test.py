@@ -23,6 +23,7 @@ from fm_lingvo.inference import recognizer
 from fm_lingvo.run_files import metrics_log
 from tests import graph_case
 from tests import run_case
+from tests import shared_graphs
 from tests import tiny_data
 from tools import adapters
 from tools import evaluate
@@ -52,7 +53,7 @@ def tearDownModule():
 def _Main(tool, *args):
   """Runs a tool; returns (exit code, standard output and error)."""
   out = io.StringIO()
-  with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+  with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), shared_graphs.Evaluators():
     code = tool.Main(['tool', *args])
   return code, out.getvalue()
 

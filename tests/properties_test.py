@@ -65,8 +65,8 @@ class ShardTest(absltest.TestCase):
 
 
 class InputTest(graph_case.GraphCase):
-  def _Ids(self, pattern, start, count, batch_size):
-    """utt_ids of `count` batches from batch `start` on."""
+  def _Ids(self, pattern, ranges, batch_size):
+    """For each (start, end): utt_ids of these batches, of one graph whose input is initialised again."""
     p = input_lib.HydraInput.Params().Set(random_seed=3)
     input_lib.AddStream(p, 'unlabeled', input_lib.StreamParams()).Set(
       file_pattern=pattern, bucket_upper_bound_seconds=[1.75, 4.0], batch_size=batch_size, shuffle_buffer_size=4
@@ -76,9 +76,10 @@ class InputTest(graph_case.GraphCase):
       batch = generator.GetPreprocessedInputBatch().unlabeled
       fetched = [batch.utt_ids, batch.weights, batch.dropped_damaged]
       with tf.Session() as sess:
-        generator.start_step = start
-        generator.Initialize(sess)
-        return [[x.tolist() for x in sess.run(fetched)] for _ in range(count)]
+        for start, end in ranges:
+          generator.start_step = start
+          generator.Initialize(sess)
+          yield [[x.tolist() for x in sess.run(fetched)] for _ in range(start, end)]
 
   @hypothesis.settings(max_examples=5, **_SETTINGS)
   @hypothesis.given(st.integers(2, 9), st.integers(1, 3), st.integers(1, 3), st.integers(0, 12), st.booleans())
@@ -96,8 +97,8 @@ class InputTest(graph_case.GraphCase):
           f.seek(200)
           f.write(b'damage')
         shard_integrity.ScanAll([f'{folder}/*'], [path])
-      whole = self._Ids(f'{folder}/*', 0, start + 3, batch_size)
-      self.assertEqual(self._Ids(f'{folder}/*', start, 3, batch_size), whole[start:])
+      whole, resumed = self._Ids(f'{folder}/*', [(0, start + 3), (start, start + 3)], batch_size)
+      self.assertEqual(resumed, whole[start:])
 
 
 class MaskTest(graph_case.GraphCase):

@@ -13,6 +13,7 @@ from absl.testing import parameterized
 from fm_lingvo import errors
 from fm_lingvo.evaluation import error_rates
 from tests import recipe_case
+from tools.bench import forms
 from tools.bench import results
 from tools.bench import tables as bench_tables
 from tools.recipe import claims
@@ -275,7 +276,7 @@ class TableTest(parameterized.TestCase):
     self.assertIn('| `adapted`: model adapted |', text)
     self.assertEqual(bench_tables.Regenerate(text, folder, 'README.md')[1], [])
     with self.assertRaisesRegex(errors.ConfigError, 'recip.*did you mean .?recipe'):
-      results.Check({'form': 'recip', 'rows': []}, 'x.json')
+      forms.Check({'form': 'recip', 'rows': []}, 'x.json')
 
   @parameterized.parameters(
     ({'target_wer': '0.4'}, r"rows\[0\].target_wer = '0.4': expected a finite number"),
@@ -295,13 +296,13 @@ class TableTest(parameterized.TestCase):
     self.assertFalse(os.path.exists(path))
 
   def test_rows_need_every_field_and_are_unique(self):
-    for field in [*results.FORMS['recipe'].fields, *results.ORIGIN]:
+    for field in [*forms.FORMS['recipe'].fields, *forms.ORIGIN]:
       row = recipe_case.Row('adapted')
       del row[field]
       with self.assertRaisesRegex(errors.ConfigError, f'no {field}'):
-        results.Check(self._Result(row), 'recipe.json')
+        forms.Check(self._Result(row), 'recipe.json')
     with self.assertRaisesRegex(errors.ConfigError, 'a second row of name .adapted., seed 1'):
-      results.Check(self._Result(recipe_case.Row('adapted'), recipe_case.Row('adapted')), 'recipe.json')
+      forms.Check(self._Result(recipe_case.Row('adapted'), recipe_case.Row('adapted')), 'recipe.json')
 
   def test_merging_replaces_a_row_in_place(self):
     path = os.path.join(recipe_case.Folder(self), 'recipe.json')

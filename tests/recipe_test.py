@@ -17,6 +17,7 @@ from fm_lingvo.data import dataset
 from fm_lingvo.data import example_filter
 from params import asr
 from params import base
+from params import labeled
 from tests import recipe_case
 from tools.recipe import __main__ as recipe
 from tools.recipe import labels as labels_lib
@@ -221,22 +222,22 @@ class StampsTest(recipe_case.RecipeTest):
       with self.subTest(name):
         for file in ('small.gin', 'transducer/small.gin'):
           os.makedirs(os.path.dirname(os.path.join(folder, file)), exist_ok=True)
-          with open(os.path.join(base._GIN_DIR, file), encoding='utf-8') as f:
+          with open(os.path.join(base.GIN_DIR, file), encoding='utf-8') as f:
             text = f.read()
           with open(os.path.join(folder, file), 'w', encoding='utf-8') as f:
             f.write(f'{text}\n{binding}\n' if file == name else f'# Another comment.\n{text}')
-        with mock.patch.object(base, '_GIN_DIR', folder):
+        with mock.patch.object(base, 'GIN_DIR', folder):
           self.assertEqual(self._Changed(), changed)
 
   def test_a_default_of_an_experiment_changes_the_stages_that_have_it(self):
     self._WithoutCache()
-    real = base.TransducerKnobs._AddHeads
+    real = labeled.TransducerKnobs._AddHeads
 
     def _Smoothed(experiment, p):
       real(experiment, p)
       p.heads.transducer.joint.label_smoothing = 0.1
 
-    with mock.patch.object(base.TransducerKnobs, '_AddHeads', _Smoothed):
+    with mock.patch.object(labeled.TransducerKnobs, '_AddHeads', _Smoothed):
       self.assertEqual(self._Changed(), {'hydra', 'supervised_pretrained', 'adapted'})
 
   def test_the_module_of_a_class_changes_nothing(self):

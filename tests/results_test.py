@@ -12,6 +12,7 @@ from fm_lingvo import errors
 from tests import metrics_case
 from tools import results as tool
 from tools.bench import benchmark_table
+from tools.bench import forms
 from tools.bench import results
 from tools.bench import run_figures
 from tools.bench import tables
@@ -239,18 +240,18 @@ class FormTest(parameterized.TestCase):
   )
   def test_bad_rows_are_named(self, changed, message):
     with self.assertRaisesRegex(errors.ConfigError, message):
-      results.Check(_Result(_Row(**changed)), 'docs/results/x.json')
+      forms.Check(_Result(_Row(**changed)), 'docs/results/x.json')
 
   def test_two_rows_of_one_name_and_label_are_refused(self):
     with self.assertRaisesRegex(errors.ConfigError, 'a second row'):
-      results.Check(_Result(_Row(), _Row()), 'x.json')
+      forms.Check(_Result(_Row(), _Row()), 'x.json')
 
   def test_every_required_field_is_missed(self):
     for field in _Row():
       row = _Row()
       del row[field]
       with self.assertRaisesRegex(errors.ConfigError, rf'rows\[0\]: no {field}'):
-        results.Check(_Result(row), 'x.json')
+        forms.Check(_Result(row), 'x.json')
 
   @parameterized.parameters(
     ({'form': 'figure', 'rows': []}, "form = 'figure': .* did you mean figures"),
@@ -260,7 +261,7 @@ class FormTest(parameterized.TestCase):
   )
   def test_a_result_of_no_form_is_refused(self, result, message):
     with self.assertRaisesRegex(errors.ConfigError, message):
-      results.Check(result, 'x.json')
+      forms.Check(result, 'x.json')
 
 
 class PagesTest(absltest.TestCase):

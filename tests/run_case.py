@@ -5,11 +5,10 @@ import os
 import numpy as np
 from lingvo import compat as tf
 from lingvo import model_registry
-from lingvo.core import cluster_factory
-from lingvo.core import py_utils
 
 from fm_lingvo.config import gin_config
 from fm_lingvo.run_files import run_dir
+from tests import shared_graphs  # Recognizers of runs share graphs, too.
 from tests import tiny_data
 
 TINY_BINDINGS = (
@@ -53,30 +52,25 @@ def MakeRun(folder, model_name, data_dir, *bindings, step=3, words=True, blank_b
   with open(os.path.join(folder, 'config.gin'), 'w', encoding='utf-8') as f:
     f.write(text)
   rng = np.random.RandomState(1)
-  with tf.Graph().as_default(), cluster_factory.Cluster(params.cluster):
-    tf.random.set_seed(1)
-    global_step = py_utils.GetOrCreateGlobalStepVar()
-    task = params.task.Copy().Set(input=None).Instantiate()
-    variables = {v.op.name: v for v in task.vars.Flatten()}
-    with tf.Session() as sess:
-      sess.run(tf.global_variables_initializer())
-      global_step.load(step, sess)
-      values = sess.run(variables)  # All at once: TensorFlow optimises the graph for each new set of fetches.
-      for name, value in values.items():
-        if variables[name].trainable and not value.any():
-          values[name] = value = 0.3 * rng.randn(*value.shape)
-        if words and name.endswith('joint/b/var'):
-          value[0] += blank_bias
-          value[2] += 7.0
-        elif words and name.endswith('joint/w/var'):
-          value *= 8.0
-      initializers = {name: v.initializer for name, v in variables.items()}
-      sess.run(list(initializers.values()), {op.inputs[1]: values[name] for name, op in initializers.items()})
-      values = sess.run(variables)
-      tf.train.Saver({**variables, 'global_step': global_step}).save(
-        sess, os.path.join(folder, 'train', f'ckpt-{step:08d}'), write_meta_graph=False
-      )
-    run_dir.CopyTokenizers(task, folder)
+  task, variables, global_step, saver = shared_graphs.Weights(params)
+  with tf.Session(graph=global_step.graph) as sess:
+    sess.run([v.initializer for v in (global_step, *variables.values())])
+    global_step.load(step, sess)
+    values = sess.run(variables)  # All at once: TensorFlow optimises the graph for each new set of fetches.
+    for name, value in values.items():
+      if variables[name].trainable and not value.any():
+        values[name] = value = 0.3 * rng.randn(*value.shape)
+      if words and name.endswith('joint/b/var'):
+        value[0] += blank_bias
+        value[2] += 7.0
+      elif words and name.endswith('joint/w/var'):
+        value *= 8.0
+    initializers = {name: v.initializer for name, v in variables.items()}
+    sess.run(list(initializers.values()), {op.inputs[1]: values[name] for name, op in initializers.items()})
+    values = sess.run(variables)
+    saver.set_last_checkpoints([])  # Those of other runs are not this one's to remove.
+    saver.save(sess, os.path.join(folder, 'train', f'ckpt-{step:08d}'), write_meta_graph=False)
+  run_dir.CopyTokenizers(task, folder)
   return values
 
 

@@ -89,7 +89,8 @@ class TrainerTest(process_case.ProcessCase):
     rows = {}
     for parts in (1, 2):
       logdir = os.path.join(self.folder, f'parts{parts}')
-      out = self._Run(*self._Args(logdir, max_steps=2, model=asr.Supervised), f'--batch_parts={parts}').out
+      evaluated = "task.train.eval_datasets = ['DevTarget']"
+      out = self._Run(*self._Args(logdir, evaluated, max_steps=2, model=asr.Supervised), f'--batch_parts={parts}').out
       self.assertEqual('each batch in 2 parts' in out, parts == 2)
       rows[parts] = metrics_log.ReadMetrics(f'{logdir}/metrics.jsonl')
     self.assertEqual([r['dataset'] for r in rows[2]], [r['dataset'] for r in rows[1]])
@@ -151,6 +152,7 @@ class TrainerTest(process_case.ProcessCase):
       for name in frozen:
         np.testing.assert_array_equal(first[name], last[name])
 
+  @pytest.mark.slow  # train_loop_test resumes a run; faults_processes_test kills one, too.
   def test_a_killed_run_resumes_from_its_newest_checkpoint(self):
     logdir, whole = os.path.join(self.folder, 'killed'), self._Whole(asr.BestRqPretrain)[0]
     # It starts as a replay of the whole run.
@@ -203,9 +205,10 @@ class TrainerTest(process_case.ProcessCase):
     with open(path, 'w', encoding='utf-8') as f:
       f.writelines(json.dumps(row) + '\n' for row in rows)
 
-  def _EndEarly(self, name):
-    """A run of the highest loss, which is that of the first evaluation; returns (folder, arguments, output)."""
-    logdir = os.path.join(self.folder, name)
+  @pytest.mark.slow  # train_loop_test ends a run early, too.
+  def test_a_run_ends_early_keeps_its_best_checkpoint_and_goes_on_with_more_patience_only(self):
+    # Of the highest loss, which is that of the first evaluation.
+    logdir = os.path.join(self.folder, 'early')
     args = self._Args(
       logdir,
       "task.train.eval_datasets = ['DevHuman']",
@@ -217,10 +220,7 @@ class TrainerTest(process_case.ProcessCase):
       'BestRqPretrain.eval_interval_steps = 3',
       max_steps=20,
     )
-    return logdir, args, self._Run(*args).out
-
-  def test_a_run_ends_early_and_keeps_its_best_checkpoint(self):
-    logdir, _, out = self._EndEarly('early')
+    out = self._Run(*args).out
     best = f'{logdir}/best/ckpt-00000003'
     self.assertRegex(out, r'ended early at step 9: DevHuman/loss has not improved in 2 evaluations, since step 3')
     self.assertRegex(out, rf'best: DevHuman/loss [\d.]+ at step 3, {best}\n')
@@ -230,11 +230,6 @@ class TrainerTest(process_case.ProcessCase):
     evaluated = [(row['dataset'], row['step']) for row in rows if row['dataset'] != 'train']
     self.assertEqual(evaluated, [('DevHuman', 3), ('DevHuman', 6), ('DevHuman', 9), ('DevSynthetic', 3)])
     self.assertEqual([row['step'] for row in rows if row['dataset'] == 'train'], [2, 4, 6, 8, 9])
-
-  @pytest.mark.slow  # best_checkpoints_test says what a resumed run knows of its best checkpoints.
-  def test_a_run_that_has_ended_early_goes_on_with_more_patience_only(self):
-    logdir, args, _ = self._EndEarly('early_again')
-    rows = metrics_log.ReadMetrics(f'{logdir}/metrics.jsonl')
     with self.subTest('once more, it has nothing to do'):
       again = self._Run(*args).out
       self.assertIn('ended early at step 9', again)
@@ -245,6 +240,7 @@ class TrainerTest(process_case.ProcessCase):
       self.assertRegex(out, r'ended early at step 12')
       self.assertEqual(metrics_log.ReadMetrics(f'{logdir}/metrics.jsonl')[-1]['dataset'], 'DevHuman')
 
+  @pytest.mark.slow  # best_checkpoints_test has the line.
   def test_an_unknown_metric_of_the_best_checkpoint_ends_the_run_before_its_first_step(self):
     args = self._Args(os.path.join(self.folder, 'metric'), "task.train.best_metric = 'DevHuman/unlabeled/wer'")
     done = self._Run(*args, code=2)
@@ -285,6 +281,7 @@ class TrainerTest(process_case.ProcessCase):
       self.assertIn(f'unlabeled/masked_accuracy_{g}', rows[0])
       self.assertGreater(rows[0][f'unlabeled/code_perplexity_{g}'], 1.0)
 
+  @pytest.mark.slow  # warm_start_test and dry_run_test have the line.
   def test_another_front_end_than_the_checkpoint_s_is_refused(self):
     logdir = os.path.join(self.folder, 'record')
     shutil.copytree(self._Whole(asr.BestRqPretrain)[0], logdir)
@@ -344,19 +341,20 @@ class TrainerTest(process_case.ProcessCase):
         self.assertLen(error.strip().splitlines(), 1)
         self.assertLess(time.time() - started, 30)  # 10 s on an idle machine.
 
-  def test_a_stream_without_an_example_to_use_is_one_line(self):
-    for scope in ('', 'DevHuman/'):
-      error = self._Run(
-        *self._Args(
-          os.path.join(self.folder, f'nothing{scope}'),
-          f"{scope}input.streams.unlabeled.domain_regex = 'elsewhere'",
-          max_steps=1,
-        ),
-        code=2,
-      ).err
-      self.assertRegex(
-        error, r'^trainer: input.streams.unlabeled: no example is left of \d+ in \d+ files; dropped: .*\n$'
-      )
+  def test_a_training_stream_without_an_example_to_use_is_one_line(self):
+    self._CheckNoExample('')
+
+  @pytest.mark.slow  # Its line is the training stream's.
+  def test_an_evaluated_stream_without_an_example_to_use_is_one_line(self):
+    self._CheckNoExample('DevHuman/')
+
+  def _CheckNoExample(self, scope):
+    nothing = f"{scope}input.streams.unlabeled.domain_regex = 'elsewhere'"
+    args = self._Args(os.path.join(self.folder, f'nothing{scope}'), nothing, max_steps=1)
+    self.assertRegex(
+      self._Run(*args, code=2).err,
+      r'^trainer: input.streams.unlabeled: no example is left of \d+ in \d+ files; dropped: .*\n$',
+    )
 
   def test_help_list_and_version_import_no_tensorflow(self):
     code = (

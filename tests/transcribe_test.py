@@ -6,9 +6,9 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
+import threading
 import wave
 from unittest import mock
 
@@ -24,8 +24,6 @@ from tests import run_case
 from tests import tiny_data
 from tools import transcribe
 from tools.common import recordings
-
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def _WriteWav(path, samples, rate=16000):
@@ -172,25 +170,28 @@ class TranscribeTest(absltest.TestCase):
     found = sorted(os.path.relpath(os.path.join(d, n), folder) for d, _, names in os.walk(folder) for n in names)
     self.assertEqual(found, ['0.srt', 'a/0.srt', 'a/2.srt', 'b/1.srt'])
 
-  def test_standard_input_of_another_rate_and_format_in_a_process(self):
+  def test_standard_input_of_another_rate_and_format(self):
     samples = tiny_data.Waveform(1.5, 0)
     path = self.create_tempdir().full_path + '/x/y.wav'
     _WriteWav(path, np.repeat(samples, 3), 48000)
     with open(path, 'rb') as f:
       content = bytearray(f.read())
     content[4:8], content[40:44] = b'\x24\xf0\xff\x7f', b'\x00\xf0\xff\x7f'  # As SoX writes into a pipe.
-    done = subprocess.run(
-      [sys.executable, '-m', 'tools.transcribe', _folder + '/run', '-', '--format=json'],
-      input=bytes(content),
-      capture_output=True,
-      cwd=_ROOT,
-      check=False,
-    )
-    self.assertEqual(done.returncode, 0, done.stderr.decode())
-    row = json.loads(done.stdout)
+    read, write = os.pipe()  # Which cannot seek.
+
+    def _Write():
+      with os.fdopen(write, 'wb') as f:
+        f.write(content)
+
+    writer = threading.Thread(target=_Write)
+    with os.fdopen(read) as f, mock.patch.object(sys, 'stdin', f):
+      writer.start()
+      out, _ = self._Run('-', '--format=json')
+      writer.join()
+    row = json.loads(out)
     self.assertEqual((row['file'], row['duration']), ('-', 1.5))
     self.assertTrue(row['text'])
-    self.assertLen(done.stdout.splitlines(), 1)
+    self.assertLen(out.splitlines(), 1)
 
   def test_bad_recordings_are_told_counted_and_left_out(self):
     folder = self.create_tempdir().full_path
@@ -329,17 +330,12 @@ class TranscribeTest(absltest.TestCase):
 
   def test_what_cannot_be_written_is_named_and_ends_with_1(self):
     recording = _folder + '/audio/a/0.wav'
+    err = io.StringIO()
     with open('/dev/full', 'w', encoding='utf-8') as full:
-      done = subprocess.run(
-        [sys.executable, '-m', 'tools.transcribe', _folder + '/run', recording],
-        stdout=full,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=_ROOT,
-        check=False,
-      )
+      with contextlib.redirect_stdout(full), contextlib.redirect_stderr(err):
+        self.assertEqual(transcribe.Main(['transcribe', _folder + '/run', recording]), 1)
     full = 'cannot be written (No space left on device)\n'
-    self.assertEqual((done.returncode, done.stderr), (1, f'transcribe: standard output: {full}'))
+    self.assertEqual(err.getvalue(), f'transcribe: standard output: {full}')
     _, err = self._Run(recording, '--output=/dev/full', code=1)
     self.assertEqual(err, f'transcribe: --output=/dev/full: {full}')
 

@@ -7,6 +7,7 @@ from absl.testing import absltest
 from lingvo import compat as tf
 
 from fm_lingvo import errors
+from fm_lingvo.losses import transducer_chunks
 from fm_lingvo.losses import transducer_lattice
 from fm_lingvo.losses import transducer_loss
 from tests import graph_case
@@ -443,12 +444,12 @@ class JointLossTest(TransducerLossCase):
     for chunk_floats in (1, 2 * 4 * 10 * 2, 10**6):
       with self.subTest(chunk_floats), self.NewGraph():
         holders = [tf.placeholder(x.dtype, [None] * x.ndim) for x in (*inputs, labels, *sizes)]
-        original = transducer_loss._CHUNK_FLOATS
-        transducer_loss._CHUNK_FLOATS = chunk_floats
+        original = transducer_chunks._CHUNK_FLOATS
+        transducer_chunks._CHUNK_FLOATS = chunk_floats
         try:
           loss = transducer_loss.JointLoss(*holders)
         finally:
-          transducer_loss._CHUNK_FLOATS = original
+          transducer_chunks._CHUNK_FLOATS = original
         fetched = [loss] + tf.gradients(loss, holders[:4])
         with tf.Session() as session:
           values = session.run(fetched, dict(zip(holders, (*inputs, labels, *sizes))))

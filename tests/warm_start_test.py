@@ -208,19 +208,20 @@ class WarmStartTest(stage_case.StageCase):
 
   def test_checkpointer_refuses_another_tokenizer_whenever_it_restores(self):
     train = os.path.join(self.folder, 'run', 'train')
+    record = stage_case.TaskParams().Instantiate().Head('transducer').vars.tokenizer_record
+    p = stage_case.TaskParams()
+    with self.NewGraph():  # One for all restorations.
+      graph, model = tf.get_default_graph(), stage_case.Model(p.Instantiate())
     for change in (0.0, 1.0):
-      with self.NewGraph():
-        task = stage_case.TaskParams().Instantiate()
-        self.Eval(tf.assign_add(task.Head('transducer').vars.tokenizer_record, change * tf.ones([16])))
-        prefix = self.Save('run', step=int(10 + change))
+      self.Eval(tf.assign_add(record, change * tf.ones([16])))
+      prefix = self.Save('run', step=int(10 + change))
       for restore in (
         lambda saver, sess: saver.Restore(sess, True),  # A resumed run.
         lambda saver, sess: saver.RestoreIfNeeded(sess),
         lambda saver, sess: saver.RestoreFromPath(sess, prefix),
       ):
-        with self.NewGraph(), tf.Session() as sess:
-          p = stage_case.TaskParams()
-          saver = checkpointer.Checkpointer(train, stage_case.Model(p.Instantiate()), train_params=p.train)
+        with graph.as_default(), tf.Session() as sess:
+          saver = checkpointer.Checkpointer(train, model, train_params=p.train)
           if not change:
             self.assertEqual(restore(saver, sess), prefix)
             continue

@@ -18,7 +18,7 @@ from fm_lingvo import hydra
 from fm_lingvo.config import gin_config
 from fm_lingvo.config import registry
 from fm_lingvo.training import xla_check
-from params import base
+from params import labeled
 from tests import graph_case
 from tests import tiny_data
 from tests import xla_dumps
@@ -38,7 +38,7 @@ class XlaCheckTest(parameterized.TestCase):
     self.addCleanup(setattr, flags.FLAGS, 'enable_asserts', saved)
     self.addCleanup(gin_config.Reset)
     # Evaluation compiles the same ops for a tenth of its seconds, and runs them once.
-    self.enter_context(mock.patch.object(base, '_LONGEST_SECONDS', 4.0))
+    self.enter_context(mock.patch.object(labeled, '_LONGEST_SECONDS', 4.0))
 
   def _Check(self, name, *bindings):
     knobs = name.rpartition('.')[2]

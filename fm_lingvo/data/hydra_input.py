@@ -26,8 +26,6 @@ StreamParams = stream_params.StreamParams
 
 _THIS_PROCESS = '/job:localhost'  # Lingvo's name of the worker of a local run.
 
-STRING_KEYS = ('utt_ids', 'texts', 'domains')
-
 
 def AddStream(p, name, stream_params):
   """Adds a stream to the Params of a HydraInput.
@@ -252,7 +250,9 @@ class HydraInput(base_input.BaseInput):
   def _ToBatch(self, streams):
     batch = py_utils.NestedMap()
     for name, (_, tensors) in streams.items():
-      batch[name] = py_utils.NestedMap({k: v for k, v in tensors.items() if self._emit_strings or k not in STRING_KEYS})
+      batch[name] = py_utils.NestedMap(
+        {k: v for k, v in tensors.items() if self._emit_strings or k not in stream_lib.STRING_KEYS}
+      )
     return batch
 
   def SplitInputBatch(self, num_splits):
@@ -282,5 +282,5 @@ class HydraInput(base_input.BaseInput):
   def GetCpuPassthroughKeys(self):
     keys = list(self.params.cpu_passthrough_keys)
     if self._on_tpu and self._emit_strings:
-      keys += [f'{name}.{k}' for name in self._streams for k in STRING_KEYS]
+      keys += [f'{name}.{k}' for name in self._streams for k in stream_lib.STRING_KEYS]
     return keys

@@ -19,6 +19,8 @@ from fm_lingvo.data import example_filter
 from fm_lingvo.data import record_reader
 from fm_lingvo.utils import audio
 
+STRING_KEYS = ('utt_ids', 'texts', 'domains')  # Of a batch, on the host.
+
 
 class Stream:
   """The tf.data pipeline of one stream.
@@ -237,3 +239,26 @@ class Stream:
     """Scan step that replaces the counts of a batch by their sum so far."""
     total += batch['counts']
     return total, dict(batch, counts=total)
+
+
+def Tensors(name, batch, strings):
+  """What the rows of metrics say of a batch: counts for each utterance and, where batches hold them, strings.
+
+  Args:
+    name: Of the stream.
+    batch: Its NestedMap, see Stream.Dataset.
+    strings: Whether to return strings other than utterances' ids.
+
+  Returns:
+    dict: NAME/FIELD -> tensor [B]; NAME/waveform is the first row, [1, S].
+  """
+  tensors = {
+    f'{name}/num_samples': batch.num_samples,
+    f'{name}/weights': batch.weights,
+    f'{name}/waveform': batch.waveforms[:1],
+    f'{name}/finite': tf.reduce_all(tf.math.is_finite(batch.waveforms), axis=1),
+  }
+  for key in batch:
+    if key.startswith('dropped') or key in ('cut', 'utt_ids') or (strings and key in STRING_KEYS):
+      tensors[f'{name}/{key}'] = batch[key]
+  return tensors

@@ -1,6 +1,10 @@
 """Branches of a task: which stream feeds which head, and how much its loss counts."""
 
+from collections.abc import Collection
+
+from lingvo import compat as tf
 from lingvo.core import hyperparams
+from lingvo.core import py_utils
 
 from fm_lingvo import errors
 from fm_lingvo.data import tokenizer as tokenizer_lib
@@ -54,3 +58,45 @@ def CheckTokenizer(p: hyperparams.Params, name: str, tokenizer: tokenizer_lib.To
       f'{p.name}.branches.{name}: stream {branch.stream} has tokenizer_file = {found!r}, '
       f'but head {branch.head} has {tokenizer.path!r}; expected the same model'
     )
+
+
+def Of(p: hyperparams.Params, streams: Collection[str], some: bool) -> list[tuple[str, hyperparams.Params]]:
+  """The (name, Params) of the branches that these streams feed.
+
+  Args:
+    p: Params of a HydraTask.
+    streams: Names of the input's streams.
+    some: Whether one such branch is enough, as in evaluation.
+
+  Raises:
+    errors.ConfigError: There is none, or, unless `some`, a branch whose stream is not there.
+  """
+  every = list(p.branches.IterParams())
+  found = [(name, branch) for name, branch in every if branch.stream in streams]
+  if len(found) < (1 if some else len(every)):
+    raise errors.ConfigError(
+      f'{p.name}.branches: the input has the streams {", ".join(sorted(streams))}; expected '
+      f'{", ".join(sorted({branch.stream for _, branch in every}))}'
+    )
+  return found
+
+
+def GradientShares(losses, variables):
+  """How much each branch counts in the gradient of variables that branches share.
+
+  Args:
+    losses: dict: branch name -> its loss times its weight.
+    variables: List of the shared variables.
+
+  Returns:
+    dict of metrics, see hydra.HydraTask.GradientShares.
+  """
+  squares = {}
+  for name, loss in losses.items():
+    gradients = [g for g in tf.gradients(loss, variables) if g is not None]
+    squares[name] = py_utils.SumSquared(gradients) if gradients else tf.zeros([])
+  total = tf.maximum(tf.add_n(list(squares.values())), 1e-30)
+  one = tf.constant(1.0)
+  found = {f'branch/{name}_encoder_grad_share': (square / total, one) for name, square in squares.items()}
+  found.update({f'branch/{name}_encoder_grad_norm': (tf.sqrt(square), one) for name, square in squares.items()})
+  return found

@@ -7,11 +7,13 @@ blank.
 import contextlib
 import threading
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from absl import flags
 from absl import logging
 from lingvo import compat as tf
+from lingvo.core import base_layer
 from lingvo.core import cluster_factory
 from lingvo.core import py_utils
 
@@ -122,9 +124,8 @@ class Recognizer:
     self._n_best = n_best
     self._run = run
     self._lock = threading.Lock()  # One batch at a time: it uses all cores, and its memory.
-    with tf.Graph().as_default() as graph:
-      self._inputs = Inputs()
-      self._task, self._outputs = BuildGraph(run, *self._inputs)
+    graph, self._inputs, self._task, self._outputs = NewGraph(run)
+    with graph.as_default():
       self._session = tf.Session(graph=graph, config=session.Config())
       Restore(self._session, self._task, run.Weights())
     self._tokenizer = self._task.Head(run.head).tokenizer
@@ -237,6 +238,22 @@ class Recognizer:
 def Inputs() -> tuple[tf.Tensor, tf.Tensor]:
   """Returns placeholders (waveforms float32 [B, S] in [-1, 1], num_samples int32 [B])."""
   return (tf.placeholder(tf.float32, [None, None], 'waveforms'), tf.placeholder(tf.int32, [None], 'num_samples'))
+
+
+class Graph(NamedTuple):
+  """A run's decoding, without its weights."""
+
+  graph: tf.Graph
+  inputs: tuple[tf.Tensor, tf.Tensor]  # See Inputs.
+  task: base_layer.BaseLayer  # A HydraTask.
+  outputs: py_utils.NestedMap  # Hypotheses, see BaseHead.Decode.
+
+
+def NewGraph(run) -> Graph:
+  """Builds the Graph of a load_run.Run."""
+  with tf.Graph().as_default() as graph:
+    inputs = Inputs()
+    return Graph(graph, inputs, *BuildGraph(run, *inputs))
 
 
 def BuildGraph(run, waveforms, num_samples):

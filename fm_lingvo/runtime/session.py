@@ -39,10 +39,10 @@ _operation_threads = 0  # Intra-op threads, set by ComputeInParts; 0: TensorFlow
 
 def Config():
   """Returns a ConfigProto with the options that this module has chosen."""
-  return _WithoutRemapper(py_utils.SessionConfig())
+  return _WithOptions(py_utils.SessionConfig())
 
 
-def _WithoutRemapper(config):
+def _WithOptions(config):
   rewrite = config.graph_options.rewrite_options
   rewrite.remapping = _OFF
   # A second pass over a training graph took seconds and removed one operation in three hundred.
@@ -111,11 +111,11 @@ def ComputeInParts(parts, cores):
 
 def PatchLingvo():
   """Makes Lingvo's own runners use the same session options; idempotent."""
-  if not hasattr(py_utils.SessionConfig, 'without_remapper'):
+  if not hasattr(py_utils.SessionConfig, 'has_options'):
     original = py_utils.SessionConfig
 
     def SessionConfig(*args, **kwargs):
-      return _WithoutRemapper(original(*args, **kwargs))
+      return _WithOptions(original(*args, **kwargs))
 
-    SessionConfig.without_remapper = True
+    SessionConfig.has_options = True
     py_utils.SessionConfig = SessionConfig

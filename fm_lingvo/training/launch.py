@@ -33,6 +33,7 @@ from fm_lingvo.training import dry_run
 from fm_lingvo.training import flag_checks
 from fm_lingvo.training import followed
 from fm_lingvo.training import start_data
+from fm_lingvo.training import stop_signals
 from fm_lingvo.training import train_loop
 from fm_lingvo.training import xla_check
 from fm_lingvo.training import xla_dump
@@ -225,7 +226,7 @@ def _Train(flags, train, eval_params, logdir, loggers):
     try:
       runner.Start()
       break
-    except train_loop.Interrupted as e:
+    except stop_signals.Interrupted as e:
       print(f'trainer: {e}', file=sys.stderr)
       return e.exit_code
     except train_loop.DamagedRecord as e:

@@ -5,7 +5,6 @@ machine, a single loop starts faster and saves at exactly the configured steps.
 """
 
 import os
-import signal
 import time
 
 from lingvo import base_runner
@@ -30,16 +29,7 @@ from fm_lingvo.run_files import tensorboard
 from fm_lingvo.training import best_checkpoints
 from fm_lingvo.training import followed
 from fm_lingvo.training import nonfinite_steps
-
-
-class Interrupted(Exception):
-  """A signal ended the run after a checkpoint was saved; `exit_code` is 128 + the signal's number."""
-
-  def __init__(self, signum, step):
-    super().__init__(
-      f'{signal.Signals(signum).name}: checkpoint at step {step} saved; the same command resumes from there'
-    )
-    self.exit_code = 128 + signum
+from fm_lingvo.training import stop_signals
 
 
 class DamagedRecord(Exception):
@@ -112,7 +102,7 @@ class LocalRunner(base_runner.BaseRunner):
       dict: `train` or the name of an evaluated data set -> its last metrics.
 
     Raises:
-      Interrupted: SIGTERM or SIGINT arrived, and a checkpoint is saved.
+      stop_signals.Interrupted: SIGTERM or SIGINT arrived, and a checkpoint is saved.
       DamagedRecord: A record could not be read; the run can continue without it.
       errors.RunError: A file cannot be written, or too many steps were skipped.
       errors.ConfigError: A stream has no usable example, or the run's checkpoints or a warm start do not fit.
@@ -125,7 +115,8 @@ class LocalRunner(base_runner.BaseRunner):
         self._task.input.start_step = step
         self._task.input.Initialize(sess)
         ready = True
-        with _CatchSignals(self), followed.Followed(self._logdir, self._settings, self._loggers, self._rows, not step):
+        followers = followed.Followed(self._logdir, self._settings, self._loggers, self._rows, not step)
+        with stop_signals.Caught(self.RequestStop), followers:
           return self._Loop(sess, step)
       except tf.errors.DataLossError as e:
         step = int(sess.run(py_utils.GetGlobalStep()))
@@ -223,7 +214,7 @@ class LocalRunner(base_runner.BaseRunner):
     if self._signum is not None:
       if self._saved_step != step:
         self._Save(sess, step)
-      raise Interrupted(self._signum, step)
+      raise stop_signals.Interrupted(self._signum, step)
 
   def _FlushSummaries(self):
     with errors.Writing(f'{self._train_dir}: event file'):
@@ -307,31 +298,3 @@ class LocalRunner(base_runner.BaseRunner):
   def RequestStop(self, signum):
     """Ends the run after the step in progress."""
     self._signum = signum
-
-
-class _CatchSignals:
-  """Context in which SIGTERM and SIGINT end the run after a checkpoint; a second signal ends it immediately."""
-
-  _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-  def __init__(self, runner):
-    self._runner = runner
-    self._previous = {}
-
-  def __enter__(self):
-    def _Handle(signum, unused_frame):
-      # Not print, which is not reentrant: the signal may have arrived during one.
-      os.write(
-        1, f'{signal.Signals(signum).name}: saving a checkpoint and ending; send it again to end immediately\n'.encode()
-      )
-      self._runner.RequestStop(signum)
-      self._Restore()
-
-    self._previous = {s: signal.signal(s, _Handle) for s in self._SIGNALS}
-
-  def _Restore(self):
-    for signum, handler in self._previous.items():
-      signal.signal(signum, handler)
-
-  def __exit__(self, *unused):
-    self._Restore()

@@ -5,14 +5,14 @@ from lingvo.core import schedule
 from fm_lingvo import hydra
 from fm_lingvo.checkpoints import warm_start
 from fm_lingvo.config import registry
-from params import base
+from params import labeled
 from tests.foreign import bag_head
 from tests.foreign import loudness_head
 from tests.foreign import pool_encoder
 
 
 @registry.RegisterExperiment
-class Foreign(base.LabeledExperiment):
+class Foreign(labeled.LabeledExperiment):
   """Labeled speech -> bag, labeled speech -> loudness."""
 
   def _GinFiles(self):
