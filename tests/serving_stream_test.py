@@ -15,9 +15,9 @@ _START = {'type': 'start', 'model': 'run', 'format': 'pcm_s16le', 'sample_rate':
 
 
 class StreamTest(serving_case.ServingCase):
-  def Client(self, **options):
+  def Client(self, language=None, **options):
     recognizer = serving_case.Recognizer()
-    model = serving_case.Model(recognizer, kind=serving_case.StreamingModel)
+    model = serving_case.Model(recognizer, kind=serving_case.StreamingModel, language=language)
     return super().Client(recognizer, {'run': model}, **options)
 
   def _Until(self, socket, kind):
@@ -91,7 +91,7 @@ class StreamTest(serving_case.ServingCase):
       ({**start, 'format': 'mp3'}, (), 'invalid_value', "'mp3'; expected one of pcm_s16le"),
       ({**start, 'sample_rate': '16000'}, (), 'invalid_value', 'a whole number from 1000 to 768000'),
       ({**start, 'sample_rate': 10**9}, (), 'invalid_value', 'a whole number from 1000 to 768000'),
-      ({**start, 'language': 'de'}, (), 'invalid_value', "'de': the models here transcribe 'en'"),
+      ({**start, 'language': 'de'}, (), 'invalid_value', "'de': the model transcribes 'en'"),
       ({**start, 'model': 'rnu'}, (), 'model_not_found', 'did you mean run'),
       (start, (b'abc',), 'odd_frame', 'a frame of 3 bytes; expected a multiple of 2'),
       (start, ({'type': 'stop'},), 'invalid_value', "'stop'; expected frames of sound"),

@@ -94,7 +94,7 @@ class TranscriptionTest(serving_case.ServingCase):
       (dict(temperature='warm'), 'temperature', 'expected 0'),
       (dict(prompt='Names: Ada'), 'prompt', 'not supported'),
       (dict(stream='true'), 'stream', 'use the WebSocket'),
-      (dict(language='de'), 'language', "'de': the models here transcribe 'en'"),
+      (dict(language='de'), 'language', "'de': the model transcribes 'en'"),
       (dict(respnse_format='text'), 'respnse_format', 'no such field; did you mean response_format'),
       (dict(language=['en', 'en']), 'language', 'given twice'),
       ({'timestamp_granularities[]': 'char'}, 'timestamp_granularities[]', "'char'; expected word or segment"),

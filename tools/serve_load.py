@@ -24,7 +24,7 @@ import psutil
 from fm_lingvo import errors
 from fm_lingvo.utils import files as file_system
 
-from .bench import results
+from .bench import kept_figures
 from .common import exit_codes
 from .common import recordings as recordings_lib
 
@@ -72,6 +72,7 @@ def _Run(args):
     if e.name != 'httpx':
       raise
     raise errors.ConfigError('no module httpx: expected the packages of requirements/dev.txt') from e
+  kept_figures.Check(args)
   paths, missing = recordings_lib.Find(args.audio, print)
   if missing or not paths:
     raise errors.ConfigError(f'{(missing or [("AUDIO", "no recordings")])[0][0]}: expected recordings')
@@ -79,7 +80,7 @@ def _Run(args):
   for path, _ in paths:
     with open(path, 'rb') as f:
       sounds.append((os.path.basename(path), f.read()))
-  rows, is_lost = [], False
+  is_lost = False
   with _Server(args.run, args.server_flags.split()) as server:
     asyncio.run(load.Load(server.url, sounds, 1, len(sounds)))  # TensorFlow optimises the graph for the first ones.
     for clients in args.clients:
@@ -88,14 +89,13 @@ def _Run(args):
       counts = asyncio.run(load.Load(server.url, sounds, clients, args.requests, args.every, args.large_bytes))
       statuses = load.Statuses(server.url) - before
       is_lost |= bool(counts.lost or counts.failed)
-      rows += _Report(clients, counts, statuses, server.most_bytes)
-  if args.add:
-    _Add(args, rows)
+      part = f'{clients} client{"s" if clients > 1 else ""}'
+      kept_figures.Keep('serve_load', args, _Report(clients, counts, statuses, server.most_bytes), part)
   return 1 if is_lost else 0
 
 
 def _Report(clients, counts, statuses, most_bytes):
-  """Prints a load; returns (clients, name, value, unit) of its figures."""
+  """Prints a load; returns its figures."""
   refused = ', '.join(f'{count} with {status}' for status, count in sorted(counts.refused.items())) or '0'
   print(
     f'{clients} clients: {counts.sent} sent = {counts.answered} answered + {refused} refused + {counts.gone} gone + '
@@ -115,18 +115,7 @@ def _Report(clients, counts, statuses, most_bytes):
   ]
   for name, value, unit in figures:
     print(f'  {name}: {value:.4g} {unit}')
-  return [(clients, *figure) for figure in figures]
-
-
-def _Add(args, rows):
-  """Writes the figures to docs/results."""
-  command = 'python -m tools.serve_load ' + ' '.join(args.given)
-  origin = {**results.Origin(command), **({'note': args.note} if args.note else {})}
-  added = []
-  for clients, name, value, unit in rows:
-    label = f'{args.label}{", " if args.label else ""}{clients} client{"s" if clients > 1 else ""}'
-    added.append({'name': name, 'label': label, 'value': float(f'{value:.3g}'), 'unit': unit, **origin})
-  results.Merge(results.Path(args.add), 'figures', added, keep=lambda row: True)
+  return figures
 
 
 def _Numbers(text):
@@ -145,9 +134,7 @@ def Main(argv: list[str] | None = None) -> int:
   parser.add_argument('--every', type=int, default=0, help='one request in so many goes wrong in each way; 0: none')
   parser.add_argument('--large_bytes', type=int, default=2 * 10**8, help='size of those that are too large')
   parser.add_argument('--server_flags', default='', help='flags of tools.serve, in quotes')
-  parser.add_argument('--add', default='', metavar='NAME', help='write the figures to docs/results/NAME.json')
-  parser.add_argument('--label', default='', help='begin of the columns, with --add')
-  parser.add_argument('--note', default='', help='anything that a reader must know, with --add')
+  kept_figures.AddFlags(parser)
   args = parser.parse_args((argv or sys.argv)[1:])
   args.given = (argv or sys.argv)[1:]
   return exit_codes.Report('serve_load', lambda: _Run(args))

@@ -70,7 +70,9 @@ def Inspect(f: IO[bytes]) -> Extent:
   if head[:4] == b'caff':
     return _Sound(end, _Chunks(f, end, 8, '>Q', 0, 1), (b'data',))
   if head[:4] == b'.snd':
-    return _Sound(end, iter([(b'data', int.from_bytes(head[4:8], 'big'), int.from_bytes(head[8:12], 'big'))]), (b'data',))
+    return _Sound(
+      end, iter([(b'data', int.from_bytes(head[4:8], 'big'), int.from_bytes(head[8:12], 'big'))]), (b'data',)
+    )
   if head[:4] in (b'.SoX', b'XoS.'):
     order: Literal['little', 'big'] = 'little' if head[:4] == b'.SoX' else 'big'
     offset, samples = 4 + int.from_bytes(head[4:8], order), int.from_bytes(head[8:16], order)

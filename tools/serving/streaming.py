@@ -59,13 +59,11 @@ class Streams:
     access: access_lib.Access,
     limits: limits_lib.Limits,
     metrics: metrics_lib.Metrics,
-    language: str = '',
   ) -> None:
     self._jobs = jobs
     self._access = access
     self._limits = limits
     self._metrics = metrics
-    self._language = language
     self._threads = concurrent.futures.ThreadPoolExecutor(max(1, limits.max_streams), 'stream')
     self._ending = asyncio.Event()
     self._closed = asyncio.Event()
@@ -167,8 +165,9 @@ class Streams:
     low, high = audio_stream.RATES
     if not isinstance(rate, int) or isinstance(rate, bool) or not low <= rate <= high:
       raise problems.Wrong('sample_rate', f'{rate!r}; expected Hz, a whole number from {low} to {high}')
-    fields.CheckLanguage(message.get('language', ''), self._language)
-    return _Start(fields.Model(message.get('model'), self._jobs.models), _FORMATS[form], rate)
+    model = fields.Model(message.get('model'), self._jobs.models)
+    fields.CheckLanguage(message.get('language', ''), self._jobs.languages[model])
+    return _Start(model, _FORMATS[form], rate)
 
   def _CheckToken(self, token: Any, session: '_Session') -> None:
     if not isinstance(token, str) or not self._access.IsToken(token):

@@ -94,7 +94,10 @@ def List(path: str, is_text: Callable[[str], bool] = lambda name: False) -> Cont
   """
   contents = Contents([], [])
   try:
-    with _Open(path) as (f, is_compressed), tarfile.open(fileobj=_Blocks(f), mode='r:', tarinfo=_Header, ignore_zeros=True) as tar:
+    with (
+      _Open(path) as (f, is_compressed),
+      tarfile.open(fileobj=_Blocks(f), mode='r:', tarinfo=_Header, ignore_zeros=True) as tar,
+    ):
       while (info := tar.next()) is not None:
         tar.members.clear()  # Else it keeps all of them.
         if not info.isdir():
