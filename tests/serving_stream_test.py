@@ -45,12 +45,12 @@ class StreamTest(serving_case.ServingCase):
     client = self.Client()
     sound = serving_case.Spoken(3.5)
     whole = serving_case.Model(serving_case.Recognizer()).transcribe(sound, 16000).text
-    for size in (500, 3200, 10**6):
+    for size in (333, 3200, 10**6):  # 333 bytes end within a sample.
       messages = self._Say(client, sound, size)
       self.assertEqual(' '.join(m['text'] for m in messages if m['type'] == 'final'), whole)
       self.assertEqual(messages[-1]['duration'], 3.5)
     self.assertGreater(sum(m['type'] == 'partial' for m in self._Say(client, sound, 3200)), 10)
-    messages = self._Say(client, sound / 32768, 8000, '<f4', format='pcm_f32le')
+    messages = self._Say(client, sound / 32768, 7999, '<f4', format='pcm_f32le')
     self.assertEqual(' '.join(m['text'] for m in messages if m['type'] == 'final'), whole)
     double = sound.repeat(2)
     messages = self._Say(client, double[:32000], 3200, sample_rate=32000)
@@ -93,7 +93,7 @@ class StreamTest(serving_case.ServingCase):
       ({**start, 'sample_rate': 10**9}, (), 'invalid_value', 'a whole number from 1000 to 768000'),
       ({**start, 'language': 'de'}, (), 'invalid_value', "'de': the model transcribes 'en'"),
       ({**start, 'model': 'rnu'}, (), 'model_not_found', 'did you mean run'),
-      (start, (b'abc',), 'odd_frame', 'a frame of 3 bytes; expected a multiple of 2'),
+      (start, (b'abc', {'type': 'end'}), 'odd_end', 'the sound ends within a sample of 2 bytes'),
       (start, ({'type': 'stop'},), 'invalid_value', "'stop'; expected frames of sound"),
       (start, (), 'idle', 'no message for 0.3 s'),
     ):

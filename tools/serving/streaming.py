@@ -181,6 +181,7 @@ class _Session:
     self.socket = socket
     self.model = ''
     self.seconds = 0.0  # Of sound.
+    self._rest = b''  # The begin of a sample whose end is in the next frame.
     self._ending = ending
     self._limits = limits
 
@@ -210,12 +211,13 @@ class _Session:
       kind = _Json(message).get('type')
       if kind != 'end':
         raise problems.Wrong('type', f'{kind!r}; expected frames of sound, then "end"')
+      if self._rest:
+        raise problems.Problem(400, f'the sound ends within a sample of {start.dtype.itemsize} bytes', code='odd_end')
       return None
-    if len(message) % start.dtype.itemsize:
-      raise problems.Problem(
-        400, f'a frame of {len(message)} bytes; expected a multiple of {start.dtype.itemsize}', code='odd_frame'
-      )
-    return np.frombuffer(message, start.dtype)
+    sound = self._rest + message
+    whole = len(sound) // start.dtype.itemsize * start.dtype.itemsize
+    self._rest = sound[whole:]
+    return np.frombuffer(sound[:whole], start.dtype)
 
   async def _Receive(self, seconds: float) -> str | bytes | None:
     """Returns the next message, which has some seconds to come; None once the server ends.
