@@ -153,6 +153,16 @@ class ModelsTest(serving_case.ServingCase):
     error = self.assertProblem(client.post(_PATH, files={'file': sound}), 400, 'invalid_value', 'model: missing')
     self.assertEqual(error['param'], 'model')
 
+  def test_a_model_is_as_old_as_its_weights(self):
+    folder = self.enter_context(tempfile.TemporaryDirectory())
+    for checkpoint, name in (('ckpt-00000003', 'ckpt-00000003.index'), ('model.safetensors', 'model.safetensors')):
+      path = os.path.join(folder, name)
+      with open(path, 'wb'):
+        os.utime(path, (0, 1_600_000_000))
+      model = serving_case.Model(serving_case.Recognizer())
+      model._run.checkpoint = os.path.join(folder, checkpoint)
+      self.assertEqual(self.Client(models={'run': model}).get('/v1/models/run').json()['created'], 1_600_000_000)
+
   def test_the_only_model_need_not_be_named(self):
     client = self.Client()
     sound = serving_case.Wav(serving_case.Spoken(1))
