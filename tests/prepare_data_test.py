@@ -456,7 +456,14 @@ class CommandLineTest(PrepareCase):
         self.assertFalse(os.path.exists(self.output))
 
   def test_a_data_set_is_in_a_language_if_all_its_texts_are(self):
-    for languages, found in ((['en', 'en-US'], 'en'), (['en', 'de'], ''), (['en', None], ''), ([None], ''), ([], '')):
+    for languages, found in (
+      (['en', 'en-US'], 'en'),
+      (['en', 'de'], ''),
+      (['en', None], ''),
+      ([None], ''),
+      (['English'], ''),
+      ([], ''),
+    ):
       listed = [importers.Utterance('a', 'hello', '', '', 'a.wav', language=language) for language in languages]
       silent = importers.Utterance('b', '', '', '', 'b.wav', language='fr')
       self.assertEqual(pipeline._OneLanguage([*listed, silent]), found)

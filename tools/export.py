@@ -21,6 +21,7 @@ import sys
 
 from fm_lingvo import errors
 from fm_lingvo.config import user_modules
+from fm_lingvo.data import normalizers
 from fm_lingvo.decoding import search_options
 from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files as file_system
@@ -53,6 +54,8 @@ def _Run(args):
     if getattr(args, flag) and args.format not in formats:
       raise errors.ConfigError(f'--{flag}: not with --format={args.format}; expected {" or ".join(formats)}')
   kept_figures.Check(args)
+  if args.language is not None:
+    normalizers.CheckLanguage(args.language, '--language')
   if args.add and not isinstance(args.measure, str):
     raise errors.ConfigError('--add: expected --measure=DATASET with it')
   with quiet.HoldStderr():

@@ -6,28 +6,16 @@ corpus). A run records that of its training data, which may be elsewhere when it
 
 import json
 import os
-import re
 import uuid
 from typing import Any
 
 from fm_lingvo import errors
+from fm_lingvo.data import normalizers
 from fm_lingvo.data import stream_params
 from fm_lingvo.data import transcripts
 from fm_lingvo.utils import files
 
 RECORD = 'language.json'  # In a run's folder: stream -> code, such as {"labeled": "en"}.
-_CODE = re.compile(r'[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*')
-
-
-def Check(code: Any, where: str) -> str:
-  """Returns a code of a language.
-
-  Raises:
-    errors.ConfigError: It is none; the message begins with `where`.
-  """
-  if not isinstance(code, str) or not _CODE.fullmatch(code):
-    raise errors.ConfigError(f'{where} = {code!r}: expected the code of a language, such as en or pt-BR')
-  return code
 
 
 def OfInput(p: Any) -> dict[str, str]:
@@ -42,11 +30,12 @@ def OfInput(p: Any) -> dict[str, str]:
   found = {}
   for name, stream in p.streams.IterParams() if 'streams' in p else ():
     if 'labeled' in stream and stream.labeled:
-      folders = {os.path.dirname(f) for pattern in stream_params.Patterns(stream) for f in stream_params.Glob(pattern)}
+      patterns = filter(None, stream_params.Patterns(stream))
+      folders = {os.path.dirname(f) for pattern in patterns for f in stream_params.Glob(pattern)}
       settings = [s for s in map(transcripts.Settings, folders) if s is None or s.get('normalizer', '') is not None]
-      languages = {s and s.get('language') for s in settings}
-      if len(languages) == 1 and None not in languages:
-        found[name] = Check(languages.pop(), f'{sorted(folders)[0]}/dataset.json: settings.language')
+      languages = [s and s.get('language') for s in settings]
+      if languages and languages[0] and languages.count(languages[0]) == len(languages):
+        found[name] = normalizers.CheckLanguage(languages[0], f'{min(folders)}/dataset.json: settings.language')
   return found
 
 
@@ -83,6 +72,6 @@ def _Read(run: str) -> dict[str, str]:
     return {}
   with files.Open(path, 'rb') as f:
     try:
-      return {stream: Check(code, stream) for stream, code in json.loads(f.read()).items()}
+      return {stream: normalizers.CheckLanguage(code, stream) for stream, code in json.loads(f.read()).items()}
     except (AttributeError, ValueError) as e:  # A ConfigError is a ValueError.
       raise errors.ConfigError(f'{path}: expected what a run wrote, stream -> language ({errors.OneLine(e)})') from e

@@ -83,6 +83,8 @@ def load(
   """
   if max_window is not None and not MIN_WINDOW_SECONDS <= max_window < math.inf:
     raise errors.ConfigError(f'max_window = {max_window:g}: expected >= {MIN_WINDOW_SECONDS:g} and finite')
+  if language is not None:
+    normalizers.CheckLanguage(language, 'language')  # Before seconds of imports.
   ImportTensorFlow()
   from fm_lingvo.inference import load_run
   from fm_lingvo.inference import recognizer

@@ -61,7 +61,7 @@ def Load(path, *, checkpoint=None, adapter=None, averages=True, how=search_optio
       adapter_lib.NO_ADAPTER; None: the run's active set.
     averages: Whether to use the moving averages of the weights (task.train.ema_decay), where there are any.
     how: The search_options.Search that overrides the run's own.
-    language: Code of what the run transcribes; None: that of its training data, if it is known.
+    language: Code of what the run transcribes, checked; None: that of its training data, if it is known.
 
   Returns:
     A Run.
@@ -69,8 +69,6 @@ def Load(path, *, checkpoint=None, adapter=None, averages=True, how=search_optio
   Raises:
     errors.ConfigError: There is no such run, checkpoint or adapter, or the run has no head that decodes.
   """
-  if language is not None:
-    spoken_language.Check(language, 'language')
   model_name, params = ModelParams(path)
   checkpoint = FindCheckpoint(path, checkpoint)
   task = params.task.Copy().Set(input=None)

@@ -173,9 +173,9 @@ def DiskReason(error):
 
 
 def _OneLanguage(utterances):
-  """Returns the language of all texts, such as en, '' if they are in several or it is not known."""
+  """Returns the language of all texts, such as en, '' if they are in several, or its code is not known."""
   languages = {normalizers.Base(u.language) for u in utterances if u.text}
-  return languages.pop() if len(languages) == 1 else ''
+  return next(iter(languages)) if len(languages) == 1 and all(map(normalizers.IsLanguage, languages)) else ''
 
 
 def _DefaultNormalizer(utterances):
