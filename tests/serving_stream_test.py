@@ -3,12 +3,15 @@
 import re
 import threading
 import time
+from unittest import mock
 
 import numpy as np
 from absl.testing import absltest
 
 from tests import serving_case
 from tools.serving import access
+from tools.serving import limits
+from tools.serving import process
 
 _PATH = '/v1/audio/stream'
 _START = {'type': 'start', 'model': 'run', 'format': 'pcm_s16le', 'sample_rate': 16000}
@@ -142,6 +145,13 @@ class StreamTest(serving_case.ServingCase):
     while 'streams_open 0.0' not in (text := client.get('/metrics').text) and time.monotonic() < deadline:
       time.sleep(0.01)
     self.assertRegex(text, re.escape('fm_serve_streams_total{model="run",outcome="gone"} 1.0'))
+
+  def test_no_ping_ends_a_stream_whose_sound_waits(self):
+    self.Client()
+    with mock.patch.object(process, '_Process') as made:
+      process.Serve(self.server, None, limits.Limits(), access_log=False)
+    # A client's answer would stand behind the sound, for longer than the 20 s that uvicorn waits for it.
+    self.assertIsNone(made.call_args.args[0].ws_ping_interval)
 
   def test_a_server_that_ends_gives_streams_what_was_heard(self):
     client = self.Client()
