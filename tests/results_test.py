@@ -195,18 +195,18 @@ class AddTest(absltest.TestCase):
     args = argparse.Namespace(**vars(parser.parse_args(given)), given=given)
     path = os.path.join(self.root, 'speech.json')
     with mock.patch.object(results, 'Path', lambda name: os.path.join(self.root, f'{name}.json')):
-      kept_figures.Check(args)
+      kept_figures.Start('evaluate', args)
       for value in (1 / 3, 2 / 3):
-        kept_figures.Keep('evaluate', args, [('WER', 100 * value, '%'), ('words', 1234567.0, '')], 'int8')
+        kept_figures.Keep(args, [('WER', 100 * value, '%'), ('words', 1234567.0, '')], 'int8')
       (wer, words) = results.Rows(path)
       self.assertEqual((wer['name'], wer['label'], wer['value'], wer['unit']), ('WER', 'beam of 8, int8', 66.67, '%'))
       self.assertEqual(words['value'], 1235000)
       self.assertEqual(wer['command'], "python -m tools.evaluate --add=speech '--label=beam of 8' --note=busy")
       self.assertEqual(wer['note'], 'busy')
-      kept_figures.Keep('evaluate', argparse.Namespace(add=''), [('x', 1.0, '')])
+      kept_figures.Keep(argparse.Namespace(add=''), [('x', 1.0, '')])
       self.assertLen(results.Rows(path), 2)
       with self.assertRaisesRegex(errors.ConfigError, '^--label: only with --add=NAME'):
-        kept_figures.Check(parser.parse_args(['--label=x']))
+        kept_figures.Start('evaluate', parser.parse_args(['--label=x']))
 
   def test_a_result_without_rows_says_so(self):
     self.assertEqual(tables.Table(_Result()), 'Not measured yet.')

@@ -82,8 +82,9 @@ class TranscriptionTest(serving_case.ServingCase):
     ):
       error = self.assertProblem(self.Ask(client, sound), status, code, f'^file: {code}: ')
       self.assertEqual((error['type'], error['param']), ('invalid_request_error', 'file'))
-    row = self.Ask(client, wav[: len(wav) // 2], response_format='verbose_json').json()
-    self.assertStartsWith(row['damage'], 'the file is cut off')
+    for form in ('json', 'verbose_json'):
+      row = self.Ask(client, wav[: len(wav) // 2], response_format=form).json()
+      self.assertStartsWith(row['damage'], 'the file is cut off')
 
   def test_fields_that_cannot_be_used_are_refused_and_none_is_ignored(self):
     client = self.Client(language='en')
@@ -96,6 +97,7 @@ class TranscriptionTest(serving_case.ServingCase):
       (dict(stream='true'), 'stream', 'use the WebSocket'),
       (dict(language='de'), 'language', "'de': the model transcribes 'en'"),
       (dict(respnse_format='text'), 'respnse_format', 'no such field; did you mean response_format'),
+      (dict(language='english'), 'language', "'english'; expected a code such as"),
       (dict(language=['en', 'en']), 'language', 'given twice'),
       ({'timestamp_granularities[]': 'char'}, 'timestamp_granularities[]', "'char'; expected word or segment"),
       ({'timestamp_granularities[]': 'word'}, 'timestamp_granularities[]', 'only with response_format=verbose_json'),

@@ -119,7 +119,7 @@ def Figures(name, values, ece):
 
 
 def _Run(args):
-  kept_figures.Check(args)
+  kept_figures.Start('evaluate', args)
   with quiet.HoldStderr():
     from fm_lingvo.evaluation import hotword_counts
     from fm_lingvo.evaluation import hypotheses
@@ -147,7 +147,7 @@ def _Run(args):
     if args.confidence or args.calibrate:
       print('\n'.join(calibration.Report(args.run, name, rows, args.output)), flush=True)
     ece = calibration.Ece(args.run, name, rows) if args.calibrate or args.confidence else {}
-    kept_figures.Keep('evaluate', args, Figures(name, values, ece))
+    kept_figures.Keep(args, Figures(name, values, ece))
     if args.output:
       with errors.Writing(f'--output={args.output}'):
         metrics_log.MetricsLog(args.output).Write(name, step, values)

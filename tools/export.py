@@ -53,7 +53,7 @@ def _Run(args):
   for flag, formats in _ONLY.items():
     if getattr(args, flag) and args.format not in formats:
       raise errors.ConfigError(f'--{flag}: not with --format={args.format}; expected {" or ".join(formats)}')
-  kept_figures.Check(args)
+  kept_figures.Start('export', args)
   if args.language is not None:
     normalizers.CheckLanguage(args.language, '--language')
   if args.add and not isinstance(args.measure, str):

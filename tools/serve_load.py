@@ -72,7 +72,7 @@ def _Run(args):
     if e.name != 'httpx':
       raise
     raise errors.ConfigError('no module httpx: expected the packages of requirements/dev.txt') from e
-  kept_figures.Check(args)
+  kept_figures.Start('serve_load', args)
   paths, missing = recordings_lib.Find(args.audio, print)
   if missing or not paths:
     raise errors.ConfigError(f'{(missing or [("AUDIO", "no recordings")])[0][0]}: expected recordings')
@@ -90,7 +90,7 @@ def _Run(args):
       statuses = load.Statuses(server.url) - before
       is_lost |= bool(counts.lost or counts.failed)
       part = f'{clients} client{"s" if clients > 1 else ""}'
-      kept_figures.Keep('serve_load', args, _Report(clients, counts, statuses, server.most_bytes), part)
+      kept_figures.Keep(args, _Report(clients, counts, statuses, server.most_bytes), part)
   return 1 if is_lost else 0
 
 

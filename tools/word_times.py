@@ -97,7 +97,7 @@ def _Spoken(path: str, count: int) -> list[tuple[list[str], list[float | None], 
 
 
 def _Run(args):
-  kept_figures.Check(args)
+  kept_figures.Start('word_times', args)
   if args.sentences < 1:
     raise errors.ConfigError(f'--sentences={args.sentences}: expected >= 1')
   why = speech_engines.WhyMissing('espeak-ng')
@@ -124,7 +124,7 @@ def _Run(args):
   figures = [('words recognised right', len(of_starts), f'of {number}')]
   for name, what in (('starts_ms', 'starts of words'), ('ends_ms', 'ends of words')):
     figures += [(f'{what}: {_FIGURES[key]}', row[name][key], 'ms') for key in _FIGURES]
-  kept_figures.Keep('word_times', args, figures)
+  kept_figures.Keep(args, figures)
   if args.output:
     with errors.Writing(f'--output={args.output}'), open(args.output, 'w', encoding='utf-8') as f:
       f.write(json.dumps(row, indent=2) + '\n')

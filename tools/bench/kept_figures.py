@@ -19,8 +19,12 @@ def AddFlags(parser: argparse.ArgumentParser) -> None:
   group.add_argument('--note', default='', help='anything that a reader must know')
 
 
-def Check(args: argparse.Namespace) -> None:
-  """Checks the flags before anything is measured.
+def Start(tool: str, args: argparse.Namespace) -> None:
+  """Checks the flags, and notes the code that is measured; call it before anything is.
+
+  Args:
+    tool: Name of the module in tools/.
+    args: The flags; `args.given` is the command line without the program. It gets `origin`.
 
   Raises:
     errors.ConfigError: Git does not know the commit, or --label or --note is there without --add.
@@ -28,16 +32,14 @@ def Check(args: argparse.Namespace) -> None:
   for flag in ('label', 'note'):
     if getattr(args, flag) and not args.add:
       raise errors.ConfigError(f'--{flag}: only with --add=NAME')
-  if args.add:
-    results.Origin('check')
+  args.origin = results.Origin(f'python -m tools.{tool} {shlex.join(args.given)}') if args.add else {}
 
 
-def Keep(tool: str, args: argparse.Namespace, figures: Iterable[Figure], part: str = '') -> None:
+def Keep(args: argparse.Namespace, figures: Iterable[Figure], part: str = '') -> None:
   """Writes figures to the file of --add, if it is there; those of the same name and label are replaced.
 
   Args:
-    tool: Name of the module in tools/.
-    args: The flags; `args.given` is the command line without the program.
+    args: The flags, after Start.
     figures: The figures.
     part: What the label has behind that of --label.
 
@@ -49,7 +51,7 @@ def Keep(tool: str, args: argparse.Namespace, figures: Iterable[Figure], part: s
     return
   common = {
     'label': ', '.join(filter(None, [args.label, part])),
-    **results.Origin(f'python -m tools.{tool} {shlex.join(args.given)}'),
+    **args.origin,
     **({'note': args.note} if args.note else {}),
   }
   rows = [{'name': name, 'value': float(f'{value:.4g}'), 'unit': unit, **common} for name, value, unit in figures]

@@ -109,7 +109,7 @@ def _Measure(run, args, tested, scored, size):
     print(line)
   for name, figures in measure.Figures(result).items():
     part = 'original' if name == 'original' else f'{args.format} {args.quantize or "float32"}'
-    kept_figures.Keep('export', args, figures, f'{part}, calibrated' if args.calibrate and name != 'original' else part)
+    kept_figures.Keep(args, figures, f'{part}, calibrated' if args.calibrate and name != 'original' else part)
   with errors.Writing(f'--output={args.output}'):
     _WriteJson(os.path.join(args.output, _MEASURED), result)
 

@@ -65,4 +65,4 @@ def _Measure(run, args, tested, size):
     print(line)
   for name, figures in measure.Figures(result).items():
     part = 'original' if name == 'original' else f'safetensors {args.quantize or "float32"}'
-    kept_figures.Keep('export', args, figures, part)
+    kept_figures.Keep(args, figures, part)

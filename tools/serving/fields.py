@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Collection
 from collections.abc import Mapping
 
+from fm_lingvo.data import normalizers
 from fm_lingvo.utils import suggest
 
 from . import problems
@@ -78,9 +79,9 @@ def CheckLanguage(asked: object, served: str | None) -> str:
   Raises:
     problems.Wrong: It is no code, or the model transcribes another language.
   """
-  if not isinstance(asked, str):
+  if not isinstance(asked, str) or asked and not normalizers.IsLanguage(asked):
     raise problems.Wrong('language', f'{asked!r}; expected a code such as "en"')
-  if asked and served and asked.lower().split('-')[0] != served.lower().split('-')[0]:
+  if asked and served and normalizers.Base(asked) != normalizers.Base(served):
     raise problems.Wrong('language', f'{asked!r}: the model transcribes {served!r}')
   return asked or served or ''
 
