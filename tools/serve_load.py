@@ -45,14 +45,18 @@ class _Server:
       raise errors.ConfigError(f'{run}: the server did not start, exit code {self._process.wait()}')
     self.url = ready.group(1)
     self.most_bytes = 0
+    self._status = psutil.Process(self._process.pid)
     self._is_over = threading.Event()
     self._watch = threading.Thread(target=self._Watch)
     self._watch.start()
 
   def _Watch(self):
-    process = psutil.Process(self._process.pid)
     while not self._is_over.wait(_SAMPLE_SECONDS):
-      self.most_bytes = max(self.most_bytes, process.memory_info().rss)
+      self.most_bytes = max(self.most_bytes, self._status.memory_info().rss)
+
+  def CpuSeconds(self):
+    """Processor time of the server so far, which other work on the machine changes less than wall clock."""
+    return sum(self._status.cpu_times()[:2])
 
   def __enter__(self):
     return self
@@ -85,16 +89,17 @@ def _Run(args):
     asyncio.run(load.Load(server.url, sounds, 1, len(sounds)))  # TensorFlow optimises the graph for the first ones.
     for clients in args.clients:
       before = load.Statuses(server.url)
-      server.most_bytes = 0
+      server.most_bytes, cpu_before = 0, server.CpuSeconds()
       counts = asyncio.run(load.Load(server.url, sounds, clients, args.requests, args.every, args.large_bytes))
       statuses = load.Statuses(server.url) - before
       is_lost |= bool(counts.lost or counts.failed)
       part = f'{clients} client{"s" if clients > 1 else ""}'
-      kept_figures.Keep(args, _Report(clients, counts, statuses, server.most_bytes), part)
+      cpu_seconds = server.CpuSeconds() - cpu_before
+      kept_figures.Keep(args, _Report(clients, counts, statuses, server.most_bytes, cpu_seconds), part)
   return 1 if is_lost else 0
 
 
-def _Report(clients, counts, statuses, most_bytes):
+def _Report(clients, counts, statuses, most_bytes, cpu_seconds):
   """Prints a load; returns its figures."""
   refused = ', '.join(f'{count} with {status}' for status, count in sorted(counts.refused.items())) or '0'
   print(
@@ -108,6 +113,7 @@ def _Report(clients, counts, statuses, most_bytes):
   figures = [
     ('requests answered', counts.answered / counts.wall_seconds, 'per s'),
     ('audio transcribed', counts.audio_seconds / counts.wall_seconds, 's per s'),
+    ('processor time of the server', cpu_seconds / max(counts.audio_seconds, 1e-9), 's per s of audio'),
     ('latency, median', counts.Percentile(50), 's'),
     ('latency, 95th percentile', counts.Percentile(95), 's'),
     ('latency, 99th percentile', counts.Percentile(99), 's'),
