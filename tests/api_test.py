@@ -24,6 +24,7 @@ from absl.testing import absltest
 
 import fm_lingvo
 from fm_lingvo import errors
+from fm_lingvo.data import spoken_language
 from fm_lingvo.inference import recognizer
 from tests import pages
 from tests import process_case
@@ -109,6 +110,17 @@ class ApiTest(absltest.TestCase):
       self.assertEqual(pickle.loads(pickle.dumps(result)), result)
       with self.assertRaises(dataclasses.FrozenInstanceError):
         result.text = ''
+
+  def test_the_language_is_the_run_s_or_the_one_that_is_named(self):
+    self.assertIsNone(self.model.language)
+    self.assertIsNone(self.expected[0].to_dict()['language'])
+    spoken_language.Record(_run, {'labeled': 'en'})
+    self.addCleanup(os.remove, f'{_run}/{spoken_language.RECORD}')
+    for named, language in ((None, 'en'), ('de', 'de')):
+      with fm_lingvo.load(_run, language=named) as model:
+        self.assertEqual((model.language, model.transcribe(_files[0]).language), (language, language))
+    with self.assertRaisesRegex(errors.ConfigError, "^language = 'English': expected the code of a language, such as"):
+      fm_lingvo.load(_run, language='English')
 
   def test_one_recording_gives_one_result_and_a_list_a_list(self):
     one = self.model.transcribe(_files[0])

@@ -23,6 +23,7 @@ FORMATS = {
   'aiff': ('aiff', 'pcm_s16be', 16000),
   'au': ('au', 'pcm_s16be', 16000),
   'caf': ('caf', 'pcm_s16le', 16000),
+  'sox': ('sox', 'pcm_s32le', 16000),
   'flac': ('flac', 'flac', 16000),
   'opus': ('ogg', 'libopus', 48000),
   'mp3': ('mp3', 'libmp3lame', 16000),
@@ -94,6 +95,11 @@ class CutOffTest(absltest.TestCase):
           self.assertIsNotNone(error)
           self.assertEqual(error.reason, 'corrupt', error)
           self.assertRegex(str(error), 'cut off|damaged|decoded')
+
+  def test_a_file_that_ends_within_its_header_is_refused(self):
+    for magic in (b'RIFF', b'FORM', b'riff', b'caff', b'.snd', b'.SoX', b'XoS.', b'\x1aE\xdf\xa3', b'OggS', b'fLaC'):
+      for size in range(12):
+        self.assertIn(_Reason(magic + bytes(size)).reason, ('corrupt', 'not_audio', 'empty'), (magic, size))
 
   def test_a_live_webm_shows_it_by_its_last_block(self):
     content = _Piped(Noise(8, 48000), 'webm', 'libopus', 48000)

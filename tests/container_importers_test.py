@@ -5,6 +5,7 @@ import pickle
 import tarfile
 from unittest import mock
 
+import pyarrow as pa
 from absl.testing import absltest
 
 from tests import container_case
@@ -146,8 +147,17 @@ class TarsTest(container_case.ContainerCase):
       self.assertTrue(contents.damage, (size, kind))
       self.assertEmpty(contents.members)
 
-  def test_zstd_is_named(self):
-    self.assertIn('zstd', tars.List(self.Write('x.tar.zst', b'\x28\xb5\x2f\xfd' + bytes(100))).damage)
+  def test_zstd_is_read_and_a_cut_one_is_damaged(self):
+    with open(self.Tar('x.tar', ('a.wav', bytes(range(256)) * 9000), ('b.wav', b'2'), ('c.txt', b'x')), 'rb') as f:
+      plain = f.read()
+    half = len(plain) // 1024 * 512
+    frames = [pa.compress(part, codec='zstd', asbytes=True) for part in (plain[:half], plain[half:])]
+    contents = tars.List(self.Write('x.tar.zst', b''.join(frames)), lambda name: name.endswith('.txt'))
+    self.assertEqual(self._Read(contents), {'a.wav': bytes(range(256)) * 9000, 'b.wav': b'2', 'c.txt': b'x'})
+    self.assertEqual((contents.members[2].text, contents.damage), (b'x', ''))
+    self.assertLen({m.container for m in contents.members}, 1)  # It is read in one pass.
+    for cut in (frames[0][:-9], frames[0] + frames[1][:-3], b'\x28\xb5\x2f\xfd' + bytes(100)):
+      self.assertIn('what follows is lost', tars.List(self.Write('cut.tar.zst', cut)).damage)
 
 
 class WebDatasetTest(container_case.ContainerCase):

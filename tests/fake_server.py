@@ -20,12 +20,12 @@ from tools.serving import process
 def _Run():
   recognizer = serving_case.Recognizer(float(os.environ.get('BATCH_SECONDS', '0')))
   models = {
-    'live': serving_case.Model(recognizer, 'live', kind=serving_case.StreamingModel),
-    'files': serving_case.Model(recognizer, 'files'),
+    'live': serving_case.Model(recognizer, 'live', kind=serving_case.StreamingModel, language='en'),
+    'files': serving_case.Model(recognizer, 'files', language='en'),
   }
   limits = limits_lib.Limits(**json.loads(os.environ.get('LIMITS', '{}')))
   tokens = [os.environ['TOKEN']] if 'TOKEN' in os.environ else []
-  server = app.Server(models, limits, access.Access(tokens), language='en')
+  server = app.Server(models, limits, access.Access(tokens))
   try:
     process.Serve(server, process.Bind('127.0.0.1', 0), limits, access_log=False)
   except KeyboardInterrupt as e:

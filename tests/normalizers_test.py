@@ -276,6 +276,31 @@ class EnglishTest(TableCase):
       ('What? No. Etc.', 'what no et cetera'),
     )
 
+  def test_roman_numerals_where_the_word_beside_them_says_so(self):
+    self.Check(
+      'english',
+      'en',
+      (
+        'Chapter IV, CHAPTER XII; vol. III; Psalm CXIX',
+        'chapter four chapter twelve vol three psalm one hundred and nineteen',
+      ),
+      ("Henry VIII's wives and LOUIS XIV", "henry the eighth's wives and louis the fourteenth"),
+      ('Pope John Paul II, King George V. Chapter I', 'pope john paul the second king george v chapter one'),
+      ('Queen Elizabeth I, and Part I of it', 'queen elizabeth the first and part one of it'),
+      (
+        'World War II in the XXth century, the XIX century',
+        'world war two in the twentieth century the nineteenth century',
+      ),
+    )
+    for text in (
+      'The Part I played, the part I play; in Chapter I said',
+      'I mix civic CDs: the group CD, a book MIX, page DC; MILD VIM DID, VI',
+      'An IV drip for Malcolm X, Henry V. Smith and Rocky II',
+      "to Queen Elizabeth I was nobody; Part I'll do, Act I-II",
+      'DID I MIX THE PART I PLAYED IN CHAPTER IIII',
+    ):
+      self.assertEqual(normalizers.Get('english')(text, 'en'), normalizers.Get('basic')(text, 'en'))
+
   def test_other_languages_are_as_basic(self):
     for text in ('Am 21. kostet es 5,20 €, Dr. Müller.', '10% [Lachen]'):
       self.assertEqual(normalizers.Get('english')(text, 'de'), normalizers.Get('basic')(text, 'de'))

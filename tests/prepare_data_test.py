@@ -455,6 +455,19 @@ class CommandLineTest(PrepareCase):
         self.assertRegex(err, f'^prepare_data: .*{message}.*\n$')
         self.assertFalse(os.path.exists(self.output))
 
+  def test_a_data_set_is_in_a_language_if_all_its_texts_are(self):
+    for languages, found in (
+      (['en', 'en-US'], 'en'),
+      (['en', 'de'], ''),
+      (['en', None], ''),
+      ([None], ''),
+      (['English'], ''),
+      ([], ''),
+    ):
+      listed = [importers.Utterance('a', 'hello', '', '', 'a.wav', language=language) for language in languages]
+      silent = importers.Utterance('b', '', '', '', 'b.wav', language='fr')
+      self.assertEqual(pipeline._OneLanguage([*listed, silent]), found)
+
   def test_every_importer_says_which_options_it_goes_by(self):
     for name in importers.BUILT_IN:
       with open(importers.Module(name).__file__, encoding='utf-8') as f:
@@ -467,7 +480,7 @@ class CommandLineTest(PrepareCase):
     def Import(options):
       seen.update(options.own)
       path = self.Write('a.wav', Speech(0.5))
-      utterance = importers.Utterance('a', '', 's', 'd', os.path.join(self.dir, path))
+      utterance = importers.Utterance('a', 'hello', 's', 'd', os.path.join(self.dir, path), language='en-GB')
       return importers.Listing(utterances=[utterance])
 
     own = importers.Option('colour', 'red', 'Colour of the recordings.')
@@ -475,7 +488,9 @@ class CommandLineTest(PrepareCase):
       for args, value in (([], 'red'), (['--colour=blue'], 'blue'), (['--colour', 'green'], 'green')):
         code, err = self.Main('--importer=mine', f'--output={self.output}', '--overwrite', *args)
         self.assertEqual((code, seen), (0, {'colour': value}), err)
-      self.assertEqual(dataset.ReadDataset(self.output).settings['importer_options'], {'colour': 'green'})
+      settings = dataset.ReadDataset(self.output).settings
+      self.assertEqual(settings['importer_options'], {'colour': 'green'})
+      self.assertEqual((settings['language'], settings['normalizer']), ('en', 'english'))
       code, err = self.Main('--importer=mine', f'--output={self.output}', '--overwrite', '--color=blue')
       self.assertEqual((code, err), (2, 'prepare_data: --color: no such flag; did you mean colour?\n'))
 

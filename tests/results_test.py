@@ -1,9 +1,11 @@
 """Properties of committed results and of the README's tables made from them."""
 
+import argparse
 import contextlib
 import io
 import os
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -13,6 +15,7 @@ from tests import metrics_case
 from tools import results as tool
 from tools.bench import benchmark_table
 from tools.bench import forms
+from tools.bench import kept_figures
 from tools.bench import results
 from tools.bench import run_figures
 from tools.bench import tables
@@ -185,6 +188,29 @@ class AddTest(absltest.TestCase):
         self.assertIn(message, err)
         self.assertEqual(err.count('\n'), 1)
         self.assertFalse(os.path.exists(results.Path('pretrain', self.root)))
+
+  def test_a_tool_s_own_figures_are_kept_where_it_is_told_to(self):
+    parser = argparse.ArgumentParser()
+    kept_figures.AddFlags(parser)
+    given = ['--add=speech', '--label=beam of 8', '--note=busy']
+    args = argparse.Namespace(**vars(parser.parse_args(given)), given=given)
+    path = os.path.join(self.root, 'speech.json')
+    with mock.patch.object(results, 'Path', lambda name: os.path.join(self.root, f'{name}.json')):
+      kept_figures.Start('evaluate', args)
+      for value in (1 / 3, 2 / 3):
+        kept_figures.Keep(args, [('WER', 100 * value, '%'), ('words', 1234567.0, '')], 'int8')
+      (wer, words) = results.Rows(path)
+      self.assertEqual((wer['name'], wer['label'], wer['value'], wer['unit']), ('WER', 'beam of 8, int8', 66.67, '%'))
+      self.assertEqual(words['value'], 1235000)
+      self.assertEqual(wer['command'], "python -m tools.evaluate --add=speech '--label=beam of 8' --note=busy")
+      self.assertEqual(wer['note'], 'busy')
+      kept_figures.Keep(argparse.Namespace(add=''), [('x', 1.0, '')])
+      self.assertLen(results.Rows(path), 2)
+      with self.assertRaisesRegex(errors.ConfigError, '^--label: only with --add=NAME'):
+        kept_figures.Start('evaluate', parser.parse_args(['--label=x']))
+
+  def test_a_result_without_rows_says_so(self):
+    self.assertEqual(tables.Table(_Result()), 'Not measured yet.')
 
   def test_without_git_a_commit_must_be_given(self):
     with self.assertRaisesRegex(errors.ConfigError, '--commit=HASH'):

@@ -95,6 +95,8 @@ class MatchTest(score_case.FilesCase):
   def test_folders_and_extensions_of_audio_can_be_left_out(self):
     ref, hyp = self.Read('r.trn', 'a (u1)'), self.Read('h.txt', 'x/u1.wav\ta')
     self.assertEqual(self._Match(ref, hyp, basename=True).hypotheses, [{'u1': 'a'}])
+    with self.assertRaisesRegex(errors.ConfigError, r'h.txt: none of the ids of .*, such as u1; --basename matches'):
+      self._Match(ref, hyp)
     with self.assertRaisesRegex(errors.ConfigError, 'x/u1.wav and y/u1.wav are both u1'):
       self._Match(ref, self.Read('h.txt', 'x/u1.wav\ta', 'y/u1.wav\ta'), basename=True)
 

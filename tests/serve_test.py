@@ -80,6 +80,9 @@ class UsageTest(absltest.TestCase):
       self.assertEqual((code, out), (2, ''), args)
       self.assertRegex(err, f'^serve: {message}.*\n$')
       self.assertLen(err.splitlines(), 1)
+    os.environ['FM_SERVE_TOKEN'] = ''  # As of a variable that is not set; every client could send an empty token.
+    code, _, err = _Main('run', '--host=0.0.0.0')
+    self.assertEqual((code, err.partition(',')[0]), (2, 'serve: FM_SERVE_TOKEN: expected at least one token'))
     os.environ['FM_SERVE_TOKEN'] = 'of ours'
     for args, message in (([], 'FM_SERVE_TOKEN: expected'), (['--no_token'], 'FM_SERVE_TOKEN')):
       code, _, err = _Main('run', *args)

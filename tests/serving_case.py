@@ -130,9 +130,11 @@ class StreamingModel(api.Model):
     return Stream(self.recognizer)
 
 
-def Model(recognizer, name='run', max_window=4.0, kind=FileModel):
+def Model(recognizer, name='run', max_window=4.0, kind=FileModel, language=None):
   """An api.Model with a recogniser of a test."""
-  run = types.SimpleNamespace(path=f'runs/{name}', checkpoint=f'runs/{name}/train/ckpt-00000003', adapter='none')
+  run = types.SimpleNamespace(
+    path=f'runs/{name}', checkpoint=f'runs/{name}/train/ckpt-00000003', adapter='none', language=language
+  )
   return kind(run, recognizer, max_window)
 
 
@@ -144,12 +146,12 @@ def Segments(answer):
 class ServingCase(absltest.TestCase):
   """`Client` starts a server."""
 
-  def Client(self, recognizer=None, models=None, rules=None, origins=(), language='', **bounds):
+  def Client(self, recognizer=None, models=None, rules=None, origins=(), language=None, **bounds):
     """A client of a new server; it has one model, `run`, unless others are given."""
     self.recognizer = recognizer or Recognizer()
-    models = models or {'run': Model(self.recognizer)}
+    models = models or {'run': Model(self.recognizer, language=language)}
     rules = rules or access.Access(hosts=None)
-    self.server = app.Server(models, limits.Limits(**bounds), rules, origins, language)
+    self.server = app.Server(models, limits.Limits(**bounds), rules, origins)
     stack = contextlib.ExitStack()
     self.addCleanup(stack.close)
     return stack.enter_context(testclient.TestClient(self.server.app, raise_server_exceptions=False))

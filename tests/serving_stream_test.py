@@ -3,21 +3,24 @@
 import re
 import threading
 import time
+from unittest import mock
 
 import numpy as np
 from absl.testing import absltest
 
 from tests import serving_case
 from tools.serving import access
+from tools.serving import limits
+from tools.serving import process
 
 _PATH = '/v1/audio/stream'
 _START = {'type': 'start', 'model': 'run', 'format': 'pcm_s16le', 'sample_rate': 16000}
 
 
 class StreamTest(serving_case.ServingCase):
-  def Client(self, **options):
+  def Client(self, language=None, **options):
     recognizer = serving_case.Recognizer()
-    model = serving_case.Model(recognizer, kind=serving_case.StreamingModel)
+    model = serving_case.Model(recognizer, kind=serving_case.StreamingModel, language=language)
     return super().Client(recognizer, {'run': model}, **options)
 
   def _Until(self, socket, kind):
@@ -45,12 +48,12 @@ class StreamTest(serving_case.ServingCase):
     client = self.Client()
     sound = serving_case.Spoken(3.5)
     whole = serving_case.Model(serving_case.Recognizer()).transcribe(sound, 16000).text
-    for size in (500, 3200, 10**6):
+    for size in (333, 3200, 10**6):  # 333 bytes end within a sample.
       messages = self._Say(client, sound, size)
       self.assertEqual(' '.join(m['text'] for m in messages if m['type'] == 'final'), whole)
       self.assertEqual(messages[-1]['duration'], 3.5)
     self.assertGreater(sum(m['type'] == 'partial' for m in self._Say(client, sound, 3200)), 10)
-    messages = self._Say(client, sound / 32768, 8000, '<f4', format='pcm_f32le')
+    messages = self._Say(client, sound / 32768, 7999, '<f4', format='pcm_f32le')
     self.assertEqual(' '.join(m['text'] for m in messages if m['type'] == 'final'), whole)
     double = sound.repeat(2)
     messages = self._Say(client, double[:32000], 3200, sample_rate=32000)
@@ -91,9 +94,9 @@ class StreamTest(serving_case.ServingCase):
       ({**start, 'format': 'mp3'}, (), 'invalid_value', "'mp3'; expected one of pcm_s16le"),
       ({**start, 'sample_rate': '16000'}, (), 'invalid_value', 'a whole number from 1000 to 768000'),
       ({**start, 'sample_rate': 10**9}, (), 'invalid_value', 'a whole number from 1000 to 768000'),
-      ({**start, 'language': 'de'}, (), 'invalid_value', "'de': the models here transcribe 'en'"),
+      ({**start, 'language': 'de'}, (), 'invalid_value', "'de': the model transcribes 'en'"),
       ({**start, 'model': 'rnu'}, (), 'model_not_found', 'did you mean run'),
-      (start, (b'abc',), 'odd_frame', 'a frame of 3 bytes; expected a multiple of 2'),
+      (start, (b'abc', {'type': 'end'}), 'odd_end', 'the sound ends within a sample of 2 bytes'),
       (start, ({'type': 'stop'},), 'invalid_value', "'stop'; expected frames of sound"),
       (start, (), 'idle', 'no message for 0.3 s'),
     ):
@@ -142,6 +145,13 @@ class StreamTest(serving_case.ServingCase):
     while 'streams_open 0.0' not in (text := client.get('/metrics').text) and time.monotonic() < deadline:
       time.sleep(0.01)
     self.assertRegex(text, re.escape('fm_serve_streams_total{model="run",outcome="gone"} 1.0'))
+
+  def test_no_ping_ends_a_stream_whose_sound_waits(self):
+    self.Client()
+    with mock.patch.object(process, '_Process') as made:
+      process.Serve(self.server, None, limits.Limits(), access_log=False)
+    # A client's answer would stand behind the sound, for longer than the 20 s that uvicorn waits for it.
+    self.assertIsNone(made.call_args.args[0].ws_ping_interval)
 
   def test_a_server_that_ends_gives_streams_what_was_heard(self):
     client = self.Client()

@@ -82,8 +82,9 @@ class TranscriptionTest(serving_case.ServingCase):
     ):
       error = self.assertProblem(self.Ask(client, sound), status, code, f'^file: {code}: ')
       self.assertEqual((error['type'], error['param']), ('invalid_request_error', 'file'))
-    row = self.Ask(client, wav[: len(wav) // 2], response_format='verbose_json').json()
-    self.assertStartsWith(row['damage'], 'the file is cut off')
+    for form in ('json', 'verbose_json'):
+      row = self.Ask(client, wav[: len(wav) // 2], response_format=form).json()
+      self.assertStartsWith(row['damage'], 'the file is cut off')
 
   def test_fields_that_cannot_be_used_are_refused_and_none_is_ignored(self):
     client = self.Client(language='en')
@@ -94,8 +95,9 @@ class TranscriptionTest(serving_case.ServingCase):
       (dict(temperature='warm'), 'temperature', 'expected 0'),
       (dict(prompt='Names: Ada'), 'prompt', 'not supported'),
       (dict(stream='true'), 'stream', 'use the WebSocket'),
-      (dict(language='de'), 'language', "'de': the models here transcribe 'en'"),
+      (dict(language='de'), 'language', "'de': the model transcribes 'en'"),
       (dict(respnse_format='text'), 'respnse_format', 'no such field; did you mean response_format'),
+      (dict(language='english'), 'language', "'english'; expected a code such as"),
       (dict(language=['en', 'en']), 'language', 'given twice'),
       ({'timestamp_granularities[]': 'char'}, 'timestamp_granularities[]', "'char'; expected word or segment"),
       ({'timestamp_granularities[]': 'word'}, 'timestamp_granularities[]', 'only with response_format=verbose_json'),
@@ -152,6 +154,16 @@ class ModelsTest(serving_case.ServingCase):
     self.assertProblem(self.Ask(client, sound, model='whisper-1'), 404, 'model_not_found', "no model 'whisper-1'")
     error = self.assertProblem(client.post(_PATH, files={'file': sound}), 400, 'invalid_value', 'model: missing')
     self.assertEqual(error['param'], 'model')
+
+  def test_a_model_is_as_old_as_its_weights(self):
+    folder = self.enter_context(tempfile.TemporaryDirectory())
+    for checkpoint, name in (('ckpt-00000003', 'ckpt-00000003.index'), ('model.safetensors', 'model.safetensors')):
+      path = os.path.join(folder, name)
+      with open(path, 'wb'):
+        os.utime(path, (0, 1_600_000_000))
+      model = serving_case.Model(serving_case.Recognizer())
+      model._run.checkpoint = os.path.join(folder, checkpoint)
+      self.assertEqual(self.Client(models={'run': model}).get('/v1/models/run').json()['created'], 1_600_000_000)
 
   def test_the_only_model_need_not_be_named(self):
     client = self.Client()

@@ -10,6 +10,7 @@ from absl.testing import absltest
 from fm_lingvo import errors
 from fm_lingvo.data import dataset
 from fm_lingvo.data import hydra_input
+from fm_lingvo.data import spoken_language
 from fm_lingvo.data import transcripts
 from fm_lingvo.training import start_data
 
@@ -46,6 +47,39 @@ class TranscriptsTest(absltest.TestCase):
     self.assertEqual(self._Of('*'), {'labeled': {'english': english, 'prompts': old}})
     self.assertEqual(self._Of('bare', 'unlabeled', 'gone'), {'labeled': {}})
     self.assertEqual(self._Of('english', labeled=False), {})
+
+  def test_a_stream_has_a_language_if_all_its_transcripts_are_in_it(self):
+    for name, settings in (('a', {'language': 'en'}), ('b', {'language': 'en'}), ('c', {'language': 'de'}), ('d', {})):
+      self._Data(name, normalizer='basic', **settings)
+    self._Data('unlabeled', normalizer=None)
+
+    def _Languages(*names):
+      p = hydra_input.HydraInput.Params()
+      patterns = [f'{self._folder}/{name}/train-*' for name in names]
+      hydra_input.AddStream(p, 'labeled', hydra_input.StreamParams().Set(file_pattern=patterns, labeled=True))
+      return spoken_language.OfInput(p)
+
+    self.assertEqual(_Languages('a', 'b', 'unlabeled'), {'labeled': 'en'})
+    for names in (['a', 'c'], ['a', 'd'], ['d'], ['unlabeled'], ['gone']):
+      self.assertEqual(_Languages(*names), {})
+    self._Data('e', language='English')
+    with self.assertRaisesRegex(errors.ConfigError, "e/dataset.json: settings.language = 'English': expected the code"):
+      _Languages('e')
+
+  def test_a_run_keeps_its_languages(self):
+    self.assertIsNone(spoken_language.Recorded(self._folder, 'labeled'))
+    spoken_language.Record(self._folder, {})
+    self.assertEqual(os.listdir(self._folder), [])
+    spoken_language.Record(self._folder, {'labeled': 'en', 'other': 'de'})
+    spoken_language.Record(self._folder, {'labeled': 'pt'})
+    self.assertEqual(os.listdir(self._folder), [spoken_language.RECORD])
+    self.assertEqual([spoken_language.Recorded(self._folder, s) for s in ('labeled', 'other')], ['pt', 'de'])
+    for text in ('[]', '{"labeled": 1}', '{"lab'):
+      path = os.path.join(self._folder, spoken_language.RECORD)
+      with open(path, 'w', encoding='utf-8') as f:
+        f.write(text)
+      with self.assertRaisesRegex(errors.ConfigError, f'^{path}: expected what a run wrote, stream -> language'):
+        spoken_language.Recorded(self._folder, 'labeled')
 
   def test_another_program_s_file_says_nothing_and_a_damaged_one_is_named(self):
     for text, expected in (('{"format": "another"}', {}), ('[]', {})):

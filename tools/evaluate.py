@@ -5,6 +5,7 @@
       --output=with_lm
   python -m tools.evaluate runs/adapted --datasets=TestTarget --beam_size=8 --hotwords=names.txt
   python -m tools.evaluate runs/adapted --datasets=DevTarget --calibrate
+  python -m tools.evaluate runs/adapted --datasets=TestTarget --confidence --add=decoding --label='beam of 8'
 
 It computes the same metrics as the run does at its end. --output writes FOLDER/metrics.jsonl and
 FOLDER/hypotheses/DATASET.jsonl as in a run's folder, and FOLDER/reliability/DATASET.json with --confidence.
@@ -12,7 +13,7 @@ FOLDER/hypotheses/DATASET.jsonl as in a run's folder, and FOLDER/reliability/DAT
 fm_lingvo.load use. --confidence prints for each data set how many of the words with each confidence are right, and the
 expected calibration error (ECE). Name the beam and the language model with which the run will be used.
 With --hotwords it also counts how many of them that were said were found, and how many others; --hotword_boost=0 does
-so without preferring them.
+so without preferring them. --add=NAME keeps all these figures in docs/results/NAME.json.
 Exit code 1: the output cannot be written; 2: wrong usage, run or checkpoint.
 """
 
@@ -26,6 +27,7 @@ from fm_lingvo.decoding import search_options
 from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files as file_system
 
+from .bench import kept_figures
 from .common import exit_codes
 from .common import run_flags
 
@@ -97,7 +99,27 @@ def Line(name, step, values):
   return ', '.join(words)
 
 
+def Figures(name, values, ece):
+  """Returns the kept_figures.Figure of a data set.
+
+  Args:
+    name: Of the data set.
+    values: As of Line.
+    ece: dict: kind of calibration -> expected calibration error of the words.
+  """
+  figures = []
+  for key in sorted(values):
+    branch, _, metric = key.rpartition('/')
+    if metric in ('wer', 'cer'):
+      for end, what in (('', ''), ('_low', ', low end of its interval'), ('_high', ', high end of its interval')):
+        figures.append((f'{name}, {branch}: {metric.upper()}{what}', 100 * values[key + end], '%'))
+    elif metric in ('hotwords_said', 'hotwords_found', 'hotwords_false'):
+      figures.append((f'{name}, {branch}: hotwords, {metric.partition("_")[2]}', values[key], ''))
+  return figures + [(f'{name}: ECE of words, {kind}', value, '') for kind, value in ece.items()]
+
+
 def _Run(args):
+  kept_figures.Start('evaluate', args)
   with quiet.HoldStderr():
     from fm_lingvo.evaluation import hotword_counts
     from fm_lingvo.evaluation import hypotheses
@@ -124,6 +146,8 @@ def _Run(args):
       print('\n'.join(calibration.Calibrate(args.run, name, step, rows)), flush=True)
     if args.confidence or args.calibrate:
       print('\n'.join(calibration.Report(args.run, name, rows, args.output)), flush=True)
+    ece = calibration.Ece(args.run, name, rows) if args.calibrate or args.confidence else {}
+    kept_figures.Keep(args, Figures(name, values, ece))
     if args.output:
       with errors.Writing(f'--output={args.output}'):
         metrics_log.MetricsLog(args.output).Write(name, step, values)
@@ -164,7 +188,10 @@ def Main(argv: list[str] | None = None) -> int:
   parser.add_argument(
     '--output', type=file_system.ExpandUser, metavar='FOLDER', help='folder to add metrics.jsonl and hypotheses/ to'
   )
-  args = parser.parse_args((argv or sys.argv)[1:])
+  kept_figures.AddFlags(parser)
+  given = (argv or sys.argv)[1:]
+  args = parser.parse_args(given)
+  args.given = given
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   return exit_codes.Report('evaluate', lambda: _Run(args))
 

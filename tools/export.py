@@ -21,10 +21,12 @@ import sys
 
 from fm_lingvo import errors
 from fm_lingvo.config import user_modules
+from fm_lingvo.data import normalizers
 from fm_lingvo.decoding import search_options
 from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files as file_system
 
+from .bench import kept_figures
 from .common import exit_codes
 from .common import run_flags
 from .exporting import graphs
@@ -41,6 +43,7 @@ _ONLY = {
   'adapter_only': ('safetensors',),
   'merge': ('safetensors',),
   'quantize': ('safetensors', *graphs.FORMATS),
+  'add': ('safetensors', *graphs.FORMATS),
   'calibrate': ('onnx',),  # TensorFlow Lite's interpreter aborts on calibrated models whose shapes vary.
 }
 
@@ -50,6 +53,11 @@ def _Run(args):
   for flag, formats in _ONLY.items():
     if getattr(args, flag) and args.format not in formats:
       raise errors.ConfigError(f'--{flag}: not with --format={args.format}; expected {" or ".join(formats)}')
+  kept_figures.Start('export', args)
+  if args.language is not None:
+    normalizers.CheckLanguage(args.language, '--language')
+  if args.add and not isinstance(args.measure, str):
+    raise errors.ConfigError('--add: expected --measure=DATASET with it')
   with quiet.HoldStderr():
     # These import TensorFlow, which --help does not need.
     from fm_lingvo.inference import load_run
@@ -62,6 +70,7 @@ def _Run(args):
     adapter=args.adapter,
     averages=args.averages,
     how=search_options.FromArgs(args),
+    language=args.language,
   )
   _FORMATS[args.format](run, args)
 
@@ -94,6 +103,7 @@ def Main(argv: list[str] | None = None) -> int:
     '--calibrate', metavar='DATASET', help="data set that shows int8 the ranges of the encoder's activations"
   )
   run_flags.AddWeights(parser)
+  run_flags.AddLanguage(parser)
   run_flags.AddDataDir(parser)
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)
@@ -107,6 +117,7 @@ def Main(argv: list[str] | None = None) -> int:
   )
   parser.add_argument('--no-measure', action='store_const', const=False, dest='measure', help='do not measure it')
   parser.add_argument('--utterances', type=int, metavar='N', help='utterances to measure with, at most (default: all)')
+  kept_figures.AddFlags(parser)
   given = (argv or sys.argv)[1:]
   args = parser.parse_args(given)
   args.given = given

@@ -92,9 +92,10 @@ def _Run(args):
   limits = limits_lib.FromArgs(args)
   runs, tokens = _Runs(args.run), _Tokens(args)
   bound = process.Bind(args.host, args.port)  # A port that is taken is reported before the models are loaded.
-  models = {name: run_model.Load(args, run, max_window=args.window_seconds) for name, run in runs.items()}
+  options = {'max_window': args.window_seconds, 'language': args.language}
+  models = {name: run_model.Load(args, run, **options) for name, run in runs.items()}
   rules = access.Access(tokens, access.LOOPBACK if args.host in access.LOOPBACK else None, args.allow_origin)
-  server = app.Server(models, limits, rules, args.allow_origin, args.language)
+  server = app.Server(models, limits, rules, args.allow_origin)
   process.Serve(server, bound, limits, args.access_log)
 
 
@@ -131,11 +132,9 @@ def _Parser():
     metavar='ORIGIN',
     help='pages whose scripts may use the server, such as https://example.com; repeatable (default: its own page)',
   )
-  parser.add_argument(
-    '--language', default='', help='code of what the models transcribe, such as en; other requests are then refused'
-  )
   parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: each run's active set)")
   run_flags.AddWeights(parser)
+  run_flags.AddLanguage(parser)
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)
   parser.add_argument('--window_seconds', type=float, help="longest window (default: the run's max_seconds)")

@@ -24,7 +24,7 @@ import psutil
 from fm_lingvo import errors
 from fm_lingvo.utils import files as file_system
 
-from .bench import results
+from .bench import kept_figures
 from .common import exit_codes
 from .common import recordings as recordings_lib
 
@@ -45,14 +45,18 @@ class _Server:
       raise errors.ConfigError(f'{run}: the server did not start, exit code {self._process.wait()}')
     self.url = ready.group(1)
     self.most_bytes = 0
+    self._status = psutil.Process(self._process.pid)
     self._is_over = threading.Event()
     self._watch = threading.Thread(target=self._Watch)
     self._watch.start()
 
   def _Watch(self):
-    process = psutil.Process(self._process.pid)
     while not self._is_over.wait(_SAMPLE_SECONDS):
-      self.most_bytes = max(self.most_bytes, process.memory_info().rss)
+      self.most_bytes = max(self.most_bytes, self._status.memory_info().rss)
+
+  def CpuSeconds(self):
+    """Processor time of the server so far, which other work on the machine changes less than wall clock."""
+    return sum(self._status.cpu_times()[:2])
 
   def __enter__(self):
     return self
@@ -72,6 +76,7 @@ def _Run(args):
     if e.name != 'httpx':
       raise
     raise errors.ConfigError('no module httpx: expected the packages of requirements/dev.txt') from e
+  kept_figures.Start('serve_load', args)
   paths, missing = recordings_lib.Find(args.audio, print)
   if missing or not paths:
     raise errors.ConfigError(f'{(missing or [("AUDIO", "no recordings")])[0][0]}: expected recordings')
@@ -79,23 +84,23 @@ def _Run(args):
   for path, _ in paths:
     with open(path, 'rb') as f:
       sounds.append((os.path.basename(path), f.read()))
-  rows, is_lost = [], False
+  is_lost = False
   with _Server(args.run, args.server_flags.split()) as server:
     asyncio.run(load.Load(server.url, sounds, 1, len(sounds)))  # TensorFlow optimises the graph for the first ones.
     for clients in args.clients:
       before = load.Statuses(server.url)
-      server.most_bytes = 0
+      server.most_bytes, cpu_before = 0, server.CpuSeconds()
       counts = asyncio.run(load.Load(server.url, sounds, clients, args.requests, args.every, args.large_bytes))
       statuses = load.Statuses(server.url) - before
       is_lost |= bool(counts.lost or counts.failed)
-      rows += _Report(clients, counts, statuses, server.most_bytes)
-  if args.add:
-    _Add(args, rows)
+      part = f'{clients} client{"s" if clients > 1 else ""}'
+      cpu_seconds = server.CpuSeconds() - cpu_before
+      kept_figures.Keep(args, _Report(clients, counts, statuses, server.most_bytes, cpu_seconds), part)
   return 1 if is_lost else 0
 
 
-def _Report(clients, counts, statuses, most_bytes):
-  """Prints a load; returns (clients, name, value, unit) of its figures."""
+def _Report(clients, counts, statuses, most_bytes, cpu_seconds):
+  """Prints a load; returns its figures."""
   refused = ', '.join(f'{count} with {status}' for status, count in sorted(counts.refused.items())) or '0'
   print(
     f'{clients} clients: {counts.sent} sent = {counts.answered} answered + {refused} refused + {counts.gone} gone + '
@@ -108,6 +113,7 @@ def _Report(clients, counts, statuses, most_bytes):
   figures = [
     ('requests answered', counts.answered / counts.wall_seconds, 'per s'),
     ('audio transcribed', counts.audio_seconds / counts.wall_seconds, 's per s'),
+    ('processor time of the server', cpu_seconds / max(counts.audio_seconds, 1e-9), 's per s of audio'),
     ('latency, median', counts.Percentile(50), 's'),
     ('latency, 95th percentile', counts.Percentile(95), 's'),
     ('latency, 99th percentile', counts.Percentile(99), 's'),
@@ -115,18 +121,7 @@ def _Report(clients, counts, statuses, most_bytes):
   ]
   for name, value, unit in figures:
     print(f'  {name}: {value:.4g} {unit}')
-  return [(clients, *figure) for figure in figures]
-
-
-def _Add(args, rows):
-  """Writes the figures to docs/results."""
-  command = 'python -m tools.serve_load ' + ' '.join(args.given)
-  origin = {**results.Origin(command), **({'note': args.note} if args.note else {})}
-  added = []
-  for clients, name, value, unit in rows:
-    label = f'{args.label}{", " if args.label else ""}{clients} client{"s" if clients > 1 else ""}'
-    added.append({'name': name, 'label': label, 'value': float(f'{value:.3g}'), 'unit': unit, **origin})
-  results.Merge(results.Path(args.add), 'figures', added, keep=lambda row: True)
+  return figures
 
 
 def _Numbers(text):
@@ -145,9 +140,7 @@ def Main(argv: list[str] | None = None) -> int:
   parser.add_argument('--every', type=int, default=0, help='one request in so many goes wrong in each way; 0: none')
   parser.add_argument('--large_bytes', type=int, default=2 * 10**8, help='size of those that are too large')
   parser.add_argument('--server_flags', default='', help='flags of tools.serve, in quotes')
-  parser.add_argument('--add', default='', metavar='NAME', help='write the figures to docs/results/NAME.json')
-  parser.add_argument('--label', default='', help='begin of the columns, with --add')
-  parser.add_argument('--note', default='', help='anything that a reader must know, with --add')
+  kept_figures.AddFlags(parser)
   args = parser.parse_args((argv or sys.argv)[1:])
   args.given = (argv or sys.argv)[1:]
   return exit_codes.Report('serve_load', lambda: _Run(args))

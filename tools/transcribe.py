@@ -125,7 +125,7 @@ def _Run(args):
 
 def _Load(args):
   """Loads the model that the arguments name."""
-  return run_model.Load(args, args.run, n_best=args.n_best, max_window=args.window_seconds)
+  return run_model.Load(args, args.run, n_best=args.n_best, max_window=args.window_seconds, language=args.language)
 
 
 def _ExitCode(failed):
@@ -158,6 +158,7 @@ def Main(argv: list[str] | None = None) -> int:
     '--adapter', help="name of the adapters to apply, a folder with them, or none (default: the run's active set)"
   )
   run_flags.AddWeights(parser)
+  run_flags.AddLanguage(parser)
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)
   parser.add_argument(

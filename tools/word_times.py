@@ -26,6 +26,7 @@ from fm_lingvo.evaluation import alignment
 from fm_lingvo.inference import transcript
 from fm_lingvo.utils import files as file_system
 
+from .bench import kept_figures
 from .common import exit_codes
 from .common import run_flags
 from .common import run_model
@@ -60,6 +61,16 @@ def Errors(
   return of_starts, of_ends
 
 
+# Key of Summary -> what it is called in docs/results.
+_FIGURES = {
+  'mean': 'error, mean (delay)',
+  'median': 'error, median',
+  'spread': 'error without the delay, median',
+  'mean_absolute': 'absolute error, mean',
+  'absolute_90': 'absolute error, 90 %',
+}
+
+
 def Summary(seconds: Sequence[float]) -> dict[str, float]:
   """Returns the figures of errors in milliseconds."""
   ms = 1000 * np.asarray(seconds)
@@ -86,6 +97,7 @@ def _Spoken(path: str, count: int) -> list[tuple[list[str], list[float | None], 
 
 
 def _Run(args):
+  kept_figures.Start('word_times', args)
   if args.sentences < 1:
     raise errors.ConfigError(f'--sentences={args.sentences}: expected >= 1')
   why = speech_engines.WhyMissing('espeak-ng')
@@ -109,6 +121,10 @@ def _Run(args):
   for name in ('starts_ms', 'ends_ms'):
     print(f'{name.removesuffix("_ms")}: ' + ', '.join(f'{key} {value:g}' for key, value in row[name].items()))
   print(f'{len(of_starts)} of {number} words, {len(spoken)} sentences; errors in ms, above 0: late')
+  figures = [('words recognised right', len(of_starts), f'of {number}')]
+  for name, what in (('starts_ms', 'starts of words'), ('ends_ms', 'ends of words')):
+    figures += [(f'{what}: {_FIGURES[key]}', row[name][key], 'ms') for key in _FIGURES]
+  kept_figures.Keep(args, figures)
   if args.output:
     with errors.Writing(f'--output={args.output}'), open(args.output, 'w', encoding='utf-8') as f:
       f.write(json.dumps(row, indent=2) + '\n')
@@ -133,7 +149,10 @@ def Main(argv: list[str] | None = None) -> int:
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)
   parser.add_argument('--output', type=file_system.ExpandUser, metavar='FILE', help='JSON with the figures')
-  args = parser.parse_args((argv or sys.argv)[1:])
+  kept_figures.AddFlags(parser)
+  given = (argv or sys.argv)[1:]
+  args = parser.parse_args(given)
+  args.given = given
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   return exit_codes.Report('word_times', lambda: _Run(args))
 

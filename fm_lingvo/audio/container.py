@@ -10,6 +10,7 @@ import io
 import struct
 from collections.abc import Iterator
 from typing import IO
+from typing import Literal
 
 _SLACK = 64  # Bytes by which a size may be too large: some writers count headers or padding as data.
 _UNKNOWN = 0x7F000000  # Sizes of 32 bits from here on are what pipes get: 0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF, ...
@@ -69,7 +70,13 @@ def Inspect(f: IO[bytes]) -> Extent:
   if head[:4] == b'caff':
     return _Sound(end, _Chunks(f, end, 8, '>Q', 0, 1), (b'data',))
   if head[:4] == b'.snd':
-    return _Sound(end, iter([(b'data', *struct.unpack('>II', head[4:12]))]), (b'data',))
+    return _Sound(
+      end, iter([(b'data', int.from_bytes(head[4:8], 'big'), int.from_bytes(head[8:12], 'big'))]), (b'data',)
+    )
+  if head[:4] in (b'.SoX', b'XoS.'):
+    order: Literal['little', 'big'] = 'little' if head[:4] == b'.SoX' else 'big'
+    offset, samples = 4 + int.from_bytes(head[4:8], order), int.from_bytes(head[8:16], order)
+    return _Sound(end, iter([(b'data', offset, 4 * samples)]), (b'data',))
   if head[4:8] in (b'ftyp', b'wide', b'free', b'skip', *_MOVIE_BOXES):
     return Extent(end, _Movie(f, end))
   if head[:4] == b'\x1aE\xdf\xa3':

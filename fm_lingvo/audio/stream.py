@@ -38,7 +38,7 @@ def Translated() -> Iterator[None]:
   except av.error.FFmpegError as e:  # Some of them are an OSError, too.
     raise Rejected('corrupt', e.strerror or str(e)) from e
   except OSError as e:
-    raise Rejected('missing', f'{type(e).__name__}: {e}') from e
+    raise Rejected('missing', f'{e.strerror}: {e.filename}' if e.strerror and e.filename else str(e)) from e
   except ValueError as e:
     raise Rejected('corrupt', str(e)) from e
   except Exception as e:  # gfile raises tf.errors.OpError, which must not be imported for local files.

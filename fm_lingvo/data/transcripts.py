@@ -44,7 +44,12 @@ def OfInput(p: Any) -> dict[str, dict[str, str]]:
   return found
 
 
-def _OfFolder(folder: str) -> str | None:
+def Settings(folder: str) -> dict[str, Any] | None:
+  """Returns how a data set was prepared, None if its folder has no dataset.json, or one of another program.
+
+  Raises:
+    errors.DatasetError: The file is damaged.
+  """
   path = os.path.join(folder, 'dataset.json')
   if not files.Exists(path):
     return None
@@ -54,10 +59,18 @@ def _OfFolder(folder: str) -> str | None:
     except ValueError as e:
       raise errors.DatasetError(f'{path}: not JSON ({e})') from e
   if not isinstance(info, dict) or info.get('format') != dataset.FORMAT:
-    return None  # Of another program.
+    return None
   settings = info.get('settings')
-  normalizer = settings.get('normalizer', UNRECORDED) if isinstance(settings, dict) else UNRECORDED
+  return settings if isinstance(settings, dict) else {}
+
+
+def _OfFolder(folder: str) -> str | None:
+  settings = Settings(folder)
+  if settings is None:
+    return None
+  normalizer = settings.get('normalizer', UNRECORDED)
   if normalizer is not None and not isinstance(normalizer, str):
+    path = os.path.join(folder, 'dataset.json')
     raise errors.DatasetError(f'{path}: settings.normalizer = {normalizer!r}: expected the name of a normaliser')
   return normalizer
 

@@ -56,6 +56,7 @@ def load(
   search: search_options.Search | None = None,
   n_best: int = 1,
   max_window: float | None = None,
+  language: str | None = None,
 ) -> 'Model':
   """Loads a trained run as a recogniser.
 
@@ -73,6 +74,8 @@ def load(
     search: Beam and language model, such as fm_lingvo.Search(beam_size=8); None: the run's.
     n_best: Number of hypotheses to return, from 1 to the beam size.
     max_window: Longest window in seconds, >= 2; None: the longest utterance that the run was trained on.
+    language: Code of the language that the results name, such as 'en'; None: that of the run's training data, if it is
+      known. It changes no text.
 
   Returns:
     A Model.
@@ -82,6 +85,8 @@ def load(
   """
   if max_window is not None and not MIN_WINDOW_SECONDS <= max_window < math.inf:
     raise errors.ConfigError(f'max_window = {max_window:g}: expected >= {MIN_WINDOW_SECONDS:g} and finite')
+  if language is not None:
+    normalizers.CheckLanguage(language, 'language')  # Before seconds of imports.
   ImportTensorFlow()
   from fm_lingvo.inference import load_run
   from fm_lingvo.inference import recognizer
@@ -93,6 +98,7 @@ def load(
       adapter=adapter if adapter is None else shipped.Folder(files.ExpandUser(os.fspath(adapter))),
       averages=averages,
       how=search or search_options.Search(),
+      language=language,
     )
     return Model(found, recognizer.Recognizer(found, n_best), max_window or found.max_seconds)
 
@@ -136,6 +142,11 @@ class Model(live_model.LiveModel):
   def adapter(self) -> str:
     """Name of the adapters that are applied, or 'none'."""
     return self._run.adapter
+
+  @property
+  def language(self) -> str | None:
+    """Code of what the model transcribes, such as 'en'; None: not known."""
+    return self._run.language
 
   @property
   def max_window(self) -> float:
@@ -210,7 +221,7 @@ class Model(live_model.LiveModel):
             raise error from result
           yield error
         else:
-          yield dataclasses.replace(result, damage=str(losses)) if losses else result
+          yield dataclasses.replace(result, damage=str(losses) if losses else '', language=self.language)
 
   def score(
     self,

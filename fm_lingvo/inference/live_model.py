@@ -18,6 +18,7 @@ LOADING = threading.RLock()
 class LiveModel:
   """Base of api.Model: streams."""
 
+  _run: Any  # A load_run.Run.
   _recognizer: Any  # A recognizer.Recognizer.
 
   @property
@@ -70,7 +71,7 @@ class LiveModel:
 
       with LOADING, quiet.RootLogger(), recognizer.GraphMode():
         engine = self._recognizer.StreamEngine(beam_size, step_seconds, build=True)
-    return streaming.Stream(engine, endpoint_seconds, reset)
+    return streaming.Stream(engine, endpoint_seconds, reset, self._run.language)
 
   def transcribe_stream(
     self, chunks: Iterable[Any], sampling_rate: int | None = None, **options: Any

@@ -15,6 +15,7 @@ from fm_lingvo.checkpoints import weights_file
 from fm_lingvo.config import gin_config
 from fm_lingvo.config import registry
 from fm_lingvo.config import run_experiment
+from fm_lingvo.data import spoken_language
 from fm_lingvo.decoding import search_options
 from fm_lingvo.layers import adapter as adapter_lib
 from fm_lingvo.run_files import run_dir
@@ -37,13 +38,20 @@ class Run:
   averages: bool  # Whether the moving averages of its weights are used, where it has any.
   max_seconds: float  # Longest utterance that the run was trained on.
   adapter_file: str | None = None  # With weights of the adapters that are not in the checkpoint.
+  language: str | None = None  # Code of what it transcribes, such as en; None: not known.
+
+  @property
+  def stream(self) -> str:
+    """Name of the data whose transcripts the head was trained on."""
+    ((_, branch),) = self.params.branches.IterParams()
+    return branch.stream
 
   def Weights(self) -> reader.Checkpoint:
     """Opens the weights."""
     return reader.Checkpoint(self.checkpoint, self.averages, self.adapter_file)
 
 
-def Load(path, *, checkpoint=None, adapter=None, averages=True, how=search_options.Search()):
+def Load(path, *, checkpoint=None, adapter=None, averages=True, how=search_options.Search(), language=None):
   """Reads a run's configuration and selects the checkpoint, the head and the adapters for recognition.
 
   Args:
@@ -53,6 +61,7 @@ def Load(path, *, checkpoint=None, adapter=None, averages=True, how=search_optio
       adapter_lib.NO_ADAPTER; None: the run's active set.
     averages: Whether to use the moving averages of the weights (task.train.ema_decay), where there are any.
     how: The search_options.Search that overrides the run's own.
+    language: Code of what the run transcribes, checked; None: that of its training data, if it is known.
 
   Returns:
     A Run.
@@ -81,6 +90,7 @@ def Load(path, *, checkpoint=None, adapter=None, averages=True, how=search_optio
     averages,
     float(params.input.streams.Get(stream).bucket_upper_bound_seconds[-1]),
     adapter_file,
+    language or spoken_language.Recorded(path, stream),
   )
 
 

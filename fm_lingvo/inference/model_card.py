@@ -70,6 +70,8 @@ def Text(config: dict) -> str:
     'tags': ['fm_lingvo', 'lingvo', 'tensorflow', *(['adapter'] if config.get('only_adapters') else [])],
     'license': 'other' if licenses else 'unknown',
   }
+  if config.get('language'):
+    header['language'] = config['language']
   if results:
     header['model-index'] = [{'name': name, 'results': [_ModelIndex(**row) for row in results]}]
   total = sum(config['parameters'].values())

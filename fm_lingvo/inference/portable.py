@@ -25,6 +25,7 @@ from fm_lingvo.checkpoints import fingerprint
 from fm_lingvo.checkpoints import reader
 from fm_lingvo.checkpoints import weights_file
 from fm_lingvo.config import gin_config
+from fm_lingvo.data import spoken_language
 from fm_lingvo.data import transcripts
 from fm_lingvo.decoding import confidence
 from fm_lingvo.inference import load_run
@@ -93,6 +94,8 @@ def Write(run: load_run.Run, folder: str, options: Options = Options()) -> dict:
     if recorded:
       short = {stream: {n: os.path.basename(path) for n, path in names.items()} for stream, names in recorded.items()}
       texts[transcripts.RECORD] = json.dumps(short, indent=2) + '\n'
+    if run.language:
+      texts[spoken_language.RECORD] = json.dumps({run.stream: run.language}, indent=2) + '\n'
     texts['README.md'] = model_card.Text(config)
     for name, text in texts.items():
       with open(os.path.join(made, name), 'w', encoding='utf-8') as f:
@@ -162,6 +165,7 @@ def _Config(run, params, weights, values, about):
     'mel_bins': frontend.mel.num_bins,
     'normalization': frontend.normalization,
     'max_seconds': run.max_seconds,
+    'language': run.language,
     'parameters': components,
     **about,
     **model_card.Origin(run.path, params, weights.step),

@@ -70,15 +70,16 @@ class Stream:
   pieces one after the other, in the order in which they come.
   """
 
-  def __init__(self, engine: Any, endpoint_seconds: float | None, reset: bool) -> None:
+  def __init__(self, engine: Any, endpoint_seconds: float | None, reset: bool, language: str | None = None) -> None:
     """Use model.stream.
 
     Args:
       engine: A stream_graph.Engine.
       endpoint_seconds: See model.stream.
       reset: See model.stream.
+      language: The model's.
     """
-    self._engine, self._reset = engine, reset
+    self._engine, self._reset, self._language = engine, reset, language
     self._endpoint = math.inf if endpoint_seconds is None else endpoint_seconds
     self._lock = threading.RLock()
     self._resampler = live.Resampler()
@@ -150,7 +151,7 @@ class Stream:
       words = tuple(word for final in self._finals for word in final.words)
       text = ' '.join(final.text for final in self._finals)
       score = self._score if self._is_finished else self._final_score
-      return transcript_lib.Transcript('', self.seconds, text, score, words, 1)
+      return transcript_lib.Transcript('', self.seconds, text, score, words, 1, language=self._language)
 
   @property
   def seconds(self) -> float:

@@ -74,6 +74,7 @@ class Transcript:
   windows: int  # Number of windows in which it was recognised.
   n_best: tuple[Hypothesis, ...] = ()  # Best first, if more than one was asked for and the recording is one window.
   damage: str = ''  # What of the recording could not be decoded and became silence; '': nothing.
+  language: str | None = None  # Code of what the model transcribes, such as en; None: not known.
 
   @property
   def segments(self) -> tuple[Segment, ...]:
@@ -89,13 +90,14 @@ class Transcript:
     """Returns what json can write, under the keys that speech recognisers commonly use.
 
     Returns:
-      dict: text; duration; probability; segments (id, start, end, text, probability); words (word, start, end,
-      probability); score; windows; and, if they are not empty, file, n_best (text, score, probability) and damage.
-      Times are in seconds; probabilities that are not known are left out.
+      dict: text; language, None if it is not known; duration; probability; segments (id, start, end, text,
+      probability); words (word, start, end, probability); score; windows; and, if they are not empty, file, n_best
+      (text, score, probability) and damage. Times are in seconds; probabilities that are not known are left out.
     """
     row: dict[str, Any] = {'file': self.name} if self.name else {}
     row |= {
       'text': self.text,
+      'language': self.language,
       'duration': round(self.duration, 3),
       **_Probability(self.probability),
       'segments': [

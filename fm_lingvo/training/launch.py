@@ -21,6 +21,7 @@ from fm_lingvo.config import train_params
 from fm_lingvo.data import base_input
 from fm_lingvo.data import hydra_input
 from fm_lingvo.data import shard_integrity
+from fm_lingvo.data import spoken_language
 from fm_lingvo.data import transcripts
 from fm_lingvo.evaluation import cluster_job
 from fm_lingvo.run_files import dashboard
@@ -149,6 +150,7 @@ def _Evaluate(flags):
   start_data.CheckTranscripts(train, {name: params})
   with errors.Writing(flags.logdir):
     transcripts.Record(flags.logdir, transcripts.OfInput(train.input))
+    spoken_language.Record(flags.logdir, spoken_language.OfInput(train.input))
   cluster_job.EvaluationJob(name, params, flags.logdir).Run()
   return 0
 

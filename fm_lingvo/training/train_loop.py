@@ -18,6 +18,7 @@ from fm_lingvo.checkpoints import reader
 from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.config import train_params
 from fm_lingvo.data import example_filter
+from fm_lingvo.data import spoken_language
 from fm_lingvo.data import transcripts
 from fm_lingvo.evaluation import evaluator
 from fm_lingvo.evaluation import run_evaluations
@@ -90,6 +91,7 @@ class LocalRunner(base_runner.BaseRunner):
       run_dir.WriteParameters(self._logdir, *table)
       run_dir.CopyTokenizers(self._task, self._logdir)
       transcripts.Record(self._logdir, transcripts.OfInput(self.params.input))
+      spoken_language.Record(self._logdir, spoken_language.OfInput(self.params.input))
       self._summary_writer.add_summary(tensorboard.Text('config.gin', self._config_text), 0)
       self._summary_writer.add_summary(tensorboard.Text('params', text), 0)
       self._summary_writer.add_summary(run_dir.ParameterSummary(*table), 0)

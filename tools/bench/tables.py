@@ -136,6 +136,8 @@ def _Pivot(rows, cell):
 def _Figures(result):
   """Of figures: value and unit."""
   rows = result['rows']
+  if not rows:
+    return 'Not measured yet.'
   one_origin = len(Origins(rows, names=True)) == 1
   origins = Origins(rows, (lambda row: '') if one_origin else (lambda row: row['label']), names=True)
   return '\n'.join([_Pivot(rows, lambda row: f'{Number(row["value"])} {row["unit"]}'.rstrip()), '', *origins])

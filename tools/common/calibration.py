@@ -39,6 +39,22 @@ def Report(run: str, dataset: str, rows: Sequence[Mapping[str, Any]], output: st
   return [words.Text(f'{dataset}: words ({kind})'), utterances.Text(f'{dataset}: utterances')]
 
 
+def Ece(run: str, dataset: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+  """Returns the expected calibration error of an evaluation's words: as they are and, if it is, as calibrated.
+
+  Args:
+    run: See Report.
+    dataset: See Report.
+    rows: See Report.
+  """
+  judged = _Judged(dataset, rows)
+  found = {'not calibrated': judged.Words(confidence.UNFITTED).ece}
+  calibration = confidence.Read(run, judged.Measures())
+  if calibration.fitted:
+    found[f'calibrated, measure {calibration.measure}'] = judged.Words(calibration).ece
+  return found
+
+
 def Calibrate(run: str, dataset: str, step: int, rows: Sequence[Mapping[str, Any]]) -> list[str]:
   """Fits the run's confidence to an evaluation and writes it into the run's folder; returns lines for the terminal.
 

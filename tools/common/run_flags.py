@@ -29,6 +29,15 @@ def AddWeights(parser: argparse.ArgumentParser) -> None:
   )
 
 
+def AddLanguage(parser: argparse.ArgumentParser) -> None:
+  """Adds --language, the argument of fm_lingvo.load."""
+  parser.add_argument(
+    '--language',
+    metavar='CODE',
+    help='language that the results name, such as en (default: that of the training data, if it is known)',
+  )
+
+
 def AddDataDir(parser: argparse.ArgumentParser) -> None:
   """Adds --data_dir, the argument of load_run.ModelParams."""
   parser.add_argument(

@@ -85,6 +85,7 @@ def _Measure(run, args, tested, scored, size):
   from fm_lingvo.inference import outside
   from fm_lingvo.inference import recognizer
 
+  from ..bench import kept_figures
   from . import measure
 
   original, exported = recognizer.Recognizer(run), outside.Model(args.output)
@@ -106,6 +107,9 @@ def _Measure(run, args, tested, scored, size):
   result['command'] = shlex.join(['fm-export', *args.given])
   for line in measure.Lines(result):
     print(line)
+  for name, figures in measure.Figures(result).items():
+    part = 'original' if name == 'original' else f'{args.format} {args.quantize or "float32"}'
+    kept_figures.Keep(args, figures, f'{part}, calibrated' if args.calibrate and name != 'original' else part)
   with errors.Writing(f'--output={args.output}'):
     _WriteJson(os.path.join(args.output, _MEASURED), result)
 

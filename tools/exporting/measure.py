@@ -73,6 +73,33 @@ def Compare(
   return result
 
 
+def Figures(result: dict[str, Any]) -> dict[str, list[tuple[str, float, str]]]:
+  """Returns system -> its figures, as kept_figures.Keep takes them."""
+  found = {}
+  for name, row in result['systems'].items():
+    found[name] = [('size', row['size_bytes'] / 1e6, 'MB')]
+    for key, what in (
+      ('wer', 'WER'),
+      ('wer_low', 'WER, low end of its interval'),
+      ('wer_high', 'WER, high end of its interval'),
+    ):
+      if key in row:
+        found[name].append((what, 100 * row[key], '%'))
+    if 'wer_difference' in row:
+      for key, what in (
+        ('difference', ''),
+        ('low', ', low end of its interval'),
+        ('high', ', high end of its interval'),
+      ):
+        found[name].append((f'WER above that of the original{what}', 100 * row['wer_difference'][key], 'points'))
+    found[name] += [
+      ('texts equal to those of the original', 100 * row['equal_texts'], '%'),
+      ('real-time factor, one utterance at a time', row['real_time_factor'], ''),
+      ('the same in processor time', row['cpu_factor'], ''),
+    ]
+  return found
+
+
 def Lines(result: dict[str, Any]) -> list[str]:
   """Returns the table of Compare, a line for each system."""
   lines = []

@@ -46,6 +46,7 @@ def _Measure(run, args, tested, size):
   from fm_lingvo.inference import load_run
   from fm_lingvo.inference import recognizer
 
+  from ..bench import kept_figures
   from . import measure
 
   def _Recognize(model):
@@ -62,3 +63,6 @@ def _Measure(run, args, tested, size):
   )
   for line in measure.Lines(result):
     print(line)
+  for name, figures in measure.Figures(result).items():
+    part = 'original' if name == 'original' else f'safetensors {args.quantize or "float32"}'
+    kept_figures.Keep(args, figures, part)

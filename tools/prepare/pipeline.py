@@ -129,6 +129,8 @@ def PrepareData(
     rows, rejects = _MergeRows(staging, names, listing.rejects)
     if not any(row['text'] for row in rows):
       settings['normalizer'] = None  # Nothing to compare with other data sets (fm_lingvo/data/transcripts.py).
+    elif language := _OneLanguage(utterances):
+      settings['language'] = language
     report = report_lib.Make(rows, rejects, listing, settings)
     if not rows:
       raise NothingAccepted(_WriteRejects(output, report, listing, importer))
@@ -170,9 +172,14 @@ def DiskReason(error):
   return ''
 
 
-def _DefaultNormalizer(utterances):
+def _OneLanguage(utterances):
+  """Returns the language of all texts, such as en, '' if they are in several, or its code is not known."""
   languages = {normalizers.Base(u.language) for u in utterances if u.text}
-  return 'english' if languages == {'en'} else 'basic'
+  return next(iter(languages)) if len(languages) == 1 and all(map(normalizers.IsLanguage, languages)) else ''
+
+
+def _DefaultNormalizer(utterances):
+  return 'english' if _OneLanguage(utterances) == 'en' else 'basic'
 
 
 def _WriteRejects(output, report, listing, importer):

@@ -74,6 +74,13 @@ def Match(
       raise errors.ConfigError(
         f'{file.path}: none of the segments of {reference.path}; --by_recording joins the segments of a recording'
       )
+    if references.keys().isdisjoint(hypothesis.texts) and not set(map(_Base, references)).isdisjoint(
+      map(_Base, hypothesis.texts)
+    ):
+      raise errors.ConfigError(
+        f'{file.path}: none of the ids of {reference.path}, such as {next(iter(references))}; --basename matches them '
+        'without folders and extensions'
+      )
     shared, note = scoring.Match(references, hypothesis.texts, file.path, options.ignore_missing)
     notes += [f'{note}; left out'] if note else []
     kept = set(shared)
@@ -120,6 +127,11 @@ def SplitWords(words: dict[str, list[transcript_files.Word]], segments: dict[str
   return {i: ' '.join(of_segment) for i, of_segment in texts.items() if i not in ignored}
 
 
+def _Base(utt_id: str) -> str:
+  """Returns an id without folders and the extension of audio."""
+  return audio_paths.Stem(os.path.basename(utt_id))
+
+
 def _Prepare(
   transcripts: transcript_files.Transcripts, reference: transcript_files.Transcripts, options: Options
 ) -> transcript_files.Transcripts:
@@ -133,7 +145,7 @@ def _Prepare(
     return result
   names: dict[str, str] = {}
   for utt_id in result.texts:
-    name = audio_paths.Stem(os.path.basename(utt_id))
+    name = _Base(utt_id)
     if name in names:
       raise errors.ConfigError(f'{transcripts.path}: --basename: {names[name]} and {utt_id} are both {name}')
     names[name] = utt_id

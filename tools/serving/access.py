@@ -39,8 +39,8 @@ def ReadTokens(path: str) -> tuple[str, ...]:
 
 
 def CheckTokens(tokens: Collection[str], where: str) -> None:
-  """Raises ConfigError if there is no token, or one that no header can hold; does not tell it."""
-  if not tokens or not all(token.isascii() and token.isprintable() and ' ' not in token for token in tokens):
+  """Raises ConfigError if there is no token, or one that is empty or that no header can hold; does not tell it."""
+  if not tokens or not all(token and token.isascii() and token.isprintable() and ' ' not in token for token in tokens):
     raise errors.ConfigError(f'{where}: expected at least one token, of printable ASCII characters without spaces')
 
 

@@ -23,7 +23,7 @@ def Response(transcript: transcript_lib.Transcript, options: fields.Options) -> 
   """
   kind = options.response_format
   if kind == 'json':
-    return responses.JSONResponse({'text': transcript.text, 'usage': _Usage(transcript)})
+    return responses.JSONResponse({'text': transcript.text, 'usage': _Usage(transcript), **_Damage(transcript)})
   if kind == 'verbose_json':
     return responses.JSONResponse(Verbose(transcript, options))
   text = transcript_formats.Format(transcript, kind)
@@ -56,9 +56,12 @@ def Verbose(transcript: transcript_lib.Transcript, options: fields.Options) -> d
     ]
   if 'word' in options.granularities:
     row['words'] = transcript_lib.WordRows(transcript.words)
-  if transcript.damage:
-    row['damage'] = transcript.damage
-  return row
+  return row | _Damage(transcript)
+
+
+def _Damage(transcript: transcript_lib.Transcript) -> dict[str, str]:
+  """Returns what of the recording was lost, if anything."""
+  return {'damage': transcript.damage} if transcript.damage else {}
 
 
 def _Usage(transcript: transcript_lib.Transcript) -> dict[str, Any]:

@@ -53,7 +53,6 @@ class Server:
     limits: limits_lib.Limits,
     access: access_lib.Access,
     origins: Collection[str] = (),
-    language: str = '',
   ) -> None:
     """Starts the threads of the models.
 
@@ -62,13 +61,11 @@ class Server:
       limits: The bounds.
       access: Who may use it.
       origins: Origins of pages whose scripts may read the answers (CORS), beside the server's own.
-      language: Code of the language of all models; '': not known.
     """
     self._limits = limits
-    self._language = language
     self._metrics = metrics_lib.Metrics()
     self._jobs = jobs_lib.Jobs(models, limits, self._metrics)
-    self._streams = streaming.Streams(self._jobs, access, limits, self._metrics, language)
+    self._streams = streaming.Streams(self._jobs, access, limits, self._metrics)
     self._page, policy = _Page()
     self._page_headers = {'Content-Security-Policy': policy, 'X-Content-Type-Options': 'nosniff'}
     layers = [middleware.Middleware(metrics_lib.CountRequests, metrics=self._metrics, paths=frozenset(_PATHS))]
@@ -153,7 +150,7 @@ class Server:
       problems.Problem: It names a model that is not served.
       problems.Wrong: It has no file, or a field that cannot be used.
     """
-    options = fields.Parse(form.fields, self._jobs.models, self._language)
+    options = fields.Parse(form.fields, self._jobs.languages)
     if form.file is None:
       raise problems.Wrong('file', 'missing; expected a recording')
     if form.file_field != 'file':

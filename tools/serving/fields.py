@@ -2,7 +2,9 @@
 
 import dataclasses
 from collections.abc import Collection
+from collections.abc import Mapping
 
+from fm_lingvo.data import normalizers
 from fm_lingvo.utils import suggest
 
 from . import problems
@@ -24,22 +26,23 @@ class Options:
   granularities: frozenset[str]  # Of GRANULARITIES, for verbose_json.
 
 
-def Parse(fields: Collection[tuple[str, str]], models: Collection[str], language: str = '') -> Options:
+def Parse(fields: Collection[tuple[str, str]], languages: Mapping[str, str | None]) -> Options:
   """Checks the fields of a form.
 
   Args:
     fields: (name, value) of each.
-    models: Names of the models that are served; a request need not name the only one.
-    language: Code of the language that they transcribe; '': not known.
+    languages: Model that is served -> code of what it transcribes, None: not known. A request need not name the only
+      model.
 
   Raises:
     problems.Problem: An unknown model (404).
     problems.Wrong: A field that cannot be used (400).
   """
   once = _Once(fields)
+  model = Model(once.get('model'), languages)
   return Options(
-    model=Model(once.get('model'), models),
-    language=CheckLanguage(once.get('language', ''), language),
+    model=model,
+    language=CheckLanguage(once.get('language', ''), languages[model]),
     response_format=_Format(once),
     granularities=_Granularities(fields, once.get('response_format', 'json')),
   )
@@ -66,21 +69,21 @@ def Model(name: str | None, models: Collection[str]) -> str:
   return name
 
 
-def CheckLanguage(asked: object, served: str) -> str:
-  """Returns the language of a transcript: what the client asks for, else what the models transcribe; '': not known.
+def CheckLanguage(asked: object, served: str | None) -> str:
+  """Returns the language of a transcript: what the client asks for, else what the model transcribes; '': not known.
 
   Args:
     asked: The client's, such as 'en' or 'en-US'.
-    served: Code of what the models transcribe; '': not known, so that every code is accepted.
+    served: Code of what the model transcribes; None: not known, so that every code is accepted.
 
   Raises:
-    problems.Wrong: It is no code, or the models transcribe another language.
+    problems.Wrong: It is no code, or the model transcribes another language.
   """
-  if not isinstance(asked, str):
+  if not isinstance(asked, str) or asked and not normalizers.IsLanguage(asked):
     raise problems.Wrong('language', f'{asked!r}; expected a code such as "en"')
-  if asked and served and asked.lower().split('-')[0] != served.lower().split('-')[0]:
-    raise problems.Wrong('language', f'{asked!r}: the models here transcribe {served!r}')
-  return asked or served
+  if asked and served and normalizers.Base(asked) != normalizers.Base(served):
+    raise problems.Wrong('language', f'{asked!r}: the model transcribes {served!r}')
+  return asked or served or ''
 
 
 def _Once(fields: Collection[tuple[str, str]]) -> dict[str, str]:

@@ -52,6 +52,7 @@ class Jobs:
     self.running = 0  # Requests that upload, wait or are recognised.
     self.is_ending = False
     self.models = {name: self._Served(name, model) for name, model in models.items()}
+    self.languages = {name: model.language for name, model in models.items()}  # None: not known.
     metrics.Gauge('fm_serve_requests_running', 'Requests that upload, wait or are recognised.', lambda: self.running)
     metrics.Gauge(
       'fm_serve_windows_waiting',
@@ -164,7 +165,9 @@ def _AudioProblem(error: errors.AudioError) -> problems.Problem:
   return problems.Problem(status, f'file: {error.reason}{detail}', param='file', code=error.reason)
 
 
-def _CheckpointTime(prefix: str) -> int:
-  with contextlib.suppress(OSError):
-    return int(os.path.getmtime(f'{prefix}.index'))
+def _CheckpointTime(checkpoint: str) -> int:
+  """Returns when weights were written: the prefix of a checkpoint, or a safetensors file; 0 where that is not known."""
+  for path in (f'{checkpoint}.index', checkpoint):
+    with contextlib.suppress(OSError):
+      return int(os.path.getmtime(path))
   return 0

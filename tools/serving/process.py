@@ -78,6 +78,8 @@ def Serve(server: app_lib.Server, bound: socket.socket, limits: limits_lib.Limit
     'ws': 'websockets-sansio',
     'ws_max_size': streaming.MAX_FRAME_BYTES,
     'ws_per_message_deflate': False,
+    # The answer to a ping stands behind sound that is not read yet; --idle_seconds finds clients that are gone.
+    'ws_ping_interval': None,
     'loop': 'asyncio',
     'log_level': 'info' if access_log else 'warning',
     'access_log': access_log,

@@ -59,13 +59,11 @@ class Streams:
     access: access_lib.Access,
     limits: limits_lib.Limits,
     metrics: metrics_lib.Metrics,
-    language: str = '',
   ) -> None:
     self._jobs = jobs
     self._access = access
     self._limits = limits
     self._metrics = metrics
-    self._language = language
     self._threads = concurrent.futures.ThreadPoolExecutor(max(1, limits.max_streams), 'stream')
     self._ending = asyncio.Event()
     self._closed = asyncio.Event()
@@ -167,8 +165,9 @@ class Streams:
     low, high = audio_stream.RATES
     if not isinstance(rate, int) or isinstance(rate, bool) or not low <= rate <= high:
       raise problems.Wrong('sample_rate', f'{rate!r}; expected Hz, a whole number from {low} to {high}')
-    fields.CheckLanguage(message.get('language', ''), self._language)
-    return _Start(fields.Model(message.get('model'), self._jobs.models), _FORMATS[form], rate)
+    model = fields.Model(message.get('model'), self._jobs.models)
+    fields.CheckLanguage(message.get('language', ''), self._jobs.languages[model])
+    return _Start(model, _FORMATS[form], rate)
 
   def _CheckToken(self, token: Any, session: '_Session') -> None:
     if not isinstance(token, str) or not self._access.IsToken(token):
@@ -182,6 +181,7 @@ class _Session:
     self.socket = socket
     self.model = ''
     self.seconds = 0.0  # Of sound.
+    self._rest = b''  # The begin of a sample whose end is in the next frame.
     self._ending = ending
     self._limits = limits
 
@@ -211,12 +211,13 @@ class _Session:
       kind = _Json(message).get('type')
       if kind != 'end':
         raise problems.Wrong('type', f'{kind!r}; expected frames of sound, then "end"')
+      if self._rest:
+        raise problems.Problem(400, f'the sound ends within a sample of {start.dtype.itemsize} bytes', code='odd_end')
       return None
-    if len(message) % start.dtype.itemsize:
-      raise problems.Problem(
-        400, f'a frame of {len(message)} bytes; expected a multiple of {start.dtype.itemsize}', code='odd_frame'
-      )
-    return np.frombuffer(message, start.dtype)
+    sound = self._rest + message
+    whole = len(sound) // start.dtype.itemsize * start.dtype.itemsize
+    self._rest = sound[whole:]
+    return np.frombuffer(sound[:whole], start.dtype)
 
   async def _Receive(self, seconds: float) -> str | bytes | None:
     """Returns the next message, which has some seconds to come; None once the server ends.

@@ -5,6 +5,7 @@ of two normalisers must not be compared (fm_lingvo/data/transcripts.py).
 """
 
 import importlib
+import re
 import unicodedata
 from collections.abc import Callable
 
@@ -32,6 +33,22 @@ def Get(name: str) -> Normalizer:
 def Base(language: str | None) -> str:
   """Returns the language without its country or script in lower case: en for en-US and en_GB, '' for None."""
   return (language or '').replace('_', '-').partition('-')[0].lower()
+
+
+def IsLanguage(code: object) -> bool:
+  """Returns whether this is the code of a language, such as en, pt-BR or zh_Hant_TW."""
+  return isinstance(code, str) and bool(re.fullmatch(r'[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*', code))
+
+
+def CheckLanguage(code: object, where: str) -> str:
+  """Returns the code of a language.
+
+  Raises:
+    errors.ConfigError: It is none; the message begins with `where`.
+  """
+  if not isinstance(code, str) or not IsLanguage(code):
+    raise errors.ConfigError(f'{where} = {code!r}: expected the code of a language, such as en or pt-BR')
+  return code
 
 
 def HasDigits(text: str) -> bool:

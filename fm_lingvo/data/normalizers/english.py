@@ -13,6 +13,7 @@ from fm_lingvo.data import normalizers
 from . import basic
 from . import characters
 from . import english_numbers as numbers
+from . import english_roman as roman
 from . import english_terms as terms
 
 _FRACTION_SLASH = '\u2044'
@@ -48,7 +49,7 @@ def Normalize(text: str, language: str | None = None) -> str:
     return basic.Normalize(text, language)
   text = basic.StripNotes(text).replace(_NUMERO, '#')
   text = _Fractions(characters.Plain(characters.Visible(text)))
-  text = terms.Abbreviations(text)
+  text = roman.Spell(terms.Abbreviations(text))
   text = _LETTERS_WITH_DOTS.sub(lambda m: ' '.join(m.group()[:-1].split('.')) + ' ', text).replace(" '", "'")
   text = _ADDRESS.sub(lambda m: m.group().replace('@', ' at ').replace('.', ' dot '), text)
   if normalizers.HasDigits(text):

@@ -2,8 +2,8 @@
 
 import dataclasses
 import os
-import re
 
+from fm_lingvo.data import normalizers
 from fm_lingvo.utils import files as file_system
 
 from ...common import exit_codes
@@ -29,7 +29,7 @@ def Language(options):
     exit_codes.UsageError: There are several, or it is not a code such as en or pt-BR.
   """
   for language in options.languages:
-    if not re.fullmatch(r'[A-Za-z]{2,3}([-_]\w+)?', language):
+    if not normalizers.IsLanguage(language):
       raise exit_codes.UsageError(f'--languages={language}: expected the code of a language, such as en')
   if len(options.languages) > 1:
     raise exit_codes.UsageError(

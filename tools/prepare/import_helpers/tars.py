@@ -1,6 +1,6 @@
 """Tar files with recordings. Members are listed by their headers and read into memory, never unpacked to disk.
 
-A tar may be compressed (gzip, bzip2 or xz, recognised by content). The positions of members are those in the
+A tar may be compressed (gzip, bzip2, xz or zstd, recognised by content). The positions of members are those in the
 decompressed tar. Tars are not trusted: links, sparse files and oversized members or headers are refused.
 """
 
@@ -18,6 +18,8 @@ from typing import IO
 from typing import Any
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from fm_lingvo.utils import files as file_system
 
 MAX_BYTES = 2 << 30  # Largest member with a recording.
@@ -27,6 +29,7 @@ _OPENERS: dict[bytes, Callable[..., Any]] = {
   b'\x1f\x8b': gzip.GzipFile,
   b'BZh': bz2.BZ2File,
   b'\xfd7zXZ': lzma.LZMAFile,
+  b'\x28\xb5\x2f\xfd': lambda f: _Zstd(f),
 }
 DAMAGE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, tarfile.TarError)
 
@@ -51,7 +54,7 @@ class Tar:
 
   def Read(self, members: Sequence[Span]) -> Iterator[tuple[Span, bytes]]:
     """Yields (span, content) for the given spans."""
-    with _Open(self.path) as f:
+    with _Open(self.path) as (f, _):
       for span in sorted(members):
         try:
           f.seek(span.offset)
@@ -91,11 +94,14 @@ def List(path: str, is_text: Callable[[str], bool] = lambda name: False) -> Cont
   """
   contents = Contents([], [])
   try:
-    with _Open(path) as f, tarfile.open(fileobj=_Blocks(f), mode='r:', tarinfo=_Header, ignore_zeros=True) as tar:
+    with (
+      _Open(path) as (f, is_compressed),
+      tarfile.open(fileobj=_Blocks(f), mode='r:', tarinfo=_Header, ignore_zeros=True) as tar,
+    ):
       while (info := tar.next()) is not None:
         tar.members.clear()  # Else it keeps all of them.
         if not info.isdir():
-          _Add(contents, tar, info, path, is_text, not isinstance(f, tuple(_OPENERS.values())))
+          _Add(contents, tar, info, path, is_text, not is_compressed)
   except DAMAGE as e:
     end = sum(contents.members[-1].span[:2]) if contents.members else 0
     contents.damage = f'damaged behind byte {end} ({e or type(e).__name__}); what follows is lost'
@@ -159,17 +165,43 @@ class _Header(tarfile.TarInfo):
       raise  # The end, or the end of one of several tars in one file.
 
 
+class _Zstd:
+  """A file that is compressed with zstd, decompressed; one that is cut off raises OSError."""
+
+  def __init__(self, f):
+    self._stream = pa.CompressedInputStream(f, 'zstd')
+    self._position = 0
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self._stream.close()
+
+  def tell(self):
+    return self._position
+
+  def read(self, size):
+    data = self._stream.read(size)
+    self._position += len(data)
+    return data
+
+  def seek(self, position):
+    if position < self._position:
+      raise OSError(f'byte {position} is behind; zstd is read forward only')
+    while self._position < position and self.read(min(position - self._position, MAX_TEXT_BYTES)):
+      pass
+
+
 @contextlib.contextmanager
-def _Open(path: str) -> Iterator[IO[bytes]]:
-  """Context with a tar, decompressed; seeks only forward."""
+def _Open(path: str) -> Iterator[tuple[IO[bytes], bool]]:
+  """Context with a tar, decompressed, and whether it was compressed; seek only forward."""
   with file_system.Open(path, 'rb') as f:
     start = f.read(6)
     f.seek(0)
-    if start.startswith(b'\x28\xb5\x2f\xfd'):
-      raise ValueError('compressed with zstd, which is not read; decompress it, or use gzip')
     opener = next((opener for magic, opener in _OPENERS.items() if start.startswith(magic)), None)
     if opener is None:
-      yield f
+      yield f, False
       return
     with opener(fileobj=f) if opener is gzip.GzipFile else opener(f) as unpacked:
-      yield unpacked
+      yield unpacked, True

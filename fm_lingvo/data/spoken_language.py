@@ -1,0 +1,77 @@
+"""Which language a run's transcripts are in: `settings.language` of its data sets' dataset.json, kept in its folder.
+
+Data preparation writes it where all texts of a data set are in one language (`lang`, `--languages`, or that of the
+corpus). A run records that of its training data, which may be elsewhere when it is used.
+"""
+
+import json
+import os
+import uuid
+from typing import Any
+
+from fm_lingvo import errors
+from fm_lingvo.data import normalizers
+from fm_lingvo.data import stream_params
+from fm_lingvo.data import transcripts
+from fm_lingvo.utils import files
+
+RECORD = 'language.json'  # In a run's folder: stream -> code, such as {"labeled": "en"}.
+
+
+def OfInput(p: Any) -> dict[str, str]:
+  """Returns stream -> language, for the labelled streams of an input all of whose transcripts are known to be in one.
+
+  Args:
+    p: Params of an input.
+
+  Raises:
+    errors.ConfigError, errors.DatasetError: A dataset.json is damaged.
+  """
+  found = {}
+  for name, stream in p.streams.IterParams() if 'streams' in p else ():
+    if 'labeled' in stream and stream.labeled:
+      patterns = filter(None, stream_params.Patterns(stream))
+      folders = {os.path.dirname(f) for pattern in patterns for f in stream_params.Glob(pattern)}
+      settings = [s for s in map(transcripts.Settings, folders) if s is None or s.get('normalizer', '') is not None]
+      languages = [s and s.get('language') for s in settings]
+      if languages and languages[0] and languages.count(languages[0]) == len(languages):
+        found[name] = normalizers.CheckLanguage(languages[0], f'{min(folders)}/dataset.json: settings.language')
+  return found
+
+
+def Record(run: str, languages: dict[str, str]) -> None:
+  """Writes the languages of a run's training data into its folder; those of streams that are not named stay.
+
+  Args:
+    run: Folder of the run.
+    languages: What OfInput returned.
+  """
+  known = _Read(run)
+  merged = {**known, **languages}
+  if merged == known:
+    return
+  path = os.path.join(run, RECORD)
+  temporary = f'{path}.{uuid.uuid4().hex}.tmp'  # Several evaluation jobs may write at once.
+  with files.Open(temporary, 'w') as f:
+    f.write(json.dumps(merged, indent=2) + '\n')
+  files.Replace(temporary, path)
+
+
+def Recorded(run: str, stream: str) -> str | None:
+  """Returns the language of a run's stream, None if it is not known.
+
+  Raises:
+    errors.ConfigError: The file is damaged.
+  """
+  return _Read(run).get(stream)
+
+
+def _Read(run: str) -> dict[str, str]:
+  path = os.path.join(run, RECORD)
+  if not files.Exists(path):
+    return {}
+  with files.Open(path, 'rb') as f:
+    try:
+      return {stream: normalizers.CheckLanguage(code, stream) for stream, code in json.loads(f.read()).items()}
+    except (AttributeError, ValueError) as e:  # A ConfigError is a ValueError.
+      raise errors.ConfigError(f'{path}: expected what a run wrote, stream -> language ({errors.OneLine(e)})') from e
