@@ -19,7 +19,8 @@ FROM debian:13-slim
 RUN apt-get update \
   && apt-get install -y --no-install-recommends ca-certificates python3 \
   && rm -rf /var/lib/apt/lists/* \
-  && useradd --create-home --uid 1000 fm
+  && useradd --create-home --uid 1000 fm \
+  && install -d -o fm -g fm /work
 COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 USER 1000

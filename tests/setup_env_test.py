@@ -62,7 +62,7 @@ class ChooseStackTest(parameterized.TestCase):
   @parameterized.parameters(
     (DEBIAN_12, ('3.11', '3.9', '3.12'), 'glibc 2.36 needs Python 3.10', 'found 3.9, 3.11, 3.12'),
     (DEBIAN_13, ('3.14', '3.9'), 'glibc 2.41 needs Python 3.11 to 3.13', 'found 3.9, 3.14'),
-    (DEBIAN_12, (), 'pyenv install 3.10', 'found no Python'),
+    (DEBIAN_12, (), 'uv python install 3.10, or pyenv', 'found no Python'),
   )
   def test_no_fit_says_in_one_line_what_to_install(self, glibc, versions, need, found):
     with self.assertRaises(setup_env.SetupError) as raised:
@@ -96,6 +96,17 @@ class FindPythonsTest(absltest.TestCase):
       self._Executable(f'{root}/versions/{version}/bin/python3.10', 'echo 3 10 1 cpython; echo')
     found = setup_env.FindPythons({'PATH': root + '/shims', 'HOME': '/nonexistent'})
     self.assertEqual([p.path for p in found], [f'{root}/versions/{v}/bin/python3.10' for v in ('3.10.13', '3.10.9')])
+
+  def test_versions_of_uv_count_wherever_it_keeps_them(self):
+    home = tempfile.mkdtemp()
+    folders = {'.local/share/uv/python': {}, 'data/uv/python': {'XDG_DATA_HOME': home + '/data'}}
+    folders['own'] = {'UV_PYTHON_INSTALL_DIR': home + '/own', 'XDG_DATA_HOME': home + '/data'}
+    for folder, variables in folders.items():
+      with self.subTest(folder):
+        python = f'{home}/{folder}/cpython-3.10.18-linux-x86_64-gnu/bin/python3.10'
+        self._Executable(python, 'echo 3 10 1 cpython; echo')
+        found = setup_env.FindPythons({'PATH': '', 'HOME': home, **variables})
+        self.assertEqual([p.path for p in found], [python])
 
   def test_other_implementations_are_left_out(self):
     root = tempfile.mkdtemp()
@@ -162,6 +173,16 @@ class MakeEnvironmentTest(absltest.TestCase):
       setup_env.MakeEnvironment(self.choice, link)
     run.assert_not_called()
     self.assertTrue(os.path.exists(self.stamp))
+
+  def test_progress_tells_fetching_from_writing(self):
+    log, script = os.path.join(self.venv, 'log'), 'echo Collecting a; {}sleep 0.5'
+    for printed, told in (
+      ('', '1 of 2 packages fetched'),
+      ('echo Installing collected packages: a, b; ', 'all are fetched, writing'),
+    ):
+      with mock.patch.object(setup_env, 'PROGRESS_SECONDS', 0.3):
+        setup_env._Run(['sh', '-c', script.format(printed)], log, 'install', total=2)
+      self.assertRegex(self.output.getvalue().splitlines()[-1], rf'^  install: \d s, {told}')
 
   def test_failure_shows_the_end_of_the_log_and_its_place(self):
     log = os.path.join(self.venv, 'log')

@@ -25,6 +25,7 @@ CURRENT_GLIBC = (2, 38)
 CURRENT_PYTHONS = ((3, 13), (3, 12), (3, 11))  # Best first.
 CLASSIC_PYTHON = (3, 10)
 PROGRESS_SECONDS = 10
+INSTALLED_GB = 4  # Size of an environment.
 
 # An interpreter: version (major, minor), path, has_venv (whether it can create an environment with pip).
 Python = collections.namedtuple('Python', 'version path has_venv')
@@ -71,13 +72,15 @@ def ChooseStack(glibc, pythons, machine='x86_64', system='Linux'):
     python = fitting[0][1]
     raise SetupError(
       f'setup: Python {_Dots(python.version)} at {python.path} cannot make an environment, '
-      f'it has no venv or ensurepip: install python{_Dots(python.version)}-venv (Debian, Ubuntu) or a Python of pyenv'
+      f'it has no venv or ensurepip: install python{_Dots(python.version)}-venv (Debian, Ubuntu), '
+      'or a Python of uv or pyenv'
     )
   need = 'Python 3.11 to 3.13' if glibc >= CURRENT_GLIBC else 'Python 3.10'
-  hint = 'apt-get install python3 python3-venv' if glibc >= CURRENT_GLIBC else 'pyenv install 3.10'
+  hint = 'apt-get install python3 python3-venv' if glibc >= CURRENT_GLIBC else 'uv python install 3.10, or pyenv'
   found = ', '.join(sorted({_Dots(p.version) for p in pythons}, key=lambda v: [int(x) for x in v.split('.')]))
   raise SetupError(
-    f'setup: no fitting stack: glibc {_Dots(glibc)} needs {need} (for example: {hint}); found {found or "no Python"}'
+    f'setup: no fitting stack: glibc {_Dots(glibc)} needs {need} (for example: {hint}); found {found or "no Python"}; '
+    'docs/quick_start.md has the commands'
   )
 
 
@@ -114,10 +117,10 @@ def _Probe(path):
 
 
 def FindPythons(environ=None):
-  """Finds every CPython that runs, first those on PATH, then pyenv's versions.
+  """Finds every CPython that runs, first those on PATH, then pyenv's and uv's versions.
 
   Args:
-    environ: Mapping with PATH, HOME and PYENV_ROOT; os.environ by default.
+    environ: Mapping with PATH, HOME, and the variables that move the folders of pyenv and uv; os.environ by default.
 
   Returns:
     List of Python.
@@ -129,10 +132,13 @@ def FindPythons(environ=None):
   # pyenv's root: PYENV_ROOT, the one in the home directory, or that of a shim on PATH.
   roots = [environ.get('PYENV_ROOT'), os.path.join(environ.get('HOME', ''), '.pyenv')]
   roots += [os.path.dirname(d) for d in path.split(os.pathsep) if os.path.basename(d) == 'shims']
-  for root in filter(None, roots):
-    for version in ('3.13', '3.12', '3.11', '3.10'):
+  data = environ.get('XDG_DATA_HOME') or os.path.join(environ.get('HOME', ''), '.local', 'share')
+  uv = environ.get('UV_PYTHON_INSTALL_DIR') or os.path.join(data, 'uv', 'python')
+  patterns = [os.path.join(root, 'versions', '{}.*') for root in filter(None, roots)]
+  for pattern in patterns + [os.path.join(uv, 'cpython-{}.*')]:
+    for version in map(_Dots, CURRENT_PYTHONS + (CLASSIC_PYTHON,)):
       # Newest patch release first: 3.10.13 before 3.10.9.
-      homes = glob.glob(os.path.join(root, 'versions', version + '.*'))
+      homes = glob.glob(pattern.format(version))
       homes.sort(key=lambda d: [int(n) for n in re.findall(r'\d+', os.path.basename(d))], reverse=True)
       paths += [os.path.join(d, 'bin', 'python' + version) for d in homes]
   found = [_Probe(p) for p in dict.fromkeys(filter(None, paths))]
@@ -163,14 +169,13 @@ def _Run(command, log_path, what, total=0, check=True):
     command: List of strings.
     log_path: File that the output is appended to.
     what: Name of the step in progress and error lines.
-    total: Number of packages; if set, progress lines count the fetched ones.
+    total: Number of packages; if set, progress lines count the fetched ones, then say that pip writes them.
     check: Whether a failing command is an error.
 
   Raises:
     SetupError: The command failed; the last lines of the log are printed first.
   """
   start = last = time.time()
-  fetched = 0
   with open(log_path, 'a+') as log:
     offset = log.seek(0, os.SEEK_END)
     process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
@@ -182,8 +187,11 @@ def _Run(command, log_path, what, total=0, check=True):
         last = time.time()
         with open(log_path, errors='replace') as text:
           text.seek(offset)
-          fetched = len(re.findall(r'^(?:Collecting|Processing) ', text.read(), re.M))
-        count = f', {min(fetched, total)} of {total} packages' if total else ''
+          printed = text.read()
+        fetched = len(re.findall(r'^(?:Collecting|Processing) ', printed, re.M))
+        count = f', {min(fetched, total)} of {total} packages fetched' if total else ''
+        if total and '\nInstalling collected packages' in printed:
+          count = f', all are fetched, writing {INSTALLED_GB} GB to the disk'
         print(f'  {what}: {last - start:.0f} s{count}', flush=True)
     except BaseException:
       process.terminate()
@@ -228,7 +236,7 @@ def MakeEnvironment(choice, venv):
     total = len({line.split('==')[0] for line in f if '==' in line})
   print(
     f'setup: {choice.stack} stack, Python {_Dots(choice.python.version)} ({choice.python.path}), '
-    f'{total} packages into {venv}',
+    f'{total} packages into {venv}: {INSTALLED_GB} GB, some minutes',
     flush=True,
   )
   existing = _Probe(python)

@@ -17,7 +17,7 @@ import argparse
 import sys
 
 from fm_lingvo import errors
-from fm_lingvo.config import gin_reader
+from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files
 
 from .common import exit_codes
@@ -25,6 +25,9 @@ from .common import interrupts
 from .sweeps import hparams
 from .sweeps import space
 from .sweeps import study
+
+with quiet.Imports():
+  from fm_lingvo.config import gin_reader
 
 
 def _Parser():

@@ -19,17 +19,19 @@ def Pretrain(data_dir: str, minutes: float) -> tuple[str, float]:
 
 
 def Report(logdir: str) -> Iterator[str]:
-  """Yields lines about the last evaluation of each data set."""
+  """Yields lines about the last evaluation of each data set, and whether the model has learnt."""
   rows = metrics_log.ReadMetrics(os.path.join(logdir, 'metrics.jsonl'))
   last = {row['dataset']: row for row in rows}
   yield (
     f'steps: {last["train"]["step"]}, at {last["train"]["throughput/audio_seconds_per_second"]:.0f} s of audio a second'
   )
+  better = []
   for name, row in last.items():
     if name == 'train':
       continue
     accuracy = row['unlabeled/masked_accuracy']
     majority = row['unlabeled/majority_accuracy']
+    better.append(accuracy > majority)
     yield (
       f'{name} ({row["unlabeled/audio_seconds"] / 60:.1f} min held out): masked '
       f'accuracy {accuracy:.1%}, {accuracy / majority:.2f} times that of always '
@@ -39,3 +41,7 @@ def Report(logdir: str) -> Iterator[str]:
       f'{row["unlabeled/code_coverage"]:.0%}, perplexity '
       f'{row["unlabeled/code_perplexity"]:.0f}'
     )
+  if all(better):
+    yield 'It has learnt: it beats guessing on all held-out speech.'
+  else:
+    yield 'It has not learnt enough to beat guessing on all held-out speech; make demo MINUTES=10 trains longer.'

@@ -10,6 +10,7 @@ import time
 from fm_lingvo import errors
 from fm_lingvo.data import dataset
 from fm_lingvo.data import normalizers
+from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import audio as audio_format
 from fm_lingvo.utils import files as file_system
 
@@ -124,6 +125,8 @@ def PrepareData(
   try:
     key = os.urandom(32)
     listed = shards_lib.WriteListings(staging, utterances, ShardOf, key)
+    with quiet.Imports():
+      import tensorflow  # noqa: F401 Shards need it. In their threads, its messages could not be told from others.
     with progress.Watch(staging, len(utterances)):
       beam_runs.Run(listed, staging, limits, key, list(beam_args))
     rows, rejects = _MergeRows(staging, names, listing.rejects)

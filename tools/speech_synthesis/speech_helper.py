@@ -16,6 +16,7 @@ import os
 import signal
 import struct
 import sys
+import warnings
 
 _SEED = 1
 
@@ -238,6 +239,8 @@ def _InChild(write_end, engine, line):
 def main(engine_name, *paths):
   output = sys.stdout.buffer
   engine = {'espeak-ng': Espeak, 'flite': Flite, 'kokoro': Kokoro, 'pico': Pico, 'piper': Piper}[engine_name](*paths)
+  # Libraries start threads that only wait. Python 3.12 and later warn of a fork beside any thread.
+  warnings.filterwarnings('ignore', r'.* is multi-threaded, use of fork\(\)', DeprecationWarning)
   output.write(b'ready\n')
   output.flush()
   for line in sys.stdin:
