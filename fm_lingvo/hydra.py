@@ -208,6 +208,7 @@ class HydraTask(base_task.BaseTask):
       if self.do_eval and self._Decodes(branch):
         hypotheses = self.Head(branch.head).Decode(theta[branch.head], out.encoded, out.paddings)
         branch_tensors.update({f'hyp_{key}': value for key, value in hypotheses.items()})
+        branch_tensors.update(encoded_frames=out.encoded, encoded_paddings=out.paddings)
       metrics.update({f'{name}/{k}': v for k, v in branch_metrics.items()})
       branch_tensors['features'] = out.clean.features[:1]  # [1, T, F]
       branch_tensors['masked_features'] = out.corrupted.features[:1]
@@ -270,16 +271,25 @@ class HydraTask(base_task.BaseTask):
     Returns:
       NestedMap: branch name -> hypotheses, see BaseHead.Decode.
     """
+    return self.DecodeEncoded(theta, self.EncodeSpeech(theta, input_batch))
+
+  def EncodeSpeech(self, theta, input_batch):
+    """The first half of DecodeWithTheta: branch name -> NestedMap of encoded [B, N, D] and paddings [B, N]."""
     speech = py_utils.NestedMap()
     for stream, batch in input_batch.items():
       waveforms, num_samples = frontend.PadWaveforms(batch.waveforms, batch.num_samples, self.encoded_frame_samples)
       speech[stream] = py_utils.NestedMap(waveforms=waveforms, num_samples=num_samples)
     predictions = self.ComputePredictions(theta, speech)
+    names = [name for name, branch in self._BranchesFor(speech) if self._Decodes(branch)]
+    return py_utils.NestedMap({name: predictions[name].GetSlice(['encoded', 'paddings']) for name in names})
+
+  def DecodeEncoded(self, theta, encoded):
+    """The second half of DecodeWithTheta, for the output of EncodeSpeech."""
+    heads = {name: branch.head for name, branch in self._branches}
     return py_utils.NestedMap(
       {
-        name: self.Head(branch.head).Decode(theta[branch.head], predictions[name].encoded, predictions[name].paddings)
-        for name, branch in self._BranchesFor(speech)
-        if self._Decodes(branch)
+        name: self.Head(heads[name]).Decode(theta[heads[name]], found.encoded, found.paddings)
+        for name, found in encoded.items()
       }
     )
 

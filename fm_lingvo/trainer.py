@@ -5,7 +5,6 @@ saving a checkpoint; immediately after a second signal), 1 anything else.
 """
 
 import contextlib
-import gc
 import logging
 import os
 import sys
@@ -17,6 +16,7 @@ from fm_lingvo import errors
 from fm_lingvo import flags as trainer_flags
 from fm_lingvo.config import list_experiments
 from fm_lingvo.config import user_modules
+from fm_lingvo.runtime import garbage
 from fm_lingvo.runtime import huge_pages
 from fm_lingvo.runtime import lazy_imports
 from fm_lingvo.runtime import quiet
@@ -98,9 +98,7 @@ def _Versions():
 
 def _Run(argv):
   """Parses, configures and starts; see Main."""
-  # Objects of modules and graphs live as long as the process; collecting garbage among them took a tenth of the
-  # start-up time.
-  gc.set_threshold(50_000, 20, 100)
+  garbage.CollectRarely()
   # `bazel run` changes the working directory; relative paths refer to the user's.
   os.chdir(os.environ.get('BUILD_WORKING_DIRECTORY', '.'))
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')

@@ -26,12 +26,13 @@ from .bench import comparison
 from .bench import curve_rows
 from .bench import model_rows
 from .bench import peers_env
+from .bench import recognition_rows
 from .bench import results
 from .bench import tables
 from .common import exit_codes
 
 # Name of a group -> function that takes a comparison.Setting and yields comparisons; in the order of the table.
-GROUPS = {**model_rows.GROUPS, **curve_rows.GROUPS, **command_rows.GROUPS}
+GROUPS = {**model_rows.GROUPS, **curve_rows.GROUPS, **recognition_rows.GROUPS, **command_rows.GROUPS}
 _CLOCKS = {'wall': 'seconds', 'cpu': 'cpu_seconds'}
 _PEERS = ('torch', 'torchaudio', 'speechbrain', 'fast-rnnt', 'optimized-transducer', 'rnnt', 'imageio-ffmpeg')
 

@@ -28,6 +28,7 @@ from lingvo import model_registry
 from lingvo.core import base_model_params
 
 from fm_lingvo import errors
+from fm_lingvo.config import params_copy
 from fm_lingvo.utils import suggest
 
 PACKAGE = 'fm_lingvo.params'
@@ -240,6 +241,7 @@ def _Key(cls: type) -> str:
 
 _LINGVO_KEY = _Helper()._ModelParamsClassKey
 _Helper()._ModelParamsClassKey = _Key
+params_copy.Install()
 
 
 def _ImportParams(model_name: str, *args: Any, **kwargs: Any) -> bool:

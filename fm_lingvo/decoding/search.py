@@ -19,7 +19,9 @@ from lingvo import compat as tf
 from lingvo.core import py_utils
 
 from fm_lingvo.decoding import emission
+from fm_lingvo.decoding import emission_log
 from fm_lingvo.decoding import fusion
+from fm_lingvo.decoding import packed_state
 
 NEVER = fusion.NEVER  # Score of hypotheses that do not exist.
 
@@ -111,23 +113,30 @@ def BeamFrames(found, log_probs, step, enc, lengths, max_symbols_per_frame, max_
 
   Returns:
     NestedMap as `found`, best first, and labels, frames and label_scores [B, K, L]: label number i of the utterance is
-    at i % L, if it was emitted at these frames.
+    at i % L, if it was emitted at these frames; and ancestors int32 [B, K], the hypothesis of `found` that each one
+    continues.
   """
   batch, beam_size = py_utils.GetShape(found.scores)
+  max_steps = py_utils.GetShape(enc)[1] * (max_symbols_per_frame + 1)
+  packing = packed_state.Packing(found.model)
   now = py_utils.NestedMap(
     found,
     t=tf.zeros([batch], tf.int32),
     s=tf.zeros([batch], tf.int32),
     waits=found.scores <= NEVER,
-    **{**emission.NoLabels([batch, beam_size], max_labels), 'lengths': found.lengths},
+    model=packing.Pack(found.model),
+    log=emission_log.Start(batch, beam_size, max_steps),
   )
   now = emission.Loop(
-    lambda now: _BeamStep(now, log_probs, step, enc, lengths, max_symbols_per_frame, limits),
+    lambda now: _BeamStep(now, packing, log_probs, step, enc, lengths, max_symbols_per_frame, limits),
     now,
     lengths,
-    py_utils.GetShape(enc)[1] * (max_symbols_per_frame + 1),
+    max_steps,
   )
-  return py_utils.NestedMap({name: now[name] for name in (*found, *LABELED)})
+  labeled, ancestors = emission_log.Labels(now.log, now.lengths, max_labels)
+  after = py_utils.NestedMap({name: now[name] for name in found}, ancestors=ancestors, **labeled)
+  after.model = packing.Unpack(now.model)
+  return after
 
 
 def _Origin(batch, beam_size):
@@ -135,13 +144,14 @@ def _Origin(batch, beam_size):
   return tf.range(batch * beam_size) // beam_size
 
 
-def _BeamStep(now, log_probs, step, enc, lengths, max_symbols_per_frame, limits):
+def _BeamStep(now, packing, log_probs, step, enc, lengths, max_symbols_per_frame, limits):
   """Computes one step of BeamSearch: each hypothesis emits a label or blank, or waits.
 
   Args:
     now: NestedMap with t, the frame, and s, the number of steps at this frame, int32
       [B]; scores float32 [B, K]; waits bool [B, K], whether blank was emitted at t; hashes
-      int64 [B, K]; model, a NestedMap of pred and state [M, ...]; and the fields of emission.NoLabels.
+      int64 and lengths int32 [B, K]; model, a NestedMap of pred and state [M, ...], packed; and log, see emission_log.
+    packing: The packed_state.Packing of model.
     log_probs: See BeamSearch.
     step: fusion.Fused.Step.
     enc: See BeamSearch.
@@ -154,8 +164,9 @@ def _BeamStep(now, log_probs, step, enc, lengths, max_symbols_per_frame, limits)
   """
   batch, beam_size = py_utils.GetShape(now.scores)
   origin = _Origin(batch, beam_size)
-  own = log_probs(tf.gather(emission.FramesAt(enc, now.t), origin), now.model.pred.model)  # [M, V]
-  steps = own + now.model.pred.added if 'added' in now.model.pred else own
+  pred = packing.Unpack(now.model).pred
+  own = log_probs(tf.gather(emission.FramesAt(enc, now.t), origin), pred.model)  # [M, V]
+  steps = own + pred.added if 'added' in pred else own
   vocab_size = py_utils.GetShape(own)[1]
   # [M, V] -> [B, K, V]
   steps = tf.reshape(tf.maximum(steps, NEVER), [batch, beam_size, vocab_size])
@@ -164,41 +175,53 @@ def _BeamStep(now, log_probs, step, enc, lengths, max_symbols_per_frame, limits)
   may_emit = ~waits & emission.MayEmit(now.s[:, tf.newaxis], now.lengths, max_symbols_per_frame, limits)
   scores, parents, labels = _Extend(now, steps, waits, may_emit)
   emit = labels > 0  # [B, K]
-  before = py_utils.NestedMap(
-    {name: tf.gather(now[name], parents, batch_dims=1) for name in (*LABELED, 'lengths', 'hashes')}
-  )
-  hashes = before.hashes * _HASH_FACTOR + tf.cast(labels, tf.int64)
-  parents = tf.reshape(parents, [-1]) + origin * beam_size  # [B, K] -> [M]
-  label_scores = tf.gather(tf.reshape(own, [-1]), parents * vocab_size + tf.reshape(labels, [-1]))  # [M]
-  model = now.model.Transform(lambda x: tf.gather(x, parents))
+  hashes = tf.gather(now.hashes, parents, batch_dims=1)
+  hashes = tf.where_v2(emit, hashes * _HASH_FACTOR + tf.cast(labels, tf.int64), hashes)
+  new_lengths = tf.gather(now.lengths, parents, batch_dims=1) + tf.cast(emit, tf.int32)
+  rows = tf.reshape(parents, [-1]) + origin * beam_size  # [B, K] -> [M]
+  label_scores = tf.gather(tf.reshape(own, [-1]), rows * vocab_size + tf.reshape(labels, [-1]))  # [M]
   ends = active & ~tf.reduce_any(emit, axis=1)  # [B], all hypotheses wait for the next frame.
   return py_utils.NestedMap(
     t=now.t + tf.cast(ends, tf.int32),
     s=tf.where_v2(ends, 0, now.s + 1),
     scores=scores,
-    model=_StepWhereEmitted(step, tf.reshape(labels, [-1]), model),  # [B, K] -> [M]
+    model=_Model(now, packing, step, rows, labels, hashes, new_lengths),
     waits=tf.where_v2(ends[:, tf.newaxis], scores <= NEVER, ~emit),
-    hashes=tf.where_v2(emit, hashes, before.hashes),
-    **emission.Append(before, labels, now.t[:, tf.newaxis], tf.reshape(label_scores, [batch, beam_size]), emit),
+    hashes=hashes,
+    lengths=new_lengths,
+    log=emission_log.Append(
+      now.log, parents, labels, now.t[:, tf.newaxis], tf.reshape(label_scores, [batch, beam_size]), emit
+    ),
   )
 
 
-def _StepWhereEmitted(step, labels, model):
-  """Advances only the hypotheses that emitted a label: most emit blank or wait, and a language model is most of a step.
+def _Model(now, packing, step, rows, labels, hashes, lengths):
+  """Returns the packed model of new hypotheses; a language model is most of a step, so it runs only where it must.
+
+  It does not where a hypothesis emitted no label, nor where its labels are those of one that was in the beam already,
+  by an alignment that emitted the label earlier: that one has the state.
 
   Args:
-    step: See the module.
-    labels: int32 [M], 0 where no label was emitted.
-    model: NestedMap of pred and state [M, ...].
-
-  Returns:
-    NestedMap as `model`.
+    now: See _BeamStep.
+    packing: See _BeamStep.
+    step: See _BeamStep.
+    rows: int32 [M], the hypothesis of all utterances that each one continues.
+    labels: int32 [B, K], 0 where none was emitted.
+    hashes: int64 [B, K], after the label.
+    lengths: int32 [B, K], after the label.
   """
-  rows = tf.where_v2(labels > 0)  # [R, 1]
-  before = model.Transform(lambda x: tf.gather_nd(x, rows))  # [R, ...]
-  pred, state = step(tf.gather_nd(labels, rows), before.state)
-  after = py_utils.NestedMap(pred=pred, state=state)
-  return tf.nest.map_structure(lambda old, new: tf.tensor_scatter_nd_update(old, rows, new), model, after)
+  batch, beam_size = py_utils.GetShape(labels)
+  same = _Equal(hashes, lengths, now.hashes, now.lengths) & (now.scores > NEVER)[:, tf.newaxis]  # [B, K, K]
+  known = tf.reshape(tf.reduce_any(same, axis=2), [-1])  # [M]
+  place = tf.reshape(tf.argmax(tf.cast(same, tf.int32), axis=2, output_type=tf.int32), [-1])
+  labels = tf.reshape(labels, [-1])
+  source = tf.where_v2(known & (labels > 0), place + _Origin(batch, beam_size) * beam_size, rows)
+  model = {name: tf.gather(x, source) for name, x in now.model.items()}
+  todo = tf.where_v2((labels > 0) & ~known)  # [R, 1]
+  before = packing.Unpack({name: tf.gather_nd(x, todo) for name, x in model.items()})
+  pred, state = step(tf.gather_nd(labels, todo), before.state)
+  after = packing.Pack(py_utils.NestedMap(pred=pred, state=state))
+  return py_utils.NestedMap({name: tf.tensor_scatter_nd_update(x, todo, after[name]) for name, x in model.items()})
 
 
 def _Extend(now, steps, waits, may_emit):
@@ -242,13 +265,18 @@ def _Merge(scores, hashes, lengths):
   """
   size = py_utils.GetShape(scores)[1]
   mine, other = scores[:, :, tf.newaxis], scores[:, tf.newaxis]
-  equal = tf.equal(hashes[:, :, tf.newaxis], hashes[:, tf.newaxis]) & tf.equal(
-    lengths[:, :, tf.newaxis], lengths[:, tf.newaxis]
-  )  # [B, K, K]
+  equal = _Equal(hashes, lengths, hashes, lengths)
   first = tf.range(size) < tf.range(size)[:, tf.newaxis]  # [K, K]
   beaten = equal & ((other > mine) | (tf.equal(other, mine) & first))
   total = tf.reduce_logsumexp(tf.where_v2(equal, other, NEVER), axis=2)
   return tf.where_v2(tf.reduce_any(beaten, axis=2), NEVER, total)
+
+
+def _Equal(hashes, lengths, other_hashes, other_lengths):
+  """Returns whether hypotheses [B, K] have the labels of others: bool [B, K, K]."""
+  return tf.equal(hashes[:, :, tf.newaxis], other_hashes[:, tf.newaxis]) & tf.equal(
+    lengths[:, :, tf.newaxis], other_lengths[:, tf.newaxis]
+  )
 
 
 def _Finish(now, final):

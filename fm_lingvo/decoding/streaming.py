@@ -52,18 +52,10 @@ def BeamSearch(log_probs, fused, enc, lengths, max_symbols_per_frame, state):
   """
   batch, beam_size = py_utils.GetShape(state.scores)
   max_labels = max_symbols_per_frame * py_utils.GetShape(enc)[1]
-  origin = tf.tile(tf.range(beam_size), [batch])  # [M]
-
-  def Step(ids, state):
-    # The search moves states with their hypotheses, so this one tells where each hypothesis began.
-    pred, model = fused.Step(ids, state.model)
-    return pred, py_utils.NestedMap(model=model, origin=state.origin)
-
-  before = state.Pack(state.Flatten())
-  before.model.state = py_utils.NestedMap(model=state.model.state, origin=origin)
-  now = search.BeamFrames(before, log_probs, Step, enc, lengths, max_symbols_per_frame, max_labels, limits=tf.int32.max)
-  ancestors = tf.reshape(now.model.state.origin, [batch, beam_size])
-  first = tf.gather(state.lengths, ancestors, batch_dims=1)  # [B, K], labels before this part.
+  now = search.BeamFrames(
+    state, log_probs, fused.Step, enc, lengths, max_symbols_per_frame, max_labels, limits=tf.int32.max
+  )
+  first = tf.gather(state.lengths, now.ancestors, batch_dims=1)  # [B, K], labels before this part.
   counts = now.lengths - first
   order = (first[..., tf.newaxis] + tf.range(max_labels)) % max_labels  # [B, K, L]
   best = now.scores[:, :1]
@@ -73,11 +65,11 @@ def BeamSearch(log_probs, fused, enc, lengths, max_symbols_per_frame, state):
     scores=tf.where_v2(exists, now.scores - best, search.NEVER),
     hashes=now.hashes,
     lengths=now.lengths,
-    model=py_utils.NestedMap(pred=now.model.pred, state=now.model.state.model),
+    model=now.model,
   )
   final = fused.Final(after.model.state)
   found = py_utils.NestedMap(
-    ancestors=ancestors,
+    ancestors=now.ancestors,
     **_Ordered(now, order, counts),
     exists=exists,
     scores=after.scores,

@@ -34,6 +34,7 @@ from fm_lingvo.inference import live_model
 from fm_lingvo.inference import sounds
 from fm_lingvo.inference import transcribing
 from fm_lingvo.inference import transcript
+from fm_lingvo.runtime import garbage
 from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files
 from fm_lingvo.utils import shipped
@@ -91,7 +92,7 @@ def load(
   from fm_lingvo.inference import load_run
   from fm_lingvo.inference import recognizer
 
-  with live_model.LOADING, quiet.RootLogger(), recognizer.GraphMode():
+  with live_model.LOADING, quiet.RootLogger(), garbage.CollectedRarely(), recognizer.GraphMode():
     found = load_run.Load(
       shipped.Folder(files.ExpandUser(os.fspath(run))),
       checkpoint=checkpoint if checkpoint is None else files.ExpandUser(checkpoint),
@@ -108,6 +109,7 @@ def ImportTensorFlow() -> None:
   with (
     live_model.LOADING,
     quiet.RootLogger(),
+    garbage.CollectedRarely(),
     contextlib.nullcontext() if 'tensorflow' in sys.modules else quiet.Imports(),
   ):
     from fm_lingvo.inference import recognizer  # noqa: F401

@@ -20,13 +20,16 @@ from lingvo.core import py_utils
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import reader
 from fm_lingvo.decoding import confidence
+from fm_lingvo.decoding import joined
 from fm_lingvo.decoding import search
 from fm_lingvo.decoding import words as words_lib
+from fm_lingvo.inference import encoded_parts
 from fm_lingvo.inference import stream_graph
 from fm_lingvo.inference import transcript
 from fm_lingvo.runtime import graph_memory
 from fm_lingvo.runtime import quiet
 from fm_lingvo.runtime import session
+from fm_lingvo.runtime import zero_variables
 from fm_lingvo.utils import audio
 
 CLOSED = stream_graph.CLOSED
@@ -124,7 +127,7 @@ class Recognizer:
     self._n_best = n_best
     self._run = run
     self._lock = threading.Lock()  # One batch at a time: it uses all cores, and its memory.
-    graph, self._inputs, self._task, self._outputs = NewGraph(run)
+    graph, self._inputs, self._task, self._encoded, self._outputs = NewGraph(run)
     with graph.as_default():
       self._session = tf.Session(graph=graph, config=session.Config())
       Restore(self._session, self._task, run.Weights())
@@ -150,14 +153,16 @@ class Recognizer:
     Raises:
       errors.ConfigError: The recogniser is closed.
     """
-    num_samples = [len(w) for w in waveforms]
-    batch = np.zeros([len(waveforms), max(num_samples)], np.float32)
-    for row, waveform in zip(batch, waveforms):
-      row[: len(waveform)] = waveform.astype(np.float32) / 32768.0
+    parts = list(encoded_parts.Parts(waveforms))
     with self._lock:
       if self._session is None:
         raise errors.ConfigError(CLOSED)
-      out = self._session.run(self._outputs, dict(zip(self._inputs, (batch, num_samples))))
+      feeds = (dict(zip(self._inputs, encoded_parts.Batch(part))) for part in parts)
+      if len(parts) == 1:
+        out = self._session.run(self._outputs, *feeds)
+      else:
+        whole = joined.Joined([self._session.run(self._encoded, feed) for feed in feeds])
+        out = self._session.run(self._outputs, {self._encoded[key]: value for key, value in whole.items()})
     return [self._Hypotheses(out, i) for i in range(len(waveforms))]
 
   def WhyNoStream(self) -> str:
@@ -220,7 +225,7 @@ class Recognizer:
       if self._session is not None:
         self._session.close()
         graph_memory.ForgetGradients(self._session.graph)
-      self._session = self._inputs = self._outputs = None
+      self._session = self._inputs = self._encoded = self._outputs = None
 
   def _Hypotheses(self, out, i):
     """Returns the hypotheses of row i of the graph's output, at most n_best."""
@@ -246,6 +251,7 @@ class Graph(NamedTuple):
   graph: tf.Graph
   inputs: tuple[tf.Tensor, tf.Tensor]  # See Inputs.
   task: base_layer.BaseLayer  # A HydraTask.
+  encoded: py_utils.NestedMap  # frames [B, N, D] and paddings [B, N].
   outputs: py_utils.NestedMap  # Hypotheses, see BaseHead.Decode.
 
 
@@ -253,7 +259,8 @@ def NewGraph(run) -> Graph:
   """Builds the Graph of a load_run.Run."""
   with tf.Graph().as_default() as graph:
     inputs = Inputs()
-    return Graph(graph, inputs, *BuildGraph(run, *inputs))
+    with zero_variables.Scope():
+      return Graph(graph, inputs, *_BuildGraph(run, *inputs))
 
 
 def BuildGraph(run, waveforms, num_samples):
@@ -267,12 +274,19 @@ def BuildGraph(run, waveforms, num_samples):
   Returns:
     (task, hypotheses): a HydraTask, and the output of its head's Decode.
   """
+  task, _, hypotheses = _BuildGraph(run, waveforms, num_samples)
+  return task, hypotheses
+
+
+def _BuildGraph(run, waveforms, num_samples):
+  """As BuildGraph; returns (task, NestedMap of encoded [B, N, D] and paddings [B, N], hypotheses)."""
   py_utils.GetOrCreateGlobalStepVar()
   with _Cluster(run):
     task = run.params.Instantiate()
     ((name, branch),) = task.branches
     batch = py_utils.NestedMap({branch.stream: py_utils.NestedMap(waveforms=waveforms, num_samples=num_samples)})
-    return task, task.Decode(batch)[name]
+    encoded = task.EncodeSpeech(task.theta, batch)
+    return task, encoded[name], task.DecodeEncoded(task.theta, encoded)[name]
 
 
 def _Cluster(run):

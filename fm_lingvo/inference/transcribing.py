@@ -17,7 +17,7 @@ from fm_lingvo.inference import long_form
 from fm_lingvo.inference import transcript
 from fm_lingvo.utils import audio as audio_format
 
-_BATCH_SECONDS = 128.0  # Audio in a batch, padding included.
+_BATCH_SECONDS = 512.0  # Audio in a batch, padding included; see encoded_parts.py.
 _WAITING_SECONDS = 1200.0  # Audio that is read, and sorted by length, before it is recognised.
 WAITING_FILES = 64  # The same limit as a number of files.
 

@@ -12,6 +12,7 @@ from lingvo.core import layers
 from fm_lingvo.layers import adapter
 from fm_lingvo.layers import chunk_attention
 from fm_lingvo.layers import conformer_cpu
+from fm_lingvo.layers import draws
 from fm_lingvo.layers import mixed_precision
 from fm_lingvo.layers import subparams
 
@@ -93,4 +94,4 @@ def _UseStatelessDropout(p):
   """
   for owner, name, layer in subparams.All(p):
     if subparams.Class(layer) is layers.DropoutLayer:
-      owner.Set(**{name: layers.DeterministicDropoutLayer.Params().Set(keep_prob=layer.keep_prob)})
+      owner.Set(**{name: draws.Dropout.Params().Set(keep_prob=layer.keep_prob)})

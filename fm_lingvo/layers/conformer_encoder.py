@@ -7,13 +7,13 @@ D: model width.
 """
 
 from lingvo import compat as tf
-from lingvo.core import layers
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
 from fm_lingvo.layers import adapter
 from fm_lingvo.layers import base_encoder
 from fm_lingvo.layers import conformer_block
+from fm_lingvo.layers import draws
 from fm_lingvo.layers import lora
 from fm_lingvo.layers import rematerialize
 from fm_lingvo.layers import shared_trace
@@ -128,7 +128,7 @@ class ConformerEncoder(base_encoder.BaseEncoder):
     self.CreateChild(
       'subsampling', p.subsampling.Copy().Set(num_bins=p.num_bins, model_dim=p.model_dim, causal=p.causal)
     )
-    self.CreateChild('dropout', layers.DeterministicDropoutLayer.Params().Set(keep_prob=1.0 - p.dropout_prob))
+    self.CreateChild('dropout', draws.Dropout.Params().Set(keep_prob=1.0 - p.dropout_prob))
     self.CreateChildren('blocks', [conformer_block.BlockParams(p, i) for i in range(p.num_layers)])
     if p.adapters:
       self.CreateChild('adapters', adapter.AdaptersParams(p, self.blocks[0]))

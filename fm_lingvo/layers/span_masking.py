@@ -8,6 +8,7 @@ from lingvo.core import base_layer
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
+from fm_lingvo.layers import draws
 from fm_lingvo.utils import audio
 
 
@@ -23,7 +24,7 @@ def Hide(features, hidden, stddev, seed):
   Returns:
     [B, T, F], of the dtype of `features`.
   """
-  noise = stddev * tf.random.stateless_normal(tf.shape(features), seed)
+  noise = stddev * draws.Normal(tf.shape(features), seed)
   return tf.where_v2(hidden, tf.cast(noise, features.dtype), features)
 
 
@@ -36,8 +37,8 @@ class SpanMasker(base_layer.BaseLayer):
   is 1 - (1 - mask_start_prob) ** S. The noise is drawn for each masked frame.
 
   All draws are stateless functions of a seed, and therefore the same in a rematerialised
-  forward pass. TensorFlow's kernels and XLA derive other numbers from a seed: a run that
-  continues on a TPU draws from the same distribution, but not the same masks.
+  forward pass. The masks are the same under XLA, on a TPU, to the bit, and the noise up
+  to the rounding of a logarithm, a sine and a cosine (draws.py).
   """
 
   @classmethod
@@ -89,8 +90,8 @@ class SpanMasker(base_layer.BaseLayer):
 
   def _SampleMask(self, paddings):
     """Returns the mask [B, T]: 1 on unpadded frames that are covered by a span."""
-    draws = tf.random.stateless_uniform(tf.shape(paddings), self._Seed(paddings))
-    starts = tf.cast(draws < self.params.mask_start_prob, tf.float32)
+    numbers = draws.Uniform(tf.shape(paddings), self._Seed(paddings))
+    starts = tf.cast(numbers < self.params.mask_start_prob, tf.float32)
     # The starts up to t minus those up to t - S are the starts of spans that cover t.
     upto = tf.cumsum(starts * (1.0 - paddings), axis=1)  # [B, T]
     before = tf.pad(upto, [[0, 0], [self.span_frames, 0]])[:, : -self.span_frames]

@@ -8,6 +8,7 @@ from lingvo.core import base_layer
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
+from fm_lingvo.layers import draws
 from fm_lingvo.layers import span_masking
 
 
@@ -67,23 +68,23 @@ class SpecAugment(base_layer.BaseLayer):
     batch, time, bins = py_utils.GetShape(features, 3)
     count = p.freq_mask_count + p.time_mask_count
     # Width and start of each mask: [B, 2, count].
-    draws = tf.random.stateless_uniform([batch, 2, count], py_utils.GenerateStepSeedPair(p))
+    numbers = draws.Uniform([batch, 2, count], py_utils.GenerateStepSeedPair(p))
     frames = tf.reduce_sum(1.0 - paddings, axis=1, keepdims=True)  # [B, 1]
     longest = tf.minimum(float(p.time_mask_max_frames), p.time_mask_max_ratio * frames)
     bands = _MaskedPositions(
-      draws[..., : p.freq_mask_count], tf.cast(bins, tf.float32), float(min(p.freq_mask_max_bins, bins)), bins
+      numbers[..., : p.freq_mask_count], tf.cast(bins, tf.float32), float(min(p.freq_mask_max_bins, bins)), bins
     )  # [B, F]
-    spans = _MaskedPositions(draws[..., p.freq_mask_count :], frames, longest, time)  # [B, T]
+    spans = _MaskedPositions(numbers[..., p.freq_mask_count :], frames, longest, time)  # [B, T]
     hidden = bands[:, tf.newaxis] | spans[:, :, tf.newaxis]  # [B, T, F]
     hidden &= paddings[:, :, tf.newaxis] < 0.5
     return span_masking.Hide(features, hidden, p.noise_stddev, py_utils.GenerateStepSeedPair(p))
 
 
-def _MaskedPositions(draws, length, widest, size):
+def _MaskedPositions(numbers, length, widest, size):
   """Returns which positions are masked.
 
   Args:
-    draws: float32 [B, 2, masks] in [0, 1), for width and start of each mask.
+    numbers: float32 [B, 2, masks] in [0, 1), for width and start of each mask.
     length: float32 [B, 1] or scalar, number of positions that masks may cover.
     widest: float32 [B, 1] or scalar, maximum width, <= length.
     size: Total number of positions.
@@ -91,8 +92,8 @@ def _MaskedPositions(draws, length, widest, size):
   Returns:
     bool [B, size].
   """
-  width = tf.floor(draws[:, 0] * (tf.floor(widest) + 1.0))  # [B, masks]
-  start = tf.floor(draws[:, 1] * (length - width + 1.0))
+  width = tf.floor(numbers[:, 0] * (tf.floor(widest) + 1.0))  # [B, masks]
+  start = tf.floor(numbers[:, 1] * (length - width + 1.0))
   position = tf.range(tf.cast(size, tf.float32), dtype=tf.float32)  # [size]
   inside = (position >= start[..., tf.newaxis]) & (position < (start + width)[..., tf.newaxis])  # [B, masks, size]
   return tf.reduce_any(inside, axis=1)

@@ -10,10 +10,10 @@ network uses the same id for the start of an utterance.
 
 from lingvo import compat as tf
 from lingvo.core import base_layer
-from lingvo.core import layers
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
+from fm_lingvo.layers import draws
 from fm_lingvo.layers import mixed_precision
 from fm_lingvo.layers import predictors
 from fm_lingvo.losses import transducer_loss
@@ -47,7 +47,7 @@ class PredictionNetwork(base_layer.BaseLayer):
     _CheckAtLeast(p, vocab_size=2, embedding_dim=1, hidden_dim=1, context_size=1, num_layers=1)
     if not 0 <= p.dropout_prob < 1:
       raise errors.ConfigError(f'{p.name}.dropout_prob = {p.dropout_prob}: expected a share in [0, 1)')
-    dropout = layers.DeterministicDropoutLayer.Params().Set(keep_prob=1.0 - p.dropout_prob)
+    dropout = draws.Dropout.Params().Set(keep_prob=1.0 - p.dropout_prob)
     self.CreateChild('embedding_dropout', dropout)
     self.CreateChild('output_dropout', dropout)
     if p.kind == 'lstm':

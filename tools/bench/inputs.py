@@ -74,3 +74,11 @@ def Decoding(sizes):
   logits = np.tanh(found['encoded'] @ found['w_encoded']) @ found['w']  # [B, T, V]
   bias = np.quantile(logits[..., 1:].max(-1) - logits[..., 0], 2 / 3)
   return {**found, 'b': np.eye(1, vocab, dtype=np.float32)[0] * np.float32(bias)}
+
+
+def Syllables(seconds: float, seed: int) -> np.ndarray:
+  """Returns int16 [N] at 16 kHz: noise whose loudness changes each quarter of a second."""
+  rng, rate = np.random.default_rng(seed), 16000
+  length = int(seconds * rate)
+  loud = np.repeat(rng.uniform(0, 3000, 4 * length // rate + 1), rate // 4)[:length]
+  return np.clip(loud * rng.standard_normal(length, np.float32), -32768, 32767).astype(np.int16)

@@ -1,0 +1,36 @@
+"""Batches that are encoded in parts and searched together.
+
+The encoder's activations are most of the memory of recognition, and more rows at once gain it nothing; a search
+(fm_lingvo/decoding/joined.py) has little memory. B: utterances, S: samples (16 kHz).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from fm_lingvo.utils import audio
+
+_SECONDS = 32.0  # Audio of a part, padding included.
+
+
+def Parts(waveforms: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
+  """Yields waveforms int16 [S] in parts of at most 32 s with padding, or of one waveform."""
+  part: list[np.ndarray] = []
+  longest = 0
+  for waveform in waveforms:
+    longest = max(longest, len(waveform))
+    if part and longest * (len(part) + 1) > _SECONDS * audio.SAMPLE_RATE:
+      yield part
+      part, longest = [], len(waveform)
+    part.append(waveform)
+  if part:
+    yield part
+
+
+def Batch(waveforms: list[np.ndarray]) -> tuple[np.ndarray, list[int]]:
+  """Returns waveforms int16 [S] as float32 [B, S] in [-1, 1], padded by 0, and their numbers of samples."""
+  num_samples = [len(w) for w in waveforms]
+  batch = np.zeros([len(waveforms), max(num_samples)], np.float32)
+  for row, waveform in zip(batch, waveforms):
+    row[: len(waveform)] = waveform.astype(np.float32) / 32768.0
+  return batch, num_samples

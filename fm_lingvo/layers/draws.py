@@ -1,0 +1,44 @@
+"""Random draws that are the same by TensorFlow's kernels and by XLA, for a run that continues on a TPU.
+
+Both compute the same random words of a seed, but tf.random's stateless functions make a float of the low bits of a word
+in TensorFlow's kernels and of the high ones under XLA. Here they are the low ones everywhere.
+"""
+
+import math
+
+from lingvo import compat as tf
+from lingvo.core import layers
+from lingvo.core import py_utils
+
+_ONE = 0x3F800000  # The bits of 1.0.
+_FRACTION = 0x007FFFFF  # Those behind its exponent.
+_LEAST = 1e-7  # Of a number whose logarithm is taken.
+
+
+def Uniform(shape, seed):
+  """Returns float32 of a shape in [0, 1), of a pair of ints; the same as tf.random.stateless_uniform on the CPU."""
+  words = tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg='philox')
+  return tf.bitcast((words & _FRACTION) | _ONE, tf.float32) - 1.0
+
+
+def Normal(shape, seed):
+  """Returns float32 of a shape with mean 0 and deviation 1, of a pair of ints.
+
+  As tf.random.stateless_normal on the CPU, up to the rounding of logarithm, sine and cosine (Box and Muller, 1958).
+  """
+  size = tf.reduce_prod(shape)
+  pairs = Uniform([(size + 1) // 2, 2], seed)
+  radius = tf.sqrt(-2.0 * tf.math.log(tf.maximum(pairs[:, 0], _LEAST)))
+  angle = 2.0 * math.pi * pairs[:, 1]
+  values = tf.stack([radius * tf.sin(angle), radius * tf.cos(angle)], axis=1)
+  return tf.reshape(tf.reshape(values, [-1])[:size], shape)
+
+
+class Dropout(layers.DeterministicDropoutLayer):
+  """Lingvo's dropout by the step, with the draws of this module."""
+
+  def _Dropout(self, theta, inputs, noise_shape):
+    keep_prob = self.params.keep_prob
+    seed = py_utils.GenerateStepSeedPair(self.params)
+    kept = tf.floor(keep_prob + Uniform(noise_shape or py_utils.GetShape(inputs), seed))
+    return tf.div(inputs, tf.cast(keep_prob, inputs.dtype)) * tf.cast(kept, inputs.dtype)
