@@ -125,6 +125,8 @@ STAGES = (
     _SourceStage('hydra_an4', 'an4', 'AN4: stages 1 + 2', 'pretrain', hydra=True, target='target_an4',
                  unlabeled=('target_an4',)),
     _Adapted('adapted_an4', 'an4', 'AN4: adapters and decoder on {share}', 'hydra_an4', _SEEDS, target='target_an4'),
+    _Adapted('adapted_supervised_an4', 'an4', 'AN4: source labels alone, adapters and decoder on {share}', 'supervised',
+             share=1.0, target='target_an4'),
     Stage('scratch_an4', 'an4', 'FromScratch', 6000, 'AN4: from scratch on all labels', '', 1.0, _SEEDS,
           {**_SCRATCH, 'target': 'target_an4'}),
 
