@@ -126,7 +126,11 @@ class CalibrationTest(absltest.TestCase):
     rows += [dict(row, branch='ctc', hypothesis_words=[]) for row in rows]  # Of another branch.
     before = calibration.Report(self.run_folder, 'Dev', rows, None)
     self.assertStartsWith(before[0], 'Dev: words (measure mean, not calibrated): 1500, ECE 0.')
+    self.assertEqual([*calibration.Ece(self.run_folder, 'Dev', rows)], ['not calibrated'])
     lines = calibration.Calibrate(self.run_folder, 'Dev', 7, rows)
+    (_, uncalibrated), (name, calibrated) = calibration.Ece(self.run_folder, 'Dev', rows).items()
+    self.assertEqual(name, 'calibrated, measure mean')
+    self.assertLess(calibrated, uncalibrated)
     self.assertRegex(lines[1], r'^mean: slope 0\.\d+, offset -0\.\d+: log loss 0\.\d+, ECE 0\.0\d+$')
     after = calibration.Report(self.run_folder, 'Dev', rows, self.run_folder + '/out')
     self.assertStartsWith(after[0], 'Dev: words (measure mean, calibrated): 1500, ECE 0.0')

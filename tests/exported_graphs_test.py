@@ -26,6 +26,8 @@ from tests import run_case
 from tests import tiny_data
 from tools import export
 from tools.exporting import convert
+from tools.exporting import measure
+from tools.exporting import utterances
 
 tf = graph_case.tf
 _SECONDS = (1.5, 3.0, 0.9)
@@ -155,6 +157,20 @@ class ExportedGraphsTest(parameterized.TestCase):
       [sys.executable, '-c', script, _folder + '/alone'], capture_output=True, text=True, check=False
     )
     self.assertRegex(done.stdout, r'^\[.*\] False\n$', done.stderr)
+
+
+class FiguresTest(absltest.TestCase):
+  def test_an_export_s_figures(self):
+    sounds = [utterances.Utterance(np.zeros([16000], np.int16), text) for text in ('a b', 'c d')]
+    answers = {'original': 'a b', 'exported': 'a x'}
+    systems = {name: lambda _, text=text: text for name, text in answers.items()}
+    result = measure.Compare(systems, {'original': 4e6, 'exported': 1e6}, sounds, scored=True)
+    original, exported = map(dict, [[f[:2] for f in figures] for figures in measure.Figures(result).values()])
+    self.assertEqual((original['size'], exported['size']), (4, 1))
+    self.assertEqual((original['WER'], exported['WER']), (50, 75))
+    self.assertEqual(exported['WER above that of the original'], 25)
+    self.assertNotIn('WER above that of the original', original)
+    self.assertEqual(exported['texts equal to those of the original'], 0)
 
 
 if __name__ == '__main__':

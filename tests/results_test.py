@@ -12,6 +12,7 @@ from absl.testing import parameterized
 
 from fm_lingvo import errors
 from tests import metrics_case
+from tools import evaluate
 from tools import results as tool
 from tools.bench import benchmark_table
 from tools.bench import forms
@@ -208,6 +209,22 @@ class AddTest(absltest.TestCase):
       self.assertLen(results.Rows(path), 2)
       with self.assertRaisesRegex(errors.ConfigError, '^--label: only with --add=NAME'):
         kept_figures.Start('evaluate', parser.parse_args(['--label=x']))
+
+  def test_an_evaluation_s_figures(self):
+    values = {'labeled/wer': 0.25, 'labeled/wer_low': 0.2, 'labeled/wer_high': 0.3, 'labeled/loss': 9.0}
+    values |= {'labeled/hotwords_said': 4, 'labeled/hotwords_found': 3, 'labeled/hotwords_false': 1}
+    self.assertEqual(
+      evaluate.Figures('Dev', values, {'not calibrated': 0.1}),
+      [
+        ('Dev, labeled: hotwords, false', 1, ''),
+        ('Dev, labeled: hotwords, found', 3, ''),
+        ('Dev, labeled: hotwords, said', 4, ''),
+        ('Dev, labeled: WER', 25.0, '%'),
+        ('Dev, labeled: WER, low end of its interval', 20.0, '%'),
+        ('Dev, labeled: WER, high end of its interval', 30.0, '%'),
+        ('Dev: ECE of words, not calibrated', 0.1, ''),
+      ],
+    )
 
   def test_a_result_without_rows_says_so(self):
     self.assertEqual(tables.Table(_Result()), 'Not measured yet.')
