@@ -1,4 +1,4 @@
-"""Copies Lingvo's Params without copy.deepcopy of each number: a layer copies its own several times, a model has hundreds.
+"""Copies Lingvo's Params without copy.deepcopy of each number: a model has hundreds of layers that copy their own.
 
 What a copy is does not change. Lingvo's asks copy.deepcopy for each name and number.
 """
