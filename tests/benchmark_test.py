@@ -326,6 +326,13 @@ class MainTest(parameterized.TestCase):
       return json.load(f)['rows'], out
 
   @pytest.mark.slow
+  def test_recognition_is_timed_with_a_run_of_random_weights(self):
+    found, _ = self._Smoke('recognition')
+    self.assertLen(found, 6)
+    for row in found:
+      self.assertGreater(row['ours'], 0.0, row)
+
+  @pytest.mark.slow
   def test_a_smoke_run_writes_rows_of_the_form(self):
     found, out = self._Smoke('step_tiny,quantizer,transducer')
     self.assertLen(found, 10)

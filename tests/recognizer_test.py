@@ -5,6 +5,7 @@ import glob
 import os
 import shutil
 import tempfile
+from unittest import mock
 
 import numpy as np
 from absl.testing import absltest
@@ -17,6 +18,7 @@ from fm_lingvo.data import tokenizer
 from fm_lingvo.decoding import search
 from fm_lingvo.decoding import search_options
 from fm_lingvo.evaluation import evaluator
+from fm_lingvo.inference import encoded_parts
 from fm_lingvo.inference import load_run
 from fm_lingvo.inference import long_form
 from fm_lingvo.inference import recognizer
@@ -85,6 +87,17 @@ class InferenceTest(graph_case.GraphCase):
       self.assertEqual(alone.text, best.text)
       self.assertEqual(alone.words, best.words)
       self.assertAlmostEqual(alone.score, best.score, delta=1e-3)
+
+  def test_a_text_does_not_depend_on_the_parts_that_are_encoded(self):
+    model, audio = _Recognizer(), list(run_case.Audio(_folder + '/data').values())
+    together = model.Recognize(audio)
+    with mock.patch.object(encoded_parts, '_SECONDS', 5.0):
+      self.assertGreater(len(list(encoded_parts.Parts(audio))), 1)
+      in_parts = model.Recognize(audio)
+    for (one,), (other,) in zip(together, in_parts, strict=True):
+      self.assertEqual(one.text, other.text)
+      self.assertEqual(one.words, other.words)
+      self.assertAlmostEqual(one.score, other.score, delta=1e-3)
 
   def test_padding_may_be_no_number(self):
     run = self._Run()

@@ -33,6 +33,7 @@ from .common import exit_codes
 
 # Name of a group -> function that takes a comparison.Setting and yields comparisons; in the order of the table.
 GROUPS = {**model_rows.GROUPS, **curve_rows.GROUPS, **recognition_rows.GROUPS, **command_rows.GROUPS}
+_WITHOUT_PEERS = (*recognition_rows.GROUPS, 'pipeline', 'prepare_segments', 'start')
 _CLOCKS = {'wall': 'seconds', 'cpu': 'cpu_seconds'}
 _PEERS = ('torch', 'torchaudio', 'speechbrain', 'fast-rnnt', 'optimized-transducer', 'rnnt', 'imageio-ffmpeg')
 
@@ -114,7 +115,8 @@ def Main(argv: list[str]) -> int:
       raise errors.ConfigError('--rounds and --threads: expected >= 1')
     if args.quick and args.output == parser.get_default('output'):
       raise errors.ConfigError('--quick: expected --output=FILE; its figures do not belong in docs/results')
-    peers = peers_env.Find() if args.quick else peers_env.Make()
+    alone = all(group in _WITHOUT_PEERS for group in args.rows)
+    peers = peers_env.Find() if args.quick or alone else peers_env.Make()
     rounds = 2 if args.quick else args.rounds
     Measure(args, comparison.Setting(peers, args.threads, rounds, _CLOCKS[args.clock], args.quick), argv[1:])
     print(tables.Table(results.Load(args.output)))

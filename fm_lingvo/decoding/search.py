@@ -21,7 +21,7 @@ from lingvo.core import py_utils
 from fm_lingvo.decoding import emission
 from fm_lingvo.decoding import emission_log
 from fm_lingvo.decoding import fusion
-from fm_lingvo.decoding import packed_state
+from fm_lingvo.decoding import state_slots
 
 NEVER = fusion.NEVER  # Score of hypotheses that do not exist.
 
@@ -118,24 +118,24 @@ def BeamFrames(found, log_probs, step, enc, lengths, max_symbols_per_frame, max_
   """
   batch, beam_size = py_utils.GetShape(found.scores)
   max_steps = py_utils.GetShape(enc)[1] * (max_symbols_per_frame + 1)
-  packing = packed_state.Packing(found.model)
+  model = state_slots.Slots(found.model, batch, beam_size)
   now = py_utils.NestedMap(
     found,
     t=tf.zeros([batch], tf.int32),
     s=tf.zeros([batch], tf.int32),
     waits=found.scores <= NEVER,
-    model=packing.Pack(found.model),
+    model=model.Start(found.model),
     log=emission_log.Start(batch, beam_size, max_steps),
   )
   now = emission.Loop(
-    lambda now: _BeamStep(now, packing, log_probs, step, enc, lengths, max_symbols_per_frame, limits),
+    lambda now: _BeamStep(now, model, log_probs, step, enc, lengths, max_symbols_per_frame, limits),
     now,
     lengths,
     max_steps,
   )
   labeled, ancestors = emission_log.Labels(now.log, now.lengths, max_labels)
   after = py_utils.NestedMap({name: now[name] for name in found}, ancestors=ancestors, **labeled)
-  after.model = packing.Unpack(now.model)
+  after.model = model.Model(now.model)
   return after
 
 
@@ -144,14 +144,14 @@ def _Origin(batch, beam_size):
   return tf.range(batch * beam_size) // beam_size
 
 
-def _BeamStep(now, packing, log_probs, step, enc, lengths, max_symbols_per_frame, limits):
+def _BeamStep(now, model, log_probs, step, enc, lengths, max_symbols_per_frame, limits):
   """Computes one step of BeamSearch: each hypothesis emits a label or blank, or waits.
 
   Args:
     now: NestedMap with t, the frame, and s, the number of steps at this frame, int32
       [B]; scores float32 [B, K]; waits bool [B, K], whether blank was emitted at t; hashes
-      int64 and lengths int32 [B, K]; model, a NestedMap of pred and state [M, ...], packed; and log, see emission_log.
-    packing: The packed_state.Packing of model.
+      int64 and lengths int32 [B, K]; model, see state_slots; and log, see emission_log.
+    model: The state_slots.Slots of now.model.
     log_probs: See BeamSearch.
     step: fusion.Fused.Step.
     enc: See BeamSearch.
@@ -164,7 +164,7 @@ def _BeamStep(now, packing, log_probs, step, enc, lengths, max_symbols_per_frame
   """
   batch, beam_size = py_utils.GetShape(now.scores)
   origin = _Origin(batch, beam_size)
-  pred = packing.Unpack(now.model).pred
+  pred = model.Pred(now.model)
   own = log_probs(tf.gather(emission.FramesAt(enc, now.t), origin), pred.model)  # [M, V]
   steps = own + pred.added if 'added' in pred else own
   vocab_size = py_utils.GetShape(own)[1]
@@ -185,7 +185,7 @@ def _BeamStep(now, packing, log_probs, step, enc, lengths, max_symbols_per_frame
     t=now.t + tf.cast(ends, tf.int32),
     s=tf.where_v2(ends, 0, now.s + 1),
     scores=scores,
-    model=_Model(now, packing, step, rows, labels, hashes, new_lengths),
+    model=_Advanced(now, model, step, parents, labels, hashes, new_lengths),
     waits=tf.where_v2(ends[:, tf.newaxis], scores <= NEVER, ~emit),
     hashes=hashes,
     lengths=new_lengths,
@@ -195,33 +195,26 @@ def _BeamStep(now, packing, log_probs, step, enc, lengths, max_symbols_per_frame
   )
 
 
-def _Model(now, packing, step, rows, labels, hashes, lengths):
-  """Returns the packed model of new hypotheses; a language model is most of a step, so it runs only where it must.
+def _Advanced(now, model, step, parents, labels, hashes, lengths):
+  """Returns now.model of new hypotheses; a language model is most of a step, so it runs only where it must.
 
   It does not where a hypothesis emitted no label, nor where its labels are those of one that was in the beam already,
   by an alignment that emitted the label earlier: that one has the state.
 
   Args:
     now: See _BeamStep.
-    packing: See _BeamStep.
+    model: See _BeamStep.
     step: See _BeamStep.
-    rows: int32 [M], the hypothesis of all utterances that each one continues.
+    parents: int32 [B, K], the hypothesis that each one continues.
     labels: int32 [B, K], 0 where none was emitted.
     hashes: int64 [B, K], after the label.
     lengths: int32 [B, K], after the label.
   """
-  batch, beam_size = py_utils.GetShape(labels)
   same = _Equal(hashes, lengths, now.hashes, now.lengths) & (now.scores > NEVER)[:, tf.newaxis]  # [B, K, K]
-  known = tf.reshape(tf.reduce_any(same, axis=2), [-1])  # [M]
-  place = tf.reshape(tf.argmax(tf.cast(same, tf.int32), axis=2, output_type=tf.int32), [-1])
-  labels = tf.reshape(labels, [-1])
-  source = tf.where_v2(known & (labels > 0), place + _Origin(batch, beam_size) * beam_size, rows)
-  model = {name: tf.gather(x, source) for name, x in now.model.items()}
-  todo = tf.where_v2((labels > 0) & ~known)  # [R, 1]
-  before = packing.Unpack({name: tf.gather_nd(x, todo) for name, x in model.items()})
-  pred, state = step(tf.gather_nd(labels, todo), before.state)
-  after = packing.Pack(py_utils.NestedMap(pred=pred, state=state))
-  return py_utils.NestedMap({name: tf.tensor_scatter_nd_update(x, todo, after[name]) for name, x in model.items()})
+  known, emit = tf.reduce_any(same, axis=2), labels > 0
+  place = tf.argmax(tf.cast(same, tf.int32), axis=2, output_type=tf.int32)
+  sources = tf.where_v2(emit & known, place, parents)
+  return model.Advance(now.model, sources, labels, emit & ~known, step)
 
 
 def _Extend(now, steps, waits, may_emit):

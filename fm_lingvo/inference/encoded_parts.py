@@ -13,22 +13,25 @@ from fm_lingvo.utils import audio
 _SECONDS = 32.0  # Audio of a part, padding included.
 
 
-def Parts(waveforms: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
-  """Yields waveforms int16 [S] in parts of at most 32 s with padding, or of one waveform."""
+def Parts(waveforms: list[np.ndarray]) -> Iterator[tuple[np.ndarray, list[int]]]:
+  """Splits waveforms int16 [S] into parts of at most 32 s with padding, or of one waveform.
+
+  Yields:
+    (float32 [B, S] in [-1, 1], padded by 0; numbers of samples).
+  """
   part: list[np.ndarray] = []
   longest = 0
   for waveform in waveforms:
     longest = max(longest, len(waveform))
     if part and longest * (len(part) + 1) > _SECONDS * audio.SAMPLE_RATE:
-      yield part
+      yield _Padded(part)
       part, longest = [], len(waveform)
     part.append(waveform)
   if part:
-    yield part
+    yield _Padded(part)
 
 
-def Batch(waveforms: list[np.ndarray]) -> tuple[np.ndarray, list[int]]:
-  """Returns waveforms int16 [S] as float32 [B, S] in [-1, 1], padded by 0, and their numbers of samples."""
+def _Padded(waveforms):
   num_samples = [len(w) for w in waveforms]
   batch = np.zeros([len(waveforms), max(num_samples)], np.float32)
   for row, waveform in zip(batch, waveforms):

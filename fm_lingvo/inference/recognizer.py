@@ -127,7 +127,7 @@ class Recognizer:
     self._n_best = n_best
     self._run = run
     self._lock = threading.Lock()  # One batch at a time: it uses all cores, and its memory.
-    graph, self._inputs, self._task, self._encoded, self._outputs = NewGraph(run)
+    graph, self._inputs, self._task, self._encoded, self._searched, self._outputs = NewGraph(run)
     with graph.as_default():
       self._session = tf.Session(graph=graph, config=session.Config())
       Restore(self._session, self._task, run.Weights())
@@ -153,16 +153,12 @@ class Recognizer:
     Raises:
       errors.ConfigError: The recogniser is closed.
     """
-    parts = list(encoded_parts.Parts(waveforms))
     with self._lock:
       if self._session is None:
         raise errors.ConfigError(CLOSED)
-      feeds = (dict(zip(self._inputs, encoded_parts.Batch(part))) for part in parts)
-      if len(parts) == 1:
-        out = self._session.run(self._outputs, *feeds)
-      else:
-        whole = joined.Joined([self._session.run(self._encoded, feed) for feed in feeds])
-        out = self._session.run(self._outputs, {self._encoded[key]: value for key, value in whole.items()})
+      parts = (dict(zip(self._inputs, part)) for part in encoded_parts.Parts(waveforms))
+      encoded = joined.Joined([self._session.run(self._encoded, part) for part in parts])
+      out = self._session.run(self._outputs, {self._searched[key]: value for key, value in encoded.items()})
     return [self._Hypotheses(out, i) for i in range(len(waveforms))]
 
   def WhyNoStream(self) -> str:
@@ -225,7 +221,7 @@ class Recognizer:
       if self._session is not None:
         self._session.close()
         graph_memory.ForgetGradients(self._session.graph)
-      self._session = self._inputs = self._encoded = self._outputs = None
+      self._session = self._inputs = self._encoded = self._searched = self._outputs = None
 
   def _Hypotheses(self, out, i):
     """Returns the hypotheses of row i of the graph's output, at most n_best."""
@@ -252,6 +248,7 @@ class Graph(NamedTuple):
   inputs: tuple[tf.Tensor, tf.Tensor]  # See Inputs.
   task: base_layer.BaseLayer  # A HydraTask.
   encoded: py_utils.NestedMap  # frames [B, N, D] and paddings [B, N].
+  searched: py_utils.NestedMap  # Placeholders for what is encoded.
   outputs: py_utils.NestedMap  # Hypotheses, see BaseHead.Decode.
 
 
@@ -260,7 +257,11 @@ def NewGraph(run) -> Graph:
   with tf.Graph().as_default() as graph:
     inputs = Inputs()
     with zero_variables.Scope():
-      return Graph(graph, inputs, *_BuildGraph(run, *inputs))
+      task, encoded, decode = _BuildGraph(run, *inputs)
+    # Fed from the first half: TensorFlow's graph optimiser looks behind a tensor of the graph itself.
+    searched = encoded.Transform(lambda x: tf.placeholder(x.dtype, [None, *x.shape.as_list()[1:]]))
+    with _Cluster(run):
+      return Graph(graph, inputs, task, encoded, searched, decode(searched))
 
 
 def BuildGraph(run, waveforms, num_samples):
@@ -274,19 +275,24 @@ def BuildGraph(run, waveforms, num_samples):
   Returns:
     (task, hypotheses): a HydraTask, and the output of its head's Decode.
   """
-  task, _, hypotheses = _BuildGraph(run, waveforms, num_samples)
-  return task, hypotheses
+  task, encoded, decode = _BuildGraph(run, waveforms, num_samples)
+  with _Cluster(run):
+    return task, decode(encoded)
 
 
 def _BuildGraph(run, waveforms, num_samples):
-  """As BuildGraph; returns (task, NestedMap of encoded [B, N, D] and paddings [B, N], hypotheses)."""
+  """Builds the first half of BuildGraph.
+
+  Returns:
+    (task, NestedMap of encoded [B, N, D] and paddings [B, N], function: such a NestedMap -> hypotheses).
+  """
   py_utils.GetOrCreateGlobalStepVar()
   with _Cluster(run):
     task = run.params.Instantiate()
     ((name, branch),) = task.branches
     batch = py_utils.NestedMap({branch.stream: py_utils.NestedMap(waveforms=waveforms, num_samples=num_samples)})
-    encoded = task.EncodeSpeech(task.theta, batch)
-    return task, encoded[name], task.DecodeEncoded(task.theta, encoded)[name]
+    encoded = task.EncodeSpeech(task.theta, batch)[name]
+  return task, encoded, lambda x: task.DecodeEncoded(task.theta, py_utils.NestedMap({name: x}))[name]
 
 
 def _Cluster(run):

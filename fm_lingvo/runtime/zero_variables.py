@@ -61,7 +61,7 @@ def Create(definition: variable_pb2.VariableDef, trainable: bool = False) -> tf.
 def Scope():
   """Returns a context in which layers get variables of zeros, for a graph whose weights are loaded from elsewhere.
 
-  A layer's own initial values are three quarters of the operations of its variables.
+  A layer's own initial values are most of the operations of its variables.
   """
   return py_utils.VariableCreatorScope(_Creator)
 

@@ -80,6 +80,28 @@ def _Prepare(setting):
     yield Comparison([ours, peer], [Row(title, '>= 300', 'x real time', _Speed, 'ours', note=note)], _Check)
 
 
+def _PrepareSegments(setting):
+  """The same of long files, each of which is decoded once for all of its segments."""
+  sizes = Sizes('recordings=1 minutes=1 seconds=10' if setting.quick else 'recordings=4 minutes=60 seconds=12')
+  note = 'no peer; start-up included; seconds of audio in a second of the processor, of all threads and processes'
+  with tempfile.TemporaryDirectory() as folder:
+    audio = corpus.WriteSegments(folder, **sizes) * sizes['seconds']
+    output = os.path.join(folder, 'prepared')
+    flags = ['--importer=manifest', f'--input={folder}/manifest.jsonl', f'--output={output}', '--overwrite']
+    ours = Command('prepare_data', ['-m', 'tools.prepare_data', *flags], {'calls': 1}, max_turns=2)
+
+    def _Speed(worker):
+      return audio / worker.Median('cpu_seconds')
+
+    def _Check(workers):
+      if not ours.failed:
+        ours.facts['audio_seconds'] = 3600 * sum(dataset.ReadDataset(output).hours.values())
+      CheckAgree(workers, 'audio_seconds', 0.01, audio)
+
+    title = f'prepare_data, {audio / 60:.3g} min in segments of {sizes["seconds"]} s of long FLAC, on a core'
+    yield Comparison([ours], [Row(title, '>= 600', 'x real time', _Speed, 'ours', note=note)], _Check)
+
+
 def _Start(setting):
   del setting
   modules = "[m for m in sys.modules if m.split('.')[0] == 'tensorflow']"
@@ -149,4 +171,10 @@ def _FirstStep(setting):
     yield Comparison(workers, rows)
 
 
-GROUPS = {'pipeline': _Pipeline, 'prepare': _Prepare, 'start': _Start, 'first_step': _FirstStep}
+GROUPS = {
+  'pipeline': _Pipeline,
+  'prepare': _Prepare,
+  'prepare_segments': _PrepareSegments,
+  'start': _Start,
+  'first_step': _FirstStep,
+}
