@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -110,6 +111,17 @@ class ExportedGraphsTest(parameterized.TestCase):
       measured = json.load(f)
     self.assertEqual(measured['systems']['exported']['wer'], measured['systems']['original']['wer'])
     self.assertEqual(measured['utterances'], 2)
+
+  def test_graphs_call_no_functions_which_converters_refuse(self):
+    for graph in step_graphs.Build(load_run.Load(_folder + '/run')):
+      self.assertEmpty([node.name for node in graph.graph_def.node if 'PartitionedCall' in node.op], graph.name)
+
+  def test_a_failing_converter_is_told_in_one_line(self):
+    with mock.patch.object(convert, 'ToOnnx', side_effect=KeyError('no such operation')):
+      said = _Export(_folder + '/run', _folder + '/failed', '--format=onnx', code=1)
+    self.assertRegex(
+      said, r"(?m)^export: --format=onnx: the converter refuses the graph encoder \(KeyError: 'no such .*every model$"
+    )
 
   def test_a_folder_that_is_none_is_refused(self):
     with self.assertRaisesRegex(

@@ -111,6 +111,7 @@ class TrainerTest(process_case.ProcessCase):
       self.assertIn(f'run directory: {logdir}', out)
       self.assertRegex(out, r'set by --gin_bindings: BestRqPretrain.max_steps = 20')
       self.assertRegex(out, r'(?m)^parameters total=\d+ trained=\d+$')
+      self.assertIn('building the graph', out)
       self.assertRegex(out, r'first training step \d+\.\d s after the start')
       self.assertRegex(out, r'step 20/20: loss \d')
       self.assertRegex(out, r'step 4: DevHuman: loss \d')

@@ -59,7 +59,8 @@ class ResidualAdapter(base_layer.BaseLayer):
     if p.bottleneck_dim < 1:
       raise errors.ConfigError(f'{p.name}.bottleneck_dim = {p.bottleneck_dim}: expected >= 1')
     suggest.CheckChoice(f'{p.name}.activation', p.activation, _ACTIVATIONS)
-    self.CreateChild('ln', mixed_precision.LayerNorm.Params().Set(input_dim=p.input_dim))
+    # Not as a function of its own: converters of exported graphs refuse calls of TensorFlow 2.21's.
+    self.CreateChild('ln', mixed_precision.LayerNorm.Params().Set(input_dim=p.input_dim, use_defun=False))
     self.CreateChild(
       'down',
       layers.FCLayer.Params().Set(

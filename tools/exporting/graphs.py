@@ -45,16 +45,23 @@ def Run(run: Any, args: Any) -> None:
 
   def _Convert(graph):
     precision = args.quantize or 'float32'
-    if args.format == 'tflite':
-      return convert.ToTflite(graph, precision)
-    return convert.ToOnnx(graph, precision, examples if graph.name == 'encoder' else ())
+    try:
+      if args.format == 'tflite':
+        return convert.ToTflite(graph, precision)
+      return convert.ToOnnx(graph, precision, examples if graph.name == 'encoder' else ())
+    except Exception as e:  # Of many kinds: each converter has its own.
+      raise errors.RunError(
+        f'--format={args.format}: the converter refuses the graph {graph.name} ({type(e).__name__}: '
+        f'{errors.Reason(e)}); saved_model and safetensors take every model'
+      ) from e
 
   files, inputs = {}, {}
   for graph in step_graphs.Build(run):
     files[graph.name] = f'{graph.name}.{args.format}'
     inputs[graph.name] = graph.inputs
+    converted = _Convert(graph)
     with errors.Writing(f'--output={args.output}'), open(os.path.join(args.output, files[graph.name]), 'wb') as f:
-      f.write(_Convert(graph))
+      f.write(converted)
   head = run.params.heads.Get(run.head)
   about: dict[str, Any] = {
     'format': args.format,
