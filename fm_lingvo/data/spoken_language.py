@@ -30,7 +30,7 @@ def OfInput(p: Any) -> dict[str, str]:
   found = {}
   for name, stream in p.streams.IterParams() if 'streams' in p else ():
     if 'labeled' in stream and stream.labeled:
-      patterns = filter(None, stream_params.Patterns(stream))
+      patterns = [pattern for pattern in stream_params.Patterns(stream) if pattern]
       folders = {os.path.dirname(f) for pattern in patterns for f in stream_params.Glob(pattern)}
       settings = [s for s in map(transcripts.Settings, folders) if s is None or s.get('normalizer', '') is not None]
       languages = [s and s.get('language') for s in settings]
