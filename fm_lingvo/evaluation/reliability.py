@@ -75,9 +75,9 @@ def Fit(measure: str, values: Sequence[float], right: Sequence[float]) -> confid
   prior = np.array([1.0, 0.0])
   w = prior.copy()
 
-  def _Loss(w):
+  def _Loss(w: np.ndarray) -> float:
     z = x @ w
-    return np.sum(np.logaddexp(0, z) - y * z) + np.sum((w - prior) ** 2) / (2 * _PRIOR_DEVIATION**2)
+    return float(np.sum(np.logaddexp(0, z) - y * z) + np.sum((w - prior) ** 2) / (2 * _PRIOR_DEVIATION**2))
 
   for _ in range(_STEPS):  # Newton's method; the loss is convex.
     p = 1 / (1 + np.exp(-np.clip(x @ w, -30, 30)))
