@@ -94,6 +94,14 @@ class CalibrationTest(absltest.TestCase):
     with self.subTest('on other data'):
       self.assertLess(reliability.Judge(_Rows(np.random.RandomState(1), 600)).Words(best).ece, 0.05)
 
+  def test_a_measure_that_is_sure_of_all_and_often_wrong_is_fitted(self):
+    values = [1.0] * 60 + [0.0] * 40 + [0.5] * 5  # Of a beam whose hypotheses all agree, or not at all.
+    right = ([1, 0, 0] * 40)[:105]
+    fitted = reliability.Fit('posterior', values, right)
+    table = reliability.Table([fitted.Probability({'posterior': v}) for v in values], right)
+    self.assertLess(table.ece, 0.05)
+    self.assertLess(table.log_loss, 0.65)
+
   def test_an_honest_measure_stays_as_it_is(self):
     best = reliability.Calibrate(reliability.Judge(_Rows(np.random.RandomState(0), 600, honest=True)))[0]
     for p in (0.1, 0.5, 0.9):

@@ -40,7 +40,8 @@ def setUpModule():
   _folder = tempfile.mkdtemp()
   recognizer.Start()
   run_case.WriteData(_folder + '/data')
-  run_case.MakeRun(_folder + '/run', 'asr.AdapterFinetune', _folder + '/data', 'transducer.max_labels_per_frame = 2.0')
+  bindings = ('transducer.max_labels_per_frame = 2.0', 'task.encoder.num_layers = 2')  # Two are traced as one.
+  run_case.MakeRun(_folder + '/run', 'asr.AdapterFinetune', _folder + '/data', *bindings)
 
 
 def tearDownModule():

@@ -74,14 +74,22 @@ def Fit(measure: str, values: Sequence[float], right: Sequence[float]) -> confid
   y = np.asarray(right, np.float64)
   prior = np.array([1.0, 0.0])
   w = prior.copy()
+
+  def _Loss(w: np.ndarray) -> float:
+    z = x @ w
+    return float(np.sum(np.logaddexp(0, z) - y * z) + np.sum((w - prior) ** 2) / (2 * _PRIOR_DEVIATION**2))
+
   for _ in range(_STEPS):  # Newton's method; the loss is convex.
     p = 1 / (1 + np.exp(-np.clip(x @ w, -30, 30)))
     gradient = x.T @ (p - y) + (w - prior) / _PRIOR_DEVIATION**2
     hessian = (x * (p * (1 - p))[:, np.newaxis]).T @ x + np.eye(2) / _PRIOR_DEVIATION**2
     step = np.linalg.solve(hessian, gradient)
-    w = w - step * min(1.0, 2.0 / (np.abs(step).max() + 1e-12))
     if np.abs(step).max() < 1e-9:
       break
+    before = _Loss(w)
+    while _Loss(w - step) > before and np.abs(step).max() > 1e-12:  # Far off the whole step overshoots.
+      step = step / 2
+    w = w - step
   slope = max(float(w[0]), 0.0)  # More evidence never makes a word less probable.
   if not slope:
     share = (y.sum() + 0.5) / (len(y) + 1)

@@ -3,6 +3,8 @@
 import os
 from typing import Any
 
+import numpy as np
+
 from fm_lingvo import errors
 
 
@@ -56,10 +58,14 @@ def _Measure(run, args, tested, size):
 
     return Recognize
 
+  values = sum(int(np.prod(form[1])) for form in run.Weights().weights.values())
   exported = load_run.Load(args.output, how=search_options.FromArgs(args))
   systems = {'original': recognizer.Recognizer(run), 'exported': recognizer.Recognizer(exported)}
   result = measure.Compare(
-    {name: _Recognize(model) for name, model in systems.items()}, {'original': size, 'exported': size}, tested, True
+    {name: _Recognize(model) for name, model in systems.items()},
+    {'original': 4 * values, 'exported': size},
+    tested,
+    True,
   )
   for line in measure.Lines(result):
     print(line)
