@@ -35,7 +35,7 @@ class LoopTest(graph_case.GraphCase):
     cls.run_folder = os.path.join(folder.name, 'run')
     data_dir = os.path.join(folder.name, 'data')
     tiny_data.WriteAll(data_dir)
-    knobs = {'data_dir': data_dir, 'max_steps': 12, 'summary_interval_steps': 2, 'save_interval_steps': 5}
+    knobs = {'data_dir': data_dir, 'max_steps': 12, 'summary_interval_steps': 2, 'save_interval_steps': 4}
     bindings = [f'BestRqPretrain.{name} = {value!r}' for name, value in knobs.items()]
     train = {
       'eval_datasets': ['DevHuman'],
@@ -52,9 +52,12 @@ class LoopTest(graph_case.GraphCase):
     cls.runner = train_loop.LocalRunner(params['Train'], {'DevHuman': params['DevHuman']}, cls.run_folder, '')
 
   def _SetBack(self, step):
-    """Removes the run's checkpoints after a step."""
-    for path in glob.glob(f'{self.run_folder}/train/ckpt-*') + glob.glob(f'{self.run_folder}/best/ckpt-*'):
+    """Removes the run's checkpoints after a step; 0: all, and what names them, so that it is a new run."""
+    for path in glob.glob(f'{self.run_folder}/*/ckpt-*'):
       if int(re.search(r'ckpt-(\d+)', path).group(1)) > step:
+        os.remove(path)
+    if not step:
+      for path in glob.glob(f'{self.run_folder}/*/checkpoint'):
         os.remove(path)
 
   def _Start(self, **replaced):
@@ -103,7 +106,7 @@ class LoopTest(graph_case.GraphCase):
     self._Start(_Evaluate=self._Improving)
     rows, variables = self._Trained()
     self.assertEqual([row['step'] for row in rows], [2, 4, 6, 8, 10, 12])
-    self._SetBack(5)
+    self._SetBack(4)
     self._Start(_Evaluate=self._Improving)
     again, resumed = self._Trained()
     self.assertEqual([row['step'] for row in again], [row['step'] for row in rows])
