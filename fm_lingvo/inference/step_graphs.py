@@ -56,7 +56,9 @@ def Build(run: load_run.Run) -> Iterator[StepGraph]:
   else:
     raise errors.ConfigError(f'{run.path}: head {run.head} is a {head.__name__}; expected a transducer or CTC head')
   for name, build in parts.items():
-    with tf.Graph().as_default() as graph, tf.Session(graph=graph) as sess, plain_einsum.InUse(), shared_trace.Off():
+    # Converters refuse calls of functions, which TensorFlow 2.21's optimiser leaves in the graph.
+    off = shared_trace.Off()
+    with tf.Graph().as_default() as graph, tf.Session(graph=graph) as sess, plain_einsum.InUse(), off:
       task = _Task(run, params)
       inputs, outputs = build(task, task.Head(run.head), task.theta[run.head])
       outputs = {key: tf.identity(x, f'out_{key}') for key, x in outputs.items()}
