@@ -18,6 +18,7 @@ from lingvo.core import py_utils
 from fm_lingvo.data import base_input
 from fm_lingvo.data import example_filter
 from fm_lingvo.data import hydra_input as input_lib
+from fm_lingvo.data import stream as stream_lib
 from fm_lingvo.data import tokenizer
 from fm_lingvo.data import waveform_augment
 from fm_lingvo.utils import audio
@@ -211,7 +212,7 @@ class InputTest(absltest.TestCase):
     self.assertEmpty(generator.GetCpuPassthroughKeys())
     p.emit_strings = True
     with tf.Graph().as_default():
-      self.assertEqual(p.Instantiate().GetCpuPassthroughKeys(), [f'unlabeled.{k}' for k in input_lib.STRING_KEYS])
+      self.assertEqual(p.Instantiate().GetCpuPassthroughKeys(), [f'unlabeled.{k}' for k in stream_lib.STRING_KEYS])
     with self.assertRaisesRegex(ValueError, r'seconds = \[0.4, 0.7, 1.0\]: expected one bucket'):
       self.Params().Instantiate()
 

@@ -54,6 +54,8 @@ def _Run(args):
     if getattr(args, flag) and args.format not in formats:
       raise errors.ConfigError(f'--{flag}: not with --format={args.format}; expected {" or ".join(formats)}')
   kept_figures.Start('export', args)
+  if args.license and args.format != 'safetensors':
+    raise errors.ConfigError('--license: expected --format=safetensors, which has a card')
   if args.language is not None:
     normalizers.CheckLanguage(args.language, '--language')
   if args.add and not isinstance(args.measure, str):
@@ -101,6 +103,13 @@ def Main(argv: list[str] | None = None) -> int:
   )
   parser.add_argument(
     '--calibrate', metavar='DATASET', help="data set that shows int8 the ranges of the encoder's activations"
+  )
+  parser.add_argument(
+    '--license',
+    action='append',
+    default=[],
+    metavar='"CORPUS: LICENCE"',
+    help='with --format=safetensors: of a corpus that the model was trained on, for its card; repeatable',
   )
   run_flags.AddWeights(parser)
   run_flags.AddLanguage(parser)

@@ -7,6 +7,7 @@ run's metrics.
 import json
 import os
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -41,29 +42,38 @@ Another base is refused: the encoder's SHA-256 must be {digest}.
 `fm-transcribe BASE a.wav --adapter=FOLDER` is the same."""
 
 
-def Origin(run: str, params: Any, step: int) -> dict[str, list]:
-  """Returns where a model comes from: `data`, and `error_rates` at a step; of an exported folder, what that says.
+def Origin(run: str, params: Any, step: int, licenses: Sequence[str] = ()) -> dict[str, list]:
+  """Returns where a model comes from: `data`, `licenses` and `error_rates`; of an exported folder, what that says.
 
   Args:
     run: Folder of the run.
     params: The run's model Params, with the training input.
-    step: Of the weights.
+    step: Of the weights whose error rates are meant.
+    licenses: Lines `CORPUS: LICENCE` beside the licences of the data sets.
   """
   exported = os.path.join(run, 'config.json')
   if os.path.exists(exported):
     try:
       with open(exported, encoding='utf-8') as f:
         known = json.load(f)
-      return {'data': list(known['data']), 'error_rates': list(known['error_rates'])}
+      return {
+        'data': list(known['data']),
+        'licenses': [*known.get('licenses', ()), *licenses],
+        'error_rates': list(known['error_rates']),
+      }
     except (KeyError, TypeError, ValueError) as e:
       raise errors.ConfigError(f'{exported}: expected what fm-export writes ({type(e).__name__}: {e})') from e
-  return {'data': [_Data(folder) for folder in _Folders(params.input)], 'error_rates': _Results(run, step)}
+  return {
+    'data': [_Data(folder) for folder in _Folders(params.input)],
+    'licenses': list(licenses),
+    'error_rates': _Results(run, step),
+  }
 
 
 def Text(config: dict) -> str:
   """Returns the text of the card of a model, given what its config.json says."""
   data, results, name = config['data'], config['error_rates'], config['model']
-  licenses = sorted({license for row in data for license in row['licenses']})
+  licenses = sorted({*config['licenses'], *(license for row in data for license in row['licenses'])})
   header: dict[str, Any] = {
     'library_name': 'fm_lingvo',
     'pipeline_tag': 'automatic-speech-recognition',

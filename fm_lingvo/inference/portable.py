@@ -50,6 +50,7 @@ class Options:
   adapter_only: bool = False  # Adapters and decoder alone, in adapter.safetensors.
   merge: bool = False  # Adapters of the kinds lora and bias become part of the weights.
   float16: bool = False  # Weights are stored in float16.
+  licenses: tuple[str, ...] = ()  # Lines `CORPUS: LICENCE` for the card, beside those of the data sets.
 
 
 def Write(run: load_run.Run, folder: str, options: Options = Options()) -> dict:
@@ -82,7 +83,7 @@ def Write(run: load_run.Run, folder: str, options: Options = Options()) -> dict:
     about['largest_difference'] = worst
   if options.float16 or options.adapter_only or fingerprint.DIGEST in weights.others:
     values[fingerprint.DIGEST] = digest
-  config = _Config(run, params, weights, values, about)
+  config = _Config(run, params, weights, values, about, options.licenses)
   parent = os.path.dirname(os.path.abspath(folder))
   with errors.Writing(folder):
     os.makedirs(parent, exist_ok=True)
@@ -144,7 +145,7 @@ def _Count(weights, names):
   return sum(int(np.prod(weights.weights[name][1])) for name in names)
 
 
-def _Config(run, params, weights, values, about):
+def _Config(run, params, weights, values, about, licenses):
   """Returns the contents of config.json."""
   components: dict[str, int] = {}
   for name, value in values.items():
@@ -168,7 +169,7 @@ def _Config(run, params, weights, values, about):
     'language': run.language,
     'parameters': components,
     **about,
-    **model_card.Origin(run.path, params, weights.step),
+    **model_card.Origin(run.path, params, weights.step, licenses),
   }
 
 

@@ -27,7 +27,9 @@ def Run(run: Any, args: Any) -> None:
     from . import utterances
 
     tested = utterances.Read(run, '--measure', args.measure, args.data_dir, args.utterances)
-  options = portable.Options(adapter_only=args.adapter_only, merge=args.merge, float16=args.quantize == 'float16')
+  options = portable.Options(
+    adapter_only=args.adapter_only, merge=args.merge, float16=args.quantize == 'float16', licenses=tuple(args.license)
+  )
   config = portable.Write(run, args.output, options)
   size = sum(os.path.getsize(os.path.join(args.output, name)) for name in os.listdir(args.output))
   print(

@@ -55,12 +55,13 @@ def Ship(run: str, output: str, licenses: Sequence[str], exporter: Sequence[str]
   with errors.Writing(output), tempfile.TemporaryDirectory(dir=folder) as scratch:
     made = os.path.join(scratch, 'model')
     command = [*exporter, run, '--format=safetensors', '--quantize=float16', '--language=en', f'--output={made}']
+    command += [f'--license={line}' for line in licenses]
     done = subprocess.run(command, text=True, capture_output=True, check=False)
     if done.returncode:
       lines = done.stderr.strip().splitlines() or [f'exit code {done.returncode}']
       raise errors.RunError(f'{" ".join(command)}: {lines[-1]}')
     with open(os.path.join(made, 'README.md'), 'a', encoding='utf-8') as card:
-      card.write(_Card(licenses, rates))
+      card.write(_Card(rates))
     size = sum(os.path.getsize(os.path.join(made, name)) for name in os.listdir(made))
     if size > MAX_BYTES:
       raise errors.ConfigError(f'{run}: {size / 1e6:.1f} MB: expected at most {MAX_BYTES / 1e6:g} MB')
@@ -84,7 +85,7 @@ def _ErrorRates(run):
   return rates
 
 
-def _Card(licenses, rates):
+def _Card(rates):
   """What the card of the export does not say."""
   cells = [
     [name, *(f'{100 * row[rate]:.1f} ({100 * row[f"{rate}_low"]:.1f} to {100 * row[f"{rate}_high"]:.1f})'
@@ -92,7 +93,7 @@ def _Card(licenses, rates):
     for name, row in sorted(rates.items())
   ]  # fmt: skip
   return '\n'.join([
-    '', '## Licences of the corpora', '', *(f'- {line}' for line in licenses), '', '## Error rates with intervals', '',
+    '', '## Error rates with intervals', '',
     tables.Markdown(['data set', 'WER', 'CER'], cells), '',
     'In %, with their 95 % confidence intervals (bootstrap over utterances). `Source` is the speech that it was '
     'trained on, other speakers; `Target` is acted dialogue of video games, which it has not heard.', '',
