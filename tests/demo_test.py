@@ -64,6 +64,15 @@ class AdaptationTest(absltest.TestCase):
       self.assertIn('long enough', said[1])
     self.assertLen({said[1] for said, _, _ in shown}, 3)
 
+  def test_what_was_trained_is_counted_once(self):
+    folder = self.enter_context(tempfile.TemporaryDirectory())
+    counts = {'encoder': (300, 0), 'adapters': (100, 100), 'total': (400, 100)}
+    with open(folder + '/parameters.json', 'w', encoding='utf-8') as f:
+      json.dump({name: {'total': total, 'trained': trained} for name, (total, trained) in counts.items()}, f)
+    with open(folder + '/metrics.jsonl', 'w', encoding='utf-8') as f:
+      f.writelines(json.dumps({'dataset': 'train', 'step': step, 'time': 1.0}) + '\n' for step in (50, 70))
+    self.assertStartsWith(adaptation.Size(folder), '70 steps, trained 100 of 400 parameters (25.0%)')
+
   def test_without_a_game_synthetic_speech_stands_in(self):
     folder = self.enter_context(tempfile.TemporaryDirectory())
     for code, importers in ((0, ['games']), (2, ['games', 'synth'])):

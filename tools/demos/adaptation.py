@@ -100,6 +100,6 @@ def Size(logdir: str) -> str:
   rows = metrics_log.ReadMetrics(os.path.join(logdir, 'metrics.jsonl'))
   steps = max(row['step'] for row in rows)
   with open(os.path.join(logdir, 'parameters.json'), encoding='utf-8') as f:
-    parts = json.load(f).values()
-  trained, total = (sum(part[kind] for part in parts) for kind in ('trained', 'total'))
+    counts = json.load(f)['total']
+  trained, total = counts['trained'], counts['total']
   return f'{steps} steps, trained {trained:,} of {total:,} parameters ({trained / total:.1%}): adapters and decoder'
