@@ -119,11 +119,8 @@ class HydraTask(base_task.BaseTask):
 
   def Components(self) -> dict[str, base_layer.BaseLayer]:
     """dict: component name -> its layer, for tables of parameter counts."""
-    return {
-      'frontend': self.frontend,
-      'encoder': self.encoder,
-      **{f'heads.{name}': self.Head(name) for name in self._head_names},
-    }
+    heads = {f'heads.{name}': self.Head(name) for name in self._head_names}
+    return {'frontend': self.frontend, 'encoder': self.encoder, **heads}
 
   def CheckRestored(self, values, source: str) -> None:
     """See the base class."""
@@ -150,7 +147,7 @@ class HydraTask(base_task.BaseTask):
     Returns:
       NestedMap: branch name -> its view: NestedMap of clean, corrupted, encoded [B, N, D] and paddings [B, N].
     """
-    branches = self._BranchesFor(input_batch)
+    branches = branch_lib.Of(self.params, input_batch.keys(), self.do_eval)
     clean = {}
     for stream in sorted({branch.stream for _, branch in branches}):
       batch = input_batch[stream]
@@ -179,10 +176,6 @@ class HydraTask(base_task.BaseTask):
     out = self.frontend.FProp(theta, waveforms, num_samples)
     return [out.features, out.paddings]
 
-  def _BranchesFor(self, input_batch):
-    """The branches to run on a batch, see the class."""
-    return branch_lib.Of(self.params, input_batch.keys(), self.do_eval)
-
   def ComputeLoss(self, theta, predictions, input_batch):
     """Sums the branches' losses.
 
@@ -194,7 +187,7 @@ class HydraTask(base_task.BaseTask):
     """
     metrics, tensors = {}, {}
     losses = []
-    branches = self._BranchesFor(input_batch)
+    branches = branch_lib.Of(self.params, input_batch.keys(), self.do_eval)
     for name, branch in branches:
       out = predictions[name]
       branch_metrics, branch_tensors = self.Head(branch.head).Loss(
@@ -279,18 +272,17 @@ class HydraTask(base_task.BaseTask):
       waveforms, num_samples = frontend.PadWaveforms(batch.waveforms, batch.num_samples, self.encoded_frame_samples)
       speech[stream] = py_utils.NestedMap(waveforms=waveforms, num_samples=num_samples)
     predictions = self.ComputePredictions(theta, speech)
-    names = [name for name, branch in self._BranchesFor(speech) if self._Decodes(branch)]
+    branches = branch_lib.Of(self.params, speech.keys(), self.do_eval)
+    names = [name for name, branch in branches if self._Decodes(branch)]
     return py_utils.NestedMap({name: predictions[name].GetSlice(['encoded', 'paddings']) for name in names})
 
   def DecodeEncoded(self, theta, encoded):
     """The second half of DecodeWithTheta, for the output of EncodeSpeech."""
-    heads = {name: branch.head for name, branch in self._branches}
-    return py_utils.NestedMap(
-      {
-        name: self.Head(heads[name]).Decode(theta[heads[name]], found.encoded, found.paddings)
-        for name, found in encoded.items()
-      }
-    )
+    decoded, branches = py_utils.NestedMap(), dict(self._branches)
+    for name, found in encoded.items():
+      head = branches[name].head
+      decoded[name] = self.Head(head).Decode(theta[head], found.encoded, found.paddings)
+    return decoded
 
   def _Decodes(self, branch):
     """Whether a branch is decoded."""

@@ -13,12 +13,14 @@ from tests import recipe_case
 from tools.recipe import ship
 from tools.recipe import stage_run
 
-# Writes a folder as fm-export does; the last argument is --output.
+# Writes a folder as fm-export does, with the licences on the card; the last argument is --output.
 _EXPORTER = """
 import os, sys
 folder = sys.argv[-1].partition('=')[2]
 os.makedirs(folder)
-for name, text in (('README.md', '# Card\\n'), ('model.safetensors', 'w' * %d)):
+licenses = [arg.partition('=')[2] for arg in sys.argv if arg.startswith('--license=')]
+card = '# Card\\n' + ''.join(f'- {line}\\n' for line in licenses)
+for name, text in (('README.md', card), ('model.safetensors', 'w' * %d)):
   with open(os.path.join(folder, name), 'w') as f:
     f.write(text)
 """

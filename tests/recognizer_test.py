@@ -18,6 +18,7 @@ from fm_lingvo.data import tokenizer
 from fm_lingvo.decoding import search
 from fm_lingvo.decoding import search_options
 from fm_lingvo.evaluation import evaluator
+from fm_lingvo.inference import decoding_graph
 from fm_lingvo.inference import encoded_parts
 from fm_lingvo.inference import load_run
 from fm_lingvo.inference import long_form
@@ -102,11 +103,11 @@ class InferenceTest(graph_case.GraphCase):
   def test_padding_may_be_no_number(self):
     run = self._Run()
     audio = list(run_case.Audio(_folder + '/data').values())
-    inputs = recognizer.Inputs()
-    task, outputs = recognizer.BuildGraph(run, *inputs)
+    inputs = decoding_graph.Inputs()
+    task, outputs = decoding_graph.Build(run, *inputs)
     self.assertEmpty([v.name for v in task.vars.Flatten() if '/ctc/' in v.name])  # It was for training.
     self.Eval(inputs[0].graph.get_tensor_by_name('global_step:0'))
-    recognizer.Restore(self._session, task, run.Weights())
+    decoding_graph.Restore(self._session, task, run.Weights())
     found = []
     for padding in (0.0, np.nan, np.inf):
       batch = np.full([len(audio), max(map(len, audio)) + 777], padding, np.float32)

@@ -15,7 +15,7 @@ from lingvo.core import cluster_factory
 from lingvo.core import py_utils
 
 from fm_lingvo.evaluation import evaluator
-from fm_lingvo.inference import recognizer
+from fm_lingvo.inference import decoding_graph
 from fm_lingvo.runtime import batch_split
 
 
@@ -35,7 +35,7 @@ class _Newest:
     return self._made[key]
 
 
-_graphs = _Newest(recognizer.NewGraph, 8)
+_graphs = _Newest(decoding_graph.New, 8)
 _evaluators = _Newest(evaluator.Evaluator, 4)
 
 
@@ -58,7 +58,7 @@ def _Graph(run):
   return _graphs.Get(_Key(run.params, run.cluster), run)
 
 
-recognizer.NewGraph = _Graph
+decoding_graph.New = _Graph
 
 
 def _NewWeights(params):

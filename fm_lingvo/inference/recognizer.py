@@ -7,29 +7,25 @@ blank.
 import contextlib
 import threading
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 from absl import flags
 from absl import logging
 from lingvo import compat as tf
-from lingvo.core import base_layer
-from lingvo.core import cluster_factory
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
-from fm_lingvo.checkpoints import reader
 from fm_lingvo.decoding import confidence
 from fm_lingvo.decoding import joined
 from fm_lingvo.decoding import search
 from fm_lingvo.decoding import words as words_lib
+from fm_lingvo.inference import decoding_graph
 from fm_lingvo.inference import encoded_parts
 from fm_lingvo.inference import stream_graph
 from fm_lingvo.inference import transcript
 from fm_lingvo.runtime import graph_memory
 from fm_lingvo.runtime import quiet
 from fm_lingvo.runtime import session
-from fm_lingvo.runtime import zero_variables
 from fm_lingvo.utils import audio
 
 CLOSED = stream_graph.CLOSED
@@ -127,10 +123,10 @@ class Recognizer:
     self._n_best = n_best
     self._run = run
     self._lock = threading.Lock()  # One batch at a time: it uses all cores, and its memory.
-    graph, self._inputs, self._task, self._encoded, self._searched, self._outputs = NewGraph(run)
+    graph, self._inputs, self._task, self._encoded, self._searched, self._outputs = decoding_graph.New(run)
     with graph.as_default():
       self._session = tf.Session(graph=graph, config=session.Config())
-      Restore(self._session, self._task, run.Weights())
+      decoding_graph.Restore(self._session, self._task, run.Weights())
     self._tokenizer = self._task.Head(run.head).tokenizer
     self._surfaces = self._tokenizer.surfaces
     # Where one hypothesis alone was found, there is nothing to compare it with.
@@ -186,7 +182,7 @@ class Recognizer:
     key = beam_size, least * max(1, round(step_seconds / (least * self._frame_seconds)))
     if build and key not in self._engines:
       sess = self._session
-      with sess.graph.as_default(), _Cluster(self._run):
+      with sess.graph.as_default(), decoding_graph.Cluster(self._run):
         engine = stream_graph.Engine(self._task, self._run.head, *key, self._Text, self._Best)
       engine.Start(sess)
       self._engines[key] = engine
@@ -234,86 +230,3 @@ class Recognizer:
       labels = out.labels[i, k, : out.lengths[i, k]].tolist()
       found.append(self._Hypothesis(labels, hypothesis, every))
     return found
-
-
-def Inputs() -> tuple[tf.Tensor, tf.Tensor]:
-  """Returns placeholders (waveforms float32 [B, S] in [-1, 1], num_samples int32 [B])."""
-  return (tf.placeholder(tf.float32, [None, None], 'waveforms'), tf.placeholder(tf.int32, [None], 'num_samples'))
-
-
-class Graph(NamedTuple):
-  """A run's decoding, without its weights."""
-
-  graph: tf.Graph
-  inputs: tuple[tf.Tensor, tf.Tensor]  # See Inputs.
-  task: base_layer.BaseLayer  # A HydraTask.
-  encoded: py_utils.NestedMap  # frames [B, N, D] and paddings [B, N].
-  searched: py_utils.NestedMap  # Placeholders for what is encoded.
-  outputs: py_utils.NestedMap  # Hypotheses, see BaseHead.Decode.
-
-
-def NewGraph(run) -> Graph:
-  """Builds the Graph of a load_run.Run."""
-  with tf.Graph().as_default() as graph:
-    inputs = Inputs()
-    with zero_variables.Scope():
-      task, encoded, decode = _BuildGraph(run, *inputs)
-    # Fed from the first half: TensorFlow's graph optimiser looks behind a tensor of the graph itself.
-    searched = encoded.Transform(lambda x: tf.placeholder(x.dtype, [None, *x.shape.as_list()[1:]]))
-    with _Cluster(run):
-      return Graph(graph, inputs, task, encoded, searched, decode(searched))
-
-
-def BuildGraph(run, waveforms, num_samples):
-  """Builds a run's task for evaluation, and its decoding, in the current graph.
-
-  Args:
-    run: A load_run.Run.
-    waveforms: float32 [B, S] in [-1, 1]; samples after num_samples are ignored.
-    num_samples: int32 [B].
-
-  Returns:
-    (task, hypotheses): a HydraTask, and the output of its head's Decode.
-  """
-  task, encoded, decode = _BuildGraph(run, waveforms, num_samples)
-  with _Cluster(run):
-    return task, decode(encoded)
-
-
-def _BuildGraph(run, waveforms, num_samples):
-  """Builds the first half of BuildGraph.
-
-  Returns:
-    (task, NestedMap of encoded [B, N, D] and paddings [B, N], function: such a NestedMap -> hypotheses).
-  """
-  py_utils.GetOrCreateGlobalStepVar()
-  with _Cluster(run):
-    task = run.params.Instantiate()
-    ((name, branch),) = task.branches
-    batch = py_utils.NestedMap({branch.stream: py_utils.NestedMap(waveforms=waveforms, num_samples=num_samples)})
-    encoded = task.EncodeSpeech(task.theta, batch)[name]
-  return task, encoded, lambda x: task.DecodeEncoded(task.theta, py_utils.NestedMap({name: x}))[name]
-
-
-def _Cluster(run):
-  """Context in which a run's layers compute as in evaluation."""
-  # Plain TensorFlow does not know the ops of Lingvo's assertions.
-  return cluster_factory.Cluster(run.cluster.Copy().Set(do_eval=True, enable_asserts=False))
-
-
-def Restore(sess, task, checkpoint: reader.Checkpoint) -> None:
-  """Restores the variables of a session's graph.
-
-  Args:
-    sess: Session of the graph that `task` was built in.
-    task: A HydraTask.
-    checkpoint: The weights, such as Run.Weights() of a load_run.Run.
-
-  Raises:
-    errors.ConfigError: The checkpoint lacks a variable, has one of another shape, or was made with another front end
-      or tokenizer.
-  """
-  variables = {v.op.name: v for v in task.vars.Flatten()}
-  # Initialising all would be one more optimisation of the whole graph.
-  sess.run([v.initializer for v in tf.global_variables() if v.op.name not in variables])
-  reader.Match(checkpoint, variables).Restore(task, sess)

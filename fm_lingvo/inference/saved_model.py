@@ -11,7 +11,7 @@ import os
 
 from lingvo import compat as tf
 
-from fm_lingvo.inference import recognizer
+from fm_lingvo.inference import decoding_graph
 from fm_lingvo.utils import files
 
 # Ops that the remapper fuses: contractions, and ops that it joins to them or to one another.
@@ -58,8 +58,8 @@ def Export(run, folder):
   """
   files.CheckNewFolder(folder)
   with tf.Graph().as_default() as graph:
-    inputs = recognizer.Inputs()
-    task, found = recognizer.BuildGraph(run, *inputs)
+    inputs = decoding_graph.Inputs()
+    task, found = decoding_graph.Build(run, *inputs)
     surfaces = task.Head(run.head).tokenizer.surfaces
     outputs = {
       'texts': tf.identity(TextOfLabels(surfaces, found.labels[:, 0], found.lengths[:, 0]), 'texts'),
@@ -67,7 +67,7 @@ def Export(run, folder):
     }
     # Refuse a run that cannot be restored before anything is written.
     with tf.Session(graph=graph) as sess:
-      recognizer.Restore(sess, task, run.Weights())
+      decoding_graph.Restore(sess, task, run.Weights())
     meta = tf.tf1.train.export_meta_graph(
       graph=graph, clear_devices=True, collection_list=[tf.tf1.GraphKeys.GLOBAL_VARIABLES]
     )

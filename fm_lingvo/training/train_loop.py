@@ -277,10 +277,8 @@ class LocalRunner(base_runner.BaseRunner):
   def _Evaluate(self, sess, name, step, bar, checkpoint=None):
     """Evaluates a data set with the weights of `sess`, or of the checkpoint with the prefix `checkpoint`."""
     evaluation = self._evaluations.Evaluator(name)
-    if checkpoint is None:
-      weights = evaluation.CopyWeights(self._graph, sess)
-    else:
-      weights = evaluation.ReadWeights(reader.Checkpoint(checkpoint))
+    read = None if checkpoint is None else reader.Checkpoint(checkpoint)
+    weights = evaluation.ReadWeights(read) if read else evaluation.CopyWeights(self._graph, sess)
     values, line = self._evaluations.Run(name, step, weights, should_stop=lambda: self._signum is not None)
     if line:
       bar.Line(line)

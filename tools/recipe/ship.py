@@ -54,8 +54,8 @@ def Ship(run: str, output: str, licenses: Sequence[str], exporter: Sequence[str]
     os.makedirs(folder, exist_ok=True)
   with errors.Writing(output), tempfile.TemporaryDirectory(dir=folder) as scratch:
     made = os.path.join(scratch, 'model')
-    command = [*exporter, run, '--format=safetensors', '--quantize=float16', '--language=en', f'--output={made}']
-    command += [f'--license={line}' for line in licenses]
+    command = [*exporter, run, '--format=safetensors', '--quantize=float16', '--language=en']
+    command += [*(f'--license={line}' for line in licenses), f'--output={made}']
     done = subprocess.run(command, text=True, capture_output=True, check=False)
     if done.returncode:
       lines = done.stderr.strip().splitlines() or [f'exit code {done.returncode}']
