@@ -21,8 +21,8 @@ _TOOLS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 # Text flags of the tools that are no paths; every other one has type=ExpandUser. So a new flag is decided on.
 _NOT_PATHS = frozenset(
   'adapter add allow_origin alphabet beside branch calibrate command commit datasets date device dispatcher '
-  'evaluate flags host hosts image kind label language license measure memory metric mode model name names normalizer note '
-  'result scheduler search seeds server_flags size take unit what'.split()
+  'evaluate flags host hosts image kind label language license measure memory metric mode model name names normalizer '
+  'note result scheduler search seeds server_flags size take unit what'.split()
 )
 # (tool, flag) with commas between paths, for SplitPaths; None: all tools. user_modules.Import expands its modules, and
 # serve the path in NAME=RUN.
@@ -47,7 +47,7 @@ def _Parsers(main):
     parsers.append(parser)
     raise _Parsed
 
-  with mock.patch.object(argparse.ArgumentParser, 'parse_args', Parse):
+  with mock.patch.object(argparse.ArgumentParser, 'parse_known_args', Parse):
     try:
       main(['tool'])
     except _Parsed:
