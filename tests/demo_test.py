@@ -86,6 +86,14 @@ class AdaptationTest(absltest.TestCase):
         adaptation.Prepare(folder)
       self.assertEqual(made, importers)
 
+  def test_a_preparation_that_fails_otherwise_ends_the_demo(self):
+    with (
+      mock.patch.object(commands, 'Code', return_value=1) as code,
+      self.assertRaisesRegex(SystemExit, 'demo: python -m tools.prepare_data ended with exit code 1'),
+    ):
+      adaptation.Prepare(self.enter_context(tempfile.TemporaryDirectory()))
+    code.assert_called_once()  # Synthetic speech would hide a full disk.
+
 
 class DemoTest(absltest.TestCase):
   def test_minutes_are_not_negative(self):

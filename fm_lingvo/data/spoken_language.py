@@ -6,12 +6,10 @@ corpus). A run records that of its training data, which may be elsewhere when it
 
 import json
 import os
-import uuid
 from typing import Any
 
 from fm_lingvo import errors
 from fm_lingvo.data import normalizers
-from fm_lingvo.data import stream_params
 from fm_lingvo.data import transcripts
 from fm_lingvo.utils import files
 
@@ -28,14 +26,11 @@ def OfInput(p: Any) -> dict[str, str]:
     errors.ConfigError, errors.DatasetError: A dataset.json is damaged.
   """
   found = {}
-  for name, stream in p.streams.IterParams() if 'streams' in p else ():
-    if 'labeled' in stream and stream.labeled:
-      patterns = [pattern for pattern in stream_params.Patterns(stream) if pattern]
-      folders = {os.path.dirname(f) for pattern in patterns for f in stream_params.Glob(pattern)}
-      settings = [s for s in map(transcripts.Settings, folders) if s is None or s.get('normalizer', '') is not None]
-      languages = [s and s.get('language') for s in settings]
-      if languages and languages[0] and languages.count(languages[0]) == len(languages):
-        found[name] = normalizers.CheckLanguage(languages[0], f'{min(folders)}/dataset.json: settings.language')
+  for name, folders in transcripts.LabeledFolders(p).items():
+    settings = [s for s in map(transcripts.Settings, folders) if s is None or s.get('normalizer', '') is not None]
+    languages = [s and s.get('language') for s in settings]
+    if languages and languages[0] and languages.count(languages[0]) == len(languages):
+      found[name] = normalizers.CheckLanguage(languages[0], f'{folders[0]}/dataset.json: settings.language')
   return found
 
 
@@ -48,13 +43,8 @@ def Record(run: str, languages: dict[str, str]) -> None:
   """
   known = _Read(run)
   merged = {**known, **languages}
-  if merged == known:
-    return
-  path = os.path.join(run, RECORD)
-  temporary = f'{path}.{uuid.uuid4().hex}.tmp'  # Several evaluation jobs may write at once.
-  with files.Open(temporary, 'w') as f:
-    f.write(json.dumps(merged, indent=2) + '\n')
-  files.Replace(temporary, path)
+  if merged != known:
+    transcripts.WriteRecord(os.path.join(run, RECORD), merged)
 
 
 def Recorded(run: str, stream: str) -> str | None:

@@ -35,12 +35,19 @@ def OfInput(p: Any) -> dict[str, dict[str, str]]:
     errors.DatasetError: A dataset.json is damaged.
   """
   found = {}
+  for name, folders in LabeledFolders(p).items():
+    names = {folder: _OfFolder(folder) for folder in folders}
+    found[name] = {normalizer: folder for folder, normalizer in reversed(names.items()) if normalizer is not None}
+  return found
+
+
+def LabeledFolders(p: Any) -> dict[str, list[str]]:
+  """Returns labelled stream -> folders of its data sets that there are shards in, sorted, for Params of an input."""
+  found = {}
   for name, stream in p.streams.IterParams() if 'streams' in p else ():
     if 'labeled' in stream and stream.labeled:
       patterns = filter(None, stream_params.Patterns(stream))
-      folders = sorted({os.path.dirname(f) for pattern in patterns for f in stream_params.Glob(pattern)})
-      names = {folder: _OfFolder(folder) for folder in folders}
-      found[name] = {normalizer: folder for folder, normalizer in reversed(names.items()) if normalizer is not None}
+      found[name] = sorted({os.path.dirname(f) for pattern in patterns for f in stream_params.Glob(pattern)})
   return found
 
 
@@ -84,12 +91,15 @@ def Record(run: str, trained: Normalizers) -> None:
   """
   known = Recorded(run) or {}
   merged = {stream: {**known.get(stream, {}), **trained.get(stream, {})} for stream in (*known, *trained)}
-  if merged == known:
-    return
-  path = os.path.join(run, RECORD)
-  temporary = f'{path}.{uuid.uuid4().hex}.tmp'  # Several evaluation jobs may write at once.
+  if merged != known:
+    WriteRecord(os.path.join(run, RECORD), merged)
+
+
+def WriteRecord(path: str, values: Mapping[str, Any]) -> None:
+  """Writes JSON into a run's folder, all at once; several evaluation jobs may do so at the same time."""
+  temporary = f'{path}.{uuid.uuid4().hex}.tmp'
   with files.Open(temporary, 'w') as f:
-    f.write(json.dumps(merged, indent=2) + '\n')
+    f.write(json.dumps(values, indent=2) + '\n')
   files.Replace(temporary, path)
 
 

@@ -25,12 +25,7 @@ _SHOWN = 20  # Utterances in TensorBoard.
 
 
 class Recognition:
-  """Collects the hypotheses of one branch, batch by batch.
-
-  Attributes:
-    branch: Its name.
-    fetches: dict of the tensors that Add needs.
-  """
+  """Collects the hypotheses of one branch, batch by batch."""
 
   def __init__(self, task, branch):
     """Constructor.
@@ -39,7 +34,7 @@ class Recognition:
       task: A HydraTask built for evaluation.
       branch: Name of one of task.Tokenizers().
     """
-    self.branch = branch
+    self._branch = branch
     self._tokenizer = task.Tokenizers()[branch]
     stream = dict(task.branches)[branch].stream
     tensors = task.per_example_tensors
@@ -60,7 +55,7 @@ class Recognition:
       ]
       row = {
         'utt_id': values['utt_ids'][i].decode(),
-        'branch': self.branch,
+        'branch': self._branch,
         'domain': values['domains'][i].decode(),
         'seconds': round(int(values['num_samples'][i]) / audio.SAMPLE_RATE, 3),
         'reference': values['texts'][i].decode(),
@@ -100,7 +95,7 @@ class Recognition:
     for i, row in enumerate(rows):
       row.update({name: int(counts[i]) for name, counts in per_utterance.items()})
     del scores['utterances']  # Counted as `examples` already.
-    return {f'{self.branch}/{k}': v for k, v in scores.items()}, rows
+    return {f'{self._branch}/{k}': v for k, v in scores.items()}, rows
 
 
 def ForTask(task):

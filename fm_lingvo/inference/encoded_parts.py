@@ -1,12 +1,15 @@
 """Batches that are encoded in parts and searched together.
 
-The encoder's activations are most of the memory of recognition, and more rows at once gain it nothing; a search
-(fm_lingvo/decoding/joined.py) has little memory. B: utterances, S: samples (16 kHz).
+The encoder's activations are most of the memory of recognition, and more rows at once gain it nothing; a search has
+little memory, and many small operations. B: utterances, S: samples (16 kHz), N: encoded frames, D: model width.
 """
 
 from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
+from lingvo.core import py_utils
 
 from fm_lingvo.utils import audio
 
@@ -37,3 +40,15 @@ def _Padded(waveforms):
   for row, waveform in zip(batch, waveforms):
     row[: len(waveform)] = waveform.astype(np.float32) / 32768.0
   return batch, num_samples
+
+
+def Joined(batches: Sequence[Mapping[str, np.ndarray]]) -> py_utils.NestedMap:
+  """Returns encoded [B, N, D] and paddings [B, N] of all rows of batches, padded to the longest batch."""
+  frames = max(batch['paddings'].shape[1] for batch in batches)
+  room = [(0, frames - batch['paddings'].shape[1]) for batch in batches]
+  return py_utils.NestedMap(
+    encoded=np.concatenate([np.pad(batch['encoded'], ((0, 0), n, (0, 0))) for batch, n in zip(batches, room)]),
+    paddings=np.concatenate(
+      [np.pad(batch['paddings'], ((0, 0), n), constant_values=1.0) for batch, n in zip(batches, room)]
+    ),
+  )

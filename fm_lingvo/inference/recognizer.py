@@ -16,7 +16,6 @@ from lingvo.core import py_utils
 
 from fm_lingvo import errors
 from fm_lingvo.decoding import confidence
-from fm_lingvo.decoding import joined
 from fm_lingvo.decoding import search
 from fm_lingvo.decoding import words as words_lib
 from fm_lingvo.inference import decoding_graph
@@ -153,7 +152,7 @@ class Recognizer:
       if self._session is None:
         raise errors.ConfigError(CLOSED)
       parts = (dict(zip(self._inputs, part)) for part in encoded_parts.Parts(waveforms))
-      encoded = joined.Joined([self._session.run(self._encoded, part) for part in parts])
+      encoded = encoded_parts.Joined([self._session.run(self._encoded, part) for part in parts])
       out = self._session.run(self._outputs, {self._searched[key]: value for key, value in encoded.items()})
     return [self._Hypotheses(out, i) for i in range(len(waveforms))]
 

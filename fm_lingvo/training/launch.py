@@ -217,7 +217,7 @@ def _Train(flags, train, eval_params, logdir, loggers):
     print(f'set by {source}: {path} = {value!r}')
   for line in params_diff.SinceStart(train_dir, train):
     print(f'changed since the last start: {line}')
-  print('building the graph; the first step comes about 20 s after the start on two free cores', flush=True)
+  print('building the graph', flush=True)
   config_text = gin_config.ConfigText(flags.model)
   overrides = {path: value for path, value, _ in gin_config.Overrides()}
   settings = dashboard.Compared(flags.model, gin_config.KnobValues(), overrides)

@@ -62,22 +62,11 @@ def _Prepare(setting):
   )
   with tempfile.TemporaryDirectory() as folder:
     files = corpus.Write(folder, **sizes)
-    output, audio = os.path.join(folder, 'prepared'), len(files) * sizes['seconds']
-    flags = ['--importer=manifest', f'--input={folder}/manifest.jsonl', f'--output={output}', '--overwrite']
-    ours = Command('prepare_data', ['-m', 'tools.prepare_data', *flags], {'calls': 1})
+    audio = len(files) * sizes['seconds']
     ffmpeg = {'files': files, 'folder': folder, 'calls': 1}
     peer = setting.peers.Worker('an FFmpeg for each file', '.peers.ffmpeg', ffmpeg, 'imageio-ffmpeg')
-
-    def _Speed(worker):
-      return audio / worker.Median('cpu_seconds')
-
-    def _Check(workers):
-      if not ours.failed:
-        ours.facts['audio_seconds'] = 3600 * sum(dataset.ReadDataset(output).hours.values())
-      CheckAgree(workers, 'audio_seconds', 0.01, audio)
-
     title = f'prepare_data, {audio / 60:.3g} min of FLAC and WAV in files of {sizes["seconds"]} s, on a core'
-    yield Comparison([ours, peer], [Row(title, '>= 300', 'x real time', _Speed, 'ours', note=note)], _Check)
+    yield _Preparation(folder, audio, title, '>= 300', note, [peer])
 
 
 def _PrepareSegments(setting):
@@ -86,20 +75,25 @@ def _PrepareSegments(setting):
   note = 'no peer; start-up included; seconds of audio in a second of the processor, of all threads and processes'
   with tempfile.TemporaryDirectory() as folder:
     audio = corpus.WriteSegments(folder, **sizes) * sizes['seconds']
-    output = os.path.join(folder, 'prepared')
-    flags = ['--importer=manifest', f'--input={folder}/manifest.jsonl', f'--output={output}', '--overwrite']
-    ours = Command('prepare_data', ['-m', 'tools.prepare_data', *flags], {'calls': 1}, max_turns=2)
-
-    def _Speed(worker):
-      return audio / worker.Median('cpu_seconds')
-
-    def _Check(workers):
-      if not ours.failed:
-        ours.facts['audio_seconds'] = 3600 * sum(dataset.ReadDataset(output).hours.values())
-      CheckAgree(workers, 'audio_seconds', 0.01, audio)
-
     title = f'prepare_data, {audio / 60:.3g} min in segments of {sizes["seconds"]} s of long FLAC, on a core'
-    yield Comparison([ours], [Row(title, '>= 600', 'x real time', _Speed, 'ours', note=note)], _Check)
+    yield _Preparation(folder, audio, title, '>= 600', note, max_turns=2)
+
+
+def _Preparation(folder, audio, title, bar, note, peers=(), **options):
+  """The Comparison of preparing folder/manifest.jsonl, of `audio` seconds; options: of the Command."""
+  output = os.path.join(folder, 'prepared')
+  flags = ['--importer=manifest', f'--input={folder}/manifest.jsonl', f'--output={output}', '--overwrite']
+  ours = Command('prepare_data', ['-m', 'tools.prepare_data', *flags], {'calls': 1}, **options)
+
+  def _Speed(worker):
+    return audio / worker.Median('cpu_seconds')
+
+  def _Check(workers):
+    if not ours.failed:
+      ours.facts['audio_seconds'] = 3600 * sum(dataset.ReadDataset(output).hours.values())
+    CheckAgree(workers, 'audio_seconds', 0.01, audio)
+
+  return Comparison([ours, *peers], [Row(title, bar, 'x real time', _Speed, 'ours', note=note)], _Check)
 
 
 def _Start(setting):

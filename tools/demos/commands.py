@@ -19,10 +19,14 @@ def Code(*args: str) -> int:
 def Run(*args: str) -> float:
   """Runs a module of the project; returns the seconds it took; exits if it fails."""
   started = time.time()
-  code = Code(*args)
-  if code:
-    sys.exit(f'demo: python -m {args[0]} ended with exit code {code}')
+  Check(args[0], Code(*args))
   return time.time() - started
+
+
+def Check(module: str, code: int) -> None:
+  """Exits with a line unless the exit code of a module is 0."""
+  if code:
+    sys.exit(f'demo: python -m {module} ended with exit code {code}')
 
 
 def Train(*flags: str) -> tuple[str, float]:
