@@ -31,6 +31,7 @@ class LabeledExperiment(base.AsrExperiment):
   init_from: str = ''  # Run or checkpoint for a warm start; '' trains from random weights.
   augment: bool = True  # Augments labeled training speech: speed, room, noise and channel.
   spec_augment: bool = True
+  spec_augment_start_step: int = 0  # First training step with SpecAugment's masks.
 
   def DevSource(self):
     """A small held-out set of source speech, to watch a run."""
@@ -54,7 +55,9 @@ class LabeledExperiment(base.AsrExperiment):
   def _LabeledHead(self, head):
     """Sets the knobs that all heads with labels share in the Params `head`; returns `head`."""
     head.tokenizer_file = self._TokenizerFile()
-    if not self.spec_augment:
+    if self.spec_augment:
+      head.spec_augment.start_step = self.spec_augment_start_step
+    else:
       head.spec_augment = None
     return head
 

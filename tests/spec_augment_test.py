@@ -65,6 +65,11 @@ class SpecAugmentTest(graph_case.GraphCase):
     np.testing.assert_array_equal(first, again)
     self.assertFalse(np.array_equal(first, other))
 
+  def test_masks_begin_at_start_step(self):
+    for step, masked in ((0, False), (4, False), (5, True), (6, True)):
+      self.assertEqual(self._Masks([200, 100], step=step, start_step=5).any(), masked, step)
+    np.testing.assert_array_equal(self._Masks([200], step=6, start_step=5), self._Masks([200], step=6))
+
   def test_padding_changes_no_mask(self):
     a = self._Masks([120, 60], frames=120)
     b = self._Masks([120, 60], frames=180)
@@ -113,6 +118,7 @@ class SpecAugmentTest(graph_case.GraphCase):
   def test_unusable_params_are_one_line(self):
     for values, message in (
       (dict(freq_mask_count=-1), 'layer.freq_mask_count = -1: expected >= 0'),
+      (dict(start_step=-1), 'layer.start_step = -1: expected >= 0'),
       (dict(noise_stddev=-0.1), 'layer.noise_stddev = -0.1: expected >= 0'),
       (dict(time_mask_max_ratio=2.0), 'max_ratio = 2.0: expected a share'),
     ):

@@ -35,6 +35,11 @@ class SpecAugment(base_layer.BaseLayer):
     )
     p.Define('time_mask_max_ratio', 0.2, "Maximum length of a span as a share of the utterance's frames, in [0, 1].")
     p.Define(
+      'start_step',
+      0,
+      'First training step with masks, >= 0. A transducer from random weights aligns sooner without them.',
+    )
+    p.Define(
       'noise_stddev',
       0.1,
       'Standard deviation, >= 0, of the zero-mean Gaussian noise in masked positions, '
@@ -45,7 +50,7 @@ class SpecAugment(base_layer.BaseLayer):
   def __init__(self, params):
     super().__init__(params)
     p = self.params
-    for name in ('freq_mask_count', 'freq_mask_max_bins', 'time_mask_count', 'time_mask_max_frames'):
+    for name in ('freq_mask_count', 'freq_mask_max_bins', 'time_mask_count', 'time_mask_max_frames', 'start_step'):
       if p.Get(name) < 0:
         raise errors.ConfigError(f'{p.name}.{name} = {p.Get(name)}: expected >= 0')
     if p.noise_stddev < 0:
@@ -77,6 +82,8 @@ class SpecAugment(base_layer.BaseLayer):
     spans = _MaskedPositions(numbers[..., p.freq_mask_count :], frames, longest, time)  # [B, T]
     hidden = bands[:, tf.newaxis] | spans[:, :, tf.newaxis]  # [B, T, F]
     hidden &= paddings[:, :, tf.newaxis] < 0.5
+    if p.start_step:
+      hidden &= py_utils.GetGlobalStep() >= p.start_step
     return span_masking.Hide(features, hidden, p.noise_stddev, py_utils.GenerateStepSeedPair(p))
 
 
