@@ -25,7 +25,7 @@ from absl.testing import absltest
 import fm_lingvo
 from fm_lingvo import errors
 from fm_lingvo.data import spoken_language
-from fm_lingvo.inference import recognizer
+from fm_lingvo.inference import graph_mode
 from tests import pages
 from tests import process_case
 from tests import run_case
@@ -50,7 +50,7 @@ def setUpModule():
   global _folder, _run, _files
   _folder = tempfile.mkdtemp()
   _run = _folder + '/run'
-  with recognizer.GraphMode():
+  with graph_mode.GraphMode():
     run_case.MakeRun(
       _run,
       'asr.AdapterFinetune',

@@ -89,30 +89,58 @@ def load(
   if language is not None:
     normalizers.CheckLanguage(language, 'language')  # Before seconds of imports.
   ImportTensorFlow()
-  from fm_lingvo.inference import load_run
+  from fm_lingvo.inference import kept_graphs
   from fm_lingvo.inference import recognizer
 
-  with live_model.LOADING, quiet.RootLogger(), garbage.CollectedRarely(), recognizer.GraphMode():
-    found = load_run.Load(
-      shipped.Folder(files.ExpandUser(os.fspath(run))),
-      checkpoint=checkpoint if checkpoint is None else files.ExpandUser(checkpoint),
-      adapter=adapter if adapter is None else shipped.Folder(files.ExpandUser(os.fspath(adapter))),
-      averages=averages,
-      how=search or search_options.Search(),
-      language=language,
-    )
-    return Model(found, recognizer.Recognizer(found, n_best), max_window or found.max_seconds)
+  path = shipped.Folder(files.ExpandUser(os.fspath(run)))
+  options: dict[str, Any] = dict(
+    checkpoint=checkpoint if checkpoint is None else files.ExpandUser(checkpoint),
+    adapter=adapter if adapter is None else shipped.Folder(files.ExpandUser(os.fspath(adapter))),
+    averages=averages,
+    how=search or search_options.Search(),
+    language=language,
+  )
+  with live_model.LOADING, quiet.RootLogger(), garbage.CollectedRarely():
+    key = kept_graphs.Key(path, **options)
+    kept = kept_graphs.Find(key) if key else None
+    if kept:
+      found, graph = kept
+      return Model(found, recognizer.Recognizer(found, n_best, graph), max_window or found.max_seconds)
+    ImportLingvo()
+    from fm_lingvo.inference import graph_mode
+    from fm_lingvo.inference import load_run
+
+    with graph_mode.GraphMode():
+      found = load_run.Load(path, **options)
+      built = recognizer.Recognizer(found, n_best)
+    if key and built.graph:
+      kept_graphs.Keep(key, found, built.graph, language)
+    return Model(found, built, max_window or found.max_seconds)
 
 
 def ImportTensorFlow() -> None:
+  """Imports TensorFlow without the messages that it writes on start-up."""
+  with _Importing('tensorflow'):
+    from fm_lingvo.inference import recognizer  # noqa: F401
+
+
+def ImportLingvo() -> None:
   """Imports TensorFlow and Lingvo without the messages that they write on start-up."""
+  with _Importing('lingvo.core'):
+    from fm_lingvo.inference import decoding_graph  # noqa: F401
+    from fm_lingvo.inference import load_run  # noqa: F401
+
+
+@contextlib.contextmanager
+def _Importing(module: str) -> Iterator[None]:
+  """Context for imports that import `module`, if it is not imported yet."""
   with (
     live_model.LOADING,
     quiet.RootLogger(),
     garbage.CollectedRarely(),
-    contextlib.nullcontext() if 'tensorflow' in sys.modules else quiet.Imports(),
+    contextlib.nullcontext() if module in sys.modules else quiet.Imports(),
   ):
-    from fm_lingvo.inference import recognizer  # noqa: F401
+    yield
 
 
 class Model(live_model.LiveModel):

@@ -20,8 +20,9 @@ def Load(args: argparse.Namespace, run: str | os.PathLike[str], **options: Any) 
   Raises:
     errors.ConfigError: See fm_lingvo.load and user_modules.Import.
   """
-  api.ImportTensorFlow()  # Not for --help; before the user's modules, which import it, too.
-  user_modules.Import(args.import_module)
+  if args.import_module:
+    api.ImportLingvo()  # The user's modules import it, too.
+    user_modules.Import(args.import_module)
   return api.load(
     run,
     adapter=args.adapter,
