@@ -5,7 +5,6 @@ Builds a graph, once: what is kept is that graph. Starts a process: only there i
 
 import dataclasses
 import glob
-import json
 import os
 import shutil
 import subprocess
@@ -49,6 +48,10 @@ def tearDownModule():
   shutil.rmtree(_folder)
 
 
+def _Named(key):
+  return kept_graphs.Place(key, _built[1].path, _built[1].checkpoint)
+
+
 class KeptGraphsTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
@@ -56,9 +59,9 @@ class KeptGraphsTest(absltest.TestCase):
     shutil.copytree(_folder + '/kept', self.folder)
     self.run_folder = _run
 
-  def _Key(self, path=None, **changed):
+  def _Place(self, path=None, **changed):
     options = dict(checkpoint=None, adapter=None, averages=True, how=fm_lingvo.Search(), language=None)
-    return kept_graphs.Key(path or self.run_folder, **{**options, **changed})
+    return kept_graphs.PlaceOf(path or self.run_folder, **{**options, **changed})
 
   def _Copy(self):
     """A copy of the run, with a graph of its own."""
@@ -67,7 +70,7 @@ class KeptGraphsTest(absltest.TestCase):
     graph, run = _built
     with graph_mode.GraphMode():
       run = load_run.Load(self.run_folder)
-    self.assertTrue(kept_graphs.Keep(self._Key(), run, graph, None))
+    self.assertTrue(kept_graphs.Keep(self._Place(), run, graph, None))
     return run
 
   def test_a_second_load_builds_no_graph_and_finds_the_same_to_the_last_digit(self):
@@ -83,17 +86,17 @@ class KeptGraphsTest(absltest.TestCase):
         self.assertEqual(getattr(run, field.name), getattr(_built[1], field.name), field.name)
 
   def test_what_a_graph_depends_on_is_in_its_key(self):
-    self.assertIsNotNone(kept_graphs.Find(self._Key()))
-    keys = [self._Key()]
-    keys += [self._Key(how=how) for how in (fm_lingvo.Search(beam_size=3), fm_lingvo.Search(hotwords=['a b']))]
-    keys += [self._Key(averages=False), self._Key(adapter='none'), self._Key(language='en')]
+    self.assertIsNotNone(kept_graphs.Find(self._Place()))
+    keys = [self._Place()]
+    keys += [self._Place(how=how) for how in (fm_lingvo.Search(beam_size=3), fm_lingvo.Search(hotwords=['a b']))]
+    keys += [self._Place(averages=False), self._Place(adapter='none'), self._Place(language='en')]
     with mock.patch.object(computing.SETTINGS, 'parts', 2):
-      keys.append(self._Key())
+      keys.append(self._Place())
     sources = kept_graphs._Signatures
     with mock.patch.object(kept_graphs, '_Signatures', lambda paths: {**sources(paths), 'edited.py': [1, 2]}):
-      keys.append(self._Key())
+      keys.append(self._Place())
     with mock.patch('importlib.metadata.version', lambda package: 'another'):
-      keys.append(self._Key())
+      keys.append(self._Place())
     self.assertLen(set(keys), len(keys))
     self.assertFalse([key for key in keys[1:] if kept_graphs.Find(key)])
 
@@ -101,23 +104,44 @@ class KeptGraphsTest(absltest.TestCase):
     self._Copy()
     for pattern in ('config.gin', 'tokenizer_transducer.model', 'train/ckpt-*.data-*', 'train/ckpt-*.index'):
       with self.subTest(pattern):
-        self.assertIsNotNone(kept_graphs.Find(self._Key()))
+        self.assertIsNotNone(kept_graphs.Find(self._Place()))
         (path,) = glob.glob(os.path.join(self.run_folder, pattern))
         before = os.stat(path)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-        self.assertIsNone(kept_graphs.Find(self._Key()))
+        self.assertIsNone(kept_graphs.Find(self._Place()))
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+  def test_relative_paths_mean_those_of_the_process_that_gives_them(self):
+    run = self._Copy()
+    self.addCleanup(os.chdir, os.getcwd())
+    os.chdir(os.path.dirname(self.run_folder))
+    found, graph = kept_graphs.Find(self._Place('run'))
+    self.assertEqual((found.path, found.checkpoint), ('run', 'run/train/ckpt-00000003'))
+    self.assertTrue(os.path.isabs(graph.tokenizer.path))
+    graph.session.close()
+    # A file that the params name by a relative path, as a language model may be.
+    run.params.heads.transducer.lm_file = 'lm.npz'
+    for folder in ('one', 'two'):
+      os.mkdir(folder)
+      shutil.copy('run/config.gin', folder + '/lm.npz')
+    place = self._Place(self.run_folder)
+    os.chdir('one')
+    self.assertTrue(kept_graphs.Keep(place, run, _built[0], None))
+    self.assertIsNotNone(kept_graphs.Find(place))
+    os.chdir('../two')
+    self.assertIsNone(kept_graphs.Find(place))
+    self.assertNotEqual(self._Place(adapter='../one'), self._Place(adapter='../two'))
 
   def test_a_newer_checkpoint_has_another_graph(self):
     self._Copy()
-    before = self._Key()
+    before = self._Place()
     for path in glob.glob(self.run_folder + '/train/ckpt-*'):
       shutil.copy(path, path.replace('ckpt-00000003', 'ckpt-00000004'))
     os.remove(self.run_folder + '/train/checkpoint')
-    self.assertNotEqual(self._Key(), before)
+    self.assertNotEqual(self._Place(), before)
 
   def test_damaged_and_foreign_graphs_are_not_used(self):
-    folder = os.path.join(self.folder, self._Key())
+    folder = os.path.join(self.folder, self._Place().key)
     for name in ('graph.pb', 'graph.json'):
       with self.subTest(name):
         path = os.path.join(folder, name)
@@ -126,27 +150,27 @@ class KeptGraphsTest(absltest.TestCase):
         for damaged in (content[:-1], content[:100] + bytes([content[100] ^ 1]) + content[101:], b''):
           with open(path, 'wb') as f:
             f.write(damaged)
-          self.assertIsNone(kept_graphs.Find(self._Key()))
+          self.assertIsNone(kept_graphs.Find(self._Place()))
         with open(path, 'wb') as f:
           f.write(content)
-        self.assertIsNotNone(kept_graphs.Find(self._Key()))
+        self.assertIsNotNone(kept_graphs.Find(self._Place()))
     with mock.patch('os.getuid', lambda: os.stat(folder).st_uid + 1):
-      self.assertIsNone(kept_graphs.Find(self._Key()))
+      self.assertIsNone(kept_graphs.Find(self._Place()))
 
   def test_none_are_kept_without_a_folder_or_of_a_folder_that_is_no_run(self):
-    self.assertIsNone(self._Key(_folder))
-    self.assertIsNone(self._Key('gs://bucket/run'))
-    self.assertIsNone(self._Key(checkpoint='ckpt-7'))  # Which load_run.Load says in a line.
+    self.assertIsNone(self._Place(_folder))
+    self.assertIsNone(self._Place('gs://bucket/run'))
+    self.assertIsNone(self._Place(checkpoint='ckpt-7'))  # Which load_run.Load says in a line.
     with mock.patch.dict(os.environ, {kept_graphs.FOLDER: ''}):
-      self.assertIsNone(self._Key())
+      self.assertIsNone(self._Place())
 
   def test_graphs_with_others_code_and_those_that_can_stream_are_not_kept(self):
     graph, run = _built
-    self.assertTrue(kept_graphs.Keep('a', run, graph, None))
-    self.assertFalse(kept_graphs.Keep('b', run, dataclasses.replace(graph, why_no_stream=''), None))
+    self.assertTrue(kept_graphs.Keep(_Named('a'), run, graph, None))
+    self.assertFalse(kept_graphs.Keep(_Named('b'), run, dataclasses.replace(graph, why_no_stream=''), None))
     params = run.params.Copy()
     params.encoder.subsampling.cls = _NotTheProject
-    self.assertFalse(kept_graphs.Keep('b', dataclasses.replace(run, params=params), graph, None))
+    self.assertFalse(kept_graphs.Keep(_Named('b'), dataclasses.replace(run, params=params), graph, None))
     self.assertNotIn('b', os.listdir(self.folder))
 
   def test_a_folder_that_cannot_be_written_costs_the_next_start_only(self):
@@ -154,22 +178,19 @@ class KeptGraphsTest(absltest.TestCase):
     with open(self.folder + '/file', 'w', encoding='utf-8'):
       pass
     os.environ[kept_graphs.FOLDER] = self.folder + '/file/below'
-    self.assertFalse(kept_graphs.Keep('a', run, graph, None))
+    self.assertFalse(kept_graphs.Keep(_Named('a'), run, graph, None))
 
   def test_the_least_recently_used_go(self):
     graph, run = _built
     with mock.patch.object(kept_graphs, '_MOST', 4):
       for i, key in enumerate('abcd'):
-        kept_graphs.Keep(key, run, graph, None)
+        kept_graphs.Keep(_Named(key), run, graph, None)
         os.utime(os.path.join(self.folder, key), (i, i))
-      kept_graphs.Find('b')
-      kept_graphs.Keep('e', run, graph, None)
-    self.assertEqual(sorted(os.listdir(self.folder)), sorted(['b', 'd', 'e', self._Key()]))
+      kept_graphs.Find(_Named('b'))
+      kept_graphs.Keep(_Named('e'), run, graph, None)
+    self.assertEqual(sorted(os.listdir(self.folder)), sorted(['b', 'd', 'e', self._Place().key]))
 
-  def test_the_record_has_no_secret_but_paths(self):
-    with open(os.path.join(self.folder, self._Key(), 'graph.json'), encoding='utf-8') as f:
-      record = json.loads(f.readlines()[1])
-    self.assertEqual(record['run']['path'], _run)
+  def test_the_folder_is_the_user_s_alone(self):
     self.assertEqual(os.stat(_folder + '/kept').st_mode & 0o077, 0)
 
   @pytest.mark.slow

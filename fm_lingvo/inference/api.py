@@ -101,8 +101,8 @@ def load(
     language=language,
   )
   with live_model.LOADING, quiet.RootLogger(), garbage.CollectedRarely():
-    key = kept_graphs.Key(path, **options)
-    kept = kept_graphs.Find(key) if key else None
+    place = kept_graphs.PlaceOf(path, **options)
+    kept = kept_graphs.Find(place) if place else None
     if kept:
       found, graph = kept
       return Model(found, recognizer.Recognizer(found, n_best, graph), max_window or found.max_seconds)
@@ -113,8 +113,8 @@ def load(
     with graph_mode.GraphMode():
       found = load_run.Load(path, **options)
       built = recognizer.Recognizer(found, n_best)
-    if key and built.graph:
-      kept_graphs.Keep(key, found, built.graph, language)
+    if place and built.graph:
+      kept_graphs.Keep(place, found, built.graph, language)
     return Model(found, built, max_window or found.max_seconds)
 
 

@@ -37,8 +37,18 @@ _GRAPH, _RECORD = 'graph.pb', 'graph.json'
 _MOST = 16  # Kept graphs; the least recently used ones go.
 _MOST_BYTES = 1 << 28  # Of a graph, which has language models and hotwords in it.
 _OWN = ('fm_lingvo.', 'params.', 'lingvo.')
+_OF_RUN = ('model_name', 'head', 'stream', 'beam_size', 'adapter', 'averages', 'max_seconds')  # Kept of a run.Run.
 _PYTHON_OPS = ('PyFunc', 'PyFuncStateless', 'EagerPyFunc')  # They call a function of this process.
 _OF_LIBRARY = ('fm_lingvo', 'params')  # Folders below shipped.ROOT whose files decide what is built.
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+  """Where the graph of a run is kept, and what may be called otherwise by the next process."""
+
+  key: str  # Name of the graph's folder in Folder().
+  path: str  # Folder of the run, as it is given.
+  checkpoint: str  # Prefix of its checkpoint.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +64,13 @@ def Folder() -> str:
   return os.path.join(files.CacheFolder(), 'graphs') if given is None else files.ExpandUser(given)
 
 
-def Key(path: str, checkpoint: str | None, **options: Any) -> str | None:
-  """Returns the name of a run's kept graph, None if it cannot have one.
+def PlaceOf(path: str, checkpoint: str | None, adapter: str | None, **options: Any) -> Place | None:
+  """Returns where a run's graph is kept, None if it cannot be.
 
   Args:
     path: Folder of the run.
     checkpoint: See load_run.Load.
+    adapter: See load_run.Load.
     **options: The other arguments of load_run.Load.
   """
   if not Folder() or files.IsRemote(path) or not os.path.exists(os.path.join(path, 'config.gin')):
@@ -72,22 +83,23 @@ def Key(path: str, checkpoint: str | None, **options: Any) -> str | None:
   parts = {
     'run': os.path.realpath(path),
     'checkpoint': os.path.realpath(prefix),
+    'adapter': os.path.realpath(adapter) if adapter and os.path.isdir(adapter) else adapter,
     'options': repr(sorted(options.items())),
     'computing': repr(computing.SETTINGS),
     'devices': [device.device_type for device in tf.config.list_logical_devices()],
     'versions': [tf.tf1.version.VERSION, importlib.metadata.version('lingvo')],
     'sources': {folder: _Signatures(_FilesBelow(os.path.join(shipped.ROOT, folder))) for folder in _OF_LIBRARY},
   }
-  return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+  return Place(hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32], path, prefix)
 
 
-def Find(key: str) -> tuple[run_lib.Run, session_graph.SessionGraph] | None:
+def Find(place: Place) -> tuple[run_lib.Run, session_graph.SessionGraph] | None:
   """Returns a run and its graph with the weights restored; None if none is kept, or what it was built from changed.
 
   Raises:
     errors.ConfigError: The weights cannot be read.
   """
-  folder = os.path.join(Folder(), key)
+  folder = os.path.join(Folder(), place.key)
   try:
     if os.stat(folder).st_uid != os.getuid():  # Others' graphs are not run.
       return None
@@ -101,10 +113,10 @@ def Find(key: str) -> tuple[run_lib.Run, session_graph.SessionGraph] | None:
   if _Digest(text, content) != digest:
     return None
   record = json.loads(text)
-  if record['files'] != _Signatures(record['files']):
+  if record['files'] != _Signatures(record['files']) or record['named'] != {x: _Found(x) for x in record['named']}:
     return None
   graph_def = tf.GraphDef.FromString(content)
-  found = run_lib.Run(params=None, cluster=None, **record['run'])
+  found = run_lib.Run(path=place.path, checkpoint=place.checkpoint, params=None, cluster=None, **record['run'])
   language = found.language or spoken_language.Recorded(found.path, found.stream)
   found = dataclasses.replace(found, language=language)
   return found, _Started(found, graph_def, record)
@@ -139,11 +151,11 @@ def _Started(run, graph_def, record):
   )
 
 
-def Keep(key: str, run: run_lib.Run, built: session_graph.SessionGraph, language: str | None) -> bool:
+def Keep(place: Place, run: run_lib.Run, built: session_graph.SessionGraph, language: str | None) -> bool:
   """Keeps a graph, if it is one that may be kept and the folder can be written.
 
   Args:
-    key: Of Key, with the arguments that the run was loaded with.
+    place: Of PlaceOf, with the arguments that the run was loaded with.
     run: The run, as load_run.Load returned it.
     built: Its graph, as decoding_graph.Start returned it.
     language: The argument of load_run.Load.
@@ -166,26 +178,26 @@ def Keep(key: str, run: run_lib.Run, built: session_graph.SessionGraph, language
   names = {field: {k: t.name for k, t in getattr(built, field).items()} for field in ('encoded', 'searched', 'outputs')}
   with graph.as_default():
     others = [v.initializer.name for v in tf.global_variables() if v.op.name not in weights]
+  adapter_file = run.adapter_file and os.path.abspath(run.adapter_file)
+  kept = {name: getattr(run, name) for name in _OF_RUN}
+  named = {text: _Found(text) for text in re.findall(r'["\']([^"\'\n]+)["\']', run.params.ToText())}
+  named = {text: path for text, path in named.items() if path}
   record = {
-    'run': {
-      field.name: getattr(run, field.name)
-      for field in dataclasses.fields(run)
-      if field.name not in ('params', 'cluster')
-    }
-    | {'language': language},
-    'files': _Signatures(_FilesOf(run, built)),
+    'run': {**kept, 'adapter_file': adapter_file, 'language': language},
+    'files': _Signatures(sorted({*_FilesOf(run), *named.values()})),
+    'named': named,
     'session': base64.b64encode(built.session._config.SerializeToString()).decode(),
     'inputs': [x.name for x in built.inputs],
     'variables': weights,
     'others': others,
-    'tokenizer': built.tokenizer.path,
+    'tokenizer': os.path.abspath(built.tokenizer.path),
     'frame_samples': built.frame_samples,
     'why_no_stream': built.why_no_stream,
     **names,
   }
   try:
     text = json.dumps(record).encode()
-    _Write(os.path.join(Folder(), key), {_GRAPH: content, _RECORD: _Digest(text, content) + b'\n' + text})
+    _Write(os.path.join(Folder(), place.key), {_GRAPH: content, _RECORD: _Digest(text, content) + b'\n' + text})
     _RemoveOld()
   except OSError:  # A home that cannot be written, or is full: the next start builds the graph, as this one did.
     return False
@@ -226,17 +238,17 @@ def _IsOwn(run):
   return all(f'{module}.'.startswith(_OWN) for module in modules)
 
 
-def _FilesOf(run, built):
-  """Returns the paths of the files that a graph and its weights were made from."""
-  prefix = run.checkpoint
-  folder = os.path.dirname(prefix) or '.'
-  paths = [os.path.join(folder, name) for name in os.listdir(folder) if name.startswith(os.path.basename(prefix))]
-  paths += [os.path.join(run.path, 'config.gin'), built.tokenizer.path]
-  paths += [run.adapter_file] if run.adapter_file else []
-  # Whatever else the params name, such as a language model.
-  for text in re.findall(r'["\']([^"\'\n]+)["\']', run.params.ToText()):
-    paths += [path for path in (text, os.path.join(shipped.ROOT, text)) if os.path.isfile(path)][:1]
-  return sorted({os.path.abspath(path) for path in paths})
+def _Found(text):
+  """Returns the absolute path of a file that params name, in the working directory or shipped; None: it is no file."""
+  return next((os.path.abspath(p) for p in (text, os.path.join(shipped.ROOT, text)) if os.path.isfile(p)), None)
+
+
+def _FilesOf(run):
+  """Returns the paths of a run's files that its params do not name: its configuration and its weights."""
+  folder, name = os.path.split(os.path.abspath(run.checkpoint))
+  paths = [os.path.join(folder, other) for other in os.listdir(folder) if other.startswith(name)]
+  paths += [os.path.abspath(path) for path in (run.adapter_file,) if path]
+  return [*paths, os.path.abspath(os.path.join(run.path, 'config.gin'))]
 
 
 def _FilesBelow(folder):
