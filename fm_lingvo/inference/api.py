@@ -10,12 +10,10 @@ stand in programs of other projects, whose names are PEP 8's. TensorFlow is impo
 """
 
 import collections
-import contextlib
 import copy
 import dataclasses
 import math
 import os
-import sys
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -32,10 +30,9 @@ from fm_lingvo.data import normalizers
 from fm_lingvo.decoding import search_options
 from fm_lingvo.inference import live_model
 from fm_lingvo.inference import sounds
+from fm_lingvo.inference import starting
 from fm_lingvo.inference import transcribing
 from fm_lingvo.inference import transcript
-from fm_lingvo.runtime import garbage
-from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files
 from fm_lingvo.utils import shipped
 from fm_lingvo.utils import suggest
@@ -88,59 +85,16 @@ def load(
     raise errors.ConfigError(f'max_window = {max_window:g}: expected >= {MIN_WINDOW_SECONDS:g} and finite')
   if language is not None:
     normalizers.CheckLanguage(language, 'language')  # Before seconds of imports.
-  ImportTensorFlow()
-  from fm_lingvo.inference import kept_graphs
-  from fm_lingvo.inference import recognizer
-
-  path = shipped.Folder(files.ExpandUser(os.fspath(run)))
-  options: dict[str, Any] = dict(
+  found, model = starting.Recognizer(
+    shipped.Folder(files.ExpandUser(os.fspath(run))),
+    n_best,
     checkpoint=checkpoint if checkpoint is None else files.ExpandUser(checkpoint),
     adapter=adapter if adapter is None else shipped.Folder(files.ExpandUser(os.fspath(adapter))),
     averages=averages,
     how=search or search_options.Search(),
     language=language,
   )
-  with live_model.LOADING, quiet.RootLogger(), garbage.CollectedRarely():
-    place = kept_graphs.PlaceOf(path, **options)
-    kept = kept_graphs.Find(place) if place else None
-    if kept:
-      found, graph = kept
-      return Model(found, recognizer.Recognizer(found, n_best, graph), max_window or found.max_seconds)
-    ImportLingvo()
-    from fm_lingvo.inference import graph_mode
-    from fm_lingvo.inference import load_run
-
-    with graph_mode.GraphMode():
-      found = load_run.Load(path, **options)
-      built = recognizer.Recognizer(found, n_best)
-    if place and built.graph:
-      kept_graphs.Keep(place, found, built.graph, language)
-    return Model(found, built, max_window or found.max_seconds)
-
-
-def ImportTensorFlow() -> None:
-  """Imports TensorFlow without the messages that it writes on start-up."""
-  with _Importing('tensorflow'):
-    from fm_lingvo.inference import recognizer  # noqa: F401
-
-
-def ImportLingvo() -> None:
-  """Imports TensorFlow and Lingvo without the messages that they write on start-up."""
-  with _Importing('lingvo.core'):
-    from fm_lingvo.inference import decoding_graph  # noqa: F401
-    from fm_lingvo.inference import load_run  # noqa: F401
-
-
-@contextlib.contextmanager
-def _Importing(module: str) -> Iterator[None]:
-  """Context for imports that import `module`, if it is not imported yet."""
-  with (
-    live_model.LOADING,
-    quiet.RootLogger(),
-    garbage.CollectedRarely(),
-    contextlib.nullcontext() if module in sys.modules else quiet.Imports(),
-  ):
-    yield
+  return Model(found, model, max_window or found.max_seconds)
 
 
 class Model(live_model.LiveModel):

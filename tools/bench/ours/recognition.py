@@ -5,7 +5,7 @@ Sizes: `folder` of a run that random_run.py writes, `bindings` and `blank_bias` 
 """
 
 import fm_lingvo
-from fm_lingvo.inference import api
+from fm_lingvo.inference import starting
 from fm_lingvo.utils import audio
 
 from .. import inputs
@@ -13,7 +13,7 @@ from .. import inputs
 
 def SetUp(sizes):
   """See worker.py. Facts: `labels`, the words' letters in all, and `audio_seconds`."""
-  api.ImportLingvo()
+  starting.ImportLingvo()
   from fm_lingvo.inference import graph_mode
 
   from . import random_run
