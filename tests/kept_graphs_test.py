@@ -38,8 +38,7 @@ def setUpModule():
   _run = _folder + '/run'
   with graph_mode.GraphMode():
     run_case.MakeRun(_run, 'asr.Supervised', 'nowhere', 'transducer.max_labels_per_frame = 2.0')
-  os.environ[kept_graphs.FOLDER] = _folder + '/kept'
-  with fm_lingvo.load(_run) as model:
+  with mock.patch.dict(os.environ, {kept_graphs.FOLDER: _folder + '/kept'}), fm_lingvo.load(_run) as model:
     _built = model.recognizer.graph, model._run
     _expected = model.transcribe(_SOUNDS)
 
@@ -55,7 +54,8 @@ def _Named(key):
 class KeptGraphsTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
-    os.environ[kept_graphs.FOLDER] = self.folder = self.create_tempdir().full_path + '/kept'
+    self.folder = self.create_tempdir().full_path + '/kept'
+    self.enter_context(mock.patch.dict(os.environ, {kept_graphs.FOLDER: self.folder}))
     shutil.copytree(_folder + '/kept', self.folder)
     self.run_folder = _run
 

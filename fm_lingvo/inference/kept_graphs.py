@@ -190,7 +190,7 @@ def Keep(place: Place, run: run_lib.Run, built: session_graph.SessionGraph, lang
     'inputs': [x.name for x in built.inputs],
     'variables': weights,
     'others': others,
-    'tokenizer': os.path.abspath(built.tokenizer.path),
+    'tokenizer': _Found(run.params.heads.Get(run.head).tokenizer_file),
     'frame_samples': built.frame_samples,
     'why_no_stream': built.why_no_stream,
     **names,
