@@ -10,6 +10,8 @@ import shutil
 
 from lingvo import compat as tf
 
+from fm_lingvo.utils import files
+
 BEST = 'best'  # Folder below a run's that keeps its best checkpoints; its file `checkpoint` names the best one.
 _STEP = re.compile(r'ckpt-(\d+)$')
 
@@ -119,7 +121,7 @@ def Problems(folder: str) -> list[str]:
 
 def RemoveUnfinished(folder: str) -> None:
   """Removes partial checkpoints of a process that died while saving; only the folder's single writer may call it."""
-  if '://' in folder or not os.path.isdir(folder):
+  if files.IsRemote(folder) or not os.path.isdir(folder):
     return
   for entry in os.listdir(folder):
     if re.fullmatch(r'ckpt-\d+_temp', entry):

@@ -13,6 +13,7 @@ from fm_lingvo.heads import base_head
 from fm_lingvo.layers import mixed_precision
 from fm_lingvo.layers import quantizer
 from fm_lingvo.layers import span_masking
+from fm_lingvo.utils import ranges
 
 
 class BestRqHead(base_head.BaseHead):
@@ -52,8 +53,7 @@ class BestRqHead(base_head.BaseHead):
     p = self.params
     if not 0 < p.min_coverage <= 1:
       raise errors.ConfigError(f'{p.name}.min_coverage = {p.min_coverage}: expected a share in (0, 1]')
-    if p.kl_weight < 0:
-      raise errors.ConfigError(f'{p.name}.kl_weight = {p.kl_weight}: expected >= 0')
+    ranges.AtLeast(p, kl_weight=0)
     if p.quantizer.stack not in (None, p.downsample_factor):
       raise errors.ConfigError(
         f'{p.name}.quantizer.stack = {p.quantizer.stack}: expected None or {p.downsample_factor}, the '

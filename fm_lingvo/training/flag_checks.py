@@ -46,7 +46,7 @@ def CheckParts(flags, is_cluster):
 
 
 def CheckPartsOfTask(flags, task):
-  """Raises ConfigError if --batch_parts is set for a task that computes none, or the environment's cores are no number.
+  """Raises ConfigError if --batch_parts is set for a task that has no parts, or TF_NUM_INTEROP_THREADS is no number.
 
   Args:
     flags: Of a local run.

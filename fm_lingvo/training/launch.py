@@ -91,7 +91,7 @@ def Launch(flags):
     return _XlaCheck(flags)
   if not flags.logdir:
     flags.logdir = run_dir.NewRunDir(flags.model)
-  if '://' not in flags.logdir:
+  if not files.IsRemote(flags.logdir):
     flags.logdir = os.path.abspath(flags.logdir)  # The file `checkpoint` stores paths.
   flag_checks.CheckLogdir(flags.logdir)
   flag_checks.CheckService(flags, _SERVICE_SECONDS if flags.job else 0.0)

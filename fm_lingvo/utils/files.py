@@ -1,6 +1,8 @@
 """Access to local and remote files; imports TensorFlow for remote files only."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import IO
 from typing import Any
 
@@ -40,21 +42,28 @@ def Open(path: str, mode: str = 'r') -> IO[Any]:
 
 
 def Exists(path: str) -> bool:
-  """Whether a local or remote file exists."""
+  """Whether a local or remote file exists; raises errors.ConfigError if a remote file system cannot be asked."""
   if IsRemote(path):
     import tensorflow as tf
 
-    return tf.io.gfile.exists(path)
+    with _Asking(path):
+      return tf.io.gfile.exists(path)
   return os.path.exists(path)
 
 
 def IsFolder(path: str) -> bool:
-  """Whether a local or remote path is a folder."""
+  """Whether a local or remote path is a folder; raises errors.ConfigError as Exists."""
   if IsRemote(path):
     import tensorflow as tf
 
-    return tf.io.gfile.isdir(path)
+    with _Asking(path):
+      return tf.io.gfile.isdir(path)
   return os.path.isdir(path)
+
+
+def IsFile(path: str) -> bool:
+  """Whether a local or remote path is a file; raises errors.ConfigError as Exists."""
+  return Exists(path) and not IsFolder(path) if IsRemote(path) else os.path.isfile(path)
 
 
 def FileSize(path: str) -> int:
@@ -64,6 +73,17 @@ def FileSize(path: str) -> int:
 
     return tf.io.gfile.stat(path).length
   return os.path.getsize(path)
+
+
+@contextlib.contextmanager
+def _Asking(path: str) -> Iterator[None]:
+  """Turns an error of TensorFlow about a remote path, such as an unknown file system, into a one-line ConfigError."""
+  import tensorflow as tf
+
+  try:
+    yield
+  except tf.errors.OpError as e:
+    raise errors.ConfigError(f'{path}: cannot be read ({errors.Reason(e)})') from e
 
 
 def Replace(source: str, path: str) -> None:
@@ -80,11 +100,10 @@ def CheckNewFolder(path: str) -> None:
   """Raises errors.ConfigError unless a local or remote folder does not exist yet or is empty."""
   if not Exists(path):
     return
+  entries = os.listdir
   if IsRemote(path):
     import tensorflow as tf
 
-    is_folder, entries = tf.io.gfile.isdir, tf.io.gfile.listdir
-  else:
-    is_folder, entries = os.path.isdir, os.listdir
-  if not is_folder(path) or entries(path):
+    entries = tf.io.gfile.listdir
+  if not IsFolder(path) or entries(path):
     raise errors.ConfigError(f'{path}: exists; expected a new or an empty folder')
