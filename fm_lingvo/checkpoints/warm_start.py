@@ -106,6 +106,10 @@ def _Matches(task):
     if not path:  # Lingvo's result of init_from_checkpoint_override = ''.
       continue
     covered = _CoveredVariables(task.vars.Flatten(), *rules)
+    if not covered:
+      raise errors.ConfigError(
+        f'task.train.init_from_checkpoint_rules: the rules of {path} cover no variable of this model'
+      )
     twice = sorted(v.op.name for v in covered.values() if v.op.name in taken)
     if twice:
       raise errors.ConfigError(

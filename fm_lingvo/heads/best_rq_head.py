@@ -100,9 +100,11 @@ class BestRqHead(base_head.BaseHead):
     total = tf.reduce_sum(weights)
     metrics, counts, masked_counts, predictions = {}, [], [], []
     losses = []
+    # Not theta.w[g]: the gradient of each slice would be as large as the whole [G, D, V].
+    w, b = tf.unstack(theta.w), tf.unstack(theta.b)  # G x [D, V], G x [V]
     for g in range(p.quantizer.num_codebooks):
       codes = corrupted.codes[:, :, g]  # [B, N]
-      logits = mixed_precision.Product(encoded, theta.w[g]) + tf.cast(theta.b[g], tf.float32)  # [B, N, V]
+      logits = mixed_precision.Product(encoded, w[g]) + tf.cast(b[g], tf.float32)  # [B, N, V]
       log_probs = tf.nn.log_softmax(logits)  # [B, N, V]
       nll = -tf.squeeze(  # [B, N, 1] -> [B, N]
         tf.gather(log_probs, codes[:, :, tf.newaxis], batch_dims=2), -1

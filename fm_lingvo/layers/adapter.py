@@ -29,7 +29,7 @@ _PLACES = {
 }
 _IN_WEIGHTS = ('lora', 'bias')  # Kinds that change a block's weights; the place has the kind's name.
 _ACTIVATIONS = ('RELU', 'GELU', 'SWISH', 'TANH', 'NONE')
-NO_ADAPTER = 'none'  # Name for `no adapter` where a set is chosen.
+NO_ADAPTER = 'none'  # Where the name of a set is expected: no adapters.
 NAME_RULE = f'lower-case letters, digits and _, starting with a letter, and not {NO_ADAPTER}'
 
 
