@@ -1,8 +1,6 @@
 """Access to local and remote files; imports TensorFlow for remote files only."""
 
-import contextlib
 import os
-from collections.abc import Iterator
 from typing import IO
 from typing import Any
 
@@ -46,18 +44,19 @@ def Exists(path: str) -> bool:
   if IsRemote(path):
     import tensorflow as tf
 
-    with _Asking(path):
+    try:
       return tf.io.gfile.exists(path)
+    except tf.errors.OpError as e:  # Such as an unknown file system.
+      raise errors.ConfigError(f'{path}: cannot be read ({errors.Reason(e)})') from e
   return os.path.exists(path)
 
 
 def IsFolder(path: str) -> bool:
-  """Whether a local or remote path is a folder; raises errors.ConfigError as Exists."""
+  """Whether a local or remote path is a folder."""
   if IsRemote(path):
     import tensorflow as tf
 
-    with _Asking(path):
-      return tf.io.gfile.isdir(path)
+    return tf.io.gfile.isdir(path)
   return os.path.isdir(path)
 
 
@@ -73,17 +72,6 @@ def FileSize(path: str) -> int:
 
     return tf.io.gfile.stat(path).length
   return os.path.getsize(path)
-
-
-@contextlib.contextmanager
-def _Asking(path: str) -> Iterator[None]:
-  """Turns an error of TensorFlow about a remote path, such as an unknown file system, into a one-line ConfigError."""
-  import tensorflow as tf
-
-  try:
-    yield
-  except tf.errors.OpError as e:
-    raise errors.ConfigError(f'{path}: cannot be read ({errors.Reason(e)})') from e
 
 
 def Replace(source: str, path: str) -> None:
