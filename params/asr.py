@@ -191,7 +191,7 @@ class AdapterFinetune(FullFinetune):
   learning_rate: float = 1e-3
   adapter: str = 'target'  # Name of the set of adapters; each domain has its own.
   adapter_kind: str = 'residual'  # residual, lora: low-rank changes of projections, or bias: changes of biases.
-  adapter_dim: int | None = None  # Width of the bottleneck; None: 32, or 128 at size `paper`; rank of lora; None: 8.
+  adapter_dim: int | None = None  # Width of bottlenecks (None: 32, or 128 at size `paper`), or rank of lora (None: 8).
   adapter_position: str = 'after_block'  # With residual: after_block, parallel or after_ff.
   lora_alpha: float = 16.0  # With lora: the changes are scaled by lora_alpha / rank.
   lora_projections: tuple = ('query', 'value', 'feed_forward')  # With lora: see fm_lingvo/layers/lora.py.
@@ -212,7 +212,7 @@ class AdapterFinetune(FullFinetune):
     width = self._BySize('adapter_dim', 32)
     is_lora = self.adapter_kind == 'lora'
     if is_lora:
-      width, p.encoder.lora_tpl.alpha = self.adapter_dim or 8, self.lora_alpha
+      width, p.encoder.lora_tpl.alpha = 8 if self.adapter_dim is None else self.adapter_dim, self.lora_alpha
     p.encoder.cls.UseAdapter(
       p.encoder,
       self.adapter,

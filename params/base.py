@@ -45,12 +45,8 @@ class SpeechKnobs:
   dropout_prob: float = 0.0  # Masking and shuffling regularise enough at the default size.
   batch_seconds: float = 32.0  # Audio in a batch of a stream, padding included.
   num_buckets: int = 8  # Lengths to which utterances are padded; more of them pad less, each is a shape for XLA.
-  max_seconds: float = (
-    16.0  # Longer utterances with transcripts are dropped from training, others cut; both are counted.
-  )
-  streaming: bool = (
-    False  # Makes the model causal, so that it can recognise speech while it is heard, see docs/streaming.md.
-  )
+  max_seconds: float = 16.0  # Longer speech is cut, or dropped from training if it has transcripts; both are counted.
+  streaming: bool = False  # Makes the model causal, to recognise speech while it is heard, see docs/streaming.md.
   streaming_chunk_ms: int = 0  # > 0: attention sees the later frames of a chunk of this length, too; 0: none.
   compute_dtype: str = 'float32'  # float32 or bfloat16, see fm_lingvo/layers/mixed_precision.py.
 

@@ -18,7 +18,7 @@ class _Case(graph_case.GraphCase):
     )
     p.num_bins = 80
     p.subsampling.channels = 4
-    for field in ('kind', 'factor'):
+    for field in ('kind', 'factor', 'channels'):
       if field in overrides:
         p.subsampling.Set(**{field: overrides.pop(field)})
     return self.Layer(p, **overrides)
@@ -95,6 +95,11 @@ class ConformerEncoderTest(_Case):
   def test_errors_name_field_value_and_range(self):
     for field, value, expected in (
       ('model_dim', 15, 'model_dim = 15: expected a multiple of num_heads = 2'),
+      ('model_dim', 0, 'model_dim = 0: expected >= 1'),
+      ('num_heads', 0, 'num_heads = 0: expected >= 1'),
+      ('kernel_size', 0, 'kernel_size = 0: expected >= 1'),
+      ('num_bins', 0, 'num_bins = 0: expected >= 1'),
+      ('channels', 0, 'subsampling.channels = 0: expected >= 1'),
       ('num_layers', 0, 'num_layers = 0: expected 1 to 1000'),
       ('num_layers', 10**12, 'expected 1 to 1000'),
       ('conv_norm', 'batch_norm', "conv_norm = 'batch_norm': expected one of layer_norm, group_norm"),

@@ -184,6 +184,12 @@ class TrackersTest(parameterized.TestCase):
     with mock.patch.object(sys.modules['mlflow'], 'start_run', _Fail):
       with self.assertRaisesRegex(errors.ConfigError, r'--logger=mlflow: cannot be started \(no route to host\)'):
         trackers.Trackers(['mlflow'], self.logdir, {})
+    for module, function in (('wandb', 'init'), ('mlflow', 'log_params')):
+      with self.subTest(function), mock.patch.object(sys.modules[module], function, _Fail):
+        self.calls.clear()
+        with self.assertRaisesRegex(errors.ConfigError, f'--logger={module}: cannot be started'):
+          trackers.Trackers(['mlflow', 'wandb'], self.logdir, {})
+        self.assertEqual(self.calls[-1], ('end', 'FAILED'))  # MLflow's run, which had begun.
     followers = trackers.Trackers(['mlflow', 'wandb'], self.logdir, {})
     sys.modules['mlflow'].log_metrics = _Fail
     with contextlib.redirect_stdout(io.StringIO()) as out:

@@ -128,6 +128,9 @@ class FitTest(graph_case.GraphCase):
     data_statistics.CheckNothingToFit(self._Params())
     handed_over = (_GLOBAL, "JustHydra.init_from = 'runs/other'")
     data_statistics.CheckNothingToFit(self._Params(*handed_over))
+    untrained = self._Params("JustHydra.projection = 'pca'")
+    untrained.branches.Delete('unlabeled')  # No other branch has the head.
+    data_statistics.CheckNothingToFit(untrained)
     with self.assertRaisesRegex(errors.ConfigError, 'only a local run'):
       data_statistics.CheckNothingToFit(self._Params(*handed_over, "task.train.init_from_checkpoint_override = ''"))
 

@@ -6,6 +6,7 @@ Builds the model of declared variables, and tf.data's graphs of a few utterances
 import contextlib
 import fcntl
 import io
+import json
 import os
 import shutil
 import tempfile
@@ -160,6 +161,24 @@ class DryRunTest(absltest.TestCase):
     self._Refused(
       '^input.pad_multiple_samples = 160: expected None or a multiple of 640', 'input.pad_multiple_samples = 160'
     )
+
+  def test_what_is_trained(self):
+    self._Refused('^task.train.learner.bprop_variable_filter = .gone.: ', "learner.bprop_variable_filter = 'gone'")
+    self._Refused('rate_groups: a: its regular', "task.train.learner.rate_groups = [('a', 'gone', 2.0)]")
+
+  def test_what_a_local_run_evaluates(self):
+    best = "task.train.best_metric = 'DevTarget/labeled/wer'"
+    dev = "task.train.eval_datasets = ['DevTarget']"
+    self._Refused('best_metric = .*: DevTarget has no files to evaluate$', dev, best, "Supervised.target = 'gone'")
+    data = os.path.join(self.folder, 'data')
+    shutil.copytree(self.data_dir, data)
+    none = {split: {'shards': [], 'hours': 0} for split in dataset.SPLITS}
+    info = dict(format=dataset.FORMAT, version=dataset.VERSION, sample_rate=16000, domains=[], splits=none)
+    for name, normalizer in (('source', 'english'), ('target', 'basic')):
+      with open(os.path.join(data, name, 'dataset.json'), 'w', encoding='utf-8') as f:
+        json.dump({**info, 'settings': {'normalizer': normalizer}}, f)
+    self._Refused('^DevTarget: .*: transcripts of two normalisers, basic ', dev, data_dir=data)
+    self._Run(data_dir=data)
 
   def test_warm_starts(self):
     start = f'Supervised.init_from = {self.supervised!r}'

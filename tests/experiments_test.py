@@ -43,6 +43,10 @@ def _Experiments():
 _EXPERIMENTS = sorted(_Experiments())
 
 
+def _ParameterTable(params):
+  return run_dir.TaskParameterTable(run_dir.DeclaredTask(params))
+
+
 @functools.cache
 def _Params(name):
   """All params of an experiment: dict section -> {path: value as text}; sections: datasets, task, each data set."""
@@ -160,7 +164,7 @@ class ExperimentsTest(parameterized.TestCase):
     # Two blocks stand for all; test_a_size_builds has them all.
     gin_config.Configure(name, (), ['task.encoder.num_layers = 2'] if 'text.' not in name else ())
     params = model_registry.GetParams(name, 'Train')
-    rows, total, trained = run_dir.ParameterTable(params)
+    rows, total, trained = _ParameterTable(params)
     self.assertGreater(trained, 0)
     self.assertLessEqual(trained, total)
     self.assertEqual(total, sum(row[1] for row in rows))
@@ -175,7 +179,7 @@ class ExperimentsTest(parameterized.TestCase):
     params = model_registry.GetParams(f'asr.{name}', 'Train')
     with tf.Graph().as_default():
       table = run_dir.TaskParameterTable(params.task.Copy().Set(input=None).Instantiate())
-    self.assertEqual(run_dir.ParameterTable(params), table)
+    self.assertEqual(_ParameterTable(params), table)
 
   @parameterized.parameters('tiny', 'base')
   def test_a_size_builds(self, size):
@@ -188,7 +192,7 @@ class ExperimentsTest(parameterized.TestCase):
 
   def _CheckSize(self, size):
     gin_config.Configure('asr.BestRqPretrain', (), [f'BestRqPretrain.size = {size!r}'])
-    _, total, _ = run_dir.ParameterTable(model_registry.GetParams('asr.BestRqPretrain', 'Train'))
+    _, total, _ = _ParameterTable(model_registry.GetParams('asr.BestRqPretrain', 'Train'))
     low, high = {'tiny': (1e6, 5e6), 'base': (2e7, 4e7), 'large': (9e7, 15e7), 'paper': (5.5e8, 6.5e8)}[size]
     self.assertBetween(total, low, high)
 
@@ -209,7 +213,7 @@ class ExperimentsTest(parameterized.TestCase):
     for knob in (False, True):
       gin_config.Configure('asr.AdapterFinetune', (), [f'AdapterFinetune.train_layer_norms = {knob}'])
       params = model_registry.GetParams('asr.AdapterFinetune', 'Train')
-      trained[knob] = run_dir.ParameterTable(params)[2]
+      trained[knob] = _ParameterTable(params)[2]
       gin_config.Reset()
     encoder = params.task.encoder
     # Six a block: around both feed-forward layers, attention, twice in the convolution, and the last one.
@@ -228,7 +232,7 @@ class ExperimentsTest(parameterized.TestCase):
   def test_the_papers_size_has_the_papers_parameters(self):
     # arXiv 2302.01496, abstract: 731.1M in all, 130.8M finetuned.
     gin_config.Configure('asr.AdapterFinetune', (), ['AdapterFinetune.size = "paper"'])
-    rows, total, trained = run_dir.ParameterTable(model_registry.GetParams('asr.AdapterFinetune', 'Train'))
+    rows, total, trained = _ParameterTable(model_registry.GetParams('asr.AdapterFinetune', 'Train'))
     sizes = {name: size for name, size, _ in rows}
     model = total - sizes['encoder adapters target'] - sizes['constants']
     self.assertAlmostEqual(model / 731.1e6, 1.0, delta=0.005)

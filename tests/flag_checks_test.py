@@ -74,6 +74,12 @@ class FlagChecksTest(absltest.TestCase):
     ):
       flag_checks.CheckCluster(_Flags(job='controller', **elsewhere))
 
+  def test_each_job_of_a_process_with_several_is_checked(self):
+    flag_checks.CheckService(_Flags(job='controller', tf_data_service_address='x'))  # It reads no data.
+    for job in ('trainer_client', 'controller,trainer_client'):
+      with self.subTest(job), self.assertRaisesRegex(errors.ConfigError, '^--tf_data_service_address=x: expected HOST'):
+        flag_checks.CheckService(_Flags(job=job, tf_data_service_address='x'))
+
   def test_modes_that_no_run_has_are_refused(self):
     flag_checks.CheckMode(_Flags())
     for values, expected in (

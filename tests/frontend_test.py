@@ -104,6 +104,8 @@ class LogMelFrontendTest(graph_case.GraphCase):
   def test_errors_name_field_value_and_range(self):
     for field, value, expected in (
       ('variance_floor', 0.0, 'variance_floor = 0.0: expected > 0'),
+      ('mel.frame_size_ms', 5.0, 'mel.frame_size_ms = 5.0: expected >= 10.0, its frame_step_ms'),
+      ('mel.num_bins', 0, 'mel.num_bins = 0: expected >= 1'),
       ('mel.sample_rate', 8000.0, 'mel.sample_rate = 8000.0: expected 16000, '),
     ):
       p = frontend.LogMelFrontend.Params()

@@ -481,6 +481,7 @@ class ErrorTest(_Base):
       f'--gin_file={self.dir}/qqqqqqqq: no such file; searched {self.dir}',
     )
     self.assertEqual(self.Error(search_paths=['no/such']), '--gin_search_paths=no/such: no such folder')
+    self.assertRegex(self.Error(files=['s9://a/b.gin']), r'^s9://a/b.gin: cannot be read \(File system scheme .*\)$')
 
   def test_a_byte_order_mark_is_no_part_of_a_file(self):
     self.Write('inner.gin', '\ufefftask.encoder.causal = 3\n')

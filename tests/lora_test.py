@@ -183,6 +183,9 @@ class TrainedTest(stage_case.StageCase):
     p = model_registry.GetParams('asr.AdapterFinetune', 'Train').task.encoder
     self.assertEqual((p.adapter_kind, p.active_adapter), ('lora', 'target'))
     self.assertEqual((p.lora_tpl.rank, p.lora_tpl.alpha, p.lora_tpl.projections), (3, 6.0, ['key']))
+    gin_config.Configure('asr.AdapterFinetune', (), [*bindings, 'AdapterFinetune.adapter_dim = 0'])
+    p = model_registry.GetParams('asr.AdapterFinetune', 'Train').task.encoder
+    self.assertEqual(p.lora_tpl.rank, 0)  # The layer refuses it.
     with self.assertRaisesRegex(errors.ConfigError, 'adapter_kind'):
       gin_config.Configure('asr.AdapterFinetune', (), ["AdapterFinetune.adapter_kind = 'lorra'"])
       model_registry.GetParams('asr.AdapterFinetune', 'Train').task.Instantiate()

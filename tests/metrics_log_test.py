@@ -8,6 +8,7 @@ import numpy as np
 from absl.testing import absltest
 from lingvo import compat as tf
 
+from fm_lingvo import errors
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.run_files import progress
 from fm_lingvo.run_files import tensorboard
@@ -64,6 +65,11 @@ class AggregateTest(absltest.TestCase):
     )
     self.assertEqual(values, {'loss': 1.0, 'grad_norm': 2.0, 'learning_rate': 3.0})
 
+  def test_what_counts_nothing_cannot_spoil_an_average(self):
+    nothing = {'a/x': (float('nan'), 0.0)}
+    self.assertEqual(metrics_log.Aggregate([nothing, {'a/x': (2.0, 3.0)}], []), {'a/x': 2.0})
+    self.assertEqual(metrics_log.Aggregate([nothing], []), {})
+
 
 class WindowTest(absltest.TestCase):
   def test_a_step_that_nothing_was_masked_in_is_no_error(self):
@@ -119,6 +125,16 @@ class MetricsLogTest(absltest.TestCase):
         rows = metrics_log.ReadMetrics(path)
         self.assertEqual([(r['step'], r['loss']) for r in rows], [(10, 1.0), (20, 2.0), (30, 9.0)])
         self.assertEqual(log.Datasets(30), {'train'})
+
+  def test_a_line_that_is_no_row_is_named(self):
+    folder = self.create_tempdir().full_path
+    path = os.path.join(folder, 'metrics.jsonl')
+    for line in ('x', '', '5', '[1]', '{"dataset": "train"}', '{"step": "3"}'):
+      with self.subTest(line):
+        with open(path, 'w', encoding='utf-8') as f:
+          f.write(f'{{"dataset": "train", "step": 1}}\n{line}\n')
+        with self.assertRaisesRegex(errors.ConfigError, r'metrics.jsonl:2: not a JSON object with a step \('):
+          metrics_log.MetricsLog(folder).DropAfter(1)
 
 
 class ProgressTest(absltest.TestCase):

@@ -77,9 +77,9 @@ class RateGroupsTest(graph_case.GraphCase, parameterized.TestCase):
       np.testing.assert_array_equal(scaled[name], values)
 
   def test_groups_without_variables_or_with_those_of_another_are_refused(self):
-    with self.assertRaisesRegex(errors.ConfigError, 'rate_groups: gone: no trained variable has a name'):
+    with self.assertRaisesRegex(errors.ConfigError, '^task.train.learner.rate_groups: gone: its .* matches no'):
       self._Train([('gone', 'adaptor', 2.0)])
-    with self.assertRaisesRegex(errors.ConfigError, 'rate_groups: b: adapter/var:0 in another group, too'):
+    with self.assertRaisesRegex(errors.ConfigError, 'rate_groups: b: adapter/var:0 is in another group, too'):
       self._Train([('a', 'adapter', 2.0), ('b', '^adap', 2.0)])
 
   @parameterized.parameters(

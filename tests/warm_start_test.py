@@ -163,12 +163,25 @@ class WarmStartTest(stage_case.StageCase):
         f'{self.folder}/empty: no checkpoint in {self.folder}/empty/train; expected a run that has saved one',
       ),
       (broken, f'{broken}: not a readable TensorFlow checkpoint ('),
+      ('s9://bucket/run', 's9://bucket/run/model.safetensors: cannot be read (File system scheme'),
     ):
       with self.subTest(path):
         p = stage_case.TaskParams(init_from=path)  # The path is looked up later.
         with self.assertRaisesRegex(errors.ConfigError, '^' + re.escape(expected)):
           warm_start.CheckSources(p.train)
         self.assertStartsWith(self._Error(init_from=path), expected)
+
+  def test_rules_that_cover_no_variable_or_load_two_from_one_name_are_refused(self):
+    run, _ = self.MakeRun('hydra')
+    p = stage_case.TaskParams()
+    p.train.init_from_checkpoint_rules = {run: ([('task/.*/(w/var):0$', 'task/encoder/subsampling/proj/%s')], [])}
+    with self.assertRaisesRegex(
+      errors.ConfigError, 'rules: task/.* and task/.* would both be loaded from .*/proj/w/var'
+    ):
+      warm_start.Check(p.Instantiate())
+    p.train.init_from_checkpoint_rules = {run: ([('tsak/(.*):0$', '%s')], [])}
+    with self.NewGraph(), self.assertRaisesRegex(errors.ConfigError, 'rules: the rules of .*/hydra cover no variable'):
+      warm_start.Check(p.Instantiate())
 
   def test_checkpointer_starts_new_runs_and_leaves_resumed_ones_alone(self):
     run, values = self.MakeRun('hydra')

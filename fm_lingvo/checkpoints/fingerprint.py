@@ -1,6 +1,6 @@
-"""What a checkpoint consists of: its adapters, its decoder, and the encoder's digest, which tells whether both fit.
+"""The parts of a checkpoint: adapters, decoder and encoder; and the digest of an encoder.
 
-Adapters are of use only on the encoder that they were trained on. Files with adapters alone hold its digest.
+Adapters can be used only with the encoder that they were trained on. A file with adapters alone holds its digest.
 """
 
 import hashlib

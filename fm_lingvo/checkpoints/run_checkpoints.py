@@ -12,6 +12,7 @@ from lingvo import compat as tf
 
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import weights_file
+from fm_lingvo.utils import files
 from fm_lingvo.utils import suggest
 
 BEST = 'best'  # Folder below a run's that keeps its best checkpoints; its file `checkpoint` names the best one.
@@ -160,7 +161,7 @@ def Problems(folder: str) -> list[str]:
 
 def RemoveUnfinished(folder: str) -> None:
   """Removes partial checkpoints of a process that died while saving; only the folder's single writer may call it."""
-  if '://' in folder or not os.path.isdir(folder):
+  if files.IsRemote(folder) or not os.path.isdir(folder):
     return
   for entry in os.listdir(folder):
     if re.fullmatch(r'ckpt-\d+_temp', entry):

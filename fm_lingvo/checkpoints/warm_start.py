@@ -106,6 +106,10 @@ def _Matches(task):
     if not path:  # Lingvo's result of init_from_checkpoint_override = ''.
       continue
     covered = _CoveredVariables(task.vars.Flatten(), *rules)
+    if not covered:
+      raise errors.ConfigError(
+        f'task.train.init_from_checkpoint_rules: the rules of {path} cover no variable of this model'
+      )
     twice = sorted(v.op.name for v in covered.values() if v.op.name in taken)
     if twice:
       raise errors.ConfigError(
@@ -123,6 +127,12 @@ def _CoveredVariables(variables, loading_rules, ignore_rules):
     for pattern, name_format in loading_rules:
       match = re.match(pattern, v.name)
       if match and not any(re.match(rule, v.name) for rule in ignore_rules):
-        covered[re.sub(':0$', '', name_format % match.groups())] = v
+        name = re.sub(':0$', '', name_format % match.groups())
+        if name in covered:
+          raise errors.ConfigError(
+            f'task.train.init_from_checkpoint_rules: {covered[name].op.name} and {v.op.name} would both be loaded from '
+            f'{name}; expected another name for each variable'
+          )
+        covered[name] = v
         break
   return covered

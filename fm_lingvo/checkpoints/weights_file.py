@@ -1,4 +1,4 @@
-"""Weights in safetensors files: models and adapters that travel between machines.
+"""Weights in safetensors files, in which models and adapters are passed on.
 
 A safetensors file is a JSON header with names, dtypes and offsets, then the tensors' bytes; reading one runs no code.
 Reader has the methods of TensorFlow's checkpoint reader, so that reader.Checkpoint, and with it everything that reads
@@ -51,7 +51,7 @@ def _Find(path: str, name: str) -> str | None:
 
 
 class Reader:
-  """A safetensors file, with the methods of TensorFlow's checkpoint reader. The file is trusted in nothing."""
+  """A safetensors file, with the methods of TensorFlow's checkpoint reader. Nothing in the file is trusted."""
 
   def __init__(self, path: str):
     """Reads the header, whose offsets must cover the file exactly.

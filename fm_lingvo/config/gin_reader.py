@@ -54,21 +54,14 @@ class Reader:
     self.bindings = []
     self._search_paths = [files.ExpandUser(os.fspath(p)) for p in search_paths]
     for path in self._search_paths:
-      if not tf.io.gfile.isdir(path):
+      if not files.IsFolder(path):
         raise GinError(f'--gin_search_paths={path}: no such folder')
     self._user = user
     self._open = []  # Paths of the files being read, outermost first.
 
   def Find(self, name, folders=()):
     """Returns the path of a Gin file: `name` itself, then in `folders`, then in the search paths; None if missing."""
-    return next(
-      (
-        path
-        for path in self._Candidates(name, folders)
-        if (tf.io.gfile.exists(path) and not tf.io.gfile.isdir(path) if '://' in path else os.path.isfile(path))
-      ),
-      None,
-    )
+    return next(filter(files.IsFile, self._Candidates(name, folders)), None)
 
   def ReadFile(self, name, asker=None):
     """Reads a file and the files that it includes.
@@ -84,11 +77,13 @@ class Reader:
       raise GinError(f'{asker}: no such file' + self._NearestFile(name, folders))
     if path in self._open:
       raise GinError(f'{asker}: the file includes itself')
-    if tf.io.gfile.stat(path).length > _MAX_BYTES:
-      raise GinError(f'{asker}: over {_MAX_BYTES:,} bytes; not a Gin file')
     try:
+      if tf.io.gfile.stat(path).length > _MAX_BYTES:
+        raise GinError(f'{asker}: over {_MAX_BYTES:,} bytes; not a Gin file')
       with tf.io.gfile.GFile(path, 'r') as f:
         text = f.read().removeprefix('\ufeff')  # The byte order mark of some editors.
+    except tf.errors.OpError as e:
+      raise GinError(f'{asker}: cannot be read ({errors.Reason(e)})') from e
     except UnicodeDecodeError as e:
       raise GinError(f'{asker}: not a text file, expected UTF-8') from e
     self._open.append(path)
@@ -143,7 +138,7 @@ class Reader:
   def _Candidates(self, name, folders=()):
     """Returns the paths to try for the file `name`, in order, without duplicates."""
     name = files.ExpandUser(name)
-    if os.path.isabs(name) or '://' in name:
+    if os.path.isabs(name) or files.IsRemote(name):
       return [name]
     folders = ['', *folders, *self._search_paths, shipped.ROOT]
     return list(dict.fromkeys(os.path.join(f, name) for f in folders))
@@ -170,11 +165,16 @@ def ReadAll(gin_files, gin_bindings=(), search_paths=()):
   Raises:
     GinError: A file or binding cannot be read.
   """
-  reader = Reader(search_paths)
-  for name in gin_files:
-    reader.ReadFile(name)
-  for text in gin_bindings:
-    reader.ReadText(text)
+  try:
+    reader = Reader(search_paths)
+    for name in gin_files:
+      reader.ReadFile(name)
+    for text in gin_bindings:
+      reader.ReadText(text)
+  except GinError:
+    raise
+  except errors.ConfigError as e:  # Of a remote file system.
+    raise GinError(e) from e
   return reader.bindings
 
 

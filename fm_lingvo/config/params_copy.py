@@ -1,6 +1,6 @@
 """Copies Lingvo's Params without copy.deepcopy of each number: a model has hundreds of layers that copy their own.
 
-What a copy is does not change. Lingvo's asks copy.deepcopy for each name and number.
+The copies are equal to Lingvo's, which calls copy.deepcopy for each name and number.
 """
 
 import copy

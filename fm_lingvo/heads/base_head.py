@@ -50,12 +50,12 @@ class BaseHead(base_layer.BaseLayer):
     raise NotImplementedError('Abstract method')
 
   def CorruptionKey(self) -> Hashable | None:
-    """Says which corruption Corrupt applies, so that heads with the same one share an encoder pass.
+    """Identifies the corruption that Corrupt applies, so that heads with the same one share an encoder pass.
 
     Returns:
-      None: one of its own. Otherwise a key: branches of one stream whose heads have equal keys get what the first of
-      these heads corrupts, and the encoder sees it once. What their Corrupt returns must be the same, then. CLEAN
-      is the key of features that are not changed at all.
+      None if no other head applies the same corruption. Otherwise a key: branches of one stream whose heads have equal
+      keys all get the output of the first head's Corrupt, which is encoded once; the Corrupt of such heads must give
+      equal outputs. CLEAN is the key of heads that leave the features unchanged.
     """
     return None
 
@@ -158,9 +158,9 @@ class BaseHead(base_layer.BaseLayer):
 
     Args:
       sess: Session that holds the initialised variables.
-      batches: Called with a number, gives so many training batches of the first branch of this head: pairs of features
+      batches: Function from a number n to n training batches of this head's first branch: pairs of features
         float32 [B, T, F], normalised and not corrupted, and paddings float32 [B, T], as NumPy arrays.
-      loaded: Names of the variables that came from another run's checkpoint and stay as they are.
+      loaded: Names of the variables that were loaded from another run's checkpoint and must not change.
 
     Returns:
       What was fitted, for the log; '' if nothing was.

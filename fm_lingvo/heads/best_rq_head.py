@@ -13,6 +13,7 @@ from fm_lingvo.heads import base_head
 from fm_lingvo.layers import mixed_precision
 from fm_lingvo.layers import quantizer
 from fm_lingvo.layers import span_masking
+from fm_lingvo.utils import ranges
 
 
 class BestRqHead(base_head.BaseHead):
@@ -52,8 +53,7 @@ class BestRqHead(base_head.BaseHead):
     p = self.params
     if not 0 < p.min_coverage <= 1:
       raise errors.ConfigError(f'{p.name}.min_coverage = {p.min_coverage}: expected a share in (0, 1]')
-    if p.kl_weight < 0:
-      raise errors.ConfigError(f'{p.name}.kl_weight = {p.kl_weight}: expected >= 0')
+    ranges.AtLeast(p, kl_weight=0)
     if p.quantizer.stack not in (None, p.downsample_factor):
       raise errors.ConfigError(
         f'{p.name}.quantizer.stack = {p.quantizer.stack}: expected None or {p.downsample_factor}, the '
@@ -100,9 +100,11 @@ class BestRqHead(base_head.BaseHead):
     total = tf.reduce_sum(weights)
     metrics, counts, masked_counts, predictions = {}, [], [], []
     losses = []
+    # Not theta.w[g]: the gradient of each slice would be as large as the whole [G, D, V].
+    w, b = tf.unstack(theta.w), tf.unstack(theta.b)  # G x [D, V], G x [V]
     for g in range(p.quantizer.num_codebooks):
       codes = corrupted.codes[:, :, g]  # [B, N]
-      logits = mixed_precision.Product(encoded, theta.w[g]) + tf.cast(theta.b[g], tf.float32)  # [B, N, V]
+      logits = mixed_precision.Product(encoded, w[g]) + tf.cast(b[g], tf.float32)  # [B, N, V]
       log_probs = tf.nn.log_softmax(logits)  # [B, N, V]
       nll = -tf.squeeze(  # [B, N, 1] -> [B, N]
         tf.gather(log_probs, codes[:, :, tf.newaxis], batch_dims=2), -1

@@ -82,14 +82,14 @@ def Of(p: hyperparams.Params, streams: Collection[str], some: bool) -> list[tupl
 
 
 def GradientShares(losses, variables):
-  """How much each branch counts in the gradient of variables that branches share.
+  """Measures each branch's part in the gradient of variables that all branches use.
 
   Args:
     losses: dict: branch name -> its loss times its weight.
     variables: List of the shared variables.
 
   Returns:
-    dict of metrics, see hydra.HydraTask.GradientShares.
+    dict: name of a metric -> (scalar, weight); see hydra.HydraTask.GradientShares.
   """
   squares = {}
   for name, loss in losses.items():

@@ -22,6 +22,7 @@ from fm_lingvo.decoding import streaming
 from fm_lingvo.heads import labeled_head
 from fm_lingvo.layers import transducer
 from fm_lingvo.runtime import batch_split
+from fm_lingvo.utils import ranges
 
 
 class TransducerHead(labeled_head.LabeledHead):
@@ -71,9 +72,7 @@ class TransducerHead(labeled_head.LabeledHead):
   def __init__(self, params):
     super().__init__(params)
     p = self.params
-    for name in ('beam_size', 'max_symbols_per_frame'):
-      if p.Get(name) < 1:
-        raise errors.ConfigError(f'{p.name}.{name} = {p.Get(name)}: expected >= 1')
+    ranges.AtLeast(p, beam_size=1, max_symbols_per_frame=1)
     if p.max_labels_per_frame <= 0:
       raise errors.ConfigError(f'{p.name}.max_labels_per_frame = {p.max_labels_per_frame}: expected > 0')
     for name in ('lm_weight', 'lm_label_bonus', 'ilm_weight'):

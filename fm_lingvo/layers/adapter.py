@@ -14,6 +14,7 @@ from lingvo.core import py_utils
 from fm_lingvo import errors
 from fm_lingvo.layers import lora
 from fm_lingvo.layers import mixed_precision
+from fm_lingvo.utils import ranges
 from fm_lingvo.utils import suggest
 
 KINDS = ('residual', 'lora', 'bias')
@@ -28,7 +29,7 @@ _PLACES = {
 }
 _IN_WEIGHTS = ('lora', 'bias')  # Kinds that change a block's weights; the place has the kind's name.
 _ACTIVATIONS = ('RELU', 'GELU', 'SWISH', 'TANH', 'NONE')
-NO_ADAPTER = 'none'  # Name for `no adapter` where a set is chosen.
+NO_ADAPTER = 'none'  # Where the name of a set is expected: no adapters.
 NAME_RULE = f'lower-case letters, digits and _, starting with a letter, and not {NO_ADAPTER}'
 
 
@@ -56,8 +57,7 @@ class ResidualAdapter(base_layer.BaseLayer):
   def __init__(self, params):
     super().__init__(params)
     p = self.params
-    if p.bottleneck_dim < 1:
-      raise errors.ConfigError(f'{p.name}.bottleneck_dim = {p.bottleneck_dim}: expected >= 1')
+    ranges.AtLeast(p, bottleneck_dim=1)
     suggest.CheckChoice(f'{p.name}.activation', p.activation, _ACTIVATIONS)
     # Not as a function of its own: converters of exported graphs refuse calls of TensorFlow 2.21's.
     self.CreateChild('ln', mixed_precision.LayerNorm.Params().Set(input_dim=p.input_dim, use_defun=False))

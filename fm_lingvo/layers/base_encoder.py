@@ -64,7 +64,7 @@ class BaseEncoder(base_layer.BaseLayer):
 
   @property
   def stream_frames(self) -> int:
-    """Encoded frames that StreamStep takes at once, or a multiple of them: frames that depend on one another."""
+    """StreamStep takes a multiple of this number of encoded frames, which depend on one another, such as a chunk."""
     return 1
 
   def zero_state(self, batch_size) -> py_utils.NestedMap:
@@ -82,8 +82,7 @@ class BaseEncoder(base_layer.BaseLayer):
 
     Args:
       theta: This layer's variables.
-      features: float32 [B, T, F], the next log-mel frames, T a multiple of downsample_factor times
-        stream_frames.
+      features: float32 [B, T, F], the next log-mel frames, T a multiple of downsample_factor * stream_frames.
       paddings: float32 [B, T], 1 on padding, which may only follow an utterance.
       state0: State from the previous step or from zero_state.
 

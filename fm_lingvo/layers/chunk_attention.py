@@ -55,13 +55,14 @@ class _Streams:
     def _Chunks(x):  # [B, L - 1 + T, ...] -> [B, U, C, ...]
       return tf.gather(x, seen, axis=1)
 
-    heads = py_utils.GetShape(query)[2:]
-    queries = tf.reshape(query, [batch, time // width, width, *heads])
+    heads = py_utils.GetShape(query)[2:]  # [N, H]
+    queries = tf.reshape(query, [batch, time // width, width, *heads])  # [B, T, N, H] -> [B, U, W, N, H]
     logits = self._AttenLogits(theta, queries, _Chunks(key))  # [B, N, U, W, C]
     hidden = ~_Chunks(masks)[:, tf.newaxis, :, tf.newaxis]  # [B, 1, U, 1, C]
     logits = py_utils.ApplyPadding(hidden, logits, batch_major_attention.GetDtypeMin(logits.dtype))
     probs = py_utils.Softmax(logits, extra_logit=p.atten_extra_logit)
     encoded = tf.einsum('BNUWC,BUCNH->BUWNH', probs, _Chunks(value))
+    # [B, U, W, N, H] -> [B, T, N, H] -> [B, T, D]
     encoded = self.post.FProp(theta.post, tf.reshape(encoded, [batch, time, *heads]))
     state1 = py_utils.NestedMap(key=key[:, time:], value=value[:, time:], masks=masks[:, time:])
     return encoded, query_paddings, state1

@@ -19,6 +19,7 @@ from fm_lingvo.layers import rematerialize
 from fm_lingvo.layers import shared_trace
 from fm_lingvo.layers import subsampling
 from fm_lingvo.runtime import batch_split
+from fm_lingvo.utils import ranges
 from fm_lingvo.utils import suggest
 
 _MAX_LAYERS = 1000  # More layers are most likely a mistake, and their graph takes minutes to build.
@@ -111,6 +112,7 @@ class ConformerEncoder(base_encoder.BaseEncoder):
   def __init__(self, params):
     super().__init__(params)
     p = self.params
+    ranges.AtLeast(p, num_bins=1, model_dim=1, num_heads=1, kernel_size=1)
     if p.model_dim % p.num_heads:
       raise errors.ConfigError(f'{p.name}.model_dim = {p.model_dim}: expected a multiple of num_heads = {p.num_heads}')
     if not 1 <= p.num_layers <= _MAX_LAYERS:

@@ -12,22 +12,31 @@ from lingvo.core import py_utils
 
 _ONE = 0x3F800000  # The bits of 1.0.
 _FRACTION = 0x007FFFFF  # Those behind its exponent.
-_LEAST = 1e-7  # Of a number whose logarithm is taken.
+_LEAST = 1e-7  # The least number whose logarithm is taken.
 
 
 def Uniform(shape, seed):
-  """Returns float32 of a shape in [0, 1), of a pair of ints; the same as tf.random.stateless_uniform on the CPU."""
+  """Returns uniform float32 numbers in [0, 1), the same as tf.random.stateless_uniform on the CPU.
+
+  Args:
+    shape: Shape of the result.
+    seed: Pair of ints.
+  """
   words = tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg='philox')
   return tf.bitcast((words & _FRACTION) | _ONE, tf.float32) - 1.0
 
 
 def Normal(shape, seed):
-  """Returns float32 of a shape with mean 0 and deviation 1, of a pair of ints.
+  """Returns normal float32 numbers with mean 0 and standard deviation 1.
 
   As tf.random.stateless_normal on the CPU, up to the rounding of logarithm, sine and cosine (Box and Muller, 1958).
+
+  Args:
+    shape: Shape of the result.
+    seed: Pair of ints.
   """
   size = tf.reduce_prod(shape)
-  pairs = Uniform([(size + 1) // 2, 2], seed)
+  pairs = Uniform([(size + 1) // 2, 2], seed)  # Two uniform numbers give two normal ones.
   radius = tf.sqrt(-2.0 * tf.math.log(tf.maximum(pairs[:, 0], _LEAST)))
   angle = 2.0 * math.pi * pairs[:, 1]
   values = tf.stack([radius * tf.sin(angle), radius * tf.cos(angle)], axis=1)
@@ -35,7 +44,7 @@ def Normal(shape, seed):
 
 
 class Dropout(layers.DeterministicDropoutLayer):
-  """Lingvo's dropout by the step, with the draws of this module."""
+  """Lingvo's DeterministicDropoutLayer, which is seeded by the step, with the draws of this module."""
 
   def _Dropout(self, theta, inputs, noise_shape):
     keep_prob = self.params.keep_prob

@@ -12,6 +12,8 @@ from lingvo.tasks.asr import frontend as asr_frontend
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import provenance
 from fm_lingvo.utils import audio
+from fm_lingvo.utils import ranges
+from fm_lingvo.utils import suggest
 
 NORMALIZATIONS = ('none', 'per_utterance', 'global')
 
@@ -86,10 +88,13 @@ class LogMelFrontend(base_layer.BaseLayer):
     p = self.params
     if p.mel.frame_step_ms != audio.FRAME_STEP_MS:
       raise errors.ConfigError(f'{p.name}.mel.frame_step_ms = {p.mel.frame_step_ms}: expected {audio.FRAME_STEP_MS}')
-    if p.normalization not in NORMALIZATIONS:
+    if p.mel.frame_size_ms < p.mel.frame_step_ms:
       raise errors.ConfigError(
-        f'{p.name}.normalization = {p.normalization!r}: expected one of {", ".join(NORMALIZATIONS)}'
+        f'{p.name}.mel.frame_size_ms = {p.mel.frame_size_ms}: expected >= {p.mel.frame_step_ms}, its frame_step_ms'
       )
+    if p.mel.num_bins < 1:
+      raise errors.ConfigError(f'{p.name}.mel.num_bins = {p.mel.num_bins}: expected >= 1')
+    suggest.CheckChoice(f'{p.name}.normalization', p.normalization, NORMALIZATIONS)
     self._CheckFixed()
     if p.mel.sample_rate != audio.SAMPLE_RATE:
       raise errors.ConfigError(
@@ -98,8 +103,7 @@ class LogMelFrontend(base_layer.BaseLayer):
       )
     if not p.variance_floor > 0:
       raise errors.ConfigError(f'{p.name}.variance_floor = {p.variance_floor}: expected > 0')
-    if p.global_batches < 1:
-      raise errors.ConfigError(f'{p.name}.global_batches = {p.global_batches}: expected >= 1')
+    ranges.AtLeast(p, global_batches=1)
     self.CreateChild('mel', p.mel.Copy())
 
   def _CheckFixed(self):

@@ -16,6 +16,7 @@ from lingvo.core import py_utils
 
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import provenance
+from fm_lingvo.utils import ranges
 from fm_lingvo.utils import suggest
 
 # Part of a block -> {name of the change: key of the weights in the block's variables}.
@@ -46,7 +47,7 @@ class WeightAdapter(base_layer.BaseLayer):
     return p
 
   def Change(self, theta: py_utils.NestedMap, key: str):
-    """Returns what is added to the block's weights `key`, a float32 tensor or array as in `theta`; None: nothing."""
+    """Returns what is added to the block's weights `key`, float32, an array if `theta` has arrays; None: nothing."""
     raise NotImplementedError('Abstract method')
 
   def Apply(self, theta: py_utils.NestedMap, block: py_utils.NestedMap) -> py_utils.NestedMap:
@@ -68,8 +69,8 @@ class WeightAdapter(base_layer.BaseLayer):
 class LowRank(WeightAdapter):
   """LoRA: rank-r changes of projections.
 
-  A projection in several heads is [D, heads, width], of the output [P, heads, width]: both are one matrix here. The
-  scale alpha / r is a frozen variable, so that it goes wherever the weights go.
+  Weights of several heads, such as [D, heads, width], are one matrix here: the first dimension times all others. The
+  scale alpha / r is a frozen variable, so that it is stored with the weights.
   """
 
   @classmethod
@@ -83,8 +84,7 @@ class LowRank(WeightAdapter):
   def __init__(self, params):
     super().__init__(params)
     p = self.params
-    if p.rank < 1:
-      raise errors.ConfigError(f'{p.name}.rank = {p.rank}: expected >= 1')
+    ranges.AtLeast(p, rank=1)
     if not p.alpha > 0:
       raise errors.ConfigError(f'{p.name}.alpha = {p.alpha}: expected > 0')
     if not p.projections:

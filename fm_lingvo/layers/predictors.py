@@ -47,7 +47,7 @@ class LstmPredictor(base_layer.BaseLayer):
   def FProp(self, theta, embedded):
     """Computes the predictions of whole transcripts. [B, U + 1, E] -> [B, U + 1, P]."""
     batch, steps = py_utils.GetShape(embedded, 2)
-    # The input's contribution to the gates is one product outside of the loop.
+    # The input's contribution to the gates is one product outside of the loop. [B, U + 1, 4 P] -> [U + 1, B, 4 P]
     gates = tf.transpose(self._InputGates(theta, embedded), [1, 0, 2])
     gates = tf.TensorArray(gates.dtype, size=steps, element_shape=gates.shape[1:]).unstack(gates)
     state = self._ZeroCell(batch)

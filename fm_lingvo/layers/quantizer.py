@@ -10,7 +10,9 @@ from lingvo.core import base_layer
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
+from fm_lingvo.utils import ranges
 from fm_lingvo.utils import seeds
+from fm_lingvo.utils import suggest
 
 PROJECTIONS = ('xavier', 'pca')
 
@@ -76,19 +78,9 @@ class RandomProjectionQuantizer(base_layer.BaseLayer):
   def __init__(self, params):
     super().__init__(params)
     p = self.params
-    for name, least in (
-      ('num_bins', 1),
-      ('stack', 1),
-      ('num_codebooks', 1),
-      ('codebook_size', 2),
-      ('codebook_dim', 1),
-      ('pca_batches', 1),
-    ):
-      if p.Get(name) is None or p.Get(name) < least:
-        raise errors.ConfigError(f'{p.name}.{name} = {p.Get(name)}: expected >= {least}')
+    ranges.AtLeast(p, num_bins=1, stack=1, num_codebooks=1, codebook_size=2, codebook_dim=1, pca_batches=1)
     seeds.Check(f'{p.name}.seed', p.seed, none=False)
-    if p.projection not in PROJECTIONS:
-      raise errors.ConfigError(f'{p.name}.projection = {p.projection!r}: expected one of {", ".join(PROJECTIONS)}')
+    suggest.CheckChoice(f'{p.name}.projection', p.projection, PROJECTIONS)
     if p.projection == 'pca' and p.codebook_dim > self.stacked_dim:
       raise errors.ConfigError(
         f'{p.name}.codebook_dim = {p.codebook_dim}: expected at most '

@@ -18,11 +18,11 @@ _is_on = True  # Set by Off.
 def Off() -> Iterator[None]:
   """Context in which Chain traces each layer, for graphs whose every operation has to be reached."""
   global _is_on
-  _is_on = False
+  before, _is_on = _is_on, False
   try:
     yield
   finally:
-    _is_on = True
+    _is_on = before
 
 
 def Chain(layers, thetas, state):

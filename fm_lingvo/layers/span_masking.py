@@ -10,6 +10,7 @@ from lingvo.core import py_utils
 from fm_lingvo import errors
 from fm_lingvo.layers import draws
 from fm_lingvo.utils import audio
+from fm_lingvo.utils import ranges
 
 
 def Hide(features, hidden, stddev, seed):
@@ -63,8 +64,7 @@ class SpanMasker(base_layer.BaseLayer):
       raise errors.ConfigError(
         f'{p.name}.mask_span_ms = {p.mask_span_ms}: expected at least one frame, {audio.FRAME_STEP_MS} ms'
       )
-    if p.noise_stddev < 0:
-      raise errors.ConfigError(f'{p.name}.noise_stddev = {p.noise_stddev}: expected >= 0')
+    ranges.AtLeast(p, noise_stddev=0)
     self._eval_draws = 0
 
   @property
@@ -100,8 +100,8 @@ class SpanMasker(base_layer.BaseLayer):
   def _Seed(self, paddings):
     """Returns a different seed pair for each draw.
 
-    In training, the seed depends on the step. In evaluation it depends only on the
-    batch's lengths, so that all checkpoints are evaluated with the same masks.
+    In training, the seed depends on the step. In evaluation it depends only on the number of unpadded frames
+    and on which draw of the graph it is, so that all checkpoints are evaluated with the same masks.
     """
     if not self.do_eval:
       return py_utils.GenerateStepSeedPair(self.params)

@@ -10,6 +10,7 @@ from lingvo.core import py_utils
 from fm_lingvo import errors
 from fm_lingvo.layers import draws
 from fm_lingvo.layers import span_masking
+from fm_lingvo.utils import ranges
 
 
 class SpecAugment(base_layer.BaseLayer):
@@ -50,11 +51,8 @@ class SpecAugment(base_layer.BaseLayer):
   def __init__(self, params):
     super().__init__(params)
     p = self.params
-    for name in ('freq_mask_count', 'freq_mask_max_bins', 'time_mask_count', 'time_mask_max_frames', 'start_step'):
-      if p.Get(name) < 0:
-        raise errors.ConfigError(f'{p.name}.{name} = {p.Get(name)}: expected >= 0')
-    if p.noise_stddev < 0:
-      raise errors.ConfigError(f'{p.name}.noise_stddev = {p.noise_stddev}: expected >= 0')
+    ranges.AtLeast(p, freq_mask_count=0, freq_mask_max_bins=0, time_mask_count=0, time_mask_max_frames=0)
+    ranges.AtLeast(p, start_step=0, noise_stddev=0)
     if not 0 <= p.time_mask_max_ratio <= 1:
       raise errors.ConfigError(f'{p.name}.time_mask_max_ratio = {p.time_mask_max_ratio}: expected a share in [0, 1]')
 

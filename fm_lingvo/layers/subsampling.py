@@ -14,6 +14,7 @@ from lingvo.core import py_utils
 
 from fm_lingvo import errors
 from fm_lingvo.layers import quantizer
+from fm_lingvo.utils import ranges
 from fm_lingvo.utils import suggest
 
 FACTORS = (4, 8)
@@ -103,6 +104,7 @@ class Subsampling(base_layer.BaseLayer):
     super().__init__(params)
     p = self.params
     suggest.CheckChoice(f'{p.name}.kind', p.kind, KINDS)
+    ranges.AtLeast(p, num_bins=1, channels=1, model_dim=1)
     if p.factor not in FACTORS:
       raise errors.ConfigError(f'{p.name}.factor = {p.factor!r}: expected {" or ".join(map(str, FACTORS))}')
     self._convs = [f'conv_{i}' for i in range(int(math.log2(p.factor)))] if p.kind == 'conv' else []

@@ -17,6 +17,8 @@ from fm_lingvo.layers import draws
 from fm_lingvo.layers import mixed_precision
 from fm_lingvo.layers import predictors
 from fm_lingvo.losses import transducer_loss
+from fm_lingvo.utils import ranges
+from fm_lingvo.utils import suggest
 
 BLANK_ID = 0
 _KINDS = ('lstm', 'stateless')
@@ -42,9 +44,8 @@ class PredictionNetwork(base_layer.BaseLayer):
   def __init__(self, params):
     super().__init__(params)
     p = self.params
-    if p.kind not in _KINDS:
-      raise errors.ConfigError(f'{p.name}.kind = {p.kind!r}: expected one of {", ".join(_KINDS)}')
-    _CheckAtLeast(p, vocab_size=2, embedding_dim=1, hidden_dim=1, context_size=1, num_layers=1)
+    suggest.CheckChoice(f'{p.name}.kind', p.kind, _KINDS)
+    ranges.AtLeast(p, vocab_size=2, embedding_dim=1, hidden_dim=1, context_size=1, num_layers=1)
     if not 0 <= p.dropout_prob < 1:
       raise errors.ConfigError(f'{p.name}.dropout_prob = {p.dropout_prob}: expected a share in [0, 1)')
     dropout = draws.Dropout.Params().Set(keep_prob=1.0 - p.dropout_prob)
@@ -145,15 +146,10 @@ class Joint(base_layer.BaseLayer):
   def __init__(self, params):
     super().__init__(params)
     p = self.params
-    _CheckAtLeast(p, input_dim=1, predicted_dim=1, vocab_size=2, joint_dim=1)
-    if p.factorization not in transducer_loss.FACTORIZATIONS:
-      raise errors.ConfigError(
-        f'{p.name}.factorization = {p.factorization!r}: expected one of {", ".join(transducer_loss.FACTORIZATIONS)}'
-      )
+    ranges.AtLeast(p, input_dim=1, predicted_dim=1, vocab_size=2, joint_dim=1, fastemit_lambda=0)
+    suggest.CheckChoice(f'{p.name}.factorization', p.factorization, transducer_loss.FACTORIZATIONS)
     if not 0 <= p.label_smoothing < 1:
       raise errors.ConfigError(f'{p.name}.label_smoothing = {p.label_smoothing}: expected a share in [0, 1)')
-    if p.fastemit_lambda < 0:
-      raise errors.ConfigError(f'{p.name}.fastemit_lambda = {p.fastemit_lambda}: expected >= 0')
 
   def _CreateLayerVariables(self):
     super()._CreateLayerVariables()
@@ -245,10 +241,3 @@ class Joint(base_layer.BaseLayer):
       fastemit_lambda=p.fastemit_lambda,
       product_dtype=py_utils.FPropDtype(p),
     )
-
-
-def _CheckAtLeast(p, **minima):
-  """Raises ConfigError if one of the params is unset or below its minimum."""
-  for name, minimum in minima.items():
-    if p.Get(name) is None or p.Get(name) < minimum:
-      raise errors.ConfigError(f'{p.name}.{name} = {p.Get(name)}: expected >= {minimum}')

@@ -1,1 +1,1 @@
-"""Losses over alignment lattices: transducer and CTC, computed on antidiagonals with static shapes."""
+"""Transducer and CTC losses: exact sums over all alignments, in plain TensorFlow with static shapes."""

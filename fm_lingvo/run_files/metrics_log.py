@@ -51,7 +51,7 @@ def Aggregate(metrics_list: Sequence[Metrics], counts_list: Sequence[Counts]) ->
   for metrics in metrics_list:
     for name, (value, weight) in metrics.items():
       public = _PublicName(name)
-      if public:
+      if public and weight:  # NaN times 0 would be NaN.
         sums[public] += (float(value) * float(weight), float(weight))
   values = {k: v / w for k, (v, w) in sums.items() if w > 0}
   keys = counts_list[0].keys() if counts_list else ()
@@ -171,7 +171,7 @@ class MetricsLog:
     """Returns dict: data set -> its newest row for `step`."""
     if not files.Exists(self._path):
       return {}
-    return {row['dataset']: row for row in ReadMetrics(self._path) if row['step'] == step}
+    return {row['dataset']: row for row in ReadMetrics(self._path) if row['step'] == step and 'dataset' in row}
 
   def Datasets(self, step: int) -> set[str]:
     """Returns the set of the data sets that have a row for `step`."""
@@ -211,14 +211,17 @@ def ReadMetrics(path: str) -> list[dict[str, Any]]:
   """Returns the rows of a metrics.jsonl; ignores a last line that a killed process left incomplete.
 
   Raises:
-    errors.ConfigError: Any other line is not a JSON object.
+    errors.ConfigError: Any other line is not a JSON object with a step.
   """
   with files.Open(path, 'rb') as f:
     *lines, _ = f.read().decode(errors='replace').split('\n')
   rows = []
   for number, line in enumerate(lines, 1):
     try:
-      rows.append(json.loads(line))
+      row = json.loads(line)
+      if not isinstance(row, dict) or not isinstance(row.get('step'), int):
+        raise ValueError('no step in it')
     except ValueError as e:
-      raise errors.ConfigError(f'{path}:{number}: not a JSON object ({e}); remove the line') from e
+      raise errors.ConfigError(f'{path}:{number}: not a JSON object with a step ({e}); remove the line') from e
+    rows.append(row)
   return rows

@@ -46,11 +46,6 @@ def DeclaredTask(params: Any) -> Any:
     return task_p.Instantiate()
 
 
-def ParameterTable(params: Any) -> tuple[list[Row], int, int]:
-  """Returns TaskParameterTable of the DeclaredTask of model Params."""
-  return TaskParameterTable(DeclaredTask(params))
-
-
 class _DeclaredVariable:
   """Stands in for a variable with its name, shape and dtype only; creating real variables takes twice as long."""
 

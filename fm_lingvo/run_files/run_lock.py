@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from typing import IO
 
 from fm_lingvo import errors
+from fm_lingvo.utils import files
 
 
 def Check(run_dir: str) -> None:
   """Raises the errors of Hold, as far as they can be known without writing a file."""
-  if '://' in run_dir:
+  if files.IsRemote(run_dir):
     return
   folder = os.path.abspath(run_dir)
   while not os.path.lexists(folder):
@@ -50,7 +51,7 @@ def Hold(run_dir: str) -> Iterator[None]:
   Raises:
     errors.ConfigError: Another process holds the lock, or the folder cannot be written.
   """
-  if '://' in run_dir:
+  if files.IsRemote(run_dir):
     yield
     return
   path = os.path.join(run_dir, 'lock')

@@ -40,7 +40,11 @@ class Mlflow:
     self._started = self._mlflow.start_run(run_id=run_id, run_name=None if run_id else run)
     self.id = self._started.info.run_id
     if not run_id:
-      self._mlflow.log_params(dict(settings))
+      try:
+        self._mlflow.log_params(dict(settings))
+      except Exception:
+        self.End(False)
+        raise
 
   def Log(self, dataset: str, step: int, values: Mapping[str, float]) -> None:
     self._mlflow.log_metrics({f'{dataset}/{name}': float(value) for name, value in values.items()}, step=step)
@@ -101,11 +105,21 @@ def _ReadIds(path: str) -> dict[str, str]:
       raise errors.ConfigError(f'{path}: expected a JSON object of texts ({errors.Reason(e)}); remove the file') from e
 
 
+def _Start(name: str, run: str, settings: Mapping[str, Any], run_id: str | None) -> Tracker:
+  """Returns the tracker `name`, started; raises errors.ConfigError if it cannot be."""
+  try:
+    return _TRACKERS[name](run, settings, run_id)
+  except errors.ConfigError:
+    raise
+  except Exception as e:  # Of any type: trackers raise their own.
+    raise errors.ConfigError(f'--logger={name}: cannot be started ({errors.Reason(e)})') from e
+
+
 class Trackers:
   """The trackers of a run; with no names, nothing happens."""
 
   def __init__(self, names: Sequence[str], logdir: str, settings: Mapping[str, Any]) -> None:
-    """Starts or resumes the trackers' runs.
+    """Starts or resumes the trackers' runs; if one cannot be started, those that have been are ended.
 
     Args:
       names: As Names returns.
@@ -121,17 +135,16 @@ class Trackers:
       return
     path = os.path.join(logdir, _FILE)
     ids = _ReadIds(path)
-    for name in names:
-      try:
-        tracker = _TRACKERS[name](os.path.basename(os.path.normpath(logdir)), settings, ids.get(name))
-      except errors.ConfigError:
-        raise
-      except Exception as e:  # Of any type: trackers raise their own.
-        raise errors.ConfigError(f'--logger={name}: cannot be started ({errors.Reason(e)})') from e
-      ids[name] = tracker.id
-      self._trackers.append(tracker)
-    with errors.Writing(path), files.Open(path, 'w') as f:
-      f.write(json.dumps(ids, indent=2) + '\n')
+    try:
+      for name in names:
+        tracker = _Start(name, os.path.basename(os.path.normpath(logdir)), settings, ids.get(name))
+        self._trackers.append(tracker)
+        ids[name] = tracker.id
+      with errors.Writing(path), files.Open(path, 'w') as f:
+        f.write(json.dumps(ids, indent=2) + '\n')
+    except BaseException:
+      self.End(False)
+      raise
 
   def Log(self, dataset: str, step: int, values: Mapping[str, float]) -> None:
     """Sends the metrics of a step to every tracker; one that fails is left out from then on, and a line says so."""

@@ -11,7 +11,7 @@ from lingvo.core import py_utils
 
 from fm_lingvo.runtime import computing
 
-_MAX_PARTS = 8  # Small batches have no more utterances.
+_MAX_PARTS = 8  # Small batches do not have more utterances than that.
 # Step seeds reserved for one call of Apply, and for one part of it: more than either has random operations.
 _LAYER_SEEDS, _PART_SEEDS = 2**20, 2**40
 

@@ -1,7 +1,7 @@
-"""Lets go of what TensorFlow keeps of a graph after its last use.
+"""Frees what TensorFlow keeps of a graph after its last use.
 
 In graph mode, tf.custom_gradient registers a function for each call, for the life of the process. The function holds
-tensors, which hold their graph. An activation such as swish makes one in each layer.
+tensors, which hold their graph. An activation such as swish registers one in each layer.
 """
 
 import inspect
@@ -12,7 +12,7 @@ from lingvo import compat as tf
 from tensorflow.python.framework import ops
 
 _PREFIX = 'CustomGradient-'
-_MOST_FUNCTIONS = 3  # In one another.
+_MAX_NESTING = 3  # Of functions in each other's closures.
 
 
 def ForgetGradients(graph: tf.Graph) -> None:
@@ -35,7 +35,7 @@ def _Tensors(function: Any, depth: int = 0) -> Iterator[Any]:
     for x in content if isinstance(content, list | tuple) else [content]:
       if isinstance(x, tf.Tensor):
         yield x
-      elif inspect.isfunction(x) and depth < _MOST_FUNCTIONS:
+      elif inspect.isfunction(x) and depth < _MAX_NESTING:
         yield from _Tensors(x, depth + 1)
 
 

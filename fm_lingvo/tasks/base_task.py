@@ -1,4 +1,4 @@
-"""What runners, evaluations and commands ask of a task, with defaults for a task that has nothing of the kind."""
+"""The methods of a task that the training loop, evaluations and commands call, with defaults."""
 
 from lingvo import compat as tf
 from lingvo.core import base_model
@@ -8,9 +8,10 @@ from fm_lingvo.utils import seeds
 
 
 class BaseTask(base_model.BaseTask):
-  """Lingvo's, with the params of our training loop and the questions that it asks.
+  """Lingvo's BaseTask, with the params of our training loop and the methods that it calls.
 
-  HydraTask answers all of them; a task with other data needs ComputePredictions and ComputeLoss, as in Lingvo.
+  HydraTask has all of them. A task on other data must have ComputePredictions and ComputeLoss, as in Lingvo, and
+  Components.
 
   Attributes:
     computes_in_parts: Whether the task can compute a batch in parts (runtime/batch_split.py), as a long local run on
@@ -36,7 +37,7 @@ class BaseTask(base_model.BaseTask):
 
   @property
   def branches(self):
-    """List of (name, Params) of the branches, of a hydra."""
+    """List of (name, Params) of the branches; only a hydra has any."""
     return []
 
   def Tokenizers(self):
@@ -49,10 +50,10 @@ class BaseTask(base_model.BaseTask):
 
   @classmethod
   def UseKeptTokenizers(cls, params, path):
-    """Makes model Params with an input read a run's copies of the tokenizers; of a hydra, load_run.SetSearch does.
+    """Sets the tokenizer files of model Params to a run's copies; for a hydra, load_run.SetSearch does that instead.
 
     Args:
-      params: Model Params.
+      params: Model Params with an input.
       path: Function from a name to the path of its copy.
     """
 
@@ -81,7 +82,7 @@ class BaseTask(base_model.BaseTask):
     """Raises errors.ConfigError if Fit would have something to do in a new run of Params `p`."""
 
   def Fit(self, sess, loaded):
-    """Fits constants to data, before the first step of a new run.
+    """Fits constants, such as the front end's statistics, to data before the first step of a new run.
 
     Args:
       sess: Session that holds the initialised variables.
@@ -115,5 +116,5 @@ class BaseTask(base_model.BaseTask):
     return {}
 
   def FilterPerExampleTensors(self, per_example):
-    """All of them: runners fetch those that they need."""
+    """Keeps all tensors: runners fetch those that they need."""
     return per_example

@@ -54,7 +54,7 @@ class BestCheckpoints:
     if not self.dataset or not files.Exists(path):
       return
     for row in metrics_log.ReadMetrics(path):
-      if row['dataset'] == self.dataset and self._metric in row and row['step'] <= step:
+      if row.get('dataset') == self.dataset and self._metric in row and row['step'] <= step:
         self._values[row['step']] = row[self._metric]
     self._Prune([prefix for prefix in self._Kept() if run_checkpoints.Step(prefix) <= step])
 

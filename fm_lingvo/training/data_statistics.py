@@ -50,7 +50,8 @@ def CheckNothingToFit(task_params: hyperparams.Params) -> None:
   reasons = []
   if task_params.frontend.normalization == 'global':
     reasons.append("task.frontend.normalization = 'global'")
-  for name, head in task_params.heads.IterParams():
+  for name in dict.fromkeys(branch.head for _, branch in task_params.branches.IterParams()):
+    head = task_params.heads.Get(name)
     if head.cls.FitReason(head):
       reasons.append(f'task.heads.{name}.{head.cls.FitReason(head)}')
   if reasons:
@@ -72,7 +73,7 @@ def _FitFrontend(task, sess):
       squares = squares + np.square(frames).sum(axis=0)
   if not count:
     raise errors.ConfigError(
-      f"{p.name}.normalization = 'global': no frames in {p.global_batches} batches of {', '.join(streams)}"
+      f"task.frontend.normalization = 'global': no frames in {p.global_batches} batches of {', '.join(streams)}"
     )
   mean = total / count
   task.frontend.vars.mean.load(mean, sess)

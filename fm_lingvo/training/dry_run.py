@@ -19,10 +19,13 @@ from fm_lingvo.config import train_params
 from fm_lingvo.data import example_filter
 from fm_lingvo.data import hydra_input
 from fm_lingvo.data import shard_integrity
+from fm_lingvo.data import spoken_language
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.run_files import run_dir
 from fm_lingvo.run_files import run_lock
+from fm_lingvo.training import best_checkpoints
 from fm_lingvo.training import flag_checks
+from fm_lingvo.training import nonfinite_steps
 from fm_lingvo.training import start_data
 from fm_lingvo.utils import files
 
@@ -47,8 +50,11 @@ def Run(flags, is_cluster: bool) -> int:
   task = run_dir.DeclaredTask(params)
   try:
     _CheckStart(flags, is_cluster, params.task)
+    for learner in task.learners:
+      if isinstance(learner, nonfinite_steps.Learner):
+        learner.CheckTrained(task.vars)
     _CheckWeights(task, flags.logdir)
-    _CheckData(flags.model, task, names)
+    _CheckData(flags, is_cluster, task, names)
     for shard in shard_integrity.Known():
       print(f'damaged: {shard.line}')
   finally:
@@ -98,23 +104,32 @@ def _CheckWeights(task, logdir):
     warm_start.Check(task)
 
 
-def _CheckData(model_name, task, names):
+def _CheckData(flags, is_cluster, task, names):
   """Raises ConfigError for data that the run would refuse; prints which data sets it would not evaluate."""
-  train = model_registry.GetParams(model_name, 'Train')
-  if start_data.IsMissingDemo(train):
+  train = model_registry.GetParams(flags.model, 'Train')
+  needs_demo = start_data.IsMissingDemo(train)
+  if needs_demo:
     print(f'{start_data.DEMO_DATA}: not there yet; the run prepares it')
   else:
     start_data.RaiseIfMissing('Train', train)
-    _CheckInput(task, train, do_eval=False)
+  evaluated, of_demo = {}, []  # The latter are there once the run has prepared them.
   for name in names:
-    params = model_registry.GetParams(model_name, name)
-    if start_data.IsMissingDemo(params):
-      continue
+    params = model_registry.GetParams(flags.model, name)
     missing = hydra_input.MissingRecords(params.input)
-    if missing:
+    if start_data.IsMissingDemo(params):
+      of_demo.append(name)
+    elif missing:
       print(f'{name}: not evaluated, {missing}')
     else:
-      _CheckInput(task, params, do_eval=True)
+      evaluated[name] = params
+  start_data.CheckTranscripts(train, evaluated)
+  spoken_language.OfInput(train.input)
+  if not is_cluster:
+    best_checkpoints.BestCheckpoints(task.params.train, flags.logdir, [*evaluated, *of_demo])
+  if not needs_demo:
+    _CheckInput(task, train, do_eval=False)
+  for params in evaluated.values():
+    _CheckInput(task, params, do_eval=True)
 
 
 def _CheckInput(task, params, do_eval):

@@ -13,7 +13,7 @@ from fm_lingvo.runtime import quiet
 from fm_lingvo.runtime import session
 from fm_lingvo.utils import suggest
 
-_READING_JOBS = ('', 'trainer', 'trainer_client', 'executor_tpu')  # Jobs that read training data.
+_READING_JOBS = {'', 'trainer', 'trainer_client', 'executor_tpu'}  # Jobs that read training data.
 CLUSTER_MODES = ('sync', 'async')
 _MODES = (
   *CLUSTER_MODES,
@@ -25,6 +25,11 @@ _MODES = (
   'write_inference_graph',
   'shell',
 )  # All but xla_check are Lingvo's.
+
+
+def Jobs(flags):
+  """Returns the set of the jobs that --job names, comma-separated; {''} in a local run."""
+  return set(flags.job.split(','))
 
 
 def CheckMode(flags):
@@ -46,7 +51,7 @@ def CheckParts(flags, is_cluster):
 
 
 def CheckPartsOfTask(flags, task):
-  """Raises ConfigError if --batch_parts is set for a task that computes none, or the environment's cores are no number.
+  """Raises ConfigError if --batch_parts is set for a task that has no parts, or TF_NUM_INTEROP_THREADS is no number.
 
   Args:
     flags: Of a local run.
@@ -59,7 +64,7 @@ def CheckPartsOfTask(flags, task):
 
 def CheckService(flags, wait_seconds=0.0):
   """Raises ConfigError if a job that reads training data cannot reach --tf_data_service_address within some seconds."""
-  if flags.tf_data_service_address and flags.job in _READING_JOBS:
+  if flags.tf_data_service_address and Jobs(flags) & _READING_JOBS:
     data_service.CheckAddress('tf_data_service_address', flags.tf_data_service_address, wait_seconds)
 
 
@@ -83,7 +88,7 @@ def CheckDatasets(flags):
     for name in tp.Get(field):
       suggest.CheckChoice(f'task.train.{field}: data set', name, known)
   if flags.job.startswith(cluster_job.PREFIX):
-    suggest.CheckChoice(f'--job={flags.job}: data set', flags.job[len(cluster_job.PREFIX) :], known)
+    suggest.CheckChoice(f'--job={flags.job}: data set', flags.job.removeprefix(cluster_job.PREFIX), known)
 
 
 def CheckCluster(flags):
@@ -99,7 +104,7 @@ def CheckCluster(flags):
         'with all jobs of the cluster'
       )
     jobs.append(found.group(1))
-  for job in flags.job.split(',') if flags.job else ():
+  for job in sorted(Jobs(flags) - {''}):
     suggest.CheckChoice('--job', job, jobs)
 
 

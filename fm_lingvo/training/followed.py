@@ -1,4 +1,4 @@
-"""Makes a run visible elsewhere while it trains: a row of TensorBoard's tab HParams, a run of the trackers."""
+"""Shows a run in TensorBoard's tab HParams and in experiment trackers while it trains."""
 
 import contextlib
 

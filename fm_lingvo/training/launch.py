@@ -41,7 +41,7 @@ from fm_lingvo.training import xla_dump
 from fm_lingvo.utils import files
 from fm_lingvo.utils import suggest
 
-_WRITERS = ('controller', 'executor_tpu')  # Cluster jobs that save checkpoints.
+_WRITERS = {'controller', 'executor_tpu'}  # Cluster jobs that save checkpoints.
 _SERVICE_SECONDS = 120.0  # How long a cluster's job waits for a tf.data service that starts together with it.
 _LONG_RUN_STEPS = 1000  # From here on, splitting batches saves more time than building the larger graph costs.
 
@@ -65,9 +65,8 @@ def Launch(flags):
     session.MakeDeterministic()
   checkpointer.PatchLingvo()
   if not flags['enable_check_numerics'].present:
-    flags.enable_check_numerics = (
-      False  # Lingvo's check ends the run at the first NaN; fm_lingvo/training/nonfinite_steps.py skips the step.
-    )
+    # Lingvo's check ends the run at the first NaN; fm_lingvo/training/nonfinite_steps.py skips the step.
+    flags.enable_check_numerics = False
   if not flags['enable_asserts'].present:
     flags.enable_asserts = False  # Lingvo's run-time checks of shapes are half of an encoder's ops.
   flags.logdir = files.ExpandUser(flags.logdir)
@@ -91,7 +90,7 @@ def Launch(flags):
     return _XlaCheck(flags)
   if not flags.logdir:
     flags.logdir = run_dir.NewRunDir(flags.model)
-  if '://' not in flags.logdir:
+  if not files.IsRemote(flags.logdir):
     flags.logdir = os.path.abspath(flags.logdir)  # The file `checkpoint` stores paths.
   flag_checks.CheckLogdir(flags.logdir)
   flag_checks.CheckService(flags, _SERVICE_SECONDS if flags.job else 0.0)
@@ -102,15 +101,16 @@ def Launch(flags):
     flag_checks.CheckCluster(flags)
     flag_checks.CheckNoBestCheckpoints(flags)
     train_dir = os.path.join(flags.logdir, 'train')
+    writes = bool(flag_checks.Jobs(flags) & _WRITERS)
     if not run_checkpoints.Newest(train_dir):
       task = model_registry.GetParams(flags.model, 'Train').task
       task.cls.CheckNothingToFit(task)
       train_params.ValidateEnd('task.train', task.train)
-      if flags.job in _WRITERS:
+      if writes:
         warm_start.CheckSources(task.train)
     base_input.ResumeFrom(train_dir)
     with contextlib.ExitStack() as stack:
-      if flags.job in _WRITERS:
+      if writes:
         stack.enter_context(run_lock.Hold(flags.logdir))
       lingvo_trainer.RunnerManager(flags.model).Start()
     return 0
@@ -139,7 +139,7 @@ def _Building(flags):
 
 def _Evaluate(flags):
   """Runs a cluster's evaluation job."""
-  name = flags.job[len(cluster_job.PREFIX) :]
+  name = flags.job.removeprefix(cluster_job.PREFIX)
   flags.run_locally = 'cpu'
   manager = lingvo_trainer.RunnerManager(flags.model)
   with quiet.HoldStderr():

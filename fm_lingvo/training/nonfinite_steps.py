@@ -59,9 +59,28 @@ class Learner(learner.Learner):
     """The optimizer, wrapped so that Apply does nothing in a skipped step."""
     return _Gated(self.children['optimizer'], lambda: self._finite, self.params.rate_groups)
 
-  def Apply(self, *args, **kwargs):
+  def CheckTrained(self, variables):
+    """Checks which variables are trained.
+
+    Args:
+      variables: NestedMap of a task's variables, or of declarations of them (run_dir.DeclaredTask).
+
+    Raises:
+      errors.ConfigError: The filter leaves none, or a group of learning rates has none or one of another group.
+    """
+    p = self.params
+    trained = self.GetTrainableVariables(variables).Flatten()
+    if not trained:
+      raise errors.ConfigError(
+        f'task.train.learner.bprop_variable_filter = {p.bprop_variable_filter!r}: no variable is left to train; '
+        'expected a regular expression that is found in the names of some'
+      )
+    rate_groups.Split(p.rate_groups, trained)
+
+  def Apply(self, metrics, vmap, *args, **kwargs):
     """See the base class; adds the rates of the groups to the metrics."""
-    losses, op, metrics = super().Apply(*args, **kwargs)
+    self.CheckTrained(vmap)
+    losses, op, metrics = super().Apply(metrics, vmap, *args, **kwargs)
     rate, weight = metrics['learning_rate']
     metrics.update({f'{_RATE_OF}/{name}': (rate * factor, weight) for name, _, factor in self.params.rate_groups})
     return losses, op, metrics

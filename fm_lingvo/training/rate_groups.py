@@ -14,8 +14,8 @@ def Split(groups, variables):
     variables: List of the trained variables.
 
   Returns:
-    List of (name, factor, set of the names of its variables), for the variables in no group first, with the name ''
-    and the factor 1, if there are any.
+    List of (name, factor, set of the names of its variables). Variables in no group, if any, come first, with the name
+    '' and the factor 1.
 
   Raises:
     errors.ConfigError: A group has no variable, or a variable is in two groups.
@@ -27,10 +27,10 @@ def Split(groups, variables):
   for name, _, members in found:
     if not members:
       raise errors.ConfigError(
-        f'learner.rate_groups: {name}: no trained variable has a name with its regular expression'
+        f"task.train.learner.rate_groups: {name}: its regular expression matches no trained variable's name"
       )
     if not members <= rest:
       twice = suggest.Some(sorted(members - rest), 3)
-      raise errors.ConfigError(f'learner.rate_groups: {name}: {twice} in another group, too')
+      raise errors.ConfigError(f'task.train.learner.rate_groups: {name}: {twice} is in another group, too')
     rest -= members
   return [('', 1.0, rest)] * bool(rest) + found

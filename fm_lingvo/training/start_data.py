@@ -51,7 +51,7 @@ def Evaluated(manager, names):
 
 
 def CheckTranscripts(train, evaluated):
-  """Raises ConfigError if a data set that is evaluated, or it and the training data, have two normalisers.
+  """Raises ConfigError if transcripts of an evaluated data set, or these and the training data's, have two normalisers.
 
   Args:
     train: Model Params with the training input.

@@ -160,7 +160,7 @@ class LocalRunner(base_runner.BaseRunner):
     last = step >= tp.max_steps
     try:
       if last:
-        bar.Line(f'nothing to train: step {step} is past max_steps = {tp.max_steps}')
+        bar.Line(f'nothing to train: the run is at step {step}, with max_steps = {tp.max_steps}')
       if step and (last or step % tp.eval_interval_steps == 0):
         # Evaluations that are missing because the run was killed after it saved this checkpoint.
         with window.Paused():

@@ -52,7 +52,7 @@ def Check(model_name, dump_dir):
 
   Raises:
     XlaError: A step does not compile.
-    errors.ConfigError: The experiment is none on speech.
+    errors.ConfigError: The experiment does not read speech.
   """
   if 'streams' not in model_registry.GetParams(model_name, 'Train').input:
     raise errors.ConfigError(f'--mode=xla_check: {model_name} reads no speech; expected an experiment that does')

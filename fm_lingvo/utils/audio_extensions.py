@@ -1,7 +1,7 @@
-"""Extensions of files with sound, in lower case with their dot: the one list for whoever looks through a folder."""
+"""Extensions of files with sound, in lower case with their dot: the one list for all that search a folder for them."""
 
 # Extensions of the formats that FFmpeg reads, those of videos included, whose sound is read. Left out are raw samples
-# whose rate nobody knows (.pcm, .sln, .ul), music that is computed (.mid, .mod) and playlists, which name other files.
+# whose rate nobody knows (.pcm, .sln, .ul), synthesised music (.mid, .mod) and playlists, which name other files.
 SOUND = frozenset(
   f'.{name}'
   for name in (

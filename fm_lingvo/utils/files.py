@@ -46,11 +46,14 @@ def Open(path: str, mode: str = 'r') -> IO[Any]:
 
 
 def Exists(path: str) -> bool:
-  """Whether a local or remote file exists."""
+  """Whether a local or remote file exists; raises errors.ConfigError if a remote file system cannot be asked."""
   if IsRemote(path):
     import tensorflow as tf
 
-    return tf.io.gfile.exists(path)
+    try:
+      return tf.io.gfile.exists(path)
+    except tf.errors.OpError as e:  # Such as an unknown file system.
+      raise errors.ConfigError(f'{path}: cannot be read ({errors.Reason(e)})') from e
   return os.path.exists(path)
 
 
@@ -61,6 +64,11 @@ def IsFolder(path: str) -> bool:
 
     return tf.io.gfile.isdir(path)
   return os.path.isdir(path)
+
+
+def IsFile(path: str) -> bool:
+  """Whether a local or remote path is a file; raises errors.ConfigError as Exists."""
+  return Exists(path) and not IsFolder(path) if IsRemote(path) else os.path.isfile(path)
 
 
 def FileSize(path: str) -> int:
@@ -86,11 +94,10 @@ def CheckNewFolder(path: str) -> None:
   """Raises errors.ConfigError unless a local or remote folder does not exist yet or is empty."""
   if not Exists(path):
     return
+  entries = os.listdir
   if IsRemote(path):
     import tensorflow as tf
 
-    is_folder, entries = tf.io.gfile.isdir, tf.io.gfile.listdir
-  else:
-    is_folder, entries = os.path.isdir, os.listdir
-  if not is_folder(path) or entries(path):
+    entries = tf.io.gfile.listdir
+  if not IsFolder(path) or entries(path):
     raise errors.ConfigError(f'{path}: exists; expected a new or an empty folder')

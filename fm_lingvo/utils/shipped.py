@@ -27,10 +27,10 @@ def Find(path: str, what: str, how_to: str) -> str:
     errors.ConfigError: The file is in neither folder.
   """
   places = [path]
-  if '://' not in path and not os.path.isabs(path):
+  if not files.IsRemote(path) and not os.path.isabs(path):
     places.append(os.path.join(ROOT, path))
   for place in places:
-    if files.Exists(place) and not files.IsFolder(place):
+    if files.IsFile(place):
       return place
   where = '' if len(places) == 1 else ' in ' + ' or '.join(dict.fromkeys([os.getcwd(), ROOT]))
   raise errors.ConfigError(f'{path}: no such {what}{where}; {how_to}')
