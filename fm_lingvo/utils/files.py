@@ -25,6 +25,14 @@ def ExpandUser(path: str) -> str:
   return os.path.expanduser(path)
 
 
+def Printable(text: str) -> str:
+  r"""Returns a text that can be written as UTF-8: bytes of a file name that are not UTF-8 become \udcE9 and the like.
+
+  Python keeps such bytes as lone surrogates. It can open the file by that name, but no text file can hold it.
+  """
+  return text if text.isascii() else text.encode('utf-8', 'backslashreplace').decode()
+
+
 def SplitPaths(text: str) -> list[str]:
   """Returns the paths of a flag with commas between them, each of them as ExpandUser returns it; drops empty ones."""
   return [ExpandUser(path) for path in text.split(',') if path]
