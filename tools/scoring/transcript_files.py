@@ -131,7 +131,7 @@ def CheckExists(path: str) -> None:
 def ReadSpeakers(path: str) -> dict[str, str]:
   """Reads lines `ID SPEAKER`, as Kaldi's utt2spk, -> id -> speaker."""
   CheckExists(path)
-  speakers = {}
+  speakers: dict[str, str] = {}
   for number, line in text_lines.Lines(path):
     fields = line.split()
     if fields and len(fields) != 2:
