@@ -16,6 +16,7 @@ from fm_lingvo import audio
 from fm_lingvo import errors
 from fm_lingvo.data import manifest as manifest_lib
 from tests import importer_case
+from tools.common import exit_codes
 from tools.prepare import load
 from tools.prepare import pipeline
 from tools.prepare import shards
@@ -98,6 +99,16 @@ class NamesTest(OddDataTest):
   def test_a_folder_may_have_an_equals_sign(self):
     self.assertEqual(inputs.SplitOf('data/lang=en/*.tar'), (None, 'data/lang=en/*.tar'))
     self.assertEqual(inputs.SplitOf('test=data/lang=en/*.tar'), ('test', 'data/lang=en/*.tar'))
+
+  def test_special_characters_of_a_folder_that_exists_are_literal(self):
+    wav = self.Audio('a.wav')
+    for name in ('b.tar', 'c.tar'):
+      with tarfile.open(self.Path(f'Take [1]*/{name}'), 'w') as tar:
+        tar.add(wav, f'{name}.wav')
+    found = self.Found(self.List('webdataset', 'Take [1]*/*.tar'))
+    self.assertEqual(set(found), {'b/b.tar', 'c/c.tar'})
+    with self.assertRaisesRegex(exit_codes.UsageError, 'no such file'):
+      self.List('webdataset', 'Take [2]*/*.tar')
 
 
 class ValuesTest(OddDataTest):

@@ -1,5 +1,6 @@
 """Access to local and remote files; imports TensorFlow for remote files only."""
 
+import glob
 import os
 from typing import IO
 from typing import Any
@@ -63,6 +64,16 @@ def IsFolder(path: str) -> bool:
 
     return tf.io.gfile.isdir(path)
   return os.path.isdir(path)
+
+
+def LiteralFolder(pattern: str) -> str:
+  """Returns a glob that takes its folder literally if there is one of that name, such as `Recordings [2025]`.
+
+  Args:
+    pattern: Local or remote path; the special characters of its last part always count.
+  """
+  folder, name = os.path.split(pattern)
+  return os.path.join(glob.escape(folder), name) if glob.has_magic(folder) and IsFolder(folder) else pattern
 
 
 def FileSize(path: str) -> int:
