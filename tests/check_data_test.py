@@ -61,7 +61,7 @@ class CheckDataTest(absltest.TestCase):
     return code, out.getvalue(), err.getvalue()
 
   def test_a_whole_one(self):
-    self.assertEqual(self._Main(self.path), (0, f'{self.path}: whole\n', ''))
+    self.assertEqual(self._Main(self.path), (0, f'{self.path}: intact\n', ''))
 
   def test_what_is_wrong_is_a_line_each(self):
     manifest = os.path.join(self.path, 'manifest.jsonl')
@@ -106,7 +106,7 @@ class CheckDataTest(absltest.TestCase):
 
   def test_after_one_that_is_none_the_others_are_checked(self):
     code, out, err = self._Main(os.path.join(self.path, 'gone'), self.path)
-    self.assertEqual((code, out), (2, f'{self.path}: whole\n'))
+    self.assertEqual((code, out), (2, f'{self.path}: intact\n'))
     self.assertRegex(err, r'^check_data: .*gone: no such data set.*\n$')
 
 

@@ -113,7 +113,7 @@ class TarsTest(container_case.ContainerCase):
       f.write(b'garbage!')
     contents = tars.List(path)
     self.assertLen(contents.members, 2)
-    self.assertRegex(contents.damage, r'damaged behind byte 3048 \(.*header.*\); what follows is lost')
+    self.assertRegex(contents.damage, r'damaged after byte 3048 \(.*header.*\); what follows is lost')
 
   def test_several_tars_in_one_file_are_read(self):
     first, second = self.Tar('a', ('a.wav', b'1')), self.Tar('b', ('b.wav', b'2'))

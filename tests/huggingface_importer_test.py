@@ -194,7 +194,7 @@ class DamageTest(HuggingFaceCase):
       self.Cut(path, 2 * os.path.getsize(path) // 3 - 2000)
       listing = self.List('huggingface', path)
       self.assertEqual(self.Loaded(listing), {'x/0': 0.2, 'x/1': 0.2})
-      self.assertRegex(listing.rejects[0].detail, 'damaged behind row 2 .*; what follows is lost')
+      self.assertRegex(listing.rejects[0].detail, 'damaged after row 2 .*; what follows is lost')
 
   def test_a_parquet_file_without_its_end_is_rejected_and_others_kept(self):
     first, second = (self.Parquet(f'{name}.parquet', Table([0.2], text=['a'])) for name in 'xy')

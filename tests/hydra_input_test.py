@@ -658,6 +658,12 @@ class InputTest(absltest.TestCase):
     p = self.Params(unlabeled=dict(file_pattern=os.path.join(self.folder, '*', 'train-*')))
     self.assertEqual(self.Ids(self.Read(p, is_eval=True)), ['whole'])
 
+  def test_special_characters_of_a_folder_that_exists_are_literal(self):
+    folder = os.path.join(self.folder, 'Take [1]')
+    WriteShards(folder, 'train', [Record('a', Pcm(1, RATE))], 1)
+    p = self.Params(unlabeled=dict(file_pattern=os.path.join(folder, 'train-*')))
+    self.assertEqual(input_lib.MissingData(p), [])
+
   def test_input_without_streams_is_refused(self):
     with self.assertRaisesRegex(ValueError, 'input.streams: no stream'):
       input_lib.HydraInput.Params().Instantiate()

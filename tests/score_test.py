@@ -41,7 +41,7 @@ class ReadTest(score_case.FilesCase):
   def test_errors_name_the_line(self):
     for name, lines, message in (
       ('a.trn', ['one (a)', 'two'], r'a\.trn:2: expected TEXT \(ID\)'),
-      ('b.trn', ['one (a)', 'two (a)'], r'b\.trn:2: a is there twice'),
+      ('b.trn', ['one (a)', 'two (a)'], r'b\.trn:2: a appears twice'),
       ('c.stm', ['f 1 s 2 1 x'], r'c\.stm:1: from 2 to 1'),
       ('d.ctm', ['f 1 zero 1 x'], r'd\.ctm:1: expected FILE CHANNEL'),
       (

@@ -72,7 +72,7 @@ def _Run(paths):
       print(f'check_data: {e}', file=sys.stderr)
       code = 2
       continue
-    print('\n'.join(lines) or f'{path}: whole')
+    print('\n'.join(lines) or f'{path}: intact')
     code = max(code, 1 if lines else 0)
   return code
 

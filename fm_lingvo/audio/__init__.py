@@ -81,7 +81,7 @@ def Decode(
 def Stream(
   source: audio_segments.Source, max_seconds: float | None, losses: audio_frames.Losses, name: str = ''
 ) -> Iterator[np.ndarray]:
-  """Yields the sound of a file of any length, second by second; goes on behind damage.
+  """Yields the sound of a file of any length, second by second; goes on after damage.
 
   Args:
     source: As in Decode.

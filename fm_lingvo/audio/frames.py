@@ -1,6 +1,6 @@
 """Decodes the packets of an audio stream; finds damage, and says how much silence keeps the time axis in its place.
 
-Strict decoding rejects damage. With a Losses it goes on behind it.
+Strict decoding rejects damage. With a Losses, decoding goes on after it.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import av
 
 from fm_lingvo.audio.rejection import Rejected
 
-# Streams without an index: bytes that are no frame may lie between frames and behind the last one.
+# Streams without an index: bytes that are no frame may lie between frames and after the last one.
 _ELEMENTARY = frozenset(('aac', 'ac3', 'amr', 'amrnb', 'amrwb', 'dts', 'eac3', 'flac', 'loas', 'mp3'))
 # Containers in which time may pass without packets: silence that was not sent, dropped packets of a call.
 _SPARSE = frozenset(
@@ -96,7 +96,7 @@ class Frames:
   def End(self) -> str:
     """Returns, after the last frame, how its packets show that the stream is cut off, or ''."""
     bad = [p for p in self._bad if p is not None and p.size]
-    if self._elementary:  # Bytes behind the last frame are no sound; a frame that begins and is not complete is one.
+    if self._elementary:  # Bytes after the last frame are no sound; a frame that begins and is not complete is one.
       bad = [p for p in bad if bytes(p)[:1] == self._first_byte]
     if bad or self._bad and not self._elementary:
       return 'its last packet cannot be decoded'

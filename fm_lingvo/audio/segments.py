@@ -118,8 +118,9 @@ def DecodeSegments(
 
 def _Wrong(offset: float, seconds: float | None, max_seconds: float | None) -> Rejected | None:
   """Returns what is wrong with a segment whatever the recording is."""
-  if not offset >= 0 or seconds is not None and not seconds >= 0:
-    return Rejected('bad_entry', f'offset {offset} s, duration {seconds} s: expected >= 0')
+  most = audio_format.MOST_SECONDS
+  if not 0 <= offset < most or seconds is not None and not 0 <= seconds < most:
+    return Rejected('bad_entry', f'offset {offset} s, duration {seconds} s: expected >= 0 and < {most:g}')
   if seconds is not None and max_seconds is not None and seconds > max_seconds:
     return Rejected('too_long', f'{seconds:.2f} s, at most {max_seconds:g} s')
   return None

@@ -22,6 +22,7 @@ from fm_lingvo.utils import audio as audio_format
 
 # Formats without a header: extension -> demuxer.
 _RAW_FORMATS = {'.g722': 'g722', '.722': 'g722', '.gsm': 'gsm'}
+_HEADERS = (b'RIFF', b'OggS', b'fLaC', b'FORM', b'ID3')  # A file that begins so has a header, whatever its extension.
 # Demuxers of streams whose header has no length; FFmpeg estimates it from the bit rate of the first frames.
 _GUESSED_LENGTH = frozenset(('aac', 'ac3', 'amr', 'amrnb', 'amrwb', 'dts', 'eac3', 'loas', 'swf'))
 RATES = (1000, 768000)  # Hz. Resampling from a lower rate would turn a small file into a very large one.
@@ -62,8 +63,7 @@ def Seconds(
     Rejected: empty, not_audio, too_long, or corrupt (at the end, if sound is missing there).
     av.error.FFmpegError, OSError, ValueError: see Translated.
   """
-  raw_format = _RAW_FORMATS.get(os.path.splitext(name)[1].lower())
-  _CheckContent(f, raw_format)
+  raw_format = _RawFormat(f, name)
   extent = audio_container.Inspect(f)
   part = audio_container.Part(f, extent.end, name)
   part.seek(0)
@@ -90,7 +90,7 @@ def Seconds(
     if not cut_off and not extent.is_sized:
       if declared is not None and decoded < 0.95 * declared - 0.1:
         cut_off = f'{decoded:.2f} s decoded, the header says {declared:.2f} s'
-      elif not (declared and container.format.name == 'flac'):  # Bytes behind FLAC become part of its last packet.
+      elif not (declared and container.format.name == 'flac'):  # Bytes after FLAC become part of its last packet.
         cut_off = frames.End()
   if cut_off and losses is None:
     raise Rejected('corrupt', f'cut off: {cut_off}')
@@ -100,14 +100,22 @@ def Seconds(
       raise Rejected('corrupt', f'{losses.seconds:.2f} s of {decoded:.2f} s cannot be decoded')
 
 
-def _CheckContent(f: IO[bytes], raw_format: str | None) -> None:
-  """Rejects empty files, and text that would be decoded as raw audio."""
+def _RawFormat(f: IO[bytes], name: str) -> str | None:
+  """Returns the demuxer of a file without a header, by its extension; None: FFmpeg recognises it by content.
+
+  Raises:
+    Rejected: empty; or not_audio: text, which would be decoded as raw audio.
+  """
   f.seek(0)
   head = f.read(4096)
   if not head:
     raise Rejected('empty', '0 bytes')
-  if raw_format and (head.isascii() and all(32 <= b or b in b'\t\r\n' for b in head)):
+  raw_format = _RAW_FORMATS.get(os.path.splitext(name)[1].lower())
+  if raw_format is None or head.startswith(_HEADERS):
+    return None
+  if head.isascii() and all(32 <= b or b in b'\t\r\n' for b in head):
     raise Rejected('not_audio', 'text in a file of raw audio')
+  return raw_format
 
 
 def _DeclaredSeconds(f: audio_container.Part, container: Any, stream: Any) -> float | None:

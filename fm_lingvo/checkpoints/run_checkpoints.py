@@ -45,12 +45,16 @@ def Exists(prefix: str) -> bool:
   return tf.io.gfile.exists(prefix + '.index')
 
 
+def _Glob(pattern: str) -> list[str]:
+  return tf.io.gfile.glob(files.LiteralFolder(pattern))
+
+
 def Prefixes(folder: str) -> list[str]:
   """Returns the checkpoints of a train folder in the order to try them.
 
   The one that the file `checkpoint` names comes first, then all others, newest first.
   """
-  found = [path[: -len('.index')] for path in tf.io.gfile.glob(os.path.join(folder, 'ckpt-*.index'))]
+  found = [path[: -len('.index')] for path in _Glob(os.path.join(folder, 'ckpt-*.index'))]
   found.sort(key=Step, reverse=True)
   named = Named(folder)
   first = [named] if named and Exists(named) else []
@@ -122,7 +126,7 @@ def Copy(prefix: str, folder: str) -> str:
   The index comes last: a copy that was cut short counts as no checkpoint.
   """
   tf.io.gfile.makedirs(folder)
-  for path in sorted(tf.io.gfile.glob(prefix + '.*'), key=lambda p: p.endswith('.index')):
+  for path in sorted(_Glob(prefix + '.*'), key=lambda p: p.endswith('.index')):
     target = os.path.join(folder, os.path.basename(path))
     try:
       os.link(path, target)
@@ -136,7 +140,7 @@ def Copy(prefix: str, folder: str) -> str:
 
 def Remove(prefix: str) -> None:
   """Removes a checkpoint's files, the index first."""
-  for path in sorted(tf.io.gfile.glob(prefix + '.*'), key=lambda p: not p.endswith('.index')):
+  for path in sorted(_Glob(prefix + '.*'), key=lambda p: not p.endswith('.index')):
     tf.io.gfile.remove(path)
 
 
@@ -154,7 +158,7 @@ def Problems(folder: str) -> list[str]:
     lines.append(f'{state}: names no checkpoint, which TensorFlow never writes')
   elif named and not Exists(named):
     lines.append(f'{state}: names {os.path.basename(named)}, which does not exist')
-  stems = {re.sub(r'\.data-\d+-of-\d+$', '', path) for path in tf.io.gfile.glob(os.path.join(folder, 'ckpt-*.data-*'))}
+  stems = {re.sub(r'\.data-\d+-of-\d+$', '', path) for path in _Glob(os.path.join(folder, 'ckpt-*.data-*'))}
   lines += [f'{stem}: has data but no index' for stem in sorted(stems) if not Exists(stem) and stem != named]
   return lines
 

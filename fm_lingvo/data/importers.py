@@ -34,6 +34,8 @@ from collections.abc import Sequence
 from typing import Any
 from typing import Protocol
 
+from fm_lingvo.utils import files
+
 ENTRY_POINTS = 'fm_lingvo.importers'
 
 
@@ -43,7 +45,8 @@ class Container(Protocol):
   def Read(self, members: Sequence[Any]) -> Iterator[tuple[Any, bytes]]:
     """Yields (member, encoded audio file) for the given members, in the order of the file, in one pass.
 
-    A member that the file lacks is left out; the pipeline rejects its utterance.
+    A member that the file lacks is left out; the pipeline rejects its utterance. One that cannot be used comes with a
+    fm_lingvo.audio.Rejected in place of its audio, and the others are still read.
 
     Raises:
       OSError, EOFError, ValueError, zlib.error or tarfile.TarError: The file is damaged from here on.
@@ -122,7 +125,7 @@ class Listing:
 
   def Reject(self, utt_id: str, source: str, reason: str, detail: str) -> None:
     """Rejects an utterance with a reason."""
-    self.rejects.append(Reject(utt_id, source, reason, detail))
+    self.rejects.append(Reject(*map(files.Printable, (utt_id, source, reason, detail))))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,11 +6,12 @@ import os
 from typing import Any
 
 from fm_lingvo import errors
+from fm_lingvo.utils import audio
 from fm_lingvo.utils import files
 from fm_lingvo.utils import suggest
 from fm_lingvo.utils import text_lines
 
-# Key -> its other names. A key with a value None counts as missing; any other value, 0 too, is a value.
+# Key -> its other names.
 ALIASES: dict[str, list[str]] = {
   'audio_filepath': (
     'audio_path audio_file audio_filename audio wav_path wav wav_filename path file file_name filename'
@@ -26,6 +27,7 @@ ALIASES: dict[str, list[str]] = {
   'split': 'subset partition'.split(),
   'domain': 'corpus dataset'.split(),
 }
+_NUMBERS = ('duration', 'offset', 'end', 'channel')
 _KEY_OF = {name: key for key, names in ALIASES.items() for name in (key, *names)}
 
 
@@ -47,6 +49,14 @@ def KeyOf(name: str) -> str | None:
   return _KEY_OF.get(name) or _KEY_OF.get(str(name).strip().lower())
 
 
+def IsMissing(key: str | None, value: object) -> bool:
+  """Returns whether a key of ALIASES, or None, has no value: null, or NaN, which pandas writes where a text is missing.
+
+  Anything else, 0 too, is a value; a number that is NaN is a wrong one.
+  """
+  return value is None or (value != value and key not in _NUMBERS)
+
+
 def Read(path: str) -> list[Entry]:
   """Reads a manifest of transcribed recordings; their paths are relative to its folder.
 
@@ -55,7 +65,7 @@ def Read(path: str) -> list[Entry]:
 
   Raises:
     errors.ConfigError: There is no such file.
-    errors.DatasetError: A line is no JSON object, has no recording or no text, or an id is there twice.
+    errors.DatasetError: A line is no JSON object, has no recording or no text, or an id appears twice.
   """
   if not files.Exists(path) or not files.IsRemote(path) and os.path.isdir(path):
     raise errors.ConfigError(f'{path}: no such manifest; expected a file with a JSON object a line')
@@ -64,7 +74,7 @@ def Read(path: str) -> list[Entry]:
     where = f'{path}:{number}'
     entry = _Entry(row, where, os.path.dirname(path))
     if entry.utt_id in entries:
-      raise errors.DatasetError(f'{where}: {entry.utt_id} is there twice; expected one line for an id')
+      raise errors.DatasetError(f'{where}: {entry.utt_id} appears twice; expected one line for an id')
     entries[entry.utt_id] = entry
   if not entries:
     raise errors.DatasetError(f'{path}: no utterances')
@@ -72,11 +82,12 @@ def Read(path: str) -> list[Entry]:
 
 
 def _Entry(row: dict[str, Any], where: str, folder: str) -> Entry:
-  known = {KeyOf(name): value for name, value in reversed(row.items()) if KeyOf(name) and value is not None}
-  known.update({name: value for name, value in row.items() if name in ALIASES and value is not None})
+  row = {name: value for name, value in row.items() if not IsMissing(KeyOf(name), value)}
+  known = {KeyOf(name): value for name, value in reversed(row.items()) if KeyOf(name)}
+  known.update({name: value for name, value in row.items() if name in ALIASES})
   for key in ('audio_filepath', 'text'):
     if not isinstance(known.get(key), str):
-      raise errors.DatasetError(f'{where}: {key}: expected a string; there are {suggest.Some(row)}')
+      raise errors.DatasetError(f'{where}: {key}: expected a string; found {suggest.Some(row)}')
   name = known['audio_filepath']
   offset = _Seconds(known, 'offset', where)
   end = _Seconds(known, 'end', where)
@@ -99,8 +110,8 @@ def _Seconds(known: dict[Any, Any], key: str, where: str) -> float | None:
     return None
   try:
     seconds = math.nan if isinstance(value, bool) else float(value)
-  except (TypeError, ValueError):
+  except (OverflowError, TypeError, ValueError):
     seconds = math.nan
-  if not 0 <= seconds < math.inf:
-    raise errors.DatasetError(f'{where}: {key} = {str(value)[:40]}: expected seconds >= 0')
+  if not 0 <= seconds < audio.MOST_SECONDS:
+    raise errors.DatasetError(f'{where}: {key} = {str(value)[:40]}: expected seconds >= 0 and < {audio.MOST_SECONDS:g}')
   return seconds

@@ -148,7 +148,7 @@ def _ExpectedShards(patterns):
   for pattern in patterns:
     folder, name = os.path.split(pattern)
     name = name.replace('[^', '[!')  # TensorFlow's globs accept both forms of negation, Python's only [!.
-    if '*' in folder or '?' in folder or '[' in folder:
+    if any(c in folder for c in '*?['):
       folders = sorted({os.path.dirname(f) for f in stream_params.Glob(os.path.join(folder, 'dataset.json'))})
     else:
       folders = [folder]

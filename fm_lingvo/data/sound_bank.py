@@ -25,7 +25,7 @@ _MIN_EXCERPT_SECONDS = 5.0
 
 @dataclasses.dataclass(frozen=True)
 class Bank:
-  """The sounds of a folder, one behind the other.
+  """The sounds of a folder, one after the other.
 
   Attributes:
     samples: int16 [N] of noise, whose level means nothing; float32 [N] of rooms, each of energy 1.

@@ -8,6 +8,7 @@ from lingvo.core import hyperparams
 
 from fm_lingvo import errors
 from fm_lingvo.runtime import session
+from fm_lingvo.utils import files
 from fm_lingvo.utils import seeds
 
 
@@ -182,7 +183,8 @@ def Patterns(p):
 def Glob(pattern):
   """Returns the files that match, except in hidden folders, which contain data sets that are still being prepared."""
   hidden = re.compile(r'(^|/)\.[^./]')
-  return [f for f in tf.io.gfile.glob(pattern) if hidden.search(pattern) or not hidden.search(f)]
+  found = tf.io.gfile.glob(files.LiteralFolder(pattern))
+  return [f for f in found if hidden.search(pattern) or not hidden.search(f)]
 
 
 def ListFiles(path, p):
@@ -195,19 +197,19 @@ def ListFiles(path, p):
   Raises:
     errors.ConfigError: A pattern matches no file; the message describes what exists.
   """
-  files = set()
+  shards = set()
   for pattern in Patterns(p):
     found = Glob(pattern)
     if not found:
       raise errors.ConfigError(f'{path}.file_pattern = {pattern!r}: {_WhyEmpty(pattern)}')
-    files.update(found)
-  return sorted(files)
+    shards.update(found)
+  return sorted(shards)
 
 
 def _WhyEmpty(pattern):
   """Returns a description of what exists where `pattern` matches nothing."""
   folder = os.path.dirname(pattern) or '.'
-  if '://' not in pattern and not any(c in folder for c in '*?['):
+  if not files.IsRemote(pattern) and (os.path.isdir(folder) or not any(c in folder for c in '*?[')):
     if os.path.isdir(folder):
       shards = sorted(f for f in os.listdir(folder) if not f.startswith('.'))
       shown = ', '.join(shards[:3]) + (', ...' if len(shards) > 3 else '')

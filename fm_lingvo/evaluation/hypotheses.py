@@ -73,7 +73,7 @@ class Recognition:
       self._rows.append(row)
 
   def _Words(self, values, i):
-    """Returns the words of the best hypothesis of utterance i, with what speaks for each, see decoding/words.py."""
+    """Returns the words of the best hypothesis of utterance i, with the evidence for each, see decoding/words.py."""
     out = {key.removeprefix('hyp_'): value for key, value in values.items() if key.startswith('hyp_')}
     found = words.FoundOf(self._surfaces, out, i, np.flatnonzero(existence.AreFound(out['scores'][i])).tolist())
     return [
@@ -133,7 +133,7 @@ def Write(logdir, dataset, step, rows):
 
 def Summary(rows):
   """Returns a tf.Summary with a table of the first utterances: their references, and what was heard with its errors."""
-  heard = f'heard: {_Struck("missing")}, **too much**, {_Struck("instead")} **of**'
+  heard = f'heard: {_Struck("missing")}, **inserted**, {_Struck("instead")} **of**'
   lines = [f'| utterance | reference | {heard} |', '|---|---|---|']
   for row in rows[:_SHOWN]:
     marked = MarkedErrors(row['reference'], row['hypothesis'])
@@ -142,7 +142,7 @@ def Summary(rows):
 
 
 def MarkedErrors(reference, hypothesis):
-  """Returns a hypothesis as Markdown: missing words struck, words too much **bold**, a wrong one after the right.
+  """Returns a hypothesis as Markdown: missing words struck, inserted words **bold**, a wrong word after the right one.
 
   Args:
     reference: Words that were said.

@@ -1,4 +1,4 @@
-"""Whether probabilities are honest: of words with probability 0.8, four of five must be right.
+"""Calibration of probabilities: of words with probability 0.8, four of five should be right.
 
 N: words or utterances.
 """
@@ -54,7 +54,7 @@ class Reliability:
 
 
 def Table(probabilities: Sequence[float], right: Sequence[float]) -> Reliability:
-  """Compares probabilities [N] with what came true [N], 0 or 1, or shares in between; N > 0."""
+  """Compares probabilities [N] with outcomes [N], 0 or 1, or shares in between; N > 0."""
   p, y = np.asarray(probabilities, np.float64), np.asarray(right, np.float64)
   places = np.minimum((p * _BINS).astype(int), _BINS - 1)
   bins = []
@@ -99,7 +99,7 @@ def Fit(measure: str, values: Sequence[float], right: Sequence[float]) -> confid
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-  """Words of an evaluation, by utterance: what speaks for each, and whether it is right."""
+  """Words of an evaluation, by utterance: the evidence for each, and whether it is right."""
 
   evidence: tuple[tuple[Mapping[str, float], ...], ...]
   right: tuple[tuple[bool, ...], ...]

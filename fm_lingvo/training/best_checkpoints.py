@@ -129,6 +129,7 @@ class BestCheckpoints:
     kept = sorted(kept, key=lambda prefix: self._Rank(run_checkpoints.Step(prefix)))
     if kept:
       tf.tf1.train.update_checkpoint_state(self._folder, kept[0], kept)
-    stems = {path.rpartition('.')[0] for path in tf.io.gfile.glob(os.path.join(self._folder, 'ckpt-*.*'))}
+    found = tf.io.gfile.glob(files.LiteralFolder(os.path.join(self._folder, 'ckpt-*.*')))
+    stems = {path.rpartition('.')[0] for path in found}
     for prefix in stems - set(kept):
       run_checkpoints.Remove(prefix)

@@ -1,5 +1,6 @@
 """Access to local and remote files; imports TensorFlow for remote files only."""
 
+import glob
 import os
 from typing import IO
 from typing import Any
@@ -29,6 +30,14 @@ def CacheFolder() -> str:
   """Returns the user's folder for what can be made again: $XDG_CACHE_HOME/fm_lingvo or ~/.cache/fm_lingvo."""
   base = os.environ.get('XDG_CACHE_HOME') or os.path.join(os.path.expanduser('~'), '.cache')
   return os.path.join(base, 'fm_lingvo')
+
+
+def Printable(text: str) -> str:
+  r"""Returns a text that can be written as UTF-8: bytes of a file name that are not UTF-8 become \udcE9 and the like.
+
+  Python keeps such bytes as lone surrogates. It can open the file by that name, but no text file can hold it.
+  """
+  return text if text.isascii() else text.encode('utf-8', 'backslashreplace').decode()
 
 
 def SplitPaths(text: str) -> list[str]:
@@ -69,6 +78,16 @@ def IsFolder(path: str) -> bool:
 def IsFile(path: str) -> bool:
   """Whether a local or remote path is a file; raises errors.ConfigError as Exists."""
   return Exists(path) and not IsFolder(path) if IsRemote(path) else os.path.isfile(path)
+
+
+def LiteralFolder(pattern: str) -> str:
+  """Returns a glob that takes its folder literally if there is one of that name, such as `Recordings [2025]`.
+
+  Args:
+    pattern: Local or remote path; the special characters of its last part always count.
+  """
+  folder, name = os.path.split(pattern)
+  return os.path.join(glob.escape(folder), name) if glob.has_magic(folder) and IsFolder(folder) else pattern
 
 
 def FileSize(path: str) -> int:

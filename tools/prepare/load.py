@@ -94,7 +94,11 @@ def _Container(group, limits):
   rejected = audio.Rejected('missing', 'not in its container')
   try:
     for member, data in group[0].container.Read(list(by_member)):
-      yield from _Recording(data, by_member.pop(member), limits, str(member))
+      utterances = by_member.pop(member)
+      if isinstance(data, audio.Rejected):
+        yield from ((utterance, data) for utterance in utterances)
+      else:
+        yield from _Recording(data, utterances, limits, str(member))
   except _DAMAGE as e:
     rejected = audio.Rejected('corrupt', f'{type(e).__name__}: {e}')
   for utterances in by_member.values():

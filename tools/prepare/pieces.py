@@ -12,7 +12,7 @@ from fm_lingvo.utils import audio as audio_format
 
 def CanCut(utterance):
   """Returns whether an utterance may be cut: it is a whole recording, and has no transcript."""
-  return not utterance.text and not utterance.is_part and utterance.load is None
+  return not utterance.text.strip() and not utterance.is_part and utterance.load is None
 
 
 def Cut(source, utterance, max_seconds, name=''):

@@ -78,6 +78,8 @@ def PrepareData(
   except ValueError as e:
     raise exit_codes.UsageError(str(e)) from e
   output = output.rstrip('/')
+  if not file_system.IsRemote(output) and os.path.islink(output):
+    output = os.path.realpath(output)  # A link stays, and its folder is replaced.
   parts = options.input.split(',') if options.input else ()
   sources = [part if file_system.Exists(part) else part.partition('=')[2] for part in parts]
   staging_dirs.CheckReplaceable(output, [source for source in sources if source])
@@ -85,7 +87,7 @@ def PrepareData(
     raise exit_codes.UsageError(f'--output={output}: exists; give another directory or --overwrite')
 
   listing = chosen.function(options)
-  utterances = _DropDuplicates(listing)
+  utterances = _WithUniqueIds(listing)
   normalizer = normalizer or chosen.normalizer or _DefaultNormalizer(utterances)
   normalizers.Get(normalizer)  # Raises for an unknown name.
   limits = shards_lib.Limits(**dict(limits or {}, require_text=require_text, normalizer=normalizer))
@@ -197,10 +199,13 @@ def _WriteRejects(output, report, listing, importer):
   )
 
 
-def _DropDuplicates(listing):
-  """Returns the first utterance of each id; the others become rejects."""
+def _WithUniqueIds(listing):
+  """Returns the first utterance of each id, with names that can be written as UTF-8; the others become rejects."""
   seen = {}
   for utterance in listing.utterances:
+    names = {name: getattr(utterance, name) for name in ('utt_id', 'speaker', 'domain')}
+    if not all(map(str.isascii, names.values())):
+      utterance = dataclasses.replace(utterance, **{k: file_system.Printable(v) for k, v in names.items()})
     first = seen.setdefault(utterance.utt_id, utterance)
     if first is not utterance:
       listing.Reject(utterance.utt_id, utterance.source, 'duplicate_id', f'id of {first.source}')

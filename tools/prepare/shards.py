@@ -90,7 +90,11 @@ class WriteShard(beam.DoFn):
           shard.write(dataset.EncodeExample(record))
           row.update({key: record[key] for key in ('text', 'speaker', 'domain')}, duration=round(record['duration'], 6))
         else:
-          row.update(source=utterance.source, reason=rejected.reason, detail=rejected.detail)
+          row.update(
+            source=file_system.Printable(utterance.source),
+            reason=rejected.reason,
+            detail=file_system.Printable(rejected.detail),
+          )
         rows.write(json.dumps(row, ensure_ascii=False) + '\n')
         rows.flush()
     tf.io.gfile.rename(attempt + ROWS_SUFFIX, os.path.join(self._directory, name + ROWS_SUFFIX), overwrite=True)

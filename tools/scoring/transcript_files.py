@@ -62,7 +62,7 @@ class Transcripts:
   def Add(self, number: int, utt_id: str, text: str, speaker: str = '') -> None:
     """Adds an utterance of a line; raises DatasetError if there is one with the id."""
     if utt_id in self.texts:
-      raise errors.DatasetError(f'{self.path}:{number}: {utt_id} is there twice; expected one line for an id')
+      raise errors.DatasetError(f'{self.path}:{number}: {utt_id} appears twice; expected one line for an id')
     self.texts[utt_id] = text
     if speaker and speaker != 'unknown':
       self.speakers[utt_id] = speaker
@@ -85,11 +85,11 @@ def Read(path: str, role: str, kind: str = 'auto', branch: str = '') -> Transcri
 
   Raises:
     errors.ConfigError: There is no such file, or it has several branches, or not this one.
-    errors.DatasetError: A line is malformed, an id is there twice, or there are no utterances.
+    errors.DatasetError: A line is malformed, an id appears twice, or there are no utterances.
   """
   CheckExists(path)
   if kind == 'auto':
-    kind = _EXTENSIONS.get(os.path.splitext(path.removesuffix('.gz'))[1].lower()) or _TextOrLines(path)
+    kind = _KindOf(path) or _TextOrLines(path)
   transcripts = Transcripts(path, kind, branch)
   readers = dict(text=_ReadText, lines=_ReadLines, trn=_ReadTrn, stm=_ReadStm, ctm=_ReadCtm)
   if kind == 'jsonl':
@@ -105,10 +105,16 @@ def Read(path: str, role: str, kind: str = 'auto', branch: str = '') -> Transcri
 
 def HasBoth(path: str, kind: str = 'auto') -> bool:
   """Whether a file has references and hypotheses: JSON objects with `hypothesis` or `pred_text`, and another text."""
-  if kind not in ('auto', 'jsonl') or _EXTENSIONS.get(os.path.splitext(path.removesuffix('.gz'))[1].lower()) != 'jsonl':
+  by_name = _KindOf(path)
+  if (by_name if kind == 'auto' else kind) != 'jsonl':
     return False
   CheckExists(path)
-  _, row = next(text_lines.Objects(path), (0, {}))
+  try:
+    _, row = next(text_lines.Objects(path), (0, {}))
+  except errors.DatasetError:
+    if by_name == 'jsonl':
+      raise
+    return False  # --hyp_format says nothing of the references.
   return bool(_KeyFor(row, 'reference') and any(key in row for key in _KEYS['hypothesis']))
 
 
@@ -125,14 +131,19 @@ def CheckExists(path: str) -> None:
 def ReadSpeakers(path: str) -> dict[str, str]:
   """Reads lines `ID SPEAKER`, as Kaldi's utt2spk, -> id -> speaker."""
   CheckExists(path)
-  speakers = {}
+  speakers: dict[str, str] = {}
   for number, line in text_lines.Lines(path):
     fields = line.split()
     if fields and len(fields) != 2:
       raise errors.DatasetError(f'{path}:{number}: {len(fields)} fields, expected ID SPEAKER')
-    if fields:
-      speakers[fields[0]] = fields[1]
+    if fields and speakers.setdefault(fields[0], fields[1]) != fields[1]:
+      raise errors.DatasetError(f'{path}:{number}: {fields[0]} appears twice, with different speakers')
   return speakers
+
+
+def _KindOf(path: str) -> str | None:
+  """Returns the format that a file's extension says, or None."""
+  return _EXTENSIONS.get(os.path.splitext(path.removesuffix('.gz'))[1].lower())
 
 
 def _TextOrLines(path: str) -> str:
@@ -235,8 +246,8 @@ def _ReadJson(transcripts: Transcripts, role: str, branch: str) -> None:
     key = key or _KeyFor(row, role)
     if key is None or key not in row:
       wanted = key or ' or '.join((*_KEYS[role], 'text'))
-      raise errors.DatasetError(f'{where}: no {wanted}; there are {suggest.Some(row)}{suggest.Hint(wanted, row)}')
-    value = {name: row[name] for name in row if row[name] is not None}
+      raise errors.DatasetError(f'{where}: no {wanted}; found {suggest.Some(row)}{suggest.Hint(wanted, row)}')
+    value = {name: row[name] for name in row if not manifest.IsMissing(manifest.KeyOf(name), row[name])}
     known = {manifest.KeyOf(name): value[name] for name in reversed(value) if manifest.KeyOf(name)}
     utt_id = known.get('utt_id')
     if utt_id is None and isinstance(known.get('audio_filepath'), str):
@@ -244,7 +255,7 @@ def _ReadJson(transcripts: Transcripts, role: str, branch: str) -> None:
       part = (offset, seconds) if _IsNumber(offset) and _IsNumber(seconds) else (0.0, None)
       utt_id = ids.Make(known['audio_filepath'], *part)
     if utt_id is None:
-      raise errors.DatasetError(f'{where}: no utt_id and no audio_filepath; there are {suggest.Some(row)}')
+      raise errors.DatasetError(f'{where}: no utt_id and no audio_filepath; found {suggest.Some(row)}')
     if not isinstance(row[key], str) and not _IsNumber(row[key]):
       raise errors.DatasetError(f'{where}: {key} = {json.dumps(row[key])[:60]}: expected a string')
     transcripts.Add(number, str(utt_id), str(row[key]), str(known.get('speaker', '')))
@@ -253,4 +264,4 @@ def _ReadJson(transcripts: Transcripts, role: str, branch: str) -> None:
 
 
 def _IsNumber(value: object) -> bool:
-  return isinstance(value, (int, float)) and not isinstance(value, bool)
+  return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

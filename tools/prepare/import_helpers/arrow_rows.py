@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
 
+from fm_lingvo import audio
+from fm_lingvo.audio import stream as audio_stream
 from fm_lingvo.utils import files as file_system
 
 DAMAGE = (OSError, EOFError, ValueError, pa.ArrowException)
@@ -32,14 +34,17 @@ class Group:
   group: int
   column: str  # The column with the audio: encoded (binary, or bytes of a struct), or decoded (array of a struct).
 
-  def Read(self, members: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-    """Yields (row, encoded audio) of the given rows."""
+  def Read(self, members: Sequence[int]) -> Iterator[tuple[int, bytes | audio.Rejected]]:
+    """Yields (row, encoded audio, or why it is none) of the given rows."""
     wanted, first = set(members), 0
     try:
       with Open(self.path) as table:
         for values in table.Values(self.group, self.column):
           for row in wanted.intersection(range(first, first + len(values))):
-            data = _Encoded(values[row - first].as_py())
+            try:
+              data = _Encoded(values[row - first].as_py())
+            except audio.Rejected as e:
+              data = e
             if data is not None:
               yield row, data
           first += len(values)
@@ -48,19 +53,40 @@ class Group:
 
 
 def _Encoded(value: Any) -> bytes | None:
-  """Returns an audio file: the value of a binary column, the bytes of a struct, or its array as a WAV."""
-  if not isinstance(value, dict):
-    return value
-  if value.get('bytes') is not None:
-    return value['bytes']
-  if value.get('array') is None:
-    return None
-  samples = np.asarray(value['array'])
-  samples = samples.astype(np.int16 if samples.dtype.kind == 'i' else np.float32)
+  """Returns an audio file: the value of a binary column, the bytes of a struct, or its array as a WAV.
+
+  Raises:
+    audio.Rejected: It is neither bytes nor an array of sound.
+  """
+  found = value.get('bytes') if isinstance(value, dict) else value
+  if found is None and isinstance(value, dict) and value.get('array') is not None:
+    return _AsWav(value)
+  if not isinstance(found, bytes | None):  # Not a text: it would be opened as a path, without a check where it leads.
+    raise audio.Rejected('corrupt', f'{type(found).__name__} {str(found)[:40]!r}: expected the bytes of an audio file')
+  return found
+
+
+def _AsWav(value: dict[str, Any]) -> bytes:
+  """Returns a WAV file of `array`, [samples] or [channels, samples], and `sampling_rate`; raises audio.Rejected."""
+  low, high = audio_stream.RATES
+  rate = value.get('sampling_rate')
+  if not isinstance(rate, (int, float)) or not low <= rate <= high:
+    raise audio.Rejected('corrupt', f'sampling_rate = {rate!r}: expected Hz from {low} to {high}')
+  try:
+    samples = np.asarray(value['array'])
+    is_whole = samples.dtype.kind == 'i'
+    if is_whole and (samples != samples.astype(np.int16)).any():
+      raise ValueError(f'integers from {samples.min()} to {samples.max()}: expected samples of 16 bits')
+    samples = samples.astype(np.int16 if is_whole else np.float32)
+  except (TypeError, ValueError) as e:  # Channels of different lengths, or no numbers.
+    raise audio.Rejected('corrupt', f'{e}') from e
+  if samples.ndim not in (1, 2) or samples.ndim == 2 and len(samples) > audio_stream.MAX_CHANNELS:
+    raise audio.Rejected(
+      'corrupt', f'an array of shape {list(samples.shape)}: expected [samples] or [channels, samples]'
+    )
   wav = io.BytesIO()
-  subtype = 'PCM_16' if samples.dtype == np.int16 else 'FLOAT'
   # [channels, N] in the data, [N, channels] in the file.
-  soundfile.write(wav, samples.T if samples.ndim == 2 else samples, int(value['sampling_rate']), subtype, format='WAV')
+  soundfile.write(wav, samples.T, int(rate), 'PCM_16' if is_whole else 'FLOAT', format='WAV')
   return wav.getvalue()
 
 

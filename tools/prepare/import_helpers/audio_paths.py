@@ -1,8 +1,10 @@
 """Paths of recordings as files name them: where they may lead, and the ids that are made of them."""
 
+import collections
 import functools
 import os
 import re
+import unicodedata
 
 from fm_lingvo.utils import audio_extensions
 from fm_lingvo.utils import files as file_system
@@ -70,6 +72,19 @@ def Stem(path):
 def IsTranscript(name):
   """Whether a file in a folder of audio is a transcript."""
   return os.path.splitext(name)[1].lower() in _TRANSCRIPTS
+
+
+def NameKey(name):
+  """Returns what is equal for names that look alike: some systems write an accent as a character of its own (NFD)."""
+  return unicodedata.normalize('NFC', name)
+
+
+def Transcripts(names):
+  """Returns {NameKey of a name without .txt or .lab: [names]} of the transcripts among the files of a folder."""
+  found = collections.defaultdict(list)
+  for name in filter(IsTranscript, names):
+    found[NameKey(os.path.splitext(name)[0])].append(name)
+  return found
 
 
 def MayBeAudio(name):

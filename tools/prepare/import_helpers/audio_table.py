@@ -55,7 +55,7 @@ def Rows(listing, path, *, audio_column, columns):
   except arrow_rows.DAMAGE as e:
     if isinstance(e, exit_codes.UsageError):
       raise
-    listing.Reject('', path, 'corrupt', f'damaged behind row {number} ({_OneLine(e)}); what follows is lost')
+    listing.Reject('', path, 'corrupt', f'damaged after row {number} ({_OneLine(e)}); what follows is lost')
 
 
 def _OneLine(error):

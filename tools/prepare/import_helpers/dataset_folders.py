@@ -89,4 +89,4 @@ def _Found(root):
 def _Split(name):
   """Returns the split of a name such as train-00000-of-00002.parquet, corpus-validation.arrow or train.clean.100."""
   stem = _SHARD.sub('', re.sub(r'\.(parquet|arrow)$', '', name)).replace('.', '-')
-  return rows.SplitName(stem) or rows.SplitName(stem.rpartition('-')[2])
+  return rows.SplitNameOfPath(stem) or rows.SplitNameOfPath(stem.rpartition('-')[2])

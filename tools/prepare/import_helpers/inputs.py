@@ -13,9 +13,9 @@ from . import rows
 
 def SplitOf(part):
   """Returns (split or None, path) of a part of --input, PATH or SPLIT=PATH; raises UsageError for an unknown split."""
-  if '=' not in part or file_system.Exists(part):
+  name, equals, path = part.partition('=')
+  if not equals or '/' in name or file_system.Exists(part):  # A folder may be named lang=en, as Hive names it.
     return None, part
-  name, _, path = part.partition('=')
   split = rows.SplitName(name)
   if split is None:
     raise exit_codes.UsageError(f'--input={part}: expected train, dev or test before =, got {name!r}')

@@ -4,7 +4,10 @@ A supervision is an utterance; a cut without supervisions is one without a trans
 the start of its cut, those of a cut from the start of its recording.
 """
 
+import contextlib
 import json
+
+from fm_lingvo.utils import audio
 
 from . import rows
 
@@ -13,6 +16,16 @@ _CUTS = ('MonoCut', 'MultiCut')
 _KNOWN = frozenset('id recording_id start duration channel text language speaker supervisions recording type'.split())
 
 
+@contextlib.contextmanager
+def _RefusingOtherForms():
+  """Raises rows.BadEntry where an entry has another form, such as a number instead of a list."""
+  try:
+    yield
+  except (AttributeError, OverflowError, TypeError) as e:
+    raise rows.BadEntry(f"not in Lhotse's form ({type(e).__name__}: {e})") from e
+
+
+@_RefusingOtherForms()
 def FromCut(listing, cut, *, inside):
   """Returns the utterances of a cut.
 
@@ -50,6 +63,7 @@ def FromCut(listing, cut, *, inside):
   return result
 
 
+@_RefusingOtherForms()
 def FromSupervision(listing, supervision, recording):
   """Returns the entry of a supervision of a recording, or of a recording itself; raises rows.BadEntry."""
   if supervision is recording:
@@ -68,7 +82,7 @@ def _Count(listing, entry):
 
 def _Seconds(entry, key):
   value = entry.get(key)
-  if isinstance(value, bool) or not isinstance(value, (int, float)) or not -1e9 < value < 1e9:
+  if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < audio.MOST_SECONDS:
     raise rows.BadEntry(f'{key} = {json.dumps(value)[:40]}: expected seconds')
   return float(value)
 
@@ -79,6 +93,7 @@ def _CheckInside(cut, supervision, inside):
     raise rows.BadEntry('the supervision reaches beyond the cut, which is all that the tar has')
 
 
+@_RefusingOtherForms()
 def _Row(entry, cut, recording, shift):
   """Returns the entry of a part of a recording that `entry` describes and that begins `shift` seconds later."""
   transforms = [t.get('name', str(t)) if isinstance(t, dict) else str(t) for t in recording.get('transforms') or ()]

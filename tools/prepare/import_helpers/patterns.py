@@ -87,6 +87,7 @@ def Paths(pattern: str, expected: str, flag: str = 'input') -> list[str]:
 
 def Glob(pattern: str) -> list[str]:
   """Returns the sorted local or remote paths that match a glob."""
+  pattern = file_system.LiteralFolder(pattern)
   if file_system.IsRemote(pattern):
     import tensorflow as tf
 

@@ -6,6 +6,7 @@ import os
 
 from fm_lingvo.data import dataset
 from fm_lingvo.data import manifest
+from fm_lingvo.utils import audio
 from fm_lingvo.utils import suggest
 
 from .. import importers
@@ -36,7 +37,13 @@ class BadEntry(ValueError):
 def SplitName(name):
   """Returns dataset.SPLITS's name of a split, such as dev for validation or dev-clean; None if it is none of them."""
   lower = name.strip().lower()
-  return _SPLITS.get(lower) or _SPLITS.get(lower.replace('_', '-').partition('-')[0])
+  first = lower.replace('_', '-').partition('-')[0]
+  return _SPLITS.get(lower) or (_SPLITS.get(first) if len(first) > 2 else None)  # tr-TR and tt-RU are languages.
+
+
+def SplitNameOfPath(name):
+  """As SplitName, for the name of a file or folder; tr, tt and cv are languages there."""
+  return SplitName(name) if len(name) > 2 else None
 
 
 def Whole(row):
@@ -44,7 +51,7 @@ def Whole(row):
   result = {name: value for name, value in row.items() if manifest.KeyOf(name) not in ('offset', 'end')}
   try:
     times = [float(value) for key in ('offset', 'end') for name, value in row.items() if manifest.KeyOf(name) == key]
-  except (TypeError, ValueError):
+  except (OverflowError, TypeError, ValueError):
     times = []
   if len(times) == 2 and times[1] > times[0] and not any(manifest.KeyOf(name) == 'duration' for name in result):
     result['duration'] = times[1] - times[0]
@@ -56,7 +63,7 @@ def Canonical(listing, row):
 
   Args:
     listing: importers.Listing; keys that are not used, but have a value, are counted in `ignored`.
-    row: dict of an entry; a value None or, in a table, '' counts as missing.
+    row: dict of an entry; manifest.IsMissing says which values count as missing.
 
   Returns:
     dict with some of KEYS.
@@ -68,13 +75,13 @@ def Canonical(listing, row):
   listing.known = KEYS
   for name, value in row.items():
     key = manifest.KeyOf(name)
-    if value is None:
+    if manifest.IsMissing(key, value):
       continue
     if key is None:
       listing.ignored[str(name)] += 1
     elif key not in result:
       result[key], names[key] = value, name
-    elif result[key] != value and key in row:
+    elif result[key] != value and not manifest.IsMissing(key, row.get(key)):
       listing.ignored[str(name)] += 1
       result[key] = row[key]
     elif result[key] != value:
@@ -115,8 +122,9 @@ def _Seconds(row, key, lowest, including):
     seconds = math.nan if isinstance(value, bool) else float(value)
   except (TypeError, ValueError, OverflowError):
     seconds = math.nan
-  if not ((seconds > lowest or (including and seconds == lowest)) and seconds < math.inf):
-    raise BadEntry(f'{key} = {str(value)[:80]}: expected seconds {">=" if including else ">"} {lowest:g}')
+  if not ((seconds > lowest or (including and seconds == lowest)) and seconds < audio.MOST_SECONDS):
+    limits = f'{">=" if including else ">"} {lowest:g} and < {audio.MOST_SECONDS:g}'
+    raise BadEntry(f'{key} = {str(value)[:80]}: expected seconds {limits}')
   return seconds
 
 
@@ -125,7 +133,7 @@ def _Channel(row):
   if value is None or value == '':
     return None
   try:
-    channel = int(value)
+    channel = int(float(value))  # Tables have 1.0 where other rows have no channel.
     if isinstance(value, bool) or channel != float(value) or channel < 0:
       raise ValueError
   except (TypeError, ValueError, OverflowError) as e:

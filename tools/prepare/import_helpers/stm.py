@@ -4,6 +4,8 @@ import dataclasses
 import math
 import re
 
+from fm_lingvo.utils import audio
+
 from . import lines
 
 IGNORED = 'ignore_time_segment_in_scoring'  # The text of segments without a transcript.
@@ -37,8 +39,8 @@ def Parse(line):
     start, end = map(float, times)
   except ValueError:
     start = end = math.nan
-  if not 0 <= start < end < math.inf:
-    raise ValueError(f'from {times[0]} to {times[1]}: expected seconds, 0 <= START < END')
+  if not 0 <= start < end < audio.MOST_SECONDS:
+    raise ValueError(f'from {times[0]} to {times[1]}: expected seconds, 0 <= START < END < {audio.MOST_SECONDS:g}')
   text = fields[5] if len(fields) > 5 else ''
   labels = _LABELS.match(text)
   return Segment(

@@ -82,7 +82,7 @@ class Contents:
 
   members: list[Member]
   refused: list[tuple[str, str]]  # Name and why.
-  damage: str = ''  # Where and how the tar is damaged; members behind are unknown.
+  damage: str = ''  # Where and how the tar is damaged; members after that are unknown.
 
 
 def List(path: str, is_text: Callable[[str], bool] = lambda name: False) -> Contents:
@@ -104,7 +104,7 @@ def List(path: str, is_text: Callable[[str], bool] = lambda name: False) -> Cont
           _Add(contents, tar, info, path, is_text, not is_compressed)
   except DAMAGE as e:
     end = sum(contents.members[-1].span[:2]) if contents.members else 0
-    contents.damage = f'damaged behind byte {end} ({e or type(e).__name__}); what follows is lost'
+    contents.damage = f'damaged after byte {end} ({e or type(e).__name__}); what follows is lost'
   return contents
 
 
@@ -188,7 +188,7 @@ class _Zstd:
 
   def seek(self, position):
     if position < self._position:
-      raise OSError(f'byte {position} is behind; zstd is read forward only')
+      raise OSError(f'byte {position} is before the current one; zstd is read forward only')
     while self._position < position and self.read(min(position - self._position, MAX_TEXT_BYTES)):
       pass
 

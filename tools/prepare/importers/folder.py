@@ -3,6 +3,8 @@
 import collections
 import os
 
+from fm_lingvo.utils import files as file_system
+
 from ...common import exit_codes
 from ...common import files
 from .. import importers
@@ -40,27 +42,25 @@ def Import(options):
       others.update(os.path.splitext(name)[1].lower() or name for name in names if name not in known)
     if not found:
       raise exit_codes.UsageError(f'--input={part}: no audio files below it')
-  listing.notes['folder'] = {'other_files': dict(sorted(others.items()))}
+  listing.notes['folder'] = {'other_files': {file_system.Printable(k): n for k, n in sorted(others.items())}}
   return listing
 
 
 def _ImportDirectory(listing, root, id_root, directory, names, split, language):
   """Lists the recordings of a folder; returns their number."""
   parts = [part for part in directory[len(root) :].split('/') if part]
-  splits = {part: rows.SplitName(part) for part in parts if len(part) > 2}
+  splits = {part: rows.SplitNameOfPath(part) for part in parts}
   split = split or next(filter(None, splits.values()), None)
-  speaker = next((part for part in parts if not splits.get(part) and part.lower() not in _NO_SPEAKERS), 'unknown')
-  transcripts = {name for name in names if audio_paths.IsTranscript(name)}
-  recordings = {}
+  speaker = next((part for part in parts if not splits[part] and part.lower() not in _NO_SPEAKERS), 'unknown')
+  transcripts, recordings = audio_paths.Transcripts(names), {}
   for name in (name for name in names if audio_paths.MayBeAudio(name)):
     stem, source = audio_paths.Stem(name), os.path.join(directory, name)
     utt_id = os.path.join(id_root, *parts, stem)
     if recordings.setdefault(stem, name) != name:
       listing.Reject(utt_id, source, 'duplicate_id', f'of the same name as {recordings[stem]}')
       continue
-    mine = sorted({stem + end for end in ('.txt', '.lab')} | {name + end for end in ('.txt', '.lab')})
-    texts = {_Text(os.path.join(directory, text)) for text in mine if text in transcripts}
-    transcripts.difference_update(mine)
+    mine = [text for key in (stem, name) for text in transcripts.pop(audio_paths.NameKey(key), ())]
+    texts = {_Text(os.path.join(directory, text)) for text in mine}
     if len(texts) > 1:
       listing.Reject(utt_id, source, 'bad_entry', f'{" and ".join(mine)}: different texts')
       continue
@@ -68,7 +68,7 @@ def _ImportDirectory(listing, root, id_root, directory, names, split, language):
     listing.utterances.append(
       importers.Utterance(utt_id, text, speaker, 'folder', source, split=split, language=language)
     )
-  for name in sorted(transcripts):
+  for name in sorted(name for unused in transcripts.values() for name in unused):
     listing.Reject(audio_paths.Stem(name), os.path.join(directory, name), 'no_audio', 'no recording of the same name')
   return len(recordings)
 

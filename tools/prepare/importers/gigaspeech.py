@@ -45,7 +45,7 @@ def Import(options):
             subsets = wanted.intersection(segment['subsets'])
             if subsets:
               _ImportSegment(importer, path, recording, segment, subsets)
-    except (KeyError, TypeError, ValueError) as e:
+    except (AttributeError, LookupError, TypeError, ValueError) as e:
       raise dataset.DatasetError(f'{path}: not in the format of GigaSpeech ({type(e).__name__}: {e})') from e
   return importer.listing
 

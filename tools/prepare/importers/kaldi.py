@@ -57,21 +57,21 @@ def _ImportFolder(importer, folder, root, split):
   has_segments = file_system.Exists(os.path.join(folder, 'segments'))
   segments = Read('segments') if has_segments else {key: (number, key) for key, (number, _) in scp.items()}
   for utt_id, (number, value) in segments.items():
-    where = os.path.join(folder, f'segments:{number}')
+    where = place = os.path.join(folder, f'{"segments" if has_segments else "wav.scp"}:{number}')
     try:
       part = kaldi_files.Part(value) if has_segments else {}
       recording = kaldi_files.Fields(value)[0]
       if recording not in scp:
         listing.Reject(utt_id, where, 'no_audio', f'no {recording} in wav.scp')
         continue
-      where = os.path.join(folder, f'wav.scp:{scp[recording][0]}')
+      place = os.path.join(folder, f'wav.scp:{scp[recording][0]}')
       path = kaldi_files.AudioPath(scp[recording][1])
       if recording in channels and part.setdefault('channel', channels[recording]) is None:
         raise ValueError(
           f'{path}: recordings share it, and the channel is neither in segments nor reco2file_and_channel'
         )
     except ValueError as e:
-      listing.Reject(utt_id, where, 'bad_entry', str(e))
+      listing.Reject(utt_id, place, 'bad_entry', str(e))
       continue
     row = {'utt_id': utt_id, 'audio_filepath': os.path.join(root, path) if root else path, **part}
     for key, table in (('text', texts), ('speaker', speakers), ('lang', languages)):

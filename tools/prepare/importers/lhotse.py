@@ -35,7 +35,7 @@ def Import(options):
       continue
     for where, entry in json_lines.Objects(importer.listing, path):
       if 'sources' in entry:
-        if recordings.setdefault(entry.get('id'), (entry, where, split))[0] != entry:
+        if recordings.setdefault(str(entry.get('id')), (entry, where, split))[0] != entry:
           raise exit_codes.UsageError(f'{where}: recording {entry.get("id")}: another one of this id was read before')
       elif 'recording_id' in entry:
         supervisions.append((split, where, entry))
@@ -61,7 +61,7 @@ def _AddSupervisions(importer, recordings, supervisions):
     supervisions = [(split, where, recording) for recording, where, split in recordings.values()]
   unused = set(recordings)
   for split, where, entry in supervisions:
-    recording_id = entry.get('recording_id', entry.get('id'))
+    recording_id = str(entry.get('recording_id', entry.get('id')))
     unused.discard(recording_id)
     recording, place, _ = recordings.get(recording_id, (None, where, None))
     try:
@@ -70,5 +70,5 @@ def _AddSupervisions(importer, recordings, supervisions):
       importer.Add(lhotse_cuts.FromSupervision(importer.listing, entry, recording), place, split=split)
     except rows.BadEntry as e:
       importer.listing.Reject(str(entry.get('id', '')), where, 'bad_entry', str(e))
-  for recording_id in sorted(unused, key=str):
-    importer.listing.Reject(str(recording_id), recordings[recording_id][1], 'no_text', 'without a supervision')
+  for recording_id in sorted(unused):
+    importer.listing.Reject(recording_id, recordings[recording_id][1], 'no_text', 'without a supervision')

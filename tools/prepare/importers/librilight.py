@@ -3,6 +3,7 @@
 import json
 import os
 
+from fm_lingvo.utils import audio
 from fm_lingvo.utils import files as file_system
 
 from ...common import exit_codes
@@ -55,7 +56,9 @@ def _ImportRecording(listing, path, longest):
   try:
     with file_system.Open(f'{stem}.json') as f:
       spans = [(float(start), float(end)) for start, end in json.load(f)['voice_activity']]
-  except (OSError, KeyError, TypeError, ValueError) as e:
+    if not all(abs(time) < audio.MOST_SECONDS for span in spans for time in span):
+      raise ValueError(f'expected seconds < {audio.MOST_SECONDS:g}')
+  except (OSError, KeyError, OverflowError, TypeError, ValueError) as e:
     detail = f'{stem}.json has no voice_activity ({type(e).__name__}: {e}); --part_seconds=0 takes whole files'
     listing.Reject(utt_id, path, 'bad_entry', detail)
     return

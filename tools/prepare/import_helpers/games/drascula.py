@@ -87,7 +87,7 @@ def _Block(block, lines, path):
   for _ in range(lines):
     length = int.from_bytes(block[position : position + 2], 'big')
     if length < 3 or position + length > len(block):
-      raise FormatError(f'{path}: line {len(texts)} of {lines} ends behind its block')
+      raise FormatError(f'{path}: line {len(texts)} of {lines} ends after its block')
     texts.append(block[position + 2 : position + length].partition(b'\0')[0].decode('cp850'))
     position += length
   return texts

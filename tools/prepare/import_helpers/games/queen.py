@@ -77,7 +77,7 @@ class _Strings:
     return int.from_bytes(self._data[position : position + 2], 'big', signed=signed)
 
   def Next(self, round_to):
-    """Reads the string at `position`; moves behind it, to a multiple of round_to."""
+    """Reads the string at `position`; moves past it, to a multiple of round_to."""
     length = self._data[self.position] if self.position < len(self._data) else 0
     start = self.position + 1
     self.position = start + length

@@ -59,7 +59,7 @@ def UnpackedLength(data: bytes) -> int:
 
 
 def Unpack(data: bytes) -> bytes:
-  """Unpacks a stream; bytes behind it are ignored.
+  """Unpacks a stream; bytes after it are ignored.
 
   Raises:
     RncError: The stream is damaged; both its CRCs are checked.

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 FOSTER = 'foster'  # The player.
 MODULES = range(60400, 60407)  # Files with scripts.
 _PUSH_VARIABLE, _PUSH_NUMBER, _CALL, _SWITCH = 0, 2, 11, 14
-_OPERANDS = {0: 1, 2: 1, 5: 1, 6: 1, 9: 1, 11: 2, 15: 1, 16: 1, 18: 1}  # Words behind an opcode.
+_OPERANDS = {0: 1, 2: 1, 5: 1, 6: 1, 9: 1, 11: 2, 15: 1, 16: 1, 18: 1}  # Words after an opcode.
 _SPEAK = (35, 36, 37, 38)  # Functions (who, message, animation).
 _SPEAK_TO_PLAYER_SIDE = 36
 _OFFER = 70  # (message, animation): one of the player's answers.
