@@ -120,7 +120,7 @@ def Figures(name, values, ece):
 
 def _Run(args):
   kept_figures.Start('evaluate', args)
-  with quiet.HoldStderr():
+  with quiet.Imports():
     from fm_lingvo.evaluation import hotword_counts
     from fm_lingvo.evaluation import hypotheses
     from fm_lingvo.inference import recognizer
@@ -192,7 +192,6 @@ def Main(argv: list[str] | None = None) -> int:
   given = (argv or sys.argv)[1:]
   args = parser.parse_args(given)
   args.given = given
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   return exit_codes.Report('evaluate', lambda: _Run(args))
 
 

@@ -16,7 +16,6 @@ Exit code 1: the model cannot be written, or does not run; 2: wrong usage, run o
 """
 
 import argparse
-import os
 import sys
 
 from fm_lingvo import errors
@@ -60,8 +59,7 @@ def _Run(args):
     normalizers.CheckLanguage(args.language, '--language')
   if args.add and not isinstance(args.measure, str):
     raise errors.ConfigError('--add: expected --measure=DATASET with it')
-  with quiet.HoldStderr():
-    # These import TensorFlow, which --help does not need.
+  with quiet.Imports():  # TensorFlow, which --help does not need.
     from fm_lingvo.inference import load_run
     from fm_lingvo.inference import recognizer
   recognizer.Start()
@@ -130,7 +128,6 @@ def Main(argv: list[str] | None = None) -> int:
   given = (argv or sys.argv)[1:]
   args = parser.parse_args(given)
   args.given = given
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   return exit_codes.Report('export', lambda: _Run(args))
 
 

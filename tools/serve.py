@@ -99,15 +99,6 @@ def _Run(args):
   process.Serve(server, bound, limits, args.access_log)
 
 
-def _UntilSignal(args):
-  """Runs the server; returns the exit code, which tells the signal that ended it."""
-  try:
-    _Run(args)
-  except KeyboardInterrupt as e:
-    return 128 + e.args[0]
-  return 0
-
-
 def _Parser():
   parser = argparse.ArgumentParser(
     prog='serve', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -148,7 +139,7 @@ def Main(argv: list[str] | None = None) -> int:
   args = _Parser().parse_args((argv or sys.argv)[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   interrupts.Raise()
-  return exit_codes.Report('serve', lambda: _UntilSignal(args))
+  return exit_codes.Report('serve', lambda: _Run(args), interrupted=None)
 
 
 if __name__ == '__main__':

@@ -9,8 +9,8 @@ logint, choice. --space names a YAML file with lines NAME: KIND(VALUES). What fo
 
 Each trial is a run in LOGDIR/trial-NNNN; TensorBoard's tab HParams compares them. A trial that is worse than the median
 of the others at the same step is stopped. The same command goes on where the sweep was stopped, trials included:
-LOGDIR/study.db is Optuna's study. Exit codes: 0: done; 2: wrong usage, or three trials failed one after the other; 130:
-Ctrl-C.
+LOGDIR/study.db is Optuna's study. Exit codes: 0: done; 2: wrong usage, or three trials failed one after the other; 130,
+143: Ctrl-C, SIGTERM.
 """
 
 import argparse
@@ -25,9 +25,6 @@ from .common import interrupts
 from .sweeps import hparams
 from .sweeps import space
 from .sweeps import study
-
-with quiet.Imports():
-  from fm_lingvo.config import gin_reader
 
 
 def _Parser():
@@ -61,6 +58,8 @@ def Plan(argv: list[str]) -> study.Plan:
   for name in ('trials', 'jobs'):
     if getattr(args, name) < 1:
       raise errors.ConfigError(f'--{name}={getattr(args, name)}: expected a number > 0')
+  with quiet.Imports():  # TensorFlow, which --help does not need.
+    from fm_lingvo.config import gin_reader
   flags = gin_reader.RewriteGinArgs(['trainer', *argv[end + 1 :]])[1:]
   for flag in flags:
     if flag.lstrip('-').partition('=')[0] in ('model', 'logdir'):
