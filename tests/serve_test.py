@@ -197,16 +197,22 @@ class ProcessTest(absltest.TestCase):
         with self.assertRaises(httpx.ConnectError):
           httpx.get(server.url)
 
-  def test_what_does_not_end_in_time_is_cut(self):
-    with _Fake(batch_seconds=5.0, grace_seconds=1) as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
-      job = pool.submit(self._Ask, server.url, serving_case.Spoken(1), data={'model': 'files'})
-      while load.Metric(server.url, 'fm_serve_requests_running')[''] < 1:
-        time.sleep(0.01)
-      started = time.monotonic()
-      self.assertEqual(server.End(), 143)
-      self.assertLess(time.monotonic() - started, 10)
-      with self.assertRaises(httpx.HTTPError):
-        job.result().raise_for_status()
+  def test_what_does_not_end_in_time_is_cut_and_told(self):
+    # The wait for the stream is part of the time that the request has.
+    with _Fake(batch_seconds=5.0, grace_seconds=3) as server, concurrent.futures.ThreadPoolExecutor(2) as pool:
+      address = server.url.replace('http', 'ws') + '/v1/audio/stream'
+      with websockets_client.connect(address) as connection:
+        connection.send(json.dumps({'type': 'start', 'model': 'live'}))
+        connection.recv()
+        connection.send(serving_case.Spoken(0.5).tobytes())
+        job = pool.submit(self._Ask, server.url, serving_case.Spoken(1), data={'model': 'files'})
+        while load.Metric(server.url, 'fm_serve_requests_running')[''] < 1:
+          time.sleep(0.01)
+        ended = pool.submit(server.End)
+        self.assertEqual((_Messages(connection), connection.close_code), ([], 1012))
+      self.assertEqual((job.result().status_code, job.result().json()['error']['code']), (503, 'ending'))
+      self.assertEqual(ended.result(), 143)
+      self.assertEqual(server.Stderr(), 'serve: Cancel 2 running task(s), timeout graceful shutdown exceeded\n')
 
   def test_nothing_is_lost_under_load_and_memory_is_bounded(self):
     sounds = [(f'{i}.wav', serving_case.Wav(serving_case.Spoken(1 + i, i))) for i in range(8)]
