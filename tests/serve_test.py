@@ -73,7 +73,9 @@ class UsageTest(absltest.TestCase):
       (['run', '--port=65536'], r'--port=65536: expected a port in \[0, 65535\]'),
       (['run', f'--port={port}'], f'--host=127.0.0.1 --port={port}: cannot be served .Address already in use.'),
       (['run', '--host=no.such.host.invalid', '--no_token'], '--host=no.such.host.invalid .*cannot be served'),
+      (['run', f'--host={"a" * 64}', '--no_token'], f'--host={"a" * 64} --port=8000: cannot be served .*label'),
       (['run', '--max_queue=0'], '--max_queue=0: expected >= 1'),
+      (['run', '--allow_origin=https://a.b/'], '--allow_origin=https://a.b/: expected an origin without a path'),
       (['run', '--token_file=/no/such'], '--token_file=/no/such: cannot be read'),
     ):
       code, out, err = _Main(*args)
@@ -113,6 +115,7 @@ class UsageTest(absltest.TestCase):
           'lr=0.1': f'{folder}/lr=0.1',
         },
       )
+    self.assertEqual(serve._Runs(['.']), {os.path.basename(os.getcwd()): '.'})
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ from fm_lingvo.utils import files as file_system
 
 from .bench import kept_figures
 from .common import exit_codes
+from .common import flag_types
 from .common import recordings as recordings_lib
 
 _SAMPLE_SECONDS = 0.2
@@ -76,6 +77,8 @@ def _Run(args):
     if e.name != 'httpx':
       raise
     raise errors.ConfigError('no module httpx: expected the packages of requirements/dev.txt') from e
+  if args.requests < 1:
+    raise errors.ConfigError(f'--requests={args.requests}: expected >= 1')
   kept_figures.Start('serve_load', args)
   paths, missing = recordings_lib.Find(args.audio, print)
   if missing or not paths:
@@ -124,10 +127,6 @@ def _Report(clients, counts, statuses, most_bytes, cpu_seconds):
   return figures
 
 
-def _Numbers(text):
-  return [int(part) for part in text.split(',')]
-
-
 def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
@@ -135,7 +134,13 @@ def Main(argv: list[str] | None = None) -> int:
   )
   parser.add_argument('run', metavar='RUN', type=file_system.ExpandUser, help='folder of a run')
   parser.add_argument('audio', nargs='+', metavar='AUDIO', type=file_system.ExpandUser, help='file or folder')
-  parser.add_argument('--clients', type=_Numbers, default=[1, 8], help='clients at once, one load each (default: 1,8)')
+  parser.add_argument(
+    '--clients',
+    type=flag_types.Numbers(int),
+    default=[1, 8],
+    metavar='N,N,...',
+    help='clients at once, one load each (default: 1,8)',
+  )
   parser.add_argument('--requests', type=int, default=100, help='requests of each load (default: 100)')
   parser.add_argument('--every', type=int, default=0, help='one request in so many goes wrong in each way; 0: none')
   parser.add_argument('--large_bytes', type=int, default=2 * 10**8, help='size of those that are too large')

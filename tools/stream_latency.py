@@ -28,6 +28,7 @@ from fm_lingvo.utils import files as file_system
 
 from .bench import results
 from .common import exit_codes
+from .common import flag_types
 
 _WARM_UP = 10  # Steps that are not counted.
 
@@ -98,12 +99,13 @@ def Main(argv: list[str]) -> int:
   parser = argparse.ArgumentParser(
     prog='stream_latency', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  numbers = lambda kind: lambda text: [kind(value) for value in text.split(',')]  # noqa: E731
   parser.add_argument('run', metavar='RUN', type=file_system.ExpandUser, help='folder of a run that can stream')
-  parser.add_argument('--beams', type=numbers(int), default=[1, 8], metavar='K,K,...', help='beam sizes (default: 1,8)')
+  parser.add_argument(
+    '--beams', type=flag_types.Numbers(int), default=[1, 8], metavar='K,K,...', help='beam sizes (default: 1,8)'
+  )
   parser.add_argument(
     '--steps',
-    type=numbers(float),
+    type=flag_types.Numbers(float),
     default=[streaming.STEP_SECONDS],
     metavar='S,S,...',
     help=f'seconds of a step (default: {streaming.STEP_SECONDS:g})',

@@ -1,5 +1,8 @@
 """Adapters in checkpoints: lists, extracts, injects and removes them, with or without their decoder."""
 
+from collections.abc import Collection
+from collections.abc import Iterable
+
 import numpy as np
 from lingvo import compat as tf
 
@@ -12,7 +15,7 @@ from fm_lingvo.utils import suggest
 from . import checkpoint_files
 
 
-def List(run):
+def List(run: str) -> list[str]:
   """Returns lines that describe a checkpoint's adapters, its decoder and the digest of its encoder."""
   checkpoint = reader.Checkpoint(run)
   lines = [checkpoint.prefix]
@@ -34,7 +37,7 @@ def List(run):
   return lines
 
 
-def Extract(run, adapter, output, decoder=False):
+def Extract(run: str, adapter: str, output: str, decoder: bool = False) -> list[str]:
   """Writes the adapters `adapter`, and the decoder if `decoder`, to a small checkpoint; returns lines to print.
 
   The checkpoint also holds the front end's record and the encoder's digest, which Inject compares.
@@ -55,7 +58,14 @@ def Extract(run, adapter, output, decoder=False):
   return [f'wrote {output}: {_Size(checkpoint, names)}']
 
 
-def Inject(source, run, output, name=None, any_encoder=False, replace_decoder=False):
+def Inject(
+  source: str,
+  run: str,
+  output: str,
+  name: str | None = None,
+  any_encoder: bool = False,
+  replace_decoder: bool = False,
+) -> list[str]:
   """Writes the checkpoint of `run` with the adapters, and the decoder if there is one, of `source`.
 
   Args:
@@ -114,7 +124,7 @@ def Inject(source, run, output, name=None, any_encoder=False, replace_decoder=Fa
   return [*lines, f'wrote {output}']
 
 
-def Remove(run, adapter, output):
+def Remove(run: str, adapter: str, output: str) -> list[str]:
   """Writes the checkpoint of `run` without the adapters `adapter`; returns lines to print."""
   checkpoint = reader.Checkpoint(run)
   removed = _VariablesOf(checkpoint, adapter)
@@ -124,14 +134,14 @@ def Remove(run, adapter, output):
   return [f'removed adapters {adapter}: {_Size(checkpoint, removed)}', f'wrote {output}']
 
 
-def _Form(kind, bottleneck_dim, position=None, projections=None):
+def _Form(kind: str, bottleneck_dim: int, position: str | None = None, projections: Iterable[str] | None = None) -> str:
   """A phrase for what adapter_lib.Saved found."""
   if kind == 'residual':
     return f'{position}, width {bottleneck_dim}'
   return f'lora of {", ".join(projections or [])}, rank {bottleneck_dim}' if kind == 'lora' else 'biases'
 
 
-def _VariablesOf(checkpoint, adapter):
+def _VariablesOf(checkpoint: reader.Checkpoint, adapter: str) -> list[str]:
   """Returns the names of the variables of the adapters `adapter`."""
   found = fingerprint.Adapters(checkpoint)
   if adapter not in found:
@@ -140,12 +150,12 @@ def _VariablesOf(checkpoint, adapter):
   return found[adapter]
 
 
-def _Records(checkpoint):
+def _Records(checkpoint: reader.Checkpoint) -> list[str]:
   """Returns the names of the front end's variables."""
   return [name for name in checkpoint.weights if reader.Component(name) == 'frontend']
 
 
-def _CheckSameBase(added, base, any_encoder):
+def _CheckSameBase(added: reader.Checkpoint, base: reader.Checkpoint, any_encoder: bool) -> None:
   """Raises ConfigError if adapters were trained with another front end or on another encoder."""
   for name in _Records(added):
     if name not in base.weights or not np.array_equal(added.Read(name), base.Read(name)):
@@ -160,7 +170,9 @@ def _CheckSameBase(added, base, any_encoder):
     )
 
 
-def _CheckKeepsDecoder(added, base, decoder, replaced):
+def _CheckKeepsDecoder(
+  added: reader.Checkpoint, base: reader.Checkpoint, decoder: Collection[str], replaced: Collection[str]
+) -> None:
   """Raises ConfigError if adapters of `base` would lose the decoder that they were trained with.
 
   Args:
@@ -179,7 +191,8 @@ def _CheckKeepsDecoder(added, base, decoder, replaced):
     )
 
 
-def _Size(checkpoint, names):
+def _Size(checkpoint: reader.Checkpoint, names: Iterable[str]) -> str:
+  """A phrase for the size of some variables."""
   values, size = 0, 0
   for name in names:
     dtype, shape = checkpoint.weights[name]
