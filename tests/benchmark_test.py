@@ -29,6 +29,7 @@ from tools.bench import curve_rows
 from tools.bench import forms
 from tools.bench import inputs
 from tools.bench import peers_env
+from tools.bench import results
 from tools.bench import timing
 from tools.bench import transducer_truth
 from tools.bench.comparison import Row
@@ -296,6 +297,13 @@ class FileTest(parameterized.TestCase):
     self.assertIn('- memory: inputs not counted.', lines)
     self.assertIn('- without figures: rnnt (not installed) in a step.', lines)
     self.assertLen([line for line in lines if 'commit abc' in line], 1)
+
+  def test_the_bars_of_committed_rows_are_those_of_the_code(self):
+    setting = comparison.Setting(peers_env.Peers({'versions': {}, 'missing': {}}), 1, 1, 'seconds')
+    groups = ('step_tiny', 'step_base', 'quantizer', 'decoding', 'stages')  # The others write files first.
+    bars = {row.name: row.bar for group in groups for one in benchmark.GROUPS[group](setting) for row in one.rows}
+    committed = {row['name']: row['bar'] for row in results.Load(results.Path('benchmark'))['rows']}
+    self.assertEqual({name: bar for name, bar in committed.items() if name in bars}, bars)
 
   def test_the_short_table_has_what_has_a_bar(self):
     lines = benchmark_table.Short({'rows': [_Row(), _Row(name='another', bar='', met=None)]}).splitlines()
