@@ -57,6 +57,8 @@ def _Run(args):
     raise errors.ConfigError('--license: expected --format=safetensors, which has a card')
   if args.language is not None:
     normalizers.CheckLanguage(args.language, '--language')
+  if args.utterances is not None and args.utterances < 1:
+    raise errors.ConfigError(f'--utterances={args.utterances}: expected >= 1')
   if args.add and not isinstance(args.measure, str):
     raise errors.ConfigError('--add: expected --measure=DATASET with it')
   with quiet.Imports():  # TensorFlow, which --help does not need.
@@ -88,12 +90,7 @@ def Main(argv: list[str] | None = None) -> int:
   )
   parser.add_argument('--output', type=file_system.ExpandUser, required=True, help='folder to write; new or empty')
   parser.add_argument('--format', choices=_FORMATS, default='saved_model', help='default: saved_model')
-  parser.add_argument(
-    '--adapter',
-    metavar='NAME',
-    type=file_system.ExpandUser,
-    help="name of the adapters to apply, a folder with them, or none (default: the run's active set)",
-  )
+  run_flags.AddAdapter(parser)
   parser.add_argument('--adapter_only', action='store_true', help='write the adapters and the decoder alone')
   parser.add_argument('--merge', action='store_true', help='merge adapters of the kinds lora and bias into the weights')
   parser.add_argument(

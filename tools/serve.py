@@ -129,7 +129,7 @@ def _Parser():
     metavar='ORIGIN',
     help='pages whose scripts may use the server, such as https://example.com; repeatable (default: its own page)',
   )
-  parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: each run's active set)")
+  run_flags.AddAdapter(parser)
   run_flags.AddWeights(parser)
   run_flags.AddLanguage(parser)
   search_options.AddFlags(parser)
