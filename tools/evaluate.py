@@ -181,9 +181,9 @@ def Main(argv: list[str] | None = None) -> int:
   run_flags.AddDataDir(parser)
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)
-  parser.add_argument('--confidence', action='store_true', help='prints the reliability of the confidence of words')
+  parser.add_argument('--confidence', action='store_true', help='print the reliability of the confidence of words')
   parser.add_argument(
-    '--calibrate', action='store_true', help='fits it to the one data set, and writes RUN/confidence.json'
+    '--calibrate', action='store_true', help='fit it to the one data set, and write RUN/confidence.json'
   )
   parser.add_argument(
     '--output', type=file_system.ExpandUser, metavar='FOLDER', help='folder to add metrics.jsonl and hypotheses/ to'

@@ -12,6 +12,7 @@ count. Exit code 2: a run that cannot stream, with a one-line message.
 
 import argparse
 import os
+import shlex
 import sys
 import time
 from typing import Any
@@ -119,7 +120,7 @@ def Main(argv: list[str]) -> int:
   )
   args = parser.parse_args(argv[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  command = 'python -m tools.stream_latency ' + ' '.join(argv[1:])
+  command = shlex.join(['python', '-m', 'tools.stream_latency', *argv[1:]])
   return exit_codes.Report('stream_latency', lambda: _Run(args, command))
 
 

@@ -34,13 +34,20 @@ def _Parser():
   parser.add_argument('--model', required=True, help='name of an experiment; trainer --list_models')
   parser.add_argument('--search', action='append', default=[], metavar='NAME=KIND(VALUES)', help='repeatable')
   parser.add_argument('--space', type=files.ExpandUser, default='', metavar='FILE', help='YAML file of the space')
-  parser.add_argument('--metric', required=True, metavar='DATASET/METRIC', help='what is minimised, in metrics.jsonl')
+  parser.add_argument(
+    '--metric',
+    required=True,
+    metavar='DATASET/METRIC',
+    help='metric of metrics.jsonl to minimise, such as DevTarget/labeled/wer',
+  )
   parser.add_argument('--maximize', action='store_true', help='maximise the metric, such as an accuracy')
   parser.add_argument('--trials', type=int, default=20, help='trials to finish in all (default: 20)')
-  parser.add_argument('--jobs', type=int, default=1, help='trials side by side, each on its share of the cores')
+  parser.add_argument(
+    '--jobs', type=int, default=1, help='trials side by side, each on its share of the cores (default: 1)'
+  )
   parser.add_argument('--logdir', type=files.ExpandUser, required=True, help='folder of the sweep')
   parser.add_argument('--noprune', dest='prune', action='store_false', help='let every trial go to its end')
-  parser.add_argument('--seed', type=int, default=1, help='of the search (default: 1)')
+  parser.add_argument('--seed', type=int, default=1, help='seed of the search (default: 1)')
   return parser
 
 
