@@ -115,6 +115,11 @@ class TimingTest(absltest.TestCase):
     self.assertEqual((found['good'].failed, len(found['good'].turns)), ('', 3))
     self.assertNotIn('seconds', found['worse'].Json())
 
+  def test_one_that_ends_while_others_take_their_turns_is_named(self):
+    found = _Time(_Worker('gone', fail='later', calls=2), _Worker('good'))
+    self.assertEqual(found['gone'].failed, 'exit code 3')
+    self.assertLen(found['good'].turns, 3)
+
   def test_one_that_hangs_is_ended(self):
     self.assertEqual(_Time(_Worker('stuck', fail='hang'), limit_seconds=2.0)['stuck'].failed, 'took over 2 s')
 
