@@ -155,6 +155,8 @@ class ProcessTest(absltest.TestCase):
           create(**options)
         self.assertIsNotNone(raised.exception.code)
       self.assertEqual(raised.exception.status_code, 413)
+      kind = {'Content-Type': 'multipart/form-data; boundary=b', 'Authorization': 'Bearer secret'}
+      self.assertEqual(httpx.post(server.url + load.PATH, content=b'no boundary', headers=kind).status_code, 400)
       with self.assertRaises(openai.AuthenticationError):
         openai.OpenAI(base_url=f'{server.url}/v1', api_key='wrong', max_retries=0).models.list()
       self.assertEqual((server.End(), server.Stderr()), (143, ''))

@@ -109,5 +109,8 @@ def _LogConfig() -> dict[str, Any]:
     'disable_existing_loggers': False,
     'formatters': {'line': {'format': 'serve: %(message)s'}},
     'handlers': {'stderr': handler},
-    'loggers': {'uvicorn': {'handlers': ['stderr'], 'propagate': False}},
+    'loggers': {
+      'uvicorn': {'handlers': ['stderr'], 'propagate': False},
+      'python_multipart': {'level': 'CRITICAL'},  # The client is told of a malformed form.
+    },
   }
