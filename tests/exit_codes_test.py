@@ -33,6 +33,7 @@ class ReportTest(parameterized.TestCase):
     (errors.RunError('o: cannot be written'), 1, 'o: cannot be written'),
     (FileExistsError(17, 'File exists', 'o/p'), 1, 'o/p: File exists'),
     (OSError(28, 'No space left on device'), 1, 'No space left on device'),
+    (BrokenPipeError(32, 'Broken pipe'), 1, 'Broken pipe'),  # Not that of standard output.
     (KeyboardInterrupt(), 130, 'interrupted'),
     (KeyboardInterrupt(signal.SIGTERM), 143, 'interrupted'),
   )

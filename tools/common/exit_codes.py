@@ -1,6 +1,7 @@
 """Exit codes of the tools, with a one-line error message on standard error."""
 
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -34,8 +35,9 @@ def Report(prog: str, run: Callable[[], int | None], interrupted: str | None = '
   except errors.ConfigError as e:
     code, line = 2, e
   except (errors.RunError, OSError) as e:
+    unread = BrokenPipeError in (type(e), type(e.__cause__)) and _NobodyReads()
     _DropOutput()
-    if BrokenPipeError in (type(e), type(e.__cause__)):  # For example in `... | head`.
+    if unread:  # For example in `... | head`.
       return 1
     code, line = 1, _Describe(e)
   except KeyboardInterrupt as e:
@@ -50,6 +52,13 @@ def _Describe(error: errors.RunError | OSError) -> object:
   if not isinstance(error, OSError) or error.strerror is None:
     return error
   return f'{error.filename}: {error.strerror}' if error.filename else error.strerror
+
+
+def _NobodyReads() -> bool:
+  """Whether the other end of standard output is closed; a pipe of the tool's own may be the broken one."""
+  poll = select.poll()
+  poll.register(1, 0)
+  return bool(poll.poll(0))
 
 
 def _DropOutput() -> None:
