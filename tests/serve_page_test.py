@@ -111,6 +111,13 @@ class PageTest(absltest.TestCase):
       page.click('#record')
       self._Shows(page, '#text', 'word')
 
+  def test_a_page_that_may_not_have_the_microphone_says_why(self):
+    page = self._Open(self.server)
+    page.evaluate("() => Object.defineProperty(navigator, 'mediaDevices', {value: undefined})")
+    page.click('#record')
+    self._Shows(page, '#status', 'to localhost and to pages over HTTPS only')
+    self._Shows(page, '#record', 'Record')
+
   def test_a_server_that_is_gone_is_told_and_ends_the_recording(self):
     with serve_process.Server(['tests.fake_server']) as server:
       page = self._Open(server)
