@@ -1,10 +1,13 @@
 """A worker for tests/benchmark_test.py: does what its sizes say, without TensorFlow."""
 
+import os
+import threading
 import time
 
 
 def SetUp(sizes):
-  """Sizes: `seconds` a call sleeps; `log`: file to which each call adds `name`; `fail`: setup, turn or hang.
+  """Sizes: `seconds` a call sleeps; `log`: file to which each call adds `name`; `fail`: setup, turn, hang or, once
+  a turn is done, later.
 
   A call's own figure `number` is the number of the call.
   """
@@ -19,6 +22,9 @@ def SetUp(sizes):
       raise ValueError('broke on the way')
     if len(calls) > 3 and sizes.get('fail') == 'hang':
       time.sleep(60)
+    if len(calls) > 3 and sizes.get('fail') == 'later':
+      threading.Timer(0.1, os._exit, [3]).start()  # After the answer, while others take their turns.
+      return None
     if 'log' in sizes:
       with open(sizes['log'], 'a', encoding='utf-8') as f:
         f.write(sizes['name'])

@@ -29,6 +29,7 @@ from tools.bench import curve_rows
 from tools.bench import forms
 from tools.bench import inputs
 from tools.bench import peers_env
+from tools.bench import results
 from tools.bench import timing
 from tools.bench import transducer_truth
 from tools.bench.comparison import Row
@@ -113,6 +114,11 @@ class TimingTest(absltest.TestCase):
     self.assertEqual(found['absent'].failed, 'torch: not installed')
     self.assertEqual((found['good'].failed, len(found['good'].turns)), ('', 3))
     self.assertNotIn('seconds', found['worse'].Json())
+
+  def test_one_that_ends_while_others_take_their_turns_is_named(self):
+    found = _Time(_Worker('gone', fail='later', calls=2), _Worker('good'))
+    self.assertNotEmpty(found['gone'].failed)
+    self.assertLen(found['good'].turns, 3)
 
   def test_one_that_hangs_is_ended(self):
     self.assertEqual(_Time(_Worker('stuck', fail='hang'), limit_seconds=2.0)['stuck'].failed, 'took over 2 s')
@@ -296,6 +302,13 @@ class FileTest(parameterized.TestCase):
     self.assertIn('- memory: inputs not counted.', lines)
     self.assertIn('- without figures: rnnt (not installed) in a step.', lines)
     self.assertLen([line for line in lines if 'commit abc' in line], 1)
+
+  def test_the_bars_of_committed_rows_are_those_of_the_code(self):
+    setting = comparison.Setting(peers_env.Peers({'versions': {}, 'missing': {}}), 1, 1, 'seconds')
+    groups = ('step_tiny', 'step_base', 'quantizer', 'decoding', 'stages')  # The others write files first.
+    bars = {row.name: row.bar for group in groups for one in benchmark.GROUPS[group](setting) for row in one.rows}
+    committed = {row['name']: row['bar'] for row in results.Load(results.Path('benchmark'))['rows']}
+    self.assertEqual({name: bar for name, bar in committed.items() if name in bars}, bars)
 
   def test_the_short_table_has_what_has_a_bar(self):
     lines = benchmark_table.Short({'rows': [_Row(), _Row(name='another', bar='', met=None)]}).splitlines()

@@ -105,10 +105,27 @@ class DemoTest(absltest.TestCase):
 
   def test_a_part_that_fails_ends_the_demo(self):
     with (
-      mock.patch.object(subprocess, 'run', return_value=mock.Mock(returncode=3)),
+      mock.patch.object(commands, 'Code', return_value=3),
       self.assertRaisesRegex(SystemExit, 'demo: python -m tools.prepare_data ended with exit code 3'),
     ):
       demo.Main(['demo'])
+
+  def test_ctrl_c_waits_until_the_part_has_cleaned_up(self):
+    process = mock.MagicMock(returncode=None)
+    process.__enter__.return_value = process
+    ends = iter([KeyboardInterrupt, KeyboardInterrupt, 130])
+
+    def _Wait():
+      end = next(ends)
+      if end is KeyboardInterrupt:
+        raise end
+      process.returncode = end
+
+    process.wait.side_effect = _Wait
+    with mock.patch.object(subprocess, 'Popen', return_value=process), self.assertRaises(SystemExit) as caught:
+      commands.Code('tools.prepare_data')
+    self.assertEqual((caught.exception.code, process.wait.call_count), (130, 3))
+    process.kill.assert_not_called()
 
 
 if __name__ == '__main__':

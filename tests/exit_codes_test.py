@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 from unittest import mock
@@ -32,7 +33,9 @@ class ReportTest(parameterized.TestCase):
     (errors.RunError('o: cannot be written'), 1, 'o: cannot be written'),
     (FileExistsError(17, 'File exists', 'o/p'), 1, 'o/p: File exists'),
     (OSError(28, 'No space left on device'), 1, 'No space left on device'),
+    (BrokenPipeError(32, 'Broken pipe'), 1, 'Broken pipe'),  # Not that of standard output.
     (KeyboardInterrupt(), 130, 'interrupted'),
+    (KeyboardInterrupt(signal.SIGTERM), 143, 'interrupted'),
   )
   def test_an_error_is_a_code_and_a_line(self, error, code, line):
     self.assertEqual(_Report(mock.Mock(side_effect=error)), (code, f'tool: {line}\n'))
@@ -42,6 +45,7 @@ class ReportTest(parameterized.TestCase):
 
   def test_what_ctrl_c_means_is_the_tools_own(self):
     self.assertEqual(_Report(mock.Mock(side_effect=KeyboardInterrupt), interrupted='goes on'), (130, 'tool: goes on\n'))
+    self.assertEqual(_Report(mock.Mock(side_effect=KeyboardInterrupt(15)), interrupted=None), (143, ''))
 
   def test_a_bug_keeps_its_traceback(self):
     with self.assertRaises(KeyError):

@@ -186,6 +186,13 @@ class FiguresTest(absltest.TestCase):
     self.assertNotIn('WER above that of the original', original)
     self.assertEqual(exported['texts equal to those of the original'], 0)
 
+  def test_a_data_set_without_usable_utterances_is_refused(self):
+    with (
+      mock.patch.object(utterances, '_Read', return_value=iter(())),
+      self.assertRaisesRegex(errors.ConfigError, '^--measure=TestTarget: no utterance that can be used'),
+    ):
+      utterances.Read(load_run.Load(_folder + '/run'), '--measure', 'TestTarget', _folder + '/data')
+
 
 if __name__ == '__main__':
   absltest.main()

@@ -26,12 +26,9 @@ def _Run():
   limits = limits_lib.Limits(**json.loads(os.environ.get('LIMITS', '{}')))
   tokens = [os.environ['TOKEN']] if 'TOKEN' in os.environ else []
   server = app.Server(models, limits, access.Access(tokens))
-  try:
-    process.Serve(server, process.Bind('127.0.0.1', 0), limits, access_log=False)
-  except KeyboardInterrupt as e:
-    return 128 + e.args[0]
+  process.Serve(server, process.Bind('127.0.0.1', 0), limits, access_log=False)
 
 
 if __name__ == '__main__':
   interrupts.Raise()
-  sys.exit(exit_codes.Report('fake_server', _Run))
+  sys.exit(exit_codes.Report('fake_server', _Run, interrupted=None))

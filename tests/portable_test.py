@@ -213,6 +213,7 @@ class PortableTest(graph_case.GraphCase):
 
   def test_flags_that_do_not_fit_are_refused(self):
     for flags, expected in (
+      (['--measure=TestTarget', '--utterances=0'], r'--utterances=0: expected >= 1'),
       (['--merge'], r'--merge: not with --format=saved_model; expected safetensors'),
       (['--format=onnx', '--calibrate=TestTarget'], r'--calibrate=TestTarget: only with --quantize=int8'),
       (['--format=safetensors', '--quantize=int8'], r'--quantize=int8: not with --format=safetensors'),

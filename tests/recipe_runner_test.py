@@ -415,7 +415,7 @@ class PublishTest(_Case):
     with open(self.Path('report.md'), encoding='utf-8') as f:
       report = f.read()
     self.assertIn('training set has 100 utterances, 10.0 min. Of them the training stream uses 100, 10.0 min;', report)
-    self.assertIn('Of 20 test prompts 5 have a text that also occurs in training, 15 do not.', report)
+    self.assertIn('Of 20 test utterances 5 have a text that also occurs in training, 15 do not.', report)
     # Of the other 15 every second has one of two words wrong, 7 of 30.
     self.assertRegex(report, r'\| `adapted` \| 1 \| 40.0 \| 23.3 \(\d+.\d to \d+.\d\) \|')
     for heading in ('**Two models each on the same utterances**', '## Target data', '## Hours', '## Data'):

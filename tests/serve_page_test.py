@@ -29,6 +29,14 @@ _DROP = """([name, content]) => {
   document.getElementById('drop').dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true}));
 }"""
 
+_SLOW_PERMISSION = """() => {
+  const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  navigator.mediaDevices.getUserMedia = async (what) => {
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    return ask(what);
+  };
+}"""
+
 
 @pytest.mark.slow
 @unittest.skipIf(sync_api is None, 'no playwright here: pip install playwright')
@@ -95,6 +103,29 @@ class PageTest(absltest.TestCase):
       self._Shows(page, '#status', 'done')
       self._Shows(page, '#final', 'word')
       self._Shows(page, '#record', 'Record')
+
+  def test_the_server_does_not_wait_for_the_permission_to_use_the_microphone(self):
+    with serve_process.Server(['tests.fake_server'], {'LIMITS': '{"idle_seconds": 1}'}) as server:
+      page = self._Open(server)
+      page.evaluate(_SLOW_PERMISSION)
+      page.click('#record')
+      self._Shows(page, '#text', 'word')
+
+  def test_a_page_that_may_not_have_the_microphone_says_why(self):
+    page = self._Open(self.server)
+    page.evaluate("() => Object.defineProperty(navigator, 'mediaDevices', {value: undefined})")
+    page.click('#record')
+    self._Shows(page, '#status', 'to localhost and to pages over HTTPS only')
+    self._Shows(page, '#record', 'Record')
+
+  def test_a_server_that_is_gone_is_told_and_ends_the_recording(self):
+    with serve_process.Server(['tests.fake_server']) as server:
+      page = self._Open(server)
+      page.click('#record')
+      self._Shows(page, '#record', 'Stop')
+      self._Shows(page, '#text', 'word')
+    self._Shows(page, '#status', 'connection to the server')
+    self._Shows(page, '#record', 'Record')
 
   def test_a_token_is_asked_for_where_one_is_needed(self):
     self.assertFalse(self._Open(self.server).locator('#token').is_visible())

@@ -96,6 +96,9 @@ class StreamTest(serving_case.ServingCase):
       ({**start, 'sample_rate': 10**9}, (), 'invalid_value', 'a whole number from 1000 to 768000'),
       ({**start, 'language': 'de'}, (), 'invalid_value', "'de': the model transcribes 'en'"),
       ({**start, 'model': 'rnu'}, (), 'model_not_found', 'did you mean run'),
+      ({**start, 'model': ['run']}, (), 'invalid_value', r"^model: \['run'\]; expected one of run$"),
+      ('[' * 100000, (), 'not_json', 'not JSON'),
+      ('{"type": "start", "\\ud800": 1}', (), 'invalid_value', 'no such key'),
       (start, (b'abc', {'type': 'end'}), 'odd_end', 'the sound ends within a sample of 2 bytes'),
       (start, ({'type': 'stop'},), 'invalid_value', "'stop'; expected frames of sound"),
       (start, (), 'idle', 'no message for 0.3 s'),
@@ -122,7 +125,8 @@ class StreamTest(serving_case.ServingCase):
   def test_a_token_is_in_the_header_or_in_the_first_message(self):
     client = self.Client(rules=access.Access(('secret',), hosts=None))
     self._Refused(client, _START, 1008, 'invalid_api_key', 'no token, or a wrong one')
-    self._Refused(client, {**_START, 'token': 'wrong'}, 1008, 'invalid_api_key', 'no token')
+    for token in ('wrong', '\ud800', 1):
+      self._Refused(client, {**_START, 'token': token}, 1008, 'invalid_api_key', 'no token')
     for headers, start in (({'Authorization': 'Bearer secret'}, _START), ({}, {**_START, 'token': 'secret'})):
       with client.websocket_connect(_PATH, headers=headers) as socket:
         socket.send_json(start)

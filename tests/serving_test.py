@@ -264,6 +264,7 @@ class AccessTest(serving_case.ServingCase):
       ({**base, 'origin': 'https://evil.example'}, 403),
       ({**base, 'origin': 'http://localhost:9000'}, 403),
       ({**base, 'origin': 'null'}, 403),
+      ({**base, 'origin': 'http://['}, 403),
     ):
       answer = client.get('/v1/models', headers=headers)
       self.assertEqual(answer.status_code, status, headers)

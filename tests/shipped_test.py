@@ -56,6 +56,7 @@ class SplitRunTest(absltest.TestCase):
       (['absent.wav'], '^absent.wav: no such run or recording$'),
       (['runs/absent', f'{self.folder}/a.wav'], '^runs/absent: no such run or recording$'),
       ([f'{self.folder}/run'], 'run: a run alone; expected recordings after it$'),
+      ([f'{self.folder}/texts'], 'texts: no recordings in this folder, and no config.gin of a run$'),
     ):
       with self.assertRaisesRegex(errors.ConfigError, message):
         recordings.SplitRun(paths)

@@ -172,6 +172,31 @@ class StudyTest(absltest.TestCase):
     with self.assertRaisesRegex(errors.ConfigError, 'trial-0000 has no evaluation of Test'):
       self._Run(self._Plan()._replace(dataset='Test'))
 
+  def test_what_was_begun_otherwise_is_not_mixed(self):
+    plan = self._Plan(trials=1, search='choice(0.1, 0.2)')
+    self._Run(plan)
+    for changed, message in (
+      (plan._replace(maximize=True), r'--metric: .* was begun with Dev/labeled/wer, not Dev/labeled/wer, maximised'),
+      (plan._replace(metric='labeled/cer'), '--metric: .*not Dev/labeled/cer; expected the same, or another --logdir'),
+      (plan._replace(model='m.Y'), '--model: .* was begun with m.X, not m.Y'),
+      (
+        self._Plan(logdir=plan.logdir, search='choice(0.1, 0.3)'),
+        r'choice\(0.1, 0.2\), not choice\(0.1, 0.3\);',
+      ),
+      (self._Plan(logdir=plan.logdir), '--search=rate: .*, not uniform;'),
+    ):
+      with self.assertRaisesRegex(errors.ConfigError, message):
+        study.Study(changed)
+    with open(os.path.join(plan.logdir, 'study.db'), 'wb') as f:
+      f.write(bytes(5000))
+    with self.assertRaisesRegex(errors.ConfigError, r'study.db: no study of a sweep, or a damaged one \(.+\)$'):
+      study.Study(plan)
+
+  def test_a_metric_that_is_nan_is_a_failure(self):
+    with mock.patch.dict(globals(), _STUB=_STUB.replace('rate + 1 / step', "float('nan')")):
+      with self.assertRaisesRegex(errors.ConfigError, 'three trials failed .*: Dev/labeled/wer is NaN or infinite$'):
+        self._Run(self._Plan())
+
 
 class HParamsTest(absltest.TestCase):
   def test_tensorboard_is_told_what_is_searched_once(self):

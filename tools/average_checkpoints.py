@@ -21,12 +21,6 @@ from fm_lingvo.utils import files as file_system
 
 from .common import exit_codes
 
-with quiet.Imports():
-  from fm_lingvo.checkpoints import reader
-  from fm_lingvo.checkpoints import run_checkpoints
-
-  from .common import checkpoint_files
-
 _MOST = 5
 
 
@@ -45,6 +39,11 @@ def Average(run, last, output):
     errors.ConfigError: There are fewer checkpoints, or they do not hold the same weights.
     errors.RunError: The output cannot be written.
   """
+  with quiet.Imports():  # TensorFlow, which --help does not need.
+    from fm_lingvo.checkpoints import reader
+    from fm_lingvo.checkpoints import run_checkpoints
+
+    from .common import checkpoint_files
   folder = os.path.join(run, 'train')  # Also of a run that keeps best checkpoints, which Resolve would choose.
   if not run_checkpoints.Newest(folder):
     folder = os.path.dirname(reader.Resolve(run))

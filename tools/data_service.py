@@ -22,10 +22,8 @@ from fm_lingvo import errors
 from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files as file_system
 
+from .common import exit_codes
 from .common import interrupts
-
-with quiet.Imports():
-  from fm_lingvo.data import data_service
 
 
 def StartDispatcher(args):
@@ -50,6 +48,8 @@ def StartWorker(args):
     errors.ConfigError: Nothing listens at --dispatcher, or the port is out of range or cannot be used.
   """
   _CheckPort(args)
+  with quiet.Imports():  # TensorFlow, which --help does not need.
+    from fm_lingvo.data import data_service
   data_service.CheckAddress('dispatcher', args.dispatcher, args.wait_seconds)
   service = _Service()
   is_local = args.dispatcher.rpartition(':')[0].strip('[]') in ('localhost', '127.0.0.1', '::1')
@@ -77,7 +77,8 @@ def _Serving(flags):
 
 def _Service():
   """Imports tf.data.experimental.service."""
-  import tensorflow as tf  # Slow to import, and --help does not need it.
+  with quiet.Imports():
+    import tensorflow as tf
 
   return tf.data.experimental.service
 
@@ -111,22 +112,20 @@ def _Parser():
   return parser
 
 
+def _Serve(args):
+  """Serves until a signal."""
+  server, address = args.start(args)  # Serves until it is garbage-collected.
+  print(f'{args.start.__name__[5:].lower()}: ready, {address}', flush=True)
+  while server:
+    signal.pause()
+
+
 def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
   args = _Parser().parse_args((argv or sys.argv)[1:])
   os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')  # Leave the GPUs to the trainers.
   interrupts.Raise()
-  try:
-    server, address = args.start(args)  # Serves until it is garbage-collected.
-    print(f'{args.start.__name__[5:].lower()}: ready, {address}', flush=True)
-    while server:
-      signal.pause()
-  except errors.ConfigError as e:
-    print(f'data_service: {e}', file=sys.stderr)
-    return 2
-  except KeyboardInterrupt as e:
-    return 128 + e.args[0]
-  return 0
+  return exit_codes.Report('data_service', lambda: _Serve(args), interrupted=None)
 
 
 if __name__ == '__main__':

@@ -15,6 +15,7 @@ import time
 
 from fm_lingvo.utils import files as file_system
 
+from .common import exit_codes
 from .demos import adaptation
 from .demos import commands
 from .demos import pretraining
@@ -73,9 +74,7 @@ def _Adapt(args):
   print(f'  run: {logdir}')
 
 
-def Main(argv):
-  """Runs the demo; exits if a part of it fails."""
-  args = _Parser().parse_args(argv[1:])
+def _Run(args):
   started = time.time()
   _Pretrain(args)
   if args.data_only:
@@ -86,5 +85,11 @@ def Main(argv):
   print('To look at it: make tensorboard, then open http://localhost:6006')
 
 
+def Main(argv: list[str]) -> int:
+  """Runs the demo; returns the exit code, and exits with that of a part that fails."""
+  args = _Parser().parse_args(argv[1:])
+  return exit_codes.Report('demo', lambda: _Run(args))
+
+
 if __name__ == '__main__':
-  Main(sys.argv)
+  sys.exit(Main(sys.argv))

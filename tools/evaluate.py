@@ -121,7 +121,7 @@ def Figures(name, values, ece):
 
 def _Run(args):
   kept_figures.Start('evaluate', args)
-  with quiet.HoldStderr():
+  with quiet.Imports():
     from fm_lingvo.evaluation import hotword_counts
     from fm_lingvo.evaluation import hypotheses
     from fm_lingvo.inference import graph_mode
@@ -182,9 +182,9 @@ def Main(argv: list[str] | None = None) -> int:
   run_flags.AddDataDir(parser)
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)
-  parser.add_argument('--confidence', action='store_true', help='prints the reliability of the confidence of words')
+  parser.add_argument('--confidence', action='store_true', help='print the reliability of the confidence of words')
   parser.add_argument(
-    '--calibrate', action='store_true', help='fits it to the one data set, and writes RUN/confidence.json'
+    '--calibrate', action='store_true', help='fit it to the one data set, and write RUN/confidence.json'
   )
   parser.add_argument(
     '--output', type=file_system.ExpandUser, metavar='FOLDER', help='folder to add metrics.jsonl and hypotheses/ to'
@@ -193,7 +193,6 @@ def Main(argv: list[str] | None = None) -> int:
   given = (argv or sys.argv)[1:]
   args = parser.parse_args(given)
   args.given = given
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   return exit_codes.Report('evaluate', lambda: _Run(args))
 
 

@@ -16,7 +16,6 @@ Exit code 1: the model cannot be written, or does not run; 2: wrong usage, run o
 """
 
 import argparse
-import os
 import sys
 
 from fm_lingvo import errors
@@ -58,10 +57,11 @@ def _Run(args):
     raise errors.ConfigError('--license: expected --format=safetensors, which has a card')
   if args.language is not None:
     normalizers.CheckLanguage(args.language, '--language')
+  if args.utterances is not None and args.utterances < 1:
+    raise errors.ConfigError(f'--utterances={args.utterances}: expected >= 1')
   if args.add and not isinstance(args.measure, str):
     raise errors.ConfigError('--add: expected --measure=DATASET with it')
-  with quiet.HoldStderr():
-    # These import TensorFlow, which --help does not need.
+  with quiet.Imports():  # TensorFlow, which --help does not need.
     from fm_lingvo.inference import graph_mode
     from fm_lingvo.inference import load_run
   graph_mode.Start()
@@ -90,12 +90,7 @@ def Main(argv: list[str] | None = None) -> int:
   )
   parser.add_argument('--output', type=file_system.ExpandUser, required=True, help='folder to write; new or empty')
   parser.add_argument('--format', choices=_FORMATS, default='saved_model', help='default: saved_model')
-  parser.add_argument(
-    '--adapter',
-    metavar='NAME',
-    type=file_system.ExpandUser,
-    help="name of the adapters to apply, a folder with them, or none (default: the run's active set)",
-  )
+  run_flags.AddAdapter(parser)
   parser.add_argument('--adapter_only', action='store_true', help='write the adapters and the decoder alone')
   parser.add_argument('--merge', action='store_true', help='merge adapters of the kinds lora and bias into the weights')
   parser.add_argument(
@@ -130,7 +125,6 @@ def Main(argv: list[str] | None = None) -> int:
   given = (argv or sys.argv)[1:]
   args = parser.parse_args(given)
   args.given = given
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   return exit_codes.Report('export', lambda: _Run(args))
 
 

@@ -14,13 +14,7 @@ import sys
 
 from .bench import encoder_pass
 from .common import exit_codes
-
-
-def _Seconds(text):
-  values = [int(v) for v in text.split(',')]
-  if min(values) < 1:
-    raise ValueError(text)
-  return values
+from .common import flag_types
 
 
 def _Attentions(text):
@@ -38,7 +32,7 @@ def Main(argv: list[str]) -> int:
   encoder_pass.AddFlags(parser, 'small', 'length_scaling')
   parser.add_argument(
     '--seconds',
-    type=_Seconds,
+    type=flag_types.Numbers(int),
     default=[10, 30, 60, 120, 300, 600],
     metavar='S,S,...',
     help='lengths of the audio (default: 10,30,60,120,300,600)',

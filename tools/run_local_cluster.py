@@ -20,6 +20,7 @@ from fm_lingvo import errors
 from .cluster import local
 from .cluster import loopback
 from .cluster import plan
+from .common import exit_codes
 from .common import interrupts
 
 
@@ -92,14 +93,9 @@ def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
   args = _Parser().parse_args((argv or sys.argv)[1:])
   interrupts.Raise()
-  try:
-    return _Run(args)
-  except (errors.ConfigError, errors.RunError) as e:
-    print(f'run_local_cluster: {e}', file=sys.stderr)
-    return 2 if isinstance(e, errors.ConfigError) else 1
-  except KeyboardInterrupt as e:
-    print('run_local_cluster: stopped; the same command resumes from the newest checkpoint', file=sys.stderr)
-    return 128 + e.args[0]
+  return exit_codes.Report(
+    'run_local_cluster', lambda: _Run(args), 'stopped; the same command resumes from the newest checkpoint'
+  )
 
 
 if __name__ == '__main__':

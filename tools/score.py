@@ -153,14 +153,14 @@ def Main(argv: list[str] | None = None) -> int:
     metavar='FILE',
     help="lines ID SPEAKER, instead of the files' own speakers",
   )
-  parser.add_argument('--by', choices=('speaker',), help='adds a table with a line for each speaker')
+  parser.add_argument('--by', choices=('speaker',), help='add a table with a line for each speaker')
   parser.add_argument(
     '--resample',
     choices=scoring.RESAMPLE,
     default='speakers',
     help='what the bootstrap draws: speakers where known (default), or always utterances',
   )
-  parser.add_argument('--worst', type=int, default=0, metavar='N', help='shows the N utterances with the most errors')
+  parser.add_argument('--worst', type=int, default=0, metavar='N', help='show the N utterances with the most errors')
   parser.add_argument('--format', choices=('text', 'json'), default='text')
   args = parser.parse_args((argv or sys.argv)[1:])
   if len(args.files) > 3:

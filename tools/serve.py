@@ -37,6 +37,7 @@ from .serving import limits as limits_lib
 _EXTRA = ('multipart', 'prometheus_client', 'python_multipart', 'starlette', 'uvicorn', 'websockets')
 _TOKEN_VARIABLE = 'FM_SERVE_TOKEN'
 _NAME = re.compile(r'[\w.:-]+')
+_ORIGIN = re.compile(r'[\w.+-]+://[^/\s]+|\*|null')  # As browsers send it, without a path; * for all, with a token.
 
 
 def _Runs(given: list[str]) -> dict[str, str]:
@@ -49,7 +50,7 @@ def _Runs(given: list[str]) -> dict[str, str]:
   for text in given:
     name, equals, path = text.partition('=')
     if not equals or not _NAME.fullmatch(name) or os.path.isdir(file_system.ExpandUser(text)):
-      path, name = text, os.path.basename(os.path.normpath(text))
+      path, name = text, os.path.basename(os.path.abspath(file_system.ExpandUser(text)))
     if name in runs:
       raise errors.ConfigError(f'{text}: {name} is the name of {runs[name]} already; expected NAME=RUN')
     runs[name] = file_system.ExpandUser(path)
@@ -89,6 +90,11 @@ def _Run(args):
     if e.name and e.name.partition('.')[0] in _EXTRA:
       raise errors.ConfigError(f"no module {e.name}: expected the extra serve, pip install 'fm_lingvo[serve]'") from e
     raise
+  for origin in args.allow_origin:
+    if not _ORIGIN.fullmatch(origin):
+      raise errors.ConfigError(
+        f'--allow_origin={origin}: expected an origin without a path, such as https://example.com'
+      )
   limits = limits_lib.FromArgs(args)
   runs, tokens = _Runs(args.run), _Tokens(args)
   bound = process.Bind(args.host, args.port)  # A port that is taken is reported before the models are loaded.
@@ -97,15 +103,6 @@ def _Run(args):
   rules = access.Access(tokens, access.LOOPBACK if args.host in access.LOOPBACK else None, args.allow_origin)
   server = app.Server(models, limits, rules, args.allow_origin)
   process.Serve(server, bound, limits, args.access_log)
-
-
-def _UntilSignal(args):
-  """Runs the server; returns the exit code, which tells the signal that ended it."""
-  try:
-    _Run(args)
-  except KeyboardInterrupt as e:
-    return 128 + e.args[0]
-  return 0
 
 
 def _Parser():
@@ -132,7 +129,7 @@ def _Parser():
     metavar='ORIGIN',
     help='pages whose scripts may use the server, such as https://example.com; repeatable (default: its own page)',
   )
-  parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: each run's active set)")
+  run_flags.AddAdapter(parser)
   run_flags.AddWeights(parser)
   run_flags.AddLanguage(parser)
   search_options.AddFlags(parser)
@@ -148,7 +145,7 @@ def Main(argv: list[str] | None = None) -> int:
   args = _Parser().parse_args((argv or sys.argv)[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   interrupts.Raise()
-  return exit_codes.Report('serve', lambda: _UntilSignal(args))
+  return exit_codes.Report('serve', lambda: _Run(args), interrupted=None)
 
 
 if __name__ == '__main__':

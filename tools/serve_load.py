@@ -12,6 +12,7 @@ wrong usage, or a server that does not start.
 
 import argparse
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -26,6 +27,7 @@ from fm_lingvo.utils import files as file_system
 
 from .bench import kept_figures
 from .common import exit_codes
+from .common import flag_types
 from .common import recordings as recordings_lib
 
 _SAMPLE_SECONDS = 0.2
@@ -51,8 +53,9 @@ class _Server:
     self._watch.start()
 
   def _Watch(self):
-    while not self._is_over.wait(_SAMPLE_SECONDS):
-      self.most_bytes = max(self.most_bytes, self._status.memory_info().rss)
+    with contextlib.suppress(psutil.NoSuchProcess):  # The server has ended: the requests tell.
+      while not self._is_over.wait(_SAMPLE_SECONDS):
+        self.most_bytes = max(self.most_bytes, self._status.memory_info().rss)
 
   def CpuSeconds(self):
     """Processor time of the server so far, which other work on the machine changes less than wall clock."""
@@ -71,11 +74,15 @@ class _Server:
 def _Run(args):
   """Measures; returns the exit code."""
   try:
+    import httpx
+
     from .serving import load
   except ModuleNotFoundError as e:
     if e.name != 'httpx':
       raise
     raise errors.ConfigError('no module httpx: expected the packages of requirements/dev.txt') from e
+  if args.requests < 1:
+    raise errors.ConfigError(f'--requests={args.requests}: expected >= 1')
   kept_figures.Start('serve_load', args)
   paths, missing = recordings_lib.Find(args.audio, print)
   if missing or not paths:
@@ -84,19 +91,25 @@ def _Run(args):
   for path, _ in paths:
     with open(path, 'rb') as f:
       sounds.append((os.path.basename(path), f.read()))
-  is_lost = False
   with _Server(args.run, args.server_flags.split()) as server:
-    asyncio.run(load.Load(server.url, sounds, 1, len(sounds)))  # TensorFlow optimises the graph for the first ones.
-    for clients in args.clients:
-      before = load.Statuses(server.url)
-      server.most_bytes, cpu_before = 0, server.CpuSeconds()
-      counts = asyncio.run(load.Load(server.url, sounds, clients, args.requests, args.every, args.large_bytes))
-      statuses = load.Statuses(server.url) - before
-      is_lost |= bool(counts.lost or counts.failed)
-      part = f'{clients} client{"s" if clients > 1 else ""}'
-      cpu_seconds = server.CpuSeconds() - cpu_before
-      kept_figures.Keep(args, _Report(clients, counts, statuses, server.most_bytes, cpu_seconds), part)
-  return 1 if is_lost else 0
+    try:
+      asyncio.run(load.Load(server.url, sounds, 1, len(sounds)))  # TensorFlow optimises the graph for the first ones.
+      are_lost = [_Measure(args, server, sounds, clients, load) for clients in args.clients]
+    except (httpx.HTTPError, psutil.NoSuchProcess) as e:
+      raise errors.RunError(f'{args.run}: the server does not answer any more ({errors.Reason(e)})') from e
+  return 1 if any(are_lost) else 0
+
+
+def _Measure(args, server, sounds, clients, load):
+  """Loads the server with some clients and keeps the figures; returns whether a request was lost or failed."""
+  before = load.Statuses(server.url)
+  server.most_bytes, cpu_before = 0, server.CpuSeconds()
+  counts = asyncio.run(load.Load(server.url, sounds, clients, args.requests, args.every, args.large_bytes))
+  statuses = load.Statuses(server.url) - before
+  part = f'{clients} client{"s" if clients > 1 else ""}'
+  cpu_seconds = server.CpuSeconds() - cpu_before
+  kept_figures.Keep(args, _Report(clients, counts, statuses, server.most_bytes, cpu_seconds), part)
+  return bool(counts.lost or counts.failed)
 
 
 def _Report(clients, counts, statuses, most_bytes, cpu_seconds):
@@ -124,10 +137,6 @@ def _Report(clients, counts, statuses, most_bytes, cpu_seconds):
   return figures
 
 
-def _Numbers(text):
-  return [int(part) for part in text.split(',')]
-
-
 def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
   parser = argparse.ArgumentParser(
@@ -135,7 +144,13 @@ def Main(argv: list[str] | None = None) -> int:
   )
   parser.add_argument('run', metavar='RUN', type=file_system.ExpandUser, help='folder of a run')
   parser.add_argument('audio', nargs='+', metavar='AUDIO', type=file_system.ExpandUser, help='file or folder')
-  parser.add_argument('--clients', type=_Numbers, default=[1, 8], help='clients at once, one load each (default: 1,8)')
+  parser.add_argument(
+    '--clients',
+    type=flag_types.Numbers(int),
+    default=[1, 8],
+    metavar='N,N,...',
+    help='clients at once, one load each (default: 1,8)',
+  )
   parser.add_argument('--requests', type=int, default=100, help='requests of each load (default: 100)')
   parser.add_argument('--every', type=int, default=0, help='one request in so many goes wrong in each way; 0: none')
   parser.add_argument('--large_bytes', type=int, default=2 * 10**8, help='size of those that are too large')

@@ -12,6 +12,7 @@ count. Exit code 2: a run that cannot stream, with a one-line message.
 
 import argparse
 import os
+import shlex
 import sys
 import time
 from typing import Any
@@ -28,6 +29,7 @@ from fm_lingvo.utils import files as file_system
 
 from .bench import results
 from .common import exit_codes
+from .common import flag_types
 
 _WARM_UP = 10  # Steps that are not counted.
 
@@ -98,12 +100,13 @@ def Main(argv: list[str]) -> int:
   parser = argparse.ArgumentParser(
     prog='stream_latency', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  numbers = lambda kind: lambda text: [kind(value) for value in text.split(',')]  # noqa: E731
   parser.add_argument('run', metavar='RUN', type=file_system.ExpandUser, help='folder of a run that can stream')
-  parser.add_argument('--beams', type=numbers(int), default=[1, 8], metavar='K,K,...', help='beam sizes (default: 1,8)')
+  parser.add_argument(
+    '--beams', type=flag_types.Numbers(int), default=[1, 8], metavar='K,K,...', help='beam sizes (default: 1,8)'
+  )
   parser.add_argument(
     '--steps',
-    type=numbers(float),
+    type=flag_types.Numbers(float),
     default=[streaming.STEP_SECONDS],
     metavar='S,S,...',
     help=f'seconds of a step (default: {streaming.STEP_SECONDS:g})',
@@ -117,7 +120,7 @@ def Main(argv: list[str]) -> int:
   )
   args = parser.parse_args(argv[1:])
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  command = 'python -m tools.stream_latency ' + ' '.join(argv[1:])
+  command = shlex.join(['python', '-m', 'tools.stream_latency', *argv[1:]])
   return exit_codes.Report('stream_latency', lambda: _Run(args, command))
 
 

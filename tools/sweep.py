@@ -9,8 +9,8 @@ logint, choice. --space names a YAML file with lines NAME: KIND(VALUES). What fo
 
 Each trial is a run in LOGDIR/trial-NNNN; TensorBoard's tab HParams compares them. A trial that is worse than the median
 of the others at the same step is stopped. The same command goes on where the sweep was stopped, trials included:
-LOGDIR/study.db is Optuna's study. Exit codes: 0: done; 2: wrong usage, or three trials failed one after the other; 130:
-Ctrl-C.
+LOGDIR/study.db is Optuna's study. Exit codes: 0: done; 2: wrong usage, or three trials failed one after the other; 130,
+143: Ctrl-C, SIGTERM.
 """
 
 import argparse
@@ -26,9 +26,6 @@ from .sweeps import hparams
 from .sweeps import space
 from .sweeps import study
 
-with quiet.Imports():
-  from fm_lingvo.config import gin_reader
-
 
 def _Parser():
   parser = argparse.ArgumentParser(
@@ -37,13 +34,20 @@ def _Parser():
   parser.add_argument('--model', required=True, help='name of an experiment; trainer --list_models')
   parser.add_argument('--search', action='append', default=[], metavar='NAME=KIND(VALUES)', help='repeatable')
   parser.add_argument('--space', type=files.ExpandUser, default='', metavar='FILE', help='YAML file of the space')
-  parser.add_argument('--metric', required=True, metavar='DATASET/METRIC', help='what is minimised, in metrics.jsonl')
+  parser.add_argument(
+    '--metric',
+    required=True,
+    metavar='DATASET/METRIC',
+    help='metric of metrics.jsonl to minimise, such as DevTarget/labeled/wer',
+  )
   parser.add_argument('--maximize', action='store_true', help='maximise the metric, such as an accuracy')
   parser.add_argument('--trials', type=int, default=20, help='trials to finish in all (default: 20)')
-  parser.add_argument('--jobs', type=int, default=1, help='trials side by side, each on its share of the cores')
+  parser.add_argument(
+    '--jobs', type=int, default=1, help='trials side by side, each on its share of the cores (default: 1)'
+  )
   parser.add_argument('--logdir', type=files.ExpandUser, required=True, help='folder of the sweep')
   parser.add_argument('--noprune', dest='prune', action='store_false', help='let every trial go to its end')
-  parser.add_argument('--seed', type=int, default=1, help='of the search (default: 1)')
+  parser.add_argument('--seed', type=int, default=1, help='seed of the search (default: 1)')
   return parser
 
 
@@ -61,6 +65,8 @@ def Plan(argv: list[str]) -> study.Plan:
   for name in ('trials', 'jobs'):
     if getattr(args, name) < 1:
       raise errors.ConfigError(f'--{name}={getattr(args, name)}: expected a number > 0')
+  with quiet.Imports():  # TensorFlow, which --help does not need.
+    from fm_lingvo.config import gin_reader
   flags = gin_reader.RewriteGinArgs(['trainer', *argv[end + 1 :]])[1:]
   for flag in flags:
     if flag.lstrip('-').partition('=')[0] in ('model', 'logdir'):

@@ -111,14 +111,15 @@ def Export(run, output, **facts):
   Raises:
     errors.ConfigError: No such run, or one of another experiment.
   """
-  from lingvo.core import py_utils
+  with quiet.Imports():  # TensorFlow, which --help does not need.
+    from lingvo.core import py_utils
 
-  from fm_lingvo.checkpoints import reader
-  from fm_lingvo.data import tokenizer
-  from fm_lingvo.decoding import language_model
-  from fm_lingvo.inference import load_run  # TensorFlow: --help need not wait.
-  from fm_lingvo.run_files import run_dir
-  from fm_lingvo.tasks import language_model_task
+    from fm_lingvo.checkpoints import reader
+    from fm_lingvo.data import tokenizer
+    from fm_lingvo.decoding import language_model
+    from fm_lingvo.inference import load_run
+    from fm_lingvo.run_files import run_dir
+    from fm_lingvo.tasks import language_model_task
 
   name, params = load_run.ModelParams(run)
   if params.task.cls is not language_model_task.LanguageModelTask:
@@ -188,7 +189,7 @@ def _CheckFlags(args):
 def _Prepare(args, run):
   """Writes the texts of a run."""
   texts = train_tokenizer.ReadTexts(file_system.SplitPaths(args.input))
-  with quiet.HoldStderr():
+  with quiet.Imports():
     from fm_lingvo.data import tokenizer
   tokens = tokenizer.Tokenizer(args.tokenizer)
   training, held_out, num_labels, too_long = Split(texts, tokens.EncodeTexts)
@@ -259,7 +260,6 @@ def _Run(args):
 def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
   args = _Parser().parse_args((argv or sys.argv)[1:])
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   return exit_codes.Report('train_lm', lambda: _Run(args))
 
 

@@ -205,8 +205,8 @@ def _Run(args):
     with open(args.output + '.part', 'wb') as f:
       f.write(model)
     os.replace(args.output + '.part', args.output)
-  with quiet.HoldStderr():
-    from fm_lingvo.data import tokenizer  # Imports TensorFlow, which --help does not need.
+  with quiet.Imports():  # TensorFlow, which --help does not need.
+    from fm_lingvo.data import tokenizer
   tokens = tokenizer.Tokenizer(os.path.abspath(args.output))
   print(f'{args.output}: {args.kind}, {tokens.vocab_size} labels with blank and unknown, sha256 {tokens.sha256}')
   if texts:
@@ -221,7 +221,6 @@ def _Run(args):
 def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
   args = _Parser().parse_args((argv or sys.argv)[1:])
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
   return exit_codes.Report('train_tokenizer', lambda: _Run(args))
 

@@ -154,9 +154,7 @@ def Main(argv: list[str] | None = None) -> int:
     type=file_system.ExpandUser,
     help='file, folder, or - for standard input (not headerless formats like G.722)',
   )
-  parser.add_argument(
-    '--adapter', help="name of the adapters to apply, a folder with them, or none (default: the run's active set)"
-  )
+  run_flags.AddAdapter(parser)
   run_flags.AddWeights(parser)
   run_flags.AddLanguage(parser)
   search_options.AddFlags(parser)

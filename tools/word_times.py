@@ -144,7 +144,7 @@ def Main(argv: list[str] | None = None) -> int:
     help='text, a sentence a line (default: the sentences of the importer synth)',
   )
   parser.add_argument('--sentences', type=int, default=200, help='how many of them, from the first (default: 200)')
-  parser.add_argument('--adapter', help="name of the adapters to apply, or none (default: the run's active set)")
+  run_flags.AddAdapter(parser)
   run_flags.AddWeights(parser)
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)

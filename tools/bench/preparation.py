@@ -18,7 +18,6 @@ from fm_lingvo import errors
 from fm_lingvo.data import dataset
 from fm_lingvo.utils import audio as audio_format
 
-from ..prepare import shards
 from . import results
 
 BYTES_PER_HOUR = 2 * audio_format.SAMPLE_RATE * 3600
@@ -123,6 +122,8 @@ def Watch(process: subprocess.Popen, folder: str) -> list[Sample]:
 
 def _Bytes(folder):
   """Bytes of the shards under a folder, finished or not."""
+  from ..prepare import shards  # Beam: --help does not need it.
+
   total = 0
   for where, _, names in os.walk(folder):
     for name in names:

@@ -1,5 +1,6 @@
 """Interleaved timing of worker processes: A B C, A B C, ..., so that whatever slows the machine slows all of them."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -150,7 +151,8 @@ class _Process:
 
   def Close(self):
     """Ends the process."""
-    self._process.stdin.close()
+    with contextlib.suppress(BrokenPipeError):  # It has ended, and what Ask wrote is still in the buffer.
+      self._process.stdin.close()
     self._process.stdout.close()
     self._process.kill()  # Its own threads may keep it alive.
     self._process.wait()

@@ -109,5 +109,6 @@ class Cluster:
       try:
         process.wait(max(0.1, deadline - time.time()))
       except subprocess.TimeoutExpired:  # TensorFlow's servers ignore SIGTERM.
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # It has ended meanwhile.
+          os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -1,1 +1,1 @@
-"""Shared by several commands: audio decoding, text normalisation, files, exit codes, interrupts."""
+"""Shared by several commands: exit codes, flags, files, recordings, transcripts and their formats."""

@@ -1,44 +1,49 @@
 """Exit codes of the tools, with a one-line error message on standard error."""
 
 import os
+import select
+import signal
 import sys
 from collections.abc import Callable
 
 from fm_lingvo import errors
-from fm_lingvo.data import dataset
 
 
 class UsageError(errors.ConfigError):
   """The command line cannot be executed; the message is one line."""
 
 
-def Report(prog: str, run: Callable[[], int | None], interrupted: str = 'interrupted') -> int:
+def Report(prog: str, run: Callable[[], int | None], interrupted: str | None = 'interrupted') -> int:
   """Runs a tool; prints an error that the user can fix as one line, without a traceback.
 
   Args:
     prog: Name of the tool, the prefix of the line.
     run: Called without arguments; returns the exit code, None for 0.
-    interrupted: Message after Ctrl-C.
+    interrupted: Message after Ctrl-C or another signal that interrupts.Raise turns into KeyboardInterrupt; None: no
+      message, as of a server.
 
   Returns:
-    The exit code: that of `run`; 2: wrong usage or configuration; 1: an error of the disk or the system; 130: Ctrl-C.
+    The exit code: that of `run`; 2: wrong usage or configuration; 1: an error of the disk or the system; 130:
+    Ctrl-C, 143: SIGTERM.
   """
-  line: object
+  line: object  # None: no message.
   try:
     code = run() or 0
     with errors.Writing('standard output'):
       sys.stdout.flush()
     return code
-  except (errors.ConfigError, dataset.DatasetError) as e:
+  except errors.ConfigError as e:
     code, line = 2, e
   except (errors.RunError, OSError) as e:
+    unread = BrokenPipeError in (type(e), type(e.__cause__)) and _NobodyReads()
     _DropOutput()
-    if BrokenPipeError in (type(e), type(e.__cause__)):  # For example in `... | head`.
+    if unread:  # For example in `... | head`.
       return 1
     code, line = 1, _Describe(e)
-  except KeyboardInterrupt:
-    code, line = 130, interrupted
-  print(f'{prog}: {errors.OneLine(line)}', file=sys.stderr)
+  except KeyboardInterrupt as e:
+    code, line = 128 + (e.args[0] if e.args else signal.SIGINT), interrupted
+  if line is not None:
+    print(f'{prog}: {errors.OneLine(line)}', file=sys.stderr)
   return code
 
 
@@ -47,6 +52,13 @@ def _Describe(error: errors.RunError | OSError) -> object:
   if not isinstance(error, OSError) or error.strerror is None:
     return error
   return f'{error.filename}: {error.strerror}' if error.filename else error.strerror
+
+
+def _NobodyReads() -> bool:
+  """Whether the other end of standard output is closed; a pipe of the tool's own may be the broken one."""
+  poll = select.poll()
+  poll.register(1, 0)
+  return bool(poll.poll(0))
 
 
 def _DropOutput() -> None:

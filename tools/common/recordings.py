@@ -29,6 +29,8 @@ def SplitRun(paths: list[str]) -> tuple[str, list[str]]:
       raise errors.ConfigError(f'{first}: no such run or recording')
     if not file_system.IsFolder(first) or file_system.IsRemote(first) or _HasAudio(first):
       return shipped.MODEL, paths
+    if len(paths) == 1:
+      raise errors.ConfigError(f'{first}: no recordings in this folder, and no config.gin of a run')
   if len(paths) == 1:
     raise errors.ConfigError(f'{first}: a run alone; expected recordings after it')
   return first, paths[1:]

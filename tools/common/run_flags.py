@@ -29,6 +29,16 @@ def AddWeights(parser: argparse.ArgumentParser) -> None:
   )
 
 
+def AddAdapter(parser: argparse.ArgumentParser) -> None:
+  """Adds --adapter, the argument of fm_lingvo.load and load_run.Load."""
+  parser.add_argument(
+    '--adapter',
+    type=files.ExpandUser,
+    metavar='NAME',
+    help="name of the adapters to apply, a folder with them, or none (default: the run's active set)",
+  )
+
+
 def AddLanguage(parser: argparse.ArgumentParser) -> None:
   """Adds --language, the argument of fm_lingvo.load."""
   parser.add_argument(

@@ -14,7 +14,7 @@ def Load(args: argparse.Namespace, run: str | os.PathLike[str], **options: Any) 
   """Imports the modules of --import_module, then loads a run.
 
   Args:
-    args: Flags of run_flags.AddWeights, search_options.AddFlags and user_modules.AddFlag, and --adapter.
+    args: Flags of run_flags.AddAdapter and AddWeights, search_options.AddFlags and user_modules.AddFlag.
     run: See fm_lingvo.load.
     **options: Further arguments of fm_lingvo.load.
 

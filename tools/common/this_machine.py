@@ -81,4 +81,6 @@ def _Commit(root):
     changed = _Git('status', '--porcelain', '--', *_CODE)
     return _Git('rev-parse', '--short=10', 'HEAD') + ('+changes' if changed else '')
   except (OSError, subprocess.CalledProcessError) as e:
-    raise errors.ConfigError('git knows no commit here: pass --commit=HASH') from e
+    raise errors.ConfigError(
+      f'{root}: no git checkout, whose commit belongs to a figure; tools.results and tools.benchmark take --commit=HASH'
+    ) from e

@@ -9,11 +9,17 @@ from ..common import training_env
 
 
 def Code(*args: str) -> int:
-  """Runs a module of the project; returns its exit code; exits with 130 after Ctrl-C."""
-  try:
-    return subprocess.run([sys.executable, '-m', *args], check=False).returncode
-  except KeyboardInterrupt:  # The module was interrupted too, and prints it.
+  """Runs a module of the project; returns its exit code; exits with 130 after Ctrl-C, once the module has ended."""
+  interrupted = False
+  with subprocess.Popen([sys.executable, '-m', *args]) as process:
+    while process.returncode is None:
+      try:
+        process.wait()
+      except KeyboardInterrupt:  # The module was interrupted too: it cleans up, prints it, and ends.
+        interrupted = True
+  if interrupted:
     sys.exit(130)
+  return process.returncode
 
 
 def Run(*args: str) -> float:

@@ -17,7 +17,7 @@ from typing import Any
 
 import fm_lingvo
 from fm_lingvo.config import list_experiments
-from fm_lingvo.config import registry
+from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files
 
 from ..common import exit_codes
@@ -116,6 +116,8 @@ def PackagePage(package: str, modules: list[str]) -> str:
 def ExperimentsPage() -> str:
   """Markdown of all experiments: docstring, data sets, knobs with type, default and meaning."""
   lines = ['# All experiments', '', 'What each is for is on [their page](../experiments.md); here are all knobs.', '']
+  from fm_lingvo.config import registry
+
   for model in list_experiments.ListModels():
     cls = registry.Import(model)
     name = cls.__name__
@@ -146,6 +148,8 @@ def WritePage(folder: str, name: str, text: str) -> None:
 
 def Write(folder: str) -> list[str]:
   """Writes all pages into a folder; returns their names."""
+  with quiet.Imports():  # TensorFlow, which --help does not need; most modules import it.
+    from fm_lingvo.config import registry  # noqa: F401
   pages = {package: PackagePage(package, modules) for package, modules in Packages().items()}
   pages['experiments'] = ExperimentsPage()
   for name, text in pages.items():

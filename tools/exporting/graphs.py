@@ -90,24 +90,14 @@ def Run(run: Any, args: Any) -> None:
 def _Measure(run, args, tested, scored, size):
   """Compares the exported model with the run's, prints the table and writes it beside the graphs."""
   from fm_lingvo.inference import outside
-  from fm_lingvo.inference import recognizer
 
   from ..bench import kept_figures
   from . import measure
 
-  original, exported = recognizer.Recognizer(run), outside.Model(args.output)
-
-  def Original(waveform):
-    ((found, *_),) = original.Recognize([waveform])
-    return found.text
-
-  def Exported(waveform):
-    return exported.Recognize(waveform)[0]
-
-  values = sum(int(np.prod(form[1])) for form in run.Weights().weights.values())
+  exported = outside.Model(args.output)
   result = measure.Compare(
-    {'original': Original, 'exported': Exported},
-    {'original': 4 * values, 'exported': size},
+    {'original': measure.Recognizing(run), 'exported': lambda waveform: exported.Recognize(waveform)[0]},
+    {'original': measure.Bytes(run), 'exported': size},
     tested or measure.Noise(),
     scored,
   )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fm_lingvo.evaluation import error_rates
+from fm_lingvo.inference import recognizer
 from fm_lingvo.utils import audio
 
 from ..common import this_machine
@@ -15,6 +16,22 @@ from . import utterances as utterances_lib
 
 _NOISE_SECONDS = 10.0
 Recognize = Callable[[np.ndarray], str]  # int16 [S] -> text.
+
+
+def Recognizing(run: Any) -> Recognize:
+  """Returns a function that recognises a waveform with a load_run.Run."""
+  model = recognizer.Recognizer(run)
+
+  def _Recognize(waveform):
+    ((found, *_),) = model.Recognize([waveform])
+    return found.text
+
+  return _Recognize
+
+
+def Bytes(run: Any) -> int:
+  """Returns the size of a load_run.Run's weights in float32."""
+  return 4 * sum(int(np.prod(shape)) for _, shape in run.Weights().weights.values())
 
 
 def Noise(count: int = 3) -> list[utterances_lib.Utterance]:

@@ -3,8 +3,6 @@
 import os
 from typing import Any
 
-import numpy as np
-
 from fm_lingvo import errors
 
 
@@ -48,24 +46,14 @@ def _Measure(run, args, tested, size):
   """Compares the folder's model with the run's and prints the table."""
   from fm_lingvo.decoding import search_options
   from fm_lingvo.inference import load_run
-  from fm_lingvo.inference import recognizer
 
   from ..bench import kept_figures
   from . import measure
 
-  def _Recognize(model):
-    def Recognize(waveform):
-      ((found, *_),) = model.Recognize([waveform])
-      return found.text
-
-    return Recognize
-
-  values = sum(int(np.prod(form[1])) for form in run.Weights().weights.values())
   exported = load_run.Load(args.output, how=search_options.FromArgs(args))
-  systems = {'original': recognizer.Recognizer(run), 'exported': recognizer.Recognizer(exported)}
   result = measure.Compare(
-    {name: _Recognize(model) for name, model in systems.items()},
-    {'original': 4 * values, 'exported': size},
+    {'original': measure.Recognizing(run), 'exported': measure.Recognizing(exported)},
+    {'original': measure.Bytes(run), 'exported': size},
     tested,
     True,
   )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from typing import Any
@@ -122,5 +123,5 @@ def Run(run: Any, args: Any) -> None:
     f'{measured["real_time_factor_batch_6"]:.4f} in a batch of 6: {measured["audio_seconds"]} s of audio in '
     f'utterances of 10 s, {measured["threads"]} threads, TensorFlow {measured["tensorflow"]}'
   )
-  print('measured by: python -m tools.export ' + ' '.join(args.given))
+  print(f'measured by: python -m tools.export {shlex.join(args.given)}')
   print(f'how to call it: {os.path.join(args.output, HOW_TO_CALL)}')

@@ -50,6 +50,8 @@ def Read(run: Any, flag: str, dataset: str, data_dir: str | None = None, most: i
     found.append(utterance)
     if len(found) == most:
       break
+  if not found:
+    raise errors.ConfigError(f'{flag}={dataset}: no utterance that can be used; expected speech with transcripts')
   return found
 
 

@@ -67,7 +67,7 @@ def _Parser():
     '--corpora',
     type=file_system.ExpandUser,
     default='',
-    help='folder of human corpora for the source and AN4, see tools/recipe/data.py',
+    help='folder of human corpora for the source and AN4, see docs/recipe.md',
   )
   parser.add_argument(
     '--docs',

@@ -18,7 +18,6 @@ import argparse
 import glob
 import json
 import os
-import sys
 import tempfile
 
 from fm_lingvo.data import dataset
@@ -254,7 +253,3 @@ def Main(argv):
     PrepareRecipe(args.output.rstrip('/'), quick=args.quick, corpora=args.corpora)
 
   return exit_codes.Report('recipe_data', Run, 'interrupted; data sets that are complete are kept')
-
-
-if __name__ == '__main__':
-  sys.exit(Main(sys.argv))

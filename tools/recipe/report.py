@@ -54,7 +54,7 @@ def _TargetData(settings, labels, rows):
     f"The target's training set has {len(labels.train)} utterances, {labels_lib.Minutes(labels.train):.1f} min. "
     f'Of them the training stream uses {len(labels.usable)}, {labels_lib.Minutes(labels.usable):.1f} min; the '
     'others are too short, too long or without a text. Shares of the labels are shares of what is used.\n\n'
-    f'Of {len(labels.test)} test prompts {len(seen)} have a text that also occurs in training, '
+    f'Of {len(labels.test)} test utterances {len(seen)} have a text that also occurs in training, '
     f'{len(labels.test) - len(seen)} do not.'
   )
   lines = []
@@ -72,7 +72,7 @@ def _TargetData(settings, labels, rows):
           f'{100 * score["wer"]:.1f} ({100 * score["wer_low"]:.1f} to {100 * score["wer_high"]:.1f})',
         ]
       )
-  headers = ['model', 'seed', 'target WER', 'without the prompts that occur in training']
+  headers = ['model', 'seed', 'target WER', 'without those whose text occurs in training']
   return text + (f'\n\n{bench_tables.Markdown(headers, lines)}' if lines else '')
 
 

@@ -18,8 +18,8 @@ import tempfile
 from collections.abc import Sequence
 
 from fm_lingvo import errors
-from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.run_files import metrics_log
+from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files as file_system
 
 from ..bench import tables
@@ -72,6 +72,8 @@ def Ship(run: str, output: str, licenses: Sequence[str], exporter: Sequence[str]
 
 def _ErrorRates(run):
   """Rows of metrics, by data set, of a finished stage's result whose dev WER is low enough."""
+  with quiet.Imports():  # TensorFlow, which --help does not need.
+    from fm_lingvo.checkpoints import run_checkpoints
   state = stage_run.Read(run)
   best = run_checkpoints.Best(run)
   if not state or not state['done'] or best is None:

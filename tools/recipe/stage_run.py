@@ -15,7 +15,6 @@ import shlex
 from typing import Any
 
 from fm_lingvo import errors
-from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.run_files import metrics_log
 
 from ..bench import results
@@ -150,6 +149,8 @@ def FinalRows(run_dir: str, stage: Stage) -> dict[str, dict]:
 
 def ResultStep(run_dir: str, stage: Stage) -> int:
   """Step of the checkpoint that is the stage's result: the run's best (task.train.best_metric), or its last one."""
+  from fm_lingvo.checkpoints import run_checkpoints  # TensorFlow: --help and --list do not need it.
+
   best = run_checkpoints.Best(run_dir)
   return stage.steps if best is None else run_checkpoints.Step(best)
 

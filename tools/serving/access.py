@@ -100,7 +100,7 @@ class Access:
         403, f'host name {host!r} without a token; expected {" or ".join(self._hosts)}', code='wrong_host'
       )
     origin = headers.get('origin')
-    if origin is not None and origin not in self._origins and urllib.parse.urlsplit(origin).netloc != host:
+    if origin is not None and origin not in self._origins and _Split(origin).netloc != host:
       raise problems.Problem(403, f'origin {origin!r} without a token; see --allow_origin', code='wrong_origin')
 
 
@@ -125,12 +125,17 @@ class Guard:
 
 def _Digest(token: str) -> bytes:
   """Returns a digest: all are of the same length, so comparing them tells nothing of that of a token."""
-  return hashlib.sha256(token.encode('utf-8', 'surrogateescape')).digest()
+  return hashlib.sha256(token.encode('utf-8', 'surrogatepass')).digest()  # JSON may have lone surrogates.
 
 
 def _HostName(host: str) -> str:
   """Returns the name of a Host header, without port and brackets, in small letters."""
+  return _Split(f'//{host}').hostname or ''
+
+
+def _Split(url: str) -> urllib.parse.SplitResult:
+  """Returns the parts of a URL, all empty if it is malformed."""
   try:
-    return urllib.parse.urlsplit(f'//{host}').hostname or ''
+    return urllib.parse.urlsplit(url)
   except ValueError:
-    return ''
+    return urllib.parse.SplitResult('', '', '', '', '')

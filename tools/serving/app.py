@@ -8,6 +8,7 @@ GET  /health, /ready            200: it runs; 200: it takes requests, 503: it is
 GET  /metrics                   for Prometheus
 """
 
+import asyncio
 import base64
 import contextlib
 import hashlib
@@ -24,6 +25,7 @@ from starlette import middleware
 from starlette import requests
 from starlette import responses
 from starlette import routing
+from starlette import types
 from starlette.middleware import cors
 
 from fm_lingvo import errors
@@ -72,7 +74,7 @@ class Server:
     if origins:
       headers = {'allow_methods': ['GET', 'POST'], 'allow_headers': ['Authorization', 'Content-Type']}
       layers.append(middleware.Middleware(cors.CORSMiddleware, allow_origins=list(origins), **headers))
-    layers.append(middleware.Middleware(access_lib.Guard, access=access))
+    layers += [middleware.Middleware(EndInOrder), middleware.Middleware(access_lib.Guard, access=access)]
     self.app = applications.Starlette(
       routes=[
         routing.Route('/', self._Home),
@@ -156,6 +158,27 @@ class Server:
     if form.file_field != 'file':
       raise problems.Wrong(form.file_field, 'a file in another field than "file"')
     return options
+
+
+class EndInOrder:
+  """ASGI middleware that answers a request that is cut as the server ends: by itself it would be a fault of ours."""
+
+  def __init__(self, app: types.ASGIApp) -> None:
+    self._app = app
+
+  async def __call__(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+    begun = False
+
+    async def _Send(message: types.Message) -> None:
+      nonlocal begun
+      begun = True
+      await send(message)
+
+    try:
+      await self._app(scope, receive, _Send)
+    except asyncio.CancelledError:  # Of uvicorn, after --grace_seconds.
+      if not begun and scope['type'] == 'http':
+        await problems.Ending().Response()(scope, receive, send)
 
 
 def _ModelRow(served: jobs_lib.Served) -> dict[str, object]:

@@ -48,17 +48,19 @@ def Parse(fields: Collection[tuple[str, str]], languages: Mapping[str, str | Non
   )
 
 
-def Model(name: str | None, models: Collection[str]) -> str:
-  """Returns the model that a request names.
+def Model(name: object, models: Collection[str]) -> str:
+  """Returns the model that a request names; None: it names none.
 
   Raises:
     problems.Problem: It is not served.
-    problems.Wrong: None is named, and there are several.
+    problems.Wrong: It is no text, or None, and there are several.
   """
   if name is None:
     if len(models) == 1:
       return next(iter(models))
     raise problems.Wrong('model', f'missing; expected one of {", ".join(models)}')
+  if not isinstance(name, str):
+    raise problems.Wrong('model', f'{name!r}; expected one of {", ".join(models)}')
   if name not in models:
     raise problems.Problem(
       404,

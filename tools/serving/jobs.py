@@ -90,7 +90,7 @@ class Jobs:
       problems.Problem: There are too many (429), or the server ends (503).
     """
     if self.is_ending:
-      raise problems.Problem(503, 'the server is being stopped', code='ending', headers={'Connection': 'close'})
+      raise problems.Ending()
     if self.running >= self._limits.max_queue:
       raise problems.Problem(
         429,
@@ -135,7 +135,7 @@ class Jobs:
       else:
         raise problems.Problem(504, f'not done within {self._limits.timeout_seconds:g} s', code='timeout')
     except shared_batches.Cancelled as e:
-      raise problems.Problem(503, 'the server is being stopped', code='ending') from e
+      raise problems.Ending() from e
     finally:
       gone.cancel()
       if not work.done():

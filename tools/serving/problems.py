@@ -68,6 +68,13 @@ class TooLarge(Problem):
     super().__init__(413, message, param='file', code='too_large')
 
 
+class Ending(Problem):
+  """The server is being stopped."""
+
+  def __init__(self) -> None:
+    super().__init__(503, 'the server is being stopped', code='ending', headers={'Connection': 'close'})
+
+
 class Gone(Problem):
   """The client has closed the connection; nobody reads this."""
 

@@ -1,6 +1,8 @@
 """Serves an application from this process until a signal ends it, in order: what runs is finished first."""
 
+import asyncio
 import socket
+import time
 from typing import Any
 
 import uvicorn
@@ -12,6 +14,7 @@ from . import limits as limits_lib
 from . import streaming
 
 _BACKLOG = 256
+_POLL_SECONDS = 0.1
 
 
 def Bind(host: str, port: int) -> socket.socket:
@@ -34,8 +37,9 @@ def Bind(host: str, port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.bind(address)
     return bound
-  except OSError as e:
-    raise errors.ConfigError(f'--host={host} --port={port}: cannot be served ({e.strerror or e})') from e
+  except (OSError, UnicodeError) as e:  # UnicodeError: a name with an empty or too long part.
+    reason = getattr(e, 'strerror', None) or e
+    raise errors.ConfigError(f'--host={host} --port={port}: cannot be served ({reason})') from e
 
 
 def Address(bound: socket.socket) -> str:
@@ -60,7 +64,12 @@ class _Process(uvicorn.Server):
   async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
     for server in self.servers:
       server.close()
-    await self._server.End(self._seconds)
+    started = time.monotonic()
+    ending = asyncio.ensure_future(self._server.End(self._seconds))
+    while not ending.done() and not self.force_exit:  # A second Ctrl-C sets force_exit.
+      await asyncio.wait({ending}, timeout=_POLL_SECONDS)
+    left = self._seconds - (time.monotonic() - started)
+    self.config.timeout_graceful_shutdown = max(0, round(left))
     await super().shutdown(sockets=sockets)
 
 
@@ -87,7 +96,6 @@ def Serve(server: app_lib.Server, bound: socket.socket, limits: limits_lib.Limit
     'server_header': False,
     'lifespan': 'on',
     'backlog': _BACKLOG,
-    'timeout_graceful_shutdown': max(1, round(limits.grace_seconds)),
   }
   config = uvicorn.Config(server.app, **options)
   _Process(config, server, limits.grace_seconds).run(sockets=[bound])
@@ -101,5 +109,8 @@ def _LogConfig() -> dict[str, Any]:
     'disable_existing_loggers': False,
     'formatters': {'line': {'format': 'serve: %(message)s'}},
     'handlers': {'stderr': handler},
-    'loggers': {'uvicorn': {'handlers': ['stderr'], 'propagate': False}},
+    'loggers': {
+      'uvicorn': {'handlers': ['stderr'], 'propagate': False},
+      'python_multipart': {'level': 'CRITICAL'},  # The client is told of a malformed form.
+    },
   }

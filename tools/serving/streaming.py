@@ -87,7 +87,7 @@ class Streams:
     outcome = 'error'
     try:
       if self._ending.is_set():
-        raise problems.Problem(503, 'the server is being stopped', code='ending')
+        raise problems.Ending()
       outcome = await self._Serve(session)
     except websockets.WebSocketDisconnect:
       outcome = 'gone'
@@ -97,6 +97,8 @@ class Streams:
     except errors.AudioError as e:
       outcome = e.reason
       await session.Fail(problems.Problem(400, e, code=e.reason))
+    except asyncio.CancelledError:  # The server ends and waits no longer; uvicorn has closed the connection with 1012.
+      outcome = 'ending'
     except Exception:
       await session.Fail(problems.Problem(500, 'the server failed; its log says why', code='failed'))
       raise
@@ -193,7 +195,7 @@ class _Session:
     """
     message = await self._Receive(min(_FIRST_SECONDS, self._limits.idle_seconds))
     if message is None:
-      raise problems.Problem(503, 'the server is being stopped', code='ending')
+      raise problems.Ending()
     if isinstance(message, bytes):
       raise problems.Problem(400, 'sound before the first message, {"type": "start", ...}', code='no_start')
     return _Json(message)
@@ -248,7 +250,7 @@ class _Session:
     Raises WebSocketDisconnect if the client is gone.
     """
     try:
-      await self.socket.send_text(json.dumps(message, ensure_ascii=False))
+      await self.socket.send_text(json.dumps(message))  # ASCII: what a client is told again may have lone surrogates.
     except (OSError, RuntimeError) as e:
       raise websockets.WebSocketDisconnect(1006) from e
 
@@ -271,7 +273,7 @@ class _Session:
 def _Json(text: str) -> dict[str, Any]:
   try:
     found = json.loads(text)
-  except ValueError as e:
+  except (ValueError, RecursionError) as e:
     raise problems.Problem(400, f'a message that is not JSON: {e}', code='not_json') from e
   if not isinstance(found, dict):
     raise problems.Problem(400, 'a message that is no JSON object', code='not_json')

@@ -1,8 +1,11 @@
 """The study of a sweep: asks Optuna for values, runs trainers side by side, tells it what they reached."""
 
+import contextlib
+import math
 import os
 import time
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +19,7 @@ from . import space as space_lib
 from . import trial as trial_lib
 
 _FOLDER = 'folder'  # User attribute of a trial: its run's folder, relative to the sweep's.
+_BEGUN = 'begun'  # User attribute of the study: what it was begun with, see _Begun.
 
 
 class Plan(NamedTuple):
@@ -60,7 +64,8 @@ class Study:
       poll_seconds: Between two looks at the trainers.
 
     Raises:
-      errors.ConfigError: Optuna is not installed.
+      errors.ConfigError: Optuna is not installed, or the folder's study is damaged or was begun with another model,
+        metric or kind of values.
       errors.RunError: The folder cannot be written.
     """
     self._plan, self._command, self._poll_seconds = plan, command, poll_seconds
@@ -69,14 +74,17 @@ class Study:
       os.makedirs(plan.logdir, exist_ok=True)
     optuna = self._optuna
     pruner = optuna.pruners.MedianPruner(n_startup_trials=plan.startup_trials)
-    self.study = optuna.create_study(
-      study_name='sweep',
-      storage=f'sqlite:///{os.path.abspath(plan.logdir)}/study.db',
-      load_if_exists=True,
-      direction='maximize' if plan.maximize else 'minimize',
-      sampler=optuna.samplers.TPESampler(seed=plan.seed, n_startup_trials=plan.startup_trials, constant_liar=True),
-      pruner=pruner if plan.prune else optuna.pruners.NopPruner(),
-    )
+    path = os.path.join(plan.logdir, 'study.db')
+    with _Opening(path):
+      self.study = optuna.create_study(
+        study_name='sweep',
+        storage=f'sqlite:///{os.path.abspath(path)}',
+        load_if_exists=True,
+        direction='maximize' if plan.maximize else 'minimize',
+        sampler=optuna.samplers.TPESampler(seed=plan.seed, n_startup_trials=plan.startup_trials, constant_liar=True),
+        pruner=pruner if plan.prune else optuna.pruners.NopPruner(),
+      )
+    _CheckBegun(self.study, plan)
     self._running: dict[trial_lib.Trial, Any] = {}
     self._failed_in_a_row = 0
 
@@ -165,8 +173,10 @@ class Study:
         raise errors.ConfigError(
           f'--metric={self._plan.dataset}/{self._plan.metric}: {trial.folder} has no evaluation of {self._plan.dataset}'
         )
+      elif not (finite := [value for _, value in values if math.isfinite(value)]):
+        self._Finish(trial, None, states.FAIL, f'failed: {self._plan.dataset}/{self._plan.metric} is NaN or infinite')
       else:
-        best = (max if self._plan.maximize else min)(value for _, value in values)
+        best = (max if self._plan.maximize else min)(finite)
         self._Finish(trial, best, states.COMPLETE, f'{self._plan.dataset}/{self._plan.metric} {best:.4g}')
 
   def _Finish(self, trial: trial_lib.Trial, value: float | None, state: Any, line: str) -> None:
@@ -191,6 +201,46 @@ class Study:
       path = os.path.join(self._plan.logdir, done[0].user_attrs[_FOLDER], 'config.gin')
       lines.append(f'the best again: trainer --gin_file={path} --model={self._plan.model}')
     return lines
+
+
+@contextlib.contextmanager
+def _Opening(path: str) -> Iterator[None]:
+  """Turns errors of the data base into a ConfigError."""
+  try:
+    yield
+  except Exception as e:
+    if type(e).__module__.partition('.')[0] not in ('optuna', 'sqlalchemy', 'sqlite3'):
+      raise
+    raise errors.ConfigError(f'{path}: no study of a sweep, or a damaged one ({errors.Reason(e)})') from e
+
+
+def _Begun(plan: Plan) -> dict[str, Any]:
+  """What must stay as it is in a study: else its trials could not be compared, or Optuna would refuse the values.
+
+  The ends of numbers may change.
+  """
+  kinds = {f'--search={name}': [d.kind, *(d.values if d.kind == 'choice' else ())] for name, d in plan.space.items()}
+  metric = f'{plan.dataset}/{plan.metric}' + (', maximised' if plan.maximize else '')
+  return {'--model': plan.model, '--metric': metric, **kinds}
+
+
+def _CheckBegun(study: Any, plan: Plan) -> None:
+  """Raises ConfigError if a study was begun with other values than a plan's; a new study notes them."""
+  old, new = study.user_attrs.get(_BEGUN, {}), _Begun(plan)
+  for name, value in new.items():
+    if old.get(name, value) != value:
+      raise errors.ConfigError(
+        f'{name}: {plan.logdir} was begun with {_Text(old[name])}, not {_Text(value)}; expected the same, or another '
+        '--logdir'
+      )
+  study.set_user_attr(_BEGUN, {**old, **new})
+
+
+def _Text(value: str | list) -> str:
+  if isinstance(value, str):
+    return value
+  kind, *choices = value
+  return f'{kind}({", ".join(map(str, choices))})' if choices else kind
 
 
 def _Name(number: int) -> str:
