@@ -96,6 +96,11 @@ class NamesTest(OddDataTest):
       [rows.SplitName(name) for name in ('tr', 'cv', 'tt', 'Validation')], ['train', 'dev', 'test', 'dev']
     )
 
+  def test_a_file_instead_of_a_folder(self):
+    path = self.Audio('a.wav')
+    with self.assertRaisesRegex(exit_codes.UsageError, 'a.wav: a file; expected a directory'):
+      self.List('folder', input=path)
+
   def test_a_folder_may_have_an_equals_sign(self):
     self.assertEqual(inputs.SplitOf('data/lang=en/*.tar'), (None, 'data/lang=en/*.tar'))
     self.assertEqual(inputs.SplitOf('test=data/lang=en/*.tar'), ('test', 'data/lang=en/*.tar'))
@@ -112,6 +117,11 @@ class NamesTest(OddDataTest):
 
 
 class ValuesTest(OddDataTest):
+  def test_a_list_instead_of_lines_is_one_error(self):
+    path = self.Text('m.json', json.dumps([{'audio_filepath': 'a.wav'}], indent=1))
+    with self.assertRaisesRegex(errors.DatasetError, 'm.json: a JSON list; expected an object a line, as jq'):
+      self.List('manifest', input=path)
+
   def test_nan_is_a_missing_text(self):
     self.Audio('a.wav')
     nan = dict.fromkeys(('text', 'speaker', 'utt_id', 'lang', 'split', 'domain'), float('nan'))
