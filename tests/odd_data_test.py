@@ -216,6 +216,11 @@ class RecordingsTest(OddDataTest):
     secret = self.Audio('elsewhere/secret.wav')
     self.assertEqual(self._Table([{'bytes': secret}], pa.struct([('bytes', pa.string())])), {'a/0': 'corrupt'})
 
+  def test_a_path_that_is_no_text_is_none(self):
+    path = self.Path('in/a.parquet')
+    pq.write_table(pa.table({'audio': pa.array([{'path': 5}], pa.struct([('path', pa.int32())]))}), path)
+    self.assertEqual(self.Reasons(self.List('huggingface', input=path)), {'a/0': 'no_audio'})
+
   def test_a_file_with_a_header_is_not_decoded_as_raw_audio(self):
     path = self.Path('a.g722')
     soundfile.write(path, np.zeros(8000), 16000, format='WAV')
