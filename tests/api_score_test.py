@@ -100,7 +100,11 @@ class ScoreTest(absltest.TestCase):
   def test_what_cannot_be_scored_is_said_in_a_line(self):
     for refs, options, message in (
       ('absent.jsonl', {}, 'absent.jsonl: no such manifest'),
-      (self._Manifest([{'audio_filepath': 'a.wav'}], 'b.jsonl'), {}, r'b.jsonl:1: text: expected a string; there are'),
+      (
+        self._Manifest([{'audio_filepath': 'a.wav'}], 'b.jsonl'),
+        {},
+        r'b.jsonl:1: text: expected a string; found audio_filepath',
+      ),
       (self._Manifest([{'path': 'a.wav', 'text': 'a'}] * 2, 'c.jsonl'), {}, r'c.jsonl:2: a.wav appears twice'),
       (5, {}, 'references of type int: expected a manifest, or pairs'),
       ([('a.wav',)], {}, 'reference 1: expected a manifest, or pairs .*, got tuple'),

@@ -96,6 +96,11 @@ class NamesTest(OddDataTest):
       [rows.SplitName(name) for name in ('tr', 'cv', 'tt', 'Validation')], ['train', 'dev', 'test', 'dev']
     )
 
+  def test_a_file_instead_of_a_folder(self):
+    path = self.Audio('a.wav')
+    with self.assertRaisesRegex(exit_codes.UsageError, 'a.wav: a file; expected a directory'):
+      self.List('folder', input=path)
+
   def test_a_folder_may_have_an_equals_sign(self):
     self.assertEqual(inputs.SplitOf('data/lang=en/*.tar'), (None, 'data/lang=en/*.tar'))
     self.assertEqual(inputs.SplitOf('test=data/lang=en/*.tar'), ('test', 'data/lang=en/*.tar'))
@@ -112,6 +117,11 @@ class NamesTest(OddDataTest):
 
 
 class ValuesTest(OddDataTest):
+  def test_a_list_instead_of_lines_is_one_error(self):
+    path = self.Text('m.json', json.dumps([{'audio_filepath': 'a.wav'}], indent=1))
+    with self.assertRaisesRegex(errors.DatasetError, 'm.json: a JSON list; expected an object a line, as jq'):
+      self.List('manifest', input=path)
+
   def test_nan_is_a_missing_text(self):
     self.Audio('a.wav')
     nan = dict.fromkeys(('text', 'speaker', 'utt_id', 'lang', 'split', 'domain'), float('nan'))
@@ -205,6 +215,11 @@ class RecordingsTest(OddDataTest):
   def test_a_text_in_place_of_bytes_is_not_opened_as_a_path(self):
     secret = self.Audio('elsewhere/secret.wav')
     self.assertEqual(self._Table([{'bytes': secret}], pa.struct([('bytes', pa.string())])), {'a/0': 'corrupt'})
+
+  def test_a_path_that_is_no_text_is_none(self):
+    path = self.Path('in/a.parquet')
+    pq.write_table(pa.table({'audio': pa.array([{'path': 5}], pa.struct([('path', pa.int32())]))}), path)
+    self.assertEqual(self.Reasons(self.List('huggingface', input=path)), {'a/0': 'no_audio'})
 
   def test_a_file_with_a_header_is_not_decoded_as_raw_audio(self):
     path = self.Path('a.g722')

@@ -285,8 +285,13 @@ class CrashTest(PrepareCase):
     self.Prepare(self.Good(4))
     with self.assertRaisesRegex(exit_codes.UsageError, 'exists; give another directory or --overwrite'):
       self.Prepare(self.Good(6))
+    elsewhere = os.path.join(self.dir, 'elsewhere')
+    os.rename(self.output, elsewhere)
+    os.symlink(elsewhere, self.output)
     self.Prepare(self.Good(6), overwrite=True)
-    self.assertLen(list(dataset.ReadManifest(self.output)), 6)
+    self.assertTrue(os.path.islink(self.output))
+    self.assertLen(list(dataset.ReadManifest(elsewhere)), 6)
+    self.assertEqual([name for name in os.listdir(self.dir) if name.startswith('.')], [])
 
   def test_what_is_no_data_set_is_never_replaced(self):
     rows = self.Good(2)

@@ -22,7 +22,7 @@ Normalizers = Mapping[str, Mapping[str, str]]
 
 
 def OfInput(p: Any) -> dict[str, dict[str, str]]:
-  """Returns the normalisers of the labelled streams of an input that there are data of.
+  """Returns the normalisers of those labelled streams of an input that have data.
 
   Args:
     p: Params of an input; those without streams have no transcripts to compare.
@@ -41,7 +41,7 @@ def OfInput(p: Any) -> dict[str, dict[str, str]]:
 
 
 def LabeledFolders(p: Any) -> dict[str, list[str]]:
-  """Returns labelled stream -> folders of its data sets that there are shards in, sorted, for Params of an input."""
+  """Returns labelled stream -> sorted folders of its data sets that have shards, for Params of an input."""
   from fm_lingvo.data import stream_params  # Imports Lingvo, which a run's own records do not need.
 
   found = {}

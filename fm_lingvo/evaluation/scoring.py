@@ -1,6 +1,6 @@
 """Scores transcripts: references and hypotheses by id -> WER and CER with intervals, by utterance and by speaker.
 
-Of the bootstrap's resamples each draws speakers where they are known, since the utterances of a speaker have much in
+Each resample of the bootstrap draws speakers where they are known, since the utterances of a speaker have much in
 common; otherwise utterances. Alignments are those of fm_lingvo/evaluation/alignment.py.
 """
 

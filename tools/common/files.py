@@ -95,5 +95,6 @@ def RequireDirectory(importer: str, path: str | None) -> str:
   else:
     found = os.path.isdir(path)
   if not found:
-    raise exit_codes.UsageError(f'--input={path}: no such directory')
+    kind = 'a file; expected a' if file_system.Exists(path) else 'no such'
+    raise exit_codes.UsageError(f'--input={path}: {kind} directory')
   return path

@@ -37,7 +37,8 @@ def CheckFlags(args, known):
     if not arg.startswith('--'):
       raise exit_codes.UsageError(f'{arg}: expected flags only')
     name = arg[2:].split('=')[0]
-    if name.replace('-', '_') not in names and name.replace('no_', '', 1) not in names:
+    option = name.replace('-', '_')
+    if option not in names and option.removeprefix('no_') not in names:
       raise exit_codes.UsageError(f'--{name}: no such flag{suggest.Hint(name, names | set(known))}')
   return args
 

@@ -140,7 +140,7 @@ class _Parquet:
 
   def _Embedded(self, group, column):
     kind = self.schema.field(column).type
-    if _IsText(kind) or (pa.types.is_struct(kind) and not {f.name for f in kind} & set(_OWN)):
+    if IsText(kind) or (pa.types.is_struct(kind) and not {f.name for f in kind} & set(_OWN)):
       return np.zeros([self._file.metadata.row_group(group).num_rows], bool)
     leaves = {f'{column}.bytes', f'{column}.array.list.element', f'{column}.array.list.item', column}
     chunks = [self._file.metadata.row_group(group).column(i) for i in range(self._file.metadata.num_columns)]
@@ -203,7 +203,7 @@ def _Select(batch, name):
 def _HasAudio(values):
   """Returns bool [rows]: whether there is audio, and not only a path."""
   if not pa.types.is_struct(values.type):
-    found = np.full([len(values)], not _IsText(values.type))
+    found = np.full([len(values)], not IsText(values.type))
   else:
     found = np.zeros([len(values)], bool)
     for name in _OWN:
@@ -212,5 +212,6 @@ def _HasAudio(values):
   return found & ~np.asarray(values.is_null())
 
 
-def _IsText(kind):
+def IsText(kind):
+  """Returns whether a pyarrow.DataType is text."""
   return pa.types.is_string(kind) or pa.types.is_large_string(kind)

@@ -15,8 +15,8 @@ _TRANSCRIPTS = ('.lab', '.txt')
 # Extensions of files beside recordings that are no audio; a file with any other extension may be some.
 _OTHER = frozenset(
   '.bib .bz2 .cfg .conf .csv .ctm .db .doc .docx .eaf .gif .gz .htm .html .ini .jpeg .jpg .json .jsonl .log .m3u .md '
-  '.npy .npz .ods .odt .pdf .pickle .pkl .png .pt .py .rst .rttm .scp .sh .srt .stm .svg .tar .tex .textgrid .tgz '
-  '.toml .tsv .uem .vtt .xls .xlsx .xml .xz .yaml .yml .zip'.split()
+  '.npy .npz .ods .odt .pdf .pickle .pkl .png .pt .py .rst .rttm .scp .sh .srt .stm .svg .tar .tex .textgrid '
+  '.tfrecord .tgz .toml .tsv .uem .vtt .xls .xlsx .xml .xz .yaml .yml .zip'.split()
 )
 _OTHER_NAMES = frozenset('authors changelog copying license makefile notice readme sha256sums thumbs.db'.split())
 _HERE = re.compile(r'^(\./+)+')

@@ -81,17 +81,17 @@ def _AudioColumn(path, schema, features, name):
   kind = schema.field(name).type
   children = {f.name for f in kind} if pa.types.is_struct(kind) else set()
   binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-  text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-  if not (binary or text or children & {'bytes', 'path'} or {'array', 'sampling_rate'} <= children):
+  if not (binary or arrow_rows.IsText(kind) or children & {'bytes', 'path'} or {'array', 'sampling_rate'} <= children):
     raise exit_codes.UsageError(f'{path}: column {name} is {kind}; expected a struct with bytes, path or array')
   return name
 
 
 def _PathOf(kind, column):
   """Returns the names of the columns with paths of recordings: none or one."""
-  if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+  if arrow_rows.IsText(kind):
     return [column]
-  return [f'{column}.path'] if pa.types.is_struct(kind) and kind.get_field_index('path') >= 0 else []
+  children = {f.name: f.type for f in kind} if pa.types.is_struct(kind) else {}
+  return [f'{column}.path'] if 'path' in children and arrow_rows.IsText(children['path']) else []
 
 
 def _Used(listing, path, schema, audio_column, columns):

@@ -2,6 +2,8 @@
 
 import json
 
+from fm_lingvo.data import dataset
+
 from . import lines
 
 
@@ -11,9 +13,14 @@ def Objects(listing, path):
   Args:
     listing: importers.Listing, gets the rejects.
     path: Local or remote file, decompressed if the name ends in .gz.
+
+  Raises:
+    dataset.DatasetError: The whole file is one JSON list, or see text_lines.Lines.
   """
   for number, line in lines.Lines(path):
     where = f'{path}:{number}'
+    if number == 1 and line.startswith('['):
+      raise dataset.DatasetError(f"{path}: a JSON list; expected an object a line, as jq -c '.[]' {path} writes them")
     if not line.strip():
       continue
     try:

@@ -49,7 +49,7 @@ def Import(options):
   importer = rows.Importer(
     inputs.Trusting(options, [audio_folder] if audio_folder else []), 'table', inputs.Language(options)
   )
-  for part in (options.input or '').split(','):
+  for part in options.input.split(','):
     split, path = inputs.SplitOf(part)
     if not file_system.Exists(path) or os.path.isdir(path):
       raise exit_codes.UsageError(f'--input={part}: expected a table, found no such file')
