@@ -26,18 +26,18 @@ def ExpandUser(path: str) -> str:
   return os.path.expanduser(path)
 
 
+def CacheFolder() -> str:
+  """Returns the user's folder for what can be made again: $XDG_CACHE_HOME/fm_lingvo or ~/.cache/fm_lingvo."""
+  base = os.environ.get('XDG_CACHE_HOME') or os.path.join(os.path.expanduser('~'), '.cache')
+  return os.path.join(base, 'fm_lingvo')
+
+
 def Printable(text: str) -> str:
   r"""Returns a text that can be written as UTF-8: bytes of a file name that are not UTF-8 become \udcE9 and the like.
 
   Python keeps such bytes as lone surrogates. It can open the file by that name, but no text file can hold it.
   """
   return text if text.isascii() else text.encode('utf-8', 'backslashreplace').decode()
-
-
-def CacheFolder() -> str:
-  """Returns the user's folder for what can be made again: $XDG_CACHE_HOME/fm_lingvo or ~/.cache/fm_lingvo."""
-  base = os.environ.get('XDG_CACHE_HOME') or os.path.join(os.path.expanduser('~'), '.cache')
-  return os.path.join(base, 'fm_lingvo')
 
 
 def SplitPaths(text: str) -> list[str]:
@@ -55,11 +55,14 @@ def Open(path: str, mode: str = 'r') -> IO[Any]:
 
 
 def Exists(path: str) -> bool:
-  """Whether a local or remote file exists."""
+  """Whether a local or remote file exists; raises errors.ConfigError if a remote file system cannot be asked."""
   if IsRemote(path):
     import tensorflow as tf
 
-    return tf.io.gfile.exists(path)
+    try:
+      return tf.io.gfile.exists(path)
+    except tf.errors.OpError as e:  # Such as an unknown file system.
+      raise errors.ConfigError(f'{path}: cannot be read ({errors.Reason(e)})') from e
   return os.path.exists(path)
 
 
@@ -70,6 +73,11 @@ def IsFolder(path: str) -> bool:
 
     return tf.io.gfile.isdir(path)
   return os.path.isdir(path)
+
+
+def IsFile(path: str) -> bool:
+  """Whether a local or remote path is a file; raises errors.ConfigError as Exists."""
+  return Exists(path) and not IsFolder(path) if IsRemote(path) else os.path.isfile(path)
 
 
 def LiteralFolder(pattern: str) -> str:
@@ -105,11 +113,10 @@ def CheckNewFolder(path: str) -> None:
   """Raises errors.ConfigError unless a local or remote folder does not exist yet or is empty."""
   if not Exists(path):
     return
+  entries = os.listdir
   if IsRemote(path):
     import tensorflow as tf
 
-    is_folder, entries = tf.io.gfile.isdir, tf.io.gfile.listdir
-  else:
-    is_folder, entries = os.path.isdir, os.listdir
-  if not is_folder(path) or entries(path):
+    entries = tf.io.gfile.listdir
+  if not IsFolder(path) or entries(path):
     raise errors.ConfigError(f'{path}: exists; expected a new or an empty folder')
