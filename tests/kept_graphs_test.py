@@ -48,7 +48,7 @@ def tearDownModule():
 
 
 def _Named(key):
-  return kept_graphs.Place(key, _built[1].path, _built[1].checkpoint)
+  return kept_graphs.Place(32 * key, _built[1].path, _built[1].checkpoint)
 
 
 class KeptGraphsTest(absltest.TestCase):
@@ -171,7 +171,7 @@ class KeptGraphsTest(absltest.TestCase):
     params = run.params.Copy()
     params.encoder.subsampling.cls = _NotTheProject
     self.assertFalse(kept_graphs.Keep(_Named('b'), dataclasses.replace(run, params=params), graph, None))
-    self.assertNotIn('b', os.listdir(self.folder))
+    self.assertNotIn(32 * 'b', os.listdir(self.folder))
 
   def test_a_folder_that_cannot_be_written_costs_the_next_start_only(self):
     graph, run = _built
@@ -182,13 +182,17 @@ class KeptGraphsTest(absltest.TestCase):
 
   def test_the_least_recently_used_go(self):
     graph, run = _built
+    os.mkdir(self.folder + '/notes')  # Something of the user's.
+    os.utime(self.folder + '/notes', (0, 0))
     with mock.patch.object(kept_graphs, '_MOST', 4):
       for i, key in enumerate('abcd'):
         kept_graphs.Keep(_Named(key), run, graph, None)
-        os.utime(os.path.join(self.folder, key), (i, i))
+        os.utime(os.path.join(self.folder, 32 * key), (i, i))
       kept_graphs.Find(_Named('b'))
       kept_graphs.Keep(_Named('e'), run, graph, None)
-    self.assertEqual(sorted(os.listdir(self.folder)), sorted(['b', 'd', 'e', self._Place().key]))
+    self.assertEqual(
+      sorted(os.listdir(self.folder)), sorted([32 * 'b', 32 * 'd', 32 * 'e', 'notes', self._Place().key])
+    )
 
   def test_the_folder_is_the_user_s_alone(self):
     self.assertEqual(os.stat(_folder + '/kept').st_mode & 0o077, 0)

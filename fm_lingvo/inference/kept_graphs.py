@@ -21,6 +21,7 @@ from typing import Any
 
 from lingvo import compat as tf
 
+import fm_lingvo
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.data import spoken_language
@@ -39,7 +40,8 @@ _MOST_BYTES = 1 << 28  # Of a graph, which has language models and hotwords in i
 _OWN = ('fm_lingvo.', 'params.', 'lingvo.')
 _OF_RUN = ('model_name', 'head', 'stream', 'beam_size', 'adapter', 'averages', 'max_seconds')  # Kept of a run.Run.
 _PYTHON_OPS = ('PyFunc', 'PyFuncStateless', 'EagerPyFunc')  # They call a function of this process.
-_OF_LIBRARY = ('fm_lingvo', 'params')  # Folders below shipped.ROOT whose files decide what is built.
+_SOURCES = (os.path.dirname(fm_lingvo.__file__), os.path.join(shipped.ROOT, 'params'))  # They decide what is built.
+_KEY = re.compile(r'[0-9a-f]{32}')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +89,12 @@ def PlaceOf(path: str, checkpoint: str | None, adapter: str | None, **options: A
     'options': repr(sorted(options.items())),
     'computing': repr(computing.SETTINGS),
     'devices': [device.device_type for device in tf.config.list_logical_devices()],
-    'versions': [tf.tf1.version.VERSION, importlib.metadata.version('lingvo')],
-    'sources': {folder: _Signatures(_FilesBelow(os.path.join(shipped.ROOT, folder))) for folder in _OF_LIBRARY},
+    'versions': [
+      getattr(fm_lingvo, '__version__', ''),
+      tf.tf1.version.VERSION,
+      importlib.metadata.version('lingvo'),
+    ],
+    'sources': [_Signatures(_FilesBelow(folder)) for folder in _SOURCES],
   }
   return Place(hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32], path, prefix)
 
@@ -224,7 +230,7 @@ def _Digest(record, graph):
 def _RemoveOld():
   """Removes the least recently used graphs if there are too many."""
   with os.scandir(Folder()) as entries:
-    kept = sorted((entry.stat().st_mtime, entry.path) for entry in entries if not entry.name.startswith('.'))
+    kept = sorted((entry.stat().st_mtime, entry.path) for entry in entries if _KEY.fullmatch(entry.name))
   for _, path in kept[:-_MOST]:
     shutil.rmtree(path, ignore_errors=True)
 
