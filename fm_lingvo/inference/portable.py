@@ -30,6 +30,7 @@ from fm_lingvo.data import transcripts
 from fm_lingvo.decoding import confidence
 from fm_lingvo.inference import load_run
 from fm_lingvo.inference import model_card
+from fm_lingvo.inference import run as run_lib
 from fm_lingvo.layers import adapter as adapter_lib
 from fm_lingvo.run_files import run_dir
 from fm_lingvo.utils import audio
@@ -53,7 +54,7 @@ class Options:
   licenses: tuple[str, ...] = ()  # Lines `CORPUS: LICENCE` for the card, beside those of the data sets.
 
 
-def Write(run: load_run.Run, folder: str, options: Options = Options()) -> dict:
+def Write(run: run_lib.Run, folder: str, options: Options = Options()) -> dict:
   """Writes a run's folder.
 
   Args:

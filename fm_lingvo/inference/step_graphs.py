@@ -23,8 +23,8 @@ from fm_lingvo.checkpoints import reader
 from fm_lingvo.heads import ctc_head
 from fm_lingvo.heads import labeled_head
 from fm_lingvo.heads import transducer_head
-from fm_lingvo.inference import load_run
 from fm_lingvo.inference import plain_einsum
+from fm_lingvo.inference import run as run_lib
 from fm_lingvo.layers import shared_trace
 from fm_lingvo.run_files import run_dir
 
@@ -39,7 +39,7 @@ class StepGraph:
   outputs: dict[str, tf.Tensor]
 
 
-def Build(run: load_run.Run) -> Iterator[StepGraph]:
+def Build(run: run_lib.Run) -> Iterator[StepGraph]:
   """Yields the graphs of a run's encoder and head.
 
   Adapters that change weights are merged first.
@@ -69,7 +69,7 @@ def Build(run: load_run.Run) -> Iterator[StepGraph]:
     yield StepGraph(name, frozen, inputs, outputs)
 
 
-def FeatureSettings(run: load_run.Run) -> dict[str, Any]:
+def FeatureSettings(run: run_lib.Run) -> dict[str, Any]:
   """Returns what outside.Features needs to compute the features of a run's front end."""
   p = run.params.frontend
   mel = p.mel.Copy().Set(name='mel').Instantiate()
