@@ -30,6 +30,8 @@ _PUBLIC = {
 
 
 def __getattr__(name: str) -> Any:
+  if name == '__version__':
+    return _Version()
   if name not in _PUBLIC:
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
   import importlib
@@ -37,5 +39,14 @@ def __getattr__(name: str) -> Any:
   return getattr(importlib.import_module(_PUBLIC[name]), name)
 
 
+def _Version() -> str:
+  import importlib.metadata
+
+  try:
+    return importlib.metadata.version(__name__)
+  except importlib.metadata.PackageNotFoundError as e:
+    raise AttributeError(f'{__name__} is not installed as a package, so its version is not known') from e
+
+
 def __dir__() -> list[str]:
-  return sorted({*globals(), *_PUBLIC})
+  return sorted({*globals(), *_PUBLIC, '__version__'})

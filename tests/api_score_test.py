@@ -14,7 +14,7 @@ from absl.testing import absltest
 import fm_lingvo
 from fm_lingvo import errors
 from fm_lingvo.data import transcripts
-from fm_lingvo.inference import recognizer
+from fm_lingvo.inference import graph_mode
 from tests import run_case
 from tests import tiny_data
 from tools import score
@@ -25,7 +25,7 @@ _TEXTS = ('Turn left!', 'one 2 three', 'go')
 def setUpModule():
   global _folder, _model, _sounds
   _folder = tempfile.mkdtemp()
-  with recognizer.GraphMode():
+  with graph_mode.GraphMode():
     run_case.MakeRun(_folder + '/run', 'asr.Supervised', 'nowhere', 'transducer.max_labels_per_frame = 2.0')
   transcripts.Record(_folder + '/run', {'labeled': {'english': 'data'}})
   _sounds = [tiny_data.Waveform(seconds, i) for i, seconds in enumerate((1.5, 2.5, 1.1))]

@@ -6,6 +6,7 @@ Builds graphs: recognition has no other proof. Starts a process: what an import 
 import concurrent.futures
 import contextlib
 import dataclasses
+import importlib.metadata
 import io
 import itertools
 import json
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import wave
+from unittest import mock
 
 import numpy as np
 from absl.testing import absltest
@@ -25,7 +27,7 @@ from absl.testing import absltest
 import fm_lingvo
 from fm_lingvo import errors
 from fm_lingvo.data import spoken_language
-from fm_lingvo.inference import recognizer
+from fm_lingvo.inference import graph_mode
 from tests import pages
 from tests import process_case
 from tests import run_case
@@ -50,7 +52,7 @@ def setUpModule():
   global _folder, _run, _files
   _folder = tempfile.mkdtemp()
   _run = _folder + '/run'
-  with recognizer.GraphMode():
+  with graph_mode.GraphMode():
     run_case.MakeRun(
       _run,
       'asr.AdapterFinetune',
@@ -318,7 +320,14 @@ class ApiTest(absltest.TestCase):
   def test_an_unknown_name_of_the_package_is_an_attribute_error(self):
     with self.assertRaisesRegex(AttributeError, "module 'fm_lingvo' has no attribute 'laod'"):
       fm_lingvo.laod  # noqa: B018
-    self.assertContainsSubset(['load', 'Model', 'Search', 'Transcript'], dir(fm_lingvo))
+    self.assertContainsSubset(['load', 'Model', 'Search', 'Transcript', '__version__'], dir(fm_lingvo))
+
+  def test_the_version_is_the_installed_package_s(self):
+    with mock.patch('importlib.metadata.version', lambda package: f'{package} 1.2'):
+      self.assertEqual(fm_lingvo.__version__, 'fm_lingvo 1.2')
+    missing = importlib.metadata.PackageNotFoundError('fm_lingvo')
+    with mock.patch('importlib.metadata.version', side_effect=missing):
+      self.assertEqual(getattr(fm_lingvo, '__version__', 'unknown'), 'unknown')
 
 
 _PROGRAM = """
@@ -342,7 +351,7 @@ assert not tf.compat.v1.get_default_graph().get_operations()
 assert not flags.FLAGS.is_parsed()
 assert absl_logging.get_verbosity() == absl_logging.WARNING, absl_logging.get_verbosity()
 assert (list(logging.getLogger().handlers), logging.getLogger().level) == root, logging.getLogger().handlers
-graph = weakref.ref(model._recognizer._session.graph)
+graph = weakref.ref(model.recognizer.graph.session.graph)
 model.close()
 gc.collect()
 assert graph() is None

@@ -9,6 +9,7 @@ from lingvo import compat as tf
 from fm_lingvo import errors
 from fm_lingvo.layers import conformer_encoder
 from fm_lingvo.runtime import batch_split
+from fm_lingvo.runtime import computing
 from fm_lingvo.runtime import session
 from tests import graph_case
 
@@ -114,7 +115,7 @@ class BatchPartsTest(graph_case.GraphCase):
 
   def test_an_operation_has_its_part_s_share_of_the_cores(self):
     self.assertEqual(session.Config().intra_op_parallelism_threads, 0)  # TensorFlow's choice.
-    self.addCleanup(setattr, session, '_operation_threads', 0)
+    self.addCleanup(setattr, computing.SETTINGS, 'operation_threads', 0)
     with unittest.mock.patch.object(tf.config.threading, 'set_intra_op_parallelism_threads') as process_wide:
       session.ComputeInParts(1, 6)
       self.assertEqual(session.Config().intra_op_parallelism_threads, 0)

@@ -12,7 +12,6 @@ from fm_lingvo import errors
 from fm_lingvo.checkpoints import reader
 from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.config import train_params
-from fm_lingvo.inference import load_run
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.training import best_checkpoints
 
@@ -143,19 +142,19 @@ class BestCheckpointsTest(absltest.TestCase):
       self._Save(step)
     train, kept = (os.path.join(self.run_dir, name, 'ckpt-000000') for name in ('train', 'best'))
     self.assertEqual(reader.Resolve(self.run_dir), kept + '10')
-    self.assertEqual(load_run.FindCheckpoint(self.run_dir), kept + '10')
-    self.assertEqual(load_run.FindCheckpoint(self.run_dir, 'best'), kept + '10')
-    self.assertEqual(load_run.FindCheckpoint(self.run_dir, 'newest'), train + '20')
-    self.assertEqual(load_run.FindCheckpoint(self.run_dir, 'ckpt-00000020'), train + '20')
+    self.assertEqual(run_checkpoints.Find(self.run_dir), kept + '10')
+    self.assertEqual(run_checkpoints.Find(self.run_dir, 'best'), kept + '10')
+    self.assertEqual(run_checkpoints.Find(self.run_dir, 'newest'), train + '20')
+    self.assertEqual(run_checkpoints.Find(self.run_dir, 'ckpt-00000020'), train + '20')
     run_checkpoints.Remove(train + '10')
-    self.assertEqual(load_run.FindCheckpoint(self.run_dir, 'ckpt-00000010'), kept + '10')
+    self.assertEqual(run_checkpoints.Find(self.run_dir, 'ckpt-00000010'), kept + '10')
     with self.subTest('of a run that keeps none'):
       run_checkpoints.Remove(kept + '10')
-      self.assertEqual(load_run.FindCheckpoint(self.run_dir), train + '20')
+      self.assertEqual(run_checkpoints.Find(self.run_dir), train + '20')
       with self.assertRaisesRegex(errors.ConfigError, '^--checkpoint=best: .* keeps no best checkpoint'):
-        load_run.FindCheckpoint(self.run_dir, 'best')
+        run_checkpoints.Find(self.run_dir, 'best')
       with self.assertRaisesRegex(errors.ConfigError, '^bset: no such checkpoint.*did you mean best'):
-        load_run.FindCheckpoint(self.run_dir, 'bset')
+        run_checkpoints.Find(self.run_dir, 'bset')
 
 
 if __name__ == '__main__':

@@ -13,6 +13,7 @@ from fm_lingvo.data import dataset
 from fm_lingvo.data import tokenizer
 from fm_lingvo.data import transcripts
 from fm_lingvo.decoding import confidence
+from fm_lingvo.inference import graph_mode
 from fm_lingvo.inference import load_run
 from fm_lingvo.inference import recognizer
 from tests import graph_case  # noqa: F401 Graph mode.
@@ -27,7 +28,7 @@ def setUpModule():
   global _folder
   _folder = tempfile.mkdtemp()
   run_case.WriteData(_folder + '/data')
-  recognizer.Start()
+  graph_mode.Start()
   run_case.MakeRun(_folder + '/run', 'asr.AdapterFinetune', _folder + '/data', 'transducer.max_labels_per_frame = 2.0')
   run_case.MakeRun(_folder + '/probe', 'asr.CtcProbe', _folder + '/data')
   run_case.MakeRun(_folder + '/pretrain', 'asr.BestRqPretrain', _folder + '/data')

@@ -16,6 +16,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from fm_lingvo import errors
+from fm_lingvo.inference import graph_mode
 from fm_lingvo.inference import load_run
 from fm_lingvo.inference import outside
 from fm_lingvo.inference import plain_einsum
@@ -38,7 +39,7 @@ _EXPORTERS = {'tflite': convert.ToTflite, 'onnx': convert.ToOnnx}
 def setUpModule():
   global _folder
   _folder = tempfile.mkdtemp()
-  recognizer.Start()
+  graph_mode.Start()
   run_case.WriteData(_folder + '/data')
   bindings = ('transducer.max_labels_per_frame = 2.0', 'task.encoder.num_layers = 2')  # Two are traced as one.
   run_case.MakeRun(_folder + '/run', 'asr.AdapterFinetune', _folder + '/data', *bindings)

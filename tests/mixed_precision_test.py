@@ -10,7 +10,7 @@ from lingvo import model_registry
 from fm_lingvo import errors
 from fm_lingvo.config import gin_config
 from fm_lingvo.config import registry
-from fm_lingvo.decoding import search
+from fm_lingvo.decoding import existence
 from fm_lingvo.layers import conformer_encoder
 from fm_lingvo.losses import transducer_lattice
 from tests import graph_case
@@ -119,7 +119,7 @@ class TaskTest(graph_case.GraphCase, parameterized.TestCase):
     labels, scores = self.Eval(found.labels, found.scores)
     self.assertEqual(labels.shape[:2], (2, beam_size))
     self.assertEqual(scores.dtype, np.float32)
-    self.assertTrue(search.AreFound(scores[:, 0]).all() and np.isfinite(scores).all())
+    self.assertTrue(existence.AreFound(scores[:, 0]).all() and np.isfinite(scores).all())
     self.assertBetween(labels.max(), 0, 29)
 
   def test_another_dtype_is_one_line_with_the_nearest_name(self):

@@ -17,6 +17,7 @@ from fm_lingvo.checkpoints import fingerprint
 from fm_lingvo.checkpoints import reader
 from fm_lingvo.checkpoints import warm_start
 from fm_lingvo.checkpoints import weights_file
+from fm_lingvo.inference import graph_mode
 from fm_lingvo.inference import load_run
 from fm_lingvo.inference import portable
 from fm_lingvo.inference import recognizer
@@ -37,7 +38,7 @@ def setUpModule():
   global _folder
   _folder = tempfile.mkdtemp()
   run_case.WriteData(_folder + '/data')
-  recognizer.Start()
+  graph_mode.Start()
   one = 'transducer.max_labels_per_frame = 2.0'
   run_case.MakeRun(_folder + '/run', 'asr.AdapterFinetune', _folder + '/data', one)
   run_case.MakeRun(

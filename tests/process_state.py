@@ -12,12 +12,8 @@ _LOGGERS = ('', 'absl', 'tensorflow')
 _PROJECT = ('fm_lingvo.', 'params.', 'tools.')
 # Tables: (module, the table's name).
 _TABLES = (('fm_lingvo.config.user_modules', '_imported'), ('fm_lingvo.data.shard_integrity', '_known'))
-# Module variables that a run sets.
-_VARIABLES = (
-  ('fm_lingvo.runtime.batch_split', '_parts'),
-  ('fm_lingvo.runtime.session', '_deterministic'),
-  ('fm_lingvo.runtime.session', '_operation_threads'),
-)
+# How the process computes, as a run sets it: (module, the object's name, attributes).
+_SETTINGS = ('fm_lingvo.runtime.computing', 'SETTINGS', ('parts', 'operation_threads', 'deterministic'))
 
 
 @contextlib.contextmanager
@@ -25,7 +21,7 @@ def Restored():
   """Context after which the state of the process is as before it, whatever was called or imported in between."""
   restore = [
     function()
-    for function in (_Files, _Flags, _Tables, _Variables, _Configured, _Importers, _Signals, _Logging, _Warnings)
+    for function in (_Files, _Flags, _Tables, _Settings, _Configured, _Importers, _Signals, _Logging, _Warnings)
   ]
   try:
     yield
@@ -76,12 +72,14 @@ def _Tables():
   return _Undo
 
 
-def _Variables():
-  before = {key: getattr(sys.modules[key[0]], key[1]) for key in _VARIABLES if key[0] in sys.modules}
+def _Settings():
+  module, name, attributes = _SETTINGS
+  settings = getattr(sys.modules.get(module), name, None)
+  before = {key: getattr(settings, key) for key in attributes} if settings else {}
 
   def _Undo():
-    for (module, name), value in before.items():
-      setattr(sys.modules[module], name, value)
+    for key, value in before.items():
+      setattr(settings, key, value)
 
   return _Undo
 

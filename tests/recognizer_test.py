@@ -13,6 +13,7 @@ from lingvo import model_registry
 
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import reader
+from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.config import gin_config
 from fm_lingvo.data import tokenizer
 from fm_lingvo.decoding import search
@@ -230,12 +231,12 @@ class InferenceTest(graph_case.GraphCase):
   def test_the_checkpoint_is_the_one_that_later_stages_start_from(self):
     folder = self._Copy('supervised')
     train = os.path.join(folder, 'train')
-    named = load_run.FindCheckpoint(folder)
+    named = run_checkpoints.Find(folder)
     for path in glob.glob(
       named + '.*'
     ):  # Newer by its name, but not by the file `checkpoint`: of a run that was set back.
       shutil.copy(path, path.replace('ckpt-00000003', 'ckpt-00000009'))
-    self.assertEqual(load_run.FindCheckpoint(folder), named)
+    self.assertEqual(run_checkpoints.Find(folder), named)
     self.assertEqual(reader.Resolve(folder), named)
     self.assertTrue(os.path.exists(os.path.join(train, 'ckpt-00000009.index')))
 

@@ -18,7 +18,7 @@ import pytest
 from absl.testing import absltest
 
 import fm_lingvo
-from fm_lingvo.inference import recognizer
+from fm_lingvo.inference import graph_mode
 from tests import pages
 from tests import process_case
 from tests import run_case
@@ -39,7 +39,7 @@ class RunTest(absltest.TestCase):
     cls.addClassCleanup(stack.close)
     cls.folder = stack.enter_context(tempfile.TemporaryDirectory())
     cls.run_folder = f'{cls.folder}/runs/adapted'
-    with recognizer.GraphMode():
+    with graph_mode.GraphMode():
       run_case.MakeRun(
         cls.run_folder,
         'asr.AdapterFinetune',

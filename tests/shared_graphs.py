@@ -16,7 +16,7 @@ from lingvo.core import py_utils
 
 from fm_lingvo.evaluation import evaluator
 from fm_lingvo.inference import decoding_graph
-from fm_lingvo.runtime import batch_split
+from fm_lingvo.runtime import computing
 
 
 class _Newest:
@@ -50,7 +50,7 @@ def _WithContent(match):
 
 def _Key(*params):
   """All that a graph of these Params depends on."""
-  text = ''.join(p.ToText() for p in params) + repr(batch_split._parts)
+  text = ''.join(p.ToText() for p in params) + repr(computing.SETTINGS)
   return re.sub(r'["\']([^"\'\n]+)["\']', _WithContent, text)
 
 

@@ -15,7 +15,7 @@ from absl.testing import absltest
 
 import fm_lingvo
 from fm_lingvo import errors
-from fm_lingvo.inference import recognizer
+from fm_lingvo.inference import graph_mode
 from fm_lingvo.inference import stream_events
 from tests import run_case
 from tests import tiny_data
@@ -27,7 +27,7 @@ def setUpModule():
   global _folder, _model, _ctc, _sound
   _folder = tempfile.mkdtemp()
   limit = 'transducer.max_labels_per_frame = 2.0'  # None at all: a stream does not know the length of its utterance.
-  with recognizer.GraphMode():
+  with graph_mode.GraphMode():
     run_case.MakeRun(f'{_folder}/transducer', 'asr.StreamingSupervised', 'nowhere', limit, blank_bias=9.0)
     run_case.MakeRun(f'{_folder}/ctc', 'asr.CtcProbe', 'nowhere', 'CtcProbe.streaming = True', 'CtcProbe.frame_ms = 80')
   _model = fm_lingvo.load(f'{_folder}/transducer', search=fm_lingvo.Search(beam_size=3))

@@ -22,7 +22,7 @@ from absl.testing import absltest
 
 import fm_lingvo
 from fm_lingvo import errors
-from fm_lingvo.inference import recognizer
+from fm_lingvo.inference import graph_mode
 from tests import run_case
 from tests import tiny_data
 from tools import transcribe
@@ -35,7 +35,7 @@ def setUpModule():
   global _folder, _run, _sound, _events, _models
   _folder = tempfile.mkdtemp()
   _run = f'{_folder}/run'
-  with recognizer.GraphMode():
+  with graph_mode.GraphMode():
     limit = 'transducer.max_labels_per_frame = 2.0'
     run_case.MakeRun(_run, 'asr.StreamingSupervised', 'nowhere', limit, blank_bias=9.0)
     run_case.MakeRun(f'{_folder}/full', 'asr.Supervised', 'nowhere')

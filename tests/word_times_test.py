@@ -77,7 +77,6 @@ class WordTimesTest(absltest.TestCase):
     with open(folder + '/text.txt', 'w', encoding='utf-8') as f:
       f.write('Turn left at the big house.\nOne more sentence.\n')
     spoken = [(words, starts) for words, starts, *_ in word_times._Spoken(folder + '/text.txt', 9)]
-    self.enter_context(mock.patch.object(api, 'ImportTensorFlow'))
     self.enter_context(mock.patch.object(api, 'load', lambda *args, **kwargs: _Model(spoken)))
     out = io.StringIO()
     arguments = [folder, f'--input={folder}/text.txt', f'--output={folder}/out.json']

@@ -39,7 +39,7 @@ def Evaluate(run, datasets, checkpoint, how, averages=True, data_dir=None):
     run: Folder of the run.
     datasets: Names of data sets; empty: the run's final_eval_datasets, or its eval_datasets, without those that have no
       files.
-    checkpoint: See load_run.FindCheckpoint.
+    checkpoint: See run_checkpoints.Find.
     how: The search_options.Search.
     averages: See reader.Checkpoint.
     data_dir: See load_run.ModelParams.
@@ -53,6 +53,7 @@ def Evaluate(run, datasets, checkpoint, how, averages=True, data_dir=None):
   """
   # These import TensorFlow, which --help does not need.
   from fm_lingvo.checkpoints import reader
+  from fm_lingvo.checkpoints import run_checkpoints
   from fm_lingvo.data import hydra_input
   from fm_lingvo.data import transcripts
   from fm_lingvo.evaluation import evaluator
@@ -62,7 +63,7 @@ def Evaluate(run, datasets, checkpoint, how, averages=True, data_dir=None):
   train = train_params.task.train
   trained = transcripts.Recorded(run)
   trained = transcripts.OfInput(train_params.input) if trained is None else trained
-  found = reader.Checkpoint(load_run.FindCheckpoint(run, checkpoint), averages)
+  found = reader.Checkpoint(run_checkpoints.Find(run, checkpoint), averages)
   for name in datasets or train.final_eval_datasets or train.eval_datasets:
     _, params = load_run.ModelParams(run, name, data_dir)
     hydra_input.Validate(params.input)
@@ -123,11 +124,11 @@ def _Run(args):
   with quiet.Imports():
     from fm_lingvo.evaluation import hotword_counts
     from fm_lingvo.evaluation import hypotheses
-    from fm_lingvo.inference import recognizer
+    from fm_lingvo.inference import graph_mode
     from fm_lingvo.run_files import metrics_log
 
     from .common import calibration
-  recognizer.Start()
+  graph_mode.Start()
   user_modules.Import(args.import_module)
   datasets = [name for name in args.datasets.split(',') if name]
   if args.calibrate and len(datasets) != 1:

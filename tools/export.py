@@ -62,9 +62,9 @@ def _Run(args):
   if args.add and not isinstance(args.measure, str):
     raise errors.ConfigError('--add: expected --measure=DATASET with it')
   with quiet.Imports():  # TensorFlow, which --help does not need.
+    from fm_lingvo.inference import graph_mode
     from fm_lingvo.inference import load_run
-    from fm_lingvo.inference import recognizer
-  recognizer.Start()
+  graph_mode.Start()
   user_modules.Import(args.import_module)
   run = load_run.Load(
     args.run,

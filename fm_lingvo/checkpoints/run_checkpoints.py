@@ -10,7 +10,12 @@ import shutil
 
 from lingvo import compat as tf
 
+from fm_lingvo import errors
+from fm_lingvo.checkpoints import weights_file
+from fm_lingvo.utils import suggest
+
 BEST = 'best'  # Folder below a run's that keeps its best checkpoints; its file `checkpoint` names the best one.
+NEWEST = 'newest'  # For Find.
 _STEP = re.compile(r'ckpt-(\d+)$')
 
 
@@ -72,6 +77,42 @@ def Best(run: str) -> str | None:
   """Returns the prefix of the best checkpoint that a run's folder keeps (task.train.best_metric), or None."""
   named = Named(os.path.join(run, BEST))
   return named if named and Exists(named) else None
+
+
+def Find(path: str, name: str | None = None) -> str:
+  """Returns the prefix of a run's checkpoint.
+
+  Args:
+    path: Folder of the run.
+    name: Prefix of a checkpoint, its name in the run's train or best folder, or one of BEST, the best by
+      task.train.best_metric, and NEWEST; None: BEST if the run keeps best checkpoints, else NEWEST.
+
+  Raises:
+    errors.ConfigError: There is no such checkpoint, or the run has none.
+  """
+  exported = weights_file.In(path)
+  if exported:
+    if name not in (None, BEST, NEWEST):
+      raise errors.ConfigError(f'--checkpoint={name}: {path} has one set of weights only, {weights_file.MODEL}')
+    return exported
+  folders = [os.path.join(path, 'train'), os.path.join(path, BEST)]
+  best = Best(path) if name in (None, BEST) else None
+  if best:
+    return best
+  if name == BEST:
+    raise errors.ConfigError(
+      f'--checkpoint={BEST}: {path} keeps no best checkpoint; expected a run with task.train.best_metric'
+    )
+  found = Prefixes(folders[0])
+  if name not in (None, NEWEST):
+    for prefix in (name, *(os.path.join(folder, name) for folder in folders)):
+      if tf.io.gfile.exists(prefix + '.index'):
+        return prefix
+    nearest = suggest.Nearest(name, [os.path.basename(f) for f in found] + [BEST, NEWEST])
+    raise errors.ConfigError(f'{name}: no such checkpoint, here or in {folders[0]}' + suggest.DidYouMean(nearest))
+  if not found:
+    raise errors.ConfigError(f'{folders[0]}: no checkpoint (ckpt-*.index) in it yet')
+  return found[0]
 
 
 def Copy(prefix: str, folder: str) -> str:

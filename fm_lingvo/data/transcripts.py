@@ -13,7 +13,6 @@ from typing import Any
 
 from fm_lingvo import errors
 from fm_lingvo.data import dataset
-from fm_lingvo.data import stream_params
 from fm_lingvo.utils import files
 
 UNRECORDED = 'prompts'
@@ -43,6 +42,8 @@ def OfInput(p: Any) -> dict[str, dict[str, str]]:
 
 def LabeledFolders(p: Any) -> dict[str, list[str]]:
   """Returns labelled stream -> folders of its data sets that there are shards in, sorted, for Params of an input."""
+  from fm_lingvo.data import stream_params  # Imports Lingvo, which a run's own records do not need.
+
   found = {}
   for name, stream in p.streams.IterParams() if 'streams' in p else ():
     if 'labeled' in stream and stream.labeled:

@@ -15,7 +15,9 @@ anywhere and go on with what it kept:
 from lingvo import compat as tf
 from lingvo.core import py_utils
 
-NEVER = -1e30  # The smallest score.
+from fm_lingvo.decoding import existence
+
+NEVER = existence.NEVER
 
 
 class Weighted:

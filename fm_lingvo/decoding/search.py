@@ -20,18 +20,14 @@ from lingvo.core import py_utils
 
 from fm_lingvo.decoding import emission
 from fm_lingvo.decoding import emission_log
+from fm_lingvo.decoding import existence
 from fm_lingvo.decoding import fusion
 from fm_lingvo.decoding import state_slots
 
-NEVER = fusion.NEVER  # Score of hypotheses that do not exist.
+NEVER = existence.NEVER
 
 LABELED = ('labels', 'frames', 'label_scores')  # What hypotheses have for each label.
 _HASH_FACTOR = 6364136223846793005  # Knuth, MMIX; products wrap round 2^64.
-
-
-def AreFound(scores):
-  """Returns whether hypotheses exist, given scores of BeamSearch as NumPy arrays or tensors."""
-  return scores > 0.1 * NEVER
 
 
 def BeamSearch(

@@ -20,6 +20,7 @@ All parts together give what search.py and greedy.py give for the whole utteranc
 from lingvo import compat as tf
 from lingvo.core import py_utils
 
+from fm_lingvo.decoding import existence
 from fm_lingvo.decoding import greedy
 from fm_lingvo.decoding import search
 
@@ -59,7 +60,7 @@ def BeamSearch(log_probs, fused, enc, lengths, max_symbols_per_frame, state):
   counts = now.lengths - first
   order = (first[..., tf.newaxis] + tf.range(max_labels)) % max_labels  # [B, K, L]
   best = now.scores[:, :1]
-  exists = search.AreFound(now.scores)
+  exists = existence.AreFound(now.scores)
   after = py_utils.NestedMap(
     # Relative to the best one: a float32 would lose the differences in hours of speech.
     scores=tf.where_v2(exists, now.scores - best, search.NEVER),

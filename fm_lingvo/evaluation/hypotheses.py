@@ -10,7 +10,7 @@ import numpy as np
 from lingvo import compat as tf
 
 from fm_lingvo import errors
-from fm_lingvo.decoding import search
+from fm_lingvo.decoding import existence
 from fm_lingvo.decoding import words
 from fm_lingvo.evaluation import alignment
 from fm_lingvo.evaluation import error_rates
@@ -66,7 +66,7 @@ class Recognition:
         row['n_best'] = [
           {'hypothesis': t, 'score': round(float(s), 4)}
           for t, s in zip(texts, values['hyp_scores'][i])
-          if search.AreFound(s)
+          if existence.AreFound(s)
         ]
       if 'hyp_frames' in values:
         row['hypothesis_words'] = self._Words(values, i)
@@ -75,7 +75,7 @@ class Recognition:
   def _Words(self, values, i):
     """Returns the words of the best hypothesis of utterance i, with what speaks for each, see decoding/words.py."""
     out = {key.removeprefix('hyp_'): value for key, value in values.items() if key.startswith('hyp_')}
-    found = words.FoundOf(self._surfaces, out, i, np.flatnonzero(search.AreFound(out['scores'][i])).tolist())
+    found = words.FoundOf(self._surfaces, out, i, np.flatnonzero(existence.AreFound(out['scores'][i])).tolist())
     return [
       {'word': span.text, 'evidence': {name: round(value, 6) for name, value in evidence.items()}}
       for span, evidence in zip(found[0].spans, words.Evidence(found[0], found))

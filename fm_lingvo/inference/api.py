@@ -10,12 +10,10 @@ stand in programs of other projects, whose names are PEP 8's. TensorFlow is impo
 """
 
 import collections
-import contextlib
 import copy
 import dataclasses
 import math
 import os
-import sys
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -32,10 +30,9 @@ from fm_lingvo.data import normalizers
 from fm_lingvo.decoding import search_options
 from fm_lingvo.inference import live_model
 from fm_lingvo.inference import sounds
+from fm_lingvo.inference import starting
 from fm_lingvo.inference import transcribing
 from fm_lingvo.inference import transcript
-from fm_lingvo.runtime import garbage
-from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files
 from fm_lingvo.utils import shipped
 from fm_lingvo.utils import suggest
@@ -88,31 +85,16 @@ def load(
     raise errors.ConfigError(f'max_window = {max_window:g}: expected >= {MIN_WINDOW_SECONDS:g} and finite')
   if language is not None:
     normalizers.CheckLanguage(language, 'language')  # Before seconds of imports.
-  ImportTensorFlow()
-  from fm_lingvo.inference import load_run
-  from fm_lingvo.inference import recognizer
-
-  with live_model.LOADING, quiet.RootLogger(), garbage.CollectedRarely(), recognizer.GraphMode():
-    found = load_run.Load(
-      shipped.Folder(files.ExpandUser(os.fspath(run))),
-      checkpoint=checkpoint if checkpoint is None else files.ExpandUser(checkpoint),
-      adapter=adapter if adapter is None else shipped.Folder(files.ExpandUser(os.fspath(adapter))),
-      averages=averages,
-      how=search or search_options.Search(),
-      language=language,
-    )
-    return Model(found, recognizer.Recognizer(found, n_best), max_window or found.max_seconds)
-
-
-def ImportTensorFlow() -> None:
-  """Imports TensorFlow and Lingvo without the messages that they write on start-up."""
-  with (
-    live_model.LOADING,
-    quiet.RootLogger(),
-    garbage.CollectedRarely(),
-    contextlib.nullcontext() if 'tensorflow' in sys.modules else quiet.Imports(),
-  ):
-    from fm_lingvo.inference import recognizer  # noqa: F401
+  found, model = starting.Recognizer(
+    shipped.Folder(files.ExpandUser(os.fspath(run))),
+    n_best,
+    checkpoint=checkpoint if checkpoint is None else files.ExpandUser(checkpoint),
+    adapter=adapter if adapter is None else shipped.Folder(files.ExpandUser(os.fspath(adapter))),
+    averages=averages,
+    how=search or search_options.Search(),
+    language=language,
+  )
+  return Model(found, model, max_window or found.max_seconds)
 
 
 class Model(live_model.LiveModel):

@@ -11,6 +11,9 @@ from lingvo.core import cluster_factory
 from lingvo.core import py_utils
 
 from fm_lingvo.checkpoints import reader
+from fm_lingvo.inference import session_graph
+from fm_lingvo.inference import stream_graph
+from fm_lingvo.runtime import session
 from fm_lingvo.runtime import zero_variables
 
 
@@ -31,7 +34,7 @@ class Graph(NamedTuple):
 
 
 def New(run) -> Graph:
-  """Builds the Graph of a load_run.Run."""
+  """Builds the Graph of a run.Run."""
   with tf.Graph().as_default() as graph:
     inputs = Inputs()
     with zero_variables.Scope():
@@ -42,11 +45,34 @@ def New(run) -> Graph:
       return Graph(graph, inputs, task, encoded, searched, decode(searched))
 
 
+def Start(run) -> session_graph.SessionGraph:
+  """Builds the graph of a run.Run and restores its weights.
+
+  Raises:
+    errors.ConfigError: See Restore.
+  """
+  graph, inputs, task, encoded, searched, outputs = New(run)
+  with graph.as_default():
+    sess = tf.Session(graph=graph, config=session.Config())
+    Restore(sess, task, run.Weights())
+  return session_graph.SessionGraph(
+    session=sess,
+    inputs=inputs,
+    encoded=dict(encoded),
+    searched=dict(searched),
+    outputs=dict(outputs),
+    tokenizer=task.Head(run.head).tokenizer,
+    frame_samples=task.encoded_frame_samples,
+    why_no_stream=stream_graph.WhyNot(task, run.head),
+    task=task,
+  )
+
+
 def Build(run, waveforms, num_samples):
   """Builds a run's task for evaluation, and its decoding, in the current graph.
 
   Args:
-    run: A load_run.Run.
+    run: A run.Run.
     waveforms: float32 [B, S] in [-1, 1]; samples after num_samples are ignored.
     num_samples: int32 [B].
 
@@ -85,7 +111,7 @@ def Restore(sess, task, checkpoint: reader.Checkpoint) -> None:
   Args:
     sess: Session of the graph that `task` was built in.
     task: A HydraTask.
-    checkpoint: The weights, such as Run.Weights() of a load_run.Run.
+    checkpoint: The weights, such as run.Run.Weights().
 
   Raises:
     errors.ConfigError: The checkpoint lacks a variable, has one of another shape, or was made with another front end

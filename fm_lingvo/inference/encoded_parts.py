@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 
 import numpy as np
-from lingvo.core import py_utils
 
 from fm_lingvo.utils import audio
 
@@ -42,11 +41,11 @@ def _Padded(waveforms):
   return batch, num_samples
 
 
-def Joined(batches: Sequence[Mapping[str, np.ndarray]]) -> py_utils.NestedMap:
+def Joined(batches: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
   """Returns encoded [B, N, D] and paddings [B, N] of all rows of batches, padded to the longest batch."""
   frames = max(batch['paddings'].shape[1] for batch in batches)
   room = [(0, frames - batch['paddings'].shape[1]) for batch in batches]
-  return py_utils.NestedMap(
+  return dict(
     encoded=np.concatenate([np.pad(batch['encoded'], ((0, 0), n, (0, 0))) for batch, n in zip(batches, room)]),
     paddings=np.concatenate(
       [np.pad(batch['paddings'], ((0, 0), n), constant_values=1.0) for batch, n in zip(batches, room)]

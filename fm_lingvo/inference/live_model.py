@@ -18,7 +18,7 @@ LOADING = threading.RLock()
 class LiveModel:
   """Base of api.Model: streams."""
 
-  _run: Any  # A load_run.Run.
+  _run: Any  # A run.Run.
   _recognizer: Any  # A recognizer.Recognizer.
 
   @property
@@ -67,9 +67,9 @@ class LiveModel:
       raise errors.ConfigError(f'beam_size = {beam_size}: expected >= 1')
     engine = self._recognizer.StreamEngine(beam_size, step_seconds, build=False)
     if engine is None:
-      from fm_lingvo.inference import recognizer
+      from fm_lingvo.inference import graph_mode
 
-      with LOADING, quiet.RootLogger(), recognizer.GraphMode():
+      with LOADING, quiet.RootLogger(), graph_mode.GraphMode():
         engine = self._recognizer.StreamEngine(beam_size, step_seconds, build=True)
     return streaming.Stream(engine, endpoint_seconds, reset, self._run.language)
 

@@ -1,6 +1,5 @@
 """Reads from a trained run's folder what recognition needs: params, checkpoint, head, tokenizer, adapters."""
 
-import dataclasses
 import os
 
 from lingvo import compat as tf
@@ -17,38 +16,10 @@ from fm_lingvo.config import registry
 from fm_lingvo.config import run_experiment
 from fm_lingvo.data import spoken_language
 from fm_lingvo.decoding import search_options
+from fm_lingvo.inference import run as run_lib
 from fm_lingvo.layers import adapter as adapter_lib
 from fm_lingvo.run_files import run_dir
 from fm_lingvo.utils import suggest
-
-BEST, NEWEST = 'best', 'newest'  # Names of checkpoints for FindCheckpoint.
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-  """A run with one checkpoint, one head and at most one set of adapters."""
-
-  path: str  # Folder of the run, or one that fm-export --format=safetensors wrote.
-  model_name: str  # Name of the experiment.
-  checkpoint: str  # Prefix of the checkpoint's files, or a safetensors file.
-  params: hyperparams.Params  # Task Params with only the branch that decodes.
-  cluster: hyperparams.Params
-  head: str  # Name of the head that decodes.
-  adapter: str  # Name of the active set of adapters, or adapter_lib.NO_ADAPTER.
-  averages: bool  # Whether the moving averages of its weights are used, where it has any.
-  max_seconds: float  # Longest utterance that the run was trained on.
-  adapter_file: str | None = None  # With weights of the adapters that are not in the checkpoint.
-  language: str | None = None  # Code of what it transcribes, such as en; None: not known.
-
-  @property
-  def stream(self) -> str:
-    """Name of the data whose transcripts the head was trained on."""
-    ((_, branch),) = self.params.branches.IterParams()
-    return branch.stream
-
-  def Weights(self) -> reader.Checkpoint:
-    """Opens the weights."""
-    return reader.Checkpoint(self.checkpoint, self.averages, self.adapter_file)
 
 
 def Load(path, *, checkpoint=None, adapter=None, averages=True, how=search_options.Search(), language=None):
@@ -56,7 +27,7 @@ def Load(path, *, checkpoint=None, adapter=None, averages=True, how=search_optio
 
   Args:
     path: Folder of the run.
-    checkpoint: See FindCheckpoint.
+    checkpoint: See run_checkpoints.Find.
     adapter: Name of a set of adapters in the checkpoint, a folder with adapters that fm-export wrote, or
       adapter_lib.NO_ADAPTER; None: the run's active set.
     averages: Whether to use the moving averages of the weights (task.train.ema_decay), where there are any.
@@ -64,33 +35,36 @@ def Load(path, *, checkpoint=None, adapter=None, averages=True, how=search_optio
     language: Code of what the run transcribes, checked; None: that of its training data, if it is known.
 
   Returns:
-    A Run.
+    A run.Run.
 
   Raises:
     errors.ConfigError: There is no such run, checkpoint or adapter, or the run has no head that decodes.
   """
   model_name, params = ModelParams(path)
-  checkpoint = FindCheckpoint(path, checkpoint)
+  checkpoint = run_checkpoints.Find(path, checkpoint)
   task = params.task.Copy().Set(input=None)
   head, stream = _KeepDecodingBranch(task, f'{path}: {model_name}')
-  how.ApplyTo(task.heads.Get(head), head)
-  _UseOwnTokenizer(task.heads.Get(head), path, head)
+  found = task.heads.Get(head)
+  how.ApplyTo(found, head)
+  _UseOwnTokenizer(found, path, head)
   adapter_file = weights_file.AdapterIn(adapter)
   if adapter_file is not None:
     adapter = fingerprint.CheckBase(checkpoint, adapter_file, averages)
   adapter = _ChooseAdapter(task, adapter, reader.Checkpoint(checkpoint, averages, adapter_file))
-  return Run(
-    path,
-    model_name,
-    checkpoint,
-    task,
-    params.cluster,
-    head,
-    adapter,
-    averages,
-    float(params.input.streams.Get(stream).bucket_upper_bound_seconds[-1]),
-    adapter_file,
-    language or spoken_language.Recorded(path, stream),
+  return run_lib.Run(
+    path=path,
+    model_name=model_name,
+    checkpoint=checkpoint,
+    params=task,
+    cluster=params.cluster,
+    head=head,
+    stream=stream,
+    beam_size=found.beam_size if 'beam_size' in found else 1,
+    adapter=adapter,
+    averages=averages,
+    max_seconds=float(params.input.streams.Get(stream).bucket_upper_bound_seconds[-1]),
+    adapter_file=adapter_file,
+    language=language or spoken_language.Recorded(path, stream),
   )
 
 
@@ -122,42 +96,6 @@ def ModelParams(path, dataset='Train', data_dir=None):
     return model_name, model_registry.GetParams(model_name, dataset)
   finally:
     gin_config.Reset()
-
-
-def FindCheckpoint(path, name=None):
-  """Returns the prefix of a run's checkpoint.
-
-  Args:
-    path: Folder of the run.
-    name: Prefix of a checkpoint, its name in the run's train or best folder, or one of BEST, the best by
-      task.train.best_metric, and NEWEST; None: BEST if the run keeps best checkpoints, else NEWEST.
-
-  Raises:
-    errors.ConfigError: There is no such checkpoint, or the run has none.
-  """
-  exported = weights_file.In(path)
-  if exported:
-    if name not in (None, BEST, NEWEST):
-      raise errors.ConfigError(f'--checkpoint={name}: {path} has one set of weights only, {weights_file.MODEL}')
-    return exported
-  folders = [os.path.join(path, 'train'), os.path.join(path, run_checkpoints.BEST)]
-  best = run_checkpoints.Best(path) if name in (None, BEST) else None
-  if best:
-    return best
-  if name == BEST:
-    raise errors.ConfigError(
-      f'--checkpoint={BEST}: {path} keeps no best checkpoint; expected a run with task.train.best_metric'
-    )
-  found = run_checkpoints.Prefixes(folders[0])
-  if name not in (None, NEWEST):
-    for prefix in (name, *(os.path.join(folder, name) for folder in folders)):
-      if tf.io.gfile.exists(prefix + '.index'):
-        return prefix
-    nearest = suggest.Nearest(name, [os.path.basename(f) for f in found] + [BEST, NEWEST])
-    raise errors.ConfigError(f'{name}: no such checkpoint, here or in {folders[0]}' + suggest.DidYouMean(nearest))
-  if not found:
-    raise errors.ConfigError(f'{folders[0]}: no checkpoint (ckpt-*.index) in it yet')
-  return found[0]
 
 
 def _KeepDecodingBranch(task, where):

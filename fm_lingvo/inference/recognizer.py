@@ -4,72 +4,30 @@ B: utterances, S: samples (16 kHz), N: encoded frames, K: hypotheses, L: labels 
 blank.
 """
 
-import contextlib
 import threading
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-from absl import flags
-from absl import logging
-from lingvo import compat as tf
-from lingvo.core import py_utils
 
 from fm_lingvo import errors
 from fm_lingvo.decoding import confidence
-from fm_lingvo.decoding import search
+from fm_lingvo.decoding import existence
 from fm_lingvo.decoding import words as words_lib
-from fm_lingvo.inference import decoding_graph
 from fm_lingvo.inference import encoded_parts
-from fm_lingvo.inference import stream_graph
+from fm_lingvo.inference import session_graph
 from fm_lingvo.inference import transcript
 from fm_lingvo.runtime import graph_memory
-from fm_lingvo.runtime import quiet
-from fm_lingvo.runtime import session
 from fm_lingvo.utils import audio
 
-CLOSED = stream_graph.CLOSED
+if TYPE_CHECKING:
+  from fm_lingvo.inference import run as run_lib
+  from fm_lingvo.inference import stream_graph
+
+CLOSED = session_graph.CLOSED
 _HOW_TO_STREAM = 'train a run with the knob streaming = True, such as asr.StreamingSupervised (docs/streaming.md)'
 
 Word = transcript.Word
 Hypothesis = transcript.Hypothesis
-
-
-def Start() -> None:
-  """Puts TensorFlow and Lingvo into graph mode and silences Lingvo's log; call it first."""
-  py_utils.SetEagerMode(False)
-  if not flags.FLAGS.is_parsed():
-    flags.FLAGS(['inference'])  # Lingvo reads its flags; all keep their defaults.
-  logging.set_verbosity(logging.ERROR)
-  _FindDevices()
-
-
-def _FindDevices():
-  """Finds the devices that Lingvo's cluster asks for."""
-  with quiet.HoldStderr():  # Without a GPU, TensorFlow 2.21 says so here, regardless of TF_CPP_MIN_LOG_LEVEL.
-    tf.config.list_logical_devices()
-
-
-@contextlib.contextmanager
-def GraphMode() -> Iterator[None]:
-  """Context in which Lingvo builds graphs as after Start; afterwards the process is as before."""
-  eager, verbosity, parsed = py_utils.IsEagerMode(), logging.get_verbosity(), flags.FLAGS.is_parsed()
-  seeds = py_utils._STEP_SEED_DICT.dict  # A tensor for each graph, which keeps the graph in memory.
-  graphs = set(seeds)
-  py_utils.SetEagerMode(False, test_mode=True)  # Lingvo's own flag: a graph that is entered is no eager mode anyway.
-  logging.set_verbosity(logging.ERROR)
-  if not parsed:
-    flags.FLAGS(['inference'])
-  _FindDevices()
-  try:
-    with tf.Graph().as_default():
-      yield
-  finally:
-    for graph in set(seeds) - graphs:
-      del seeds[graph]
-    if not parsed:
-      flags.FLAGS.unparse_flags()
-    logging.set_verbosity(verbosity)
-    py_utils.SetEagerMode(eager, test_mode=True)
 
 
 def Words(surfaces, labels, frames, frame_seconds: float) -> list[Word]:
@@ -104,37 +62,42 @@ def _Timed(spans, probabilities, frame_seconds):
 class Recognizer:
   """A graph and a session that transcribe waveforms with a run's weights; threads may share it."""
 
-  def __init__(self, run, n_best: int = 1):
+  def __init__(self, run: 'run_lib.Run', n_best: int = 1, graph: session_graph.SessionGraph | None = None):
     """Builds the graph and restores the weights.
 
     Args:
-      run: A load_run.Run.
+      run: The run, see load_run.Load.
       n_best: Number of hypotheses to return, from 1 to the beam size.
+      graph: Its graph with the weights, if there is one already (kept_graphs.py).
 
     Raises:
       errors.ConfigError: n_best is out of range, or the checkpoint lacks variables or was made with another front end
         or tokenizer.
     """
-    head = run.params.heads.Get(run.head)
-    beam_size = head.beam_size if 'beam_size' in head else 1
-    if not 1 <= n_best <= beam_size:
-      raise errors.ConfigError(f'n_best = {n_best}: expected 1 to {beam_size}, the beam size; set beam_size, too')
+    if not 1 <= n_best <= run.beam_size:
+      raise errors.ConfigError(f'n_best = {n_best}: expected 1 to {run.beam_size}, the beam size; set beam_size, too')
+    if graph is None:
+      from fm_lingvo.inference import decoding_graph  # Imports Lingvo's layers, which a kept graph does not need.
+
+      graph = decoding_graph.Start(run)
     self._n_best = n_best
     self._run = run
     self._lock = threading.Lock()  # One batch at a time: it uses all cores, and its memory.
-    graph, self._inputs, self._task, self._encoded, self._searched, self._outputs = decoding_graph.New(run)
-    with graph.as_default():
-      self._session = tf.Session(graph=graph, config=session.Config())
-      decoding_graph.Restore(self._session, self._task, run.Weights())
-    self._tokenizer = self._task.Head(run.head).tokenizer
+    self._graph: session_graph.SessionGraph | None = graph
+    self._tokenizer = graph.tokenizer
     self._surfaces = self._tokenizer.surfaces
     # Where one hypothesis alone was found, there is nothing to compare it with.
     self._calibrations = {
       several: confidence.Read(run.path, words_lib.MEASURES if several else words_lib.OF_LABELS)
       for several in (False, True)
     }
-    self._frame_seconds = self._task.encoded_frame_samples / audio.SAMPLE_RATE
-    self._engines: dict[tuple[int, int], stream_graph.Engine] = {}  # (beam size, frames of a step) ->
+    self._frame_seconds = graph.frame_samples / audio.SAMPLE_RATE
+    self._engines: dict[tuple[int | None, int], stream_graph.Engine] = {}  # (beam size, frames of a step) ->
+
+  @property
+  def graph(self) -> session_graph.SessionGraph | None:
+    """The graph and its session; None: the recogniser is closed."""
+    return self._graph
 
   def Recognize(self, waveforms: list[np.ndarray]) -> list[list[Hypothesis]]:
     """Transcribes one batch.
@@ -149,18 +112,19 @@ class Recognizer:
       errors.ConfigError: The recogniser is closed.
     """
     with self._lock:
-      if self._session is None:
+      graph = self._graph
+      if graph is None:
         raise errors.ConfigError(CLOSED)
-      parts = (dict(zip(self._inputs, part)) for part in encoded_parts.Parts(waveforms))
-      encoded = encoded_parts.Joined([self._session.run(self._encoded, part) for part in parts])
-      out = self._session.run(self._outputs, {self._searched[key]: value for key, value in encoded.items()})
+      parts = (dict(zip(graph.inputs, part)) for part in encoded_parts.Parts(waveforms))
+      encoded = encoded_parts.Joined([graph.session.run(graph.encoded, part) for part in parts])
+      out = graph.session.run(graph.outputs, {graph.searched[key]: value for key, value in encoded.items()})
     return [self._Hypotheses(out, i) for i in range(len(waveforms))]
 
   def WhyNoStream(self) -> str:
     """Returns why the run cannot recognise speech while it is heard, '' if it can."""
-    return stream_graph.WhyNot(self._task, self._run.head) if self._task is not None else CLOSED
+    return self._graph.why_no_stream if self._graph is not None else CLOSED
 
-  def StreamEngine(self, beam_size: int | None, step_seconds: float, build: bool) -> stream_graph.Engine | None:
+  def StreamEngine(self, beam_size: int | None, step_seconds: float, build: bool) -> 'stream_graph.Engine | None':
     """Returns what runs the steps of streams.
 
     Args:
@@ -174,16 +138,20 @@ class Recognizer:
     Raises:
       errors.ConfigError: The run cannot stream, the head has no such beam, or the recogniser is closed.
     """
-    why = self.WhyNoStream()
-    if why:
-      raise errors.ConfigError(why if why == CLOSED else f'{self._run.path}: {why}; {_HOW_TO_STREAM}')
-    least = self._task.encoder.stream_frames
+    graph = self._graph
+    if graph is None:
+      raise errors.ConfigError(CLOSED)
+    if graph.why_no_stream:
+      raise errors.ConfigError(f'{self._run.path}: {graph.why_no_stream}; {_HOW_TO_STREAM}')
+    least = graph.task.encoder.stream_frames
     key = beam_size, least * max(1, round(step_seconds / (least * self._frame_seconds)))
     if build and key not in self._engines:
-      sess = self._session
-      with sess.graph.as_default(), decoding_graph.Cluster(self._run):
-        engine = stream_graph.Engine(self._task, self._run.head, *key, self._Text, self._Best)
-      engine.Start(sess)
+      from fm_lingvo.inference import decoding_graph
+      from fm_lingvo.inference import stream_graph
+
+      with graph.session.graph.as_default(), decoding_graph.Cluster(self._run):
+        engine = stream_graph.Engine(graph.task, self._run.head, *key, self._Text, self._Best)
+      engine.Start(graph.session)
       self._engines[key] = engine
     return self._engines.get(key)
 
@@ -212,20 +180,19 @@ class Recognizer:
       for engine in self._engines.values():
         engine.Close()
       self._engines = {}
-      self._task = None
-      if self._session is not None:
-        self._session.close()
-        graph_memory.ForgetGradients(self._session.graph)
-      self._session = self._inputs = self._encoded = self._searched = self._outputs = None
+      if self._graph is not None:
+        self._graph.session.close()
+        graph_memory.ForgetGradients(self._graph.session.graph)
+      self._graph = None
 
   def _Hypotheses(self, out, i):
     """Returns the hypotheses of row i of the graph's output, at most n_best."""
-    places = np.flatnonzero(search.AreFound(out.scores[i])).tolist()
+    places = np.flatnonzero(existence.AreFound(out['scores'][i])).tolist()
     every = words_lib.FoundOf(self._surfaces, out, i, places)
     found = []
     for k, hypothesis in zip(places, every):
       if k >= self._n_best:
         break
-      labels = out.labels[i, k, : out.lengths[i, k]].tolist()
+      labels = out['labels'][i, k, : out['lengths'][i, k]].tolist()
       found.append(self._Hypothesis(labels, hypothesis, every))
     return found

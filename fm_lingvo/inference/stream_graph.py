@@ -13,11 +13,10 @@ from lingvo import compat as tf
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
-from fm_lingvo.decoding import search
+from fm_lingvo.decoding import existence
+from fm_lingvo.inference import session_graph
 from fm_lingvo.inference import transcript
 from fm_lingvo.utils import audio
-
-CLOSED = 'the model is closed; load it again'
 
 State = list[np.ndarray]
 
@@ -155,7 +154,7 @@ class Engine:
     with self._open:
       run = self._run
       if run is None:
-        raise errors.ConfigError(CLOSED)
+        raise errors.ConfigError(session_graph.CLOSED)
       self._running += 1
     try:
       values = run(samples[np.newaxis], np.array([frames], np.int32), *state)
@@ -170,6 +169,6 @@ class Engine:
     """Returns the state without the hypotheses other than `kept`."""
     if self._scores is None:
       return state
-    scores = np.full_like(state[self._scores], search.NEVER)
+    scores = np.full_like(state[self._scores], existence.NEVER)
     scores[:, kept] = state[self._scores][:, kept]
     return [*state[: self._scores], scores, *state[self._scores + 1 :]]

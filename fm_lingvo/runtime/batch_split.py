@@ -9,10 +9,11 @@ B: utterances in a batch.
 from lingvo import compat as tf
 from lingvo.core import py_utils
 
+from fm_lingvo.runtime import computing
+
 _MAX_PARTS = 8  # Small batches have no more utterances.
 # Step seeds reserved for one call of Apply, and for one part of it: more than either has random operations.
 _LAYER_SEEDS, _PART_SEEDS = 2**20, 2**40
-_parts = 1  # Set by Use.
 
 
 def Suitable(cores):
@@ -22,8 +23,7 @@ def Suitable(cores):
 
 def Use(parts):
   """Sets the number of parts, >= 1, of graphs built from now on; session.ComputeInParts also sets the threads."""
-  global _parts
-  _parts = parts
+  computing.SETTINGS.parts = parts
 
 
 def Apply(function, theta, *inputs, is_random=False):
@@ -43,7 +43,8 @@ def Apply(function, theta, *inputs, is_random=False):
   """
   batch = py_utils.GetShape(inputs[0])[0]
   known = isinstance(batch, int)
-  parts = min(_parts, batch) if known else _parts
+  parts = computing.SETTINGS.parts
+  parts = min(parts, batch) if known else parts
   seed = py_utils.GetStepSeed()
   if parts < 2:
     outputs = function(theta, *inputs)

@@ -48,6 +48,14 @@ def Imports():
     yield
 
 
+def FindDevices() -> None:
+  """Finds the devices of TensorFlow: without a GPU, 2.21 says so here, regardless of TF_CPP_MIN_LOG_LEVEL."""
+  import tensorflow as tf
+
+  with HoldStderr():
+    tf.config.list_logical_devices()
+
+
 @contextlib.contextmanager
 def RootLogger() -> Iterator[None]:
   """Context that keeps the root logger as it is: absl's first message gives it a handler if it has none."""

@@ -15,6 +15,7 @@ from lingvo.core import py_utils
 
 from fm_lingvo import errors
 from fm_lingvo.runtime import batch_split
+from fm_lingvo.runtime import computing
 
 _OFF = 2  # RewriterConfig.OFF.
 # Passes of the graph optimiser that took a quarter of the first step and did not make the next ones faster; arithmetic
@@ -32,9 +33,6 @@ _WITHOUT = (
 )
 _ONE_PASS = 1  # RewriterConfig.ONE.
 _NO_MEMORY_OPTIMIZATION = 1  # RewriterConfig.NO_MEM_OPT.
-_deterministic = False  # Set by MakeDeterministic.
-_on_cpu = False  # Set by ComputeOnCpu.
-_operation_threads = 0  # Intra-op threads, set by ComputeInParts; 0: TensorFlow's default.
 
 
 def Config():
@@ -43,18 +41,19 @@ def Config():
 
 
 def _WithOptions(config):
+  settings = computing.SETTINGS
   rewrite = config.graph_options.rewrite_options
   rewrite.remapping = _OFF
   # A second pass over a training graph took seconds and removed one operation in three hundred.
   rewrite.meta_optimizer_iterations = _ONE_PASS
-  if _on_cpu:
+  if settings.on_cpu:
     for name in _WITHOUT:
       setattr(rewrite, name, _OFF)
     rewrite.memory_optimization = _NO_MEMORY_OPTIMIZATION
-  if _deterministic:
+  if settings.deterministic:
     config.intra_op_parallelism_threads = config.inter_op_parallelism_threads = 1
-  elif _operation_threads:
-    config.intra_op_parallelism_threads = _operation_threads
+  elif settings.operation_threads:
+    config.intra_op_parallelism_threads = settings.operation_threads
   return config
 
 
@@ -63,8 +62,7 @@ def MakeDeterministic():
 
   Uses a single thread, so that sums are always computed in the same order.
   """
-  global _deterministic
-  _deterministic = True
+  computing.SETTINGS.deterministic = True
   tf.config.experimental.enable_op_determinism()
 
 
@@ -73,8 +71,7 @@ def ComputeOnCpu():
 
   That is the passes in _WITHOUT, and the search for tensors to swap out of GPU memory, which took a sixth of the step.
   """
-  global _on_cpu
-  _on_cpu = True
+  computing.SETTINGS.on_cpu = True
 
 
 def Cores():
@@ -101,12 +98,11 @@ def ComputeInParts(parts, cores):
     parts: Parts of a batch, >= 1.
     cores: Cores that the parts share.
   """
-  global _operation_threads
   batch_split.Use(parts)
-  _operation_threads = max(1, cores // parts) if parts > 1 else 0
-  if parts > 1:
+  threads = computing.SETTINGS.operation_threads = max(1, cores // parts) if parts > 1 else 0
+  if threads:
     with contextlib.suppress(RuntimeError):  # Operations have run: an earlier run of this process.
-      tf.config.threading.set_intra_op_parallelism_threads(_operation_threads)
+      tf.config.threading.set_intra_op_parallelism_threads(threads)
 
 
 def PatchLingvo():

@@ -25,6 +25,12 @@ def ExpandUser(path: str) -> str:
   return os.path.expanduser(path)
 
 
+def CacheFolder() -> str:
+  """Returns the user's folder for what can be made again: $XDG_CACHE_HOME/fm_lingvo or ~/.cache/fm_lingvo."""
+  base = os.environ.get('XDG_CACHE_HOME') or os.path.join(os.path.expanduser('~'), '.cache')
+  return os.path.join(base, 'fm_lingvo')
+
+
 def SplitPaths(text: str) -> list[str]:
   """Returns the paths of a flag with commas between them, each of them as ExpandUser returns it; drops empty ones."""
   return [ExpandUser(path) for path in text.split(',') if path]

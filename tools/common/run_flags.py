@@ -12,7 +12,7 @@ def RunFolder(text: str) -> str:
 
 
 def AddWeights(parser: argparse.ArgumentParser) -> None:
-  """Adds --checkpoint, the argument of load_run.FindCheckpoint, and --averages, that of reader.Checkpoint."""
+  """Adds --checkpoint, the argument of run_checkpoints.Find, and --averages, that of reader.Checkpoint."""
   parser.add_argument(
     '--checkpoint',
     type=files.ExpandUser,

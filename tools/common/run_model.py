@@ -7,6 +7,7 @@ from typing import Any
 from fm_lingvo.config import user_modules
 from fm_lingvo.decoding import search_options
 from fm_lingvo.inference import api
+from fm_lingvo.inference import starting
 
 
 def Load(args: argparse.Namespace, run: str | os.PathLike[str], **options: Any) -> api.Model:
@@ -20,8 +21,9 @@ def Load(args: argparse.Namespace, run: str | os.PathLike[str], **options: Any) 
   Raises:
     errors.ConfigError: See fm_lingvo.load and user_modules.Import.
   """
-  api.ImportTensorFlow()  # Not for --help; before the user's modules, which import it, too.
-  user_modules.Import(args.import_module)
+  if args.import_module:
+    starting.ImportLingvo()  # The user's modules import it, too.
+    user_modules.Import(args.import_module)
   return api.load(
     run,
     adapter=args.adapter,

@@ -19,6 +19,7 @@ import threading
 import numpy as np
 
 from fm_lingvo import audio
+from fm_lingvo.utils import files
 
 from ..prepare.import_helpers import debian
 
@@ -197,7 +198,7 @@ def _Paths(engine):
   if engine == 'kokoro':
     from . import kokoro
 
-    return [kokoro.FastModel(os.path.join(debian.CacheDir(), 'kokoro')), kokoro.DataDir()]
+    return [kokoro.FastModel(os.path.join(files.CacheFolder(), 'kokoro')), kokoro.DataDir()]
   if engine == 'pico':
     return []
   if engine == 'piper':

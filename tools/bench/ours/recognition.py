@@ -5,7 +5,7 @@ Sizes: `folder` of a run that random_run.py writes, `bindings` and `blank_bias` 
 """
 
 import fm_lingvo
-from fm_lingvo.inference import api
+from fm_lingvo.inference import starting
 from fm_lingvo.utils import audio
 
 from .. import inputs
@@ -13,12 +13,12 @@ from .. import inputs
 
 def SetUp(sizes):
   """See worker.py. Facts: `labels`, the words' letters in all, and `audio_seconds`."""
-  api.ImportTensorFlow()
-  from fm_lingvo.inference import recognizer
+  starting.ImportLingvo()
+  from fm_lingvo.inference import graph_mode
 
   from . import random_run
 
-  with recognizer.GraphMode():
+  with graph_mode.GraphMode():
     random_run.Write(sizes['folder'], sizes['bindings'], sizes['blank_bias'])
   beam = sizes['beam_size']
   search = fm_lingvo.Search(beam_size=beam, lm=f'{sizes["folder"]}/lm.npz') if beam > 1 else None

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 
+from fm_lingvo.utils import files
+
 _UPDATE_SECONDS = 120
 _DOWNLOAD_SECONDS = 300
 _NETWORK = ('-o', 'Acquire::Retries=1', '-o', 'Acquire::http::Timeout=15', '-o', 'Acquire::https::Timeout=15')
@@ -20,18 +22,12 @@ class AptError(RuntimeError):
   """Packages cannot be fetched or unpacked; the message is one line."""
 
 
-def CacheDir():
-  """Returns the folder for downloads: $XDG_CACHE_HOME/fm_lingvo or ~/.cache/fm_lingvo."""
-  base = os.environ.get('XDG_CACHE_HOME') or os.path.join(os.path.expanduser('~'), '.cache')
-  return os.path.join(base, 'fm_lingvo')
-
-
 def FetchPackages(packages, cache=None):
   """Downloads and unpacks the packages that the cache lacks.
 
   Args:
     packages: Names of Debian packages.
-    cache: Directory for the packages, CacheDir()/debian by default.
+    cache: Directory for the packages, files.CacheFolder()/debian by default.
 
   Returns:
     (root, fetched): the directory of the packages' files (root/usr/share/...), and the number of downloaded packages.
@@ -39,7 +35,7 @@ def FetchPackages(packages, cache=None):
   Raises:
     AptError: apt-get or dpkg-deb is missing or failed, or the cache cannot be written.
   """
-  cache = cache or os.path.join(CacheDir(), 'debian')
+  cache = cache or os.path.join(files.CacheFolder(), 'debian')
   root = os.path.join(cache, 'root')
   missing = [p for p in packages if not os.path.exists(_UnpackedMarker(cache, p))]
   if not missing:
