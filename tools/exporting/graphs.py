@@ -19,7 +19,7 @@ def Run(run: Any, args: Any) -> None:
   """Exports, measures and reports.
 
   Args:
-    run: A load_run.Run.
+    run: What load_run.Load returns.
     args: Flags of tools.export.
   """
   from fm_lingvo.inference import outside

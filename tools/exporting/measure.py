@@ -19,7 +19,7 @@ Recognize = Callable[[np.ndarray], str]  # int16 [S] -> text.
 
 
 def Recognizing(run: Any) -> Recognize:
-  """Returns a function that recognises a waveform with a load_run.Run."""
+  """Returns a function that recognises a waveform with what load_run.Load returns."""
   model = recognizer.Recognizer(run)
 
   def _Recognize(waveform):
@@ -30,7 +30,7 @@ def Recognizing(run: Any) -> Recognize:
 
 
 def Bytes(run: Any) -> int:
-  """Returns the size of a load_run.Run's weights in float32."""
+  """Returns the size of a run's weights in float32."""
   return 4 * sum(int(np.prod(shape)) for _, shape in run.Weights().weights.values())
 
 

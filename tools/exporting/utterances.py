@@ -27,7 +27,7 @@ def Read(run: Any, flag: str, dataset: str, data_dir: str | None = None, most: i
   """Reads the labeled utterances of one of the experiment's data sets.
 
   Args:
-    run: A load_run.Run.
+    run: What load_run.Load returns.
     flag: What names the data set, for messages.
     dataset: Its name, such as TestTarget.
     data_dir: The experiment's data_dir, or None: that of the run.
