@@ -104,7 +104,7 @@ class Model(live_model.LiveModel):
     """Use fm_lingvo.load.
 
     Args:
-      run: A load_run.Run.
+      run: A run.Run.
       recognizer: Its recognizer.Recognizer.
       max_window: Longest window in seconds.
     """

@@ -50,7 +50,7 @@ def Export(run, folder):
   string [B] and scores float32 [B], which are log-probabilities.
 
   Args:
-    run: A load_run.Run.
+    run: A run.Run.
     folder: Folder to write; it must not exist or must be empty.
 
   Raises:
