@@ -105,7 +105,7 @@ class ReferenceTest(absltest.TestCase):
 
     found = docstrings.Comments(base.SpeechKnobs)
     self.assertEqual(found['data_dir'], 'Folder whose sub-folders are data sets.')
-    self.assertStartsWith(found['max_seconds'], 'Longer utterances')  # On a line of its own.
+    self.assertStartsWith(found['max_seconds'], 'Longer speech')
 
   def test_pages_are_written_for_every_package_without_the_experiments_and_tools(self):
     packages = reference.Packages()
