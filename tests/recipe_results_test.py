@@ -25,7 +25,7 @@ from tools.recipe import stage_spec
 from tools.recipe import stages
 from tools.recipe import tables
 
-_HEADLINE, _FORGETTING, _PROBE = 'no worse than from scratch on all target labels', 'keeps the source', 'CTC'
+_HEADLINE, _FORGETTING, _PROBE = '** adapters and decoder on', 'keeps the source', 'CTC'
 
 
 def _Verdict(claim, rows, comparisons=()):

@@ -161,7 +161,7 @@ BASELINES = ('scratch_target', 'scratch_source_target', 'hydra')
 CLAIMS = (
     claims.NoWorse('adapters and decoder', 'adapted', 'scratch_target', 'from scratch on all target labels',
                    labels=SMALL_SHARE, params=0.179),
-    claims.NoWorse('adapters and decoder after source labels alone', 'adapted_foundation', 'scratch_target',
+    claims.NoWorse('source labels alone, then adapters and decoder', 'adapted_foundation', 'scratch_target',
                    'from scratch on all target labels', labels=SMALL_SHARE, params=0.179),
     claims.NoWorse('AN4: adapters and decoder', 'adapted_an4', 'scratch_an4', 'from scratch on all of AN4\'s labels',
                    labels=SMALL_SHARE, params=0.179),
