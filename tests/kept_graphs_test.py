@@ -3,6 +3,7 @@
 Builds a graph, once: what is kept is that graph. Starts a process: only there is Lingvo not imported yet.
 """
 
+import contextlib
 import dataclasses
 import glob
 import os
@@ -32,13 +33,21 @@ class _NotTheProject:
   """Stands for a layer of a user's module."""
 
 
+@contextlib.contextmanager
+def _Alone(folder):
+  """Context with a folder for kept graphs, in which the process computes as one without other tests does."""
+  usual = mock.patch.object(computing, 'SETTINGS', computing.Settings())
+  with usual, mock.patch.dict(os.environ, {kept_graphs.FOLDER: folder}):
+    yield
+
+
 def setUpModule():
   global _folder, _run, _built, _expected
   _folder = tempfile.mkdtemp()
   _run = _folder + '/run'
   with graph_mode.GraphMode():
     run_case.MakeRun(_run, 'asr.Supervised', 'nowhere', 'transducer.max_labels_per_frame = 2.0')
-  with mock.patch.dict(os.environ, {kept_graphs.FOLDER: _folder + '/kept'}), fm_lingvo.load(_run) as model:
+  with _Alone(_folder + '/kept'), fm_lingvo.load(_run) as model:
     _built = model.recognizer.graph, model._run
     _expected = model.transcribe(_SOUNDS)
 
@@ -55,7 +64,7 @@ class KeptGraphsTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
     self.folder = self.create_tempdir().full_path + '/kept'
-    self.enter_context(mock.patch.dict(os.environ, {kept_graphs.FOLDER: self.folder}))
+    self.enter_context(_Alone(self.folder))
     shutil.copytree(_folder + '/kept', self.folder)
     self.run_folder = _run
 
