@@ -245,8 +245,9 @@ def _IsOwn(run):
 
 
 def _Found(text):
-  """Returns the absolute path of a file that params name, in the working directory or shipped; None: it is no file."""
-  return next((os.path.abspath(p) for p in (text, os.path.join(shipped.ROOT, text)) if os.path.isfile(p)), None)
+  """Returns the absolute path of a local file that params name; None: it is none."""
+  path = None if files.IsRemote(text) else shipped.Where(text)
+  return path and os.path.abspath(path)
 
 
 def _FilesOf(run):

@@ -26,14 +26,21 @@ def Find(path: str, what: str, how_to: str) -> str:
   Raises:
     errors.ConfigError: The file is in neither folder.
   """
-  places = [path]
-  if not files.IsRemote(path) and not os.path.isabs(path):
-    places.append(os.path.join(ROOT, path))
-  for place in places:
-    if files.IsFile(place):
-      return place
-  where = '' if len(places) == 1 else ' in ' + ' or '.join(dict.fromkeys([os.getcwd(), ROOT]))
+  found = Where(path)
+  if found is not None:
+    return found
+  where = '' if len(_Places(path)) == 1 else ' in ' + ' or '.join(dict.fromkeys([os.getcwd(), ROOT]))
   raise errors.ConfigError(f'{path}: no such {what}{where}; {how_to}')
+
+
+def Where(path: str) -> str | None:
+  """Returns the path of a file as Find does, None if it is in neither folder."""
+  return next((place for place in _Places(path) if files.IsFile(place)), None)
+
+
+def _Places(path: str) -> list[str]:
+  """Returns where a file is searched, in order."""
+  return [path] if files.IsRemote(path) or os.path.isabs(path) else [path, os.path.join(ROOT, path)]
 
 
 def Folder(path: str) -> str:
