@@ -2,7 +2,8 @@
 
 The commands run as written, in the order of pages.PAGES, in a copy of the checkout with a
 few seconds of sound for data; each one shares what those before it left. `trainer`
-and `python` are this interpreter's. What a test adds to a command is in _Extra; what
+and `python` are this interpreter's: the first use of a program starts it, later ones
+are forks (tests/fork_server.py). What a test adds to a command is in _Extra; what
 CI or another test runs is in _ELSEWHERE. A command that nothing runs fails.
 """
 
@@ -26,6 +27,7 @@ from fm_lingvo.config import gin_config
 from fm_lingvo.config import list_experiments
 from fm_lingvo.data import dataset
 from params import asr
+from tests import fork_server
 from tests import pages
 from tests import tiny_data
 
@@ -139,6 +141,8 @@ def _Table(header):
 
 @pytest.mark.slow
 class CommandsTest(absltest.TestCase):
+  _begun = set()  # Programs that a command has used.
+
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
@@ -169,9 +173,11 @@ class CommandsTest(absltest.TestCase):
   @classmethod
   def _WriteEnvironment(cls):
     """.venv whose commands are this interpreter's, up to date for make."""
-    for name, module in (('python', ''), ('trainer', '-m fm_lingvo.trainer'), ('tensorboard', '-m tensorboard.main')):
-      cls._Write(f'.venv/bin/{name}', f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {module} "$@"\n')
-      os.chmod(cls._Path('.venv/bin', name), 0o755)
+    server = cls.enter_context(fork_server.Server(cls.root))
+    server.WriteProgram(cls._Path('.venv/bin/python'))
+    server.WriteProgram(cls._Path('.venv/bin/trainer'), '-m', 'fm_lingvo.trainer')
+    cls._Write('.venv/bin/tensorboard', f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m tensorboard.main "$@"\n')
+    os.chmod(cls._Path('.venv/bin/tensorboard'), 0o755)
     cls._Write('.venv/ready', '')
 
   @classmethod
@@ -251,20 +257,24 @@ class CommandsTest(absltest.TestCase):
       return ['-q', '-k', 'golden', '-p', 'no:cacheprovider']
     return []
 
-  def _Environment(self):
+  def _Environment(self, fresh):
     return {
       **os.environ,
+      **({'FRESH_INTERPRETER': '1'} if fresh else {}),
       'PYTHONPATH': os.pathsep.join([self.root, os.environ.get('PYTHONPATH', '')]),
       'PATH': self._Path('.venv/bin') + os.pathsep + os.environ['PATH'],
     }
 
   def _Run(self, command):
     whole = ' '.join([command.replace('--trials=20', '--trials=2'), *map(shlex.quote, self._Extra(command))])
+    programs = set(re.findall(r'\btrainer |python -m \S+', command))
+    fresh = not programs <= self._begun
+    self._begun.update(programs)
     started = time.time()
     done = subprocess.run(
       ['bash', '-c', whole],
       cwd=self.root,
-      env=self._Environment(),
+      env=self._Environment(fresh),
       text=True,
       capture_output=True,
       check=False,
@@ -335,7 +345,7 @@ class CommandsTest(absltest.TestCase):
       ['bash', '-c', f'exec {command} PORT=0'],
       cwd=self.root,
       text=True,
-      env=self._Environment(),
+      env=self._Environment(fresh=True),
       stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT,
       start_new_session=True,
