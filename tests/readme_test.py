@@ -26,6 +26,7 @@ from absl.testing import absltest
 from fm_lingvo.config import gin_config
 from fm_lingvo.config import list_experiments
 from fm_lingvo.data import dataset
+from fm_lingvo.inference import kept_graphs
 from params import asr
 from tests import fork_server
 from tests import pages
@@ -114,6 +115,8 @@ _ELSEWHERE.update(
     'python -m tools.word_times runs/adapted': ('tests/word_times_test.py', r"word_times\.Main\(\['word_times', "),
   }
 )
+# Runs whose evaluations the commands after them, or this test, read.
+_EVALUATED = ('runs/first', 'runs/mine', 'runs/adapted', 'runs/tutorial/adapted')
 _RUN_HERE = re.compile(r'trainer |\.venv/bin/trainer |(\w+=\w+ )?python -m |for |make tensorboard$')
 
 
@@ -237,8 +240,9 @@ class CommandsTest(absltest.TestCase):
       bindings.append(f'{name}.max_steps = 2')
       if 'label_share' in knobs:
         bindings.append(f'{name}.label_share = 1.0')
-      if 'eval_datasets' not in command:  # One evaluation for the figures is enough.
-        names = [] if 'config.gin' in command else ['DevTarget' if 'init_from' in knobs else 'DevHuman']
+      if 'eval_datasets' not in command:
+        evaluated = re.search(r'--logdir=(\S+)', command).group(1) in _EVALUATED
+        names = ['DevTarget' if 'init_from' in knobs else 'DevHuman'] if evaluated else []
         bindings.append(f'task.train.eval_datasets = {names}')
       if 'init_from' in knobs:
         bindings.append('task.train.final_eval_datasets = []')
@@ -263,6 +267,7 @@ class CommandsTest(absltest.TestCase):
       **({'FRESH_INTERPRETER': '1'} if fresh else {}),
       'PYTHONPATH': os.pathsep.join([self.root, os.environ.get('PYTHONPATH', '')]),
       'PATH': self._Path('.venv/bin') + os.pathsep + os.environ['PATH'],
+      kept_graphs.FOLDER: self._Path('graphs'),  # Commands find the graphs of those before them, as a user's do.
     }
 
   def _Run(self, command):
