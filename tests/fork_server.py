@@ -103,7 +103,9 @@ def _Receive(connection):
   (length,) = struct.unpack('I', header)
   text = b''
   while len(text) < length:
-    text += connection.recv(length - len(text))
+    if not (more := connection.recv(length - len(text))):
+      raise EOFError('the client has ended')
+    text += more
   return json.loads(text), files
 
 
