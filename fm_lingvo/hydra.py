@@ -201,6 +201,7 @@ class HydraTask(base_task.BaseTask):
       if self.do_eval and self._Decodes(branch):
         hypotheses = self.Head(branch.head).Decode(theta[branch.head], out.encoded, out.paddings)
         branch_tensors.update({f'hyp_{key}': value for key, value in hypotheses.items()})
+        branch_tensors.update(encoded_frames=out.encoded, encoded_paddings=out.paddings)
       metrics.update({f'{name}/{k}': v for k, v in branch_metrics.items()})
       branch_tensors['features'] = out.clean.features[:1]  # [1, T, F]
       branch_tensors['masked_features'] = out.corrupted.features[:1]

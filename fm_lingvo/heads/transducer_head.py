@@ -105,6 +105,12 @@ class TransducerHead(labeled_head.LabeledHead):
     loss, unalignable = labeled_head.PerLabel(nll, batch.label_lengths, batch.weights)
     return {'loss': loss, 'unalignable': unalignable, 'unknown_labels': self.UnknownLabels(batch)}, {}
 
+  @property
+  def searches(self):
+    """See the base class."""
+    p = self.params
+    return p.beam_size > 1 or bool(self._lm or self._hotwords or p.ilm_weight)
+
   def Decode(self, theta, encoded, paddings):
     """Greedy or beam search; see the base class. With `lm_file`, `hotwords` or `ilm_weight` always the beam."""
     p = self.params
