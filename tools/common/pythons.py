@@ -3,33 +3,50 @@
 stack    classic: Python 3.10, any glibc; current: Python 3.11 to 3.13, glibc >= 2.38
 """
 
-import collections
+from __future__ import annotations
+
 import glob
 import os
 import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import NamedTuple
 
 CURRENT_GLIBC = (2, 38)
 CURRENT_PYTHONS = ((3, 13), (3, 12), (3, 11))  # Best first.
 CLASSIC_PYTHON = (3, 10)
 
-# An interpreter: version (major, minor), path, has_venv (whether it can create an environment with pip).
-Python = collections.namedtuple('Python', 'version path has_venv')
-Choice = collections.namedtuple('Choice', 'stack python')
+
+class Python(NamedTuple):
+  """An interpreter; `has_venv`: whether it can create an environment with pip."""
+
+  version: tuple[int, int]
+  path: str
+  has_venv: bool
+
+
+class Choice(NamedTuple):
+  """A stack, 'classic' or 'current', and its interpreter."""
+
+  stack: str
+  python: Python
 
 
 class NoneFits(Exception):
   """No stack fits this machine; the message is one line that says what to install."""
 
 
-def Dots(version):
+def Dots(version: Sequence[int]) -> str:
   """Returns '3.10' of (3, 10)."""
   return '.'.join(str(v) for v in version)
 
 
-def ChooseStack(glibc, pythons, machine='x86_64', system='Linux'):
+def ChooseStack(
+  glibc: tuple[int, int] | None, pythons: Sequence[Python], machine: str = 'x86_64', system: str = 'Linux'
+) -> Choice:
   """Chooses the stack and the interpreter for a machine. A pure function of its arguments.
 
   Args:
@@ -49,7 +66,6 @@ def ChooseStack(glibc, pythons, machine='x86_64', system='Linux'):
       'setup: no fitting stack: lingvo has wheels for Linux x86_64 with glibc only; '
       f'this is {system} {machine}{"" if glibc else " without glibc"}'
     )
-  glibc = tuple(glibc)
   candidates = [('classic', CLASSIC_PYTHON)]
   if glibc >= CURRENT_GLIBC:
     candidates = [('current', v) for v in CURRENT_PYTHONS] + candidates
@@ -73,7 +89,7 @@ def ChooseStack(glibc, pythons, machine='x86_64', system='Linux'):
   )
 
 
-def GlibcVersion():
+def GlibcVersion() -> tuple[int, int] | None:
   """Returns (major, minor) of this process's glibc, or None."""
   try:
     text = os.confstr('CS_GNU_LIBC_VERSION') or ''
@@ -83,7 +99,7 @@ def GlibcVersion():
   return (int(match.group(1)), int(match.group(2))) if match else None
 
 
-def Probe(path):
+def Probe(path: str) -> Python | None:
   """Returns a Python for an executable, or None if it does not run, such as a pyenv shim of an inactive version."""
   code = (
     'import sys; v = sys.version_info\n'
@@ -105,7 +121,7 @@ def Probe(path):
   return Python((int(words[0]), int(words[1])), lines[1] or path, words[2] == '1')
 
 
-def Find(environ=None):
+def Find(environ: Mapping[str, str] | None = None) -> list[Python]:
   """Finds every CPython that runs, first those on PATH, then pyenv's and uv's versions.
 
   Args:
