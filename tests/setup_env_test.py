@@ -188,8 +188,11 @@ class MakeEnvironmentTest(absltest.TestCase):
     errors = io.StringIO()
     with mock.patch('sys.stderr', errors):
       with self.assertRaisesRegex(setup_env.SetupError, rf'^setup: step failed \(exit code 3\); .* {re.escape(log)}$'):
-        setup_env._Run(['sh', '-c', 'echo disk full; exit 3'], log, 'step')
-    self.assertIn('disk full', errors.getvalue())
+        setup_env._Run(['sh', '-c', 'printf wrong; exit 3'], log, 'step')
+      self.assertEqual(errors.getvalue(), '  wrong\n')
+      with self.assertRaisesRegex(setup_env.SetupError, '^setup: step failed: the disk is full$'):
+        setup_env._Run(['sh', '-c', 'echo "OSError: [Errno 28] No space left on device"; exit 1'], log, 'step')
+    self.assertEqual(errors.getvalue(), '  wrong\n')
 
 
 class LocksTest(parameterized.TestCase):

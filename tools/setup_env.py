@@ -140,9 +140,10 @@ def _Run(command, log_path, what, total=0, check=True, environ=None):
       raise
   if process.returncode and check:
     printed = Printed()
-    sys.stderr.writelines('  ' + line for line in printed.splitlines(True)[-15:])
-    why = 'the disk is full' if os.strerror(errno.ENOSPC) in printed else f'exit code {process.returncode}'
-    raise SetupError(f'setup: {what} failed ({why}); the whole log is in {log_path}')
+    if os.strerror(errno.ENOSPC) in printed:
+      raise SetupError(f'setup: {what} failed: the disk is full')
+    sys.stderr.writelines(f'  {line}\n' for line in printed.splitlines()[-15:])
+    raise SetupError(f'setup: {what} failed (exit code {process.returncode}); the whole log is in {log_path}')
 
 
 def _Stop(process):
