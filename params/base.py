@@ -74,12 +74,18 @@ class AugmentKnobs:
     )
     return p
 
-  def _CheckAugmented(self):
-    """Raises ConfigError if recorded sounds are given, but no stream is augmented."""
+  def _IdleAugmentation(self):
+    """The part of _Idle with these knobs."""
+    idle = {}
+    if not self.noise_dir:
+      idle.update(dict.fromkeys(('noise_prob', 'noise_snr_db'), 'noise_dir'))
+    if not self.rir_dir:
+      idle.update(rir_prob='rir_dir')
     switches = [knob for knob in ('augment', 'augment_unlabeled') if hasattr(self, knob)]
-    unused = switches and not any(getattr(self, knob) for knob in switches)
-    for knob in ('noise_dir', 'rir_dir'):
-      self._Require(not (unused and getattr(self, knob)), knob, f"'', or {' or '.join(switches)} = True, to use it")
+    if switches and not any(getattr(self, knob) for knob in switches):
+      knobs = [field.name for field in dataclasses.fields(AugmentKnobs)]
+      idle.update(dict.fromkeys(knobs, f'{" or ".join(switches)} = True'))
+    return idle
 
 
 @dataclasses.dataclass(eq=False)
@@ -149,9 +155,11 @@ class AsrExperiment(TrainedExperiment, AugmentKnobs, SpeechKnobs):
   def _GinFiles(self):
     return [os.path.join(GIN_DIR, f'{self.size}.gin')]
 
+  def _Idle(self):
+    return {**super()._Idle(), **self._IdleAugmentation()}
+
   def _Train(self, p, schedule_params, eval_datasets, final_eval_datasets=()):
     """Sets p.train, the dtypes and the seed of task Params `p`; returns `p`."""
-    self._CheckAugmented()
     self._SetStreaming(p)
     p.encoder.dropout_prob = self.dropout_prob
     self._Require(self.frame_ms in (40, 80), 'frame_ms', '40 or 80')

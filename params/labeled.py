@@ -49,6 +49,12 @@ class LabeledExperiment(base.AsrExperiment):
     """A held-out set of target speech to report results on."""
     return self._Input(labeled=self._LabeledStream(self.target, 'test'))
 
+  def _Idle(self):
+    idle = super()._Idle()
+    if not self.spec_augment:
+      idle.update(spec_augment_start_step='spec_augment = True')
+    return idle
+
   def _TokenizerFile(self):
     return self._BySize('tokenizer', base.GRAPHEMES_EN)
 
@@ -91,6 +97,12 @@ class LabelShareKnobs:
   def Train(self):
     """A share of the labeled target speech."""
     return self._Input(labeled=self._Labels())
+
+  def _Idle(self):
+    idle = super()._Idle()
+    if self.label_share == 1:
+      idle.update(label_seed='label_share < 1')
+    return idle
 
   def _Labels(self):
     """Returns StreamParams of the share."""

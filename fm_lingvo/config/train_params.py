@@ -107,6 +107,18 @@ def _ValidateBest(tp, check):
   check(patience is None or tp.best_metric is not None, 'early_stop_patience', 'None without best_metric')
 
 
+def Idle(tp):
+  """The params that have no effect beside the others; see idle.py."""
+  idle = {}
+  if tp.best_metric is None:
+    idle.update(dict.fromkeys(('best_is_highest', 'best_max_to_keep'), 'best_metric'))
+  if tp.early_stop_patience is None:
+    idle.update(early_stop_min_steps='early_stop_patience')
+  if not tp.init_from_checkpoint_rules:
+    idle.update(init_from_averages='init_from')
+  return idle
+
+
 def BestMetric(tp):
   """Returns (data set, metric) of best_metric, or None if it is not set."""
   dataset, _, metric = (tp.best_metric or '').partition('/')

@@ -7,7 +7,13 @@ from lingvo.core import hyperparams
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
+from fm_lingvo.config import train_params
 from fm_lingvo.data import tokenizer as tokenizer_lib
+from fm_lingvo.utils import own_names
+from fm_lingvo.utils import suggest
+
+# Layers of a HydraTask beside its heads.
+_LAYERS = ('encoder', 'frontend', 'input', 'learners', 'ema_schedule')
 
 
 def BranchParams(stream: str, head: str, weight: float = 1.0, decode: bool = True) -> hyperparams.Params:
@@ -27,15 +33,42 @@ def BranchParams(stream: str, head: str, weight: float = 1.0, decode: bool = Tru
 
 
 def CheckAll(p: hyperparams.Params) -> None:
-  """Raises errors.ConfigError if a HydraTask's Params have no branch, or one without a head or with a weight < 0."""
+  """Raises errors.ConfigError if branches and heads of a HydraTask's Params cannot be used.
+
+  There is no branch, or one without a head or with a weight < 0; a name is taken; best_metric is of no branch.
+  """
   if not len(p.branches):
     raise errors.ConfigError(f'{p.name}.branches: expected at least one branch')
+  if p.encode_together not in (None, True, False):
+    raise errors.ConfigError(f'{p.name}.encode_together = {p.encode_together!r}: expected None, True or False')
   heads = [name for name, _ in p.heads.IterParams()]
+  schedules = [f'{name}_weight' for name, branch in p.branches.IterParams() if branch.weight_schedule is not None]
+  for name in heads:
+    own_names.Check(f'{p.name}.heads', name, (*_LAYERS, *schedules))
   for name, branch in p.branches.IterParams():
+    own_names.Check(f'{p.name}.branches', name, own_names.METRICS)
     if branch.head not in heads:
       raise errors.ConfigError(f'{p.name}.branches.{name}.head = {branch.head!r}: expected one of {", ".join(heads)}')
     if branch.weight < 0:
       raise errors.ConfigError(f'{p.name}.branches.{name}.weight = {branch.weight}: expected >= 0')
+  _, metric = train_params.BestMetric(p.train) or (None, '')
+  owner, slash, _ = metric.partition('/')
+  if slash:
+    owners = sorted({owner for name, branch in p.branches.IterParams() for owner in (name, branch.stream)})
+    suggest.CheckChoice(f'{p.name}.train.best_metric: branch or stream', owner, owners)
+
+
+def Idle(p: hyperparams.Params) -> dict[str, str]:
+  """The params of heads and branches of a HydraTask's Params that have no effect; see config/idle.py."""
+  branches = dict(p.branches.IterParams())
+  used = {branch.head for branch in branches.values()}
+  idle = {f'heads.{name}': f'a branch with head = {name!r}' for name, _ in p.heads.IterParams() if name not in used}
+  for name, branch in branches.items():
+    if branch.head in p.heads and not p.heads.Get(branch.head).cls.Decodes():
+      idle[f'branches.{name}.decode'] = 'a head that decodes'
+  if len(branches) < 2:
+    idle['train.gradient_share_interval_steps'] = 'several branches'
+  return idle
 
 
 def CheckTokenizer(p: hyperparams.Params, name: str, tokenizer: tokenizer_lib.Tokenizer | None, decodes: bool) -> None:
@@ -79,6 +112,15 @@ def Of(p: hyperparams.Params, streams: Collection[str], some: bool) -> list[tupl
       f'{", ".join(sorted({branch.stream for _, branch in every}))}'
     )
   return found
+
+
+def Shown(view: py_utils.NestedMap) -> dict[str, tf.Tensor]:
+  """The tensors of a branch's view, see HydraTask.ComputePredictions, that TensorBoard shows of the first utterance."""
+  return {
+    'features': view.clean.features[:1],  # [1, T, F]
+    'masked_features': view.corrupted.features[:1],  # [1, T, F]
+    'paddings': view.clean.paddings[:1],  # [1, T]
+  }
 
 
 def GradientShares(losses, variables):

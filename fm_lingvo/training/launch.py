@@ -80,6 +80,7 @@ def Launch(flags):
   flag_checks.CheckParts(flags, is_cluster)
   loggers = followed.Loggers(flags, is_cluster)
   gin_config.Configure(flags.model, flags.gin_file, flags.gin_bindings, flags.gin_search_paths)
+  gin_config.CheckIdle()
   with _Building(flags):
     flag_checks.CheckDatasets(flags)
   if flags.dry_run:
