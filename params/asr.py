@@ -78,7 +78,7 @@ class Supervised(labeled.TransducerKnobs, labeled.LabeledExperiment):
   def _Idle(self):
     idle = super()._Idle()
     if not self.pseudo_weight:
-      idle.update(pseudo='pseudo_weight > 0')
+      idle.update(pseudo='without pseudo_weight > 0')
     return idle
 
   def _Labels(self):
@@ -232,11 +232,11 @@ class AdapterFinetune(FullFinetune):
   def _Idle(self):
     idle = super()._Idle()
     if self.adapter_kind != 'residual':
-      idle.update(adapter_position="adapter_kind = 'residual'")
+      idle.update(adapter_position="without adapter_kind = 'residual'")
     if self.adapter_kind != 'lora':
-      idle.update(dict.fromkeys(('lora_alpha', 'lora_projections'), "adapter_kind = 'lora'"))
+      idle.update(dict.fromkeys(('lora_alpha', 'lora_projections'), "without adapter_kind = 'lora'"))
     if self.adapter_kind == 'bias':
-      idle.update(adapter_dim="adapter_kind = 'residual' or 'lora'")
+      idle.update(adapter_dim="with adapter_kind = 'bias'")
     return idle
 
 

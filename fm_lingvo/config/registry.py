@@ -57,7 +57,7 @@ class Experiment(base_model_params.SingleTaskModelParams):
     """Returns the knobs that have no effect with the values of the others; the trainer refuses to change them.
 
     Returns:
-      dict: name of a knob -> what it needs, such as {'noise_prob': 'noise_dir'}.
+      dict: name of a knob -> why, such as {'noise_prob': 'without noise_dir'}.
     """
     return {}
 

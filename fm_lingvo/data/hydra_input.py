@@ -129,7 +129,7 @@ class HydraInput(base_input.BaseInput):
       'emit_strings',
       None,
       'Whether batches contain utt_ids, texts and domains, which evaluations '
-      'need to count word errors. None: False on a TPU, else True.',
+      'why to count word errors. None: False on a TPU, else True.',
     )
     return p
 
@@ -137,9 +137,9 @@ class HydraInput(base_input.BaseInput):
   def Idle(cls, p):
     """The params that have no effect beside the others; see config/idle.py."""
     return {
-      f'streams.{name}.{path}': need
+      f'streams.{name}.{path}': why
       for name, sp in p.streams.IterParams()
-      for path, need in stream_params.Idle(sp).items()
+      for path, why in stream_params.Idle(sp).items()
     }
 
   @classmethod

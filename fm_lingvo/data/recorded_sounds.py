@@ -48,11 +48,11 @@ def Params():
 
 def Idle(p):
   """The params that have no effect beside the others; see config/idle.py."""
-  idle = {} if p.noise_dir else dict.fromkeys(('noise_prob', 'noise_snr_db_range'), 'noise_dir')
+  idle = {} if p.noise_dir else dict.fromkeys(('noise_prob', 'noise_snr_db_range'), 'without noise_dir')
   if not p.rir_dir:
-    idle.update(rir_prob='rir_dir')
+    idle.update(rir_prob='without rir_dir')
   if not p.noise_dir and not p.rir_dir:
-    idle.update(max_minutes='noise_dir or rir_dir')
+    idle.update(max_minutes='without noise_dir or rir_dir')
   return idle
 
 

@@ -169,13 +169,13 @@ def Validate(path, p):
 
 def Idle(p):
   """The params of a stream that have no effect beside the others; see config/idle.py."""
-  idle = {} if p.share < 1 else {'share_seed': 'share < 1'}
+  idle = {} if p.share < 1 else {'share_seed': 'with share = 1'}
   if p.shuffle is False:
-    idle.update(shuffle_buffer_size='shuffle = True')
+    idle.update(shuffle_buffer_size='with shuffle = False')
   if not p.tokenizer_file:
-    idle.update(max_chars_per_second='tokenizer_file')
+    idle.update(max_chars_per_second='without tokenizer_file')
   if p.augment is not None:
-    idle.update({f'augment.{path}': need for path, need in waveform_augment.Idle(p.augment).items()})
+    idle.update({f'augment.{path}': why for path, why in waveform_augment.Idle(p.augment).items()})
   return idle
 
 

@@ -62,12 +62,14 @@ def Idle(p: hyperparams.Params) -> dict[str, str]:
   """The params of heads and branches of a HydraTask's Params that have no effect; see config/idle.py."""
   branches = dict(p.branches.IterParams())
   used = {branch.head for branch in branches.values()}
-  idle = {f'heads.{name}': f'a branch with head = {name!r}' for name, _ in p.heads.IterParams() if name not in used}
+  idle = {
+    f'heads.{name}': f'without a branch with head = {name!r}' for name, _ in p.heads.IterParams() if name not in used
+  }
   for name, branch in branches.items():
     if branch.head in p.heads and not p.heads.Get(branch.head).cls.Decodes():
-      idle[f'branches.{name}.decode'] = 'a head that decodes'
+      idle[f'branches.{name}.decode'] = 'with a head that does not decode'
   if len(branches) < 2:
-    idle['train.gradient_share_interval_steps'] = 'several branches'
+    idle['train.gradient_share_interval_steps'] = 'with one branch'
   return idle
 
 

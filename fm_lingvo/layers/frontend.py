@@ -86,9 +86,9 @@ class LogMelFrontend(base_layer.BaseLayer):
   @classmethod
   def Idle(cls, p):
     """The params that have no effect beside the others; see config/idle.py."""
-    idle = {} if p.normalization == 'global' else {'global_batches': "normalization = 'global'"}
+    idle = {} if p.normalization == 'global' else {'global_batches': "without normalization = 'global'"}
     if p.normalization == 'none':
-      idle.update(variance_floor="normalization = 'per_utterance' or 'global'")
+      idle.update(variance_floor="with normalization = 'none'")
     return idle
 
   def __init__(self, params):

@@ -44,7 +44,9 @@ class PredictionNetwork(base_layer.BaseLayer):
   @classmethod
   def Idle(cls, p):
     """The params that have no effect beside the others; see config/idle.py."""
-    return {'context_size': "kind = 'stateless'"} if p.kind == 'lstm' else {'num_layers': "kind = 'lstm'"}
+    return (
+      {'context_size': "without kind = 'stateless'"} if p.kind == 'lstm' else {'num_layers': "without kind = 'lstm'"}
+    )
 
   def __init__(self, params):
     super().__init__(params)

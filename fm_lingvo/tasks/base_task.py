@@ -30,7 +30,7 @@ class BaseTask(base_model.BaseTask):
   @classmethod
   def Idle(cls, p):
     """The params that have no effect beside the others; see config/idle.py."""
-    return {f'train.{name}': need for name, need in train_params.Idle(p.train).items()}
+    return {f'train.{name}': why for name, why in train_params.Idle(f'{p.name}.train', p.train).items()}
 
   def __init__(self, params):
     train_params.Validate(f'{params.name}.train', params.train)
