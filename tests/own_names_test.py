@@ -1,5 +1,7 @@
 """Names that users choose do not meet those of our own metrics, layers, rows and folders."""
 
+from unittest import mock
+
 import numpy as np
 from absl.testing import absltest
 from lingvo.core import schedule
@@ -8,12 +10,16 @@ from fm_lingvo import errors
 from fm_lingvo import hydra
 from fm_lingvo.config import registry
 from fm_lingvo.data import hydra_input
+from fm_lingvo.data import importers as api
 from fm_lingvo.heads import best_rq_head
 from fm_lingvo.heads import branch as branch_lib
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.training import nonfinite_steps
 from fm_lingvo.utils import own_names
 from params import asr
+from tools import prepare_data
+from tools.common import exit_codes
+from tools.prepare import importers
 
 
 def _Task(branch='unlabeled', head='best_rq', stream='unlabeled'):
@@ -60,14 +66,21 @@ class OwnNamesTest(absltest.TestCase):
   def test_best_metric_must_be_of_a_branch_or_stream(self):
     p = _Task(branch='masked')
     for metric in ('loss', 'masked/loss', 'unlabeled/examples'):
-      p.train.best_metric = f'DevHuman/{metric}'
-      branch_lib.CheckAll(p)
-    p.train.best_metric = 'DevHuman/maskde/loss'
+      branch_lib.CheckMetric(p, metric)
     with self.assertRaisesRegex(
       errors.ConfigError,
       "^task.train.best_metric: branch or stream = 'maskde': expected one of masked, unlabeled; did you mean masked",
     ):
-      branch_lib.CheckAll(p)
+      branch_lib.CheckMetric(p, 'maskde/loss')
+
+  def test_an_option_of_an_importer_is_no_flag_of_the_tool(self):
+    for names in (('num_shards',), ('mine', 'mine')):
+      importer = api.Importer(print, tuple(api.Option(name, None, '') for name in names))
+      with (
+        mock.patch.object(importers, 'GetImporter', return_value=importer),
+        self.assertRaisesRegex(exit_codes.UsageError, f'^--importer=radio: its option {names[0]}: this name is taken$'),
+      ):
+        prepare_data._OwnOptions('radio', [f'--{names[0]}=1'])
 
   def test_names_of_experiments_and_data_sets(self):
     def Register(name, **methods):

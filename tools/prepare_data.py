@@ -219,6 +219,8 @@ def _OwnOptions(importer, args):
   own = () if importer == 'demo' else importers.GetImporter(importer).own_options
   parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
   for option in own:
+    if option.name in flags.FLAGS or [other.name for other in own].count(option.name) > 1:  # The flag would take it.
+      raise exit_codes.UsageError(f'--importer={importer}: its option {option.name}: this name is taken')
     parser.add_argument(f'--{option.name}', default=option.default)
   try:
     found, rest = parser.parse_known_args(args)

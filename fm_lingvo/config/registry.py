@@ -118,7 +118,7 @@ def _AsDataclass(cls: type) -> type:
   for field in dataclasses.fields(cls):
     if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
       raise TypeError(f'{name}.{field.name}: every knob needs a default')
-  by_lower = {}  # Folders of evaluations have lower-case names.
+  by_lower: dict[str, str] = {}  # Folders of evaluations have lower-case names.
   for dataset in datasets.GetDatasets(cls, warn_on_error=False):
     other = by_lower.setdefault(dataset.lower(), dataset)
     if dataset == 'train':

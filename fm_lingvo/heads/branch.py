@@ -7,7 +7,6 @@ from lingvo.core import hyperparams
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
-from fm_lingvo.config import train_params
 from fm_lingvo.data import tokenizer as tokenizer_lib
 from fm_lingvo.utils import own_names
 from fm_lingvo.utils import suggest
@@ -35,7 +34,7 @@ def BranchParams(stream: str, head: str, weight: float = 1.0, decode: bool = Tru
 def CheckAll(p: hyperparams.Params) -> None:
   """Raises errors.ConfigError if branches and heads of a HydraTask's Params cannot be used.
 
-  There is no branch, or one without a head or with a weight < 0; a name is taken; best_metric is of no branch.
+  There is no branch, or one without a head or with a weight < 0, or a name is taken.
   """
   if not len(p.branches):
     raise errors.ConfigError(f'{p.name}.branches: expected at least one branch')
@@ -51,10 +50,18 @@ def CheckAll(p: hyperparams.Params) -> None:
       raise errors.ConfigError(f'{p.name}.branches.{name}.head = {branch.head!r}: expected one of {", ".join(heads)}')
     if branch.weight < 0:
       raise errors.ConfigError(f'{p.name}.branches.{name}.weight = {branch.weight}: expected >= 0')
-  _, metric = train_params.BestMetric(p.train) or (None, '')
+
+
+def CheckMetric(p: hyperparams.Params, metric: str) -> None:
+  """Raises errors.ConfigError if a metric of evaluations, such as labeled/wer, is of none of a HydraTask's branches.
+
+  Args:
+    p: Params of the task.
+    metric: The metric in task.train.best_metric.
+  """
   owner, slash, _ = metric.partition('/')
+  owners = sorted({owner for name, branch in p.branches.IterParams() for owner in (name, branch.stream)})
   if slash:
-    owners = sorted({owner for name, branch in p.branches.IterParams() for owner in (name, branch.stream)})
     suggest.CheckChoice(f'{p.name}.train.best_metric: branch or stream', owner, owners)
 
 
