@@ -1,5 +1,6 @@
 """Names that users choose do not meet those of our own metrics, layers, rows and folders."""
 
+import types
 from unittest import mock
 
 import numpy as np
@@ -8,12 +9,14 @@ from lingvo.core import schedule
 
 from fm_lingvo import errors
 from fm_lingvo import hydra
+from fm_lingvo.config import gin_config
 from fm_lingvo.config import registry
 from fm_lingvo.data import hydra_input
 from fm_lingvo.data import importers as api
 from fm_lingvo.heads import best_rq_head
 from fm_lingvo.heads import branch as branch_lib
 from fm_lingvo.run_files import metrics_log
+from fm_lingvo.training import flag_checks
 from fm_lingvo.training import nonfinite_steps
 from fm_lingvo.utils import own_names
 from params import asr
@@ -72,6 +75,11 @@ class OwnNamesTest(absltest.TestCase):
       "^task.train.best_metric: branch or stream = 'maskde': expected one of masked, unlabeled; did you mean masked",
     ):
       branch_lib.CheckMetric(p, 'maskde/loss')
+    with self.subTest('before a run starts, and by --dry_run'):
+      gin_config.Configure('asr.Supervised', (), ["task.train.best_metric = 'DevTarget/labled/wer'"])
+      self.addCleanup(gin_config.Reset)
+      with self.assertRaisesRegex(errors.ConfigError, "'labled': expected .*did you mean labeled?"):
+        flag_checks.CheckDatasets(types.SimpleNamespace(model='asr.Supervised', job=''))
 
   def test_an_option_of_an_importer_is_no_flag_of_the_tool(self):
     for names in (('num_shards',), ('mine', 'mine')):
