@@ -51,6 +51,13 @@ class OwnNamesTest(absltest.TestCase):
       with self.assertRaisesRegex(errors.ConfigError, rf'^task\.heads\.{name}: this name is taken'):
         branch_lib.CheckAll(p)
 
+  def test_adapters_that_are_named_as_a_head_are_refused(self):
+    # Else `/ctc/`, the variables of the decoder, would be found in encoder/adapters/ctc/, too.
+    p = _Task(head='ctc')
+    p.encoder.adapters = ['target', 'ctc']
+    with self.assertRaisesRegex(errors.ConfigError, r'^task\.encoder\.adapters\.ctc: this name is taken'):
+      branch_lib.CheckAll(p)
+
   def test_a_stream_that_is_named_as_a_metric_of_ours_is_refused(self):
     p = hydra_input.HydraInput.Params()
     hydra_input.AddStream(p, 'throughput', hydra_input.StreamParams())

@@ -1,4 +1,4 @@
-"""The bridge between Gin and Lingvo's Params.
+"""Applies Gin bindings to Lingvo's Params.
 
   gin_config.Configure('asr.BestRqPretrain', ['my.gin'],
                        ['task.encoder.num_layers = 2'])

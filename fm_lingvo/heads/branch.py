@@ -44,6 +44,8 @@ def CheckAll(p: hyperparams.Params) -> None:
   schedules = [f'{name}_weight' for name, branch in p.branches.IterParams() if branch.weight_schedule is not None]
   for name in heads:
     own_names.Check(f'{p.name}.heads', name, (*_LAYERS, *schedules))
+  for name in p.encoder.adapters if 'adapters' in p.encoder else ():
+    own_names.Check(f'{p.name}.encoder.adapters', name, heads)  # Patterns of variables, such as /ctc/, would find both.
   for name, branch in p.branches.IterParams():
     own_names.Check(f'{p.name}.branches', name, own_names.METRICS)
     if branch.head not in heads:

@@ -1,4 +1,4 @@
-"""Names that users choose for branches, streams and heads must not be those of our own metrics and layers."""
+"""Names that users choose for branches, streams, heads and adapters must not be those of our own metrics and layers."""
 
 from collections.abc import Collection
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ METRICS = (
 
 
 def Check(path: str, name: str, taken: Collection[str]) -> None:
-  """Raises errors.ConfigError if the name of a branch, stream or head is taken.
+  """Raises errors.ConfigError if the name of a branch, stream, head or set of adapters is taken.
 
   Args:
     path: Path of the Params with this name, such as 'task.branches'.
