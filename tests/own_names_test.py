@@ -111,6 +111,11 @@ class OwnNamesTest(absltest.TestCase):
         {'train': DataSet},
         'Rows.train: rows of metrics.jsonl with this name are of training',
       ),
+      (
+        'Knob',
+        {'__annotations__': {'experiment': str}, 'experiment': ''},
+        "Knob.experiment: TensorBoard's HParams have",
+      ),
       ('Two', {'devhuman': DataSet}, 'Two.devhuman: differs from DevHuman in capitals alone; their evaluations would'),
     ):
       with self.subTest(name), self.assertRaisesRegex(TypeError, message):

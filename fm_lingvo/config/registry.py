@@ -118,6 +118,8 @@ def _AsDataclass(cls: type) -> type:
   for field in dataclasses.fields(cls):
     if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
       raise TypeError(f'{name}.{field.name}: every knob needs a default')
+    if field.name == 'experiment':
+      raise TypeError(f"{name}.experiment: TensorBoard's HParams have this name for the experiment; expected another")
   by_lower: dict[str, str] = {}  # Folders of evaluations have lower-case names.
   for dataset in datasets.GetDatasets(cls, warn_on_error=False):
     other = by_lower.setdefault(dataset.lower(), dataset)
