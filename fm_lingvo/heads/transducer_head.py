@@ -69,6 +69,12 @@ class TransducerHead(labeled_head.LabeledHead):
     )
     return p
 
+  @classmethod
+  def Idle(cls, p):
+    """The params that have no effect beside the others; see config/idle.py."""
+    idle = {} if p.lm_file else dict.fromkeys(('lm_weight', 'lm_label_bonus'), 'without lm_file')
+    return idle if p.hotwords else {**idle, 'hotword_boost': 'without hotwords'}
+
   def __init__(self, params):
     super().__init__(params)
     p = self.params
