@@ -203,13 +203,9 @@ class HydraTask(base_task.BaseTask):
         own_names.Add(branch_metrics, {'weight': (factor, 1.0)}, head)
       if self.do_eval and self._Decodes(branch):
         hypotheses = self.Head(branch.head).Decode(theta[branch.head], out.encoded, out.paddings)
-<<<<<<< HEAD
-        branch_tensors.update({f'hyp_{key}': value for key, value in hypotheses.items()})
-        branch_tensors.update(encoded_frames=out.encoded, encoded_paddings=out.paddings)
-=======
-        own_names.Add(branch_tensors, {f'hyp_{key}': x for key, x in hypotheses.items()}, head)
+        found = {f'hyp_{key}': x for key, x in hypotheses.items()}
+        own_names.Add(branch_tensors, {**found, 'encoded': out.encoded, 'encoded_paddings': out.paddings}, head)
       own_names.Add(branch_tensors, branch_lib.Shown(out), head)
->>>>>>> h/mend
       metrics.update({f'{name}/{k}': v for k, v in branch_metrics.items()})
       tensors.update({f'{name}/{k}': v for k, v in branch_tensors.items()})
     for stream in sorted({branch.stream for _, branch in branches}):

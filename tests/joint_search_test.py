@@ -44,7 +44,7 @@ class JointSearchTest(graph_case.GraphCase):
 
     self.utt_ids, self.weights = tf.placeholder(tf.string, [None]), tf.placeholder(tf.float32, [None])
     task = types.SimpleNamespace(
-      per_example_tensors={'a/encoded_frames': encoded, 'a/encoded_paddings': self.paddings},
+      per_example_tensors={'a/encoded': encoded, 'a/encoded_paddings': self.paddings},
       branches=[('a', types.SimpleNamespace(head='h'))],
       Head=lambda name: types.SimpleNamespace(searches=searches, Decode=Decode),
       theta={'h': None},

@@ -12,6 +12,7 @@ from fm_lingvo.evaluation import hypotheses
 
 _ROWS = 64  # Utterances that are searched together, at least but for the last ones.
 _PREFIX = 'hyp_'
+_ENCODED = ('encoded', 'encoded_paddings')  # Tensors [B, N, D] and [B, N] of a branch.
 
 
 class Search:
@@ -33,13 +34,13 @@ class Search:
     self.fetches = recognition.fetches
     name = dict(task.branches)[recognition.branch].head
     head = task.Head(name)
-    encoded = {key: task.per_example_tensors[f'{recognition.branch}/encoded_{key}'] for key in ('frames', 'paddings')}
-    self._is_joint = head.searches and encoded['frames'].shape.as_list()[0] is None  # Not on a TPU: shapes are static.
+    encoded, paddings = (task.per_example_tensors[f'{recognition.branch}/{key}'] for key in _ENCODED)
+    self._is_joint = head.searches and encoded.shape.as_list()[0] is None  # Not on a TPU: shapes are static.
     if self._is_joint:
       self.fetches = {key: x for key, x in recognition.fetches.items() if not key.startswith(_PREFIX)}
-      self.fetches.update(encoded=encoded['frames'], paddings=encoded['paddings'])
+      self.fetches.update(encoded=encoded, paddings=paddings)
       # A search of its own: to feed the tensors of the graph would not keep the session from reading the next batch.
-      self._inputs = [tf.placeholder(x.dtype, [None, None, *x.shape.as_list()[2:]]) for x in encoded.values()]
+      self._inputs = [tf.placeholder(x.dtype, [None, None, *x.shape.as_list()[2:]]) for x in (encoded, paddings)]
       found = head.Decode(task.theta[name], *self._inputs)
       self._found = {key: found[key.removeprefix(_PREFIX)] for key in recognition.fetches if key.startswith(_PREFIX)}
 
