@@ -37,7 +37,7 @@ env: $(STAMP)  ## create .venv with the stack that fits this machine
 
 $(STAMP): requirements/classic.txt requirements/current.txt pyproject.toml setup.py tools/setup_env.py
 	@command -v $(PYTHON) >/dev/null || { echo 'setup: no $(PYTHON) on PATH: install Python 3.10 (any glibc) or 3.11 to 3.13 (glibc >= 2.38), or pass PYTHON=/path/to/python3' >&2; exit 2; }
-	@$(PYTHON) tools/setup_env.py --venv $(VENV)
+	@$(PYTHON) -m tools.setup_env --venv $(VENV)
 
 demo: $(STAMP)  ## pretrain for 2 minutes, then adapt the model of the project to a game's dialogue; print the results
 	@$(BIN)/python -m tools.demo --minutes=$(MINUTES) --adapt_minutes=$(ADAPT_MINUTES)

@@ -158,6 +158,14 @@ class PortableTest(graph_case.GraphCase):
     )
     self.assertEqual(set(fingerprint.Adapters(reader.Checkpoint(_folder + '/small'))), {'target'})
 
+  def test_a_model_in_float16_takes_adapters_trained_before_and_after_it_was_rounded(self):
+    run, half = (reader.Checkpoint(f'{_folder}/{name}') for name in ('run', 'half'))
+    before = fingerprint.EncoderDigest(run)
+    after = fingerprint.Digest(fingerprint.Encoder(half), half.Read)
+    self.assertFalse(np.array_equal(before, after))
+    self.assertEqual([fingerprint.Fits(half, digest) for digest in (before, after)], [True, True])
+    self.assertEqual([fingerprint.Fits(run, digest) for digest in (before, after)], [True, False])
+
   def test_low_rank_changes_are_merged_into_plain_weights(self):
     code, said = _Main(
       export, _folder + '/lora', '--format=safetensors', '--merge', f'--output={_folder}/merged', '--no-measure'

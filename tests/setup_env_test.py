@@ -1,18 +1,18 @@
-"""Set-up picks the fitting stack, says in one line what is missing, and leaves no half-made environment as ready.
-
-Python     (major, minor), path, whether it can make environments
-stack      classic (Python 3.10, any glibc) or current (3.11 to 3.13, glibc >= 2.38)
-"""
+"""Set-up leaves no half-made environment as ready, and ends in one line; the locks pin all that it installs."""
 
 import ast
+import errno
+import fcntl
 import glob
 import io
 import json
 import os
 import re
-import stat
+import signal
 import sys
 import tempfile
+import threading
+import time
 from unittest import mock
 
 from absl.testing import absltest
@@ -21,110 +21,9 @@ from packaging import requirements
 from packaging import utils
 
 from tools import setup_env
+from tools.common import pythons
 
 ROOT = setup_env.ROOT
-DEBIAN_12, DEBIAN_13 = (2, 36), (2, 41)
-
-
-def _Python(version, has_venv=True, path=None):
-  version = tuple(int(v) for v in version.split('.'))
-  return setup_env.Python(version, path or '/usr/bin/python{}.{}'.format(*version), has_venv)
-
-
-def _Pythons(*versions):
-  return [_Python(v) for v in versions]
-
-
-class ChooseStackTest(parameterized.TestCase):
-  @parameterized.parameters(
-    (DEBIAN_12, ('3.11', '3.10'), 'classic', (3, 10)),
-    (DEBIAN_12, ('3.13', '3.12', '3.11', '3.10', '3.9'), 'classic', (3, 10)),
-    (DEBIAN_13, ('3.13',), 'current', (3, 13)),
-    (DEBIAN_13, ('3.10', '3.11', '3.12'), 'current', (3, 12)),
-    (DEBIAN_13, ('3.10',), 'classic', (3, 10)),
-    (DEBIAN_13, ('3.14', '3.10'), 'classic', (3, 10)),
-    ((2, 38), ('3.11', '3.10'), 'current', (3, 11)),
-    ((2, 37), ('3.11', '3.10'), 'classic', (3, 10)),
-    ((2, 4), ('3.11', '3.10'), 'classic', (3, 10)),  # 2.4 is older than 2.38, not newer.
-  )
-  def test_glibc_and_interpreters_decide(self, glibc, versions, stack, version):
-    choice = setup_env.ChooseStack(glibc, _Pythons(*versions))
-    self.assertEqual((choice.stack, choice.python.version), (stack, version))
-
-  def test_first_of_one_version_wins(self):
-    pythons = [_Python('3.10', path='/a/python3.10'), _Python('3.10', path='/b/python3.10')]
-    self.assertEqual(setup_env.ChooseStack(DEBIAN_12, pythons).python.path, '/a/python3.10')
-
-  def test_interpreter_without_venv_is_passed_over(self):
-    pythons = [_Python('3.13', has_venv=False), _Python('3.11')]
-    self.assertEqual(setup_env.ChooseStack(DEBIAN_13, pythons).python.version, (3, 11))
-
-  @parameterized.parameters(
-    (DEBIAN_12, ('3.11', '3.9', '3.12'), 'glibc 2.36 needs Python 3.10', 'found 3.9, 3.11, 3.12'),
-    (DEBIAN_13, ('3.14', '3.9'), 'glibc 2.41 needs Python 3.11 to 3.13', 'found 3.9, 3.14'),
-    (DEBIAN_12, (), 'uv python install 3.10, or pyenv', 'found no Python'),
-  )
-  def test_no_fit_says_in_one_line_what_to_install(self, glibc, versions, need, found):
-    with self.assertRaises(setup_env.SetupError) as raised:
-      setup_env.ChooseStack(glibc, _Pythons(*versions))
-    message = str(raised.exception)
-    self.assertIn(need, message)
-    self.assertIn(found, message)
-    self.assertNotIn('\n', message)
-
-  def test_missing_ensurepip_names_the_package(self):
-    with self.assertRaisesRegex(setup_env.SetupError, r'^setup: Python 3\.13 at .*install python3\.13-venv.*$'):
-      setup_env.ChooseStack(DEBIAN_13, [_Python('3.13', has_venv=False)])
-
-  @parameterized.parameters(('aarch64', 'Linux', DEBIAN_13), ('arm64', 'Darwin', None), ('x86_64', 'Linux', None))
-  def test_machines_without_wheels_are_refused(self, machine, system, glibc):
-    with self.assertRaisesRegex(setup_env.SetupError, f'Linux x86_64 with glibc only; this is {system} {machine}'):
-      setup_env.ChooseStack(glibc, _Pythons('3.10', '3.13'), machine, system)
-
-
-class FindPythonsTest(absltest.TestCase):
-  def _Executable(self, path, text):
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, 'w') as f:
-      f.write(f'#!/bin/sh\n{text}\n')
-    os.chmod(path, os.stat(path).st_mode | stat.S_IXUSR)
-
-  def test_pyenv_versions_count_and_dead_shims_do_not(self):
-    root = tempfile.mkdtemp()
-    self._Executable(root + '/shims/python3.10', 'echo "pyenv: python3.10: command not found" >&2; exit 127')
-    for version in ('3.10.9', '3.10.13'):
-      self._Executable(f'{root}/versions/{version}/bin/python3.10', 'echo 3 10 1 cpython; echo')
-    found = setup_env.FindPythons({'PATH': root + '/shims', 'HOME': '/nonexistent'})
-    self.assertEqual([p.path for p in found], [f'{root}/versions/{v}/bin/python3.10' for v in ('3.10.13', '3.10.9')])
-
-  def test_versions_of_uv_count_wherever_it_keeps_them(self):
-    home = tempfile.mkdtemp()
-    folders = {'.local/share/uv/python': {}, 'data/uv/python': {'XDG_DATA_HOME': home + '/data'}}
-    folders['own'] = {'UV_PYTHON_INSTALL_DIR': home + '/own', 'XDG_DATA_HOME': home + '/data'}
-    for folder, variables in folders.items():
-      with self.subTest(folder):
-        python = f'{home}/{folder}/cpython-3.10.18-linux-x86_64-gnu/bin/python3.10'
-        self._Executable(python, 'echo 3 10 1 cpython; echo')
-        found = setup_env.FindPythons({'PATH': '', 'HOME': home, **variables})
-        self.assertEqual([p.path for p in found], [python])
-
-  def test_other_implementations_are_left_out(self):
-    root = tempfile.mkdtemp()
-    self._Executable(root + '/python3.11', 'echo 3 11 1 pypy; echo')
-    self.assertEqual(setup_env.FindPythons({'PATH': root, 'HOME': '/nonexistent'}), [])
-
-  def test_an_active_environment_is_seen_through(self):
-    if sys.prefix == sys.base_prefix:
-      self.skipTest('not in a virtual environment')
-    found = setup_env.FindPythons({'PATH': os.path.join(sys.prefix, 'bin'), 'HOME': '/nonexistent'})
-    self.assertNotEmpty(found)
-    for python in found:
-      self.assertFalse(python.path.startswith(sys.prefix + os.sep), python)
-
-  def test_runs_on_the_oldest_python_that_may_start_it(self):
-    for name in ('tools/setup_env.py', 'tools/__init__.py'):
-      with open(os.path.join(ROOT, name)) as f:
-        ast.parse(f.read(), feature_version=(3, 8))
 
 
 class MakeEnvironmentTest(absltest.TestCase):
@@ -133,8 +32,10 @@ class MakeEnvironmentTest(absltest.TestCase):
     self.venv = os.path.join(tempfile.mkdtemp(), '.venv')
     os.makedirs(os.path.join(self.venv, 'bin'))
     os.symlink(sys.executable, os.path.join(self.venv, 'bin', 'python'))
-    python = setup_env.Python(sys.version_info[:2], sys.executable, True)
-    self.choice = setup_env.Choice('classic' if python.version == (3, 10) else 'current', python)
+    with open(os.path.join(self.venv, 'pyvenv.cfg'), 'w'):
+      pass
+    python = pythons.Python(sys.version_info[:2], sys.executable, True)
+    self.choice = pythons.Choice('classic' if python.version == (3, 10) else 'current', python)
     self.stamp = os.path.join(self.venv, 'ready')
     self.output = io.StringIO()
     self.enter_context(mock.patch('sys.stdout', self.output))
@@ -159,6 +60,104 @@ class MakeEnvironmentTest(absltest.TestCase):
           with self.assertRaises(setup_env.SetupError):
             setup_env.MakeEnvironment(self.choice, self.venv)
         self.assertFalse(os.path.exists(self.stamp))
+
+  def _Made(self):
+    """Makes the environment without running a command; returns the modules of the commands."""
+    with mock.patch.object(setup_env, '_Run') as run:
+      setup_env.MakeEnvironment(self.choice, self.venv)
+    commands = [call.args[0] for call in run.call_args_list]
+    return [command[command.index('-m') + 1] for command in commands]
+
+  def test_only_a_finished_environment_of_this_checkout_is_updated_in_place(self):
+    self.assertEqual(self._Made(), ['venv', 'pip', 'pip', 'compileall'])  # No stamp: pip may have been killed.
+    self.assertEqual(self._Made(), [])
+    self._WriteStamp(digest='of another lock')
+    self.assertEqual(self._Made(), ['pip', 'pip', 'compileall'])
+    self._WriteStamp(root='/a/checkout/moved/since')
+    self.assertEqual(self._Made(), ['venv', 'pip', 'pip', 'compileall'])
+    self.assertEqual(sorted(os.listdir(self.venv)), ['bin', 'pyvenv.cfg', 'ready', 'setup.log'])
+
+  def test_a_command_or_a_version_makes_it_old_another_place_of_the_interpreter_does_not(self):
+    digest, python = setup_env._Digest(self.choice), self.choice.python
+    moved = self.choice._replace(python=python._replace(path='/elsewhere/python'))
+    self.assertEqual(setup_env._Digest(moved), digest)
+    self.assertNotEqual(setup_env._Digest(self.choice._replace(python=python._replace(version=(3, 99)))), digest)
+    with mock.patch.object(setup_env, '_Steps', return_value={'install': ['pip', '--another-flag']}):
+      self.assertNotEqual(setup_env._Digest(self.choice), digest)
+
+  def test_a_folder_that_is_no_environment_is_left_alone(self):
+    os.remove(os.path.join(self.venv, 'pyvenv.cfg'))
+    with self.assertRaisesRegex(setup_env.SetupError, f'^setup: {self.venv} is no environment of Python: remove it'):
+      self._Made()
+    self.assertEqual(os.listdir(self.venv), ['bin'])
+
+  def test_too_small_a_disk_is_told_before_anything_is_written(self):
+    with (
+      mock.patch.object(setup_env.shutil, 'disk_usage', return_value=mock.Mock(free=1.2e9)),
+      self.assertRaisesRegex(setup_env.SetupError, r'needs 4 GB, 1\.2 GB are free on that disk$'),
+    ):
+      self._Made()
+
+  def _Main(self, **patch):
+    """Runs main with a patched step; returns exit code and standard error."""
+    errors = io.StringIO()
+    with (
+      mock.patch('sys.stderr', errors),
+      mock.patch.object(pythons, 'Find', return_value=[]),
+      mock.patch.object(pythons, 'ChooseStack', return_value=self.choice),
+      mock.patch.object(setup_env, '_Run', **patch),
+    ):
+      return setup_env.main(['--venv', self.venv]), errors.getvalue()
+
+  def test_signals_and_a_full_disk_end_in_one_line_and_leave_no_stamp(self):
+    interrupted = 'setup: interrupted; the environment is not ready, the same command makes it\n'
+    for fault, code, line in (
+      (KeyboardInterrupt(), 130, interrupted),
+      (KeyboardInterrupt(signal.SIGTERM), 143, interrupted),
+      (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), 'log'), 1, 'setup: log: No space left on device\n'),
+      (setup_env.SetupError('setup: install failed'), 1, 'setup: install failed\n'),
+    ):
+      with self.subTest(repr(fault)):
+        self.assertEqual(self._Main(side_effect=fault), (code, line))
+        self.assertFalse(os.path.exists(self.stamp))
+
+  def test_a_stamp_is_whole_or_missing(self):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with mock.patch.object(setup_env.os, 'fsync', side_effect=full):
+      self.assertEqual(self._Main(), (1, 'setup: No space left on device\n'))
+    self.assertFalse(os.path.exists(self.stamp))
+
+  def test_an_interrupt_ends_all_processes_of_a_step(self):
+    # A shell ignores Ctrl-C in its background processes.
+    log, script = os.path.join(self.venv, 'log'), 'sleep 60 & echo $!; wait'
+    self.addCleanup(signal.signal, signal.SIGALRM, signal.signal(signal.SIGALRM, setup_env._Interrupt))
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    with self.assertRaises(KeyboardInterrupt):
+      setup_env._Run(['sh', '-c', script], log, 'step')
+    with open(log) as f:
+      child = f.read().strip()
+    deadline = time.time() + 10
+    while os.path.exists(f'/proc/{child}/exe') and time.time() < deadline:  # A dead one that is not reaped has none.
+      time.sleep(0.01)
+    self.assertFalse(os.path.exists(f'/proc/{child}/exe'))
+
+  def test_a_second_set_up_waits_for_the_first_and_finds_its_work_done(self):
+    log = os.path.join(os.path.dirname(self.venv), '.setup.log')
+    waits = threading.Event()
+
+    def Print(text, **_):
+      if 'waiting' in text:
+        waits.set()
+
+    with mock.patch.object(setup_env, 'print', Print, create=True), mock.patch.object(setup_env, '_Run') as run:
+      with open(log, 'a') as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        second = threading.Thread(target=setup_env.MakeEnvironment, args=(self.choice, self.venv))
+        second.start()
+        self.assertTrue(waits.wait(10))
+        self._WriteStamp()
+      second.join()
+    run.assert_not_called()
 
   def test_the_environment_of_another_checkout_is_left_alone(self):
     self._WriteStamp(root=os.path.dirname(self.venv))
@@ -189,8 +188,11 @@ class MakeEnvironmentTest(absltest.TestCase):
     errors = io.StringIO()
     with mock.patch('sys.stderr', errors):
       with self.assertRaisesRegex(setup_env.SetupError, rf'^setup: step failed \(exit code 3\); .* {re.escape(log)}$'):
-        setup_env._Run(['sh', '-c', 'echo disk full; exit 3'], log, 'step')
-    self.assertIn('disk full', errors.getvalue())
+        setup_env._Run(['sh', '-c', 'printf wrong; exit 3'], log, 'step')
+      self.assertEqual(errors.getvalue(), '  wrong\n')
+      with self.assertRaisesRegex(setup_env.SetupError, '^setup: step failed: the disk is full$'):
+        setup_env._Run(['sh', '-c', 'echo "OSError: [Errno 28] No space left on device"; exit 1'], log, 'step')
+    self.assertEqual(errors.getvalue(), '  wrong\n')
 
 
 class LocksTest(parameterized.TestCase):

@@ -8,6 +8,7 @@ import io
 import os
 import sys
 import tempfile
+import warnings
 from unittest import mock
 
 from absl.testing import absltest
@@ -191,6 +192,11 @@ class StudyTest(absltest.TestCase):
       f.write(bytes(5000))
     with self.assertRaisesRegex(errors.ConfigError, r'study.db: no study of a sweep, or a damaged one \(.+\)$'):
       study.Study(plan)
+
+  def test_optuna_warns_of_nothing(self):
+    with warnings.catch_warnings():
+      warnings.simplefilter('error')
+      study.Study(self._Plan())
 
   def test_a_metric_that_is_nan_is_a_failure(self):
     with mock.patch.dict(globals(), _STUB=_STUB.replace('rate + 1 / step', "float('nan')")):

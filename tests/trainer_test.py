@@ -333,7 +333,7 @@ class TrainerTest(process_case.ProcessCase):
       ),
       (
         ['--model=asr.BestRqPretrain', '--gin.BestRqPretrain.data_dir=nowhere'],
-        'no record in files like nowhere/*/train-*.tfrecord',
+        'no record in files like nowhere/*/train-*.tfrecord; prepare data (docs/data.md), or name',
       ),
     ):
       with self.subTest(args):

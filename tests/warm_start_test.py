@@ -131,6 +131,12 @@ class WarmStartTest(stage_case.StageCase):
       r'\[7, .*\] in this model; set the same sizes, or take another '
       r'checkpoint$',
     )
+    with open(os.path.join(run, 'config.gin'), 'w') as f:
+      f.write("X.size = 'small'\nX.seed = 1\ntask.encoder.kernel_size = 5\ntask.train.ema_decay = 0.9\n")
+    self.assertIn(
+      "; set the same sizes (there: size = 'small', task.encoder.kernel_size = 5), or take another checkpoint",
+      self._Error(init_from=run, kernel_size=7),
+    )
 
   def test_another_front_end_or_tokenizer_is_refused(self):
     with self.NewGraph():

@@ -1,154 +1,85 @@
-"""Creates .venv with the stack that fits this machine: `python3 tools/setup_env.py`, which `make env` calls.
+"""Creates .venv with the stack that fits this machine: `python3 -m tools.setup_env`, which `make env` calls.
 
 Runs with any Python >= 3.8 and only its standard library, since nothing is installed yet; never needs root.
 
-  stack    classic: Python 3.10, any glibc; current: Python 3.11 to 3.13, glibc >= 2.38
   lock     requirements/STACK.txt, every package pinned
-  stamp    VENV/ready, a digest of the inputs of the environment; if it is unchanged there is nothing to do
+  stamp    VENV/ready, written last: a digest of what the environment is made from; if it is unchanged there is nothing
+           to do. An environment without a stamp was not finished: it is made anew, as no package in it can be trusted
+
+Exit code 0: ready; 1: a step failed, such as a full disk; 2: no Python that fits, or wrong usage; 130: Ctrl-C; 143:
+SIGTERM.
 """
 
 import argparse
-import collections
-import glob
+import errno
+import fcntl
 import hashlib
 import json
 import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-CURRENT_GLIBC = (2, 38)
-CURRENT_PYTHONS = ((3, 13), (3, 12), (3, 11))  # Best first.
-CLASSIC_PYTHON = (3, 10)
-PROGRESS_SECONDS = 10
-INSTALLED_GB = 4  # Size of an environment.
+from tools.common import pythons
 
-# An interpreter: version (major, minor), path, has_venv (whether it can create an environment with pip).
-Python = collections.namedtuple('Python', 'version path has_venv')
-Choice = collections.namedtuple('Choice', 'stack python')
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PROGRESS_SECONDS = 10
+STOP_SECONDS = 10
+INSTALLED_GB = 4  # Size of an environment while it is made: packages, and their files as fetched.
 
 
 class SetupError(Exception):
-  """Set-up failed; the message is one line that says what to do."""
+  """Set-up failed; the message is one line that says what to do.
+
+  Attributes:
+    code: Exit code.
+  """
+
+  def __init__(self, message, code=1):
+    super().__init__(message)
+    self.code = code
 
 
-def _Dots(version):
-  return '.'.join(str(v) for v in version)
-
-
-def ChooseStack(glibc, pythons, machine='x86_64', system='Linux'):
-  """Chooses the stack and the interpreter for a machine. A pure function of its arguments.
-
-  Args:
-    glibc: (major, minor) of the C library, or None if it is not glibc.
-    pythons: List of Python; of several with one version, the first is preferred.
-    machine: Value of platform.machine().
-    system: Value of platform.system().
+def _Steps(choice, venv):
+  """The commands that make an environment.
 
   Returns:
-    A Choice.
-
-  Raises:
-    SetupError: No stack fits; the message says what was found and what to install.
+    Dict of name -> command, in their order.
   """
-  if system != 'Linux' or machine != 'x86_64' or not glibc:
-    raise SetupError(
-      'setup: no fitting stack: lingvo has wheels for Linux x86_64 with glibc only; '
-      f'this is {system} {machine}{"" if glibc else " without glibc"}'
-    )
-  glibc = tuple(glibc)
-  candidates = [('classic', CLASSIC_PYTHON)]
-  if glibc >= CURRENT_GLIBC:
-    candidates = [('current', v) for v in CURRENT_PYTHONS] + candidates
-  fitting = [(stack, p) for stack, version in candidates for p in pythons if p.version == version]
-  for stack, python in fitting:
-    if python.has_venv:
-      return Choice(stack, python)
-  if fitting:
-    python = fitting[0][1]
-    raise SetupError(
-      f'setup: Python {_Dots(python.version)} at {python.path} cannot make an environment, '
-      f'it has no venv or ensurepip: install python{_Dots(python.version)}-venv (Debian, Ubuntu), '
-      'or a Python of uv or pyenv'
-    )
-  need = 'Python 3.11 to 3.13' if glibc >= CURRENT_GLIBC else 'Python 3.10'
-  hint = 'apt-get install python3 python3-venv' if glibc >= CURRENT_GLIBC else 'uv python install 3.10, or pyenv'
-  found = ', '.join(sorted({_Dots(p.version) for p in pythons}, key=lambda v: [int(x) for x in v.split('.')]))
-  raise SetupError(
-    f'setup: no fitting stack: glibc {_Dots(glibc)} needs {need} (for example: {hint}); found {found or "no Python"}; '
-    'docs/quick_start.md has the commands'
-  )
-
-
-def GlibcVersion():
-  """Returns (major, minor) of this process's glibc, or None."""
-  try:
-    text = os.confstr('CS_GNU_LIBC_VERSION') or ''
-  except (ValueError, OSError):  # Other C libraries, such as musl, do not know this name.
-    text = ' '.join(platform.libc_ver())
-  match = re.match(r'glibc (\d+)\.(\d+)', text)
-  return (int(match.group(1)), int(match.group(2))) if match else None
-
-
-def _Probe(path):
-  """Returns a Python for an executable, or None if it does not run, such as a pyenv shim of an inactive version."""
-  code = (
-    'import sys; v = sys.version_info\n'
-    'try:\n  import venv, ensurepip; ok = 1\n'
-    'except ImportError:\n  ok = 0\n'
-    'print(v[0], v[1], ok, sys.implementation.name)\n'
-    # In an active environment, report the base interpreter: recreating .venv would delete the one in use.
-    'import os\n'
-    'print(os.path.realpath(sys.executable) if sys.prefix != sys.base_prefix else "")'
-  )
-  try:
-    run = subprocess.run([path, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60)
-  except (OSError, subprocess.TimeoutExpired):
-    return None
-  lines = run.stdout.decode(errors='replace').splitlines()
-  words = lines[0].split() if lines else []
-  if run.returncode or len(words) != 4 or words[3] != 'cpython':
-    return None
-  return Python((int(words[0]), int(words[1])), lines[1] or path, words[2] == '1')
-
-
-def FindPythons(environ=None):
-  """Finds every CPython that runs, first those on PATH, then pyenv's and uv's versions.
-
-  Args:
-    environ: Mapping with PATH, HOME, and the variables that move the folders of pyenv and uv; os.environ by default.
-
-  Returns:
-    List of Python.
-  """
-  environ = os.environ if environ is None else environ
-  path = environ.get('PATH', '')
-  names = [f'python{_Dots(v)}' for v in CURRENT_PYTHONS + (CLASSIC_PYTHON,)] + ['python3']
-  paths = [shutil.which(name, path=path) for name in names]
-  # pyenv's root: PYENV_ROOT, the one in the home directory, or that of a shim on PATH.
-  roots = [environ.get('PYENV_ROOT'), os.path.join(environ.get('HOME', ''), '.pyenv')]
-  roots += [os.path.dirname(d) for d in path.split(os.pathsep) if os.path.basename(d) == 'shims']
-  data = environ.get('XDG_DATA_HOME') or os.path.join(environ.get('HOME', ''), '.local', 'share')
-  uv = environ.get('UV_PYTHON_INSTALL_DIR') or os.path.join(data, 'uv', 'python')
-  patterns = [os.path.join(root, 'versions', '{}.*') for root in filter(None, roots)]
-  for pattern in patterns + [os.path.join(uv, 'cpython-{}.*')]:
-    for version in map(_Dots, CURRENT_PYTHONS + (CLASSIC_PYTHON,)):
-      # Newest patch release first: 3.10.13 before 3.10.9.
-      homes = glob.glob(pattern.format(version))
-      homes.sort(key=lambda d: [int(n) for n in re.findall(r'\d+', os.path.basename(d))], reverse=True)
-      paths += [os.path.join(d, 'bin', 'python' + version) for d in homes]
-  found = [_Probe(p) for p in dict.fromkeys(filter(None, paths))]
-  return list(dict.fromkeys(p for p in found if p))
+  python = os.path.join(venv, 'bin', 'python')
+  pip = [
+    python,
+    '-m',
+    'pip',
+    '--disable-pip-version-check',
+    '--no-input',
+    'install',
+    '--progress-bar',
+    'off',
+    '--no-deps',
+  ]
+  # The locks list all packages, each available as a wheel: nothing to resolve or build (requirements/README.md).
+  lock = os.path.join('requirements', choice.stack + '.txt')
+  return {
+    'make': [choice.python.path, '-m', 'venv', '--clear', venv],
+    'install': pip + ['--only-binary', ':all:', '--no-compile', '-r', lock],
+    'install fm_lingvo': pip + ['--no-build-isolation', '-e', '.'],
+    'compile': [python, '-m', 'compileall', '-qq', '-j', '0', os.path.join(venv, 'lib')],  # pip takes one core.
+  }
 
 
 def _Digest(choice):
-  """Returns a digest of the environment's inputs: the lock, the project's metadata, this file and the interpreter."""
-  digest = hashlib.sha256(repr((choice.stack, choice.python.version)).encode())
-  for name in (f'requirements/{choice.stack}.txt', 'pyproject.toml', 'setup.py', 'tools/setup_env.py'):
+  """Returns a digest of what an environment is made from: commands, interpreter, the lock, the project's metadata.
+
+  Other edits of this file make no environment old.
+  """
+  placeless = choice._replace(python=choice.python._replace(path='python'))
+  digest = hashlib.sha256(repr((placeless, _Steps(placeless, ''))).encode())
+  for name in (f'requirements/{choice.stack}.txt', 'pyproject.toml', 'setup.py'):
     with open(os.path.join(ROOT, name), 'rb') as f:
       digest.update(f.read())
   return digest.hexdigest()
@@ -162,7 +93,16 @@ def _Stamp(venv):
     return {}
 
 
-def _Run(command, log_path, what, total=0, check=True):
+def _Fetched(printed, total):
+  """What pip's output says about its progress; '' without a number of packages."""
+  if not total:
+    return ''
+  if '\nInstalling collected packages' in printed:
+    return f', all are fetched, writing {INSTALLED_GB} GB to the disk'
+  return f', {min(len(re.findall(r"^(?:Collecting|Processing) ", printed, re.M)), total)} of {total} packages fetched'
+
+
+def _Run(command, log_path, what, total=0, check=True, environ=None):
   """Runs a command with its output in a log and prints a progress line every PROGRESS_SECONDS.
 
   Args:
@@ -171,36 +111,49 @@ def _Run(command, log_path, what, total=0, check=True):
     what: Name of the step in progress and error lines.
     total: Number of packages; if set, progress lines count the fetched ones, then say that pip writes them.
     check: Whether a failing command is an error.
+    environ: The command's environment; this process's by default.
 
   Raises:
     SetupError: The command failed; the last lines of the log are printed first.
   """
+
+  def Printed():
+    with open(log_path, errors='replace') as text:
+      text.seek(offset)
+      return text.read()
+
   start = last = time.time()
-  with open(log_path, 'a+') as log:
+  with open(log_path, 'a') as log:
     offset = log.seek(0, os.SEEK_END)
-    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
+    # A session of its own: processes that it starts are stopped with it.
+    process = subprocess.Popen(
+      command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, env=environ, start_new_session=True
+    )
     try:
       while process.poll() is None:
         time.sleep(0.2)
-        if time.time() - last < PROGRESS_SECONDS:
-          continue
-        last = time.time()
-        with open(log_path, errors='replace') as text:
-          text.seek(offset)
-          printed = text.read()
-        fetched = len(re.findall(r'^(?:Collecting|Processing) ', printed, re.M))
-        count = f', {min(fetched, total)} of {total} packages fetched' if total else ''
-        if total and '\nInstalling collected packages' in printed:
-          count = f', all are fetched, writing {INSTALLED_GB} GB to the disk'
-        print(f'  {what}: {last - start:.0f} s{count}', flush=True)
+        if time.time() - last >= PROGRESS_SECONDS:
+          last = time.time()
+          print(f'  {what}: {last - start:.0f} s{_Fetched(Printed(), total)}', flush=True)
     except BaseException:
-      process.terminate()
+      _Stop(process)
       raise
   if process.returncode and check:
-    with open(log_path, errors='replace') as text:
-      text.seek(offset)
-      sys.stderr.writelines('  ' + line for line in text.read().splitlines(True)[-15:])
+    printed = Printed()
+    if os.strerror(errno.ENOSPC) in printed:
+      raise SetupError(f'setup: {what} failed: the disk is full')
+    sys.stderr.writelines(f'  {line}\n' for line in printed.splitlines()[-15:])
     raise SetupError(f'setup: {what} failed (exit code {process.returncode}); the whole log is in {log_path}')
+
+
+def _Stop(process):
+  """Ends a process and those that it has started."""
+  for number in (signal.SIGINT, signal.SIGKILL):  # pip removes its temporary files at SIGINT alone.
+    try:
+      os.killpg(process.pid, number)
+      process.wait(STOP_SECONDS)
+    except (ProcessLookupError, subprocess.TimeoutExpired):
+      pass
 
 
 def _IsBelow(path, folder):
@@ -208,81 +161,130 @@ def _IsBelow(path, folder):
   return folder is not None and os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep)
 
 
+def _CheckPlace(venv):
+  """Refuses a place where an environment must not or cannot be made: `venv --clear` deletes what is there."""
+  root = _Stamp(venv).get('root')
+  if os.path.islink(venv) and _IsBelow(venv, root) and not os.path.samefile(root, ROOT):
+    raise SetupError(f'setup: {venv} is the environment of {root}: remove the link, or run make there', 2)
+  if os.path.isdir(venv) and os.listdir(venv) and not os.path.exists(os.path.join(venv, 'pyvenv.cfg')):
+    raise SetupError(f'setup: {venv} is no environment of Python: remove it, or name another folder', 2)
+
+
 def MakeEnvironment(choice, venv):
   """Creates or updates the environment `venv` with the lock of `choice.stack`; the stamp is written last.
 
   Args:
-    choice: A Choice.
+    choice: A pythons.Choice.
     venv: Path of the environment.
 
   Raises:
-    SetupError: A command failed, or `venv` is a link to another checkout's environment.
+    SetupError: A command failed, or `venv` is a link to another checkout's environment, or no environment.
+    OSError: The disk is full, or the folder cannot be written.
   """
   digest = _Digest(choice)
-  stamp_path = os.path.join(venv, 'ready')
-  python = os.path.join(venv, 'bin', 'python')
-  old = _Stamp(venv)
-  if old.get('digest') == digest and old.get('root') == ROOT and _Probe(python):
-    os.utime(stamp_path)
-    print(f'setup: {venv} is up to date ({choice.stack} stack)')
-    return
-  if os.path.islink(venv) and _IsBelow(venv, old.get('root')) and not os.path.samefile(old['root'], ROOT):
-    raise SetupError('setup: {} is the environment of {}: remove the link, or run make there'.format(venv, old['root']))
+  if not _IsReady(venv, digest):
+    _CheckPlace(venv)
+    log_path = os.path.join(os.path.dirname(os.path.abspath(venv)), '.setup.log')
+    with open(log_path, 'a') as log:
+      try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError:
+        print(f'setup: another set-up is at work on {venv}: waiting for it', flush=True)
+        fcntl.flock(log, fcntl.LOCK_EX)
+      if not _IsReady(venv, digest):
+        log.truncate(0)
+        _Make(choice, venv, digest, log_path)
+        return
+  os.utime(os.path.join(venv, 'ready'))
+  print(f'setup: {venv} is up to date ({choice.stack} stack)')
+
+
+def _IsReady(venv, digest):
+  """Whether the environment is finished, this checkout's, and made from what `digest` says."""
+  stamp = _Stamp(venv)
+  return stamp.get('digest') == digest and stamp.get('root') == ROOT and pythons.Probe(_Python(venv)) is not None
+
+
+def _Python(venv):
+  return os.path.join(venv, 'bin', 'python')
+
+
+def _Make(choice, venv, digest, log_path):
+  """See MakeEnvironment."""
   start = time.time()
+  stamp_path = os.path.join(venv, 'ready')
+  # Of another checkout: its scripts name the Python of that one.
+  finished = _Stamp(venv).get('root') == ROOT and pythons.Probe(_Python(venv))
   if os.path.exists(stamp_path):
     os.remove(stamp_path)
-  lock = os.path.join(ROOT, 'requirements', choice.stack + '.txt')
-  with open(lock) as f:
+  with open(os.path.join(ROOT, 'requirements', choice.stack + '.txt')) as f:
     total = len({line.split('==')[0] for line in f if '==' in line})
   print(
-    f'setup: {choice.stack} stack, Python {_Dots(choice.python.version)} ({choice.python.path}), '
+    f'setup: {choice.stack} stack, Python {pythons.Dots(choice.python.version)} ({choice.python.path}), '
     f'{total} packages into {venv}: {INSTALLED_GB} GB, some minutes',
     flush=True,
   )
-  existing = _Probe(python)
-  log_path = os.path.join(os.path.dirname(os.path.abspath(venv)), '.setup.log')
-  with open(log_path, 'w'):
-    pass
-  if not existing or existing.version != choice.python.version:
-    _Run([choice.python.path, '-m', 'venv', '--clear', venv], log_path, 'make ' + venv)
-  pip = [
-    python,
-    '-m',
-    'pip',
-    '--disable-pip-version-check',
-    '--no-input',
-    'install',
-    '--progress-bar',
-    'off',
-    '--no-deps',
-  ]
-  # The locks list all packages, each available as a wheel: nothing to resolve or build (requirements/README.md).
-  _Run(pip + ['--only-binary', ':all:', '--no-compile', '-r', lock], log_path, 'install', total)
-  _Run(pip + ['--no-build-isolation', '-e', '.'], log_path, 'install fm_lingvo')
-  # pip would compile on one core. check=False: some packages ship files for other Pythons, which cannot be compiled.
-  _Run([python, '-m', 'compileall', '-qq', '-j', '0', os.path.join(venv, 'lib')], log_path, 'compile', check=False)
-  with open(stamp_path, 'w') as f:
-    json.dump({'stack': choice.stack, 'digest': digest, 'root': ROOT}, f)
-    f.write('\n')
+  steps = _Steps(choice, venv)
+  if not (finished and finished.version == choice.python.version):
+    free = shutil.disk_usage(os.path.dirname(os.path.abspath(venv))).free / 1e9
+    if free < INSTALLED_GB:
+      raise SetupError(f'setup: {venv} needs {INSTALLED_GB} GB, {free:.1f} GB are free on that disk')
+    _Run(steps['make'], log_path, 'make ' + venv)
+  # pip's temporary files, over a gigabyte, go where the environment goes: /tmp may be in memory, as on Debian 13.
+  temporary = os.path.join(venv, 'tmp')
+  os.makedirs(temporary, exist_ok=True)
+  environ = {'TMPDIR': os.path.abspath(temporary), **os.environ}
+  _Run(steps['install'], log_path, 'install', total, environ=environ)
+  _Run(steps['install fm_lingvo'], log_path, 'install fm_lingvo', environ=environ)
+  _Run(steps['compile'], log_path, 'compile', check=False)  # Some packages ship files for other Pythons.
+  shutil.rmtree(temporary)
+  _WriteStamp(stamp_path, {'stack': choice.stack, 'digest': digest, 'root': ROOT})
   os.replace(log_path, os.path.join(venv, 'setup.log'))
   print(f'setup: ready in {time.time() - start:.0f} s; activate it with: . {venv}/bin/activate', flush=True)
 
 
+def _WriteStamp(path, content):
+  """Writes the stamp whole or not at all: make trusts a file of that name."""
+  with open(path + '.new', 'w') as f:
+    json.dump(content, f)
+    f.write('\n')
+    f.flush()
+    os.fsync(f.fileno())
+  os.replace(path + '.new', path)
+
+
+def _Interrupt(number, frame):
+  raise KeyboardInterrupt(number)
+
+
 def main(argv=None):
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser = argparse.ArgumentParser(
+    description=__doc__.splitlines()[0], epilog='Example: python3 -m tools.setup_env --dry_run'
+  )
   parser.add_argument('--venv', type=os.path.expanduser, default='.venv', help='path of the environment')
   parser.add_argument('--dry_run', action='store_true', help='only print the stack and the interpreter')
   args = parser.parse_args(argv)
+  old = signal.signal(signal.SIGTERM, _Interrupt)
   try:
-    choice = ChooseStack(GlibcVersion(), FindPythons(), platform.machine(), platform.system())
+    choice = pythons.ChooseStack(pythons.GlibcVersion(), pythons.Find(), platform.machine(), platform.system())
     if args.dry_run:
       print(f'{choice.stack} {choice.python.path}')
     else:
       MakeEnvironment(choice, args.venv)
+    return 0
+  except pythons.NoneFits as e:
+    code, line = 2, str(e)
   except SetupError as e:
-    print(e, file=sys.stderr)
-    return 2
-  return 0
+    code, line = e.code, str(e)
+  except OSError as e:
+    code, line = 1, f'setup: {e.filename}: {e.strerror}' if e.filename else f'setup: {e.strerror}'
+  except KeyboardInterrupt as e:
+    code = 128 + (e.args[0] if e.args else signal.SIGINT)
+    line = 'setup: interrupted; the environment is not ready, the same command makes it'
+  finally:
+    signal.signal(signal.SIGTERM, old)
+  print(line, file=sys.stderr)
+  return code
 
 
 if __name__ == '__main__':

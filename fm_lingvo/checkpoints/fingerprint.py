@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterable
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -47,13 +48,30 @@ def EncoderDigest(checkpoint: reader.Checkpoint, without: Collection[str] = ()) 
       model that is stored in float16 has the digest from before it was rounded.
     without: Names of variables that do not count, because adapters bring their own.
   """
+  return next(iter(_Digests(checkpoint, without)), None)
+
+
+def Fits(checkpoint: reader.Checkpoint, digest: np.ndarray, without: Collection[str] = ()) -> bool:
+  """Whether adapters that were trained on the encoder with `digest` can be used with that of a checkpoint.
+
+  A model in float16 fits twice: adapters from before it was rounded, and those that were trained on it as it is.
+
+  Args:
+    checkpoint: See EncoderDigest.
+    digest: uint8 [32].
+    without: See EncoderDigest.
+  """
+  return any(np.array_equal(digest, own) for own in _Digests(checkpoint, without))
+
+
+def _Digests(checkpoint: reader.Checkpoint, without: Collection[str]) -> Iterator[np.ndarray]:
+  """Yields the digest that a checkpoint holds, if all of its encoder counts, then that of its values."""
   every = Encoder(checkpoint)
   names = [name for name in every if name not in without]
   if DIGEST in checkpoint.others and len(names) == len(every):
-    return checkpoint.Read(DIGEST)
-  if not names:
-    return None
-  return Digest(names, checkpoint.Read)
+    yield checkpoint.Read(DIGEST)
+  if names:
+    yield Digest(names, checkpoint.Read)
 
 
 def Digest(names: Iterable[str], read: Callable[[str], np.ndarray]) -> np.ndarray:
@@ -86,7 +104,7 @@ def CheckBase(base: str, adapter: str, averages: bool = True) -> str:
   if DIGEST not in added.others:
     raise errors.ConfigError(f'{adapter}: without the fingerprint of its base, {DIGEST}; write it with fm-export')
   here, there = EncoderDigest(model, added.weights), added.Read(DIGEST)
-  if here is None or not np.array_equal(here, there):
+  if not Fits(model, there, added.weights):
     raise errors.ConfigError(
       f'{adapter}: its adapters were trained on another encoder (sha256 {there.tobytes().hex()[:12]}) than '
       f'{model.prefix} has ({here.tobytes().hex()[:12] if here is not None else "none"}); load the model that '

@@ -16,6 +16,7 @@ from lingvo import compat as tf
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import renamed_variables
 from fm_lingvo.checkpoints import run_checkpoints
+from fm_lingvo.checkpoints import sizes
 from fm_lingvo.checkpoints import weights_file
 from fm_lingvo.utils import shipped
 from fm_lingvo.utils import suggest
@@ -177,8 +178,9 @@ class Match:
     """Raises Unusable, with some names, if dtypes or shapes differ."""
     if self.differing:
       names = suggest.Some([f'{name} is {both}' for name, both in self.differing.items()], _SOME)
+      there = sizes.There(self.checkpoint.prefix)
       raise Unusable(
-        f'{self.checkpoint.prefix}: of another model: {names}; set the same sizes, or take another checkpoint'
+        f'{self.checkpoint.prefix}: of another model: {names}; set the same sizes{there}, or take another checkpoint'
       )
 
   def CheckRecords(self, task) -> None:

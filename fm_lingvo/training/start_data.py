@@ -15,9 +15,8 @@ def RaiseIfMissing(name, params):
   """Raises ConfigError if the streams of data set `name`, with model Params, have no records."""
   missing = hydra_input.MissingData(params.input)
   if missing:
-    raise errors.ConfigError(
-      '; '.join(f'{name}/input.{path}: no record in files like {pattern}' for path, pattern in missing)
-    )
+    lacking = '; '.join(f'{name}/input.{path}: no record in files like {pattern}' for path, pattern in missing)
+    raise errors.ConfigError(f'{lacking}; prepare data (docs/data.md), or name their folder by the knob data_dir')
 
 
 def IsMissingDemo(params):

@@ -163,7 +163,7 @@ def _CheckSameBase(added: reader.Checkpoint, base: reader.Checkpoint, any_encode
   here, there = fingerprint.EncoderDigest(base), fingerprint.EncoderDigest(added)
   if here is None:
     raise errors.ConfigError(f'{base.prefix}: no encoder in it; expected a run, or a checkpoint of one')
-  if not any_encoder and there is not None and not np.array_equal(here, there):
+  if not any_encoder and there is not None and not fingerprint.Fits(base, there):
     raise errors.ConfigError(
       f'{added.prefix}: its adapters were trained on another encoder (sha256 {there.tobytes().hex()[:12]}) than '
       f'{base.prefix} has ({here.tobytes().hex()[:12]}); --any_encoder adds them anyway'

@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -81,7 +82,7 @@ class Study:
         storage=f'sqlite:///{os.path.abspath(path)}',
         load_if_exists=True,
         direction='maximize' if plan.maximize else 'minimize',
-        sampler=optuna.samplers.TPESampler(seed=plan.seed, n_startup_trials=plan.startup_trials, constant_liar=True),
+        sampler=_Sampler(optuna, plan),
         pruner=pruner if plan.prune else optuna.pruners.NopPruner(),
       )
     _CheckBegun(self.study, plan)
@@ -254,3 +255,9 @@ def _Optuna() -> Any:
     raise errors.ConfigError(f"Optuna is not installed ({errors.Reason(e)}); pip install 'fm_lingvo[sweep]'") from e
   optuna.logging.set_verbosity(optuna.logging.WARNING)
   return optuna
+
+
+def _Sampler(optuna: Any, plan: Plan) -> Any:
+  with warnings.catch_warnings():  # A trial that runs beside others must not repeat them; Optuna calls that new.
+    warnings.simplefilter('ignore', optuna.exceptions.ExperimentalWarning)
+    return optuna.samplers.TPESampler(seed=plan.seed, n_startup_trials=plan.startup_trials, constant_liar=True)
