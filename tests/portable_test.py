@@ -140,7 +140,8 @@ class PortableTest(graph_case.GraphCase):
     (index,) = yaml.safe_load(header)['model-index']
     self.assertEqual(index['results'][1]['metrics'][0]['value'], 25.0)
     self.assertIn('TestTarget, labeled: WER 25.00%', text)
-    self.assertIn('- target: hours not recorded', text)
+    self.assertIn('- target: hours not recorded, 6.7 % of its utterances used', text)
+    self.assertIn('- source: hours not recorded\n', text)
     self.assertIn('Adapters: `target`', text)
 
   def test_adapters_are_refused_on_another_encoder(self):

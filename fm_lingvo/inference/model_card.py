@@ -64,7 +64,7 @@ def Origin(run: str, params: Any, step: int, licenses: Sequence[str] = ()) -> di
     except (KeyError, TypeError, ValueError) as e:
       raise errors.ConfigError(f'{exported}: expected what fm-export writes ({type(e).__name__}: {e})') from e
   return {
-    'data': [_Data(folder) for folder in _Folders(params.input)],
+    'data': [_Data(folder, share) for folder, share in _Folders(params.input).items()],
     'licenses': list(licenses),
     'error_rates': _Results(run, step),
   }
@@ -131,15 +131,24 @@ def _Limits(config):
 
 
 def _Folders(p):
-  """Folders of the data sets that an input trains on, in order."""
-  streams = [stream for _, stream in p.streams.IterParams()] if 'streams' in p else []
-  patterns = [pattern for stream in streams for pattern in stream_params.Patterns(stream) if pattern]
-  return list(dict.fromkeys(os.path.dirname(f) for pattern in patterns for f in sorted(stream_params.Glob(pattern))))
+  """dict: folder of a data set that an input trains on -> the share of its utterances, the largest of all streams."""
+  shares: dict[str, float] = {}
+  for stream in (stream for _, stream in p.streams.IterParams()) if 'streams' in p else ():
+    for pattern in filter(None, stream_params.Patterns(stream)):
+      for folder in map(os.path.dirname, sorted(stream_params.Glob(pattern))):
+        shares[folder] = max(shares.get(folder, 0.0), stream.share)
+  return shares
 
 
-def _Data(folder):
-  """dict of name, hours, domains and licenses of a data set; hours is None if it does not say."""
-  row: dict[str, Any] = {'name': os.path.basename(folder), 'hours': None, 'domains': [], 'licenses': []}
+def _Data(folder, share):
+  """dict of name, hours, share, domains and licenses of a data set; hours is None if it does not say."""
+  row: dict[str, Any] = {
+    'name': os.path.basename(folder),
+    'hours': None,
+    'share': share,
+    'domains': [],
+    'licenses': [],
+  }
   try:
     found = dataset_lib.ReadDataset(folder, check_shards=False)
   except errors.DatasetError:
@@ -170,8 +179,9 @@ def _Short(text):
 
 def _DataLine(row):
   hours = 'hours not recorded' if row['hours'] is None else f'{row["hours"]:.2f} h of training speech'
+  share = f', {100 * row["share"]:.1f} % of its utterances used' if row.get('share', 1.0) < 1 else ''
   domains = f', domains {", ".join(map(str, row["domains"][:8]))}' if row['domains'] else ''
-  return f'- {row["name"]}: {hours}{domains}'
+  return f'- {row["name"]}: {hours}{share}{domains}'
 
 
 def _Results(run, step):
