@@ -43,7 +43,7 @@ class ConformerEncoderTest(_Case):
     for kind in ('conv', 'stack'):
       for factor in (4, 8):
         with self.subTest(kind, factor=factor), self.NewGraph():
-          layer = self._Encoder(kind=kind, factor=factor)
+          layer = self._Encoder(kind=kind, factor=factor, num_layers=1)
           x, pads = self._Encode(layer, self._Features(2, 64, 80), [64, 30])
           self.assertEqual(layer.downsample_factor, factor)
           self.assertEqual(x.shape, (2, 64 // factor, 16))

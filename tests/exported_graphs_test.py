@@ -100,8 +100,8 @@ class PlainEinsumTest(graph_case.GraphCase):
 
 
 class ExportedGraphsTest(parameterized.TestCase):
-  @pytest.mark.slow  # Converts three graphs and decodes a data set, in each format.
   @parameterized.parameters('tflite', 'onnx')
+  @pytest.mark.slow  # Converts three graphs and decodes a data set, in each format.
   def test_texts_are_the_run_s_without_tensorflow_s_own_ops(self, kind):
     output = f'{_folder}/{kind}'
     said = _Export(_folder + '/run', output, f'--format={kind}', '--measure=TestTarget', '--utterances=2')
@@ -136,8 +136,8 @@ class ExportedGraphsTest(parameterized.TestCase):
     said = _Export(_folder + '/run', _folder, '--format=tflite', code=2)
     self.assertRegex(said, '^export: .*: exists; expected a new or an empty folder\n$')
 
-  @pytest.mark.slow  # Converts three more models a format.
   @parameterized.parameters('tflite', 'onnx')
+  @pytest.mark.slow  # Converts three more models a format.
   def test_smaller_numbers_are_smaller_files_and_near_the_run(self, kind):
     run = load_run.Load(_folder + '/run')
     settings = step_graphs.FeatureSettings(run)

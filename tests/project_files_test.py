@@ -1,5 +1,6 @@
 """Files of the project itself agree: versions, what the images are built from, what the workflow runs."""
 
+import glob
 import os
 import re
 
@@ -44,6 +45,13 @@ class ProjectFilesTest(absltest.TestCase):
       self.assertIn(target, targets, f'.github/workflows/ci.yml: make {target}')
     for part in ('make lint', 'make docs-check', 'make test ', 'bash .ci/run'):
       self.assertTrue(any(step.startswith(part.strip()) for step in steps), part)
+
+  def test_slow_tests_are_marked_below_their_parameters(self):
+    # parameterized loses a mark that is put on what it makes: the test would run with the fast ones.
+    for path in glob.glob(os.path.join(pages.ROOT, 'tests', '*_test.py')):
+      with open(path, encoding='utf-8') as f:
+        lost = re.search(r'@pytest\.mark\.\w+.*\n\s*@parameterized\..*', f.read())
+      self.assertIsNone(lost, f'{path}: {lost and lost.group()}')
 
   def test_issue_templates_are_forms(self):
     folder = os.path.join(pages.ROOT, '.github', 'ISSUE_TEMPLATE')
