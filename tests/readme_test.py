@@ -427,6 +427,7 @@ class PageTest(absltest.TestCase):
       bindings = [arg[len('--gin_bindings=') :] for arg in rest]
       with self.assertRaises(gin_config.GinError) as raised:
         gin_config.Configure(model[len('--model=') :], (), bindings)
+        gin_config.CheckIdle()
       self.assertEqual(message, f'trainer: {raised.exception}')
 
   def test_the_names_that_can_be_bound_are_bound(self):
