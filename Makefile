@@ -57,7 +57,7 @@ test: $(STAMP)  ## run all tests except the slow ones
 	$(BIN)/python -m pytest tests -q -m 'not slow' -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(STAMP) build/docs/ready  ## run the slow tests: clusters, kills, the commands of the pages, notebooks, the wheel
-	@# One process more: jobs of clusters wait for one another for half a minute at each start.
+	@# One process more: jobs of clusters wait for one another, and tests for servers and browsers.
 	$(BIN)/python -m pytest tests -q -m slow -n $$(($(JOBS) + 1)) --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)  ## run ruff (lint and format) and mypy as configured in pyproject.toml

@@ -8,7 +8,6 @@ from lingvo.core import base_layer
 from lingvo.core import hyperparams
 from lingvo.core import py_utils
 
-from fm_lingvo import errors
 from fm_lingvo.data import hydra_input
 from fm_lingvo.data import stream as stream_lib
 from fm_lingvo.data import tokenizer
@@ -21,6 +20,7 @@ from fm_lingvo.runtime import batch_split
 from fm_lingvo.tasks import base_task
 from fm_lingvo.training import data_statistics
 from fm_lingvo.utils import audio
+from fm_lingvo.utils import own_names
 
 
 class HydraTask(base_task.BaseTask):
@@ -47,11 +47,15 @@ class HydraTask(base_task.BaseTask):
     p.Define(
       'encode_together',
       None,
-      'Whether all streams and views are encoded in one pass, padded to the longest; '
-      'else each in its own. None: in one pass where all have the same static '
-      'length, so that nothing is padded.',
+      'Whether all streams and views are encoded in one pass, padded to the longest; else each in its own. None: in '
+      'one pass where all have the same static length, so that nothing is padded.',
     )
     return p
+
+  @classmethod
+  def Idle(cls, p):
+    """The params that have no effect beside the others; see config/idle.py."""
+    return {**super().Idle(p), **branch_lib.Idle(p)}
 
   @classmethod
   def AddHead(cls, p: hyperparams.Params, name: str, head: hyperparams.Params) -> None:
@@ -68,8 +72,6 @@ class HydraTask(base_task.BaseTask):
   def __init__(self, params):
     super().__init__(_PaddedToEncodedFrames(params))
     p = self.params
-    if p.encode_together not in (None, True, False):
-      raise errors.ConfigError(f'{p.name}.encode_together = {p.encode_together!r}: expected None, True or False')
     self._branches = [(name, branch) for name, branch in p.branches.IterParams()]
     branch_lib.CheckAll(p)
     num_bins = p.frontend.mel.num_bins
@@ -196,18 +198,18 @@ class HydraTask(base_task.BaseTask):
       value, weight = branch_metrics['loss']
       factor = self._BranchWeight(name, branch)
       losses.append((value * factor, weight))
+      head = f'{self.params.name}.heads.{branch.head}'
       if branch.weight_schedule is not None:
-        branch_metrics['weight'] = factor, 1.0
+        own_names.Add(branch_metrics, {'weight': (factor, 1.0)}, head)
       if self.do_eval and self._Decodes(branch):
         hypotheses = self.Head(branch.head).Decode(theta[branch.head], out.encoded, out.paddings)
-        branch_tensors.update({f'hyp_{key}': value for key, value in hypotheses.items()})
+        found = {f'hyp_{key}': x for key, x in hypotheses.items()}
+        own_names.Add(branch_tensors, {**found, 'encoded': out.encoded, 'encoded_paddings': out.paddings}, head)
+      own_names.Add(branch_tensors, branch_lib.Shown(out), head)
       metrics.update({f'{name}/{k}': v for k, v in branch_metrics.items()})
-      branch_tensors['features'] = out.clean.features[:1]  # [1, T, F]
-      branch_tensors['masked_features'] = out.corrupted.features[:1]
-      branch_tensors['paddings'] = out.clean.paddings[:1]
       tensors.update({f'{name}/{k}': v for k, v in branch_tensors.items()})
     for stream in sorted({branch.stream for _, branch in branches}):
-      tensors.update(stream_lib.Tensors(stream, input_batch[stream], self.do_eval))
+      own_names.Add(tensors, stream_lib.Tensors(stream, input_batch[stream], self.do_eval), f'stream {stream}')
     views = {self._ViewKey(name, branch) for name, branch in branches}
     metrics['loss'] = tf.add_n([value for value, _ in losses]), losses[0][1] if len(views) == 1 else 1.0
     return metrics, tensors

@@ -75,6 +75,12 @@ class Supervised(labeled.TransducerKnobs, labeled.LabeledExperiment):
     """Labeled source speech and, with pseudo_weight, speech that a model has transcribed."""
     return self._Input(**self._Streams())
 
+  def _Idle(self):
+    idle = super()._Idle()
+    if not self.pseudo_weight:
+      idle.update(pseudo='without pseudo_weight > 0')
+    return idle
+
   def _Labels(self):
     """Returns StreamParams of the labeled speech."""
     return self._LabeledStream(self.source, 'train')
@@ -191,7 +197,7 @@ class AdapterFinetune(FullFinetune):
   learning_rate: float = 1e-3
   adapter: str = 'target'  # Name of the set of adapters; each domain has its own.
   adapter_kind: str = 'residual'  # residual, lora: low-rank changes of projections, or bias: changes of biases.
-  adapter_dim: int | None = None  # Width of bottlenecks (None: 32, or 128 at size `paper`), or rank of lora (None: 8).
+  adapter_dim: int | None = None  # Width of residual ones (None: 32, 128 at size `paper`), or rank of lora (None: 8).
   adapter_position: str = 'after_block'  # With residual: after_block, parallel or after_ff.
   lora_alpha: float = 16.0  # With lora: the changes are scaled by lora_alpha / rank.
   lora_projections: tuple = ('query', 'value', 'feed_forward')  # With lora: see fm_lingvo/layers/lora.py.
@@ -222,6 +228,16 @@ class AdapterFinetune(FullFinetune):
       projections=self.lora_projections if is_lora else None,
     )
     return p
+
+  def _Idle(self):
+    idle = super()._Idle()
+    if self.adapter_kind != 'residual':
+      idle.update(adapter_position="without adapter_kind = 'residual'")
+    if self.adapter_kind != 'lora':
+      idle.update(dict.fromkeys(('lora_alpha', 'lora_projections'), "without adapter_kind = 'lora'"))
+    if self.adapter_kind == 'bias':
+      idle.update(adapter_dim="with adapter_kind = 'bias'")
+    return idle
 
 
 @registry.RegisterExperiment

@@ -42,7 +42,7 @@ class SpeechKnobs:
   size: str = 'tiny'  # Selects params/gin/SIZE.gin and params/gin/transducer/SIZE.gin.
   frame_ms: int = 40  # Length of an encoded frame, 40 or 80; 80 halves the work and suits pieces of words as labels.
   data_dir: str = 'data/demo'  # Folder whose sub-folders are data sets.
-  dropout_prob: float = 0.0  # Masking and shuffling regularise enough at the default size.
+  dropout_prob: float = 0.0  # Dropout in the encoder.
   batch_seconds: float = 32.0  # Audio in a batch of a stream, padding included.
   num_buckets: int = 8  # Lengths to which utterances are padded; more of them pad less, each is a shape for XLA.
   max_seconds: float = 16.0  # Longer speech is cut, or dropped from training if it has transcripts; both are counted.
@@ -74,12 +74,18 @@ class AugmentKnobs:
     )
     return p
 
-  def _CheckAugmented(self):
-    """Raises ConfigError if recorded sounds are given, but no stream is augmented."""
+  def _IdleAugmentation(self):
+    """The part of _Idle with these knobs."""
+    idle = {}
+    if not self.noise_dir:
+      idle.update(dict.fromkeys(('noise_prob', 'noise_snr_db'), 'without noise_dir'))
+    if not self.rir_dir:
+      idle.update(rir_prob='without rir_dir')
     switches = [knob for knob in ('augment', 'augment_unlabeled') if hasattr(self, knob)]
-    unused = switches and not any(getattr(self, knob) for knob in switches)
-    for knob in ('noise_dir', 'rir_dir'):
-      self._Require(not (unused and getattr(self, knob)), knob, f"'', or {' or '.join(switches)} = True, to use it")
+    if switches and not any(getattr(self, knob) for knob in switches):
+      knobs = [field.name for field in dataclasses.fields(AugmentKnobs)]
+      idle.update(dict.fromkeys(knobs, f'without {" or ".join(switches)} = True'))
+    return idle
 
 
 @dataclasses.dataclass(eq=False)
@@ -92,13 +98,13 @@ class TrainedExperiment(registry.Experiment):
   _TRAINED = None  # Regular expression, searched for in variable names: the variables to train; None: all.
 
   learning_rate: float = 1.5e-3  # Peak, reached after warmup_steps; slightly lower with cosine, see docs/params.md.
-  warmup_steps: int = 300
+  warmup_steps: int = 300  # Steps of the linear warm-up, >= 1.
   gradient_accumulation_steps: int = 1  # Number of steps whose clipped gradients are averaged for one update.
-  max_steps: int = 2000
-  eval_interval_steps: int = 500
-  save_interval_steps: int = 500
-  summary_interval_steps: int = 50
-  seed: int = 1
+  max_steps: int = 2000  # Step at which training ends.
+  eval_interval_steps: int = 500  # Steps between two evaluations.
+  save_interval_steps: int = 500  # Steps between two checkpoints.
+  summary_interval_steps: int = 50  # Steps between two entries in TensorBoard and metrics.jsonl.
+  seed: int = 1  # Of initialisation, masks and the order of the data.
 
   def _SetTraining(self, p, schedule_params, eval_datasets, final_eval_datasets=()):
     """Sets p.train and the seed of task Params `p`; returns `p`."""
@@ -149,9 +155,11 @@ class AsrExperiment(TrainedExperiment, AugmentKnobs, SpeechKnobs):
   def _GinFiles(self):
     return [os.path.join(GIN_DIR, f'{self.size}.gin')]
 
+  def _Idle(self):
+    return {**super()._Idle(), **self._IdleAugmentation()}
+
   def _Train(self, p, schedule_params, eval_datasets, final_eval_datasets=()):
     """Sets p.train, the dtypes and the seed of task Params `p`; returns `p`."""
-    self._CheckAugmented()
     self._SetStreaming(p)
     p.encoder.dropout_prob = self.dropout_prob
     self._Require(self.frame_ms in (40, 80), 'frame_ms', '40 or 80')
@@ -212,12 +220,12 @@ class AsrExperiment(TrainedExperiment, AugmentKnobs, SpeechKnobs):
 class BestRqKnobs:
   """Knobs of the best_rq head."""
 
-  num_codebooks: int = 1
-  codebook_size: int = 512
+  num_codebooks: int = 1  # Independent codebooks, each with a softmax of its own.
+  codebook_size: int = 512  # Codes in a codebook; the paper has 8192.
   projection: str = 'xavier'  # xavier or pca.
   mask_start_prob: float = 0.05  # The paper has 0.01 and spans of 400 ms.
   mask_span_ms: float = 100.0  # A model of demo size cannot predict the middle of longer spans.
-  kl_weight: float = 0.0
+  kl_weight: float = 0.0  # Weight of the regulariser that keeps predictions from collapsing to few codes.
   cut_too_long: bool = True  # Cuts unlabeled speech longer than max_seconds at quiet places; False drops it.
   augment_unlabeled: bool = False  # Augments unlabeled training speech; masked frames and labels both come from it.
 

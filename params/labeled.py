@@ -24,13 +24,13 @@ class LabeledExperiment(base.AsrExperiment):
   _FRESH = ()  # Regular expressions, searched for in variable names: new variables, not loaded from init_from.
   _NEEDS_INIT_FROM = False  # Whether a run without init_from is refused.
 
-  data_dir: str = 'data/recipe'
+  data_dir: str = 'data/recipe'  # Folder whose sub-folders are data sets.
   source: str = 'source'  # Folder under data_dir with the source domain's data set.
   target: str = 'target'  # The same for the target domain.
   tokenizer: str | None = None  # SentencePiece model; None: graphemes, or 1024 word pieces at size `paper`.
   init_from: str = ''  # Run or checkpoint for a warm start; '' trains from random weights.
   augment: bool = True  # Augments labeled training speech: speed, room, noise and channel.
-  spec_augment: bool = True
+  spec_augment: bool = True  # Masks bands and spans of labeled training speech.
   spec_augment_start_step: int = 0  # First training step with SpecAugment's masks.
 
   def DevSource(self):
@@ -48,6 +48,12 @@ class LabeledExperiment(base.AsrExperiment):
   def TestTarget(self):
     """A held-out set of target speech to report results on."""
     return self._Input(labeled=self._LabeledStream(self.target, 'test'))
+
+  def _Idle(self):
+    idle = super()._Idle()
+    if not self.spec_augment:
+      idle.update(spec_augment_start_step='without spec_augment = True')
+    return idle
 
   def _TokenizerFile(self):
     return self._BySize('tokenizer', base.GRAPHEMES_EN)
@@ -92,6 +98,12 @@ class LabelShareKnobs:
     """A share of the labeled target speech."""
     return self._Input(labeled=self._Labels())
 
+  def _Idle(self):
+    idle = super()._Idle()
+    if self.label_share == 1:
+      idle.update(label_seed='without label_share < 1')
+    return idle
+
   def _Labels(self):
     """Returns StreamParams of the share."""
     return self._LabeledStream(self.target, 'train', share=self.label_share, share_seed=self.label_seed)
@@ -103,7 +115,7 @@ class TransducerKnobs:
 
   factorization: str = 'rnnt'  # rnnt or hat.
   ctc_weight: float = 0.3  # Share of the CTC loss in the sum of CTC and transducer loss, in [0, 1); 0: no CTC branch.
-  label_smoothing: float = 0.0
+  label_smoothing: float = 0.0  # Of the transducer's labels, in [0, 1).
   prediction_dropout_prob: float = 0.0  # In the prediction network: of embedded labels and of predictions.
   beam_size: int = 1  # Beam size of decoding; 1 is greedy.
   lm: str = ''  # Language model for decoding, such as params/lm/graphemes_en.npz; '': none.

@@ -21,7 +21,7 @@ class LanguageModel(base.TrainedExperiment):
   `python -m tools.train_lm` makes these files from texts and transcripts, and exports the model as a small file.
   """
 
-  data_dir: str = 'data/text'
+  data_dir: str = 'data/text'  # Folder with train*.txt and dev*.txt.
   tokenizer: str = base.GRAPHEMES_EN  # SentencePiece model of the labels, the transducer's.
   init_from: str = ''  # Run of this experiment, or checkpoint, for a warm start; '' trains from random weights.
   embedding_dim: int = 48  # Width of the label embeddings.

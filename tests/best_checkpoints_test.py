@@ -130,10 +130,22 @@ class BestCheckpointsTest(absltest.TestCase):
     with self.assertRaisesRegex(
       errors.ConfigError, "metric = 'labeled/wer': expected one of .*did you mean labelled/wer"
     ):
-      self._Best().CheckMetric({'labelled/wer': 1.0, 'loss': 2.0})
+      self._Best().CheckStart(lambda batches: {'labelled/wer': 1.0, 'loss': 2.0})
     with self.subTest('in a resumed run that was given another metric'):
       with self.assertRaisesRegex(errors.ConfigError, "metric = 'labeled/wer': expected one of loss"):
         self._Best().Add(10, {'loss': 1.0}, lambda: self.fail('saved'))
+      self.rows.Write('Dev', 5, {'loss': 1.0, 'labeled/cer': 0.2})
+      with self.assertRaisesRegex(errors.ConfigError, "'labeled/wer': expected one of labeled/cer, loss; did you mean"):
+        self._Best(resume=10)
+
+  def test_one_batch_is_enough_to_know_the_metric_unless_it_lacks_it(self):
+    for found, asked in (({1: {'labeled/wer': 1.0}}, [1]), ({1: {}, None: {'labeled/wer': 1.0}}, [1, None])):
+      seen = []
+      self._Best().CheckStart(lambda batches, found=found, seen=seen: seen.append(batches) or found[batches])
+      self.assertEqual(seen, asked)
+    best = self._Best()
+    self._Evaluate(best, 10, 0.5)
+    self._Best(resume=10).CheckStart(lambda batches: self.fail('a resumed run knows it'))
 
   def test_tools_and_later_stages_take_the_best_one(self):
     best = self._Best()

@@ -5,17 +5,17 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 from absl.testing import absltest
 
 from params import asr
+from tests import cluster_case
 from tests import process_case
 from tests import tiny_data
 
-_DEADLINE_SECONDS = 240  # For the next checkpoint after a kill; trainers wait 30 s for the others at their start.
+_DEADLINE_SECONDS = 240  # For the next checkpoint after a kill.
 _STEPS_A_CHECKPOINT = 20
 
 
@@ -33,7 +33,7 @@ def _PidOf(logdir, job):
 
 
 @pytest.mark.slow
-class KillTest(process_case.ProcessCase):
+class KillTest(cluster_case.ClusterCase):
   def _Start(self, logdir, *flags):
     """Starts a cluster that trains until it is stopped."""
     knobs = {
@@ -48,7 +48,7 @@ class KillTest(process_case.ProcessCase):
     self.addCleanup(self._out.close)
     child = subprocess.Popen(
       [
-        sys.executable,
+        self.python,
         '-m',
         'tools.run_local_cluster',
         *flags,

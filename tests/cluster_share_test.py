@@ -3,23 +3,23 @@
 import glob
 import os
 import subprocess
-import sys
 import time
 
 import pytest
 from absl.testing import absltest
 
+from tests import cluster_case
 from tests import process_case
 from tests import tiny_data
 from tools.cluster import local
 from tools.cluster import plan
 
 _FILES, _UTTERANCES = 5, 4  # Of the data set: uneven shares of whole files.
-_DEADLINE_SECONDS = 900  # For an epoch of each trainer; the second one starts once 200 steps are done.
+_DEADLINE_SECONDS = 900  # For an epoch of each trainer; the second one starts once some steps are done.
 
 
 @pytest.mark.slow
-class ShareTest(process_case.ProcessCase):
+class ShareTest(cluster_case.ClusterCase):
   def setUp(self):
     super().setUp()
     for i in range(_FILES):
@@ -36,6 +36,7 @@ class ShareTest(process_case.ProcessCase):
       'max_seconds': 4.0,
     }
     bindings = [*tiny_data.TINY_BINDINGS, *(f'BestRqPretrain.{k} = {v!r}' for k, v in knobs.items())]
+    bindings.append('task.train.start_up_delay_steps = 10')
     flags = ['--model=asr.BestRqPretrain', f'--logdir={self.folder}/run', *(f'--gin_bindings={b}' for b in bindings)]
     spied = []
     for job in plan.Plan('async', local.FreeAddresses(names), flags):
@@ -44,7 +45,7 @@ class ShareTest(process_case.ProcessCase):
         spied.append(os.path.join(self.folder, f'{job.title}.spied'))
         module = ['-m', 'tests.spying_trainer', spied[-1]]
       with open(os.path.join(self.folder, f'{job.title}.log'), 'wb') as log:
-        child = subprocess.Popen(job.Command([sys.executable, *module]), cwd=process_case.ROOT, stdout=log, stderr=log)
+        child = subprocess.Popen(job.Command([self.python, *module]), cwd=process_case.ROOT, stdout=log, stderr=log)
       self.addCleanup(child.wait)
       self.addCleanup(child.kill)
     return spied

@@ -20,6 +20,7 @@ from absl.testing import absltest
 from fm_lingvo import errors
 from fm_lingvo.run_files import metrics_log
 from params import asr
+from tests import cluster_case
 from tests import process_case
 from tests import tiny_data
 from tools import run_local_cluster
@@ -198,7 +199,7 @@ class HostsTest(absltest.TestCase):
 
 
 @pytest.mark.slow
-class LocalClusterTest(process_case.ProcessCase):
+class LocalClusterTest(cluster_case.ClusterCase):
   """Real clusters: only they show that the jobs find each other, train and end."""
 
   def _TrainerFlags(self, batch_seconds=4.0, last=4):
@@ -221,7 +222,7 @@ class LocalClusterTest(process_case.ProcessCase):
 
   def _Command(self, *flags, logdir='run', **kwargs):
     return [
-      sys.executable,
+      self.python,
       '-m',
       'tools.run_local_cluster',
       *flags,
@@ -271,7 +272,7 @@ class LocalClusterTest(process_case.ProcessCase):
     shutil.copytree(os.path.join(run, 'train'), os.path.join(local, 'train'))
     flags = [*self._TrainerFlags(), f'--logdir={local}']
     subprocess.run(
-      [sys.executable, '-m', 'fm_lingvo.trainer', *flags], cwd=process_case.ROOT, check=True, capture_output=True
+      [self.python, '-m', 'fm_lingvo.trainer', *flags], cwd=process_case.ROOT, check=True, capture_output=True
     )
     rows = metrics_log.ReadMetrics(os.path.join(local, 'metrics.jsonl'))
     (here,) = [row for row in rows if row['dataset'] == 'DevTarget']
@@ -288,7 +289,7 @@ class LocalClusterTest(process_case.ProcessCase):
       pass
     done = subprocess.run(
       [
-        sys.executable,
+        self.python,
         '-m',
         'tools.run_local_cluster',
         '--workers=1',

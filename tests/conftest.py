@@ -18,14 +18,14 @@ from tests import xla_dumps  # noqa: F401 First: XLA reads its flags once.
 
 # The longest files, begun first, so that the workers of `make test` and `make test-slow` are done at the same time.
 _LONG = (
-  'cluster_kill_test',
   'readme_test',
-  'cluster_test',
+  'cluster_kill_test',
   'trainer_test',
-  'xla_check_test',
-  'benchmark_test',
-  'librispeech_test',
+  'cluster_test',
   'faults_processes_test',
+  'benchmark_test',
+  'xla_check_test',
+  'librispeech_test',
   'exported_graphs_test',
   'cluster_share_test',
   'user_modules_test',
@@ -50,6 +50,10 @@ _LONG = (
   'averages_test',
 )
 
+# Long files whose tests share next to nothing: each test goes to the worker that is free. A worker has always taken on
+# more than the test that it runs: a file behind a long one would wait while others have nothing left to do.
+_APART = ('benchmark_test', 'cluster_kill_test', 'cluster_test', 'faults_processes_test', 'xla_check_test')
+
 os.environ['FM_LINGVO_GRAPHS'] = ''  # No test finds a graph that another one kept, see inference/kept_graphs.py.
 if not flags.FLAGS.is_parsed():
   flags.FLAGS(['test'])  # absltest.main would.
@@ -58,6 +62,20 @@ gc.set_threshold(50_000, 20, 100)  # As the trainer; a file's graphs are collect
 
 def pytest_collection_modifyitems(items):
   items.sort(key=lambda item: _LONG.index(item.path.stem) if item.path.stem in _LONG else len(_LONG))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+  if config.getvalue('dist') != 'loadfile':
+    return None
+  from xdist.scheduler import LoadFileScheduling
+
+  class _Scheduling(LoadFileScheduling):
+    def _split_scope(self, nodeid):
+      file = super()._split_scope(nodeid)
+      return nodeid if os.path.basename(file).removesuffix('.py') in _APART else file
+
+  return _Scheduling(config, log)
 
 
 def pytest_sessionfinish():

@@ -264,8 +264,7 @@ class InputTest(absltest.TestCase):
 
   def test_training_speech_is_augmented_anew_in_each_epoch_and_repeatably(self):
     values = dict(labeled=True, augment=waveform_augment.Params(), batch_size=1)
-    first = self.Read(self.Params(source=values), 52)
-    again = self.Read(self.Params(source=values), 22, start_step=30)
+    first, again = self.ReadFrom(self.Params(source=values), (0, 30), 52)
     self.AssertSameBatches(first[30:], again)
     waves = collections.defaultdict(list)
     for batch in first:
@@ -288,8 +287,7 @@ class InputTest(absltest.TestCase):
       augment = waveform_augment.Params()
       augment.recorded.Set(noise_dir=f'{folder}/noise', noise_prob=0.8, rir_dir=f'{folder}/rooms', rir_prob=0.5)
       p = self.Params('long', unlabeled=dict(augment=augment, batch_size=2))
-      whole = self.Read(p, 40)
-      (again,) = self.ReadFrom(p, [25], 40)
+      whole, again = self.ReadFrom(p, (0, 25), 40)
       self.AssertSameBatches(whole[25:], again)
       held_out = self.Read(p, is_eval=True)
     self.AssertSameBatches(
@@ -325,9 +323,9 @@ class InputTest(absltest.TestCase):
       few=dict(file_pattern=os.path.join(self.folder, 'dev-*'), bucket_upper_bound_seconds=[0.2, 1.0], batch_size=10),
       bad=dict(file_pattern=os.path.join(self.folder, 'bad-*'), labeled=True, batch_size=1),
     )
-    whole = self.Read(self.Params(**streams), 40)
     steps = (17, 36)
-    for step, rest in zip(steps, self.ReadFrom(self.Params(**streams), steps, 40)):
+    whole, *rests = self.ReadFrom(self.Params(**streams), (0, *steps), 40)
+    for step, rest in zip(steps, rests):
       with self.subTest(step=step):
         self.AssertSameBatches(whole[step:], rest)
     # The comparison saw several epochs, several shapes and growing counts.
@@ -496,9 +494,9 @@ class InputTest(absltest.TestCase):
 
   def test_cutting_goes_on_with_the_same_pieces_and_mixes_those_of_records(self):
     p = self.Params('long', unlabeled=dict(domain_regex='prompts/.*', batch_size=None, bucket_batch_size=[2, 3, 4]))
-    whole = self.Read(p, 45)
     steps = (11, 38)
-    for step, rest in zip(steps, self.ReadFrom(p, steps, 45)):
+    whole, *rests = self.ReadFrom(p, (0, *steps), 45)
+    for step, rest in zip(steps, rests):
       self.AssertSameBatches(whole[step:], rest)
     self.assertGreater(whole[-1].unlabeled.cut[0], whole[11].unlabeled.cut[0])
     self.assertGreater(whole[-1].unlabeled.cut[0], 13)  # Of the second epoch.

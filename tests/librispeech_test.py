@@ -4,7 +4,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 import tempfile
 
 import numpy as np
@@ -14,6 +13,7 @@ from absl.testing import absltest
 
 from fm_lingvo.run_files import metrics_log
 from params import librispeech
+from tests import fork_server
 from tests import pages
 from tests import process_case
 from tests import tiny_data
@@ -27,7 +27,6 @@ _SUBSETS = (
   'dev-other',
   'test-other',
 )
-_PROGRAMS = {'python': [sys.executable], 'trainer': [sys.executable, '-m', 'fm_lingvo.trainer']}
 
 
 def _Commands():
@@ -44,6 +43,9 @@ class LibrispeechTest(absltest.TestCase):
     self.addCleanup(folder.cleanup)
     self.dir = folder.name
     os.symlink(os.path.join(process_case.ROOT, 'params'), os.path.join(self.dir, 'params'))
+    server = self.enter_context(fork_server.Server(process_case.ROOT))
+    server.WriteProgram(os.path.join(self.dir, 'python'))
+    server.WriteProgram(os.path.join(self.dir, 'trainer'), '-m', 'fm_lingvo.trainer')
     for subset in _SUBSETS:
       self._WriteSubset(subset)
 
@@ -72,7 +74,7 @@ class LibrispeechTest(absltest.TestCase):
     outputs = []
     for words in _Commands():
       done = subprocess.run(
-        [*_PROGRAMS[words[0]], *words[1:], *self._Extra(words)],
+        [os.path.join(self.dir, words[0]), *words[1:], *self._Extra(words)],
         capture_output=True,
         text=True,
         cwd=self.dir,

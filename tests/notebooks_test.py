@@ -8,7 +8,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 import wave
 
@@ -16,6 +15,7 @@ import pytest
 from absl.testing import absltest
 
 from params import asr
+from tests import fork_server
 from tests import pages
 from tests import tiny_data
 
@@ -37,7 +37,7 @@ class NotebooksTest(absltest.TestCase):
       self.skipTest('no build/docs/env: make docs-check makes it')
     self.root = tempfile.mkdtemp()
     self.addCleanup(shutil.rmtree, self.root)
-    for name in ('fm_lingvo', 'params', 'tools', 'docs'):
+    for name in ('fm_lingvo', 'params', 'tools', 'tests', 'docs'):
       os.symlink(os.path.join(pages.ROOT, name), os.path.join(self.root, name))
     self._WriteCommands()
     for i in range(30):  # So many that each split has some.
@@ -49,8 +49,10 @@ class NotebooksTest(absltest.TestCase):
     return path
 
   def _WriteCommands(self):
-    """`trainer` and `python` on the PATH: this interpreter's, the trainer with a tiny model and few steps."""
-    python = shlex.quote(sys.executable)
+    """`trainer` and `python` on the PATH: tests/fork_server.py's, the trainer with a tiny model and few steps."""
+    server = self.enter_context(fork_server.Server(self.root))
+    server.WriteProgram(self._Path('bin', 'python'))
+    python = shlex.quote(self._Path('bin', 'python'))
     extra = {
       name: [*tiny_data.Bindings(getattr(asr, name)), f'{name}.max_steps = 2', f'{name}.warmup_steps = 1']
       for name in ('Supervised', 'AdapterFinetune')
@@ -59,10 +61,9 @@ class NotebooksTest(absltest.TestCase):
       f'  *asr.{name}\\ *) set -- "$@" {shlex.join("--gin_bindings=" + b for b in extra[name])} ;;' for name in extra
     ]
     text = '#!/bin/sh\ncase "$* " in\n' + '\n'.join(lines) + f'\nesac\nexec {python} -m fm_lingvo.trainer "$@"\n'
-    for name, script in (('trainer', text), ('python', f'#!/bin/sh\nexec {python} "$@"\n')):
-      with open(self._Path('bin', name), 'w', encoding='utf-8') as f:
-        f.write(script)
-      os.chmod(self._Path('bin', name), 0o755)
+    with open(self._Path('bin', 'trainer'), 'w', encoding='utf-8') as f:
+      f.write(text)
+    os.chmod(self._Path('bin', 'trainer'), 0o755)
 
   def _WriteRecording(self, name, seed):
     with wave.open(self._Path(f'{name}.wav'), 'wb') as f:

@@ -2,7 +2,8 @@
 
 The commands run as written, in the order of pages.PAGES, in a copy of the checkout with a
 few seconds of sound for data; each one shares what those before it left. `trainer`
-and `python` are this interpreter's. What a test adds to a command is in _Extra; what
+and `python` are this interpreter's: the first use of a program starts it, later ones
+are forks (tests/fork_server.py). What a test adds to a command is in _Extra; what
 CI or another test runs is in _ELSEWHERE. A command that nothing runs fails.
 """
 
@@ -25,7 +26,9 @@ from absl.testing import absltest
 from fm_lingvo.config import gin_config
 from fm_lingvo.config import list_experiments
 from fm_lingvo.data import dataset
+from fm_lingvo.inference import kept_graphs
 from params import asr
+from tests import fork_server
 from tests import pages
 from tests import tiny_data
 
@@ -112,6 +115,8 @@ _ELSEWHERE.update(
     'python -m tools.word_times runs/adapted': ('tests/word_times_test.py', r"word_times\.Main\(\['word_times', "),
   }
 )
+# Runs whose evaluations the commands after them, or this test, read.
+_EVALUATED = ('runs/first', 'runs/mine', 'runs/adapted', 'runs/tutorial/adapted')
 _RUN_HERE = re.compile(r'trainer |\.venv/bin/trainer |(\w+=\w+ )?python -m |for |make tensorboard$')
 
 
@@ -139,6 +144,9 @@ def _Table(header):
 
 @pytest.mark.slow
 class CommandsTest(absltest.TestCase):
+  # Programs that a command has used; a sweep's trainers are forks only if it is one.
+  _begun = {'python -m tools.sweep'}
+
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
@@ -169,9 +177,11 @@ class CommandsTest(absltest.TestCase):
   @classmethod
   def _WriteEnvironment(cls):
     """.venv whose commands are this interpreter's, up to date for make."""
-    for name, module in (('python', ''), ('trainer', '-m fm_lingvo.trainer'), ('tensorboard', '-m tensorboard.main')):
-      cls._Write(f'.venv/bin/{name}', f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {module} "$@"\n')
-      os.chmod(cls._Path('.venv/bin', name), 0o755)
+    server = cls.enter_context(fork_server.Server(cls.root))
+    server.WriteProgram(cls._Path('.venv/bin/python'))
+    server.WriteProgram(cls._Path('.venv/bin/trainer'), '-m', 'fm_lingvo.trainer')
+    cls._Write('.venv/bin/tensorboard', f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m tensorboard.main "$@"\n')
+    os.chmod(cls._Path('.venv/bin/tensorboard'), 0o755)
     cls._Write('.venv/ready', '')
 
   @classmethod
@@ -233,8 +243,9 @@ class CommandsTest(absltest.TestCase):
       bindings.append(f'{name}.max_steps = 2')
       if 'label_share' in knobs:
         bindings.append(f'{name}.label_share = 1.0')
-      if 'eval_datasets' not in command:  # One evaluation for the figures is enough.
-        names = [] if 'config.gin' in command else ['DevTarget' if 'init_from' in knobs else 'DevHuman']
+      if 'eval_datasets' not in command:
+        evaluated = re.search(r'--logdir=(\S+)', command).group(1) in _EVALUATED
+        names = ['DevTarget' if 'init_from' in knobs else 'DevHuman'] if evaluated else []
         bindings.append(f'task.train.eval_datasets = {names}')
       if 'init_from' in knobs:
         bindings.append('task.train.final_eval_datasets = []')
@@ -253,20 +264,25 @@ class CommandsTest(absltest.TestCase):
       return ['-q', '-k', 'golden', '-p', 'no:cacheprovider']
     return []
 
-  def _Environment(self):
+  def _Environment(self, fresh):
     return {
       **os.environ,
+      **({'FRESH_INTERPRETER': '1'} if fresh else {}),
       'PYTHONPATH': os.pathsep.join([self.root, os.environ.get('PYTHONPATH', '')]),
       'PATH': self._Path('.venv/bin') + os.pathsep + os.environ['PATH'],
+      kept_graphs.FOLDER: self._Path('graphs'),  # Commands find the graphs of those before them, as a user's do.
     }
 
   def _Run(self, command):
     whole = ' '.join([command.replace('--trials=20', '--trials=2'), *map(shlex.quote, self._Extra(command))])
+    programs = set(re.findall(r'\btrainer |python -m \S+', command))
+    fresh = not programs <= self._begun
+    self._begun.update(programs)
     started = time.time()
     done = subprocess.run(
       ['bash', '-c', whole],
       cwd=self.root,
-      env=self._Environment(),
+      env=self._Environment(fresh),
       text=True,
       capture_output=True,
       check=False,
@@ -337,7 +353,7 @@ class CommandsTest(absltest.TestCase):
       ['bash', '-c', f'exec {command} PORT=0'],
       cwd=self.root,
       text=True,
-      env=self._Environment(),
+      env=self._Environment(fresh=True),
       stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT,
       start_new_session=True,

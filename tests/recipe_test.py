@@ -47,6 +47,7 @@ class PlanTest(absltest.TestCase):
           bindings = [arg.partition('=')[2] for arg in rewritten if arg.startswith('--gin_bindings=')]
           self.assertLen(bindings, len(stage.bindings))
           gin_config.Configure(stage.model, (), bindings)
+          gin_config.CheckIdle()
           # The parts that a reader of the table relies on arrive.
           self.assertIn(
             f'{stage.experiment}.max_steps = {stage.steps}', gin_config.ConfigText(stage.model, reference=False)

@@ -20,6 +20,7 @@ from fm_lingvo.data import tokenizer
 from fm_lingvo.decoding import search
 from fm_lingvo.decoding import search_options
 from fm_lingvo.evaluation import evaluator
+from fm_lingvo.evaluation import joint_search
 from fm_lingvo.inference import decoding_graph
 from fm_lingvo.inference import encoded_parts
 from fm_lingvo.inference import load_run
@@ -86,6 +87,24 @@ class InferenceTest(graph_case.GraphCase):
     for a, b in zip(one.words, other.words, strict=True):
       self.assertEqual(dataclasses.replace(a, probability=b.probability), b)
       self.assertAlmostEqual(a.probability, b.probability, delta=1.5e-4)
+
+  def test_a_beam_finds_the_same_in_evaluation_however_many_are_searched_together(self):
+    run_case.Configure('asr.Supervised', _folder + '/data')
+    self.addCleanup(gin_config.Reset)
+    params = model_registry.GetParams('asr.Supervised', 'TestTarget')
+    params.task.heads.transducer.beam_size = 3
+    weights = {**_values, 'global_step': np.int64(3)}
+    with graph_case.Optimised():  # The optimiser must not look behind what is fed.
+      evaluation = evaluator.Evaluator(params)
+      found = []
+      for rows in (1, 64):
+        with mock.patch.object(joint_search, '_ROWS', rows):
+          found.append(evaluation.Run(weights)[2])
+    self.assertNotEmpty(found[0])
+    for one, other in zip(*found, strict=True):
+      self.assertEqual(one['utt_id'], other['utt_id'])
+      self.assertEqual([x['hypothesis'] for x in one['n_best']], [x['hypothesis'] for x in other['n_best']])
+      self.assertAlmostEqual(one['score'], other['score'], delta=1e-3)
 
   def test_a_text_depends_neither_on_padding_nor_on_the_batch(self):
     model = _Recognizer()

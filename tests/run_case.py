@@ -16,7 +16,6 @@ TINY_BINDINGS = (
   'task.encoder.model_dim = 16',
   'task.encoder.num_heads = 2',
   'task.encoder.kernel_size = 5',
-  'task.encoder.subsampling.channels = 4',
 )
 
 

@@ -58,7 +58,6 @@ TINY_BINDINGS = (
   'task.encoder.model_dim = 16',
   'task.encoder.num_heads = 2',
   'task.encoder.kernel_size = 5',
-  'task.encoder.subsampling.channels = 4',
   'BestRqPretrain.codebook_size = 16',
   'BestRqPretrain.batch_seconds = 6.0',
   'BestRqPretrain.mask_start_prob = 0.05',
@@ -67,9 +66,10 @@ TINY_BINDINGS = (
 
 
 def Bindings(experiment):
-  """TINY_BINDINGS of an experiment's class: its own name, the knobs that it has."""
+  """TINY_BINDINGS of an experiment's class: its own name, the knobs that it has; few channels if its size has any."""
   knobs = {f.name for f in dataclasses.fields(experiment)}
-  return [
+  has_channels = 'size' in knobs and experiment.size != 'tiny'
+  return ['task.encoder.subsampling.channels = 4'] * has_channels + [
     b.replace('BestRqPretrain.', f'{experiment.__name__}.')
     for b in TINY_BINDINGS
     if not b.startswith('BestRqPretrain.') or b.partition(' ')[0].rpartition('.')[2] in knobs

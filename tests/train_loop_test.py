@@ -21,6 +21,7 @@ from fm_lingvo.config import gin_config
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.training import stop_signals
 from fm_lingvo.training import train_loop
+from fm_lingvo.utils import own_names
 from params import asr
 from tests import graph_case
 from tests import tiny_data
@@ -65,7 +66,7 @@ class LoopTest(graph_case.GraphCase):
     self.runner.RequestStop(None)
     out = io.StringIO()
     with contextlib.ExitStack() as stack:
-      for name, function in {'_CheckBestMetric': lambda sess: None, **replaced}.items():
+      for name, function in {'_FirstBatches': lambda *unused: {'loss': 1.0}, **replaced}.items():
         stack.enter_context(mock.patch.object(self.runner, name, function))
       stack.enter_context(contextlib.redirect_stdout(out))
       self.runner.Start()
@@ -74,6 +75,11 @@ class LoopTest(graph_case.GraphCase):
   def _Improving(self, unused_sess, unused_name, step, *unused):
     """In place of an evaluation."""
     return {'loss': 1.0 / step}
+
+  def test_every_metric_is_of_a_branch_or_has_a_name_of_ours(self):
+    # And so no branch or stream can have a metric's name, see own_names_test.
+    owners = {name.partition('/')[0] for name in self.runner.task.eval_metrics}
+    self.assertContainsSubset(owners, {*own_names.METRICS, 'unlabeled'})
 
   def test_a_signal_between_two_checkpoints_saves_one(self):
     self._SetBack(0)

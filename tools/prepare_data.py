@@ -79,12 +79,15 @@ _NORMALIZER = flags.DEFINE_string(
 _OFFICIAL_SPLITS = flags.DEFINE_bool(
   'official_splits',
   None,
-  'Use the splits that the source has; with --noofficial_splits, or where it has none, a hash of the id decides '
+  'Use the splits that the source has; with --noofficial_splits, or where it has none, a hash decides '
   '(default: true, but for librispeech).',
 )
-_DEV_PERCENT = flags.DEFINE_float(
-  'dev_percent', 5.0, 'Percentage of the utterances in the dev set, chosen by a hash of the id.'
+_SPLIT_BY = flags.DEFINE_string(
+  'split_by',
+  'recording',
+  'What the hash is of: recording, or speaker, so that no known speaker is in two splits.',
 )
+_DEV_PERCENT = flags.DEFINE_float('dev_percent', 5.0, 'Percentage of the utterances in the dev set, chosen by a hash.')
 _TEST_PERCENT = flags.DEFINE_float(
   'test_percent', None, 'Percentage of the utterances in the test set (default: 30 for prompts, otherwise 5).'
 )
@@ -154,6 +157,7 @@ def _Run(argv):
     require_text=_REQUIRE_TEXT.value,
     normalizer=_NORMALIZER.value,
     official_splits=_OFFICIAL_SPLITS.value,
+    split_by=_SPLIT_BY.value,
     options=importers.Options(
       input=_ExpandInput(_INPUT.value),
       languages=tuple(_LANGUAGES.value),
@@ -215,6 +219,8 @@ def _OwnOptions(importer, args):
   own = () if importer == 'demo' else importers.GetImporter(importer).own_options
   parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
   for option in own:
+    if option.name in flags.FLAGS or [other.name for other in own].count(option.name) > 1:  # The flag would take it.
+      raise exit_codes.UsageError(f'--importer={importer}: its option {option.name}: this name is taken')
     parser.add_argument(f'--{option.name}', default=option.default)
   try:
     found, rest = parser.parse_known_args(args)
@@ -235,7 +241,7 @@ def _CheckFlags(importer):
       continue
     if importer == 'demo':
       raise exit_codes.UsageError(f'--{flag.name}: not used by --importer=demo, expected only --output and --overwrite')
-    if flag.name in ('dev_percent', 'test_percent') and _OFFICIAL_SPLITS.value:
+    if flag.name in ('dev_percent', 'test_percent', 'split_by') and _OFFICIAL_SPLITS.value:
       raise exit_codes.UsageError(f'--{flag.name}: not used with --official_splits, which determines the splits')
     if flag.name in options:
       mine = ', '.join(f'--{name}' for name in shared if name in flags.FLAGS)

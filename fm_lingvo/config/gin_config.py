@@ -1,4 +1,4 @@
-"""The bridge between Gin and Lingvo's Params.
+"""Applies Gin bindings to Lingvo's Params.
 
   gin_config.Configure('asr.BestRqPretrain', ['my.gin'],
                        ['task.encoder.num_layers = 2'])
@@ -29,6 +29,7 @@ from fm_lingvo import errors
 from fm_lingvo.config import bindings
 from fm_lingvo.config import config_gin
 from fm_lingvo.config import gin_reader
+from fm_lingvo.config import idle
 from fm_lingvo.config import knobs
 from fm_lingvo.config import param_paths
 from fm_lingvo.config import registry
@@ -69,7 +70,8 @@ def Configure(
     _config.Bind(bound, search_paths)
     _config.Resolve()
     registry.ReplaceClass(model_name, _config.BoundClass)
-    _config.paths.CheckApplied(_config.BoundTrees())
+    _config.bound = _config.BoundTrees()
+    _config.paths.CheckApplied(_config.bound)
     gin.finalize()
   except BaseException:
     Reset()
@@ -83,6 +85,16 @@ def Reset() -> None:
     registry.ReplaceClass(_config.model_name)
   _config = None
   gin.clear_config()
+
+
+def CheckIdle() -> None:
+  """Raises GinError if a setting that the user changed has no effect; see idle.
+
+  Configure itself does not, so that a finished run with such a setting can still be used.
+  """
+  if _config is not None:
+    experiment = registry.ModelClass(_config.model_name)()
+    idle.Check(experiment, _config.knobs.settings, _config.paths.settings, _config.bound)
 
 
 def Overrides() -> list[tuple[str, Any, str]]:
@@ -118,7 +130,7 @@ def ConfigText(model_name: str, reference: bool = True) -> str:
   if _config is None or _config.model_name != model_name:
     raise GinError(f'--model={model_name}: not configured; call Configure first')
   return config_gin.ConfigText(
-    model_name, _config.knobs, _config.paths, _config.macros, _config.BoundTrees() if reference else {}
+    model_name, _config.knobs, _config.paths, _config.macros, _config.bound if reference else {}
   )
 
 
@@ -130,6 +142,7 @@ class _Config:
     self.knobs = knobs.Knobs(model_name)
     self.paths: Any = None  # param_paths.Paths, set by Resolve.
     self.macros: Any = None  # bindings.Macros, set by Bind.
+    self.bound: Any = None  # The result of BoundTrees, set by Configure; not to be changed.
     self._datasets = registry.DatasetNames(model_name)
     self._bindings: list[bindings.Binding] = []
 

@@ -75,11 +75,13 @@ class Tree:
     self.root = root
     self.leaves = {}  # path -> Leaf.
     self.groups = {}  # path -> list of the paths of its children.
+    self.nodes = {}  # path -> the Params there.
     self._Visit(params, root)
 
   def _Visit(self, params, path):
     """Adds the node `params` and, recursively, its children."""
     self.groups[path] = []
+    self.nodes[path] = params
     taken = set(dir(params))
     for key, value in params.IterParams():
       child = f'{path}.{key}'

@@ -53,6 +53,14 @@ class Experiment(base_model_params.SingleTaskModelParams):
     """
     return []
 
+  def _Idle(self) -> dict[str, str]:
+    """Returns the knobs that have no effect with the values of the others; the trainer refuses to change them.
+
+    Returns:
+      dict: name of a knob -> why, such as {'noise_prob': 'without noise_dir'}.
+    """
+    return {}
+
 
 def RegisterExperiment(cls: type | None = None, *, name: str | None = None) -> Any:
   """Class decorator that makes a class a dataclass, a Gin configurable and a Lingvo model.
@@ -91,6 +99,8 @@ def _AsDataclass(cls: type) -> type:
   name = cls.__name__
   if not (isinstance(cls, type) and issubclass(cls, Experiment)):
     raise TypeError(f'{name}: expected a subclass of registry.Experiment')
+  if not name[:1].isupper():
+    raise TypeError(f'{name}: expected a name that begins with a capital; in Gin, others are paths of params')
   annotations = inspect.get_annotations(cls)
   for knob in getattr(cls, '__dataclass_fields__', {}):
     if knob in vars(cls) and knob not in annotations:
@@ -108,7 +118,15 @@ def _AsDataclass(cls: type) -> type:
   for field in dataclasses.fields(cls):
     if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
       raise TypeError(f'{name}.{field.name}: every knob needs a default')
+    if field.name == 'experiment':
+      raise TypeError(f"{name}.experiment: TensorBoard's HParams have this name for the experiment; expected another")
+  by_lower: dict[str, str] = {}  # Folders of evaluations have lower-case names.
   for dataset in datasets.GetDatasets(cls, warn_on_error=False):
+    other = by_lower.setdefault(dataset.lower(), dataset)
+    if dataset == 'train':
+      raise TypeError(f'{name}.train: rows of metrics.jsonl with this name are of training; expected another, or Train')
+    if other != dataset:
+      raise TypeError(f'{name}.{dataset}: differs from {other} in capitals alone; their evaluations would be mixed up')
     if dataset.startswith('Task_'):
       raise TypeError(f'{name}.{dataset}: Gin cannot bind task params of a single data set; define another experiment')
   return cls

@@ -107,6 +107,24 @@ def _ValidateBest(tp, check):
   check(patience is None or tp.best_metric is not None, 'early_stop_patience', 'None without best_metric')
 
 
+def Idle(path, tp):
+  """The params at `path`, such as 'task.train', that have no effect beside the others; see idle.py."""
+  idle = {}
+  if tp.best_metric is None:
+    idle.update(dict.fromkeys(('best_is_highest', 'best_max_to_keep'), 'without best_metric'))
+  if tp.early_stop_patience is None:
+    idle.update(early_stop_min_steps='without early_stop_patience')
+  if not tp.init_from_checkpoint_rules:
+    idle.update(init_from_averages='without init_from')
+  if tp.save_interval_steps is not None:
+    idle.update(save_interval_seconds='beside save_interval_steps')
+  if tp.learner is not None:  # Lingvo's older place of what a learner has.
+    of_learner = {name for learner in _Learners(tp) for name in learner.GetKeys()}
+    for name in of_learner & {key for key, _ in tp.IterParams()}:
+      idle[name] = f'beside {path}.learner; bind {path}.learner.{name}'
+  return idle
+
+
 def BestMetric(tp):
   """Returns (data set, metric) of best_metric, or None if it is not set."""
   dataset, _, metric = (tp.best_metric or '').partition('/')

@@ -21,6 +21,7 @@ from fm_lingvo.data import stream_params
 from fm_lingvo.data import waveform_augment
 from fm_lingvo.runtime import session
 from fm_lingvo.utils import audio
+from fm_lingvo.utils import own_names
 
 StreamParams = stream_params.StreamParams
 
@@ -128,9 +129,18 @@ class HydraInput(base_input.BaseInput):
       'emit_strings',
       None,
       'Whether batches contain utt_ids, texts and domains, which evaluations '
-      'need to count word errors. None: False on a TPU, else True.',
+      'why to count word errors. None: False on a TPU, else True.',
     )
     return p
+
+  @classmethod
+  def Idle(cls, p):
+    """The params that have no effect beside the others; see config/idle.py."""
+    return {
+      f'streams.{name}.{path}': why
+      for name, sp in p.streams.IterParams()
+      for path, why in stream_params.Idle(sp).items()
+    }
 
   @classmethod
   def Validate(cls, p):
@@ -149,6 +159,7 @@ class HydraInput(base_input.BaseInput):
       if p.Get(field) not in (None, True, False):
         raise errors.ConfigError(f'{p.name}.{field} = {p.Get(field)!r}: expected None, True or False')
     for name, sp in p.streams.IterParams():
+      own_names.Check(f'{p.name}.streams', name, own_names.METRICS)
       stream_params.Validate(f'{p.name}.streams.{name}', sp)
       if sp.augment is not None:
         waveform_augment.Validate(f'{p.name}.streams.{name}.augment', sp.augment)

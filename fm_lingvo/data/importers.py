@@ -66,7 +66,7 @@ class Utterance:
   # load(max_seconds) -> int16 [samples] at 16 kHz; picklable. None: decode `source`, or `member` of `container`.
   load: Callable[[float], Any] | None = None
   declared_duration: float | None = None  # Seconds of the whole recording, if the source has it; it is checked.
-  split: str | None = None  # One of dataset.SPLITS, if the source has it; None: by a hash of the id.
+  split: str | None = None  # One of dataset.SPLITS, if the source has it; None: by a hash of the recording's ids.
   language: str | None = None  # Language of the text, such as en, for text normalisation; None: unknown.
   offset: float = 0.0  # Start of the utterance in the recording, in seconds.
   seconds: float | None = None  # Length of the utterance; None: up to the recording's end.

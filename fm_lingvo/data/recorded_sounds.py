@@ -46,6 +46,16 @@ def Params():
   return p
 
 
+def Idle(p):
+  """The params that have no effect beside the others; see config/idle.py."""
+  idle = {} if p.noise_dir else dict.fromkeys(('noise_prob', 'noise_snr_db_range'), 'without noise_dir')
+  if not p.rir_dir:
+    idle.update(rir_prob='without rir_dir')
+  if not p.noise_dir and not p.rir_dir:
+    idle.update(max_minutes='without noise_dir or rir_dir')
+  return idle
+
+
 class Sounds(NamedTuple):
   """Sounds as tensors: samples [N] int16 or float32; start and size in them, int32 [number of sounds]."""
 

@@ -7,6 +7,7 @@ from lingvo import compat as tf
 from lingvo.core import hyperparams
 
 from fm_lingvo import errors
+from fm_lingvo.data import waveform_augment
 from fm_lingvo.runtime import session
 from fm_lingvo.utils import files
 from fm_lingvo.utils import seeds
@@ -164,6 +165,18 @@ def Validate(path, p):
   Check(
     0 <= p.min_seconds <= bounds[-1], 'min_seconds', f'>= 0 and <= {bounds[-1]}, the last of bucket_upper_bound_seconds'
   )
+
+
+def Idle(p):
+  """The params of a stream that have no effect beside the others; see config/idle.py."""
+  idle = {} if p.share < 1 else {'share_seed': 'with share = 1'}
+  if p.shuffle is False:
+    idle.update(shuffle_buffer_size='with shuffle = False')
+  if not p.tokenizer_file:
+    idle.update(max_chars_per_second='without tokenizer_file')
+  if p.augment is not None:
+    idle.update({f'augment.{path}': why for path, why in waveform_augment.Idle(p.augment).items()})
+  return idle
 
 
 def _IsInt(value):

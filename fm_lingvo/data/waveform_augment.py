@@ -87,6 +87,20 @@ def Validate(path, p):
       sound_bank.CheckFolder(f'{path}.{name}', value)
 
 
+def Idle(p):
+  """The params that have no effect beside the others; see config/idle.py."""
+  names = [name for name, _ in p.IterParams()]
+  idle = {f'recorded.{path}': why for path, why in recorded_sounds.Idle(p.recorded).items()}
+  for effect in ('reverb', 'noise', 'eq', 'telephone'):
+    prob = f'{effect}_prob'
+    of_effect = [name for name in names if name.startswith(f'{effect}_')] + ['babble_prob'] * (effect == 'noise')
+    if not p.effects_prob:
+      idle.update(dict.fromkeys(of_effect, 'with effects_prob = 0'))
+    elif not p.Get(prob):
+      idle.update({name: f'with {prob} = 0' for name in of_effect if name != prob})
+  return idle
+
+
 def _Expected(name, value):
   """Returns what a param should be; '' if its value is valid."""
   if name.endswith('_dir'):

@@ -10,6 +10,7 @@ from lingvo.core import cluster_factory
 from fm_lingvo.checkpoints import reader
 from fm_lingvo.data import example_filter
 from fm_lingvo.evaluation import hypotheses
+from fm_lingvo.evaluation import joint_search
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.run_files import tensorboard
 from fm_lingvo.runtime import session
@@ -63,7 +64,7 @@ class Evaluator:
           self._model = p.Instantiate()
         self._model.ConstructFPropGraph()
         self._task = self._model.GetTask()
-        self._recognitions = hypotheses.ForTask(self._task)
+        self._searches = [joint_search.Search(self._task, found) for found in hypotheses.ForTask(self._task)]
         self._init = tf.group(tf.local_variables_initializer(), tf.tables_initializer())
         self._variables = {v.op.name: v for v in tf.global_variables()}
         self._assign = {name: (tf.placeholder(v.dtype.base_dtype, v.shape), v) for name, v in self._variables.items()}
@@ -135,7 +136,7 @@ class Evaluator:
       self._Load(weights)
     self._loaded = None
     self._task.input.Reset(self._session)
-    fetches = [self._task.eval_metrics, CountTensors(self._task), [r.fetches for r in self._recognitions]]
+    fetches = [self._task.eval_metrics, CountTensors(self._task), [search.fetches for search in self._searches]]
     panel_fetch = {
       key: tensor for key, tensor in self._task.per_example_tensors.items() if key.rpartition('/')[2] in _PANEL
     }
@@ -152,8 +153,8 @@ class Evaluator:
         break
       metrics_list.append(metrics)
       counts_list.append(counts)
-      for collected, batch in zip(self._recognitions, recognized):
-        collected.Add(batch)
+      for search, batch in zip(self._searches, recognized):
+        search.Add(self._session, batch)
     if not metrics_list:
       raise ValueError('evaluation: the data set gave no batch')
     values = metrics_log.Aggregate(metrics_list, counts_list)
@@ -166,8 +167,8 @@ class Evaluator:
       if key in counts_list[0]:
         panel[key] = sum(np.sum(c[key], axis=0) for c in counts_list)  # [G, V]
     rows = []
-    for collected in self._recognitions:
-      scores, branch_rows = collected.Finish()
+    for search in self._searches:
+      scores, branch_rows = search.Finish(self._session)
       values.update(scores)
       rows += branch_rows
     return values, panel, rows

@@ -25,7 +25,12 @@ _SHOWN = 20  # Utterances in TensorBoard.
 
 
 class Recognition:
-  """Collects the hypotheses of one branch, batch by batch."""
+  """Collects the hypotheses of one branch, batch by batch.
+
+  Attributes:
+    branch: Name of the branch.
+    fetches: dict of tensors, what Add needs of each batch.
+  """
 
   def __init__(self, task, branch):
     """Constructor.
@@ -34,7 +39,7 @@ class Recognition:
       task: A HydraTask built for evaluation.
       branch: Name of one of task.Tokenizers().
     """
-    self._branch = branch
+    self.branch = branch
     self._tokenizer = task.Tokenizers()[branch]
     stream = dict(task.branches)[branch].stream
     tensors = task.per_example_tensors
@@ -55,7 +60,7 @@ class Recognition:
       ]
       row = {
         'utt_id': values['utt_ids'][i].decode(),
-        'branch': self._branch,
+        'branch': self.branch,
         'domain': values['domains'][i].decode(),
         'seconds': round(int(values['num_samples'][i]) / audio.SAMPLE_RATE, 3),
         'reference': values['texts'][i].decode(),
@@ -95,7 +100,7 @@ class Recognition:
     for i, row in enumerate(rows):
       row.update({name: int(counts[i]) for name, counts in per_utterance.items()})
     del scores['utterances']  # Counted as `examples` already.
-    return {f'{self._branch}/{k}': v for k, v in scores.items()}, rows
+    return {f'{self.branch}/{k}': v for k, v in scores.items()}, rows
 
 
 def ForTask(task):

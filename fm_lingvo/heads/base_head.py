@@ -86,6 +86,11 @@ class BaseHead(base_layer.BaseLayer):
     """Whether heads of this class decode, that is, implement Decode."""
     return cls.Decode is not BaseHead.Decode
 
+  @property
+  def searches(self) -> bool:
+    """Whether Decode is a search with many small operations, which are worth sharing among many utterances."""
+    return False
+
   def Decode(self, theta, encoded, paddings) -> py_utils.NestedMap:
     """Finds transcripts; optional.
 

@@ -8,6 +8,11 @@ from lingvo.core import py_utils
 
 from fm_lingvo import errors
 from fm_lingvo.data import tokenizer as tokenizer_lib
+from fm_lingvo.utils import own_names
+from fm_lingvo.utils import suggest
+
+# Layers of a HydraTask beside its heads.
+_LAYERS = ('encoder', 'frontend', 'input', 'learners', 'ema_schedule')
 
 
 def BranchParams(stream: str, head: str, weight: float = 1.0, decode: bool = True) -> hyperparams.Params:
@@ -27,15 +32,54 @@ def BranchParams(stream: str, head: str, weight: float = 1.0, decode: bool = Tru
 
 
 def CheckAll(p: hyperparams.Params) -> None:
-  """Raises errors.ConfigError if a HydraTask's Params have no branch, or one without a head or with a weight < 0."""
+  """Raises errors.ConfigError if branches and heads of a HydraTask's Params cannot be used.
+
+  There is no branch, or one without a head or with a weight < 0, or a name is taken.
+  """
   if not len(p.branches):
     raise errors.ConfigError(f'{p.name}.branches: expected at least one branch')
+  if p.encode_together not in (None, True, False):
+    raise errors.ConfigError(f'{p.name}.encode_together = {p.encode_together!r}: expected None, True or False')
   heads = [name for name, _ in p.heads.IterParams()]
+  schedules = [f'{name}_weight' for name, branch in p.branches.IterParams() if branch.weight_schedule is not None]
+  for name in heads:
+    own_names.Check(f'{p.name}.heads', name, (*_LAYERS, *schedules))
+  for name in p.encoder.adapters if 'adapters' in p.encoder else ():
+    own_names.Check(f'{p.name}.encoder.adapters', name, heads)  # Patterns of variables, such as /ctc/, would find both.
   for name, branch in p.branches.IterParams():
+    own_names.Check(f'{p.name}.branches', name, own_names.METRICS)
     if branch.head not in heads:
       raise errors.ConfigError(f'{p.name}.branches.{name}.head = {branch.head!r}: expected one of {", ".join(heads)}')
     if branch.weight < 0:
       raise errors.ConfigError(f'{p.name}.branches.{name}.weight = {branch.weight}: expected >= 0')
+
+
+def CheckMetric(p: hyperparams.Params, metric: str) -> None:
+  """Raises errors.ConfigError if a metric of evaluations, such as labeled/wer, is of none of a HydraTask's branches.
+
+  Args:
+    p: Params of the task.
+    metric: The metric in task.train.best_metric.
+  """
+  owner, slash, _ = metric.partition('/')
+  owners = sorted({owner for name, branch in p.branches.IterParams() for owner in (name, branch.stream)})
+  if slash:
+    suggest.CheckChoice(f'{p.name}.train.best_metric: branch or stream', owner, owners)
+
+
+def Idle(p: hyperparams.Params) -> dict[str, str]:
+  """The params of heads and branches of a HydraTask's Params that have no effect; see config/idle.py."""
+  branches = dict(p.branches.IterParams())
+  used = {branch.head for branch in branches.values()}
+  idle = {
+    f'heads.{name}': f'without a branch with head = {name!r}' for name, _ in p.heads.IterParams() if name not in used
+  }
+  for name, branch in branches.items():
+    if branch.head in p.heads and not p.heads.Get(branch.head).cls.Decodes():
+      idle[f'branches.{name}.decode'] = 'with a head that does not decode'
+  if len(branches) < 2:
+    idle['train.gradient_share_interval_steps'] = 'with one branch'
+  return idle
 
 
 def CheckTokenizer(p: hyperparams.Params, name: str, tokenizer: tokenizer_lib.Tokenizer | None, decodes: bool) -> None:
@@ -79,6 +123,15 @@ def Of(p: hyperparams.Params, streams: Collection[str], some: bool) -> list[tupl
       f'{", ".join(sorted({branch.stream for _, branch in every}))}'
     )
   return found
+
+
+def Shown(view: py_utils.NestedMap) -> dict[str, tf.Tensor]:
+  """The tensors of a branch's view, see HydraTask.ComputePredictions, that TensorBoard shows of the first utterance."""
+  return {
+    'features': view.clean.features[:1],  # [1, T, F]
+    'masked_features': view.corrupted.features[:1],  # [1, T, F]
+    'paddings': view.clean.paddings[:1],  # [1, T]
+  }
 
 
 def GradientShares(losses, variables):

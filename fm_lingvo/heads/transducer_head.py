@@ -69,6 +69,12 @@ class TransducerHead(labeled_head.LabeledHead):
     )
     return p
 
+  @classmethod
+  def Idle(cls, p):
+    """The params that have no effect beside the others; see config/idle.py."""
+    idle = {} if p.lm_file else dict.fromkeys(('lm_weight', 'lm_label_bonus'), 'without lm_file')
+    return idle if p.hotwords else {**idle, 'hotword_boost': 'without hotwords'}
+
   def __init__(self, params):
     super().__init__(params)
     p = self.params
@@ -104,6 +110,12 @@ class TransducerHead(labeled_head.LabeledHead):
     )
     loss, unalignable = labeled_head.PerLabel(nll, batch.label_lengths, batch.weights)
     return {'loss': loss, 'unalignable': unalignable, 'unknown_labels': self.UnknownLabels(batch)}, {}
+
+  @property
+  def searches(self):
+    """See the base class."""
+    p = self.params
+    return p.beam_size > 1 or bool(self._lm or self._hotwords or p.ilm_weight)
 
   def Decode(self, theta, encoded, paddings):
     """Greedy or beam search; see the base class. With `lm_file`, `hotwords` or `ilm_weight` always the beam."""

@@ -5,8 +5,6 @@ little memory, and many small operations. B: utterances, S: samples (16 kHz), N:
 """
 
 from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -39,15 +37,3 @@ def _Padded(waveforms):
   for row, waveform in zip(batch, waveforms):
     row[: len(waveform)] = waveform.astype(np.float32) / 32768.0
   return batch, num_samples
-
-
-def Joined(batches: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-  """Returns encoded [B, N, D] and paddings [B, N] of all rows of batches, padded to the longest batch."""
-  frames = max(batch['paddings'].shape[1] for batch in batches)
-  room = [(0, frames - batch['paddings'].shape[1]) for batch in batches]
-  return dict(
-    encoded=np.concatenate([np.pad(batch['encoded'], ((0, 0), n, (0, 0))) for batch, n in zip(batches, room)]),
-    paddings=np.concatenate(
-      [np.pad(batch['paddings'], ((0, 0), n), constant_values=1.0) for batch, n in zip(batches, room)]
-    ),
-  )

@@ -12,6 +12,7 @@ import numpy as np
 from fm_lingvo import errors
 from fm_lingvo.decoding import confidence
 from fm_lingvo.decoding import existence
+from fm_lingvo.decoding import joined
 from fm_lingvo.decoding import words as words_lib
 from fm_lingvo.inference import encoded_parts
 from fm_lingvo.inference import session_graph
@@ -116,7 +117,7 @@ class Recognizer:
       if graph is None:
         raise errors.ConfigError(CLOSED)
       parts = (dict(zip(graph.inputs, part)) for part in encoded_parts.Parts(waveforms))
-      encoded = encoded_parts.Joined([graph.session.run(graph.encoded, part) for part in parts])
+      encoded = joined.Joined([graph.session.run(graph.encoded, part) for part in parts])
       out = graph.session.run(graph.outputs, {graph.searched[key]: value for key, value in encoded.items()})
     return [self._Hypotheses(out, i) for i in range(len(waveforms))]
 

@@ -104,6 +104,16 @@ class Group(base_layer.BaseLayer):
       self.CreateChild(member.name, member)
 
 
+def Idle(p) -> dict[str, str]:
+  """The params of adapters in a ConformerEncoder's Params that have no effect; see config/idle.py."""
+  if not p.adapters:
+    return dict.fromkeys(('adapter_kind', 'adapter_position', 'adapter_tpl', 'lora_tpl'), 'without adapters')
+  idle = {} if p.adapter_kind == 'lora' else {'lora_tpl': "without adapter_kind = 'lora'"}
+  if p.adapter_kind != 'residual':
+    idle.update(dict.fromkeys(('adapter_position', 'adapter_tpl'), "without adapter_kind = 'residual'"))
+  return idle
+
+
 def AdaptersParams(p, block):
   """Returns the Params of all adapters of an encoder: NAME/block_INDEX/PLACE/...
 

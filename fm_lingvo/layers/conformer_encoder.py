@@ -170,6 +170,12 @@ class ConformerEncoder(base_encoder.BaseEncoder):
     return p.adapter_kind != 'residual'
 
   @classmethod
+  def Idle(cls, p):
+    """The params that have no effect beside the others; see config/idle.py."""
+    idle = {} if p.conv_norm == 'group_norm' else {'group_norm_groups': "without conv_norm = 'group_norm'"}
+    return {**idle, **adapter.Idle(p)}
+
+  @classmethod
   def UseAdapter(cls, p, name, position=None, bottleneck_dim=None, kind=None, projections=None):
     """See the base class."""
     p.Set(adapters=[] if name is None else [name], active_adapter=name)

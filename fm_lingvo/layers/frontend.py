@@ -83,6 +83,14 @@ class LogMelFrontend(base_layer.BaseLayer):
     )
     return p
 
+  @classmethod
+  def Idle(cls, p):
+    """The params that have no effect beside the others; see config/idle.py."""
+    idle = {} if p.normalization == 'global' else {'global_batches': "without normalization = 'global'"}
+    if p.normalization == 'none':
+      idle.update(variance_floor="with normalization = 'none'")
+    return idle
+
   def __init__(self, params):
     super().__init__(params)
     p = self.params

@@ -75,6 +75,11 @@ class RandomProjectionQuantizer(base_layer.BaseLayer):
     p.Define('seed', 1, 'Seed, >= 0, of the projections and codebooks.')
     return p
 
+  @classmethod
+  def Idle(cls, p):
+    """The params that have no effect beside the others; see config/idle.py."""
+    return {} if p.projection == 'pca' else {'pca_batches': "without projection = 'pca'"}
+
   def __init__(self, params):
     super().__init__(params)
     p = self.params

@@ -100,6 +100,11 @@ class Subsampling(base_layer.BaseLayer):
     )
     return p
 
+  @classmethod
+  def Idle(cls, p):
+    """The params that have no effect beside the others; see config/idle.py."""
+    return {} if p.kind == 'conv' else {'channels': "without kind = 'conv'"}
+
   def __init__(self, params):
     super().__init__(params)
     p = self.params

@@ -41,6 +41,13 @@ class PredictionNetwork(base_layer.BaseLayer):
     p.Define('dropout_prob', 0.0, 'Dropout probability, in [0, 1), of embedded labels and of predictions in training.')
     return p
 
+  @classmethod
+  def Idle(cls, p):
+    """The params that have no effect beside the others; see config/idle.py."""
+    return (
+      {'context_size': "without kind = 'stateless'"} if p.kind == 'lstm' else {'num_layers': "without kind = 'lstm'"}
+    )
+
   def __init__(self, params):
     super().__init__(params)
     p = self.params

@@ -21,6 +21,7 @@ from fm_lingvo import errors
 from fm_lingvo.run_files import codebook_stats
 from fm_lingvo.utils import audio
 from fm_lingvo.utils import files
+from fm_lingvo.utils import own_names
 
 Metrics = Mapping[str, tuple[Any, Any]]  # Name -> (value, weight).
 Counts = Mapping[str, np.ndarray]
@@ -46,6 +47,9 @@ def Aggregate(metrics_list: Sequence[Metrics], counts_list: Sequence[Counts]) ->
     dict name -> float: the metrics; the code statistics (codebook_stats.CodeStats) of
     each branch; for each stream, `examples` and `audio_seconds` or `labels` in this
     window, `dropped*` and `cut` since the start of training.
+
+  Raises:
+    errors.ConfigError: A metric has the name of one of these.
   """
   sums: dict[str, np.ndarray] = collections.defaultdict(lambda: np.zeros(2))
   for metrics in metrics_list:
@@ -54,6 +58,7 @@ def Aggregate(metrics_list: Sequence[Metrics], counts_list: Sequence[Counts]) ->
       if public and weight:  # NaN times 0 would be NaN.
         sums[public] += (float(value) * float(weight), float(weight))
   values = {k: v / w for k, (v, w) in sums.items() if w > 0}
+  derived = {}
   keys = counts_list[0].keys() if counts_list else ()
   for key in sorted(keys):
     prefix, _, name = key.rpartition('/')
@@ -61,16 +66,17 @@ def Aggregate(metrics_list: Sequence[Metrics], counts_list: Sequence[Counts]) ->
     if name == 'code_counts':
       masked = [c[f'{prefix}/masked_code_counts'] for c in counts_list]
       stats = codebook_stats.CodeStats(np.concatenate(arrays), np.concatenate(masked))
-      values.update({f'{prefix}/{k}': v for k, v in stats.items()})
+      derived.update({f'{prefix}/{k}': v for k, v in stats.items()})
     elif name == 'num_samples':
       samples = sum(float(np.sum(a, dtype=np.float64)) for a in arrays)
-      values[f'{prefix}/audio_seconds'] = samples / audio.SAMPLE_RATE
+      derived[f'{prefix}/audio_seconds'] = samples / audio.SAMPLE_RATE
     elif name == 'num_labels':
-      values[f'{prefix}/labels'] = sum(float(np.sum(a)) for a in arrays)
+      derived[f'{prefix}/labels'] = sum(float(np.sum(a)) for a in arrays)
     elif name == 'weights':
-      values[f'{prefix}/examples'] = sum(float(np.sum(a)) for a in arrays)
+      derived[f'{prefix}/examples'] = sum(float(np.sum(a)) for a in arrays)
     elif name.startswith('dropped') or name == 'cut':
-      values[key] = float(np.max(arrays[-1], initial=0))
+      derived[key] = float(np.max(arrays[-1], initial=0))
+  own_names.Add(values, derived, 'metrics')
   return values
 
 

@@ -27,6 +27,11 @@ class BaseTask(base_model.BaseTask):
     train_params.Define(p.train)
     return p
 
+  @classmethod
+  def Idle(cls, p):
+    """The params that have no effect beside the others; see config/idle.py."""
+    return {f'train.{name}': why for name, why in train_params.Idle(f'{p.name}.train', p.train).items()}
+
   def __init__(self, params):
     train_params.Validate(f'{params.name}.train', params.train)
     seeds.Check(f'{params.name}.random_seed', params.random_seed)

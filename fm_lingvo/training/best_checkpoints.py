@@ -43,19 +43,35 @@ class BestCheckpoints:
     if self.dataset and self.dataset not in datasets:
       raise errors.ConfigError(f'task.train.best_metric = {tp.best_metric!r}: {self.dataset} has no files to evaluate')
 
-  def CheckMetric(self, values):
-    """Raises errors.ConfigError unless the metric is among those of an evaluation, dict name -> value."""
+  def CheckStart(self, evaluate):
+    """Raises errors.ConfigError if evaluations lack the metric; evaluates only if the run has not done so before.
+
+    Args:
+      evaluate: Function from a number of batches, None: all, to the metrics of an evaluation of them.
+    """
+    if not self.dataset or self._values:
+      return
+    values = evaluate(1)
+    # A batch may lack what others have: a mean over masked frames, if none is masked.
+    self._CheckMetric(values if self._metric in values else evaluate(None))
+
+  def _CheckMetric(self, values):
     suggest.CheckChoice('task.train.best_metric: metric', self._metric, sorted(values))
 
   def Resume(self, step):
-    """Reads the values up to `step`, from which the run goes on; removes best checkpoints after it."""
+    """Reads the values up to `step`, from which the run goes on; removes best checkpoints after it.
+
+    Raises:
+      errors.ConfigError: The run has been given another metric, which its newest evaluation lacks.
+    """
     self._values = {}
     path = os.path.join(self._logdir, 'metrics.jsonl')
     if not self.dataset or not files.Exists(path):
       return
-    for row in metrics_log.ReadMetrics(path):
-      if row.get('dataset') == self.dataset and self._metric in row and row['step'] <= step:
-        self._values[row['step']] = row[self._metric]
+    rows = [row for row in metrics_log.ReadMetrics(path) if row.get('dataset') == self.dataset and row['step'] <= step]
+    if rows:
+      self._CheckMetric(rows[-1].keys() - {'dataset', 'step', 'time'})
+    self._values = {row['step']: row[self._metric] for row in rows if self._metric in row}
     self._Prune([prefix for prefix in self._Kept() if run_checkpoints.Step(prefix) <= step])
 
   def Add(self, step, values, save):
@@ -73,7 +89,7 @@ class BestCheckpoints:
       errors.RunError: A file cannot be written.
       errors.ConfigError: The metric is not among the values.
     """
-    self.CheckMetric(values)  # A resumed run may have been given another one.
+    self._CheckMetric(values)
     self._values[step] = values[self._metric]
     ranked = sorted({*self._kept_steps, step}, key=self._Rank)[: self._tp.best_max_to_keep]
     if step in ranked:

@@ -7,8 +7,10 @@ from lingvo import model_registry
 
 from fm_lingvo import errors
 from fm_lingvo.config import registry
+from fm_lingvo.config import train_params
 from fm_lingvo.data import data_service
 from fm_lingvo.evaluation import cluster_job
+from fm_lingvo.heads import branch as branch_lib
 from fm_lingvo.runtime import quiet
 from fm_lingvo.runtime import session
 from fm_lingvo.utils import suggest
@@ -81,12 +83,16 @@ def CheckLogdir(logdir):
 
 
 def CheckDatasets(flags):
-  """Raises ConfigError if the experiment lacks a data set that is to be evaluated."""
+  """Raises ConfigError if the experiment lacks a data set that is to be evaluated, or the branch of best_metric."""
   known = registry.DatasetNames(flags.model)
-  tp = model_registry.GetParams(flags.model, 'Train').task.train
+  task = model_registry.GetParams(flags.model, 'Train').task
+  tp = task.train
   for field in ('eval_datasets', 'final_eval_datasets'):
     for name in tp.Get(field):
       suggest.CheckChoice(f'task.train.{field}: data set', name, known)
+  best = train_params.BestMetric(tp)
+  if best and 'branches' in task:
+    branch_lib.CheckMetric(task, best[1])
   if flags.job.startswith(cluster_job.PREFIX):
     suggest.CheckChoice(f'--job={flags.job}: data set', flags.job.removeprefix(cluster_job.PREFIX), known)
 

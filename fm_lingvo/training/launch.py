@@ -59,16 +59,7 @@ def Launch(flags):
     errors.ConfigError: The configuration, a device or a data set cannot be used.
     errors.RunError: The disk failed, or the run skipped too many steps.
   """
-  py_utils.SetEagerMode(False)
-  session.PatchLingvo()
-  if flags.deterministic:
-    session.MakeDeterministic()
-  checkpointer.PatchLingvo()
-  if not flags['enable_check_numerics'].present:
-    # Lingvo's check ends the run at the first NaN; fm_lingvo/training/nonfinite_steps.py skips the step.
-    flags.enable_check_numerics = False
-  if not flags['enable_asserts'].present:
-    flags.enable_asserts = False  # Lingvo's run-time checks of shapes are half of an encoder's ops.
+  _SetUpLingvo(flags)
   flags.logdir = files.ExpandUser(flags.logdir)
   flag_checks.CheckMode(flags)
   is_cluster = (
@@ -80,6 +71,7 @@ def Launch(flags):
   flag_checks.CheckParts(flags, is_cluster)
   loggers = followed.Loggers(flags, is_cluster)
   gin_config.Configure(flags.model, flags.gin_file, flags.gin_bindings, flags.gin_search_paths)
+  gin_config.CheckIdle()
   with _Building(flags):
     flag_checks.CheckDatasets(flags)
   if flags.dry_run:
@@ -94,27 +86,21 @@ def Launch(flags):
     flags.logdir = os.path.abspath(flags.logdir)  # The file `checkpoint` stores paths.
   flag_checks.CheckLogdir(flags.logdir)
   flag_checks.CheckService(flags, _SERVICE_SECONDS if flags.job else 0.0)
-  if is_cluster:
-    flag_checks.CheckTpu(flags)
-    if flags.job.startswith(cluster_job.PREFIX):
-      return _Evaluate(flags)
-    flag_checks.CheckCluster(flags)
-    flag_checks.CheckNoBestCheckpoints(flags)
-    train_dir = os.path.join(flags.logdir, 'train')
-    writes = bool(flag_checks.Jobs(flags) & _WRITERS)
-    if not run_checkpoints.Newest(train_dir):
-      task = model_registry.GetParams(flags.model, 'Train').task
-      task.cls.CheckNothingToFit(task)
-      train_params.ValidateEnd('task.train', task.train)
-      if writes:
-        warm_start.CheckSources(task.train)
-    base_input.ResumeFrom(train_dir)
-    with contextlib.ExitStack() as stack:
-      if writes:
-        stack.enter_context(run_lock.Hold(flags.logdir))
-      lingvo_trainer.RunnerManager(flags.model).Start()
-    return 0
-  return _RunLocally(flags, loggers)
+  return _RunInCluster(flags) if is_cluster else _RunLocally(flags, loggers)
+
+
+def _SetUpLingvo(flags):
+  """Changes what Lingvo does by default, before it builds anything."""
+  py_utils.SetEagerMode(False)
+  session.PatchLingvo()
+  if flags.deterministic:
+    session.MakeDeterministic()
+  checkpointer.PatchLingvo()
+  if not flags['enable_check_numerics'].present:
+    # Lingvo's check ends the run at the first NaN; fm_lingvo/training/nonfinite_steps.py skips the step.
+    flags.enable_check_numerics = False
+  if not flags['enable_asserts'].present:
+    flags.enable_asserts = False  # Lingvo's run-time checks of shapes are half of an encoder's ops.
 
 
 @contextlib.contextmanager
@@ -135,6 +121,29 @@ def _Building(flags):
       f'--model={flags.model}: cannot be built ({type(e).__name__}: {errors.Reason(e)}); '
       f'{f"set: {where}; " if where else ""}--verbosity=0 shows where'
     ) from e
+
+
+def _RunInCluster(flags):
+  """Runs the cluster's job that --job names: Lingvo's, or our evaluation."""
+  flag_checks.CheckTpu(flags)
+  if flags.job.startswith(cluster_job.PREFIX):
+    return _Evaluate(flags)
+  flag_checks.CheckCluster(flags)
+  flag_checks.CheckNoBestCheckpoints(flags)
+  train_dir = os.path.join(flags.logdir, 'train')
+  writes = bool(flag_checks.Jobs(flags) & _WRITERS)
+  if not run_checkpoints.Newest(train_dir):
+    task = model_registry.GetParams(flags.model, 'Train').task
+    task.cls.CheckNothingToFit(task)
+    train_params.ValidateEnd('task.train', task.train)
+    if writes:
+      warm_start.CheckSources(task.train)
+  base_input.ResumeFrom(train_dir)
+  with contextlib.ExitStack() as stack:
+    if writes:
+      stack.enter_context(run_lock.Hold(flags.logdir))
+    lingvo_trainer.RunnerManager(flags.model).Start()
+  return 0
 
 
 def _Evaluate(flags):

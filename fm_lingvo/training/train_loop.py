@@ -140,7 +140,7 @@ class LocalRunner(base_runner.BaseRunner):
     else:
       self._task.Fit(sess, self._checkpointer.loaded)
       sess.run(self._checkpointer.start_averages)
-      self._CheckBestMetric(sess)
+    self._best.CheckStart(lambda batches: self._FirstBatches(sess, batches))
     return step
 
   def _Loop(self, sess, step):
@@ -230,11 +230,10 @@ class LocalRunner(base_runner.BaseRunner):
     self._rows.Write('train', step, values)
     return values
 
-  def _CheckBestMetric(self, sess):
-    """Raises errors.ConfigError if evaluations lack the metric of the best checkpoints; evaluates one batch."""
-    if self._best.dataset:
-      evaluation = self._evaluations.Evaluator(self._best.dataset)
-      self._best.CheckMetric(evaluation.Run(evaluation.CopyWeights(self._graph, sess), max_batches=1)[0])
+  def _FirstBatches(self, sess, batches):
+    """The metrics of so many batches, None: all, of the data set that chooses the best checkpoints."""
+    evaluation = self._evaluations.Evaluator(self._best.dataset)
+    return evaluation.Run(evaluation.CopyWeights(self._graph, sess), max_batches=batches)[0]
 
   def _EvaluateAll(self, sess, step, bar, latest, last):
     """Evaluates what metrics.jsonl lacks, and stores the metrics in `latest`; keeps the best checkpoints.

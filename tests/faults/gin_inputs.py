@@ -19,7 +19,7 @@ def _Bindings(text):
 
 _TINY = _Bindings("""
   BestRqPretrain.data_dir='data/demo' BestRqPretrain.codebook_size=16 task.encoder.num_layers=1
-  task.encoder.model_dim=16 task.encoder.num_heads=2 task.encoder.kernel_size=5 task.encoder.subsampling.channels=4""")
+  task.encoder.model_dim=16 task.encoder.num_heads=2 task.encoder.kernel_size=5""")
 # Valid bindings, of which mutants are made.
 SEEDS = [
   *_TINY,

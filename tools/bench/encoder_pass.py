@@ -123,7 +123,7 @@ def Measure(what: Pass, memory_limit_gb: float, time_limit_seconds: float) -> di
     process.communicate()
     return {'stopped': stopped}
   if process.returncode:
-    raise errors.ConfigError(f'{what}: {(err.strip().splitlines() or [f"exit code {process.returncode}"])[-1]}')
+    raise errors.ConfigError(f'{what}: {exit_codes.Why(err, process.returncode)}')
   return json.loads(out.splitlines()[-1])
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 from fm_lingvo import errors
 
+from ..common import exit_codes
 from . import timing
 
 FOLDER = os.path.join(timing.ROOT, 'build', 'peers')
@@ -148,6 +149,6 @@ def _Run(command, env=None):
   except OSError as e:
     raise errors.ConfigError(f'{command[0]}: {e}') from e
   if done.returncode:
-    lines = (done.stdout + done.stderr).strip().splitlines() or [f'exit code {done.returncode}']
-    said = next((line for line in lines if 'rror:' in line), lines[-1]).strip()
+    lines = (done.stdout + done.stderr).splitlines()
+    said = next((line.strip() for line in lines if 'rror:' in line), exit_codes.Why(done.stderr, done.returncode))
     raise errors.ConfigError(f'{os.path.basename(command[0])} {" ".join(command[3:5])}: {said[:160]}')

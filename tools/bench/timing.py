@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 from fm_lingvo.runtime import huge_pages
 
+from ..common import exit_codes
 from ..common import this_machine
 
 ROOT = this_machine.ROOT
@@ -28,7 +28,7 @@ class Worker:
   sizes: dict  # Argument of SetUp.
   is_peer: bool = False
   max_turns: int | None = None  # Fewer than the others take.
-  python: str = sys.executable
+  python: str = dataclasses.field(default_factory=lambda: sys.executable)
   path: tuple[str, ...] = ()  # Folders of packages beside that Python's own.
   versions: dict = dataclasses.field(default_factory=dict)
   failed: str = ''  # Why there are no figures, or why they do not count; set before Time: why it cannot run.
@@ -145,8 +145,8 @@ class _Process:
       return json.loads(line)
     self._process.wait()
     self._errors.seek(0)
-    reason = _Reason(FromRoot(self._errors.read().decode(errors='replace')))
-    self.worker.failed = f'took over {self._limit:g} s' if late else reason or f'exit code {self._process.returncode}'
+    why = exit_codes.Why(FromRoot(self._errors.read().decode(errors='replace')), self._process.returncode)
+    self.worker.failed = f'took over {self._limit:g} s' if late else why
     return {}
 
   def Close(self):
@@ -165,13 +165,6 @@ def FromRoot(text: str) -> str:
   for folder in (ROOT, *linked):
     text = text.replace(folder + os.sep, '')
   return text
-
-
-def _Reason(text):
-  """The line of a process' errors that says what went wrong: its last exception, else its last line."""
-  lines = [line.strip() for line in text.splitlines() if line.strip()]
-  raised = [line for line in lines if re.match(r'[\w.]*(Error|Exception)\w*: .*[^:]$', line)]
-  return (raised or lines or [''])[-1][:200]
 
 
 def _Environment(threads, path):

@@ -1,6 +1,7 @@
 """Exit codes of the tools, with a one-line error message on standard error."""
 
 import os
+import re
 import select
 import signal
 import sys
@@ -8,9 +9,29 @@ from collections.abc import Callable
 
 from fm_lingvo import errors
 
+_RAISED = re.compile(r'[\w.]*(Error|Exception|Interrupt|Exit)\w*: .*[^:]$')  # The last line of a traceback.
+_MOST_CHARACTERS = 200
+
 
 class UsageError(errors.ConfigError):
   """The command line cannot be executed; the message is one line."""
+
+
+def Why(output: str, code: int) -> str:
+  """Says in one line why a process failed.
+
+  Args:
+    output: What it wrote to standard error.
+    code: Its exit code; that of subprocess if a signal ended it, -9 for signal 9.
+
+  Returns:
+    Its last exception; if there is none, the exit code and the last line, which may have nothing to do with it.
+  """
+  lines = [line.strip() for line in output.splitlines() if line.strip()]
+  raised = next((line for line in reversed(lines) if _RAISED.match(line)), '')
+  last = f'; last line: {lines[-1]}' if lines else ''
+  ended = f'exit code {code}' if code >= 0 else f'ended by signal {-code}'
+  return (raised or ended + last)[:_MOST_CHARACTERS]
 
 
 def Report(prog: str, run: Callable[[], int | None], interrupted: str | None = 'interrupted') -> int:

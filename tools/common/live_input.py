@@ -11,6 +11,7 @@ from fm_lingvo.audio import stream as audio_stream
 _POLL_SECONDS = 0.1  # Until a reader sees that it was stopped.
 _BLOCK = 65536  # Bytes that are read at once, at most.
 _UNKNOWN = 0x7F000000  # Writers that do not know the length say so much, or more, or 0.
+_MOST_HEADER = 2**20  # Bytes of the chunks before the samples, at most: titles, notes and so on.
 _PCM, _EXTENSIBLE = 1, 0xFFFE
 _EXPECTED = 'expected WAV with 16 bits, or raw samples with --rate; ffmpeg -i INPUT -f wav -c:a pcm_s16le - makes it'
 
@@ -36,13 +37,11 @@ class Pipe:
 
   def ReadAll(self, size: int) -> bytes:
     """Returns `size` bytes, fewer at the end."""
-    data = b''
-    while len(data) < size:
-      part = self.Read(size - len(data))
-      if not part:
-        break
-      data += part
-    return data
+    parts = []
+    while size > 0 and (part := self.Read(min(size, _BLOCK))):
+      parts.append(part)
+      size -= len(part)
+    return b''.join(parts)
 
 
 def Pieces(pipe: Pipe, rate: int | None) -> tuple[int, int, Iterator[bytes]]:
@@ -82,7 +81,7 @@ def _Header(pipe: Pipe) -> tuple[int, int, int | None]:
   start = pipe.ReadAll(12)
   if start[:4] not in (b'RIFF', b'RF64') or start[8:] != b'WAVE':
     raise errors.ConfigError(f'standard input: no WAV; {_EXPECTED}')
-  form = None
+  form, left = None, _MOST_HEADER
   while True:
     chunk = pipe.ReadAll(8)
     if len(chunk) < 8:
@@ -90,6 +89,12 @@ def _Header(pipe: Pipe) -> tuple[int, int, int | None]:
     name, size = struct.unpack('<4sI', chunk)
     if name == b'data' and form is not None:
       return *form, None if size == 0 or size >= _UNKNOWN else size
+    left -= len(chunk) + size
+    if left < 0:  # The file says so: it may be damaged, and its sound never come.
+      raise errors.ConfigError(
+        f'standard input: WAV with a chunk {name.decode("ascii", "replace")!r} of {size:,} bytes before its samples: '
+        f'expected at most {_MOST_HEADER:,}; {_EXPECTED}'
+      )
     body = pipe.ReadAll(size + size % 2)
     if name == b'fmt ' and len(body) >= 16:
       tag, channels, rate, _, _, bits = struct.unpack('<HHIIHH', body[:16])

@@ -9,6 +9,8 @@ from typing import Any
 
 from fm_lingvo import errors
 
+from ..common import exit_codes
+
 HOW_TO_CALL = 'HOW_TO_CALL.txt'
 
 # Times utterances of 10 s, one at a time and in a batch of 6. Prints one line of JSON.
@@ -78,7 +80,7 @@ def Measure(folder: str) -> dict:
     env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'},
   )
   if done.returncode:
-    raise RuntimeError((done.stderr.strip().splitlines() or [f'exit code {done.returncode}'])[-1])
+    raise RuntimeError(exit_codes.Why(done.stderr, done.returncode))
   return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -13,6 +13,7 @@ from fm_lingvo.data import normalizers
 from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import audio as audio_format
 from fm_lingvo.utils import files as file_system
+from fm_lingvo.utils import suggest
 
 from ..common import exit_codes
 from . import beam_runs
@@ -20,6 +21,7 @@ from . import importers
 from . import progress
 from . import report as report_lib
 from . import shards as shards_lib
+from . import splits as splits_lib
 from . import staging_dirs
 
 
@@ -39,6 +41,7 @@ def PrepareData(
   require_text=None,
   normalizer=None,
   official_splits=None,
+  split_by='recording',
   limits=None,
   beam_args=(),
 ):
@@ -56,7 +59,8 @@ def PrepareData(
     normalizer: One of normalizers.NAMES; None: the importer's default, or else english if all transcripts are declared
       as English, otherwise basic.
     official_splits: Whether to use the splits that the source has; None: the importer's default. Utterances without
-      one, or all, are split by a hash of their id.
+      one, or all, are split by a hash, see splits.Of.
+    split_by: One of splits.BY: what the hash is of, and so what is never on two sides.
     limits: dict of fields of shards.Limits.
     beam_args: Flags for Beam.
 
@@ -92,6 +96,7 @@ def PrepareData(
   normalizers.Get(normalizer)  # Raises for an unknown name.
   limits = shards_lib.Limits(**dict(limits or {}, require_text=require_text, normalizer=normalizer))
   keep_splits = chosen.official_splits if official_splits is None else official_splits
+  suggest.CheckChoice('--split_by', split_by, splits_lib.BY)
   without = [u for u in utterances if not u.split] if official_splits else ()
   if without:
     raise exit_codes.UsageError(
@@ -100,11 +105,10 @@ def PrepareData(
     )
   num = {split: num_shards if split == 'train' else max(1, num_shards // 4) for split in dataset.SPLITS}
 
-  def SplitOf(utterance):
-    return (utterance.split if keep_splits else None) or dataset.SplitOf(utterance.utt_id, dev_percent, test_percent)
+  split_of = splits_lib.Of(utterances, split_by, keep_splits, dev_percent, test_percent)
 
   def ShardOf(utterance, first_id):
-    split = SplitOf(utterance)
+    split = split_of[utterance.utt_id]
     return dataset.ShardName(split, dataset.ShardIndex(first_id, num[split]), num[split])
 
   names = {split: [dataset.ShardName(split, i, num[split]) for i in range(num[split])] for split in dataset.SPLITS}
@@ -116,6 +120,7 @@ def PrepareData(
     'max_utterances': options.max_utterances,
     'dev_percent': dev_percent,
     'test_percent': test_percent,
+    'split_by': split_by,
     **dataclasses.asdict(limits),
   }
   if options.own:

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+from ...common import exit_codes
+
 
 def SetUp(sizes):
   """See worker.py. The fact `output` is what the command printed the first time."""
@@ -11,7 +13,7 @@ def SetUp(sizes):
   def _Call():
     done = subprocess.run([sys.executable, *sizes['argv']], text=True, capture_output=True, check=False)
     if done.returncode:
-      raise ValueError((done.stderr.strip().splitlines() or [f'exit code {done.returncode}'])[-1])
+      raise ValueError(exit_codes.Why(done.stderr, done.returncode))
     printed.append(done.stdout)
 
   return _Call, {'output': lambda: ''.join(printed[:1])}
