@@ -24,7 +24,7 @@ import subprocess
 import sys
 import time
 
-from tools.common import pythons
+from .common import pythons
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRESS_SECONDS = 10
