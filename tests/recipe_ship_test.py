@@ -20,6 +20,7 @@ folder = sys.argv[-1].partition('=')[2]
 os.makedirs(folder)
 licenses = [arg.partition('=')[2] for arg in sys.argv if arg.startswith('--license=')]
 card = '# Card\\n' + ''.join(f'- {line}\\n' for line in licenses)
+card += 'adapters alone\\n' * ('--adapter_only' in sys.argv)
 for name, text in (('README.md', card), ('model.safetensors', 'w' * %d)):
   with open(os.path.join(folder, name), 'w') as f:
     f.write(text)
@@ -48,8 +49,9 @@ class ShipTest(absltest.TestCase):
       for dataset, step in (('DevSource', 10), ('DevSource', 20), ('TestSource', 20)):
         f.write(json.dumps({'dataset': dataset, 'step': step, **rates}) + '\n')
 
-  def _Ship(self, size=10):
-    return ship.Ship(self.run_dir, self.output, ['A: CC0', 'B: CC BY'], (sys.executable, '-c', _EXPORTER % size))
+  def _Ship(self, size=10, **options):
+    exporter = (sys.executable, '-c', _EXPORTER % size)
+    return ship.Ship(self.run_dir, self.output, ['A: CC0', 'B: CC BY'], exporter=exporter, **options)
 
   def test_the_card_says_licences_and_intervals_and_an_older_folder_goes(self):
     self._Run()
@@ -63,6 +65,16 @@ class ShipTest(absltest.TestCase):
     self.assertStartsWith(card, '# Card\n')
     self.assertIn('- A: CC0\n- B: CC BY\n', card)
     self.assertIn('| TestSource | 50.0 (40.0 to 60.0) | 50.0 (40.0 to 60.0) |', card)
+    self.assertIn('`Target` is acted dialogue of video games, which it has not heard.\n', card)
+    self.assertNotIn('adapters alone', card)
+
+  def test_adapters_are_exported_alone_and_have_heard_the_target(self):
+    self._Run()
+    self._Ship(adapter_only=True, target='a call centre')
+    with open(os.path.join(self.output, 'README.md'), encoding='utf-8') as f:
+      card = f.read()
+    self.assertIn('adapters alone\n', card)
+    self.assertIn('`Target` is a call centre.\n', card)
 
   def test_what_is_not_worth_shipping_is_refused_and_nothing_is_written(self):
     for settings, size, message in (
@@ -78,7 +90,8 @@ class ShipTest(absltest.TestCase):
   def test_an_export_that_fails_is_told_in_one_line(self):
     self._Run()
     with self.assertRaisesRegex(errors.RunError, r'supervised --format=safetensors .*: no such flag$'):
-      ship.Ship(self.run_dir, self.output, ['A: CC0'], (sys.executable, '-c', 'import sys; sys.exit("no such flag")'))
+      failing = (sys.executable, '-c', 'import sys; sys.exit("no such flag")')
+      ship.Ship(self.run_dir, self.output, ['A: CC0'], exporter=failing)
     err = io.StringIO()
     with contextlib.redirect_stderr(err):
       code = ship.Main(['ship', self.folder, f'--output={self.output}', '--license=A: CC0'])

@@ -43,7 +43,7 @@ def TaskParams(head='transducer', init_from='', fresh=(), trained=None, **encode
     head_p = best_rq_head.BestRqHead.Params()
     head_p.quantizer.codebook_size = 8
   hydra.HydraTask.AddHead(p, head, head_p)
-  hydra.HydraTask.AddBranch(p, 'branch', stream='stream', head=head)
+  hydra.HydraTask.AddBranch(p, 'speech', stream='stream', head=head)
   p.train.learner = learner.Learner.Params().Set(
     name='loss', learning_rate=0.01, optimizer=optimizer.Adam.ParamsB(), bprop_variable_filter=trained
   )

@@ -2,10 +2,13 @@
 
   python -m tools.recipe.ship runs/recipe/supervised --output=params/models/english \\
     --license="LibriSpeech test-clean: CC BY 4.0" --license="speechocean762: CC BY 4.0"
+  python -m tools.recipe.ship runs/recipe/adapted_foundation_an4_share_1 --adapter_only \\
+    --output=params/models/english_an4 --license="AN4: BSD-like, Carnegie Mellon University" --target="AN4's test set"
 
-The stage must be finished, its WER on its own dev set at most 70 %, and the folder at most 12 MB; else nothing is
-written. The card says the licences that are given here, for a data set does not know those of its corpora, and the
-error rates with their intervals. An older folder at --output is replaced.
+With --adapter_only these are the adapters and the decoder of a stage that was adapted. The stage must be finished, its
+WER on its own dev set at most 70 %, and the folder at most 12 MB; else nothing is written. The card says the licences
+that are given here, for a data set does not know those of its corpora, and the error rates with their intervals. An
+older folder at --output is replaced.
 Exit code 1: the disk failed, or the export did; 2: wrong usage, or a model that is not worth shipping; 130: Ctrl-C.
 """
 
@@ -27,18 +30,28 @@ from ..common import exit_codes
 from . import stage_run
 
 MAX_WER = 0.7
+TARGET = 'acted dialogue of video games'
 MAX_BYTES = 12_000_000
 EXPORTER = (sys.executable, '-m', 'tools.export')
 _RATES = ('labeled/wer', 'labeled/cer')
 
 
-def Ship(run: str, output: str, licenses: Sequence[str], exporter: Sequence[str] = EXPORTER) -> int:
+def Ship(
+  run: str,
+  output: str,
+  licenses: Sequence[str],
+  adapter_only: bool = False,
+  target: str = TARGET,
+  exporter: Sequence[str] = EXPORTER,
+) -> int:
   """Exports a stage's result.
 
   Args:
     run: Folder of the stage.
     output: Folder of the model, which is replaced.
     licenses: Lines `DATA: LICENCE`, at least one.
+    adapter_only: Whether to write the adapters and the decoder alone.
+    target: What the target's speech is, for the card.
     exporter: The command of the export, without its arguments.
 
   Returns:
@@ -55,13 +68,14 @@ def Ship(run: str, output: str, licenses: Sequence[str], exporter: Sequence[str]
   with errors.Writing(output), tempfile.TemporaryDirectory(dir=folder) as scratch:
     made = os.path.join(scratch, 'model')
     command = [*exporter, run, '--format=safetensors', '--quantize=float16', '--language=en']
+    command += ['--adapter_only'] if adapter_only else []
     command += [*(f'--license={line}' for line in licenses), f'--output={made}']
     done = subprocess.run(command, text=True, capture_output=True, check=False)
     if done.returncode:
       lines = done.stderr.strip().splitlines() or [f'exit code {done.returncode}']
       raise errors.RunError(f'{" ".join(command)}: {lines[-1]}')
     with open(os.path.join(made, 'README.md'), 'a', encoding='utf-8') as card:
-      card.write(_Card(rates))
+      card.write(_Card(rates, target if adapter_only else f'{target}, which it has not heard'))
     size = sum(os.path.getsize(os.path.join(made, name)) for name in os.listdir(made))
     if size > MAX_BYTES:
       raise errors.ConfigError(f'{run}: {size / 1e6:.1f} MB: expected at most {MAX_BYTES / 1e6:g} MB')
@@ -87,8 +101,8 @@ def _ErrorRates(run):
   return rates
 
 
-def _Card(rates):
-  """What the card of the export does not say."""
+def _Card(rates, target):
+  """What the card of the export does not say; `target` is what the target's speech is."""
   cells = [
     [name, *(f'{100 * row[rate]:.1f} ({100 * row[f"{rate}_low"]:.1f} to {100 * row[f"{rate}_high"]:.1f})'
              for rate in _RATES)]
@@ -97,8 +111,8 @@ def _Card(rates):
   return '\n'.join([
     '', '## Error rates with intervals', '',
     tables.Markdown(['data set', 'WER', 'CER'], cells), '',
-    'In %, with their 95 % confidence intervals (bootstrap over utterances). `Source` is the speech that it was '
-    'trained on, other speakers; `Target` is acted dialogue of video games, which it has not heard.', '',
+    'In %, with their 95 % confidence intervals (bootstrap over utterances). `Source` is read speech of other speakers '
+    f'than those that the model was trained on; `Target` is {target}.', '',
   ])  # fmt: skip
 
 
@@ -112,10 +126,12 @@ def Main(argv: Sequence[str]) -> int:
   parser.add_argument(
     '--license', action='append', required=True, metavar='"DATA: LICENCE"', help='of a corpus; can be repeated'
   )
+  parser.add_argument('--adapter_only', action='store_true', help='write the adapters and the decoder alone')
+  parser.add_argument('--target', default=TARGET, help=f"what the target's speech is, for the card (default: {TARGET})")
   args = parser.parse_args(argv[1:])
 
   def _Run():
-    size = Ship(args.run.rstrip('/'), args.output.rstrip('/'), args.license)
+    size = Ship(args.run.rstrip('/'), args.output.rstrip('/'), args.license, args.adapter_only, args.target)
     print(f'{args.output}: {size / 1e6:.1f} MB')
 
   return exit_codes.Report('ship', _Run)
