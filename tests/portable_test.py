@@ -141,7 +141,6 @@ class PortableTest(graph_case.GraphCase):
     self.assertEqual(index['results'][1]['metrics'][0]['value'], 25.0)
     self.assertIn('TestTarget, labeled: WER 25.00%', text)
     self.assertIn('- target: hours not recorded, 6.7 % of its utterances used', text)
-    self.assertIn('- source: hours not recorded\n', text)
     self.assertIn('Adapters: `target`', text)
 
   def test_adapters_are_refused_on_another_encoder(self):
