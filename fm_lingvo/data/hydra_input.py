@@ -129,7 +129,7 @@ class HydraInput(base_input.BaseInput):
       'emit_strings',
       None,
       'Whether batches contain utt_ids, texts and domains, which evaluations '
-      'why to count word errors. None: False on a TPU, else True.',
+      'need to count word errors. None: False on a TPU, else True.',
     )
     return p
 
