@@ -28,7 +28,7 @@ class Worker:
   sizes: dict  # Argument of SetUp.
   is_peer: bool = False
   max_turns: int | None = None  # Fewer than the others take.
-  python: str = dataclasses.field(default_factory=lambda: sys.executable)
+  python: str = dataclasses.field(default_factory=lambda: sys.executable)  # Read anew: tests replace it by forks.
   path: tuple[str, ...] = ()  # Folders of packages beside that Python's own.
   versions: dict = dataclasses.field(default_factory=dict)
   failed: str = ''  # Why there are no figures, or why they do not count; set before Time: why it cannot run.

@@ -72,8 +72,7 @@ def Ship(
     command += [*(f'--license={line}' for line in licenses), f'--output={made}']
     done = subprocess.run(command, text=True, capture_output=True, check=False)
     if done.returncode:
-      lines = done.stderr.strip().splitlines() or [f'exit code {done.returncode}']
-      raise errors.RunError(f'{" ".join(command)}: {lines[-1]}')
+      raise errors.RunError(f'{" ".join(command)}: {exit_codes.Why(done.stderr, done.returncode)}')
     with open(os.path.join(made, 'README.md'), 'a', encoding='utf-8') as card:
       card.write(_Card(rates, target if adapter_only else f'{target}, which it has not heard'))
     size = sum(os.path.getsize(os.path.join(made, name)) for name in os.listdir(made))
