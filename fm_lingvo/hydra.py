@@ -92,7 +92,7 @@ class HydraTask(base_task.BaseTask):
     if 'streams' not in p:
       return
     hydra_input.PaddedTo(p, self.encoded_frame_samples)
-    for name, branch in branch_lib.Of(self.params, p.streams.GetKeys(), do_eval):
+    for name, branch in branch_lib.ForStreams(self.params, p.streams.GetKeys(), do_eval):
       tokens = self.Head(branch.head).tokenizer
       branch_lib.CheckTokenizer(self.params.Copy().Set(input=p), name, tokens, self._Decodes(branch))
 
@@ -149,7 +149,7 @@ class HydraTask(base_task.BaseTask):
     Returns:
       NestedMap: branch name -> its view: NestedMap of clean, corrupted, encoded [B, N, D] and paddings [B, N].
     """
-    branches = branch_lib.Of(self.params, input_batch.keys(), self.do_eval)
+    branches = branch_lib.ForStreams(self.params, input_batch.keys(), self.do_eval)
     clean = {}
     for stream in sorted({branch.stream for _, branch in branches}):
       batch = input_batch[stream]
@@ -189,7 +189,7 @@ class HydraTask(base_task.BaseTask):
     """
     metrics, tensors = {}, {}
     losses = []
-    branches = branch_lib.Of(self.params, input_batch.keys(), self.do_eval)
+    branches = branch_lib.ForStreams(self.params, input_batch.keys(), self.do_eval)
     for name, branch in branches:
       out = predictions[name]
       branch_metrics, branch_tensors = self.Head(branch.head).Loss(
@@ -205,7 +205,7 @@ class HydraTask(base_task.BaseTask):
         hypotheses = self.Head(branch.head).Decode(theta[branch.head], out.encoded, out.paddings)
         found = {f'hyp_{key}': x for key, x in hypotheses.items()}
         own_names.Add(branch_tensors, {**found, 'encoded': out.encoded, 'encoded_paddings': out.paddings}, head)
-      own_names.Add(branch_tensors, branch_lib.Shown(out), head)
+      own_names.Add(branch_tensors, branch_lib.SummaryTensors(out), head)
       metrics.update({f'{name}/{k}': v for k, v in branch_metrics.items()})
       tensors.update({f'{name}/{k}': v for k, v in branch_tensors.items()})
     for stream in sorted({branch.stream for _, branch in branches}):
@@ -260,7 +260,7 @@ class HydraTask(base_task.BaseTask):
     Args:
       theta: This task's variables.
       input_batch: NestedMap: stream name -> NestedMap of waveforms float32 [B, S] in [-1, 1], of any S, and num_samples
-        int32 [B]; what lies behind num_samples is ignored.
+        int32 [B]; samples after num_samples are ignored.
 
     Returns:
       NestedMap: branch name -> hypotheses, see BaseHead.Decode.
@@ -274,7 +274,7 @@ class HydraTask(base_task.BaseTask):
       waveforms, num_samples = frontend.PadWaveforms(batch.waveforms, batch.num_samples, self.encoded_frame_samples)
       speech[stream] = py_utils.NestedMap(waveforms=waveforms, num_samples=num_samples)
     predictions = self.ComputePredictions(theta, speech)
-    branches = branch_lib.Of(self.params, speech.keys(), self.do_eval)
+    branches = branch_lib.ForStreams(self.params, speech.keys(), self.do_eval)
     names = [name for name, branch in branches if self._Decodes(branch)]
     return py_utils.NestedMap({name: predictions[name].GetSlice(['encoded', 'paddings']) for name in names})
 

@@ -95,7 +95,7 @@ class Supervised(labeled.TransducerKnobs, labeled.LabeledExperiment):
 
 @registry.RegisterExperiment
 class StreamingSupervised(Supervised):
-  """As Supervised, with a causal model: it recognises speech while it is heard, fm-transcribe --stream.
+  """As Supervised, with a causal model for streaming recognition, fm-transcribe --stream.
 
   Data, trained and method: as Supervised; the other experiments have the knob `streaming`, too. A stage that starts
   from a streaming run must stream as well. See docs/streaming.md.

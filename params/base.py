@@ -46,7 +46,7 @@ class SpeechKnobs:
   batch_seconds: float = 32.0  # Audio in a batch of a stream, padding included.
   num_buckets: int = 8  # Lengths to which utterances are padded; more of them pad less, each is a shape for XLA.
   max_seconds: float = 16.0  # Longer speech is cut, or dropped from training if it has transcripts; both are counted.
-  streaming: bool = False  # Makes the model causal, to recognise speech while it is heard, see docs/streaming.md.
+  streaming: bool = False  # Makes the model causal, for streaming recognition, see docs/streaming.md.
   streaming_chunk_ms: int = 0  # > 0: attention sees the later frames of a chunk of this length, too; 0: none.
   compute_dtype: str = 'float32'  # float32 or bfloat16, see fm_lingvo/layers/mixed_precision.py.
 
@@ -175,6 +175,7 @@ class AsrExperiment(TrainedExperiment, AugmentKnobs, SpeechKnobs):
   def _SetStreaming(self, p):
     """Makes task Params `p` causal if the knobs say so."""
     chunk = self.streaming_chunk_ms
+    self._Require(not self.streaming or 'causal' in p.encoder, 'streaming', 'False: the encoder has no param `causal`')
     self._Require(
       not chunk or self.streaming and chunk > 0 and chunk % self.frame_ms == 0,
       'streaming_chunk_ms',

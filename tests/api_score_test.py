@@ -39,10 +39,10 @@ def tearDownModule():
   shutil.rmtree(_folder)
 
 
-def _Write(path, samples):
+def _Write(path, *channels):
   with wave.open(path, 'wb') as f:
-    f.setparams((1, 2, 16000, 0, 'NONE', ''))
-    f.writeframes(samples.astype('<i2').tobytes())
+    f.setparams((len(channels), 2, 16000, 0, 'NONE', ''))
+    f.writeframes(np.stack(channels, axis=1).astype('<i2').tobytes())
 
 
 class ScoreTest(absltest.TestCase):
@@ -97,7 +97,18 @@ class ScoreTest(absltest.TestCase):
     self.assertEqual([t.text for t in found.transcripts], [t.text for t in whole.transcripts])
     self.assertEqual(found.wer, whole.wer)
 
+  def test_a_channel_of_a_recording_is_scored_alone(self):
+    size = len(_sounds[0])
+    _Write(f'{_folder}/call.wav', _sounds[0], _sounds[1][:size])
+    _Write(f'{_folder}/second.wav', _sounds[1][:size])
+    rows = [{'audio_filepath': 'call.wav', 'text': text, 'channel': i} for i, text in enumerate(_TEXTS[:2])]
+    found = _model.score(self._Manifest(rows, 'channels.jsonl'))
+    alone = _model.score([(f'{_folder}/0.wav', _TEXTS[0]), (f'{_folder}/second.wav', _TEXTS[1])])
+    self.assertEqual([t.score for t in found.transcripts], [t.score for t in alone.transcripts])
+    self.assertEqual([u.utt_id for u in found.result.utterances], ['call.wav#0', 'call.wav#1'])
+
   def test_what_cannot_be_scored_is_said_in_a_line(self):
+    a = {'path': 'a.wav', 'text': 'a'}
     for refs, options, message in (
       ('absent.jsonl', {}, 'absent.jsonl: no such manifest'),
       (
@@ -105,7 +116,22 @@ class ScoreTest(absltest.TestCase):
         {},
         r'b.jsonl:1: text: expected a string; found audio_filepath',
       ),
-      (self._Manifest([{'path': 'a.wav', 'text': 'a'}] * 2, 'c.jsonl'), {}, r'c.jsonl:2: a.wav appears twice'),
+      (self._Manifest([a] * 2, 'c.jsonl'), {}, r'c.jsonl:2: a.wav appears twice'),
+      (
+        self._Manifest([{**a, 'channel': 'left'}], 'd.jsonl'),
+        {},
+        'd.jsonl:1: channel = left: expected a channel',
+      ),
+      (
+        self._Manifest([{**a, 'start': 2, 'end': 1}], 'e.jsonl'),
+        {},
+        'e.jsonl:1: end = 1: expected more than offset',
+      ),
+      (
+        self._Manifest([{**a, 'file': 'b.wav'}], 'f.jsonl'),
+        {},
+        'f.jsonl:1: path and file are both audio_file',
+      ),
       (5, {}, 'references of type int: expected a manifest, or pairs'),
       ([('a.wav',)], {}, 'reference 1: expected a manifest, or pairs .*, got tuple'),
       ([], {}, 'no references; expected a manifest'),

@@ -137,6 +137,8 @@ class ForeignTest(graph_case.GraphCase):
             p.task.Instantiate()
 
   def test_what_it_lacks_is_said_in_one_line(self):
+    with self.assertRaisesRegex(errors.GinError, 'Foreign.streaming = True: expected False: the encoder has no param'):
+      self._Params('Foreign.streaming = True')
     encoder = self._Params().task.encoder
     with self.assertRaisesRegex(errors.ConfigError, '^adapters target: PoolEncoder has no adapters'):
       encoder.cls.UseAdapter(encoder, 'target', 'after_block', 32)

@@ -16,6 +16,7 @@ from fm_lingvo.decoding import fusion
 from fm_lingvo.decoding import hotwords
 from fm_lingvo.decoding import ngram
 from fm_lingvo.decoding import search_options
+from fm_lingvo.heads import transducer_head
 from tests import search_case
 
 _PIECES = ['<pad>', '\u2581', 'a', 'b']
@@ -206,10 +207,14 @@ class FilesTest(absltest.TestCase):
       (['ann', ('ann', 2.0)], "hotword 'ann': is there twice"),
       ([' '], "hotword ' ': expected a word or more"),
       ([('ann', math.inf)], "hotword 'ann': boost = inf: expected a finite number"),
+      ([('ann', '2')], r"hotword \('ann', '2'\): expected a phrase, or a pair \(phrase, boost in nats\)"),
+      ([5], 'hotword 5: expected a phrase, or a pair'),
       (['a' * 4_000_000], '1 hotwords of 4000003 bytes, with .* labels: expected at most'),
     ):
       with self.assertRaisesRegex(errors.ConfigError, message):
         hotwords.Hotwords(phrases, 5.0, self.tokenizer)
+    with self.assertRaisesRegex(errors.ConfigError, r"hotwords = 'dog': expected a list of phrases, such as \['dog'\]"):
+      search_options.Search(hotwords='dog').ApplyTo(transducer_head.TransducerHead.Params(), 'transducer')
     with self.assertRaisesRegex(errors.ConfigError, r"w.txt:1: boost 'x': expected PHRASE<tab>NATS"):
       search_options.ReadHotwords(self._File('a\tx\n', 'w.txt'))
     with self.assertRaisesRegex(errors.ConfigError, r'w.txt: no phrases'):
@@ -223,7 +228,7 @@ class FilesTest(absltest.TestCase):
       (head + '-1\ta\t0\n', r"x.arpa:7: 'a' is there twice"),
       (head + '\\2-grams:\n', r'x.arpa:7: 1 1-grams, expected 2 as its head says'),
       (head + '-1\tb\n\\2-grams:\n-1\ta c\n', r"x.arpa:9: 'c' is no 1-gram"),
-      (head + '-1\tb\n\\2-grams:\nx\ta b\n', r'x.arpa:9: expected numbers before and behind the words'),
+      (head + '-1\tb\n\\2-grams:\nx\ta b\n', r'x.arpa:9: expected numbers before and after the words'),
       (head + '-1\tb\n\\2-grams:\n-1\ta\n', r'x.arpa:9: expected a number, 2 words and perhaps'),
       (head + '-1\tb\n\\2-grams:\n-1\ta b\n', r'x.arpa: cut off: no line \\end\\'),
       (head + '-1\tb\n\\end\\\n', r'x.arpa: ends before \\2-grams:'),

@@ -335,8 +335,7 @@ class InputTest(absltest.TestCase):
   def test_jobs_of_a_cluster_go_on_behind_the_newest_checkpoint(self):
     whole, evaluated = self.Plain(), self.PlainEvaluated()
     cluster = cluster_factory.Current().params.Copy()
-    with tempfile.TemporaryDirectory() as train_dir, mock.patch.object(base_input, '_resumed_folder', ''):
-      base_input.ResumeFrom(train_dir)
+    with tempfile.TemporaryDirectory() as train_dir, base_input.ResumeFrom(train_dir):
       for saved, mode, job, replicas, expected in (
         (None, 'sync', 'trainer_client', 1, 0),
         (7, 'sync', 'trainer_client', 1, 7),
@@ -349,6 +348,7 @@ class InputTest(absltest.TestCase):
           p = self.Params().Set(num_workers=1, worker_index=0)
           self.AssertSameBatches(whole[expected : expected + 5], self.Read(p, 5))
       self.AssertSameBatches(self.Read(self.Params(), is_eval=True)[:3], evaluated[:3])
+    self.assertEqual(base_input._resumed_folder, '')  # A later run in the same process starts at its own step.
 
   def test_resuming_far_into_training_reads_a_few_epochs_only(self):
     step = 10**8  # Days, if every batch before were read.

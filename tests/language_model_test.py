@@ -1,5 +1,7 @@
 """Properties of the language model, of its file, and of fusion in a head."""
 
+import json
+
 import numpy as np
 from absl.testing import absltest
 from lingvo import compat as tf
@@ -37,6 +39,14 @@ class LanguageModelTest(graph_case.GraphCase):
     whole, steps = self.Eval(layer.FProp(layer.theta, tf.constant(labels)), tf.stack(steps, 1))
     np.testing.assert_allclose(steps, whole, atol=1e-5)
 
+  def test_computes_in_bfloat16_too(self):
+    layer, labels = self._Layer(), tf.constant(self._Labels(3, 6))
+    p = layer.params.Copy().Set(name='half', fprop_dtype=tf.bfloat16)
+    half = p.Instantiate()
+    theta = half.theta.Pack([tf.cast(x, tf.bfloat16) for x in layer.theta.Flatten()])
+    expected, found = self.Eval(layer.FProp(layer.theta, labels), half.FProp(theta, labels))
+    np.testing.assert_allclose(found, expected, atol=0.05)
+
   def test_loss_is_the_mean_of_labels_in_use_whatever_the_padding(self):
     layer, labels, lengths = self._Layer(), self._Labels(2, 6), [6, 3]
     labels[1, 3:] = 0
@@ -58,7 +68,19 @@ class FrozenTest(graph_case.GraphCase):
     self._path = self.create_tempfile('lm.npz').full_path
 
   def test_a_file_gives_the_scores_of_the_layer_that_it_was_written_from(self):
-    params, weights = language_model_case.Write(self._path, self._tokenizer)
+    for network in ({}, {'kind': 'stateless', 'context_size': 3}):
+      with self.subTest(network), tf.Graph().as_default():
+        self._CheckScores(*language_model_case.Write(self._path, self._tokenizer, **network))
+
+  def test_a_file_from_before_kinds_were_stored_is_of_an_lstm(self):
+    written = language_model_case.Write(self._path, self._tokenizer)
+    arrays = dict(np.load(self._path))
+    facts = json.loads(str(arrays['facts']))
+    del facts['kind'], facts['context_size']
+    np.savez(self._path, **{**arrays, 'facts': json.dumps(facts)})
+    self._CheckScores(*written)
+
+  def _CheckScores(self, params, weights):
     frozen = language_model.Frozen(self._path, self._tokenizer).InGraph()
     layer = params.Instantiate()
     theta = weights.Transform(tf.constant)

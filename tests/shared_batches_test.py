@@ -3,6 +3,7 @@
 import concurrent.futures
 import threading
 import time
+from unittest import mock
 
 import numpy as np
 from absl.testing import absltest
@@ -83,6 +84,26 @@ class SharedBatchesTest(absltest.TestCase):
       shared_batches.Caller(batches).Recognize([serving_case.Spoken(1)])
     self.recognizer.error = None
     self.assertLen(shared_batches.Caller(batches).Recognize([serving_case.Spoken(1)]), 1)
+
+  def test_no_caller_waits_for_a_thread_that_has_ended(self):
+    def _Watch(size, seconds):
+      raise OSError('no metrics')
+
+    batches = shared_batches.SharedBatches(serving_case.Recognizer(), watch=_Watch)
+    with mock.patch.object(threading, 'excepthook') as reported, concurrent.futures.ThreadPoolExecutor(1) as pool:
+      shared_batches.Caller(batches).Recognize([serving_case.Spoken(1)])
+      job = pool.submit(shared_batches.Caller(batches).Recognize, [serving_case.Spoken(1)])
+      self.addCleanup(batches.Close)
+      with self.assertRaises(shared_batches.Cancelled):
+        job.result(5)
+    self.assertIs(reported.call_args.args[0].exc_type, OSError)
+
+  def test_a_recognizer_that_loses_windows_is_an_error(self):
+    recognizer = serving_case.Recognizer()
+    batches = shared_batches.SharedBatches(mock.Mock(Recognize=lambda waveforms: recognizer.Recognize(waveforms)[1:]))
+    self.addCleanup(batches.Close)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, self.assertRaises(ValueError):
+      pool.submit(shared_batches.Caller(batches).Recognize, [serving_case.Spoken(1)]).result(5)
 
   def test_a_cancelled_caller_ends_at_once_and_the_others_do_not(self):
     batches = self._Start(max_wait=0.0)

@@ -65,6 +65,9 @@ class TranscriptsTest(absltest.TestCase):
     self._Data('e', language='English')
     with self.assertRaisesRegex(errors.ConfigError, "e/dataset.json: settings.language = 'English': expected the code"):
       _Languages('e')
+    self._Data('dev', normalizer=None)
+    with self.assertRaisesRegex(errors.ConfigError, "/e/dataset.json: settings.language = 'English'"):
+      _Languages('dev', 'e')  # The folder before it has no transcripts.
 
   def test_a_run_keeps_its_languages(self):
     self.assertIsNone(spoken_language.Recorded(self._folder, 'labeled'))

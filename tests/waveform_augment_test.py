@@ -253,6 +253,7 @@ class AugmentTest(graph_case.GraphCase):
       ('noise_snr_db_range', None, 'noise_snr_db_range = None: expected [least, greatest] in [-100, 100]'),
       ('telephone_high_hz_range', [3000.0, 9000.0], 'greatest] in [2000, 7900]'),
       ('eq_ripple_db', -1, 'eq_ripple_db = -1: expected dB in [0, 100]'),
+      ('recorded.max_minutes', 1e5, 'recorded.max_minutes = 100000.0: expected minutes > 0 and <= 2000'),
     ):
       with self.subTest(field, value=value):
         with self.assertRaises(errors.ConfigError) as caught:

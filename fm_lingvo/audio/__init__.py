@@ -81,12 +81,12 @@ def Decode(
 def Stream(
   source: audio_segments.Source, max_seconds: float | None, losses: audio_frames.Losses, name: str = ''
 ) -> Iterator[np.ndarray]:
-  """Yields the sound of a file of any length, second by second; goes on after damage.
+  """Yields the sound of a file of any length, second by second; continues after damage.
 
   Args:
     source: As in Decode.
     max_seconds: Longest accepted recording in seconds.
-    losses: Is told what could not be decoded; silence stands in its place.
+    losses: Records what could not be decoded; silence takes its place.
     name: As in Decode.
 
   Yields:

@@ -1,6 +1,6 @@
 """Decodes the packets of an audio stream; finds damage, and says how much silence keeps the time axis in its place.
 
-Strict decoding rejects damage. With a Losses, decoding goes on after it.
+Strict decoding rejects damage. With a Losses, decoding continues after it.
 """
 
 import dataclasses

@@ -72,8 +72,8 @@ def DecodeSegments(
     name: File name, if the source has none; its extension tells headerless formats.
 
   Yields:
-    (index in segments, int16 [N] at 16 kHz or the Rejected that this segment met), each index once, in the order of
-    their ends. Memory is that of the segments that overlap.
+    (index in segments, int16 [N] at 16 kHz, or the Rejected of a segment that cannot be decoded), each index once, in
+    the order of their ends. Memory is that of the segments that overlap.
   """
   waiting = []
   for index, (offset, seconds, channel) in enumerate(segments):

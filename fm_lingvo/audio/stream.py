@@ -56,7 +56,7 @@ def Seconds(
   Args:
     f: The file, which can seek.
     name: Its name; the extension tells headerless formats (g722, gsm). All others are recognised by content.
-    losses: None: damage is rejected. Else sound that cannot be decoded becomes silence, and is told there.
+    losses: None: damage is rejected. Else sound that cannot be decoded becomes silence, and is recorded there.
     max_seconds: A file whose header declares that it is longer is rejected before it is decoded.
 
   Raises:

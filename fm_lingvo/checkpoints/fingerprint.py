@@ -41,12 +41,12 @@ def Encoder(checkpoint: reader.Checkpoint) -> list[str]:
 
 
 def EncoderDigest(checkpoint: reader.Checkpoint, without: Collection[str] = ()) -> np.ndarray | None:
-  """Returns the SHA-256 of the encoder without its adapters, uint8 [32].
+  """Returns the SHA-256 of the encoder without its adapters, uint8 [32]; None if there is neither encoder nor digest.
 
   Args:
-    checkpoint: A checkpoint; one with adapters alone has no encoder, but the digest of it; None if it has neither. A
-      model that is stored in float16 has the digest from before it was rounded.
-    without: Names of variables that do not count, because adapters bring their own.
+    checkpoint: A checkpoint. One with adapters alone stores the digest of their encoder instead of the encoder. One
+      whose weights were rounded to float16 stores the digest from before.
+    without: Names of the encoder's variables to leave out, because the adapters have values of their own for them.
   """
   return next(iter(_Digests(checkpoint, without)), None)
 

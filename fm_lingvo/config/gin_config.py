@@ -65,7 +65,7 @@ def Configure(
   global _config
   Reset()
   try:
-    _, bound = run_experiment.Take(gin_reader.ReadAll(gin_files, gin_bindings, search_paths), model_name)
+    _, bound = run_experiment.SplitFields(gin_reader.ReadAll(gin_files, gin_bindings, search_paths), model_name)
     _config = _Config(model_name)
     _config.Bind(bound, search_paths)
     _config.Resolve()

@@ -34,8 +34,10 @@ def ReplayCommand(model_name: str, config: str = 'config.gin') -> str:
   return f'trainer --model={model_name}{modules} --gin_file={config}'
 
 
-def Take(bindings: Iterable[bindings_lib.Binding], model_name: str = '') -> tuple[str, list[bindings_lib.Binding]]:
-  """Splits the fields from other bindings, and checks them.
+def SplitFields(
+  bindings: Iterable[bindings_lib.Binding], model_name: str = ''
+) -> tuple[str, list[bindings_lib.Binding]]:
+  """Checks the fields among bindings, and separates them from the others.
 
   Args:
     bindings: The user's bindings.
@@ -84,7 +86,7 @@ def NameIn(gin_files: Iterable[str], gin_bindings: Iterable[str] = (), search_pa
   Raises:
     GinError: A file cannot be read, two name different experiments, or a module is not imported.
   """
-  return Take(gin_reader.ReadAll(gin_files, gin_bindings, search_paths))[0]
+  return SplitFields(gin_reader.ReadAll(gin_files, gin_bindings, search_paths))[0]
 
 
 def NameInRun(config: str) -> str:

@@ -1,5 +1,7 @@
 """Base class of input generators: a tf.data pipeline that can start at any batch, and checks before reading."""
 
+import contextlib
+
 from lingvo import compat as tf
 from lingvo.core import base_input_generator
 from lingvo.core import cluster as cluster_lib
@@ -13,14 +15,19 @@ from fm_lingvo.utils import seeds
 _resumed_folder = ''
 
 
+@contextlib.contextmanager
 def ResumeFrom(train_dir):
-  """Makes training inputs that are initialised from now on resume after the newest checkpoint in a folder.
+  """Context in which training inputs that are initialised resume after the newest checkpoint in a folder.
 
   This is for Lingvo's own jobs, which initialise their input without passing the next step, also after another job has
   died. A local run sets `start_step` instead.
   """
   global _resumed_folder
-  _resumed_folder = train_dir
+  before, _resumed_folder = _resumed_folder, train_dir
+  try:
+    yield
+  finally:
+    _resumed_folder = before
 
 
 class BaseInput(base_input_generator.BaseInputGenerator):

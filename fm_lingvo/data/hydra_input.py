@@ -170,8 +170,7 @@ class HydraInput(base_input.BaseInput):
     return [
       (f'streams.{name}', pattern)
       for name, sp in p.streams.IterParams()
-      for pattern in stream_params.Patterns(sp)
-      if not pattern or not any(tf.io.gfile.stat(f).length for f in stream_params.Glob(pattern))
+      for pattern in stream_params.WithoutRecords(sp)
     ]
 
   @classmethod

@@ -42,6 +42,12 @@ class Entry:
   language: str = ''
   offset: float = 0.0  # Seconds.
   seconds: float | None = None  # None: to the end.
+  channel: int | None = None  # From 0; None: the mean of all.
+
+  @property
+  def is_whole(self) -> bool:
+    """Whether this is the whole recording with all of its channels."""
+    return not self.offset and self.seconds is None and self.channel is None
 
 
 def KeyOf(name: str) -> str | None:
@@ -65,7 +71,7 @@ def Read(path: str) -> list[Entry]:
 
   Raises:
     errors.ConfigError: There is no such file.
-    errors.DatasetError: A line is no JSON object, has no recording or no text, or an id appears twice.
+    errors.DatasetError: A line is no JSON object, has no recording, no text or a wrong value, or an id appears twice.
   """
   if not files.Exists(path) or not files.IsRemote(path) and os.path.isdir(path):
     raise errors.ConfigError(f'{path}: no such manifest; expected a file with a JSON object a line')
@@ -82,17 +88,20 @@ def Read(path: str) -> list[Entry]:
 
 
 def _Entry(row: dict[str, Any], where: str, folder: str) -> Entry:
-  row = {name: value for name, value in row.items() if not IsMissing(KeyOf(name), value)}
-  known = {KeyOf(name): value for name, value in reversed(row.items()) if KeyOf(name)}
-  known.update({name: value for name, value in row.items() if name in ALIASES})
+  known = _Known(row, where)
   for key in ('audio_filepath', 'text'):
     if not isinstance(known.get(key), str):
       raise errors.DatasetError(f'{where}: {key}: expected a string; found {suggest.Some(row)}')
   name = known['audio_filepath']
-  offset = _Seconds(known, 'offset', where)
-  end = _Seconds(known, 'end', where)
-  seconds = end - (offset or 0.0) if end is not None else None if offset is None else _Seconds(known, 'duration', where)
+  offset, end = _Seconds(known, 'offset', where), _Seconds(known, 'end', where)
+  seconds = None if offset is None else _Seconds(known, 'duration', where)  # Without offset, that of the recording.
+  if end is not None:
+    seconds = end - (offset or 0.0)
+    if seconds <= 0:
+      raise errors.DatasetError(f'{where}: end = {end:g}: expected more than offset = {offset or 0.0:g}')
+  channel = _Channel(known, where)
   part = '' if offset is None and end is None else f'@{offset or 0.0:g}'
+  part += '' if channel is None else f'#{channel}'
   return Entry(
     utt_id=str(known.get('utt_id', name + part)),
     path=name if files.IsRemote(name) else os.path.join(folder, name),
@@ -101,10 +110,39 @@ def _Entry(row: dict[str, Any], where: str, folder: str) -> Entry:
     language=str(known.get('lang', '')),
     offset=offset or 0.0,
     seconds=seconds,
+    channel=channel,
   )
 
 
-def _Seconds(known: dict[Any, Any], key: str, where: str) -> float | None:
+def _Known(row: dict[str, Any], where: str) -> dict[str, Any]:
+  """Returns the values of a row by their keys of ALIASES; a key's own name goes before its other names."""
+  known: dict[str, Any] = {}
+  names: dict[str, str] = {}
+  for name, value in sorted(row.items(), key=lambda item: item[0] not in ALIASES):
+    key = KeyOf(name)
+    if key is None or IsMissing(key, value):
+      continue
+    if names.get(key, key) != key and known[key] != value:
+      raise errors.DatasetError(f'{where}: {names[key]} and {name} are both {key}, with different values')
+    if key not in known:
+      known[key], names[key] = value, name
+  return known
+
+
+def _Channel(known: dict[str, Any], where: str) -> int | None:
+  value = known.get('channel')
+  if value is None or value == '':
+    return None
+  try:
+    channel = -1 if isinstance(value, bool) or float(value) != int(float(value)) else int(float(value))
+  except (OverflowError, TypeError, ValueError):
+    channel = -1
+  if channel < 0:
+    raise errors.DatasetError(f'{where}: channel = {str(value)[:40]}: expected a channel from 0')
+  return channel
+
+
+def _Seconds(known: dict[str, Any], key: str, where: str) -> float | None:
   value = known.get(key)
   if value is None or value == '':
     return None

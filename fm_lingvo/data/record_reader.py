@@ -74,7 +74,7 @@ class Records:
     Args:
       share: (index, count).
       epochs: Dataset of the numbers of the epochs.
-      shuffle: Whether files and records are shuffled; None: as the constructor was told.
+      shuffle: Whether files and records are shuffled; None: as in the constructor.
     """
     shuffle = self._shuffle if shuffle is None else shuffle
     if (share, shuffle) not in self._epoch:  # Traced once for all datasets of a graph: it takes half a second.

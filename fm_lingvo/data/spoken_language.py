@@ -27,10 +27,14 @@ def OfInput(p: Any) -> dict[str, str]:
   """
   found = {}
   for name, folders in transcripts.LabeledFolders(p).items():
-    settings = [s for s in map(transcripts.Settings, folders) if s is None or s.get('normalizer', '') is not None]
-    languages = [s and s.get('language') for s in settings]
-    if languages and languages[0] and languages.count(languages[0]) == len(languages):
-      found[name] = normalizers.CheckLanguage(languages[0], f'{folders[0]}/dataset.json: settings.language')
+    settings = {folder: transcripts.Settings(folder) for folder in folders}
+    # normalizer = null: a data set without transcripts.
+    languages = {
+      folder: (s or {}).get('language') for folder, s in settings.items() if (s or {}).get('normalizer', '') is not None
+    }
+    first, language = next(iter(languages.items()), ('', None))
+    if language and all(other == language for other in languages.values()):
+      found[name] = normalizers.CheckLanguage(language, f'{first}/dataset.json: settings.language')
   return found
 
 

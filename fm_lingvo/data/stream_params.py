@@ -189,7 +189,7 @@ def Cuts(p):
 
 
 def Patterns(p):
-  """Returns the list of globs of a StreamParams."""
+  """Returns the list of globs of Params with a file_pattern."""
   return [p.file_pattern] if isinstance(p.file_pattern, str) else list(p.file_pattern)
 
 
@@ -198,6 +198,11 @@ def Glob(pattern):
   hidden = re.compile(r'(^|/)\.[^./]')
   found = tf.io.gfile.glob(files.LiteralFolder(pattern))
   return [f for f in found if hidden.search(pattern) or not hidden.search(f)]
+
+
+def WithoutRecords(p):
+  """Returns the globs of Params with a file_pattern that match no file, or empty files only."""
+  return [x for x in Patterns(p) if not x or not any(tf.io.gfile.stat(f).length for f in Glob(x))]
 
 
 def ListFiles(path, p):

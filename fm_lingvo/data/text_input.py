@@ -54,11 +54,7 @@ class TextInput(base_input.BaseInput):
   @classmethod
   def MissingData(cls, p):
     """See the base class."""
-    return [
-      ('file_pattern', pattern)
-      for pattern in stream_params.Patterns(p)
-      if not pattern or not any(tf.io.gfile.stat(f).length for f in stream_params.Glob(pattern))
-    ]
+    return [('file_pattern', pattern) for pattern in stream_params.WithoutRecords(p)]
 
   def __init__(self, params):
     super().__init__(params)

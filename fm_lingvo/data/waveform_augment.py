@@ -106,7 +106,7 @@ def _Expected(name, value):
   if name.endswith('_dir'):
     ok, expected = isinstance(value, str), "a folder of recordings, or none: ''"
   elif name == 'max_minutes':
-    ok, expected = _IsNumber(value) and 0 < value < float('inf'), 'minutes > 0'
+    ok, expected = _IsNumber(value) and 0 < value <= 2000, 'minutes > 0 and <= 2000'  # Indices are int32.
   elif name.endswith('_prob'):
     ok, expected = _IsNumber(value) and 0 <= value <= 1, 'a probability in [0, 1]'
   elif name.endswith('_range'):

@@ -34,7 +34,7 @@ class Ngrams:
   order: int
   keys: np.ndarray  # int64 [A], ascending.
   scores: np.ndarray  # float32 [A]
-  following: np.ndarray  # int32 [A], the context behind each n-gram.
+  following: np.ndarray  # int32 [A], the context after each n-gram.
   backoff: np.ndarray  # float32 [C]
   shorter: np.ndarray  # int32 [C], the longest suffix that is a context; of the empty one 0.
   start: int  # The context of START, or 0.
@@ -128,7 +128,7 @@ class _Builder:
       score = float(fields[0]) * math.log(10.0)
       backoff = float(fields[length + 1]) * math.log(10.0) if len(fields) > length + 1 else 0.0
     except ValueError as e:
-      raise ValueError(f'expected numbers before and behind the words ({e})') from e
+      raise ValueError(f'expected numbers before and after the words ({e})') from e
     if math.isnan(score) or math.isnan(backoff):
       raise ValueError('expected numbers, found nan')
     names = [UNKNOWN if name in _UNKNOWN_NAMES else name for name in fields[1 : length + 1]]
@@ -152,7 +152,7 @@ class _Builder:
       raise ValueError('the n-gram is there twice')
     self._found[key] = len(self._scores)
     self._scores.append(max(score, -1e4))
-    shorter = self._Behind(self._shorter[context], word) if length > 1 else 0
+    shorter = self._LongestContext(self._shorter[context], word) if length > 1 else 0
     if length < self._order:
       self._contexts[key] = len(self._backoff)
       self._following.append(len(self._backoff))
@@ -161,8 +161,8 @@ class _Builder:
     else:
       self._following.append(shorter)
 
-  def _Behind(self, context: int, word: int) -> int:
-    """Returns the longest context that ends with a word behind a context."""
+  def _LongestContext(self, context: int, word: int) -> int:
+    """Returns the longest context that is a suffix of `context` followed by a word."""
     while True:
       found = self._contexts.get(context * self._base + word)
       if found is not None or not context:

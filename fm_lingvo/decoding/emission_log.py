@@ -1,6 +1,6 @@
-"""The labels of a beam's hypotheses as a tree: a step adds a row for each new label, which names the row before it.
+"""Back-pointers of a beam search: a step adds a row for each new label, which points to the row of the label before.
 
-So a step moves one number a hypothesis, however many labels it has.
+A step then copies one number per hypothesis, however many labels it has.
 
 B: utterances, K: hypotheses, L: labels of a hypothesis, P: rows of an utterance.
 """

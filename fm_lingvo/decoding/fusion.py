@@ -2,8 +2,8 @@
 
 J: joint width, V: vocabulary with blank (id 0), M: hypotheses of all utterances.
 
-A scorer scores labels by those before them. It is an object without a state of its own, so that a search may stop
-anywhere and go on with what it kept:
+A scorer scores labels by those before them. The object itself keeps no state, so that a search can continue
+from a saved one:
 
   ZeroState(batch) -> state, NestedMap of [batch, ...], before the first label
   Step(ids int32 [M], state) -> (float32 [M, V], state): ids is the newest label, 0 at the start; the scores are added

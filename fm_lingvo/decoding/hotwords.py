@@ -2,15 +2,16 @@
 
 B: utterances, V: vocabulary with blank (id 0), M: hypotheses of all utterances, S: states.
 
-Each occurrence of a phrase as whole words adds its boost. So that the beam keeps what may become a phrase, its share of
-the boost, by its length, is added with each label, and taken back where the transcript goes on otherwise or ends.
-The automaton (Aho and Corasick, 1975) reads the bytes that labels spell, with a space before and behind the transcript:
-it does not matter into which labels a tokenizer cuts a phrase.
+Each occurrence of a phrase as whole words adds its boost. So that the beam keeps the beginning of a phrase, a share of
+the boost is added with each of its labels, and subtracted again if the transcript continues otherwise or ends. The
+automaton (Aho and Corasick, 1975) reads the bytes that labels spell, with a space before and after the transcript: it
+does not matter into which labels a tokenizer splits a phrase.
 """
 
 import collections
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from lingvo import compat as tf
@@ -34,12 +35,12 @@ class Hotwords:
       tokenizer: The tokenizer.Tokenizer of the labels.
 
     Raises:
-      errors.ConfigError: A boost is not finite, a phrase is empty, there twice, or has characters that the tokenizer
-        cannot spell, or there are too many of them.
+      errors.ConfigError: A boost is not a finite number, a phrase is empty, given twice, or has characters that the
+        tokenizer cannot spell, or there are too many of them.
     """
     boosts: dict[bytes, float] = {}
     for phrase in phrases:
-      text, boost = (phrase, default_boost) if isinstance(phrase, str) else phrase
+      text, boost = (phrase, default_boost) if isinstance(phrase, str) else _Pair(phrase)
       spelled = _Spelled(text, tokenizer)
       if not math.isfinite(boost):
         raise errors.ConfigError(f'hotword {text!r}: boost = {boost}: expected a finite number')
@@ -86,8 +87,16 @@ class _Scorer:
     return tf.gather(self._final, state.state)
 
 
+def _Pair(entry: Any) -> tuple[str, float]:
+  """Returns a pair (phrase, boost)."""
+  is_pair = isinstance(entry, list | tuple) and len(entry) == 2 and isinstance(entry[0], str)
+  if not is_pair or isinstance(entry[1], bool) or not isinstance(entry[1], int | float):
+    raise errors.ConfigError(f'hotword {entry!r}: expected a phrase, or a pair (phrase, boost in nats)')
+  return entry[0], entry[1]
+
+
 def _Spelled(text: str, tokenizer) -> bytes:
-  """Returns a phrase's bytes, with a space before and behind it."""
+  """Returns a phrase's bytes, with a space before and after it."""
   words = text.split()
   if not words:
     raise errors.ConfigError(f'hotword {text!r}: expected a word or more')
@@ -106,7 +115,7 @@ def _Spelled(text: str, tokenizer) -> bytes:
 def _Compile(boosts: dict[bytes, float], surfaces: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
   """Returns (following [S, V], added [S, V], final [S], start) of _Scorer."""
   children: list[dict[int, int]] = [{}]
-  credit = [0.0]  # Of each state: what the phrase that has begun adds as long as it may go on.
+  credit = [0.0]  # Of each state: the share of the boost for the beginning of a phrase.
   complete = [0.0]  # Boosts of the phrases that end here, those of the state's suffixes included.
   spaced = [False]  # Whether its last byte is a space.
   for phrase, boost in boosts.items():
@@ -145,7 +154,7 @@ def _Compile(boosts: dict[bytes, float], surfaces: Sequence[bytes]) -> tuple[np.
   credits, completed = np.array(credit), np.array(complete)
 
   def Move(text: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the states [S] behind some bytes, and what is added on the way to each of them [S]."""
+    """Returns the state [S] after some bytes from each state, and the score [S] that they add."""
     now, gained = np.arange(count), -credits
     for byte in text:
       before, now = now, after[byte][now]

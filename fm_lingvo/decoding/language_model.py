@@ -1,9 +1,10 @@
-"""An LSTM language model over a tokenizer's labels for shallow fusion, stored in one small file.
+"""A language model over a tokenizer's labels for shallow fusion, an LSTM by default, stored in one small file.
 
 B: utterances, U: labels, V: vocabulary with blank (id 0), P: width of predictions, M: any number of hypotheses.
 
 The file is a NumPy .npz: each weight as float16 under its path in the layer, and `facts`, JSON with the tokenizer's
-sha256 and the sizes. The model has no end-of-utterance label, since a transducer ends with the last frame.
+sha256 and the network's kind and sizes. The model has no end-of-utterance label, since a transducer ends with the last
+frame.
 """
 
 import io
@@ -23,6 +24,7 @@ from fm_lingvo.utils import shipped
 
 _FACTS = 'facts'
 _SIZES = ('embedding_dim', 'hidden_dim', 'num_layers')
+_KIND = ('kind', 'context_size')  # Older files do not have these: they are of an LSTM.
 _HOW_TO = 'train one with: python -m tools.train_lm --input=TEXTS --output=FILE.npz'
 
 
@@ -93,7 +95,7 @@ class LanguageModel(base_layer.BaseLayer):
 
   def _LogProbs(self, theta, predicted):
     """Computes log-probabilities from predictions. [..., P] -> float32 [..., V]."""
-    logits = mixed_precision.Product(predicted, theta.w) + theta.b
+    logits = mixed_precision.Product(predicted, theta.w) + tf.cast(theta.b, tf.float32)
     labels = tf.nn.log_softmax(logits[..., 1:])
     return tf.concat([tf.zeros_like(labels[..., :1]), labels], axis=-1)
 
@@ -117,9 +119,10 @@ class Frozen:
     try:
       arrays = dict(np.load(io.BytesIO(content)))
       self._facts = json.loads(str(arrays.pop(_FACTS)))
-      sha256, self._sizes = self._facts['tokenizer'], {name: self._facts[name] for name in _SIZES}
+      sha256, self._network = self._facts['tokenizer'], {name: self._facts[name] for name in _SIZES}
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as e:
       raise errors.ConfigError(f'{path}: not a language model ({len(content)} bytes); {_HOW_TO}') from e
+    self._network.update({name: self._facts[name] for name in _KIND if name in self._facts})
     self._weights = {name: value.astype(np.float32) for name, value in arrays.items()}
     if sha256 != tokenizer.sha256:
       raise errors.ConfigError(
@@ -138,7 +141,7 @@ class Frozen:
     for name, value in self._weights.items():
       theta.Set(name, tf.constant(value))
     with tf.Graph().as_default():  # Keeps the layer's variables, which are not used, out of the current graph.
-      layer = Params(self._vocab_size, **self._sizes).Instantiate()
+      layer = Params(self._vocab_size, **self._network).Instantiate()
     return _Bound(layer, theta)
 
   def Scorer(self, weight, bonus):
@@ -166,10 +169,10 @@ class _Bound:
     return self._layer.Step(self._theta, ids, state)
 
 
-def Params(vocab_size, embedding_dim, hidden_dim, num_layers=1):
-  """Returns LanguageModel Params with these sizes."""
+def Params(vocab_size, embedding_dim, hidden_dim, num_layers=1, **network):
+  """Returns LanguageModel Params with these sizes; **network: other params of transducer.PredictionNetwork."""
   p = LanguageModel.Params().Set(name='lm', vocab_size=vocab_size)
-  p.network.Set(embedding_dim=embedding_dim, hidden_dim=hidden_dim, num_layers=num_layers)
+  p.network.Set(embedding_dim=embedding_dim, hidden_dim=hidden_dim, num_layers=num_layers, **network)
   return p
 
 
@@ -187,7 +190,7 @@ def Write(path, layer_params, values, tokenizer, **facts):
     errors.RunError: The file cannot be written.
   """
   network = layer_params.network
-  facts = {'tokenizer': tokenizer.sha256, **{name: network.Get(name) for name in _SIZES}, **facts}
+  facts = {'tokenizer': tokenizer.sha256, **{name: network.Get(name) for name in _SIZES + _KIND}, **facts}
   arrays = {name: value.astype(np.float16) for name, value in values.FlattenItems()}
   with errors.Writing(path), open(path, 'wb') as f:
     np.savez(f, **{_FACTS: json.dumps(facts)}, **arrays)

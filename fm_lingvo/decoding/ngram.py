@@ -54,7 +54,7 @@ class Model:
     for label, surface in enumerate(self._surfaces):
       if label != tokenizer.unk_id and _SPACE in surface.lstrip(_SPACE):
         raise errors.ConfigError(
-          f'{path}: a model of words, but the piece {tokenizer.pieces[label]!r} of {tokenizer.path} has a space behind '
+          f'{path}: a model of words, but the piece {tokenizer.pieces[label]!r} of {tokenizer.path} has a space after '
           'letters; expected a model of its pieces'
         )
 
@@ -141,7 +141,7 @@ class _Words:
     letters = [surface.replace(_SPACE, b'') for surface in surfaces]
     self._ends = tf.constant([surface.startswith(_SPACE) for surface in surfaces])  # [V]
     self._has_letters = tf.constant([bool(x) for x in letters])
-    # The hash behind a label is before * factor + added.
+    # The hash after a label is before * factor + added.
     self._factors = tf.constant(np.array([_Signed(pow(_FACTOR, len(x), 2**64)) for x in letters], np.int64))
     self._added = tf.constant(np.array([_Hash(x) for x in letters], np.int64))
 

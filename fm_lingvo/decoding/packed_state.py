@@ -1,4 +1,4 @@
-"""The states of a beam's hypotheses side by side in one tensor for each dtype: it is moved by one operation.
+"""Packs the states of a beam's hypotheses into one tensor per dtype, which one operation reads or writes.
 
 M: hypotheses of all utterances.
 """

@@ -98,7 +98,7 @@ def BeamStart(step, state, batch, beam_size):
 
 
 def BeamFrames(found, log_probs, step, enc, lengths, max_symbols_per_frame, max_labels, limits):
-  """Goes on with BeamSearch from BeamStart, or from what this function returned for the frames before.
+  """Continues a beam search from BeamStart, or from the result of this function for the frames before.
 
   Args:
     found: NestedMap of hypotheses, see BeamStart.

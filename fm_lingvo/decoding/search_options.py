@@ -27,8 +27,10 @@ class Search:
     """Sets the options in the Params `head` of the head named `name`.
 
     Raises:
-      errors.ConfigError: The head does not support an option, or beam_size is out of range.
+      errors.ConfigError: The head does not support an option, beam_size is out of range, or hotwords are no list.
     """
+    if isinstance(self.hotwords, str):  # A list of its letters otherwise.
+      raise errors.ConfigError(f'hotwords = {self.hotwords!r}: expected a list of phrases, such as [{self.hotwords!r}]')
     if self.beam_size is not None and self.beam_size < 1:
       raise errors.ConfigError(f'beam_size = {self.beam_size}: expected >= 1')
     values = dict(

@@ -1,20 +1,20 @@
-"""Decoding of speech that comes in parts: each call takes the next encoded frames, and the state of the call before.
+"""Streaming decoding: each call takes the next chunk of encoded frames, and the state of the call before.
 
-B: utterances, C: encoded frames of a part, V: vocabulary with blank (id 0), J: joint width, K: hypotheses, M = B * K,
-L: labels that a hypothesis may get in a part.
+B: utterances, C: encoded frames of a chunk, V: vocabulary with blank (id 0), J: joint width, K: hypotheses, M = B * K,
+L: labels that a hypothesis may get in a chunk.
 
-The hypotheses of a part are a NestedMap, best first:
+The hypotheses of a chunk are a NestedMap, best first:
 
-  ancestors int32 [B, K]: which hypothesis of the part before each one continues
+  ancestors int32 [B, K]: which hypothesis of the chunk before each one continues
   labels int32 [B, K, L]: what it adds, 0 beyond counts int32 [B, K]
-  frames int32 [B, K, L]: the frame of the part, 0 to C - 1, at which each label was emitted
+  frames int32 [B, K, L]: the frame of the chunk, 0 to C - 1, at which each label was emitted
   label_scores float32 [B, K, L]: its log-probability there
   exists bool [B, K]: whether there is such a hypothesis; the first one always exists
   scores float32 [B, K]: log-probabilities relative to that of the first one, which has 0
   final float32 [B, K]: what is added to the scores if the utterance ends here
-  score float32 [B]: what the part adds to the log-probability of the first one
+  score float32 [B]: what the chunk adds to the log-probability of the first one
 
-All parts together give what search.py and greedy.py give for the whole utterance without a limit of its labels.
+All chunks together give what search.py and greedy.py give for the whole utterance without a limit of its labels.
 """
 
 from lingvo import compat as tf
@@ -38,7 +38,7 @@ def BeamState(fused, state, batch, beam_size):
 
 
 def BeamSearch(log_probs, fused, enc, lengths, max_symbols_per_frame, state):
-  """Goes on with search.BeamSearch.
+  """Continues search.BeamSearch with the next chunk.
 
   Args:
     log_probs: See search.py.
@@ -46,7 +46,7 @@ def BeamSearch(log_probs, fused, enc, lengths, max_symbols_per_frame, state):
     enc: float32 [B, C, J], projected frames. Padding may have any value.
     lengths: int32 [B], number of frames, 0 to C.
     max_symbols_per_frame: int, maximum number of labels at a frame, >= 1.
-    state: State from the part before or from BeamState.
+    state: State from the chunk before or from BeamState.
 
   Returns:
     (hypotheses, see the module, with L = max_symbols_per_frame * C; the new state).
@@ -56,7 +56,7 @@ def BeamSearch(log_probs, fused, enc, lengths, max_symbols_per_frame, state):
   now = search.BeamFrames(
     state, log_probs, fused.Step, enc, lengths, max_symbols_per_frame, max_labels, limits=tf.int32.max
   )
-  first = tf.gather(state.lengths, now.ancestors, batch_dims=1)  # [B, K], labels before this part.
+  first = tf.gather(state.lengths, now.ancestors, batch_dims=1)  # [B, K], labels before this chunk.
   counts = now.lengths - first
   order = (first[..., tf.newaxis] + tf.range(max_labels)) % max_labels  # [B, K, L]
   best = now.scores[:, :1]
@@ -86,19 +86,19 @@ def CtcState(batch):
 
 
 def CtcGreedy(logits, lengths, state):
-  """Goes on with greedy.CtcGreedy.
+  """Continues greedy.CtcGreedy with the next chunk.
 
   Args:
     logits: float [B, C, V]. Padding may have any value.
     lengths: int32 [B], number of frames, 0 to C.
-    state: State from the part before or from CtcState.
+    state: State from the chunk before or from CtcState.
 
   Returns:
     (hypotheses, see the module, with K = 1 and L = C; the new state).
   """
   batch, time, vocab_size = py_utils.GetShape(logits, 3)
   logits = tf.cast(logits, tf.float32)
-  # The last label before this part is a frame of probability 1, of which a repeat is no new label.
+  # The last label before this chunk is a frame of probability 1, of which a repeat is no new label.
   first = tf.one_hot(state.before, vocab_size, 0.0, search.NEVER)[:, tf.newaxis]  # [B, 1, V]
   out = greedy.CtcGreedy(tf.concat([first, logits], axis=1), lengths + 1)
   repeated = tf.cast(state.before > 0, tf.int32)[:, tf.newaxis]  # [B, 1], the label of that frame.

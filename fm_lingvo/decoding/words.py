@@ -1,4 +1,4 @@
-"""Words of hypotheses, and what speaks for them: the probabilities of their labels, and the other hypotheses."""
+"""Words of hypotheses, and confidence measures of each: label probabilities, and agreement with other hypotheses."""
 
 import dataclasses
 import math
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
-# What can speak for a word: the geometric mean of its labels' probabilities; the lowest of them; the share of the
+# Confidence measures of a word: the geometric mean of its labels' probabilities; the lowest of them; the share of the
 # hypotheses' probability that those with the same word at the same time have, with a beam of 2 or more only.
 OF_LABELS = ('mean', 'lowest')
 MEASURES = (*OF_LABELS, 'posterior')
@@ -76,7 +76,7 @@ def FoundOf(surfaces: Sequence[bytes], out: Mapping[str, Any], i: int, places: S
 
 
 def Evidence(hypothesis: Found, others: Sequence[Found]) -> list[dict[str, float]]:
-  """Returns what speaks for each word of a hypothesis: dict with some of MEASURES -> from 0 to 1.
+  """Returns the confidence measures of each word of a hypothesis: dicts of some of MEASURES -> value in [0, 1].
 
   Args:
     hypothesis: One of `others`.

@@ -42,7 +42,7 @@ class EvaluationJob:
     restarted job therefore repeats nothing.
 
     Args:
-      poll_seconds: Seconds between two looks for a new checkpoint.
+      poll_seconds: Seconds between two checks for a new checkpoint.
 
     Raises:
       errors.ConfigError: A checkpoint has no step in its name, or does not fit the model.

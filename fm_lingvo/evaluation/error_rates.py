@@ -1,6 +1,6 @@
 """Word and character error rates of transcripts, with bootstrap confidence intervals.
 
-N: utterances, R: bootstrap resamples. NumPy and jiwer only.
+N: utterances, R: bootstrap resamples. Does not import TensorFlow.
 """
 
 from collections.abc import Sequence
@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from fm_lingvo.evaluation import alignment
 
 RESAMPLES = 1000
 _SEED = 20240229
@@ -39,25 +41,15 @@ def Score(references: Sequence[str], hypotheses: Sequence[str]) -> dict[str, Any
     raise ValueError(f'{len(references)} references, {len(hypotheses)} hypotheses: expected the same number of both')
   if not references:
     raise ValueError('no utterances: expected at least one to score')
-  import jiwer  # Slow to import, and --help does not need it.
-
-  references = [' '.join(text.split()) for text in references]
-  hypotheses = [' '.join(text.split()) for text in hypotheses]
-  counts = _Counts(jiwer.process_words(references, hypotheses))
-  chars = _Counts(jiwer.process_characters(references, hypotheses))
-  per_utterance = dict(
-    insertions=counts['insert'],
-    deletions=counts['delete'],
-    substitutions=counts['substitute'],
-    errors=counts['errors'],
-    words=counts['units'],
-    char_errors=chars['errors'],
-    chars=chars['units'],
-  )
+  words = [alignment.CountsOf(pairs) for pairs in alignment.Align(references, hypotheses)]
+  chars = [alignment.CharCounts(*texts) for texts in zip(references, hypotheses)]
+  columns = {name: [getattr(c, name) for c in words] for name in ('insertions', 'deletions', 'substitutions', 'errors')}
+  columns.update(words=[c.units for c in words], char_errors=[c.errors for c in chars], chars=[c.units for c in chars])
+  per_utterance = {name: np.array(values, np.int64) for name, values in columns.items()}
   total = {name: int(values.sum()) for name, values in per_utterance.items()}
   score = dict(wer=_Rate(total['errors'], total['words']), cer=_Rate(total['char_errors'], total['chars']))
-  score['wer_low'], score['wer_high'] = Bootstrap(counts['errors'], counts['units'])
-  score['cer_low'], score['cer_high'] = Bootstrap(chars['errors'], chars['units'])
+  score['wer_low'], score['wer_high'] = Bootstrap(per_utterance['errors'], per_utterance['words'])
+  score['cer_low'], score['cer_high'] = Bootstrap(per_utterance['char_errors'], per_utterance['chars'])
   for name in ('insertions', 'deletions', 'substitutions', 'words', 'char_errors', 'chars'):
     score[name] = total[name]
   return dict(score, utterances=len(references), per_utterance=per_utterance)
@@ -108,18 +100,6 @@ def PairedBootstrap(
   return dict(
     difference=_Rate(np.sum(difference), np.sum(words)), low=low, high=high, a_better=float(np.mean(rates < 0))
   )
-
-
-def _Counts(output: Any) -> dict[str, np.ndarray]:
-  """Returns dict: type of error, `errors` or `units` -> counts int64 [N], from a jiwer output."""
-  counts = {name: np.zeros(len(output.alignments), np.int64) for name in ('insert', 'delete', 'substitute')}
-  for i, chunks in enumerate(output.alignments):
-    for chunk in chunks:
-      if chunk.type != 'equal':
-        counts[chunk.type][i] += max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
-  counts['errors'] = np.sum(list(counts.values()), axis=0)
-  counts['units'] = np.array([len(r) for r in output.references], np.int64)
-  return counts
 
 
 def _Rate(errors: npt.ArrayLike, words: npt.ArrayLike) -> Any:

@@ -1,4 +1,4 @@
-"""How many hotwords that were said are in the hypotheses, and how many that were not said."""
+"""Counts hotwords in references and hypotheses: how many were recognised, and how many hypotheses insert."""
 
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -22,9 +22,9 @@ def Count(rows: Iterable[Mapping[str, Any]], phrases: Sequence[str]) -> dict[str
   for row in rows:
     reference, hypothesis = (f' {" ".join(row[key].split())} ' for key in ('reference', 'hypothesis'))
     for phrase in padded:
-      said, heard = _Occurrences(reference, phrase), _Occurrences(hypothesis, phrase)
-      found = min(said, heard)
-      for name, count in (('said', said), ('found', found), ('false', heard - found)):
+      said, recognized = _Occurrences(reference, phrase), _Occurrences(hypothesis, phrase)
+      found = min(said, recognized)
+      for name, count in (('said', said), ('found', found), ('false', recognized - found)):
         key = f'{row["branch"]}/hotwords_{name}'
         counts[key] = counts.get(key, 0) + count
   return counts

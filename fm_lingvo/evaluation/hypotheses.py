@@ -137,9 +137,9 @@ def Write(logdir, dataset, step, rows):
 
 
 def Summary(rows):
-  """Returns a tf.Summary with a table of the first utterances: their references, and what was heard with its errors."""
-  heard = f'heard: {_Struck("missing")}, **inserted**, {_Struck("instead")} **of**'
-  lines = [f'| utterance | reference | {heard} |', '|---|---|---|']
+  """Returns a tf.Summary with a table of the first utterances: references, and hypotheses with their errors marked."""
+  legend = f'hypothesis: {_Struck("missing")}, **inserted**, {_Struck("instead")} **of**'
+  lines = [f'| utterance | reference | {legend} |', '|---|---|---|']
   for row in rows[:_SHOWN]:
     marked = MarkedErrors(row['reference'], row['hypothesis'])
     lines.append(f'| {_Escaped(row["utt_id"])} | {_Escaped(row["reference"])} | {marked} |')
@@ -150,19 +150,19 @@ def MarkedErrors(reference, hypothesis):
   """Returns a hypothesis as Markdown: missing words struck, inserted words **bold**, a wrong word after the right one.
 
   Args:
-    reference: Words that were said.
-    hypothesis: Words that were heard.
+    reference: The reference's words.
+    hypothesis: The hypothesis's words.
   """
   (pairs,) = alignment.Align([reference], [hypothesis])
   words = []
-  for said, heard in pairs:
-    if said == heard:
-      words.append(_Escaped(said))
+  for expected, found in pairs:
+    if expected == found:
+      words.append(_Escaped(expected))
       continue
-    if said:
-      words.append(_Struck(said))
-    if heard:
-      words.append(f'**{_Escaped(heard)}**')
+    if expected:
+      words.append(_Struck(expected))
+    if found:
+      words.append(f'**{_Escaped(found)}**')
   return ' '.join(words)
 
 

@@ -88,7 +88,7 @@ class BaseHead(base_layer.BaseLayer):
 
   @property
   def searches(self) -> bool:
-    """Whether Decode is a search with many small operations, which are worth sharing among many utterances."""
+    """Whether Decode is a search of many small operations, which costs little more for many utterances than for one."""
     return False
 
   def Decode(self, theta, encoded, paddings) -> py_utils.NestedMap:
@@ -100,14 +100,15 @@ class BaseHead(base_layer.BaseLayer):
       paddings: float32 [B, N], 1 on padding.
 
     Returns:
-      NestedMap, best hypothesis first: labels int32 [B, K, L] without blanks, 0 past their lengths int32 [B, K], scores
-      float32 [B, K] (log-probabilities) and frames int32 [B, K, L], the encoded frame at which each label was emitted.
+      NestedMap, best hypothesis first: labels int32 [B, K, L] without blanks, 0 past their lengths int32 [B, K]; scores
+      float32 [B, K], log-probabilities; frames int32 [B, K, L], the encoded frame at which each label was emitted; and,
+      optionally, label_scores float32 [B, K, L], the log-probability of each label, for confidences.
     """
     raise NotImplementedError(f'{type(self).__name__} does not decode')
 
   @classmethod
   def Streams(cls) -> bool:
-    """Whether heads of this class decode speech that comes in parts: StreamState and StreamDecode."""
+    """Whether heads of this class implement streaming decoding: StreamState and StreamDecode."""
     return cls.StreamDecode is not BaseHead.StreamDecode
 
   def StreamState(self, theta, batch: int, beam_size: int | None = None) -> py_utils.NestedMap:
@@ -125,16 +126,16 @@ class BaseHead(base_layer.BaseLayer):
     raise NotImplementedError(f'{type(self).__name__} does not decode streams')
 
   def StreamDecode(self, theta, encoded, lengths, state) -> tuple[py_utils.NestedMap, py_utils.NestedMap]:
-    """Finds transcripts of speech that comes in parts; optional.
+    """Streaming decoding: decodes the next chunk of an utterance; optional.
 
     Args:
       theta: This layer's variables.
       encoded: float32 [B, C, D], the next encoded frames. Padding may have any value.
-      lengths: int32 [B], number of them, 0 to C.
-      state: State from the part before or from StreamState.
+      lengths: int32 [B], number of encoded frames, 0 to C.
+      state: State from the chunk before or from StreamState.
 
     Returns:
-      (hypotheses, see fm_lingvo/decoding/streaming.py; the new state). All parts together give what Decode gives for
+      (hypotheses, see fm_lingvo/decoding/streaming.py; the new state). All chunks together give what Decode gives for
       the whole utterance, but for its limit of labels.
     """
     raise NotImplementedError(f'{type(self).__name__} does not decode streams')

@@ -57,7 +57,7 @@ class BestRqHead(base_head.BaseHead):
     if p.quantizer.stack not in (None, p.downsample_factor):
       raise errors.ConfigError(
         f'{p.name}.quantizer.stack = {p.quantizer.stack}: expected None or {p.downsample_factor}, the '
-        'frames that the encoder makes one of'
+        "encoder's downsample_factor"
       )
     self.CreateChild('masker', p.masker)
     self.CreateChild('quantizer', p.quantizer.Copy().Set(num_bins=p.num_bins, stack=p.downsample_factor))

@@ -104,20 +104,20 @@ def CheckTokenizer(p: hyperparams.Params, name: str, tokenizer: tokenizer_lib.To
     )
 
 
-def Of(p: hyperparams.Params, streams: Collection[str], some: bool) -> list[tuple[str, hyperparams.Params]]:
+def ForStreams(p: hyperparams.Params, streams: Collection[str], partial: bool) -> list[tuple[str, hyperparams.Params]]:
   """The (name, Params) of the branches that these streams feed.
 
   Args:
     p: Params of a HydraTask.
     streams: Names of the input's streams.
-    some: Whether one such branch is enough, as in evaluation.
+    partial: Whether branches of other streams may be left out, as in evaluation.
 
   Raises:
-    errors.ConfigError: There is none, or, unless `some`, a branch whose stream is not there.
+    errors.ConfigError: There is none, or, unless `partial`, a branch has another stream.
   """
   every = list(p.branches.IterParams())
   found = [(name, branch) for name, branch in every if branch.stream in streams]
-  if len(found) < (1 if some else len(every)):
+  if len(found) < (1 if partial else len(every)):
     raise errors.ConfigError(
       f'{p.name}.branches: the input has the streams {", ".join(sorted(streams))}; expected '
       f'{", ".join(sorted({branch.stream for _, branch in every}))}'
@@ -125,7 +125,7 @@ def Of(p: hyperparams.Params, streams: Collection[str], some: bool) -> list[tupl
   return found
 
 
-def Shown(view: py_utils.NestedMap) -> dict[str, tf.Tensor]:
+def SummaryTensors(view: py_utils.NestedMap) -> dict[str, tf.Tensor]:
   """The tensors of a branch's view, see HydraTask.ComputePredictions, that TensorBoard shows of the first utterance."""
   return {
     'features': view.clean.features[:1],  # [1, T, F]

@@ -6,7 +6,6 @@ B: utterances, T: log-mel frames, N: encoded frames, F: mel bins.
 from lingvo import compat as tf
 from lingvo.core import py_utils
 
-from fm_lingvo import errors
 from fm_lingvo.checkpoints import provenance
 from fm_lingvo.data import tokenizer
 from fm_lingvo.heads import base_head
@@ -63,12 +62,7 @@ class LabeledHead(base_head.BaseHead):
       value: float array [16], the checkpoint's `tokenizer_record`.
       source: Where it was read, for the message.
     """
-    if [float(x) for x in value] != self._tokenizer.record:
-      raise errors.ConfigError(
-        f'{source}: made with another tokenizer than '
-        f'{self.params.tokenizer_file} (sha256 {self._tokenizer.sha256[:12]}...); '
-        "use the model file that lies in the run's folder"
-      )
+    self._tokenizer.CheckRecord(value, source)
 
   def Corrupt(self, theta, features, paddings):
     """SpecAugment in training, the features themselves in evaluation."""

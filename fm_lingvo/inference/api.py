@@ -221,9 +221,9 @@ class Model(live_model.LiveModel):
     """Transcribes recordings and scores them against their transcripts, as fm-score does.
 
     Args:
-      refs: Path of a manifest, a JSON object a line with audio_filepath, text and, if known, offset, duration, speaker
-        and lang, as tools.prepare_data reads it; or pairs (recording, text), or triples (recording, text, speaker),
-        with recordings as of `transcribe`.
+      refs: Path of a manifest, a JSON object a line with audio_filepath, text and, if known, offset, duration, end,
+        channel, speaker, lang and utt_id, as tools.prepare_data reads it; or pairs (recording, text), or triples
+        (recording, text, speaker), with recordings as of `transcribe`.
       sampling_rate: See transcribe.
       normalizer: One of fm_lingvo.data.normalizers.NAMES, for both sides; None: that of the run's training transcripts,
         or `none` if it is not known.

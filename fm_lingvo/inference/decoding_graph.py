@@ -39,7 +39,7 @@ def New(run) -> Graph:
     inputs = Inputs()
     with zero_variables.Scope():
       task, encoded, decode = _BuildHalf(run, *inputs)
-    # Fed from the first half: TensorFlow's graph optimiser looks behind a tensor of the graph itself.
+    # Placeholders: with a tensor of the graph itself, TensorFlow would optimise what computes it, too.
     searched = encoded.Transform(lambda x: tf.placeholder(x.dtype, [None, *x.shape.as_list()[1:]]))
     with Cluster(run):
       return Graph(graph, inputs, task, encoded, searched, decode(searched))

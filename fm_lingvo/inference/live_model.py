@@ -1,4 +1,4 @@
-"""What a model does with speech that is heard, see api.Model; does not import TensorFlow."""
+"""Streaming recognition with a loaded model, see api.Model; does not import TensorFlow."""
 
 import math
 import threading
@@ -23,7 +23,7 @@ class LiveModel:
 
   @property
   def can_stream(self) -> bool:
-    """Whether the model can recognise speech while it is heard; if not, stream() says why."""
+    """Whether the model can do streaming recognition; if not, the error of stream() says why."""
     return not self._recognizer.WhyNoStream()
 
   def stream(
@@ -34,23 +34,24 @@ class LiveModel:
     endpoint_seconds: float | None = streaming.ENDPOINT_SECONDS,
     reset: bool = False,
   ) -> streaming.Stream:
-    """Begins a stream: speech that is recognised while it is heard, such as that of a microphone.
+    """Starts streaming recognition: audio is recognised while it arrives, such as that of a microphone.
 
-    The first stream of a beam size and step builds their graph, which takes seconds; the weights are the model's. Any
+    The first stream with a beam size and a step builds their graph, which takes seconds; the weights are shared. Any
     number of streams may run at once, in as many threads.
 
-    The final words do not depend on how the samples are cut into pieces. Without finals in between (endpoint_seconds =
-    None) they are those that transcribe finds in a window: the same labels and words, a score within 1e-3 of it. With
-    them, a pause of endpoint_seconds also ends a word, and a beam keeps only what agrees with the final text.
-    The limit of labels for an utterance (max_labels_per_frame) does not apply, since its length is not known.
+    The final words do not depend on the sizes of the chunks in which the samples arrive. Without finals in between
+    (endpoint_seconds = None) they are those that transcribe finds in a window: the same labels and words, a score
+    within 1e-3. With finals, a pause of endpoint_seconds also ends a word, and a beam keeps only hypotheses that begin
+    with the final text. The limit of labels of an utterance (max_labels_per_frame) does not apply, since its length is
+    not known.
 
     Args:
       beam_size: Hypotheses kept, >= 1; None: the model's.
       step_seconds: Seconds of speech that are recognised at once, rounded to whole encoded frames, or to whole
         chunks of the attention: less gives text sooner, more costs less.
       endpoint_seconds: A pause of at least so many seconds ends a Final; None: only the end of the stream does.
-      reset: Whether the model forgets all after a Final, as at the start of a recording: for hours of speech with a
-        model that was trained on short utterances.
+      reset: Whether encoder and decoder return to their initial states after a Final, as at the start of a recording:
+        for hours of speech with a model that was trained on short utterances.
 
     Returns:
       A streaming.Stream: accept(samples, sampling_rate) gives a list of events, stream_events.Partial and Final, and
@@ -76,11 +77,11 @@ class LiveModel:
   def transcribe_stream(
     self, chunks: Iterable[Any], sampling_rate: int | None = None, **options: Any
   ) -> Iterator[stream_events.Event]:
-    """Recognises speech while an iterable gives it.
+    """Recognises the chunks of an iterable while it yields them.
 
     Args:
-      chunks: Pieces as Stream.accept takes them, or tuples (samples, sampling_rate).
-      sampling_rate: Hz, of pieces without one.
+      chunks: Chunks as Stream.accept takes them, or tuples (samples, sampling_rate).
+      sampling_rate: Hz, of chunks without one.
       **options: Those of stream.
 
     Returns:

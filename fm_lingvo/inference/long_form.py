@@ -66,7 +66,7 @@ def _Quietest(held, start, first, last):
     held: int16 [n], the samples of a recording from `start` on.
     start: Sample at which `held` begins.
     first: First hop of the recording that can be returned; hop i is at the sample i * _HOP.
-    last: The hop behind the last one.
+    last: The hop after the last one.
   """
   width = int(_QUIET_SECONDS * audio.SAMPLE_RATE) // _HOP // 2
   low = max(first - width, -(-start // _HOP))

@@ -1,7 +1,7 @@
 """Recognises speech with exported graphs, without TensorFlow: a reference for programs that use them.
 
 Only NumPy, and tf.lite or onnxruntime for the graphs that inference/step_graphs.py describes. The features are those of
-layers/frontend.py; the search is the greedy one of decoding/search.py, an utterance at a time.
+layers/frontend.py; the search is that of decoding/greedy.py, one utterance at a time.
 """
 
 import json

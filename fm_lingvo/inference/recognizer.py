@@ -122,7 +122,7 @@ class Recognizer:
     return [self._Hypotheses(out, i) for i in range(len(waveforms))]
 
   def WhyNoStream(self) -> str:
-    """Returns why the run cannot recognise speech while it is heard, '' if it can."""
+    """Returns why the run cannot do streaming recognition, '' if it can."""
     return self._graph.why_no_stream if self._graph is not None else CLOSED
 
   def StreamEngine(self, beam_size: int | None, step_seconds: float, build: bool) -> 'stream_graph.Engine | None':

@@ -111,7 +111,7 @@ def References(refs: Any) -> list[Reference]:
 
 
 def Recordings(references: Sequence[Reference]) -> Iterator[Any]:
-  """Yields what Model.transcribe takes; parts of one file that follow each other are read in one pass.
+  """Yields what Model.transcribe takes; parts and channels of a file that follow each other are read in one pass.
 
   Raises:
     errors.AudioError: A part cannot be read.
@@ -119,7 +119,7 @@ def Recordings(references: Sequence[Reference]) -> Iterator[Any]:
 
   def _File(reference: Reference) -> Any:
     entry = reference.recording
-    return (entry.path, entry.seconds is None and not entry.offset) if isinstance(entry, manifest.Entry) else None
+    return (entry.path, entry.is_whole) if isinstance(entry, manifest.Entry) else None
 
   for file, group in itertools.groupby(references, _File):
     if file is None:
@@ -128,7 +128,7 @@ def Recordings(references: Sequence[Reference]) -> Iterator[Any]:
       yield from (file[0] for _ in group)
     else:
       entries = [reference.recording for reference in group]
-      parts = dict(segments.DecodeSegments(file[0], [(e.offset, e.seconds, None) for e in entries]))
+      parts = dict(segments.DecodeSegments(file[0], [(e.offset, e.seconds, e.channel) for e in entries]))
       for i, entry in enumerate(entries):
         samples = parts[i]
         if isinstance(samples, audio.Rejected):

@@ -25,5 +25,5 @@ class SessionGraph:
   outputs: Mapping[str, tf.Tensor]  # Hypotheses, see BaseHead.Decode.
   tokenizer: tokenizer.Tokenizer
   frame_samples: int  # Samples of an encoded frame.
-  why_no_stream: str  # Why the run cannot recognise speech while it is heard, '' if it can.
+  why_no_stream: str  # Why the run cannot do streaming recognition, '' if it can.
   task: Any  # A HydraTask; None: of a kept graph, which cannot stream.

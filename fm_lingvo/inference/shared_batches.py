@@ -1,7 +1,7 @@
 """Recognises the windows of several threads together, in batches that form as the windows come.
 
-A batch costs less than its windows one by one. A thread that needs some recognised hands them over and waits; another
-one, of SharedBatches, takes what waits. S: samples of a window at 16 kHz.
+A batch costs less than its windows one by one. A calling thread queues its windows and waits for the results; the
+thread of SharedBatches takes batches from the queue. S: samples of a window at 16 kHz.
 """
 
 import concurrent.futures
@@ -55,7 +55,7 @@ class SharedBatches:
       recognizer: A recognizer.Recognizer, or another object with its method Recognize.
       max_batch: Windows in a batch, >= 1.
       max_wait: Seconds that a window waits for others, >= 0; a full batch does not wait.
-      watch: Is told the number of windows of each batch, and the seconds that it took.
+      watch: Called after each batch with its number of windows and the seconds that it took.
 
     Raises:
       errors.ConfigError: A number is out of range.
@@ -79,12 +79,16 @@ class SharedBatches:
 
   def Close(self) -> None:
     """Cancels what waits and ends the thread, after the batch that runs; may be called again."""
+    self._CancelAll()
+    self._thread.join()
+
+  def _CancelAll(self) -> None:
+    """Cancels what waits, and whatever is added from now on."""
     with self._changed:
       self._is_closed = True
       dropped, self._waiting = self._waiting, []
       self._changed.notify_all()
     _Fail(dropped, Cancelled())
-    self._thread.join()
 
   def Add(self, pieces: list[_Piece]) -> None:
     """Puts a caller's pieces in the queue."""
@@ -105,19 +109,19 @@ class SharedBatches:
 
   def _Run(self) -> None:
     """The thread: recognises batches until Close."""
-    while True:
-      batch = self._Next()
-      if not batch:
-        return
-      started = time.monotonic()
-      try:
-        found = self._recognizer.Recognize([p.samples for p in batch])
-      except Exception as e:  # It is raised in the threads that wait for it.
-        _Fail(batch, e)
-      else:
-        for piece, hypotheses in zip(batch, found, strict=True):
-          piece.found.set_result(hypotheses)
-      self._watch(len(batch), time.monotonic() - started)
+    try:
+      while batch := self._Next():
+        started = time.monotonic()
+        try:
+          found = list(zip(batch, self._recognizer.Recognize([p.samples for p in batch]), strict=True))
+        except Exception as e:  # It is raised in the threads that wait for it.
+          _Fail(batch, e)
+        else:
+          for piece, hypotheses in found:
+            piece.found.set_result(hypotheses)
+        self._watch(len(batch), time.monotonic() - started)
+    finally:  # Also if `watch` raises: no caller may wait for a thread that has ended.
+      self._CancelAll()
 
   def _Next(self) -> list[_Piece]:
     """Waits for the next batch and takes it out of the queue; it is empty after Close."""

@@ -1,4 +1,4 @@
-"""What a stream of speech gives while it is heard: partial texts, and final ones; does not import TensorFlow."""
+"""Events of streaming recognition: partial and final results; does not import TensorFlow."""
 
 import dataclasses
 import json
@@ -10,9 +10,10 @@ from fm_lingvo.inference import transcript
 
 @dataclasses.dataclass(frozen=True)
 class Partial:
-  """The text since the last Final, as far as it has been heard. The next event replaces it, with another text perhaps.
+  """The best text so far since the last Final; the next event replaces it.
 
-  Without words, what was shown before has proved to be none: `text` is empty, `start` and `end` say when that was seen.
+  An empty text withdraws the partial before it: the best hypothesis has no words any more. `start` and `end` are then
+  the time of the newest encoded frame.
   """
 
   text: str
@@ -38,9 +39,9 @@ class Partial:
 
 @dataclasses.dataclass(frozen=True)
 class Final(Partial):
-  """Text that does not change any more: the words up to a pause, or to the end of the stream; at least one."""
+  """Text that no longer changes: the words up to a pause or to the end of the stream, at least one."""
 
-  score: float  # Log-probability of what was heard since the last Final.
+  score: float  # Log-probability of the speech since the last Final.
   kind: ClassVar[str] = 'final'
 
   def to_dict(self) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class Engine:
 
   @property
   def window_samples(self) -> int:
-    """Samples W that a step needs: the windows of the log-mel frames reach behind its last encoded frame."""
+    """Samples W that a step needs: the last log-mel windows reach beyond the last encoded frame."""
     return self.step_samples + self._overlap
 
   def ZeroState(self) -> State:

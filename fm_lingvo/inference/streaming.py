@@ -1,4 +1,4 @@
-"""A stream of speech that is recognised while it is heard.
+"""Streaming recognition: audio is recognised while it arrives.
 
   with model.stream() as stream:
     for samples in microphone:
@@ -6,8 +6,8 @@
         print(event.text)
     print(stream.finish())
 
-The samples are cut into steps of a fixed length, however they come: a step is one call of the model, which continues
-from the state of the step before. So the result does not depend on how the samples were cut when they were sent.
+The samples are processed in steps of a fixed length: a step is one call of the model, which continues from the state of
+the step before. So the result does not depend on the sizes of the chunks in which the samples arrive.
 
 C: encoded frames of a step, K: hypotheses, n: samples at 16 kHz.
 """
@@ -42,7 +42,7 @@ class _Found:
   frames: list[int] = dataclasses.field(default_factory=list)
   label_scores: list[float] = dataclasses.field(default_factory=list)
   score: float = 0.0  # Relative to that of the best one.
-  final: float = 0.0  # What is added to the score where the speech ends.
+  final: float = 0.0  # Added to the score if the utterance ends here.
 
   def Extended(self, labels: np.ndarray, frames: np.ndarray, label_scores: np.ndarray) -> '_Found':
     """Returns the hypothesis with further labels [any number]."""
@@ -54,7 +54,7 @@ class _Found:
     )
 
   def After(self, other: '_Found') -> '_Found | None':
-    """What follows the labels of another one; None if it does not begin with them."""
+    """Returns the hypothesis without its first labels, those of `other`; None if it does not begin with them."""
     size = len(other.labels)
     if self.labels[:size] != other.labels:
       return None
@@ -64,10 +64,10 @@ class _Found:
 
 
 class Stream:
-  """Speech that is recognised while it is heard; model.stream() makes one.
+  """Audio that is recognised while it arrives; model.stream() makes one.
 
-  Each stream has its own state: a model may have many at once, in several threads. A single stream recognises its
-  pieces one after the other, in the order in which they come.
+  Each stream has its own state: a model may have many at once, in several threads. A single stream processes its
+  chunks one after the other.
   """
 
   def __init__(self, engine: Any, endpoint_seconds: float | None, reset: bool, language: str | None = None) -> None:
@@ -83,8 +83,8 @@ class Stream:
     self._endpoint = math.inf if endpoint_seconds is None else endpoint_seconds
     self._lock = threading.RLock()
     self._resampler = live.Resampler()
-    self._odd_byte = b''  # The first byte of a sample whose second one has not come yet.
-    self._heard = np.zeros([0], np.int16)  # Samples from encoded frame `_frames` on.
+    self._odd_byte = b''  # The first byte of a sample whose second one has not arrived yet.
+    self._pending = np.zeros([0], np.int16)  # Samples from encoded frame `_frames` on.
     self._num_samples = 0
     self._frames = 0  # Encoded frames so far.
     self._steps = 0
@@ -96,20 +96,20 @@ class Stream:
     self._Start()
 
   def _Start(self) -> None:
-    """Forgets what was heard before."""
+    """Sets the initial state of encoder and decoder, with one empty hypothesis."""
     self._state = self._engine.ZeroState()
     self._found: list[_Found | None] = [_Found()]  # By hypothesis of the state, best first; None: there is none.
 
   def accept(self, samples: Any, sampling_rate: int) -> list[stream_events.Event]:
-    """Hears the next piece, of any length.
+    """Takes the next chunk of audio, of any length.
 
     Args:
       samples: [n] or [n, channels] of int16, or of float in -1 to 1, whose channels are averaged; or bytes: int16 in
-        little-endian order of one channel, which may be cut within a sample.
-      sampling_rate: Hz, the same for all pieces.
+        little-endian order of one channel; a chunk may end within a sample.
+      sampling_rate: Hz, the same for all chunks.
 
     Returns:
-      What is new, in order: Partial and Final. Often nothing.
+      The new events, Partial and Final, in order; often none.
 
     Raises:
       errors.ConfigError: The samples or the rate are of another kind, the stream has ended, or the model is closed.
@@ -120,7 +120,7 @@ class Stream:
       if isinstance(samples, bytes | bytearray | memoryview):
         samples = self._Samples(bytes(samples))
       try:
-        return self._Hear(self._resampler.Push(samples, sampling_rate))
+        return self._Feed(self._resampler.Push(samples, sampling_rate))
       except rejection.Rejected as e:
         raise errors.AudioError('stream', e.reason, e.detail) from e
 
@@ -128,7 +128,7 @@ class Stream:
     """Ends the stream.
 
     Returns:
-      The last events: at most one Final, unless a resampler held back much; nothing if the stream has ended before.
+      The last events; none if the stream has ended before.
 
     Raises:
       errors.ConfigError: The model is closed.
@@ -136,17 +136,17 @@ class Stream:
     with self._lock:
       if self._is_finished:
         return []
-      events = self._Hear(self._resampler.Finish())
-      frames = self._engine.FramesOf(len(self._heard))
+      events = self._Feed(self._resampler.Finish())
+      frames = self._engine.FramesOf(len(self._pending))
       if frames:
-        padded = np.pad(self._heard, [0, self._engine.window_samples - len(self._heard)])
+        padded = np.pad(self._pending, [0, self._engine.window_samples - len(self._pending)])
         events += self._Step(padded, frames)
       self._is_finished = True
       self._AddFinal()
       return events + self._End()
 
   def transcript(self) -> transcript_lib.Transcript:
-    """What is final so far; after finish(), the transcript of all that was heard."""
+    """The transcript of all Finals so far; after finish(), of the whole stream."""
     with self._lock:
       words = tuple(word for final in self._finals for word in final.words)
       text = ' '.join(final.text for final in self._finals)
@@ -155,22 +155,22 @@ class Stream:
 
   @property
   def seconds(self) -> float:
-    """Seconds of speech that were heard."""
+    """Seconds of audio so far."""
     return self._num_samples / audio_format.SAMPLE_RATE
 
   @property
   def steps(self) -> int:
-    """Steps that were recognised: calls of the model."""
+    """Number of steps so far: calls of the model."""
     return self._steps
 
   @property
   def step_seconds(self) -> float:
-    """Seconds of speech of a step: those of whole encoded frames."""
+    """Seconds of audio in a step, a whole number of encoded frames."""
     return self._engine.step_samples / audio_format.SAMPLE_RATE
 
   @property
   def latency(self) -> float:
-    """Seconds of speech after a sound that its frame must wait for, at most; the time to compute is not in it."""
+    """Algorithmic latency: seconds of audio that must follow a sample before its frame is computed, at most."""
     return self._engine.window_samples / audio_format.SAMPLE_RATE
 
   def close(self) -> None:
@@ -198,19 +198,19 @@ class Stream:
     self._odd_byte = data[whole:]
     return np.frombuffer(data[:whole], '<i2').astype(np.int16)
 
-  def _Hear(self, samples: np.ndarray) -> list[stream_events.Event]:
-    """Recognises as many steps as there are samples for, int16 [n]."""
+  def _Feed(self, samples: np.ndarray) -> list[stream_events.Event]:
+    """Adds samples int16 [n], and recognises all complete steps."""
     self._num_samples += len(samples)
-    self._heard = np.concatenate([self._heard, samples])
+    self._pending = np.concatenate([self._pending, samples])
     events: list[stream_events.Event] = []
     window, step = self._engine.window_samples, self._engine.step_samples
-    while len(self._heard) >= window:
-      events += self._Step(self._heard[:window], self._engine.step_frames)
-      self._heard = self._heard[step:]
+    while len(self._pending) >= window:
+      events += self._Step(self._pending[:window], self._engine.step_frames)
+      self._pending = self._pending[step:]
     return events
 
   def _Step(self, samples: np.ndarray, frames: int) -> list[stream_events.Event]:
-    """Recognises the next encoded frames, at most C, of the samples of a step."""
+    """Recognises the next `frames` <= C encoded frames, those of the samples of a step."""
     out, self._state = self._engine.Step(samples, frames, self._state)
     self._steps += 1
     before, self._found = self._found, []
@@ -235,7 +235,7 @@ class Stream:
     return [stream_events.Partial(text, words, *self._Times(words))]
 
   def _AddFinal(self) -> None:
-    """Adds to the scores what belongs to the end of the speech, and sorts the hypotheses by them."""
+    """Adds the final scores, such as those of a language model's end of sentence, and sorts the hypotheses by score."""
     every = [f for f in self._found if f is not None]
     for found in every:
       found.score += found.final

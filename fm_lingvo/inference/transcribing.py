@@ -124,7 +124,7 @@ def _Recognize(model: Any, pieces: list[_Piece]) -> None:
   for batch in _Batches([(len(pieces[i].samples), i) for i in order], int(_BATCH_SECONDS * audio_format.SAMPLE_RATE)):
     found = model.Recognize([pieces[i].samples for _, i in batch])
     for (_, i), hypotheses in zip(batch, found):
-      # Other hypotheses than the best are only told of recordings of one window.
+      # An n-best list is returned for recordings of one window only.
       keep = hypotheses if len(pieces[i].reading.windows) == 1 else hypotheses[:1]
       pieces[i].reading.hypotheses[pieces[i].window] = keep
 

@@ -1,8 +1,8 @@
 """Keeps a run's best checkpoints by a metric of its evaluations, and says when training no longer improves it.
 
 RUN/best has the checkpoints, beside those of RUN/train, which the saver deletes in turn; its file `checkpoint` names
-the best one. There is no further state: the values are the rows of metrics.jsonl, so that a run that was stopped or
-killed goes on with the same ones.
+the best one. There is no further state: the values are the rows of metrics.jsonl, so that a resumed run
+has the same ones.
 """
 
 import math

@@ -138,8 +138,8 @@ def _RunInCluster(flags):
     train_params.ValidateEnd('task.train', task.train)
     if writes:
       warm_start.CheckSources(task.train)
-  base_input.ResumeFrom(train_dir)
   with contextlib.ExitStack() as stack:
+    stack.enter_context(base_input.ResumeFrom(train_dir))
     if writes:
       stack.enter_context(run_lock.Hold(flags.logdir))
     lingvo_trainer.RunnerManager(flags.model).Start()
