@@ -217,6 +217,8 @@ class EnglishTest(TableCase):
         'one half three quarters two thirds one and a half one and a half nine eleven twenty four seven',
       ),
       ('5–10 or 5-10%', 'five to ten or five to ten percent'),
+      ('-5%, -$5, −1/2, -10°C', 'minus five percent minus five dollars minus one half minus ten degrees celsius'),
+      ('.5%, .25 km, .50, ...5', 'point five percent point two five kilometers point five zero five'),
       (
         'call 555-1234 or 212-555-1234',
         'call five five five one two three four or two one two five five five one two three four',
@@ -245,6 +247,7 @@ class EnglishTest(TableCase):
         "three thirty p m three oh five three o'clock fifteen forty five seven p m ten a m",
       ),
       ('won 3:1', 'won three to one'),
+      ('1:02:03, 1:15:20', 'one oh two oh three one fifteen twenty'),
     )
 
   def test_money_and_units(self):
@@ -258,6 +261,8 @@ class EnglishTest(TableCase):
         'one point five million dollars three billion pounds one thousand euros five hundred yen five cents',
       ),
       ('$5-$10', 'five dollars to ten dollars'),
+      ('$.50, $.5, $.00, $.5 million', 'fifty cents point five dollars zero dollars point five million dollars'),
+      ('60 Hz, 1 kHz, 2.4 GHz', 'sixty hertz one kilohertz two point four gigahertz'),
       (
         '10%, 5km, 5 mph, 6ft, 1kg, 20 m², x²',
         'ten percent five kilometers five miles per hour six feet one kilogram twenty square meters x squared',

@@ -54,7 +54,7 @@ def Normalize(text: str, language: str | None = None) -> str:
   text = _ADDRESS.sub(lambda m: m.group().replace('@', ' at ').replace('.', ' dot '), text)
   if normalizers.HasDigits(text):
     text = _RANGE.sub(' to ', text)
-    for step in (terms.Money, terms.Dates, terms.Times, terms.Units, numbers.Spell):
+    for step in (numbers.Signs, terms.Money, terms.Dates, terms.Times, terms.Units, numbers.Spell):
       text = step(text)
   text = ''.join(f' {_SYMBOLS[c]} ' if c in _SYMBOLS else c for c in text)
   return basic.Lower(characters.Words(text))

@@ -7,19 +7,19 @@ more without commas, and those that begin with 0, are read digit by digit.
 import functools
 import re
 
-NUMBER = r'\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?'  # 1,000 or 1000 or 3.14.
+_WITH_WHOLE = r'\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?'  # 1,000 or 1000 or 3.14.
+NUMBER = rf'{_WITH_WHOLE}|(?<![\w.])\.\d+'  # Or .5.
 _LONGEST = 9  # Digits of a number that is not read digit by digit.
 _MOST = 36  # Digits of a number with commas.
 _HALVES = {2: ('half', 'halves'), 4: ('quarter', 'quarters')}
 _DENOMINATORS = (*range(2, 11), 12, 16, 20, 32, 64, 100)
 
-_ORDINAL = re.compile(rf'(?<![\d.,])({NUMBER})(?:st|nd|rd|th)\b', re.IGNORECASE)
+_ORDINAL = re.compile(rf'(?<![\d.,])({_WITH_WHOLE})(?:st|nd|rd|th)\b', re.IGNORECASE)
 _DECADE = re.compile(r"(?<![\d.,])(?:(1[1-9]|20)(\d)0|'?([2-9])0)'?s\b")
 _PHONE = re.compile(r'(?<![\d.,-])(?:\+?\d[ -])?(?:\(?\d{3}\)?[ -])?\d{3}-\d{4}(?![\d-])')
 _FRACTION = re.compile(r'(?<![\d/.,])(?:(\d+)\s+)?(\d+)/(\d+)(?![\d/])')
 _VERSION = re.compile(r'(?<![\d.,])\d+(?:\.\d+){2,}(?!\d)')
-_SIGN = re.compile(r'(?<![\w)\]-])[-\u2212](?=\.?\d)')
-_DECIMAL_ONLY = re.compile(r'(?<![\w.])\.(?=\d)')
+_SIGN = re.compile(r'(?<![\w)\]-])[-\u2212](?=[$\u00a3\u20ac\u00a5\u20b9]?\.?\d)')
 _HASH = re.compile(r'(?:#|\bNo\.)\s*(?=\d)')
 _BY = re.compile(r'(?<=\d)\s*x\s*(?=\d)')
 _PLAIN = re.compile(NUMBER)
@@ -44,6 +44,8 @@ def Digits(text: str) -> str:
 def Cardinal(text: str, year: bool = False) -> str:
   """Returns a NUMBER in words; with `year`, one of four digits from 1100 to 2099 is read as a year."""
   whole, point, decimals = text.partition('.')
+  if not whole:
+    return f'point {Digits(decimals)}'
   digits = whole.replace(',', '')
   if year and not point and digits == whole and len(digits) == 4 and 1100 <= int(digits) < 2100:
     said = _Library(int(digits), 'year')
@@ -55,7 +57,7 @@ def Cardinal(text: str, year: bool = False) -> str:
 
 
 def Ordinal(text: str) -> str:
-  """Returns a NUMBER without decimals as an ordinal in words."""
+  """Returns a number as an ordinal in words, without its decimals."""
   digits = text.partition('.')[0].replace(',', '')
   return _Library(int(digits), 'ordinal') if len(digits) <= _MOST else Digits(digits)
 
@@ -87,6 +89,11 @@ def _Fraction(m: re.Match) -> str:
   return f' {Cardinal(whole)} and ' + (f'a {one} ' if int(top) == 1 else f'{Cardinal(top)} {several} ')
 
 
+def Signs(text: str) -> str:
+  """-5 -> minus 5; to be called before money, units and fractions are spelled: -$5, -5%, -1/2."""
+  return _SIGN.sub(' minus ', text)
+
+
 def Spell(text: str) -> str:
   """Returns a text with all numbers in words."""
   text = _ORDINAL.sub(lambda m: f' {Ordinal(m.group(1))} ', text)
@@ -96,6 +103,4 @@ def Spell(text: str) -> str:
   text = _VERSION.sub(lambda m: ' ' + ' point '.join(map(Cardinal, m.group().split('.'))) + ' ', text)
   text = _HASH.sub(' number ', text)
   text = _BY.sub(' by ', text)
-  text = _SIGN.sub(' minus ', text)
-  text = _DECIMAL_ONLY.sub(' point ', text)
   return _PLAIN.sub(lambda m: f' {Cardinal(m.group(), year=True)} ', text)

@@ -44,7 +44,7 @@ _AREAS = {'m': 'meter', 'km': 'kilometer', 'cm': 'centimeter', 'ft': 'foot', 'mi
 _UNITS.update({f'{u}²': f'square {name}' for u, name in _AREAS.items()})
 _UNITS.update({f'{u}³': f'cubic {name}' for u, name in _AREAS.items()})
 _AMBIGUOUS = ('m', 'g', 'l', 'L', 'V', 'W', 'ms', 'min', 'sec', 'mi')  # Units only directly after the number.
-_INVARIABLE = ('hertz', 'percent')
+_INVARIABLE = ('hertz', 'percent')  # Ends of names without a plural, such as kilohertz.
 _UNIT = re.compile(
   rf'({_NUMBER})(?:(\s?)({"|".join(sorted(map(re.escape, _UNITS), key=len, reverse=True))}))(?![\w²³])'
 )
@@ -83,6 +83,7 @@ def _Money(m: re.Match) -> str:
   whole, point, hundredths = amount.partition('.')
   if point and (len(hundredths) != 2 or not cent):
     return f' {numbers.Cardinal(amount)} {several} '
+  whole = whole or '0'  # $.50
   parts = []
   if int(whole.replace(',', '')) or not int(hundredths or 0):
     parts.append(f'{numbers.Cardinal(whole)} {one if whole == "1" else several}')
@@ -119,7 +120,7 @@ def _Clock(m: re.Match) -> str:
   elif second is None and not half:
     said.append("o'clock" if 0 < int(hour) <= 12 else 'hundred')
   if second is not None:
-    said.append(numbers.Cardinal(str(int(second))))
+    said += ['oh'] * (second[0] == '0' and second != '00') + [numbers.Cardinal(str(int(second)))]
   return f' {" ".join(said)}{f" {half} m" if half else ""} '
 
 
@@ -135,7 +136,7 @@ def _Unit(m: re.Match) -> str:
   if space and unit in _AMBIGUOUS:
     return m.group()
   said = _UNITS[unit]
-  if number != '1' and said not in _INVARIABLE:
+  if number != '1' and not said.endswith(_INVARIABLE):
     head, joint, rest = said.partition(' per ')
     noun, _, scale = head.partition(' ') if head.startswith('degree') else (head, '', '')
     noun = noun[: -len('foot')] + 'feet' if noun.endswith('foot') else noun + 's'
