@@ -54,7 +54,7 @@ class HydraTask(base_task.BaseTask):
 
   @classmethod
   def Idle(cls, p):
-    """The params that have no effect beside the others; see config/idle.py."""
+    """The params that have no effect with the values of the others; see config/idle.py."""
     return {**super().Idle(p), **branch_lib.Idle(p)}
 
   @classmethod

@@ -204,7 +204,7 @@ class FilesTest(absltest.TestCase):
   def test_what_is_no_hotword_is_said_in_a_line(self):
     for phrases, message in (
       (['Ann Lee'], r"hotword 'Ann Lee': the tokenizer has no 'AL'; expected the spelling of the transcripts"),
-      (['ann', ('ann', 2.0)], "hotword 'ann': is there twice"),
+      (['ann', ('ann', 2.0)], "hotword 'ann': appears twice"),
       ([' '], "hotword ' ': expected a word or more"),
       ([('ann', math.inf)], "hotword 'ann': boost = inf: expected a finite number"),
       ([('ann', '2')], r"hotword \('ann', '2'\): expected a phrase, or a pair \(phrase, boost in nats\)"),
@@ -225,8 +225,8 @@ class FilesTest(absltest.TestCase):
     for text, message in (
       ('words\n', r'x.arpa: no line \\data\\; expected an n-gram model in ARPA format'),
       ('\\data\\\nngram 2=1\n', r'x.arpa:2: expected ngram 1=COUNT'),
-      (head + '-1\ta\t0\n', r"x.arpa:7: 'a' is there twice"),
-      (head + '\\2-grams:\n', r'x.arpa:7: 1 1-grams, expected 2 as its head says'),
+      (head + '-1\ta\t0\n', r"x.arpa:7: 'a' appears twice"),
+      (head + '\\2-grams:\n', r'x.arpa:7: 1 1-grams, expected 2 as the header says'),
       (head + '-1\tb\n\\2-grams:\n-1\ta c\n', r"x.arpa:9: 'c' is no 1-gram"),
       (head + '-1\tb\n\\2-grams:\nx\ta b\n', r'x.arpa:9: expected numbers before and after the words'),
       (head + '-1\tb\n\\2-grams:\n-1\ta\n', r'x.arpa:9: expected a number, 2 words and perhaps'),

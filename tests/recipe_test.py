@@ -420,10 +420,10 @@ class LabelsTest(recipe_case.RecipeTest):
     usable = {row['utt_id'] for row in labels_lib.Labels(self.settings).Of('target').usable}
     p = labels_lib.TrainStream().Copy().Set(share=1.0)
     bounds = [int(round(bound * 16000)) for bound in p.bucket_upper_bound_seconds]
-    accountant = example_filter.Accountant(p, path='', bounds=bounds, num_files=1, must_accept=False)
-    with tf.Graph().as_default(), tf.Session() as sess:  # The stream judges in a graph.
+    scan = example_filter.FilterScan(p, path='', bounds=bounds, num_files=1, must_accept=False)
+    with tf.Graph().as_default(), tf.Session() as sess:  # The stream checks examples in a graph.
       features = {name: tf.placeholder(tf.string, []) for name in example_filter.FEATURES}
-      _, reasons = accountant._Judge(features)
+      _, reasons = scan._CheckExample(features)
       accepted = []
       for i, (text, duration) in enumerate(cases):
         values = {'utt_id': f'more/{i}', 'audio': bytes(2 * round(duration * 16000)), 'text': text, 'domain': 'x'}

@@ -45,7 +45,7 @@ def Define(tp):
     'best checkpoints in RUN/best; None: it keeps none.',
   )
   tp.Define('best_is_highest', False, 'Whether a higher best_metric is better.')
-  tp.Define('best_max_to_keep', 1, 'Best checkpoints, >= 1, that a run keeps beside its newest ones.')
+  tp.Define('best_max_to_keep', 1, 'Best checkpoints, >= 1, that a run keeps in addition to its newest ones.')
   tp.Define(
     'early_stop_patience',
     None,
@@ -108,7 +108,7 @@ def _ValidateBest(tp, check):
 
 
 def Idle(path, tp):
-  """The params at `path`, such as 'task.train', that have no effect beside the others; see idle.py."""
+  """The params at `path`, such as 'task.train', that have no effect with the values of the others; see idle.py."""
   idle = {}
   if tp.best_metric is None:
     idle.update(dict.fromkeys(('best_is_highest', 'best_max_to_keep'), 'without best_metric'))
@@ -117,11 +117,11 @@ def Idle(path, tp):
   if not tp.init_from_checkpoint_rules:
     idle.update(init_from_averages='without init_from')
   if tp.save_interval_steps is not None:
-    idle.update(save_interval_seconds='beside save_interval_steps')
+    idle.update(save_interval_seconds='with save_interval_steps')
   if tp.learner is not None:  # Lingvo's older place of what a learner has.
     of_learner = {name for learner in _Learners(tp) for name in learner.GetKeys()}
     for name in of_learner & {key for key, _ in tp.IterParams()}:
-      idle[name] = f'beside {path}.learner; bind {path}.learner.{name}'
+      idle[name] = f'with {path}.learner; bind {path}.learner.{name}'
   return idle
 
 

@@ -17,8 +17,8 @@ DROP_REASONS = ('unparsable', 'too_short', 'too_long', 'unlabeled', 'too_many_la
 # All that is counted: dropped examples by reason, and records that were cut to pieces.
 COUNTS = (*DROP_REASONS, 'cut')
 
-# What an element of record_reader.Records says beside its features: whether it is the end marker of an epoch, whether
-# it is the first or only piece of a record, how many records could not be parsed, whether it begins a cut record.
+# What an element of record_reader.Records has in addition to its features: whether it is the end marker of an epoch,
+# whether it is the first or only piece of a record, how many records could not be parsed, whether it begins a cut record.
 KINDS = ('is_end', 'records', 'unparsable', 'cut')
 
 # Features that are read from a record; all are bytes.
@@ -92,7 +92,7 @@ def NamingEmptyStreams():
     raise errors.ConfigError(found.group(1)) from e
 
 
-class Accountant:
+class FilterScan:
   """The scan over a stream's records that accepts or drops examples and keeps the counts.
 
   The running counts are attached to the accepted examples, so that at batch k
@@ -149,7 +149,7 @@ class Accountant:
     kind, features = element
     is_end = kind['is_end'] > 0
     speech = tf.logical_not(is_end | (kind['unparsable'] > 0))
-    selected, reasons = self._Judge(features)
+    selected, reasons = self._CheckExample(features)
     selected &= speech
     accept = selected & tf.equal(tf.reduce_sum(reasons), 0)
     counts = state['counts'] + tf.cast(selected, tf.int64) * tf.pad(reasons, [[0, len(COUNTS) - len(DROP_REASONS)]])
@@ -192,7 +192,7 @@ class Accountant:
     )
     return new_state, (emit, example)
 
-  def _Judge(self, features):
+  def _CheckExample(self, features):
     """Returns whether an example is selected, and the first reason to drop it, if any.
 
     Args:

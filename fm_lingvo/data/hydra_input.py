@@ -135,7 +135,7 @@ class HydraInput(base_input.BaseInput):
 
   @classmethod
   def Idle(cls, p):
-    """The params that have no effect beside the others; see config/idle.py."""
+    """The params that have no effect with the values of the others; see config/idle.py."""
     return {
       f'streams.{name}.{path}': why
       for name, sp in p.streams.IterParams()

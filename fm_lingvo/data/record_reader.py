@@ -23,7 +23,7 @@ class Records:
   """Reads a stream's shards.
 
   The datasets have elements (kind, features), in the order of a shuffle of the pieces, and end with an end marker.
-  `kind` is a dict of int64 scalars, see example_filter.Accountant; `features` are strings: example_filter.FEATURES,
+  `kind` is a dict of int64 scalars, see example_filter.FilterScan; `features` are strings: example_filter.FEATURES,
   empty for an end marker and for a record that cannot be parsed, and `part`, which completes the utt_id of a piece.
   """
 

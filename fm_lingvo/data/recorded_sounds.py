@@ -47,7 +47,7 @@ def Params():
 
 
 def Idle(p):
-  """The params that have no effect beside the others; see config/idle.py."""
+  """The params that have no effect with the values of the others; see config/idle.py."""
   idle = {} if p.noise_dir else dict.fromkeys(('noise_prob', 'noise_snr_db_range'), 'without noise_dir')
   if not p.rir_dir:
     idle.update(rir_prob='without rir_dir')

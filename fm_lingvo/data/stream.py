@@ -163,7 +163,7 @@ class Stream:
       counts = tf.zeros([batcher.NUM_COUNTS], tf.int64)
     if passed is None:
       passed = tf.zeros([len(self.bounds)], tf.int64)
-    accountant = example_filter.Accountant(
+    scan = example_filter.FilterScan(
       self._params,
       path=self._path,
       bounds=self.bounds,
@@ -171,7 +171,7 @@ class Stream:
       must_accept=must_accept,
       num_damaged=num_damaged,
     )
-    ds = ds.scan(accountant.InitialState(counts, passed), accountant.Step)
+    ds = ds.scan(scan.InitialState(counts, passed), scan.Step)
     ds = ds.filter(lambda emit, example: emit)
     return ds.map(lambda emit, example: example)
 

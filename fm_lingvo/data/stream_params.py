@@ -168,7 +168,7 @@ def Validate(path, p):
 
 
 def Idle(p):
-  """The params of a stream that have no effect beside the others; see config/idle.py."""
+  """The params of a stream that have no effect with the values of the others; see config/idle.py."""
   idle = {} if p.share < 1 else {'share_seed': 'with share = 1'}
   if p.shuffle is False:
     idle.update(shuffle_buffer_size='with shuffle = False')

@@ -88,7 +88,7 @@ def Validate(path, p):
 
 
 def Idle(p):
-  """The params that have no effect beside the others; see config/idle.py."""
+  """The params that have no effect with the values of the others; see config/idle.py."""
   names = [name for name, _ in p.IterParams()]
   idle = {f'recorded.{path}': why for path, why in recorded_sounds.Idle(p.recorded).items()}
   for effect in ('reverb', 'noise', 'eq', 'telephone'):

@@ -96,7 +96,7 @@ class _Builder:
       if section or line == '\\end\\':
         if seen != self._counts[length - 1]:
           raise errors.DatasetError(
-            f'{self._path}:{number}: {seen} {length}-grams, expected {self._counts[length - 1]} as its head says'
+            f'{self._path}:{number}: {seen} {length}-grams, expected {self._counts[length - 1]} as the header says'
           )
         self._AddUnknown()
         if not section:
@@ -113,7 +113,7 @@ class _Builder:
     else:
       raise errors.DatasetError(f'{self._path}: cut off: no line \\end\\')
     if length < self._order:
-      raise errors.DatasetError(f'{self._path}: ends before \\{length + 1}-grams:, which its head names')
+      raise errors.DatasetError(f'{self._path}: ends before \\{length + 1}-grams:, which the header lists')
     return self._Finish()
 
   def _AddUnknown(self) -> None:
@@ -134,7 +134,7 @@ class _Builder:
     names = [UNKNOWN if name in _UNKNOWN_NAMES else name for name in fields[1 : length + 1]]
     if length == 1:
       if names[0] in self._words:
-        raise ValueError(f'{names[0]!r} is there twice')
+        raise ValueError(f'{names[0]!r} appears twice')
       self._words[names[0]] = len(self._words)
     context = 0
     for name in names[:-1]:
@@ -149,7 +149,7 @@ class _Builder:
     word = self._words[names[-1]]
     key = context * self._base + word
     if key in self._found:
-      raise ValueError('the n-gram is there twice')
+      raise ValueError('the n-gram appears twice')
     self._found[key] = len(self._scores)
     self._scores.append(max(score, -1e4))
     shorter = self._LongestContext(self._shorter[context], word) if length > 1 else 0

@@ -45,7 +45,7 @@ class Hotwords:
       if not math.isfinite(boost):
         raise errors.ConfigError(f'hotword {text!r}: boost = {boost}: expected a finite number')
       if spelled in boosts:
-        raise errors.ConfigError(f'hotword {text!r}: is there twice; expected one boost for a phrase')
+        raise errors.ConfigError(f'hotword {text!r}: appears twice; expected one boost per phrase')
       boosts[spelled] = float(boost)
     states = 1 + sum(map(len, boosts))  # At most.
     if states * tokenizer.vocab_size > _MOST_ENTRIES:

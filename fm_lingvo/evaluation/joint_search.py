@@ -56,7 +56,7 @@ class Search:
       self._Search(sess)
 
   def Finish(self, sess: Any) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """Searches what is left; returns what Recognition.Finish does."""
+    """Searches the remaining batches; returns the result of Recognition.Finish."""
     if self._waiting:
       self._Search(sess)
     return self._recognition.Finish()

@@ -11,7 +11,7 @@ from fm_lingvo.data import tokenizer as tokenizer_lib
 from fm_lingvo.utils import own_names
 from fm_lingvo.utils import suggest
 
-# Layers of a HydraTask beside its heads.
+# Layers of a HydraTask other than its heads.
 _LAYERS = ('encoder', 'frontend', 'input', 'learners', 'ema_schedule')
 
 

@@ -46,7 +46,7 @@ class TransducerHead(labeled_head.LabeledHead):
       'Language model of shallow fusion in decoding: an LSTM (fm_lingvo/decoding/language_model.py), or n-grams of '
       "words or pieces (.arpa, .arpa.gz; fm_lingvo/decoding/ngram.py); '': none.",
     )
-    p.Define('lm_weight', 0.4, "Weight, >= 0, of its log-probabilities beside the transducer's.")
+    p.Define('lm_weight', 0.4, "Weight, >= 0, of its log-probabilities; the transducer's have 1.")
     p.Define(
       'lm_label_bonus',
       0.9,
@@ -71,7 +71,7 @@ class TransducerHead(labeled_head.LabeledHead):
 
   @classmethod
   def Idle(cls, p):
-    """The params that have no effect beside the others; see config/idle.py."""
+    """The params that have no effect with the values of the others; see config/idle.py."""
     idle = {} if p.lm_file else dict.fromkeys(('lm_weight', 'lm_label_bonus'), 'without lm_file')
     return idle if p.hotwords else {**idle, 'hotword_boost': 'without hotwords'}
 
@@ -170,7 +170,7 @@ class TransducerHead(labeled_head.LabeledHead):
     return added
 
   def _MaxLabels(self, frames):
-    """Labels that so many encoded frames, ints or int32 tensors, may have."""
+    """Returns the maximum number of labels of an utterance with so many encoded frames, an int or an int32 tensor."""
     rate = min(self.params.max_labels_per_frame, self.params.max_symbols_per_frame)  # No frame has more.
     if isinstance(frames, int):
       return math.ceil(rate * frames)

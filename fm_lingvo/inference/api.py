@@ -5,8 +5,8 @@
   with fm_lingvo.load('runs/adapted', adapter='target') as model:
     print(model.transcribe('a.wav').text)
 
-Its names follow PEP 8 (`load`, `model.transcribe`), unlike the CamelCase inside the library, which is Lingvo's: they
-stand in programs of other projects, whose names are PEP 8's. TensorFlow is imported by the first `load`.
+Its names follow PEP 8 (`load`, `model.transcribe`), as those of the programs that call it do; functions inside the
+library have Lingvo's CamelCase. TensorFlow is imported by the first `load`.
 """
 
 import collections

@@ -1,10 +1,10 @@
-"""Keeps graphs of recognition between processes, so that a second start of the same model does not build them again.
+"""Caches recognition graphs on disk, so that a second process that loads the same model does not build its graph again.
 
-To import Lingvo's layers and build a graph of recognition takes longer than TensorFlow's import and the recognition of
-a short file. A graph is kept without weights, in a folder of its own below Folder(), and found by all that it was built
-from: the versions and source files of this project, TensorFlow and Lingvo, the arguments of load_run.Load, and the
-files that the run names, by size and time. Graphs of runs that can stream are not kept, for a stream adds operations of
-the run's layers; nor are graphs with code from outside the project (--import_module), whose changes nobody sees.
+Importing Lingvo's layers and building a graph take longer than importing TensorFlow and recognising a short file. A
+graph is kept without weights, in a folder below Folder() that is named by a digest of the versions and source files of
+this project, TensorFlow and Lingvo, and of the arguments of load_run.Load; it is used only if the files that the run
+names still have the same sizes and times. Not kept are graphs of runs that can stream, because a stream adds operations
+of the run's layers, and graphs with code from outside the project (--import_module), whose changes are not detected.
 """
 
 import base64
@@ -46,9 +46,9 @@ _KEY = re.compile(r'[0-9a-f]{32}')
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-  """Where the graph of a run is kept, and what may be called otherwise by the next process."""
+  """Where the graph of a run is kept, and the paths that the next process may spell differently."""
 
-  key: str  # Name of the graph's folder in Folder().
+  key: str  # Name of the graph's folder in Folder(), a digest.
   path: str  # Folder of the run, as it is given.
   checkpoint: str  # Prefix of its checkpoint.
 

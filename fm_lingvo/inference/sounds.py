@@ -1,4 +1,4 @@
-"""What fm_lingvo.load's models take as a recording -> its sound, in blocks at 16 kHz."""
+"""Recordings, as model.transcribe takes them -> blocks of samples at 16 kHz."""
 
 import io
 import os
@@ -35,7 +35,7 @@ def _IsFile(value: Any) -> bool:
 
 
 def Shown(value: Any) -> str:
-  """Returns the start of what a value looks like."""
+  """Returns the type and the beginning of the repr of a value, for a message."""
   text = repr(value)
   return f'{type(value).__name__} {text if len(text) <= 60 else text[:57] + "..."}'
 
@@ -43,7 +43,7 @@ def Shown(value: Any) -> str:
 def Sound(
   recording: Any, rate: int | None, max_seconds: float | None, losses: audio_frames.Losses
 ) -> tuple[str, Iterator[np.ndarray]]:
-  """Returns the name of a recording, '' if it has none, and its sound: blocks int16 [n] at 16 kHz.
+  """Returns the name of a recording, '' if it has none, and its samples: blocks int16 [n] at 16 kHz.
 
   Raises:
     errors.ConfigError: It is no recording, or has the wrong sampling rate.
@@ -69,7 +69,7 @@ def Sound(
 
 
 def _File(f: IO[bytes], max_seconds: float | None, losses: audio_frames.Losses) -> Iterator[np.ndarray]:
-  """Yields the sound of an open file; keeps a pipe on disk, since decoding seeks."""
+  """Yields the samples of an open file; copies a pipe to disk first, since decoding seeks."""
   if getattr(f, 'seekable', bool)():
     yield from audio.Stream(f, max_seconds, losses)
     return

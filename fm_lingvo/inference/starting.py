@@ -1,4 +1,4 @@
-"""Starts recognition with a run: imports what it needs, and builds its graph or takes the one that was kept.
+"""Starts recognition with a run: imports what it needs, and builds its graph or loads a cached one (kept_graphs.py).
 
 Does not import TensorFlow at the top level.
 """

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from lingvo import compat as tf
-from lingvo.core import cluster_factory
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
@@ -23,6 +22,7 @@ from fm_lingvo.checkpoints import reader
 from fm_lingvo.heads import ctc_head
 from fm_lingvo.heads import labeled_head
 from fm_lingvo.heads import transducer_head
+from fm_lingvo.inference import decoding_graph
 from fm_lingvo.inference import plain_einsum
 from fm_lingvo.inference import run as run_lib
 from fm_lingvo.layers import shared_trace
@@ -109,7 +109,7 @@ def _Plain(run):
 def _Task(run, params):
   """Builds the task for evaluation in the current graph."""
   py_utils.GetOrCreateGlobalStepVar()
-  with cluster_factory.Cluster(run.cluster.Copy().Set(do_eval=True, enable_asserts=False)):
+  with decoding_graph.Cluster(run):
     return params.Instantiate()
 
 

@@ -171,7 +171,7 @@ class ConformerEncoder(base_encoder.BaseEncoder):
 
   @classmethod
   def Idle(cls, p):
-    """The params that have no effect beside the others; see config/idle.py."""
+    """The params that have no effect with the values of the others; see config/idle.py."""
     idle = {} if p.conv_norm == 'group_norm' else {'group_norm_groups': "without conv_norm = 'group_norm'"}
     return {**idle, **adapter.Idle(p)}
 

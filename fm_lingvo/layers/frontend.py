@@ -85,7 +85,7 @@ class LogMelFrontend(base_layer.BaseLayer):
 
   @classmethod
   def Idle(cls, p):
-    """The params that have no effect beside the others; see config/idle.py."""
+    """The params that have no effect with the values of the others; see config/idle.py."""
     idle = {} if p.normalization == 'global' else {'global_batches': "without normalization = 'global'"}
     if p.normalization == 'none':
       idle.update(variance_floor="with normalization = 'none'")

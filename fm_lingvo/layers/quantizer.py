@@ -77,7 +77,7 @@ class RandomProjectionQuantizer(base_layer.BaseLayer):
 
   @classmethod
   def Idle(cls, p):
-    """The params that have no effect beside the others; see config/idle.py."""
+    """The params that have no effect with the values of the others; see config/idle.py."""
     return {} if p.projection == 'pca' else {'pca_batches': "without projection = 'pca'"}
 
   def __init__(self, params):

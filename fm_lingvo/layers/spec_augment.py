@@ -50,7 +50,7 @@ class SpecAugment(base_layer.BaseLayer):
 
   @classmethod
   def Idle(cls, p):
-    """The params that have no effect beside the others; see config/idle.py."""
+    """The params that have no effect with the values of the others; see config/idle.py."""
     idle = {} if p.freq_mask_count else {'freq_mask_max_bins': 'with freq_mask_count = 0'}
     if not p.time_mask_count:
       idle.update(dict.fromkeys(('time_mask_max_frames', 'time_mask_max_ratio'), 'with time_mask_count = 0'))

@@ -102,7 +102,7 @@ class Subsampling(base_layer.BaseLayer):
 
   @classmethod
   def Idle(cls, p):
-    """The params that have no effect beside the others; see config/idle.py."""
+    """The params that have no effect with the values of the others; see config/idle.py."""
     return {} if p.kind == 'conv' else {'channels': "without kind = 'conv'"}
 
   def __init__(self, params):

@@ -43,7 +43,7 @@ class PredictionNetwork(base_layer.BaseLayer):
 
   @classmethod
   def Idle(cls, p):
-    """The params that have no effect beside the others; see config/idle.py."""
+    """The params that have no effect with the values of the others; see config/idle.py."""
     return (
       {'context_size': "without kind = 'stateless'"} if p.kind == 'lstm' else {'num_layers': "without kind = 'lstm'"}
     )

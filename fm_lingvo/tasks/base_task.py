@@ -29,7 +29,7 @@ class BaseTask(base_model.BaseTask):
 
   @classmethod
   def Idle(cls, p):
-    """The params that have no effect beside the others; see config/idle.py."""
+    """The params that have no effect with the values of the others; see config/idle.py."""
     return {f'train.{name}': why for name, why in train_params.Idle(f'{p.name}.train', p.train).items()}
 
   def __init__(self, params):

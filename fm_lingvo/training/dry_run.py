@@ -58,7 +58,7 @@ def Run(flags, is_cluster: bool) -> int:
     for shard in shard_integrity.Known():
       print(f'damaged: {shard.line}')
   finally:
-    # Known whatever the disk lacks: a configuration can be looked at before its data and checkpoints are there.
+    # Printed after an error, too: data and checkpoints may still be missing when a configuration is inspected.
     print(gin_config.ConfigText(flags.model, reference=False))
     print(run_dir.FormatParameterTable(*run_dir.TaskParameterTable(task)))
   return 0

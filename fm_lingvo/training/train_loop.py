@@ -231,7 +231,7 @@ class LocalRunner(base_runner.BaseRunner):
     return values
 
   def _FirstBatches(self, sess, batches):
-    """The metrics of so many batches, None: all, of the data set that chooses the best checkpoints."""
+    """Returns the metrics of the data set of best_metric, over its first `batches` batches; None: over all."""
     evaluation = self._evaluations.Evaluator(self._best.dataset)
     return evaluation.Run(evaluation.CopyWeights(self._graph, sess), max_batches=batches)[0]
 

@@ -118,7 +118,7 @@ def TrainStream():
 
 
 def _Acceptance():
-  """Function that says whether the training stream accepts a row of the manifest, as example_filter.Accountant does."""
+  """Function that says whether the training stream accepts a row of the manifest, as example_filter.FilterScan does."""
   p = TrainStream()
   bounds = [round(bound * audio_format.SAMPLE_RATE) for bound in p.bucket_upper_bound_seconds]
   max_labels = example_filter.MaxLabels(bounds, p.max_chars_per_second)

@@ -1,4 +1,4 @@
-"""What stands around English numbers, and abbreviations: money, dates, times, units and titles as they are said."""
+"""Money, dates, times, units and abbreviations in English text as they are said."""
 
 import re
 
