@@ -18,7 +18,8 @@ DROP_REASONS = ('unparsable', 'too_short', 'too_long', 'unlabeled', 'too_many_la
 COUNTS = (*DROP_REASONS, 'cut')
 
 # What an element of record_reader.Records has in addition to its features: whether it is the end marker of an epoch,
-# whether it is the first or only piece of a record, how many records could not be parsed, whether it begins a cut record.
+# whether it is the first or only piece of a record, how many records could not be parsed, whether it begins a record
+# that was cut.
 KINDS = ('is_end', 'records', 'unparsable', 'cut')
 
 # Features that are read from a record; all are bytes.
