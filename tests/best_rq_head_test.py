@@ -112,7 +112,7 @@ class BestRqHeadTest(graph_case.GraphCase):
         self._Head(**{field: value})
     p = best_rq_head.BestRqHead.Params()
     p.quantizer.stack = 2
-    with self.assertRaisesRegex(ValueError, 'head.quantizer.stack = 2: expected None or 4, the frames that'):
+    with self.assertRaisesRegex(ValueError, "head.quantizer.stack = 2: expected None or 4, the encoder's downsample_"):
       p.Set(name='head', input_dim=12, downsample_factor=4).Instantiate()
 
   def test_a_code_is_of_the_frames_of_an_encoded_frame(self):

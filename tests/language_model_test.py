@@ -69,7 +69,7 @@ class FrozenTest(graph_case.GraphCase):
 
   def test_a_file_gives_the_scores_of_the_layer_that_it_was_written_from(self):
     for network in ({}, {'kind': 'stateless', 'context_size': 3}):
-      with self.subTest(network), tf.Graph().as_default():
+      with self.subTest(network), self.NewGraph():
         self._CheckScores(*language_model_case.Write(self._path, self._tokenizer, **network))
 
   def test_a_file_from_before_kinds_were_stored_is_of_an_lstm(self):

@@ -218,6 +218,7 @@ class EnglishTest(TableCase):
       ),
       ('5–10 or 5-10%', 'five to ten or five to ten percent'),
       ('-5%, -$5, −1/2, -10°C', 'minus five percent minus five dollars minus one half minus ten degrees celsius'),
+      ('5 − 3 = 2, 6 ÷ 2, 10-5', 'five minus three equals two six divided by two ten five'),
       ('.5%, .25 km, .50, ...5', 'point five percent point two five kilometers point five zero five'),
       (
         'call 555-1234 or 212-555-1234',

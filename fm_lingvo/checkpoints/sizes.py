@@ -9,7 +9,7 @@ _SIZE = re.compile(r'(?m)^(?:\w+\.(?:size|frame_ms|adapter_dim)|task\.(?:fronten
 def There(prefix: str) -> str:
   """Returns ` (there: size = 'small', frame_ms = 40)` for a checkpoint's path prefix; '' without a config.gin."""
   folder = os.path.dirname(prefix)
-  for path in (folder, os.path.dirname(folder)):  # Weights that travel lie beside it, a run's checkpoints in train/.
+  for path in (folder, os.path.dirname(folder)):  # Exported weights are next to it, a run's checkpoints in train/.
     try:
       with open(os.path.join(path, 'config.gin'), encoding='utf-8') as f:
         found = _SIZE.findall(f.read())

@@ -1,4 +1,4 @@
-"""Weights in safetensors files, in which models and adapters are passed on.
+"""Weights in safetensors files, the format of exported models and adapters.
 
 A safetensors file is a JSON header with names, dtypes and offsets, then the tensors' bytes; reading one runs no code.
 Reader has the methods of TensorFlow's checkpoint reader, so that reader.Checkpoint, and with it everything that reads
@@ -95,7 +95,7 @@ class Reader:
 
 
 class WithAdapter:
-  """A checkpoint's reader, with the weights of an adapter's file added, or in the place of its own."""
+  """The reader of a checkpoint whose weights are extended or replaced by those of an adapter's file."""
 
   def __init__(self, base: Any, adapter: Reader):
     self._base, self._adapter = base, adapter

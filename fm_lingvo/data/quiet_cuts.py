@@ -14,8 +14,8 @@ _QUIET_HOPS = 20  # A cut is in the middle of the quietest 200 ms.
 def Starts(samples, shortest: int, longest: int):
   """Returns where the pieces of a record start.
 
-  The search for the next cut ends where the piece would be too long, or what is left too short; it begins half of the
-  longest piece earlier. No piece is shorter than a quarter of the longest one.
+  A cut is at the quietest hop of a search range. The range ends where the piece would be longer than `longest` or the
+  rest shorter than the shortest piece, and begins half of `longest` earlier. No piece is shorter than a quarter of it.
 
   Args:
     samples: int16 [S].

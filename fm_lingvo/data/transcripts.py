@@ -1,7 +1,7 @@
 """Which normaliser wrote the transcripts of streams, so that none are scored against those of another one.
 
 `settings.normalizer` of dataset.json names it. Data sets from before it was recorded count as `prompts`, the only one
-there was; null, or shards without a dataset.json beside them, say nothing. A run records the normalisers of its
+there was; with null, or without a dataset.json, it is not known. A run records the normalisers of its
 training data, which may be elsewhere or changed when it is evaluated.
 """
 

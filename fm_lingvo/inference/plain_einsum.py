@@ -17,7 +17,7 @@ _einsum = tf.einsum
 
 @contextlib.contextmanager
 def InUse() -> Iterator[None]:
-  """Context in which layers that are built use Einsum in the place of tf.einsum."""
+  """Context in which Einsum replaces tf.einsum, to build layers in."""
   with mock.patch.object(tf, 'einsum', Einsum):
     yield
 

@@ -1,6 +1,6 @@
-"""Writes a run as a folder that travels: weights as safetensors, configuration, tokenizers, model card.
+"""Exports a run as a self-contained folder: weights as safetensors, configuration, tokenizers, model card.
 
-fm_lingvo.load, the tools and init_from take such a folder in the place of a run's. It has no path of this machine.
+fm_lingvo.load, the tools and init_from take such a folder like that of a run. It contains no path of this machine.
 
   model.safetensors    the weights that load would use, without optimizer; or adapter.safetensors: adapters alone
   config.gin           the configuration that replays the run

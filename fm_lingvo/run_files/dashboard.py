@@ -91,7 +91,7 @@ def RunStart(run: str, settings: Mapping[str, bool | float | str]) -> tf.Summary
 
 
 def RunEnd() -> tf.Summary:
-  """Returns a tf.Summary for the tab HParams: the run reached its end; one without it goes on or was stopped."""
+  """Returns a tf.Summary for the tab HParams: the run has ended; one without it is running or was stopped."""
   from tensorboard.plugins.hparams import api_pb2
   from tensorboard.plugins.hparams import summary
 

@@ -1,7 +1,7 @@
 """Sends a run's metrics to experiment trackers: MLflow and Weights & Biases, which are optional packages.
 
-A tracker is a class with Log and End; `trainer --logger=mlflow,wandb` chooses. A run that is resumed goes on in the
-tracker's run that it began: RUN/trackers.json has the ids.
+A tracker is a class with Log and End; `trainer --logger=mlflow,wandb` chooses. A resumed run continues the
+tracker's run that it started: RUN/trackers.json has the ids.
 """
 
 import importlib

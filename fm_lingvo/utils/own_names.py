@@ -6,8 +6,8 @@ from typing import Any
 
 from fm_lingvo import errors
 
-# What stands before the / in metrics of training itself, such as skipped/loss. Before the / of all other metrics is the
-# name of a branch or stream.
+# Prefixes, before the first /, of the metrics of training itself, such as skipped/loss. The prefix of any other metric
+# is the name of a branch or stream.
 METRICS = (
   'branch',
   'grad_norm',

@@ -33,7 +33,9 @@ _SYMBOLS = {
   '=': 'equals',
   '+': 'plus',
   '%': 'percent',
+  '\u2212': 'minus',
   '\u00d7': 'times',
+  '\u00f7': 'divided by',
   '\u00b0': 'degrees',
 }
 
