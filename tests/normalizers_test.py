@@ -278,6 +278,7 @@ class EnglishTest(TableCase):
       ('Mr. Smith, mrs jones vs. Dr. No', 'mister smith missus jones versus doctor no'),
       ('St. John on Main St. near Mt. Fuji', 'saint john on main street near mount fuji'),
       ("the U.S.A.'s AT&T", "the u s a's at and t"),
+      ("he said 'yes' to 'em at 5 a.m. 'sharp'", 'he said yes to em at five a m sharp'),
       ('me@x.org or www.example.com. The end.Then', 'me at x dot org or www dot example dot com the end then'),
       ('What? No. Etc.', 'what no et cetera'),
     )

@@ -22,7 +22,7 @@ _POWERS = {'\u00b2': 'squared', '\u00b3': 'cubed'}
 _RANGE = re.compile(
   r'(?<=\d)\s*\u2013\s*(?=[$\u00a3\u20ac]?\d)|(?<=\b[12]\d{3})-(?=[12]\d{3}\b)|(?<=\d)-(?=\d+(?:\.\d+)?%|[$\u00a3\u20ac]\d)'
 )
-_LETTERS_WITH_DOTS = re.compile(r'\b(?:[A-Za-z]\.){2,}')
+_LETTERS_WITH_DOTS = re.compile(r"\b((?:[A-Za-z]\.){2,})('s\b)?")
 _ADDRESS = re.compile(
   r'(?:\b[\w.+-]+@)?\b(?:[A-Za-z0-9-]+\.)+(?:com|org|net|edu|gov|info|io|uk|de|fr|eu|ca|au|tv)\b(?!\.\w)', re.IGNORECASE
 )
@@ -52,7 +52,7 @@ def Normalize(text: str, language: str | None = None) -> str:
   text = basic.StripNotes(text).replace(_NUMERO, '#')
   text = _Fractions(characters.Plain(characters.Visible(text)))
   text = roman.Spell(terms.Abbreviations(text))
-  text = _LETTERS_WITH_DOTS.sub(lambda m: ' '.join(m.group()[:-1].split('.')) + ' ', text).replace(" '", "'")
+  text = _LETTERS_WITH_DOTS.sub(lambda m: m[1][:-1].replace('.', ' ') + (m[2] or '') + ' ', text)
   text = _ADDRESS.sub(lambda m: m.group().replace('@', ' at ').replace('.', ' dot '), text)
   if normalizers.HasDigits(text):
     text = _RANGE.sub(' to ', text)
