@@ -58,14 +58,17 @@ def Build(run: run_lib.Run) -> Iterator[StepGraph]:
   for name, build in parts.items():
     # Converters refuse calls of functions, which TensorFlow 2.21's optimiser leaves in the graph.
     off = shared_trace.Off()
-    with tf.Graph().as_default() as graph, tf.Session(graph=graph) as sess, plain_einsum.InUse(), off:
-      task = _Task(run, params)
+    evaluation = decoding_graph.Cluster(run)  # Without dropout.
+    with tf.Graph().as_default() as graph, tf.Session(graph=graph) as sess, plain_einsum.InUse(), off, evaluation:
+      py_utils.GetOrCreateGlobalStepVar()
+      task = params.Instantiate()
       inputs, outputs = build(task, task.Head(run.head), task.theta[run.head])
       outputs = {key: tf.identity(x, f'out_{key}') for key, x in outputs.items()}
       _Load(sess, task, values)
       frozen = tf.tf1.graph_util.convert_variables_to_constants(
         sess, graph.as_graph_def(), [x.op.name for x in outputs.values()]
       )
+    _DropChecks(frozen)
     yield StepGraph(name, frozen, inputs, outputs)
 
 
@@ -106,11 +109,12 @@ def _Plain(run):
   return params, values
 
 
-def _Task(run, params):
-  """Builds the task for evaluation in the current graph."""
-  py_utils.GetOrCreateGlobalStepVar()
-  with decoding_graph.Cluster(run):
-    return params.Instantiate()
+def _DropChecks(graph_def):
+  """Replaces checks of static shapes, which Lingvo's convolutions add and TensorFlow Lite does not have."""
+  for node in graph_def.node:
+    if node.op == 'EnsureShape':
+      node.op = 'Identity'
+      del node.attr['shape']
 
 
 def _Load(sess, task, values):
