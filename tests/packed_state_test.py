@@ -1,4 +1,4 @@
-"""Packed states are unpacked as they were."""
+"""Packed states are unpacked as they were; slots hold the states of a beam."""
 
 import numpy as np
 from absl.testing import absltest
@@ -6,6 +6,7 @@ from lingvo import compat as tf
 from lingvo.core import py_utils
 
 from fm_lingvo.decoding import packed_state
+from fm_lingvo.decoding import state_slots
 from tests import graph_case
 
 
@@ -32,6 +33,25 @@ class PackingTest(graph_case.GraphCase):
     for (name, value), (_, after) in zip(values.FlattenItems(), found.FlattenItems()):
       self.assertEqual(after.dtype, tf.as_dtype(value.dtype), name)
       np.testing.assert_array_equal(self.Eval(after), value[rows], name)
+
+
+class SlotsTest(graph_case.GraphCase):
+  def test_a_state_without_values_may_be_advanced(self):
+    """As that of a stateless prediction network with context_size = 1."""
+    model = py_utils.NestedMap(
+      pred=py_utils.NestedMap(model=tf.constant([[1.0], [2.0]])), state=py_utils.NestedMap(before=tf.zeros([2, 0]))
+    )
+
+    def _Step(ids, state):
+      return py_utils.NestedMap(model=10.0 * tf.cast(ids, tf.float32)[:, tf.newaxis]), state
+
+    slots = state_slots.Slots(model, 1, 2)
+    after = slots.Advance(
+      slots.Start(model), tf.constant([[1, 0]]), tf.constant([[3, 0]]), tf.constant([[True, False]]), _Step
+    )
+    found = self.Eval(slots.Model(after))
+    np.testing.assert_array_equal(found.pred.model, [[30.0], [1.0]])
+    self.assertEqual(found.state.before.shape, (2, 0))
 
 
 if __name__ == '__main__':

@@ -60,9 +60,7 @@ class Slots:
     pred, state = step(tf.gather_nd(labels, where), self._Read(slots, 'state', before))
     written = {'pred': self._forms['pred'].Pack(pred), 'state': self._forms['state'].Pack(state)}
     tables = {
-      name: py_utils.NestedMap(
-        {key: tf.tensor_scatter_nd_update(x, after, values[key]) for key, x in slots[name].items()}
-      )
+      name: py_utils.NestedMap({key: _Updated(x, after, values[key]) for key, x in slots[name].items()})
       for name, values in written.items()
     }
     return py_utils.NestedMap(numbers=numbers, **tables)
@@ -73,3 +71,8 @@ class Slots:
 
   def _Read(self, slots, name, rows):
     return self._forms[name].Unpack({key: tf.gather(x, rows) for key, x in slots[name].items()})
+
+
+def _Updated(table, rows, values):
+  """Returns table [slots, width] with the rows [R, 1] set to values [R, width]; TensorFlow refuses a width of 0."""
+  return table if table.shape[1] == 0 else tf.tensor_scatter_nd_update(table, rows, values)
