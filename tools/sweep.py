@@ -14,6 +14,7 @@ LOGDIR/study.db is Optuna's study. Exit codes: 0: done; 2: wrong usage, or three
 """
 
 import argparse
+import os
 import sys
 
 from fm_lingvo import errors
@@ -25,6 +26,7 @@ from .common import interrupts
 from .sweeps import hparams
 from .sweeps import space
 from .sweeps import study
+from .sweeps import trial
 
 
 def _Parser():
@@ -87,9 +89,22 @@ def Plan(argv: list[str]) -> study.Plan:
   )
 
 
+def _CheckNew(plan):
+  """Raises ConfigError if a sweep that is not begun yet cannot be as planned; its trials would all fail, or its metric.
+
+  The values are the last ones of each dimension: the first may switch off what another one sets.
+  """
+  if os.path.exists(os.path.join(plan.logdir, study.FILE)):
+    return
+  print(f'checking --metric={plan.dataset}/{plan.metric}', flush=True)
+  bindings = space.Bindings(plan.model, {name: dimension.values[-1] for name, dimension in plan.space.items()})
+  trial.CheckMetric(plan.model, plan.dataset, plan.metric, bindings, plan.flags)
+
+
 def _Run(argv):
   interrupts.Raise()
   plan = Plan(argv)
+  _CheckNew(plan)
   running = study.Study(plan)
   hparams.Write(plan.logdir, plan.space, plan.dataset, plan.metric)
   running.Run()

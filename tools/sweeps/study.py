@@ -19,6 +19,7 @@ from ..common import interrupts
 from . import space as space_lib
 from . import trial as trial_lib
 
+FILE = 'study.db'  # In the folder of the sweep.
 _FOLDER = 'folder'  # User attribute of a trial: its run's folder, relative to the sweep's.
 _BEGUN = 'begun'  # User attribute of the study: what it was begun with, see _Begun.
 
@@ -75,7 +76,7 @@ class Study:
       os.makedirs(plan.logdir, exist_ok=True)
     optuna = self._optuna
     pruner = optuna.pruners.MedianPruner(n_startup_trials=plan.startup_trials)
-    path = os.path.join(plan.logdir, 'study.db')
+    path = os.path.join(plan.logdir, FILE)
     with _Opening(path):
       self.study = optuna.create_study(
         study_name='sweep',

@@ -91,8 +91,45 @@ def Values(folder: str, dataset: str, metric: str) -> list[tuple[int, float]]:
   for row in rows:
     if metric not in row:
       known = [name for name in row if name not in ('dataset', 'step', 'time')]
-      raise errors.ConfigError(f'--metric={dataset}/{metric}: no such metric{suggest.Hint(metric, known)}')
+      raise _NoMetric(dataset, metric, known)
   return [(row['step'], row[metric]) for row in rows]
+
+
+def CheckMetric(
+  model: str,
+  dataset: str,
+  metric: str,
+  bindings: Sequence[str],
+  flags: Sequence[str],
+  main: Sequence[str] = (sys.executable, '-m', 'fm_lingvo.trainer'),
+) -> None:
+  """Asks a trainer which metrics its evaluations will have; takes as long as an evaluation's graph, some seconds.
+
+  Args:
+    model: Name of the experiment.
+    dataset: Data set of the evaluations.
+    metric: Name of the value.
+    bindings: Of a trial.
+    flags: Further flags of the trainer.
+    main: The trainer.
+
+  Raises:
+    errors.ConfigError: There will be no such metric, or the trainer refuses the data set, the bindings or the flags.
+  """
+  command = [*main, f'--model={model}', *flags, *(f'--gin_bindings={b}' for b in bindings), f'--list_metrics={dataset}']
+  asked = subprocess.run(command, capture_output=True, text=True, check=False)
+  if asked.returncode:
+    # In the words of our own flag. A trainer's error is its last line.
+    lines = asked.stderr.replace('--list_metrics', '--metric').splitlines() or [f'exit code {asked.returncode}']
+    raise errors.ConfigError(lines[-1].removeprefix('trainer: '))
+  known = [name.removeprefix(f'{dataset}/') for name in asked.stdout.splitlines() if name.startswith(f'{dataset}/')]
+  if metric not in known:
+    raise _NoMetric(dataset, metric, known)
+
+
+def _NoMetric(dataset: str, metric: str, known: Sequence[str]) -> errors.ConfigError:
+  expected = suggest.Hint(metric, known) or f'; expected one of {suggest.Some(known)}'
+  return errors.ConfigError(f'--metric={dataset}/{metric}: no such metric{expected}')
 
 
 def Command(model: str, folder: str, bindings: Sequence[str], flags: Sequence[str]) -> list[str]:
