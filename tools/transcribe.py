@@ -109,6 +109,7 @@ def _Run(args):
       seconds += result.duration
       if result.damage:
         _PrintStatus(f'{_Printable(path)}: {result.damage}')
+      output.Open()  # Also if all are left out: an old file is not the result.
       why = args.format == 'manifest' and transcript_formats.WhyNoLabel(result, args.min_confidence)
       if why:
         left_out[why] += 1

@@ -170,7 +170,7 @@ class Study:
         continue
       values = trial_lib.Values(trial.folder, self._plan.dataset, self._plan.metric)
       if code:
-        self._Finish(trial, None, states.FAIL, f'failed with exit code {code}: {trial.LastLine()}')
+        self._Finish(trial, None, states.FAIL, f'failed with exit code {code}: {trial.LastError()}')
       elif not values:
         raise errors.ConfigError(
           f'--metric={self._plan.dataset}/{self._plan.metric}: {trial.folder} has no evaluation of {self._plan.dataset}'

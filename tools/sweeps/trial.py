@@ -11,6 +11,8 @@ from fm_lingvo import errors
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.utils import suggest
 
+from ..common import trainer_log
+
 LOG = 'trainer.log'
 
 
@@ -71,11 +73,9 @@ class Trial:
     self.AskToStop()
     self._process.wait()
 
-  def LastLine(self) -> str:
-    """The last line of the trainer's output."""
-    with open(os.path.join(self.folder, LOG), encoding='utf-8', errors='replace') as f:
-      lines = [line.strip() for line in f if line.strip()]
-    return lines[-1] if lines else 'no output'
+  def LastError(self) -> str:
+    """The trainer's last error, or its last line."""
+    return trainer_log.LastError(trainer_log.Tail(os.path.join(self.folder, LOG)))
 
 
 def Values(folder: str, dataset: str, metric: str) -> list[tuple[int, float]]:
@@ -119,9 +119,8 @@ def CheckMetric(
   command = [*main, f'--model={model}', *flags, *(f'--gin_bindings={b}' for b in bindings), f'--list_metrics={dataset}']
   asked = subprocess.run(command, capture_output=True, text=True, check=False)
   if asked.returncode:
-    # In the words of our own flag. A trainer's error is its last line.
-    lines = asked.stderr.replace('--list_metrics', '--metric').splitlines() or [f'exit code {asked.returncode}']
-    raise errors.ConfigError(lines[-1].removeprefix('trainer: '))
+    said = trainer_log.LastError(asked.stderr).removeprefix('trainer: ')
+    raise errors.ConfigError(said.replace('--list_metrics', '--metric'))  # The words of our own flag.
   known = [name.removeprefix(f'{dataset}/') for name in asked.stdout.splitlines() if name.startswith(f'{dataset}/')]
   if metric not in known:
     raise _NoMetric(dataset, metric, known)
