@@ -41,7 +41,12 @@ def setUpModule():
   _folder = tempfile.mkdtemp()
   graph_mode.Start()
   run_case.WriteData(_folder + '/data')
-  bindings = ('transducer.max_labels_per_frame = 2.0', 'task.encoder.num_layers = 2')  # Two are traced as one.
+  bindings = (
+    'transducer.max_labels_per_frame = 2.0',
+    'task.encoder.num_layers = 2',  # Two are traced as one.
+    'AdapterFinetune.dropout_prob = 0.5',  # An export has none.
+    'AdapterFinetune.prediction_dropout_prob = 0.5',
+  )
   run_case.MakeRun(_folder + '/run', 'asr.AdapterFinetune', _folder + '/data', *bindings)
 
 

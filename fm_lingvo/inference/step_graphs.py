@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from lingvo import compat as tf
-from lingvo.core import cluster_factory
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
@@ -23,6 +22,7 @@ from fm_lingvo.checkpoints import reader
 from fm_lingvo.heads import ctc_head
 from fm_lingvo.heads import labeled_head
 from fm_lingvo.heads import transducer_head
+from fm_lingvo.inference import decoding_graph
 from fm_lingvo.inference import plain_einsum
 from fm_lingvo.inference import run as run_lib
 from fm_lingvo.layers import shared_trace
@@ -58,8 +58,10 @@ def Build(run: run_lib.Run) -> Iterator[StepGraph]:
   for name, build in parts.items():
     # Converters refuse calls of functions, which TensorFlow 2.21's optimiser leaves in the graph.
     off = shared_trace.Off()
-    with tf.Graph().as_default() as graph, tf.Session(graph=graph) as sess, plain_einsum.InUse(), off:
-      task = _Task(run, params)
+    evaluation = decoding_graph.Cluster(run)  # Without dropout.
+    with tf.Graph().as_default() as graph, tf.Session(graph=graph) as sess, plain_einsum.InUse(), off, evaluation:
+      py_utils.GetOrCreateGlobalStepVar()
+      task = params.Instantiate()
       inputs, outputs = build(task, task.Head(run.head), task.theta[run.head])
       outputs = {key: tf.identity(x, f'out_{key}') for key, x in outputs.items()}
       _Load(sess, task, values)
@@ -104,13 +106,6 @@ def _Plain(run):
     values = task.encoder.Merged(values)
     encoder.cls.UseAdapter(encoder, None)
   return params, values
-
-
-def _Task(run, params):
-  """Builds the task for evaluation in the current graph."""
-  py_utils.GetOrCreateGlobalStepVar()
-  with cluster_factory.Cluster(run.cluster.Copy().Set(do_eval=True, enable_asserts=False)):
-    return params.Instantiate()
 
 
 def _Load(sess, task, values):
