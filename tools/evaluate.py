@@ -112,8 +112,8 @@ def Figures(name, values, ece):
   for key in sorted(values):
     branch, _, metric = key.rpartition('/')
     if metric in ('wer', 'cer'):
-      for end, what in (('', ''), ('_low', ', low end of its interval'), ('_high', ', high end of its interval')):
-        figures.append((f'{name}, {branch}: {metric.upper()}{what}', 100 * values[key + end], '%'))
+      rates = [100 * values[key + end] for end in ('', '_low', '_high')]
+      figures += kept_figures.WithInterval(f'{name}, {branch}: {metric.upper()}', *rates, '%')
     elif metric in ('hotwords_said', 'hotwords_found', 'hotwords_false'):
       figures.append((f'{name}, {branch}: hotwords, {metric.partition("_")[2]}', values[key], ''))
   return figures + [(f'{name}: ECE of words, {kind}', value, '') for kind, value in ece.items()]
