@@ -14,8 +14,8 @@ flags.DEFINE_bool('list_models', False, 'Print the registered experiments and ex
 flags.DEFINE_string(
   'list_metrics',
   '',
-  'A data set of the experiment that its runs evaluate: print the metrics of that evaluation, DATASET/METRIC a line, as '
-  'task.train.best_metric and the sweep name them, and exit.',
+  'A data set that the run would evaluate: print the metrics of that evaluation, DATASET/METRIC a line, as '
+  'task.train.best_metric and a sweep name them, and exit.',
 )
 flags.DEFINE_bool(
   'deterministic',

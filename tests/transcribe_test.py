@@ -179,9 +179,9 @@ class TranscribeTest(absltest.TestCase):
     shutil.copytree(_folder + '/audio/a', folder + '/a')
     with open(folder + '/a/2.txt', 'w', encoding='utf-8') as f:
       f.write('what was said')
-    for given, output in ((folder, folder), (folder + '/a', folder + '/a/'), (folder + '/a/2.wav', folder + '/a/../a/')):
-      err = self._Run(given, f'--output={output}', code=2)[1]
-      self.assertRegex(err, r'^transcribe: --output=.*2\.txt exists, and may be the transcript of .*2\.wav; expected an')
+    for given, output in (('', ''), ('/a', '/a/'), ('/a/2.wav', '/a/../a/')):
+      err = self._Run(folder + given, f'--output={folder}{output}', code=2)[1]
+      self.assertRegex(err, r'^transcribe: --output=.*2\.txt exists, and may be the transcript of .*2\.wav; expected ')
     self.assertFalse(os.path.exists(folder + '/a/0.txt'))
     self._Run(folder + '/a', f'--output={folder}/', '--format=json')
     self._Run(folder + '/a', f'--output={folder}')
