@@ -97,6 +97,8 @@ def _Run(args):
       )
   limits = limits_lib.FromArgs(args)
   runs, tokens = _Runs(args.run), _Tokens(args)
+  if '*' in args.allow_origin and not tokens:
+    raise errors.ConfigError('--allow_origin=*: expected a token with it, or single origins')
   bound = process.Bind(args.host, args.port)  # A port that is taken is reported before the models are loaded.
   options = {'max_window': args.window_seconds, 'language': args.language}
   models = {name: run_model.Load(args, run, **options) for name, run in runs.items()}
