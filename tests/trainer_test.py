@@ -331,7 +331,7 @@ class TrainerTest(process_case.ProcessCase):
       ),
       (
         ['--model=asr.BestRqPretrain', '--list_metrics=DevHumn'],
-        "--list_metrics = 'DevHumn': expected one of DevHuman; did you mean DevHuman?",
+        "--list_metrics = 'DevHumn': expected one of DevHuman, DevSynthetic; did you mean",
       ),
       (['--model=asr.BestRqPretrain', '--mode=xla'], "--mode = 'xla': expected one of sync, async, xla_check, "),
       (
