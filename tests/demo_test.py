@@ -49,7 +49,7 @@ class PretrainingTest(absltest.TestCase):
         self.assertIn('more than 4 standard errors', line)
 
   def test_nothing_evaluated_is_not_learnt(self):
-    self.assertIn('may not have learnt', self._Verdict())
+    self.assertIn('has not learnt for certain', self._Verdict())
 
   def test_no_better_than_guessing_somewhere_is_not(self):
     for accuracies in ((0.07, 0.05), (0.06,)):

@@ -86,7 +86,7 @@ def ModelParams(path, dataset='Train', data_dir=None):
   """
   config = os.path.join(path, 'config.gin')
   if not tf.io.gfile.exists(config):
-    hint = suggest.DidYouMean(files.Beside(path))
+    hint = files.HintBeside(path)
     raise errors.ConfigError(f'{path}: no config.gin in it; expected the folder of a run of the trainer{hint}')
   model_name = run_experiment.NameInRun(config)
   if not model_name:

@@ -100,6 +100,11 @@ def Beside(path: str) -> str | None:
   return nearest and os.path.join(folder, nearest)
 
 
+def HintBeside(path: str) -> str:
+  """Returns `; did you mean NAME?` of Beside, '' if there is none."""
+  return suggest.DidYouMean(Beside(path))
+
+
 def FileSize(path: str) -> int:
   """Returns the size of a local or remote file in bytes."""
   if IsRemote(path):

@@ -8,7 +8,6 @@ from fm_lingvo import errors
 from fm_lingvo.utils import audio_extensions
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import shipped
-from fm_lingvo.utils import suggest
 
 from . import files
 
@@ -27,8 +26,7 @@ def SplitRun(paths: list[str]) -> tuple[str, list[str]]:
   is_run = first != STDIN and file_system.Exists(os.path.join(first, 'config.gin'))
   if not is_run:
     if first != STDIN and not file_system.Exists(first):
-      hint = suggest.DidYouMean(file_system.Beside(first))
-      raise errors.ConfigError(f'{first}: no such run or recording{hint}')
+      raise errors.ConfigError(f'{first}: no such run or recording{file_system.HintBeside(first)}')
     if not file_system.IsFolder(first) or file_system.IsRemote(first) or _HasAudio(first):
       return shipped.MODEL, paths
     if len(paths) == 1:
@@ -62,8 +60,7 @@ def Find(names: Iterable[str], note: Callable[[str], object]) -> tuple[list[tupl
   for name in names:
     is_local = name != STDIN and not file_system.IsRemote(name)
     if is_local and not os.path.exists(name):
-      hint = suggest.DidYouMean(file_system.Beside(name))
-      missing.append((name, f'missing: no such file or folder{hint}'))
+      missing.append((name, f'missing: no such file or folder{file_system.HintBeside(name)}'))
     elif not is_local or not os.path.isdir(name):
       found.append((name, 'stdin' if name == STDIN else os.path.basename(name)))
     else:

@@ -47,11 +47,11 @@ def Report(logdir: str) -> Iterator[str]:
       f'{row["unlabeled/code_coverage"]:.0%}, perplexity '
       f'{row["unlabeled/code_perplexity"]:.0f}'
     )
-  rule = f'beats guessing by more than {_STANDARD_ERRORS} standard errors on all held-out speech'
+  by = f'by more than {_STANDARD_ERRORS} standard errors on all held-out speech'
   if better and all(better):
-    yield f'It has learnt: it {rule}.'
+    yield f'It has learnt: it beats guessing {by}.'
   else:
-    yield f'It may not have learnt: learnt is what {rule}; make demo MINUTES=10 trains longer.'
+    yield f'It has not learnt for certain: it does not beat guessing {by}; make demo MINUTES=10 trains longer.'
 
 
 def _Margin(row: dict[str, Any]) -> float:
