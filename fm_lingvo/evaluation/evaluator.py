@@ -116,7 +116,7 @@ class Evaluator:
     self._session.run(self._load, {placeholder: weights[name] for name, (placeholder, _) in self._assign.items()})
 
   def MetricNames(self):
-    """Names of the metrics of Run, sorted; nothing is computed. One whose mean has no example is not in its values."""
+    """Names of the metrics of Run, sorted; nothing is computed. Run leaves out those that no example has."""
     metrics = {name: (0.0, 1.0) for name in self._task.eval_metrics}
     counts = {name: np.zeros([n or 1 for n in x.shape.as_list()]) for name, x in CountTensors(self._task).items()}
     found = [name for search in self._searches for name in search.MetricNames()]
