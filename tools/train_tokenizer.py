@@ -133,7 +133,7 @@ def Train(texts, kind, vocab_size=None):
       minloglevel=3,
     )
   except (RuntimeError, OSError) as e:
-    reason = str(e).strip().splitlines()[-1]
+    reason = str(e).strip().splitlines()[-1].rpartition('] ')[2]  # Before it are places in its source.
     raise exit_codes.UsageError(
       f'--vocab_size={vocab_size}: SentencePiece cannot train a {kind} model of these {len(texts)} texts ({reason})'
     ) from e
