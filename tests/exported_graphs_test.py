@@ -44,6 +44,8 @@ def setUpModule():
   bindings = (
     'transducer.max_labels_per_frame = 2.0',
     'task.encoder.num_layers = 2',  # Two are traced as one.
+    "task.encoder.subsampling.kind = 'conv'",  # That of all sizes but tiny; Lingvo's layer checks shapes.
+    'task.encoder.subsampling.channels = 4',
     'AdapterFinetune.dropout_prob = 0.5',  # An export has none.
     'AdapterFinetune.prediction_dropout_prob = 0.5',
   )

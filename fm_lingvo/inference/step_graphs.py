@@ -68,6 +68,7 @@ def Build(run: run_lib.Run) -> Iterator[StepGraph]:
       frozen = tf.tf1.graph_util.convert_variables_to_constants(
         sess, graph.as_graph_def(), [x.op.name for x in outputs.values()]
       )
+    _DropChecks(frozen)
     yield StepGraph(name, frozen, inputs, outputs)
 
 
@@ -106,6 +107,14 @@ def _Plain(run):
     values = task.encoder.Merged(values)
     encoder.cls.UseAdapter(encoder, None)
   return params, values
+
+
+def _DropChecks(graph_def):
+  """Replaces checks of static shapes, which Lingvo's convolutions add and TensorFlow Lite does not have."""
+  for node in graph_def.node:
+    if node.op == 'EnsureShape':
+      node.op = 'Identity'
+      del node.attr['shape']
 
 
 def _Load(sess, task, values):
