@@ -17,7 +17,6 @@ SIGTERM and Ctrl-C end it: it takes no more requests, finishes those that run, f
 with code 143 or 130. 2 is wrong usage, run or checkpoint.
 """
 
-import argparse
 import os
 import re
 import sys
@@ -28,6 +27,7 @@ from fm_lingvo.decoding import search_options
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import shipped
 
+from .common import command_line
 from .common import exit_codes
 from .common import interrupts
 from .common import run_flags
@@ -108,9 +108,7 @@ def _Run(args):
 
 
 def _Parser():
-  parser = argparse.ArgumentParser(
-    prog='serve', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('serve', __doc__)
   parser.add_argument(
     'run',
     nargs='*',

@@ -29,6 +29,7 @@ from fm_lingvo.utils import audio as audio_format
 from fm_lingvo.utils import files as file_system
 
 from .bench import kept_figures
+from .common import command_line
 from .common import exit_codes
 from .common import flag_types
 from .common import run_flags
@@ -93,9 +94,7 @@ def _Run(args: argparse.Namespace) -> None:
 
 def Main(argv: list[str]) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='stream_latency', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('stream_latency', __doc__)
   parser.add_argument('run', metavar='RUN', type=run_flags.RunFolder, help='folder of a run that can stream')
   parser.add_argument(
     '--beams', type=flag_types.Numbers(int), default=[1, 8], metavar='K,K,...', help='beam sizes (default: 1,8)'

@@ -13,7 +13,6 @@ LOGDIR/study.db is Optuna's study. Exit codes: 0: done; 2: wrong usage, or three
 143: Ctrl-C, SIGTERM.
 """
 
-import argparse
 import os
 import sys
 
@@ -21,6 +20,7 @@ from fm_lingvo import errors
 from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files
 
+from .common import command_line
 from .common import exit_codes
 from .common import interrupts
 from .sweeps import hparams
@@ -30,9 +30,7 @@ from .sweeps import trial
 
 
 def _Parser():
-  parser = argparse.ArgumentParser(
-    prog='sweep', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('sweep', __doc__)
   parser.add_argument('--model', required=True, help='name of an experiment; trainer --list_models')
   parser.add_argument('--search', action='append', default=[], metavar='NAME=KIND(VALUES)', help='repeatable')
   parser.add_argument('--space', type=files.ExpandUser, default='', metavar='FILE', help='YAML file of the space')

@@ -10,7 +10,6 @@ the pieces; with --alphabet the space, then the characters in order. The same te
 Exit code 0: done; 1: the file cannot be written; 2: wrong usage; 130: Ctrl-C.
 """
 
-import argparse
 import collections
 import io
 import os
@@ -22,6 +21,7 @@ from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import text_lines
 
+from .common import command_line
 from .common import exit_codes
 from .common import files
 
@@ -158,9 +158,7 @@ def Coverage(tokens, texts):
 
 
 def _Parser():
-  parser = argparse.ArgumentParser(
-    prog='train_tokenizer', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('train_tokenizer', __doc__)
   parser.add_argument('--input', default='', help='data sets and text files, comma-separated')
   parser.add_argument(
     '--alphabet',

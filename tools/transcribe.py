@@ -29,7 +29,6 @@ Exit code 0: all done; 1: some recordings could not be read, each with a one-lin
 written; 2: wrong usage, run or checkpoint; 130: Ctrl-C.
 """
 
-import argparse
 import collections
 import dataclasses
 import math
@@ -43,6 +42,7 @@ from fm_lingvo.decoding import search_options
 from fm_lingvo.inference import api
 from fm_lingvo.utils import files as file_system
 
+from .common import command_line
 from .common import exit_codes
 from .common import live_transcripts
 from .common import recordings as recordings_lib
@@ -138,9 +138,7 @@ def _ExitCode(failed):
 
 def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='transcribe', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('transcribe', __doc__)
   parser.add_argument(
     'run',
     nargs='?',

@@ -2,7 +2,6 @@
 
 import os
 
-
 from ...common import exit_codes
 from ...common import files
 from .. import importers
