@@ -124,7 +124,8 @@ def main(argv):
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
   logging.getLogger('apache_beam').setLevel(logging.WARNING)
-  interrupts.Raise()  # SIGTERM, too, must leave no partial data set.
+  if not any('multi_processing' in arg for arg in argv):  # Beam would wait for its workers, which SIGTERM does not end.
+    interrupts.Raise()  # SIGTERM, too, leaves no partial data set.
   return exit_codes.Report(
     'prepare_data', lambda: _Run(argv), f'interrupted; no partial data set is left at {_OUTPUT.value}'
   )
