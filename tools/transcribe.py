@@ -18,7 +18,8 @@ is damaged, silence stands in place of what cannot be decoded, so that times sta
 that is expected to be right (`tools.evaluate --calibrate`); recordings below --min_confidence, without text, or longer
 than a window are left out and counted. JSON and CTM have the probability of each word. --hotwords=FILE names phrases to
 prefer, --lm=FILE a language model.
-Existing files are overwritten only once the run is loaded and a recording is read.
+Existing files are overwritten only once the run is loaded and a recording is read; a text file beside its recording,
+which may be what was said, never.
 Times are those of the encoded frames (of 40 or 80 ms) at which the model emitted the labels, slightly later than the
 sound.
 --stream recognises a recording while it is heard, with a run that was trained for it (the knob streaming). Standard
