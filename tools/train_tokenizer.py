@@ -53,7 +53,7 @@ def ReadTexts(inputs):
       lines = [line for _, line in text_lines.Lines(path)]
       what = 'text in it'
     else:
-      raise exit_codes.UsageError(f'--input={path}: no such data set or text file')
+      raise exit_codes.UsageError(f'--input={path}: no such data set or text file{file_system.HintBeside(path)}')
     lines = [' '.join(line.split()) for line in lines]
     lines = [line for line in lines if line]
     if not lines:
