@@ -476,9 +476,10 @@ class ManifestTest(ImporterCase):
       manifest.Import(importers.Options())
     with self.assertRaisesRegex(exit_codes.UsageError, 'expected a JSONL manifest, found a folder$'):
       manifest.Import(importers.Options(input=self.dir))
-    self.Audio('set/a.jsonl', 1.0)
-    with self.assertRaisesRegex(exit_codes.UsageError, 'found no such file; did you mean .*/a.jsonl[?]$'):
-      manifest.Import(importers.Options(input=os.path.join(self.dir, 'set', 'a.json')))
+    with open(os.path.join(self.dir, 'train.jsonl'), 'w', encoding='utf-8'):
+      pass
+    with self.assertRaisesRegex(exit_codes.UsageError, 'found no such file; did you mean .*/train.jsonl[?]$'):
+      manifest.Import(importers.Options(input=os.path.join(self.dir, 'trian.jsonl')))
 
   def test_what_is_not_text_is_named(self):
     path = os.path.join(self.dir, 'audio.jsonl')
