@@ -127,8 +127,9 @@ def _Load(sess, task, values):
 def _Encoder(task, unused_head, unused_theta):
   features = tf.placeholder(tf.float32, [None, None, task.params.frontend.mel.num_bins], 'features')
   lengths = tf.placeholder(tf.int32, [None], 'lengths')
-  time = tf.shape(features)[1]
-  padded = tf.pad(features, [[0, 0], [0, -time % task.encoder.downsample_factor], [0, 0]])
+  time, factor = tf.shape(features)[1], task.encoder.downsample_factor
+  # ONNX divides integers towards zero: no number here is negative.
+  padded = tf.pad(features, [[0, 0], [0, (time + factor - 1) // factor * factor - time], [0, 0]])
   paddings = 1.0 - tf.sequence_mask(lengths, tf.shape(padded)[1], dtype=tf.float32)
   padded = tf.where_v2(tf.expand_dims(paddings, 2) > 0, 0.0, padded)  # Padding may hold anything.
   encoded, paddings = task.encoder.FProp(task.theta.encoder, padded, paddings)
