@@ -58,7 +58,6 @@ class Supervised(labeled.TransducerKnobs, labeled.LabeledExperiment):
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
 
-  init_decoder: bool = False  # Whether transducer and CTC start from init_from, too, instead of random weights.
   pseudo: str = 'pseudo'  # Folder under data_dir with speech and its transcripts by a model, tools.transcribe.
   pseudo_weight: float = 0.0  # > 0 adds a branch with this weight: that speech -> transducer.
 
@@ -75,13 +74,8 @@ class Supervised(labeled.TransducerKnobs, labeled.LabeledExperiment):
     """Labeled source speech and, with pseudo_weight, speech that a model has transcribed."""
     return self._Input(**self._Streams())
 
-  def _Fresh(self):
-    return super()._Fresh() + (() if self.init_decoder else ('transducer/', '/ctc/'))
-
   def _Idle(self):
     idle = super()._Idle()
-    if not self.init_from:
-      idle.update(init_decoder='without init_from')
     if not self.pseudo_weight:
       idle.update(pseudo='without pseudo_weight > 0')
     return idle

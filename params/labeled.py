@@ -116,12 +116,22 @@ class LabelShareKnobs:
 class TransducerKnobs:
   """Knobs of experiments with a transducer."""
 
+  init_decoder: bool = False  # Whether transducer and CTC start from init_from, too, instead of random weights.
   factorization: str = 'rnnt'  # rnnt or hat.
   ctc_weight: float = 0.3  # Share of the CTC loss in the sum of CTC and transducer loss, in [0, 1); 0: no CTC branch.
   label_smoothing: float = 0.0  # Of the transducer's labels, in [0, 1).
   prediction_dropout_prob: float = 0.0  # In the prediction network: of embedded labels and of predictions.
   beam_size: int = 1  # Beam size of decoding; 1 is greedy.
   lm: str = ''  # Language model for decoding, such as params/lm/graphemes_en.npz; '': none.
+
+  def _Fresh(self):
+    return super()._Fresh() + (() if self.init_decoder else ('transducer/', '/ctc/'))
+
+  def _Idle(self):
+    idle = super()._Idle()
+    if not self.init_from:
+      idle.update(init_decoder='without init_from')
+    return idle
 
   def _GinFiles(self):
     return super()._GinFiles() + [os.path.join(base.GIN_DIR, 'transducer', f'{self.size}.gin')]

@@ -46,6 +46,10 @@ class Search:
       found = head.Decode(task.theta[name], *self._inputs)
       self._found = {key: found[key.removeprefix(_PREFIX)] for key in recognition.fetches if key.startswith(_PREFIX)}
 
+  def MetricNames(self) -> list[str]:
+    """Names of the metrics of Finish."""
+    return self._recognition.MetricNames()
+
   def Add(self, sess: Any, values: dict[str, Any]) -> None:
     """Adds a batch, the values of `fetches` in the session `sess`."""
     if not self._is_joint:

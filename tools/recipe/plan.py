@@ -148,7 +148,8 @@ STAGES = (
 
     # Chunks of 320 ms: an answer within half a second.
     Stage('streaming', 'streaming', 'StreamingSupervised', _STREAMING_STEPS, 'foundation, then causal, zero-shot',
-          'foundation', bindings={**_FOUNDATION, 'streaming_chunk_ms': 320, 'init_full_context': True, 'init_decoder': True}),
+          'foundation', bindings={**_FOUNDATION, 'streaming_chunk_ms': 320, 'init_full_context': True,
+                                  'init_decoder': True}),
 
     *(_Adapted(f'adapter_{what}', 'ablations_adapter', f'adapters {title}', 'hydra', **changed)
       for what, title, changed in (
