@@ -11,6 +11,12 @@ flags.DEFINE_multi_string(
 )
 flags.DEFINE_multi_string('gin_search_paths', [], 'A folder to look for Gin files in; repeatable.')
 flags.DEFINE_bool('list_models', False, 'Print the registered experiments and exit.')
+flags.DEFINE_string(
+  'list_metrics',
+  '',
+  'A data set that the run would evaluate: print the metrics of that evaluation, DATASET/METRIC a line, as '
+  'task.train.best_metric and a sweep name them, and exit.',
+)
 flags.DEFINE_bool(
   'deterministic',
   False,

@@ -35,6 +35,7 @@ checkpoint in --logdir.
   --run_locally=DEVICE   cpu (the default), gpu or tpu; with --job and
                          --cluster_spec instead, Lingvo's cluster jobs
   --worker_gpus=N        GPUs that share a batch, with --run_locally=gpu
+  --list_metrics=DATASET print the metrics of an evaluation, and exit
   --mode=xla_check       compile every step with XLA, as for a TPU, and report
                          the result; with --job: sync or async
   --tf_data_service_address=HOST:PORT

@@ -52,12 +52,11 @@ class Supervised(labeled.TransducerKnobs, labeled.LabeledExperiment):
 
   Data: `data_dir`/`source`, transcripts used. Trained: all. If `init_from` is a
   BestRqPretrain run, the encoder starts from its weights: stage 2 without the unlabeled
-  branch. Method: Conformer transducer, arXiv 2005.08100 and 1211.3711.
+  branch. If it has a decoder, `init_decoder` takes that, too. Method: Conformer
+  transducer, arXiv 2005.08100 and 1211.3711.
 
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
-
-  _FRESH = ('transducer/', '/ctc/')
 
   pseudo: str = 'pseudo'  # Folder under data_dir with speech and its transcripts by a model, tools.transcribe.
   pseudo_weight: float = 0.0  # > 0 adds a branch with this weight: that speech -> transducer.
@@ -102,6 +101,17 @@ class StreamingSupervised(Supervised):
   """
 
   streaming: bool = True
+  init_full_context: bool = False  # Set it if init_from is a run that does not stream: all but its front end is taken.
+
+  def _Fresh(self):
+    # A streaming front end normalises by statistics of the training data, which a full-context run does not have.
+    return super()._Fresh() + (('/frontend/',) if self.init_full_context else ())
+
+  def _Idle(self):
+    idle = super()._Idle()
+    if not self.init_from:
+      idle.update(init_full_context='without init_from')
+    return idle
 
 
 @registry.RegisterExperiment
@@ -152,9 +162,9 @@ class FullFinetune(labeled.LabelShareKnobs, Supervised):
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
 
-  _FRESH = ()  # The heads start from init_from, too.
   _NEEDS_INIT_FROM = True
 
+  init_decoder: bool = True
   learning_rate: float = 5e-4
   warmup_steps: int = 50
   max_steps: int = 500
@@ -190,7 +200,6 @@ class AdapterFinetune(FullFinetune):
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
 
-  _FRESH = ('encoder/adapters/{adapter}/',)
   _TRAINED = 'encoder/adapters/{adapter}/|/transducer/|/ctc/'
   _LAYER_NORMS = r'/encoder/(?!adapters/).*(ln|norm_layer)/(scale|bias)/var'
 
@@ -228,6 +237,9 @@ class AdapterFinetune(FullFinetune):
       projections=self.lora_projections if is_lora else None,
     )
     return p
+
+  def _Fresh(self):
+    return super()._Fresh() + ('encoder/adapters/{adapter}/',)
 
   def _Idle(self):
     idle = super()._Idle()
@@ -268,7 +280,6 @@ class CtcProbe(labeled.LabelShareKnobs, labeled.LabeledExperiment):
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
 
-  _FRESH = ('/ctc/',)
   _TRAINED = '/ctc/'
 
   learning_rate: float = 3e-3
@@ -282,3 +293,6 @@ class CtcProbe(labeled.LabelShareKnobs, labeled.LabeledExperiment):
     hydra.HydraTask.AddHead(p, 'ctc', self._LabeledHead(ctc_head.CtcHead.Params()))
     hydra.HydraTask.AddBranch(p, 'labeled', stream='labeled', head='ctc')
     return self._TrainLabeled(p)
+
+  def _Fresh(self):
+    return ('/ctc/',)

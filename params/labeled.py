@@ -21,7 +21,6 @@ class LabeledExperiment(base.AsrExperiment):
   A subclass sets the class attributes below; {KNOB} in them is replaced by the knob's value.
   """
 
-  _FRESH = ()  # Regular expressions, searched for in variable names: new variables, not loaded from init_from.
   _NEEDS_INIT_FROM = False  # Whether a run without init_from is refused.
 
   data_dir: str = 'data/recipe'  # Folder whose sub-folders are data sets.
@@ -55,6 +54,10 @@ class LabeledExperiment(base.AsrExperiment):
       idle.update(spec_augment_start_step='without spec_augment = True')
     return idle
 
+  def _Fresh(self):
+    """Returns regular expressions, searched for in variable names: new variables, not loaded from init_from."""
+    return ()
+
   def _TokenizerFile(self):
     return self._BySize('tokenizer', base.GRAPHEMES_EN)
 
@@ -70,7 +73,7 @@ class LabeledExperiment(base.AsrExperiment):
   def _TrainLabeled(self, p):
     """As _Train, with a cosine schedule and a warm start from init_from."""
     p.train.Set(
-      init_from_checkpoint_rules=warm_start.InitRules(self.init_from, map(self._Filled, self._FRESH)),
+      init_from_checkpoint_rules=warm_start.InitRules(self.init_from, map(self._Filled, self._Fresh())),
       needs_init_from=self._NEEDS_INIT_FROM,
     )
     return self._Train(p, self._Cosine(), ['DevTarget', 'DevSource'], ['TestTarget', 'TestSource'])
@@ -113,12 +116,22 @@ class LabelShareKnobs:
 class TransducerKnobs:
   """Knobs of experiments with a transducer."""
 
+  init_decoder: bool = False  # Whether transducer and CTC start from init_from, too, instead of random weights.
   factorization: str = 'rnnt'  # rnnt or hat.
   ctc_weight: float = 0.3  # Share of the CTC loss in the sum of CTC and transducer loss, in [0, 1); 0: no CTC branch.
   label_smoothing: float = 0.0  # Of the transducer's labels, in [0, 1).
   prediction_dropout_prob: float = 0.0  # In the prediction network: of embedded labels and of predictions.
   beam_size: int = 1  # Beam size of decoding; 1 is greedy.
   lm: str = ''  # Language model for decoding, such as params/lm/graphemes_en.npz; '': none.
+
+  def _Fresh(self):
+    return super()._Fresh() + (() if self.init_decoder else ('transducer/', '/ctc/'))
+
+  def _Idle(self):
+    idle = super()._Idle()
+    if not self.init_from:
+      idle.update(init_decoder='without init_from')
+    return idle
 
   def _GinFiles(self):
     return super()._GinFiles() + [os.path.join(base.GIN_DIR, 'transducer', f'{self.size}.gin')]

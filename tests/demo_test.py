@@ -24,11 +24,12 @@ def _Write(folder, texts):
 
 
 class PretrainingTest(absltest.TestCase):
-  def _Verdict(self, *accuracies):
+  def _Verdict(self, *accuracies, minutes=5.0):
     """The last line about data sets of these masked accuracies, where guessing has 0.06."""
     rows = [{'dataset': 'train', 'step': 9, 'throughput/audio_seconds_per_second': 30.0}]
     for i, accuracy in enumerate(accuracies):
-      values = {'masked_accuracy': accuracy, 'majority_accuracy': 0.06, 'audio_seconds': 60.0, 'cross_entropy': 5.0}
+      values = {'masked_accuracy': accuracy, 'majority_accuracy': 0.06, 'cross_entropy': 5.0}
+      values.update(audio_seconds=60 * minutes, masked_fraction=0.4)
       values.update(unigram_entropy=5.1, code_coverage=0.5, code_perplexity=90.0)
       rows.append({'dataset': f'Dev{i}', 'step': 9, **{f'unlabeled/{name}': v for name, v in values.items()}})
     folder = self.enter_context(tempfile.TemporaryDirectory())
@@ -37,7 +38,18 @@ class PretrainingTest(absltest.TestCase):
     return list(pretraining.Report(folder))[-1]
 
   def test_better_than_guessing_everywhere_is_learnt(self):
-    self.assertIn('It has learnt', self._Verdict(0.07, 0.09))
+    self.assertIn('It has learnt', self._Verdict(0.08, 0.09))
+
+  def test_what_chance_can_give_is_not_learnt(self):
+    # 5 minutes have 3000 masked frames of 40 ms: four standard errors of 0.06 are 0.0173.
+    for accuracy, minutes, learnt in ((0.0601, 5, 0), (0.077, 5, 0), (0.0775, 5, 1), (0.0775, 2, 0), (0.0775, 20, 1)):
+      with self.subTest(accuracy=accuracy, minutes=minutes):
+        line = self._Verdict(accuracy, minutes=minutes)
+        self.assertEqual(line.startswith('It has learnt'), bool(learnt))
+        self.assertIn('more than 4 standard errors', line)
+
+  def test_nothing_evaluated_is_not_learnt(self):
+    self.assertIn('has not learnt for certain', self._Verdict())
 
   def test_no_better_than_guessing_somewhere_is_not(self):
     for accuracies in ((0.07, 0.05), (0.06,)):

@@ -27,6 +27,7 @@ from tests import run_case
 from tests import tiny_data
 
 _PRETRAIN, _SUPERVISED, _ADAPT = 'asr.BestRqPretrain', 'asr.Supervised', 'asr.AdapterFinetune'
+_STREAMING = 'asr.StreamingSupervised'
 _FEW = 'task.train.eval_datasets = []'
 _NONE_AT_THE_END = 'task.train.final_eval_datasets = []'
 
@@ -190,6 +191,12 @@ class DryRunTest(absltest.TestCase):
     self._Refused('made with frontend normalization = ', start, "task.frontend.normalization = 'none'")
     everything = f'task.train.init_from_checkpoint_rules = {warm_start.InitRules(self.supervised)}'
     self._Refused('made with another tokenizer', everything, f'Supervised.tokenizer = {base.WORDPIECES_EN!r}')
+
+  def test_a_streaming_model_starts_from_one_that_does_not_stream(self):
+    start = f'StreamingSupervised.init_from = {self.supervised!r}'
+    whole = [start, 'StreamingSupervised.init_full_context = True', 'StreamingSupervised.init_decoder = True']
+    self._Refused('made with frontend normalization = per_utterance, but', start, model=_STREAMING)
+    self.assertIn('parameters total=', self._Run(*whole, model=_STREAMING))
 
   def test_a_warm_start_from_a_damaged_checkpoint(self):
     run = os.path.join(self.folder, 'run')

@@ -41,7 +41,14 @@ def setUpModule():
   _folder = tempfile.mkdtemp()
   graph_mode.Start()
   run_case.WriteData(_folder + '/data')
-  bindings = ('transducer.max_labels_per_frame = 2.0', 'task.encoder.num_layers = 2')  # Two are traced as one.
+  bindings = (
+    'transducer.max_labels_per_frame = 2.0',
+    'task.encoder.num_layers = 2',  # Two are traced as one.
+    "task.encoder.subsampling.kind = 'conv'",  # That of all sizes but tiny; Lingvo's layer checks shapes.
+    'task.encoder.subsampling.channels = 4',
+    'AdapterFinetune.dropout_prob = 0.5',  # An export has none.
+    'AdapterFinetune.prediction_dropout_prob = 0.5',
+  )
   run_case.MakeRun(_folder + '/run', 'asr.AdapterFinetune', _folder + '/data', *bindings)
 
 
@@ -113,6 +120,23 @@ class ExportedGraphsTest(parameterized.TestCase):
       measured = json.load(f)
     self.assertEqual(measured['systems']['exported']['wer'], measured['systems']['original']['wer'])
     self.assertEqual(measured['utterances'], 2)
+    self._CheckEncoder(model)
+
+  def _CheckEncoder(self, model):
+    """Compares encoded frames with TensorFlow's: lengths that subsampling divides or not, padded or not."""
+    rng = np.random.RandomState(0)
+    encoder = next(step_graphs.Build(load_run.Load(_folder + '/run')))
+    with tf.Graph().as_default() as graph, tf.Session(graph=graph) as sess:
+      tf.import_graph_def(encoder.graph_def, name='')
+      for time in range(21, 25):
+        inputs = {'features': rng.randn(2, time, 80).astype(np.float32), 'lengths': np.array([time, 11], np.int32)}
+        found = model._graphs['encoder'](inputs)
+        feed = {encoder.inputs[key].name: value for key, value in inputs.items()}
+        expected = sess.run({key: x.name for key, x in encoder.outputs.items()}, feed)
+        self.assertEqual(found['encoded_lengths'].tolist(), expected['encoded_lengths'].tolist())
+        self.assertEqual(found['encoded'].shape, expected['encoded'].shape)
+        for row, length in enumerate(expected['encoded_lengths']):
+          np.testing.assert_allclose(found['encoded'][row, :length], expected['encoded'][row, :length], atol=1e-4)
 
   def test_graphs_call_no_functions_which_converters_refuse(self):
     for graph in step_graphs.Build(load_run.Load(_folder + '/run')):

@@ -474,8 +474,12 @@ class ManifestTest(ImporterCase):
   def test_usage(self):
     with self.assertRaisesRegex(exit_codes.UsageError, 'needs --input=MANIFEST.jsonl'):
       manifest.Import(importers.Options())
-    with self.assertRaisesRegex(exit_codes.UsageError, 'expected a JSONL manifest, found no such file'):
+    with self.assertRaisesRegex(exit_codes.UsageError, 'expected a JSONL manifest, found a folder$'):
       manifest.Import(importers.Options(input=self.dir))
+    with open(os.path.join(self.dir, 'train.jsonl'), 'w', encoding='utf-8'):
+      pass
+    with self.assertRaisesRegex(exit_codes.UsageError, 'found no such file; did you mean .*/train.jsonl[?]$'):
+      manifest.Import(importers.Options(input=os.path.join(self.dir, 'trian.jsonl')))
 
   def test_what_is_not_text_is_named(self):
     path = os.path.join(self.dir, 'audio.jsonl')

@@ -105,7 +105,8 @@ class VerdictsTest(parameterized.TestCase):
   def test_what_is_compared_is_planned(self):
     planned = {stage.name for stage in plan.STAGES if stage.measured}
     named = {name for claim in plan.CLAIMS for name in (*claim.names, *sum(claim.pairs, ()))}
-    self.assertEmpty({*named, *sum(plan.COMPARED, ()), *plan.CURVE, *plan.BASELINES} - planned)
+    curves = [name for curve, baselines in plan.CURVES.values() for name in (*curve, *baselines)]
+    self.assertEmpty({*named, *sum(plan.COMPARED, ()), *curves} - planned)
     self.assertEmpty({run for runs in plan.ALSO.values() for run in runs} - planned)
 
   def test_every_group_is_in_one_table(self):

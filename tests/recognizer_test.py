@@ -71,7 +71,8 @@ class InferenceTest(graph_case.GraphCase):
     self.addCleanup(gin_config.Reset)
     evaluation = evaluator.Evaluator(model_registry.GetParams('asr.Supervised', 'TestTarget'))
     weights = {**_values, 'global_step': np.int64(3)}
-    _, _, rows = evaluation.Run(weights)
+    values, _, rows = evaluation.Run(weights)
+    self.assertEqual(evaluation.MetricNames(), sorted(values))
     expected = {row['utt_id']: row for row in rows}
     audio = run_case.Audio(_folder + '/data')
     self.assertEqual(set(expected), set(audio))

@@ -249,6 +249,21 @@ class TableTest(parameterized.TestCase):
     self.assertIn('| speed | 2.500 s | 4 s |', table)
     self.assertIn('| size |  | 9 s |', table)
 
+  def test_an_interval_stands_behind_its_value(self):
+    figures = kept_figures.WithInterval('WER', 25.0, 20.0, 30.0, '%')
+    table = tables.Table(_Result(*(_Row(name=name, value=value, unit=unit) for name, value, unit in figures)))
+    self.assertIn('| WER | 25.0 (20.0 to 30.0) % |\n', table)
+    self.assertNotIn('interval', table)
+
+  def test_what_all_origins_share_is_said_once_and_few_names_are_listed(self):
+    rows = [_Row(name=f'n{i}', command=f'c{i // 5}') for i in range(15)]
+    lines = tables.Table(_Result(*rows)).splitlines()[-4:]
+    self.assertEqual(lines[0], '- n0, n1, n2, ... (5 in all): `c0`; 2026-01-31; commit abc.')
+    self.assertRegex(lines[-1], '^- All on 2 cores of X.*lingvo 0[^,]*[.]$')
+    self.assertEqual(sum('2 cores' in line for line in lines), 1)
+    rows[0]['machine'] = {**rows[0]['machine'], 'cores': 3}
+    self.assertNotIn('All on', tables.Table(_Result(*rows)))
+
   def test_origin_is_said_once_for_the_rows_that_share_it(self):
     table = tables.Table(_Result(_Row(), _Row(name='size'), _Row(name='other', command='make demo')))
     self.assertEqual(table.count('`trainer`'), 1)

@@ -75,6 +75,7 @@ class UsageTest(absltest.TestCase):
       (['run', '--host=no.such.host.invalid', '--no_token'], '--host=no.such.host.invalid .*cannot be served'),
       (['run', f'--host={"a" * 64}', '--no_token'], f'--host={"a" * 64} --port=8000: cannot be served .*label'),
       (['run', '--max_queue=0'], '--max_queue=0: expected >= 1'),
+      (['run', '--allow_origin=*'], r'--allow_origin=\*: expected a token with it, or single origins'),
       (['run', '--allow_origin=https://a.b/'], '--allow_origin=https://a.b/: expected an origin without a path'),
       (['run', '--token_file=/no/such'], '--token_file=/no/such: cannot be read'),
     ):

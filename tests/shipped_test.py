@@ -55,6 +55,7 @@ class SplitRunTest(absltest.TestCase):
     for paths, message in (
       (['absent.wav'], '^absent.wav: no such run or recording$'),
       (['runs/absent', f'{self.folder}/a.wav'], '^runs/absent: no such run or recording$'),
+      ([f'{self.folder}/rnu', f'{self.folder}/a.wav'], 'rnu: no such run or recording; did you mean .*/run[?]$'),
       ([f'{self.folder}/run'], 'run: a run alone; expected recordings after it$'),
       ([f'{self.folder}/texts'], 'texts: no recordings in this folder, and no config.gin of a run$'),
     ):

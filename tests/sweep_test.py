@@ -204,6 +204,43 @@ class StudyTest(absltest.TestCase):
         self._Run(self._Plan())
 
 
+class CheckTest(absltest.TestCase):
+  """What is asked of a trainer before the first trial; the trainer is a stub."""
+
+  def _Check(self, metric='labeled/wer', main='print("Dev/labeled/wer\\nDev/loss")'):
+    trial_lib.CheckMetric('m.X', 'Dev', metric, ['X.rate = 1'], [], [sys.executable, '-S', '-c', main])
+
+  def test_a_metric_that_evaluations_will_have_is_accepted(self):
+    self._Check()
+
+  def test_another_one_is_named_with_the_nearest_or_with_all(self):
+    for metric, message in (('labeled/wr', 'did you mean labeled/wer[?]'), ('x', 'expected one of labeled/wer, loss')):
+      with self.assertRaisesRegex(errors.ConfigError, f'^--metric=Dev/{metric}: no such metric; {message}$'):
+        self._Check(metric)
+
+  def test_a_trainer_that_refuses_its_flags_is_quoted(self):
+    for line in ("--list_metrics = 'Dev': expected one of DevHuman", '--model=m.X: no such experiment'):
+      with self.assertRaisesRegex(errors.ConfigError, f'^{line.replace("list_metrics", "metric")}$'):
+        self._Check(main=f'import sys; print("a warning", file=sys.stderr); sys.exit("trainer: " + {line!r})')
+
+  def test_nothing_is_begun_where_the_check_fails_and_a_sweep_that_is_begun_needs_none(self):
+    logdir = os.path.join(self.enter_context(tempfile.TemporaryDirectory()), 'sweep')
+    args = ['sweep', '--model=m.X', '--search=rate=uniform(0, 0.8)', f'--logdir={logdir}', '--metric=Dev/loss']
+    with (
+      mock.patch.object(trial_lib, 'CheckMetric', side_effect=errors.ConfigError('no')) as check,
+      contextlib.redirect_stdout(io.StringIO()),
+      contextlib.redirect_stderr(io.StringIO()) as err,
+    ):
+      self.assertEqual(sweep.Main(args), 2)
+      self.assertEqual(err.getvalue(), 'sweep: no\n')
+      check.assert_called_once_with('m.X', 'Dev', 'loss', ['X.rate = 0.8'], [])
+      self.assertFalse(os.path.exists(logdir))
+      study.Study(sweep.Plan(args))
+      with mock.patch.object(study.Study, 'Run'):
+        self.assertEqual(sweep.Main(args), 0)
+      check.assert_called_once()
+
+
 class HParamsTest(absltest.TestCase):
   def test_tensorboard_is_told_what_is_searched_once(self):
     searched = space.Read(['rate=loguniform(1e-4, 1e-2)', 'size=choice(a, b)', 'layers=int(1, 3)'])

@@ -128,6 +128,7 @@ class TrainTokenizerTest(absltest.TestCase):
       (dict(ok, kind='bpe'), '--vocab_size is missing: expected more than 14'),
       (dict(ok, kind='bpe', vocab_size=10), '--vocab_size=10: expected more than'),
       (dict(ok, kind='unigram', vocab_size=5000), '--vocab_size=5000: SentencePiece cannot train a unigram model'),
+      (dict(ok, kind='bpe', vocab_size=5000), 'texts (Vocabulary size too high (5000). Please set it to a value <= '),
       (dict(ok, vocab_size=50), '--vocab_size=50 with --kind=char'),
       (dict(ok, alphabet='aab'), '--alphabet=aab: expected distinct characters'),
       (dict(ok, alphabet='abc', kind='bpe', vocab_size=9), 'expected --kind=char'),

@@ -249,6 +249,15 @@ class TrainerTest(process_case.ProcessCase):
     self.assertIn("task.train.best_metric: metric = 'unlabeled/wer': expected one of ", done.err)
     self.assertNotIn('first training step', done.out)
 
+  @pytest.mark.slow  # recognizer_test lists those of recognition.
+  def test_the_metrics_that_are_listed_are_those_of_an_evaluation(self):
+    logdir = self._Whole(asr.BestRqPretrain)[0]
+    args = self._Args(os.path.join(self.folder, 'listed'))
+    rows = [row for row in metrics_log.ReadMetrics(f'{logdir}/metrics.jsonl') if row['dataset'] == 'DevHuman']
+    names = sorted(rows[-1].keys() - {'dataset', 'step', 'time'})
+    self.assertEqual(self._Run(*args, '--list_metrics=DevHuman').out.split(), [f'DevHuman/{name}' for name in names])
+    self.assertFalse(os.path.exists(os.path.join(self.folder, 'listed')))
+
   def test_sigterm_saves_a_checkpoint_and_ends_the_run(self):
     self._CheckSignal(signal.SIGTERM)
 
@@ -319,6 +328,10 @@ class TrainerTest(process_case.ProcessCase):
       (
         ['--model=asr.BestRqPretrain', '--logdir=foo://x'],
         "--logdir=foo://x: File system scheme 'foo' not implemented",
+      ),
+      (
+        ['--model=asr.BestRqPretrain', '--list_metrics=DevHumn'],
+        "--list_metrics = 'DevHumn': expected one of DevHuman, DevSynthetic; did you mean",
       ),
       (['--model=asr.BestRqPretrain', '--mode=xla'], "--mode = 'xla': expected one of sync, async, xla_check, "),
       (

@@ -123,6 +123,10 @@ class TranscribeTest(absltest.TestCase):
     out, err = self._Run(*arguments, '--min_confidence=1')
     self.assertEqual(out, '')
     self.assertIn('left out: 1 longer than a window, 3 of confidence < 1', err)
+    with self.subTest('an older manifest is no result'):
+      path = self.create_tempfile(content='old').full_path
+      self._Run(*arguments, '--min_confidence=1', f'--output={path}')
+      self.assertEqual(os.path.getsize(path), 0)
 
   def test_a_confidence_is_for_manifests_and_a_manifest_for_files(self):
     for args, message in (
@@ -169,6 +173,21 @@ class TranscribeTest(absltest.TestCase):
     self._Run(_folder + '/audio', f'{_folder}/audio/a/0.wav', '--format=srt', f'--output={folder}')
     found = sorted(os.path.relpath(os.path.join(d, n), folder) for d, _, names in os.walk(folder) for n in names)
     self.assertEqual(found, ['0.srt', 'a/0.srt', 'a/2.srt', 'b/1.srt'])
+
+  def test_a_text_beside_its_recording_is_not_replaced(self):
+    folder = self.create_tempdir().full_path
+    shutil.copytree(_folder + '/audio/a', folder + '/a')
+    with open(folder + '/a/2.txt', 'w', encoding='utf-8') as f:
+      f.write('what was said')
+    for given, output in (('', ''), ('/a', '/a/'), ('/a/2.wav', '/a/../a/')):
+      err = self._Run(folder + given, f'--output={folder}{output}', code=2)[1]
+      self.assertRegex(err, r'^transcribe: --output=.*2\.txt exists, and may be the transcript of .*2\.wav; expected ')
+    self.assertFalse(os.path.exists(folder + '/a/0.txt'))
+    self._Run(folder + '/a', f'--output={folder}/', '--format=json')
+    self._Run(folder + '/a', f'--output={folder}')
+    with open(folder + '/a/2.txt', encoding='utf-8') as f:
+      self.assertEqual(f.read(), 'what was said')
+    self.assertTrue(os.path.exists(folder + '/2.txt'))
 
   def test_standard_input_of_another_rate_and_format(self):
     samples = tiny_data.Waveform(1.5, 0)

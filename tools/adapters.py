@@ -12,20 +12,18 @@ optimizer slots: use them for evaluation or as `init_from` of a new run. Exit co
 wrong usage, run or checkpoint; each with a one-line message.
 """
 
-import argparse
 import sys
 
 from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files as file_system
 
+from .common import command_line
 from .common import exit_codes
 
 
 def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='adapters', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('adapters', __doc__)
   commands = parser.add_subparsers(dest='command', required=True)
 
   def _Command(name, description, *positional):

@@ -9,7 +9,6 @@ tools.transcribe and tools.export accept it. Exit code 1: the output cannot be w
 checkpoint; each with a one-line message.
 """
 
-import argparse
 import os
 import sys
 
@@ -19,6 +18,7 @@ from fm_lingvo import errors
 from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files as file_system
 
+from .common import command_line
 from .common import exit_codes
 
 _MOST = 5
@@ -73,9 +73,7 @@ def _Mean(name, read):
 
 def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='average_checkpoints', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('average_checkpoints', __doc__)
   parser.add_argument('run', type=file_system.ExpandUser, metavar='RUN', help='folder of the run')
   parser.add_argument(
     '--last', type=int, help=f'number of newest checkpoints to average (default: {_MOST}, or all if there are fewer)'

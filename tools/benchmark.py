@@ -29,6 +29,7 @@ from .bench import peers_env
 from .bench import recognition_rows
 from .bench import results
 from .bench import tables
+from .common import command_line
 from .common import exit_codes
 
 # Name of a group -> function that takes a comparison.Setting and yields comparisons; in the order of the table.
@@ -81,9 +82,7 @@ def _Groups(text):
 
 def Main(argv: list[str]) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='benchmark', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('benchmark', __doc__)
   parser.add_argument('--rows', type=_Groups, default=list(GROUPS), metavar='A,B', help=f'some of {", ".join(GROUPS)}')
   parser.add_argument('--rounds', type=int, default=5, help='rounds per process; the median counts (default: 5)')
   parser.add_argument(

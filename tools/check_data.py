@@ -6,7 +6,6 @@ Exit code 0: all intact; 1: problems were found, one line each; 2: a folder is n
 Training makes the same check when it cannot read a record; it skips at most max_damaged_records per stream.
 """
 
-import argparse
 import collections
 import os
 import sys
@@ -15,6 +14,7 @@ from fm_lingvo.data import dataset
 from fm_lingvo.data import shard_integrity
 from fm_lingvo.utils import files as file_system
 
+from .common import command_line
 from .common import exit_codes
 
 
@@ -52,9 +52,7 @@ def Check(path):
 
 def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='check_data', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('check_data', __doc__)
   parser.add_argument(
     'data', type=file_system.ExpandUser, nargs='+', metavar='DATA_SET', help='folder with a dataset.json'
   )

@@ -9,18 +9,16 @@ The arguments after -- are flags of the trainer. All jobs must see --logdir and 
 code 2: wrong usage, with a one-line message.
 """
 
-import argparse
 import sys
 
 from .cluster import manifests
 from .cluster import plan
+from .common import command_line
 from .common import exit_codes
 
 
 def _Parser():
-  parser = argparse.ArgumentParser(
-    prog='cluster_manifests', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('cluster_manifests', __doc__)
   parser.add_argument('--scheduler', required=True, help=f'one of {", ".join(manifests.SCHEDULERS)}')
   parser.add_argument('--name', default='fm-lingvo', help='name of the job and its pods (default: fm-lingvo)')
   parser.add_argument('--image', default='', help="container image with fm_lingvo's trainer; Kubernetes only")

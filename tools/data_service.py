@@ -11,7 +11,6 @@ on localhost. fm_lingvo/data/data_service.py describes the guarantees for the da
 with exit codes 130 and 143; 2 is wrong usage.
 """
 
-import argparse
 import contextlib
 import os
 import signal
@@ -22,6 +21,7 @@ from fm_lingvo import errors
 from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files as file_system
 
+from .common import command_line
 from .common import exit_codes
 from .common import interrupts
 
@@ -84,9 +84,7 @@ def _Service():
 
 
 def _Parser():
-  parser = argparse.ArgumentParser(
-    prog='data_service', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('data_service', __doc__)
   jobs = parser.add_subparsers(required=True, metavar='dispatcher|worker')
   dispatcher = jobs.add_parser('dispatcher', help='assigns files to the workers')
   dispatcher.set_defaults(start=StartDispatcher)

@@ -15,6 +15,7 @@ import time
 
 from fm_lingvo.utils import files as file_system
 
+from .common import command_line
 from .common import exit_codes
 from .demos import adaptation
 from .demos import commands
@@ -32,9 +33,7 @@ def _Minutes(text):
 
 
 def _Parser():
-  parser = argparse.ArgumentParser(
-    prog='demo', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('demo', __doc__)
   parser.add_argument(
     '--minutes', type=_Minutes, default=2.0, help='minutes of pretraining, 0: leave it out (default: 2)'
   )

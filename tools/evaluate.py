@@ -17,7 +17,6 @@ so without preferring them. --add=NAME keeps all these figures in docs/results/N
 Exit code 1: the output cannot be written; 2: wrong usage, run or checkpoint.
 """
 
-import argparse
 import os
 import sys
 
@@ -28,6 +27,7 @@ from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files as file_system
 
 from .bench import kept_figures
+from .common import command_line
 from .common import exit_codes
 from .common import run_flags
 
@@ -112,8 +112,8 @@ def Figures(name, values, ece):
   for key in sorted(values):
     branch, _, metric = key.rpartition('/')
     if metric in ('wer', 'cer'):
-      for end, what in (('', ''), ('_low', ', low end of its interval'), ('_high', ', high end of its interval')):
-        figures.append((f'{name}, {branch}: {metric.upper()}{what}', 100 * values[key + end], '%'))
+      rates = [100 * values[key + end] for end in ('', '_low', '_high')]
+      figures += kept_figures.WithInterval(f'{name}, {branch}: {metric.upper()}', *rates, '%')
     elif metric in ('hotwords_said', 'hotwords_found', 'hotwords_false'):
       figures.append((f'{name}, {branch}: hotwords, {metric.partition("_")[2]}', values[key], ''))
   return figures + [(f'{name}: ECE of words, {kind}', value, '') for kind, value in ece.items()]
@@ -162,9 +162,7 @@ def _Run(args):
 
 def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='evaluate', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('evaluate', __doc__)
   parser.add_argument(
     'run',
     type=run_flags.RunFolder,

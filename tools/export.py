@@ -15,7 +15,6 @@ processing time divided by the duration of the audio; below 1 is faster than rea
 Exit code 1: the model cannot be written, or does not run; 2: wrong usage, run or checkpoint; 130: Ctrl-C.
 """
 
-import argparse
 import sys
 
 from fm_lingvo import errors
@@ -26,6 +25,7 @@ from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files as file_system
 
 from .bench import kept_figures
+from .common import command_line
 from .common import exit_codes
 from .common import run_flags
 from .exporting import graphs
@@ -79,9 +79,7 @@ def _Run(args):
 
 def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='export', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('export', __doc__)
   parser.add_argument(
     'run',
     type=run_flags.RunFolder,

@@ -13,6 +13,7 @@ import argparse
 import sys
 
 from .bench import encoder_pass
+from .common import command_line
 from .common import exit_codes
 from .common import flag_types
 
@@ -26,9 +27,7 @@ def _Attentions(text):
 
 def Main(argv: list[str]) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='length_scaling', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('length_scaling', __doc__)
   encoder_pass.AddFlags(parser, 'small', 'length_scaling')
   parser.add_argument(
     '--seconds',

@@ -8,7 +8,6 @@ more is part of one.
 Exit code 0: done; 1: cannot write; 2: bad usage, or a text that cannot be fetched; 130: Ctrl-C.
 """
 
-import argparse
 import os
 import re
 import sys
@@ -18,6 +17,7 @@ from fm_lingvo.data import dataset
 from fm_lingvo.data.normalizers import prompts
 from fm_lingvo.utils import files as file_system
 
+from .common import command_line
 from .common import exit_codes
 from .prepare.import_helpers import debian
 from .speech_synthesis import general_text
@@ -96,9 +96,7 @@ def _Run(args):
 
 def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='lm_text', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('lm_text', __doc__)
   parser.add_argument(
     '--output', type=file_system.ExpandUser, required=True, help='text file to write; one that exists is replaced'
   )

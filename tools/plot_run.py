@@ -7,7 +7,6 @@ code, and the entropy of the codes' distribution. Exit code 1: the image cannot 
 to plot.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from fm_lingvo import errors
 from fm_lingvo.utils import files as file_system
 
 from .bench import run_figures
+from .common import command_line
 from .common import exit_codes
 
 _DEFAULT_DATASETS = ('eval_devhuman', 'train')
@@ -199,9 +199,7 @@ def _LabelEnds(ax, ends, gap=11.0):
 
 def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='plot_run', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('plot_run', __doc__)
   parser.add_argument('runs', type=file_system.ExpandUser, nargs='+', metavar='RUN', help='folder of a run')
   parser.add_argument('--output', type=file_system.ExpandUser, required=True, help='image to write')
   parser.add_argument(

@@ -9,7 +9,6 @@ docs/results/preparation.json. The data, 115 MB per hour, is removed at the end.
 lost utterances; 2: wrong usage; 130: Ctrl-C.
 """
 
-import argparse
 import os
 import shlex
 import shutil
@@ -22,6 +21,7 @@ from fm_lingvo.utils import files as file_system
 from .bench import preparation
 from .bench import results
 from .bench import tables
+from .common import command_line
 from .common import exit_codes
 
 _MODES = ('multi_threading', 'multi_processing')
@@ -42,9 +42,7 @@ def _CheckArgs(args):
 
 def Main(argv: list[str]) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='preparation_cost', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('preparation_cost', __doc__)
   parser.add_argument('--hours', type=float, default=100.0, help='of audio (default: 100)')
   parser.add_argument('--workers', type=int, default=2, help="workers of Beam's DirectRunner (default: 2)")
   parser.add_argument('--mode', choices=_MODES, default=_MODES[0], help=f'how workers run (default: {_MODES[0]})')

@@ -13,7 +13,7 @@
 
 Flags that --help does not list are passed to Beam (--runner and its options). fm_lingvo/data/dataset.py describes the
 format of a data set, docs/transcripts.md that of its transcripts. Exit code 0: done; 1: no utterance was
-accepted, or the disk failed; 2: wrong usage; 130: Ctrl-C.
+accepted, or the disk failed; 2: wrong usage; 130: Ctrl-C; 143: SIGTERM.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from fm_lingvo.config import user_modules
 from fm_lingvo.utils import files as file_system
 
 from .common import exit_codes
+from .common import interrupts
 from .prepare import importers
 
 _IMPORTER = flags.DEFINE_string(
@@ -123,6 +124,8 @@ def main(argv):
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
   logging.getLogger('apache_beam').setLevel(logging.WARNING)
+  if not any('multi_processing' in arg for arg in argv):  # Beam would wait for its workers, which SIGTERM does not end.
+    interrupts.Raise()  # SIGTERM, too, leaves no partial data set.
   return exit_codes.Report(
     'prepare_data', lambda: _Run(argv), f'interrupted; no partial data set is left at {_OUTPUT.value}'
   )

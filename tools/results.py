@@ -8,7 +8,6 @@ docs/results/README.md describes the rows. Exit codes: 0 done, 1 a table is stal
 2 wrong usage or an invalid file, with a one-line message.
 """
 
-import argparse
 import datetime
 import os
 import sys
@@ -19,6 +18,7 @@ from fm_lingvo.utils import files as file_system
 from .bench import results
 from .bench import run_figures
 from .bench import tables
+from .common import command_line
 from .common import exit_codes
 
 
@@ -81,9 +81,7 @@ def _Pages(args):
 
 def Main(argv: list[str]) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='results', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('results', __doc__)
   parser.add_argument('--root', type=file_system.ExpandUser, default=results.ROOT, help='checkout to work on')
   commands = parser.add_subparsers(required=True)
   add = commands.add_parser('add', help='append or replace rows')

@@ -10,7 +10,6 @@ and training resumes from the newest checkpoint. Servers are stopped when traini
 codes: 0 trained, 1 a job failed, 2 wrong usage, 130 and 143 stopped by Ctrl-C and SIGTERM.
 """
 
-import argparse
 import os
 import shlex
 import sys
@@ -20,14 +19,13 @@ from fm_lingvo import errors
 from .cluster import local
 from .cluster import loopback
 from .cluster import plan
+from .common import command_line
 from .common import exit_codes
 from .common import interrupts
 
 
 def _Parser():
-  parser = argparse.ArgumentParser(
-    prog='run_local_cluster', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('run_local_cluster', __doc__)
   plan.AddFlags(parser)
   parser.add_argument(
     '--max_restarts', type=int, default=0, help='how often each job is restarted if it dies (default: 0)'

@@ -17,7 +17,6 @@ With HYP2, systems A (HYP) and B (HYP2) are compared by a paired bootstrap and b
 Exit code 0: scored; 1: a file cannot be read; 2: wrong usage or a malformed file.
 """
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -29,6 +28,7 @@ from fm_lingvo.evaluation import scoring
 from fm_lingvo.evaluation import significance
 from fm_lingvo.utils import files as file_system
 
+from .common import command_line
 from .common import exit_codes
 from .scoring import matching
 from .scoring import report
@@ -119,9 +119,7 @@ def _Describe(transcripts):
 
 def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='score', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('score', __doc__)
   parser.add_argument(
     'files', nargs='+', metavar='FILE', type=file_system.ExpandUser, help='[REF] HYP [HYP2], see above'
   )

@@ -17,7 +17,6 @@ SIGTERM and Ctrl-C end it: it takes no more requests, finishes those that run, f
 with code 143 or 130. 2 is wrong usage, run or checkpoint.
 """
 
-import argparse
 import os
 import re
 import sys
@@ -28,6 +27,7 @@ from fm_lingvo.decoding import search_options
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import shipped
 
+from .common import command_line
 from .common import exit_codes
 from .common import interrupts
 from .common import run_flags
@@ -97,6 +97,8 @@ def _Run(args):
       )
   limits = limits_lib.FromArgs(args)
   runs, tokens = _Runs(args.run), _Tokens(args)
+  if '*' in args.allow_origin and not tokens:
+    raise errors.ConfigError('--allow_origin=*: expected a token with it, or single origins')
   bound = process.Bind(args.host, args.port)  # A port that is taken is reported before the models are loaded.
   options = {'max_window': args.window_seconds, 'language': args.language}
   models = {name: run_model.Load(args, run, **options) for name, run in runs.items()}
@@ -106,9 +108,7 @@ def _Run(args):
 
 
 def _Parser():
-  parser = argparse.ArgumentParser(
-    prog='serve', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('serve', __doc__)
   parser.add_argument(
     'run',
     nargs='*',

@@ -10,7 +10,6 @@ per second, the latency's percentiles, the server's most memory, and the counts:
 wrong usage, or a server that does not start.
 """
 
-import argparse
 import asyncio
 import contextlib
 import os
@@ -26,6 +25,7 @@ from fm_lingvo import errors
 from fm_lingvo.utils import files as file_system
 
 from .bench import kept_figures
+from .common import command_line
 from .common import exit_codes
 from .common import flag_types
 from .common import recordings as recordings_lib
@@ -139,9 +139,7 @@ def _Report(clients, counts, statuses, most_bytes, cpu_seconds):
 
 def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='serve_load', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('serve_load', __doc__)
   parser.add_argument('run', metavar='RUN', type=file_system.ExpandUser, help='folder of a run')
   parser.add_argument('audio', nargs='+', metavar='AUDIO', type=file_system.ExpandUser, help='file or folder')
   parser.add_argument(

@@ -8,20 +8,18 @@ prints a table and writes docs/results/step_memory.json. `remat` recomputes each
 2: a pass failed, or wrong usage, with a one-line message.
 """
 
-import argparse
 import sys
 
 from fm_lingvo import errors
 
 from .bench import encoder_pass
+from .common import command_line
 from .common import exit_codes
 
 
 def Main(argv: list[str]) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='step_memory', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('step_memory', __doc__)
   encoder_pass.AddFlags(parser, 'paper', 'step_memory')
   parser.add_argument('--utterances', type=int, default=2, help='utterances in the batch (default: 2)')
   parser.add_argument('--seconds', type=int, default=16, help='seconds per utterance (default: 16)')

@@ -3,16 +3,17 @@
   trainer --model=asr.StreamingSupervised --gin.StreamingSupervised.size=small --gin.StreamingSupervised.max_steps=1 \\
     --logdir=runs/small
   python -m tools.stream_latency runs/small --beams=1,8 --seconds=30
+  python -m tools.stream_latency runs/small --beams=1,8 --add=stream_latency --label=small
 
-It gives noise to a stream, or --audio, as fast as it is heard, prints a table and writes
-docs/results/stream_latency.json. A step costs the same whatever was learned, but for the labels that are emitted, so a
+It gives noise to a stream, or --audio, as fast as it is heard, and prints what a step takes; --add=NAME keeps the
+figures in docs/results/NAME.json. A step costs the same whatever was learned, but for the labels that are emitted, so a
 run of one step of training measures a size. Times are processor time, so that other programs of the machine do not
 count. Exit code 2: a run that cannot stream, with a one-line message.
 """
 
 import argparse
+import math
 import os
-import shlex
 import sys
 import time
 from typing import Any
@@ -27,11 +28,20 @@ from fm_lingvo.inference import streaming
 from fm_lingvo.utils import audio as audio_format
 from fm_lingvo.utils import files as file_system
 
-from .bench import results
+from .bench import kept_figures
+from .common import command_line
 from .common import exit_codes
 from .common import flag_types
+from .common import run_flags
 
 _WARM_UP = 10  # Steps that are not counted.
+# Key of Measure -> what it is called in docs/results, and its unit.
+_FIGURES = {
+  'median': ('processor time of a step, median', 'ms'),
+  '90 %': ('processor time of a step, 90 %', 'ms'),
+  'real-time factor': ('real-time factor on one core', ''),
+  'waits for': ('speech that a step waits for', 's'),
+}
 
 
 def Measure(model: Any, samples: np.ndarray, beam_size: int, step_seconds: float) -> dict[str, float]:
@@ -42,6 +52,9 @@ def Measure(model: Any, samples: np.ndarray, beam_size: int, step_seconds: float
     samples: int16 [n] at 16 kHz.
     beam_size: Hypotheses.
     step_seconds: See Model.stream.
+
+  Raises:
+    errors.ConfigError: There is too little sound.
   """
   stream = model.stream(beam_size=beam_size, step_seconds=step_seconds)
   size, taken = int(stream.step_seconds * audio_format.SAMPLE_RATE), []
@@ -62,45 +75,27 @@ def Measure(model: Any, samples: np.ndarray, beam_size: int, step_seconds: float
   }
 
 
-def _Rows(measured: dict[str, float], label: str, origin: results.Row, note: str) -> list[results.Row]:
-  """Returns the rows of a result, form `figures`, of what Measure returned."""
-  names = {
-    'median': ('processor time of a step, median', 'ms'),
-    '90 %': ('processor time of a step, 90 %', 'ms'),
-    'real-time factor': ('real-time factor on one core', ''),
-    'waits for': ('speech that a step waits for', 's'),
-  }
-  common = {'label': label, **origin, **({'note': note} if note else {})}
-  return [
-    {'name': name, 'value': float(f'{measured[key]:.3g}'), 'unit': unit, **common}
-    for key, (name, unit) in names.items()
-  ]
-
-
-def _Run(args: argparse.Namespace, command: str) -> None:
+def _Run(args: argparse.Namespace) -> None:
+  kept_figures.Start('stream_latency', args)
+  if not 0 < args.seconds < math.inf:
+    raise errors.ConfigError(f'--seconds={args.seconds:g}: expected > 0 and finite')
   os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # Before TensorFlow counts the cores.
   samples = (np.random.RandomState(0).randn(int(args.seconds * audio_format.SAMPLE_RATE)) * 1000).astype(np.int16)
   if args.audio:
     samples = audio.Decode(args.audio)
-  rows = []
-  origin = results.Origin(command)
   for beam_size in args.beams:
     with api.load(args.run, search=search_options.Search(beam_size=beam_size)) as model:
       for step_seconds in args.steps:
         measured = Measure(model, samples, beam_size, step_seconds)
-        label = f'{args.label}, beam of {beam_size}, steps of {step_seconds * 1000:.0f} ms'
-        print(label + ': ' + ', '.join(f'{name} {value:.3g}' for name, value in measured.items()), flush=True)
-        rows += _Rows(measured, label, origin, args.note)
-  results.Merge(args.output, 'figures', rows)
-  print(f'wrote {args.output}')
+        part = f'beam of {beam_size}, steps of {step_seconds * 1000:.0f} ms'
+        print(f'{part}: ' + ', '.join(f'{name} {value:.3g}' for name, value in measured.items()), flush=True)
+        kept_figures.Keep(args, [(_FIGURES[key][0], value, _FIGURES[key][1]) for key, value in measured.items()], part)
 
 
 def Main(argv: list[str]) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='stream_latency', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
-  parser.add_argument('run', metavar='RUN', type=file_system.ExpandUser, help='folder of a run that can stream')
+  parser = command_line.Parser('stream_latency', __doc__)
+  parser.add_argument('run', metavar='RUN', type=run_flags.RunFolder, help='folder of a run that can stream')
   parser.add_argument(
     '--beams', type=flag_types.Numbers(int), default=[1, 8], metavar='K,K,...', help='beam sizes (default: 1,8)'
   )
@@ -113,15 +108,11 @@ def Main(argv: list[str]) -> int:
   )
   parser.add_argument('--seconds', type=float, default=30.0, help='length of the noise (default: 30)')
   parser.add_argument('--audio', type=file_system.ExpandUser, help='a recording instead of noise')
-  parser.add_argument('--label', default='small', help='what the run is, in the table (default: small)')
-  parser.add_argument('--note', default='', help='what else a reader must know, such as what else the machine did')
-  parser.add_argument(
-    '--output', type=file_system.ExpandUser, default=results.Path('stream_latency'), help='JSON file to write'
-  )
+  kept_figures.AddFlags(parser)
   args = parser.parse_args(argv[1:])
+  args.given = argv[1:]
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  command = shlex.join(['python', '-m', 'tools.stream_latency', *argv[1:]])
-  return exit_codes.Report('stream_latency', lambda: _Run(args, command))
+  return exit_codes.Report('stream_latency', lambda: _Run(args))
 
 
 if __name__ == '__main__':

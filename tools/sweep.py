@@ -13,24 +13,24 @@ LOGDIR/study.db is Optuna's study. Exit codes: 0: done; 2: wrong usage, or three
 143: Ctrl-C, SIGTERM.
 """
 
-import argparse
+import os
 import sys
 
 from fm_lingvo import errors
 from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files
 
+from .common import command_line
 from .common import exit_codes
 from .common import interrupts
 from .sweeps import hparams
 from .sweeps import space
 from .sweeps import study
+from .sweeps import trial
 
 
 def _Parser():
-  parser = argparse.ArgumentParser(
-    prog='sweep', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('sweep', __doc__)
   parser.add_argument('--model', required=True, help='name of an experiment; trainer --list_models')
   parser.add_argument('--search', action='append', default=[], metavar='NAME=KIND(VALUES)', help='repeatable')
   parser.add_argument('--space', type=files.ExpandUser, default='', metavar='FILE', help='YAML file of the space')
@@ -87,9 +87,22 @@ def Plan(argv: list[str]) -> study.Plan:
   )
 
 
+def _CheckNew(plan):
+  """Raises ConfigError if a sweep that is not begun yet cannot be as planned; its trials would all fail, or its metric.
+
+  The values are the last ones of each dimension: the first may switch off what another one sets.
+  """
+  if os.path.exists(os.path.join(plan.logdir, study.FILE)):
+    return
+  print(f'checking --metric={plan.dataset}/{plan.metric}', flush=True)
+  bindings = space.Bindings(plan.model, {name: dimension.values[-1] for name, dimension in plan.space.items()})
+  trial.CheckMetric(plan.model, plan.dataset, plan.metric, bindings, plan.flags)
+
+
 def _Run(argv):
   interrupts.Raise()
   plan = Plan(argv)
+  _CheckNew(plan)
   running = study.Study(plan)
   hparams.Write(plan.logdir, plan.space, plan.dataset, plan.metric)
   running.Run()

@@ -11,7 +11,6 @@ With --run instead of --input, the model of a finished run of that experiment is
 Exit code 0: done; 1: cannot write; 2: bad usage; 130: Ctrl-C.
 """
 
-import argparse
 import hashlib
 import json
 import math
@@ -24,6 +23,7 @@ from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files as file_system
 
 from . import train_tokenizer
+from .common import command_line
 from .common import exit_codes
 from .prepare import importers
 
@@ -144,9 +144,7 @@ def Export(run, output, **facts):
 
 
 def _Parser():
-  parser = argparse.ArgumentParser(
-    prog='train_lm', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('train_lm', __doc__)
   parser.add_argument('--input', default='', help='data sets and text files, with commas between them')
   parser.add_argument(
     '--run',

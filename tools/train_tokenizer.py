@@ -10,7 +10,6 @@ the pieces; with --alphabet the space, then the characters in order. The same te
 Exit code 0: done; 1: the file cannot be written; 2: wrong usage; 130: Ctrl-C.
 """
 
-import argparse
 import collections
 import io
 import os
@@ -22,6 +21,7 @@ from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import text_lines
 
+from .common import command_line
 from .common import exit_codes
 from .common import files
 
@@ -53,7 +53,7 @@ def ReadTexts(inputs):
       lines = [line for _, line in text_lines.Lines(path)]
       what = 'text in it'
     else:
-      raise exit_codes.UsageError(f'--input={path}: no such data set or text file')
+      raise exit_codes.UsageError(f'--input={path}: no such data set or text file{file_system.HintBeside(path)}')
     lines = [' '.join(line.split()) for line in lines]
     lines = [line for line in lines if line]
     if not lines:
@@ -133,7 +133,7 @@ def Train(texts, kind, vocab_size=None):
       minloglevel=3,
     )
   except (RuntimeError, OSError) as e:
-    reason = str(e).strip().splitlines()[-1]
+    reason = str(e).strip().splitlines()[-1].rpartition('] ')[2]  # Before it are places in its source.
     raise exit_codes.UsageError(
       f'--vocab_size={vocab_size}: SentencePiece cannot train a {kind} model of these {len(texts)} texts ({reason})'
     ) from e
@@ -158,9 +158,7 @@ def Coverage(tokens, texts):
 
 
 def _Parser():
-  parser = argparse.ArgumentParser(
-    prog='train_tokenizer', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('train_tokenizer', __doc__)
   parser.add_argument('--input', default='', help='data sets and text files, comma-separated')
   parser.add_argument(
     '--alphabet',

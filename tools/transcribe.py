@@ -18,7 +18,8 @@ is damaged, silence stands in place of what cannot be decoded, so that times sta
 that is expected to be right (`tools.evaluate --calibrate`); recordings below --min_confidence, without text, or longer
 than a window are left out and counted. JSON and CTM have the probability of each word. --hotwords=FILE names phrases to
 prefer, --lm=FILE a language model.
-Existing files are overwritten only once the run is loaded and a recording is read.
+Existing files are overwritten only once the run is loaded and a recording is read; a text file beside its recording,
+which may be what was said, never.
 Times are those of the encoded frames (of 40 or 80 ms) at which the model emitted the labels, slightly later than the
 sound.
 --stream recognises a recording while it is heard, with a run that was trained for it (the knob streaming). Standard
@@ -29,7 +30,6 @@ Exit code 0: all done; 1: some recordings could not be read, each with a one-lin
 written; 2: wrong usage, run or checkpoint; 130: Ctrl-C.
 """
 
-import argparse
 import collections
 import dataclasses
 import math
@@ -43,6 +43,7 @@ from fm_lingvo.decoding import search_options
 from fm_lingvo.inference import api
 from fm_lingvo.utils import files as file_system
 
+from .common import command_line
 from .common import exit_codes
 from .common import live_transcripts
 from .common import recordings as recordings_lib
@@ -109,6 +110,7 @@ def _Run(args):
       seconds += result.duration
       if result.damage:
         _PrintStatus(f'{_Printable(path)}: {result.damage}')
+      output.Open()  # Also if all are left out: an old file is not the result.
       why = args.format == 'manifest' and transcript_formats.WhyNoLabel(result, args.min_confidence)
       if why:
         left_out[why] += 1
@@ -137,9 +139,7 @@ def _ExitCode(failed):
 
 def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='transcribe', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('transcribe', __doc__)
   parser.add_argument(
     'run',
     nargs='?',

@@ -10,7 +10,6 @@ are late by a part of a word, the same part for most words: `mean` is this delay
 Exit code 0: measured; 1: the output cannot be written; 2: wrong usage or run, or no word was recognised right.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -27,6 +26,7 @@ from fm_lingvo.inference import transcript
 from fm_lingvo.utils import files as file_system
 
 from .bench import kept_figures
+from .common import command_line
 from .common import exit_codes
 from .common import run_flags
 from .common import run_model
@@ -132,9 +132,7 @@ def _Run(args):
 
 def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='word_times', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('word_times', __doc__)
   parser.add_argument('run', metavar='RUN', type=run_flags.RunFolder, help='folder of a run that recognises English')
   parser.add_argument(
     '--input',

@@ -185,7 +185,8 @@ class Match:
 
   def CheckRecords(self, task) -> None:
     """Raises errors.ConfigError if the checkpoint was made with another front end or tokenizer than a task's."""
-    fixed = {n: v for n, v in self._variables.items() if not v.trainable and n not in self.differing}
+    wrong = {*self.missing, *self.differing}
+    fixed = {n: v for n, v in self._variables.items() if not v.trainable and n not in wrong}
     task.CheckRestored({v.op.name: self.checkpoint.Read(n) for n, v in fixed.items()}, self.checkpoint.prefix)
 
   def Check(self, task) -> None:
@@ -198,9 +199,10 @@ class Match:
       Unusable: Variables are missing or of another dtype or shape.
       errors.ConfigError: The checkpoint was made with another front end or tokenizer.
     """
-    self.CheckFound()
-    # Records before shapes: "another tokenizer" says more than "another vocabulary size".
+    # Records first: "another tokenizer" says more than "another vocabulary size", as does another front end's
+    # normalisation than "has no frontend/mean".
     self.CheckRecords(task)
+    self.CheckFound()
     self.CheckForms()
 
   def Restore(self, task, sess: tf.Session) -> None:

@@ -122,7 +122,8 @@ def ReadDataset(path: str, check_shards: bool = True) -> Dataset:
   info_path = os.path.join(path, 'dataset.json')
   if not files.Exists(info_path):
     what = 'no dataset.json, so not a complete data set' if files.Exists(path) else 'no such data set'
-    raise DatasetError(f'{path}: {what}; make one with: fm-prepare --output={path} ...')
+    hint = files.HintBeside(path) or f'; make one with: fm-prepare --output={path} ...'
+    raise DatasetError(f'{path}: {what}{hint}')
   with files.Open(info_path, 'rb') as f:
     try:
       info = json.loads(f.read())

@@ -63,7 +63,7 @@ def ReadHotwords(path: str) -> list[str | tuple[str, float]]:
     OSError: The file cannot be read.
   """
   if not file_system.Exists(path):
-    raise errors.ConfigError(f'{path}: no such file; expected one with a phrase a line')
+    raise errors.ConfigError(f'{path}: no such file; expected one with a phrase a line{file_system.HintBeside(path)}')
   phrases: list[str | tuple[str, float]] = []
   for number, line in text_lines.Lines(path):
     text, tab, boost = line.partition('\t')

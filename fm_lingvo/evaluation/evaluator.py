@@ -115,6 +115,22 @@ class Evaluator:
   def _Load(self, weights):
     self._session.run(self._load, {placeholder: weights[name] for name, (placeholder, _) in self._assign.items()})
 
+  def MetricNames(self):
+    """Names of the metrics of Run, sorted; nothing is computed. Run leaves out those that no example has."""
+    metrics = {name: (0.0, 1.0) for name in self._task.eval_metrics}
+    counts = {name: np.zeros([n or 1 for n in x.shape.as_list()]) for name, x in CountTensors(self._task).items()}
+    found = [name for search in self._searches for name in search.MetricNames()]
+    return sorted({*self._Means([metrics], [counts]), *found})
+
+  def _Means(self, metrics_list, counts_list):
+    """The metrics of metrics_log.Aggregate, and those that the task derives of them."""
+    values = metrics_log.Aggregate(metrics_list, counts_list)
+    loss = self._task.MeanLoss(values)
+    if loss is not None:
+      values['loss'] = loss
+    values.update(self._task.DerivedMetrics(values))
+    return values
+
   def Run(self, weights, should_stop=lambda: False, max_batches=None):
     """Makes one pass over the data set.
 
@@ -157,11 +173,7 @@ class Evaluator:
         search.Add(self._session, batch)
     if not metrics_list:
       raise ValueError('evaluation: the data set gave no batch')
-    values = metrics_log.Aggregate(metrics_list, counts_list)
-    loss = self._task.MeanLoss(values)
-    if loss is not None:
-      values['loss'] = loss
-    values.update(self._task.DerivedMetrics(values))
+    values = self._Means(metrics_list, counts_list)
     for branch, _ in self._task.branches:
       key = f'{branch}/code_counts'
       if key in counts_list[0]:

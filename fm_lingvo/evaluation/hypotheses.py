@@ -88,6 +88,14 @@ class Recognition:
       for span, evidence in zip(found[0].spans, words.Evidence(found[0], found))
     ]
 
+  def MetricNames(self):
+    """Names of the values of Finish."""
+    return list(self._Values(error_rates.Score([''], [''])))
+
+  def _Values(self, scores):
+    left_out = ('per_utterance', 'utterances')  # The latter are counted as `examples` already.
+    return {f'{self.branch}/{k}': v for k, v in scores.items() if k not in left_out}
+
   def Finish(self):
     """Scores all utterances added so far and clears them.
 
@@ -98,11 +106,9 @@ class Recognition:
     if not rows:
       return {}, rows
     scores = error_rates.Score([row['reference'] for row in rows], [row['hypothesis'] for row in rows])
-    per_utterance = scores.pop('per_utterance')
     for i, row in enumerate(rows):
-      row.update({name: int(counts[i]) for name, counts in per_utterance.items()})
-    del scores['utterances']  # Counted as `examples` already.
-    return {f'{self.branch}/{k}': v for k, v in scores.items()}, rows
+      row.update({name: int(counts[i]) for name, counts in scores['per_utterance'].items()})
+    return self._Values(scores), rows
 
 
 def ForTask(task):

@@ -43,6 +43,10 @@ class Search:
       self._inputs = [tf.placeholder(x.dtype, [None, None, *x.shape.as_list()[2:]]) for x in (encoded, paddings)]
       self._found = {f'hyp_{key}': x for key, x in head.Decode(task.theta[name], *self._inputs).items()}
 
+  def MetricNames(self) -> list[str]:
+    """Names of the metrics of Finish."""
+    return self._recognition.MetricNames()
+
   def Add(self, sess: Any, values: dict[str, Any]) -> None:
     """Adds a batch, the values of `fetches` in the session `sess`."""
     if not self._is_joint:

@@ -19,6 +19,7 @@ from fm_lingvo.decoding import search_options
 from fm_lingvo.inference import run as run_lib
 from fm_lingvo.layers import adapter as adapter_lib
 from fm_lingvo.run_files import run_dir
+from fm_lingvo.utils import files
 from fm_lingvo.utils import suggest
 
 
@@ -85,7 +86,8 @@ def ModelParams(path, dataset='Train', data_dir=None):
   """
   config = os.path.join(path, 'config.gin')
   if not tf.io.gfile.exists(config):
-    raise errors.ConfigError(f'{path}: no config.gin in it; expected the folder of a run of the trainer')
+    hint = files.HintBeside(path)
+    raise errors.ConfigError(f'{path}: no config.gin in it; expected the folder of a run of the trainer{hint}')
   model_name = run_experiment.NameInRun(config)
   if not model_name:
     raise errors.ConfigError(f'{config}: no experiment.name in it; expected a file that a run wrote')

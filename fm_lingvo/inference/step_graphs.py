@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from lingvo import compat as tf
-from lingvo.core import cluster_factory
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
@@ -23,6 +22,7 @@ from fm_lingvo.checkpoints import reader
 from fm_lingvo.heads import ctc_head
 from fm_lingvo.heads import labeled_head
 from fm_lingvo.heads import transducer_head
+from fm_lingvo.inference import decoding_graph
 from fm_lingvo.inference import plain_einsum
 from fm_lingvo.inference import run as run_lib
 from fm_lingvo.layers import shared_trace
@@ -58,14 +58,17 @@ def Build(run: run_lib.Run) -> Iterator[StepGraph]:
   for name, build in parts.items():
     # Converters refuse calls of functions, which TensorFlow 2.21's optimiser leaves in the graph.
     off = shared_trace.Off()
-    with tf.Graph().as_default() as graph, tf.Session(graph=graph) as sess, plain_einsum.InUse(), off:
-      task = _Task(run, params)
+    evaluation = decoding_graph.Cluster(run)  # Without dropout.
+    with tf.Graph().as_default() as graph, tf.Session(graph=graph) as sess, plain_einsum.InUse(), off, evaluation:
+      py_utils.GetOrCreateGlobalStepVar()
+      task = params.Instantiate()
       inputs, outputs = build(task, task.Head(run.head), task.theta[run.head])
       outputs = {key: tf.identity(x, f'out_{key}') for key, x in outputs.items()}
       _Load(sess, task, values)
       frozen = tf.tf1.graph_util.convert_variables_to_constants(
         sess, graph.as_graph_def(), [x.op.name for x in outputs.values()]
       )
+    _DropChecks(frozen)
     yield StepGraph(name, frozen, inputs, outputs)
 
 
@@ -106,11 +109,12 @@ def _Plain(run):
   return params, values
 
 
-def _Task(run, params):
-  """Builds the task for evaluation in the current graph."""
-  py_utils.GetOrCreateGlobalStepVar()
-  with cluster_factory.Cluster(run.cluster.Copy().Set(do_eval=True, enable_asserts=False)):
-    return params.Instantiate()
+def _DropChecks(graph_def):
+  """Replaces checks of static shapes, which Lingvo's convolutions add and TensorFlow Lite does not have."""
+  for node in graph_def.node:
+    if node.op == 'EnsureShape':
+      node.op = 'Identity'
+      del node.attr['shape']
 
 
 def _Load(sess, task, values):
@@ -123,8 +127,9 @@ def _Load(sess, task, values):
 def _Encoder(task, unused_head, unused_theta):
   features = tf.placeholder(tf.float32, [None, None, task.params.frontend.mel.num_bins], 'features')
   lengths = tf.placeholder(tf.int32, [None], 'lengths')
-  time = tf.shape(features)[1]
-  padded = tf.pad(features, [[0, 0], [0, -time % task.encoder.downsample_factor], [0, 0]])
+  time, factor = tf.shape(features)[1], task.encoder.downsample_factor
+  # ONNX divides integers towards zero: no number here is negative.
+  padded = tf.pad(features, [[0, 0], [0, (time + factor - 1) // factor * factor - time], [0, 0]])
   paddings = 1.0 - tf.sequence_mask(lengths, tf.shape(padded)[1], dtype=tf.float32)
   padded = tf.where_v2(tf.expand_dims(paddings, 2) > 0, 0.0, padded)  # Padding may hold anything.
   encoded, paddings = task.encoder.FProp(task.theta.encoder, padded, paddings)

@@ -130,7 +130,7 @@ class Subsampling(base_layer.BaseLayer):
     """Args: features [B, T, F], paddings [B, T]. Returns: [B, N, D], [B, N]."""
     stacked, out_paddings = quantizer.StackFrames(features, paddings, self.params.factor)
     if self._convs:
-      x = features[..., tf.newaxis]  # [B, T, F, 1]
+      x = tf.expand_dims(features, -1)  # [B, T, F, 1]
       for name in self._convs:
         x, paddings = self.children[name].FProp(theta[name], x, paddings)
         x = tf.nn.relu(x)
@@ -150,7 +150,7 @@ class Subsampling(base_layer.BaseLayer):
     stacked, out_paddings = quantizer.StackFrames(features, paddings, self.params.factor)
     state1 = py_utils.NestedMap()
     if self._convs:
-      x = features[..., tf.newaxis]  # [B, T, F, 1]
+      x = tf.expand_dims(features, -1)  # [B, T, F, 1]
       for name in self._convs:
         x, paddings, state1[name] = self.children[name].StreamStep(theta[name], x, paddings, state0[name])
         x = tf.nn.relu(x)

@@ -24,6 +24,7 @@ from fm_lingvo.data import shard_integrity
 from fm_lingvo.data import spoken_language
 from fm_lingvo.data import transcripts
 from fm_lingvo.evaluation import cluster_job
+from fm_lingvo.evaluation import evaluator
 from fm_lingvo.run_files import dashboard
 from fm_lingvo.run_files import run_dir
 from fm_lingvo.run_files import run_lock
@@ -78,6 +79,8 @@ def Launch(flags):
     flag_checks.CheckLogdir(flags.logdir)
     with _Building(flags):
       return dry_run.Run(flags, is_cluster)
+  if flags.list_metrics:
+    return _ListMetrics(flags)
   if flags.mode == 'xla_check':
     return _XlaCheck(flags)
   if not flags.logdir:
@@ -149,12 +152,7 @@ def _RunInCluster(flags):
 def _Evaluate(flags):
   """Runs a cluster's evaluation job."""
   name = flags.job.removeprefix(cluster_job.PREFIX)
-  flags.run_locally = 'cpu'
-  manager = lingvo_trainer.RunnerManager(flags.model)
-  with quiet.HoldStderr():
-    manager.MaybeConfigRunLocally()
-  params = manager.GetParamsForDataset('evaler', name)
-  start_data.RaiseIfMissing(name, params)
+  params = _EvaluationParams(flags, name)
   train = model_registry.GetParams(flags.model, 'Train')
   start_data.CheckTranscripts(train, {name: params})
   with errors.Writing(flags.logdir):
@@ -162,6 +160,28 @@ def _Evaluate(flags):
     spoken_language.Record(flags.logdir, spoken_language.OfInput(train.input))
   cluster_job.EvaluationJob(name, params, flags.logdir).Run()
   return 0
+
+
+def _ListMetrics(flags):
+  """Prints what --list_metrics asks for; builds the graph of the evaluation, but computes nothing."""
+  train = model_registry.GetParams(flags.model, 'Train')
+  suggest.CheckChoice('--list_metrics', flags.list_metrics, train_params.DatasetsAtTheEnd(train.task.train))
+  start_data.PrepareDemo(train)
+  with _Building(flags):
+    names = evaluator.Evaluator(_EvaluationParams(flags, flags.list_metrics)).MetricNames()
+  print('\n'.join(f'{flags.list_metrics}/{name}' for name in names))
+  return 0
+
+
+def _EvaluationParams(flags, name):
+  """Returns model Params with the data set `name` as input; raises ConfigError if it has no files."""
+  flags.run_locally = 'cpu'
+  manager = lingvo_trainer.RunnerManager(flags.model)
+  with quiet.HoldStderr():
+    manager.MaybeConfigRunLocally()
+  params = manager.GetParamsForDataset('evaler', name)
+  start_data.RaiseIfMissing(name, params)
+  return params
 
 
 def _XlaCheck(flags):

@@ -6,6 +6,7 @@ from typing import IO
 from typing import Any
 
 from fm_lingvo import errors
+from fm_lingvo.utils import suggest
 
 
 def IsRemote(path: str) -> bool:
@@ -88,6 +89,20 @@ def LiteralFolder(pattern: str) -> str:
   """
   folder, name = os.path.split(pattern)
   return os.path.join(glob.escape(folder), name) if glob.has_magic(folder) and IsFolder(folder) else pattern
+
+
+def Beside(path: str) -> str | None:
+  """Returns the file or folder with the name most similar to that of a path that does not exist; None if none is."""
+  folder, name = os.path.split(path.rstrip('/'))
+  if IsRemote(path) or Exists(path) or not os.path.isdir(folder or '.'):
+    return None
+  nearest = suggest.Nearest(name, sorted(os.listdir(folder or '.')))
+  return nearest and os.path.join(folder, nearest)
+
+
+def HintBeside(path: str) -> str:
+  """Returns `; did you mean NAME?` of Beside, '' if there is none."""
+  return suggest.DidYouMean(Beside(path))
 
 
 def FileSize(path: str) -> int:

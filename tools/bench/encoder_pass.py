@@ -18,6 +18,7 @@ import time
 from fm_lingvo import errors
 from fm_lingvo.utils import files as file_system
 
+from ..common import command_line
 from ..common import exit_codes
 from . import results
 from . import tables
@@ -175,9 +176,7 @@ def MeasureAll(passes: list[tuple[str, str, Pass]], args: argparse.Namespace, ar
 
 def Main(argv: list[str]) -> int:
   """Runs one pass and prints JSON; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='encoder_pass', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('encoder_pass', __doc__)
   parser.add_argument('what', metavar='JSON', help=f'fields {", ".join(f.name for f in dataclasses.fields(Pass))}')
   args = parser.parse_args(argv[1:])
 

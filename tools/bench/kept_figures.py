@@ -9,6 +9,7 @@ from fm_lingvo import errors
 from . import results
 
 Figure = tuple[str, float, str]  # Name, value, unit: '' for none.
+LOW, HIGH = ', low end of its interval', ', high end of its interval'  # Ends of names; tables show them with the value.
 
 
 def AddFlags(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +18,11 @@ def AddFlags(parser: argparse.ArgumentParser) -> None:
   group.add_argument('--add', default='', metavar='NAME', help='write the figures to docs/results/NAME.json')
   group.add_argument('--label', default='', help='their column in the table, such as the name of the model')
   group.add_argument('--note', default='', help='anything that a reader must know')
+
+
+def WithInterval(name: str, value: float, low: float, high: float, unit: str) -> list[Figure]:
+  """Returns a value with its confidence interval as three figures."""
+  return [(name, value, unit), (name + LOW, low, unit), (name + HIGH, high, unit)]
 
 
 def Start(tool: str, args: argparse.Namespace) -> None:
@@ -54,7 +60,11 @@ def Keep(args: argparse.Namespace, figures: Iterable[Figure], part: str = '') ->
     **args.origin,
     **({'note': args.note} if args.note else {}),
   }
-  rows = [{'name': name, 'value': float(f'{value:.4g}'), 'unit': unit, **common} for name, value, unit in figures]
+  rows = [{'name': name, 'value': _Rounded(value), 'unit': unit, **common} for name, value, unit in figures]
   path = results.Path(args.add)
   with errors.Writing(path):
     results.Merge(path, 'figures', rows)
+
+
+def _Rounded(value: float) -> float:
+  return value if isinstance(value, int) else float(f'{value:.4g}')  # Counts stay exact.

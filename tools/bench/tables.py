@@ -11,6 +11,7 @@ from fm_lingvo import errors
 from fm_lingvo.utils import suggest
 
 from ..common import this_machine
+from . import kept_figures
 from . import results
 
 # Form -> module with Table(result) and Short(result); tables of the other forms are made here.
@@ -89,28 +90,31 @@ def Origins(
     lead: What a row's line begins with, such as its label.
     command: The command to show for a row; a line lists those of its rows.
     span: Whether rows that differ in date and commit alone share a line, with all their commits.
-    names: Whether rows of different commands and notes have lines of their own, which name the rows where several lines
-      have the same lead.
+    names: Whether a line is of rows with the same command and note, whatever their leads; it names the rows where
+      another line has one of its leads, too.
   """
   groups: dict[tuple, list[results.Row]] = {}
   for row in rows:
     day = () if span else (row['date'], row['versions']['commit'])
     how = (command(row), row.get('note', '')) if names else ()
-    groups.setdefault((lead(row), _Machine(row), day, how), []).append(row)
-  leads, lines = [key[0] for key in groups], []
-  for (first, machine, *_), part in groups.items():
+    groups.setdefault((_Machine(row), day, how, () if names else lead(row)), []).append(row)
+  leads = [dict.fromkeys(map(lead, part)) for part in groups.values()]
+  machines, lines = {key[0] for key in groups}, []
+  shared = len(groups) > 2 and len(machines) == 1  # Then it is said once, in a last line.
+  for (machine, *_), part, own in zip(groups, groups.values(), leads):
     commands = ', '.join(dict.fromkeys(f'`{command(row)}`' for row in part))
     dates, commits = (sorted({*found}) for found in zip(*((row['date'], row['versions']['commit']) for row in part)))
     said = [
       commands,
       part[0].get('note', '') if names else '',
       ' to '.join(dict.fromkeys([dates[0], dates[-1]])),
-      f'{machine}, commit {", ".join(commits)}',
+      f'{"" if shared else f"{machine}, "}commit {", ".join(commits)}',
       ', '.join(f'{name} {version}' for name, version in part[0]['versions'].get('peers', {}).items()),
     ]
-    listed = ', '.join(row['name'] for row in part) if names and leads.count(first) > 1 else ''
-    lines.append('- ' + ': '.join(filter(None, [first, listed, '; '.join(filter(None, said))])) + '.')
-  return lines
+    is_shared = any(sum(one in others for others in leads) > 1 for one in own)
+    listed = suggest.Some([row['name'] for row in part], 3) if names and is_shared else ''
+    lines.append('- ' + ': '.join(filter(None, [', '.join(own), listed, '; '.join(filter(None, said))])) + '.')
+  return [*lines, f'- All on {machines.pop()}.'] if shared else lines
 
 
 def _Machine(row):
@@ -134,13 +138,21 @@ def _Pivot(rows, cell):
 
 
 def _Figures(result):
-  """Of figures: value and unit."""
-  rows = result['rows']
-  if not rows:
+  """Of figures: value, interval and unit."""
+  if not result['rows']:
     return 'Not measured yet.'
+  numbers = {(row['name'], row['label']): Number(row['value']) for row in result['rows']}
+  rows = [row for row in result['rows'] if not row['name'].endswith((kept_figures.LOW, kept_figures.HIGH))]
+
+  def _Cell(row):
+    name, label = row['name'], row['label']
+    ends = [numbers.get((name + end, label)) for end in (kept_figures.LOW, kept_figures.HIGH)]
+    interval = f' ({ends[0]} to {ends[1]})' if all(ends) else ''
+    return f'{numbers[name, label]}{interval} {row["unit"]}'.rstrip()
+
   one_origin = len(Origins(rows, names=True)) == 1
   origins = Origins(rows, (lambda row: '') if one_origin else (lambda row: row['label']), names=True)
-  return '\n'.join([_Pivot(rows, lambda row: f'{Number(row["value"])} {row["unit"]}'.rstrip()), '', *origins])
+  return '\n'.join([_Pivot(rows, _Cell), '', *origins])
 
 
 def _Costs(result):

@@ -96,5 +96,13 @@ def RequireDirectory(importer: str, path: str | None) -> str:
     found = os.path.isdir(path)
   if not found:
     kind = 'a file; expected a' if file_system.Exists(path) else 'no such'
-    raise exit_codes.UsageError(f'--input={path}: {kind} directory')
+    raise exit_codes.UsageError(f'--input={path}: {kind} directory{file_system.HintBeside(path)}')
   return path
+
+
+def RequireFile(path: str, what: str) -> None:
+  """Raises UsageError if a path of --input is no file; `what` is one of the kind that is expected."""
+  if not file_system.Exists(path):
+    raise exit_codes.UsageError(f'--input={path}: expected {what}, found no such file{file_system.HintBeside(path)}')
+  if not file_system.IsRemote(path) and os.path.isdir(path):
+    raise exit_codes.UsageError(f'--input={path}: expected {what}, found a folder')

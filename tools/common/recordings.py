@@ -26,7 +26,7 @@ def SplitRun(paths: list[str]) -> tuple[str, list[str]]:
   is_run = first != STDIN and file_system.Exists(os.path.join(first, 'config.gin'))
   if not is_run:
     if first != STDIN and not file_system.Exists(first):
-      raise errors.ConfigError(f'{first}: no such run or recording')
+      raise errors.ConfigError(f'{first}: no such run or recording{file_system.HintBeside(first)}')
     if not file_system.IsFolder(first) or file_system.IsRemote(first) or _HasAudio(first):
       return shipped.MODEL, paths
     if len(paths) == 1:
@@ -60,7 +60,7 @@ def Find(names: Iterable[str], note: Callable[[str], object]) -> tuple[list[tupl
   for name in names:
     is_local = name != STDIN and not file_system.IsRemote(name)
     if is_local and not os.path.exists(name):
-      missing.append((name, 'missing: no such file or folder'))
+      missing.append((name, f'missing: no such file or folder{file_system.HintBeside(name)}'))
     elif not is_local or not os.path.isdir(name):
       found.append((name, 'stdin' if name == STDIN else os.path.basename(name)))
     else:

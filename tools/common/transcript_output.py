@@ -37,6 +37,8 @@ class Output:
     if path and (path.endswith('/') or os.path.isdir(path)):
       self._folder = path
       files.MakeFolder(path, f'--output={path}')
+      if kind == 'text':
+        _CheckKeepsTranscripts(path, recordings)
     elif kind in transcript_formats.OF_ONE and len(recordings) > 1:
       raise errors.ConfigError(
         f'--format={kind}: {len(recordings)} recordings, but a subtitle file is for one; expected --output=FOLDER/'
@@ -81,6 +83,17 @@ class Output:
   def Close(self) -> None:
     if self._file is not None and self._file is not sys.stdout:
       self._file.close()
+
+
+def _CheckKeepsTranscripts(folder: str, recordings: list[tuple[str, str]]) -> None:
+  """Raises ConfigError if a text file beside its recording would be replaced: it may be what was said, to train on."""
+  for recording, relative_path in recordings:
+    path = os.path.splitext(os.path.join(folder, relative_path))[0] + transcript_formats.EXTENSIONS['text']
+    beside = os.path.splitext(os.path.realpath(recording))[0] + transcript_formats.EXTENSIONS['text']
+    if os.path.realpath(path) == beside and os.path.exists(path):
+      raise errors.ConfigError(
+        f'--output={folder}: {path} exists, and may be the transcript of {recording}; expected another folder'
+      )
 
 
 def _CheckNames(paths: list[str]) -> None:

@@ -5,7 +5,6 @@
 One Markdown page for each package of fm_lingvo, and `experiments.md` with all knobs. Exit code 2: wrong usage.
 """
 
-import argparse
 import dataclasses
 import importlib
 import inspect
@@ -20,6 +19,7 @@ from fm_lingvo.config import list_experiments
 from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files
 
+from ..common import command_line
 from ..common import exit_codes
 from . import docstrings
 
@@ -164,9 +164,7 @@ def _Write(folder: str) -> int:
 
 def Main(argv: list[str]) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='reference', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('reference', __doc__)
   parser.add_argument('--output', type=files.ExpandUser, required=True, help='folder of the pages')
   args = parser.parse_args(argv[1:])
   return exit_codes.Report('reference', lambda: _Write(args.output))

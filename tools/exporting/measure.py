@@ -11,6 +11,7 @@ from fm_lingvo.evaluation import error_rates
 from fm_lingvo.inference import recognizer
 from fm_lingvo.utils import audio
 
+from ..bench import kept_figures
 from ..common import this_machine
 from . import utterances as utterances_lib
 
@@ -95,20 +96,12 @@ def Figures(result: dict[str, Any]) -> dict[str, list[tuple[str, float, str]]]:
   found = {}
   for name, row in result['systems'].items():
     found[name] = [('size', row['size_bytes'] / 1e6, 'MB')]
-    for key, what in (
-      ('wer', 'WER'),
-      ('wer_low', 'WER, low end of its interval'),
-      ('wer_high', 'WER, high end of its interval'),
-    ):
-      if key in row:
-        found[name].append((what, 100 * row[key], '%'))
+    if 'wer' in row:
+      rates = [100 * row[key] for key in ('wer', 'wer_low', 'wer_high')]
+      found[name] += kept_figures.WithInterval('WER', *rates, '%')
     if 'wer_difference' in row:
-      for key, what in (
-        ('difference', ''),
-        ('low', ', low end of its interval'),
-        ('high', ', high end of its interval'),
-      ):
-        found[name].append((f'WER above that of the original{what}', 100 * row['wer_difference'][key], 'points'))
+      points = [100 * row['wer_difference'][key] for key in ('difference', 'low', 'high')]
+      found[name] += kept_figures.WithInterval('WER above that of the original', *points, 'points')
     found[name] += [
       ('texts equal to those of the original', 100 * row['equal_texts'], '%'),
       ('real-time factor, one utterance at a time', row['real_time_factor'], ''),

@@ -23,6 +23,7 @@ from fm_lingvo import errors
 from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files as file_system
 
+from ..common import command_line
 from ..common import exit_codes
 from . import plan
 from . import runner
@@ -32,12 +33,7 @@ from . import stages
 
 def _Parser():
   groups = '\n'.join(f'  {name:<18} {text}' for name, text in {**plan.GROUPS, 'all': 'all of them'}.items())
-  parser = argparse.ArgumentParser(
-    prog='recipe',
-    description=__doc__,
-    epilog=f'groups:\n{groups}',
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = command_line.Parser('recipe', __doc__, epilog=f'groups:\n{groups}')
   parser.add_argument(
     'names',
     nargs='*',

@@ -74,7 +74,7 @@ def Better(what: str, name: str, without: str) -> Claim:
   )
 
 
-def Meets(curve: tuple[str, ...], baseline: str, baseline_is: str, goal: float) -> Claim:
+def Meets(what: str, curve: tuple[str, ...], baseline: str, baseline_is: str, goal: float) -> Claim:
   """Of models on more and more labels, one with at most this share of them has no higher WER than a baseline."""
 
   def _Verdict(means, pairs):
@@ -97,7 +97,7 @@ def Meets(curve: tuple[str, ...], baseline: str, baseline_is: str, goal: float) 
     return round(share - goal, 6) <= 0, f'they meet at {100 * share:.1f} %{against}. {figures}'
 
   return Claim(
-    f'the adapted model meets {baseline_is} with at most {100 * goal:g} % of the labels',
+    f'{what} meets {baseline_is} with at most {100 * goal:g} % of the labels',
     (baseline, *curve),
     tuple((name, baseline) for name in curve),
     _Verdict,

@@ -14,7 +14,6 @@ A folder below --corpora is a corpus: it has a manifest.jsonl as in NeMo, with o
 Exit code 0: done; 1: nothing was accepted, or the disk failed; 2: something is missing, in one line; 130: Ctrl-C.
 """
 
-import argparse
 import glob
 import json
 import os
@@ -24,6 +23,7 @@ from fm_lingvo.data import dataset
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import text_lines
 
+from ..common import command_line
 from ..common import exit_codes
 from ..prepare import importers
 
@@ -227,9 +227,7 @@ def _Describe(name, data):
 
 def Main(argv):
   """Makes the data sets that the arguments ask for; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='recipe_data', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('recipe_data', __doc__)
   parser.add_argument(
     '--output',
     type=file_system.ExpandUser,

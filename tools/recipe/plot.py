@@ -32,17 +32,19 @@ def Plot(rows: list[dict], output: str) -> None:
   palette = dict(zip(dict.fromkeys(experiments[name] for name in names), _COLORS))
   colors = {name: palette[experiments[name]] for name in names}
   with matplotlib.rc_context(_STYLE):
-    figure = mpl_figure.Figure(figsize=(12, 9), dpi=120, layout='constrained')
+    figure = mpl_figure.Figure(figsize=(15, 9), dpi=120, layout='constrained')
     figure.legend(
       handles=[patches.Patch(color=color, label=experiment) for experiment, color in palette.items()],
       loc='outside upper center',
       ncols=len(_COLORS),
     )
-    axes = figure.subplots(2, 2)
-    _Rates(axes[0, 0], rows, means, colors, 'target_wer', 'Target WER, 95 % confidence intervals')
-    _Rates(axes[0, 1], rows, means, colors, 'target_cer', 'Target CER, 95 % confidence intervals')
-    _Rates(axes[1, 0], rows, means, colors, 'source_wer', 'Source WER: what adaptation forgets')
-    _Curve(axes[1, 1], rows, means)
+    above, below = figure.subfigures(2, 1)
+    rates = above.subplots(1, 3)
+    _Rates(rates[0], rows, means, colors, 'target_wer', 'Target WER, 95 % confidence intervals')
+    _Rates(rates[1], rows, means, colors, 'target_cer', 'Target CER, 95 % confidence intervals')
+    _Rates(rates[2], rows, means, colors, 'source_wer', 'Source WER: what adaptation forgets')
+    for ax, (target, (curve, baselines)) in zip(below.subplots(1, len(plan.CURVES)), plan.CURVES.items()):
+      _Curve(ax, rows, means, target, curve, baselines)
     figure.savefig(output, dpi='figure')
 
 
@@ -65,12 +67,12 @@ def _Rates(ax, rows, means, colors, rate, title):
   ax.grid(axis='y', visible=False)
 
 
-def _Curve(ax, rows, means):
-  """WER of the adapted model over its share of the labels; the baselines are horizontal lines."""
-  ax.set_title('Target WER over the share of target labels')
+def _Curve(ax, rows, means, target, models, baselines):
+  """WER of the adapted models of a target over their share of the labels; the baselines are horizontal lines."""
+  ax.set_title(f'{target}: WER over the share of its labels')
   ax.set_xlabel("% of the target's training labels")
   ax.set_ylabel('target WER, %')
-  curve = sorted((100 * means[name]['target_label_fraction'], name) for name in plan.CURVE if name in means)
+  curve = sorted((100 * means[name]['target_label_fraction'], name) for name in models if name in means)
   if curve:
     shares = [share for share, _ in curve]
     value, low, high = ([100 * means[name][f'target_wer{end}'] for _, name in curve] for end in ('', '_low', '_high'))
@@ -81,7 +83,7 @@ def _Curve(ax, rows, means):
     ax.set_xscale('log')
     ax.set_xticks(shares, [f'{share:.3g}' for share in shares])
     ax.set_xticks([], minor=True)
-  for name, style in zip(plan.BASELINES, ('--', '-', ':')):
+  for name, style in zip(baselines, ('--', '-', ':')):
     if name in means:
       ax.axhline(100 * means[name]['target_wer'], color='black', ls=style, label=name)
   if ax.get_legend_handles_labels()[0]:

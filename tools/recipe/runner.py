@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from ..common import interrupts
+from ..common import trainer_log
 from ..common import training_env
 from . import stage_run
 from .stage_spec import Settings
@@ -23,7 +24,6 @@ TRAINER = (sys.executable, '-m', 'fm_lingvo.trainer')
 _POLL_SECONDS = 0.5
 _NOTE_SECONDS = 30  # Between two lines about a stage; a killed recipe may lose so much of a stage's time.
 _END_SECONDS = 60  # That a trainer may take to save a checkpoint.
-_TAIL = 8192
 # TensorFlow would take every core for each process.
 _THREADS = ('TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS', 'OMP_NUM_THREADS')
 
@@ -162,7 +162,7 @@ class Runner:
         why = (
           f'no evaluation of {", ".join(missing)} at the last step'
           if missing
-          else f'exit code {code}: {training.LastLine()}'
+          else f'exit code {code}: {training.LastError()}'
         )
         self._Finish(run, 'failed', f'failed, {why} ({training.run_dir}/train.log)')
 
@@ -207,7 +207,7 @@ class _Training:
     if time.time() - self._noted < _NOTE_SECONDS:
       return ''
     self._Note()
-    found = re.findall(r'(?m)^(step \d+/\d+: .*)$', self._Tail())
+    found = re.findall(r'(?m)^(step \d+/\d+: .*)$', trainer_log.Tail(self._log_path))
     if not found or found[-1] == self._said:
       return ''
     self._said = found[-1]
@@ -237,15 +237,9 @@ class _Training:
       self.End(kill=True)
     self._lock.close()
 
-  def LastLine(self):
+  def LastError(self):
     """The trainer's last error, or its last line."""
-    lines = [line for line in self._Tail().splitlines() if line.strip()] or ['no output']
-    return next((line for line in reversed(lines) if line.startswith('trainer: ')), lines[-1])
-
-  def _Tail(self):
-    with open(self._log_path, 'rb') as f:
-      f.seek(max(0, os.path.getsize(self._log_path) - _TAIL))
-      return f.read().decode('utf-8', 'replace').replace('\r', '\n')
+    return trainer_log.LastError(trainer_log.Tail(self._log_path))
 
 
 def Cores() -> int:

@@ -12,7 +12,6 @@ older folder at --output is replaced.
 Exit code 1: the disk failed, or the export did; 2: wrong usage, or a model that is not worth shipping; 130: Ctrl-C.
 """
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -26,6 +25,7 @@ from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files as file_system
 
 from ..bench import tables
+from ..common import command_line
 from ..common import exit_codes
 from . import stage_run
 
@@ -117,9 +117,7 @@ def _Card(rates, target):
 
 def Main(argv: Sequence[str]) -> int:
   """Runs the tool; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='ship', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = command_line.Parser('ship', __doc__)
   parser.add_argument('run', type=file_system.ExpandUser, help='folder of a finished stage')
   parser.add_argument('--output', type=file_system.ExpandUser, required=True, help='folder of the model')
   parser.add_argument(

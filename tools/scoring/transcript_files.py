@@ -121,9 +121,8 @@ def HasBoth(path: str, kind: str = 'auto') -> bool:
 def CheckExists(path: str) -> None:
   """Raises ConfigError, with the nearest name, if there is no such file."""
   if not file_system.Exists(path):
-    folder = '' if file_system.IsRemote(path) else os.path.dirname(path) or '.'
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    raise errors.ConfigError(f'{path}: no such file{suggest.Hint(os.path.basename(path), names)}')
+    nearest = os.path.basename(file_system.Beside(path) or '')
+    raise errors.ConfigError(f'{path}: no such file{suggest.DidYouMean(nearest)}')
   if not file_system.IsRemote(path) and os.path.isdir(path):
     raise errors.ConfigError(f'{path}: expected a file, found a folder')
 

@@ -11,11 +11,11 @@ import os
 
 from fm_lingvo import audio
 from fm_lingvo.data.normalizers import prompts
-from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import suggest
 from fm_lingvo.utils import text_lines
 
 from ..common import exit_codes
+from ..common import files
 from ..prepare import importers
 from . import speech_engines
 
@@ -103,8 +103,7 @@ def ReadText(path):
 
 def _ReadNumbered(path):
   """As ReadText, but returns (number, line) pairs."""
-  if not file_system.Exists(path) or (not file_system.IsRemote(path) and os.path.isdir(path)):
-    raise exit_codes.UsageError(f'--input={path}: expected a text file with a sentence per line, found no such file')
+  files.RequireFile(path, 'a text file with a sentence per line')
   lines = [(number, line.strip()) for number, line in text_lines.Lines(path)]
   return [(number, line) for number, line in lines if line and not line.startswith(';')]
 

@@ -19,6 +19,7 @@ from ..common import interrupts
 from . import space as space_lib
 from . import trial as trial_lib
 
+FILE = 'study.db'  # In the folder of the sweep.
 _FOLDER = 'folder'  # User attribute of a trial: its run's folder, relative to the sweep's.
 _BEGUN = 'begun'  # User attribute of the study: what it was begun with, see _Begun.
 
@@ -75,7 +76,7 @@ class Study:
       os.makedirs(plan.logdir, exist_ok=True)
     optuna = self._optuna
     pruner = optuna.pruners.MedianPruner(n_startup_trials=plan.startup_trials)
-    path = os.path.join(plan.logdir, 'study.db')
+    path = os.path.join(plan.logdir, FILE)
     with _Opening(path):
       self.study = optuna.create_study(
         study_name='sweep',
@@ -169,7 +170,7 @@ class Study:
         continue
       values = trial_lib.Values(trial.folder, self._plan.dataset, self._plan.metric)
       if code:
-        self._Finish(trial, None, states.FAIL, f'failed with exit code {code}: {trial.LastLine()}')
+        self._Finish(trial, None, states.FAIL, f'failed with exit code {code}: {trial.LastError()}')
       elif not values:
         raise errors.ConfigError(
           f'--metric={self._plan.dataset}/{self._plan.metric}: {trial.folder} has no evaluation of {self._plan.dataset}'

@@ -11,6 +11,8 @@ from fm_lingvo import errors
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.utils import suggest
 
+from ..common import trainer_log
+
 LOG = 'trainer.log'
 
 
@@ -71,11 +73,9 @@ class Trial:
     self.AskToStop()
     self._process.wait()
 
-  def LastLine(self) -> str:
-    """The last line of the trainer's output."""
-    with open(os.path.join(self.folder, LOG), encoding='utf-8', errors='replace') as f:
-      lines = [line.strip() for line in f if line.strip()]
-    return lines[-1] if lines else 'no output'
+  def LastError(self) -> str:
+    """The trainer's last error, or its last line."""
+    return trainer_log.LastError(trainer_log.Tail(os.path.join(self.folder, LOG)))
 
 
 def Values(folder: str, dataset: str, metric: str) -> list[tuple[int, float]]:
@@ -91,8 +91,44 @@ def Values(folder: str, dataset: str, metric: str) -> list[tuple[int, float]]:
   for row in rows:
     if metric not in row:
       known = [name for name in row if name not in ('dataset', 'step', 'time')]
-      raise errors.ConfigError(f'--metric={dataset}/{metric}: no such metric{suggest.Hint(metric, known)}')
+      raise _NoMetric(dataset, metric, known)
   return [(row['step'], row[metric]) for row in rows]
+
+
+def CheckMetric(
+  model: str,
+  dataset: str,
+  metric: str,
+  bindings: Sequence[str],
+  flags: Sequence[str],
+  main: Sequence[str] = (sys.executable, '-m', 'fm_lingvo.trainer'),
+) -> None:
+  """Asks a trainer which metrics its evaluations will have; takes as long as an evaluation's graph, some seconds.
+
+  Args:
+    model: Name of the experiment.
+    dataset: Data set of the evaluations.
+    metric: Name of the value.
+    bindings: Of a trial.
+    flags: Further flags of the trainer.
+    main: The trainer.
+
+  Raises:
+    errors.ConfigError: There will be no such metric, or the trainer refuses the data set, the bindings or the flags.
+  """
+  command = [*main, f'--model={model}', *flags, *(f'--gin_bindings={b}' for b in bindings), f'--list_metrics={dataset}']
+  asked = subprocess.run(command, capture_output=True, text=True, check=False)
+  if asked.returncode:
+    said = trainer_log.LastError(asked.stderr).removeprefix('trainer: ')
+    raise errors.ConfigError(said.replace('--list_metrics', '--metric'))  # The words of our own flag.
+  known = [name.removeprefix(f'{dataset}/') for name in asked.stdout.splitlines() if name.startswith(f'{dataset}/')]
+  if metric not in known:
+    raise _NoMetric(dataset, metric, known)
+
+
+def _NoMetric(dataset: str, metric: str, known: Sequence[str]) -> errors.ConfigError:
+  expected = suggest.Hint(metric, known) or f'; expected one of {suggest.Some(known)}'
+  return errors.ConfigError(f'--metric={dataset}/{metric}: no such metric{expected}')
 
 
 def Command(model: str, folder: str, bindings: Sequence[str], flags: Sequence[str]) -> list[str]:

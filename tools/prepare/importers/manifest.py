@@ -1,10 +1,7 @@
 """JSON lines as in NeMo: {"audio_filepath": ..., "text": ..., "duration": ..., "offset": ..., "speaker": ...}."""
 
-import os
-
-from fm_lingvo.utils import files as file_system
-
 from ...common import exit_codes
+from ...common import files
 from ..import_helpers import inputs
 from ..import_helpers import json_lines
 from ..import_helpers import rows
@@ -38,6 +35,5 @@ def Import(options):
 def SplitAndPath(part):
   """Returns (split or None, path) of a part of --input, PATH or SPLIT=PATH; raises UsageError if there is no file."""
   split, path = inputs.SplitOf(part)
-  if not file_system.Exists(path) or (not file_system.IsRemote(path) and os.path.isdir(path)):
-    raise exit_codes.UsageError(f'--input={path}: expected a JSONL manifest, found no such file')
+  files.RequireFile(path, 'a JSONL manifest')
   return split, path

@@ -2,9 +2,8 @@
 
 import os
 
-from fm_lingvo.utils import files as file_system
-
 from ...common import exit_codes
+from ...common import files
 from .. import importers
 from ..import_helpers import inputs
 from ..import_helpers import rows
@@ -51,8 +50,7 @@ def Import(options):
   )
   for part in options.input.split(','):
     split, path = inputs.SplitOf(part)
-    if not file_system.Exists(path) or os.path.isdir(path):
-      raise exit_codes.UsageError(f'--input={part}: expected a table, found no such file')
+    files.RequireFile(path, 'a table')
     separator = _DELIMITERS.get(delimiter) or tables.Delimiter(path)
     quoted = tables.IsQuoted(path, separator) if quotes == 'auto' else quotes == 'yes'
     keys = None
