@@ -187,8 +187,7 @@ class HydraTask(base_task.BaseTask):
       Where all branches see one view, `loss` has the weight of the first one's (labels, frames), so that the average
       over replicas is exact; else 1. MeanLoss is the loss over many batches.
     """
-    metrics, tensors = {}, {}
-    losses = []
+    metrics, tensors, losses = {}, {}, []
     branches = branch_lib.ForStreams(self.params, input_batch.keys(), self.do_eval)
     for name, branch in branches:
       out = predictions[name]
@@ -202,9 +201,10 @@ class HydraTask(base_task.BaseTask):
       if branch.weight_schedule is not None:
         own_names.Add(branch_metrics, {'weight': (factor, 1.0)}, head)
       if self.do_eval and self._Decodes(branch):
-        hypotheses = self.Head(branch.head).Decode(theta[branch.head], out.encoded, out.paddings)
-        found = {f'hyp_{key}': x for key, x in hypotheses.items()}
-        own_names.Add(branch_tensors, {**found, 'encoded': out.encoded, 'encoded_paddings': out.paddings}, head)
+        own_names.Add(branch_tensors, {'encoded': out.encoded, 'encoded_paddings': out.paddings}, head)
+        if not self.Head(branch.head).SearchesJointly(out.encoded):
+          hypotheses = self.Head(branch.head).Decode(theta[branch.head], out.encoded, out.paddings)
+          own_names.Add(branch_tensors, {f'hyp_{key}': x for key, x in hypotheses.items()}, head)
       own_names.Add(branch_tensors, branch_lib.SummaryTensors(out), head)
       metrics.update({f'{name}/{k}': v for k, v in branch_metrics.items()})
       tensors.update({f'{name}/{k}': v for k, v in branch_tensors.items()})

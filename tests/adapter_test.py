@@ -167,12 +167,14 @@ class AdaptedEncoderTest(graph_case.GraphCase):
             EncoderParams(adapters=['target'], active_adapter='target', remat=remat, adapter_position=position)
           )
           variables = layer.vars.adapters.target.block_0.Flatten()
-          encoded = _Encode(layer, (20, 32))
-          grads = tf.gradients(tf.reduce_sum(encoded[:, :5] ** 2), variables)
+          features, paddings = tf.placeholder(tf.float32, [None, None, 80]), tf.placeholder(tf.float32, [None, None])
+          encoded = layer.FProp(layer.theta, features, paddings)[0][:, :5]
+          grads = tf.gradients(tf.reduce_sum(encoded**2), variables)
           self._Randomize(layer, 'target')
-          outputs.append(self.Eval(encoded[:, :5], *grads))
-          x, _ = layer.FProp(layer.theta, tf.constant(_FEATURES[:1, :20]), tf.zeros([1, 20]))
-          np.testing.assert_allclose(self.Eval(x)[0], outputs[-1][0][0], atol=2e-4)
+          padded = {features: _FEATURES, paddings: np.arange(32) >= np.array([[20], [32]])}
+          outputs.append(self._session.run([encoded, *grads], padded))
+          alone = self._session.run(encoded, {features: _FEATURES[:1, :20], paddings: np.zeros([1, 20])})
+          np.testing.assert_allclose(alone[0], outputs[-1][0][0], atol=2e-4)
       with self.subTest(position):
         for a, b in zip(*outputs):
           np.testing.assert_allclose(a, b, atol=1e-3)
@@ -188,13 +190,19 @@ class AdaptedEncoderTest(graph_case.GraphCase):
         for v, g in zip(shared.variables, shared.session.run(shared.gradients)):
           self.assertTrue(np.any(g), v.name)
 
-  def test_bfloat16(self):
+  def test_bfloat16_stays_near_float32(self):
     layer = self.Layer(
       EncoderParams(adapters=['target'], active_adapter='target', fprop_dtype=tf.bfloat16, adapter_position='after_ff')
     )
     encoded = _Encode(layer)
     self._Randomize(layer, 'target')
-    self.assertTrue(np.all(np.isfinite(self.Eval(encoded))))
+    shared = self._Shared('after_ff').Reset()
+    plain = shared.session.run(shared.encoded)
+    shared.Randomize('target')
+    expected = shared.session.run(shared.encoded)
+    off = np.abs(self.Eval(encoded) - expected).mean()
+    self.assertLess(off, 0.05)
+    self.assertLess(off, 0.2 * np.abs(plain - expected).mean())  # The adapters are applied, too.
 
   def test_errors_name_field_value_and_nearest(self):
     for settings, expected in (

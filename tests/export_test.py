@@ -40,16 +40,18 @@ def Recognized(path):
   with np.load("waveforms.npz") as f:
     found = model.signatures["serving_default"](
         waveforms=tf.constant(f["waveforms"]), num_samples=tf.constant(f["num_samples"]))
-  graph = tf.Graph()
-  with graph.as_default(), tf.compat.v1.Session() as sess, np.load("waveforms.npz") as f:  # A stock session, too.
+  return {"texts": [t.decode() for t in found["texts"].numpy()], "scores": found["scores"].numpy().tolist()}
+
+def SessionScores(path):
+  with tf.Graph().as_default(), tf.compat.v1.Session() as sess, np.load("waveforms.npz") as f:  # A stock session.
     meta = tf.compat.v1.saved_model.load(sess, ["serve"], path)
     signature = meta.signature_def["serving_default"]
-    scores = sess.run(signature.outputs["scores"].name, {
-        signature.inputs[name].name: f[name] for name in ("waveforms", "num_samples")})
-  return {"texts": [t.decode() for t in found["texts"].numpy()], "scores": found["scores"].numpy().tolist(),
-          "session_scores": scores.tolist()}
+    return sess.run(signature.outputs["scores"].name, {
+        signature.inputs[name].name: f[name] for name in ("waveforms", "num_samples")}).tolist()
 
 found = {path: Recognized(path) for path in sys.argv[2:]}
+for path in ("model", "fused"):
+  found[path]["session_scores"] = SessionScores(path)
 names = {"np": np, "waveforms": np.zeros([1, 9000], np.float32), "num_samples": [9000]}
 exec(sys.argv[1], names)
 print(json.dumps({

@@ -13,8 +13,11 @@ from lingvo.core import base_layer
 from lingvo.core import cluster_factory
 from lingvo.core import py_utils
 
+from fm_lingvo.config import params_copy
 from fm_lingvo.runtime import session
+from tests import unoptimised_graphs
 
+params_copy.Install()  # As in a run.
 py_utils.SetEagerMode(False)
 if not flags.FLAGS.is_parsed():
   flags.FLAGS(['test'])  # pytest does not; absltest.main parses again.
@@ -24,32 +27,10 @@ logging.set_verbosity(logging.ERROR)
 flags.FLAGS.enable_asserts = flags.FLAGS.enable_check_numerics = False
 session.ComputeOnCpu()
 
-# Graphs of tests run once or twice: TensorFlow's graph optimiser takes longer than it saves. Processes that tests start
-# have it; Optimised is for tests of what it does.
-_optimised_config = session._WithOptions
-_optimise = False
-
-
-def _Config(config):
-  config = _optimised_config(config)
-  if not _optimise:
-    config.graph_options.rewrite_options.disable_meta_optimizer = True
-  return config
-
-
-session._WithOptions = _Config
+# Processes that tests start optimise their graphs; Optimised is for tests of what that does.
+unoptimised_graphs.Install()
+Optimised = unoptimised_graphs.Optimised
 tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': True})  # Sessions without a config.
-
-
-@contextlib.contextmanager
-def Optimised():
-  """Context in which sessions with session.Config() optimise their graphs, as in a run."""
-  global _optimise
-  _optimise = True
-  try:
-    yield
-  finally:
-    _optimise = False
 
 
 def Load(sess, values):
@@ -75,7 +56,8 @@ class GraphCase(absltest.TestCase):
   def NewGraph(self):
     """Context of another graph with the same seeds."""
     session, self._session = self._session, None
-    with tf.Graph().as_default():
+    # As in a run: where there is no cluster, each layer makes one anew at each look.
+    with tf.Graph().as_default(), cluster_factory.Current():
       tf.random.set_seed(1234)
       py_utils.GetOrCreateGlobalStepVar()
       yield

@@ -19,6 +19,7 @@ GRAPHEMES = 'params/tokenizers/graphemes_en.model'
 def _Task(model):
   """What Recognition needs of a task with the branch `a` on the stream `s`."""
   keys = [
+    'a/encoded',
     'a/hyp_labels',
     'a/hyp_lengths',
     'a/hyp_scores',

@@ -1,5 +1,6 @@
 """Hypotheses of batches that are searched together are those of each batch."""
 
+import functools
 import types
 
 import numpy as np
@@ -8,6 +9,7 @@ from lingvo import compat as tf
 from lingvo.core import py_utils
 
 from fm_lingvo.evaluation import joint_search
+from fm_lingvo.heads import base_head
 from tests import graph_case
 
 
@@ -43,14 +45,17 @@ class JointSearchTest(graph_case.GraphCase):
       return py_utils.NestedMap(sums=tf.reduce_sum(frames * (1.0 - paddings)[..., tf.newaxis], axis=[1, 2]))
 
     self.utt_ids, self.weights = tf.placeholder(tf.string, [None]), tf.placeholder(tf.float32, [None])
+    is_joint = functools.partial(base_head.BaseHead.SearchesJointly, types.SimpleNamespace(searches=searches))
     task = types.SimpleNamespace(
       per_example_tensors={'a/encoded': encoded, 'a/encoded_paddings': self.paddings},
       branches=[('a', types.SimpleNamespace(head='h'))],
-      Head=lambda name: types.SimpleNamespace(searches=searches, Decode=Decode),
+      Head=lambda name: types.SimpleNamespace(SearchesJointly=is_joint, Decode=Decode),
       theta={'h': None},
     )
-    sums = Decode(None, encoded, self.paddings).sums
-    self.recognition = _Recognition({'hyp_sums': sums, 'utt_ids': self.utt_ids, 'weights': self.weights})
+    fetches = {'utt_ids': self.utt_ids, 'weights': self.weights}
+    if not is_joint(encoded):  # Else the task leaves it to joint_search.
+      fetches['hyp_sums'] = Decode(None, encoded, self.paddings).sums
+    self.recognition = _Recognition(fetches)
     return joint_search.Search(task, self.recognition)
 
   def _Add(self, search, seed, rows, frames):
@@ -68,7 +73,6 @@ class JointSearchTest(graph_case.GraphCase):
 
   def test_each_batch_gets_its_own_rows_in_order(self):
     search = self._Search(searches=True)
-    self.assertNotIn('hyp_sums', search.fetches)
     expected = [self._Add(search, seed, rows, frames) for seed, (rows, frames) in enumerate([(30, 4), (40, 9), (3, 2)])]
     self.assertLen(self.recognition.batches, 2)  # The third waits for more.
     scores, rows = search.Finish(self._session)

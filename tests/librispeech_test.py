@@ -43,7 +43,7 @@ class LibrispeechTest(absltest.TestCase):
     self.addCleanup(folder.cleanup)
     self.dir = folder.name
     os.symlink(os.path.join(process_case.ROOT, 'params'), os.path.join(self.dir, 'params'))
-    server = self.enter_context(fork_server.Server(process_case.ROOT))
+    server = self.enter_context(fork_server.Server(process_case.ROOT, 'tests.page_preload'))
     server.WriteProgram(os.path.join(self.dir, 'python'))
     server.WriteProgram(os.path.join(self.dir, 'trainer'), '-m', 'fm_lingvo.trainer')
     for subset in _SUBSETS:

@@ -50,7 +50,7 @@ class NotebooksTest(absltest.TestCase):
 
   def _WriteCommands(self):
     """`trainer` and `python` on the PATH: tests/fork_server.py's, the trainer with a tiny model and few steps."""
-    server = self.enter_context(fork_server.Server(self.root))
+    server = self.enter_context(fork_server.Server(self.root, 'tests.page_preload'))
     server.WriteProgram(self._Path('bin', 'python'))
     python = shlex.quote(self._Path('bin', 'python'))
     extra = {

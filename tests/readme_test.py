@@ -3,8 +3,9 @@
 The commands run as written, in the order of pages.PAGES, in a copy of the checkout with a
 few seconds of sound for data; each one shares what those before it left. `trainer`
 and `python` are this interpreter's: the first use of a program starts it, later ones
-are forks (tests/fork_server.py). What a test adds to a command is in _Extra; what
-CI or another test runs is in _ELSEWHERE. A command that nothing runs fails.
+are forks (tests/fork_server.py), and so are the pages' own scripts but the first. What
+a test adds to a command is in _Extra; what CI or another test runs is in _ELSEWHERE.
+A command that nothing runs fails.
 """
 
 import dataclasses
@@ -146,6 +147,7 @@ def _Table(header):
 class CommandsTest(absltest.TestCase):
   # Programs that a command has used; a sweep's trainers are forks only if it is one.
   _begun = {'python -m tools.sweep'}
+  _scripts = []  # Names of the pages' own files.
 
   @classmethod
   def setUpClass(cls):
@@ -177,7 +179,7 @@ class CommandsTest(absltest.TestCase):
   @classmethod
   def _WriteEnvironment(cls):
     """.venv whose commands are this interpreter's, up to date for make."""
-    server = cls.enter_context(fork_server.Server(cls.root))
+    server = cls.enter_context(fork_server.Server(cls.root, 'tests.page_preload'))
     server.WriteProgram(cls._Path('.venv/bin/python'))
     server.WriteProgram(cls._Path('.venv/bin/trainer'), '-m', 'fm_lingvo.trainer')
     cls._Write('.venv/bin/tensorboard', f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m tensorboard.main "$@"\n')
@@ -190,6 +192,7 @@ class CommandsTest(absltest.TestCase):
     for block in _Blocks('python') + _Blocks('gin'):
       name = re.match(r'# (\S+)\n', block).group(1)
       assert not os.path.exists(cls._Path(name)), name
+      cls._scripts.append(name)
       cls._Write(name, block)
 
   @classmethod
@@ -276,6 +279,7 @@ class CommandsTest(absltest.TestCase):
   def _Run(self, command):
     whole = ' '.join([command.replace('--trials=20', '--trials=2'), *map(shlex.quote, self._Extra(command))])
     programs = set(re.findall(r'\btrainer |python -m \S+', command))
+    programs = {'script' if f'{name.split()[-1]}.py' in self._scripts else name for name in programs}
     fresh = not programs <= self._begun
     self._begun.update(programs)
     started = time.time()

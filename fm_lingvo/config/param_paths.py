@@ -2,6 +2,8 @@
 
 import functools
 
+from lingvo.core import cluster_factory
+
 from fm_lingvo.config import bindings
 from fm_lingvo.config import knobs
 from fm_lingvo.config import param_tree
@@ -28,18 +30,20 @@ def Trees(model_name, cls, datasets):
   Raises:
     GinError: The experiment's code raised a ValueError.
   """
-  experiment = registry.Call(model_name, 'the experiment', cls)
-  model = registry.Call(model_name, 'Task()', experiment.Model)
-  trees = {'task': param_tree.Tree(model.task, 'task'), 'model': param_tree.Tree(model, 'model')}
-  trees['model'].Refuse(trees['task'])
-  trees['schedule'] = param_tree.Tree(
-    registry.Call(model_name, 'ProgramSchedule()', experiment.ProgramSchedule), 'schedule'
-  )
-  # Messages show the values of the first data set that has a param.
-  for name in sorted(datasets, key=lambda d: d != 'Train'):
-    trees[name] = param_tree.Tree(
-      registry.Call(model_name, f'{name}()', functools.partial(experiment.GetDatasetParams, name)), 'input'
+  # The Params of each layer look at the cluster; where there is none, each makes one, half of the time of this.
+  with cluster_factory.Current():
+    experiment = registry.Call(model_name, 'the experiment', cls)
+    model = registry.Call(model_name, 'Task()', experiment.Model)
+    trees = {'task': param_tree.Tree(model.task, 'task'), 'model': param_tree.Tree(model, 'model')}
+    trees['model'].Refuse(trees['task'])
+    trees['schedule'] = param_tree.Tree(
+      registry.Call(model_name, 'ProgramSchedule()', experiment.ProgramSchedule), 'schedule'
     )
+    # Messages show the values of the first data set that has a param.
+    for name in sorted(datasets, key=lambda d: d != 'Train'):
+      trees[name] = param_tree.Tree(
+        registry.Call(model_name, f'{name}()', functools.partial(experiment.GetDatasetParams, name)), 'input'
+      )
   return trees
 
 

@@ -5,6 +5,7 @@ A leaf is a value; a group is a Params node. Elements of a list of Params are na
 """
 
 import copy
+import functools
 import re
 
 from lingvo.core import base_layer
@@ -25,26 +26,38 @@ _COMMON = frozenset(k for k, _ in base_layer.BaseLayer.Params().IterParams())
 
 
 class Leaf:
-  """One value in a tree of Params."""
+  """One value in a tree of Params.
 
-  def __init__(self, path, owner, key, refusal=''):
+  Trees have thousands of leaves, of which few are asked for their types: they are found when they are asked for.
+
+  Attributes:
+    path: Dotted path of the value.
+    value: The value, before any binding of the user's.
+  """
+
+  def __init__(self, path, owner, key):
     """Creates a leaf.
 
     Args:
       path: Dotted path of the value.
       owner: The Params node that contains the value.
       key: Name of the value in `owner`.
-      refusal: Reason why the value cannot be bound; '' if it can.
     """
     self.path = path
     self._owner = owner
     self._key = key
-    param = owner._params[key]
-    self.value = param.Get()
-    self.spec = value_types.FromValues(key, param.GetDefault(), self.value)
-    self.refusal = refusal
-    if not refusal and self.spec.code:
-      self.refusal = f'{_TypeName(self.value)} values come from code, not from Gin'
+    self._param = owner._params[key]
+    self.value = self._built = self._param.Get()
+
+  @functools.cached_property
+  def spec(self):
+    """The value_types.Spec of the value that the experiment's code set."""
+    return value_types.FromValues(self._key, self._param.GetDefault(), self._built)
+
+  @functools.cached_property
+  def refusal(self):
+    """The reason why the value cannot be bound; '' if it can."""
+    return f'{_TypeName(self._built)} values come from code, not from Gin' if self.spec.code else ''
 
   def Describe(self):
     """Returns path, type and value for a message."""

@@ -29,7 +29,8 @@ class Recognition:
 
   Attributes:
     branch: Name of the branch.
-    fetches: dict of tensors, what Add needs of each batch.
+    fetches: dict of tensors, what Add needs of each batch; the hypotheses are not among them where the task leaves the
+      search to joint_search.py.
   """
 
   def __init__(self, task, branch):
@@ -44,7 +45,8 @@ class Recognition:
     stream = dict(task.branches)[branch].stream
     tensors = task.per_example_tensors
     self._surfaces = self._tokenizer.surfaces
-    found = [*_HYPOTHESES, *(key for key in _FOR_WORDS if f'{branch}/hyp_{key}' in tensors)]
+    # None where joint_search.py finds them.
+    found = [key for key in (*_HYPOTHESES, *_FOR_WORDS) if f'{branch}/hyp_{key}' in tensors]
     self.fetches = {f'hyp_{key}': tensors[f'{branch}/hyp_{key}'] for key in found}
     self.fetches.update({key: tensors[f'{stream}/{key}'] for key in _STRINGS + ('weights', 'num_samples')})
     self._rows = []
@@ -115,7 +117,7 @@ def ForTask(task):
   return [
     Recognition(task, branch)
     for branch in task.Tokenizers()
-    if f'{branch}/hyp_labels' in tensors and f'{streams[branch].stream}/texts' in tensors
+    if f'{branch}/encoded' in tensors and f'{streams[branch].stream}/texts' in tensors
   ]
 
 

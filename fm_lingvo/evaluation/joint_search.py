@@ -13,7 +13,6 @@ from fm_lingvo.decoding import joined
 from fm_lingvo.evaluation import hypotheses
 
 _ROWS = 64  # Utterances that are searched together, at least but for the last ones.
-_PREFIX = 'hyp_'
 _ENCODED = ('encoded', 'encoded_paddings')  # Tensors [B, N, D] and [B, N] of a branch.
 
 
@@ -37,14 +36,12 @@ class Search:
     name = dict(task.branches)[recognition.branch].head
     head = task.Head(name)
     encoded, paddings = (task.per_example_tensors[f'{recognition.branch}/{key}'] for key in _ENCODED)
-    self._is_joint = head.searches and encoded.shape.as_list()[0] is None  # Not on a TPU: shapes are static.
+    self._is_joint = head.SearchesJointly(encoded)
     if self._is_joint:
-      self.fetches = {key: x for key, x in recognition.fetches.items() if not key.startswith(_PREFIX)}
-      self.fetches.update(encoded=encoded, paddings=paddings)
+      self.fetches = {**recognition.fetches, 'encoded': encoded, 'paddings': paddings}
       # A search of its own: to feed the tensors of the graph would not keep the session from reading the next batch.
       self._inputs = [tf.placeholder(x.dtype, [None, None, *x.shape.as_list()[2:]]) for x in (encoded, paddings)]
-      found = head.Decode(task.theta[name], *self._inputs)
-      self._found = {key: found[key.removeprefix(_PREFIX)] for key in recognition.fetches if key.startswith(_PREFIX)}
+      self._found = {f'hyp_{key}': x for key, x in head.Decode(task.theta[name], *self._inputs).items()}
 
   def MetricNames(self) -> list[str]:
     """Names of the metrics of Finish."""

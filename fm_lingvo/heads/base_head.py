@@ -91,6 +91,14 @@ class BaseHead(base_layer.BaseLayer):
     """Whether Decode is a search of many small operations, which costs little more for many utterances than for one."""
     return False
 
+  def SearchesJointly(self, encoded) -> bool:
+    """Whether an evaluation searches several batches together (evaluation/joint_search.py), not each with its loss.
+
+    Args:
+      encoded: float32 [B, N, D], a tensor of the graph: B must not be static, as it is on a TPU.
+    """
+    return self.searches and encoded.shape.as_list()[0] is None
+
   def Decode(self, theta, encoded, paddings) -> py_utils.NestedMap:
     """Finds transcripts; optional.
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
   from fm_lingvo.inference import stream_graph
 
 CLOSED = session_graph.CLOSED
+_PLACES = 4  # Of a word's probability.
 _HOW_TO_STREAM = 'train a run with the knob streaming = True, such as asr.StreamingSupervised (docs/streaming.md)'
 
 Word = transcript.Word
@@ -171,7 +172,7 @@ class Recognizer:
   def _Hypothesis(self, labels, found, every):
     """Returns the Hypothesis of a words.Found, one of `every`, with its labels."""
     calibration = self._calibrations[len(every) > 1]
-    probabilities = [round(calibration.Probability(e), 4) for e in words_lib.Evidence(found, every)]
+    probabilities = [round(calibration.Probability(e), _PLACES) for e in words_lib.Evidence(found, every)]
     words = _Timed(found.spans, probabilities, self._frame_seconds)
     return Hypothesis(self._tokenizer.DecodeIds(labels), found.score, tuple(words))
 
