@@ -19,6 +19,7 @@ from fm_lingvo.inference import graph_mode
 from fm_lingvo.inference import stream_events
 from tests import run_case
 from tests import tiny_data
+from tools import stream_latency
 
 _PAUSE = 0.1  # Seconds; the words of a model with random weights have short pauses only.
 
@@ -41,7 +42,7 @@ def tearDownModule():
   shutil.rmtree(_folder)
 
 
-def _Heard(model, pieces, rate=16000, **options):
+def _Events(model, pieces, rate=16000, **options):
   """(events, transcript) of a stream of pieces."""
   with model.stream(**options) as stream:
     events = [event for piece in pieces for event in stream.accept(piece, rate)]
@@ -72,38 +73,46 @@ class StreamTest(absltest.TestCase):
       self.assertAlmostEqual(a.probability, b.probability, places)
     self.assertAlmostEqual(found.score / max(1.0, abs(whole.score)), whole.score / max(1.0, abs(whole.score)), places)
 
+  def test_the_latency_s_figures_are_of_the_steps_that_are_taken(self):
+    measured = stream_latency.Measure(_model, _sound, beam_size=3, step_seconds=0.15)
+    self.assertEqual(measured['step'], 160)  # Whole encoded frames.
+    self.assertAlmostEqual(measured['waits for'], 0.175, 3)
+    self.assertBetween(measured['median'], 0, measured['90 %'])
+    with self.assertRaisesRegex(errors.ConfigError, 'expected more than 10 steps of 0.16 s'):
+      stream_latency.Measure(_model, _sound[:16000], beam_size=3, step_seconds=0.15)
+
   def test_a_stream_equals_the_whole_recording(self):
     for model, beams in ((_model, (None,)), (_ctc, (None, 1))):
       for samples in (_sound, _sound[:9000], _sound[:900], _sound[:300]):
         whole = model.transcribe(samples, 16000)
         for beam_size in beams:
           for step_seconds in (0.16, 0.4):
-            found = _Heard(model, [samples], endpoint_seconds=None, beam_size=beam_size, step_seconds=step_seconds)[1]
+            found = _Events(model, [samples], endpoint_seconds=None, beam_size=beam_size, step_seconds=step_seconds)[1]
             self._AssertSame(found, whole)
       self.assertGreater(len(model.transcribe(_sound, 16000).text), 2)
 
   def test_events_do_not_depend_on_how_the_samples_come(self):
     for model in (_model, _ctc):
       for endpoint in (None, _PAUSE):
-        expected = _Heard(model, [_sound], endpoint_seconds=endpoint)
+        expected = _Events(model, [_sound], endpoint_seconds=endpoint)
         for seed in range(3):
-          self.assertEqual(_Heard(model, _Pieces(_sound, seed), endpoint_seconds=endpoint), expected)
+          self.assertEqual(_Events(model, _Pieces(_sound, seed), endpoint_seconds=endpoint), expected)
         as_bytes = [
           piece for p in _Pieces(np.frombuffer(_sound.tobytes(), np.uint8), 7, 9000) for piece in [p.tobytes()]
         ]
-        self.assertEqual(_Heard(model, as_bytes, endpoint_seconds=endpoint), expected)
-    one_by_one = _Heard(_model, _sound[:4000, np.newaxis])
-    self.assertEqual(one_by_one, _Heard(_model, [_sound[:4000]]))
+        self.assertEqual(_Events(model, as_bytes, endpoint_seconds=endpoint), expected)
+    one_by_one = _Events(_model, _sound[:4000, np.newaxis])
+    self.assertEqual(one_by_one, _Events(_model, [_sound[:4000]]))
 
   def test_other_rates_types_and_channels_are_as_of_a_recording(self):
     for rate, samples in ((8000, _sound[::2]), (44100, _sound), (16000, (_sound / 32768.0).astype(np.float32))):
       whole = _model.transcribe(samples, rate)
-      self._AssertSame(_Heard(_model, _Pieces(samples, 1), rate, endpoint_seconds=None)[1], whole)
+      self._AssertSame(_Events(_model, _Pieces(samples, 1), rate, endpoint_seconds=None)[1], whole)
     two = np.stack([_sound, _sound], axis=1)
-    self.assertEqual(_Heard(_model, _Pieces(two, 2)), _Heard(_model, [_sound]))
+    self.assertEqual(_Events(_model, _Pieces(two, 2)), _Streamed(_model, [_sound]))
 
   def test_finals_end_at_pauses_and_never_change(self):
-    events, transcript = _Heard(_model, [_sound], endpoint_seconds=_PAUSE)
+    events, transcript = _Events(_model, [_sound], endpoint_seconds=_PAUSE)
     finals = [e for e in events if isinstance(e, stream_events.Final)]
     self.assertGreater(len(finals), 1)
     self.assertGreater(len(events), len(finals))
@@ -120,31 +129,31 @@ class StreamTest(absltest.TestCase):
       self.assertEqual([w['word'] for w in row['words']], [w.text for w in event.words])
       if event.words:
         self.assertEqual((event.start, event.end), (event.words[0].start, event.words[-1].end))
-    events, greedy = _Heard(_model, [_sound], endpoint_seconds=_PAUSE, beam_size=1)
+    events, greedy = _Events(_model, [_sound], endpoint_seconds=_PAUSE, beam_size=1)
     finals = [e for e in events if isinstance(e, stream_events.Final)]
     self.assertGreater(len(finals), 1)
     for before, after in zip(finals, finals[1:]):
       self.assertGreaterEqual(round(after.start - before.end, 3), _PAUSE)
-    whole = _Heard(_model, [_sound], endpoint_seconds=None, beam_size=1)[1]
+    whole = _Events(_model, [_sound], endpoint_seconds=None, beam_size=1)[1]
     self.assertEqual(_Labels(greedy.text), _Labels(whole.text))
     self.assertAlmostEqual(greedy.score, whole.score, delta=0.05)
 
   def test_a_reset_model_begins_as_with_a_new_recording(self):
-    events, _ = _Heard(_model, [_sound], endpoint_seconds=_PAUSE, reset=True)
+    events, _ = _Events(_model, [_sound], endpoint_seconds=_PAUSE, reset=True)
     finals = [e for e in events if isinstance(e, stream_events.Final)]
     self.assertGreater(len(finals), 1)
     first = finals[0]
     # A step is 0.16 s: the first one that ends a pause behind the first final.
     step = next(n for n in range(1, 20) if round(n * 0.16 - first.end, 3) >= _PAUSE)
-    rest = _Heard(_model, [_sound[step * 2560 :]], endpoint_seconds=_PAUSE, reset=True)[0]
+    rest = _Events(_model, [_sound[step * 2560 :]], endpoint_seconds=_PAUSE, reset=True)[0]
     texts = [e.text for e in rest if isinstance(e, stream_events.Final)]
     self.assertEqual(texts, [f.text for f in finals[1:]])
 
   def test_many_streams_at_once_are_as_one_after_the_other(self):
     sounds = [tiny_data.Waveform(1.0 + 0.1 * i, i) for i in range(6)]
-    expected = [_Heard(_model, [sound]) for sound in sounds]
+    expected = [_Events(_model, [sound]) for sound in sounds]
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
-      found = list(pool.map(lambda i: _Heard(_model, _Pieces(sounds[i], i)), range(6)))
+      found = list(pool.map(lambda i: _Events(_model, _Pieces(sounds[i], i)), range(6)))
     self.assertEqual(found, expected)
     streams = [_model.stream() for _ in sounds]  # In turns.
     for start in range(0, 30000, 1000):
@@ -166,9 +175,9 @@ class StreamTest(absltest.TestCase):
     self.assertEqual(read, [])
     first = next(events)
     self.assertLess(len(read), len(_Pieces(_sound, 1)))
-    self.assertEqual([first, *events], _Heard(_model, [_sound])[0])
+    self.assertEqual([first, *events], _Events(_model, [_sound])[0])
     self.assertEqual(
-      list(_model.transcribe_stream(_Pieces(_sound, 1), 16000)), [first, *_Heard(_model, [_sound])[0][1:]]
+      list(_model.transcribe_stream(_Pieces(_sound, 1), 16000)), [first, *_Events(_model, [_sound])[0][1:]]
     )
     self.assertEqual(list(_model.transcribe_stream([])), [])
 
@@ -213,7 +222,7 @@ class StreamTest(absltest.TestCase):
       model.stream()
 
   def test_events_cannot_be_changed(self):
-    event = _Heard(_model, [_sound])[0][0]
+    event = _Events(_model, [_sound])[0][0]
     with self.assertRaises(dataclasses.FrozenInstanceError):
       event.text = ''
 
