@@ -255,6 +255,13 @@ class TableTest(parameterized.TestCase):
     self.assertIn('| WER | 25.0 (20.0 to 30.0) % |\n', table)
     self.assertNotIn('interval', table)
 
+  def test_many_labels_are_rows_not_columns(self):
+    rows = [_Row(name=name, label=f'system {i}', value=i + 0.5) for i in range(7) for name in ('speed', 'size')]
+    self.assertStartsWith(
+      tables.Table(_Result(*rows)), '|  | speed | size |\n| :-- | --: | --: |\n| system 0 | 0.500 s |'
+    )
+    self.assertStartsWith(tables.Table(_Result(*rows[:12])), '|  | system 0 | system 1 |')
+
   def test_what_all_origins_share_is_said_once_and_few_names_are_listed(self):
     rows = [_Row(name=f'n{i}', command=f'c{i // 5}') for i in range(15)]
     lines = tables.Table(_Result(*rows)).splitlines()[-4:]

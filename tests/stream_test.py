@@ -109,7 +109,7 @@ class StreamTest(absltest.TestCase):
       whole = _model.transcribe(samples, rate)
       self._AssertSame(_Events(_model, _Pieces(samples, 1), rate, endpoint_seconds=None)[1], whole)
     two = np.stack([_sound, _sound], axis=1)
-    self.assertEqual(_Events(_model, _Pieces(two, 2)), _Streamed(_model, [_sound]))
+    self.assertEqual(_Events(_model, _Pieces(two, 2)), _Events(_model, [_sound]))
 
   def test_finals_end_at_pauses_and_never_change(self):
     events, transcript = _Events(_model, [_sound], endpoint_seconds=_PAUSE)

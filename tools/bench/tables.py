@@ -18,6 +18,7 @@ from . import results
 _MODULES = {'benchmark': '.benchmark_table', 'recipe': '..recipe.tables'}
 _SHORT = '/short'
 _LINES = '/lines'
+_COLUMNS = 6  # A table with more is turned.
 _MARKER = re.compile(r'<!-- results:([^\s:]+):(begin|end) -->')
 
 
@@ -126,15 +127,12 @@ def _Machine(row):
 
 
 def _Pivot(rows, cell):
-  """Table with a row for each name and a column for each label."""
-  labels = list(dict.fromkeys(row['label'] for row in rows))
-  cells = {(row['name'], row['label']): cell(row) for row in rows}
-  return Markdown(
-    ['', *(label or 'value' for label in labels)],
-    [
-      [name, *(cells.get((name, label), '') for label in labels)] for name in dict.fromkeys(row['name'] for row in rows)
-    ],
-  )
+  """Table with a row for each name and a column for each label, or the other way round if these are many."""
+  cells = {(row['name'], row['label'] or 'value'): cell(row) for row in rows}
+  names, labels = (list(dict.fromkeys(found)) for found in zip(*cells))
+  if len(labels) > max(_COLUMNS, len(names)):
+    return Markdown(['', *names], [[label, *(cells.get((name, label), '') for name in names)] for label in labels])
+  return Markdown(['', *labels], [[name, *(cells.get((name, label), '') for label in labels)] for name in names])
 
 
 def _Figures(result):
