@@ -17,6 +17,7 @@ from fm_lingvo.checkpoints import fingerprint
 from fm_lingvo.checkpoints import reader
 from fm_lingvo.checkpoints import warm_start
 from fm_lingvo.checkpoints import weights_file
+from fm_lingvo.decoding import confidence
 from fm_lingvo.inference import graph_mode
 from fm_lingvo.inference import load_run
 from fm_lingvo.inference import portable
@@ -44,6 +45,7 @@ def setUpModule():
   run_case.MakeRun(
     _folder + '/lora', 'asr.AdapterFinetune', _folder + '/data', one, "AdapterFinetune.adapter_kind = 'lora'"
   )
+  confidence.Write(_folder + '/run', [confidence.Calibration('mean', 2.0, -1.0, fitted=True)], {})
   metrics_log.MetricsLog(_folder + '/run').Write('TestTarget', 3, {'labeled/wer': 0.25, 'labeled/cer': 0.1})
 
 
@@ -61,7 +63,8 @@ def _Main(tool, *args):
 
 def _Recognized(path, **how):
   with contextlib.closing(_Closing(recognizer.Recognizer(load_run.Load(path, **how)))) as model:
-    return [(h.text, h.score) for (h,) in model.model.Recognize(_WAVEFORMS)]
+    found = [h for (h,) in model.model.Recognize(_WAVEFORMS)]
+    return [(h.text, h.score, [word.probability for word in h.words]) for h in found]
 
 
 class _Closing:
@@ -97,6 +100,14 @@ class PortableTest(graph_case.GraphCase):
       for name in (weights_file.MODEL, 'config.gin', 'config.json', 'README.md'):
         with open(f'{_folder}/whole/{name}', 'rb') as a, open(f'{_folder}/again/{name}', 'rb') as b:
           self.assertEqual(a.read(), b.read(), name)
+
+  def test_adapters_bring_their_calibration(self):
+    base = _folder + '/not_calibrated'
+    shutil.copytree(_folder + '/run', base)
+    os.remove(f'{base}/{confidence.FILE}')
+    found = _Recognized(base, checkpoint=_folder + '/base.ckpt', adapter=_folder + '/small')
+    self.assertEqual(found, _Recognized(_folder + '/run'))
+    self.assertNotEqual(found, _Recognized(base))
 
   def test_weights_are_those_of_the_run(self):
     run, whole, half = (reader.Checkpoint(f'{_folder}/{name}') for name in ('run', 'whole', 'half'))
@@ -172,7 +183,7 @@ class PortableTest(graph_case.GraphCase):
     )
     self.assertEqual(code, 0, said)
     self.assertFalse(fingerprint.Adapters(reader.Checkpoint(_folder + '/merged')))
-    for (text, score), (expected, other) in zip(_Recognized(_folder + '/merged'), _Recognized(_folder + '/lora')):
+    for (text, score, _), (expected, other, _) in zip(_Recognized(_folder + '/merged'), _Recognized(_folder + '/lora')):
       self.assertEqual(text, expected)
       self.assertAlmostEqual(score, other, delta=1e-3 * abs(other))
     self.assertNotEqual(_Recognized(_folder + '/lora', adapter='none'), _Recognized(_folder + '/lora'))

@@ -103,8 +103,7 @@ def Write(run: run_lib.Run, folder: str, options: Options = Options()) -> dict:
       with open(os.path.join(made, name), 'w', encoding='utf-8') as f:
         f.write(text)
     for name in tf.io.gfile.listdir(run.path):
-      is_calibration = name == confidence.FILE and not options.adapter_only
-      if is_calibration or re.fullmatch(r'tokenizer_\w+\.model', name):
+      if name == confidence.FILE or re.fullmatch(r'tokenizer_\w+\.model', name):
         tf.io.gfile.copy(os.path.join(run.path, name), os.path.join(made, name))
     os.makedirs(folder, exist_ok=True)
     for name in os.listdir(made):

@@ -4,6 +4,7 @@ B: utterances, S: samples (16 kHz), N: encoded frames, K: hypotheses, L: labels 
 blank.
 """
 
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -88,9 +89,11 @@ class Recognizer:
     self._graph: session_graph.SessionGraph | None = graph
     self._tokenizer = graph.tokenizer
     self._surfaces = self._tokenizer.surfaces
+    # That of adapters from a folder of their own, which have a decoder of their own, is there.
+    calibrated = os.path.dirname(run.adapter_file) if run.adapter_file else run.path
     # Where one hypothesis alone was found, there is nothing to compare it with.
     self._calibrations = {
-      several: confidence.Read(run.path, words_lib.MEASURES if several else words_lib.OF_LABELS)
+      several: confidence.Read(calibrated, words_lib.MEASURES if several else words_lib.OF_LABELS)
       for several in (False, True)
     }
     self._frame_seconds = graph.frame_samples / audio.SAMPLE_RATE
