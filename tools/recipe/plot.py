@@ -43,7 +43,8 @@ def Plot(rows: list[dict], output: str) -> None:
     _Rates(rates[0], rows, means, colors, 'target_wer', 'Target WER, 95 % confidence intervals')
     _Rates(rates[1], rows, means, colors, 'target_cer', 'Target CER, 95 % confidence intervals')
     _Rates(rates[2], rows, means, colors, 'source_wer', 'Source WER: what adaptation forgets')
-    for ax, (target, (curve, baselines)) in zip(below.subplots(1, len(plan.CURVES)), plan.CURVES.items()):
+    drawn = [item for item in plan.CURVES.items() if means.keys() & {*item[1][0]}] or list(plan.CURVES.items())[:1]
+    for (ax,), (target, (curve, baselines)) in zip(below.subplots(1, len(drawn), squeeze=False).T, drawn):
       _Curve(ax, rows, means, target, curve, baselines)
     figure.savefig(output, dpi='figure')
 

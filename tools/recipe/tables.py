@@ -32,8 +32,8 @@ def Table(result: dict) -> str:
 
 
 def Short(result: dict) -> str:
-  """Markdown of the first table alone, and where its figures are from."""
-  rows, groups = result['rows'], plan.TABLES[0][1]
+  """Markdown of one table, of what matters most, and where its figures are from."""
+  rows, groups = result['rows'], plan.SHORT
   if not rows:
     return _NOTHING
   return '\n'.join([_GroupTable(rows, GroupNames(rows, groups)), '', *_Origins(rows, groups)])
