@@ -9,6 +9,7 @@ with it. Whatever is no `-m MODULE` runs in a new interpreter, PYTHON.
 import array
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -24,13 +25,19 @@ def Main(path, python, program, *arguments):
   request = {'program': program, 'arguments': arguments[1:], 'folder': os.getcwd(), 'environment': dict(os.environ)}
   with socket.socket(socket.AF_UNIX) as server:
     server.connect(path)
+    # A handler in Python would wait for the end of a call that began just after its signal came.
+    signals, written = socket.socketpair()
+    written.setblocking(False)
+    signal.set_wakeup_fd(written.fileno())
     for signum in _PASSED_ON:
-      signal.signal(signum, lambda number, _: server.send(bytes([number])))
+      signal.signal(signum, lambda number, _: None)  # Its number is written all the same.
     files = [0, 1, 2, *(os.open(f'/proc/self/ns/{name}', os.O_RDONLY) for name in ('user', 'net'))]
     text = json.dumps(request).encode()
     header = struct.pack('I', len(text))
     server.sendmsg([header], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', files))])
     server.sendall(text)
+    while server not in select.select([server, signals], [], [])[0]:
+      server.send(signals.recv(16))
     status = server.recv(4)
   if len(status) < 4:
     sys.exit('fork_client: the server of the forks has ended')

@@ -65,7 +65,7 @@ class WeightAdaptersTest(graph_case.GraphCase):
     plain = self.Eval(adapter_test._Encode(self.Layer(adapter_test.EncoderParams())))
     for kind in _KINDS:
       with self.subTest(kind):
-        shared = self._Shared(kind)
+        shared = self._Shared(kind).Reset()
         found = shared.session.run(shared.encoded)
         with self.NewGraph():
           np.testing.assert_array_equal(found, plain)

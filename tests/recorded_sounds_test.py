@@ -125,7 +125,7 @@ class RecordedSoundsTest(graph_case.GraphCase):
     for field, value, expected in (
       ('noise_prob', 1.5, 'noise_prob = 1.5: expected a probability in [0, 1]'),
       ('noise_snr_db_range', [5.0], 'noise_snr_db_range = [5.0]: expected [least, greatest] in [-100, 100]'),
-      ('max_minutes', 0, 'max_minutes = 0: expected minutes > 0'),
+      ('max_minutes', 0, 'max_minutes = 0: expected minutes > 0 and <= 2000'),
       ('noise_dir', None, "noise_dir = None: expected a folder of recordings, or none: ''"),
       ('rir_dir', '/no/such', "rir_dir = '/no/such': no such folder; the nearest that exists is /"),
     ):
