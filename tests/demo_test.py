@@ -48,6 +48,9 @@ class PretrainingTest(absltest.TestCase):
         self.assertEqual(line.startswith('It has learnt'), bool(learnt))
         self.assertIn('more than 4 standard errors', line)
 
+  def test_the_verdict_names_the_speech_that_it_is_about(self):
+    self.assertRegex(self._Verdict(0.09, 0.05), r'^It has learnt: .* errors on \w+; on \w+ not yet, make demo')
+
   def test_nothing_evaluated_is_not_learnt(self):
     self.assertIn('has not learnt for certain', self._Verdict())
 
