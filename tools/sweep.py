@@ -88,7 +88,7 @@ def Plan(argv: list[str]) -> study.Plan:
 
 
 def _CheckNew(plan):
-  """Raises ConfigError if a sweep that is not begun yet cannot be as planned; its trials would all fail, or its metric.
+  """Raises ConfigError if the trainer refuses a new sweep's trials, or if their evaluations will lack the metric.
 
   The values are the last ones of each dimension: the first may switch off what another one sets.
   """

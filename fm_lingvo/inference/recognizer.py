@@ -89,7 +89,7 @@ class Recognizer:
     self._graph: session_graph.SessionGraph | None = graph
     self._tokenizer = graph.tokenizer
     self._surfaces = self._tokenizer.surfaces
-    # That of adapters from a folder of their own, which have a decoder of their own, is there.
+    # Adapters from a folder come with a decoder, and so with a calibration, of their own.
     calibrated = os.path.dirname(run.adapter_file) if run.adapter_file else run.path
     # Where one hypothesis alone was found, there is nothing to compare it with.
     self._calibrations = {
