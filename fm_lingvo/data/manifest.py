@@ -74,7 +74,8 @@ def Read(path: str) -> list[Entry]:
     errors.DatasetError: A line is no JSON object, has no recording, no text or a wrong value, or an id appears twice.
   """
   if not files.Exists(path) or not files.IsRemote(path) and os.path.isdir(path):
-    raise errors.ConfigError(f'{path}: no such manifest; expected a file with a JSON object a line')
+    expected = 'expected a file with a JSON object a line'
+    raise errors.ConfigError(f'{path}: no such manifest; {expected}{files.HintBeside(path)}')
   entries: dict[str, Entry] = {}
   for number, row in text_lines.Objects(path):
     where = f'{path}:{number}'
