@@ -66,8 +66,13 @@ class PlanTest(absltest.TestCase):
 
   def test_the_run_that_a_stage_starts_from_is_what_the_trainer_is_told(self):
     for stage in self.stages.values():
-      expected = f'runs/recipe/{stage.start}' if stage.start else None
+      shipped = 'params/models/english' if stage.run in ('hydra_shipped', 'longer_shipped') else None
+      expected = f'runs/recipe/{stage.start}' if stage.start else shipped
       self.assertEqual(stage.bindings.get('init_from'), expected, stage.run)
+
+  def test_the_smoke_run_does_not_start_from_the_shipped_model(self):
+    quick = stages_lib.Plan(stages_lib.Settings(quick=True))
+    self.assertNotIn('init_from', quick['longer_shipped'].bindings)
 
   def test_a_stage_starts_from_the_run_with_its_own_seed_if_there_is_one(self):
     rows = (
@@ -292,6 +297,10 @@ class StampsTest(recipe_case.RecipeTest):
     stages = self.Stages()
     stamps = self.Stamps(stages)
     self.assertLen({stamps.Stamp(run) for run in stages}, len(stages))
+
+  def test_the_shipped_model_is_an_input(self):
+    inputs = self.Stamps(self.Stages()).Inputs('longer_shipped')
+    self.assertIn('file params/models/english/model.safetensors', inputs)
 
   def test_missing_data_is_named(self):
     stamps = self.Stamps(self.Stages(['adapted']))

@@ -18,6 +18,7 @@ GROUPS = {
     'target_audio': 'the arm whose stage 1 hears the target\'s audio, too',
     'curve': 'adapted on 3 % to 100 % of the target\'s labels',
     'an4': 'the second target, AN4, with the settings of the first; needs --corpora with a folder an4',
+    'shipped': 'stages 2 and 3 on both targets from the model that the project ships: hours less to train',
     'streaming': 'foundation made causal: a model that recognises speech while it is heard',
     'ablations_adapter': 'width and place of adapters, full finetuning on all labels',
     'probe': 'a CTC projection on the frozen encoder: pretrained, after hydra, random',
@@ -33,6 +34,7 @@ TABLES = (
     ('Stage 1 with the target\'s audio', ('target_audio',)),
     ('The adapted model on more and fewer labels', ('curve',)),
     ('A second target, AN4', ('an4',)),
+    ('From the shipped model', ('shipped',)),
     ('A streaming model', ('streaming',)),
     ('Ablations of the adaptation', ('ablations_adapter',)),
     ('CTC probe on the frozen encoder, trained on all target labels', ('probe',)),
@@ -50,6 +52,7 @@ QUICK = {'size': 'tiny', 'max_steps': 12, 'warmup_steps': 5, 'batch_seconds': 16
 # Steps of about 25 s of speech: five passes over 11 hours of source speech, ten over the target's 5.6. The source
 # labels alone get five passes more, with augmentation.
 _SOURCE_STEPS, _FOUNDATION_STEPS, _TARGET_STEPS, _ADAPT_STEPS = 8000, 8000, 8000, 1500
+_SHIPPED_STEPS = 3000  # Two passes more.
 _STREAMING_STEPS = 3000  # Two passes: causal convolutions and attention are learnt from weights that know the words.
 _TRANSDUCER = {'ctc_weight': 0.5}
 # Longer spans cannot be predicted with this amount of speech.
@@ -79,6 +82,8 @@ _ADAPT = {**_FINETUNE, 'adapter_dim': 128, 'adapter_position': 'after_ff', 'adap
 # Passes six to ten over the source overfit without SpecAugment and dropout; effects make it robust to other channels.
 _FOUNDATION = {**_SOURCE, 'learning_rate': 1e-3, 'warmup_steps': 300, 'spec_augment': True, 'effects_prob': 0.3,
                'dropout_prob': 0.1, 'prediction_dropout_prob': 0.1}
+# The foundation of seed 1 as it ships, in float16.
+_SHIPPED = {**_FOUNDATION, 'init_from': 'params/models/english', 'init_decoder': True}
 # From random weights, alignment comes before SpecAugment, as with the source.
 _SCRATCH = {**_TARGET, 'learning_rate': 2e-3, 'warmup_steps': 1000, 'spec_augment_start_step': 2000}
 
@@ -146,6 +151,16 @@ STAGES = (
     Stage('scratch_an4', 'an4', 'FromScratch', 6000, 'AN4: from scratch on all labels', '', 1.0, _SEEDS,
           {**_SCRATCH, 'target': 'target_an4'}),
 
+    # Stage 2 hears both targets; `longer` is the same training without them.
+    Stage('hydra_shipped', 'shipped', 'JustHydra', _SHIPPED_STEPS, 'shipped model, then Hydra, zero-shot',
+          bindings={**_HYDRA, **_SHIPPED, 'unlabeled': ('target*',)}),
+    Stage('longer_shipped', 'shipped', 'Supervised', _SHIPPED_STEPS, 'shipped model, then source labels, zero-shot',
+          bindings=_SHIPPED),
+    *(_Adapted(f'adapted_{start}{suffix}', 'shipped', f'{title}: adapters and decoder on {{share}}', start,
+               target=f'target{suffix}')
+      for suffix in ('_an4', '')
+      for start, title in (('hydra_shipped', 'shipped model, Hydra'), ('longer_shipped', 'shipped model, source'))),
+
     # Chunks of 320 ms: an answer within half a second.
     Stage('streaming', 'streaming', 'StreamingSupervised', _STREAMING_STEPS, 'foundation, then causal, zero-shot',
           'foundation', bindings={**_FOUNDATION, 'streaming_chunk_ms': 320, 'init_full_context': True,
@@ -187,6 +202,11 @@ CLAIMS = (
     claims.Better('stage 3, the adaptation', 'adapted', 'hydra'),
     claims.Better('stage 1 before any target label', 'hydra', 'hydra_no_pretrain'),
     claims.Better('stage 2 before any target label', 'hydra', 'supervised_pretrained'),
+    claims.Better('stage 2 before any target label, from the shipped model', 'hydra_shipped', 'longer_shipped'),
+    claims.Better('stage 2 from the shipped model', 'adapted_hydra_shipped', 'adapted_longer_shipped'),
+    claims.Better('AN4: stage 2 from the shipped model', 'adapted_hydra_shipped_an4', 'adapted_longer_shipped_an4'),
+    claims.NoWorse('AN4: shipped model, Hydra, then adapters and decoder', 'adapted_hydra_shipped_an4', 'scratch_an4',
+                   'from scratch on all of AN4\'s labels', labels=SMALL_SHARE, params=0.179),
     claims.Meets('the adapted model', CURVE, 'scratch_target', 'from scratch on all target labels', SMALL_SHARE),
     claims.Meets('the adapted model', CURVE, 'scratch_source_target', 'from scratch on source and all target labels',
                  0.5),

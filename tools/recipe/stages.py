@@ -39,6 +39,9 @@ def _Complete(settings, planned, seed, start):
     bindings['init_from'] = f'{settings.output}/{start}'
   if settings.quick:
     bindings.update(plan.QUICK)
+    if not start:  # The shipped model has another size.
+      for knob in ('init_from', 'init_decoder'):
+        bindings.pop(knob, None)
   group = plan.SEED_GROUPS[seed] if seed != 1 and seed in planned.seeds else planned.group
   return dataclasses.replace(
     planned,

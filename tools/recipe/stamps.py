@@ -72,8 +72,10 @@ class Stamps:
         for folder in sorted(glob.glob(os.path.join(self._data_dir, name))) or [os.path.join(self._data_dir, name)]:
           inputs[f'data {os.path.basename(folder)}'] = self._DataDigest(folder)
       for path in sorted({path for value in inputs.values() for path in re.findall(r"'([^']*)'", value)}):
-        if os.path.isfile(os.path.join(this_machine.ROOT, path)):
-          inputs[f'file {path}'] = _FileDigest(os.path.join(this_machine.ROOT, path))
+        for part in ('', 'model.safetensors'):  # A file, or the folder of an exported model.
+          found = os.path.join(this_machine.ROOT, path, part).rstrip('/')
+          if os.path.isfile(found):
+            inputs[f'file {os.path.join(path, part)}'] = _FileDigest(found)
       if stage.start:
         inputs[f'stage {stage.start}'] = self.Stamp(stage.start)
       self._inputs[run] = inputs
