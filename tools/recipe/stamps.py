@@ -72,10 +72,9 @@ class Stamps:
         for folder in sorted(glob.glob(os.path.join(self._data_dir, name))) or [os.path.join(self._data_dir, name)]:
           inputs[f'data {os.path.basename(folder)}'] = self._DataDigest(folder)
       for path in sorted({path for value in inputs.values() for path in re.findall(r"'([^']*)'", value)}):
-        for part in ('', 'model.safetensors'):  # A file, or the folder of an exported model.
-          found = os.path.join(this_machine.ROOT, path, part).rstrip('/')
-          if os.path.isfile(found):
-            inputs[f'file {os.path.join(path, part)}'] = _FileDigest(found)
+        for found in (path, os.path.join(path, 'model.safetensors')):  # A file, or the folder of an exported model.
+          if os.path.isfile(os.path.join(this_machine.ROOT, found)):
+            inputs[f'file {found}'] = _FileDigest(os.path.join(this_machine.ROOT, found))
       if stage.start:
         inputs[f'stage {stage.start}'] = self.Stamp(stage.start)
       self._inputs[run] = inputs
