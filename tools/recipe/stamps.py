@@ -5,6 +5,7 @@ the end), the contents of the data sets and files that they name, and the stamp 
 Folders, names of Python modules and code are no part of it.
 """
 
+import dataclasses
 import glob
 import hashlib
 import json
@@ -85,13 +86,15 @@ class Stamps:
     return _Digest(json.dumps(self.Inputs(run), sort_keys=True).encode())
 
   def _DataDigest(self, folder):
-    """Digest of what a data set's folder says that it holds."""
+    """Digest of a data set's shards and manifest; how it was prepared is no input of its own."""
     if folder not in self._digests:
       try:
-        dataset.ReadDataset(folder)
+        shards = dataset.ReadDataset(folder).shards
       except dataset.DatasetError as e:
         raise errors.ConfigError(str(e)) from e
-      self._digests[folder] = _FileDigest(*(os.path.join(folder, name) for name in ('dataset.json', 'manifest.jsonl')))
+      shown = {split: [dataclasses.astuple(shard) for shard in found] for split, found in shards.items()}
+      manifest = _FileDigest(os.path.join(folder, 'manifest.jsonl'))
+      self._digests[folder] = _Digest(json.dumps([shown, manifest]).encode())
     return self._digests[folder]
 
 
@@ -119,12 +122,9 @@ def Resolved(model: str, bindings: tuple[str, ...]) -> dict[str, str]:
   return {path: value for path, value in params.items() if path not in ignored}
 
 
-def _FileDigest(*paths):
-  content = b''
-  for path in paths:
-    with open(path, 'rb') as f:
-      content += f.read()
-  return _Digest(content)
+def _FileDigest(path):
+  with open(path, 'rb') as f:
+    return _Digest(f.read())
 
 
 def _Digest(data):
