@@ -115,31 +115,22 @@ class StreamingSupervised(Supervised):
 
 
 @registry.RegisterExperiment
-class JustHydra(base.BestRqKnobs, Supervised):
+class JustHydra(labeled.BestRqBranchKnobs, Supervised):
   """Stage 2: labeled source speech and unlabeled target speech, jointly.
 
   Data: `data_dir`/`source` with transcripts, the folders `unlabeled` without.
   Trained: encoder and all heads. Source speech is masked for BEST-RQ only with
-  `source_best_rq_weight`, in a separate branch. Method: JUST, arXiv 2111.08137,
-  on two streams (arXiv 2302.01496).
+  `source_best_rq_weight`, in a separate branch. If `init_from` has no BEST-RQ head, as a
+  Supervised run or the model of the project, `init_best_rq = False` makes a new one.
+  Method: JUST, arXiv 2111.08137, on two streams (arXiv 2302.01496).
 
   Measured: docs/results/recipe.json, shown in docs/recipe.md.
   """
 
-  unlabeled: tuple = ('target',)  # Folders of unlabeled speech under data_dir.
-  unlabeled_batch_seconds: float = 16.0  # As batch_seconds, for the unlabeled stream.
-  best_rq_weight: float = 0.1  # Weight of the branch unlabeled -> best_rq.
-  source_best_rq_weight: float = 0.0  # > 0 adds a branch with this weight: labeled -> best_rq.
-
   def Task(self):
     """As Supervised, plus the branch unlabeled -> best_rq and, if weighted, labeled -> best_rq."""
     p = super().Task()
-    hydra.HydraTask.AddHead(p, 'best_rq', self._BestRqHead())
-    hydra.HydraTask.AddBranch(p, 'unlabeled', stream='unlabeled', head='best_rq', weight=self.best_rq_weight)
-    if self.source_best_rq_weight:
-      hydra.HydraTask.AddBranch(
-        p, 'labeled_best_rq', stream='labeled', head='best_rq', weight=self.source_best_rq_weight
-      )
+    self._AddBestRq(p)
     return p
 
   def Train(self):

@@ -156,3 +156,32 @@ class TransducerKnobs:
       hydra.HydraTask.AddBranch(
         p, f'{stream}_ctc', stream=stream, head='ctc', weight=weight * self.ctc_weight, decode=False
       )
+
+
+@dataclasses.dataclass(eq=False)
+class BestRqBranchKnobs(base.BestRqKnobs):
+  """Knobs of experiments with a transducer and, in a branch beside it, BEST-RQ."""
+
+  unlabeled: tuple = ('target',)  # Folders of unlabeled speech under data_dir.
+  unlabeled_batch_seconds: float = 16.0  # As batch_seconds, for the unlabeled stream.
+  best_rq_weight: float = 0.1  # Weight of the branch unlabeled -> best_rq.
+  source_best_rq_weight: float = 0.0  # > 0 adds a branch with this weight: labeled -> best_rq.
+  init_best_rq: bool = True  # Whether quantizer and BEST-RQ head start from init_from; False makes new ones.
+
+  def _Fresh(self):
+    return super()._Fresh() + (() if self.init_best_rq else ('/best_rq/',))
+
+  def _Idle(self):
+    idle = super()._Idle()
+    if not self.init_from:
+      idle.update(init_best_rq='without init_from')
+    return idle
+
+  def _AddBestRq(self, p):
+    """Adds the head `best_rq` and its branches to task Params `p`."""
+    hydra.HydraTask.AddHead(p, 'best_rq', self._BestRqHead())
+    hydra.HydraTask.AddBranch(p, 'unlabeled', stream='unlabeled', head='best_rq', weight=self.best_rq_weight)
+    if self.source_best_rq_weight:
+      hydra.HydraTask.AddBranch(
+        p, 'labeled_best_rq', stream='labeled', head='best_rq', weight=self.source_best_rq_weight
+      )

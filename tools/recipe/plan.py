@@ -153,7 +153,7 @@ STAGES = (
 
     # Stage 2 hears both targets; `longer` is the same training without them.
     Stage('hydra_shipped', 'shipped', 'JustHydra', _SHIPPED_STEPS, 'shipped model, then Hydra, zero-shot',
-          bindings={**_HYDRA, **_SHIPPED, 'unlabeled': ('target*',)}),
+          bindings={**_HYDRA, **_SHIPPED, 'unlabeled': ('target*',), 'init_best_rq': False}),
     Stage('longer_shipped', 'shipped', 'Supervised', _SHIPPED_STEPS, 'shipped model, then source labels, zero-shot',
           bindings=_SHIPPED),
     *(_Adapted(f'adapted_{start}{suffix}', 'shipped', f'{title}: adapters and decoder on {{share}}', start,

@@ -40,7 +40,7 @@ def _Complete(settings, planned, seed, start):
   if settings.quick:
     bindings.update(plan.QUICK)
     if not start:  # The shipped model has another size.
-      for knob in ('init_from', 'init_decoder'):
+      for knob in ('init_from', 'init_decoder', 'init_best_rq'):
         bindings.pop(knob, None)
   group = plan.SEED_GROUPS[seed] if seed != 1 and seed in planned.seeds else planned.group
   return dataclasses.replace(
