@@ -255,16 +255,18 @@ class TableTest(parameterized.TestCase):
       table,
     )
 
-  def test_the_short_table_has_the_main_models_with_all_their_seeds(self):
+  def test_the_short_table_has_few_models_with_all_their_seeds(self):
     table = tables.Short(
       self._Result(
         recipe_case.Row('adapted'),
         recipe_case.Row('adapted', seed=2, group='seed2'),
+        recipe_case.Row('scratch_an4', group='an4', title='AN4: from scratch'),
         recipe_case.Row('probe_random', group='probe'),
       )
     )
-    self.assertIn('| `adapted`: model adapted |', table)
-    self.assertIn('- seed2: `python -m tools.recipe seed2`', table)
+    self.assertIn('| games | model adapted | 6.7 %', table)
+    self.assertIn('; 40.0 to 40.0 |', table)
+    self.assertIn('| AN4 | from scratch |', table)
     self.assertNotIn('probe', table)
 
   def test_the_readmes_tables_know_the_form(self):

@@ -222,5 +222,7 @@ COMPARED = (
     ('adapter_dim_32', 'adapted'), ('adapter_parallel', 'adapted'), ('adapter_after_block', 'adapted'),
     ('adapted_target_audio', 'adapted'), ('hydra_target_audio', 'supervised_target_audio'),
 )
-SHORT = (*TABLES[0][1], 'an4')  # Groups whose rows are on the front page.
+# Models on the front page, by their target.
+SHORT = {'games': ('adapted', 'adapted_foundation', 'scratch_target'),
+         'AN4': ('adapted_an4', 'adapted_foundation_an4', 'adapted_foundation_an4_share_1', 'scratch_an4')}
 # fmt: on

@@ -32,11 +32,17 @@ def Table(result: dict) -> str:
 
 
 def Short(result: dict) -> str:
-  """Markdown of one table, of what matters most, and where its figures are from."""
-  rows, groups = result['rows'], plan.SHORT
-  if not rows:
-    return _NOTHING
-  return '\n'.join([_GroupTable(rows, GroupNames(rows, groups)), '', *_Origins(rows, groups)])
+  """Markdown of one table: what the front page shows of each target."""
+  lines = []
+  for target, names in plan.SHORT.items():
+    for name in names:
+      own = _Own(result['rows'], name)
+      if own:
+        mean = claims.Means(own)[name]
+        title = own[0]['title'].removeprefix(f'{target}: ')
+        lines.append([target, title, _Labels(mean), _Trained(mean), _Rate(own, mean, 'target_wer')])
+  headers = ['target', 'model', 'target labels', 'trained parameters', 'WER']
+  return tables.Markdown(headers, lines, 'llrrr') if lines else _NOTHING
 
 
 def GroupNames(rows: Iterable[dict], groups: Iterable[str]) -> list[str]:
@@ -52,18 +58,13 @@ def _GroupTable(rows, names):
   """Table with a line for each model."""
   lines = []
   for name in names:
-    own = sorted((row for row in rows if row['name'] == name), key=lambda row: row['seed'])
+    own = _Own(rows, name)
     mean = claims.Means(own)[name]
-    labels = (
-      f'{100 * mean["target_label_fraction"]:.1f} %, {mean["target_label_minutes"]:.1f} min'
-      if mean['target_label_fraction']
-      else 'none'
-    )
     lines.append(
       [
         f'`{name}`: {own[0]["title"]}',
-        labels,
-        f'{mean["trained_params"] / 1e6:.2f}M, {100 * mean["trained_params"] / mean["total_params"]:.1f} %',
+        _Labels(mean),
+        _Trained(mean),
         *(_Rate(own, mean, rate) for rate in ('target_wer', 'target_cer', 'source_wer')),
         f'{mean["hours"]:.2f} ({mean["hours_with_parents"]:.2f})',
         str(len(own)),
@@ -71,6 +72,20 @@ def _GroupTable(rows, names):
     )
   headers = ['model', 'target labels', 'trained parameters', 'target WER', 'target CER', 'source WER', 'hours', 'seeds']
   return tables.Markdown(headers, lines)
+
+
+def _Own(rows, name):
+  """Rows of one model, a seed each."""
+  return sorted((row for row in rows if row['name'] == name), key=lambda row: row['seed'])
+
+
+def _Labels(mean):
+  fraction, minutes = mean['target_label_fraction'], mean['target_label_minutes']
+  return f'{100 * fraction:.1f} %, {minutes:.1f} min' if fraction else 'none'
+
+
+def _Trained(mean):
+  return f'{mean["trained_params"] / 1e6:.2f}M, {100 * mean["trained_params"] / mean["total_params"]:.1f} %'
 
 
 def _Rate(own, mean, rate):
