@@ -28,6 +28,7 @@ from tests import tiny_data
 
 _PRETRAIN, _SUPERVISED, _ADAPT = 'asr.BestRqPretrain', 'asr.Supervised', 'asr.AdapterFinetune'
 _STREAMING = 'asr.StreamingSupervised'
+_HYDRA = 'asr.JustHydra'
 _FEW = 'task.train.eval_datasets = []'
 _NONE_AT_THE_END = 'task.train.final_eval_datasets = []'
 
@@ -197,6 +198,11 @@ class DryRunTest(absltest.TestCase):
     whole = [start, 'StreamingSupervised.init_full_context = True', 'StreamingSupervised.init_decoder = True']
     self._Refused('made with frontend normalization = per_utterance, but', start, model=_STREAMING)
     self.assertIn('parameters total=', self._Run(*whole, model=_STREAMING))
+
+  def test_a_hydra_starts_from_a_run_without_best_rq(self):
+    start = [f'JustHydra.init_from = {self.supervised!r}', "JustHydra.unlabeled = ('source',)"]
+    self._Refused('are needed are not in it: task/best_rq/.*', *start, model=_HYDRA)
+    self.assertIn('parameters total=', self._Run(*start, 'JustHydra.init_best_rq = False', model=_HYDRA))
 
   def test_a_warm_start_from_a_damaged_checkpoint(self):
     run = os.path.join(self.folder, 'run')
