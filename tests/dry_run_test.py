@@ -201,7 +201,9 @@ class DryRunTest(absltest.TestCase):
 
   def test_a_hydra_starts_from_a_run_without_best_rq(self):
     start = [f'JustHydra.init_from = {self.supervised!r}', "JustHydra.unlabeled = ('source',)"]
-    self._Refused('are needed are not in it: task/best_rq/.*', *start, model=_HYDRA)
+    self._Refused(
+      'are needed are not in it: task/best_rq/.*; init_best_rq = False of the experiment', *start, model=_HYDRA
+    )
     self.assertIn('parameters total=', self._Run(*start, 'JustHydra.init_best_rq = False', model=_HYDRA))
 
   def test_a_warm_start_from_a_damaged_checkpoint(self):

@@ -114,7 +114,7 @@ class WarmStartTest(stage_case.StageCase):
       self._Error(init_from=run),
       r'^.*/pretrain/train/ckpt-10: of another model: \d+ of the \d+ variables that are '
       r'needed are not in it: task/transducer/\S+/var, .*, \.\.\. \(\d+ in all\); left '
-      r'unused in it: best_rq \(5 variables, [\d,]+ values\)$',
+      r'unused in it: best_rq \(5 variables, [\d,]+ values\); init_decoder = False of the experiment makes new ones$',
     )
 
   def test_adapters_of_another_name_or_position_are_missing(self):

@@ -145,7 +145,10 @@ class Match:
     unused: The rest of Checkpoint.weights.
     missing: Sorted names of needed variables that are not in the checkpoint.
     differing: dict: name of a variable whose dtype or shape differs -> a phrase with both.
+    advice: What a message about missing variables ends with.
   """
+
+  advice = ''
 
   def __init__(self, checkpoint: Checkpoint, variables: Mapping[str, tf.Variable]):
     """Compares names, dtypes and shapes.
@@ -171,7 +174,7 @@ class Match:
     if self.missing:
       raise Unusable(
         f'{self.checkpoint.prefix}: of another model: {len(self.missing)} of the {len(self._variables)} variables that '
-        f'are needed are not in it: {suggest.Some(self.missing, _SOME)}; {self.UnusedLine()}'
+        f'are needed are not in it: {suggest.Some(self.missing, _SOME)}; {self.UnusedLine()}{self.advice}'
       )
 
   def CheckForms(self) -> None:

@@ -15,6 +15,9 @@ from fm_lingvo import errors
 from fm_lingvo.checkpoints import reader
 from fm_lingvo.utils import suggest
 
+# Head -> setting of the experiments of params/ with which a new run does not load it.
+_NEW = {'best_rq': 'init_best_rq = False', 'transducer': 'init_decoder = False', 'ctc': 'init_decoder = False'}
+
 
 def InitRules(init_from: str, fresh: Iterable[str] = ()) -> dict:
   """Returns rules for p.train.init_from_checkpoint_rules that load all weights except the new ones.
@@ -117,7 +120,12 @@ def _Matches(task):
         'expected one for each variable'
       )
     taken.update(v.op.name for v in covered.values())
-    yield covered, reader.Match(reader.Checkpoint(path, task.params.train.init_from_averages), covered)
+    match = reader.Match(reader.Checkpoint(path, task.params.train.init_from_averages), covered)
+    heads = {part for name in match.missing for part in name.split('/')[1:2]}
+    if heads and heads <= _NEW.keys():
+      settings = ' and '.join(sorted({_NEW[head] for head in heads}))
+      match.advice = f'; {settings} of the experiment makes new ones'
+    yield covered, match
 
 
 def _CoveredVariables(variables, loading_rules, ignore_rules):
