@@ -197,6 +197,16 @@ class CompareTest(absltest.TestCase):
     self._Write('scratch_target', 2, stamp='another')
     self.assertEmpty(self._Compare('adapted', 'scratch_target'))
 
+  def test_comparisons_stay_while_their_rows_do(self):
+    earlier = [{**recipe_case.Pair('a', 'b', 0, 1), 'stamps': ['1', '2']}, recipe_case.Pair('a', 'c', 0, 1)]
+    rows = [{'stamp': '1'}, {'stamp': '2'}]
+    self.assertEqual(comparisons_lib.WithKept([], earlier, rows), earlier[:1])
+    self.assertEmpty(comparisons_lib.WithKept([], earlier, rows[:1]))
+    made = [{**recipe_case.Pair('a', 'b', 2, 3), 'stamps': ['1', '2']}]
+    self.assertEqual(comparisons_lib.WithKept(made, earlier, rows), made)
+    more = [{**earlier[0], 'seeds': [1, 2]}]
+    self.assertEqual(comparisons_lib.WithKept(made, more, rows), more)
+
   def test_one_seed_gives_what_a_bootstrap_over_utterances_gives(self):
     a, b, words = np.arange(30) % 3, np.arange(30) % 2, np.full(30, 4)
     self.assertEqual(comparisons_lib.Bootstrap([a], [b], words), error_rates.PairedBootstrap(a, b, words))

@@ -38,13 +38,14 @@ def Compare(
   Returns:
     List of dicts: a, b, seeds (of a; more than one: they are resampled, too); for WER difference, low, high (of a - b,
     below 0 where a is better) and a_better, the share of resamples in which it is; for CER cer_difference, cer_low,
-    cer_high.
+    cer_high; stamps, those of the rows that count.
 
   Raises:
     errors.ConfigError: two runs recognised different utterances.
   """
   pairs = list(dict.fromkeys(pairs))
   scores = {}  # Name -> seed -> (names of the utterances, their counts).
+  stamps = {(row['name'], row['seed']): row['stamp'] for row in rows}
   for row in rows:
     run_dir = stage_run.RunDir(settings, RunName(row['name'], row['seed']))
     if any(row['name'] in pair for pair in pairs) and stage_run.IsOf(run_dir, row['stamp']):
@@ -62,8 +63,27 @@ def Compare(
       own = other = [seed for seed in own if seed in other]
     if own and other:
       voices = {row['utt_id']: row['speaker'] for row in labels.Of(stages[a].target).test}
-      result.append(_Pair(a, b, own, [scores[a][seed] for seed in own], [scores[b][seed] for seed in other], voices))
+      pair = _Pair(a, b, own, [scores[a][seed] for seed in own], [scores[b][seed] for seed in other], voices)
+      counted = {stamps[a, seed] for seed in own} | {stamps[b, seed] for seed in other}
+      result.append({**pair, 'stamps': sorted(counted)})
   return result
+
+
+def WithKept(made: list[dict], earlier: list[dict], rows: list[dict]) -> list[dict]:
+  """Adds earlier comparisons to those of the runs that are here.
+
+  Args:
+    made: of Compare().
+    earlier: those of the results file; one stays if all rows that it is of do, and `made` has none of as many seeds.
+    rows: all rows that the results will have.
+  """
+  stamps = {row['stamp'] for row in rows}
+  found = {(pair['a'], pair['b']): pair for pair in earlier if pair.get('stamps') and {*pair['stamps']} <= stamps}
+  for pair in made:
+    kept = found.get((pair['a'], pair['b']))
+    if kept is None or len(pair['seeds']) >= len(kept['seeds']):
+      found[pair['a'], pair['b']] = pair
+  return [*found.values()]
 
 
 def _Pair(a, b, seeds, scores_a, scores_b, voices):

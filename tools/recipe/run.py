@@ -1,5 +1,6 @@
 """What `python -m tools.recipe` does after its flags are read: prepares data, trains, publishes the results."""
 
+import json
 import os
 import shutil
 import signal
@@ -173,14 +174,16 @@ class Publisher:
         left_out.append(f'{row["name"]} (seed {row["seed"]})')
       return keep
 
-    pairs = [pair for claim in plan.CLAIMS for pair in claim.pairs] + [*plan.COMPARED]
-    result = results.Merge(
-      self._path,
-      'recipe',
-      rows,
-      keep=_Keep,
-      extra=lambda rows: {'comparisons': comparisons.Compare(self._settings, self.stages, self._labels, rows, pairs)},
-    )
+    def _Comparisons(rows):
+      pairs = [pair for claim in plan.CLAIMS for pair in claim.pairs] + [*plan.COMPARED]
+      made = comparisons.Compare(self._settings, self.stages, self._labels, rows, pairs)
+      earlier = []
+      if os.path.exists(self._path):
+        with open(self._path, encoding='utf-8') as f:
+          earlier = json.load(f).get('comparisons', [])
+      return {'comparisons': comparisons.WithKept(made, earlier, rows)}
+
+    result = results.Merge(self._path, 'recipe', rows, keep=_Keep, extra=_Comparisons)
     if left_out:
       print(
         f'recipe: {self._path}: left out, for they were trained from other inputs: {", ".join(left_out)}',
