@@ -199,13 +199,17 @@ class CompareTest(absltest.TestCase):
 
   def test_comparisons_stay_while_their_rows_do(self):
     earlier = [{**recipe_case.Pair('a', 'b', 0, 1), 'stamps': ['1', '2']}, recipe_case.Pair('a', 'c', 0, 1)]
-    rows = [{'stamp': '1'}, {'stamp': '2'}]
-    self.assertEqual(comparisons_lib.WithKept([], earlier, rows), earlier[:1])
-    self.assertEmpty(comparisons_lib.WithKept([], earlier, rows[:1]))
+    rows, pairs = [{'stamp': '1'}, {'stamp': '2'}], [('c', 'b'), ('a', 'c'), ('a', 'b')]
+    self.assertEqual(comparisons_lib.WithKept([], earlier, rows, pairs), earlier[:1])
+    self.assertEmpty(comparisons_lib.WithKept([], earlier, rows[:1], pairs))
     made = [{**recipe_case.Pair('a', 'b', 2, 3), 'stamps': ['1', '2']}]
-    self.assertEqual(comparisons_lib.WithKept(made, earlier, rows), made)
+    self.assertEqual(comparisons_lib.WithKept(made, earlier, rows, pairs), made)
     more = [{**earlier[0], 'seeds': [1, 2]}]
-    self.assertEqual(comparisons_lib.WithKept(made, more, rows), more)
+    self.assertEqual(comparisons_lib.WithKept(made, more, rows, pairs), more)
+    # In the order of the pairs; one that is compared no more goes.
+    other = [recipe_case.Pair('c', 'b', 0, 1)]
+    self.assertEqual(comparisons_lib.WithKept(other, earlier, rows, pairs), other + earlier[:1])
+    self.assertEqual(comparisons_lib.WithKept(other, earlier, rows, pairs[:1]), other)
 
   def test_one_seed_gives_what_a_bootstrap_over_utterances_gives(self):
     a, b, words = np.arange(30) % 3, np.arange(30) % 2, np.full(30, 4)

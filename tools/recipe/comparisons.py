@@ -69,13 +69,14 @@ def Compare(
   return result
 
 
-def WithKept(made: list[dict], earlier: list[dict], rows: list[dict]) -> list[dict]:
+def WithKept(made: list[dict], earlier: list[dict], rows: list[dict], pairs: Iterable[tuple[str, str]]) -> list[dict]:
   """Adds earlier comparisons to those of the runs that are here.
 
   Args:
     made: of Compare().
     earlier: those of the results file; one stays if all rows that it is of do, and `made` has none of as many seeds.
     rows: all rows that the results will have.
+    pairs: what is compared, in the order of the result; other earlier comparisons go.
   """
   stamps = {row['stamp'] for row in rows}
   found = {(pair['a'], pair['b']): pair for pair in earlier if pair.get('stamps') and {*pair['stamps']} <= stamps}
@@ -83,7 +84,7 @@ def WithKept(made: list[dict], earlier: list[dict], rows: list[dict]) -> list[di
     kept = found.get((pair['a'], pair['b']))
     if kept is None or len(pair['seeds']) >= len(kept['seeds']):
       found[pair['a'], pair['b']] = pair
-  return [*found.values()]
+  return [found[pair] for pair in dict.fromkeys(pairs) if pair in found]
 
 
 def _Pair(a, b, seeds, scores_a, scores_b, voices):

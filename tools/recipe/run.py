@@ -181,7 +181,7 @@ class Publisher:
       if os.path.exists(self._path):
         with open(self._path, encoding='utf-8') as f:
           earlier = json.load(f).get('comparisons', [])
-      return {'comparisons': comparisons.WithKept(made, earlier, rows)}
+      return {'comparisons': comparisons.WithKept(made, earlier, rows, pairs)}
 
     result = results.Merge(self._path, 'recipe', rows, keep=_Keep, extra=_Comparisons)
     if left_out:
