@@ -7,7 +7,8 @@
 Layers, augmentation and optimiser are SpeechBrain's, with the settings of its recipe
 LibriSpeech/ASR/CTC/conformer_large: frames of 40 ms, characters, dropout 0.1, AdamW at 1e-3, change of speed,
 dropped frequencies and chunks, each beside the clean speech, checkpoints averaged. Ours: the size (4M parameters as
-the recipe's), batches of 32 s, and a warm-up and a decay that fit --hours. Hours are those of training alone.
+the recipe's), batches of 32 s, and a warm-up and a decay that fit --hours. Hours are those of training alone, without
+evaluations, and of the processor, divided by --threads, so that other programs beside it change nothing.
 OUTPUT/metrics.jsonl is of the form of a run's. The same command goes on where it stopped; SIGTERM saves.
 """
 
@@ -112,15 +113,15 @@ class Training:
     self._optimizer = torch.optim.AdamW(
       self._model.parameters(), lr=_PEAK_RATE, betas=(0.9, 0.98), eps=1e-9, weight_decay=5e-4
     )
-    self._step, self._epoch, self._seconds, self._cpu, self._speech = 0, 0, 0.0, 0.0, 0.0
+    self._step, self._epoch, self._seconds, self._speech = 0, 0, 0.0, 0.0
     os.makedirs(args.output, exist_ok=True)
     self._checkpoint = os.path.join(args.output, 'checkpoint.pt')
     if os.path.exists(self._checkpoint):
       state = torch.load(self._checkpoint, weights_only=False)
       self._model.load_state_dict(state['model'])
       self._optimizer.load_state_dict(state['optimizer'])
-      self._step, self._epoch, self._seconds, self._cpu, self._speech = state['counts']
-    self._log_from = self._step, self._seconds, self._cpu, self._speech
+      self._step, self._epoch, self._seconds, self._speech = state['counts']
+    self._log_from = self._step, self._seconds, self._speech
     for signum in (signal.SIGTERM, signal.SIGINT):
       signal.signal(signum, self._OnSignal)
     print(f'{sum(p.numel() for p in self._model.parameters()):,} parameters, {len(self._ids) + 1} labels', flush=True)
@@ -134,10 +135,9 @@ class Training:
     next_evaluation = self._seconds + 60 * args.eval_minutes
     while self._seconds < 3600 * args.hours:
       for batch in self._Batches():
-        started, cpu_started = time.perf_counter(), time.process_time()
+        started = time.process_time()
         loss = self._Step(*batch)
-        self._seconds += time.perf_counter() - started
-        self._cpu += time.process_time() - cpu_started
+        self._seconds += (time.process_time() - started) / args.threads
         self._step += 1
         if self._step % 50 == 0:
           self._Log(loss)
@@ -220,11 +220,11 @@ class Training:
     print(f'step {self._step}: {name} WER {100 * rates["wer"]:.1f} %, {self._seconds / 3600:.2f} h', flush=True)
 
   def _Log(self, loss):
-    step, seconds, cpu, speech = self._log_from
-    self._log_from = self._step, self._seconds, self._cpu, self._speech
+    step, seconds, speech = self._log_from
+    self._log_from = self._step, self._seconds, self._speech
     self._Write('train', loss=loss, **{
       'throughput/steps_per_second': (self._step - step) / (self._seconds - seconds),
-      'throughput/cpu_seconds_per_step': (self._cpu - cpu) / (self._step - step),
+      'throughput/cpu_seconds_per_step': (self._seconds - seconds) / (self._step - step) * self._args.threads,
       'labeled/audio_seconds': 3600 * (self._speech - speech),
     })  # fmt: skip
 
@@ -234,7 +234,7 @@ class Training:
       f.write(json.dumps(row) + '\n')
 
   def _Save(self, keep=False):
-    counts = self._step, self._epoch, self._seconds, self._cpu, self._speech
+    counts = self._step, self._epoch, self._seconds, self._speech
     state = {'model': self._model.state_dict(), 'optimizer': self._optimizer.state_dict(), 'counts': counts}
     torch.save(state, self._checkpoint + '.tmp')
     os.replace(self._checkpoint + '.tmp', self._checkpoint)
