@@ -8,6 +8,7 @@ from absl import logging
 from lingvo import compat as tf
 from lingvo.core import py_utils
 
+from fm_lingvo.runtime import graph_checks
 from fm_lingvo.runtime import quiet
 
 
@@ -15,7 +16,8 @@ def Start() -> None:
   """Puts TensorFlow and Lingvo into graph mode and silences Lingvo's log; call it first."""
   py_utils.SetEagerMode(False)
   if not flags.FLAGS.is_parsed():
-    flags.FLAGS(['inference'])  # Lingvo reads its flags; all keep their defaults.
+    flags.FLAGS(['inference'])  # Lingvo reads its flags.
+  graph_checks.TurnOff()
   logging.set_verbosity(logging.ERROR)
   quiet.FindDevices()
 
@@ -30,6 +32,7 @@ def GraphMode() -> Iterator[None]:
   logging.set_verbosity(logging.ERROR)
   if not parsed:
     flags.FLAGS(['inference'])
+  checks = graph_checks.TurnOff()
   quiet.FindDevices()
   try:
     with tf.Graph().as_default():
@@ -37,6 +40,7 @@ def GraphMode() -> Iterator[None]:
   finally:
     for graph in set(seeds) - graphs:
       del seeds[graph]
+    graph_checks.Restore(checks)
     if not parsed:
       flags.FLAGS.unparse_flags()
     logging.set_verbosity(verbosity)

@@ -11,6 +11,7 @@ from lingvo.tasks.asr import frontend as asr_frontend
 
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import provenance
+from fm_lingvo.layers import mel_product
 from fm_lingvo.utils import audio
 from fm_lingvo.utils import ranges
 from fm_lingvo.utils import suggest
@@ -37,7 +38,7 @@ _FIXED = {
 
 
 class LogMelFrontend(base_layer.BaseLayer):
-  """Computes log-mel features in-graph with Lingvo's MelAsrFrontend.
+  """Computes log-mel features in-graph, those of Lingvo's MelAsrFrontend.
 
   A waveform of S samples gives T = S / 160 frames. A frame is unpadded if its
   whole window is inside the utterance, so that features do not depend on the
@@ -216,6 +217,8 @@ class LogMelFrontend(base_layer.BaseLayer):
   def _LogMel(self, waveforms):
     """Computes log-mel frames, not normalised: [B, T * 160 + overlap_samples] -> [B, T, F]."""
     waveforms *= 32768.0
+    if mel_product.Suits(self.mel):
+      return mel_product.LogMel(self.mel, waveforms)
     mel = self.mel.FProp(self.mel.theta, py_utils.NestedMap(src_inputs=waveforms, paddings=tf.zeros_like(waveforms)))
     return tf.squeeze(mel.src_inputs, -1)  # [B, T, F, 1] -> [B, T, F]
 

@@ -29,6 +29,7 @@ from fm_lingvo.run_files import dashboard
 from fm_lingvo.run_files import run_dir
 from fm_lingvo.run_files import run_lock
 from fm_lingvo.runtime import batch_split
+from fm_lingvo.runtime import graph_checks
 from fm_lingvo.runtime import quiet
 from fm_lingvo.runtime import session
 from fm_lingvo.training import dry_run
@@ -99,11 +100,7 @@ def _SetUpLingvo(flags):
   if flags.deterministic:
     session.MakeDeterministic()
   checkpointer.PatchLingvo()
-  if not flags['enable_check_numerics'].present:
-    # Lingvo's check ends the run at the first NaN; fm_lingvo/training/nonfinite_steps.py skips the step.
-    flags.enable_check_numerics = False
-  if not flags['enable_asserts'].present:
-    flags.enable_asserts = False  # Lingvo's run-time checks of shapes are half of an encoder's ops.
+  graph_checks.TurnOff()
 
 
 @contextlib.contextmanager

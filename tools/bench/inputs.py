@@ -41,6 +41,11 @@ def Features(sizes):
   return rng.standard_normal((sizes['batch'], int(100 * sizes['seconds']), 80), np.float32)
 
 
+def Samples(sizes):
+  """float32 [B, S] at 16 kHz, in [-32768, 32768): Syllables of `batch` utterances of `seconds`."""
+  return np.stack([Syllables(sizes['seconds'], seed) for seed in range(sizes['batch'])]).astype(np.float32)
+
+
 def Decoding(sizes):
   """Encoded frames and the weights of a transducer's decoder that gives a label in about three frames.
 

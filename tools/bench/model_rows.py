@@ -72,6 +72,28 @@ def _ProductsShare(workers, rows):
   return {'ours': step, 'peer': seconds, 'note': f'{rate}, those of blocks and head, forward and backward, in NumPy'}
 
 
+# The front end.
+
+
+def _LogMel(setting):
+  sizes = Sizes('batch=2 seconds=1' if setting.quick else 'batch=8 seconds=8')
+  workers = [
+    Worker('ours', '.ours.log_mel', {**sizes, 'lingvo': False}),
+    Worker("Lingvo's layer", '.ours.log_mel', {**sizes, 'lingvo': True}, is_peer=True),
+    setting.peers.Worker('SpeechBrain', '.peers.log_mel', sizes, 'speechbrain'),
+  ]
+  what = f'log-mel frames, {sizes["batch"]} x {sizes["seconds"]} s'
+  rows = [
+    Row(f"{what}, beside Lingvo's layer", '>= 1.5', peers=("Lingvo's layer",)),
+    Row(f'{what}, beside SpeechBrain', peers=('SpeechBrain',)),
+  ]
+  yield Comparison(workers, rows, lambda workers: CheckAgree(_Without(workers, 'SpeechBrain'), 'mean', 1e-4))
+
+
+def _Without(workers, name):
+  return {key: worker for key, worker in workers.items() if key != name}
+
+
 # The quantizer.
 
 
@@ -234,6 +256,7 @@ def _HydraBesideBranches(workers, rows):
 GROUPS = {
   'step_tiny': _StepTiny,
   'step_base': _StepBase,
+  'log_mel': _LogMel,
   'quantizer': _Quantizer,
   'transducer': _Transducer,
   'transducer_large': _TransducerLarge,
