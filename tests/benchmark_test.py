@@ -28,13 +28,13 @@ from tools.bench import command_rows
 from tools.bench import comparison
 from tools.bench import corpus
 from tools.bench import curve_rows
-from tools.bench import forms
 from tools.bench import inputs
 from tools.bench import peers_env
-from tools.bench import results
 from tools.bench import timing
 from tools.bench import transducer_truth
 from tools.bench.comparison import Row
+from tools.figures import forms
+from tools.figures import results
 
 
 def _Worker(name, **sizes):

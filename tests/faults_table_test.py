@@ -8,9 +8,9 @@ from absl.testing import absltest
 from fm_lingvo import errors
 from tests.faults import __main__ as faults
 from tests.faults import suite
-from tools.bench import forms
-from tools.bench import results
-from tools.bench import tables
+from tools.figures import forms
+from tools.figures import results
+from tools.figures import tables
 
 
 class TableTest(absltest.TestCase):

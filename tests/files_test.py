@@ -61,7 +61,7 @@ def _Parsers(main):
 def _Mains():
   """Yields (name, Main) of the tools with an argparse parser."""
   names = [os.path.basename(path)[: -len('.py')] for path in sorted(glob.glob(os.path.join(_TOOLS, '*.py')))]
-  for name in [*names, 'recipe.__main__', 'recipe.data', 'bench.encoder_pass']:
+  for name in [*names, 'recipe.__main__', 'recipe.data', 'bench.serve_load', 'bench.stream_latency']:
     module = importlib.import_module(f'tools.{name}')
     # Not setup_env, which has the standard library alone, nor prepare_data, whose flags are absl's.
     if {'argparse', 'Main'} <= vars(module).keys() and inspect.signature(module.Main).parameters:

@@ -87,7 +87,7 @@ _ELSEWHERE = {
       'models',
     )
   },
-  'python -m tools.serve_load runs/adapted my_audio --clients=1,8 --requests=40 --every=8': (
+  'python -m tools.bench.serve_load runs/adapted my_audio --clients=1,8 --requests=40 --every=8': (
     'tests/serve_run_test.py',
     r"'--clients=1,8', '--requests=40', '--every=8'",
   ),
@@ -464,8 +464,7 @@ class PageTest(absltest.TestCase):
         path = os.path.normpath(os.path.join(os.path.dirname(page), path)) if path else page
         self.assertTrue(
           os.path.exists(os.path.join(ROOT, path)),
-          f'{page}: no {target}; pictures of TensorBoard '
-          'are made as docs/dashboard.md says, others by python -m tools.plot_run',
+          f'{page}: no {target}; pictures of TensorBoard are made as docs/dashboard.md says',
         )
         if anchor:
           self.assertIn(anchor, _Anchors(path), f'{page}: link to {target}')

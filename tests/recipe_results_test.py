@@ -13,9 +13,9 @@ from absl.testing import parameterized
 from fm_lingvo import errors
 from fm_lingvo.evaluation import error_rates
 from tests import recipe_case
-from tools.bench import forms
-from tools.bench import results
-from tools.bench import tables as bench_tables
+from tools.figures import forms
+from tools.figures import results
+from tools.figures import tables as bench_tables
 from tools.recipe import claims
 from tools.recipe import comparisons as comparisons_lib
 from tools.recipe import plan

@@ -15,12 +15,12 @@ from tests import metrics_case
 from tools import evaluate
 from tools import results as tool
 from tools.bench import benchmark_table
-from tools.bench import forms
-from tools.bench import kept_figures
-from tools.bench import results
-from tools.bench import run_figures
-from tools.bench import tables
 from tools.common import this_machine
+from tools.figures import forms
+from tools.figures import kept_figures
+from tools.figures import results
+from tools.figures import run_figures
+from tools.figures import tables
 
 
 def _Row(**changed):

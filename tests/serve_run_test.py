@@ -25,7 +25,7 @@ from tests import run_case
 from tests import serve_process
 from tests import serving_case
 from tests import tiny_data
-from tools import serve_load
+from tools.bench import serve_load
 from tools.common import transcript_formats
 from tools.serving import load
 

@@ -19,7 +19,7 @@ from fm_lingvo.inference import graph_mode
 from fm_lingvo.inference import stream_events
 from tests import run_case
 from tests import tiny_data
-from tools import stream_latency
+from tools.bench import stream_latency
 
 _PAUSE = 0.1  # Seconds; the words of a model with random weights have short pauses only.
 

@@ -27,10 +27,10 @@ from .bench import curve_rows
 from .bench import model_rows
 from .bench import peers_env
 from .bench import recognition_rows
-from .bench import results
-from .bench import tables
 from .common import command_line
 from .common import exit_codes
+from .figures import results
+from .figures import tables
 
 # Name of a group -> function that takes a comparison.Setting and yields comparisons; in the order of the table.
 GROUPS = {**model_rows.GROUPS, **curve_rows.GROUPS, **recognition_rows.GROUPS, **command_rows.GROUPS}

@@ -26,10 +26,10 @@ from fm_lingvo.decoding import search_options
 from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files as file_system
 
-from .bench import kept_figures
 from .common import command_line
 from .common import exit_codes
 from .common import run_flags
+from .figures import kept_figures
 
 
 def Evaluate(run, datasets, checkpoint, how, averages=True, data_dir=None):

@@ -24,13 +24,13 @@ from fm_lingvo.decoding import search_options
 from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files as file_system
 
-from .bench import kept_figures
 from .common import command_line
 from .common import exit_codes
 from .common import run_flags
 from .exporting import graphs
 from .exporting import safetensors_folder
 from .exporting import saved_model
+from .figures import kept_figures
 
 _FORMATS = {
   'saved_model': saved_model.Run,

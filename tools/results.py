@@ -15,11 +15,11 @@ import sys
 from fm_lingvo import errors
 from fm_lingvo.utils import files as file_system
 
-from .bench import results
-from .bench import run_figures
-from .bench import tables
 from .common import command_line
 from .common import exit_codes
+from .figures import results
+from .figures import run_figures
+from .figures import tables
 
 
 def Add(name: str, rows: list, root: str = results.ROOT) -> None:

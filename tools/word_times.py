@@ -25,11 +25,11 @@ from fm_lingvo.evaluation import alignment
 from fm_lingvo.inference import transcript
 from fm_lingvo.utils import files as file_system
 
-from .bench import kept_figures
 from .common import command_line
 from .common import exit_codes
 from .common import run_flags
 from .common import run_model
+from .figures import kept_figures
 from .speech_synthesis import speech_engines
 from .speech_synthesis import synth
 

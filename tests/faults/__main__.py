@@ -20,8 +20,8 @@ import time
 
 from fm_lingvo import errors
 from tests.faults import suite as suite_lib
-from tools.bench import results
 from tools.common import exit_codes
+from tools.figures import results
 
 # Name -> (module, its function, what the table calls it).
 KINDS = {

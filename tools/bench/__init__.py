@@ -1,1 +1,1 @@
-"""The benchmark, other measurements of cost, and the committed results with their tables."""
+"""The benchmark, and measurements of a server and of streaming."""

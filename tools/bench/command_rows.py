@@ -93,7 +93,11 @@ def _Preparation(folder, audio, title, bar, note, peers=(), **options):
       ours.facts['audio_seconds'] = 3600 * sum(dataset.ReadDataset(output).hours.values())
     CheckAgree(workers, 'audio_seconds', 0.01, audio)
 
-  return Comparison([ours, *peers], [Row(title, bar, 'x real time', _Speed, 'ours', note=note)], _Check)
+  rows = [
+    Row(title, bar, 'x real time', _Speed, 'ours', note=note),
+    Row(f'its peak memory, {title}', unit='GB', figure=lambda worker: worker.peak_gb, ours=(ours.name,), ratio='ours'),
+  ]
+  return Comparison([ours, *peers], rows, _Check)
 
 
 def _Start(setting):

@@ -10,6 +10,7 @@ import numpy as np
 from .comparison import Comparison
 from .comparison import Row
 from .timing import Worker
+from .workloads import PEAK
 from .workloads import QUICK
 from .workloads import TINY
 from .workloads import Experiment
@@ -50,18 +51,27 @@ def _Points(workers, xs):
 
 
 def _Curves(setting):
-  """Full and chunk-wise attention; the quantizer alone and in a step; sets of adapters."""
+  """Full, chunk-wise and streaming attention; remat; the quantizer alone and in a step; sets of adapters."""
   sizes = {**(QUICK if setting.quick else TINY), 'dtype': 'float32'}
   xs = (1, 2) if setting.quick else (1, 2, 5, 10, 20, 40, 60)
-  bars = {'full': '', 'chunk-wise': '<= 1.1'}  # Chunk-wise attention costs linear time.
+  bars = {'full': '', 'chunk-wise': '<= 1.1', 'streaming': '<= 1.1'}  # The latter two cost linear time.
   if setting.quick:
-    del bars['full']
+    bars = {'chunk-wise': ''}
   workers = [Worker(name, '.ours.length_curve', {**sizes, 'points': xs, 'attention': name}) for name in bars]
   rows = []
   for name, bar in bars.items():
     over = f'over 1 to {xs[-1]} s of audio, {name} attention'
     rows.append(_Growth(f'training step {over}', bar, name, xs, 's of audio'))
     rows.append(_Growth(f'its peak memory {over}', bar, name, xs, 's of audio', 'peak_gb'))
+  yield Comparison(workers, rows)
+
+  names = ('with remat', 'without')
+  workers = [Worker(n, '.ours.step', {**sizes, 'remat': n == names[0]}, is_peer=n == names[1]) for n in names]
+  note = 'no peer, but itself; remat recomputes each block in the backward pass'
+  rows = [
+    Row('training step with remat beside one without', ratio='ours / peer', note=note),
+    Row('its peak memory, with remat beside without', note=note, **PEAK),
+  ]
   yield Comparison(workers, rows)
 
   xs = (1, 2) if setting.quick else (1, 2, 4, 8, 16, 32, 64)

@@ -91,7 +91,7 @@ def _Measure(run, args, tested, scored, size):
   """Compares the exported model with the run's, prints the table and writes it beside the graphs."""
   from fm_lingvo.inference import outside
 
-  from ..bench import kept_figures
+  from ..figures import kept_figures
   from . import measure
 
   exported = outside.Model(args.output)

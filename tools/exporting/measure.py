@@ -11,8 +11,8 @@ from fm_lingvo.evaluation import error_rates
 from fm_lingvo.inference import recognizer
 from fm_lingvo.utils import audio
 
-from ..bench import kept_figures
 from ..common import this_machine
+from ..figures import kept_figures
 from . import utterances as utterances_lib
 
 _NOISE_SECONDS = 10.0

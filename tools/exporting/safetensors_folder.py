@@ -47,7 +47,7 @@ def _Measure(run, args, tested, size):
   from fm_lingvo.decoding import search_options
   from fm_lingvo.inference import load_run
 
-  from ..bench import kept_figures
+  from ..figures import kept_figures
   from . import measure
 
   exported = load_run.Load(args.output, how=search_options.FromArgs(args))

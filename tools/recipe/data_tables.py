@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from fm_lingvo.data import dataset
 
-from ..bench import tables
+from ..figures import tables
 
 _LONGEST = 3  # Words of the longest n-gram.
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from fm_lingvo.run_files import metrics_log
 
-from ..bench import tables
+from ..figures import tables
 from . import stage_run
 from .stage_spec import Settings
 from .stage_spec import Stage

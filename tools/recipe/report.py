@@ -5,7 +5,7 @@ import os
 
 from fm_lingvo.evaluation import error_rates
 
-from ..bench import tables as bench_tables
+from ..figures import tables as bench_tables
 from . import data_tables
 from . import labels as labels_lib
 from . import quality

@@ -14,7 +14,7 @@ _BRANCH = 'labeled'
 
 
 def Row(settings: Settings, stages: dict[str, Stage], labels: labels_lib.Labels, run: str) -> dict:
-  """The row of a finished stage that is measured; its fields are those of bench.forms.FORMS.
+  """The row of a finished stage that is measured; its fields are those of figures.forms.FORMS.
 
   Raises:
     errors.ConfigError: the run lacks something, or utterances of the target's test set were dropped.

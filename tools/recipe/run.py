@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from fm_lingvo import errors
 from fm_lingvo.utils import files as file_system
 
-from ..bench import results
 from ..common import files
 from ..common import interrupts
 from ..common import this_machine
+from ..figures import results
 from . import claims
 from . import comparisons
 from . import data

@@ -24,9 +24,9 @@ from fm_lingvo.run_files import metrics_log
 from fm_lingvo.runtime import quiet
 from fm_lingvo.utils import files as file_system
 
-from ..bench import tables
 from ..common import command_line
 from ..common import exit_codes
+from ..figures import tables
 from . import stage_run
 
 MAX_WER = 0.7

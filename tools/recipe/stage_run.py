@@ -17,7 +17,7 @@ from typing import Any
 from fm_lingvo import errors
 from fm_lingvo.run_files import metrics_log
 
-from ..bench import results
+from ..figures import results
 from .stage_spec import Settings
 from .stage_spec import Stage
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ..bench import tables
+from ..figures import tables
 from . import claims
 from . import plan
 

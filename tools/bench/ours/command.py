@@ -1,5 +1,6 @@
-"""A command, timed from its start to its end. Sizes: `argv`, after the Python."""
+"""A command, timed from its start to its end. Sizes: `argv`, after the Python. Its peak memory is the command's own."""
 
+import resource
 import subprocess
 import sys
 
@@ -15,5 +16,6 @@ def SetUp(sizes):
     if done.returncode:
       raise ValueError(exit_codes.Why(done.stderr, done.returncode))
     printed.append(done.stdout)
+    return {'peak_gb': resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20}
 
   return _Call, {'output': lambda: ''.join(printed[:1])}

@@ -1,7 +1,7 @@
 """A training step of asr.BestRqPretrain, timed: features in, update out.
 
 Sizes: batch, seconds, layers, width, heads, kernel, channels, codes; `dtype`: float32 or bfloat16; `codebooks`
-(default: 1); `xla`: whether XLA compiles it.
+(default: 1); `xla`: whether XLA compiles it; `remat`.
 """
 
 import tempfile
@@ -40,6 +40,7 @@ def Params(sizes, file):
       f'task.encoder.model_dim = {sizes["width"]}',
       f'task.encoder.num_heads = {sizes["heads"]}',
       f'task.encoder.kernel_size = {sizes["kernel"]}',
+      f'task.encoder.remat = {bool(sizes.get("remat"))}',
       "task.encoder.subsampling.kind = 'conv'",
       f'task.encoder.subsampling.channels = {sizes["channels"]}',
     ],

@@ -36,7 +36,6 @@ _ORIGIN_PARTS = {
   'machine': ('cpu', 'cores', 'memory_gb', 'system'),
   'versions': ('python', 'tensorflow', 'lingvo', 'commit'),
 }
-_COSTS = 'seconds cpu_seconds peak_gb idle_gb'
 _RATES = ('target_wer', 'target_cer', 'source_wer', 'source_cer')
 
 
@@ -51,13 +50,6 @@ class Form:
     ''
   )  # What is wrong with a row whose fields have their kinds; '' if nothing is.
   extra: tuple[str, ...] = ()  # Fields of the result beside `form` and `rows`.
-
-
-def _CostProblem(row: Row) -> str:
-  for field in () if 'stopped' in row else _COSTS.split():
-    if row.get(field, -1) < 0:
-      return f'.{field} = {row.get(field)!r}: expected a number >= 0'
-  return ''
 
 
 def _BenchmarkProblem(row: Row) -> str:
@@ -92,12 +84,6 @@ FORMS = {
     key=('name', 'label'),
     fields=_Fields(text='name label unit', number='value'),
     optional=_Fields(text='run note'),
-  ),
-  'cost': Form(
-    key=('name', 'label'),
-    fields=_Fields(text='name label size attention', whole='audio_seconds utterances', flag='remat backward warm'),
-    optional=_Fields(number=_COSTS, text='stopped'),
-    problem=_CostProblem,
   ),
   'benchmark': Form(
     key=('name',),

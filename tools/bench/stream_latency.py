@@ -2,8 +2,8 @@
 
   trainer --model=asr.StreamingSupervised --gin.StreamingSupervised.size=small --gin.StreamingSupervised.max_steps=1 \\
     --logdir=runs/small
-  python -m tools.stream_latency runs/small --beams=1,8 --seconds=30
-  python -m tools.stream_latency runs/small --beams=1,8 --add=stream_latency --label=small
+  python -m tools.bench.stream_latency runs/small --beams=1,8 --seconds=30
+  python -m tools.bench.stream_latency runs/small --beams=1,8 --add=stream_latency --label=small
 
 It gives noise to a stream, or --audio, as fast as it is heard, and prints what a step takes; --add=NAME keeps the
 figures in docs/results/NAME.json. A step costs the same whatever was learned, but for the labels that are emitted, so a
@@ -28,11 +28,11 @@ from fm_lingvo.inference import streaming
 from fm_lingvo.utils import audio as audio_format
 from fm_lingvo.utils import files as file_system
 
-from .bench import kept_figures
-from .common import command_line
-from .common import exit_codes
-from .common import flag_types
-from .common import run_flags
+from ..common import command_line
+from ..common import exit_codes
+from ..common import flag_types
+from ..common import run_flags
+from ..figures import kept_figures
 
 _WARM_UP = 10  # Steps that are not counted.
 # Key of Measure -> what it is called in docs/results, and its unit.
@@ -77,7 +77,7 @@ def Measure(model: Any, samples: np.ndarray, beam_size: int, step_seconds: float
 
 
 def _Run(args: argparse.Namespace) -> None:
-  kept_figures.Start('stream_latency', args)
+  kept_figures.Start('bench.stream_latency', args)
   if not 0 < args.seconds < math.inf:
     raise errors.ConfigError(f'--seconds={args.seconds:g}: expected > 0 and finite')
   os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # Before TensorFlow counts the cores.

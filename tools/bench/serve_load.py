@@ -1,7 +1,7 @@
 """Measures the server: starts tools.serve on a run, loads it with clients, and says what became of each request.
 
-  python -m tools.serve_load RUN my_audio --clients=1,8,32 --requests=200
-  python -m tools.serve_load RUN my_audio --add=serving --label='tiny model'
+  python -m tools.bench.serve_load RUN my_audio --clients=1,8,32 --requests=200
+  python -m tools.bench.serve_load RUN my_audio --add=serving --label='tiny model'
 
 Each client sends one request after the other, with the recordings in turn. With --every=N, one request in N is too
 large, one stops in the middle of its upload, and one does not wait for its answer. Prints requests and seconds of audio
@@ -24,11 +24,11 @@ import psutil
 from fm_lingvo import errors
 from fm_lingvo.utils import files as file_system
 
-from .bench import kept_figures
-from .common import command_line
-from .common import exit_codes
-from .common import flag_types
-from .common import recordings as recordings_lib
+from ..common import command_line
+from ..common import exit_codes
+from ..common import flag_types
+from ..common import recordings as recordings_lib
+from ..figures import kept_figures
 
 _SAMPLE_SECONDS = 0.2
 
@@ -83,7 +83,7 @@ def _Run(args):
     raise errors.ConfigError('no module httpx: expected the packages of requirements/dev.txt') from e
   if args.requests < 1:
     raise errors.ConfigError(f'--requests={args.requests}: expected >= 1')
-  kept_figures.Start('serve_load', args)
+  kept_figures.Start('bench.serve_load', args)
   paths, missing = recordings_lib.Find(args.audio, print)
   if missing or not paths:
     raise errors.ConfigError(f'{(missing or [("AUDIO", "no recordings")])[0][0]}: expected recordings')

@@ -15,7 +15,7 @@ from . import kept_figures
 from . import results
 
 # Form -> module with Table(result) and Short(result); tables of the other forms are made here.
-_MODULES = {'benchmark': '.benchmark_table', 'recipe': '..recipe.tables'}
+_MODULES = {'benchmark': '..bench.benchmark_table', 'recipe': '..recipe.tables'}
 _SHORT = '/short'
 _LINES = '/lines'
 _COLUMNS = 6  # A table with more is turned.
@@ -38,7 +38,7 @@ def Table(result: results.Row, short: bool = False) -> str:
     return module.Short(result) if short else module.Table(result)
   if short:
     raise errors.ConfigError(f'form {form}: no short table; expected one of {", ".join(_MODULES)}')
-  return {'figures': _Figures, 'cost': _Costs, 'faults': _Faults}[form](result)
+  return {'figures': _Figures, 'faults': _Faults}[form](result)
 
 
 def Lines(result: results.Row) -> str:
@@ -151,27 +151,6 @@ def _Figures(result):
   one_origin = len(Origins(rows, names=True)) == 1
   origins = Origins(rows, (lambda row: '') if one_origin else (lambda row: row['label']), names=True)
   return '\n'.join([_Pivot(rows, _Cell), '', *origins])
-
-
-def _Costs(result):
-  """Of passes of an encoder: CPU time and peak memory."""
-
-  def _Cell(row):
-    return f'stopped: {row["stopped"]}' if 'stopped' in row else f'{row["cpu_seconds"]:.3g} s, {row["peak_gb"]:.2f} GB'
-
-  rows = result['rows']
-  idle = sorted(f'{row["idle_gb"]:.1f}' for row in rows if 'stopped' not in row)
-  idle = ' to '.join(dict.fromkeys([idle[0], idle[-1]])) + ' GB' if idle else 'an unknown amount'
-  return '\n'.join(
-    [
-      _Pivot(rows, _Cell),
-      '',
-      'A cell shows CPU seconds of all threads and the peak memory of the process. Before the pass, '
-      f'TensorFlow and the weights take {idle}.',
-      '',
-      *Origins(rows),
-    ]
-  )
 
 
 def _Faults(result):
