@@ -7,16 +7,9 @@ are upper case, before a comma or a full stop.
 import random
 import re
 
+import num2words
+
 _SEED = 20
-_ONES = (
-  'zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen '
-  'seventeen eighteen nineteen'
-).split()
-_TENS = 'twenty thirty forty fifty sixty seventy eighty ninety'.split()
-_ORDINALS = (
-  'first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth '
-  'fifteenth sixteenth seventeenth eighteenth nineteenth twentieth'
-).split()
 
 # {x} is replaced with one of _WORDS['x'] or with a sample of the grammar's function of that name, SPELLED with the
 # letters of the name before it. All groups of templates are used equally often.
@@ -129,24 +122,10 @@ _SLOT = re.compile(r'\{(\w+)\}')
 _SPELLED = re.compile(r'(\w+)([:,]) SPELLED')
 
 
-def Cardinal(n):
-  """Returns the number n, 0 <= n < 1000000, in words."""
-  if n < 20:
-    return _ONES[n]
-  if n < 100:
-    return _TENS[n // 10 - 2] + (f' {_ONES[n % 10]}' if n % 10 else '')
-  if n < 1000:
-    return f'{_ONES[n // 100]} hundred' + (f' {Cardinal(n % 100)}' if n % 100 else '')
-  return f'{Cardinal(n // 1000)} thousand' + (f' {Cardinal(n % 1000)}' if n % 1000 else '')
-
-
-def Ordinal(n):
-  """Returns the day of a month, 1 <= n <= 31, in words."""
-  if n <= 20:
-    return _ORDINALS[n - 1]
-  if n == 30:
-    return 'thirtieth'
-  return f'{_TENS[n // 10 - 2]} {_ORDINALS[n % 10 - 1]}'
+def _InWords(number, kind='cardinal'):
+  """Returns a number in words, without hyphens and "and"; kind: that of num2words."""
+  words = num2words.num2words(number, to=kind)
+  return words.replace('-', ' ').replace(' and ', ' ').replace(',', '')
 
 
 class _Grammar:
@@ -157,10 +136,10 @@ class _Grammar:
     self._functions = {
       'digit': self._Digit,
       'digits': lambda: ' '.join(self._Digit() for _ in range(2 + self._Below(6))),
-      'few': lambda: Cardinal(2 + self._Below(18)),
-      'number': lambda: Cardinal(self._Below(100)),
-      'large': lambda: Cardinal((100, 1000, 10)[self._Below(3)] * (1 + self._Below(99)) + self._Below(100)),
-      'ordinal': lambda: Ordinal(1 + self._Below(31)),
+      'few': lambda: _InWords(2 + self._Below(18)),
+      'number': lambda: _InWords(self._Below(100)),
+      'large': lambda: _InWords((100, 1000, 10)[self._Below(3)] * (1 + self._Below(99)) + self._Below(100)),
+      'ordinal': lambda: _InWords(1 + self._Below(31), 'ordinal'),
       'year': self._Year,
       'time': self._Time,
       'letters': lambda: ', '.join(chr(ord('A') + self._Below(26)) for _ in range(2 + self._Below(4))),
@@ -188,14 +167,14 @@ class _Grammar:
     return _SLOT.sub(Draw, template)
 
   def _Digit(self):
-    return _ONES[self._Below(10)]
+    return _InWords(self._Below(10))
 
   def _Year(self):
-    return f'{self._Choose(("eighteen", "nineteen", "twenty"))} {Cardinal(10 + self._Below(90))}'
+    return f'{self._Choose(("eighteen", "nineteen", "twenty"))} {_InWords(10 + self._Below(90))}'
 
   def _Time(self):
-    hour, minute = _ONES[1 + self._Below(12)], self._Choose(('', '', ' fifteen', ' thirty', ' forty five', None))
-    minute = f' {Cardinal(10 + self._Below(50))}' if minute is None else minute or self._Choose((" o'clock", ''))
+    hour, minute = _InWords(1 + self._Below(12)), self._Choose(('', '', ' fifteen', ' thirty', ' forty five', None))
+    minute = f' {_InWords(10 + self._Below(50))}' if minute is None else minute or self._Choose((" o'clock", ''))
     return self._Choose(
       (
         f'{hour}{minute}',
@@ -203,7 +182,7 @@ class _Grammar:
         f'{hour}{minute} in the {self._Choose(_WORDS["daytime"])}',
         f'half past {hour}',
         f'a quarter to {hour}',
-        f'{Cardinal(2 + self._Below(18))} minutes past {hour}',
+        f'{_InWords(2 + self._Below(18))} minutes past {hour}',
       )
     )
 
