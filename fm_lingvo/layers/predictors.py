@@ -6,10 +6,12 @@ of context, M: any number of hypotheses. Input 0 of the U + 1 inputs is the star
 Matrix products and predictions have the layer's fprop_dtype; gates and cells are float32.
 """
 
+import numpy as np
 from lingvo import compat as tf
 from lingvo.core import base_layer
 from lingvo.core import py_utils
 
+from fm_lingvo.layers import lstm_recurrence
 from fm_lingvo.layers import mixed_precision
 
 
@@ -46,19 +48,9 @@ class LstmPredictor(base_layer.BaseLayer):
 
   def FProp(self, theta, embedded):
     """Computes the predictions of whole transcripts. [B, U + 1, E] -> [B, U + 1, P]."""
-    batch, steps = py_utils.GetShape(embedded, 2)
-    # The input's contribution to the gates is one product outside of the loop. [B, U + 1, 4 P] -> [U + 1, B, 4 P]
-    gates = tf.transpose(self._InputGates(theta, embedded), [1, 0, 2])
-    gates = tf.TensorArray(gates.dtype, size=steps, element_shape=gates.shape[1:]).unstack(gates)
-    state = self._ZeroCell(batch)
-    outputs = tf.TensorArray(state.m.dtype, size=steps, element_shape=state.m.shape)
-
-    def _Step(u, state, outputs):
-      state = self._Cell(theta, gates.read(u), state)
-      return u + 1, state, outputs.write(u, state.m)
-
-    *_, outputs = tf.while_loop(lambda u, *unused: u < steps, _Step, [0, state, outputs], maximum_iterations=steps)
-    outputs = tf.transpose(outputs.stack(), [1, 0, 2])  # [U + 1, B, P] -> [B, U + 1, P]
+    gates = tf.transpose(self._InputGates(theta, embedded), [1, 0, 2])  # [B, U + 1, 4 P] -> [U + 1, B, 4 P]
+    outputs = lstm_recurrence.Predictions(gates, theta.w_recurrent)
+    outputs = tf.transpose(outputs, [1, 0, 2])  # [U + 1, B, P] -> [B, U + 1, P]
     return self.above.FProp(theta.above, outputs) if self._has_above else outputs
 
   def ZeroState(self, batch):
@@ -85,17 +77,16 @@ class LstmPredictor(base_layer.BaseLayer):
     return py_utils.NestedMap(m=tf.zeros(shape, py_utils.FPropDtype(self.params)), c=tf.zeros(shape))
 
   def _InputGates(self, theta, embedded):
-    """Computes the input's contribution to the gates. [..., E] -> float32 [..., 4 P]."""
-    return mixed_precision.Product(embedded, theta.w_input) + tf.cast(theta.b, tf.float32)
+    """Computes what inputs and biases add to the gates. [..., E] -> float32 [..., 4 P]."""
+    # The bias of the forget gate is 1 + b, so that cells keep their content initially.
+    size = self.params.output_dim
+    bias = tf.cast(theta.b, tf.float32) + np.repeat([0.0, 1.0, 0.0, 0.0], size).astype(np.float32)
+    return mixed_precision.Product(embedded, theta.w_input) + bias
 
   def _Cell(self, theta, gates, state):
     """Advances the cell, given the label's contribution to the gates, float32 [M, 4 P]."""
-    gates += mixed_precision.Product(state.m, theta.w_recurrent)
-    write, keep, show, candidate = tf.split(gates, 4, axis=-1)
-    # The bias of the forget gate is 1 + b, so that cells keep their content initially.
-    c = tf.sigmoid(keep + 1.0) * state.c + tf.sigmoid(write) * tf.tanh(candidate)
-    m = tf.cast(tf.sigmoid(show) * tf.tanh(c), state.m.dtype)
-    return py_utils.NestedMap(m=m, c=c)
+    m, c = lstm_recurrence.Advance(gates + mixed_precision.Product(state.m, theta.w_recurrent), state.c)
+    return py_utils.NestedMap(m=tf.cast(m, state.m.dtype), c=c)
 
 
 class StatelessPredictor(base_layer.BaseLayer):
