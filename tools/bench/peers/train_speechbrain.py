@@ -7,7 +7,8 @@
 Layers, augmentation and optimiser are SpeechBrain's, with the settings of its recipe
 LibriSpeech/ASR/CTC/conformer_large: frames of 40 ms, characters, dropout 0.1, AdamW at 1e-3, change of speed,
 dropped frequencies and chunks, each beside the clean speech, checkpoints averaged. Ours: the size (4M parameters as
-the recipe's), batches of 32 s, and a warm-up and a decay that fit --hours. Hours are those of training alone, without
+the recipe's), batches of 32 s, and a warm-up and a decay that fit --hours; --no_augment and --peak_rate for another
+try, since a small batch of augmented speech may not leave the plateau on which CTC begins. Hours are those of training alone, without
 evaluations, and of the processor, divided by --threads, so that other programs beside it change nothing.
 OUTPUT/metrics.jsonl is of the form of a run's. The same command goes on where it stopped; SIGTERM saves.
 """
@@ -37,7 +38,7 @@ from speechbrain.processing.features import InputNormalization  # noqa: E402
 from speechbrain.utils.metric_stats import ErrorRateStats  # noqa: E402
 
 _BLANK = 0
-_PEAK_RATE, _WARM_UP, _DECAY_FROM = 1e-3, 0.05, 0.6  # The latter two in shares of the hours.
+_WARM_UP, _DECAY_FROM = 0.05, 0.6  # In shares of the hours.
 _LONGEST = 20.0  # Seconds of a training utterance, as in the recipe.
 _AVERAGED = 5
 
@@ -111,7 +112,7 @@ class Training:
     self._ids = {c: i + 1 for i, c in enumerate(self._characters)}  # 0 is the blank.
     self._model, self._augment = Model(len(self._ids) + 1), Augment()
     self._optimizer = torch.optim.AdamW(
-      self._model.parameters(), lr=_PEAK_RATE, betas=(0.9, 0.98), eps=1e-9, weight_decay=5e-4
+      self._model.parameters(), lr=args.peak_rate, betas=(0.9, 0.98), eps=1e-9, weight_decay=5e-4
     )
     self._step, self._epoch, self._seconds, self._speech = 0, 0, 0.0, 0.0
     os.makedirs(args.output, exist_ok=True)
@@ -183,16 +184,18 @@ class Training:
   def _Step(self, waveforms, lengths, labels, label_lengths):
     self._model.train()
     self._speech += float(lengths.sum()) * waveforms.shape[1] / speech_sets.RATE / 3600
-    rate = _PEAK_RATE * self._Rate(self._seconds / 3600 / self._args.hours)
+    rate = self._args.peak_rate * self._Rate(self._seconds / 3600 / self._args.hours)
     for group in self._optimizer.param_groups:
       group['lr'] = rate
-    with torch.no_grad():
-      augmented = self._augment(waveforms, lengths)
+    parts = [waveforms]
+    if self._args.augment:
+      with torch.no_grad():
+        parts.append(self._augment(waveforms, lengths))
     total = 0.0
     self._optimizer.zero_grad()
-    for part in (waveforms, augmented):
+    for part in parts:
       log_probs = self._model(part, lengths, self._epoch)
-      loss = ctc_loss(log_probs, labels, lengths, label_lengths, _BLANK, reduction='batchmean') / 2
+      loss = ctc_loss(log_probs, labels, lengths, label_lengths, _BLANK, reduction='batchmean') / len(parts)
       loss.backward()
       total += loss.item()
     if torch.nn.utils.clip_grad_norm_(self._model.parameters(), 5.0).isfinite():
@@ -265,6 +268,8 @@ def Main():
   parser.add_argument('--hours', type=float, required=True, help='hours of training')
   parser.add_argument('--eval_minutes', type=float, default=10.0, help='minutes between evaluations (default: 10)')
   parser.add_argument('--batch_seconds', type=float, default=32.0, help='seconds of speech in a batch (default: 32)')
+  parser.add_argument('--peak_rate', type=float, default=1e-3, help='peak of the learning rate (default: 1e-3)')
+  parser.add_argument('--no_augment', dest='augment', action='store_false', help='only the clean speech')
   parser.add_argument('--threads', type=int, default=len(os.sched_getaffinity(0)), help='threads (default: all cores)')
   parser.add_argument('--seed', type=int, default=1)
   args = parser.parse_args()
