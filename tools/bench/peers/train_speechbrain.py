@@ -8,8 +8,8 @@ Layers, augmentation and optimiser are SpeechBrain's, with the settings of its r
 LibriSpeech/ASR/CTC/conformer_large: frames of 40 ms, characters, dropout 0.1, AdamW at 1e-3, change of speed,
 dropped frequencies and chunks, each beside the clean speech, checkpoints averaged. Ours: the size (4M parameters as
 the recipe's), batches of 32 s, and a warm-up and a decay that fit --hours; --no_augment and --peak_rate for another
-try, since a small batch of augmented speech may not leave the plateau on which CTC begins. Hours are those of training alone, without
-evaluations, and of the processor, divided by --threads, so that other programs beside it change nothing.
+try, since small batches of augmented speech may not leave the plateau on which CTC begins. Hours are those of training
+alone, without evaluations, and of the processor, divided by --threads, so that other programs beside it change nothing.
 OUTPUT/metrics.jsonl is of the form of a run's. The same command goes on where it stopped; SIGTERM saves.
 """
 
