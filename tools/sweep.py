@@ -102,9 +102,10 @@ def _CheckNew(plan):
 def _Run(argv):
   interrupts.Raise()
   plan = Plan(argv)
+  config = hparams.Config(plan.space, plan.dataset, plan.metric)
   _CheckNew(plan)
   running = study.Study(plan)
-  hparams.Write(plan.logdir, plan.space, plan.dataset, plan.metric)
+  hparams.Write(plan.logdir, config)
   running.Run()
   print('\n'.join(running.Table()))
   return 0
