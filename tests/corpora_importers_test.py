@@ -60,6 +60,16 @@ class FolderTest(importer_case.ImporterCase):
     self.assertEqual({u.utt_id: u.text for u in listing.utterances}, {'a': '', 'c': 'same'})
     self.assertEqual(self.Reasons(listing), {'a': 'duplicate_id', 'b': 'bad_entry'})
 
+  def test_a_text_that_is_not_utf_8_rejects_its_recording_alone(self):
+    for name in 'ab':
+      self.Audio(f'{name}.wav')
+    self.Text('a.txt', 'caf\xe9', 'latin-1')
+    self.Text('b.txt', 'two')
+    listing = self.List('folder')
+    self.assertEqual({u.utt_id: u.text for u in listing.utterances}, {'b': 'two'})
+    self.assertEqual(self.Reasons(listing), {'a': 'bad_entry'})
+    self.assertIn('a.txt:1: expected text in UTF-8', listing.rejects[0].detail)
+
   def test_folders_with_the_same_names_in_them(self):
     self.Audio('x/1.wav')
     self.Audio('y/1.wav')
@@ -189,6 +199,12 @@ class TedliumTest(importer_case.ImporterCase):
     self.assertEqual(sorted(r.reason for r in listing.rejects), ['bad_entry'] * 2 + ['not_speech'] * 2)
     self.assertEqual(listing.notes['tedlium'], {'texts_without_their_unknown_words': 2})
 
+  def test_a_talk_that_is_not_utf_8_leaves_the_others(self):
+    self.Text('TEDLIUM_release-3/legacy/train/stm/Bad.stm', 'Bad 1 S 0 1 <o,,> caf\xe9\n', 'latin-1')
+    listing = self.List('tedlium', 'TEDLIUM_release-3')
+    self.assertLen(listing.utterances, 4)
+    self.assertIn('Bad.stm:1: expected text in UTF-8', next(r.detail for r in listing.rejects if 'Bad' in r.source))
+
   def test_unknown_words_can_be_rejected(self):
     listing = self.List('tedlium', 'TEDLIUM_release-3', unknown_words='reject')
     self.assertLen(listing.utterances, 2)
@@ -238,6 +254,9 @@ class LibriTtsTest(importer_case.ImporterCase):
     self.Text(f'{stem}1.original.txt', 'Chapter 1.')
     self.Audio(f'{stem}2.wav')
     self.Text(f'{stem}3.normalized.txt', 'No audio.')
+    self.Audio(f'{stem}4.wav')
+    for kind in ('normalized', 'original'):
+      self.Text(f'{stem}4.{kind}.txt', 'caf\xe9', 'latin-1')
     self.Text('LibriTTS/dev-clean/84/121123/84_121123.trans.tsv', 'x')
     for text, expected in (('normalized', 'Chapter one.'), ('original', 'Chapter 1.')):
       listing = self.List('libritts', 'LibriTTS', text=text)
@@ -245,7 +264,8 @@ class LibriTtsTest(importer_case.ImporterCase):
     listing = self.List('libritts', 'LibriTTS/dev-clean')
     self.assertEqual(listing.utterances[0].domain, 'libritts/dev-clean')
     self.assertEqual(
-      self.Reasons(listing), {'84_121123_000007_000002': 'no_text', '84_121123_000007_000003': 'no_audio'}
+      self.Reasons(listing),
+      {f'84_121123_000007_00000{i}': reason for i, reason in ((2, 'no_text'), (3, 'no_audio'), (4, 'bad_entry'))},
     )
     self.Path('empty/x')
     with self.assertRaisesRegex(

@@ -259,6 +259,16 @@ class LibrispeechTest(ImporterCase):
     self.Audio('dev-clean/84/2/84-2-0000.flac')
     self.assertEqual(self.Reasons(librispeech.Import(importers.Options(input=self.dir))), {'84-2-0000': 'no_text'})
 
+  def test_a_chapter_that_is_not_utf_8_leaves_the_others(self):
+    for chapter in (1, 2):
+      for i in range(2):
+        self.Audio(f'dev-clean/84/{chapter}/84-{chapter}-{i}.flac')
+    self.Text('dev-clean/84/1/84-1.trans.txt', '84-1-0 GO\n84-1-1 CAF\xc9\n', 'latin-1')
+    self.Text('dev-clean/84/2/84-2.trans.txt', '84-2-0 GO\n84-2-1 ON\n')
+    listing = librispeech.Import(importers.Options(input=self.dir))
+    self.assertEqual({u.utt_id for u in listing.utterances}, {'84-1-0', '84-2-0', '84-2-1'})
+    self.assertEqual(self.Reasons(listing), {'': 'bad_entry', '84-1-1': 'no_text'})
+
   def test_a_folder_that_cannot_be_read_is_named(self):
     self.Text('dev-clean/84/1/84-1.trans.txt', '84-1-0000 GO\n')
     closed, scan = os.path.join(self.dir, 'dev-clean/84/1'), os.scandir

@@ -45,7 +45,9 @@ def _ImportChapter(listing, directory, names, suffix):
     if f'{stem}.wav' not in names:
       listing.Reject(stem, text_path, 'no_audio', f'no {stem}.wav beside the transcript')
       continue
-    text = ' '.join(line.strip() for _, line in lines.Lines(text_path)).strip()
+    text = lines.Text(listing, stem, source, text_path)
+    if text is None:
+      continue
     listing.utterances.append(
       importers.Utterance(
         stem, text, speaker, f'libritts/{subset}', source, split=rows.SplitName(subset), language='en'
