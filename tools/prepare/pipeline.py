@@ -154,7 +154,7 @@ def PrepareData(
       raise
     raise errors.RunError(f'{output}: cannot be written ({reason}); no partial data set is left') from e
   finally:
-    staging_dirs.Remove(staging)
+    file_system.RemoveTree(staging)
   report_lib.Print(output, report, listing, time.time() - started)
   return dataset.ReadDataset(output), report
 
@@ -235,8 +235,8 @@ def _MergeRows(staging, names, rejects):
           else:
             row.update(split=split, shard=name)
             rows.append({key: row[key] for key in dataset.MANIFEST_KEYS})
-      staging_dirs.RemoveFile(path)
-      staging_dirs.RemoveFile(os.path.join(staging, name + shards_lib.LISTING_SUFFIX))
+      file_system.Remove(path)
+      file_system.Remove(os.path.join(staging, name + shards_lib.LISTING_SUFFIX))
   rejects.sort(key=lambda r: (r['utt_id'], r['source'], r['reason']))
   return rows, rejects
 

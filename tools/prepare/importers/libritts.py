@@ -2,6 +2,8 @@
 
 import os
 
+from fm_lingvo.utils import files as file_system
+
 from ...common import exit_codes
 from ...common import files
 from .. import importers
@@ -38,7 +40,7 @@ def Import(options):
 
 def _ImportChapter(listing, directory, names, suffix):
   """Lists the utterances of a folder; returns their number."""
-  subset, speaker = ('/' + os.path.abspath(directory)).split('/')[-3:-1]
+  subset, speaker = ('/' + file_system.Absolute(directory)).split('/')[-3:-1]
   stems = {name.removesuffix(suffix) for name in names if name.endswith(suffix)}
   for stem in sorted(stems):
     source, text_path = (os.path.join(directory, stem + end) for end in ('.wav', suffix))
