@@ -17,7 +17,6 @@ so without preferring them. --add=NAME keeps all these figures in docs/results/N
 Exit code 1: the output cannot be written; 2: wrong usage, run or checkpoint.
 """
 
-import os
 import sys
 
 from fm_lingvo import errors
@@ -135,7 +134,7 @@ def _Run(args):
     raise errors.ConfigError('--calibrate: expected one data set, such as --datasets=DevTarget')
   if args.output:
     with errors.Writing(f'--output={args.output}'):
-      os.makedirs(args.output, exist_ok=True)  # Fail before minutes of work.
+      file_system.MakeFolder(args.output)  # Fail before minutes of work.
   step = None
   how = search_options.FromArgs(args)
   for name, step, values, rows in Evaluate(args.run, datasets, args.checkpoint, how, args.averages, args.data_dir):

@@ -22,11 +22,11 @@ from fm_lingvo.config import user_modules
 from fm_lingvo.data import normalizers
 from fm_lingvo.decoding import search_options
 from fm_lingvo.runtime import quiet
-from fm_lingvo.utils import files as file_system
 
 from .bench import kept_figures
 from .common import command_line
 from .common import exit_codes
+from .common import flag_types
 from .common import run_flags
 from .exporting import graphs
 from .exporting import safetensors_folder
@@ -86,7 +86,7 @@ def Main(argv: list[str] | None = None) -> int:
     metavar='RUN',
     help='folder of a run with a transducer or CTC head, or one that --format=safetensors wrote',
   )
-  parser.add_argument('--output', type=file_system.ExpandUser, required=True, help='folder to write; new or empty')
+  parser.add_argument('--output', type=flag_types.LocalPath, required=True, help='folder to write; new or empty')
   parser.add_argument('--format', choices=_FORMATS, default='saved_model', help='default: saved_model')
   run_flags.AddAdapter(parser)
   parser.add_argument('--adapter_only', action='store_true', help='write the adapters and the decoder alone')

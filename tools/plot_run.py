@@ -18,6 +18,7 @@ from fm_lingvo.utils import files as file_system
 from .bench import run_figures
 from .common import command_line
 from .common import exit_codes
+from .common import flag_types
 
 _DEFAULT_DATASETS = ('eval_devhuman', 'train')
 _STYLE = {
@@ -201,7 +202,7 @@ def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
   parser = command_line.Parser('plot_run', __doc__)
   parser.add_argument('runs', type=file_system.ExpandUser, nargs='+', metavar='RUN', help='folder of a run')
-  parser.add_argument('--output', type=file_system.ExpandUser, required=True, help='image to write')
+  parser.add_argument('--output', type=flag_types.LocalPath, required=True, help='image to write')
   parser.add_argument(
     '--datasets', default='', help='data sets of a run, comma-separated (default: eval_devhuman,train)'
   )

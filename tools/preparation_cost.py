@@ -23,6 +23,7 @@ from .bench import results
 from .bench import tables
 from .common import command_line
 from .common import exit_codes
+from .common import flag_types
 
 _MODES = ('multi_threading', 'multi_processing')
 
@@ -58,14 +59,14 @@ def Main(argv: list[str]) -> int:
   )
   parser.add_argument(
     '--folder',
-    type=file_system.ExpandUser,
+    type=flag_types.LocalPath,
     default=tempfile.gettempdir(),
     help='folder for the temporary data (default: %(default)s)',
   )
   parser.add_argument('--disk_limit_gb', type=float, default=25.0, help='refuse to use more disk space (default: 25)')
   parser.add_argument(
     '--output',
-    type=file_system.ExpandUser,
+    type=flag_types.LocalPath,
     default=results.Path('preparation'),
     help='default: docs/results/preparation.json',
   )

@@ -25,6 +25,7 @@ from fm_lingvo.utils import files as file_system
 from . import train_tokenizer
 from .common import command_line
 from .common import exit_codes
+from .common import flag_types
 from .prepare import importers
 
 _TOKENIZER = 'params/tokenizers/graphemes_en.model'
@@ -153,7 +154,7 @@ def _Parser():
     help='write the model of this finished run of the trainer, without training',
   )
   parser.add_argument(
-    '--output', type=file_system.ExpandUser, required=True, help='the file to write, .npz; one that exists is replaced'
+    '--output', type=flag_types.LocalPath, required=True, help='the file to write, .npz; one that exists is replaced'
   )
   parser.add_argument(
     '--tokenizer',

@@ -45,6 +45,7 @@ from fm_lingvo.utils import files as file_system
 
 from .common import command_line
 from .common import exit_codes
+from .common import flag_types
 from .common import live_transcripts
 from .common import recordings as recordings_lib
 from .common import run_flags
@@ -171,7 +172,7 @@ def Main(argv: list[str] | None = None) -> int:
   )
   parser.add_argument(
     '--output',
-    type=file_system.ExpandUser,
+    type=flag_types.LocalPath,
     help='file, or folder if it ends with / (default: standard output)',
   )
   parser.add_argument('--window_seconds', type=float, help="longest window (default: the run's max_seconds)")

@@ -25,6 +25,7 @@ from fm_lingvo.utils import text_lines
 
 from ..common import command_line
 from ..common import exit_codes
+from ..common import flag_types
 from ..prepare import importers
 
 NAMES = ('target', 'unlabeled', 'source')  # These are always there.
@@ -230,7 +231,7 @@ def Main(argv):
   parser = command_line.Parser('recipe_data', __doc__)
   parser.add_argument(
     '--output',
-    type=file_system.ExpandUser,
+    type=flag_types.LocalPath,
     default='data/recipe',
     help='directory of the data sets (default: data/recipe)',
   )

@@ -27,6 +27,7 @@ from fm_lingvo.utils import files as file_system
 from ..bench import tables
 from ..common import command_line
 from ..common import exit_codes
+from ..common import flag_types
 from . import stage_run
 
 MAX_WER = 0.7
@@ -119,7 +120,7 @@ def Main(argv: Sequence[str]) -> int:
   """Runs the tool; returns the exit code."""
   parser = command_line.Parser('ship', __doc__)
   parser.add_argument('run', type=file_system.ExpandUser, help='folder of a finished stage')
-  parser.add_argument('--output', type=file_system.ExpandUser, required=True, help='folder of the model')
+  parser.add_argument('--output', type=flag_types.LocalPath, required=True, help='folder of the model')
   parser.add_argument(
     '--license', action='append', required=True, metavar='"DATA: LICENCE"', help='of a corpus; can be repeated'
   )
