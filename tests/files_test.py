@@ -66,7 +66,11 @@ def _Mains():
   for name in [*names, 'recipe.__main__', 'recipe.data', 'bench.encoder_pass']:
     module = importlib.import_module(f'tools.{name}')
     # Not setup_env, which has the standard library alone, nor prepare_data, whose flags are absl's.
-    if 'Main' in vars(module) and {'argparse', 'command_line'} & vars(module).keys() and inspect.signature(module.Main).parameters:
+    if (
+      'Main' in vars(module)
+      and {'argparse', 'command_line'} & vars(module).keys()
+      and inspect.signature(module.Main).parameters
+    ):
       yield name, module.Main
 
 

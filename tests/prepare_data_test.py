@@ -27,6 +27,7 @@ from tools.common import exit_codes
 from tools.prepare import demo_data
 from tools.prepare import importers
 from tools.prepare import pipeline
+from tools.prepare import staging_dirs
 
 RATE = 16000
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -459,6 +460,23 @@ class CommandLineTest(PrepareCase):
         self.assertEqual(code, 2, err)
         self.assertRegex(err, f'^prepare_data: .*{message}.*\n$')
         self.assertFalse(os.path.exists(self.output))
+
+  def test_a_flag_of_the_hash_is_refused_where_it_decides_about_nothing(self):
+    rows = [{**row, 'split': 'dev'} for row in self.Good(2)]
+    args = ['--importer=manifest', f'--input={self.Manifest(rows)}', f'--output={self.output}']
+    for flag in ('--dev_percent=5', '--test_percent=0', '--split_by=speaker'):
+      code, err = self.Main(*args, flag)
+      self.assertEqual(code, 2)
+      self.assertRegex(
+        err, f'^prepare_data: {flag.partition("=")[0]}: not used, as all 2 utterances have a split; .*\n$'
+      )
+    with mock.patch.object(staging_dirs, 'Make', side_effect=exit_codes.UsageError('the flags are right')):
+      right = (2, 'prepare_data: the flags are right\n')
+      self.assertEqual(self.Main(*args), right)
+      self.assertEqual(self.Main(*args, '--split_by=speaker', '--noofficial_splits'), right)
+      del rows[1]['split']
+      self.Manifest(rows)
+      self.assertEqual(self.Main(*args, '--split_by=speaker'), right)
 
   def test_a_data_set_is_in_a_language_if_all_its_texts_are(self):
     for languages, found in (

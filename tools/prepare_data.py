@@ -92,6 +92,7 @@ _DEV_PERCENT = flags.DEFINE_float('dev_percent', 5.0, 'Percentage of the utteran
 _TEST_PERCENT = flags.DEFINE_float(
   'test_percent', None, 'Percentage of the utterances in the test set (default: 30 for prompts, otherwise 5).'
 )
+_HASH_FLAGS = ('dev_percent', 'test_percent', 'split_by')
 _MIN_DURATION = flags.DEFINE_float('min_duration', 0.3, 'Shortest utterance in seconds.', lower_bound=0)
 _MAX_DURATION = flags.DEFINE_float('max_duration', 30.0, 'Longest utterance in seconds.', lower_bound=0)
 _CUT_UNLABELED = flags.DEFINE_bool(
@@ -161,6 +162,7 @@ def _Run(argv):
     normalizer=_NORMALIZER.value,
     official_splits=_OFFICIAL_SPLITS.value,
     split_by=_SPLIT_BY.value,
+    hash_flags=[name for name in _HASH_FLAGS if flags.FLAGS[name].present],
     options=importers.Options(
       input=_ExpandInput(_INPUT.value),
       languages=tuple(_LANGUAGES.value),
@@ -244,7 +246,7 @@ def _CheckFlags(importer):
       continue
     if importer == 'demo':
       raise exit_codes.UsageError(f'--{flag.name}: not used by --importer=demo, expected only --output and --overwrite')
-    if flag.name in ('dev_percent', 'test_percent', 'split_by') and _OFFICIAL_SPLITS.value:
+    if flag.name in _HASH_FLAGS and _OFFICIAL_SPLITS.value:
       raise exit_codes.UsageError(f'--{flag.name}: not used with --official_splits, which determines the splits')
     if flag.name in options:
       mine = ', '.join(f'--{name}' for name in shared if name in flags.FLAGS)
