@@ -29,6 +29,7 @@ from absl import flags
 from fm_lingvo import errors
 from fm_lingvo.config import user_modules
 from fm_lingvo.utils import files as file_system
+from fm_lingvo.utils import suggest
 
 from .common import exit_codes
 from .common import interrupts
@@ -139,12 +140,15 @@ def _Run(argv):
 
   user_modules.Import(flags.FLAGS.import_module)
   if not _IMPORTER.value:
+    unknown = [arg.lstrip('-').partition('=')[0] for arg in argv[1:]]  # Some may be options of the importer.
+    if misspelt := suggest.Nearest('importer', unknown):
+      raise exit_codes.UsageError(f'--{misspelt}: no such flag; did you mean importer?')
     raise exit_codes.UsageError(f'--importer is missing: expected one of {", ".join(importers.Names())}, demo')
-  if not _OUTPUT.value:
-    raise exit_codes.UsageError('--output is missing: the directory of the data set to write')
   _CheckFlags(_IMPORTER.value)
   own, rest = _OwnOptions(_IMPORTER.value, argv[1:])
   beam_args = beam_runs.CheckFlags(rest, known=[*flags.FLAGS, *own])
+  if not _OUTPUT.value:
+    raise exit_codes.UsageError('--output is missing: the directory of the data set to write')
   if _IMPORTER.value == 'demo':
     from .prepare import demo_data
 
