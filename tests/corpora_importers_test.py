@@ -13,8 +13,8 @@ from fm_lingvo.data import dataset
 from tests import importer_case
 from tools.common import exit_codes
 from tools.prepare import importers
+from tools.prepare import pieces
 from tools.prepare.import_helpers import stm
-from tools.prepare.importers import librilight
 
 
 class FolderTest(importer_case.ImporterCase):
@@ -218,32 +218,20 @@ class TedliumTest(importer_case.ImporterCase):
 
 
 class LibriLightTest(importer_case.ImporterCase):
-  def test_parts_end_at_pauses(self):
-    self.assertEqual(
-      librilight.Parts([(0.5, 4), (4.5, 9), (9.2, 12), (14, 15), (15, 60), (70, 69)], 10),
-      [(0.5, 9), (9.2, 12), (14, 15), (15, 60)],
-    )
-
-  def test_recordings(self):
+  def test_recordings_are_whole_so_that_the_pipeline_can_cut_them(self):
     self.Audio('small/100/a_book/01.flac')
-    self.Text('small/100/a_book/01.json', json.dumps({'speaker': '100', 'voice_activity': [[0.1, 0.2], [0.3, 0.45]]}))
+    self.Text('small/100/a_book/01.json', '{"voice_activity": [[0.1, 0.2], [0.3, 44.8]]}')
     self.Audio('small/100/a_book/02.flac')
     listing = self.List('librilight', 'small')
-    self.assertEqual(self.Found(listing), {'small/100/a_book/01@100-450': ('', '100', None, 'en')})
-    (found,) = listing.utterances
-    self.assertEqual((found.offset, found.domain), (0.1, 'librilight/small'))
-    self.assertAlmostEqual(found.seconds, 0.35)
-    self.assertEqual(self.Reasons(listing), {'small/100/a_book/02': 'bad_entry'})
-    self.assertIn('--part_seconds=0 takes whole files', listing.rejects[0].detail)
-    whole = self.List('librilight', 'small', part_seconds='0')
-    self.assertEqual(set(self.Found(whole)), {'small/100/a_book/01', 'small/100/a_book/02'})
+    self.assertEqual(self.Found(listing), {f'small/100/a_book/{i}': ('', '100', None, 'en') for i in ('01', '02')})
+    self.assertEmpty(listing.rejects)
+    self.assertEqual({u.domain for u in listing.utterances}, {'librilight/small'})
+    self.assertTrue(all(pieces.CanCut(utterance) for utterance in listing.utterances))
 
   def test_usage(self):
     self.Text('small/1/b/x.mp3', '')
     with self.assertRaisesRegex(exit_codes.UsageError, r'no \*\.flac below it; expected the layout of Libri-Light'):
       self.List('librilight')
-    with self.assertRaisesRegex(exit_codes.UsageError, '--part_seconds=long: expected seconds'):
-      self.List('librilight', part_seconds='long')
 
 
 class LibriTtsTest(importer_case.ImporterCase):
