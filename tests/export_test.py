@@ -80,6 +80,18 @@ def _WriteWaveforms(path):
   np.savez(path, waveforms=batch, num_samples=np.array(list(map(len, _WAVEFORMS)), np.int32))
 
 
+class FlagsTest(absltest.TestCase):
+  def test_flags_without_what_they_are_for_are_refused(self):
+    for flag, needed in (
+      ('--utterances=5', '--measure=DATASET'),
+      ('--data_dir=data', '--measure=DATASET or --calibrate=DATASET'),
+      ('--add=x', '--measure=DATASET'),
+    ):
+      code, said = _Export('run', '--output=x', '--format=onnx', flag)
+      self.assertEqual(code, 2)
+      self.assertRegex(said, f'^export: {flag.partition("=")[0]}.*: expected {needed} with it\n$')
+
+
 class ExportTest(graph_case.GraphCase):
   @classmethod
   def setUpClass(cls):

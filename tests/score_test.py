@@ -186,6 +186,7 @@ class CommandTest(score_case.FilesCase):
     for args, message in (
       ((path + 'x',), 'no such file; did you mean a.jsonl?'),
       ((self.Write('r.trn', 'a (b)'),), 'expected HYP too'),
+      ((path, '--language=de'), '--language=de: not used without --normalizer'),
       ((path, '--worst=-1'), '--worst=-1: expected >= 0'),
       ((path, self.Write('h.trn', 'a (u9)')), 'no hypothesis for 1 of 1'),
     ):

@@ -59,6 +59,10 @@ def _Run(args):
     normalizers.CheckLanguage(args.language, '--language')
   if args.utterances is not None and args.utterances < 1:
     raise errors.ConfigError(f'--utterances={args.utterances}: expected >= 1')
+  if args.utterances is not None and not isinstance(args.measure, str):
+    raise errors.ConfigError(f'--utterances={args.utterances}: expected --measure=DATASET with it')
+  if args.data_dir and not isinstance(args.measure, str) and not args.calibrate:
+    raise errors.ConfigError(f'--data_dir={args.data_dir}: expected --measure=DATASET or --calibrate=DATASET with it')
   if args.add and not isinstance(args.measure, str):
     raise errors.ConfigError('--add: expected --measure=DATASET with it')
   with quiet.Imports():  # TensorFlow, which --help does not need.

@@ -74,6 +74,8 @@ def _Run(args):
   """Scores and prints."""
   if args.worst < 0:
     raise errors.ConfigError(f'--worst={args.worst}: expected >= 0')
+  if args.language and args.normalizer == 'none':
+    raise errors.ConfigError(f'--language={args.language}: not used without --normalizer, such as --normalizer=basic')
   reference, systems = _Files(args)
   options = matching.Options(
     args.ignore_missing, args.by_recording, args.basename, args.normalizer, args.language or None

@@ -176,6 +176,9 @@ def _CheckFlags(args):
   """Raises UsageError for flags that no training could go by."""
   if bool(args.input) == bool(args.run):
     raise exit_codes.UsageError('--input or --run: expected one of them')
+  for name in ('tokenizer', 'max_steps', *_KNOBS):
+    if args.run and getattr(args, name) != _Parser().get_default(name):
+      raise exit_codes.UsageError(f'--{name}: not used with --run, whose model is written as it was trained')
   for name in ('embedding_dim', 'hidden_dim', 'num_layers', 'max_steps', 'batch_labels', 'learning_rate'):
     if not 0 < getattr(args, name) < math.inf:
       raise exit_codes.UsageError(f'--{name}={getattr(args, name)}: expected a number > 0 and finite')
