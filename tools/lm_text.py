@@ -86,9 +86,8 @@ def _Run(args):
   except debian.AptError as e:
     raise errors.ConfigError(str(e)) from e
   lines, dropped = Select(Lines(root), HeldOut(file_system.SplitPaths(args.exclude)))
-  with errors.Writing(f'--output={args.output}'), open(args.output + '.part', 'w', encoding='utf-8') as f:
+  with errors.Writing(f'--output={args.output}'), file_system.Replacing(args.output) as f:
     f.writelines(line + '\n' for line in lines)
-  os.replace(args.output + '.part', args.output)
   print(
     f'{args.output}: {len(lines)} lines, {sum(len(line.split()) for line in lines)} words; left out: '
     + ', '.join(f'{count} {reason}' for reason, count in dropped.items())

@@ -85,9 +85,8 @@ def CheckFolder(folder, settings):
     return
   with errors.Writing(path):
     os.makedirs(folder, exist_ok=True)
-    with open(path + '.part', 'w', encoding='utf-8') as f:
+    with file_system.Replacing(path) as f:
       json.dump(settings, f)
-    os.replace(path + '.part', path)
 
 
 def WriteTexts(folder, training, held_out):
@@ -95,10 +94,8 @@ def WriteTexts(folder, training, held_out):
   with errors.Writing(folder):
     os.makedirs(folder, exist_ok=True)
     for name, lines in (('train.txt', training), ('dev.txt', held_out)):
-      path = os.path.join(folder, name)
-      with open(path + '.part', 'w', encoding='utf-8') as f:
+      with file_system.Replacing(os.path.join(folder, name)) as f:
         f.writelines(line + '\n' for line in lines)
-      os.replace(path + '.part', path)
 
 
 def Export(run, output, **facts):
