@@ -146,6 +146,12 @@ class FilesTest(absltest.TestCase):
           if is_text and action.dest not in _NOT_PATHS and not {(tool, action.dest), (None, action.dest)} & _SEVERAL:
             self.fail(f'tools/{tool}.py: {action.dest}: expected type=ExpandUser, or an entry in _NOT_PATHS')
 
+  def test_every_flag_of_a_tool_says_what_it_is(self):
+    for tool, main in _Mains():
+      for parser in _Parsers(main):
+        missing = [action.option_strings for action in parser._actions if action.option_strings and not action.help]
+        self.assertEmpty(missing, f'tools/{tool}.py')
+
   def test_a_path_in_a_gin_value_is_expanded_wherever_it_stands(self):
     text = "X.data_dir = '~/data'\ntask.train.init_from_checkpoint_rules = {'~/run': ([('(.*)', '%s')], [])}\n"
     text += "input.file_pattern = ['~/a/*.txt', 'b~/*.txt']\nM = '~/x'\nX.lm = %M"

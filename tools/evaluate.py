@@ -181,7 +181,10 @@ def Main(argv: list[str] | None = None) -> int:
   user_modules.AddFlag(parser)
   parser.add_argument('--confidence', action='store_true', help='print the reliability of the confidence of words')
   parser.add_argument(
-    '--calibrate', action='store_true', help='fit it to the one data set, and write RUN/confidence.json'
+    '--calibrate',
+    action='store_true',
+    help='fit the confidence of words to the data set of --datasets; writes RUN/confidence.json, which transcription '
+    'reads',
   )
   parser.add_argument(
     '--output', type=file_system.ExpandUser, metavar='FOLDER', help='folder to add metrics.jsonl and hypotheses/ to'

@@ -96,10 +96,12 @@ def Main(argv: list[str] | None = None) -> int:
   parser.add_argument('--adapter_only', action='store_true', help='write the adapters and the decoder alone')
   parser.add_argument('--merge', action='store_true', help='merge adapters of the kinds lora and bias into the weights')
   parser.add_argument(
-    '--quantize', choices=('float16', 'int8'), help='store weights in it; int8 of tflite and onnx only'
+    '--quantize', choices=('float16', 'int8'), help='number type of the stored weights; int8 for tflite and onnx only'
   )
   parser.add_argument(
-    '--calibrate', metavar='DATASET', help="data set that shows int8 the ranges of the encoder's activations"
+    '--calibrate',
+    metavar='DATASET',
+    help='data set from whose speech int8 takes the ranges of activations; for onnx only',
   )
   parser.add_argument(
     '--license',
@@ -119,7 +121,8 @@ def Main(argv: list[str] | None = None) -> int:
     metavar='DATASET',
     const=True,
     default=True,
-    help='measure it, on a data set of the run such as TestTarget beside the run itself (default: on noise)',
+    help='measure it, on a data set of the run such as TestTarget beside the run itself (default: on noise; '
+    'safetensors: not measured)',
   )
   parser.add_argument('--no-measure', action='store_const', const=False, dest='measure', help='do not measure it')
   parser.add_argument('--utterances', type=int, metavar='N', help='utterances to measure with, at most (default: all)')

@@ -101,7 +101,9 @@ _CUT_UNLABELED = flags.DEFINE_bool(
   True,
   'Cut unlabeled recordings longer than --max_duration at quiet places instead of rejecting them.',
 )
-_SILENCE_DBFS = flags.DEFINE_float('silence_dbfs', -55.0, 'An utterance whose loudest 100 ms is below this is silent.')
+_SILENCE_DBFS = flags.DEFINE_float(
+  'silence_dbfs', -55.0, 'An utterance whose loudest 100 ms is not above this is rejected as silent.'
+)
 _MIN_CHARS = flags.DEFINE_float(
   'min_chars_per_second',
   0.5,

@@ -161,7 +161,7 @@ def Main(argv: list[str] | None = None) -> int:
     help='what the bootstrap draws: speakers where known (default), or always utterances',
   )
   parser.add_argument('--worst', type=int, default=0, metavar='N', help='show the N utterances with the most errors')
-  parser.add_argument('--format', choices=('text', 'json'), default='text')
+  parser.add_argument('--format', choices=('text', 'json'), default='text', help='form of the output (default: text)')
   args = parser.parse_args((argv or sys.argv)[1:])
   if len(args.files) > 3:
     parser.error(f'{len(args.files)} files: expected [REF] HYP [HYP2]')

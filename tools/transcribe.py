@@ -166,7 +166,9 @@ def Main(argv: list[str] | None = None) -> int:
     default=1,
     help='hypotheses in JSON output, at most the beam size, for recordings of one window (default: 1)',
   )
-  parser.add_argument('--format', choices=transcript_formats.FORMATS, default='text')
+  parser.add_argument(
+    '--format', choices=transcript_formats.FORMATS, default='text', help='form of the output (default: text)'
+  )
   parser.add_argument(
     '--min_confidence', type=float, default=0.0, help='smallest confidence in a manifest (default: 0)'
   )
