@@ -16,10 +16,10 @@ import sys
 import time
 
 from fm_lingvo import errors
-from fm_lingvo.utils import files as file_system
 
 from ..common import command_line
 from ..common import exit_codes
+from ..common import flag_types
 from . import results
 from . import tables
 from . import worker
@@ -133,7 +133,7 @@ def AddFlags(parser: argparse.ArgumentParser, size: str, result: str) -> None:
   parser.add_argument('--size', default=size, help=f'file of sizes, params/gin/SIZE.gin (default: {size})')
   parser.add_argument(
     '--output',
-    type=file_system.ExpandUser,
+    type=flag_types.LocalPath,
     default=results.Path(result),
     metavar='FILE',
     help=f'default: docs/results/{result}.json',
