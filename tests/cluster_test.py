@@ -47,6 +47,14 @@ class PlanTest(absltest.TestCase):
     names = plan.Names(mode, workers, ps, data_workers)
     return plan.Plan(mode, plan.OnHosts(names, list(hosts)), ['--model=asr.X', '--logdir=runs/x'])
 
+  def test_the_host_of_an_address(self):
+    for address, host in (('a:2222', 'a'), ('a', 'a'), ('[fd00::1]:2222', '[fd00::1]'), ('[fd00::1]', '[fd00::1]')):
+      self.assertEqual(plan.Job('worker', 0, address, ()).host, host)
+    args = ['run_local_cluster', '--hosts=a,fd00::1', '--', '--model=asr.Supervised', '--logdir=runs/x']
+    with contextlib.redirect_stderr(io.StringIO()) as err:
+      self.assertEqual(run_local_cluster.Main(args), 2)
+    self.assertRegex(err.getvalue(), r'--hosts: fd00::1: expected a name without a port, or \[fd00::1\] for an address')
+
   def test_every_job_has_the_cluster_spec_and_its_own_task(self):
     for mode, spec, roles in (
       (

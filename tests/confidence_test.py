@@ -12,6 +12,7 @@ from fm_lingvo import errors
 from fm_lingvo.decoding import confidence
 from fm_lingvo.decoding import words
 from fm_lingvo.evaluation import reliability
+from fm_lingvo.utils import files
 from tools.common import calibration
 
 _SURFACES = [b'', b' ', b'a', b'b']
@@ -144,6 +145,9 @@ class CalibrationTest(absltest.TestCase):
     self.assertStartsWith(after[0], 'Dev: words (measure mean, calibrated): 1500, ECE 0.0')
     with open(self.run_folder + '/out/reliability/Dev.json', encoding='utf-8') as f:
       table = json.load(f)
+    calibration.Report(self.run_folder, 'Dev', rows, 'ram://confidence_test')  # As TensorFlow reaches gs://.
+    with files.Open('ram://confidence_test/reliability/Dev.json') as f:
+      self.assertEqual(json.load(f), table)
     with open(os.path.join(self.run_folder, confidence.FILE), encoding='utf-8') as f:
       written = json.load(f)
     self.assertEqual((written['dataset'], written['step']), ('Dev', 7))

@@ -13,8 +13,8 @@ from fm_lingvo.data import dataset
 from tests import importer_case
 from tools.common import exit_codes
 from tools.prepare import importers
+from tools.prepare import pieces
 from tools.prepare.import_helpers import stm
-from tools.prepare.importers import librilight
 
 
 class FolderTest(importer_case.ImporterCase):
@@ -59,6 +59,16 @@ class FolderTest(importer_case.ImporterCase):
     listing = self.List('folder')
     self.assertEqual({u.utt_id: u.text for u in listing.utterances}, {'a': '', 'c': 'same'})
     self.assertEqual(self.Reasons(listing), {'a': 'duplicate_id', 'b': 'bad_entry'})
+
+  def test_a_text_that_is_not_utf_8_rejects_its_recording_alone(self):
+    for name in 'ab':
+      self.Audio(f'{name}.wav')
+    self.Text('a.txt', 'caf\xe9', 'latin-1')
+    self.Text('b.txt', 'two')
+    listing = self.List('folder')
+    self.assertEqual({u.utt_id: u.text for u in listing.utterances}, {'b': 'two'})
+    self.assertEqual(self.Reasons(listing), {'a': 'bad_entry'})
+    self.assertIn('a.txt:1: expected text in UTF-8', listing.rejects[0].detail)
 
   def test_folders_with_the_same_names_in_them(self):
     self.Audio('x/1.wav')
@@ -189,6 +199,12 @@ class TedliumTest(importer_case.ImporterCase):
     self.assertEqual(sorted(r.reason for r in listing.rejects), ['bad_entry'] * 2 + ['not_speech'] * 2)
     self.assertEqual(listing.notes['tedlium'], {'texts_without_their_unknown_words': 2})
 
+  def test_a_talk_that_is_not_utf_8_leaves_the_others(self):
+    self.Text('TEDLIUM_release-3/legacy/train/stm/Bad.stm', 'Bad 1 S 0 1 <o,,> caf\xe9\n', 'latin-1')
+    listing = self.List('tedlium', 'TEDLIUM_release-3')
+    self.assertLen(listing.utterances, 4)
+    self.assertIn('Bad.stm:1: expected text in UTF-8', next(r.detail for r in listing.rejects if 'Bad' in r.source))
+
   def test_unknown_words_can_be_rejected(self):
     listing = self.List('tedlium', 'TEDLIUM_release-3', unknown_words='reject')
     self.assertLen(listing.utterances, 2)
@@ -202,32 +218,20 @@ class TedliumTest(importer_case.ImporterCase):
 
 
 class LibriLightTest(importer_case.ImporterCase):
-  def test_parts_end_at_pauses(self):
-    self.assertEqual(
-      librilight.Parts([(0.5, 4), (4.5, 9), (9.2, 12), (14, 15), (15, 60), (70, 69)], 10),
-      [(0.5, 9), (9.2, 12), (14, 15), (15, 60)],
-    )
-
-  def test_recordings(self):
+  def test_recordings_are_whole_so_that_the_pipeline_can_cut_them(self):
     self.Audio('small/100/a_book/01.flac')
-    self.Text('small/100/a_book/01.json', json.dumps({'speaker': '100', 'voice_activity': [[0.1, 0.2], [0.3, 0.45]]}))
+    self.Text('small/100/a_book/01.json', '{"voice_activity": [[0.1, 0.2], [0.3, 44.8]]}')
     self.Audio('small/100/a_book/02.flac')
     listing = self.List('librilight', 'small')
-    self.assertEqual(self.Found(listing), {'small/100/a_book/01@100-450': ('', '100', None, 'en')})
-    (found,) = listing.utterances
-    self.assertEqual((found.offset, found.domain), (0.1, 'librilight/small'))
-    self.assertAlmostEqual(found.seconds, 0.35)
-    self.assertEqual(self.Reasons(listing), {'small/100/a_book/02': 'bad_entry'})
-    self.assertIn('--part_seconds=0 takes whole files', listing.rejects[0].detail)
-    whole = self.List('librilight', 'small', part_seconds='0')
-    self.assertEqual(set(self.Found(whole)), {'small/100/a_book/01', 'small/100/a_book/02'})
+    self.assertEqual(self.Found(listing), {f'small/100/a_book/{i}': ('', '100', None, 'en') for i in ('01', '02')})
+    self.assertEmpty(listing.rejects)
+    self.assertEqual({u.domain for u in listing.utterances}, {'librilight/small'})
+    self.assertTrue(all(pieces.CanCut(utterance) for utterance in listing.utterances))
 
   def test_usage(self):
     self.Text('small/1/b/x.mp3', '')
     with self.assertRaisesRegex(exit_codes.UsageError, r'no \*\.flac below it; expected the layout of Libri-Light'):
       self.List('librilight')
-    with self.assertRaisesRegex(exit_codes.UsageError, '--part_seconds=long: expected seconds'):
-      self.List('librilight', part_seconds='long')
 
 
 class LibriTtsTest(importer_case.ImporterCase):
@@ -238,6 +242,9 @@ class LibriTtsTest(importer_case.ImporterCase):
     self.Text(f'{stem}1.original.txt', 'Chapter 1.')
     self.Audio(f'{stem}2.wav')
     self.Text(f'{stem}3.normalized.txt', 'No audio.')
+    self.Audio(f'{stem}4.wav')
+    for kind in ('normalized', 'original'):
+      self.Text(f'{stem}4.{kind}.txt', 'caf\xe9', 'latin-1')
     self.Text('LibriTTS/dev-clean/84/121123/84_121123.trans.tsv', 'x')
     for text, expected in (('normalized', 'Chapter one.'), ('original', 'Chapter 1.')):
       listing = self.List('libritts', 'LibriTTS', text=text)
@@ -245,7 +252,8 @@ class LibriTtsTest(importer_case.ImporterCase):
     listing = self.List('libritts', 'LibriTTS/dev-clean')
     self.assertEqual(listing.utterances[0].domain, 'libritts/dev-clean')
     self.assertEqual(
-      self.Reasons(listing), {'84_121123_000007_000002': 'no_text', '84_121123_000007_000003': 'no_audio'}
+      self.Reasons(listing),
+      {f'84_121123_000007_00000{i}': reason for i, reason in ((2, 'no_text'), (3, 'no_audio'), (4, 'bad_entry'))},
     )
     self.Path('empty/x')
     with self.assertRaisesRegex(

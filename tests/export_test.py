@@ -15,6 +15,7 @@ from absl.testing import absltest
 
 from fm_lingvo import errors
 from fm_lingvo.data import tokenizer
+from fm_lingvo.decoding import search_options
 from fm_lingvo.inference import load_run
 from fm_lingvo.inference import recognizer
 from fm_lingvo.inference import saved_model
@@ -28,8 +29,8 @@ from tools.exporting import saved_model as exporting
 
 tf = graph_case.tf
 
-# Loads models and recognises waveforms.npz with each, as a program without this package does, then runs what
-# HOW_TO_CALL shows; prints JSON. One process for all of them: TensorFlow takes seconds to import.
+# Loads a model and recognises waveforms.npz, as a program without this package does, then runs what HOW_TO_CALL shows;
+# prints JSON.
 _LOAD = """
 import json, os, sys
 import numpy as np
@@ -49,13 +50,11 @@ def SessionScores(path):
     return sess.run(signature.outputs["scores"].name, {
         signature.inputs[name].name: f[name] for name in ("waveforms", "num_samples")}).tolist()
 
-found = {path: Recognized(path) for path in sys.argv[2:]}
-for path in ("model", "fused"):
-  found[path]["session_scores"] = SessionScores(path)
 names = {"np": np, "waveforms": np.zeros([1, 9000], np.float32), "num_samples": [9000]}
 exec(sys.argv[1], names)
 print(json.dumps({
-    **found,
+    **Recognized("model"),
+    "session_scores": SessionScores("model"),
     "called": len(names["texts"]),
     "imported": sorted({m.split(".")[0] for m in sys.modules} &
                        {"lingvo", "fm_lingvo", "params", "tools", "tensorflow_text", "sentencepiece"}),
@@ -80,6 +79,18 @@ def _WriteWaveforms(path):
   np.savez(path, waveforms=batch, num_samples=np.array(list(map(len, _WAVEFORMS)), np.int32))
 
 
+class FlagsTest(absltest.TestCase):
+  def test_flags_without_what_they_are_for_are_refused(self):
+    for flag, needed in (
+      ('--utterances=5', '--measure=DATASET'),
+      ('--data_dir=data', '--measure=DATASET or --calibrate=DATASET'),
+      ('--add=x', '--measure=DATASET'),
+    ):
+      code, said = _Export('run', '--output=x', '--format=onnx', flag)
+      self.assertEqual(code, 2)
+      self.assertRegex(said, f'^export: {flag.partition("=")[0]}.*: expected {needed} with it\n$')
+
+
 class ExportTest(graph_case.GraphCase):
   @classmethod
   def setUpClass(cls):
@@ -99,20 +110,11 @@ class ExportTest(graph_case.GraphCase):
     _WriteWaveforms(cls.folder + '/waveforms.npz')
     code, cls.said = _Export(cls.folder + '/run', f'--output={cls.folder}/model')
     assert code == 0, cls.said
-    os.makedirs(cls.folder + '/plain')  # An empty folder will do.
-    saved_model.Export(load_run.Load(cls.folder + '/run', adapter='none'), cls.folder + '/plain')
-    lm = cls.folder + '/lm.npz'
-    tokens = tokenizer.Tokenizer('params/tokenizers/graphemes_en.model')
-    language_model_case.Write(lm, tokens, likely=_FUSED_WITH_LABEL)
-    fused = f'--output={cls.folder}/fused', f'--lm={lm}', '--lm_weight=3', '--beam_size=2', '--no-measure'
-    code, said = _Export(cls.folder + '/run', *fused)
-    assert code == 0, said
-    os.remove(lm)
     with open(f'{cls.folder}/model/{exporting.HOW_TO_CALL}', encoding='utf-8') as f:
       cls.how_to_call = f.read()
     code = '\n'.join(line[2:] for line in cls.how_to_call.splitlines() if line.startswith('  '))
     done = subprocess.run(
-      [sys.executable, '-I', '-c', _LOAD, code, 'model', 'plain', 'fused'],
+      [sys.executable, '-I', '-c', _LOAD, code],
       capture_output=True,
       text=True,
       cwd=cls.folder,
@@ -121,13 +123,22 @@ class ExportTest(graph_case.GraphCase):
     assert done.returncode == 0, done.stderr[-3000:]
     cls.found = json.loads(done.stdout.splitlines()[-1])
 
-  def _Recognized(self, adapter=None):
+  def _Recognized(self, **kwargs):
     """What the run recognises, best first."""
-    model = recognizer.Recognizer(load_run.Load(self.folder + '/run', adapter=adapter))
-    return [h for (h,) in model.Recognize(_WAVEFORMS)]
+    model = recognizer.Recognizer(load_run.Load(self.folder + '/run', **kwargs))
+    return [hypotheses[0] for hypotheses in model.Recognize(_WAVEFORMS)]
+
+  def _Exported(self, name):
+    """(texts, scores) of an exported model in a session of this process."""
+    with tf.Graph().as_default(), tf.Session() as sess, np.load(self.folder + '/waveforms.npz') as f:
+      meta = tf.tf1.saved_model.load(sess, ['serve'], f'{self.folder}/{name}')
+      signature = meta.signature_def['serving_default']
+      feeds = {signature.inputs[key].name: f[key] for key in ('waveforms', 'num_samples')}
+      texts, scores = sess.run([signature.outputs[key].name for key in ('texts', 'scores')], feeds)
+      return [text.decode() for text in texts], scores
 
   def test_an_exported_model_gives_the_run_s_texts_without_this_package(self):
-    found, expected = self.found['model'], self._Recognized()
+    found, expected = self.found, self._Recognized()
     self.assertEqual(self.found['imported'], [])
     self.assertEqual(found['texts'], [h.text for h in expected])
     np.testing.assert_allclose(found['scores'], [h.score for h in expected], rtol=1e-4)
@@ -154,14 +165,25 @@ class ExportTest(graph_case.GraphCase):
       self.assertRegex(said, '^export: .*model: exists; expected a new or an empty folder\n$')
 
   def test_the_adapter_is_the_one_that_was_named(self):
-    plain, adapted = self._Recognized('none')[0], self._Recognized()[0]
-    self.assertAlmostEqual(self.found['plain']['scores'][0], plain.score, delta=1e-3 * abs(plain.score))
+    os.makedirs(self.folder + '/plain')  # An empty folder will do.
+    saved_model.Export(load_run.Load(self.folder + '/run', adapter='none'), self.folder + '/plain')
+    plain, adapted = self._Recognized(adapter='none')[0], self._Recognized()[0]
+    self.assertAlmostEqual(self._Exported('plain')[1][0], plain.score, delta=1e-3 * abs(plain.score))
     self.assertGreater(abs(plain.score - adapted.score), 1e-2 * abs(plain.score))
 
   def test_a_language_model_goes_with_the_exported_model(self):
-    found = self.found['fused']
-    self.assertTrue(set(''.join(found['texts'])) <= {'c'}, found['texts'])
-    np.testing.assert_allclose(found['session_scores'], found['scores'], rtol=1e-4)
+    lm = self.folder + '/lm.npz'
+    tokens = tokenizer.Tokenizer('params/tokenizers/graphemes_en.model')
+    language_model_case.Write(lm, tokens, likely=_FUSED_WITH_LABEL)
+    fused = f'--output={self.folder}/fused', f'--lm={lm}', '--lm_weight=3', '--beam_size=2', '--no-measure'
+    code, said = _Export(self.folder + '/run', *fused)
+    self.assertEqual(code, 0, said)
+    expected = self._Recognized(how=search_options.Search(beam_size=2, lm=lm, lm_weight=3.0))
+    os.remove(lm)
+    texts, scores = self._Exported('fused')
+    self.assertTrue(set(''.join(texts)) <= {'c'}, texts)
+    self.assertEqual(texts, [h.text for h in expected])
+    np.testing.assert_allclose(scores, [h.score for h in expected], rtol=1e-4)
 
   def test_a_run_that_cannot_be_restored_leaves_no_folder(self):
     run = load_run.Load(self.folder + '/run')

@@ -11,10 +11,12 @@ from unittest import mock
 
 from absl.testing import absltest
 
+from fm_lingvo import errors
 from fm_lingvo.config import gin_reader
 from fm_lingvo.config import user_modules
 from fm_lingvo.utils import files
 from tools.cluster import plan
+from tools.common import flag_types
 
 _TOOLS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'tools')
 
@@ -64,7 +66,11 @@ def _Mains():
   for name in [*names, 'recipe.__main__', 'recipe.data', 'bench.serve_load', 'bench.stream_latency']:
     module = importlib.import_module(f'tools.{name}')
     # Not setup_env, which has the standard library alone, nor prepare_data, whose flags are absl's.
-    if {'argparse', 'Main'} <= vars(module).keys() and inspect.signature(module.Main).parameters:
+    if (
+      'Main' in vars(module)
+      and {'argparse', 'command_line'} & vars(module).keys()
+      and inspect.signature(module.Main).parameters
+    ):
       yield name, module.Main
 
 
@@ -96,6 +102,42 @@ class FilesTest(absltest.TestCase):
         self.assertEqual(files.ExpandUser(path), expected)
     self.assertEqual(files.SplitPaths('~/a,,b,~/c'), [f'{self.home}/a', 'b', f'{self.home}/c'])
 
+  def test_folders_and_files_are_the_same_locally_and_remotely(self):
+    for root in (os.path.join(self.home, 'x'), 'ram://files_test/x'):  # The second as TensorFlow reaches gs://.
+      with self.subTest(root):
+        files.MakeFolder(f'{root}/b/c')
+        files.MakeFolder(f'{root}/b/c')
+        with files.Replacing(f'{root}/b/a.txt') as f:
+          f.write('old')
+        with self.assertRaises(KeyError), files.Replacing(f'{root}/b/a.txt') as f:
+          f.write('new')
+          raise KeyError
+        with files.Open(f'{root}/b/a.txt') as f:
+          self.assertEqual(f.read(), 'old')
+        self.assertEqual(files.List(f'{root}/b'), ['a.txt', 'c'])
+        self.assertEqual(files.Glob(f'{root}/b/*.txt'), [f'{root}/b/a.txt'])
+        self.assertEqual(files.Absolute(root), root)
+        with self.assertRaisesRegex(errors.ConfigError, 'expected a new or an empty folder'):
+          files.CheckNewFolder(f'{root}/b')
+        files.Remove(f'{root}/b/a.txt')
+        self.assertEqual(files.List(f'{root}/b'), ['c'])
+        for _ in range(2):
+          files.RemoveTree(root)
+          self.assertFalse(files.IsFolder(root))
+
+  def test_a_remote_path_is_refused_where_only_a_local_one_can_be_written(self):
+    self.assertEqual(flag_types.LocalPath('~/a'), f'{self.home}/a')
+    with self.assertRaisesRegex(argparse.ArgumentTypeError, '^gs://b/a: a remote path; expected a local one$'):
+      flag_types.LocalPath('gs://b/a')
+    found = {
+      tool
+      for tool, main in _Mains()
+      for parser in _Parsers(main)
+      for action in parser._actions
+      if action.type is flag_types.LocalPath
+    }
+    self.assertContainsSubset({'transcribe', 'export', 'sweep', 'train_lm', 'recipe.__main__'}, found)
+
   def test_every_flag_of_a_tool_that_is_a_path_expands_it(self):
     for tool, main in _Mains():
       for parser in _Parsers(main):
@@ -103,6 +145,12 @@ class FilesTest(absltest.TestCase):
           is_text = action.nargs != 0 and not action.choices and action.type is None
           if is_text and action.dest not in _NOT_PATHS and not {(tool, action.dest), (None, action.dest)} & _SEVERAL:
             self.fail(f'tools/{tool}.py: {action.dest}: expected type=ExpandUser, or an entry in _NOT_PATHS')
+
+  def test_every_flag_of_a_tool_says_what_it_is(self):
+    for tool, main in _Mains():
+      for parser in _Parsers(main):
+        missing = [action.option_strings for action in parser._actions if action.option_strings and not action.help]
+        self.assertEmpty(missing, f'tools/{tool}.py')
 
   def test_a_path_in_a_gin_value_is_expanded_wherever_it_stands(self):
     text = "X.data_dir = '~/data'\ntask.train.init_from_checkpoint_rules = {'~/run': ([('(.*)', '%s')], [])}\n"

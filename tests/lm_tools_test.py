@@ -161,6 +161,8 @@ class TrainLmTest(absltest.TestCase):
       ([f'--input={text}', '--output=lm.npz', '--tokenizer=no.model'], 'no.model: no such tokenizer'),
       (['--output=lm.npz'], '--input or --run: expected one of them'),
       ([f'--input={text}', '--run=x', '--output=lm.npz'], '--input or --run: expected one of them'),
+      (['--run=x', '--output=lm.npz', '--max_steps=5'], '--max_steps: not used with --run'),
+      (['--run=x', '--output=lm.npz', '--learning_rate=1'], '--learning_rate: not used with --run'),
       (['--run=no/run', '--output=lm.npz'], 'no/run: no config.gin in it'),
       ([f'--input={text}', '--output=lm.npz'], '1 lines; expected more, a hundredth of which is held out'),
     ):

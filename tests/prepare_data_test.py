@@ -27,6 +27,7 @@ from tools.common import exit_codes
 from tools.prepare import demo_data
 from tools.prepare import importers
 from tools.prepare import pipeline
+from tools.prepare import staging_dirs
 
 RATE = 16000
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -397,17 +398,17 @@ class DemoTest(PrepareCase):
 class CommandLineTest(PrepareCase):
   def test_summary_and_exit_code(self):
     path = self.Manifest(self.Good(3) + [{'audio_filepath': 'nowhere.wav'}])
-    out = self.Cli(
-      '--importer=manifest',
-      f'--input={path}',
-      f'--output={self.output}',
-      '--runner=DirectRunner',
-      '--direct_num_workers=1',
-    )
-    self.assertEqual(out.returncode, 0, out.stderr)
-    self.assertIn('3 utterances', out.stdout)
-    self.assertIn('rejected 1: 1 missing', out.stdout)
-    self.assertNotIn('Traceback', out.stderr)
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+      code, err = self.Main(
+        '--importer=manifest',
+        f'--input={path}',
+        f'--output={self.output}',
+        '--runner=DirectRunner',
+        '--direct_num_workers=1',
+      )
+    self.assertEqual((code, err), (0, ''))
+    self.assertIn('3 utterances', out.getvalue())
+    self.assertIn('rejected 1: 1 missing', out.getvalue())
 
   def test_bad_usage_is_exit_code_2_and_one_line(self):
     manifest = ['--importer=manifest', f'--input={self.Manifest(self.Good(1))}', f'--output={self.output}']
@@ -416,6 +417,8 @@ class CommandLineTest(PrepareCase):
         ['--output=o'],
         f'--importer is missing: expected one of {", ".join(importers.BUILT_IN)}, demo',
       ),
+      (['--importr=prompts', '--output=o'], '--importr: no such flag; did you mean importer[?]'),
+      (['--importer=prompts', '--ouput=o'], '--ouput: no such flag; did you mean output[?]'),
       (['--importer=promts', f'--output={self.output}'], '--importer=promts: .*did you mean prompts'),
       (['--importer=prompts'], '--output is missing'),
       (
@@ -459,6 +462,23 @@ class CommandLineTest(PrepareCase):
         self.assertEqual(code, 2, err)
         self.assertRegex(err, f'^prepare_data: .*{message}.*\n$')
         self.assertFalse(os.path.exists(self.output))
+
+  def test_a_flag_of_the_hash_is_refused_where_it_decides_about_nothing(self):
+    rows = [{**row, 'split': 'dev'} for row in self.Good(2)]
+    args = ['--importer=manifest', f'--input={self.Manifest(rows)}', f'--output={self.output}']
+    for flag in ('--dev_percent=5', '--test_percent=0', '--split_by=speaker'):
+      code, err = self.Main(*args, flag)
+      self.assertEqual(code, 2)
+      self.assertRegex(
+        err, f'^prepare_data: {flag.partition("=")[0]}: not used, as all 2 utterances have a split; .*\n$'
+      )
+    with mock.patch.object(staging_dirs, 'Make', side_effect=exit_codes.UsageError('the flags are right')):
+      right = (2, 'prepare_data: the flags are right\n')
+      self.assertEqual(self.Main(*args), right)
+      self.assertEqual(self.Main(*args, '--split_by=speaker', '--noofficial_splits'), right)
+      del rows[1]['split']
+      self.Manifest(rows)
+      self.assertEqual(self.Main(*args, '--split_by=speaker'), right)
 
   def test_a_data_set_is_in_a_language_if_all_its_texts_are(self):
     for languages, found in (
@@ -539,10 +559,15 @@ class CommandLineTest(PrepareCase):
       self.assertRegex(said.getvalue(), words)
 
   def test_the_command_fails_with_the_same_exit_code(self):
-    for flag in ('--importer=promts', '--num_shards=0'):
-      out = self.Cli(flag, f'--output={self.output}')
-      self.assertEqual(out.returncode, 2, out.stderr)
-      self.assertRegex(out.stderr, '^prepare_data: .*\n$')
+    out = self.Cli('--importer=promts', f'--output={self.output}')  # A process: what Main itself cannot show.
+    self.assertEqual(out.returncode, 2, out.stderr)
+    self.assertRegex(out.stderr, '^prepare_data: .*\n$')
+
+  def test_a_flag_that_absl_refuses_is_one_line(self):
+    with contextlib.redirect_stderr(io.StringIO()) as err, self.assertRaises(SystemExit) as caught:
+      prepare_data._ParseFlags(['prepare_data', '--num_shards=0'])
+    self.assertEqual(caught.exception.code, 2)
+    self.assertRegex(err.getvalue(), '^prepare_data: .*num_shards.*\n$')
 
 
 if __name__ == '__main__':

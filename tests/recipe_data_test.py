@@ -14,6 +14,7 @@ from absl.testing import absltest
 from fm_lingvo.data import dataset
 from tools.common import exit_codes
 from tools.prepare.import_helpers import debian
+from tools.recipe import corpora as corpora_lib
 from tools.recipe import data as recipe_data
 from tools.speech_synthesis import speech_engines
 
@@ -103,10 +104,42 @@ class RecipeDataTest(absltest.TestCase):
     self.assertEqual(made['target_an4'].Utterances('test'), 1)
     self.assertEqual(made['unlabeled_readers'].Utterances('train'), 1)
 
+  def test_a_corpus_of_another_form_is_refused(self):
+    self._Manifest('one', {'text': 'one'})
+    folder = os.path.join(self.dir, 'corpora')
+    for path, found in (
+      ('LibriSpeech/dev-clean/84/1/84-1.trans.txt', 'dev-clean/84/1/84-1.trans.txt'),
+      ('x/a.OGG', 'a.OGG'),
+    ):
+      path = os.path.join(folder, path)
+      os.makedirs(os.path.dirname(path))
+      open(path, 'w').close()
+      name = os.path.relpath(path, folder).partition('/')[0]
+      message = rf'{name} has {found}, but is no corpus; expected manifest.jsonl in it, or SPEAKER/CHAPTER/\*.trans.txt'
+      with self.assertRaisesRegex(exit_codes.UsageError, message):
+        corpora_lib.Find(folder)
+      os.rename(os.path.join(folder, name), os.path.join(folder, f'.{name}'))  # Hidden folders do not count.
+
+  def test_what_is_no_speech_is_skipped_and_any_row_can_have_the_text(self):
+    self._Manifest('late', {'text': ''}, {'text': None}, {'transcript': 'late'})
+    self._Manifest('none', {'text': ''}, {'text': float('nan')})
+    folder = os.path.join(self.dir, 'corpora')
+    os.makedirs(os.path.join(folder, 'docs'))
+    for name in ('README.md', 'docs/LICENSE'):
+      open(os.path.join(folder, name), 'w').close()
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+      labeled, unlabeled = corpora_lib.Find(folder)
+    self.assertEqual((set(labeled), set(unlabeled)), ({'late'}, {'none'}))
+    self.assertEqual(out.getvalue(), f'recipe data: {folder}/docs is skipped: no recordings in it\n')
+    with open(labeled['late'], 'w') as f:
+      f.write('text\n')
+    with self.assertRaisesRegex(exit_codes.UsageError, 'late/manifest.jsonl: no line is a JSON object'):
+      corpora_lib.Find(folder)
+
   def test_a_folder_without_transcripts_is_no_source(self):
     self._Manifest('readers', {'split': 'train'})
     for corpora, message in (
-      ('corpora', 'no corpus with transcripts; expected folders'),
+      ('corpora', 'no corpus with transcripts; expected folders, each with manifest.jsonl'),
       ('none', 'no such directory'),
     ):
       with self.assertRaisesRegex(exit_codes.UsageError, message):

@@ -16,6 +16,7 @@ from fm_lingvo import errors
 from fm_lingvo.run_files import metrics_log
 from tests import recipe_case
 from tools.recipe import labels as labels_lib
+from tools.recipe import plot
 from tools.recipe import rows
 from tools.recipe import run as recipe_run
 from tools.recipe import runner as runner_lib
@@ -67,7 +68,7 @@ class RunnerTest(_Case):
     self.assertIn('--model=asr.JustHydra', state['command'])
 
     self.assertEqual(set(self.Run(['adapted']).values()), {'reused'})
-    self.assertEqual(self.done, 3)
+    self.assertEqual(self.done, 0)  # What is reused was published before.
     self.assertLen(self.Calls('hydra'), 1)
 
     outcomes = self.Run(['adapted'], change={'hydra': {'best_rq_weight': 0.7}})
@@ -328,6 +329,16 @@ class LockTest(_Case):
 
 
 class PublishTest(_Case):
+  def setUp(self):
+    super().setUp()
+
+    def _Plot(rows, path):  # The real one takes a second, and is tested in recipe_results_test.
+      self.assertNotEmpty(rows)
+      with open(path, 'wb') as f:
+        f.write(b'\x89PNG')
+
+    self.enter_context(mock.patch.object(plot, 'Plot', _Plot))
+
   def _Row(self, run):
     return rows.Row(self.settings, self.Stages(), labels_lib.Labels(self.settings), run)
 
@@ -426,13 +437,17 @@ class PublishTest(_Case):
 
   def test_a_run_without_results_is_named_and_ends_nothing(self):
     self.Run(['scratch_target'])
-    os.remove(self.Path('scratch_target', 'parameters.json'))
+    path = self.Path('scratch_target', 'parameters.json')
+    os.rename(path, f'{path}.lost')
     publisher = recipe_run.Publisher(self.settings, docs=False)
     with contextlib.redirect_stderr(io.StringIO()) as err:
       for _ in range(2):
         self.assertEmpty(publisher.Write()['rows'])
     self.assertEqual([*publisher.failed], ['scratch_target'])
     self.assertEqual(err.getvalue().count('no parameters.json'), 1)
+    os.rename(f'{path}.lost', path)
+    self.assertLen(publisher.Write()['rows'], 1)
+    self.assertEmpty(publisher.failed)
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ import sys
 from absl.testing import absltest
 
 from fm_lingvo import errors
+from fm_lingvo.utils import shipped
 from tests import recipe_case
 from tools.recipe import ship
 from tools.recipe import stage_run
@@ -55,9 +56,7 @@ class ShipTest(absltest.TestCase):
 
   def test_the_card_says_licences_and_intervals_and_an_older_folder_goes(self):
     self._Run()
-    os.makedirs(self.output)
-    with open(os.path.join(self.output, 'old'), 'w', encoding='utf-8'):
-      pass
+    self._Old('adapter.safetensors')
     self.assertGreater(self._Ship(), 10)
     self.assertCountEqual(os.listdir(self.output), ['README.md', 'model.safetensors'])
     with open(os.path.join(self.output, 'README.md'), encoding='utf-8') as f:
@@ -67,6 +66,28 @@ class ShipTest(absltest.TestCase):
     self.assertIn('| TestSource | 50.0 (40.0 to 60.0) | 50.0 (40.0 to 60.0) |', card)
     self.assertIn('`Target` is acted dialogue of video games, which it has not heard.\n', card)
     self.assertNotIn('adapters alone', card)
+
+  def _Old(self, name):
+    os.makedirs(self.output, exist_ok=True)
+    with open(os.path.join(self.output, name), 'w', encoding='utf-8'):
+      pass
+
+  def test_a_folder_with_other_files_stays_and_so_does_an_old_model_where_the_export_fails(self):
+    self._Run()
+    self._Old('README.md')
+    with self.assertRaisesRegex(errors.ConfigError, 'expected at most 12 MB'):
+      self._Ship(ship.MAX_BYTES)
+    self._Old('thesis.tex')
+    with self.assertRaisesRegex(errors.ConfigError, 'has thesis.tex, which no exported model has; expected another'):
+      self._Ship()
+    self.assertCountEqual(os.listdir(self.output), ['README.md', 'thesis.tex'])
+    self.output = os.path.join(self.output, 'README.md')
+    with self.assertRaisesRegex(errors.ConfigError, 'README.md: expected a new folder, or one of an exported model'):
+      self._Ship()
+
+  def test_what_the_project_ships_can_be_shipped_anew(self):
+    for name in ('english', 'english_an4'):
+      ship._CheckReplaceable(os.path.join(shipped.ROOT, 'params', 'models', name))
 
   def test_adapters_are_exported_alone_and_have_heard_the_target(self):
     self._Run()

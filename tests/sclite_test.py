@@ -53,7 +53,7 @@ class SameAsOthersTest(score_case.FilesCase):
     result = scoring.Score(matched.references, matched.hypotheses[0], matched.speakers, 'sclite')
     got = {name: _Sclite(t.words) for name, t in result.BySpeaker().items()}
     self.assertEqual(got, self.golden['speaker_counts'])
-    self.assertIn('3 segments marked as not to be scored', matched.notes[0])
+    self.assertIn('3 segments not scored (ignore_time_segment_in_scoring)', matched.notes[0])
 
   def test_matched_pairs_are_those_of_sc_stats(self):
     comparison = significance.Compare(self._Result('a'), self._Result('b'))

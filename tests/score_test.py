@@ -85,6 +85,13 @@ class MatchTest(score_case.FilesCase):
     matched = self._Match(ref, hyp, by_recording=True)
     self.assertEqual((matched.references, matched.speakers), ({'f': 'a b'}, {'f': 's'}))
 
+  def test_words_in_segments_that_are_not_scored_are_left_out_of_joined_ones_too(self):
+    ref = self.Read('r.stm', 'f 1 s 0 1 a', 'f 1 s 1 2 ignore_time_segment_in_scoring', 'f 1 s 2 3 b', 'f 2 s 0 1 c')
+    hyp = self.Read('h.ctm', 'f 1 .5 .1 a', 'f 1 1.5 .1 gone', 'f 1 2.5 .1 b', 'f 2 0 1 c', 'g 1 0 1 x')
+    matched = self._Match(ref, hyp, by_recording=True, ignore_missing=True)
+    self.assertEqual(matched.references, {'f': 'a b', 'f#2': 'c'})
+    self.assertEqual(matched.hypotheses, [{'f': 'a b', 'f#2': 'c'}])
+
   def test_lines_must_be_as_many_on_both_sides(self):
     ref = self.Read('r.txt', 'a b', 'c d')
     with self.assertRaisesRegex(errors.ConfigError, 'has 2 lines, .* 1: expected'):
@@ -179,6 +186,7 @@ class CommandTest(score_case.FilesCase):
     for args, message in (
       ((path + 'x',), 'no such file; did you mean a.jsonl?'),
       ((self.Write('r.trn', 'a (b)'),), 'expected HYP too'),
+      ((path, '--language=de'), '--language=de: not used without --normalizer'),
       ((path, '--worst=-1'), '--worst=-1: expected >= 0'),
       ((path, self.Write('h.trn', 'a (u9)')), 'no hypothesis for 1 of 1'),
     ):

@@ -4,11 +4,15 @@ Builds graphs: recognition has no other proof. Two tiny runs, a transducer and a
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
+import io
 import json
+import os
 import shutil
 import tempfile
 import threading
+from unittest import mock
 
 import numpy as np
 from absl.testing import absltest
@@ -80,6 +84,14 @@ class StreamTest(absltest.TestCase):
     self.assertBetween(measured['median'], 0, measured['90 %'])
     with self.assertRaisesRegex(errors.ConfigError, 'expected more than 10 steps of 0.16 s'):
       stream_latency.Measure(_model, _sound[:16000], beam_size=3, step_seconds=0.15)
+
+  def test_a_recording_that_cannot_be_read_is_one_line(self):
+    with (
+      mock.patch.object(os, 'sched_setaffinity'),
+      contextlib.redirect_stderr(io.StringIO()) as err,
+    ):
+      self.assertEqual(stream_latency.Main(['stream_latency', 'run', '--audio=no/file.wav']), 2)
+    self.assertRegex(err.getvalue(), r'^stream_latency: no/file.wav: missing.*\n$')
 
   def test_a_stream_equals_the_whole_recording(self):
     for model, beams in ((_model, (None,)), (_ctc, (None, 1))):

@@ -119,6 +119,8 @@ class FormatsTest(absltest.TestCase):
   def test_a_confidence_is_the_mean_probability_of_the_words(self):
     sure = _Transcript([*_Words(['a'], 0.4), *_Words(['b'], 0.6)])
     self.assertAlmostEqual(sure.probability, 0.5)
+    remote = dataclasses.replace(sure, name='gs://b/a.wav')
+    self.assertIn('"audio_filepath": "gs://b/a.wav"', transcript_formats.Format(remote, 'manifest'))
     self.assertIn('"confidence": 0.5}', transcript_formats.Format(sure, 'manifest'))
     self.assertEqual(transcript_formats.WhyNoLabel(sure, 0.49), '')
     self.assertEqual(transcript_formats.WhyNoLabel(sure, 0.51), 'of confidence < 0.51')

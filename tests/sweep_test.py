@@ -241,12 +241,26 @@ class CheckTest(absltest.TestCase):
       check.assert_called_once()
 
 
-class HParamsTest(absltest.TestCase):
+class HParamsTest(parameterized.TestCase):
+  @parameterized.parameters(
+    ('choice(0, 0.1)', 'number_value', [0, 0.1]),
+    ('choice(1, 2)', 'number_value', [1, 2]),
+    ('choice(True, False)', 'bool_value', [False, True]),
+    ('choice(True, 1)', 'string_value', ['1', 'True']),
+    ('choice(None, 1)', 'string_value', ['1', 'None']),
+  )
+  def test_choices_of_any_types_have_a_domain(self, search, kind, expected):
+    config = hparams.Config({'x': space.Parse('x', search)}, 'Dev', 'wer')
+    content = config.value[0].metadata.plugin_data.content
+    (info,) = plugin_data_pb2.HParamsPluginData.FromString(content).experiment.hparam_infos
+    self.assertEqual([getattr(v, kind) for v in info.domain_discrete.values], expected)
+
   def test_tensorboard_is_told_what_is_searched_once(self):
     searched = space.Read(['rate=loguniform(1e-4, 1e-2)', 'size=choice(a, b)', 'layers=int(1, 3)'])
+    config = hparams.Config(searched, 'DevTarget', 'labeled/wer')
     with tempfile.TemporaryDirectory() as folder:
       for _ in range(2):
-        hparams.Write(folder, searched, 'DevTarget', 'labeled/wer')
+        hparams.Write(folder, config)
       self.assertLen(os.listdir(folder), 1)
       found = event_accumulator.EventAccumulator(folder).Reload().PluginTagToContent('hparams')
     experiment = plugin_data_pb2.HParamsPluginData.FromString(found['_hparams_/experiment']).experiment

@@ -10,6 +10,7 @@ from absl.testing import absltest
 
 from fm_lingvo.data import dataset
 from fm_lingvo.data import tokenizer
+from fm_lingvo.utils import files
 from tools import train_tokenizer
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -61,6 +62,15 @@ class TrainTokenizerTest(absltest.TestCase):
     with open(self._output, 'rb') as f, open(os.path.join(ROOT, 'params/tokenizers/graphemes_en.model'), 'rb') as g:
       self.assertEqual(f.read(), g.read())
     self.assertIn('char, 30 labels with blank and unknown, sha256 ', out)
+
+  def test_a_remote_model_of_remote_texts(self):
+    with files.Open('ram://train_tokenizer_test/texts.txt', 'w') as f:  # As TensorFlow reaches gs://.
+      f.write('\n'.join(LINES))
+    output = 'ram://train_tokenizer_test/out/x.model'
+    code, out, err = _Run(input=['ram://train_tokenizer_test/texts.txt'], output=output)
+    self.assertEqual((code, err), (0, ''))
+    self.assertStartsWith(out, output)
+    self.assertFalse(os.path.exists('ram:'))
 
   def test_the_same_texts_give_the_same_file(self):
     for kind, size in (('char', None), ('unigram', 18), ('bpe', 25)):

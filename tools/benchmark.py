@@ -18,7 +18,6 @@ import sys
 import time
 
 from fm_lingvo import errors
-from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import suggest
 
 from .bench import command_rows
@@ -29,6 +28,7 @@ from .bench import peers_env
 from .bench import recognition_rows
 from .common import command_line
 from .common import exit_codes
+from .common import flag_types
 from .figures import results
 from .figures import tables
 
@@ -102,7 +102,7 @@ def Main(argv: list[str]) -> int:
   parser.add_argument('--commit', default='', help='commit of the measured code (default: as git reports it)')
   parser.add_argument(
     '--output',
-    type=file_system.ExpandUser,
+    type=flag_types.LocalPath,
     default=results.Path('benchmark'),
     metavar='FILE',
     help='default: docs/results/benchmark.json; required with --quick',

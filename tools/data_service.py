@@ -97,7 +97,7 @@ def _Parser():
   )
   worker = jobs.add_parser('worker', help='makes batches')
   worker.set_defaults(start=StartWorker)
-  worker.add_argument('--dispatcher', required=True, metavar='HOST:PORT')
+  worker.add_argument('--dispatcher', required=True, metavar='HOST:PORT', help='address of the dispatcher')
   worker.add_argument('--port', type=int, default=0, help='port to listen on, 0: any (default: 0)')
   worker.add_argument(
     '--wait_seconds', type=float, default=0.0, help='how long to wait for the dispatcher to start (default: 0)'

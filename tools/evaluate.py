@@ -17,7 +17,6 @@ so without preferring them. --add=NAME keeps all these figures in docs/results/N
 Exit code 1: the output cannot be written; 2: wrong usage, run or checkpoint.
 """
 
-import os
 import sys
 
 from fm_lingvo import errors
@@ -135,7 +134,7 @@ def _Run(args):
     raise errors.ConfigError('--calibrate: expected one data set, such as --datasets=DevTarget')
   if args.output:
     with errors.Writing(f'--output={args.output}'):
-      os.makedirs(args.output, exist_ok=True)  # Fail before minutes of work.
+      file_system.MakeFolder(args.output)  # Fail before minutes of work.
   step = None
   how = search_options.FromArgs(args)
   for name, step, values, rows in Evaluate(args.run, datasets, args.checkpoint, how, args.averages, args.data_dir):
@@ -182,7 +181,10 @@ def Main(argv: list[str] | None = None) -> int:
   user_modules.AddFlag(parser)
   parser.add_argument('--confidence', action='store_true', help='print the reliability of the confidence of words')
   parser.add_argument(
-    '--calibrate', action='store_true', help='fit it to the one data set, and write RUN/confidence.json'
+    '--calibrate',
+    action='store_true',
+    help='fit the confidence of words to the data set of --datasets; writes RUN/confidence.json, which transcription '
+    'reads',
   )
   parser.add_argument(
     '--output', type=file_system.ExpandUser, metavar='FOLDER', help='folder to add metrics.jsonl and hypotheses/ to'

@@ -22,10 +22,10 @@ from fm_lingvo.config import user_modules
 from fm_lingvo.data import normalizers
 from fm_lingvo.decoding import search_options
 from fm_lingvo.runtime import quiet
-from fm_lingvo.utils import files as file_system
 
 from .common import command_line
 from .common import exit_codes
+from .common import flag_types
 from .common import run_flags
 from .exporting import graphs
 from .exporting import safetensors_folder
@@ -59,6 +59,10 @@ def _Run(args):
     normalizers.CheckLanguage(args.language, '--language')
   if args.utterances is not None and args.utterances < 1:
     raise errors.ConfigError(f'--utterances={args.utterances}: expected >= 1')
+  if args.utterances is not None and not isinstance(args.measure, str):
+    raise errors.ConfigError(f'--utterances={args.utterances}: expected --measure=DATASET with it')
+  if args.data_dir and not isinstance(args.measure, str) and not args.calibrate:
+    raise errors.ConfigError(f'--data_dir={args.data_dir}: expected --measure=DATASET or --calibrate=DATASET with it')
   if args.add and not isinstance(args.measure, str):
     raise errors.ConfigError('--add: expected --measure=DATASET with it')
   with quiet.Imports():  # TensorFlow, which --help does not need.
@@ -86,16 +90,18 @@ def Main(argv: list[str] | None = None) -> int:
     metavar='RUN',
     help='folder of a run with a transducer or CTC head, or one that --format=safetensors wrote',
   )
-  parser.add_argument('--output', type=file_system.ExpandUser, required=True, help='folder to write; new or empty')
+  parser.add_argument('--output', type=flag_types.LocalPath, required=True, help='folder to write; new or empty')
   parser.add_argument('--format', choices=_FORMATS, default='saved_model', help='default: saved_model')
   run_flags.AddAdapter(parser)
   parser.add_argument('--adapter_only', action='store_true', help='write the adapters and the decoder alone')
   parser.add_argument('--merge', action='store_true', help='merge adapters of the kinds lora and bias into the weights')
   parser.add_argument(
-    '--quantize', choices=('float16', 'int8'), help='store weights in it; int8 of tflite and onnx only'
+    '--quantize', choices=('float16', 'int8'), help='number type of the stored weights; int8 for tflite and onnx only'
   )
   parser.add_argument(
-    '--calibrate', metavar='DATASET', help="data set that shows int8 the ranges of the encoder's activations"
+    '--calibrate',
+    metavar='DATASET',
+    help='data set from whose speech int8 takes the ranges of activations; for onnx only',
   )
   parser.add_argument(
     '--license',
@@ -115,7 +121,8 @@ def Main(argv: list[str] | None = None) -> int:
     metavar='DATASET',
     const=True,
     default=True,
-    help='measure it, on a data set of the run such as TestTarget beside the run itself (default: on noise)',
+    help='measure it, on a data set of the run such as TestTarget beside the run itself (default: on noise; '
+    'safetensors: not measured)',
   )
   parser.add_argument('--no-measure', action='store_const', const=False, dest='measure', help='do not measure it')
   parser.add_argument('--utterances', type=int, metavar='N', help='utterances to measure with, at most (default: all)')

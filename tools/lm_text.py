@@ -19,6 +19,7 @@ from fm_lingvo.utils import files as file_system
 
 from .common import command_line
 from .common import exit_codes
+from .common import flag_types
 from .prepare.import_helpers import debian
 from .speech_synthesis import general_text
 
@@ -85,9 +86,8 @@ def _Run(args):
   except debian.AptError as e:
     raise errors.ConfigError(str(e)) from e
   lines, dropped = Select(Lines(root), HeldOut(file_system.SplitPaths(args.exclude)))
-  with errors.Writing(f'--output={args.output}'), open(args.output + '.part', 'w', encoding='utf-8') as f:
+  with errors.Writing(f'--output={args.output}'), file_system.Replacing(args.output) as f:
     f.writelines(line + '\n' for line in lines)
-  os.replace(args.output + '.part', args.output)
   print(
     f'{args.output}: {len(lines)} lines, {sum(len(line.split()) for line in lines)} words; left out: '
     + ', '.join(f'{count} {reason}' for reason, count in dropped.items())
@@ -98,7 +98,7 @@ def Main(argv: list[str] | None = None) -> int:
   """Runs the tool; returns the exit code."""
   parser = command_line.Parser('lm_text', __doc__)
   parser.add_argument(
-    '--output', type=file_system.ExpandUser, required=True, help='text file to write; one that exists is replaced'
+    '--output', type=flag_types.LocalPath, required=True, help='text file to write; one that exists is replaced'
   )
   parser.add_argument(
     '--exclude', default='', help='data sets, with commas between them, whose held-out transcripts are kept out'

@@ -29,6 +29,7 @@ from absl import flags
 from fm_lingvo import errors
 from fm_lingvo.config import user_modules
 from fm_lingvo.utils import files as file_system
+from fm_lingvo.utils import suggest
 
 from .common import exit_codes
 from .common import interrupts
@@ -92,6 +93,7 @@ _DEV_PERCENT = flags.DEFINE_float('dev_percent', 5.0, 'Percentage of the utteran
 _TEST_PERCENT = flags.DEFINE_float(
   'test_percent', None, 'Percentage of the utterances in the test set (default: 30 for prompts, otherwise 5).'
 )
+_HASH_FLAGS = ('dev_percent', 'test_percent', 'split_by')
 _MIN_DURATION = flags.DEFINE_float('min_duration', 0.3, 'Shortest utterance in seconds.', lower_bound=0)
 _MAX_DURATION = flags.DEFINE_float('max_duration', 30.0, 'Longest utterance in seconds.', lower_bound=0)
 _CUT_UNLABELED = flags.DEFINE_bool(
@@ -99,7 +101,9 @@ _CUT_UNLABELED = flags.DEFINE_bool(
   True,
   'Cut unlabeled recordings longer than --max_duration at quiet places instead of rejecting them.',
 )
-_SILENCE_DBFS = flags.DEFINE_float('silence_dbfs', -55.0, 'An utterance whose loudest 100 ms is below this is silent.')
+_SILENCE_DBFS = flags.DEFINE_float(
+  'silence_dbfs', -55.0, 'An utterance whose loudest 100 ms is not above this is rejected as silent.'
+)
 _MIN_CHARS = flags.DEFINE_float(
   'min_chars_per_second',
   0.5,
@@ -138,12 +142,15 @@ def _Run(argv):
 
   user_modules.Import(flags.FLAGS.import_module)
   if not _IMPORTER.value:
+    unknown = [arg.lstrip('-').partition('=')[0] for arg in argv[1:]]  # Some may be options of the importer.
+    if misspelt := suggest.Nearest('importer', unknown):
+      raise exit_codes.UsageError(f'--{misspelt}: no such flag; did you mean importer?')
     raise exit_codes.UsageError(f'--importer is missing: expected one of {", ".join(importers.Names())}, demo')
-  if not _OUTPUT.value:
-    raise exit_codes.UsageError('--output is missing: the directory of the data set to write')
   _CheckFlags(_IMPORTER.value)
   own, rest = _OwnOptions(_IMPORTER.value, argv[1:])
   beam_args = beam_runs.CheckFlags(rest, known=[*flags.FLAGS, *own])
+  if not _OUTPUT.value:
+    raise exit_codes.UsageError('--output is missing: the directory of the data set to write')
   if _IMPORTER.value == 'demo':
     from .prepare import demo_data
 
@@ -161,6 +168,7 @@ def _Run(argv):
     normalizer=_NORMALIZER.value,
     official_splits=_OFFICIAL_SPLITS.value,
     split_by=_SPLIT_BY.value,
+    hash_flags=[name for name in _HASH_FLAGS if flags.FLAGS[name].present],
     options=importers.Options(
       input=_ExpandInput(_INPUT.value),
       languages=tuple(_LANGUAGES.value),
@@ -244,7 +252,7 @@ def _CheckFlags(importer):
       continue
     if importer == 'demo':
       raise exit_codes.UsageError(f'--{flag.name}: not used by --importer=demo, expected only --output and --overwrite')
-    if flag.name in ('dev_percent', 'test_percent', 'split_by') and _OFFICIAL_SPLITS.value:
+    if flag.name in _HASH_FLAGS and _OFFICIAL_SPLITS.value:
       raise exit_codes.UsageError(f'--{flag.name}: not used with --official_splits, which determines the splits')
     if flag.name in options:
       mine = ', '.join(f'--{name}' for name in shared if name in flags.FLAGS)

@@ -60,6 +60,9 @@ def _Jobs(args, logdir):
   hosts = [host for host in args.hosts.split(',') if host]
   if args.hosts and not hosts:
     raise errors.ConfigError(f'--hosts={args.hosts}: expected names of hosts, such as a,b')
+  for host in hosts:
+    if ':' in host and not (host.startswith('[') and host.endswith(']')):
+      raise errors.ConfigError(f'--hosts: {host}: expected a name without a port, or [{host}] for an address of IPv6')
   if not hosts and args.network == 'loopback':
     _EnterLoopback(logdir)
   addresses = plan.OnHosts(names, hosts) if hosts else local.FreeAddresses(names)

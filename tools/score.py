@@ -74,6 +74,8 @@ def _Run(args):
   """Scores and prints."""
   if args.worst < 0:
     raise errors.ConfigError(f'--worst={args.worst}: expected >= 0')
+  if args.language and args.normalizer == 'none':
+    raise errors.ConfigError(f'--language={args.language}: not used without --normalizer, such as --normalizer=basic')
   reference, systems = _Files(args)
   options = matching.Options(
     args.ignore_missing, args.by_recording, args.basename, args.normalizer, args.language or None
@@ -159,7 +161,7 @@ def Main(argv: list[str] | None = None) -> int:
     help='what the bootstrap draws: speakers where known (default), or always utterances',
   )
   parser.add_argument('--worst', type=int, default=0, metavar='N', help='show the N utterances with the most errors')
-  parser.add_argument('--format', choices=('text', 'json'), default='text')
+  parser.add_argument('--format', choices=('text', 'json'), default='text', help='form of the output (default: text)')
   args = parser.parse_args((argv or sys.argv)[1:])
   if len(args.files) > 3:
     parser.error(f'{len(args.files)} files: expected [REF] HYP [HYP2]')

@@ -22,6 +22,7 @@ from fm_lingvo.utils import files
 
 from .common import command_line
 from .common import exit_codes
+from .common import flag_types
 from .common import interrupts
 from .sweeps import hparams
 from .sweeps import space
@@ -45,7 +46,7 @@ def _Parser():
   parser.add_argument(
     '--jobs', type=int, default=1, help='trials side by side, each on its share of the cores (default: 1)'
   )
-  parser.add_argument('--logdir', type=files.ExpandUser, required=True, help='folder of the sweep')
+  parser.add_argument('--logdir', type=flag_types.LocalPath, required=True, help='folder of the sweep')
   parser.add_argument('--noprune', dest='prune', action='store_false', help='let every trial go to its end')
   parser.add_argument('--seed', type=int, default=1, help='seed of the search (default: 1)')
   return parser
@@ -102,9 +103,10 @@ def _CheckNew(plan):
 def _Run(argv):
   interrupts.Raise()
   plan = Plan(argv)
+  config = hparams.Config(plan.space, plan.dataset, plan.metric)
   _CheckNew(plan)
   running = study.Study(plan)
-  hparams.Write(plan.logdir, plan.space, plan.dataset, plan.metric)
+  hparams.Write(plan.logdir, config)
   running.Run()
   print('\n'.join(running.Table()))
   return 0

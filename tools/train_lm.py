@@ -25,6 +25,7 @@ from fm_lingvo.utils import files as file_system
 from . import train_tokenizer
 from .common import command_line
 from .common import exit_codes
+from .common import flag_types
 from .prepare import importers
 
 _TOKENIZER = 'params/tokenizers/graphemes_en.model'
@@ -84,9 +85,8 @@ def CheckFolder(folder, settings):
     return
   with errors.Writing(path):
     os.makedirs(folder, exist_ok=True)
-    with open(path + '.part', 'w', encoding='utf-8') as f:
+    with file_system.Replacing(path) as f:
       json.dump(settings, f)
-    os.replace(path + '.part', path)
 
 
 def WriteTexts(folder, training, held_out):
@@ -94,10 +94,8 @@ def WriteTexts(folder, training, held_out):
   with errors.Writing(folder):
     os.makedirs(folder, exist_ok=True)
     for name, lines in (('train.txt', training), ('dev.txt', held_out)):
-      path = os.path.join(folder, name)
-      with open(path + '.part', 'w', encoding='utf-8') as f:
+      with file_system.Replacing(os.path.join(folder, name)) as f:
         f.writelines(line + '\n' for line in lines)
-      os.replace(path + '.part', path)
 
 
 def Export(run, output, **facts):
@@ -153,7 +151,7 @@ def _Parser():
     help='write the model of this finished run of the trainer, without training',
   )
   parser.add_argument(
-    '--output', type=file_system.ExpandUser, required=True, help='the file to write, .npz; one that exists is replaced'
+    '--output', type=flag_types.LocalPath, required=True, help='the file to write, .npz; one that exists is replaced'
   )
   parser.add_argument(
     '--tokenizer',
@@ -175,6 +173,9 @@ def _CheckFlags(args):
   """Raises UsageError for flags that no training could go by."""
   if bool(args.input) == bool(args.run):
     raise exit_codes.UsageError('--input or --run: expected one of them')
+  for name in ('tokenizer', 'max_steps', *_KNOBS):
+    if args.run and getattr(args, name) != _Parser().get_default(name):
+      raise exit_codes.UsageError(f'--{name}: not used with --run, whose model is written as it was trained')
   for name in ('embedding_dim', 'hidden_dim', 'num_layers', 'max_steps', 'batch_labels', 'learning_rate'):
     if not 0 < getattr(args, name) < math.inf:
       raise exit_codes.UsageError(f'--{name}={getattr(args, name)}: expected a number > 0 and finite')

@@ -45,11 +45,11 @@ def ReadTexts(inputs):
   """
   texts = []
   for path in inputs:
-    if os.path.isdir(path) or file_system.IsRemote(path):
+    if file_system.IsFolder(path):
       dataset.ReadDataset(path, check_shards=False)
       lines = [row['text'] for row in dataset.ReadManifest(path, 'train')]
       what = 'transcript in its training set'
-    elif os.path.exists(path):
+    elif file_system.Exists(path):
       lines = [line for _, line in text_lines.Lines(path)]
       what = 'text in it'
     else:
@@ -194,18 +194,16 @@ def _Run(args):
     raise exit_codes.UsageError(
       f'--vocab_size={args.vocab_size} with --kind=char: expected none, each character is a label'
     )
-  if os.path.isdir(args.output):
+  if file_system.IsFolder(args.output):
     raise exit_codes.UsageError(f'--output={args.output}: a directory, expected the model file to write')
   files.MakeFolder(os.path.dirname(args.output), f'--output={args.output}')  # Fail before the work.
   texts = ReadTexts(file_system.SplitPaths(args.input))
   model = Train(AlphabetTexts(args.alphabet) if args.alphabet else texts, args.kind, args.vocab_size)
-  with errors.Writing(f'--output={args.output}'):
-    with open(args.output + '.part', 'wb') as f:
-      f.write(model)
-    os.replace(args.output + '.part', args.output)
+  with errors.Writing(f'--output={args.output}'), file_system.Replacing(args.output, 'wb') as f:
+    f.write(model)
   with quiet.Imports():  # TensorFlow, which --help does not need.
     from fm_lingvo.data import tokenizer
-  tokens = tokenizer.Tokenizer(os.path.abspath(args.output))
+  tokens = tokenizer.Tokenizer(file_system.Absolute(args.output))
   print(f'{args.output}: {args.kind}, {tokens.vocab_size} labels with blank and unknown, sha256 {tokens.sha256}')
   if texts:
     share, labels, missing = Coverage(tokens, texts)

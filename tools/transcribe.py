@@ -45,6 +45,7 @@ from fm_lingvo.utils import files as file_system
 
 from .common import command_line
 from .common import exit_codes
+from .common import flag_types
 from .common import live_transcripts
 from .common import recordings as recordings_lib
 from .common import run_flags
@@ -165,13 +166,15 @@ def Main(argv: list[str] | None = None) -> int:
     default=1,
     help='hypotheses in JSON output, at most the beam size, for recordings of one window (default: 1)',
   )
-  parser.add_argument('--format', choices=transcript_formats.FORMATS, default='text')
+  parser.add_argument(
+    '--format', choices=transcript_formats.FORMATS, default='text', help='form of the output (default: text)'
+  )
   parser.add_argument(
     '--min_confidence', type=float, default=0.0, help='smallest confidence in a manifest (default: 0)'
   )
   parser.add_argument(
     '--output',
-    type=file_system.ExpandUser,
+    type=flag_types.LocalPath,
     help='file, or folder if it ends with / (default: standard output)',
   )
   parser.add_argument('--window_seconds', type=float, help="longest window (default: the run's max_seconds)")

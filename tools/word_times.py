@@ -27,6 +27,7 @@ from fm_lingvo.utils import files as file_system
 
 from .common import command_line
 from .common import exit_codes
+from .common import flag_types
 from .common import run_flags
 from .common import run_model
 from .figures import kept_figures
@@ -146,7 +147,7 @@ def Main(argv: list[str] | None = None) -> int:
   run_flags.AddWeights(parser)
   search_options.AddFlags(parser)
   user_modules.AddFlag(parser)
-  parser.add_argument('--output', type=file_system.ExpandUser, metavar='FILE', help='JSON with the figures')
+  parser.add_argument('--output', type=flag_types.LocalPath, metavar='FILE', help='JSON with the figures')
   kept_figures.AddFlags(parser)
   given = (argv or sys.argv)[1:]
   args = parser.parse_args(given)

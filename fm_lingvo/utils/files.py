@@ -1,7 +1,10 @@
 """Access to local and remote files; imports TensorFlow for remote files only."""
 
+import contextlib
 import glob
 import os
+import shutil
+from collections.abc import Iterator
 from typing import IO
 from typing import Any
 
@@ -124,14 +127,83 @@ def Replace(source: str, path: str) -> None:
     os.replace(source, path)
 
 
-def CheckNewFolder(path: str) -> None:
-  """Raises errors.ConfigError unless a local or remote folder does not exist yet or is empty."""
-  if not Exists(path):
-    return
-  entries = os.listdir
+@contextlib.contextmanager
+def Replacing(path: str, mode: str = 'w') -> Iterator[IO[Any]]:
+  """Context with a file that takes the place of a local or remote file once it is complete.
+
+  After an error the old file is as it was. Several processes may write at a time: the last one wins.
+
+  Args:
+    path: Of the file.
+    mode: w or wb; text is UTF-8.
+  """
+  part = f'{path}.{os.getpid()}.tmp'
+  try:
+    with Open(part, mode) as f:
+      yield f
+    Replace(part, path)
+  except BaseException:
+    if Exists(part):
+      Remove(part)
+    raise
+
+
+def MakeFolder(path: str) -> None:
+  """Creates a local or remote folder and its parents if they do not exist; '' is the working directory."""
   if IsRemote(path):
     import tensorflow as tf
 
-    entries = tf.io.gfile.listdir
-  if not IsFolder(path) or entries(path):
+    tf.io.gfile.makedirs(path)
+  else:
+    os.makedirs(path or '.', exist_ok=True)
+
+
+def List(folder: str) -> list[str]:
+  """Returns the sorted names in a local or remote folder."""
+  if IsRemote(folder):
+    import tensorflow as tf
+
+    return sorted(name.rstrip('/') for name in tf.io.gfile.listdir(folder))
+  return sorted(os.listdir(folder or '.'))
+
+
+def Glob(pattern: str) -> list[str]:
+  """Returns the sorted local or remote paths that match a glob."""
+  if IsRemote(pattern):
+    import tensorflow as tf
+
+    return sorted(tf.io.gfile.glob(pattern))
+  return sorted(glob.glob(pattern))
+
+
+def Absolute(path: str) -> str:
+  """Returns a local path from the root on; a remote one is one already."""
+  return path if IsRemote(path) else os.path.abspath(path)
+
+
+def Remove(path: str) -> None:
+  """Removes a local or remote file."""
+  if IsRemote(path):
+    import tensorflow as tf
+
+    tf.io.gfile.remove(path)
+  else:
+    os.remove(path)
+
+
+def RemoveTree(path: str) -> None:
+  """Removes a local or remote folder with all that is in it, if there is one."""
+  if not IsFolder(path):
+    return
+  if IsRemote(path):
+    import tensorflow as tf
+
+    tf.io.gfile.rmtree(path)
+  else:
+    shutil.rmtree(path)
+
+
+def CheckNewFolder(path: str) -> None:
+  """Raises errors.ConfigError unless a local or remote folder does not exist yet or is empty."""
+  if Exists(path) and (not IsFolder(path) or List(path)):
     raise errors.ConfigError(f'{path}: exists; expected a new or an empty folder')

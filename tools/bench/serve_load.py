@@ -150,7 +150,13 @@ def Main(argv: list[str] | None = None) -> int:
     help='clients at once, one load each (default: 1,8)',
   )
   parser.add_argument('--requests', type=int, default=100, help='requests of each load (default: 100)')
-  parser.add_argument('--every', type=int, default=0, help='one request in so many goes wrong in each way; 0: none')
+  parser.add_argument(
+    '--every',
+    type=int,
+    default=0,
+    metavar='N',
+    help='of N requests one is too large, one breaks off, one does not wait; 0: none',
+  )
   parser.add_argument('--large_bytes', type=int, default=2 * 10**8, help='size of those that are too large')
   parser.add_argument('--server_flags', default='', help='flags of tools.serve, in quotes')
   kept_figures.AddFlags(parser)

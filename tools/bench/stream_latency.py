@@ -8,7 +8,7 @@
 It gives noise to a stream, or --audio, as fast as it is heard, and prints what a step takes; --add=NAME keeps the
 figures in docs/results/NAME.json. A step costs the same whatever was learned, but for the labels that are emitted, so a
 run of one step of training measures a size. Times are processor time, so that other programs of the machine do not
-count. Exit code 2: a run that cannot stream, with a one-line message.
+count. Exit code 2: a run that cannot stream, or no recording, with a one-line message.
 """
 
 import argparse
@@ -83,7 +83,10 @@ def _Run(args: argparse.Namespace) -> None:
   os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # Before TensorFlow counts the cores.
   samples = (np.random.RandomState(0).randn(int(args.seconds * audio_format.SAMPLE_RATE)) * 1000).astype(np.int16)
   if args.audio:
-    samples = audio.Decode(args.audio)
+    try:
+      samples = audio.Decode(args.audio)
+    except audio.Rejected as e:
+      raise errors.AudioError(args.audio, e.reason, e.detail) from e
   for beam_size in args.beams:
     with api.load(args.run, search=search_options.Search(beam_size=beam_size)) as model:
       for step_seconds in args.steps:

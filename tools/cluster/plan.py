@@ -48,7 +48,9 @@ class Job:
 
   @property
   def host(self) -> str:
-    return self.address.partition(':')[0]
+    """The host of the address; one of IPv6 has brackets around it, [fd00::1]."""
+    is_host = ':' not in self.address or self.address.endswith(']')
+    return self.address if is_host else self.address.rpartition(':')[0]
 
   @property
   def trains(self) -> bool:

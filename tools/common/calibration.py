@@ -9,6 +9,7 @@ from typing import Any
 from fm_lingvo import errors
 from fm_lingvo.decoding import confidence
 from fm_lingvo.evaluation import reliability
+from fm_lingvo.utils import files
 
 _FEWEST_WORDS = 20
 
@@ -32,8 +33,8 @@ def Report(run: str, dataset: str, rows: Sequence[Mapping[str, Any]], output: st
   if output:
     path = os.path.join(output, 'reliability', f'{dataset}.json')
     with errors.Writing(path):
-      os.makedirs(os.path.dirname(path), exist_ok=True)
-      with open(path, 'w', encoding='utf-8') as f:
+      files.MakeFolder(os.path.dirname(path))
+      with files.Open(path, 'w') as f:
         row = {'measure': calibration.measure, 'calibrated': calibration.fitted}
         f.write(json.dumps({**row, 'words': words.Row(), 'utterances': utterances.Row()}, indent=2) + '\n')
   return [words.Text(f'{dataset}: words ({kind})'), utterances.Text(f'{dataset}: utterances')]

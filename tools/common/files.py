@@ -68,13 +68,11 @@ def MakeFolder(path: str, what: str) -> None:
     errors.RunError: A remote folder cannot be created.
   """
   if file_system.IsRemote(path):
-    import tensorflow as tf
-
     with errors.Writing(what):
-      tf.io.gfile.makedirs(path)
+      file_system.MakeFolder(path)
     return
   try:
-    os.makedirs(path or '.', exist_ok=True)
+    file_system.MakeFolder(path)
   except OSError as e:
     reason = f'{path} is not a directory' if isinstance(e, FileExistsError) else e.strerror
     raise errors.ConfigError(f'{what}: cannot be written ({reason})') from e
@@ -88,13 +86,7 @@ def RequireDirectory(importer: str, path: str | None) -> str:
   """
   if not path:
     raise exit_codes.UsageError(f'--importer={importer} needs --input=DIRECTORY')
-  if file_system.IsRemote(path):
-    import tensorflow as tf
-
-    found = tf.io.gfile.isdir(path)
-  else:
-    found = os.path.isdir(path)
-  if not found:
+  if not file_system.IsFolder(path):
     kind = 'a file; expected a' if file_system.Exists(path) else 'no such'
     raise exit_codes.UsageError(f'--input={path}: {kind} directory{file_system.HintBeside(path)}')
   return path

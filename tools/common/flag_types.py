@@ -4,6 +4,15 @@ import argparse
 import math
 from collections.abc import Callable
 
+from fm_lingvo.utils import files
+
+
+def LocalPath(text: str) -> str:
+  """The `type=` of a flag with a path to write where only a local one can be: ExpandUser, and remote ones refused."""
+  if files.IsRemote(text):
+    raise argparse.ArgumentTypeError(f'{text}: a remote path; expected a local one')
+  return files.ExpandUser(text)
+
 
 def Numbers(kind: type[int] | type[float]) -> Callable[[str], list]:
   """Returns the `type=` of a flag with numbers > 0, with commas between them."""

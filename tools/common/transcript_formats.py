@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from fm_lingvo.inference import transcript as transcript_lib
+from fm_lingvo.utils import files
 
 from . import subtitles
 
@@ -54,7 +55,7 @@ def WhyNoLabel(transcript: transcript_lib.Transcript, min_confidence: float) -> 
 def Manifest(transcript: transcript_lib.Transcript) -> str:
   """Returns a line of JSON that the importer `manifest` reads: audio_filepath, duration, text, and the confidence."""
   row: dict[str, Any] = {
-    'audio_filepath': os.path.abspath(transcript.name),
+    'audio_filepath': files.Absolute(transcript.name),
     'duration': round(transcript.duration, 3),
     'text': transcript.text,
   }

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fm_lingvo import errors
+from fm_lingvo.utils import files as file_system
 
 from ..common import this_machine
 from . import forms
@@ -86,10 +87,8 @@ def Write(path: str, form: str, rows: list[Row], **extra: Any) -> Row:
   result = {'form': form, 'rows': rows, **extra}
   forms.Check(result, path)
   os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-  temporary = f'{path}.{os.getpid()}.tmp'
-  with open(temporary, 'w', encoding='utf-8') as f:
+  with file_system.Replacing(path) as f:
     f.write(json.dumps(result, indent=2, ensure_ascii=False) + '\n')
-  os.replace(temporary, path)
   return result
 
 

@@ -44,6 +44,7 @@ def PrepareData(
   split_by='recording',
   limits=None,
   beam_args=(),
+  hash_flags=(),
 ):
   """Prepares a data set.
 
@@ -63,6 +64,7 @@ def PrepareData(
     split_by: One of splits.BY: what the hash is of, and so what is never on two sides.
     limits: dict of fields of shards.Limits.
     beam_args: Flags for Beam.
+    hash_flags: Names of the flags about the hash that the user gave; refused if the source has all splits.
 
   Returns:
     (dataset.Dataset, report): the data set as written, and the content of report.json.
@@ -102,6 +104,11 @@ def PrepareData(
     raise exit_codes.UsageError(
       f'--official_splits: {len(without)} of {len(utterances)} utterances have no split, for example '
       f'{without[0].source}; expected train, dev or test for all'
+    )
+  if hash_flags and keep_splits and utterances and all(u.split for u in utterances):
+    raise exit_codes.UsageError(
+      f'--{hash_flags[0]}: not used, as all {len(utterances)} utterances have a split; expected --noofficial_splits '
+      'with it, which lets a hash decide'
     )
   num = {split: num_shards if split == 'train' else max(1, num_shards // 4) for split in dataset.SPLITS}
 
@@ -154,7 +161,7 @@ def PrepareData(
       raise
     raise errors.RunError(f'{output}: cannot be written ({reason}); no partial data set is left') from e
   finally:
-    staging_dirs.Remove(staging)
+    file_system.RemoveTree(staging)
   report_lib.Print(output, report, listing, time.time() - started)
   return dataset.ReadDataset(output), report
 
@@ -235,8 +242,8 @@ def _MergeRows(staging, names, rejects):
           else:
             row.update(split=split, shard=name)
             rows.append({key: row[key] for key in dataset.MANIFEST_KEYS})
-      staging_dirs.RemoveFile(path)
-      staging_dirs.RemoveFile(os.path.join(staging, name + shards_lib.LISTING_SUFFIX))
+      file_system.Remove(path)
+      file_system.Remove(os.path.join(staging, name + shards_lib.LISTING_SUFFIX))
   rejects.sort(key=lambda r: (r['utt_id'], r['source'], r['reason']))
   return rows, rejects
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import socket
 import uuid
 
@@ -24,17 +23,11 @@ def CheckReplaceable(output, sources=()):
   Raises:
     exit_codes.UsageError: `output` is a file, or a folder that contains other files or one of the sources.
   """
-  if file_system.IsRemote(output):
-    import tensorflow as tf
-
-    names = [name.rstrip('/') for name in tf.io.gfile.listdir(output)] if tf.io.gfile.isdir(output) else []
-  elif os.path.isdir(output):
-    names = os.listdir(output)
-  elif os.path.exists(output):
-    raise exit_codes.UsageError(f'--output={output}: is a file; give a directory')
-  else:
+  if not file_system.IsFolder(output):
+    if file_system.Exists(output):
+      raise exit_codes.UsageError(f'--output={output}: is a file; give a directory')
     return
-  other = sorted(name for name in names if not _NAMES.fullmatch(name))
+  other = [name for name in file_system.List(output) if not _NAMES.fullmatch(name)]
   if other:
     more = f' and {len(other) - 1} more' if len(other) > 1 else ''
     raise exit_codes.UsageError(
@@ -64,15 +57,13 @@ def Make(output):
   host = socket.gethostname()
   staging = os.path.join(parent, f'.{name}.partial-{host}-{os.getpid()}-{uuid.uuid4().hex[:8]}')
   if file_system.IsRemote(output):
-    import tensorflow as tf
-
-    tf.io.gfile.makedirs(staging)
+    file_system.MakeFolder(staging)
     return staging
   files.MakeFolder(parent, f'--output={output}')
   prefix = f'.{name}.partial-{host}-'
   for entry in os.listdir(parent or '.'):
     if entry.startswith(prefix) and not _IsAlive(entry[len(prefix) :].split('-')[0]):
-      Remove(os.path.join(parent, entry))
+      file_system.RemoveTree(os.path.join(parent, entry))
   os.makedirs(staging)
   return staging
 
@@ -98,45 +89,20 @@ def Publish(staging, output, overwrite):
   Raises:
     exit_codes.UsageError: Another run has created the output in the meantime, and `overwrite` is false.
   """
+  if file_system.Exists(output) and not overwrite:
+    raise exit_codes.UsageError(
+      f"--output={output}: another run has created it in the meantime; this run's result is discarded"
+    )
   if file_system.IsRemote(output):
-    import tensorflow as tf
-
-    if tf.io.gfile.exists(output):
-      tf.io.gfile.rmtree(output)
-    tf.io.gfile.makedirs(output)
-    names = sorted(tf.io.gfile.listdir(staging), key=lambda n: (n == 'dataset.json', n))
+    file_system.RemoveTree(output)
+    file_system.MakeFolder(output)
+    names = sorted(file_system.List(staging), key=lambda n: (n == 'dataset.json', n))
     for name in names:  # Object stores cannot rename a directory atomically: dataset.json comes last.
-      tf.io.gfile.rename(os.path.join(staging, name), os.path.join(output, name), overwrite=True)
-    return
-  if os.path.exists(output):
-    if not overwrite:
-      raise exit_codes.UsageError(
-        f"--output={output}: another run has created it in the meantime; this run's result is discarded"
-      )
+      file_system.Replace(os.path.join(staging, name), os.path.join(output, name))
+  elif os.path.exists(output):
     old = staging + '.old'
     os.rename(output, old)
     os.rename(staging, output)
-    Remove(old)
+    file_system.RemoveTree(old)
   else:
     os.rename(staging, output)
-
-
-def Remove(path):
-  """Removes a directory and its content if it exists."""
-  if file_system.IsRemote(path):
-    import tensorflow as tf
-
-    if tf.io.gfile.exists(path):
-      tf.io.gfile.rmtree(path)
-  elif os.path.isdir(path):
-    shutil.rmtree(path)
-
-
-def RemoveFile(path):
-  """Removes a local or remote file."""
-  if file_system.IsRemote(path):
-    import tensorflow as tf
-
-    tf.io.gfile.remove(path)
-  else:
-    os.remove(path)

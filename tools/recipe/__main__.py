@@ -25,6 +25,7 @@ from fm_lingvo.utils import files as file_system
 
 from ..common import command_line
 from ..common import exit_codes
+from ..common import flag_types
 from . import plan
 from . import runner
 from . import stage_spec
@@ -52,12 +53,12 @@ def _Parser():
   )
   parser.add_argument(
     '--output',
-    type=file_system.ExpandUser,
+    type=flag_types.LocalPath,
     default='',
     help='folder of the runs, report.md and recipe.png (default: runs/recipe)',
   )
   parser.add_argument(
-    '--data_dir', type=file_system.ExpandUser, default='', help='folder of the data sets (default: data/recipe)'
+    '--data_dir', type=flag_types.LocalPath, default='', help='folder of the data sets (default: data/recipe)'
   )
   parser.add_argument(
     '--corpora',

@@ -10,22 +10,22 @@ Makes these data sets below --output, or reuses those that are complete:
   unlabeled, unlabeled_*   for pretraining: prompts in five languages, fillets, tuxpaint, corpora without transcripts
 With --quick all are tiny: the target is English prompts, the others are synthetic speech and prompts.
 
-A folder below --corpora is a corpus: it has a manifest.jsonl as in NeMo, with official splits, or LibriSpeech's layout.
+A folder in --corpora is a corpus: it has a manifest.jsonl as in NeMo, with official splits, or LibriSpeech's layout;
+a folder of another form is refused.
 Exit code 0: done; 1: nothing was accepted, or the disk failed; 2: something is missing, in one line; 130: Ctrl-C.
 """
 
-import glob
-import json
 import os
 import tempfile
 
 from fm_lingvo.data import dataset
 from fm_lingvo.utils import files as file_system
-from fm_lingvo.utils import text_lines
 
 from ..common import command_line
 from ..common import exit_codes
+from ..common import flag_types
 from ..prepare import importers
+from . import corpora as corpora_lib
 
 NAMES = ('target', 'unlabeled', 'source')  # These are always there.
 LANGUAGES = ('en', 'es', 'fr', 'it', 'ru')
@@ -55,12 +55,12 @@ def PrepareRecipe(output, quick=False, corpora=''):
 
   Raises:
     exit_codes.UsageError: Packages cannot be fetched (unless quick), no synthesiser is installed, or `corpora` has no
-      corpus with transcripts.
+      corpus with transcripts, or a folder that is no corpus.
   """
-  labeled, unlabeled = _Corpora(corpora) if corpora else ({}, {})
+  labeled, unlabeled = corpora_lib.Find(corpora) if corpora else ({}, {})
   if corpora and not set(labeled) - {_SECOND_TARGET}:
     raise exit_codes.UsageError(
-      f'--corpora={corpora}: no corpus with transcripts; expected folders with manifest.jsonl or *.trans.txt'
+      f'--corpora={corpora}: no corpus with transcripts; expected folders, each with {corpora_lib.FORMS}'
     )
   made = _Quick(output) if quick else _Targets(output)
   if _SECOND_TARGET in labeled:
@@ -75,31 +75,6 @@ def PrepareRecipe(output, quick=False, corpora=''):
   for name, data in made.items():
     _Describe(name, data)
   return made
-
-
-def _Corpora(folder):
-  """Returns ({name: path} of the corpora with transcripts, the same of those without), by their folders' names."""
-  if not os.path.isdir(folder):
-    raise exit_codes.UsageError(f'--corpora={folder}: no such directory')
-  labeled, unlabeled = {}, {}
-  for path in sorted(glob.glob(os.path.join(glob.escape(folder), '*', ''))):
-    name, manifest = os.path.basename(path.rstrip('/')), os.path.join(path, 'manifest.jsonl')
-    if os.path.exists(manifest):
-      (labeled if _HasText(manifest) else unlabeled)[name] = manifest
-    elif glob.glob(os.path.join(glob.escape(path), '*', '*', '*.trans.txt')):
-      labeled[name] = path.rstrip('/')
-  return labeled, unlabeled
-
-
-def _HasText(manifest):
-  """Whether the first line of a manifest has a transcript."""
-  for _, line in text_lines.Lines(manifest):
-    if line.strip():
-      try:
-        return json.loads(line).get('text') is not None
-      except (AttributeError, ValueError) as e:
-        raise exit_codes.UsageError(f'{manifest}: its first line is not a JSON object ({e})') from e
-  return False
 
 
 def _Corpus(paths):
@@ -230,7 +205,7 @@ def Main(argv):
   parser = command_line.Parser('recipe_data', __doc__)
   parser.add_argument(
     '--output',
-    type=file_system.ExpandUser,
+    type=flag_types.LocalPath,
     default='data/recipe',
     help='directory of the data sets (default: data/recipe)',
   )

@@ -4,6 +4,7 @@ import glob
 import os
 
 from fm_lingvo.evaluation import error_rates
+from fm_lingvo.utils import files as file_system
 
 from ..figures import tables as bench_tables
 from . import data_tables
@@ -30,10 +31,8 @@ def Write(path: str, settings: Settings, stages: dict[str, Stage], labels: label
   curves = quality.Table(settings, stages)
   parts += ['## Time to quality', curves] if curves else []
   parts += ['## Data', data_tables.Table(_DataSets(settings))]
-  temporary = f'{path}.{os.getpid()}.tmp'  # Two recipes may write it at a time.
-  with open(temporary, 'w', encoding='utf-8') as f:
+  with file_system.Replacing(path) as f:
     f.write('\n\n'.join(parts) + '\n')
-  os.replace(temporary, path)
 
 
 def _DataSets(settings):

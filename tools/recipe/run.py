@@ -162,6 +162,7 @@ class Publisher:
       if stage.measured and state and state['done'] and state['stamp'] == self.stamps.Stamp(run):
         try:
           rows.append(rows_lib.Row(self._settings, self.stages, self._labels, run))
+          self.failed.pop(run, None)
         except errors.ConfigError as e:
           if run not in self.failed:
             print(f'recipe: {run}: {e}', file=sys.stderr)

@@ -56,7 +56,7 @@ class Runner:
       stages: of stages.Select().
       stamps: stamps.Stamps of them.
       jobs: stages at a time, >= 1.
-      on_done: called when a stage has been trained, or found to be.
+      on_done: called when a stage has been trained now, not for one that is reused.
       trainer: the trainer's command.
       stream: where progress goes; default: standard output.
     """
@@ -170,7 +170,7 @@ class Runner:
     self._waiting.discard(run)
     self.outcomes[run] = outcome
     self._Say(f'{run}: {text}')
-    if outcome in ('done', 'reused'):
+    if outcome == 'done':
       self._on_done()
 
   def _Say(self, text):

@@ -8,12 +8,12 @@
 With --adapter_only these are the adapters and the decoder of a stage that was adapted. The stage must be finished, its
 WER on its own dev set at most 70 %, and the folder at most 12 MB; else nothing is written. The card says the licences
 that are given here, for a data set does not know those of its corpora, and the error rates with their intervals. An
-older folder at --output is replaced.
+older model at --output is replaced.
 Exit code 1: the disk failed, or the export did; 2: wrong usage, or a model that is not worth shipping; 130: Ctrl-C.
 """
 
 import os
-import shutil
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,6 +26,7 @@ from fm_lingvo.utils import files as file_system
 
 from ..common import command_line
 from ..common import exit_codes
+from ..common import flag_types
 from ..figures import tables
 from . import stage_run
 
@@ -33,6 +34,11 @@ MAX_WER = 0.7
 TARGET = 'acted dialogue of video games'
 MAX_BYTES = 12_000_000
 EXPORTER = (sys.executable, '-m', 'tools.export')
+# Files that fm_lingvo/inference/portable.py writes.
+_EXPORTED = re.compile(
+  r'README\.md|(model|adapter)\.safetensors|config\.gin|(config|confidence|language|normalizers)\.json|'
+  r'tokenizer_\w+\.model'
+)
 _RATES = ('labeled/wer', 'labeled/cer')
 
 
@@ -48,7 +54,7 @@ def Ship(
 
   Args:
     run: Folder of the stage.
-    output: Folder of the model, which is replaced.
+    output: Folder of the model; an older model there is replaced.
     licenses: Lines `DATA: LICENCE`, at least one.
     adapter_only: Whether to write the adapters and the decoder alone.
     target: What the target's speech is, for the card.
@@ -58,9 +64,10 @@ def Ship(
     Bytes of the folder.
 
   Raises:
-    errors.ConfigError: The stage is not finished, or the model too bad or too large.
+    errors.ConfigError: The stage is not finished, the model too bad or too large, or the folder has other files.
     errors.RunError: The export failed.
   """
+  _CheckReplaceable(output)
   rates = _ErrorRates(run)
   folder = os.path.dirname(os.path.abspath(output))
   with errors.Writing(folder):
@@ -78,9 +85,21 @@ def Ship(
     size = sum(os.path.getsize(os.path.join(made, name)) for name in os.listdir(made))
     if size > MAX_BYTES:
       raise errors.ConfigError(f'{run}: {size / 1e6:.1f} MB: expected at most {MAX_BYTES / 1e6:g} MB')
-    shutil.rmtree(output, ignore_errors=True)
+    if os.path.isdir(output):
+      os.rename(output, os.path.join(scratch, 'old'))  # It goes with the scratch folder.
     os.rename(made, output)
   return size
+
+
+def _CheckReplaceable(output):
+  """Raises ConfigError if there is anything at --output but an exported model, for it would be deleted."""
+  if not os.path.lexists(output):
+    return
+  if os.path.islink(output) or not os.path.isdir(output):
+    raise errors.ConfigError(f'--output={output}: expected a new folder, or one of an exported model')
+  other = [name for name in sorted(os.listdir(output)) if not _EXPORTED.fullmatch(name)]
+  if other:
+    raise errors.ConfigError(f'--output={output}: has {other[0]}, which no exported model has; expected another folder')
 
 
 def _ErrorRates(run):
@@ -119,7 +138,7 @@ def Main(argv: Sequence[str]) -> int:
   """Runs the tool; returns the exit code."""
   parser = command_line.Parser('ship', __doc__)
   parser.add_argument('run', type=file_system.ExpandUser, help='folder of a finished stage')
-  parser.add_argument('--output', type=file_system.ExpandUser, required=True, help='folder of the model')
+  parser.add_argument('--output', type=flag_types.LocalPath, required=True, help='folder of the model')
   parser.add_argument(
     '--license', action='append', required=True, metavar='"DATA: LICENCE"', help='of a corpus; can be repeated'
   )

@@ -16,6 +16,7 @@ from typing import Any
 
 from fm_lingvo import errors
 from fm_lingvo.run_files import metrics_log
+from fm_lingvo.utils import files as file_system
 
 from ..figures import results
 from .stage_spec import Settings
@@ -104,9 +105,8 @@ def Write(run_dir: str, state: dict[str, Any]) -> None:
   """Writes RUN/stage.json, all at once."""
   os.makedirs(run_dir, exist_ok=True)
   path = os.path.join(run_dir, 'stage.json')
-  with open(path + '.tmp', 'w', encoding='utf-8') as f:
+  with file_system.Replacing(path) as f:
     f.write(json.dumps(state, indent=2) + '\n')
-  os.replace(path + '.tmp', path)
 
 
 def IsOf(run_dir: str, stamp: str) -> bool:

@@ -99,7 +99,9 @@ def Match(
   return Matched(Normalized(references), [Normalized(t.texts) for t in prepared[1:]], speakers, notes)
 
 
-def SplitWords(words: dict[str, list[transcript_files.Word]], segments: dict[str, stm.Segment]) -> dict[str, str]:
+def SplitWords(
+  words: dict[str, list[transcript_files.Word]], segments: dict[str, stm.Segment], joined: bool = False
+) -> dict[str, str]:
   """Splits recordings into segments as sclite does.
 
   A word belongs to the first segment that ends after the word's middle, or to the last one: words between two segments
@@ -108,23 +110,28 @@ def SplitWords(words: dict[str, list[transcript_files.Word]], segments: dict[str
   Args:
     words: Words of each recording and channel, of CTM.
     segments: Segments of STM by utterance id; those that are not to be scored take their words away.
+    joined: Whether what is left of a recording stays together.
 
   Returns:
-    Texts by utterance id, for all segments of recordings with words; recordings without segments keep their id.
+    Texts by utterance id, for all segments of recordings with words, or by recording if they are joined; recordings
+    without segments keep their id.
   """
   groups: dict[str, list[tuple[float, float, str]]] = {}
   for utt_id, s in segments.items():
     groups.setdefault(transcript_files.RecordingOf(s.recording, s.channel), []).append((s.end, s.start, utt_id))
+  ignored = {i for i, s in segments.items() if s.text.strip().lower() == stm.IGNORED}
   texts: dict[str, list[str]] = {}
   for name, of_recording in words.items():
     ends = sorted(groups.get(name, [(0.0, 0.0, name)]))
     for _, _, utt_id in ends:
-      texts[utt_id] = []
+      if utt_id not in ignored:
+        texts[name if joined else utt_id] = []
     for word in of_recording:
       place = bisect.bisect_left(ends, ((word.start + word.end) / 2,))
-      texts[ends[min(place, len(ends) - 1)][2]].append(word.text)
-  ignored = {i for i, s in segments.items() if s.text.strip().lower() == stm.IGNORED}
-  return {i: ' '.join(of_segment) for i, of_segment in texts.items() if i not in ignored}
+      utt_id = ends[min(place, len(ends) - 1)][2]
+      if utt_id not in ignored:
+        texts[name if joined else utt_id].append(word.text)
+  return {i: ' '.join(of_segment) for i, of_segment in texts.items()}
 
 
 def _Base(utt_id: str) -> str:
@@ -139,8 +146,9 @@ def _Prepare(
   result = transcripts
   if options.by_recording and transcripts.segments:
     result = _ByRecording(transcripts)
-  elif reference.segments and transcripts.words and not options.by_recording:
-    result = dataclasses.replace(transcripts, texts=SplitWords(transcripts.words, reference.segments))
+  elif reference.segments and transcripts.words:
+    texts = SplitWords(transcripts.words, reference.segments, options.by_recording)
+    result = dataclasses.replace(transcripts, texts=texts)
   if not options.basename:
     return result
   names: dict[str, str] = {}

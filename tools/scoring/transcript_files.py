@@ -195,7 +195,9 @@ def _ReadStm(transcripts: Transcripts) -> None:
       transcripts.Add(number, name, segment.text, segment.speaker)
     transcripts.segments[name] = segment
   if ignored:
-    transcripts.notes.append(f'{transcripts.path}: {ignored} segments marked as not to be scored')
+    transcripts.notes.append(
+      f'{transcripts.path}: {ignored} {"segment" if ignored == 1 else "segments"} not scored ({stm.IGNORED})'
+    )
 
 
 def _ReadCtm(transcripts: Transcripts) -> None:

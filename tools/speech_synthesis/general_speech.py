@@ -14,9 +14,7 @@ import re
 import numpy as np
 
 from fm_lingvo import audio
-from fm_lingvo.utils import suggest
 
-from ..common import exit_codes
 from ..prepare import importers
 from . import general_text
 from . import kokoro
@@ -72,7 +70,10 @@ def Import(options):
     exit_codes.UsageError: There is no such file, or an engine in --engines is unknown or missing, or all are missing.
   """
   listing = importers.Listing()
-  engines = _ChooseEngines(options.engines, listing)
+  engines, missing = speech_engines.Choose(options.engines, ENGINES)
+  for name, why in missing.items():
+    print(f'general_speech: without {name}: {why}', flush=True)
+    listing.notes[f'no_{name}'] = why
   cast = [part for part in CAST if part.engine in engines]
   if options.input:
     lines = synth.ReadText(options.input)
@@ -84,24 +85,6 @@ def Import(options):
   for key, line in keyed[: options.max_utterances]:
     listing.utterances.append(_Utterance(key, line, cast, options.input or 'general_text'))
   return listing
-
-
-def _ChooseEngines(requested, listing):
-  """Returns the requested engines, or all that are available if none is requested."""
-  for name in requested:
-    if name not in ENGINES:
-      raise exit_codes.UsageError(
-        f'--engines={name}: expected some of {",".join(ENGINES)}{suggest.Hint(name, ENGINES)}'
-      )
-  reasons = {name: speech_engines.WhyMissing(name) for name in requested or ENGINES}
-  missing = {name: why for name, why in reasons.items() if why is not None}
-  found = [name for name in ENGINES if name in (requested or ENGINES) and name not in missing]
-  if (requested and missing) or not found:
-    raise exit_codes.UsageError('; '.join(f'no {name}: {why}' for name, why in missing.items()))
-  for name, why in missing.items():
-    print(f'general_speech: without {name}: {why}', flush=True)
-    listing.notes[f'no_{name}'] = why
-  return found
 
 
 def _Utterance(key, line, cast, source):

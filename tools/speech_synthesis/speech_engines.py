@@ -20,7 +20,9 @@ import numpy as np
 
 from fm_lingvo import audio
 from fm_lingvo.utils import files
+from fm_lingvo.utils import suggest
 
+from ..common import exit_codes
 from ..prepare.import_helpers import debian
 
 FLITE_VOICES = ('slt', 'rms', 'awb', 'kal16')
@@ -61,6 +63,27 @@ def WhyMissing(engine):
     except EngineError as e:
       return str(e)
   return None if IsImportable(engine) else 'pip install ' + ' '.join(package for _, package in PYPI_PACKAGES[engine])
+
+
+def Choose(requested, known):
+  """Returns (engines to use, {engine: why it is missing}): the requested ones, or all known ones that are available.
+
+  Args:
+    requested: Names of engines; none: all.
+    known: Names of the engines that can be chosen, in their order.
+
+  Raises:
+    exit_codes.UsageError: A requested engine is unknown or missing, or all are missing.
+  """
+  for name in requested:
+    if name not in known:
+      raise exit_codes.UsageError(f'--engines={name}: expected some of {",".join(known)}{suggest.Hint(name, known)}')
+  reasons = {name: WhyMissing(name) for name in requested or known}
+  missing = {name: why for name, why in reasons.items() if why is not None}
+  found = [name for name in known if name in reasons and name not in missing]
+  if (requested and missing) or not found:
+    raise exit_codes.UsageError('; '.join(f'no {name}: {why}' for name, why in missing.items()))
+  return found, missing
 
 
 def Versions(engine):

@@ -11,10 +11,8 @@ import os
 
 from fm_lingvo import audio
 from fm_lingvo.data.normalizers import prompts
-from fm_lingvo.utils import suggest
 from fm_lingvo.utils import text_lines
 
-from ..common import exit_codes
 from ..common import files
 from ..prepare import importers
 from . import speech_engines
@@ -63,11 +61,6 @@ ENGINES = {
 }
 
 
-def AvailableEngines():
-  """Returns the names of the engines whose packages are importable."""
-  return [name for name in ENGINES if speech_engines.IsImportable(name)]
-
-
 def Import(options):
   """Lists an utterance for each line of --input and each of its voices.
 
@@ -80,7 +73,7 @@ def Import(options):
   """
   path = options.input or DEFAULT_TEXT
   lines = _ReadNumbered(path)
-  engines = _ChooseEngines(options.engines)
+  engines, _ = speech_engines.Choose(options.engines, ENGINES)
   listing = importers.Listing()
   listing.notes['engines'] = {name: speech_engines.Versions(name) for name in engines}
   listing.notes['voices'] = sum(len(ENGINES[name].voices) for name in engines)
@@ -106,20 +99,6 @@ def _ReadNumbered(path):
   files.RequireFile(path, 'a text file with a sentence per line')
   lines = [(number, line.strip()) for number, line in text_lines.Lines(path)]
   return [(number, line) for number, line in lines if line and not line.startswith(';')]
-
-
-def _ChooseEngines(requested):
-  for name in requested:
-    if name not in ENGINES:
-      raise exit_codes.UsageError(
-        f'--engines={name}: expected some of {",".join(ENGINES)}{suggest.Hint(name, ENGINES)}'
-      )
-  available = AvailableEngines()
-  absent = [name for name in requested if name not in available]
-  if absent or not available:
-    packages = ' '.join(p for name in (absent or ENGINES) for _, p in speech_engines.PYPI_PACKAGES[name])
-    raise exit_codes.UsageError(f'no synthesiser {", ".join(absent or ENGINES)}: pip install {packages}')
-  return [name for name in ENGINES if name in (requested or available)]
 
 
 def _ImportLine(listing, line, source, engines, voices_per_line):

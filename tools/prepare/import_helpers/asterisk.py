@@ -5,9 +5,9 @@ import re
 
 from fm_lingvo.data.normalizers import prompts as telephone
 from fm_lingvo.utils import files as file_system
+from fm_lingvo.utils import text_lines
 
 from ...common import files
-from . import lines
 
 # Formats in order of preference, for prompts that a directory has in several formats.
 _EXTENSIONS = ('.g722', '.wav16', '.wav', '.flac', '.ogg', '.mp3', '.gsm')
@@ -60,7 +60,7 @@ def ReadTranscript(path, names):
   starts a new entry, which is used only if that name has no line of its own.
   """
   texts, inner = {}, {}
-  for _, line in lines.Lines(path):
+  for _, line in text_lines.Lines(path):
     name, separator, text = line.partition(':')
     if not separator or line.startswith(';'):
       continue

@@ -5,6 +5,7 @@ import math
 
 import pyarrow as pa
 
+from fm_lingvo import errors
 from fm_lingvo.data import manifest
 from fm_lingvo.utils import suggest
 
@@ -46,7 +47,7 @@ def Rows(listing, path, *, audio_column, columns):
         listing.ignored.update({name: len(part) for name in ignored})
         for i, (row, own) in enumerate(zip(part, embedded, strict=True)):
           if isinstance(row, Exception):
-            listing.Reject('', f'{path}:{number + i}', 'corrupt', _OneLine(row))
+            listing.Reject('', f'{path}:{number + i}', 'corrupt', errors.OneLine(row))
             continue
           entry = {key: _Value(row[name], features.get(name)) for name, key in used.items()}
           entry['audio_filepath'] = next((row[name] for name in paths), None)
@@ -55,11 +56,7 @@ def Rows(listing, path, *, audio_column, columns):
   except arrow_rows.DAMAGE as e:
     if isinstance(e, exit_codes.UsageError):
       raise
-    listing.Reject('', path, 'corrupt', f'damaged after row {number} ({_OneLine(e)}); what follows is lost')
-
-
-def _OneLine(error):
-  return ' '.join(f'{error}'.split())
+    listing.Reject('', path, 'corrupt', f'damaged after row {number} ({errors.OneLine(e)}); what follows is lost')
 
 
 def _Features(schema):

@@ -86,9 +86,6 @@ def _HasMark(folder, marks):
 def Subfolders(folder):
   """Returns the sorted paths of the folders directly in a local or remote folder."""
   if file_system.IsRemote(folder):
-    import tensorflow as tf
-
-    paths = [os.path.join(folder, name) for name in tf.io.gfile.listdir(folder)]
-    return sorted(path.rstrip('/') for path in paths if tf.io.gfile.isdir(path))
+    return [path for name in file_system.List(folder) if file_system.IsFolder(path := os.path.join(folder, name))]
   with os.scandir(folder) as entries:
     return sorted(entry.path for entry in entries if entry.is_dir())

@@ -3,8 +3,7 @@
 import json
 
 from fm_lingvo.data import dataset
-
-from . import lines
+from fm_lingvo.utils import text_lines
 
 
 def Objects(listing, path):
@@ -17,7 +16,7 @@ def Objects(listing, path):
   Raises:
     dataset.DatasetError: The whole file is one JSON list, or see text_lines.Lines.
   """
-  for number, line in lines.Lines(path):
+  for number, line in text_lines.Lines(path):
     where = f'{path}:{number}'
     if number == 1 and line.startswith('['):
       raise dataset.DatasetError(f"{path}: a JSON list; expected an object a line, as jq -c '.[]' {path} writes them")

@@ -3,7 +3,7 @@
 import collections
 import re
 
-from . import lines
+from fm_lingvo.utils import text_lines
 
 _LINE = re.compile(r'[ \t]*([^ \t]+)[ \t]*(.*?)[ \t]*')
 _SPACE = re.compile(r'[ \t]+')
@@ -14,7 +14,7 @@ _CHANNELS = {'A': 0, 'a': 0, '1': 0, 'B': 1, 'b': 1, '2': 1}  # Of reco2file_and
 def Table(listing, path):
   """Returns {key: (line number, rest of the line)}; a second line with a key is rejected as duplicate_id."""
   table = {}
-  for number, line in lines.Lines(path):
+  for number, line in text_lines.Lines(path):
     match = _LINE.fullmatch(line)
     if not match:
       continue

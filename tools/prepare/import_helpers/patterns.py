@@ -87,12 +87,7 @@ def Paths(pattern: str, expected: str, flag: str = 'input') -> list[str]:
 
 def Glob(pattern: str) -> list[str]:
   """Returns the sorted local or remote paths that match a glob."""
-  pattern = file_system.LiteralFolder(pattern)
-  if file_system.IsRemote(pattern):
-    import tensorflow as tf
-
-    return sorted(tf.io.gfile.glob(pattern))
-  return sorted(glob.glob(pattern))
+  return file_system.Glob(file_system.LiteralFolder(pattern))
 
 
 def SplitOfName(name: str) -> str | None:

@@ -5,8 +5,7 @@ import math
 import re
 
 from fm_lingvo.utils import audio
-
-from . import lines
+from fm_lingvo.utils import text_lines
 
 IGNORED = 'ignore_time_segment_in_scoring'  # The text of segments without a transcript.
 _FIELD = re.compile(r'[ \t]+')
@@ -50,7 +49,7 @@ def Parse(line):
 
 def Segments(listing, path):
   """Yields (line number, Segment) of an STM file; lines that cannot be parsed are rejected as bad_entry."""
-  for number, line in lines.Lines(path):
+  for number, line in text_lines.Lines(path):
     try:
       segment = Parse(line)
     except ValueError as e:

@@ -5,9 +5,9 @@ import os
 
 from fm_lingvo.data import dataset
 from fm_lingvo.utils import suggest
+from fm_lingvo.utils import text_lines
 
 from ...common import exit_codes
-from . import lines
 from . import rows
 
 _DELIMITERS = {'.tsv': '\t', '.tab': '\t', '.psv': '|'}  # By extension; otherwise the header decides.
@@ -18,7 +18,7 @@ def Delimiter(path):
   extension = os.path.splitext(path.removesuffix('.gz'))[1].lower()
   if extension in _DELIMITERS:
     return _DELIMITERS[extension]
-  header = next((line for _, line in lines.Lines(path)), '')
+  header = next((line for _, line in text_lines.Lines(path)), '')
   return max('\t,;|', key=header.count)
 
 
@@ -43,7 +43,7 @@ def Rows(listing, path, *, delimiter='\t', quoted=False, names=None):
 
   Args:
     listing: importers.Listing; a row with another number of fields is rejected.
-    path: Local or remote file in UTF-8, as lines.Lines reads it.
+    path: Local or remote file in UTF-8, as text_lines.Lines reads it.
     delimiter: Character between fields.
     quoted: Whether quotation marks enclose fields, which then may have delimiters, line ends and doubled marks.
     names: Names of the columns of a table without a header; None: the first row has them.
@@ -99,13 +99,13 @@ def Keys(path, columns, named):
 
 
 def _Plain(path, delimiter):
-  for number, line in lines.Lines(path):
+  for number, line in text_lines.Lines(path):
     if line.strip():
       yield number, line.split(delimiter)
 
 
 def _Quoted(path, delimiter):
-  reader = csv.reader((line + '\n' for _, line in lines.Lines(path)), delimiter=delimiter, strict=True)
+  reader = csv.reader((line + '\n' for _, line in text_lines.Lines(path)), delimiter=delimiter, strict=True)
   try:
     for values in reader:
       if values:

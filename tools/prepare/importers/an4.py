@@ -4,11 +4,11 @@ import os
 import re
 
 from fm_lingvo.utils import files as file_system
+from fm_lingvo.utils import text_lines
 
 from .. import importers
 from ..import_helpers import audio_paths
 from ..import_helpers import inputs
-from ..import_helpers import lines
 from ..import_helpers import raw_audio
 
 OPTIONS = ('input',)
@@ -36,9 +36,9 @@ def Import(options):
 
 def _ImportSplit(listing, root, path, split, options):
   ids = path.removesuffix('transcription') + 'fileids'
-  names = [line.strip() for _, line in lines.Lines(ids) if line.strip()] if file_system.Exists(ids) else []
+  names = [line.strip() for _, line in text_lines.Lines(ids) if line.strip()] if file_system.Exists(ids) else []
   by_name = {name.rpartition('/')[2]: name for name in names}
-  for number, line in lines.Lines(path):
+  for number, line in text_lines.Lines(path):
     where = f'{path}:{number}'
     match = _LINE.fullmatch(line)
     if not match:

@@ -21,9 +21,9 @@ def Import(options):
   """Lists the recordings below --input=FOLDER,... or --input=SPLIT=FOLDER,...
 
   A folder train, dev or test (or validation, ...) in FOLDER is a split. The first other folder on the way is the
-  speaker: FOLDER/train/alice/1.wav is one of alice. A recording without a transcript is unlabeled, a transcript without
-  a recording is rejected. Every file is taken for audio unless its extension is of another kind of file; these are
-  counted in notes[folder].
+  speaker: FOLDER/train/alice/1.wav is one of alice. A recording without a transcript is unlabeled, a transcript
+  without a recording is rejected, and so is a recording whose transcript is not UTF-8. Every file is taken for audio
+  unless its extension is of another kind of file; these are counted in notes[folder].
 
   Raises:
     exit_codes.UsageError: --input is missing, not a folder, or without files; a split or language is unknown.
@@ -60,7 +60,9 @@ def _ImportDirectory(listing, root, id_root, directory, names, split, language):
       listing.Reject(utt_id, source, 'duplicate_id', f'of the same name as {recordings[stem]}')
       continue
     mine = [text for key in (stem, name) for text in transcripts.pop(audio_paths.NameKey(key), ())]
-    texts = {_Text(os.path.join(directory, text)) for text in mine}
+    texts = {lines.Text(listing, utt_id, source, os.path.join(directory, text)) for text in mine}
+    if None in texts:
+      continue
     if len(texts) > 1:
       listing.Reject(utt_id, source, 'bad_entry', f'{" and ".join(mine)}: different texts')
       continue
@@ -71,7 +73,3 @@ def _ImportDirectory(listing, root, id_root, directory, names, split, language):
   for name in sorted(name for unused in transcripts.values() for name in unused):
     listing.Reject(audio_paths.Stem(name), os.path.join(directory, name), 'no_audio', 'no recording of the same name')
   return len(recordings)
-
-
-def _Text(path):
-  return ' '.join(filter(None, (line.strip() for _, line in lines.Lines(path))))

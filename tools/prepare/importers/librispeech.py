@@ -2,6 +2,8 @@
 
 import os
 
+from fm_lingvo.utils import text_lines
+
 from ...common import exit_codes
 from ...common import files
 from .. import importers
@@ -18,7 +20,7 @@ def Import(options):
 
   The id is LibriSpeech's (SPEAKER-CHAPTER-NUMBER), the speaker is SPEAKER, the domain librispeech/SUBSET, where SUBSET
   is the parent directory of SPEAKER, and its first part, such as dev of dev-clean, the split. Transcripts without
-  audio and audio without a transcript are rejected.
+  audio and audio without a transcript are rejected, and so are the lines of a file from one that is not UTF-8 on.
 
   Raises:
     exit_codes.UsageError: --input is missing or does not have this layout.
@@ -47,25 +49,18 @@ def _ImportChapter(listing, directory, names, transcripts):
   recordings = {os.path.splitext(n)[0]: n for n in names if n.endswith(('.flac', '.wav', '.mp3', '.ogg'))}
   for name in transcripts:
     path = os.path.join(directory, name)
-    for number, line in lines.Lines(path):
-      if not line.strip():
-        continue
-      utt_id, _, text = line.strip().partition(' ')
-      recording = recordings.pop(utt_id, None)
-      if recording is None:
-        listing.Reject(utt_id, f'{path}:{number}', 'no_audio', f'no {utt_id}.flac beside the transcript')
-        continue
-      source = os.path.join(directory, recording)
-      listing.utterances.append(
-        importers.Utterance(
-          utt_id,
-          text,
-          speaker,
-          domain,
-          source,
-          split=split,
-          language='en',
+    with lines.Rejecting(listing, '', path):
+      for number, line in text_lines.Lines(path):
+        if not line.strip():
+          continue
+        utt_id, _, text = line.strip().partition(' ')
+        recording = recordings.pop(utt_id, None)
+        if recording is None:
+          listing.Reject(utt_id, f'{path}:{number}', 'no_audio', f'no {utt_id}.flac beside the transcript')
+          continue
+        source = os.path.join(directory, recording)
+        listing.utterances.append(
+          importers.Utterance(utt_id, text, speaker, domain, source, split=split, language='en')
         )
-      )
   for utt_id, recording in recordings.items():
     listing.Reject(utt_id, os.path.join(directory, recording), 'no_text', 'not in a *.trans.txt of its folder')

@@ -2,6 +2,8 @@
 
 import os
 
+from fm_lingvo.utils import files as file_system
+
 from ...common import exit_codes
 from ...common import files
 from .. import importers
@@ -38,14 +40,16 @@ def Import(options):
 
 def _ImportChapter(listing, directory, names, suffix):
   """Lists the utterances of a folder; returns their number."""
-  subset, speaker = ('/' + os.path.abspath(directory)).split('/')[-3:-1]
+  subset, speaker = ('/' + file_system.Absolute(directory)).split('/')[-3:-1]
   stems = {name.removesuffix(suffix) for name in names if name.endswith(suffix)}
   for stem in sorted(stems):
     source, text_path = (os.path.join(directory, stem + end) for end in ('.wav', suffix))
     if f'{stem}.wav' not in names:
       listing.Reject(stem, text_path, 'no_audio', f'no {stem}.wav beside the transcript')
       continue
-    text = ' '.join(line.strip() for _, line in lines.Lines(text_path)).strip()
+    text = lines.Text(listing, stem, source, text_path)
+    if text is None:
+      continue
     listing.utterances.append(
       importers.Utterance(
         stem, text, speaker, f'libritts/{subset}', source, split=rows.SplitName(subset), language='en'

@@ -2,6 +2,8 @@
 
 import os
 
+from fm_lingvo.utils import files as file_system
+
 from ...common import exit_codes
 from ...common import files
 from .. import importers
@@ -59,6 +61,12 @@ def Import(options):
       row = {keys[name]: value for name, value in row.items()}
       audio = row['audio_filepath']
       if audio_folder and audio is not None:
-        row['audio_filepath'] = os.path.join(os.path.relpath(audio_folder, os.path.dirname(path) or '.'), audio)
+        row['audio_filepath'] = os.path.join(_From(os.path.dirname(path), audio_folder), audio)
       importer.Add(row, f'{path}:{number}', split=split)
   return importer.listing
+
+
+def _From(folder, other):
+  """Returns the path of `other` as a file in `folder` names it."""
+  is_remote = file_system.IsRemote(folder) or file_system.IsRemote(other)
+  return file_system.Absolute(other) if is_remote else os.path.relpath(other, folder or '.')

@@ -9,6 +9,7 @@ from ...common import files
 from .. import importers
 from ..import_helpers import audio_paths
 from ..import_helpers import inputs
+from ..import_helpers import lines
 from ..import_helpers import rows
 from ..import_helpers import stm
 
@@ -41,9 +42,9 @@ def Import(options):
   for folder in filter(file_system.Exists, folders):
     for directory, names in files.Walk(folder):
       for name in (name for name in names if name.endswith('.stm')):
-        _ImportTalk(
-          importer, os.path.join(directory, name), rows.SplitName(inputs.Name(os.path.dirname(folder))), unknown
-        )
+        path = os.path.join(directory, name)
+        with lines.Rejecting(importer.listing, '', path):
+          _ImportTalk(importer, path, rows.SplitName(inputs.Name(os.path.dirname(folder))), unknown)
   return importer.listing
 
 
