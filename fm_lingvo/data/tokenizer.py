@@ -87,6 +87,11 @@ class Tokenizer:
     return any(self._processor.is_byte(i) for i in range(self.vocab_size))
 
   @property
+  def spells_letters(self) -> bool:
+    """Whether every label spells one character at most."""
+    return all(len(text.decode(errors='replace')) <= 1 for text in self.surfaces[1:] if text)
+
+  @property
   def sha256(self) -> str:
     """SHA-256 of the model file in hexadecimal."""
     return hashlib.sha256(self._model).hexdigest()

@@ -18,6 +18,8 @@ class CtcHead(labeled_head.LabeledHead):
   Graves et al., ICML 2006. Decoding takes the best label of each frame.
   """
 
+  most_labels_per_frame = 1
+
   @classmethod
   def Params(cls):
     p = super().Params()
