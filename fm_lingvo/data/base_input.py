@@ -39,6 +39,8 @@ class BaseInput(base_input_generator.BaseInputGenerator):
   A subclass implements `_Dataset`, Lingvo's InfeedBatchSize and GetPerBatchSize, and the class methods below.
   """
 
+  reads_in_workers = True  # Whether the pipeline runs in another process than the one that builds its graph, too.
+
   @classmethod
   def Params(cls):
     p = super().Params()

@@ -140,7 +140,7 @@ def _RunInCluster(flags):
   if flags.job.startswith(cluster_job.PREFIX):
     return _Evaluate(flags)
   flag_checks.CheckCluster(flags)
-  flag_checks.CheckNoBestCheckpoints(flags)
+  flag_checks.CheckInCluster(flags)
   train_dir = os.path.join(flags.logdir, 'train')
   writes = bool(flag_checks.Jobs(flags) & _WRITERS)
   if not run_checkpoints.Newest(train_dir):
