@@ -25,6 +25,7 @@ from fm_lingvo.config import gin_config
 from fm_lingvo.config import list_experiments
 from fm_lingvo.config import registry
 from fm_lingvo.heads import branch
+from fm_lingvo.layers import conformer_block
 from fm_lingvo.run_files import run_dir
 from params import base
 from tests import graph_case
@@ -218,15 +219,17 @@ class ExperimentsTest(parameterized.TestCase):
 
   def test_the_encoder_s_norms_are_trained_and_counted_if_a_knob_says_so(self):
     self.addCleanup(gin_config.Reset)
-    trained = {}
-    for knob in (False, True):
-      gin_config.Configure('asr.AdapterFinetune', (), [f'AdapterFinetune.train_layer_norms = {knob}'])
-      params = model_registry.GetParams('asr.AdapterFinetune', 'Train')
-      trained[knob] = _ParameterTable(params)[2]
-      gin_config.Reset()
-    encoder = params.task.encoder
-    # Six a block: around both feed-forward layers, attention, twice in the convolution, and the last one.
-    self.assertEqual(trained[True] - trained[False], 6 * 2 * encoder.model_dim * encoder.num_layers)
+    for norm in conformer_block.CONV_NORMS:
+      trained = {}
+      for knob in (False, True):
+        bindings = [f'AdapterFinetune.train_layer_norms = {knob}', f'task.encoder.conv_norm = {norm!r}']
+        gin_config.Configure('asr.AdapterFinetune', (), bindings)
+        params = model_registry.GetParams('asr.AdapterFinetune', 'Train')
+        trained[knob] = _ParameterTable(params)[2]
+        gin_config.Reset()
+      encoder = params.task.encoder
+      # Six a block: around both feed-forward layers, attention, twice in the convolution, and the last one.
+      self.assertEqual(trained[True] - trained[False], 6 * 2 * encoder.model_dim * encoder.num_layers, norm)
 
   def test_an_encoded_frame_lasts_as_long_as_its_knob_says(self):
     for frame_ms, factor in ((40, 4), (80, 8)):
