@@ -11,7 +11,7 @@ from lingvo.core import layers
 from lingvo.core import py_utils
 
 _ONE = 0x3F800000  # The bits of 1.0.
-_FRACTION = 0x007FFFFF  # Those behind its exponent.
+_FRACTION = 0x007FFFFF  # Mask of a float32's 23 fraction bits.
 _LEAST = 1e-7  # The least number whose logarithm is taken.
 
 

@@ -64,7 +64,7 @@ class BaseTask(base_model.BaseTask):
     return []
 
   def Tokenizers(self):
-    """dict: branch name -> the Tokenizer of its labels, of branches that decode."""
+    """dict: branch name -> the Tokenizer of its labels, of branches that have any."""
     return {}
 
   def TokenizersToKeep(self):
