@@ -41,7 +41,8 @@ def Params():
     'max_minutes',
     60.0,
     'Minutes, > 0 and <= 2000, of each folder that are decoded at the start and kept in memory; an hour of noise takes '
-    '115 MB, of rooms 230. Larger folders are used in part: excerpts of files in a random order that is always the same.',
+    '115 MB, of rooms 230 MB. Larger folders are used in part: excerpts of files in a random order that is always the '
+    'same.',
   )
   return p
 
