@@ -119,7 +119,7 @@ class BaseInput(base_input_generator.BaseInputGenerator):
     if key not in self._iterators:
       # Outside of any tf.function, so that retracing does not recreate the iterator.
       with tf.init_scope(), py_utils.GlobalStepContext(None), self._Device():
-        self._iterators[key] = resumable_iterator.BatchIterator(self._Dataset, self.start_step)
+        self._iterators[key] = resumable_iterator.BatchIterator(self._Dataset)
     with self._Device():
       return self._iterators[key].GetNext()
 
