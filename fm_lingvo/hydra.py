@@ -215,16 +215,15 @@ class HydraTask(base_task.BaseTask):
     return metrics, tensors
 
   def MeanLoss(self, values):
-    """The loss over many batches, from the branches' own means, so that no short batch counts as much as a long one.
+    """The weighted sum of each branch's mean over all its labels or frames; None if no branch has a loss.
+
+    A mean of the batches' losses would give each batch the same weight, however short.
 
     Args:
       values: dict of metrics over those batches, BRANCH/loss and, of scheduled weights, BRANCH/weight among them.
-
-    Returns:
-      The sum of the branches' losses times their weights, of those that have one; None if none has.
     """
     losses = [
-      values.get(f'{name}/weight', branch.weight) * values[f'{name}/loss']
+      (branch.weight if branch.weight_schedule is None else values[f'{name}/weight']) * values[f'{name}/loss']
       for name, branch in self._branches
       if f'{name}/loss' in values
     ]

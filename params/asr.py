@@ -192,7 +192,7 @@ class AdapterFinetune(FullFinetune):
   """
 
   _TRAINED = 'encoder/adapters/{adapter}/|/transducer/|/ctc/'
-  _LAYER_NORMS = r'/encoder/(?!adapters/).*(ln|norm_layer)/(scale|bias)/var'
+  _LAYER_NORMS = r'/encoder/(?!adapters/).*(ln|norm_layer)/(scale|bias|gamma|beta)/var'
 
   learning_rate: float = 1e-3
   adapter: str = 'target'  # Name of the set of adapters; each domain has its own.

@@ -29,7 +29,7 @@ _SIZES = {'paper': {'tokenizer': WORDPIECES_EN, 'adapter_dim': 128}}
 # A streaming encoder attends to so much speech before a frame, in every block.
 _STREAMING_LEFT_MS = 5120.0
 
-# The shortest bucket's bound is max_seconds / 2 ** this, a tenth or so.
+# The shortest bucket's bound is max_seconds / 2 ** this, about an eleventh.
 _SHORTEST_BUCKET_OCTAVES = 3.5
 
 GIN_DIR = os.path.join(os.path.dirname(__file__), 'gin')

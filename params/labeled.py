@@ -140,6 +140,7 @@ class TransducerKnobs:
     """Adds the heads `transducer` and, with ctc_weight, `ctc` to task Params `p`."""
     self._Require(0 <= self.ctc_weight < 1, 'ctc_weight', 'a weight in [0, 1)')
     head = transducer_head.TransducerHead.Params().Set(beam_size=self.beam_size, lm_file=self.lm)
+    head.max_labels_per_frame = self.frame_ms / base.AsrExperiment.frame_ms  # As many a second at any length.
     head.prediction.dropout_prob = self.prediction_dropout_prob
     head.joint.Set(factorization=self.factorization, label_smoothing=self.label_smoothing)
     hydra.HydraTask.AddHead(p, 'transducer', self._LabeledHead(head))

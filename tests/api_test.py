@@ -28,6 +28,7 @@ import fm_lingvo
 from fm_lingvo import errors
 from fm_lingvo.data import spoken_language
 from fm_lingvo.inference import graph_mode
+from fm_lingvo.utils import shipped
 from tests import pages
 from tests import process_case
 from tests import run_case
@@ -294,6 +295,13 @@ class ApiTest(absltest.TestCase):
       with self.assertRaisesRegex(errors.ConfigError, message) as raised:
         fm_lingvo.load(run, **options)
       self.assertLen(str(raised.exception).splitlines(), 1)
+
+  def test_a_name_of_adapters_may_be_that_of_a_folder_of_the_project(self):
+    self.addCleanup(os.chdir, os.getcwd())
+    os.chdir(_folder)
+    self.assertTrue(os.path.isdir(os.path.join(shipped.ROOT, 'tools')))
+    with self.assertRaisesRegex(errors.ConfigError, "no adapters called 'tools'; .* target"):
+      fm_lingvo.load(_run, adapter='tools')
 
   def test_the_examples_of_the_page_run(self):
     with tempfile.TemporaryDirectory() as folder:

@@ -11,6 +11,7 @@ import soundfile
 from absl.testing import absltest
 
 from fm_lingvo import audio
+from fm_lingvo.audio import live
 from fm_lingvo.audio import segments as audio_segments
 from fm_lingvo.audio import stream as audio_stream
 
@@ -183,6 +184,28 @@ class ChannelsTest(absltest.TestCase):
       both = np.concatenate([voice, second], axis=1)
       found = audio.Decode(self._Wav(both))
       self.assertLessEqual(np.abs(found - both.mean(axis=1)).max(), 0.5)
+
+  def test_sound_that_comes_in_pieces_is_heard_as_a_recording(self):
+    voice, other = Noise(2.33), Noise(2.33, seed=1)
+    for second, expected in (
+      (-voice, voice[:, 0]),  # Its mean is silence.
+      (-voice * 0.9, voice[:, 0]),
+      (other, None),
+      (np.zeros_like(voice), None),
+    ):
+      both = np.concatenate([voice, second.astype(np.int16)], axis=1)
+      whole = audio.Decode(self._Wav(both))
+      for rate in (RATE, 2 * RATE):  # The latter is resampled.
+        found = []
+        for size in (7, 160, 2000, len(both)) if rate == RATE else (333, len(both)):
+          hears = live.Resampler()
+          pieces = [hears.Push(both[i : i + size], rate) for i in range(0, len(both), size)]
+          found.append(np.concatenate([*pieces, hears.Finish()]))
+          self.assertLessEqual(len(both) * RATE // rate - sum(map(len, pieces)), RATE // 10 + 100)
+          np.testing.assert_array_equal(found[-1], found[0])
+        if rate == RATE:
+          np.testing.assert_array_equal(found[0], whole if expected is None else expected)
+        self.assertGreater(np.abs(found[0]).mean(), 0.2 * np.abs(voice).mean())
 
   def test_a_silent_recording_stays_silent(self):
     self.assertFalse(audio.Decode(self._Wav(np.zeros([RATE, 2], np.int16))).any())

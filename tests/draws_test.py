@@ -6,10 +6,12 @@ Compiles with XLA, since that is what is compared: once for each shape.
 import numpy as np
 import tensorflow as tf
 from absl.testing import absltest
+from lingvo.core import cluster_factory
 from lingvo.core import py_utils
 
 from fm_lingvo.layers import draws
 from fm_lingvo.layers import span_masking
+from fm_lingvo.layers import spec_augment
 from tests import graph_case
 
 _SEED = (3, 2**33 + 7)
@@ -58,6 +60,33 @@ class DrawsTest(graph_case.GraphCase):
     np.testing.assert_array_equal(mask, other_mask)
     np.testing.assert_allclose(noise, other_noise, rtol=0, atol=1e-6)
     self.assertTrue(0 < mask.sum() < 80)
+
+  def test_each_trainer_of_an_asynchronous_cluster_draws_its_own_and_the_first_one_what_a_local_run_draws(self):
+    py_utils.GetOrCreateGlobalStepVar()
+    features, paddings = tf.ones([2, 50, 8]), tf.zeros([2, 50])
+    shared = dict(name='layer', random_seed=5)
+    masker = span_masking.SpanMasker.Params().Set(mask_start_prob=0.1, **shared).Instantiate()
+    augment = spec_augment.SpecAugment.Params().Set(**shared).Instantiate()
+    dropout = draws.Dropout.Params().Set(keep_prob=0.5, **shared).Instantiate()
+
+    def Drawn(mode='', job='', task=0):
+      p = cluster_factory.Current().params.Copy().Set(task=task)
+      if mode:
+        p.Set(mode=mode, job=job)
+        p.worker.Set(name='/job:trainer', replicas=2)
+        p.ps.Set(name='/job:ps', replicas=1)
+      with cluster_factory.Cluster(p):
+        py_utils.ResetStepSeed()
+        return [
+          masker.FProp(masker.theta, features, paddings)[1],
+          augment.FProp(augment.theta, features, paddings),
+          dropout.FProp(dropout.theta, features),
+        ]
+
+    found = self.Eval(Drawn(), Drawn('async', 'trainer', 0), Drawn('async', 'trainer', 1))
+    for local, first, second in zip(*found, strict=True):
+      np.testing.assert_array_equal(first, local)
+      self.assertFalse(np.array_equal(first, second))
 
 
 if __name__ == '__main__':

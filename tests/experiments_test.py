@@ -24,7 +24,10 @@ from fm_lingvo import errors
 from fm_lingvo.config import gin_config
 from fm_lingvo.config import list_experiments
 from fm_lingvo.config import registry
+from fm_lingvo.heads import branch
+from fm_lingvo.layers import conformer_block
 from fm_lingvo.run_files import run_dir
+from params import base
 from tests import graph_case
 
 _GOLDENS = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'goldens')
@@ -41,6 +44,13 @@ def _Experiments():
 
 
 _EXPERIMENTS = sorted(_Experiments())
+
+_LIMIT = 'task.heads.transducer.max_labels_per_frame'
+
+
+def _Task(name):
+  """Params of the task of an experiment as it is configured."""
+  return model_registry.GetParams(name, 'Train').task
 
 
 def _ParameterTable(params):
@@ -209,24 +219,49 @@ class ExperimentsTest(parameterized.TestCase):
 
   def test_the_encoder_s_norms_are_trained_and_counted_if_a_knob_says_so(self):
     self.addCleanup(gin_config.Reset)
-    trained = {}
-    for knob in (False, True):
-      gin_config.Configure('asr.AdapterFinetune', (), [f'AdapterFinetune.train_layer_norms = {knob}'])
-      params = model_registry.GetParams('asr.AdapterFinetune', 'Train')
-      trained[knob] = _ParameterTable(params)[2]
-      gin_config.Reset()
-    encoder = params.task.encoder
-    # Six a block: around both feed-forward layers, attention, twice in the convolution, and the last one.
-    self.assertEqual(trained[True] - trained[False], 6 * 2 * encoder.model_dim * encoder.num_layers)
+    for norm in conformer_block.CONV_NORMS:
+      trained = {}
+      for knob in (False, True):
+        bindings = [f'AdapterFinetune.train_layer_norms = {knob}', f'task.encoder.conv_norm = {norm!r}']
+        gin_config.Configure('asr.AdapterFinetune', (), bindings)
+        params = model_registry.GetParams('asr.AdapterFinetune', 'Train')
+        trained[knob] = _ParameterTable(params)[2]
+        gin_config.Reset()
+      encoder = params.task.encoder
+      # Six a block: around both feed-forward layers, attention, twice in the convolution, and the last one.
+      self.assertEqual(trained[True] - trained[False], 6 * 2 * encoder.model_dim * encoder.num_layers, norm)
 
   def test_an_encoded_frame_lasts_as_long_as_its_knob_says(self):
     for frame_ms, factor in ((40, 4), (80, 8)):
       gin_config.Configure('asr.JustHydra', (), [f'JustHydra.frame_ms = {frame_ms}'])
       task = model_registry.GetParams('asr.JustHydra', 'Train').task
       self.assertEqual(task.encoder.cls.DownsampleFactor(task.encoder), factor)
+      # 25 labels a second: more than anybody says letters.
+      self.assertEqual(task.heads.transducer.max_labels_per_frame * 1000 / frame_ms, 25)
       gin_config.Reset()
+    gin_config.Configure('asr.JustHydra', (), ['JustHydra.frame_ms = 80', f'{_LIMIT} = 1.5'])
+    self.assertEqual(_Task('asr.JustHydra').heads.transducer.max_labels_per_frame, 1.5)
+    gin_config.Reset()
     with self.assertRaisesRegex(errors.GinError, 'JustHydra.frame_ms = 60: expected 40 or 80$'):
       gin_config.Configure('asr.JustHydra', (), ['JustHydra.frame_ms = 60'])
+
+  def test_frames_that_are_too_few_for_a_loss_over_letters_are_named(self):
+    self.addCleanup(gin_config.Reset)
+    long = 'frame_ms = 80'
+    for name, knobs, said in (
+      ('Supervised', (), False),
+      ('Supervised', (long,), True),
+      ('Supervised', (long, 'ctc_weight = 0.0'), False),
+      ('Supervised', (long, f'tokenizer = {base.WORDPIECES_EN!r}'), False),
+      ('CtcProbe', (long,), True),
+      ('BestRqPretrain', (long,), False),
+    ):
+      with self.subTest(name, knobs=knobs):
+        gin_config.Configure(f'asr.{name}', (), [f'{name}.{knob}' for knob in knobs])
+        lines = branch.FewFrames(_Task(f'asr.{name}'))
+        self.assertLen(lines, int(said))
+        for line in lines:
+          self.assertStartsWith(line, 'task.heads.ctc: its loss leaves out speech with more than 12.5 labels a second')
 
   @pytest.mark.slow
   def test_the_papers_size_has_the_papers_parameters(self):

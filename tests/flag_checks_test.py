@@ -74,6 +74,32 @@ class FlagChecksTest(absltest.TestCase):
     ):
       flag_checks.CheckCluster(_Flags(job='controller', **elsewhere))
 
+  def test_what_only_a_local_run_does_is_refused_in_a_cluster(self):
+    self.addCleanup(gin_config.Reset)
+    for param, value in (
+      ('best_metric', "'DevHuman/unlabeled/loss'"),
+      ('max_minutes', '30.0'),
+      ('gradient_share_interval_steps', '10'),
+    ):
+      with self.subTest(param):
+        gin_config.Configure('asr.BestRqPretrain', (), [f'task.train.{param} = {value}'])
+        expected = rf'^task.train.{param} = {value}: expected None in a cluster; only local runs [^\n]*$'
+        with self.assertRaisesRegex(errors.ConfigError, expected):
+          flag_checks.CheckInCluster(_Flags(job='controller'))
+    gin_config.Configure('asr.BestRqPretrain')
+    flag_checks.CheckInCluster(_Flags(job='controller'))
+
+  def test_text_is_read_by_the_process_that_trains_on_it(self):
+    self.addCleanup(gin_config.Reset)
+    gin_config.Configure('text.LanguageModel')
+    flags = dict(model='text.LanguageModel', job='trainer_client')
+    for elsewhere in (dict(mode='sync'), dict(mode='async', tpu='name'), dict(mode='async', infer_tpu_cluster=True)):
+      expected = '^--model=text.LanguageModel: its input is read by the process that builds the graph, [^\n]*$'
+      with self.subTest(str(elsewhere)), self.assertRaisesRegex(errors.ConfigError, expected):
+        flag_checks.CheckInCluster(_Flags(**flags, **elsewhere))
+    for here in (dict(mode='async'), dict(mode='sync', run_locally='cpu'), dict(mode='inspect_params')):
+      flag_checks.CheckInCluster(_Flags(**flags, **here))
+
   def test_each_job_of_a_process_with_several_is_checked(self):
     flag_checks.CheckService(_Flags(job='controller', tf_data_service_address='x'))  # It reads no data.
     for job in ('trainer_client', 'controller,trainer_client'):

@@ -329,7 +329,9 @@ class HydraTaskTest(graph_case.GraphCase):
     self.assertAlmostEqual(values['loss'], _Labels(values) + 0.1 * values['unlabeled/loss'], places=4)
 
   def test_a_mean_over_batches_is_the_branches_own(self):
-    task = _TaskParams({'a': ('s', 'x', 1.0), 'b': ('t', 'x', 0.5), 'c': ('u', 'x', 3.0)}).Instantiate()
+    p = _TaskParams({'a': ('s', 'x', 1.0), 'b': ('t', 'x', 0.5), 'c': ('u', 'x', 3.0)})
+    p.branches.c.weight_schedule = schedule.Constant.Params().Set(value=0.2)
+    task = p.Instantiate()
     # One batch of 22 frames and a last one of 2, a branch that has ended before it.
     values = metrics_log.Aggregate(
       [
@@ -340,6 +342,7 @@ class HydraTaskTest(graph_case.GraphCase):
     )
     self.assertAlmostEqual(task.MeanLoss(values), 40.0 / 24.0 + 0.5 * 4.0)
     self.assertAlmostEqual(task.MeanLoss({'c/loss': 2.0, 'c/weight': 0.1}), 0.2)
+    self.assertAlmostEqual(task.MeanLoss({'b/loss': 2.0, 'b/weight': 7.0}), 0.5 * 2.0)  # A metric of its head.
     self.assertIsNone(task.MeanLoss({'wer': 1.0}))
 
   def test_quantizer_is_bit_equal_after_training_and_the_rest_moves(self):

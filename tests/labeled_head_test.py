@@ -1,11 +1,14 @@
 """Heads with labels: what changes a loss, what does not, what is refused."""
 
+from unittest import mock
+
 import numpy as np
 
 from fm_lingvo.data import tokenizer
 from fm_lingvo.decoding import search
 from fm_lingvo.heads import ctc_head
 from fm_lingvo.heads import transducer_head
+from fm_lingvo.losses import ctc_loss
 from tests import graph_case
 from tests import language_model_case
 from tests.graph_case import absltest
@@ -132,6 +135,22 @@ class LabeledHeadTest(graph_case.GraphCase):
     np.testing.assert_array_equal(plain.labels, compiled.labels)
     np.testing.assert_allclose(plain.scores, compiled.scores, rtol=1e-4)
     self.assertGreater(plain.lengths.max(), 0)
+
+  def test_logits_of_ctc_are_sums_in_float32_of_products_in_bfloat16(self):
+    head = _Ctc(fprop_dtype=tf.bfloat16).Instantiate()
+    with mock.patch.object(ctc_loss, 'CtcLoss', wraps=ctc_loss.CtcLoss) as loss:
+      head.Loss(head.theta, tf.ones([3, 9, 12]), tf.zeros([3, 9]), None, _Batch([[3], [4], [5]]))
+    logits = loss.call_args[0][0]
+    self.Eval(logits)  # Initialises the variables.
+    w, b = head.vars.proj.w, head.vars.proj.b
+    self.assertEqual([v.op.name for v in (w, b)], ['head/proj/w/var', 'head/proj/b/var'])
+    self.assertLen(head.vars.proj.Flatten(), 2)
+    # 1 + 2 ** -9 is 1 in bfloat16.
+    graph_case.Load(self._session, {w: np.full(w.shape, 1 / 12), b: np.full(b.shape, 2.0**-9)})
+    found = self.Eval(logits)
+    self.assertEqual(found.dtype, np.float32)
+    graph_case.Load(self._session, {b: np.zeros(b.shape)})
+    np.testing.assert_array_equal(found - self.Eval(logits), 2.0**-9)
 
   def test_spec_augment_is_for_training_only_and_spares_padding(self):
     features = tf.constant(np.random.RandomState(0).randn(2, 200, 8).astype(np.float32))

@@ -115,8 +115,19 @@ class WeightAdaptersTest(graph_case.GraphCase):
       shapes = {name: tuple(v.shape.as_list()) for name, v in self._Shared(kind).variables.items()}
       self.assertEqual(adapter.Saved(shapes, 'layer')['target'], expected)
 
-  def test_bfloat16_stays_near_float32(self):
-    layers = self._Shared('lora').Reset(), _Adapted('lora', fprop_dtype=tf.bfloat16)
+  def test_training_in_bfloat16_which_would_round_small_changes_away_is_refused(self):
+    for kind in _KINDS:
+      expected = rf'^{kind}.fprop_dtype = bfloat16: expected float32 in training \(compute_dtype\), [^\n]*$'
+      with self.subTest(kind), self.NewGraph(), self.assertRaisesRegex(errors.ConfigError, expected):
+        self.Layer(
+          adapter_test.EncoderParams(
+            adapters=['target'], active_adapter='target', adapter_kind=kind, fprop_dtype=tf.bfloat16
+          )
+        )
+
+  def test_evaluation_in_bfloat16_stays_near_float32(self):
+    with self.EvalMode():
+      layers = self._Shared('lora').Reset(), _Adapted('lora', fprop_dtype=tf.bfloat16)
     for layer in layers:
       layer.Randomize()
     expected, found = (layer.session.run(layer.encoded) for layer in layers)

@@ -13,7 +13,9 @@ from lingvo.core import py_utils
 
 from fm_lingvo import errors
 from fm_lingvo.run_files import metrics_log
+from fm_lingvo.tasks import base_task
 from fm_lingvo.training import nonfinite_steps
+from fm_lingvo.utils import own_names
 from tests import graph_case
 
 
@@ -64,7 +66,7 @@ class LearnerTest(graph_case.GraphCase, parameterized.TestCase):
         for value in factors:
           fetched, _ = sess.run([metrics, step], {factor: value})
           states.append(sess.run(variables))
-          skipped.append(nonfinite_steps.IsSkipped(fetched))
+          skipped.append(own_names.IsSkipped(fetched))
     return states, skipped
 
   def _AssertSame(self, a, b):
@@ -160,6 +162,16 @@ class SkippedStepsTest(graph_case.absltest.TestCase):
       [(row['step'], row['loss'], row['utt_ids']) for row in rows],
       [(3, 'nan', {'a': ['a0']}), (7, 'nan', {'a': ['a0']})],
     )
+
+  def test_a_job_of_a_cluster_ends_after_as_many_as_it_may_skip(self):
+    p = base_task.BaseTask.Params()
+    p.train.max_skipped_steps = 2
+    task = p.Instantiate()
+    bad, good = ({'skipped/loss': (skipped, 1.0)} for skipped in (1.0, 0.0))
+    for step, metrics in enumerate((bad, good, bad, good), 1):
+      task.ProcessFPropResults(None, step, metrics, {})
+    with self.assertRaisesRegex(errors.RunError, 'max_skipped_steps = 2: this job skipped 3 steps up to step 5 '):
+      task.ProcessFPropResults(None, 5, bad, {})
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
 """Each normaliser writes what it promises: tables of examples, and properties over all kinds of characters."""
 
+import itertools
 import sys
 import unicodedata
 
@@ -54,6 +55,15 @@ class PropertiesTest(parameterized.TestCase):
       for word, again in zip(once.split(), normalize(once, 'en').split()):
         self.assertEqual(word, again)
       self.assertEqual(normalize(once, 'en'), once)
+
+  def test_normalising_twice_changes_nothing_where_numbers_and_abbreviations_touch(self):
+    pieces = ('Mr', 'Mrs.', 'mr', 'Dr.', 'St.', 'etc.', 'IV', 'é', '5', '3rd', '1,000', '.5', '$', '%', '²', '½', '°C')
+    pieces += ('km', 'm', 'pm', 'Jan.', '-', '+', '_', ':', "'s", '10:30', 'U.S.', 'q')
+    normalize = normalizers.Get('english')
+    for first, second in itertools.product(pieces, repeat=2):
+      for text in (first + second, f'{first} {second}', f'+1{first}{second} 7'):
+        once = normalize(text, 'en')
+        self.assertEqual(normalize(once, 'en'), once, text)
 
   @parameterized.parameters(*normalizers.NAMES)
   def test_a_text_is_utf8_in_form_nfc_with_single_spaces(self, name):

@@ -17,7 +17,6 @@ from fm_lingvo.heads import best_rq_head
 from fm_lingvo.heads import branch as branch_lib
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.training import flag_checks
-from fm_lingvo.training import nonfinite_steps
 from fm_lingvo.utils import own_names
 from params import asr
 from tools import prepare_data
@@ -42,7 +41,7 @@ class OwnNamesTest(absltest.TestCase):
         str(caught.exception), f'task.branches.{name}: this name is taken; expected another one, such as {name}_1'
       )
     # Why: this metric of it would be taken for that of a skipped step.
-    self.assertTrue(nonfinite_steps.IsSkipped({'skipped/loss': (1.0, 1.0)}))
+    self.assertTrue(own_names.IsSkipped({'skipped/loss': (1.0, 1.0)}))
 
   def test_a_head_that_is_named_as_another_layer_is_refused(self):
     for name in ('encoder', 'frontend', 'input', 'learners', 'unlabeled_weight'):

@@ -1,8 +1,8 @@
 """Finds out from a file's own structure where its sound ends, and whether it was cut off.
 
 FFmpeg reads most containers that are cut off without an error, and believes headers that a program wrote into a pipe
-before it knew the length. Here the data decide: a size of zero or near the largest number is unknown, one that is a few
-bytes off is taken as it should be, and a container whose last chunk, box, cluster or page is incomplete is cut off.
+before it knew the length. Here the data decide: a size of zero or near the largest number is unknown, a declared size
+at most 64 bytes too large is accepted, and a container whose last chunk, box, cluster or page is incomplete is cut off.
 """
 
 import dataclasses

@@ -96,7 +96,9 @@ class Frames:
   def End(self) -> str:
     """Returns, after the last frame, how its packets show that the stream is cut off, or ''."""
     bad = [p for p in self._bad if p is not None and p.size]
-    if self._elementary:  # Bytes after the last frame are no sound; a frame that begins and is not complete is one.
+    if self._elementary:
+      # Ignores bytes after the last frame that are not the start of a frame; an incomplete frame means that the file
+      # was cut off.
       bad = [p for p in bad if bytes(p)[:1] == self._first_byte]
     if bad or self._bad and not self._elementary:
       return 'its last packet cannot be decoded'

@@ -11,6 +11,7 @@ import numpy as np
 
 from fm_lingvo import errors
 from fm_lingvo.audio import arrays as audio_arrays
+from fm_lingvo.audio import channels as audio_channels
 from fm_lingvo.audio import stream as audio_stream
 from fm_lingvo.utils import audio as audio_format
 
@@ -21,9 +22,10 @@ class Resampler:
   def __init__(self) -> None:
     self._form: tuple[int, str, int] | None = None  # Rate, type and channels of the first piece.
     self._resamplers: list[Any] = []  # One for each channel; none if the sound needs no change.
+    self._channels = audio_channels.Live()
 
   def Push(self, samples: Any, rate: Any) -> np.ndarray:
-    """Returns the samples that are ready after the next piece: int16 [n], the mean of its channels.
+    """Returns the samples that are ready after the next piece: int16 [n], of all channels as in channels.Live.
 
     Args:
       samples: [M] or [M, C], int16 or float in -1 to 1.
@@ -43,15 +45,16 @@ class Resampler:
       first, now = (f'{r} Hz, {c} channel{"s"[: c > 1]} of {kind}' for r, kind, c in (self._form, form))
       raise errors.ConfigError(f'samples at {now}: expected {first}, as of the stream so far')
     if not self._resamplers or not by_channel.size:
-      return _Mean(by_channel.astype(np.int16, copy=False))
+      return self._channels.Push(by_channel.astype(np.int16, copy=False))
     frames = [audio_arrays.Frame(row, rate) for row in by_channel]
     for frame in frames:
       audio_stream.CheckSamples(frame)
     return self._Resampled(frames)
 
   def Finish(self) -> np.ndarray:
-    """Returns the last samples, which a resampler holds back until the end: int16 [n]."""
-    return self._Resampled([None] * len(self._resamplers)) if self._resamplers else np.zeros([0], np.int16)
+    """Returns the last samples, which are held back until the end: int16 [n]."""
+    last = self._Resampled([None] * len(self._resamplers)) if self._resamplers else np.zeros([0], np.int16)
+    return np.concatenate([last, self._channels.Finish()])
 
   def _Resampled(self, frames: Iterable[Any]) -> np.ndarray:
     """Gives each channel's resampler its next frame, None at the end."""
@@ -59,12 +62,4 @@ class Resampler:
     for resampler, frame in zip(self._resamplers, frames, strict=True):
       pieces = [out.to_ndarray()[0] for out in resampler.resample(frame)]
       rows.append(np.concatenate([np.zeros([0], np.int16), *pieces]))
-    return _Mean(np.stack(rows))
-
-
-def _Mean(block: np.ndarray) -> np.ndarray:
-  """Returns the mean of channels: int16 [C, n] -> [n]."""
-  channels = len(block)
-  if channels == 1:
-    return block[0]
-  return ((block.sum(axis=0, dtype=np.int32) + channels // 2) // channels).astype(np.int16)
+    return self._channels.Push(np.stack(rows))

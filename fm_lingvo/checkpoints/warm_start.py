@@ -25,7 +25,8 @@ def InitRules(init_from: str, fresh: Iterable[str] = ()) -> dict:
   The path is resolved when a run starts, not here, so that params do not depend on the disk.
 
   Args:
-    init_from: Folder of a run, whose newest checkpoint is used, or a checkpoint's prefix; '' gives no rules.
+    init_from: Folder of a run or a checkpoint's prefix, as reader.Resolve takes it: of a run that keeps best
+      checkpoints the best one, else the newest; '' gives no rules.
     fresh: Regular expressions, searched for in variable names: variables that are new in this stage and keep their
       initial values.
 

@@ -36,7 +36,8 @@ def Define(tp):
   tp.Define(
     'max_skipped_steps',
     20,
-    'Steps with a NaN or Inf in loss or gradients, >= 0, that a local run skips; one more ends the run.',
+    'Steps with a NaN or Inf in loss or gradients, >= 0, that a local run skips, or a job of a cluster since its '
+    'start; one more ends it.',
   )
   tp.Define(
     'best_metric',

@@ -39,6 +39,8 @@ class BaseInput(base_input_generator.BaseInputGenerator):
   A subclass implements `_Dataset`, Lingvo's InfeedBatchSize and GetPerBatchSize, and the class methods below.
   """
 
+  reads_in_workers = True  # Whether the pipeline runs in another process than the one that builds its graph, too.
+
   @classmethod
   def Params(cls):
     p = super().Params()
@@ -117,7 +119,7 @@ class BaseInput(base_input_generator.BaseInputGenerator):
     if key not in self._iterators:
       # Outside of any tf.function, so that retracing does not recreate the iterator.
       with tf.init_scope(), py_utils.GlobalStepContext(None), self._Device():
-        self._iterators[key] = resumable_iterator.BatchIterator(self._Dataset, self.start_step)
+        self._iterators[key] = resumable_iterator.BatchIterator(self._Dataset)
     with self._Device():
       return self._iterators[key].GetNext()
 

@@ -46,11 +46,8 @@ def CheckFolder(path: str, folder: str) -> None:
     folder: Its value.
   """
   if not tf.io.gfile.isdir(folder):
-    nearest = folder
-    while nearest and not tf.io.gfile.isdir(nearest):
-      nearest = os.path.dirname(nearest.rstrip('/'))
     raise errors.ConfigError(
-      f'{path} = {folder!r}: no such folder; the nearest that exists is {nearest or os.getcwd()}'
+      f'{path} = {folder!r}: no such folder; the nearest that exists is {files.NearestFolder(folder)}'
     )
   if not any(_IsAudio(name) for _, _, names in tf.io.gfile.walk(folder) for name in names):
     raise errors.ConfigError(

@@ -232,8 +232,6 @@ def _WhyEmpty(pattern):
       shards = sorted(f for f in os.listdir(folder) if not f.startswith('.'))
       shown = ', '.join(shards[:3]) + (', ...' if len(shards) > 3 else '')
       return f'no such file; the directory {folder} exists and contains {shown or "nothing"}'
-    nearest = folder
-    while nearest and not os.path.isdir(nearest):
-      nearest = os.path.dirname(nearest)
-    return f'no such file; the directory {folder} does not exist, the nearest that does is {nearest or os.getcwd()}'
+    nearest = files.NearestFolder(folder)
+    return f'no such file; the directory {folder} does not exist, the nearest that does is {nearest}'
   return 'no such file'

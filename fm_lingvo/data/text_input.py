@@ -32,6 +32,8 @@ class TextInput(base_input.BaseInput):
   end of an epoch come first in the next epoch; in evaluation such a batch is filled with empty rows.
   """
 
+  reads_in_workers = False  # tf.data calls _Batches, which only this process has.
+
   @classmethod
   def Params(cls):
     p = super().Params()

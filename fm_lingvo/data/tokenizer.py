@@ -11,9 +11,8 @@ from typing import Any
 from lingvo import compat as tf
 
 from fm_lingvo import errors
+from fm_lingvo.utils import labels as labels_lib
 from fm_lingvo.utils import shipped
-
-BLANK_ID = 0
 
 _HOW_TO = 'train one with: fm-train-tokenizer --input=DATA_SET --output=FILE.model'
 
@@ -87,6 +86,11 @@ class Tokenizer:
     return any(self._processor.is_byte(i) for i in range(self.vocab_size))
 
   @property
+  def spells_letters(self) -> bool:
+    """Whether every label spells one character at most."""
+    return all(len(text.decode(errors='replace')) <= 1 for text in self.surfaces[1:] if text)
+
+  @property
   def sha256(self) -> str:
     """SHA-256 of the model file in hexadecimal."""
     return hashlib.sha256(self._model).hexdigest()
@@ -108,7 +112,7 @@ class Tokenizer:
     """
     ragged = self._Processor().tokenize(texts)  # [B, (U)]
     lengths = tf.cast(ragged.row_lengths(), tf.int32)
-    labels = ragged.to_tensor(BLANK_ID)
+    labels = ragged.to_tensor(labels_lib.BLANK_ID)
     # U = 0 would be a special case in every loss.
     empty = tf.cast(tf.equal(tf.shape(labels)[1], 0), tf.int32)
     labels = tf.pad(labels, [[0, 0], [0, empty]])
@@ -191,7 +195,7 @@ def _Processor(model: bytes, model_file: str) -> Any:
       pass
   if processor is None or not len(processor):
     raise errors.ConfigError(f'{model_file}: not a SentencePiece model ({len(model)} bytes); {_HOW_TO}')
-  if not processor.is_control(BLANK_ID):
+  if not processor.is_control(labels_lib.BLANK_ID):
     raise errors.ConfigError(
       f'{model_file}: label 0 is the piece {processor.id_to_piece(0)!r}, expected '
       f'blank, a control piece (pad_id=0); {_HOW_TO}'

@@ -1,6 +1,8 @@
 """Which hypotheses of a beam exist; does not import TensorFlow."""
 
-NEVER = -1e30  # The smallest score, that of hypotheses that do not exist.
+from fm_lingvo.utils import labels
+
+NEVER = labels.NEVER  # The smallest score, that of hypotheses that do not exist.
 
 
 def AreFound(scores):

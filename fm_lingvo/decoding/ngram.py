@@ -12,11 +12,11 @@ from lingvo.core import py_utils
 
 from fm_lingvo import errors
 from fm_lingvo.decoding import arpa
+from fm_lingvo.decoding import search
 from fm_lingvo.utils import shipped
 
 EXTENSIONS = ('.arpa', '.arpa.gz')
 _SPACE = b' '
-_FACTOR = 6364136223846793005  # Of hashes, as in search.py; products wrap round 2^64.
 
 
 class Model:
@@ -142,7 +142,7 @@ class _Words:
     self._ends = tf.constant([surface.startswith(_SPACE) for surface in surfaces])  # [V]
     self._has_letters = tf.constant([bool(x) for x in letters])
     # The hash after a label is before * factor + added.
-    self._factors = tf.constant(np.array([_Signed(pow(_FACTOR, len(x), 2**64)) for x in letters], np.int64))
+    self._factors = tf.constant(np.array([_Signed(pow(search.HASH_FACTOR, len(x), 2**64)) for x in letters], np.int64))
     self._added = tf.constant(np.array([_Hash(x) for x in letters], np.int64))
 
   def ZeroState(self, batch):
@@ -193,7 +193,7 @@ def _Hash(text):
   """Returns the hash of bytes, an int64; empty: 0."""
   value = 0
   for byte in text:
-    value = (value * _FACTOR + byte + 1) % 2**64
+    value = (value * search.HASH_FACTOR + byte + 1) % 2**64
   return _Signed(value)
 
 

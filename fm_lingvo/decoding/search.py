@@ -27,7 +27,7 @@ from fm_lingvo.decoding import state_slots
 NEVER = existence.NEVER
 
 LABELED = ('labels', 'frames', 'label_scores')  # What hypotheses have for each label.
-_HASH_FACTOR = 6364136223846793005  # Knuth, MMIX; products wrap round 2^64.
+HASH_FACTOR = 6364136223846793005  # Knuth, MMIX; products wrap round 2^64.
 
 
 def BeamSearch(
@@ -172,7 +172,7 @@ def _BeamStep(now, model, log_probs, step, enc, lengths, max_symbols_per_frame, 
   scores, parents, labels = _Extend(now, steps, waits, may_emit)
   emit = labels > 0  # [B, K]
   hashes = tf.gather(now.hashes, parents, batch_dims=1)
-  hashes = tf.where_v2(emit, hashes * _HASH_FACTOR + tf.cast(labels, tf.int64), hashes)
+  hashes = tf.where_v2(emit, hashes * HASH_FACTOR + tf.cast(labels, tf.int64), hashes)
   new_lengths = tf.gather(now.lengths, parents, batch_dims=1) + tf.cast(emit, tf.int32)
   rows = tf.reshape(parents, [-1]) + origin * beam_size  # [B, K] -> [M]
   label_scores = tf.gather(tf.reshape(own, [-1]), rows * vocab_size + tf.reshape(labels, [-1]))  # [M]

@@ -12,7 +12,7 @@ from lingvo import compat as tf
 from fm_lingvo.decoding import joined
 from fm_lingvo.evaluation import hypotheses
 
-_ROWS = 64  # Utterances that are searched together, at least but for the last ones.
+_ROWS = 64  # Utterances: at least this many are searched together, except in the last search.
 _ENCODED = ('encoded', 'encoded_paddings')  # Tensors [B, N, D] and [B, N] of a branch.
 
 

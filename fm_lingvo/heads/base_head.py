@@ -4,6 +4,7 @@ B: utterances, T: log-mel frames, N: encoded frames, F: mel bins, D: width of en
 L: labels of a hypothesis.
 """
 
+import math
 from collections.abc import Callable
 from collections.abc import Hashable
 from collections.abc import Iterable
@@ -35,6 +36,8 @@ class BaseHead(base_layer.BaseLayer):
       'downsample_factor', None, "Log-mel frames of an encoded frame, T / N; the hydra sets it to its encoder's."
     )
     return p
+
+  most_labels_per_frame = math.inf  # Labels that an encoded frame can have in an alignment of the loss.
 
   def Corrupt(self, theta, features, paddings) -> py_utils.NestedMap:
     """Prepares features for the encoder.

@@ -146,7 +146,7 @@ class BestRqHead(base_head.BaseHead):
 
   @property
   def record(self):
-    """What is subtracted before the projection: only pca subtracts a mean."""
+    """Marks the kind of projection: the mean is all zeros for xavier and not for pca (see CheckRecord)."""
     return self.quantizer.vars.mean
 
   def CheckRecord(self, value, source):

@@ -8,8 +8,11 @@ from lingvo.core import py_utils
 
 from fm_lingvo import errors
 from fm_lingvo.data import tokenizer as tokenizer_lib
+from fm_lingvo.utils import audio
 from fm_lingvo.utils import own_names
 from fm_lingvo.utils import suggest
+
+_LETTERS_A_SECOND = 15  # In read English, spaces included; about half of the utterances have more.
 
 # Layers of a HydraTask other than its heads.
 _LAYERS = ('encoder', 'frontend', 'input', 'learners', 'ema_schedule')
@@ -65,6 +68,22 @@ def CheckMetric(p: hyperparams.Params, metric: str) -> None:
   owners = sorted({owner for name, branch in p.branches.IterParams() for owner in (name, branch.stream)})
   if slash:
     suggest.CheckChoice(f'{p.name}.train.best_metric: branch or stream', owner, owners)
+
+
+def FewFrames(p: hyperparams.Params) -> list[str]:
+  """A line for each head of a HydraTask's Params whose encoded frames are too few for letters as labels."""
+  frames = 1000 / audio.FRAME_STEP_MS / p.encoder.cls.DownsampleFactor(p.encoder)  # In a second.
+  lines = []
+  for name in sorted({branch.head for _, branch in p.branches.IterParams()}):
+    head = p.heads.Get(name)
+    most = frames * head.cls.most_labels_per_frame
+    if most < _LETTERS_A_SECOND and tokenizer_lib.Tokenizer(head.tokenizer_file).spells_letters:
+      lines.append(
+        f'{p.name}.heads.{name}: its loss leaves out speech with more than {most:g} labels a second, the metric '
+        f'unalignable; {head.tokenizer_file} makes one of each letter, about {_LETTERS_A_SECOND} a second; expected '
+        'pieces of words (fm-train-tokenizer), shorter frames or no such head'
+      )
+  return lines
 
 
 def Idle(p: hyperparams.Params) -> dict[str, str]:

@@ -3,13 +3,25 @@
 B: utterances, N: encoded frames, D: model width, V: vocabulary with blank.
 """
 
+from lingvo import compat as tf
 from lingvo.core import layers
 
 from fm_lingvo import errors
 from fm_lingvo.decoding import greedy
 from fm_lingvo.decoding import streaming
 from fm_lingvo.heads import labeled_head
+from fm_lingvo.layers import mixed_precision
 from fm_lingvo.losses import ctc_loss
+
+
+class _Projection(layers.FCLayer):
+  """Lingvo's layer and variables, with the product in its fprop_dtype, bias and logits in float32."""
+
+  def FProp(self, theta, inputs, paddings=None):
+    """Args: inputs [B, N, D]. Returns: logits float32 [B, N, V]."""
+    del paddings
+    logits = mixed_precision.Product(inputs, theta.w)
+    return logits + tf.cast(theta.b, tf.float32) if self.params.has_bias else logits
 
 
 class CtcHead(labeled_head.LabeledHead):
@@ -17,6 +29,8 @@ class CtcHead(labeled_head.LabeledHead):
 
   Graves et al., ICML 2006. Decoding takes the best label of each frame.
   """
+
+  most_labels_per_frame = 1
 
   @classmethod
   def Params(cls):
@@ -29,7 +43,7 @@ class CtcHead(labeled_head.LabeledHead):
     p = self.params
     self.CreateChild(
       'proj',
-      layers.FCLayer.Params().Set(
+      _Projection.Params().Set(
         input_dim=p.input_dim, output_dim=self.tokenizer.vocab_size, activation='NONE', has_bias=p.bias
       ),
     )

@@ -89,12 +89,21 @@ def load(
     shipped.Folder(files.ExpandUser(os.fspath(run))),
     n_best,
     checkpoint=checkpoint if checkpoint is None else files.ExpandUser(checkpoint),
-    adapter=adapter if adapter is None else shipped.Folder(files.ExpandUser(os.fspath(adapter))),
+    adapter=adapter if adapter is None else _NameOrFolder(files.ExpandUser(os.fspath(adapter))),
     averages=averages,
     how=search or search_options.Search(),
     language=language,
   )
   return Model(found, model, max_window or found.max_seconds)
+
+
+def _NameOrFolder(adapter: str) -> str:
+  """Returns where the project ships a folder with adapters, if it does; else what was given, such as a name."""
+  starting.ImportTensorFlow()
+  from fm_lingvo.checkpoints import weights_file
+
+  folder = shipped.Folder(adapter)
+  return adapter if weights_file.AdapterIn(folder) is None else folder
 
 
 class Model(live_model.LiveModel):

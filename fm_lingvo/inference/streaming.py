@@ -104,8 +104,9 @@ class Stream:
     """Takes the next chunk of audio, of any length.
 
     Args:
-      samples: [n] or [n, channels] of int16, or of float in -1 to 1, whose channels are averaged; or bytes: int16 in
-        little-endian order of one channel; a chunk may end within a sample.
+      samples: [n] or [n, channels] of int16, or of float in -1 to 1; or bytes: int16 in little-endian order of one
+        channel, where a chunk may end within a sample. Channels become one 0.1 s later: their mean, or one of them
+        where they cancel each other.
       sampling_rate: Hz, the same for all chunks.
 
     Returns:

@@ -7,12 +7,31 @@ in TensorFlow's kernels and of the high ones under XLA. Here they are the low on
 import math
 
 from lingvo import compat as tf
+from lingvo.core import cluster_factory
 from lingvo.core import layers
 from lingvo.core import py_utils
 
 _ONE = 0x3F800000  # The bits of 1.0.
-_FRACTION = 0x007FFFFF  # Those behind its exponent.
+_FRACTION = 0x007FFFFF  # Mask of a float32's 23 fraction bits.
 _LEAST = 1e-7  # The least number whose logarithm is taken.
+_TASK_SEEDS = 2**50  # Distance of the seeds of two trainers, more than those of a step.
+
+
+def StepSeed(p):
+  """Returns another seed pair at each call in a step of training, int64 [2], on a TPU int32.
+
+  As Lingvo's, but each trainer of an asynchronous cluster has seeds of its own: they count steps together, and two that
+  are at the same step would draw the same. The replicas in the graph of a synchronous job are calls one after another.
+  The cores of a TPU, which compute one program, do draw the same masks and dropout, for utterances that differ.
+
+  Args:
+    p: Params of the layer that draws.
+  """
+  seeds = py_utils.GenerateStepSeedPair(p)
+  cluster = cluster_factory.Current()
+  if cluster.asynchronous and cluster.job == 'trainer' and cluster.task:
+    seeds += [0, _TASK_SEEDS * cluster.task]
+  return seeds
 
 
 def Uniform(shape, seed):
@@ -44,10 +63,10 @@ def Normal(shape, seed):
 
 
 class Dropout(layers.DeterministicDropoutLayer):
-  """Lingvo's DeterministicDropoutLayer, which is seeded by the step, with the draws of this module."""
+  """Lingvo's DeterministicDropoutLayer, which is seeded by the step, with the seeds and draws of this module."""
 
   def _Dropout(self, theta, inputs, noise_shape):
     keep_prob = self.params.keep_prob
-    seed = py_utils.GenerateStepSeedPair(self.params)
+    seed = StepSeed(self.params)
     kept = tf.floor(keep_prob + Uniform(noise_shape or py_utils.GetShape(inputs), seed))
     return tf.div(inputs, tf.cast(keep_prob, inputs.dtype)) * tf.cast(kept, inputs.dtype)

@@ -2,7 +2,8 @@
 
 W' = W + scale * A B (LoRA, arXiv 2106.09685), b' = b + d (BitFit, arXiv 2106.10199). The block computes with W' and b'
 as if they were its own, so that it needs no code for them, and the change can be merged into plain weights. B and d
-are zero at the start: the block is then the same, bit for bit.
+are zero at the start: the block is then the same, bit for bit. In bfloat16, W' is W again if a change is less than half
+of a unit in its last place, so that such adapters are trained in float32 only.
 
 D: inputs of a projection, P: its outputs, r: rank.
 """
@@ -45,6 +46,15 @@ class WeightAdapter(base_layer.BaseLayer):
     p = super().Params()
     p.Define('shapes', None, "Key of each of the block's variables -> shape; set by the encoder.")
     return p
+
+  def __init__(self, params):
+    super().__init__(params)
+    p = self.params
+    if p.fprop_dtype not in (None, tf.float32) and not self.do_eval:
+      raise errors.ConfigError(
+        f'{p.name}.fprop_dtype = {p.fprop_dtype.name}: expected float32 in training (compute_dtype), since the sum of '
+        'weights and their changes would be rounded to the weights; adapter_kind = residual can be trained so'
+      )
 
   def Change(self, theta: py_utils.NestedMap, key: str):
     """Returns what is added to the block's weights `key`, float32, an array if `theta` has arrays; None: nothing."""

@@ -1,9 +1,9 @@
 """Mixed precision: matrix products in bfloat16, everything sensitive in float32.
 
 Variables, gradients and optimizer are float32; Lingvo casts a layer's variables to its
-`fprop_dtype` in each step. Product multiplies in the dtype of the weight and returns
-float32, in which biases, softmax, losses and lattices are computed. Front end and
-quantizer are always float32.
+`fprop_dtype` in each step. Product's result is rounded to the weight's dtype, then cast to
+float32. Biases are rounded by Lingvo's cast, then added in float32. Softmax, losses and
+lattices are computed in float32; front end and quantizer are always float32.
 """
 
 from lingvo import compat as tf

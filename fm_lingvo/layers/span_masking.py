@@ -5,7 +5,6 @@ B: utterances, T: log-mel frames (10 ms), F: mel bins, S: span length in frames.
 
 from lingvo import compat as tf
 from lingvo.core import base_layer
-from lingvo.core import py_utils
 
 from fm_lingvo import errors
 from fm_lingvo.layers import draws
@@ -104,7 +103,7 @@ class SpanMasker(base_layer.BaseLayer):
     and on which draw of the graph it is, so that all checkpoints are evaluated with the same masks.
     """
     if not self.do_eval:
-      return py_utils.GenerateStepSeedPair(self.params)
+      return draws.StepSeed(self.params)
     self._eval_draws += 1
     seed = (self._eval_draws + (self.params.random_seed or 0)) % 2**31
     return tf.stack([seed, tf.cast(tf.reduce_sum(1.0 - paddings), tf.int32)])

@@ -81,7 +81,7 @@ class SpecAugment(base_layer.BaseLayer):
     batch, time, bins = py_utils.GetShape(features, 3)
     count = p.freq_mask_count + p.time_mask_count
     # Width and start of each mask: [B, 2, count].
-    numbers = draws.Uniform([batch, 2, count], py_utils.GenerateStepSeedPair(p))
+    numbers = draws.Uniform([batch, 2, count], draws.StepSeed(p))
     frames = tf.reduce_sum(1.0 - paddings, axis=1, keepdims=True)  # [B, 1]
     longest = tf.minimum(float(p.time_mask_max_frames), p.time_mask_max_ratio * frames)
     bands = _MaskedPositions(
@@ -92,7 +92,7 @@ class SpecAugment(base_layer.BaseLayer):
     hidden &= paddings[:, :, tf.newaxis] < 0.5
     if p.start_step:
       hidden &= py_utils.GetGlobalStep() >= p.start_step
-    return span_masking.Hide(features, hidden, p.noise_stddev, py_utils.GenerateStepSeedPair(p))
+    return span_masking.Hide(features, hidden, p.noise_stddev, draws.StepSeed(p))
 
 
 def _MaskedPositions(numbers, length, widest, size):

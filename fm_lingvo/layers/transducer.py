@@ -17,10 +17,10 @@ from fm_lingvo.layers import draws
 from fm_lingvo.layers import mixed_precision
 from fm_lingvo.layers import predictors
 from fm_lingvo.losses import transducer_loss
+from fm_lingvo.utils import labels as labels_lib
 from fm_lingvo.utils import ranges
 from fm_lingvo.utils import suggest
 
-BLANK_ID = 0
 _KINDS = ('lstm', 'stateless')
 
 
@@ -87,7 +87,7 @@ class PredictionNetwork(base_layer.BaseLayer):
     Returns:
       [B, U + 1, P]; prediction u depends on the first u labels only.
     """
-    ids = tf.pad(labels, [[0, 0], [1, 0]], constant_values=BLANK_ID)  # [B, U + 1]
+    ids = tf.pad(labels, [[0, 0], [1, 0]], constant_values=labels_lib.BLANK_ID)  # [B, U + 1]
     embedded = self.embedding_dropout.FProp(theta.embedding_dropout, tf.gather(theta.embedding, ids))
     predictor, predictor_theta = self._Predictor(theta)
     return self.output_dropout.FProp(theta.output_dropout, predictor.FProp(predictor_theta, embedded))
@@ -102,7 +102,7 @@ class PredictionNetwork(base_layer.BaseLayer):
 
     Args:
       theta: This layer's variables.
-      ids: int32 [M], the newest label; BLANK_ID at the start.
+      ids: int32 [M], the newest label; blank at the start.
       state: NestedMap, from ZeroState or the previous Step.
 
     Returns:
@@ -243,7 +243,7 @@ class Joint(base_layer.BaseLayer):
       lengths,
       label_lengths,
       factorization=p.factorization,
-      blank_id=BLANK_ID,
+      blank_id=labels_lib.BLANK_ID,
       label_smoothing=0.0 if self.do_eval else p.label_smoothing,
       fastemit_lambda=p.fastemit_lambda,
       product_dtype=py_utils.FPropDtype(p),

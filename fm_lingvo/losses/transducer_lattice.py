@@ -11,9 +11,10 @@ the recursion is a vector operation over [B, U + 1].
 from lingvo import compat as tf
 from lingvo.core import py_utils
 
-# Log-probability of impossible events; finite, so that gradients do not become NaN.
+from fm_lingvo.utils import labels as labels_lib
+
 # A loss of -NEVER means that an utterance has no path.
-NEVER = -1e30
+NEVER = labels_lib.NEVER
 
 # Antidiagonals per iteration of the loop, whose overhead exceeds the cost of its arithmetic.
 _STRIDE = 8

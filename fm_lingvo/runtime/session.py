@@ -19,7 +19,7 @@ from fm_lingvo.runtime import computing
 
 _OFF = 2  # RewriterConfig.OFF.
 # Passes of the graph optimiser that took a quarter of the first step and did not make the next ones faster; arithmetic
-# optimisation, which stays, makes them a quarter faster.
+# optimisation, which stays, makes later steps a quarter faster.
 _WITHOUT = (
   'constant_folding',
   'shape_optimization',

@@ -3,7 +3,9 @@
 from lingvo import compat as tf
 from lingvo.core import base_model
 
+from fm_lingvo import errors
 from fm_lingvo.config import train_params
+from fm_lingvo.utils import own_names
 from fm_lingvo.utils import seeds
 
 
@@ -36,9 +38,25 @@ class BaseTask(base_model.BaseTask):
     train_params.Validate(f'{params.name}.train', params.train)
     seeds.Check(f'{params.name}.random_seed', params.random_seed)
     super().__init__(params)
+    self._skipped_steps = 0  # Of this job, since its start.
     if tf.get_default_graph().seed is None:
       # Every job of a cluster then initialises variables from seed and name.
       tf.random.set_seed(self.params.random_seed or 0)
+
+  def ProcessFPropResults(self, sess, global_step, metrics, per_example):
+    """Ends a job of a cluster that has skipped too many steps; Lingvo's trainers call this after their steps.
+
+    Lingvo's own check for NaN would repeat the steps since the newest checkpoint, and with them the NaN, for ever.
+    """
+    limit = self.params.train.max_skipped_steps
+    if own_names.IsSkipped(metrics):
+      self._skipped_steps += 1
+      if self._skipped_steps > limit:
+        raise errors.RunError(
+          f'task.train.max_skipped_steps = {limit}: this job skipped {self._skipped_steps} steps up to step '
+          f'{int(global_step)} for a NaN or an Inf in loss or gradients; a local run names their utterances'
+        )
+    return super().ProcessFPropResults(sess, global_step, metrics, per_example)
 
   @property
   def branches(self):
@@ -46,7 +64,7 @@ class BaseTask(base_model.BaseTask):
     return []
 
   def Tokenizers(self):
-    """dict: branch name -> the Tokenizer of its labels, of branches that decode."""
+    """dict: branch name -> the Tokenizer of its labels, of branches that have any."""
     return {}
 
   def TokenizersToKeep(self):

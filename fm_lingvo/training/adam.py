@@ -31,9 +31,6 @@ class _Optimizer(tf.train.AdamOptimizer):
   """TensorFlow's optimizer, which creates no slot that it has."""
 
   def _create_slots(self, var_list):
-    if tf.executing_eagerly_outside_functions():
-      super()._create_slots(var_list)
-      return
     graph = var_list[0].graph
     known = {v.op.name: v for v in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)}
     for slot, suffix in (('m', self._name), ('v', f'{self._name}_1')):

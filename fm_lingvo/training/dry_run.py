@@ -72,7 +72,7 @@ def _CheckStart(flags, is_cluster, task_params):
   if is_cluster:
     flag_checks.CheckTpu(flags)
     flag_checks.CheckCluster(flags)
-    flag_checks.CheckNoBestCheckpoints(flags)
+    flag_checks.CheckInCluster(flags)
     if is_new:
       task_params.cls.CheckNothingToFit(task_params)
       train_params.ValidateEnd('task.train', tp)

@@ -28,6 +28,13 @@ _MODES = (
   'shell',
 )  # All but xla_check are Lingvo's.
 
+# Params of task.train that are None unless the user sets them -> what they make local runs do, and no others.
+_ONLY_LOCAL = {
+  'best_metric': 'keep best checkpoints',
+  'max_minutes': 'end after some minutes',
+  'gradient_share_interval_steps': "measure the branches' shares of the gradient",
+}
+
 
 def Jobs(flags):
   """Returns the set of the jobs that --job names, comma-separated; {''} in a local run."""
@@ -114,12 +121,19 @@ def CheckCluster(flags):
     suggest.CheckChoice('--job', job, jobs)
 
 
-def CheckNoBestCheckpoints(flags):
-  """Raises ConfigError if a cluster's job is to keep best checkpoints or to end early, as only a local run does."""
-  tp = model_registry.GetParams(flags.model, 'Train').task.train
-  if tp.best_metric is not None:
+def CheckInCluster(flags):
+  """Raises ConfigError if a cluster's job is to do what only a local run does, or cannot read its training data."""
+  params = model_registry.GetParams(flags.model, 'Train')
+  for name, what in _ONLY_LOCAL.items():
+    value = params.task.train.Get(name)
+    if value is not None:
+      raise errors.ConfigError(f'task.train.{name} = {value!r}: expected None in a cluster; only local runs {what}')
+  if flags.run_locally or flags.mode not in CLUSTER_MODES or getattr(params.input.cls, 'reads_in_workers', True):
+    return
+  if flags.mode == 'sync' or flags.tpu or flags.infer_tpu_cluster:
     raise errors.ConfigError(
-      f'task.train.best_metric = {tp.best_metric!r}: expected None in a cluster; only local runs keep best checkpoints'
+      f'--model={flags.model}: its input is read by the process that builds the graph, and here others train; '
+      'expected a local run or --mode=async'
     )
 
 

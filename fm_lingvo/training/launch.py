@@ -25,6 +25,7 @@ from fm_lingvo.data import spoken_language
 from fm_lingvo.data import transcripts
 from fm_lingvo.evaluation import cluster_job
 from fm_lingvo.evaluation import evaluator
+from fm_lingvo.heads import branch as branch_lib
 from fm_lingvo.run_files import dashboard
 from fm_lingvo.run_files import run_dir
 from fm_lingvo.run_files import run_lock
@@ -79,6 +80,7 @@ def Launch(flags):
   if flags.dry_run:
     flag_checks.CheckLogdir(flags.logdir)
     with _Building(flags):
+      _PrintFewFrames(flags.model)
       return dry_run.Run(flags, is_cluster)
   if flags.list_metrics:
     return _ListMetrics(flags)
@@ -90,7 +92,16 @@ def Launch(flags):
     flags.logdir = os.path.abspath(flags.logdir)  # The file `checkpoint` stores paths.
   flag_checks.CheckLogdir(flags.logdir)
   flag_checks.CheckService(flags, _SERVICE_SECONDS if flags.job else 0.0)
+  with _Building(flags):
+    _PrintFewFrames(flags.model)
   return _RunInCluster(flags) if is_cluster else _RunLocally(flags, loggers)
+
+
+def _PrintFewFrames(model):
+  """Prints what branch.FewFrames says of a model."""
+  task = model_registry.GetParams(model, 'Train').task
+  for line in branch_lib.FewFrames(task) if 'branches' in task else ():
+    print(line, flush=True)
 
 
 def _SetUpLingvo(flags):
@@ -129,7 +140,7 @@ def _RunInCluster(flags):
   if flags.job.startswith(cluster_job.PREFIX):
     return _Evaluate(flags)
   flag_checks.CheckCluster(flags)
-  flag_checks.CheckNoBestCheckpoints(flags)
+  flag_checks.CheckInCluster(flags)
   train_dir = os.path.join(flags.logdir, 'train')
   writes = bool(flag_checks.Jobs(flags) & _WRITERS)
   if not run_checkpoints.Newest(train_dir):

@@ -18,8 +18,8 @@ from fm_lingvo.run_files import metrics_log
 from fm_lingvo.training import adam
 from fm_lingvo.training import rate_groups
 from fm_lingvo.utils import files
+from fm_lingvo.utils import own_names
 
-_SKIPPED = 'skipped'
 _RATE_OF = 'learning_rate_of'
 _SHOWN = 8  # Utterance ids that the terminal shows; the file has all.
 
@@ -95,7 +95,7 @@ class Learner(learner.Learner):
     # An Accumulator would add the gradients of the skipped step.
     if isinstance(self.children['optimizer'], optimizer.Accumulator):
       var_grads = py_utils.ApplyGradMultiplier(var_grads, zero_if_bad)
-    eval_metrics = {**eval_metrics, _SKIPPED: (1.0 - zero_if_bad, tf.constant(1.0))}
+    eval_metrics = {**eval_metrics, own_names.SKIPPED: (1.0 - zero_if_bad, tf.constant(1.0))}
     return losses, var_grads, weight, eval_metrics
 
   def ScaleGradients(self, var_grads, gradient_adjuster=None):
@@ -182,15 +182,6 @@ class _Gated:
     return tf.cond(self._is_finite(), lambda: tf.group(Apply()), tf.no_op)
 
 
-def IsSkipped(metrics):
-  """Returns whether a step was skipped.
-
-  Args:
-    metrics: Fetched metrics of the step: dict name -> (value, weight).
-  """
-  return any(name.partition('/')[0] == _SKIPPED and value > 0 for name, (value, _) in metrics.items())
-
-
 def RowTensors(task):
   """Returns the tensors of a built task that show which utterances made a step non-finite.
 
@@ -248,7 +239,7 @@ class SkippedSteps:
 
     Args:
       step: Number of the step.
-      metrics: See IsSkipped.
+      metrics: Fetched metrics of the step: dict name -> (value, weight).
       rows: Fetched values of RowTensors.
 
     Returns:

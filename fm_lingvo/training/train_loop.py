@@ -31,6 +31,7 @@ from fm_lingvo.training import best_checkpoints
 from fm_lingvo.training import followed
 from fm_lingvo.training import nonfinite_steps
 from fm_lingvo.training import stop_signals
+from fm_lingvo.utils import own_names
 
 
 class DamagedRecord(Exception):
@@ -171,7 +172,7 @@ class LocalRunner(base_runner.BaseRunner):
         measured = self._shares if self._shares and step % tp.gradient_share_interval_steps == 0 else {}
         (_, metrics, counts, rows), shares = sess.run([fetches, measured])
         metrics = {**metrics, **shares}
-        if nonfinite_steps.IsSkipped(metrics):
+        if own_names.IsSkipped(metrics):
           bar.Line(self._skipped.Add(step, metrics, rows))
         else:
           window.Add(metrics, counts)

@@ -79,6 +79,13 @@ def IsFolder(path: str) -> bool:
   return os.path.isdir(path)
 
 
+def NearestFolder(path: str) -> str:
+  """Returns the nearest of a local or remote path and the folders above it that is a folder; else the working one."""
+  while path and not IsFolder(path):
+    path = os.path.dirname(path.rstrip('/'))
+  return path or os.getcwd()
+
+
 def IsFile(path: str) -> bool:
   """Whether a local or remote path is a file; raises errors.ConfigError as Exists."""
   return Exists(path) and not IsFolder(path) if IsRemote(path) else os.path.isfile(path)

@@ -6,6 +6,7 @@ from typing import Any
 
 from fm_lingvo import errors
 
+SKIPPED = 'skipped'
 # Prefixes, before the first /, of the metrics of training itself, such as skipped/loss. The prefix of any other metric
 # is the name of a branch or stream.
 METRICS = (
@@ -21,10 +22,19 @@ METRICS = (
   'loss',
   'lr_schedule',
   'num_samples_in_batch',
-  'skipped',
+  SKIPPED,
   'throughput',
   'var_norm',
 )
+
+
+def IsSkipped(metrics: Mapping[str, Any]) -> bool:
+  """Returns whether a training step was skipped, see training/nonfinite_steps.py.
+
+  Args:
+    metrics: Fetched metrics of the step: dict name -> (value, weight).
+  """
+  return any(name.partition('/')[0] == SKIPPED and value > 0 for name, (value, _) in metrics.items())
 
 
 def Check(path: str, name: str, taken: Collection[str]) -> None:

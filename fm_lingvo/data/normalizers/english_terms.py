@@ -62,7 +62,9 @@ _OTHERS = {
 }
 _TITLE = re.compile(rf'\b({"|".join(_TITLES)})\.\s*(?=[A-Z])')
 _BARE_TITLE = re.compile(r'\b(Mr|Mrs|Dr)\b(?=\s+[A-Z])')
-_MISTER = re.compile(r'\b(mrs?)\b\.?', re.IGNORECASE)
+_LETTER = r'[^\W\d_²³]'
+# Beside a digit or a power, too, since these become words of their own.
+_MISTER = re.compile(rf'(?<!{_LETTER})(mrs?)(?!{_LETTER})\.?', re.IGNORECASE)
 _OTHER = re.compile(rf'\b({"|".join(map(re.escape, _OTHERS))})\.(?!\w)', re.IGNORECASE)
 
 
