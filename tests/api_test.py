@@ -116,7 +116,7 @@ class ApiTest(absltest.TestCase):
   def test_the_language_is_the_run_s_or_the_one_that_is_named(self):
     self.assertIsNone(self.model.language)
     self.assertIsNone(self.expected[0].to_dict()['language'])
-    spoken_language.Record(_run, {'labeled': 'en'})
+    spoken_language.Record(_run, {'labeled': 'en'}, ['labeled'], [])
     self.addCleanup(os.remove, f'{_run}/{spoken_language.RECORD}')
     for named, language in ((None, 'en'), ('de', 'de')):
       with fm_lingvo.load(_run, language=named) as model:

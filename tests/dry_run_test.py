@@ -20,6 +20,7 @@ from fm_lingvo.checkpoints import warm_start
 from fm_lingvo.config import gin_config
 from fm_lingvo.data import dataset
 from fm_lingvo.data import shard_integrity
+from fm_lingvo.data import transcripts
 from fm_lingvo.training import dry_run
 from params import base
 from tests import graph_case  # noqa: F401 Graph mode.
@@ -172,6 +173,12 @@ class DryRunTest(absltest.TestCase):
     best = "task.train.best_metric = 'DevTarget/labeled/wer'"
     dev = "task.train.eval_datasets = ['DevTarget']"
     self._Refused('best_metric = .*: DevTarget has no files to evaluate$', dev, best, "Supervised.target = 'gone'")
+    data = self._Data()
+    self._Refused('^DevTarget: .*: transcripts of two normalisers, basic ', dev, data_dir=data)
+    self._Run(data_dir=data)
+
+  def _Data(self):
+    """A copy of the data whose source has transcripts of the normaliser english and whose target has those of basic."""
     data = os.path.join(self.folder, 'data')
     shutil.copytree(self.data_dir, data)
     none = {split: {'shards': [], 'hours': 0} for split in dataset.SPLITS}
@@ -179,8 +186,7 @@ class DryRunTest(absltest.TestCase):
     for name, normalizer in (('source', 'english'), ('target', 'basic')):
       with open(os.path.join(data, name, 'dataset.json'), 'w', encoding='utf-8') as f:
         json.dump({**info, 'settings': {'normalizer': normalizer}}, f)
-    self._Refused('^DevTarget: .*: transcripts of two normalisers, basic ', dev, data_dir=data)
-    self._Run(data_dir=data)
+    return data
 
   def test_warm_starts(self):
     start = f'Supervised.init_from = {self.supervised!r}'
@@ -235,6 +241,12 @@ class DryRunTest(absltest.TestCase):
         f.write('{"step": 1}\nhello\n')
       self._Refused(f'{name}:2: not a JSON object', logdir=run)
       os.remove(path)
+    transcripts.Record(run, {'labeled': {'basic': 'data/before'}}, is_resumed=False)
+    self._Refused(
+      '^--logdir=.*: stream labeled was trained on transcripts of the normaliser basic',
+      data_dir=self._Data(),
+      logdir=run,
+    )
 
   def test_folders_that_cannot_be_written(self):
     path = os.path.join(self.folder, 'file')

@@ -122,7 +122,7 @@ def _CheckData(flags, is_cluster, task, names):
       print(f'{name}: not evaluated, {missing}')
     else:
       evaluated[name] = params
-  start_data.CheckTranscripts(train, evaluated)
+  start_data.CheckTranscripts(train, evaluated, flags.logdir)
   spoken_language.OfInput(train.input)
   if not is_cluster:
     best_checkpoints.BestCheckpoints(task.params.train, flags.logdir, [*evaluated, *of_demo])
