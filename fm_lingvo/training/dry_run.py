@@ -127,6 +127,7 @@ def _CheckData(flags, is_cluster, task, names):
   if not is_cluster:
     best_checkpoints.BestCheckpoints(task.params.train, flags.logdir, [*evaluated, *of_demo])
   if not needs_demo:
+    start_data.CheckCharacters(train)
     _CheckInput(task, train, do_eval=False)
   for params in evaluated.values():
     _CheckInput(task, params, do_eval=True)

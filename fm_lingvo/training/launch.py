@@ -210,6 +210,7 @@ def _RunLocally(flags, loggers):
   start_data.RaiseIfMissing('Train', train)
   eval_params = start_data.Evaluated(manager, train_params.DatasetsAtTheEnd(train.task.train))
   start_data.CheckTranscripts(train, eval_params, flags.logdir)
+  start_data.CheckCharacters(train)
   if not run_checkpoints.Newest(os.path.join(flags.logdir, 'train')):
     warm_start.CheckSources(train.task.train)
   with run_lock.Hold(flags.logdir):

@@ -9,8 +9,10 @@ from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.data import hydra_input
 from fm_lingvo.data import spoken_language
 from fm_lingvo.data import transcripts
+from fm_lingvo.data import unknown_characters
 
 DEMO_DATA = 'data/demo'
+_UNKNOWN_TOLD, _MOST_UNKNOWN = 0.01, 0.5  # Shares of characters that a tokenizer does not know.
 
 
 def RaiseIfMissing(name, params):
@@ -66,6 +68,19 @@ def CheckTranscripts(train, evaluated, logdir):
     trained = transcripts.Joined(recorded, trained)
   for name, p in evaluated.items():
     transcripts.CheckComparable(name, transcripts.OfInput(p.input), trained)
+
+
+def CheckCharacters(train):
+  """Prints a line for each data set of model Params with many characters that the tokenizer does not know.
+
+  Raises:
+    errors.ConfigError: The tokenizer knows less than half of a data set's characters: it is of another script.
+  """
+  for found in unknown_characters.OfInput(train.input):
+    if found.share > _MOST_UNKNOWN:
+      raise errors.ConfigError(found.line)
+    if found.share > _UNKNOWN_TOLD:
+      print(found.line, flush=True)
 
 
 def RecordTranscripts(train_input, logdir):
