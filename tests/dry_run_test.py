@@ -20,6 +20,7 @@ from fm_lingvo.checkpoints import warm_start
 from fm_lingvo.config import gin_config
 from fm_lingvo.data import dataset
 from fm_lingvo.data import shard_integrity
+from fm_lingvo.data import spoken_language
 from fm_lingvo.data import transcripts
 from fm_lingvo.training import dry_run
 from params import base
@@ -177,7 +178,7 @@ class DryRunTest(absltest.TestCase):
     self._Refused('^DevTarget: .*: transcripts of two normalisers, basic ', dev, data_dir=data)
     self._Run(data_dir=data)
 
-  def _Data(self):
+  def _Data(self, **settings):
     """A copy of the data whose source has transcripts of the normaliser english and whose target has those of basic."""
     data = os.path.join(self.folder, 'data')
     shutil.copytree(self.data_dir, data)
@@ -185,7 +186,7 @@ class DryRunTest(absltest.TestCase):
     info = dict(format=dataset.FORMAT, version=dataset.VERSION, sample_rate=16000, domains=[], splits=none)
     for name, normalizer in (('source', 'english'), ('target', 'basic')):
       with open(os.path.join(data, name, 'dataset.json'), 'w', encoding='utf-8') as f:
-        json.dump({**info, 'settings': {'normalizer': normalizer}}, f)
+        json.dump({**info, 'settings': {'normalizer': normalizer, **settings}}, f)
     return data
 
   def test_warm_starts(self):
@@ -198,6 +199,31 @@ class DryRunTest(absltest.TestCase):
     self._Refused('made with frontend normalization = ', start, "task.frontend.normalization = 'none'")
     everything = f'task.train.init_from_checkpoint_rules = {warm_start.InitRules(self.supervised)}'
     self._Refused('made with another tokenizer', everything, f'Supervised.tokenizer = {base.WORDPIECES_EN!r}')
+
+  def test_a_warm_start_whose_decoder_learnt_other_transcripts(self):
+    run = os.path.join(self.folder, 'run')
+    shutil.copytree(self.supervised, run)
+    start = [f'Supervised.init_from = {run!r}', 'Supervised.init_decoder = True']
+    data = self._Data(language='en')
+
+    def _Lines(normalizer, language, *bindings, stream='labeled'):
+      transcripts.Record(run, {stream: {normalizer: 'data/before'}}, is_resumed=False)
+      spoken_language.Record(run, {stream: language}, [stream], [])
+      return [line for line in self._Run(*bindings, data_dir=data).splitlines() if 'learnt' in line]
+
+    self.assertEqual(_Lines('english', 'en', *start), [])
+    self.assertEqual(_Lines('basic', 'de', start[0]), [])  # With a new decoder.
+    for stream in ('labeled', 'earlier'):
+      self.assertEqual(
+        _Lines('basic', 'de', *start, stream=stream),
+        [
+          f'{run}: its decoder learnt transcripts of the normaliser basic; those of stream labeled ({data}/source) are '
+          'of english, which it must learn anew: prepare them again, with --normalizer=basic, or set init_decoder = '
+          'False',
+          f'{run}: its decoder learnt transcripts in the language de; those of stream labeled are in en: init_decoder '
+          '= False makes a new decoder',
+        ],
+      )
 
   def test_a_streaming_model_starts_from_one_that_does_not_stream(self):
     start = f'StreamingSupervised.init_from = {self.supervised!r}'

@@ -25,6 +25,7 @@ from fm_lingvo.run_files import run_dir
 from fm_lingvo.run_files import run_lock
 from fm_lingvo.training import best_checkpoints
 from fm_lingvo.training import flag_checks
+from fm_lingvo.training import kept_decoder
 from fm_lingvo.training import nonfinite_steps
 from fm_lingvo.training import start_data
 from fm_lingvo.utils import files
@@ -53,7 +54,7 @@ def Run(flags, is_cluster: bool) -> int:
     for learner in task.learners:
       if isinstance(learner, nonfinite_steps.Learner):
         learner.CheckTrained(task.vars)
-    _CheckWeights(task, flags.logdir)
+    _CheckWeights(task, flags.logdir, params.input)
     _CheckData(flags, is_cluster, task, names)
     for shard in shard_integrity.Known():
       print(f'damaged: {shard.line}')
@@ -90,7 +91,7 @@ def _CheckStart(flags, is_cluster, task_params):
       metrics_log.ReadMetrics(path)
 
 
-def _CheckWeights(task, logdir):
+def _CheckWeights(task, logdir, train_input):
   """Raises ConfigError if the run's checkpoints, or else those of its warm start, do not fit a declared task.
 
   Of a run's checkpoints, the optimizer's variables are not compared: only the training graph has them.
@@ -102,6 +103,7 @@ def _CheckWeights(task, logdir):
 
   if not (logdir and checkpointer.FirstUsable(os.path.join(logdir, 'train'), Use)):
     warm_start.Check(task)
+    kept_decoder.Print(task, train_input)
 
 
 def _CheckData(flags, is_cluster, task, names):

@@ -27,6 +27,7 @@ from fm_lingvo.run_files import run_dir
 from fm_lingvo.run_files import tensorboard
 from fm_lingvo.training import best_checkpoints
 from fm_lingvo.training import followed
+from fm_lingvo.training import kept_decoder
 from fm_lingvo.training import nonfinite_steps
 from fm_lingvo.training import start_data
 from fm_lingvo.training import stop_signals
@@ -138,6 +139,7 @@ class LocalRunner(base_runner.BaseRunner):
     else:
       self._task.Fit(sess, self._checkpointer.loaded)
       sess.run(self._checkpointer.start_averages)
+      kept_decoder.Print(self._task, self.params.input)
     self._best.CheckStart(lambda batches: self._FirstBatches(sess, batches))
     return step
 
