@@ -259,6 +259,14 @@ class DryRunTest(absltest.TestCase):
     self._Refused(
       'of another model: .*no other checkpoint to resume', 'task.encoder.model_dim = 32', logdir=self.supervised
     )
+    for binding in ('task.train.ema_decay = 0.9', 'Supervised.gradient_accumulation_steps = 2'):
+      name = binding.partition(' ')[0].removeprefix('Supervised.')
+      self._Refused(
+        f'/ckpt-00000003: {name}: the run began without .*; set it as it was, or start another run with init_from = '
+        f"'{self.supervised}' and init_decoder = True",
+        binding,
+        logdir=self.supervised,
+      )
     run = os.path.join(self.folder, 'run')
     shutil.copytree(self.supervised, run)
     for name in ('metrics.jsonl', 'skipped.jsonl'):

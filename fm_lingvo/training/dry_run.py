@@ -13,6 +13,7 @@ from lingvo.core import cluster_factory
 from fm_lingvo.checkpoints import checkpointer
 from fm_lingvo.checkpoints import reader
 from fm_lingvo.checkpoints import run_checkpoints
+from fm_lingvo.checkpoints import training_state
 from fm_lingvo.checkpoints import warm_start
 from fm_lingvo.config import gin_config
 from fm_lingvo.config import train_params
@@ -94,12 +95,14 @@ def _CheckStart(flags, is_cluster, task_params):
 def _CheckWeights(task, logdir, train_input):
   """Raises ConfigError if the run's checkpoints, or else those of its warm start, do not fit a declared task.
 
-  Of a run's checkpoints, the optimizer's variables are not compared: only the training graph has them.
+  Of what only the training graph has, such as moving averages, is checked whether the checkpoint has any.
   """
   variables = {v.op.name: v for v in task.vars.Flatten()}
 
   def Use(prefix):
-    checkpointer.CheckResumable(reader.Checkpoint(prefix), variables, [task])
+    checkpoint = reader.Checkpoint(prefix)
+    checkpointer.CheckResumable(checkpoint, variables, [task])
+    training_state.CheckDeclared(checkpoint, task)
 
   if not (logdir and checkpointer.FirstUsable(os.path.join(logdir, 'train'), Use)):
     warm_start.Check(task)
