@@ -22,6 +22,7 @@ from collections.abc import Iterator
 
 from fm_lingvo import errors
 from fm_lingvo.data import manifest
+from fm_lingvo.data import manifest_objects
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import suggest
 from fm_lingvo.utils import text_lines
@@ -51,7 +52,7 @@ _LIKE_AN_ID = re.compile(r'[0-9_/]')  # What ids have and words rarely do.
 _ALTERNATIVES = re.compile(r'\{.*[ \t]/[ \t].*\}')
 _KEYS = {'reference': ('reference',), 'hypothesis': ('hypothesis', 'pred_text')}  # Before `text` and its other names.
 _WITH_KEYS: dict[str, Callable[[str], Iterator[tuple[int, dict]]]] = {
-  'jsonl': text_lines.Objects,
+  'jsonl': manifest_objects.Objects,
   'table': functools.partial(table_rows.Objects, texts=sum(_KEYS.values(), ())),
 }
 
