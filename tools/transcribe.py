@@ -56,11 +56,6 @@ _NOT_STREAMED = {'n_best': 1, 'min_confidence': 0.0, 'output': None, 'window_sec
 _STATUS_SECONDS = 1.0  # Between two lines on the progress.
 
 
-def _Printable(path):
-  """Returns a path as UTF-8 text; invalid bytes, which file names may contain, become escapes."""
-  return path.encode('utf-8', 'backslashreplace').decode('utf-8')
-
-
 def _PrintStatus(line):
   print(f'transcribe: {line}', file=sys.stderr, flush=True)
 
@@ -105,17 +100,17 @@ def _Run(args):
   for number, ((path, relative_path), result) in enumerate(zip(recordings, results, strict=True), 1):
     if isinstance(result, errors.AudioError):
       failed.append(path)
-      _PrintStatus(f'{_Printable(path)}: {result.reason}: {" ".join(result.detail.split())}')
+      _PrintStatus(f'{file_system.Printable(path)}: {result.reason}: {" ".join(result.detail.split())}')
     else:
       seconds += result.duration
       if result.damage:
-        _PrintStatus(f'{_Printable(path)}: {result.damage}')
+        _PrintStatus(f'{file_system.Printable(path)}: {result.damage}')
       output.Open()  # Also if all are left out: an old file is not the result.
       why = args.format == 'manifest' and transcript_formats.WhyNoLabel(result, args.min_confidence)
       if why:
         left_out[why] += 1
       else:
-        output.Write(dataclasses.replace(result, name=_Printable(path)), relative_path)
+        output.Write(dataclasses.replace(result, name=path), relative_path)
     if len(recordings) > 1 and seconds and (number == len(recordings) or time.time() > told + _STATUS_SECONDS):
       told = time.time()
       _PrintStatus(f'{number} of {len(recordings)} recordings, {seconds:.1f} s of audio in {told - started:.1f} s')

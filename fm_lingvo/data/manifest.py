@@ -107,7 +107,7 @@ def _Entry(row: dict[str, Any], where: str, folder: str) -> Entry:
   part = '' if offset is None and end is None else f'@{offset or 0.0:g}'
   part += '' if channel is None else f'#{channel}'
   return Entry(
-    utt_id=str(known.get('utt_id', name + part)),
+    utt_id=files.Printable(str(known.get('utt_id', name + part))),
     path=name if files.IsRemote(name) else os.path.join(folder, name),
     text=known['text'],
     speaker=str(known.get('speaker', '')),

@@ -82,6 +82,7 @@ class Transcripts:
 
   def Add(self, number: int, utt_id: str, text: str, speaker: str = '') -> None:
     """Adds an utterance of a line; raises DatasetError if there is one with the id."""
+    utt_id = file_system.Printable(utt_id)
     if utt_id in self.texts:
       raise errors.DatasetError(f'{self.path}:{number}: {utt_id} appears twice; expected one line for an id')
     self.texts[utt_id] = text
