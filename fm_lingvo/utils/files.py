@@ -2,6 +2,7 @@
 
 import glob
 import os
+from collections.abc import Iterator
 from typing import IO
 from typing import Any
 
@@ -105,6 +106,34 @@ def HintBeside(path: str) -> str:
   return suggest.DidYouMean(Beside(path))
 
 
+def List(folder: str) -> list[str]:
+  """Returns the names in a local or remote folder; of a remote one, those of folders may end in /."""
+  if IsRemote(folder):
+    import tensorflow as tf
+
+    return tf.io.gfile.listdir(folder)
+  return os.listdir(folder)  # gfile raises UnicodeDecodeError for a name that is not UTF-8.
+
+
+def Walk(folder: str) -> Iterator[tuple[str, list[str]]]:
+  """Yields (folder, names of its files) of a local or remote folder and all below it, links to folders included.
+
+  Raises:
+    errors.ConfigError: A local folder cannot be read.
+  """
+  if IsRemote(folder):
+    import tensorflow as tf
+
+    yield from ((parent, names) for parent, _, names in tf.io.gfile.walk(folder))
+    return
+
+  def _Raise(e: OSError) -> None:
+    raise errors.ConfigError(f'{e.filename}: cannot be read ({errors.Reason(e)})') from e
+
+  for parent, _, names in os.walk(folder, onerror=_Raise, followlinks=True):  # As List, not gfile.
+    yield parent, names
+
+
 def FileSize(path: str) -> int:
   """Returns the size of a local or remote file in bytes."""
   if IsRemote(path):
@@ -128,10 +157,5 @@ def CheckNewFolder(path: str) -> None:
   """Raises errors.ConfigError unless a local or remote folder does not exist yet or is empty."""
   if not Exists(path):
     return
-  entries = os.listdir
-  if IsRemote(path):
-    import tensorflow as tf
-
-    entries = tf.io.gfile.listdir
-  if not IsFolder(path) or entries(path):
+  if not IsFolder(path) or List(path):
     raise errors.ConfigError(f'{path}: exists; expected a new or an empty folder')
