@@ -90,7 +90,7 @@ class TranscribeTest(absltest.TestCase):
     out, err = self._Run(_folder + '/audio')
     lines = [line.split('\t') for line in out.splitlines()]
     self.assertEqual([name for name, _ in lines], [f'{_folder}/audio/{n}' for n in ('a/0.wav', 'a/2.wav', 'b/1.wav')])
-    self.assertIn('3 of 3 recordings, 5.1 s of audio', err)
+    self.assertIn('3 of 3 recordings transcribed, 5.1 s of audio', err)
     for _, text in lines:
       self.assertTrue(text)
     looping = self.create_tempdir().full_path
@@ -230,8 +230,8 @@ class TranscribeTest(absltest.TestCase):
     self.assertRegex(err, r'bad\.wav: (not_audio|corrupt)')
     self.assertRegex(err, r'gone\.mp3: missing')
     self.assertIn('empty: no audio file in this folder', err)
-    self.assertIn('transcribe: 3 failed', err)
-    self.assertLen(err.splitlines(), 5)
+    self.assertRegex(err.splitlines()[-1], r'^transcribe: 1 of 4 recordings transcribed, 3 failed, 1\.5 s of audio in ')
+    self.assertLen(err.splitlines(), 4)
     out, err = self._Run(folder + '/gone.mp3', code=1)
     self.assertEqual(out, '')
 

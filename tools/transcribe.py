@@ -83,8 +83,9 @@ def _Run(args):
   failed = [name for name, _ in missing]
   # Report a wrong output or run before minutes of decoding.
   output = transcript_output.Output(args.output, args.format, recordings)
+  total = len(recordings) + len(missing)
   if not recordings:
-    return _ExitCode(failed)
+    return _Close(failed, total)
   if args.stream:
     with _Load(args) as model:
       for line in notes:
@@ -111,13 +112,13 @@ def _Run(args):
         left_out[why] += 1
       else:
         output.Write(dataclasses.replace(result, name=path), relative_path)
-    if len(recordings) > 1 and seconds and (number == len(recordings) or time.time() > told + _STATUS_SECONDS):
+    if number < len(recordings) and seconds and time.time() > told + _STATUS_SECONDS:
       told = time.time()
       _PrintStatus(f'{number} of {len(recordings)} recordings, {seconds:.1f} s of audio in {told - started:.1f} s')
   output.Close()
   if left_out:
     _PrintStatus('left out: ' + ', '.join(f'{count} {why}' for why, count in sorted(left_out.items())))
-  return _ExitCode(failed)
+  return _Close(failed, total, f', {seconds:.1f} s of audio in {time.time() - started:.1f} s')
 
 
 def _Load(args):
@@ -125,10 +126,11 @@ def _Load(args):
   return run_model.Load(args, args.run, n_best=args.n_best, max_window=args.window_seconds, language=args.language)
 
 
-def _ExitCode(failed):
-  """Prints how many recordings could not be transcribed; returns the exit code."""
-  if failed:
-    _PrintStatus(f'{len(failed)} failed')
+def _Close(failed, total, effort=''):
+  """Prints how many of several recordings were transcribed, and how many failed; returns the exit code."""
+  if failed or total > 1:
+    failures = f', {len(failed)} failed' if failed else ''
+    _PrintStatus(f'{total - len(failed)} of {total} recordings transcribed{failures}{effort}')
   return 1 if failed else 0
 
 
