@@ -27,7 +27,7 @@ def setUpModule():
   _folder = tempfile.mkdtemp()
   with graph_mode.GraphMode():
     run_case.MakeRun(_folder + '/run', 'asr.Supervised', 'nowhere', 'transducer.max_labels_per_frame = 2.0')
-  transcripts.Record(_folder + '/run', {'labeled': {'english': 'data'}})
+  transcripts.Record(_folder + '/run', {'labeled': {'english': 'data'}}, is_resumed=False)
   _sounds = [tiny_data.Waveform(seconds, i) for i, seconds in enumerate((1.5, 2.5, 1.1))]
   for i, samples in enumerate(_sounds):
     _Write(f'{_folder}/{i}.wav', samples)

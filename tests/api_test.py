@@ -117,7 +117,7 @@ class ApiTest(absltest.TestCase):
   def test_the_language_is_the_run_s_or_the_one_that_is_named(self):
     self.assertIsNone(self.model.language)
     self.assertIsNone(self.expected[0].to_dict()['language'])
-    spoken_language.Record(_run, {'labeled': 'en'})
+    spoken_language.Record(_run, {'labeled': 'en'}, ['labeled'], [])
     self.addCleanup(os.remove, f'{_run}/{spoken_language.RECORD}')
     for named, language in ((None, 'en'), ('de', 'de')):
       with fm_lingvo.load(_run, language=named) as model:
@@ -289,6 +289,18 @@ class ApiTest(absltest.TestCase):
       (_run, dict(checkpoint='best'), 'keeps no best checkpoint'),
       (_run, dict(n_best=2), 'n_best = 2: expected 1 to 1'),
       (_run, dict(search=fm_lingvo.Search(beam_size=0)), 'beam_size = 0: expected >= 1'),
+      (_run, dict(search=dict(beam_size=8)), r'search = .*: expected fm_lingvo.Search\(beam_size=8\), got dict'),
+      (_run, dict(search='beam'), r"search = 'beam': expected fm_lingvo.Search\(beam_size=8\), got str"),
+      (_run, dict(search=fm_lingvo.Search(beam_size='8')), "beam_size = '8': expected an integer"),
+      (_run, dict(search=fm_lingvo.Search(lm=3)), 'lm = 3: expected the path of a file'),
+      (_run, dict(search=fm_lingvo.Search(lm_weight='0.3')), "lm_weight = '0.3': expected a number"),
+      (_run, dict(search=fm_lingvo.Search(hotwords={'dog': 2.0})), 'hotwords = .*: expected a list of phrases and'),
+      (_run, dict(search=fm_lingvo.Search(hotwords=3)), 'hotwords = 3: expected a list of phrases and'),
+      (3, {}, 'run = 3: expected the path of a folder, got int'),
+      (_run, dict(adapter=['a']), r"adapter = \['a'\]: expected a name of adapters"),
+      (_run, dict(checkpoint=500), "checkpoint = 500: expected 'best', 'newest'"),
+      (_run, dict(n_best='2'), "n_best = '2': expected an integer, got str"),
+      (_run, dict(max_window='8'), "max_window = '8': expected seconds, got str"),
       (_run, dict(max_window=1), 'max_window = 1: expected >= 2 and finite'),
       (_run, dict(max_window=float('nan')), 'max_window = nan: expected >= 2'),
     ):

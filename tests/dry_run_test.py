@@ -20,6 +20,8 @@ from fm_lingvo.checkpoints import warm_start
 from fm_lingvo.config import gin_config
 from fm_lingvo.data import dataset
 from fm_lingvo.data import shard_integrity
+from fm_lingvo.data import spoken_language
+from fm_lingvo.data import transcripts
 from fm_lingvo.training import dry_run
 from params import base
 from tests import graph_case  # noqa: F401 Graph mode.
@@ -172,15 +174,20 @@ class DryRunTest(absltest.TestCase):
     best = "task.train.best_metric = 'DevTarget/labeled/wer'"
     dev = "task.train.eval_datasets = ['DevTarget']"
     self._Refused('best_metric = .*: DevTarget has no files to evaluate$', dev, best, "Supervised.target = 'gone'")
+    data = self._Data()
+    self._Refused('^DevTarget: .*: transcripts of two normalisers, basic ', dev, data_dir=data)
+    self._Run(data_dir=data)
+
+  def _Data(self, **settings):
+    """A copy of the data whose source has transcripts of the normaliser english and whose target has those of basic."""
     data = os.path.join(self.folder, 'data')
     shutil.copytree(self.data_dir, data)
     none = {split: {'shards': [], 'hours': 0} for split in dataset.SPLITS}
     info = dict(format=dataset.FORMAT, version=dataset.VERSION, sample_rate=16000, domains=[], splits=none)
     for name, normalizer in (('source', 'english'), ('target', 'basic')):
       with open(os.path.join(data, name, 'dataset.json'), 'w', encoding='utf-8') as f:
-        json.dump({**info, 'settings': {'normalizer': normalizer}}, f)
-    self._Refused('^DevTarget: .*: transcripts of two normalisers, basic ', dev, data_dir=data)
-    self._Run(data_dir=data)
+        json.dump({**info, 'settings': {'normalizer': normalizer, **settings}}, f)
+    return data
 
   def test_warm_starts(self):
     start = f'Supervised.init_from = {self.supervised!r}'
@@ -192,6 +199,31 @@ class DryRunTest(absltest.TestCase):
     self._Refused('made with frontend normalization = ', start, "task.frontend.normalization = 'none'")
     everything = f'task.train.init_from_checkpoint_rules = {warm_start.InitRules(self.supervised)}'
     self._Refused('made with another tokenizer', everything, f'Supervised.tokenizer = {base.WORDPIECES_EN!r}')
+
+  def test_a_warm_start_whose_decoder_learnt_other_transcripts(self):
+    run = os.path.join(self.folder, 'run')
+    shutil.copytree(self.supervised, run)
+    start = [f'Supervised.init_from = {run!r}', 'Supervised.init_decoder = True']
+    data = self._Data(language='en')
+
+    def _Lines(normalizer, language, *bindings, stream='labeled'):
+      transcripts.Record(run, {stream: {normalizer: 'data/before'}}, is_resumed=False)
+      spoken_language.Record(run, {stream: language}, [stream], [])
+      return [line for line in self._Run(*bindings, data_dir=data).splitlines() if 'learnt' in line]
+
+    self.assertEqual(_Lines('english', 'en', *start), [])
+    self.assertEqual(_Lines('basic', 'de', start[0]), [])  # With a new decoder.
+    for stream in ('labeled', 'earlier'):
+      self.assertEqual(
+        _Lines('basic', 'de', *start, stream=stream),
+        [
+          f'{run}: its decoder learnt transcripts of the normaliser basic; those of stream labeled ({data}/source) are '
+          'of english, which it must learn anew: prepare them again, with --normalizer=basic, or set init_decoder = '
+          'False',
+          f'{run}: its decoder learnt transcripts in the language de; those of stream labeled are in en: init_decoder '
+          '= False makes a new decoder',
+        ],
+      )
 
   def test_a_streaming_model_starts_from_one_that_does_not_stream(self):
     start = f'StreamingSupervised.init_from = {self.supervised!r}'
@@ -227,6 +259,14 @@ class DryRunTest(absltest.TestCase):
     self._Refused(
       'of another model: .*no other checkpoint to resume', 'task.encoder.model_dim = 32', logdir=self.supervised
     )
+    for binding in ('task.train.ema_decay = 0.9', 'Supervised.gradient_accumulation_steps = 2'):
+      name = binding.partition(' ')[0].removeprefix('Supervised.')
+      self._Refused(
+        f'/ckpt-00000003: {name}: the run began without .*; set it as it was, or start another run with init_from = '
+        f"'{self.supervised}' and init_decoder = True",
+        binding,
+        logdir=self.supervised,
+      )
     run = os.path.join(self.folder, 'run')
     shutil.copytree(self.supervised, run)
     for name in ('metrics.jsonl', 'skipped.jsonl'):
@@ -235,6 +275,12 @@ class DryRunTest(absltest.TestCase):
         f.write('{"step": 1}\nhello\n')
       self._Refused(f'{name}:2: not a JSON object', logdir=run)
       os.remove(path)
+    transcripts.Record(run, {'labeled': {'basic': 'data/before'}}, is_resumed=False)
+    self._Refused(
+      '^--logdir=.*: stream labeled was trained on transcripts of the normaliser basic',
+      data_dir=self._Data(),
+      logdir=run,
+    )
 
   def test_folders_that_cannot_be_written(self):
     path = os.path.join(self.folder, 'file')

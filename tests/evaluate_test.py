@@ -142,7 +142,7 @@ class EvaluateTest(absltest.TestCase):
     self.addCleanup(os.remove, path)
     with open(path, 'w', encoding='utf-8') as f:
       json.dump({'format': dataset.FORMAT, 'settings': {'normalizer': 'basic'}}, f)
-    transcripts.Record(_folder + '/run5', {'labeled': {'english': 'data/before'}})
+    transcripts.Record(_folder + '/run5', {'labeled': {'english': 'data/before'}}, is_resumed=False)
     out, err = self._Evaluate(_folder + '/run5', '--datasets=TestTarget', code=2)
     self.assertEqual(out, '')
     self.assertRegex(
@@ -150,7 +150,7 @@ class EvaluateTest(absltest.TestCase):
       r'^evaluate: TestTarget: stream labeled and its training data: transcripts of two normalisers, '
       r'basic \(\S+target\) and english \(data/before\), cannot be compared; [^\n]*\n$',
     )
-    transcripts.Record(_folder + '/run', {'labeled': {'basic': 'data/before'}})
+    transcripts.Record(_folder + '/run', {'labeled': {'basic': 'data/before'}}, is_resumed=False)
     self.assertIn('WER', self._Evaluate(_folder + '/run', '--datasets=TestTarget')[0])
 
   def test_no_data_set_at_all_is_an_error(self):

@@ -13,7 +13,9 @@ import soundfile
 from absl.testing import absltest
 
 from fm_lingvo import audio
+from fm_lingvo import errors
 from fm_lingvo.data import dataset
+from fm_lingvo.data import manifest as manifest_lib
 from fm_lingvo.data import normalizers
 from fm_lingvo.data.normalizers import prompts as prompts_normalizer
 from tests import importer_case
@@ -392,6 +394,43 @@ class ManifestTest(ImporterCase):
       ['  ignored the key txet of 2 entries; did you mean text?', '  ignored the key accent of 1 entries'],
     )
 
+  def test_one_object_of_all_entries_is_read_as_an_object_a_line(self):
+    self.Audio('a.wav')
+    self.Audio('b.wav')
+    entries = {
+      'u1': {'wav': 'a.wav', 'length': 0.5, 'spk_id': 'ann', 'words': 'one'},
+      'u2': {'wav': 'b.wav', 'length': 0.5, 'text': 'two', 'wrd': 'TWO'},
+    }
+    for indent in (None, 2):
+      path = self.Text('train.json', json.dumps(entries, indent=indent))
+      listing = self.List('manifest', input=path)
+      self.assertEqual(self.Found(listing), {'u1': ('one', 'ann', None, None), 'u2': ('two', 'unknown', None, None)})
+      self.assertEqual([u.declared_duration for u in listing.utterances], [0.5, 0.5])
+      self.assertEqual((listing.rejects, dict(listing.ignored)), ([], {'wrd': 1}))
+      self.assertEqual([(e.utt_id, e.text) for e in manifest_lib.Read(path)], [('u1', 'one'), ('u2', 'two')])
+
+  def test_one_object_of_another_form_is_named(self):
+    for value, problem in (
+      ({'utts': {'u1': {'input': [], 'output': []}}}, "with utts: ESPnet's data.json; prepare its wav.scp and text by"),
+      ({'u1': {'words': 'one'}}, 'with u1: expected a JSON object a line, or SpeechBrain.s form, where each value has'),
+      ({'u1': {'wav': {'file': 'a.wav', 'start': 0}}}, 'with u1: expected a JSON object a line'),
+    ):
+      path = self.Text('data.json', json.dumps(value))
+      for read in (lambda: self.List('manifest', input=path), lambda: manifest_lib.Read(path)):  # noqa: B023
+        with self.assertRaisesRegex(errors.DatasetError, f'^{path}: one JSON object {problem}'):
+          read()
+    path = self.Text('one.json', json.dumps({'audio_filepath': 'a.wav', 'text': 'one'}, indent=2))
+    with self.assertRaisesRegex(
+      errors.DatasetError, 'one JSON object with audio_filepath, text: expected a JSON object'
+    ):
+      self.List('manifest', input=path)
+
+  def test_few_unknown_keys_are_printed(self):
+    listing = self.Import({'audio_filepath': 'a.wav', **{f'key{i}': i for i in range(30)}})
+    lines = report.Ignored(listing)
+    self.assertLen(lines, 11)
+    self.assertEqual(lines[-1], '  ignored 20 more keys (names in report.json)')
+
   def test_names_that_contradict_each_other_are_rejects(self):
     for row, detail in (
       ({'path': 'a.wav', 'wav': 'b.wav'}, 'path and wav are both audio_filepath, with different values'),
@@ -565,7 +604,7 @@ class PhrasesTest(absltest.TestCase):
       (40_000, 'forty thousand'),
       (99_901, 'ninety nine thousand nine hundred one'),
     ):
-      self.assertEqual(phrases.Cardinal(n), words)
+      self.assertEqual(phrases.InWords(n), words)
     for n, words in (
       (1, 'first'),
       (12, 'twelfth'),
@@ -574,7 +613,7 @@ class PhrasesTest(absltest.TestCase):
       (30, 'thirtieth'),
       (31, 'thirty first'),
     ):
-      self.assertEqual(phrases.Ordinal(n), words)
+      self.assertEqual(phrases.InWords(n, 'ordinal'), words)
 
   def test_phrases_are_distinct_and_the_same_each_time(self):
     found = phrases.Phrases(500)
@@ -671,7 +710,7 @@ class GeneralSpeechTest(ImporterCase):
 
   def setUp(self):
     super().setUp()
-    self.many = ''.join(f'Number {phrases.Cardinal(n)}.\n' for n in range(600))
+    self.many = ''.join(f'Number {phrases.InWords(n)}.\n' for n in range(600))
 
   def test_voices_have_their_shares_and_an_utterance_names_its_own(self):
     with (

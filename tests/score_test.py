@@ -15,6 +15,41 @@ from tools.scoring import transcript_files
 
 
 class ReadTest(score_case.FilesCase):
+  def test_tables_are_read_by_the_names_of_their_columns(self):
+    for name, separator in (('a.csv', ','), ('b.tsv', '\t'), ('c.CSV', ';')):
+      rows = (['Path', 'client_id', 'Sentence', 'locale', 'votes'], ['x/u1.wav', 'ann', 'one two', 'en', '1'])
+      lines = [separator.join(row) for row in (*rows, ['u2.mp3', '', '', '', ''])]
+      found = self.Read(name, *lines)
+      self.assertEqual((found.format, found.texts), ('table', {'x/u1': 'one two', 'u2': ''}))
+      self.assertEqual((found.speakers, found.languages), ({'x/u1': 'ann'}, {'x/u1': 'en'}))
+    parts = self.Read('d.csv', 'wav,offset,duration,text', 'a.wav,0,1.5,"one, two"', 'a.wav,1.5,1,three')
+    self.assertEqual(parts.texts, {'a@0-1500': 'one, two', 'a@1500-2500': 'three'})
+    both = 'e.csv', 'id,reference,pred_text', '1,one,won'
+    self.assertTrue(transcript_files.HasBoth(self.Write(*both)))
+    self.assertEqual(
+      [self.Read(*both, role=role).texts for role in ('reference', 'hypothesis')], [{'1': 'one'}, {'1': 'won'}]
+    )
+
+  def test_what_is_no_table_of_texts_is_refused_in_one_line(self):
+    for lines, problem in (
+      (
+        ('u1,one two', 'u2,three'),
+        'expected a table whose first line names its columns, such as utt_id and text; found',
+      ),
+      (('id,hyp', 'u1,one'), r':2: no hypothesis or pred_text or text; found id, hyp'),
+      (('text,votes', 'one,1'), r':2: no utt_id and no audio_filepath; found text, votes'),
+      (('id,text', 'u1,one, two'), r':2: 3 fields, expected 2 \(id, text\)'),
+      (('id,text',), 'no utterances; read as table'),
+    ):
+      with self.assertRaisesRegex(errors.DatasetError, f'a.csv.*{problem}'):
+        self.Read('a.csv', *lines)
+    self.assertEqual(self.Read('a.csv', 'u1 one, two', kind='text').texts, {'u1': 'one, two'})
+    for name in ('a.srt', 'b.vtt', 'c.TextGrid', 'd.srt.gz'):
+      with self.assertRaisesRegex(
+        errors.ConfigError, f'{name}: .* is not a format that can be scored; expected one of'
+      ):
+        self.Read(name, '1')
+
   def test_formats_are_told_by_extension_and_content(self):
     for name, lines, kind, texts in (
       ('a.txt', ['u1 one two', '', 'u2', 'u3  x\u2028y'], 'text', {'u1': 'one two', 'u2': '', 'u3': 'x\u2028y'}),

@@ -55,6 +55,18 @@ class SoundBankTest(absltest.TestCase):
     again, _ = self._Load(sound_bank.LoadNoise, 1.0)
     np.testing.assert_array_equal(np.concatenate(sounds), np.concatenate(again))
 
+  def test_file_names_that_are_not_utf_8_are_read_too(self):
+    sounds_case.WriteWav(f'{self.folder}/a.wav', sounds_case.Tone(100, 1.0))
+    os.rename(f'{self.folder}/a.wav', os.fsencode(self.folder) + b'/caf\xe9.wav')
+    sound_bank.CheckFolder('noise.folder', self.folder)
+    sounds, _ = self._Load(sound_bank.LoadNoise)
+    self.assertEqual([len(s) for s in sounds], [RATE])
+    with open(os.fsencode(self.folder) + b'/caf\xe9.wav', 'wb') as f:
+      f.write(b'no audio')
+    sound_bank.LoadNoise.cache_clear()
+    with self.assertRaisesRegex(errors.ConfigError, 'caf.*wav: cannot be decoded'):
+      self._Load(sound_bank.LoadNoise)
+
   def test_a_folder_is_loaded_once(self):
     sounds_case.WriteNoise(self.folder)
     self._Load(sound_bank.LoadNoise)

@@ -16,6 +16,7 @@ import av
 import numpy as np
 from absl.testing import absltest
 
+from fm_lingvo.data import manifest
 from fm_lingvo.inference import recognizer
 from fm_lingvo.inference import transcribing
 from fm_lingvo.utils import audio_extensions
@@ -24,6 +25,11 @@ from tests import run_case
 from tests import tiny_data
 from tools import transcribe
 from tools.common import recordings
+from tools.prepare import importers
+from tools.prepare import load
+from tools.prepare import shards
+from tools.prepare.importers import manifest as manifest_importer
+from tools.scoring import transcript_files
 
 
 def _WriteWav(path, samples, rate=16000):
@@ -84,7 +90,7 @@ class TranscribeTest(absltest.TestCase):
     out, err = self._Run(_folder + '/audio')
     lines = [line.split('\t') for line in out.splitlines()]
     self.assertEqual([name for name, _ in lines], [f'{_folder}/audio/{n}' for n in ('a/0.wav', 'a/2.wav', 'b/1.wav')])
-    self.assertIn('3 of 3 recordings, 5.1 s of audio', err)
+    self.assertIn('3 of 3 recordings transcribed, 5.1 s of audio', err)
     for _, text in lines:
       self.assertTrue(text)
     looping = self.create_tempdir().full_path
@@ -224,8 +230,8 @@ class TranscribeTest(absltest.TestCase):
     self.assertRegex(err, r'bad\.wav: (not_audio|corrupt)')
     self.assertRegex(err, r'gone\.mp3: missing')
     self.assertIn('empty: no audio file in this folder', err)
-    self.assertIn('transcribe: 3 failed', err)
-    self.assertLen(err.splitlines(), 5)
+    self.assertRegex(err.splitlines()[-1], r'^transcribe: 1 of 4 recordings transcribed, 3 failed, 1\.5 s of audio in ')
+    self.assertLen(err.splitlines(), 4)
     out, err = self._Run(folder + '/gone.mp3', code=1)
     self.assertEqual(out, '')
 
@@ -308,6 +314,22 @@ class TranscribeTest(absltest.TestCase):
     self.assertEqual(names, [folder + '/caf\\udce9.wav', folder + '/ok.wav'])
     self._Run(folder, f'--output={folder}/out/', '--format=json')
     self.assertLen(os.listdir(folder + '/out'), 2)
+
+  def test_what_is_written_of_a_file_name_that_is_no_utf_8_names_the_file(self):
+    folder = self.create_tempdir().full_path
+    path = os.fsdecode(os.fsencode(folder) + b'/caf\xe9.wav')
+    shutil.copy(_folder + '/audio/a/0.wav', path)
+    for kind in ('manifest', 'json'):
+      written = f'{folder}/{kind}.json'
+      self._Run(path, f'--output={written}', f'--format={kind}')
+      options = importers.Options(input=written)
+      (utterance,) = manifest_importer.Import(options).utterances
+      self.assertEqual(utterance.source, path)
+      samples = list(load.Load([utterance], shards.Limits(max_chars_per_second=1e3)))
+      self.assertIsNone(samples[0][2])
+      self.assertEqual(manifest.Read(written)[0].path, path)
+      scored = transcript_files.Read(written, 'hypothesis')
+      self.assertEqual(list(scored.texts), [f'{folder}/caf\\udce9'])
 
   def test_wrong_usage_is_said_in_a_line(self):
     audio = _folder + '/audio'

@@ -71,12 +71,21 @@ class TranscriptsTest(absltest.TestCase):
 
   def test_a_run_keeps_its_languages(self):
     self.assertIsNone(spoken_language.Recorded(self._folder, 'labeled'))
-    spoken_language.Record(self._folder, {})
+    both = ['labeled', 'other']
+
+    def _After(languages, trained, earlier):
+      spoken_language.Record(self._folder, languages, trained, earlier)
+      return [spoken_language.Recorded(self._folder, stream) for stream in both]
+
+    self.assertEqual(_After({}, both, []), [None, None])
     self.assertEqual(os.listdir(self._folder), [])
-    spoken_language.Record(self._folder, {'labeled': 'en', 'other': 'de'})
-    spoken_language.Record(self._folder, {'labeled': 'pt'})
+    self.assertEqual(_After({'labeled': 'en', 'other': 'de'}, both, []), ['en', 'de'])
     self.assertEqual(os.listdir(self._folder), [spoken_language.RECORD])
-    self.assertEqual([spoken_language.Recorded(self._folder, s) for s in ('labeled', 'other')], ['pt', 'de'])
+    self.assertEqual(_After({'labeled': 'en'}, ['labeled'], both), ['en', 'de'])  # A stream that is not trained on now.
+    self.assertEqual(_After({'labeled': 'pt', 'other': 'de'}, both, both), [None, 'de'])  # English and Portuguese.
+    self.assertEqual(_After({'labeled': 'pt', 'other': 'de'}, both, both), [None, 'de'])  # It was both before.
+    self.assertEqual(_After({}, ['other'], both), [None, None])  # No longer known.
+    self.assertEqual(_After({'labeled': 'pt'}, both, []), ['pt', None])  # Nothing was trained yet.
     for text in ('[]', '{"labeled": 1}', '{"lab'):
       path = os.path.join(self._folder, spoken_language.RECORD)
       with open(path, 'w', encoding='utf-8') as f:
@@ -128,21 +137,55 @@ class TranscriptsTest(absltest.TestCase):
       hydra_input.AddStream(p, 'labeled', stream)
       return types.SimpleNamespace(input=p)
 
-    start_data.CheckTranscripts(Params('basic'), {'Dev': Params('basic')})
+    start_data.CheckTranscripts(Params('basic'), {'Dev': Params('basic')}, '')
     with self.assertRaisesRegex(errors.ConfigError, '^Dev: stream labeled and its training data: transcripts of two'):
-      start_data.CheckTranscripts(Params('basic'), {'Dev': Params('english')})
+      start_data.CheckTranscripts(Params('basic'), {'Dev': Params('english')}, '')
+
+  def test_a_run_goes_on_with_transcripts_of_the_normaliser_that_it_began_with(self):
+    for name, settings in (('english', {'language': 'en'}), ('more', {}), ('basic', {'language': 'de'})):
+      self._Data(name, normalizer='basic' if name == 'basic' else 'english', **settings)
+    run = os.path.join(self._folder, 'run')
+    os.makedirs(os.path.join(run, 'train'))
+
+    def Params(*names):
+      p = hydra_input.HydraInput.Params()
+      patterns = [f'{self._folder}/{name}/train-*' for name in names]
+      hydra_input.AddStream(p, 'labeled', hydra_input.StreamParams().Set(file_pattern=patterns, labeled=True))
+      return types.SimpleNamespace(input=p)
+
+    def Start(*names, evaluated=()):
+      start_data.CheckTranscripts(Params(*names), {name: Params(name) for name in evaluated}, run)
+      start_data.RecordTranscripts(Params(*names).input, run)
+      return list(transcripts.Recorded(run)['labeled']), spoken_language.Recorded(run, 'labeled')
+
+    self.assertEqual(Start('basic'), (['basic'], 'de'))
+    self.assertEqual(Start('english', evaluated=['english']), (['english'], 'en'))  # No checkpoint yet.
+    with open(os.path.join(run, 'train', 'ckpt-00000001.index'), 'wb'):
+      pass
+    self.assertEqual(Start('english'), (['english'], 'en'))
+    for evaluated in ((), ['basic']):
+      with self.assertRaisesRegex(
+        errors.ConfigError,
+        f'^--logdir={run}: stream labeled was trained on transcripts of the normaliser english .*/english.; those of '
+        '.*/basic are of basic: prepare them again, with --normalizer=english, or start another run$',
+      ):
+        Start('basic', 'english', evaluated=evaluated)
+    self.assertEqual(Start('english', 'more'), (['english'], None))
+    self.assertEqual(Start('english'), (['english'], None))
 
   def test_a_run_remembers_what_it_was_trained_on(self):
     self.assertIsNone(transcripts.Recorded(self._folder))
-    transcripts.Record(self._folder, {})
+    transcripts.Record(self._folder, {}, is_resumed=False)
     first, second = {'labeled': {'basic': 'a'}}, {'labeled': {'english': 'b'}, 'other': {'none': 'c'}}
-    transcripts.Record(self._folder, first)
+    transcripts.Record(self._folder, first, is_resumed=False)
     self.assertEqual(transcripts.Recorded(self._folder), first)
-    transcripts.Record(self._folder, second)
+    transcripts.Record(self._folder, second, is_resumed=True)
     self.assertEqual(
       transcripts.Recorded(self._folder), {'labeled': {'basic': 'a', 'english': 'b'}, 'other': {'none': 'c'}}
     )
     self.assertEqual(os.listdir(self._folder), [transcripts.RECORD])
+    transcripts.Record(self._folder, second, is_resumed=False)
+    self.assertEqual(transcripts.Recorded(self._folder), second)
     with open(os.path.join(self._folder, transcripts.RECORD), 'w', encoding='utf-8') as f:
       f.write('[1]')
     with self.assertRaisesRegex(

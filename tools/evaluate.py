@@ -81,6 +81,8 @@ def Evaluate(run, datasets, checkpoint, how, averages=True, data_dir=None):
 
 def Line(name, step, values):
   """Returns a line with the main metrics of a data set."""
+  from fm_lingvo.evaluation import evaluator  # Only here: it imports TensorFlow.
+
   words = [f'{name}, step {step}']
   for key in sorted(values):
     branch, _, metric = key.rpartition('/')
@@ -94,6 +96,7 @@ def Line(name, step, values):
       metric in ('masked_accuracy', 'cross_entropy', 'perplexity', 'bits_per_character', 'examples')
       or metric == 'dropped'
       and values[key]
+      or evaluator.IsManyUnknown(key, values[key])
     ):
       words.append(f'{key} {values[key]:.4g}')
   return ', '.join(words)

@@ -8,9 +8,10 @@
 
 REF, HYP and HYP2 are files with an utterance a line. The extension says the format: .trn, .stm, .ctm, and .jsonl or
 .json (hypotheses of a run: utt_id, reference, hypothesis; NeMo's manifests: audio_filepath, text, pred_text; JSON of
-tools.transcribe). Other files are text, `ID TEXT`, if all lines begin with a different word that has a digit, _ or /,
-or have a tab; else plain lines, which are matched by their number. The first lines of the output say what each was
-read as. REF may be left out where files are JSON lines with references and hypotheses; two of these are two systems.
+tools.transcribe), .csv and .tsv (tables whose first line names their columns by the same keys). Other files are text,
+`ID TEXT`, if all lines begin with a different word that has a digit, _ or /, or have a tab; else plain lines, which are
+matched by their number. The first lines of the output say what each was read as. REF may be left out where files are
+JSON lines or tables with references and hypotheses; two of these are two systems.
 Utterances are matched by id. One that a file lacks is an error; --ignore_missing leaves it out and says so. Words of
 CTM are split into the segments of an STM reference, as sclite does.
 With HYP2, systems A (HYP) and B (HYP2) are compared by a paired bootstrap and by MAPSSWE, NIST's matched pairs test.

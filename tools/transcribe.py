@@ -57,11 +57,6 @@ _NOT_STREAMED = {'n_best': 1, 'min_confidence': 0.0, 'output': None, 'window_sec
 _STATUS_SECONDS = 1.0  # Between two lines on the progress.
 
 
-def _Printable(path):
-  """Returns a path as UTF-8 text; invalid bytes, which file names may contain, become escapes."""
-  return path.encode('utf-8', 'backslashreplace').decode('utf-8')
-
-
 def _PrintStatus(line):
   print(f'transcribe: {line}', file=sys.stderr, flush=True)
 
@@ -89,8 +84,9 @@ def _Run(args):
   failed = [name for name, _ in missing]
   # Report a wrong output or run before minutes of decoding.
   output = transcript_output.Output(args.output, args.format, recordings)
+  total = len(recordings) + len(missing)
   if not recordings:
-    return _ExitCode(failed)
+    return _Close(failed, total)
   if args.stream:
     with _Load(args) as model:
       for line in notes:
@@ -106,24 +102,24 @@ def _Run(args):
   for number, ((path, relative_path), result) in enumerate(zip(recordings, results, strict=True), 1):
     if isinstance(result, errors.AudioError):
       failed.append(path)
-      _PrintStatus(f'{_Printable(path)}: {result.reason}: {" ".join(result.detail.split())}')
+      _PrintStatus(f'{file_system.Printable(path)}: {result.reason}: {" ".join(result.detail.split())}')
     else:
       seconds += result.duration
       if result.damage:
-        _PrintStatus(f'{_Printable(path)}: {result.damage}')
+        _PrintStatus(f'{file_system.Printable(path)}: {result.damage}')
       output.Open()  # Also if all are left out: an old file is not the result.
       why = args.format == 'manifest' and transcript_formats.WhyNoLabel(result, args.min_confidence)
       if why:
         left_out[why] += 1
       else:
-        output.Write(dataclasses.replace(result, name=_Printable(path)), relative_path)
-    if len(recordings) > 1 and seconds and (number == len(recordings) or time.time() > told + _STATUS_SECONDS):
+        output.Write(dataclasses.replace(result, name=path), relative_path)
+    if number < len(recordings) and seconds and time.time() > told + _STATUS_SECONDS:
       told = time.time()
       _PrintStatus(f'{number} of {len(recordings)} recordings, {seconds:.1f} s of audio in {told - started:.1f} s')
   output.Close()
   if left_out:
     _PrintStatus('left out: ' + ', '.join(f'{count} {why}' for why, count in sorted(left_out.items())))
-  return _ExitCode(failed)
+  return _Close(failed, total, f', {seconds:.1f} s of audio in {time.time() - started:.1f} s')
 
 
 def _Load(args):
@@ -131,10 +127,11 @@ def _Load(args):
   return run_model.Load(args, args.run, n_best=args.n_best, max_window=args.window_seconds, language=args.language)
 
 
-def _ExitCode(failed):
-  """Prints how many recordings could not be transcribed; returns the exit code."""
-  if failed:
-    _PrintStatus(f'{len(failed)} failed')
+def _Close(failed, total, effort=''):
+  """Prints how many of several recordings were transcribed, and how many failed; returns the exit code."""
+  if failed or total > 1:
+    failures = f', {len(failed)} failed' if failed else ''
+    _PrintStatus(f'{total - len(failed)} of {total} recordings transcribed{failures}{effort}')
   return 1 if failed else 0
 
 

@@ -14,6 +14,7 @@ from lingvo.core import saver
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import reader
 from fm_lingvo.checkpoints import run_checkpoints
+from fm_lingvo.checkpoints import training_state
 from fm_lingvo.checkpoints import warm_start
 
 # What TensorFlow raises for incomplete files or another model's. Errors of a dead worker are not among them.
@@ -142,10 +143,13 @@ def CheckResumable(checkpoint: reader.Checkpoint, variables: Mapping[str, tf.Var
     tasks: The tasks with these variables.
 
   Raises:
-    reader.Unusable: The checkpoint cannot be read, is of another model, or holds NaN or Inf.
+    reader.Unusable: The checkpoint cannot be read, is of another model, was saved without what a setting adds to the
+      training graph, or holds NaN or Inf.
     errors.ConfigError: It was made with another front end or tokenizer.
   """
+  tasks = list(tasks)
   match = reader.Match(checkpoint, variables)
+  training_state.CheckMissing(checkpoint, match.missing, tasks)
   match.CheckFound()
   match.CheckForms()
   checkpoint.CheckFinite(name for name, v in variables.items() if v.dtype.base_dtype.is_floating)

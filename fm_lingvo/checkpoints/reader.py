@@ -18,6 +18,7 @@ from fm_lingvo.checkpoints import renamed_variables
 from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.checkpoints import sizes
 from fm_lingvo.checkpoints import weights_file
+from fm_lingvo.utils import files
 from fm_lingvo.utils import shipped
 from fm_lingvo.utils import suggest
 
@@ -264,7 +265,7 @@ def _Nearest(path):
   folder, name = os.path.split(path)
   if not tf.io.gfile.isdir(folder or '.'):
     return None
-  found = [entry.rstrip('/') for entry in tf.io.gfile.listdir(folder or '.')]
+  found = [entry.rstrip('/') for entry in files.List(folder or '.')]
   found = [re.sub(r'\.index$', '', entry) for entry in found if entry.endswith('.index') or '.' not in entry]
   nearest = suggest.Nearest(name, found)
   return nearest and os.path.join(folder, nearest)

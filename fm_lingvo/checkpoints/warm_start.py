@@ -85,7 +85,7 @@ def Restore(task, sess: tf.Session) -> tuple[list[str], set[str]]:
   """
   lines: list[str] = []
   loaded: set[str] = set()
-  for covered, match in _Matches(task):
+  for covered, match in Matches(task):
     match.Restore(task, sess)
     loaded.update(v.op.name for v in covered.values())
     averaged = ', moving averages' if match.checkpoint.averaged else ''
@@ -98,12 +98,12 @@ def Restore(task, sess: tf.Session) -> tuple[list[str], set[str]]:
 
 def Check(task) -> None:
   """Raises the errors of Restore without a session; the task's variables may be mere declarations of name and shape."""
-  for covered, match in _Matches(task):
+  for covered, match in Matches(task):
     match.Check(task)
     match.checkpoint.Values(covered)  # Finds damage.
 
 
-def _Matches(task):
+def Matches(task):
   """Yields (dict: name in the checkpoint -> variable, its reader.Match) for each checkpoint of a task's rules."""
   taken: set[str] = set()
   for path, rules in (task.params.train.init_from_checkpoint_rules or {}).items():

@@ -199,7 +199,7 @@ def FilesBeside(path):
   folder = os.path.dirname(path) or '.'
   if not tf.io.gfile.isdir(folder):
     return []
-  return sorted(f for f in tf.io.gfile.listdir(folder) if f.endswith('.gin'))
+  return sorted(f for f in files.List(folder) if f.endswith('.gin'))
 
 
 def RewriteGinArgs(argv):

@@ -9,7 +9,6 @@ from fm_lingvo import errors
 from fm_lingvo.utils import audio
 from fm_lingvo.utils import files
 from fm_lingvo.utils import suggest
-from fm_lingvo.utils import text_lines
 
 # Key -> its other names.
 ALIASES: dict[str, list[str]] = {
@@ -66,6 +65,8 @@ def IsMissing(key: str | None, value: object) -> bool:
 def Read(path: str) -> list[Entry]:
   """Reads a manifest of transcribed recordings; their paths are relative to its folder.
 
+  It has an object a line, or is one object of them (manifest_objects).
+
   Args:
     path: Local or remote file, decompressed if its name ends in .gz.
 
@@ -73,11 +74,13 @@ def Read(path: str) -> list[Entry]:
     errors.ConfigError: There is no such file.
     errors.DatasetError: A line is no JSON object, has no recording, no text or a wrong value, or an id appears twice.
   """
+  from fm_lingvo.data import manifest_objects  # Only here: it imports this module.
+
   if not files.Exists(path) or not files.IsRemote(path) and os.path.isdir(path):
     expected = 'expected a file with a JSON object a line'
     raise errors.ConfigError(f'{path}: no such manifest; {expected}{files.HintBeside(path)}')
   entries: dict[str, Entry] = {}
-  for number, row in text_lines.Objects(path):
+  for number, row in manifest_objects.Objects(path):
     where = f'{path}:{number}'
     entry = _Entry(row, where, os.path.dirname(path))
     if entry.utt_id in entries:
@@ -104,7 +107,7 @@ def _Entry(row: dict[str, Any], where: str, folder: str) -> Entry:
   part = '' if offset is None and end is None else f'@{offset or 0.0:g}'
   part += '' if channel is None else f'#{channel}'
   return Entry(
-    utt_id=str(known.get('utt_id', name + part)),
+    utt_id=files.Printable(str(known.get('utt_id', name + part))),
     path=name if files.IsRemote(name) else os.path.join(folder, name),
     text=known['text'],
     speaker=str(known.get('speaker', '')),

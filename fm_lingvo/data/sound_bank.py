@@ -45,11 +45,11 @@ def CheckFolder(path: str, folder: str) -> None:
     path: Path of the param, for the message.
     folder: Its value.
   """
-  if not tf.io.gfile.isdir(folder):
+  if not files.IsFolder(folder):
     raise errors.ConfigError(
       f'{path} = {folder!r}: no such folder; the nearest that exists is {files.NearestFolder(folder)}'
     )
-  if not any(_IsAudio(name) for _, _, names in tf.io.gfile.walk(folder) for name in names):
+  if not any(_IsAudio(name) for _, names in files.Walk(folder) for name in names):
     raise errors.ConfigError(
       f'{path} = {folder!r}: no audio file in this folder or below it; expected names such as a.wav, a.flac or a.mp3'
     )
@@ -84,9 +84,7 @@ def LoadRooms(folder: str, max_minutes: float) -> Bank:
 
 def _Names(folder):
   """Returns all audio files below a folder, in a random order that does not change."""
-  names = sorted(
-    os.path.join(parent, name) for parent, _, found in tf.io.gfile.walk(folder) for name in found if _IsAudio(name)
-  )
+  names = sorted(os.path.join(parent, name) for parent, found in files.Walk(folder) for name in found if _IsAudio(name))
   random.Random(0).shuffle(names)
   return names
 

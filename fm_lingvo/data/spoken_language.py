@@ -6,6 +6,7 @@ corpus). A run records that of its training data, which may be elsewhere when it
 
 import json
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from fm_lingvo import errors
@@ -38,15 +39,23 @@ def OfInput(p: Any) -> dict[str, str]:
   return found
 
 
-def Record(run: str, languages: dict[str, str]) -> None:
-  """Writes the languages of a run's training data into its folder; those of streams that are not named stay.
+def Record(run: str, languages: dict[str, str], trained: Iterable[str], earlier: Iterable[str]) -> None:
+  """Writes the languages of a run's training data into its folder.
+
+  A stream has one if it had the same in every start that trained on it.
 
   Args:
     run: Folder of the run.
     languages: What OfInput returned.
+    trained: Labelled streams of this start.
+    earlier: Those that weights in the folder were trained on before this start.
   """
   known = _Read(run)
-  merged = {**known, **languages}
+  kept = {stream: known[stream] for stream in earlier if stream in known}
+  merged = {
+    **{stream: code for stream, code in kept.items() if stream not in trained},
+    **{s: code for s, code in languages.items() if s not in earlier or kept.get(s) == code},
+  }
   if merged != known:
     transcripts.WriteRecord(os.path.join(run, RECORD), merged)
 

@@ -83,17 +83,23 @@ def _OfFolder(folder: str) -> str | None:
   return normalizer
 
 
-def Record(run: str, trained: Normalizers) -> None:
-  """Writes the normalisers of a run's training data into its folder; those of earlier starts stay.
+def Record(run: str, trained: Normalizers, is_resumed: bool) -> None:
+  """Writes the normalisers of a run's training data into its folder.
 
   Args:
     run: Folder of the run.
     trained: What OfInput returned.
+    is_resumed: Whether weights in the folder were trained before this start, whose normalisers then stay.
   """
   known = Recorded(run) or {}
-  merged = {stream: {**known.get(stream, {}), **trained.get(stream, {})} for stream in (*known, *trained)}
+  merged = Joined(known, trained) if is_resumed else trained
   if merged != known:
     WriteRecord(os.path.join(run, RECORD), merged)
+
+
+def Joined(earlier: Normalizers, now: Normalizers) -> dict[str, dict[str, str]]:
+  """Returns the normalisers of both; of one that both have, the folder of the later one."""
+  return {stream: {**earlier.get(stream, {}), **now.get(stream, {})} for stream in (*earlier, *now)}
 
 
 def WriteRecord(path: str, values: Mapping[str, Any]) -> None:
@@ -136,6 +142,28 @@ def CheckComparable(name: str, tested: Normalizers, trained: Normalizers) -> Non
     if names and trained.get(stream):
       _RaiseIfMixed(f'{name}: training data of stream {stream}', trained[stream])
       _RaiseIfMixed(f'{name}: stream {stream} and its training data', {**trained[stream], **names})
+
+
+def CheckResumed(run: str, trained: Normalizers, recorded: Normalizers) -> None:
+  """Refuses to go on with a run on transcripts of a normaliser that it was not trained on before.
+
+  Args:
+    run: Folder of the run.
+    trained: What OfInput returned for the training input of this start.
+    recorded: What Recorded returned for the run; streams without a known normaliser are not compared.
+
+  Raises:
+    errors.ConfigError: One line with the folders, the normalisers and what to do.
+  """
+  for stream, names in trained.items():
+    before = recorded.get(stream)
+    for normalizer, folder in sorted(names.items()) if before else ():
+      if normalizer not in before:
+        known, there = min(before.items())
+        raise errors.ConfigError(
+          f'--logdir={run}: stream {stream} was trained on transcripts of the normaliser {known} ({there}); those of '
+          f'{folder} are of {normalizer}: prepare them again, with --normalizer={known}, or start another run'
+        )
 
 
 def _RaiseIfMixed(where: str, names: Mapping[str, str]) -> None:

@@ -1,6 +1,9 @@
 """Options for decoding a finished run with another beam, language model or hotwords than its own."""
 
 import dataclasses
+import numbers
+from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 from fm_lingvo import errors
@@ -27,12 +30,25 @@ class Search:
     """Sets the options in the Params `head` of the head named `name`.
 
     Raises:
-      errors.ConfigError: The head does not support an option, beam_size is out of range, or hotwords are no list.
+      errors.ConfigError: The head does not support an option, beam_size is out of range, or a value is of a wrong type.
     """
     if isinstance(self.hotwords, str):  # A list of its letters otherwise.
       raise errors.ConfigError(f'hotwords = {self.hotwords!r}: expected a list of phrases, such as [{self.hotwords!r}]')
+    if isinstance(self.hotwords, Mapping) or not isinstance(self.hotwords, Iterable | None):
+      raise errors.ConfigError(
+        f'hotwords = {self.hotwords!r}: expected a list of phrases and pairs (phrase, boost), got '
+        f'{type(self.hotwords).__name__}'
+      )
+    if not isinstance(self.beam_size, numbers.Integral | None):
+      raise errors.ConfigError(f'beam_size = {self.beam_size!r}: expected an integer')
     if self.beam_size is not None and self.beam_size < 1:
       raise errors.ConfigError(f'beam_size = {self.beam_size}: expected >= 1')
+    if not isinstance(self.lm, str | None):
+      raise errors.ConfigError(f"lm = {self.lm!r}: expected the path of a file as str, or '' for none")
+    for name in ('lm_weight', 'lm_label_bonus', 'ilm_weight', 'hotword_boost'):
+      value = getattr(self, name)
+      if not isinstance(value, numbers.Real | None):
+        raise errors.ConfigError(f'{name} = {value!r}: expected a number')
     values = dict(
       beam_size=self.beam_size,
       lm_file=self.lm,

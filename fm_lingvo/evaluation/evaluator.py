@@ -31,7 +31,10 @@ def CountTensors(task):
 
 
 def Brief(values):
-  """Returns the few metrics to show in a terminal line, with the counts of dropped examples that are not 0."""
+  """Returns the few metrics to show in a terminal line.
+
+  The counts of dropped examples are among them if they are not 0, the shares of unknown labels if IsManyUnknown.
+  """
   names = (
     'loss',
     'perplexity',
@@ -47,7 +50,13 @@ def Brief(values):
     k: v for name in names for k, v in sorted(values.items()) if k == name or k.endswith('/' + name) and name != 'loss'
   }
   brief.update({k: v for k, v in sorted(values.items()) if k.endswith('/dropped') and v})
+  brief.update({k: v for k, v in sorted(values.items()) if IsManyUnknown(k, v)})
   return brief
+
+
+def IsManyUnknown(name, value):
+  """Whether a metric is a share of unknown labels that a user must know of."""
+  return name.rpartition('/')[2] == 'unknown_labels' and value > 0.01
 
 
 class Evaluator:

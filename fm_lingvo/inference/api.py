@@ -28,6 +28,7 @@ from fm_lingvo import errors
 from fm_lingvo.audio import frames as audio_frames
 from fm_lingvo.data import normalizers
 from fm_lingvo.decoding import search_options
+from fm_lingvo.inference import api_arguments
 from fm_lingvo.inference import live_model
 from fm_lingvo.inference import sounds
 from fm_lingvo.inference import starting
@@ -81,6 +82,7 @@ def load(
   Raises:
     errors.ConfigError: The run, or an option for it, cannot be used; the message is one line.
   """
+  api_arguments.CheckLoad(run, adapter, checkpoint, search, n_best, max_window)
   if max_window is not None and not MIN_WINDOW_SECONDS <= max_window < math.inf:
     raise errors.ConfigError(f'max_window = {max_window:g}: expected >= {MIN_WINDOW_SECONDS:g} and finite')
   if language is not None:
@@ -267,6 +269,8 @@ class Model(live_model.LiveModel):
     Args:
       recognizer: An object with the method Recognize of recognizer.Recognizer.
     """
+    if not callable(getattr(recognizer, 'Recognize', None)):
+      raise errors.ConfigError(f'recognizer of type {type(recognizer).__name__}: expected an object with Recognize')
     other = copy.copy(self)
     other._recognizer = recognizer
     return other

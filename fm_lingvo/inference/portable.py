@@ -102,7 +102,7 @@ def Write(run: run_lib.Run, folder: str, options: Options = Options()) -> dict:
     for name, text in texts.items():
       with open(os.path.join(made, name), 'w', encoding='utf-8') as f:
         f.write(text)
-    for name in tf.io.gfile.listdir(run.path):
+    for name in files.List(run.path):
       if name == confidence.FILE or re.fullmatch(r'tokenizer_\w+\.model', name):
         tf.io.gfile.copy(os.path.join(run.path, name), os.path.join(made, name))
     os.makedirs(folder, exist_ok=True)

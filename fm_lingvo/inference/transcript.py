@@ -1,11 +1,12 @@
 """What recognition returns: words with times, segments, hypotheses and transcripts; does not import TensorFlow."""
 
 import dataclasses
-import json
 import textwrap
 from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
+
+from fm_lingvo.utils import text_lines
 
 # A segment ends at a pause, and before it would be too long for a subtitle.
 _PAUSE_SECONDS = 0.8
@@ -116,7 +117,7 @@ class Transcript:
 
   def to_json(self) -> str:
     """Returns to_dict as a line of JSON."""
-    return json.dumps(self.to_dict(), ensure_ascii=False)
+    return text_lines.Json(self.to_dict())
 
 
 def WordRows(words: Iterable[Word]) -> list[dict[str, Any]]:

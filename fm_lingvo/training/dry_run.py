@@ -13,6 +13,7 @@ from lingvo.core import cluster_factory
 from fm_lingvo.checkpoints import checkpointer
 from fm_lingvo.checkpoints import reader
 from fm_lingvo.checkpoints import run_checkpoints
+from fm_lingvo.checkpoints import training_state
 from fm_lingvo.checkpoints import warm_start
 from fm_lingvo.config import gin_config
 from fm_lingvo.config import train_params
@@ -25,6 +26,7 @@ from fm_lingvo.run_files import run_dir
 from fm_lingvo.run_files import run_lock
 from fm_lingvo.training import best_checkpoints
 from fm_lingvo.training import flag_checks
+from fm_lingvo.training import kept_decoder
 from fm_lingvo.training import nonfinite_steps
 from fm_lingvo.training import start_data
 from fm_lingvo.utils import files
@@ -53,7 +55,7 @@ def Run(flags, is_cluster: bool) -> int:
     for learner in task.learners:
       if isinstance(learner, nonfinite_steps.Learner):
         learner.CheckTrained(task.vars)
-    _CheckWeights(task, flags.logdir)
+    _CheckWeights(task, flags.logdir, params.input)
     _CheckData(flags, is_cluster, task, names)
     for shard in shard_integrity.Known():
       print(f'damaged: {shard.line}')
@@ -90,18 +92,21 @@ def _CheckStart(flags, is_cluster, task_params):
       metrics_log.ReadMetrics(path)
 
 
-def _CheckWeights(task, logdir):
+def _CheckWeights(task, logdir, train_input):
   """Raises ConfigError if the run's checkpoints, or else those of its warm start, do not fit a declared task.
 
-  Of a run's checkpoints, the optimizer's variables are not compared: only the training graph has them.
+  Of what only the training graph has, such as moving averages, is checked whether the checkpoint has any.
   """
   variables = {v.op.name: v for v in task.vars.Flatten()}
 
   def Use(prefix):
-    checkpointer.CheckResumable(reader.Checkpoint(prefix), variables, [task])
+    checkpoint = reader.Checkpoint(prefix)
+    checkpointer.CheckResumable(checkpoint, variables, [task])
+    training_state.CheckDeclared(checkpoint, task)
 
   if not (logdir and checkpointer.FirstUsable(os.path.join(logdir, 'train'), Use)):
     warm_start.Check(task)
+    kept_decoder.Print(task, train_input)
 
 
 def _CheckData(flags, is_cluster, task, names):
@@ -122,11 +127,12 @@ def _CheckData(flags, is_cluster, task, names):
       print(f'{name}: not evaluated, {missing}')
     else:
       evaluated[name] = params
-  start_data.CheckTranscripts(train, evaluated)
+  start_data.CheckTranscripts(train, evaluated, flags.logdir)
   spoken_language.OfInput(train.input)
   if not is_cluster:
     best_checkpoints.BestCheckpoints(task.params.train, flags.logdir, [*evaluated, *of_demo])
   if not needs_demo:
+    start_data.CheckCharacters(train)
     _CheckInput(task, train, do_eval=False)
   for params in evaluated.values():
     _CheckInput(task, params, do_eval=True)

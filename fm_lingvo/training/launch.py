@@ -21,8 +21,6 @@ from fm_lingvo.config import train_params
 from fm_lingvo.data import base_input
 from fm_lingvo.data import hydra_input
 from fm_lingvo.data import shard_integrity
-from fm_lingvo.data import spoken_language
-from fm_lingvo.data import transcripts
 from fm_lingvo.evaluation import cluster_job
 from fm_lingvo.evaluation import evaluator
 from fm_lingvo.heads import branch as branch_lib
@@ -162,10 +160,9 @@ def _Evaluate(flags):
   name = flags.job.removeprefix(cluster_job.PREFIX)
   params = _EvaluationParams(flags, name)
   train = model_registry.GetParams(flags.model, 'Train')
-  start_data.CheckTranscripts(train, {name: params})
+  start_data.CheckTranscripts(train, {name: params}, flags.logdir)
   with errors.Writing(flags.logdir):
-    transcripts.Record(flags.logdir, transcripts.OfInput(train.input))
-    spoken_language.Record(flags.logdir, spoken_language.OfInput(train.input))
+    start_data.RecordTranscripts(train.input, flags.logdir)
   cluster_job.EvaluationJob(name, params, flags.logdir).Run()
   return 0
 
@@ -223,7 +220,8 @@ def _RunLocally(flags, loggers):
   train = manager.GetParamsForDataset('trainer_client', 'Train')
   start_data.RaiseIfMissing('Train', train)
   eval_params = start_data.Evaluated(manager, train_params.DatasetsAtTheEnd(train.task.train))
-  start_data.CheckTranscripts(train, eval_params)
+  start_data.CheckTranscripts(train, eval_params, flags.logdir)
+  start_data.CheckCharacters(train)
   if not run_checkpoints.Newest(os.path.join(flags.logdir, 'train')):
     warm_start.CheckSources(train.task.train)
   with run_lock.Hold(flags.logdir):

@@ -18,8 +18,6 @@ from fm_lingvo.checkpoints import reader
 from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.config import train_params
 from fm_lingvo.data import example_filter
-from fm_lingvo.data import spoken_language
-from fm_lingvo.data import transcripts
 from fm_lingvo.evaluation import evaluator
 from fm_lingvo.evaluation import run_evaluations
 from fm_lingvo.run_files import dashboard
@@ -29,7 +27,9 @@ from fm_lingvo.run_files import run_dir
 from fm_lingvo.run_files import tensorboard
 from fm_lingvo.training import best_checkpoints
 from fm_lingvo.training import followed
+from fm_lingvo.training import kept_decoder
 from fm_lingvo.training import nonfinite_steps
+from fm_lingvo.training import start_data
 from fm_lingvo.training import stop_signals
 from fm_lingvo.utils import own_names
 
@@ -91,8 +91,7 @@ class LocalRunner(base_runner.BaseRunner):
       run_dir.WriteText(os.path.join(self._train_dir, 'trainer_params.txt'), text)
       run_dir.WriteParameters(self._logdir, *table)
       run_dir.CopyTokenizers(self._task, self._logdir)
-      transcripts.Record(self._logdir, transcripts.OfInput(self.params.input))
-      spoken_language.Record(self._logdir, spoken_language.OfInput(self.params.input))
+      start_data.RecordTranscripts(self.params.input, self._logdir)
       self._summary_writer.add_summary(tensorboard.Text('config.gin', self._config_text), 0)
       self._summary_writer.add_summary(tensorboard.Text('params', text), 0)
       self._summary_writer.add_summary(run_dir.ParameterSummary(*table), 0)
@@ -141,6 +140,7 @@ class LocalRunner(base_runner.BaseRunner):
     else:
       self._task.Fit(sess, self._checkpointer.loaded)
       sess.run(self._checkpointer.start_averages)
+      kept_decoder.Print(self._task, self.params.input)
     self._best.CheckStart(lambda batches: self._FirstBatches(sess, batches))
     return step
 

@@ -115,6 +115,25 @@ def HintBeside(path: str) -> str:
   return suggest.DidYouMean(Beside(path))
 
 
+def Walk(folder: str) -> Iterator[tuple[str, list[str]]]:
+  """Yields (folder, names of its files) of a local or remote folder and all below it, links to folders included.
+
+  Raises:
+    errors.ConfigError: A local folder cannot be read.
+  """
+  if IsRemote(folder):
+    import tensorflow as tf
+
+    yield from ((parent, names) for parent, _, names in tf.io.gfile.walk(folder))
+    return
+
+  def _Raise(e: OSError) -> None:
+    raise errors.ConfigError(f'{e.filename}: cannot be read ({errors.Reason(e)})') from e
+
+  for parent, _, names in os.walk(folder, onerror=_Raise, followlinks=True):  # As List, not gfile.
+    yield parent, names
+
+
 def FileSize(path: str) -> int:
   """Returns the size of a local or remote file in bytes."""
   if IsRemote(path):
@@ -171,7 +190,7 @@ def List(folder: str) -> list[str]:
     import tensorflow as tf
 
     return sorted(name.rstrip('/') for name in tf.io.gfile.listdir(folder))
-  return sorted(os.listdir(folder or '.'))
+  return sorted(os.listdir(folder or '.'))  # gfile raises UnicodeDecodeError for a name that is not UTF-8.
 
 
 def Glob(pattern: str) -> list[str]:

@@ -71,6 +71,16 @@ def Objects(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
     yield number, row
 
 
+def Json(row: dict[str, Any]) -> str:
+  r"""Returns an object as a line of JSON that can be written as UTF-8.
+
+  Bytes of a file name that are not UTF-8, lone surrogates in Python, are escaped as \udce9 and the like: reading the
+  line gives the same name.
+  """
+  line = json.dumps(row, ensure_ascii=False)
+  return line if files.Printable(line) == line else json.dumps(row)
+
+
 def _CheckStart(path: str, raw: bytes) -> None:
   r"""Raises DatasetError for another encoding that a mark gives away, and for lines that all end in \r."""
   for mark, encoding in _OTHER_ENCODINGS.items():

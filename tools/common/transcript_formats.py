@@ -1,11 +1,11 @@
 """Transcripts of recordings as text, JSON, CTM, manifests and subtitles."""
 
-import json
 import os
 from typing import Any
 
 from fm_lingvo.inference import transcript as transcript_lib
 from fm_lingvo.utils import files
+from fm_lingvo.utils import text_lines
 
 from . import subtitles
 
@@ -39,7 +39,7 @@ def Format(transcript: transcript_lib.Transcript, kind: str, with_name: bool = F
   if kind == 'ctm':
     return Ctm(transcript)
   if kind == 'text':
-    return f'{transcript.name}\t{transcript.text}\n' if with_name else f'{transcript.text}\n'
+    return f'{files.Printable(transcript.name)}\t{transcript.text}\n' if with_name else f'{transcript.text}\n'
   return (transcript.to_json() if kind == 'json' else Manifest(transcript)) + '\n'
 
 
@@ -61,12 +61,12 @@ def Manifest(transcript: transcript_lib.Transcript) -> str:
   }
   if transcript.probability is not None:
     row['confidence'] = round(transcript.probability, 4)
-  return json.dumps(row, ensure_ascii=False)
+  return text_lines.Json(row)
 
 
 def Recording(name: str) -> str:
   """Returns the name of a recording in CTM: without folders and extension, _ for spaces."""
-  return '_'.join(os.path.splitext(os.path.basename(name))[0].split()) or '-'
+  return '_'.join(files.Printable(os.path.splitext(os.path.basename(name))[0]).split()) or '-'
 
 
 def Ctm(transcript: transcript_lib.Transcript) -> str:

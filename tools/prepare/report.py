@@ -8,6 +8,8 @@ from fm_lingvo.data import dataset
 from fm_lingvo.data import normalizers
 from fm_lingvo.utils import suggest
 
+_MOST_KEYS = 10  # Unknown keys of entries that are printed.
+
 
 def Make(rows, rejects, listing, settings):
   """Returns the content of report.json.
@@ -75,10 +77,12 @@ def Examples(report):
 
 
 def Ignored(listing):
-  """Returns a line for each key that the importer does not know."""
+  """Returns a line for each of the most frequent keys that the importer does not know, and one for the others."""
+  shown = listing.ignored.most_common(_MOST_KEYS)
+  more = len(listing.ignored) - len(shown)
   return [
-    f'  ignored the key {key} of {count} entries{suggest.Hint(key, listing.known)}'
-    for key, count in listing.ignored.most_common()
+    *(f'  ignored the key {key} of {count} entries{suggest.Hint(key, listing.known)}' for key, count in shown),
+    *([f'  ignored {more} more keys (names in report.json)'] if more else []),
   ]
 
 

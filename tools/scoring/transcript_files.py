@@ -8,32 +8,53 @@
 | stm | `FILE CHANNEL SPEAKER START END [<LABELS>] TEXT`; one utterance a segment |
 | ctm | `FILE CHANNEL START SECONDS WORD [CONFIDENCE]`; one utterance a recording and channel |
 | jsonl | an object: hypotheses of a run, NeMo's manifests, JSON of tools.transcribe |
+| table | the fields of a CSV or TSV table, whose first line names them as the keys of a JSON object |
 """
 
 import dataclasses
+import functools
 import json
 import math
 import os
 import re
+from collections.abc import Callable
 from collections.abc import Iterator
 
 from fm_lingvo import errors
 from fm_lingvo.data import manifest
+from fm_lingvo.data import manifest_objects
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import suggest
 from fm_lingvo.utils import text_lines
 
 from ..prepare.import_helpers import audio_paths
 from ..prepare.import_helpers import stm
+from . import table_rows
 
-FORMATS = ('text', 'lines', 'trn', 'stm', 'ctm', 'jsonl')
+FORMATS = ('text', 'lines', 'trn', 'stm', 'ctm', 'jsonl', 'table')
 _EXTENSIONS = {'.trn': 'trn', '.stm': 'stm', '.ctm': 'ctm', '.jsonl': 'jsonl', '.json': 'jsonl'}
+_EXTENSIONS.update(dict.fromkeys(table_rows.EXTENSIONS, 'table'))
+_OTHERS = (
+  '.srt',
+  '.vtt',
+  '.ass',
+  '.textgrid',
+  '.eaf',
+  '.xml',
+  '.docx',
+  '.xlsx',
+  '.parquet',
+)  # Nothing here reads them.
 _TRN = re.compile(r'(.*?)[ \t]*\(([^()\s]+)\)[ \t]*')
 _TRN_SPEAKER = re.compile(r'([^-_]+)[-_]')
 _TEXT = re.compile(r'[ \t]*([^ \t]+)(?:[ \t]+(.*))?')
 _LIKE_AN_ID = re.compile(r'[0-9_/]')  # What ids have and words rarely do.
 _ALTERNATIVES = re.compile(r'\{.*[ \t]/[ \t].*\}')
 _KEYS = {'reference': ('reference',), 'hypothesis': ('hypothesis', 'pred_text')}  # Before `text` and its other names.
+_WITH_KEYS: dict[str, Callable[[str], Iterator[tuple[int, dict]]]] = {
+  'jsonl': manifest_objects.Objects,
+  'table': functools.partial(table_rows.Objects, texts=sum(_KEYS.values(), ())),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +82,7 @@ class Transcripts:
 
   def Add(self, number: int, utt_id: str, text: str, speaker: str = '') -> None:
     """Adds an utterance of a line; raises DatasetError if there is one with the id."""
+    utt_id = file_system.Printable(utt_id)
     if utt_id in self.texts:
       raise errors.DatasetError(f'{self.path}:{number}: {utt_id} appears twice; expected one line for an id')
     self.texts[utt_id] = text
@@ -92,8 +114,8 @@ def Read(path: str, role: str, kind: str = 'auto', branch: str = '') -> Transcri
     kind = _KindOf(path) or _TextOrLines(path)
   transcripts = Transcripts(path, kind, branch)
   readers = dict(text=_ReadText, lines=_ReadLines, trn=_ReadTrn, stm=_ReadStm, ctm=_ReadCtm)
-  if kind == 'jsonl':
-    _ReadJson(transcripts, role, branch)
+  if kind in _WITH_KEYS:
+    _ReadObjects(transcripts, role)
   else:
     readers[kind](transcripts)
   if not transcripts.texts:
@@ -106,13 +128,14 @@ def Read(path: str, role: str, kind: str = 'auto', branch: str = '') -> Transcri
 def HasBoth(path: str, kind: str = 'auto') -> bool:
   """Whether a file has references and hypotheses: JSON objects with `hypothesis` or `pred_text`, and another text."""
   by_name = _KindOf(path)
-  if (by_name if kind == 'auto' else kind) != 'jsonl':
+  read = by_name if kind == 'auto' else kind
+  if read not in _WITH_KEYS:
     return False
   CheckExists(path)
   try:
-    _, row = next(text_lines.Objects(path), (0, {}))
+    _, row = next(_WITH_KEYS[read](path), (0, {}))
   except errors.DatasetError:
-    if by_name == 'jsonl':
+    if by_name == read:
       raise
     return False  # --hyp_format says nothing of the references.
   return bool(_KeyFor(row, 'reference') and any(key in row for key in _KEYS['hypothesis']))
@@ -141,8 +164,14 @@ def ReadSpeakers(path: str) -> dict[str, str]:
 
 
 def _KindOf(path: str) -> str | None:
-  """Returns the format that a file's extension says, or None."""
-  return _EXTENSIONS.get(os.path.splitext(path.removesuffix('.gz'))[1].lower())
+  """Returns the format that a file's extension says, or None; ConfigError: one that nothing here reads."""
+  extension = os.path.splitext(path.removesuffix('.gz'))[1].lower()
+  if extension in _OTHERS:
+    raise errors.ConfigError(
+      f'{path}: {extension} is not a format that can be scored; expected one of {", ".join(FORMATS)}, such as '
+      'fm-transcribe --format=json writes'
+    )
+  return _EXTENSIONS.get(extension)
 
 
 def _TextOrLines(path: str) -> str:
@@ -228,9 +257,9 @@ def _KeyFor(row: dict, role: str) -> str | None:
   )
 
 
-def _OfBranch(path: str, branch: str) -> Iterator[tuple[int, dict]]:
-  """Yields a file's objects that are of a branch, as text_lines.Objects; ConfigError: it has other branches only."""
-  every = list(text_lines.Objects(path))
+def _OfBranch(path: str, kind: str, branch: str) -> Iterator[tuple[int, dict]]:
+  """Yields a file's objects that are of a branch, with their lines; ConfigError: it has other branches only."""
+  every = list(_WITH_KEYS[kind](path))
   names = sorted({str(row['branch']) for _, row in every if 'branch' in row})
   if branch and branch not in names:
     known = f'there are {suggest.Some(names)}{suggest.Hint(branch, names)}' if names else 'its lines name none'
@@ -240,9 +269,9 @@ def _OfBranch(path: str, branch: str) -> Iterator[tuple[int, dict]]:
   yield from ((number, row) for number, row in every if not branch or row.get('branch') == branch)
 
 
-def _ReadJson(transcripts: Transcripts, role: str, branch: str) -> None:
+def _ReadObjects(transcripts: Transcripts, role: str) -> None:
   key, ids = None, audio_paths.UtteranceIds()
-  for number, row in _OfBranch(transcripts.path, branch):
+  for number, row in _OfBranch(transcripts.path, transcripts.format, transcripts.branch):
     where = f'{transcripts.path}:{number}'
     key = key or _KeyFor(row, role)
     if key is None or key not in row:

@@ -122,7 +122,7 @@ _SLOT = re.compile(r'\{(\w+)\}')
 _SPELLED = re.compile(r'(\w+)([:,]) SPELLED')
 
 
-def _InWords(number, kind='cardinal'):
+def InWords(number, kind='cardinal'):
   """Returns a number in words, without hyphens and "and"; kind: that of num2words."""
   words = num2words.num2words(number, to=kind)
   return words.replace('-', ' ').replace(' and ', ' ').replace(',', '')
@@ -136,10 +136,10 @@ class _Grammar:
     self._functions = {
       'digit': self._Digit,
       'digits': lambda: ' '.join(self._Digit() for _ in range(2 + self._Below(6))),
-      'few': lambda: _InWords(2 + self._Below(18)),
-      'number': lambda: _InWords(self._Below(100)),
-      'large': lambda: _InWords((100, 1000, 10)[self._Below(3)] * (1 + self._Below(99)) + self._Below(100)),
-      'ordinal': lambda: _InWords(1 + self._Below(31), 'ordinal'),
+      'few': lambda: InWords(2 + self._Below(18)),
+      'number': lambda: InWords(self._Below(100)),
+      'large': lambda: InWords((100, 1000, 10)[self._Below(3)] * (1 + self._Below(99)) + self._Below(100)),
+      'ordinal': lambda: InWords(1 + self._Below(31), 'ordinal'),
       'year': self._Year,
       'time': self._Time,
       'letters': lambda: ', '.join(chr(ord('A') + self._Below(26)) for _ in range(2 + self._Below(4))),
@@ -167,14 +167,14 @@ class _Grammar:
     return _SLOT.sub(Draw, template)
 
   def _Digit(self):
-    return _InWords(self._Below(10))
+    return InWords(self._Below(10))
 
   def _Year(self):
-    return f'{self._Choose(("eighteen", "nineteen", "twenty"))} {_InWords(10 + self._Below(90))}'
+    return f'{self._Choose(("eighteen", "nineteen", "twenty"))} {InWords(10 + self._Below(90))}'
 
   def _Time(self):
-    hour, minute = _InWords(1 + self._Below(12)), self._Choose(('', '', ' fifteen', ' thirty', ' forty five', None))
-    minute = f' {_InWords(10 + self._Below(50))}' if minute is None else minute or self._Choose((" o'clock", ''))
+    hour, minute = InWords(1 + self._Below(12)), self._Choose(('', '', ' fifteen', ' thirty', ' forty five', None))
+    minute = f' {InWords(10 + self._Below(50))}' if minute is None else minute or self._Choose((" o'clock", ''))
     return self._Choose(
       (
         f'{hour}{minute}',
@@ -182,7 +182,7 @@ class _Grammar:
         f'{hour}{minute} in the {self._Choose(_WORDS["daytime"])}',
         f'half past {hour}',
         f'a quarter to {hour}',
-        f'{_InWords(2 + self._Below(18))} minutes past {hour}',
+        f'{InWords(2 + self._Below(18))} minutes past {hour}',
       )
     )
 

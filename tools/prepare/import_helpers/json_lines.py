@@ -1,9 +1,16 @@
-"""Files with a JSON object in each line: manifests of NeMo and Lhotse."""
+"""Files with a JSON object in each line, or in all: manifests of NeMo, Lhotse and SpeechBrain."""
 
 import json
 
 from fm_lingvo.data import dataset
+from fm_lingvo.data import manifest_objects
 from fm_lingvo.utils import text_lines
+
+
+def Entries(listing, path):
+  """As Objects; also reads a file that is one JSON object of entries, with FILE as their place."""
+  entries = manifest_objects.Read(path)
+  yield from Objects(listing, path) if entries is None else ((path, entry) for entry in entries)
 
 
 def Objects(listing, path):

@@ -7,6 +7,7 @@ import os
 from fm_lingvo.data import dataset
 from fm_lingvo.data import manifest
 from fm_lingvo.utils import audio
+from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import suggest
 
 from .. import importers
@@ -110,7 +111,13 @@ def _Path(row):
     raise BadEntry(f'audio_filepath = {json.dumps(path)[:80]}: expected a string')
   if not path:
     raise BadEntry(f'no audio_filepath (or {", ".join(ALIASES["audio_filepath"][:3])}, ...)')
-  return _Text(row, 'audio_filepath')
+  if file_system.IsRemote(path):
+    return _Text(row, 'audio_filepath')
+  try:
+    path.encode('utf-8', 'surrogateescape')  # Bytes of a name that are not UTF-8 are surrogates, in JSON escaped.
+  except UnicodeEncodeError as e:
+    raise BadEntry('audio_filepath has a lone surrogate, which is not Unicode text') from e
+  return path
 
 
 def _Seconds(row, key, lowest, including):
