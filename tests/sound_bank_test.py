@@ -67,6 +67,13 @@ class SoundBankTest(absltest.TestCase):
     with self.assertRaisesRegex(errors.ConfigError, 'caf.*wav: cannot be decoded'):
       self._Load(sound_bank.LoadNoise)
 
+  def test_a_link_to_a_folder_above_gives_each_file_once(self):
+    sounds_case.WriteWav(f'{self.folder}/a.wav', sounds_case.Tone(100, 1.0))
+    os.symlink(self.folder, f'{self.folder}/above')
+    sounds, printed = self._Load(sound_bank.LoadNoise)
+    self.assertEqual([len(s) for s in sounds], [RATE])
+    self.assertIn('1 of 1 files', printed)
+
   def test_a_folder_is_loaded_once(self):
     sounds_case.WriteNoise(self.folder)
     self._Load(sound_bank.LoadNoise)

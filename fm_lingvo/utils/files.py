@@ -4,6 +4,7 @@ import contextlib
 import glob
 import os
 import shutil
+from collections.abc import Callable
 from collections.abc import Iterator
 from typing import IO
 from typing import Any
@@ -115,23 +116,40 @@ def HintBeside(path: str) -> str:
   return suggest.DidYouMean(Beside(path))
 
 
-def Walk(folder: str) -> Iterator[tuple[str, list[str]]]:
-  """Yields (folder, names of its files) of a local or remote folder and all below it, links to folders included.
+def LocalFolders(root: str, on_error: Callable[[OSError], object]) -> Iterator[tuple[str, list[str]]]:
+  """Yields (folder, sorted file names) of a local tree; follows links, but visits each folder only once.
+
+  Args:
+    root: Root folder of the tree.
+    on_error: Called with the OSError of each folder that cannot be read; the folder is skipped.
+  """
+  seen = set()
+  for folder, folders, names in os.walk(root, followlinks=True, onerror=on_error):
+    real = os.path.realpath(folder)
+    if real in seen:
+      folders.clear()
+      continue
+    seen.add(real)
+    folders.sort()
+    yield folder, sorted(names)
+
+
+def Walk(root: str) -> Iterator[tuple[str, list[str]]]:
+  """Yields (folder, sorted file names) of a local or remote tree, sorted by folder.
 
   Raises:
     errors.ConfigError: A local folder cannot be read.
   """
-  if IsRemote(folder):
+
+  def _Refuse(e: OSError) -> None:
+    raise errors.ConfigError(f'{e.filename}: cannot be read ({e.strerror})')
+
+  if IsRemote(root):
     import tensorflow as tf
 
-    yield from ((parent, names) for parent, _, names in tf.io.gfile.walk(folder))
-    return
-
-  def _Raise(e: OSError) -> None:
-    raise errors.ConfigError(f'{e.filename}: cannot be read ({errors.Reason(e)})') from e
-
-  for parent, _, names in os.walk(folder, onerror=_Raise, followlinks=True):  # As List, not gfile.
-    yield parent, names
+    yield from sorted((folder, sorted(names)) for folder, _, names in tf.io.gfile.walk(root))
+  else:
+    yield from sorted(LocalFolders(root, _Refuse))  # As List, not by gfile.
 
 
 def FileSize(path: str) -> int:

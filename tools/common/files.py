@@ -1,8 +1,6 @@
-"""Local and remote directories: listing in sorted order, creation, and checks of paths."""
+"""Checks of local and remote paths, and the creation of folders, for command lines."""
 
 import os
-from collections.abc import Callable
-from collections.abc import Iterator
 
 from fm_lingvo import errors
 from fm_lingvo.utils import files as file_system
@@ -17,43 +15,6 @@ def IsInside(path: str, root: str) -> bool:
   if '\0' in path:
     return False
   return os.path.commonpath([os.path.realpath(path), os.path.realpath(root)]) == os.path.realpath(root)
-
-
-def LocalFolders(root: str, on_error: Callable[[OSError], object]) -> Iterator[tuple[str, list[str]]]:
-  """Yields (directory, sorted file names) of a local tree; follows links, but visits each folder only once.
-
-  Args:
-    root: Root folder of the tree.
-    on_error: Called with the OSError of each folder that cannot be read; the folder is skipped.
-  """
-  seen = set()
-  for folder, folders, names in os.walk(root, followlinks=True, onerror=on_error):
-    real = os.path.realpath(folder)
-    if real in seen:
-      folders.clear()
-      continue
-    seen.add(real)
-    folders.sort()
-    yield folder, sorted(names)
-
-
-def Walk(root: str) -> Iterator[tuple[str, list[str]]]:
-  """Yields (directory, sorted file names) of a local or remote tree, sorted by directory.
-
-  Raises:
-    exit_codes.UsageError: A folder cannot be read.
-  """
-
-  def Refuse(e: OSError) -> None:
-    raise exit_codes.UsageError(f'{e.filename}: cannot be read ({e.strerror})')
-
-  if file_system.IsRemote(root):
-    import tensorflow as tf
-
-    walk = sorted((d, sorted(names)) for d, _, names in tf.io.gfile.walk(root))
-  else:
-    walk = sorted(LocalFolders(root, Refuse))
-  yield from walk
 
 
 def MakeFolder(path: str, what: str) -> None:

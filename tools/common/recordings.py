@@ -9,8 +9,6 @@ from fm_lingvo.utils import audio_extensions
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import shipped
 
-from . import files
-
 STDIN = '-'
 
 
@@ -39,7 +37,7 @@ def SplitRun(paths: list[str]) -> tuple[str, list[str]]:
 def _HasAudio(folder: str) -> bool:
   return any(
     os.path.splitext(name)[1].lower() in audio_extensions.SOUND
-    for _, names in files.LocalFolders(folder, lambda _: None)
+    for _, names in file_system.LocalFolders(folder, lambda _: None)
     for name in names
   )
 
@@ -75,7 +73,7 @@ def _FindBelow(
   below: list[str] = []
   others: list[str] = []
   closed: list[OSError] = []
-  for folder, names in files.LocalFolders(root, closed.append):
+  for folder, names in file_system.LocalFolders(root, closed.append):
     for name in names:
       is_audio = os.path.splitext(name)[1].lower() in audio_extensions.SOUND
       (below if is_audio else others).append(os.path.join(folder, name))

@@ -6,10 +6,10 @@ import os
 
 from fm_lingvo.data import manifest as manifest_lib
 from fm_lingvo.utils import audio_extensions
+from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import text_lines
 
 from ..common import exit_codes
-from ..common import files
 
 FORMS = 'manifest.jsonl in it, or SPEAKER/CHAPTER/*.trans.txt as in LibriSpeech'
 _TRANSCRIPTS = '*.trans.txt'
@@ -53,7 +53,7 @@ def _Speech(folder):
   def _Refuse(e):
     raise exit_codes.UsageError(f'{e.filename}: cannot be read ({e.strerror})')
 
-  for directory, names in files.LocalFolders(folder, _Refuse):
+  for directory, names in file_system.LocalFolders(folder, _Refuse):
     for name in names:
       is_list = name == 'manifest.jsonl' or name.endswith(_TRANSCRIPTS[1:])
       if is_list or os.path.splitext(name)[1].lower() in audio_extensions.ALL:

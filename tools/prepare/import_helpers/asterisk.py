@@ -7,8 +7,6 @@ from fm_lingvo.data.normalizers import prompts as telephone
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import text_lines
 
-from ...common import files
-
 # Formats in order of preference, for prompts that a directory has in several formats.
 _EXTENSIONS = ('.g722', '.wav16', '.wav', '.flac', '.ogg', '.mp3', '.gsm')
 _TRANSCRIPT = re.compile(r'^core-sounds-([a-z]{2})\.txt(\.gz)?$')
@@ -28,7 +26,7 @@ def IsSound(name, texts):
 def Find(root):
   """Returns {language: {name: (voice, path)}} and {language: path of the transcript}."""
   recordings, transcripts = {}, {}
-  for directory, names in files.Walk(root):
+  for directory, names in file_system.Walk(root):
     relative = os.path.relpath(directory, root) if not file_system.IsRemote(root) else directory[len(root) :]
     parts = [p for p in relative.split('/') if p not in ('', '.')]
     depth = next((i for i, p in enumerate(parts) if _VOICE.match(p)), None)

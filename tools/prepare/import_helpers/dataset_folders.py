@@ -11,7 +11,6 @@ import re
 from fm_lingvo.utils import files as file_system
 
 from ...common import exit_codes
-from ...common import files
 from . import rows
 
 _SHARD = re.compile(r'-\d{4,}(-of-\d{4,})?$|^\d{4,}$')
@@ -68,7 +67,7 @@ def _Found(root):
   """Returns [(split or None, file)] of all Parquet and Arrow files in a folder."""
   found = [
     os.path.join(folder, name)
-    for folder, names in files.Walk(root)
+    for folder, names in file_system.Walk(root)
     for name in names
     if name.endswith('.parquet') or (name.endswith('.arrow') and not name.startswith(('cache-', 'indices')))
   ]

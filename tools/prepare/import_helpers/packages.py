@@ -35,7 +35,7 @@ def Root(importer: str, directory: str | None, packages: list[str]) -> str:
 def FoldersWith(root: str, names: set[str]) -> dict[str, str]:
   """Returns name -> the first folder below `root` that has a file of that name, for those names that are found."""
   found = {}
-  for directory, present in files.Walk(root):
+  for directory, present in file_system.Walk(root):
     for name in names.intersection(present):
       found.setdefault(name, directory)
   return found

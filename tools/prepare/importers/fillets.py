@@ -2,10 +2,10 @@
 
 import os
 
+from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import suggest
 
 from ...common import exit_codes
-from ...common import files
 from .. import importers
 from ..import_helpers import packages
 
@@ -31,7 +31,7 @@ def Import(options):
   names = [f'fillets-ng-data-{language}' for language in languages]
   root = packages.Root('fillets', options.input, names)
   listing = importers.Listing()
-  for folder, present in files.Walk(root):
+  for folder, present in file_system.Walk(root):
     parts = folder.split('/')
     if parts[-1] not in languages or 'sound' not in parts:
       continue

@@ -35,7 +35,7 @@ def Import(options):
     split, root = inputs.SplitOf(part)
     root = files.RequireDirectory('folder', root).rstrip('/')
     found = 0
-    for directory, names in files.Walk(root or '/'):
+    for directory, names in file_system.Walk(root or '/'):
       names = [name for name in names if not name.startswith('.')]
       found += _ImportDirectory(listing, root, root if parts[1:] else '', directory, names, split, language)
       known = {name for name in names if audio_paths.MayBeAudio(name) or audio_paths.IsTranscript(name)}

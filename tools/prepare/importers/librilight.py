@@ -23,7 +23,7 @@ def Import(options):
   for part in (options.input or '').split(','):
     root = files.RequireDirectory('librilight', part)
     before = len(listing.utterances)
-    for directory, names in files.Walk(root):
+    for directory, names in file_system.Walk(root):
       listing.utterances += [_Recording(directory, name) for name in names if name.endswith('.flac')]
     if len(listing.utterances) == before:
       raise exit_codes.UsageError(f'--input={part}: no *.flac below it; expected the layout of Libri-Light')

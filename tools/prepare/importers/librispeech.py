@@ -2,6 +2,7 @@
 
 import os
 
+from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import text_lines
 
 from ...common import exit_codes
@@ -33,7 +34,7 @@ def Import(options):
 
 def _ImportTree(listing, root):
   chapters = 0
-  for directory, names in files.Walk(root):
+  for directory, names in file_system.Walk(root):
     transcripts = [n for n in names if n.endswith('.trans.txt')]
     chapters += bool(transcripts)
     _ImportChapter(listing, directory, names, transcripts)

@@ -31,7 +31,7 @@ def Import(options):
   for part in (options.input or '').split(','):
     root = files.RequireDirectory('libritts', part)
     found = 0
-    for directory, names in files.Walk(root):
+    for directory, names in file_system.Walk(root):
       found += _ImportChapter(listing, directory, set(names), suffix)
     if not found:
       raise exit_codes.UsageError(f'--input={part}: no *{suffix} below it; expected the layout of LibriTTS')

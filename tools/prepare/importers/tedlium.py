@@ -5,7 +5,6 @@ import re
 
 from fm_lingvo.utils import files as file_system
 
-from ...common import files
 from .. import importers
 from ..import_helpers import audio_paths
 from ..import_helpers import inputs
@@ -40,7 +39,7 @@ def Import(options):
   importer.listing.notes['tedlium'] = {'texts_without_their_unknown_words': 0}
   folders = [os.path.join(root, *mark.split('/')) for root in roots for mark in marks]
   for folder in filter(file_system.Exists, folders):
-    for directory, names in files.Walk(folder):
+    for directory, names in file_system.Walk(folder):
       for name in (name for name in names if name.endswith('.stm')):
         path = os.path.join(directory, name)
         with lines.Rejecting(importer.listing, '', path):

@@ -3,8 +3,9 @@
 import os
 import re
 
+from fm_lingvo.utils import files as file_system
+
 from ...common import exit_codes
-from ...common import files
 from .. import importers
 from ..import_helpers import packages
 
@@ -28,7 +29,7 @@ def Import(options):
   """
   root = packages.Root('tuxpaint', options.input, [_PACKAGE])
   listing, languages = importers.Listing(), set()
-  for folder, names in files.Walk(root):
+  for folder, names in file_system.Walk(root):
     parts = folder.split('/')
     if 'stamps' not in parts:
       continue
