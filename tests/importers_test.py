@@ -282,7 +282,7 @@ class LibrispeechTest(ImporterCase):
 
     with (
       mock.patch.object(os, 'scandir', Scan),
-      self.assertRaisesRegex(exit_codes.UsageError, rf'^{closed}: cannot be read \(Permission denied\)$'),
+      self.assertRaisesRegex(errors.ConfigError, rf'^{closed}: cannot be read \(Permission denied\)$'),
     ):
       librispeech.Import(importers.Options(input=self.dir))
 
