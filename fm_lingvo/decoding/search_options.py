@@ -45,10 +45,10 @@ class Search:
       raise errors.ConfigError(f'beam_size = {self.beam_size}: expected >= 1')
     if not isinstance(self.lm, str | None):
       raise errors.ConfigError(f"lm = {self.lm!r}: expected the path of a file as str, or '' for none")
-    for name in ('lm_weight', 'lm_label_bonus', 'ilm_weight', 'hotword_boost'):
-      value = getattr(self, name)
+    for option in ('lm_weight', 'lm_label_bonus', 'ilm_weight', 'hotword_boost'):
+      value = getattr(self, option)
       if not isinstance(value, numbers.Real | None):
-        raise errors.ConfigError(f'{name} = {value!r}: expected a number')
+        raise errors.ConfigError(f'{option} = {value!r}: expected a number')
     values = dict(
       beam_size=self.beam_size,
       lm_file=self.lm,

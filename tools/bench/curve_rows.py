@@ -10,6 +10,7 @@ import numpy as np
 from .comparison import Comparison
 from .comparison import Row
 from .timing import Worker
+from .workloads import BASE
 from .workloads import PEAK
 from .workloads import QUICK
 from .workloads import TINY
@@ -65,12 +66,14 @@ def _Curves(setting):
     rows.append(_Growth(f'its peak memory {over}', bar, name, xs, 's of audio', 'peak_gb'))
   yield Comparison(workers, rows)
 
-  names = ('with remat', 'without')
-  workers = [Worker(n, '.ours.step', {**sizes, 'remat': n == names[0]}, is_peer=n == names[1]) for n in names]
+  names, deep = ('with remat', 'without'), {**(QUICK if setting.quick else BASE), 'dtype': 'float32'}
+  workers = [
+    Worker(n, '.ours.step', {**deep, 'remat': n == names[0]}, is_peer=n == names[1], max_turns=2) for n in names
+  ]
   note = 'no peer, but itself; remat recomputes each block in the backward pass'
   rows = [
-    Row('training step with remat beside one without', ratio='ours / peer', note=note),
-    Row('its peak memory, with remat beside without', note=note, **PEAK),
+    Row('training step, base, B 8 x 8 s, with remat beside one without', ratio='ours / peer', note=note),
+    Row('its peak memory, base, with remat beside without', note=note, **PEAK),
   ]
   yield Comparison(workers, rows)
 
