@@ -31,7 +31,7 @@ def _CheckSteps(workers):
   CheckInside(workers, 'first', 1e-9, 100.0)
 
 
-def _Steps(setting, size, sizes, bar):
+def _Steps(setting, size, sizes, bar, max_turns=None):
   """Comparisons in float32 and bfloat16."""
   what = f'{sizes["layers"]} x {sizes["width"]}, V {sizes["codes"]}, B {sizes["batch"]} x {sizes["seconds"]} s'
   for dtype in ('float32', 'bfloat16'):
@@ -39,6 +39,8 @@ def _Steps(setting, size, sizes, bar):
     for name, package in (('SpeechBrain', 'speechbrain'), ('plain PyTorch', 'torch')):
       options = {'dtype': dtype, 'package': package}
       workers.append(setting.peers.Worker(name, '.peers.step', {**sizes, **options}, package))
+    for worker in workers:
+      worker.max_turns = max_turns
     yield Comparison(workers, [Row(f'BEST-RQ training step, {size} ({what}), {dtype}', bar)], _CheckSteps)
 
 
@@ -46,9 +48,12 @@ def _StepTiny(setting):
   yield from _Steps(setting, 'tiny', QUICK if setting.quick else TINY, '>= 1.5')
 
 
+_BASE_TURNS = 4  # Seconds each.
+
+
 def _StepBase(setting):
   sizes = QUICK if setting.quick else BASE
-  yield from _Steps(setting, 'base', sizes, '>= 1.2')
+  yield from _Steps(setting, 'base', sizes, '>= 1.2', _BASE_TURNS)
   note = 'where the processor has no bfloat16 products, they are computed in float32 and rounded'
   share = "share of the step's time that its matrix products take by themselves, base, float32"
   rows = [
