@@ -376,7 +376,7 @@ class MainTest(parameterized.TestCase):
   @pytest.mark.slow
   def test_a_smoke_run_of_what_is_measured_without_a_bar_of_peers(self):
     found, out = self._Smoke('decoding,curves,pipeline,prepare')
-    self.assertLen(found, 1 + 5 + 2 + 1)
+    self.assertLen(found, 1 + 7 + 2 + 2)
     for row in found:
       if 'peak memory' not in row['name']:  # Of a model so small it may be none.
         self.assertIsNotNone(row['ours'], f'{row["name"]}: {row.get("workers")}')

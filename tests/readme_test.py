@@ -336,7 +336,6 @@ class CommandsTest(absltest.TestCase):
       'data/manifest/human/dataset.json',
       'data/zip/human/dataset.json',
       'data/libri/human/dataset.json',
-      'docs/images/pretrain.png',
       'runs/adapted/hypotheses/DevTarget.jsonl',
       'subtitles/0.srt',
       'exported/saved_model.pb',

@@ -37,8 +37,8 @@ class _Server:
   """tools.serve as a process; a context."""
 
   def __init__(self, run, flags):
-    # -m NAME of this package, whose name differs in the wheel.
-    module = f'{__package__}.serve'
+    # -m NAME in the package above, whose name differs in the wheel.
+    module = f'{__package__.rpartition(".")[0]}.serve'
     self._process = subprocess.Popen(
       [sys.executable, '-m', module, run, '--port=0', *flags], stdout=subprocess.PIPE, text=True
     )
@@ -76,7 +76,7 @@ def _Run(args):
   try:
     import httpx
 
-    from .serving import load
+    from ..serving import load
   except ModuleNotFoundError as e:
     if e.name != 'httpx':
       raise
