@@ -23,7 +23,6 @@ from fm_lingvo.runtime import huge_pages
 from tests import fork_server
 from tests import process_case
 from tools import benchmark
-from tools.bench import benchmark_table
 from tools.bench import command_rows
 from tools.bench import comparison
 from tools.bench import corpus
@@ -33,6 +32,7 @@ from tools.bench import peers_env
 from tools.bench import timing
 from tools.bench import transducer_truth
 from tools.bench.comparison import Row
+from tools.figures import benchmark_table
 from tools.figures import forms
 from tools.figures import results
 

@@ -14,8 +14,8 @@ from fm_lingvo import errors
 from tests import metrics_case
 from tools import evaluate
 from tools import results as tool
-from tools.bench import benchmark_table
 from tools.common import this_machine
+from tools.figures import benchmark_table
 from tools.figures import forms
 from tools.figures import kept_figures
 from tools.figures import results

@@ -6,28 +6,11 @@ import os
 from typing import Any
 
 from fm_lingvo import errors
+from fm_lingvo.data import manifest_keys
+from fm_lingvo.data import manifest_objects
 from fm_lingvo.utils import audio
 from fm_lingvo.utils import files
 from fm_lingvo.utils import suggest
-
-# Key -> its other names.
-ALIASES: dict[str, list[str]] = {
-  'audio_filepath': (
-    'audio_path audio_file audio_filename audio wav_path wav wav_filename path file file_name filename'
-  ).split(),
-  'text': 'transcript transcription sentence'.split(),
-  'duration': 'dur length_seconds'.split(),
-  'offset': 'start start_time begin begin_time'.split(),
-  'end': 'end_time stop'.split(),
-  'channel': 'channel_id channel_selector'.split(),
-  'utt_id': 'id utterance_id uttid utt segment_id key'.split(),
-  'speaker': 'speaker_id client_id spk spk_id speaker_name'.split(),
-  'lang': 'language locale lang_id source_lang'.split(),
-  'split': 'subset partition'.split(),
-  'domain': 'corpus dataset'.split(),
-}
-_NUMBERS = ('duration', 'offset', 'end', 'channel')
-_KEY_OF = {name: key for key, names in ALIASES.items() for name in (key, *names)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,19 +32,6 @@ class Entry:
     return not self.offset and self.seconds is None and self.channel is None
 
 
-def KeyOf(name: str) -> str | None:
-  """Returns the key of ALIASES that a name stands for, or None."""
-  return _KEY_OF.get(name) or _KEY_OF.get(str(name).strip().lower())
-
-
-def IsMissing(key: str | None, value: object) -> bool:
-  """Returns whether a key of ALIASES, or None, has no value: null, or NaN, which pandas writes where a text is missing.
-
-  Anything else, 0 too, is a value; a number that is NaN is a wrong one.
-  """
-  return value is None or (value != value and key not in _NUMBERS)
-
-
 def Read(path: str) -> list[Entry]:
   """Reads a manifest of transcribed recordings; their paths are relative to its folder.
 
@@ -74,8 +44,6 @@ def Read(path: str) -> list[Entry]:
     errors.ConfigError: There is no such file.
     errors.DatasetError: A line is no JSON object, has no recording, no text or a wrong value, or an id appears twice.
   """
-  from fm_lingvo.data import manifest_objects  # Only here: it imports this module.
-
   if not files.Exists(path) or not files.IsRemote(path) and os.path.isdir(path):
     expected = 'expected a file with a JSON object a line'
     raise errors.ConfigError(f'{path}: no such manifest; {expected}{files.HintBeside(path)}')
@@ -119,12 +87,12 @@ def _Entry(row: dict[str, Any], where: str, folder: str) -> Entry:
 
 
 def _Known(row: dict[str, Any], where: str) -> dict[str, Any]:
-  """Returns the values of a row by their keys of ALIASES; a key's own name goes before its other names."""
+  """Returns the values of a row by their keys; a key's own name goes before its other names."""
   known: dict[str, Any] = {}
   names: dict[str, str] = {}
-  for name, value in sorted(row.items(), key=lambda item: item[0] not in ALIASES):
-    key = KeyOf(name)
-    if key is None or IsMissing(key, value):
+  for name, value in sorted(row.items(), key=lambda item: item[0] not in manifest_keys.ALIASES):
+    key = manifest_keys.KeyOf(name)
+    if key is None or manifest_keys.IsMissing(key, value):
       continue
     if names.get(key, key) != key and known[key] != value:
       raise errors.DatasetError(f'{where}: {names[key]} and {name} are both {key}, with different values')

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from fm_lingvo import errors
-from fm_lingvo.data import manifest
+from fm_lingvo.data import manifest_keys
 from fm_lingvo.utils import suggest
 from fm_lingvo.utils import text_lines
 
-# SpeechBrain's own names -> keys of manifest.ALIASES.
+# SpeechBrain's own names -> keys of manifest_keys.ALIASES.
 _KEYS = {'words': 'text', 'wrd': 'text', 'length': 'duration'}
 
 
@@ -51,7 +51,7 @@ def _Whole(path):
   if found is None:
     found = _Object('\n'.join([first, *lines]))  # An object a line would not be one object.
     return found or None
-  is_whole = found and all(isinstance(v, dict) and manifest.KeyOf(k) is None for k, v in found.items())
+  is_whole = found and all(isinstance(v, dict) and manifest_keys.KeyOf(k) is None for k, v in found.items())
   return found if is_whole and next(lines, None) is None else None
 
 
@@ -64,10 +64,10 @@ def _Object(text):
 
 
 def _HasRecording(entry):
-  return any(manifest.KeyOf(name) == 'audio_filepath' and isinstance(value, str) for name, value in entry.items())
+  return any(manifest_keys.KeyOf(name) == 'audio_filepath' and isinstance(value, str) for name, value in entry.items())
 
 
 def _Entry(entry):
-  """Returns an entry with the keys of manifest.ALIASES in the place of SpeechBrain's own."""
-  present = {manifest.KeyOf(name) for name in entry}
+  """Returns an entry with the keys of manifest_keys.ALIASES in the place of SpeechBrain's own."""
+  present = {manifest_keys.KeyOf(name) for name in entry}
   return {_KEYS.get(n, n) if _KEYS.get(n) not in present else n: v for n, v in entry.items() if n != 'utt_id'}

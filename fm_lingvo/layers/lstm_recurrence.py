@@ -1,7 +1,7 @@
 """The recurrence of an LSTM over whole sequences, with a gradient of its own.
 
 TensorFlow's gradient of a loop stores every tensor of every step and runs some 280 operations a step. This one stores
-the gates and cells, computes all that does not depend on the next step at once, and runs some 20.
+the gates and cells, computes all that does not depend on the next step at once, and runs some 45.
 
 U: steps, B: sequences, P: width of cells and predictions.
 """

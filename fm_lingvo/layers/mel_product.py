@@ -1,4 +1,4 @@
-"""Computes log-mel frames by matrix products, which on a CPU takes a third of the time of TensorFlow's FFT.
+"""Computes log-mel frames by matrix products, which on a CPU takes a third of the processor time of an FFT.
 
 A window is symmetric about its centre, so a real and an imaginary part of the Fourier transform, with the centre as
 its origin, are products of half a window: of the sum and of the difference of the two halves. Frames are half of the

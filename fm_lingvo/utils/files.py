@@ -134,22 +134,23 @@ def LocalFolders(root: str, on_error: Callable[[OSError], object]) -> Iterator[t
     yield folder, sorted(names)
 
 
+def Refuse(error: OSError) -> None:
+  """The on_error of LocalFolders that raises errors.ConfigError."""
+  raise errors.ConfigError(f'{error.filename}: cannot be read ({error.strerror})')
+
+
 def Walk(root: str) -> Iterator[tuple[str, list[str]]]:
   """Yields (folder, sorted file names) of a local or remote tree, sorted by folder.
 
   Raises:
     errors.ConfigError: A local folder cannot be read.
   """
-
-  def _Refuse(e: OSError) -> None:
-    raise errors.ConfigError(f'{e.filename}: cannot be read ({e.strerror})')
-
   if IsRemote(root):
     import tensorflow as tf
 
     yield from sorted((folder, sorted(names)) for folder, _, names in tf.io.gfile.walk(root))
   else:
-    yield from sorted(LocalFolders(root, _Refuse))  # As List, not by gfile.
+    yield from sorted(LocalFolders(root, Refuse))  # As List, not by gfile.
 
 
 def FileSize(path: str) -> int:

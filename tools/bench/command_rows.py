@@ -99,7 +99,13 @@ def _Preparation(folder, audio, title, bar, note, peers=(), **options):
 
   rows = [
     Row(title, bar, 'x real time', _Speed, 'ours', note=note),
-    Row(f'its peak memory, {title.partition(",")[2].strip()}', unit='GB', ratio='ours', values=_Memory, note='no peer'),
+    Row(
+      f'its peak memory, {title.removeprefix("prepare_data, ")}',
+      unit='GB',
+      ratio='ours',
+      values=_Memory,
+      note='no peer',
+    ),
   ]
   return Comparison([ours, *peers], rows, _Check)
 

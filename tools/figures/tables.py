@@ -15,7 +15,7 @@ from . import kept_figures
 from . import results
 
 # Form -> module with Table(result) and Short(result); tables of the other forms are made here.
-_MODULES = {'benchmark': '..bench.benchmark_table', 'recipe': '..recipe.tables'}
+_MODULES = {'benchmark': '.benchmark_table', 'recipe': '..recipe.tables'}
 _SHORT = '/short'
 _LINES = '/lines'
 _COLUMNS = 6  # A table with more is turned.

@@ -4,7 +4,7 @@ import glob
 import json
 import os
 
-from fm_lingvo.data import manifest as manifest_lib
+from fm_lingvo.data import manifest_keys
 from fm_lingvo.utils import audio_extensions
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import text_lines
@@ -23,8 +23,8 @@ def Find(folder: str) -> tuple[dict[str, str], dict[str, str]]:
       transcript is skipped, which is printed.
 
   Raises:
-    exit_codes.UsageError: There is no such folder, one of its folders has recordings but is no corpus, or a manifest
-      is none.
+    errors.ConfigError: There is no such folder, one of its folders has recordings but is no corpus or cannot be read,
+      or a manifest is none.
   """
   if not os.path.isdir(folder):
     raise exit_codes.UsageError(f'--corpora={folder}: no such directory')
@@ -49,11 +49,7 @@ def _IsLibriSpeech(path):
 
 def _Speech(folder):
   """Returns the path, relative to a folder, of the first recording or list of recordings somewhere in it, or ''."""
-
-  def _Refuse(e):
-    raise exit_codes.UsageError(f'{e.filename}: cannot be read ({e.strerror})')
-
-  for directory, names in file_system.LocalFolders(folder, _Refuse):
+  for directory, names in file_system.LocalFolders(folder, file_system.Refuse):
     for name in names:
       is_list = name == 'manifest.jsonl' or name.endswith(_TRANSCRIPTS[1:])
       if is_list or os.path.splitext(name)[1].lower() in audio_extensions.ALL:
@@ -71,8 +67,8 @@ def _HasText(manifest):
       continue
     if isinstance(row, dict):
       objects += 1
-      texts = [value for key, value in row.items() if manifest_lib.KeyOf(key) == 'text']
-      if any(not manifest_lib.IsMissing('text', text) and str(text).strip() for text in texts):
+      texts = [value for key, value in row.items() if manifest_keys.KeyOf(key) == 'text']
+      if any(not manifest_keys.IsMissing('text', text) and str(text).strip() for text in texts):
         return True
   if not objects:
     raise exit_codes.UsageError(f'{manifest}: no line is a JSON object; expected one for each utterance')

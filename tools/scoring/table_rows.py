@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fm_lingvo import errors
-from fm_lingvo.data import manifest
+from fm_lingvo.data import manifest_keys
 from fm_lingvo.utils import suggest
 
 from ..prepare.import_helpers import tables
@@ -34,7 +34,7 @@ def Objects(path: str, texts: tuple[str, ...]) -> Iterator[tuple[int, dict[str, 
   """
   delimiter = tables.Delimiter(path)
   for number, row in tables.Rows(_Refusing(), path, delimiter=delimiter, quoted=tables.IsQuoted(path, delimiter)):
-    if not any(manifest.KeyOf(name) for name in row):
+    if not any(manifest_keys.KeyOf(name) for name in row):
       raise errors.DatasetError(
         f'{path}: expected a table whose first line names its columns, such as utt_id and text; found '
         f'{suggest.Some([name[:40] for name in row], 4)}; lines `ID TEXT` are --ref_format=text or --hyp_format=text'
@@ -43,12 +43,12 @@ def Objects(path: str, texts: tuple[str, ...]) -> Iterator[tuple[int, dict[str, 
 
 
 def _IsText(name: str, texts: tuple[str, ...]) -> bool:
-  return name in texts or manifest.KeyOf(name) == 'text'
+  return name in texts or manifest_keys.KeyOf(name) == 'text'
 
 
 def _Value(name: str, value: str | None, texts: tuple[str, ...]) -> str | float:
   """Returns a field, in a column of times as a number if it is one."""
-  if value and manifest.KeyOf(name) in _TIMES:
+  if value and manifest_keys.KeyOf(name) in _TIMES:
     try:
       return float(value)
     except ValueError:

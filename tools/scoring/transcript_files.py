@@ -21,7 +21,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 
 from fm_lingvo import errors
-from fm_lingvo.data import manifest
+from fm_lingvo.data import manifest_keys
 from fm_lingvo.data import manifest_objects
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import suggest
@@ -253,7 +253,7 @@ def _ReadCtm(transcripts: Transcripts) -> None:
 def _KeyFor(row: dict, role: str) -> str | None:
   """Returns the key of a row's text: reference or hypothesis, or `text` and its other names, or None."""
   return next((key for key in _KEYS[role] if key in row), None) or next(
-    (key for key in row if manifest.KeyOf(key) == 'text'), None
+    (key for key in row if manifest_keys.KeyOf(key) == 'text'), None
   )
 
 
@@ -277,8 +277,8 @@ def _ReadObjects(transcripts: Transcripts, role: str) -> None:
     if key is None or key not in row:
       wanted = key or ' or '.join((*_KEYS[role], 'text'))
       raise errors.DatasetError(f'{where}: no {wanted}; found {suggest.Some(row)}{suggest.Hint(wanted, row)}')
-    value = {name: row[name] for name in row if not manifest.IsMissing(manifest.KeyOf(name), row[name])}
-    known = {manifest.KeyOf(name): value[name] for name in reversed(value) if manifest.KeyOf(name)}
+    value = {name: row[name] for name in row if not manifest_keys.IsMissing(manifest_keys.KeyOf(name), row[name])}
+    known = {manifest_keys.KeyOf(name): value[name] for name in reversed(value) if manifest_keys.KeyOf(name)}
     utt_id = known.get('utt_id')
     if utt_id is None and isinstance(known.get('audio_filepath'), str):
       offset, seconds = known.get('offset'), known.get('duration')

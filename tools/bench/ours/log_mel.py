@@ -1,6 +1,6 @@
 """Log-mel frames, timed: samples in, features out.
 
-Sizes: batch, seconds; `lingvo`: whether Lingvo's layer computes them, where ours has a convolution; `xla`.
+Sizes: batch, seconds; `lingvo`: whether Lingvo's layer computes them; `xla`.
 """
 
 from lingvo import compat as tf

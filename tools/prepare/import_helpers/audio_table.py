@@ -6,7 +6,7 @@ import math
 import pyarrow as pa
 
 from fm_lingvo import errors
-from fm_lingvo.data import manifest
+from fm_lingvo.data import manifest_keys
 from fm_lingvo.utils import suggest
 
 from ...common import exit_codes
@@ -100,7 +100,7 @@ def _Used(listing, path, schema, audio_column, columns):
       raise exit_codes.UsageError(f'{path}: no column {name}; it has {", ".join(schema.names)}{hint}')
     used[name] = key
   for name in schema.names:
-    key = manifest.KeyOf(name)
+    key = manifest_keys.KeyOf(name)
     if key in (None, 'audio_filepath', 'utt_id') or key in columns or name in used or name == audio_column:
       continue
     if _IsScalar(schema.field(name).type):

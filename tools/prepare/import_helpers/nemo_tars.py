@@ -5,7 +5,7 @@ import os
 import re
 
 from fm_lingvo import audio
-from fm_lingvo.data import manifest
+from fm_lingvo.data import manifest_keys
 
 from ...common import exit_codes
 from . import audio_paths
@@ -65,7 +65,7 @@ class Tars:
     Raises:
       audio.Rejected: There is no such member, or several.
     """
-    name = next((value for key, value in row.items() if manifest.KeyOf(key) == 'audio_filepath'), None)
+    name = next((value for key, value in row.items() if manifest_keys.KeyOf(key) == 'audio_filepath'), None)
     if not isinstance(name, str) or not name:
       raise audio.Rejected('bad_entry', 'no audio_filepath, the name of a member')
     shard = row.get('shard_id')

@@ -5,7 +5,7 @@ import math
 import os
 
 from fm_lingvo.data import dataset
-from fm_lingvo.data import manifest
+from fm_lingvo.data import manifest_keys
 from fm_lingvo.utils import audio
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import suggest
@@ -13,7 +13,7 @@ from fm_lingvo.utils import suggest
 from .. import importers
 from . import audio_paths
 
-ALIASES, KEYS = manifest.ALIASES, tuple(manifest.ALIASES)
+ALIASES, KEYS = manifest_keys.ALIASES, tuple(manifest_keys.ALIASES)
 _SPLITS = {
   **{split: split for split in dataset.SPLITS},
   **{name: 'train' for name in ('training', 'tr')},
@@ -49,12 +49,14 @@ def SplitNameOfPath(name):
 
 def Whole(row):
   """Returns an entry whose recording was cut out of a longer one: times only say how long it must be."""
-  result = {name: value for name, value in row.items() if manifest.KeyOf(name) not in ('offset', 'end')}
+  result = {name: value for name, value in row.items() if manifest_keys.KeyOf(name) not in ('offset', 'end')}
   try:
-    times = [float(value) for key in ('offset', 'end') for name, value in row.items() if manifest.KeyOf(name) == key]
+    times = [
+      float(value) for key in ('offset', 'end') for name, value in row.items() if manifest_keys.KeyOf(name) == key
+    ]
   except (OverflowError, TypeError, ValueError):
     times = []
-  if len(times) == 2 and times[1] > times[0] and not any(manifest.KeyOf(name) == 'duration' for name in result):
+  if len(times) == 2 and times[1] > times[0] and not any(manifest_keys.KeyOf(name) == 'duration' for name in result):
     result['duration'] = times[1] - times[0]
   return result
 
@@ -64,7 +66,7 @@ def Canonical(listing, row):
 
   Args:
     listing: importers.Listing; keys that are not used, but have a value, are counted in `ignored`.
-    row: dict of an entry; manifest.IsMissing says which values count as missing.
+    row: dict of an entry; manifest_keys.IsMissing says which values count as missing.
 
   Returns:
     dict with some of KEYS.
@@ -75,14 +77,14 @@ def Canonical(listing, row):
   result, names = {}, {}
   listing.known = KEYS
   for name, value in row.items():
-    key = manifest.KeyOf(name)
-    if manifest.IsMissing(key, value):
+    key = manifest_keys.KeyOf(name)
+    if manifest_keys.IsMissing(key, value):
       continue
     if key is None:
       listing.ignored[str(name)] += 1
     elif key not in result:
       result[key], names[key] = value, name
-    elif result[key] != value and not manifest.IsMissing(key, row.get(key)):
+    elif result[key] != value and not manifest_keys.IsMissing(key, row.get(key)):
       listing.ignored[str(name)] += 1
       result[key] = row[key]
     elif result[key] != value:

@@ -4,7 +4,7 @@ import collections
 import json
 import os
 
-from fm_lingvo.data import manifest
+from fm_lingvo.data import manifest_keys
 from fm_lingvo.utils import audio_extensions
 
 from ..import_helpers import inputs
@@ -70,11 +70,11 @@ def _AddSample(importer, sample, where, name, split, damage):
       raise ValueError(f'expected a JSON object, got {str(row)[:40]}')
     if text:
       row = {
-        **{k: v for k, v in row.items() if manifest.KeyOf(k) != 'text'},
+        **{k: v for k, v in row.items() if manifest_keys.KeyOf(k) != 'text'},
         'text': text.text.decode('utf-8-sig').strip(),
       }
   except (RecursionError, ValueError) as e:
     importer.listing.Reject(name, where, 'bad_entry', f'{e}')
     return
-  row = {k: v for k, v in rows.Whole(row).items() if manifest.KeyOf(k) != 'audio_filepath'}
+  row = {k: v for k, v in rows.Whole(row).items() if manifest_keys.KeyOf(k) != 'audio_filepath'}
   importer.Add(row, where, split=split, container=audio.container, member=audio.span, name=name)

@@ -1,7 +1,7 @@
 """The tables of docs/results/benchmark.json."""
 
 from ..common import this_machine
-from ..figures import tables
+from . import tables
 
 # Rows on the front page, by the beginnings of their names; all are speeds beside the best peer's.
 _FRONT = (
