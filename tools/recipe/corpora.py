@@ -23,7 +23,7 @@ def Find(folder: str) -> tuple[dict[str, str], dict[str, str]]:
       transcript is skipped, which is printed.
 
   Raises:
-    errors.ConfigError: There is no such folder, one of its folders has recordings but is no corpus or cannot be read,
+    exit_codes.UsageError: There is no such folder, one of its folders has recordings but is no corpus or cannot be read,
       or a manifest is none.
   """
   if not os.path.isdir(folder):
