@@ -103,7 +103,10 @@ class ConformerEncoderTest(_Case):
       ('num_layers', 0, 'num_layers = 0: expected 1 to 1000'),
       ('num_layers', 10**12, 'expected 1 to 1000'),
       ('conv_norm', 'batch_norm', "conv_norm = 'batch_norm': expected one of layer_norm, group_norm"),
-      ('ff_dim', 0, 'ff_dim = 0: expected > 0 or None'),
+      ('ff_dim', 0, 'ff_dim = 0: expected None or an integer >= 1'),
+      ('ff_dim', 'big', "ff_dim = 'big': expected None or an integer >= 1"),
+      ('atten_left_context', 2.5, 'atten_left_context = 2.5: expected None or an integer >= 1'),
+      ('atten_chunk_size', True, 'atten_chunk_size = True: expected None or an integer >= 1'),
       ('kind', 'pool', "kind = 'pool': expected one of conv, stack"),
       ('factor', 6, 'factor = 6: expected 4 or 8'),
     ):

@@ -43,6 +43,8 @@ class TrainParamsTest(graph_case.GraphCase, parameterized.TestCase):
     ('early_stop_patience', 0, 'None or an integer >= 1'),
     ('early_stop_patience', 3, 'None without best_metric'),
     ('gradient_share_interval_steps', 0, 'None or an integer >= 1'),
+    ('gradient_share_interval_steps', 2.5, 'None or an integer >= 1'),
+    ('save_interval_steps', 2.5, 'an integer >= 1'),
     ('early_stop_min_steps', -1, 'an integer >= 0'),
     ('max_minutes', 0, 'None or minutes > 0'),
     ('ema_decay', 1.0, r'a decay in \[0, 1\)'),

@@ -7,6 +7,7 @@ import math
 import re
 
 from fm_lingvo import errors
+from fm_lingvo.utils import ranges
 
 # Param -> smallest legal value.
 _SMALLEST = {
@@ -87,10 +88,10 @@ def Validate(path, tp):
     value = tp.Get(field)
     if value is None and field == 'save_interval_steps':
       continue  # Lingvo's jobs then save at time intervals.
-    Check(value is not None and value >= smallest, field, f'an integer >= {smallest}')
+    Check(ranges.IsWhole(value, smallest), field, f'an integer >= {smallest}')
   Check(tp.max_minutes is None or tp.max_minutes > 0, 'max_minutes', 'None or minutes > 0')
   interval = tp.gradient_share_interval_steps
-  Check(interval is None or interval >= 1, 'gradient_share_interval_steps', 'None or an integer >= 1')
+  Check(interval is None or ranges.IsWhole(interval, 1), 'gradient_share_interval_steps', 'None or an integer >= 1')
   _ValidateBest(tp, Check)
   Check(0 <= tp.ema_decay < 1, 'ema_decay', 'a decay in [0, 1), 0 for no moving averages')
   for learner in _Learners(tp):
@@ -104,7 +105,7 @@ def _ValidateBest(tp, check):
     check(dataset and metric, 'best_metric', 'DATASET/METRIC, such as DevTarget/labeled/wer')
     check(dataset in tp.eval_datasets, 'best_metric', f'a data set of eval_datasets = {tp.eval_datasets}')
   patience = tp.early_stop_patience
-  check(patience is None or patience >= 1, 'early_stop_patience', 'None or an integer >= 1')
+  check(patience is None or ranges.IsWhole(patience, 1), 'early_stop_patience', 'None or an integer >= 1')
   check(patience is None or tp.best_metric is not None, 'early_stop_patience', 'None without best_metric')
 
 
@@ -174,9 +175,9 @@ def _ValidateLearner(path, p, check):
   schedule, optimizer = p.lr_schedule, p.optimizer
   check(p.learning_rate >= 0, 'learning_rate', '>= 0', p, path)
   if 'warmup_steps' in schedule:
-    check(schedule.warmup_steps >= 1, 'warmup_steps', 'an integer >= 1', schedule, f'{path}.lr_schedule')
+    check(ranges.IsWhole(schedule.warmup_steps, 1), 'warmup_steps', 'an integer >= 1', schedule, f'{path}.lr_schedule')
   if 'accum_steps' in optimizer:
-    check(optimizer.accum_steps >= 1, 'accum_steps', 'an integer >= 1', optimizer, f'{path}.optimizer')
+    check(ranges.IsWhole(optimizer.accum_steps, 1), 'accum_steps', 'an integer >= 1', optimizer, f'{path}.optimizer')
   if 'rate_groups' in p:
     _ValidateRateGroups(path, p, check)
 
