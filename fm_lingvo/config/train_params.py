@@ -139,8 +139,14 @@ def DatasetsAtTheEnd(tp):
 
 
 def ValidateEnd(path, tp):
-  """Raises errors.ConfigError if max_steps exceeds the end of the learning-rate schedule; called when a run starts."""
+  """Raises errors.ConfigError if the last steps could not change the weights; called when a run starts."""
   for learner in _Learners(tp):
+    steps = learner.optimizer.accum_steps if 'accum_steps' in learner.optimizer else 1
+    if tp.max_steps % steps:
+      raise errors.ConfigError(
+        f'{path}.max_steps = {tp.max_steps}: expected a multiple of {steps}, the knob gradient_accumulation_steps; the '
+        'gradients of the steps after the last update would be lost'
+      )
     if tp.max_steps > _End(learner.lr_schedule):
       raise errors.ConfigError(
         f'{path}.max_steps = {tp.max_steps}: expected <= {learner.lr_schedule.total_steps}, the total_steps of '
