@@ -77,6 +77,20 @@ class ConformerEncoderTest(_Case):
         together = _Encode(padded, [64, 40, 12])
         np.testing.assert_allclose(together[1, : alone.shape[1]], alone[0], atol=2e-4)
 
+  def test_attention_sees_the_frames_of_its_contexts_and_no_others(self):
+    frames = 8
+    features = np.tile(self._Features(1, 4 * frames, 80), [frames + 1, 1, 1])
+    for i in range(frames):  # Row i has another encoded frame i than the last row.
+      features[i, 4 * i : 4 * i + 4] *= -1
+    for left, right in ((1, 3), (3, 6), (4, 2), (2, 0), (9, 9)):
+      with self.subTest(left=left, right=right), self.NewGraph():
+        contexts = dict(atten_left_context=left, atten_right_context=right)
+        layer = self._Encoder(kind='stack', num_layers=1, kernel_size=1, **contexts)
+        encoded, _ = self._Encode(layer, features, [4 * frames] * (frames + 1))
+        seen = np.abs(encoded[:-1] - encoded[-1:]).max(axis=2) > 1e-6  # [changed frame, encoded frame]
+        distance = np.arange(frames)[:, None] - np.arange(frames)
+        np.testing.assert_array_equal(seen, (distance > -left) & (distance <= right))
+
   def test_bfloat16_stays_near_float32(self):
     outputs = []
     for dtype in (tf.float32, tf.bfloat16):
@@ -103,7 +117,10 @@ class ConformerEncoderTest(_Case):
       ('num_layers', 0, 'num_layers = 0: expected 1 to 1000'),
       ('num_layers', 10**12, 'expected 1 to 1000'),
       ('conv_norm', 'batch_norm', "conv_norm = 'batch_norm': expected one of layer_norm, group_norm"),
-      ('ff_dim', 0, 'ff_dim = 0: expected > 0 or None'),
+      ('ff_dim', 0, 'ff_dim = 0: expected None or an integer >= 1'),
+      ('ff_dim', 'big', "ff_dim = 'big': expected None or an integer >= 1"),
+      ('atten_left_context', 2.5, 'atten_left_context = 2.5: expected None or an integer >= 1'),
+      ('atten_chunk_size', True, 'atten_chunk_size = True: expected None or an integer >= 1'),
       ('kind', 'pool', "kind = 'pool': expected one of conv, stack"),
       ('factor', 6, 'factor = 6: expected 4 or 8'),
     ):

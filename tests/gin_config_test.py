@@ -401,6 +401,19 @@ class ErrorTest(_Base):
     ('BridgeOther.extra = 4', 'a knob of BridgeOther, but --model=test.BridgeToy runs'),
     ('Train/BridgeToy.num_codebooks = 4', 'knobs have no data-set scope; did you mean BridgeToy.num_codebooks?'),
     ("BridgeToy.num_codebooks = '4'", 'expected int (default 1), got str; write --gin.BridgeToy.num_codebooks=4'),
+    (
+      'BridgeToy.rate = 1e999',
+      'expected a finite number (default 0.5), got 1e999; for example --gin.BridgeToy.rate=0.5',
+    ),
+    (
+      'task.encoder.dropout = -1e999',
+      'expected a finite number (default 0.1), got -1e999; for example --gin.task.encoder.dropout=0.1',
+    ),
+    (
+      'BridgeToy.bounds = (1.0, 1e999)',
+      'expected tuple of float (default (1.0, 2.0)); an element: expected a finite number, got 1e999; '
+      'for example --gin.BridgeToy.bounds="(1.0, 2.0)"',
+    ),
     ('BridgeToy.limit = 0.5', 'expected int or None (default None), got float'),
     (
       "BridgeToy.bounds = ('a',)",
@@ -601,7 +614,7 @@ class ConfigTextTest(_Base):
     ('Train/input.batch_size = 3', 'input.batch_size = 5'),
     ('task.encoder.window = "a\\n\\"b\'%X # y"', 'task.encoder.names = []'),
     ('task.encoder.compute_dtype = "bfloat16"', 'task.fprop_dtype = "float16"', 'task.encoder.colour = "BLUE"'),
-    ('task.encoder.dropout = 1e999', 'task.encoder.window = -1e999'),
+    ('task.encoder.window = [1e999, -1e999]',),
     ('task.encoder.rules = {"a": ([("x", 1)], (2,), None, True)}',),
     (
       'model.cluster.split_id = 3',

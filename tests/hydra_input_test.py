@@ -625,9 +625,11 @@ class InputTest(absltest.TestCase):
         dict(pad_multiple_samples=1000),
         'pad_multiple_samples = 1000: expected None or a multiple of 160, the samples of a',
       ),
+      (dict(pad_multiple_samples=640.0), 'pad_multiple_samples = 640.0: expected None or a multiple of 160'),
       (dict(prefetch_batches=-1), 'prefetch_batches = -1: expected >= 0'),
       (dict(pad_to_bucket='false'), "pad_to_bucket = 'false': expected None, True or False"),
       (dict(emit_strings='no'), "emit_strings = 'no': expected None, True or False"),
+      (dict(num_workers=2.5, worker_index=0), 'num_workers = 2.5: expected None or an integer >= 1'),
       (dict(num_workers=2), 'num_workers = 2 and worker_index = None'),
       (dict(num_workers=2, worker_index=2), r'worker_index = 2: .* \[0, 2\)'),
     ):

@@ -5,6 +5,7 @@ import dataclasses
 from absl.testing import absltest
 from absl.testing import parameterized
 from lingvo import model_registry
+from lingvo.core import hyperparams
 
 from fm_lingvo import errors
 from fm_lingvo.config import gin_config
@@ -12,8 +13,12 @@ from fm_lingvo.config import idle
 from fm_lingvo.config import registry
 from fm_lingvo.heads import best_rq_head
 from fm_lingvo.hydra import HydraTask
+from fm_lingvo.run_files import run_dir
 from params import asr
 from params import base
+
+_PARAMS = (hyperparams.Params, list)  # A list may have Params.
+_DERIVED = ('stack',)  # None stands for the value that its owner sets; any other is checked.
 
 # Other values than the defaults, of knobs where one that is made up would be refused.
 _OTHER = {
@@ -69,6 +74,22 @@ def _Experiment(name, **knobs):
 def _Configure(model, *bindings):
   gin_config.Configure(model, (), [*bindings])
   gin_config.CheckIdle()
+
+
+def _Layers(layer):
+  """A layer and all below it."""
+  yield layer
+  for child in layer.children.Flatten():
+    yield from _Layers(child)
+
+
+def _Own(node):
+  """Names of the values that the classes of this project add to a layer's Params."""
+  if not node.cls.__module__.startswith('fm_lingvo'):
+    return []
+  lingvos = next(cls for cls in node.cls.__mro__ if cls.__module__.startswith('lingvo')).Params()
+  known = {*lingvos.GetKeys(), *_DERIVED}
+  return [name for name, value in node.IterParams() if name not in known and not isinstance(value, _PARAMS)]
 
 
 class KnobsTest(parameterized.TestCase):
@@ -197,6 +218,30 @@ class ParamsTest(absltest.TestCase):
     _Configure('asr.FullFinetune', f'{name} = 2')  # Train has a share, DevTarget has not.
     with self.assertRaisesRegex(errors.GinError, f'DevTarget/{name} = 2: has no effect with share = 1; expected 0'):
       _Configure('asr.FullFinetune', f'DevTarget/{name} = 2')
+
+  def test_every_param_that_its_owner_overwrites_is_said_to_be_idle(self):
+    for model, *bindings in (
+      ('asr.JustHydra', "task.encoder.adapters = ['a']", 'task.encoder.num_layers = 1'),
+      ('asr.AdapterFinetune', "AdapterFinetune.adapter_kind = 'lora'", 'task.encoder.num_layers = 1'),
+      ('text.LanguageModel',),
+    ):
+      whys = self._Whys(model, *bindings)
+      task = run_dir.DeclaredTask(model_registry.GetParams(model, 'Train'))
+      built = list(_Layers(task))
+      for path, node in gin_config._config.bound['task'].nodes.items():
+        of_class = [layer.params for layer in built if 'cls' in node and type(layer) is node.cls]
+        for name in _Own(node) if of_class else ():
+          if node.Get(name) not in [p.Get(name) for p in of_class]:
+            self.assertIn(f'{path}.{name}', whys, f'{model}: its owner overwrites it')
+
+  def test_a_param_that_its_owner_overwrites_is_refused(self):
+    for name, value, why in (
+      ('task.encoder.num_bins', 40, 'since the hydra sets it to task.frontend.mel.num_bins; expected None'),
+      ('task.encoder.subsampling.causal', True, 'since the encoder sets it to its own; expected False'),
+      ('task.heads.transducer.joint.vocab_size', 9, "since the head sets it to the tokenizer's; expected None"),
+    ):
+      with self.subTest(name), self.assertRaisesRegex(errors.GinError, f'{name} = {value}: has no effect {why}$'):
+        _Configure('asr.JustHydra', f'{name} = {value}')
 
   def test_a_finished_run_with_such_a_setting_can_be_loaded(self):
     gin_config.Configure('asr.Supervised', (), ["Supervised.pseudo = 'more'"])

@@ -203,15 +203,15 @@ class StreamingTest(graph_case.GraphCase):
   def test_errors_name_field_value_and_what_is_expected(self):
     for overrides, expected in (
       (dict(atten_left_context=None), r'layer.atten_left_context = None: expected >= 1 with causal = True'),
-      (dict(atten_left_context=0), 'atten_left_context = 0: expected >= 1'),
+      (dict(atten_left_context=0), 'atten_left_context = 0: expected None or an integer >= 1'),
       (dict(atten_right_context=2), 'atten_right_context = 2: expected 0 with causal = True'),
       (dict(atten_right_context=None), 'atten_right_context = None: expected 0 with causal = True'),
-      (dict(causal=False, atten_right_context=-1), 'atten_right_context = -1: expected >= 0'),
+      (dict(causal=False, atten_right_context=-1), 'atten_right_context = -1: expected None or an integer >= 0'),
       (
         dict(causal=False, atten_left_context=None),
         'atten_left_context = None: expected a number of frames, since atten_right_context = 0',
       ),
-      (dict(causal=False, atten_chunk_size=0), 'atten_chunk_size = 0: expected >= 1'),
+      (dict(causal=False, atten_chunk_size=0), 'atten_chunk_size = 0: expected None or an integer >= 1'),
     ):
       with self.subTest(expected), self.assertRaisesRegex(ValueError, expected) as e:
         self._Encoder(**overrides)

@@ -118,6 +118,7 @@ class TextInputTest(graph_case.absltest.TestCase):
       f.write('naïve'.encode('latin-1'))
     for fields, message in (
       (dict(bucket_upper_bound=[8, 4, 12]), r'input.bucket_upper_bound = \[8, 4, 12\]: expected ascending'),
+      (dict(bucket_batch_size=[2.5, 2, 2]), r'bucket_batch_size = \[2.5, 2, 2\]: expected 3 integers >= 1'),
       (dict(bucket_batch_size=[3]), r'input.bucket_batch_size = \[3\]: expected 3 integers >= 1'),
       (dict(prefetch_batches=-1), 'input.prefetch_batches = -1: expected >= 0'),
       (dict(tokenizer_file='no.model'), 'no.model: no such tokenizer'),

@@ -2,7 +2,8 @@
 
 An experiment says which of its knobs these are (registry.Experiment._Idle). A class says it of its Params, in a class
 method `Idle(p)` that returns a dict: path of a param or group below `p` -> why, such as
-{'lora_tpl': "without adapter_kind = 'lora'"}.
+{'lora_tpl': "without adapter_kind = 'lora'"}. Params that the layer's owner overwrites in any case are in the class
+attribute `set_by_owner`, a dict of the same form.
 """
 
 from collections.abc import Mapping
@@ -44,8 +45,9 @@ def Params(tree: Any) -> dict[str, str]:
   """Returns dict: path -> why, of all params and groups without effect in a param_tree.Tree."""
   idle: dict[str, str] = {}
   for path, node in tree.nodes.items():
-    of_class = getattr(node.cls, 'Idle', None) if 'cls' in node else None
-    idle.update({f'{path}.{name}': why for name, why in (of_class(node) if of_class else {}).items()})
+    cls = node.cls if 'cls' in node else None
+    whys = {**(cls.Idle(node) if hasattr(cls, 'Idle') else {}), **getattr(cls, 'set_by_owner', {})}
+    idle.update({f'{path}.{name}': why for name, why in whys.items()})
   return idle
 
 

@@ -7,6 +7,7 @@ import math
 import re
 
 from fm_lingvo import errors
+from fm_lingvo.utils import ranges
 
 # Param -> smallest legal value.
 _SMALLEST = {
@@ -87,10 +88,10 @@ def Validate(path, tp):
     value = tp.Get(field)
     if value is None and field == 'save_interval_steps':
       continue  # Lingvo's jobs then save at time intervals.
-    Check(value is not None and value >= smallest, field, f'an integer >= {smallest}')
+    Check(ranges.IsWhole(value, smallest), field, f'an integer >= {smallest}')
   Check(tp.max_minutes is None or tp.max_minutes > 0, 'max_minutes', 'None or minutes > 0')
   interval = tp.gradient_share_interval_steps
-  Check(interval is None or interval >= 1, 'gradient_share_interval_steps', 'None or an integer >= 1')
+  Check(interval is None or ranges.IsWhole(interval, 1), 'gradient_share_interval_steps', 'None or an integer >= 1')
   _ValidateBest(tp, Check)
   Check(0 <= tp.ema_decay < 1, 'ema_decay', 'a decay in [0, 1), 0 for no moving averages')
   for learner in _Learners(tp):
@@ -104,7 +105,7 @@ def _ValidateBest(tp, check):
     check(dataset and metric, 'best_metric', 'DATASET/METRIC, such as DevTarget/labeled/wer')
     check(dataset in tp.eval_datasets, 'best_metric', f'a data set of eval_datasets = {tp.eval_datasets}')
   patience = tp.early_stop_patience
-  check(patience is None or patience >= 1, 'early_stop_patience', 'None or an integer >= 1')
+  check(patience is None or ranges.IsWhole(patience, 1), 'early_stop_patience', 'None or an integer >= 1')
   check(patience is None or tp.best_metric is not None, 'early_stop_patience', 'None without best_metric')
 
 
@@ -138,8 +139,14 @@ def DatasetsAtTheEnd(tp):
 
 
 def ValidateEnd(path, tp):
-  """Raises errors.ConfigError if max_steps exceeds the end of the learning-rate schedule; called when a run starts."""
+  """Raises errors.ConfigError if the last steps could not change the weights; called when a run starts."""
   for learner in _Learners(tp):
+    steps = learner.optimizer.accum_steps if 'accum_steps' in learner.optimizer else 1
+    if tp.max_steps % steps:
+      raise errors.ConfigError(
+        f'{path}.max_steps = {tp.max_steps}: expected a multiple of {steps}, the knob gradient_accumulation_steps; the '
+        'gradients of the steps after the last update would be lost'
+      )
     if tp.max_steps > _End(learner.lr_schedule):
       raise errors.ConfigError(
         f'{path}.max_steps = {tp.max_steps}: expected <= {learner.lr_schedule.total_steps}, the total_steps of '
@@ -174,9 +181,9 @@ def _ValidateLearner(path, p, check):
   schedule, optimizer = p.lr_schedule, p.optimizer
   check(p.learning_rate >= 0, 'learning_rate', '>= 0', p, path)
   if 'warmup_steps' in schedule:
-    check(schedule.warmup_steps >= 1, 'warmup_steps', 'an integer >= 1', schedule, f'{path}.lr_schedule')
+    check(ranges.IsWhole(schedule.warmup_steps, 1), 'warmup_steps', 'an integer >= 1', schedule, f'{path}.lr_schedule')
   if 'accum_steps' in optimizer:
-    check(optimizer.accum_steps >= 1, 'accum_steps', 'an integer >= 1', optimizer, f'{path}.optimizer')
+    check(ranges.IsWhole(optimizer.accum_steps, 1), 'accum_steps', 'an integer >= 1', optimizer, f'{path}.optimizer')
   if 'rate_groups' in p:
     _ValidateRateGroups(path, p, check)
 

@@ -52,12 +52,14 @@ class Spec:
     element: Spec of the elements of a list or tuple; None: not checked.
     choices: Tuple of the accepted values; None: any.
     code: True if the value can only be set in code (classes, functions, ...).
+    infinite: Whether infinity is accepted, which Gin reads from `1e999`: where the code's own value is infinite.
   """
 
   kinds: frozenset = frozenset()
   element: typing.Optional['Spec'] = None
   choices: tuple | None = None
   code: bool = False
+  infinite: bool = False
 
   def __str__(self):
     if self.choices:
@@ -95,6 +97,8 @@ class Spec:
       if value not in self.choices:
         raise Mismatch(f'expected {self}', suggest.DidYouMean(suggest.Nearest(str(value), map(str, self.choices))))
       return value
+    if _IsInfinite(value) and float in self.kinds and not self.infinite:
+      raise Mismatch('expected a finite number', f', got {Literal(value)}')
     if object in self.kinds or type(value) in self.kinds:
       return self._ConvertElements(value)
     if isinstance(value, int) and not isinstance(value, bool) and (float in self.kinds):
@@ -139,7 +143,7 @@ def FromAnnotation(annotation, default):
     if any(s.choices for s in specs):
       return Spec(choices=sum((s.choices or ((None,) if type(None) in s.kinds else ()) for s in specs), ()))
     element = next((s.element for s in specs if s.element), None)
-    return Spec(frozenset().union(*(s.kinds for s in specs)), element)
+    return Spec(frozenset().union(*(s.kinds for s in specs)), element, infinite=_IsInfinite(default))
   base = origin or annotation
   if base is collections.abc.Sequence:
     kinds = frozenset(_SEQUENCES)
@@ -154,7 +158,7 @@ def FromAnnotation(annotation, default):
     args = {a for a in args if a is not Ellipsis}
     if len(args) == 1:
       element = FromAnnotation(args.pop(), None)
-  return Spec(kinds, element)
+  return Spec(kinds, element, infinite=_IsInfinite(default))
 
 
 def FromValues(name, default, current):
@@ -179,7 +183,8 @@ def FromValues(name, default, current):
       kinds |= {int, float}
     elif kinds & {str, list, tuple, dict}:
       kinds |= {str, list, tuple, dict}
-  return Spec(frozenset(kinds), _ElementSpec(current) or _ElementSpec(default))
+  infinite = _IsInfinite(default) or _IsInfinite(current)
+  return Spec(frozenset(kinds), _ElementSpec(current) or _ElementSpec(default), infinite=infinite)
 
 
 def _Kind(value):
@@ -202,10 +207,14 @@ def _ElementSpec(value):
     return None
   kinds = {_Kind(v) for v in value}
   if kinds <= {int, float}:
-    return Spec(frozenset({int, float}))
+    return Spec(frozenset({int, float}), infinite=any(map(_IsInfinite, value)))
   if len(kinds) == 1 and kinds <= {str, bool}:
     return Spec(frozenset(kinds))
   return None
+
+
+def _IsInfinite(value):
+  return isinstance(value, float) and not math.isfinite(value)
 
 
 def _IsPlain(value):

@@ -10,6 +10,7 @@ from lingvo.core import py_utils
 from fm_lingvo import errors
 from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.data import resumable_iterator
+from fm_lingvo.utils import ranges
 from fm_lingvo.utils import seeds
 
 _resumed_folder = ''
@@ -59,8 +60,8 @@ class BaseInput(base_input_generator.BaseInputGenerator):
     if p.file_datasource:
       raise errors.ConfigError(f'{p.name}.file_datasource: expected None, since each stream has its file_pattern')
     seeds.Check(f'{p.name}.random_seed', p.random_seed)
-    if p.prefetch_batches < 0:
-      raise errors.ConfigError(f'{p.name}.prefetch_batches = {p.prefetch_batches}: expected >= 0')
+    ranges.AtLeast(p, prefetch_batches=0)
+    ranges.WholeOrNone(p, num_workers=1, worker_index=0)
     if (p.num_workers is None) != (p.worker_index is None):
       raise errors.ConfigError(
         f'{p.name}.num_workers = {p.num_workers} and worker_index = {p.worker_index}: expected both or neither'

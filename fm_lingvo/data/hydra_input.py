@@ -22,6 +22,7 @@ from fm_lingvo.data import waveform_augment
 from fm_lingvo.runtime import session
 from fm_lingvo.utils import audio
 from fm_lingvo.utils import own_names
+from fm_lingvo.utils import ranges
 
 StreamParams = stream_params.StreamParams
 
@@ -82,7 +83,7 @@ def PaddedTo(p, frame_samples: int):
 def _CheckPadding(p, samples, what):
   """Raises ConfigError if rows would not be padded to a multiple of `samples`, the length of `what`."""
   multiple = p.pad_multiple_samples
-  if multiple is not None and (multiple < 1 or multiple % samples):
+  if multiple is not None and (not ranges.IsWhole(multiple, 1) or multiple % samples):
     raise errors.ConfigError(
       f'{p.name}.pad_multiple_samples = {multiple}: expected None or a multiple of {samples}, the samples of {what}'
     )

@@ -10,6 +10,7 @@ from fm_lingvo import errors
 from fm_lingvo.data import waveform_augment
 from fm_lingvo.runtime import session
 from fm_lingvo.utils import files
+from fm_lingvo.utils import ranges
 from fm_lingvo.utils import seeds
 
 
@@ -128,15 +129,15 @@ def Validate(path, p):
   seeds.Check(f'{path}.share_seed', p.share_seed, none=False)
   Check(p.max_chars_per_second > 0, 'max_chars_per_second', '> 0')
   Check(p.labeled or not p.tokenizer_file, 'labeled', 'True, since tokenizer_file is set')
-  Check(p.batch_size is None or (_IsInt(p.batch_size) and p.batch_size > 0), 'batch_size', 'an integer > 0')
+  Check(p.batch_size is None or ranges.IsWhole(p.batch_size, 1), 'batch_size', 'an integer > 0')
   Check(
     (p.batch_size is None) != (p.bucket_batch_size is None),
     'batch_size',
     'a number of utterances if bucket_batch_size is None, else None',
   )
   for field in ('shuffle_buffer_size', 'num_readers'):
-    Check(_IsInt(p.Get(field)) and p.Get(field) > 0, field, 'an integer > 0')
-  Check(_IsInt(p.max_damaged_records) and p.max_damaged_records >= 0, 'max_damaged_records', 'an integer >= 0')
+    Check(ranges.IsWhole(p.Get(field), 1), field, 'an integer > 0')
+  Check(ranges.IsWhole(p.max_damaged_records, 0), 'max_damaged_records', 'an integer >= 0')
   seeds.Check(f'{path}.seed', p.seed)
   bounds = p.bucket_upper_bound_seconds
   Check(
@@ -150,7 +151,7 @@ def Validate(path, p):
   sizes = p.bucket_batch_size
   Check(
     sizes is None
-    or (isinstance(sizes, (list, tuple)) and len(sizes) == len(bounds) and all(_IsInt(b) and b > 0 for b in sizes)),
+    or (isinstance(sizes, (list, tuple)) and len(sizes) == len(bounds) and all(ranges.IsWhole(b, 1) for b in sizes)),
     'bucket_batch_size',
     f'None or {len(bounds)} integers > 0, one for each of bucket_upper_bound_seconds',
   )
@@ -177,10 +178,6 @@ def Idle(p):
   if p.augment is not None:
     idle.update({f'augment.{path}': why for path, why in waveform_augment.Idle(p.augment).items()})
   return idle
-
-
-def _IsInt(value):
-  return isinstance(value, int) and not isinstance(value, bool)
 
 
 def Cuts(p):

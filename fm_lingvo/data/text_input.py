@@ -16,6 +16,7 @@ from fm_lingvo.data import base_input
 from fm_lingvo.data import resumable_iterator
 from fm_lingvo.data import stream_params
 from fm_lingvo.data import tokenizer
+from fm_lingvo.utils import ranges
 from fm_lingvo.utils import text_lines
 
 
@@ -48,9 +49,9 @@ class TextInput(base_input.BaseInput):
     """See the base class."""
     super().Validate(p)
     bounds, sizes = p.bucket_upper_bound, p.bucket_batch_size
-    if not bounds or bounds[0] < 1 or list(bounds) != sorted(set(bounds)):
+    if not bounds or not all(ranges.IsWhole(b, 1) for b in bounds) or list(bounds) != sorted(set(bounds)):
       raise errors.ConfigError(f'{p.name}.bucket_upper_bound = {bounds!r}: expected ascending integers >= 1')
-    if len(sizes) != len(bounds) or min(sizes) < 1:
+    if len(sizes) != len(bounds) or not all(ranges.IsWhole(size, 1) for size in sizes):
       raise errors.ConfigError(f'{p.name}.bucket_batch_size = {sizes!r}: expected {len(bounds)} integers >= 1')
 
   @classmethod

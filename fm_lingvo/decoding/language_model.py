@@ -31,6 +31,8 @@ _HOW_TO = 'train one with: python -m tools.train_lm --input=TEXTS --output=FILE.
 class LanguageModel(base_layer.BaseLayer):
   """Maps the previous labels to log-probabilities of the next label, which is never blank."""
 
+  set_by_owner = {'vocab_size': "since its owner sets it to the tokenizer's"}
+
   @classmethod
   def Params(cls):
     p = super().Params()

@@ -27,6 +27,12 @@ class BaseHead(base_layer.BaseLayer):
   file: nothing else in the library asks for its class.
   """
 
+  set_by_owner = {
+    'input_dim': "since the hydra sets it to its encoder's output_dim",
+    'num_bins': 'since the hydra sets it to task.frontend.mel.num_bins',
+    'downsample_factor': "since the hydra sets it to its encoder's",
+  }
+
   @classmethod
   def Params(cls):
     p = super().Params()

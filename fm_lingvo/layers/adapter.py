@@ -46,6 +46,8 @@ class ResidualAdapter(base_layer.BaseLayer):
   zero, so that the sum is exactly x, and only `up` has a gradient at the first step.
   """
 
+  set_by_owner = {'input_dim': 'since the encoder sets it to its model_dim'}
+
   @classmethod
   def Params(cls):
     p = super().Params()

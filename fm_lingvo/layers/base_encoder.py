@@ -24,6 +24,8 @@ class BaseEncoder(base_layer.BaseLayer):
   utterance must depend neither on its padding nor on the other utterances of the batch.
   """
 
+  set_by_owner = {'num_bins': 'since the hydra sets it to task.frontend.mel.num_bins'}
+
   @classmethod
   def Params(cls):
     p = super().Params()

@@ -47,6 +47,9 @@ def BlockParams(p: hyperparams.Params, index: int) -> hyperparams.InstantiablePa
     conv_norm_layer_tpl=norm,
     fprop_dtype=p.fprop_dtype,
   )
+  if p.atten_chunk_size is None and left is not None:
+    # Lingvo's blocks have left - 1 frames, and it refuses a longer right context than a block.
+    block.trans_atten_tpl.atten_tpl.block_size = max(left - 1, right, 1)
   _UseStatelessDropout(block)
   conformer_cpu.Use(block)
   chunk_attention.Use(block)

@@ -120,8 +120,7 @@ class ConformerEncoder(base_encoder.BaseEncoder):
     if not 0 <= p.dropout_prob < 1:
       raise errors.ConfigError(f'{p.name}.dropout_prob = {p.dropout_prob}: expected a probability in [0, 1)')
     suggest.CheckChoice(f'{p.name}.conv_norm', p.conv_norm, conformer_block.CONV_NORMS)
-    if p.ff_dim is not None and p.ff_dim < 1:
-      raise errors.ConfigError(f'{p.name}.ff_dim = {p.ff_dim}: expected > 0 or None')
+    ranges.WholeOrNone(p, ff_dim=1, atten_left_context=1, atten_right_context=0, atten_chunk_size=1)
     if p.conv_norm == 'group_norm' and (p.group_norm_groups < 1 or p.model_dim % p.group_norm_groups):
       raise errors.ConfigError(
         f'{p.name}.group_norm_groups = {p.group_norm_groups}: expected a divisor of model_dim = {p.model_dim}'
@@ -197,9 +196,6 @@ class ConformerEncoder(base_encoder.BaseEncoder):
     def _Refuse(name, expected):
       raise errors.ConfigError(f'{p.name}.{name} = {p.Get(name)}: expected {expected}')
 
-    for name, least in (('atten_left_context', 1), ('atten_right_context', 0), ('atten_chunk_size', 1)):
-      if p.Get(name) is not None and p.Get(name) < least:
-        _Refuse(name, f'>= {least}')
     if p.causal:
       if p.atten_right_context != 0:
         _Refuse('atten_right_context', '0 with causal = True')

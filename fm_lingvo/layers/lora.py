@@ -41,6 +41,8 @@ _BIAS = re.compile(r'(.*\.)?(b|bias)')  # Of layer norms, too.
 class WeightAdapter(base_layer.BaseLayer):
   """Base class of changes of one block's weights."""
 
+  set_by_owner = {'shapes': 'since the encoder sets it to those of its blocks'}
+
   @classmethod
   def Params(cls):
     p = super().Params()

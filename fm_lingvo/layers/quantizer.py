@@ -50,6 +50,8 @@ class RandomProjectionQuantizer(base_layer.BaseLayer):
   are never trained. Everything is computed in float32, whatever the compute dtype.
   """
 
+  set_by_owner = {'num_bins': 'since the head sets it to task.frontend.mel.num_bins'}
+
   @classmethod
   def Params(cls):
     p = super().Params()

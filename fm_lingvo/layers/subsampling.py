@@ -85,6 +85,8 @@ class Subsampling(base_layer.BaseLayer):
   `stack`: concatenates S frames, as in the quantizer; cheaper on a CPU.
   """
 
+  set_by_owner = dict.fromkeys(('num_bins', 'model_dim', 'causal'), 'since the encoder sets it to its own')
+
   @classmethod
   def Params(cls):
     p = super().Params()

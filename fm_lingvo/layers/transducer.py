@@ -27,6 +27,8 @@ _KINDS = ('lstm', 'stateless')
 class PredictionNetwork(base_layer.BaseLayer):
   """Maps the previous labels to predictions for the joint network, in its fprop_dtype."""
 
+  set_by_owner = {'vocab_size': "since its owner sets it to the tokenizer's"}
+
   @classmethod
   def Params(cls):
     p = super().Params()
@@ -125,6 +127,12 @@ class Joint(base_layer.BaseLayer):
   `rnnt`: one softmax over blank and labels (arXiv 1211.3711). `hat`: a sigmoid for
   blank, and a softmax over labels for the remaining probability (arXiv 2003.07705).
   """
+
+  set_by_owner = {
+    'input_dim': "since the head sets it to the encoder's output_dim",
+    'predicted_dim': 'since the head sets it to prediction.hidden_dim',
+    'vocab_size': "since the head sets it to the tokenizer's",
+  }
 
   @classmethod
   def Params(cls):
