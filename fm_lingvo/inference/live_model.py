@@ -46,8 +46,8 @@ class LiveModel:
 
     Args:
       beam_size: Hypotheses kept, >= 1; None: the model's.
-      step_seconds: Seconds of speech that are recognised at once, at most 60, rounded to whole encoded frames, or to whole
-        chunks of the attention: less gives text sooner, more costs less.
+      step_seconds: Seconds of speech that are recognised at once, at most 60, rounded to whole encoded frames, or to
+        whole chunks of the attention: less gives text sooner, more costs less.
       endpoint_seconds: A pause of at least so many seconds ends a Final; None: only the end of the stream does.
       reset: Whether encoder and decoder return to their initial states after a Final, as at the start of a recording:
         for hours of speech with a model that was trained on short utterances.
