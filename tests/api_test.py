@@ -157,6 +157,8 @@ class ApiTest(absltest.TestCase):
         self.assertAlmostEqual(expected.duration, 1.3, delta=0.01)
         self.assertEqual(self.model.transcribe(samples, rate), expected, (rate, channels))
         self.assertEqual(self.model.transcribe((samples[:], np.int64(rate))), expected, (rate, channels))
+        with self.subTest('the byte order of another machine'):
+          self.assertEqual(self.model.transcribe(samples.astype('>i2'), rate), expected)
         with self.subTest('not contiguous'):
           self.assertEqual(self.model.transcribe(np.asfortranarray(samples), sampling_rate=rate), expected)
     for dtype in (np.float32, np.float64):
@@ -276,7 +278,9 @@ class ApiTest(absltest.TestCase):
     for options, message in (
       (dict(max_hours=0), 'max_hours = 0: expected > 0'),
       (dict(on_error='retrun'), 'on_error.*retrun.*did you mean return'),
+      (dict(max_hours='1'), "max_hours = '1': expected hours, got str"),
       (dict(read_ahead=0), 'read_ahead = 0: expected >= 1'),
+      (dict(read_ahead=1.5), 'read_ahead = 1.5: expected an integer, got float'),
     ):
       with self.assertRaisesRegex(errors.ConfigError, message):
         self.model.transcribe(iter([]), **options)
@@ -301,6 +305,12 @@ class ApiTest(absltest.TestCase):
       (_run, dict(checkpoint=500), "checkpoint = 500: expected 'best', 'newest'"),
       (_run, dict(n_best='2'), "n_best = '2': expected an integer, got str"),
       (_run, dict(max_window='8'), "max_window = '8': expected seconds, got str"),
+      (_run, dict(averages='no'), "averages = 'no': expected True or False, got str"),
+      (
+        'params/models/english_an4',
+        {},
+        'english_an4: adapters alone; expected the run that they are for, and --adapter=.*english_an4$',
+      ),
       (_run, dict(max_window=1), 'max_window = 1: expected >= 2 and finite'),
       (_run, dict(max_window=float('nan')), 'max_window = nan: expected >= 2'),
     ):

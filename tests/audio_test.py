@@ -110,6 +110,18 @@ class DecodeTest(AudioCase):
       with self.subTest(name=name):
         self.assertRejected('not_audio', audio.Decode, self.Path(name, data))
 
+  def test_what_names_other_files_or_networks_is_not_audio(self):
+    # FFmpeg itself would read the tone through the playlists, and wait for packets that nobody sends.
+    self.Write('tone.mp3', Tone(1.0))
+    hls = b'#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\ntone.mp3\n#EXT-X-ENDLIST\n'
+    for name, text in (
+      ('list.m3u8', hls),
+      ('list.wav', b'ffconcat version 1.0\nfile tone.mp3\n'),
+      ('call.sdp', b'v=0\nc=IN IP4 127.0.0.1\nm=audio 0 RTP/AVP 0\n'),
+    ):
+      with self.subTest(name=name):
+        self.assertRejected('not_audio', audio.Decode, self.Path(name, text))
+
   def test_corrupt(self):
     rng = np.random.RandomState(1)
     noise = rng.uniform(-0.3, 0.3, 2 * RATE)

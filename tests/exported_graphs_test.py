@@ -210,6 +210,12 @@ class FiguresTest(absltest.TestCase):
     self.assertNotIn('WER above that of the original', original)
     self.assertEqual(exported['texts equal to those of the original'], 0)
 
+  def test_nothing_is_said_of_the_texts_of_noise(self):
+    result = measure.Compare({'original': lambda _: ''}, {'original': 4e6}, measure.Noise(1), scored=False)
+    self.assertNotIn('texts', ' '.join(measure.Lines(result)))
+    self.assertEqual([name for name, *_ in measure.Figures(result)['original']][0], 'size')
+    self.assertNotIn('equal_texts', result['systems']['original'])
+
   def test_a_data_set_without_usable_utterances_is_refused(self):
     with (
       mock.patch.object(utterances, '_Read', return_value=iter(())),

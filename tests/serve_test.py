@@ -118,6 +118,13 @@ class UsageTest(absltest.TestCase):
       )
     self.assertEqual(serve._Runs(['.']), {os.path.basename(os.getcwd()): '.'})
 
+  def test_every_graph_has_run_before_the_first_client(self):
+    # The first run of a graph takes seconds; a stream has a graph of its own.
+    for kind, graphs in ((serving_case.FileModel, 1), (serving_case.StreamingModel, 2)):
+      recognizer = serving_case.Recognizer()
+      serve._WarmUp(serving_case.Model(recognizer, kind=kind))
+      self.assertGreaterEqual(len(recognizer.batches), graphs)
+
 
 @pytest.mark.slow
 class ProcessTest(absltest.TestCase):

@@ -92,6 +92,12 @@ class Stream:
   def close(self):
     pass
 
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self.close()
+
   def accept(self, samples, sampling_rate):
     if samples.dtype != np.int16:
       if np.isnan(samples).any():

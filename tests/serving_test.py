@@ -113,6 +113,8 @@ class TranscriptionTest(serving_case.ServingCase):
     self.assertProblem(client.post(_PATH, json={'model': 'run'}), 415, 'no_form', 'multipart/form-data')
     self.assertProblem(client.post(_PATH, files={'model': (None, 'run')}), 400, 'invalid_value', '^file: missing')
     self.assertProblem(client.post(_PATH, files={'audio': ('a', wav)}), 400, 'invalid_value', '^audio: a file in')
+    unnamed = client.post(_PATH, files={'file': (None, wav)})
+    self.assertProblem(unnamed, 400, 'invalid_value', '^file: a part without filename="...";')
     two = [('file', ('a', wav)), ('file', ('b', wav))]
     self.assertProblem(client.post(_PATH, files=two), 400, 'invalid_value', 'a second file')
     kind = {'content-type': 'multipart/form-data; boundary=b'}

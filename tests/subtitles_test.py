@@ -99,6 +99,10 @@ class FormatsTest(absltest.TestCase):
     found = transcript_formats.Format(_Transcript(_Words(['a', 'b'])), 'tsv')
     self.assertEqual(found, 'start\tend\ttext\n0\t700\ta b\n')
 
+  def test_a_name_with_a_line_break_or_a_tab_stays_in_its_column(self):
+    odd = _Transcript(_Words(['a', 'b']), name='talks/a\tb\nc.wav')
+    self.assertEqual(transcript_formats.Format(odd, 'text', with_name=True), 'talks/a b c.wav\ta b\n')
+
   def test_ctm_is_read_by_the_scorer_with_its_times(self):
     path = self.enter_context(tempfile.TemporaryDirectory()) + '/x.ctm'
     with open(path, 'w', encoding='utf-8') as f:

@@ -21,9 +21,12 @@ import os
 import re
 import sys
 
+import numpy as np
+
 from fm_lingvo import errors
 from fm_lingvo.config import user_modules
 from fm_lingvo.decoding import search_options
+from fm_lingvo.utils import audio as audio_format
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import shipped
 
@@ -80,6 +83,15 @@ def _Tokens(args):
   return tokens
 
 
+def _WarmUp(model):
+  """Recognises silence: TensorFlow prepares a graph when it first runs, which would take the first client's time."""
+  second = np.zeros([audio_format.SAMPLE_RATE], np.int16)
+  model.recognizer.Recognize([second])
+  if model.can_stream:
+    with model.stream() as stream:
+      stream.accept(second, audio_format.SAMPLE_RATE)
+
+
 def _Run(args):
   """Serves until a signal."""
   try:
@@ -102,6 +114,8 @@ def _Run(args):
   bound = process.Bind(args.host, args.port)  # A port that is taken is reported before the models are loaded.
   options = {'max_window': args.window_seconds, 'language': args.language}
   models = {name: run_model.Load(args, run, **options) for name, run in runs.items()}
+  for model in models.values():
+    _WarmUp(model)
   rules = access.Access(tokens, access.LOOPBACK if args.host in access.LOOPBACK else None, args.allow_origin)
   server = app.Server(models, limits, rules, args.allow_origin)
   process.Serve(server, bound, limits, args.access_log)

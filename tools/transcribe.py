@@ -58,7 +58,7 @@ _STATUS_SECONDS = 1.0  # Between two lines on the progress.
 
 
 def _PrintStatus(line):
-  print(f'transcribe: {line}', file=sys.stderr, flush=True)
+  print(f'transcribe: {errors.OneLine(file_system.Printable(line))}', file=sys.stderr, flush=True)
 
 
 def _Run(args):
@@ -102,11 +102,11 @@ def _Run(args):
   for number, ((path, relative_path), result) in enumerate(zip(recordings, results, strict=True), 1):
     if isinstance(result, errors.AudioError):
       failed.append(path)
-      _PrintStatus(f'{file_system.Printable(path)}: {result.reason}: {" ".join(result.detail.split())}')
+      _PrintStatus(f'{path}: {result.reason}: {result.detail}')
     else:
       seconds += result.duration
       if result.damage:
-        _PrintStatus(f'{file_system.Printable(path)}: {result.damage}')
+        _PrintStatus(f'{path}: {result.damage}')
       output.Open()  # Also if all are left out: an old file is not the result.
       why = args.format == 'manifest' and transcript_formats.WhyNoLabel(result, args.min_confidence)
       if why:

@@ -18,7 +18,7 @@ _NUMBERS = (int, float, np.integer, np.floating)
 
 
 def Check(samples: Any, rate: Any) -> tuple[np.ndarray, int]:
-  """Returns samples as [C, M] of int16, float32 or float64, and their sampling rate; copies no samples.
+  """Returns samples as [C, M] of int16, float32 or float64, and their sampling rate; copies no samples of these types.
 
   Args:
     samples: [M], or [M, C] with a column for each channel; int16, or floating-point numbers in -1 to 1.
@@ -28,6 +28,7 @@ def Check(samples: Any, rate: Any) -> tuple[np.ndarray, int]:
     errors.ConfigError: The samples have another type or shape, or the rate is none.
   """
   samples = np.asarray(samples)
+  samples = samples.astype(samples.dtype.newbyteorder('='), copy=False)  # Files of other machines: '>i2'.
   if samples.dtype == np.float16:
     samples = samples.astype(np.float32)
   what = f'array of {samples.dtype} {list(samples.shape)}'

@@ -10,7 +10,10 @@ import io
 import struct
 from collections.abc import Iterator
 from typing import IO
+from typing import Any
 from typing import Literal
+
+import av
 
 _SLACK = 64  # Bytes by which a size may be too large: some writers count headers or padding as data.
 _UNKNOWN = 0x7F000000  # Sizes of 32 bits from here on are what pipes get: 0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF, ...
@@ -52,6 +55,19 @@ class Part(io.RawIOBase):
 
   def tell(self) -> int:
     return self._f.tell()
+
+
+def Open(f: Any, kind: str | None = None) -> Any:
+  """Opens a file for FFmpeg, which may not open others: playlists and session descriptions name files and networks.
+
+  Args:
+    f: An open file that can seek.
+    kind: Demuxer of a file without a header; None: its content tells.
+
+  Raises:
+    av.error.FFmpegError: It is none that FFmpeg reads, or it needs another file.
+  """
+  return av.open(f, mode='r', format=kind, options={'protocol_whitelist': 'none'})
 
 
 def Inspect(f: IO[bytes]) -> Extent:

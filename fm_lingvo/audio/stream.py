@@ -68,7 +68,7 @@ def Seconds(
   part = audio_container.Part(f, extent.end, name)
   part.seek(0)
   try:
-    container = av.open(part, mode='r', format=raw_format)
+    container = audio_container.Open(part, raw_format)
   except av.error.FFmpegError as e:
     if extent.cut_off:
       raise Rejected('corrupt', f'cut off: {extent.cut_off}') from e

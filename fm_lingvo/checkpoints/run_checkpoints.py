@@ -100,6 +100,8 @@ def Find(path: str, name: str | None = None) -> str:
     if name not in (None, BEST, NEWEST):
       raise errors.ConfigError(f'--checkpoint={name}: {path} has one set of weights only, {weights_file.MODEL}')
     return exported
+  if weights_file.AdapterIn(path):
+    raise errors.ConfigError(f'{path}: adapters alone; expected the run that they are for, and --adapter={path}')
   folders = [os.path.join(path, 'train'), os.path.join(path, BEST)]
   best = Best(path) if name in (None, BEST) else None
   if best:

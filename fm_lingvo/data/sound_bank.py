@@ -117,10 +117,12 @@ def _Decode(path, seconds):
   """Decodes the first channel of the beginning of a file to float32 [samples] at 16 kHz."""
   import av  # Only here: most runs need no recorded sounds.
 
+  from fm_lingvo.audio import container as audio_container
+
   wanted, total = round(seconds * audio.SAMPLE_RATE), 0
   chunks: list[np.ndarray] = []
   try:
-    with files.Open(path, 'rb') as f, av.open(f, mode='r') as container:
+    with files.Open(path, 'rb') as f, audio_container.Open(f) as container:
       if not container.streams.audio:
         raise errors.ConfigError(f'{path}: expected a recording; the file has no audio')
       resampler = av.AudioResampler(format='fltp', rate=audio.SAMPLE_RATE)  # Keeps the channels apart.

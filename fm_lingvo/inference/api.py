@@ -82,7 +82,7 @@ def load(
   Raises:
     errors.ConfigError: The run, or an option for it, cannot be used; the message is one line.
   """
-  api_arguments.CheckLoad(run, adapter, checkpoint, search, n_best, max_window)
+  api_arguments.CheckLoad(run, adapter, checkpoint, averages, search, n_best, max_window)
   if max_window is not None and not MIN_WINDOW_SECONDS <= max_window < math.inf:
     raise errors.ConfigError(f'max_window = {max_window:g}: expected >= {MIN_WINDOW_SECONDS:g} and finite')
   if language is not None:
@@ -180,11 +180,8 @@ class Model(live_model.LiveModel):
       errors.AudioError: A recording cannot be read, with on_error = 'raise'; in a list of many, the first such one.
       errors.ConfigError: Something is no recording, an option is out of range, or the model is closed.
     """
-    if not max_hours > 0:
-      raise errors.ConfigError(f'max_hours = {max_hours:g}: expected > 0')
+    api_arguments.CheckTranscribe(max_hours, read_ahead)
     suggest.CheckChoice('on_error', on_error, _ON_ERROR)
-    if not read_ahead >= 1:
-      raise errors.ConfigError(f'read_ahead = {read_ahead}: expected >= 1')
     if sounds.IsRecording(recordings):
       (one,) = self._Transcribe([recordings], sampling_rate, max_hours, on_error, read_ahead)
       return one

@@ -1,12 +1,11 @@
 """Streaming recognition with a loaded model, see api.Model; does not import TensorFlow."""
 
-import math
 import threading
 from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
 
-from fm_lingvo import errors
+from fm_lingvo.inference import api_arguments
 from fm_lingvo.inference import stream_events
 from fm_lingvo.inference import streaming
 from fm_lingvo.runtime import quiet
@@ -47,8 +46,8 @@ class LiveModel:
 
     Args:
       beam_size: Hypotheses kept, >= 1; None: the model's.
-      step_seconds: Seconds of speech that are recognised at once, rounded to whole encoded frames, or to whole
-        chunks of the attention: less gives text sooner, more costs less.
+      step_seconds: Seconds of speech that are recognised at once, at most 60, rounded to whole encoded frames, or to
+        whole chunks of the attention: less gives text sooner, more costs less.
       endpoint_seconds: A pause of at least so many seconds ends a Final; None: only the end of the stream does.
       reset: Whether encoder and decoder return to their initial states after a Final, as at the start of a recording:
         for hours of speech with a model that was trained on short utterances.
@@ -60,12 +59,7 @@ class LiveModel:
     Raises:
       errors.ConfigError: The model is not causal or is closed, or an option is out of range.
     """
-    if not 0 < step_seconds < math.inf:
-      raise errors.ConfigError(f'step_seconds = {step_seconds:g}: expected > 0 and finite')
-    if endpoint_seconds is not None and not endpoint_seconds > 0:
-      raise errors.ConfigError(f'endpoint_seconds = {endpoint_seconds:g}: expected > 0, or None')
-    if beam_size is not None and beam_size < 1:
-      raise errors.ConfigError(f'beam_size = {beam_size}: expected >= 1')
+    api_arguments.CheckStream(beam_size, step_seconds, endpoint_seconds, reset)
     engine = self._recognizer.StreamEngine(beam_size, step_seconds, build=False)
     if engine is None:
       from fm_lingvo.inference import graph_mode

@@ -87,7 +87,7 @@ def Run(model: Any, args: Any, tell: Any) -> int:
           show.Events(timer.Accept(stream, piece, rate))
     except audio.Rejected as e:
       show.End()
-      tell(f'{name}: {e.reason}: {" ".join(e.detail.split())}')
+      tell(f'{name}: {e.reason}: {e.detail}')
       return 1
     show.Events(stream.finish())
     show.End()

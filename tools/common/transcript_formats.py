@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from fm_lingvo import errors
 from fm_lingvo.inference import transcript as transcript_lib
 from fm_lingvo.utils import files
 from fm_lingvo.utils import text_lines
@@ -39,7 +40,8 @@ def Format(transcript: transcript_lib.Transcript, kind: str, with_name: bool = F
   if kind == 'ctm':
     return Ctm(transcript)
   if kind == 'text':
-    return f'{files.Printable(transcript.name)}\t{transcript.text}\n' if with_name else f'{transcript.text}\n'
+    name = errors.OneLine(files.Printable(transcript.name))  # Line breaks and tabs divide what is written.
+    return f'{name}\t{transcript.text}\n' if with_name else f'{transcript.text}\n'
   return (transcript.to_json() if kind == 'json' else Manifest(transcript)) + '\n'
 
 

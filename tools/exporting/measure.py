@@ -56,8 +56,8 @@ def Compare(
 
   Returns:
     dict of audio_seconds, utterances, machine and, for each system, size_bytes, real_time_factor and cpu_factor
-    (processing time and processor time as shares of the audio's duration), equal_texts (share of the texts of the
-    first system that are the same) and, if scored, wer, cer with their intervals, and `wer_difference`, a
+    (processing time and processor time as shares of the audio's duration) and, if scored, equal_texts (share of the
+    texts of the first system that are the same), wer, cer with their intervals, and `wer_difference`, a
     error_rates.PairedBootstrap with the first.
   """
   seconds = sum(len(u.waveform) for u in utterances) / audio.SAMPLE_RATE
@@ -79,9 +79,9 @@ def Compare(
       'size_bytes': sizes[name],
       'real_time_factor': round(wall / seconds, 4),
       'cpu_factor': round(cpu / seconds, 4),
-      'equal_texts': sum(a == b for a, b in zip(texts[name], texts[first])) / len(utterances),
     }
-    if scored:
+    if scored:  # Texts of noise are alike whatever was lost.
+      row['equal_texts'] = sum(a == b for a, b in zip(texts[name], texts[first])) / len(utterances)
       scores[name] = error_rates.Score([u.reference for u in utterances], texts[name])
       row.update({key: scores[name][key] for key in ('wer', 'wer_low', 'wer_high', 'cer', 'cer_low', 'cer_high')})
       a, b = scores[name]['per_utterance'], scores[first]['per_utterance']
@@ -102,8 +102,9 @@ def Figures(result: dict[str, Any]) -> dict[str, list[tuple[str, float, str]]]:
     if 'wer_difference' in row:
       points = [100 * row['wer_difference'][key] for key in ('difference', 'low', 'high')]
       found[name] += kept_figures.WithInterval('WER above that of the original', *points, 'points')
+    if 'equal_texts' in row:
+      found[name].append(('texts equal to those of the original', 100 * row['equal_texts'], '%'))
     found[name] += [
-      ('texts equal to those of the original', 100 * row['equal_texts'], '%'),
       ('real-time factor, one utterance at a time', row['real_time_factor'], ''),
       ('the same in processor time', row['cpu_factor'], ''),
     ]
@@ -120,7 +121,8 @@ def Lines(result: dict[str, Any]) -> list[str]:
     if 'wer_difference' in row:
       change = row['wer_difference']
       words.append(f'{change["difference"]:+.2%} ({change["low"]:+.2%} to {change["high"]:+.2%})')
-    words.append(f'{row["equal_texts"]:.1%} of the texts equal')
+    if 'equal_texts' in row:
+      words.append(f'{row["equal_texts"]:.1%} of the texts equal')
     words.append(f'real-time factor {row["real_time_factor"]:.4f}, of processor time {row["cpu_factor"]:.4f}')
     lines.append(', '.join(words))
   return [*lines, f'on {result["utterances"]} utterances, {result["audio_seconds"]:g} s of audio, one at a time']

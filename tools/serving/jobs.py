@@ -61,8 +61,6 @@ class Jobs:
     )
 
   def _Served(self, name: str, model: api.Model) -> Served:
-    if model.can_stream:
-      model.stream().close()  # Builds the graph, which would take the first client's time.
     windows, seconds = self._metrics.batch_windows.labels(name), self._metrics.batch_seconds.labels(name)
 
     def _Watch(size: int, took: float) -> None:

@@ -204,6 +204,8 @@ class _Reader:
     self._name = options[b'name'].decode(errors='replace')
     self._value = None if b'filename' in options else bytearray()
     if self._value is not None:
+      if self._name == 'file':
+        raise problems.Wrong('file', 'a part without filename="..."; expected a file, curl: -F file=@talk.wav')
       return
     if self.form.file is not None:
       raise problems.Wrong(self._name, f'a second file; expected one, {self.form.file_field} is there already')
