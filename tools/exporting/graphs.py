@@ -88,25 +88,16 @@ def Run(run: Any, args: Any) -> None:
 
 
 def _Measure(run, args, tested, scored, size):
-  """Compares the exported model with the run's, prints the table and writes it beside the graphs."""
+  """Compares the exported model with the run's, and writes the figures beside the graphs."""
   from fm_lingvo.inference import outside
 
-  from ..figures import kept_figures
   from . import measure
 
   exported = outside.Model(args.output)
-  result = measure.Compare(
-    {'original': measure.Recognizing(run), 'exported': lambda waveform: exported.Recognize(waveform)[0]},
-    {'original': measure.Bytes(run), 'exported': size},
-    tested or measure.Noise(),
-    scored,
-  )
+  part = f'{args.format} {args.quantize or "float32"}' + (', calibrated' if args.calibrate else '')
+  utterances = tested or measure.Noise()
+  result = measure.Report(args, run, lambda waveform: exported.Recognize(waveform)[0], size, utterances, scored, part)
   result['command'] = shlex.join(['fm-export', *args.given])
-  for line in measure.Lines(result):
-    print(line)
-  for name, figures in measure.Figures(result).items():
-    part = 'original' if name == 'original' else f'{args.format} {args.quantize or "float32"}'
-    kept_figures.Keep(args, figures, f'{part}, calibrated' if args.calibrate and name != 'original' else part)
   with errors.Writing(f'--output={args.output}'):
     _WriteJson(os.path.join(args.output, _MEASURED), result)
 
