@@ -125,7 +125,7 @@ def _CheckedOutput(output, options, overwrite):
 
 
 def _CheckSplits(utterances, official_splits, keep_splits, split_by, hash_flags):
-  """Raises an error if utterances lack the splits that are asked for, or have them where a hash is asked for."""
+  """Raises UsageError if utterances lack the splits that are asked for, or have them where a hash is asked for."""
   suggest.CheckChoice('--split_by', split_by, splits_lib.BY)
   without = [u for u in utterances if not u.split] if official_splits else ()
   if without:
