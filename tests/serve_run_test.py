@@ -27,7 +27,7 @@ from tests import serving_case
 from tests import tiny_data
 from tools.bench import load_clients
 from tools.bench import serve_load
-from tools.common import transcript_formats
+from tools.transcription import transcript_formats
 
 
 @pytest.mark.slow

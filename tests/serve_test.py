@@ -31,7 +31,7 @@ from tests import serve_process
 from tests import serving_case
 from tools import serve
 from tools.bench import load_clients
-from tools.common import transcript_formats
+from tools.transcription import transcript_formats
 
 _FAKE = ['tests.fake_server']
 
