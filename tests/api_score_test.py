@@ -132,6 +132,16 @@ class ScoreTest(absltest.TestCase):
         {},
         'f.jsonl:1: path and file are both audio_file',
       ),
+      (
+        self._Manifest([{**a, 'start': 1, 'end': 2, 'duration': 3}], 'g.jsonl'),
+        {},
+        'g.jsonl:1: duration = 3, but end - offset = 1',
+      ),
+      (
+        self._Manifest([{**a, 'start': 1, 'duration': 0}], 'h.jsonl'),
+        {},
+        'h.jsonl:1: duration = 0: expected seconds > 0',
+      ),
       (5, {}, 'references of type int: expected a manifest, or pairs'),
       ([('a.wav',)], {}, 'reference 1: expected a manifest, or pairs .*, got tuple'),
       ([], {}, 'no references; expected a manifest'),

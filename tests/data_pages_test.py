@@ -8,11 +8,11 @@ from absl import flags
 from absl.testing import absltest
 
 from fm_lingvo.audio import rejection
+from fm_lingvo.data import manifest_keys
 from fm_lingvo.data import normalizers
 from tests import pages
 from tools import prepare_data
 from tools.prepare import importers
-from tools.prepare.import_helpers import rows
 
 _PAGES = ('docs/data.md', 'docs/data_formats.md', 'docs/transcripts.md', 'docs/data_problems.md')
 _MAX_LINES = 150
@@ -82,7 +82,7 @@ class ImportersTest(absltest.TestCase):
 class KeysTest(absltest.TestCase):
   def test_every_key_has_a_row_with_its_other_names(self):
     table = _Table('data_formats', ('key', 'other names', 'meaning'))
-    self.assertEqual({_Code(key)[0]: _Code(names) for key, names, _ in table}, rows.ALIASES)
+    self.assertEqual({_Code(key)[0]: _Code(names) for key, names, _ in table}, manifest_keys.ALIASES)
 
 
 class ProblemsTest(absltest.TestCase):

@@ -34,7 +34,7 @@ class TableTest(absltest.TestCase):
       faults.AddRow(self.path, self._Row(kind, lost=lost))
     result = results.Load(self.path)
     self.assertEqual([(r['kind'], r['injected'] - r['survived']) for r in result['rows']], [('kills', 0), ('gin', 0)])
-    self.assertIn(f'| {faults.KINDS["gin"][2]} | 30 | 30 | 1 |', tables.Table(result))
+    self.assertIn(f'| {faults.KINDS["gin"][2]} | 30 | 30 | 1 |', tables.Faults(result))
 
   def test_counts_that_cannot_be_are_refused(self):
     for change in ({'survived': 40}, {'injected': 0, 'survived': 0}, {'survived': -1}):

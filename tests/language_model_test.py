@@ -1,7 +1,5 @@
 """Properties of the language model, of its file, and of fusion in a head."""
 
-import json
-
 import numpy as np
 from absl.testing import absltest
 from lingvo import compat as tf
@@ -71,14 +69,6 @@ class FrozenTest(graph_case.GraphCase):
     for network in ({}, {'kind': 'stateless', 'context_size': 3}):
       with self.subTest(network), self.NewGraph():
         self._CheckScores(*language_model_case.Write(self._path, self._tokenizer, **network))
-
-  def test_a_file_from_before_kinds_were_stored_is_of_an_lstm(self):
-    written = language_model_case.Write(self._path, self._tokenizer)
-    arrays = dict(np.load(self._path))
-    facts = json.loads(str(arrays['facts']))
-    del facts['kind'], facts['context_size']
-    np.savez(self._path, **{**arrays, 'facts': json.dumps(facts)})
-    self._CheckScores(*written)
 
   def _CheckScores(self, params, weights):
     frozen = language_model.Frozen(self._path, self._tokenizer).InGraph()

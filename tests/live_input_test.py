@@ -1,4 +1,4 @@
-"""tools.common.live_input: what comes before the samples of a WAV has a limit, whatever its header claims."""
+"""tools.transcription.live_input: what comes before the samples of a WAV has a limit, whatever its header claims."""
 
 import os
 import struct
@@ -8,7 +8,7 @@ import time
 from absl.testing import absltest
 
 from fm_lingvo import errors
-from tools.common import live_input
+from tools.transcription import live_input
 
 _FORM = b'fmt ' + struct.pack('<IHHIIHH', 16, 1, 1, 16000, 32000, 2, 16)
 

@@ -13,9 +13,10 @@ from absl.testing import parameterized
 from fm_lingvo import errors
 from fm_lingvo.evaluation import error_rates
 from tests import recipe_case
+from tools import results as results_tool
 from tools.figures import forms
+from tools.figures import pages
 from tools.figures import results
-from tools.figures import tables as bench_tables
 from tools.recipe import claims
 from tools.recipe import comparisons as comparisons_lib
 from tools.recipe import plan
@@ -286,12 +287,11 @@ class TableTest(parameterized.TestCase):
   def test_the_readmes_tables_know_the_form(self):
     folder = recipe_case.Folder(self)
     results.Write(os.path.join(folder, 'recipe.json'), 'recipe', [recipe_case.Row('adapted')])
-    text, stale, names = bench_tables.Regenerate(
-      '<!-- results:recipe:begin -->\n<!-- results:recipe:end -->', folder, 'README.md'
-    )
+    markers = '<!-- results:recipe:begin -->\n<!-- results:recipe:end -->'
+    text, stale, names = pages.Regenerate(markers, folder, 'README.md', results_tool.SHOWN)
     self.assertEqual((stale, names), (['recipe'], ['recipe']))
     self.assertIn('| `adapted`: model adapted |', text)
-    self.assertEqual(bench_tables.Regenerate(text, folder, 'README.md')[1], [])
+    self.assertEqual(pages.Regenerate(text, folder, 'README.md', results_tool.SHOWN)[1], [])
     with self.assertRaisesRegex(errors.ConfigError, 'recip.*did you mean .?recipe'):
       forms.Check({'form': 'recip', 'rows': []}, 'x.json')
 

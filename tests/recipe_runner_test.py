@@ -17,6 +17,7 @@ from fm_lingvo.run_files import metrics_log
 from tests import recipe_case
 from tools.recipe import labels as labels_lib
 from tools.recipe import plot
+from tools.recipe import publisher as recipe_publisher
 from tools.recipe import rows
 from tools.recipe import run as recipe_run
 from tools.recipe import runner as runner_lib
@@ -343,12 +344,12 @@ class PublishTest(_Case):
     return rows.Row(self.settings, self.Stages(), labels_lib.Labels(self.settings), run)
 
   def _Result(self):
-    with open(recipe_run.ResultsPath(self.settings, docs=False), encoding='utf-8') as f:
+    with open(recipe_publisher.ResultsPath(self.settings, docs=False), encoding='utf-8') as f:
       return json.load(f)
 
   def _WriteResult(self, *more):
     """Puts rows into the results file, unchecked."""
-    path = recipe_run.ResultsPath(self.settings, docs=False)
+    path = recipe_publisher.ResultsPath(self.settings, docs=False)
     result = self._Result() if os.path.exists(path) else {'form': 'recipe', 'rows': []}
     result['rows'] += more
     with open(path, 'w', encoding='utf-8') as f:
@@ -378,7 +379,7 @@ class PublishTest(_Case):
 
   def test_rows_of_other_inputs_are_left_out(self):
     self.Run(['scratch_target', 'supervised'])
-    recipe_run.Publisher(self.settings, docs=False).Write()
+    recipe_publisher.Publisher(self.settings, docs=False).Write()
     known = [row['name'] for row in self._Result()['rows']]
     self.assertCountEqual(known, ['scratch_target', 'supervised'])
     # Older inputs, an older form, another seed of today's inputs, a model that is no more.
@@ -392,7 +393,7 @@ class PublishTest(_Case):
       recipe_case.Row('no_more'),
     )
     with contextlib.redirect_stderr(io.StringIO()) as err:
-      result = recipe_run.Publisher(self.settings, docs=False).Write()
+      result = recipe_publisher.Publisher(self.settings, docs=False).Write()
     self.assertEqual(
       [(row['name'], row['seed']) for row in result['rows']], [*((name, 1) for name in known), ('scratch_target', 5)]
     )
@@ -402,7 +403,7 @@ class PublishTest(_Case):
     )
     recipe_case.WriteData(self.settings.data_dir, ['target'], utterances=101)
     with contextlib.redirect_stderr(io.StringIO()):
-      result = recipe_run.Publisher(self.settings, docs=False).Write()
+      result = recipe_publisher.Publisher(self.settings, docs=False).Write()
     self.assertEqual((result['rows'], result['comparisons']), ([], []))
 
   def test_results_report_and_picture_are_written_and_other_rows_kept(self):
@@ -412,7 +413,7 @@ class PublishTest(_Case):
       recipe_case.Row('probe_hydra', group='probe', stamp=stamps.Stamp('probe_hydra')),
       recipe_case.Row('hydra', wer=0.9, stamp=stamps.Stamp('hydra')),
     )
-    publisher = recipe_run.Publisher(self.settings, docs=False)
+    publisher = recipe_publisher.Publisher(self.settings, docs=False)
     self.Run(['adapted', 'adapted_no_hydra'])
     result = publisher.Write()
     self.assertEmpty(publisher.failed)
@@ -439,7 +440,7 @@ class PublishTest(_Case):
     self.Run(['scratch_target'])
     path = self.Path('scratch_target', 'parameters.json')
     os.rename(path, f'{path}.lost')
-    publisher = recipe_run.Publisher(self.settings, docs=False)
+    publisher = recipe_publisher.Publisher(self.settings, docs=False)
     with contextlib.redirect_stderr(io.StringIO()) as err:
       for _ in range(2):
         self.assertEmpty(publisher.Write()['rows'])

@@ -22,6 +22,7 @@ from tests import recipe_case
 from tools.recipe import __main__ as recipe
 from tools.recipe import labels as labels_lib
 from tools.recipe import plan
+from tools.recipe import publisher as recipe_publisher
 from tools.recipe import run as recipe_run
 from tools.recipe import stage_run
 from tools.recipe import stages as stages_lib
@@ -519,7 +520,7 @@ class CommandLineTest(absltest.TestCase):
     settings = recipe._Settings(args)
     self.assertEqual((settings.output, settings.data_dir), ('runs/recipe_quick', 'data/recipe_quick'))
     for docs, expected in ((True, 'docs/results/recipe.json'), (False, 'runs/recipe_quick/recipe.json')):
-      self.assertEndsWith(recipe_run.ResultsPath(settings, docs), expected)
+      self.assertEndsWith(recipe_publisher.ResultsPath(settings, docs), expected)
     with mock.patch.object(recipe_run, 'Run', return_value=0) as run:
       for argv, docs in ((['--quick'], False), ([], True), (['--no-docs'], False), (['--quick', '--docs'], True)):
         self.assertEqual(self._Main(*argv)[0], 0)

@@ -63,6 +63,8 @@ class ReadTest(score_case.FilesCase):
       ('i.json', [{'audio_filepath': 'x/a.wav', 'text': 'r', 'pred_text': ''}], 'jsonl', {'x/a': ''}),
       ('j.json', [{'file': 'a.wav', 'text': 't', 'score': -1.0}], 'jsonl', {'a': 't'}),
       ('k.json', [{'audio_filepath': 'a.wav', 'offset': 1, 'duration': 2, 'text': 0}], 'jsonl', {'a@1000-3000': '0'}),
+      ('l.json', [{'path': 'a.wav', 'end': 2, 'channel': 1, 'text': ''}], 'jsonl', {'a@0-2000#1': ''}),
+      ('m.json', [{'id': 7, 'utt_id': 'u', 'text': 't'}], 'jsonl', {'u': 't'}),
     ):
       with self.subTest(name):
         read = self.Read(name, *lines)
@@ -88,6 +90,11 @@ class ReadTest(score_case.FilesCase):
       ('g.jsonl', [{'utt_id': 'u', 'hypothesis': None}], 'hypothesis = null: expected a string'),
       ('h.jsonl', [{'hypothesis': 'x'}], 'no utt_id and no audio_filepath'),
       ('i.trn', [], 'no utterances; read as trn'),
+      (
+        'j.json',
+        [{'id': 'u', 'key': 'v', 'text': ''}],
+        r'j\.json:1: id and key are both utt_id, with different values',
+      ),
     ):
       with self.subTest(name), self.assertRaisesRegex(errors.ConfigError, message):
         self.Read(name, *lines)

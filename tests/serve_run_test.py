@@ -25,9 +25,9 @@ from tests import run_case
 from tests import serve_process
 from tests import serving_case
 from tests import tiny_data
+from tools.bench import load_clients
 from tools.bench import serve_load
-from tools.common import transcript_formats
-from tools.serving import load
+from tools.transcription import transcript_formats
 
 
 @pytest.mark.slow
@@ -82,8 +82,8 @@ class RunTest(absltest.TestCase):
         self.assertEqual([f.text for f in found], [e.text for e in self.expected])
         starts = [s.start for e in self.expected for s in e.segments]
         self.assertEqual([s.start for f in found for s in serving_case.Segments(f)], starts)
-    windows = load.Metric(self.server.url, 'fm_serve_batch_windows_sum')
-    batches = load.Metric(self.server.url, 'fm_serve_batch_windows_count')
+    windows = load_clients.Metric(self.server.url, 'fm_serve_batch_windows_sum')
+    batches = load_clients.Metric(self.server.url, 'fm_serve_batch_windows_count')
     self.assertLess(sum(batches.values()), sum(windows.values()))
 
   def test_the_commands_and_examples_of_the_page_run(self):

@@ -30,8 +30,8 @@ from tests import pages
 from tests import serve_process
 from tests import serving_case
 from tools import serve
-from tools.common import transcript_formats
-from tools.serving import load
+from tools.bench import load_clients
+from tools.transcription import transcript_formats
 
 _FAKE = ['tests.fake_server']
 
@@ -129,7 +129,9 @@ class UsageTest(absltest.TestCase):
 @pytest.mark.slow
 class ProcessTest(absltest.TestCase):
   def _Ask(self, url, sound, **options):
-    return httpx.post(url + load.PATH, files={'file': ('a.wav', serving_case.Wav(sound))}, timeout=60, **options)
+    return httpx.post(
+      url + load_clients.PATH, files={'file': ('a.wav', serving_case.Wav(sound))}, timeout=60, **options
+    )
 
   def test_openai_s_client_transcribes(self):
     with _Fake(token='secret', max_upload_mb=1.0) as server:
@@ -164,7 +166,9 @@ class ProcessTest(absltest.TestCase):
         self.assertIsNotNone(raised.exception.code)
       self.assertEqual(raised.exception.status_code, 413)
       kind = {'Content-Type': 'multipart/form-data; boundary=b', 'Authorization': 'Bearer secret'}
-      self.assertEqual(httpx.post(server.url + load.PATH, content=b'no boundary', headers=kind).status_code, 400)
+      self.assertEqual(
+        httpx.post(server.url + load_clients.PATH, content=b'no boundary', headers=kind).status_code, 400
+      )
       with self.assertRaises(openai.AuthenticationError):
         openai.OpenAI(base_url=f'{server.url}/v1', api_key='wrong', max_retries=0).models.list()
       self.assertEqual((server.End(), server.Stderr()), (143, ''))
@@ -199,7 +203,7 @@ class ProcessTest(absltest.TestCase):
         with websockets_client.connect(address) as connection:
           connection.send(json.dumps({'type': 'start', 'model': 'live'}))
           connection.send(serving_case.Spoken(0.5).tobytes())
-          while load.Metric(server.url, 'fm_serve_requests_running')[''] < 3:
+          while load_clients.Metric(server.url, 'fm_serve_requests_running')[''] < 3:
             time.sleep(0.01)
           ended = pool.submit(server.End, signum)
           messages = _Messages(connection)
@@ -219,7 +223,7 @@ class ProcessTest(absltest.TestCase):
         connection.recv()
         connection.send(serving_case.Spoken(0.5).tobytes())
         job = pool.submit(self._Ask, server.url, serving_case.Spoken(1), data={'model': 'files'})
-        while load.Metric(server.url, 'fm_serve_requests_running')[''] < 1:
+        while load_clients.Metric(server.url, 'fm_serve_requests_running')[''] < 1:
           time.sleep(0.01)
         ended = pool.submit(server.End)
         self.assertEqual((_Messages(connection), connection.close_code), ([], 1012))
@@ -232,10 +236,10 @@ class ProcessTest(absltest.TestCase):
     model = serving_case.Model(serving_case.Recognizer())
     limits = dict(max_queue=12, max_upload_mb=4.0, max_batch=8)
     with _Fake(batch_seconds=0.05, **limits) as server:
-      httpx.post(server.url + load.PATH, files={'file': sounds[0]}, data={'model': 'files'})
-      before, memory = load.Statuses(server.url), server.Memory()
+      httpx.post(server.url + load_clients.PATH, files={'file': sounds[0]}, data={'model': 'files'})
+      before, memory = load_clients.Statuses(server.url), server.Memory()
       counts = asyncio.run(
-        load.Load(server.url, sounds, clients=24, requests=140, every=7, large_bytes=5 * 10**6, model='files')
+        load_clients.Load(server.url, sounds, clients=24, requests=140, every=7, large_bytes=5 * 10**6, model='files')
       )
       self.assertEqual((counts.failed, counts.lost), ([], 0))
       self.assertEqual(counts.sent, 140)
@@ -243,9 +247,9 @@ class ProcessTest(absltest.TestCase):
       self.assertGreater(counts.refused[429], 0)
       self.assertGreater(counts.refused[413], 5)
       self.assertGreater(counts.gone, 5)
-      while load.Metric(server.url, 'fm_serve_requests_running')['']:
+      while load_clients.Metric(server.url, 'fm_serve_requests_running')['']:
         time.sleep(0.05)
-      statuses = load.Statuses(server.url) - before
+      statuses = load_clients.Statuses(server.url) - before
       # A client that has gone may have been answered, too: it did not see it.
       for status, seen in ((200, counts.answered), *counts.refused.items()):
         self.assertBetween(statuses[status], seen, seen + counts.gone)

@@ -10,9 +10,9 @@ from absl.testing import absltest
 
 from fm_lingvo import errors
 from tests import serving_case
-from tools.common import transcript_formats
 from tools.serving import access
 from tools.serving import limits
+from tools.transcription import transcript_formats
 
 _PATH = '/v1/audio/transcriptions'
 

@@ -11,10 +11,10 @@ from absl.testing import absltest
 
 from fm_lingvo import errors
 from fm_lingvo.inference import transcript
-from tools.common import subtitles
-from tools.common import transcript_formats
-from tools.common import transcript_output
 from tools.scoring import transcript_files
+from tools.transcription import subtitles
+from tools.transcription import transcript_formats
+from tools.transcription import transcript_output
 
 _ODD = ('rock&roll', '<b>', '{x}', 'a\\N', '-->', 'é', '\u4e00')
 

@@ -26,7 +26,7 @@ from fm_lingvo.inference import graph_mode
 from tests import run_case
 from tests import tiny_data
 from tools import transcribe
-from tools.common import live_input
+from tools.transcription import live_input
 
 _ENDPOINT = '--endpoint_seconds=0.1'
 

@@ -16,6 +16,7 @@ import av
 import numpy as np
 from absl.testing import absltest
 
+import fm_lingvo
 from fm_lingvo.data import manifest
 from fm_lingvo.inference import recognizer
 from fm_lingvo.inference import transcribing
@@ -74,6 +75,7 @@ class TranscribeTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
     self.enter_context(mock.patch.object(recognizer, 'Recognizer', _Recognizer))
+    self.enter_context(mock.patch.object(fm_lingvo.Model, 'close'))  # All tests share its recognizer.
 
   def _Transcribe(self, *args, code=0):
     """Runs the tool here; returns (stdout, stderr)."""

@@ -250,7 +250,7 @@ class ConfigTest(Case):
         lambda: gin_config.Configure('asr.BestRqPretrain', [config]),
       ):
         self.assertRegex(self._Error(function), r'config.gin:\d+: experiment.(modules|name) = ')
-      self.assertIn('pass --import_module=own_toy, or the path', self._Error(run_experiment.NameInRun, config))
+      self.assertIn('pass --import_module=own_toy, or the path', self._Error(run_experiment.NameIn, [config]))
       self.assertFalse(os.path.exists('own_toy_was_imported'))
 
   def test_no_text_of_a_run_imports_a_module(self):
@@ -267,16 +267,8 @@ class ConfigTest(Case):
     ):
       with self.subTest(text):
         config = self._Config(text, f'{i}.gin')
-        self._Error(lambda: gin_config.Configure(run_experiment.NameInRun(config), [config]))
+        self._Error(lambda: gin_config.Configure(run_experiment.NameIn([config]), [config]))
         self.assertFalse(os.path.exists('own_evil_was_imported'))
-
-  def test_a_run_with_its_name_in_a_comment_alone_is_read(self):
-    config = self._Config(
-      '# To replay the run:\n#   trainer --model=asr.Supervised --gin_file=config.gin\nSupervised.max_steps = 3\n'
-    )
-    self.assertEqual(run_experiment.NameIn([config]), '')
-    self.assertEqual(run_experiment.NameInRun(config), 'asr.Supervised')
-    self.assertEqual(run_experiment.NameInRun(self._Config('Supervised.max_steps = 3\n', 'none.gin')), '')
 
   def test_wrong_fields_are_refused_in_a_line(self):
     for text, expected in (

@@ -29,8 +29,8 @@ from .bench import recognition_rows
 from .common import command_line
 from .common import exit_codes
 from .common import flag_types
+from .figures import benchmark_table
 from .figures import results
-from .figures import tables
 
 # Name of a group -> function that takes a comparison.Setting and yields comparisons; in the order of the table.
 GROUPS = {**model_rows.GROUPS, **curve_rows.GROUPS, **recognition_rows.GROUPS, **command_rows.GROUPS}
@@ -118,7 +118,7 @@ def Main(argv: list[str]) -> int:
     peers = peers_env.Find() if args.quick or alone else peers_env.Make()
     rounds = 2 if args.quick else args.rounds
     Measure(args, comparison.Setting(peers, args.threads, rounds, _CLOCKS[args.clock], args.quick), argv[1:])
-    print(tables.Table(results.Load(args.output)))
+    print(benchmark_table.Table(results.Load(args.output)))
 
   return exit_codes.Report('benchmark', _Run)
 

@@ -17,9 +17,20 @@ from fm_lingvo.utils import files as file_system
 
 from .common import command_line
 from .common import exit_codes
+from .figures import benchmark_table
+from .figures import pages
 from .figures import results
 from .figures import run_figures
 from .figures import tables
+from .recipe import tables as recipe_tables
+
+# Form of a result -> how the pages show it.
+SHOWN = {
+  'figures': pages.Shown(tables.Figures),
+  'faults': pages.Shown(tables.Faults, lines=tables.FaultsLines),
+  'benchmark': pages.Shown(benchmark_table.Table, benchmark_table.Short, benchmark_table.Lines),
+  'recipe': pages.Shown(recipe_tables.Table, recipe_tables.Short),
+}
 
 
 def Add(name: str, rows: list, root: str = results.ROOT) -> None:
@@ -71,7 +82,7 @@ def _Add(args):
 
 def _Pages(args):
   """The command `pages`."""
-  changed, count = tables.Pages(args.root, args.check)
+  changed, count = pages.Pages(args.root, SHOWN, args.check)
   if args.check and changed:
     print(f'stale: {", ".join(changed)}; run python -m tools.results pages', file=sys.stderr)
     return 1
@@ -98,9 +109,9 @@ def Main(argv: list[str]) -> int:
   add.add_argument('--date', default='', help='YYYY-MM-DD (default: date of the run, or today)')
   add.add_argument('--commit', default='', help='commit of the measured code (default: as git reports it)')
   add.add_argument('--note', default='', help='what else a reader must know')
-  pages = commands.add_parser('pages', help='write the tables in README.md and docs/*.md')
-  pages.set_defaults(run_command=_Pages)
-  pages.add_argument('--check', action='store_true', help='only compare')
+  write = commands.add_parser('pages', help='write the tables in README.md and docs/*.md')
+  write.set_defaults(run_command=_Pages)
+  write.add_argument('--check', action='store_true', help='only compare')
   args = parser.parse_args(argv[1:])
   return exit_codes.Report('results', lambda: args.run_command(args))
 

@@ -46,12 +46,12 @@ from fm_lingvo.utils import files as file_system
 from .common import command_line
 from .common import exit_codes
 from .common import flag_types
-from .common import live_transcripts
 from .common import recordings as recordings_lib
 from .common import run_flags
 from .common import run_model
-from .common import transcript_formats
-from .common import transcript_output
+from .transcription import live_transcripts
+from .transcription import transcript_formats
+from .transcription import transcript_output
 
 _NOT_STREAMED = {'n_best': 1, 'min_confidence': 0.0, 'output': None, 'window_seconds': None}  # Flags, their defaults.
 _STATUS_SECONDS = 1.0  # Between two lines on the progress.
@@ -61,9 +61,8 @@ def _PrintStatus(line):
   print(f'transcribe: {errors.OneLine(file_system.Printable(line))}', file=sys.stderr, flush=True)
 
 
-def _Run(args):
-  """Transcribes the recordings that the arguments name; returns the exit code."""
-  args.run, args.audio = recordings_lib.SplitRun([*filter(None, [args.run]), *args.audio])
+def _CheckArgs(args):
+  """Raises ConfigError where flags contradict each other or the recordings."""
   if args.window_seconds is not None and not 2 <= args.window_seconds < math.inf:
     raise errors.ConfigError(f'--window_seconds={args.window_seconds:g}: expected >= 2 and finite')
   if not args.max_hours > 0:
@@ -77,31 +76,49 @@ def _Run(args):
     raise errors.ConfigError(
       f'--min_confidence={args.min_confidence:g}: expected a probability, with --format=manifest only'
     )
+
+
+def _Run(args):
+  """Transcribes the recordings that the arguments name; returns the exit code."""
+  args.run, args.audio = recordings_lib.SplitRun([*filter(None, [args.run]), *args.audio])
+  _CheckArgs(args)
   notes = []
   recordings, missing = recordings_lib.Find(args.audio, notes.append)
   for name, why in missing:
     _PrintStatus(f'{name}: {why}')
-  failed = [name for name, _ in missing]
   # Report a wrong output or run before minutes of decoding.
   output = transcript_output.Output(args.output, args.format, recordings)
-  total = len(recordings) + len(missing)
   if not recordings:
-    return _Close(failed, total)
-  if args.stream:
-    with _Load(args) as model:
-      for line in notes:
-        _PrintStatus(line)
+    return _Close(len(missing), len(missing))
+  options = dict(n_best=args.n_best, max_window=args.window_seconds, language=args.language)
+  with run_model.Load(args, args.run, **options) as model:
+    for line in notes:
+      _PrintStatus(line)
+    if args.stream:
       return live_transcripts.Run(model, args, _PrintStatus)
-  model = _Load(args)
-  for line in notes:
-    _PrintStatus(line)
-  started, told, seconds = time.time(), time.time(), 0.0
+    started = time.time()
+    failed, seconds = _Transcribe(model, args, recordings, output)
+  effort = f', {seconds:.1f} s of audio in {time.time() - started:.1f} s'
+  return _Close(len(missing) + failed, len(missing) + len(recordings), effort)
+
+
+def _Transcribe(model, args, recordings, output):
+  """Writes the transcripts of recordings; returns how many failed, and the seconds of sound of the others.
+
+  Args:
+    model: A Model.
+    args: The flags.
+    recordings: List of (path, path below the folder that the user named).
+    output: transcript_output.Output.
+  """
+  failed, seconds, started = 0, 0.0, time.time()
+  told = started
   left_out: collections.Counter[str] = collections.Counter()  # Of a manifest, by why.
   sounds = (sys.stdin.buffer if path == recordings_lib.STDIN else path for path, _ in recordings)
   results = model.transcribe(sounds, max_hours=args.max_hours, on_error='return')
   for number, ((path, relative_path), result) in enumerate(zip(recordings, results, strict=True), 1):
     if isinstance(result, errors.AudioError):
-      failed.append(path)
+      failed += 1
       _PrintStatus(f'{path}: {result.reason}: {result.detail}')
     else:
       seconds += result.duration
@@ -119,19 +136,14 @@ def _Run(args):
   output.Close()
   if left_out:
     _PrintStatus('left out: ' + ', '.join(f'{count} {why}' for why, count in sorted(left_out.items())))
-  return _Close(failed, total, f', {seconds:.1f} s of audio in {time.time() - started:.1f} s')
-
-
-def _Load(args):
-  """Loads the model that the arguments name."""
-  return run_model.Load(args, args.run, n_best=args.n_best, max_window=args.window_seconds, language=args.language)
+  return failed, seconds
 
 
 def _Close(failed, total, effort=''):
   """Prints how many of several recordings were transcribed, and how many failed; returns the exit code."""
   if failed or total > 1:
-    failures = f', {len(failed)} failed' if failed else ''
-    _PrintStatus(f'{total - len(failed)} of {total} recordings transcribed{failures}{effort}')
+    failures = f', {failed} failed' if failed else ''
+    _PrintStatus(f'{total - failed} of {total} recordings transcribed{failures}{effort}')
   return 1 if failed else 0
 
 

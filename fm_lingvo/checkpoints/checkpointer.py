@@ -72,13 +72,10 @@ class Checkpointer(checkpointer.Checkpointer):
     variables = {v.op.name: v for v in self._Variables()}
     checkpoint = reader.Checkpoint(checkpoint_path)
     CheckResumable(checkpoint, variables, [task for model in self._models for task in model.tasks])
-    if checkpoint.renamed:  # Lingvo's Saver knows only today's names.
-      checkpoint.Load(variables, sess, averaged=False)
-    else:
-      try:
-        self._saver.Restore(sess, checkpoint_path)  # Sets every variable: Match has found them all.
-      except _UNREADABLE as e:
-        raise reader.Unusable(f'{checkpoint_path}: cannot be read ({errors.Reason(e)})') from e
+    try:
+      self._saver.Restore(sess, checkpoint_path)  # Sets every variable: Match has found them all.
+    except _UNREADABLE as e:
+      raise reader.Unusable(f'{checkpoint_path}: cannot be read ({errors.Reason(e)})') from e
     return checkpoint_path
 
   def _Variables(self):

@@ -14,7 +14,6 @@ import numpy as np
 from lingvo import compat as tf
 
 from fm_lingvo import errors
-from fm_lingvo.checkpoints import renamed_variables
 from fm_lingvo.checkpoints import run_checkpoints
 from fm_lingvo.checkpoints import sizes
 from fm_lingvo.checkpoints import weights_file
@@ -41,8 +40,6 @@ class Checkpoint:
     prefix: Path prefix of its files.
     weights: dict name -> (dtype name, shape as a tuple) of weights and records, without optimizer slots and the step.
     others: As weights, for all other variables.
-    renamed: Whether an older version with other variable names wrote it (renamed_variables); this class uses today's
-      names throughout.
     averaged: Whether it has moving averages (task.train.ema_decay) and these are asked for. Read then returns them: the
       run's evaluations used them.
   """
@@ -75,11 +72,9 @@ class Checkpoint:
       raise Unusable(f'{self.prefix}: not a readable TensorFlow checkpoint ({errors.Reason(e)})') from e
     self.weights: dict[str, tuple[str, tuple]] = {}
     self.others: dict[str, tuple[str, tuple]] = {}
-    self._names = renamed_variables.Names(shapes)
-    for name, there in sorted(self._names.items()):
+    for name in sorted(shapes):
       group = self.weights if _WEIGHT.match(name) else self.others
-      group[name] = dtypes[there].name, tuple(shapes[there])
-    self.renamed = any(name != there for name, there in self._names.items())
+      group[name] = dtypes[name].name, tuple(shapes[name])
     self.averaged = averages and any(name + AVERAGE in self.others for name in self.weights)
 
   @property
@@ -99,7 +94,7 @@ class Checkpoint:
       name = name.removesuffix(AVERAGE)
       name += AVERAGE * (self.averaged and name + AVERAGE in self.others)
     try:
-      return self._reader.get_tensor(self._names.get(name, name))
+      return self._reader.get_tensor(name)
     except Exception as e:
       raise Unusable(f'{self.prefix}: {name} cannot be read ({errors.Reason(e)})') from e
 
@@ -107,7 +102,7 @@ class Checkpoint:
     """Returns dict: name -> value as Read returns it."""
     return {name: self.Read(name) for name in names}
 
-  def Load(self, variables: Mapping[str, tf.Variable], sess: tf.Session, averaged: bool = True) -> None:
+  def Load(self, variables: Mapping[str, tf.Variable], sess: tf.Session) -> None:
     """Sets variables to the values that Read returns.
 
     Many variables share a session run because TensorFlow optimises the graph again for each new set of operations.
@@ -115,13 +110,12 @@ class Checkpoint:
     Args:
       variables: dict: name in the checkpoint -> variable.
       sess: Session of the variables' graph.
-      averaged: See Read.
     """
     ops: list = []
     feed: dict = {}
     size = 0
     for name, v in variables.items():
-      value = self.Read(name, averaged)
+      value = self.Read(name)
       if ops and size + value.nbytes > _LOADED_BYTES:
         sess.run(ops, feed)
         ops, feed, size = [], {}, 0

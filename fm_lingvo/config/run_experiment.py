@@ -7,11 +7,8 @@ These are fields of the file, not params. A file is rejected if it names a diffe
 module that was not imported with --import_module: a file alone never causes an import.
 """
 
-import re
 import sys
 from collections.abc import Iterable
-
-from lingvo import compat as tf
 
 from fm_lingvo.config import bindings as bindings_lib
 from fm_lingvo.config import gin_reader
@@ -87,19 +84,3 @@ def NameIn(gin_files: Iterable[str], gin_bindings: Iterable[str] = (), search_pa
     GinError: A file cannot be read, two name different experiments, or a module is not imported.
   """
   return SplitFields(gin_reader.ReadAll(gin_files, gin_bindings, search_paths))[0]
-
-
-def NameInRun(config: str) -> str:
-  """Returns the name of the experiment that a run's config.gin configures, '' if it has none.
-
-  Files written before the field existed have the name in a comment only, `# trainer --model=NAME`.
-
-  Raises:
-    GinError: The file cannot be read, or a module is not imported.
-  """
-  name = NameIn([config])
-  if name:
-    return name
-  with tf.io.gfile.GFile(config) as f:
-    match = re.search(r'^# .*--model=(\S+)', f.read(), re.M)
-  return match.group(1) if match else ''

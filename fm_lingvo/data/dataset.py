@@ -154,25 +154,6 @@ def ReadDataset(path: str, check_shards: bool = True) -> Dataset:
   return result
 
 
-def ShardPaths(path: str, split: str) -> list[str]:
-  """Returns the paths of a split's shards that have at least one utterance, in order.
-
-  Args:
-    path: Directory of the data set.
-    split: One of SPLITS.
-
-  Returns:
-    List of paths; empty if the split is empty.
-
-  Raises:
-    DatasetError: See ReadDataset.
-    ValueError: The split does not exist.
-  """
-  if split not in SPLITS:
-    raise ValueError(f'split = {split!r}: expected one of {", ".join(SPLITS)}')
-  return [os.path.join(path, s.name) for s in ReadDataset(path).shards[split] if s.utterances]
-
-
 def ReadManifest(path: str, split: str | None = None) -> Iterator[dict[str, Any]]:
   """Yields the manifest's rows, dicts with MANIFEST_KEYS, of one split or (None) of all.
 

@@ -23,8 +23,7 @@ from fm_lingvo.layers import transducer
 from fm_lingvo.utils import shipped
 
 _FACTS = 'facts'
-_SIZES = ('embedding_dim', 'hidden_dim', 'num_layers')
-_KIND = ('kind', 'context_size')  # Older files do not have these: they are of an LSTM.
+_NETWORK = ('embedding_dim', 'hidden_dim', 'num_layers', 'kind', 'context_size')  # Params of the network in a file.
 _HOW_TO = 'train one with: python -m tools.train_lm --input=TEXTS --output=FILE.npz'
 
 
@@ -121,10 +120,9 @@ class Frozen:
     try:
       arrays = dict(np.load(io.BytesIO(content)))
       self._facts = json.loads(str(arrays.pop(_FACTS)))
-      sha256, self._network = self._facts['tokenizer'], {name: self._facts[name] for name in _SIZES}
+      sha256, self._network = self._facts['tokenizer'], {name: self._facts[name] for name in _NETWORK}
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as e:
       raise errors.ConfigError(f'{path}: not a language model ({len(content)} bytes); {_HOW_TO}') from e
-    self._network.update({name: self._facts[name] for name in _KIND if name in self._facts})
     self._weights = {name: value.astype(np.float32) for name, value in arrays.items()}
     if sha256 != tokenizer.sha256:
       raise errors.ConfigError(
@@ -192,7 +190,7 @@ def Write(path, layer_params, values, tokenizer, **facts):
     errors.RunError: The file cannot be written.
   """
   network = layer_params.network
-  facts = {'tokenizer': tokenizer.sha256, **{name: network.Get(name) for name in _SIZES + _KIND}, **facts}
+  facts = {'tokenizer': tokenizer.sha256, **{name: network.Get(name) for name in _NETWORK}, **facts}
   arrays = {name: value.astype(np.float16) for name, value in values.FlattenItems()}
   with errors.Writing(path), open(path, 'wb') as f:
     np.savez(f, **{_FACTS: json.dumps(facts)}, **arrays)

@@ -2,11 +2,12 @@
 
 import dataclasses
 import numbers
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Iterator
 from collections.abc import Sequence
+from collections.abc import Set
 
 from fm_lingvo import errors
+from fm_lingvo.utils import arguments
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import text_lines
 
@@ -32,23 +33,7 @@ class Search:
     Raises:
       errors.ConfigError: The head does not support an option, beam_size is out of range, or a value is of a wrong type.
     """
-    if isinstance(self.hotwords, str):  # A list of its letters otherwise.
-      raise errors.ConfigError(f'hotwords = {self.hotwords!r}: expected a list of phrases, such as [{self.hotwords!r}]')
-    if isinstance(self.hotwords, Mapping) or not isinstance(self.hotwords, Iterable | None):
-      raise errors.ConfigError(
-        f'hotwords = {self.hotwords!r}: expected a list of phrases and pairs (phrase, boost), got '
-        f'{type(self.hotwords).__name__}'
-      )
-    if not isinstance(self.beam_size, numbers.Integral | None):
-      raise errors.ConfigError(f'beam_size = {self.beam_size!r}: expected an integer')
-    if self.beam_size is not None and self.beam_size < 1:
-      raise errors.ConfigError(f'beam_size = {self.beam_size}: expected >= 1')
-    if not isinstance(self.lm, str | None):
-      raise errors.ConfigError(f"lm = {self.lm!r}: expected the path of a file as str, or '' for none")
-    for option in ('lm_weight', 'lm_label_bonus', 'ilm_weight', 'hotword_boost'):
-      value = getattr(self, option)
-      if not isinstance(value, numbers.Real | None):
-        raise errors.ConfigError(f'{option} = {value!r}: expected a number')
+    self._Check()
     values = dict(
       beam_size=self.beam_size,
       lm_file=self.lm,
@@ -71,6 +56,23 @@ class Search:
       raise errors.ConfigError('lm_weight and lm_label_bonus: the run has no language model; set lm, too')
     if 'hotwords' in head and not head.hotwords and 'hotword_boost' in given:
       raise errors.ConfigError('hotword_boost: there are no hotwords; set hotwords, too')
+
+  def _Check(self):
+    """Raises errors.ConfigError if a value is of a wrong type or out of range."""
+    if isinstance(self.hotwords, str):  # A list of its letters otherwise.
+      raise errors.ConfigError(f'hotwords = {self.hotwords!r}: expected a list of phrases, such as [{self.hotwords!r}]')
+    number = numbers.Real, 'a number'
+    expected = {
+      'beam_size': (numbers.Integral, 'an integer'),
+      'lm': (str, "the path of a file as str, or '' for none"),
+      **dict.fromkeys(('lm_weight', 'lm_label_bonus', 'ilm_weight', 'hotword_boost'), number),
+      'hotwords': ((Sequence, Set, Iterator), 'a list of phrases and pairs (phrase, boost)'),
+    }
+    for name, of_kind in expected.items():
+      if getattr(self, name) is not None:
+        arguments.Check(name, getattr(self, name), *of_kind)
+    if self.beam_size is not None and self.beam_size < 1:
+      raise errors.ConfigError(f'beam_size = {self.beam_size}: expected >= 1')
 
 
 def ReadHotwords(path: str) -> list[str | tuple[str, float]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from fm_lingvo import errors
 from fm_lingvo.decoding import search_options
+from fm_lingvo.utils import arguments
 
 MAX_STEP_SECONDS = 60.0  # A step is one call of the model, whose memory grows with it.
 _PATH = str, os.PathLike
@@ -15,26 +16,26 @@ def CheckLoad(
   run: Any, adapter: Any, checkpoint: Any, averages: Any, search: Any, n_best: Any, max_window: Any
 ) -> None:
   """Raises errors.ConfigError if an argument of fm_lingvo.load is of a wrong type."""
-  Check('run', run, _PATH, 'the path of a folder')
+  arguments.Check('run', run, _PATH, 'the path of a folder')
   if adapter is not None:
-    Check('adapter', adapter, _PATH, "a name of adapters, the path of a folder with some, or 'none'")
+    arguments.Check('adapter', adapter, _PATH, "a name of adapters, the path of a folder with some, or 'none'")
   if checkpoint is not None:
-    Check('checkpoint', checkpoint, str, "'best', 'newest', or the name or path of a checkpoint")
-  Check('averages', averages, bool, 'True or False')
+    arguments.Check('checkpoint', checkpoint, str, "'best', 'newest', or the name or path of a checkpoint")
+  arguments.Check('averages', averages, bool, 'True or False')
   if search is not None:
     values = ', '.join(f'{name}={value!r}' for name, value in search.items()) if isinstance(search, dict) else ''
-    Check('search', search, search_options.Search, f'fm_lingvo.Search({values or "beam_size=8"})')
-  Check('n_best', n_best, numbers.Integral, 'an integer')
+    arguments.Check('search', search, search_options.Search, f'fm_lingvo.Search({values or "beam_size=8"})')
+  arguments.Check('n_best', n_best, numbers.Integral, 'an integer')
   if max_window is not None:
-    Check('max_window', max_window, numbers.Real, 'seconds')
+    arguments.Check('max_window', max_window, numbers.Real, 'seconds')
 
 
 def CheckTranscribe(max_hours: Any, read_ahead: Any) -> None:
   """Raises errors.ConfigError if an argument of model.transcribe is of a wrong type or out of range."""
-  Check('max_hours', max_hours, numbers.Real, 'hours')
+  arguments.Check('max_hours', max_hours, numbers.Real, 'hours')
   if not max_hours > 0:
     raise errors.ConfigError(f'max_hours = {max_hours:g}: expected > 0')
-  Check('read_ahead', read_ahead, numbers.Integral, 'an integer')
+  arguments.Check('read_ahead', read_ahead, numbers.Integral, 'an integer')
   if not read_ahead >= 1:
     raise errors.ConfigError(f'read_ahead = {read_ahead}: expected >= 1')
 
@@ -42,21 +43,14 @@ def CheckTranscribe(max_hours: Any, read_ahead: Any) -> None:
 def CheckStream(beam_size: Any, step_seconds: Any, endpoint_seconds: Any, reset: Any) -> None:
   """Raises errors.ConfigError if an argument of model.stream is of a wrong type or out of range."""
   if beam_size is not None:
-    Check('beam_size', beam_size, numbers.Integral, 'an integer')
+    arguments.Check('beam_size', beam_size, numbers.Integral, 'an integer')
     if beam_size < 1:
       raise errors.ConfigError(f'beam_size = {beam_size}: expected >= 1')
-  Check('step_seconds', step_seconds, numbers.Real, 'seconds')
+  arguments.Check('step_seconds', step_seconds, numbers.Real, 'seconds')
   if not 0 < step_seconds <= MAX_STEP_SECONDS:
     raise errors.ConfigError(f'step_seconds = {step_seconds:g}: expected > 0, at most {MAX_STEP_SECONDS:g}')
   if endpoint_seconds is not None:
-    Check('endpoint_seconds', endpoint_seconds, numbers.Real, 'seconds, or None')
+    arguments.Check('endpoint_seconds', endpoint_seconds, numbers.Real, 'seconds, or None')
     if not endpoint_seconds > 0:
       raise errors.ConfigError(f'endpoint_seconds = {endpoint_seconds:g}: expected > 0, or None')
-  Check('reset', reset, bool, 'True or False')
-
-
-def Check(name: str, value: Any, types: Any, expected: str) -> None:
-  """Raises errors.ConfigError, with what is `expected`, unless an argument is of one of some types."""
-  if not isinstance(value, types):
-    shown = ' '.join(repr(value).split())
-    raise errors.ConfigError(f'{name} = {shown[:60]}: expected {expected}, got {type(value).__name__}')
+  arguments.Check('reset', reset, bool, 'True or False')

@@ -88,7 +88,7 @@ def ModelParams(path, dataset='Train', data_dir=None):
   if not tf.io.gfile.exists(config):
     hint = files.HintBeside(path)
     raise errors.ConfigError(f'{path}: no config.gin in it; expected the folder of a run of the trainer{hint}')
-  model_name = run_experiment.NameInRun(config)
+  model_name = run_experiment.NameIn([config])
   if not model_name:
     raise errors.ConfigError(f'{config}: no experiment.name in it; expected a file that a run wrote')
   bindings = [] if data_dir is None else [f'{model_name.rpartition(".")[2]}.data_dir = {data_dir!r}']

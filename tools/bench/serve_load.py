@@ -76,7 +76,7 @@ def _Run(args):
   try:
     import httpx
 
-    from ..serving import load
+    from . import load_clients
   except ModuleNotFoundError as e:
     if e.name != 'httpx':
       raise
@@ -93,19 +93,22 @@ def _Run(args):
       sounds.append((os.path.basename(path), f.read()))
   with _Server(args.run, args.server_flags.split()) as server:
     try:
-      asyncio.run(load.Load(server.url, sounds, 1, len(sounds)))  # TensorFlow optimises the graph for the first ones.
-      are_lost = [_Measure(args, server, sounds, clients, load) for clients in args.clients]
+      # TensorFlow optimises the graph for the first ones.
+      asyncio.run(load_clients.Load(server.url, sounds, 1, len(sounds)))
+      are_lost = [_Measure(args, server, sounds, clients) for clients in args.clients]
     except (httpx.HTTPError, psutil.NoSuchProcess) as e:
       raise errors.RunError(f'{args.run}: the server does not answer any more ({errors.Reason(e)})') from e
   return 1 if any(are_lost) else 0
 
 
-def _Measure(args, server, sounds, clients, load):
+def _Measure(args, server, sounds, clients):
   """Loads the server with some clients and keeps the figures; returns whether a request was lost or failed."""
-  before = load.Statuses(server.url)
+  from . import load_clients
+
+  before = load_clients.Statuses(server.url)
   server.most_bytes, cpu_before = 0, server.CpuSeconds()
-  counts = asyncio.run(load.Load(server.url, sounds, clients, args.requests, args.every, args.large_bytes))
-  statuses = load.Statuses(server.url) - before
+  counts = asyncio.run(load_clients.Load(server.url, sounds, clients, args.requests, args.every, args.large_bytes))
+  statuses = load_clients.Statuses(server.url) - before
   part = f'{clients} client{"s" if clients > 1 else ""}'
   cpu_seconds = server.CpuSeconds() - cpu_before
   kept_figures.Keep(args, _Report(clients, counts, statuses, server.most_bytes, cpu_seconds), part)

@@ -1,1 +1,1 @@
-"""Shared by several commands: exit codes, flags, files, recordings, transcripts and their formats."""
+"""Shared by several commands: exit codes, flags, files, recordings, checkpoints."""

@@ -9,12 +9,12 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from fm_lingvo.data import dataset
 from fm_lingvo.evaluation import error_rates
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.utils import shipped
 from fm_lingvo.utils import text_lines
 
+from ..prepare import reuse
 from . import commands
 
 GAME = 'queen'
@@ -46,12 +46,9 @@ _BINDINGS = {
 def Prepare(data_dir: str) -> None:
   """Makes or reuses the data set DATA_DIR/target of the new domain."""
   path = os.path.join(data_dir, 'target')
-  try:
-    dataset.ReadDataset(path)
-    print(f'{path}: reused', flush=True)
+  if reuse.Find(path):
     return
-  except dataset.DatasetError:
-    make = ['tools.prepare_data', '--normalizer=english', f'--output={path}', '--overwrite']
+  make = ['tools.prepare_data', '--normalizer=english', f'--output={path}', '--overwrite']
   code = commands.Code(*make, '--importer=games', f'--games={GAME}')
   if code == _NOT_FETCHED:
     print('demo: without a game, synthetic speech stands in for the new domain', flush=True)

@@ -25,7 +25,6 @@ def Run(run: Any, args: Any) -> None:
   from fm_lingvo.inference import outside
   from fm_lingvo.inference import step_graphs
 
-  from . import convert
   from . import utterances
 
   if args.calibrate and args.quantize != 'int8':
@@ -34,39 +33,73 @@ def Run(run: Any, args: Any) -> None:
   # Before minutes of work.
   scored = isinstance(args.measure, str)
   tested = utterances.Read(run, '--measure', args.measure, args.data_dir, args.utterances) if scored else []
-  seen = utterances.Read(run, '--calibrate', args.calibrate, args.data_dir, _CALIBRATION) if args.calibrate else []
   settings = step_graphs.FeatureSettings(run)
-  examples = []
-  for utterance in seen:
-    features = outside.Features(utterance.waveform, settings)[np.newaxis]
-    examples.append({'features': features, 'lengths': np.array(features.shape[1:2], np.int32)})
+  examples = _Examples(run, args, settings)
   with errors.Writing(f'--output={args.output}'):
     os.makedirs(args.output, exist_ok=True)
-
-  def _Convert(graph):
-    precision = args.quantize or 'float32'
-    try:
-      if args.format == 'tflite':
-        return convert.ToTflite(graph, precision)
-      return convert.ToOnnx(graph, precision, examples if graph.name == 'encoder' else ())
-    except Exception as e:  # Of many kinds: each converter has its own.
-      raise errors.RunError(
-        f'--format={args.format}: the converter refuses the graph {graph.name} ({type(e).__name__}: '
-        f'{errors.Reason(e)}); saved_model and safetensors take every model'
-      ) from e
-
   files, inputs = {}, {}
   for graph in step_graphs.Build(run):
     files[graph.name] = f'{graph.name}.{args.format}'
     inputs[graph.name] = graph.inputs
-    converted = _Convert(graph)
+    converted = _Convert(graph, args, examples)
     with errors.Writing(f'--output={args.output}'), open(os.path.join(args.output, files[graph.name]), 'wb') as f:
       f.write(converted)
+  about = _About(run, args, files, inputs, settings, len(examples))
+  with errors.Writing(f'--output={args.output}'):
+    _WriteJson(os.path.join(args.output, outside.GRAPHS), about)
+  size = sum(os.path.getsize(os.path.join(args.output, name)) for name in files.values())
+  print(f'{args.output}: {size / 1e6:.2f} MB, {", ".join(files.values())}, {about["precision"]}', flush=True)
+  if args.measure is not False:
+    _Measure(run, args, tested, scored, size)
+
+
+def _Examples(run, args, settings):
+  """Returns list of dict(features [1, frames, bins], lengths int32 [1]) of the utterances to calibrate with."""
+  from fm_lingvo.inference import outside
+
+  from . import utterances
+
+  if not args.calibrate:
+    return []
+  examples = []
+  for utterance in utterances.Read(run, '--calibrate', args.calibrate, args.data_dir, _CALIBRATION):
+    features = outside.Features(utterance.waveform, settings)[np.newaxis]
+    examples.append({'features': features, 'lengths': np.array(features.shape[1:2], np.int32)})
+  return examples
+
+
+def _Convert(graph, args, examples):
+  """Returns the bytes of a step_graphs graph in the format of --format; RunError: the converter refuses it."""
+  from . import convert
+
+  precision = args.quantize or 'float32'
+  try:
+    if args.format == 'tflite':
+      return convert.ToTflite(graph, precision)
+    return convert.ToOnnx(graph, precision, examples if graph.name == 'encoder' else ())
+  except Exception as e:  # Of many kinds: each converter has its own.
+    raise errors.RunError(
+      f'--format={args.format}: the converter refuses the graph {graph.name} ({type(e).__name__}: '
+      f'{errors.Reason(e)}); saved_model and safetensors take every model'
+    ) from e
+
+
+def _About(run, args, files, inputs, settings, calibrated_on):
+  """Returns what a program needs to run the graphs, as outside.Model reads it.
+
+  Args:
+    run: What load_run.Load returns.
+    args: The flags.
+    files: dict: name of a graph -> its file.
+    inputs: dict: name of a graph -> dict of its inputs.
+    settings: Of the features; see step_graphs.FeatureSettings.
+    calibrated_on: Number of utterances.
+  """
   head = run.params.heads.Get(run.head)
   about: dict[str, Any] = {
     'format': args.format,
     'precision': args.quantize or 'float32',
-    'calibrated_on': len(examples),
+    'calibrated_on': calibrated_on,
     'model': run.model_name,
     'adapter': run.adapter,
     'graphs': files,
@@ -79,34 +112,20 @@ def Run(run: Any, args: Any) -> None:
       'max_symbols_per_frame': head.max_symbols_per_frame,
       'max_labels_per_frame': min(head.max_labels_per_frame, head.max_symbols_per_frame),
     }
-  with errors.Writing(f'--output={args.output}'):
-    _WriteJson(os.path.join(args.output, outside.GRAPHS), about)
-  size = sum(os.path.getsize(os.path.join(args.output, name)) for name in files.values())
-  print(f'{args.output}: {size / 1e6:.2f} MB, {", ".join(files.values())}, {about["precision"]}', flush=True)
-  if args.measure is not False:
-    _Measure(run, args, tested, scored, size)
+  return about
 
 
 def _Measure(run, args, tested, scored, size):
-  """Compares the exported model with the run's, prints the table and writes it beside the graphs."""
+  """Compares the exported model with the run's, and writes the figures beside the graphs."""
   from fm_lingvo.inference import outside
 
-  from ..figures import kept_figures
   from . import measure
 
   exported = outside.Model(args.output)
-  result = measure.Compare(
-    {'original': measure.Recognizing(run), 'exported': lambda waveform: exported.Recognize(waveform)[0]},
-    {'original': measure.Bytes(run), 'exported': size},
-    tested or measure.Noise(),
-    scored,
-  )
+  part = f'{args.format} {args.quantize or "float32"}' + (', calibrated' if args.calibrate else '')
+  utterances = tested or measure.Noise()
+  result = measure.Report(args, run, lambda waveform: exported.Recognize(waveform)[0], size, utterances, scored, part)
   result['command'] = shlex.join(['fm-export', *args.given])
-  for line in measure.Lines(result):
-    print(line)
-  for name, figures in measure.Figures(result).items():
-    part = 'original' if name == 'original' else f'{args.format} {args.quantize or "float32"}'
-    kept_figures.Keep(args, figures, f'{part}, calibrated' if args.calibrate and name != 'original' else part)
   with errors.Writing(f'--output={args.output}'):
     _WriteJson(os.path.join(args.output, _MEASURED), result)
 

@@ -91,6 +91,35 @@ def Compare(
   return result
 
 
+def Report(
+  args: Any,
+  run: Any,
+  recognize: Recognize,
+  size: int,
+  utterances: Sequence[utterances_lib.Utterance],
+  scored: bool,
+  part: str,
+) -> dict[str, Any]:
+  """Compares an exported model with its run, prints the table and keeps the figures; returns what Compare found.
+
+  Args:
+    args: Flags of tools.export.
+    run: What load_run.Load returns.
+    recognize: The exported model.
+    size: Bytes of its files.
+    utterances: See Compare.
+    scored: See Compare.
+    part: What the figures' label says of the exported model.
+  """
+  systems = {'original': Recognizing(run), 'exported': recognize}
+  result = Compare(systems, {'original': Bytes(run), 'exported': size}, utterances, scored)
+  for line in Lines(result):
+    print(line)
+  for name, figures in Figures(result).items():
+    kept_figures.Keep(args, figures, 'original' if name == 'original' else part)
+  return result
+
+
 def Figures(result: dict[str, Any]) -> dict[str, list[tuple[str, float, str]]]:
   """Returns system -> its figures, as kept_figures.Keep takes them."""
   found = {}

@@ -39,26 +39,10 @@ def Run(run: Any, args: Any) -> None:
   if config.get('only_adapters'):
     print(f'adapters {run.adapter} of the encoder with sha256 {config["encoder_sha256"][:12]}')
   if isinstance(args.measure, str):
-    _Measure(run, args, tested, size)
+    from fm_lingvo.decoding import search_options
+    from fm_lingvo.inference import load_run
 
+    from . import measure
 
-def _Measure(run, args, tested, size):
-  """Compares the folder's model with the run's and prints the table."""
-  from fm_lingvo.decoding import search_options
-  from fm_lingvo.inference import load_run
-
-  from ..figures import kept_figures
-  from . import measure
-
-  exported = load_run.Load(args.output, how=search_options.FromArgs(args))
-  result = measure.Compare(
-    {'original': measure.Recognizing(run), 'exported': measure.Recognizing(exported)},
-    {'original': measure.Bytes(run), 'exported': size},
-    tested,
-    True,
-  )
-  for line in measure.Lines(result):
-    print(line)
-  for name, figures in measure.Figures(result).items():
-    part = 'original' if name == 'original' else f'safetensors {args.quantize or "float32"}'
-    kept_figures.Keep(args, figures, part)
+    exported = measure.Recognizing(load_run.Load(args.output, how=search_options.FromArgs(args)))
+    measure.Report(args, run, exported, size, tested, True, f'safetensors {args.quantize or "float32"}')

@@ -48,11 +48,6 @@ def Read(path: str) -> Run:
   return {name: [rows[step] for step in sorted(rows)] for name, rows in run.items()}
 
 
-def Series(rows: list[dict[str, Any]], tag: str) -> tuple[list[int], list[float]]:
-  """(steps, values) of a metric, of the rows that have it."""
-  return [row['step'] for row in rows if tag in row], [row[tag] for row in rows if tag in row]
-
-
 def CheckDatasets(path: str, run: Run, names: Iterable[str]) -> None:
   """Raises errors.ConfigError if a run lacks one of the data sets."""
   for name in names:

@@ -1,59 +1,15 @@
-"""Results (results.py) as Markdown tables, and the pages that show them between their markers."""
+"""Results (results.py) as Markdown tables, and the parts that tables of other forms are made of."""
 
-import glob
-import importlib
-import os
-import re
 from collections.abc import Callable
 from collections.abc import Iterable
 
-from fm_lingvo import errors
 from fm_lingvo.utils import suggest
 
 from ..common import this_machine
 from . import kept_figures
 from . import results
 
-# Form -> module with Table(result) and Short(result); tables of the other forms are made here.
-_MODULES = {'benchmark': '.benchmark_table', 'recipe': '..recipe.tables'}
-_SHORT = '/short'
-_LINES = '/lines'
 _COLUMNS = 6  # A table with more is turned.
-_MARKER = re.compile(r'<!-- results:([^\s:]+):(begin|end) -->')
-
-
-def Table(result: results.Row, short: bool = False) -> str:
-  """Markdown of a result: its tables, and below them where the figures are from.
-
-  Args:
-    result: As results.Load returns.
-    short: Whether only what matters most is shown.
-
-  Raises:
-    errors.ConfigError: Results of this form have no short table.
-  """
-  form = result['form']
-  if form in _MODULES:
-    module = importlib.import_module(_MODULES[form], __package__)
-    return module.Short(result) if short else module.Table(result)
-  if short:
-    raise errors.ConfigError(f'form {form}: no short table; expected one of {", ".join(_MODULES)}')
-  return {'figures': _Figures, 'faults': _Faults}[form](result)
-
-
-def Lines(result: results.Row) -> str:
-  """A few Markdown list items of a result, for the front page.
-
-  Raises:
-    errors.ConfigError: Results of this form have none.
-  """
-  rows = result['rows']
-  if result['form'] == 'faults':
-    injected, survived = (sum(row[field] for row in rows) for field in ('injected', 'survived'))
-    return f'- Faults of {len(rows)} kinds: {survived:,.0f} of {injected:,.0f} survived.'
-  if result['form'] == 'benchmark':
-    return importlib.import_module(_MODULES['benchmark'], __package__).Lines(result)
-  raise errors.ConfigError(f'form {result["form"]}: no lines; expected one of benchmark, faults')
 
 
 def Markdown(headers: list[str], rows: Iterable[list[str]], align: str = '') -> str:
@@ -135,8 +91,8 @@ def _Pivot(rows, cell):
   return Markdown(['', *labels], [[name, *(cells.get((name, label), '') for label in labels)] for name in names])
 
 
-def _Figures(result):
-  """Of figures: value, interval and unit."""
+def Figures(result: results.Row) -> str:
+  """Markdown of a result of the form `figures`: value, interval and unit, and where they are from."""
   if not result['rows']:
     return 'Not measured yet.'
   numbers = {(row['name'], row['label']): Number(row['value']) for row in result['rows']}
@@ -153,8 +109,8 @@ def _Figures(result):
   return '\n'.join([_Pivot(rows, _Cell), '', *origins])
 
 
-def _Faults(result):
-  """Of kinds of faults: how many were injected and survived."""
+def Faults(result: results.Row) -> str:
+  """Markdown of a result of the form `faults`: how many of each kind were injected and survived."""
   rows = result['rows']
   table = Markdown(
     ['fault', 'injected', 'survived', 'seconds'],
@@ -163,71 +119,8 @@ def _Faults(result):
   return '\n'.join([table, '', *Origins(rows)])
 
 
-def Regenerate(text: str, directory: str, page: str) -> tuple[str, list[str], list[str]]:
-  """Puts tables between their markers.
-
-  Args:
-    text: Markdown with pairs of `<!-- results:NAME:begin -->` and `<!-- results:NAME:end -->`; NAME/short: the short
-      table; NAME/lines: Lines.
-    directory: Of the NAME.json.
-    page: The text's file, for messages.
-
-  Returns:
-    (new text, names of the tables that differ, names of all tables).
-
-  Raises:
-    errors.ConfigError: A marker without its pair, or no such result or short table.
-  """
-  known = sorted(
-    os.path.basename(path).removesuffix('.json') for path in glob.glob(os.path.join(glob.escape(directory), '*.json'))
-  )
-  markers = list(_MARKER.finditer(text))
-  pieces, stale, names, position = [], [], [], 0
-  for begin, end in zip(markers[::2], [*markers[1::2], None]):
-    name, which = begin.groups()
-    if which != 'begin' or end is None or end.groups() != (name, 'end'):
-      line = text.count('\n', 0, begin.start()) + 1
-      raise errors.ConfigError(f'{page} line {line}: {begin.group(0)} without its pair')
-    result = name.removesuffix(_SHORT).removesuffix(_LINES)
-    if result not in known:
-      raise errors.ConfigError(f'{page}: results:{name}: no docs/results/{result}.json{suggest.Hint(result, known)}')
-    loaded = results.Load(os.path.join(directory, f'{result}.json'))
-    try:
-      table = f'\n{Lines(loaded) if name.endswith(_LINES) else Table(loaded, name.endswith(_SHORT))}\n'
-    except errors.ConfigError as e:
-      raise errors.ConfigError(f'{page}: results:{name}: {e}') from e
-    if text[begin.end() : end.start()] != table:
-      stale.append(name)
-    names.append(name)
-    pieces += [text[position : begin.end()], table]
-    position = end.start()
-  return ''.join(pieces) + text[position:], stale, names
-
-
-def Pages(root: str, check: bool = False) -> tuple[list[str], int]:
-  """Writes the tables of README.md and docs/*.md.
-
-  Args:
-    root: Of the checkout.
-    check: Only compare.
-
-  Returns:
-    (`PAGE: TABLE` of each that changed or, with `check`, is stale; how many tables there are).
-
-  Raises:
-    errors.ConfigError: See Regenerate; or there is no README.md.
-  """
-  changed, count = [], 0
-  for path in [os.path.join(root, 'README.md'), *sorted(glob.glob(os.path.join(glob.escape(root), 'docs', '*.md')))]:
-    page = os.path.relpath(path, root)
-    if not os.path.exists(path):
-      raise errors.ConfigError(f'{page}: no such file')
-    with open(path, encoding='utf-8') as f:
-      text = f.read()
-    new, stale, names = Regenerate(text, os.path.join(root, 'docs', 'results'), page)
-    count += len(names)
-    changed += [f'{page}: {table}' for table in stale]
-    if new != text and not check:
-      with open(path, 'w', encoding='utf-8') as f:
-        f.write(new)
-  return changed, count
+def FaultsLines(result: results.Row) -> str:
+  """Markdown list item: how many faults were injected and survived."""
+  rows = result['rows']
+  injected, survived = (sum(row[field] for row in rows) for field in ('injected', 'survived'))
+  return f'- Faults of {len(rows)} kinds: {survived:,.0f} of {injected:,.0f} survived.'

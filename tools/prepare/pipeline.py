@@ -83,42 +83,15 @@ def PrepareData(
     dataset.SplitOf('', dev_percent, test_percent)
   except ValueError as e:
     raise exit_codes.UsageError(str(e)) from e
-  output = output.rstrip('/')
-  if not file_system.IsRemote(output) and os.path.islink(output):
-    output = os.path.realpath(output)  # A link stays, and its folder is replaced.
-  parts = options.input.split(',') if options.input else ()
-  sources = [part if file_system.Exists(part) else part.partition('=')[2] for part in parts]
-  staging_dirs.CheckReplaceable(output, [source for source in sources if source])
-  if file_system.Exists(output) and not overwrite:
-    raise exit_codes.UsageError(f'--output={output}: exists; give another directory or --overwrite')
-
+  output = _CheckedOutput(output.rstrip('/'), options, overwrite)
   listing = chosen.function(options)
   utterances = _WithUniqueIds(listing)
   normalizer = normalizer or chosen.normalizer or _DefaultNormalizer(utterances)
   normalizers.Get(normalizer)  # Raises for an unknown name.
   limits = shards_lib.Limits(**dict(limits or {}, require_text=require_text, normalizer=normalizer))
   keep_splits = chosen.official_splits if official_splits is None else official_splits
-  suggest.CheckChoice('--split_by', split_by, splits_lib.BY)
-  without = [u for u in utterances if not u.split] if official_splits else ()
-  if without:
-    raise exit_codes.UsageError(
-      f'--official_splits: {len(without)} of {len(utterances)} utterances have no split, for example '
-      f'{without[0].source}; expected train, dev or test for all'
-    )
-  if hash_flags and keep_splits and utterances and all(u.split for u in utterances):
-    raise exit_codes.UsageError(
-      f'--{hash_flags[0]}: not used, as all {len(utterances)} utterances have a split; expected --noofficial_splits '
-      'with it, which lets a hash decide'
-    )
-  num = {split: num_shards if split == 'train' else max(1, num_shards // 4) for split in dataset.SPLITS}
-
+  _CheckSplits(utterances, official_splits, keep_splits, split_by, hash_flags)
   split_of = splits_lib.Of(utterances, split_by, keep_splits, dev_percent, test_percent)
-
-  def ShardOf(utterance, first_id):
-    split = split_of[utterance.utt_id]
-    return dataset.ShardName(split, dataset.ShardIndex(first_id, num[split]), num[split])
-
-  names = {split: [dataset.ShardName(split, i, num[split]) for i in range(num[split])] for split in dataset.SPLITS}
   settings = {
     'importer': importer,
     'languages': list(options.languages),
@@ -134,15 +107,60 @@ def PrepareData(
     settings['importer_options'] = dict(options.own)
   if keep_splits and any(u.split for u in utterances):
     settings['official_splits'] = True
+  report = _Write(output, overwrite, listing, utterances, split_of, num_shards, limits, settings, list(beam_args))
+  report_lib.Print(output, report, listing, time.time() - started)
+  return dataset.ReadDataset(output), report
+
+
+def _CheckedOutput(output, options, overwrite):
+  """Returns the folder to write, that of a link; raises UsageError if it must not be replaced."""
+  if not file_system.IsRemote(output) and os.path.islink(output):
+    output = os.path.realpath(output)  # A link stays, and its folder is replaced.
+  parts = options.input.split(',') if options.input else ()
+  sources = [part if file_system.Exists(part) else part.partition('=')[2] for part in parts]
+  staging_dirs.CheckReplaceable(output, [source for source in sources if source])
+  if file_system.Exists(output) and not overwrite:
+    raise exit_codes.UsageError(f'--output={output}: exists; give another directory or --overwrite')
+  return output
+
+
+def _CheckSplits(utterances, official_splits, keep_splits, split_by, hash_flags):
+  """Raises UsageError if utterances lack the splits that are asked for, or have them where a hash is asked for."""
+  suggest.CheckChoice('--split_by', split_by, splits_lib.BY)
+  without = [u for u in utterances if not u.split] if official_splits else ()
+  if without:
+    raise exit_codes.UsageError(
+      f'--official_splits: {len(without)} of {len(utterances)} utterances have no split, for example '
+      f'{without[0].source}; expected train, dev or test for all'
+    )
+  if hash_flags and keep_splits and utterances and all(u.split for u in utterances):
+    raise exit_codes.UsageError(
+      f'--{hash_flags[0]}: not used, as all {len(utterances)} utterances have a split; expected --noofficial_splits '
+      'with it, which lets a hash decide'
+    )
+
+
+def _Write(output, overwrite, listing, utterances, split_of, num_shards, limits, settings, beam_args):
+  """Writes the data set beside its output and moves it there once it is complete; returns the report.
+
+  `settings`, how it was prepared, gets what the texts say. See PrepareData for what is raised.
+  """
+  num = {split: num_shards if split == 'train' else max(1, num_shards // 4) for split in dataset.SPLITS}
+  names = {split: [dataset.ShardName(split, i, num[split]) for i in range(num[split])] for split in dataset.SPLITS}
+
+  def _ShardOf(utterance, first_id):
+    split = split_of[utterance.utt_id]
+    return names[split][dataset.ShardIndex(first_id, num[split])]
+
   with errors.Writing(output):
     staging = staging_dirs.Make(output)
   try:
     key = os.urandom(32)
-    listed = shards_lib.WriteListings(staging, utterances, ShardOf, key)
+    listed = shards_lib.WriteListings(staging, utterances, _ShardOf, key)
     with quiet.Imports():
       import tensorflow  # noqa: F401 Shards need it. In their threads, its messages could not be told from others.
     with progress.Watch(staging, len(utterances)):
-      beam_runs.Run(listed, staging, limits, key, list(beam_args))
+      beam_runs.Run(listed, staging, limits, key, beam_args)
     rows, rejects = _MergeRows(staging, names, listing.rejects)
     if not any(row['text'] for row in rows):
       settings['normalizer'] = None  # Nothing to compare with other data sets (fm_lingvo/data/transcripts.py).
@@ -150,7 +168,7 @@ def PrepareData(
       settings['language'] = language
     report = report_lib.Make(rows, rejects, listing, settings)
     if not rows:
-      raise NothingAccepted(_WriteRejects(output, report, listing, importer))
+      raise NothingAccepted(_WriteRejects(output, report, listing, settings['importer']))
     _WriteMetadata(staging, names, rows, report, settings)
     staging_dirs.Publish(staging, output, overwrite)
   except (errors.ConfigError, errors.RunError):
@@ -162,8 +180,7 @@ def PrepareData(
     raise errors.RunError(f'{output}: cannot be written ({reason}); no partial data set is left') from e
   finally:
     file_system.RemoveTree(staging)
-  report_lib.Print(output, report, listing, time.time() - started)
-  return dataset.ReadDataset(output), report
+  return report
 
 
 def DiskReason(error):

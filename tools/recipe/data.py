@@ -25,6 +25,7 @@ from ..common import command_line
 from ..common import exit_codes
 from ..common import flag_types
 from ..prepare import importers
+from ..prepare import reuse
 from . import corpora as corpora_lib
 
 NAMES = ('target', 'unlabeled', 'source')  # These are always there.
@@ -71,7 +72,7 @@ def PrepareRecipe(output, quick=False, corpora=''):
   if labeled:
     made['source'] = _Get(output, 'source', *_Corpus(list(labeled.values())))
   else:
-    made['source'] = _Reuse(output, 'source') or _MakeSynthetic(output, made['target'], quick)
+    made['source'] = reuse.Find(os.path.join(output, 'source')) or _Synthetic(output, made['target'], quick)
   for name, data in made.items():
     _Describe(name, data)
   return made
@@ -114,7 +115,7 @@ def _Quick(output):
   return made
 
 
-def _MakeSynthetic(output, target, quick):
+def _Synthetic(output, target, quick):
   options = importers.Options(
     exclude=tuple(sorted({row['text'] for row in dataset.ReadManifest(target.path)} - {''})),
     engines=_QuickEngines() if quick else (),
@@ -122,11 +123,10 @@ def _MakeSynthetic(output, target, quick):
   )
   # A quick set is too small for 2 %: its dev and test sets must not be empty.
   shares = dict(dev_percent=10.0, test_percent=10.0) if quick else dict(dev_percent=2.0, test_percent=3.0)
-  return _Make(
-    output,
-    'source',
+  return reuse.Get(
+    os.path.join(output, 'source'),
     'general_speech',
-    options,
+    options=options,
     num_shards=4 if quick else 8,
     require_text=True,
     normalizer='prompts' if quick else _NORMALIZER,
@@ -155,39 +155,12 @@ def _MakeStandIn(output, name):
     f.writelines(line + '\n' for line in lines[start : start + _STAND_IN_LINES[name]])
     f.flush()
     options = importers.Options(input=f.name, engines=_QuickEngines())
-    return _Make(output, name, 'general_speech', options, test_percent=30.0)
+    return reuse.Get(os.path.join(output, name), 'general_speech', options=options, test_percent=30.0)
 
 
 def _Get(output, name, importer, options, arguments=None):
   """Returns a data set, made with these arguments of PrepareData unless a complete one is there."""
-  return _Reuse(output, name) or _Make(output, name, importer, options, **(arguments or {}))
-
-
-def _Make(output, name, importer, options, **kwargs):
-  from ..prepare import pipeline  # Beam takes a second to import, and --help does not need it.
-
-  path = os.path.join(output, name)
-  try:
-    made, _ = pipeline.PrepareData(importer, path, options=options, overwrite=file_system.Exists(path), **kwargs)
-    return made
-  except exit_codes.UsageError:
-    found = _Reuse(output, name)  # Another run may have made it in the meantime.
-    if found is None:
-      raise
-    return found
-
-
-def _Reuse(output, name):
-  """Returns a data set, None if it is missing or incomplete."""
-  path = os.path.join(output, name)
-  try:
-    found = dataset.ReadDataset(path)
-  except dataset.DatasetError as e:
-    if file_system.Exists(path):
-      print(f'{e}; preparing it again')
-    return None
-  print(f'{path}: reused')
-  return found
+  return reuse.Get(os.path.join(output, name), importer, options=options, **(arguments or {}))
 
 
 def _Describe(name, data):

@@ -1,8 +1,6 @@
 """What `python -m tools.recipe` does after its flags are read: prepares data, trains, publishes the results."""
 
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,22 +12,13 @@ from fm_lingvo.utils import files as file_system
 
 from ..common import files
 from ..common import interrupts
-from ..common import this_machine
-from ..figures import results
 from . import claims
-from . import comparisons
 from . import data
-from . import labels as labels_lib
 from . import plan
-from . import plot
-from . import report
-from . import rows as rows_lib
+from . import publisher as publisher_lib
 from . import runner
 from . import stage_run
 from . import stages as stages_lib
-from . import stamps as stamps_lib
-
-_IMAGE = os.path.join(this_machine.ROOT, 'docs', 'images', 'recipe.png')
 
 
 def Run(
@@ -63,7 +52,7 @@ def Run(
       f'{settings.data_dir}: the stages depend on data sets of which not all are there; first '
       f'python {" ".join(_DataCommand(settings))}'
     )
-  publisher = Publisher(settings, docs, seeds)
+  publisher = publisher_lib.Publisher(settings, docs, seeds)
   for run, stage in chosen.items():
     if run not in publisher.stages:
       raise errors.ConfigError(f'{run}: no data set {settings.data_dir}/{stage.target}; see --corpora')
@@ -73,17 +62,7 @@ def Run(
     print(f'{settings.output}/report.md')
     return 0
   if dry_run:
-    for run, stage in chosen.items():
-      what, why = stage_run.Look(stage_run.RunDir(settings, run), stage, publisher.stamps)
-      print(
-        f'{run}: '
-        + {
-          'done': 'reused',
-          'train': f'trained, {stage.steps} steps',
-          'resume': 'resumed',
-          'changed': f'{"taken as it is" if run in take else "trained anew"}: {why}',
-        }[what]
-      )
+    _TellPlan(settings, chosen, publisher.stamps, take)
     return 0
   for run in take:
     stage_run.Take(settings, chosen[run], publisher.stamps)
@@ -100,6 +79,19 @@ def Run(
   if failed:
     print(f'recipe: failed: {", ".join(failed)}; the same command tries again', file=sys.stderr)
   return 1 if failed else 0
+
+
+def _TellPlan(settings, chosen, stamps, take):
+  """Prints what would be done with each of the chosen runs."""
+  for run, stage in chosen.items():
+    what, why = stage_run.Look(stage_run.RunDir(settings, run), stage, stamps)
+    plans = {
+      'done': 'reused',
+      'train': f'trained, {stage.steps} steps',
+      'resume': 'resumed',
+      'changed': f'{"taken as it is" if run in take else "trained anew"}: {why}',
+    }
+    print(f'{run}: {plans[what]}')
 
 
 def _DataCommand(settings):
@@ -130,70 +122,3 @@ def PrepareData(settings: stages_lib.Settings) -> None:
     raise errors.ConfigError(
       f'{settings.data_dir}: the data sets could not be made (tools.recipe_data: exit code {process.returncode})'
     )
-
-
-def ResultsPath(settings: stages_lib.Settings, docs: bool) -> str:
-  """The results file: that of docs/, or the runs' own."""
-  return results.Path('recipe') if docs else os.path.join(settings.output, 'recipe.json')
-
-
-class Publisher:
-  """Writes what is known so far: results, report and picture.
-
-  The results have a row of each finished run of today's inputs, and keep rows of today's inputs whose runs are not
-  here. No mean and no comparison may mix two kinds of inputs.
-  """
-
-  def __init__(self, settings: stages_lib.Settings, docs: bool, seeds: Iterable[int] = ()):
-    """seeds: beside those of the plan and of the results file."""
-    self._settings, self._docs = settings, docs
-    self._path = ResultsPath(settings, docs)
-    known = {row['seed'] for row in results.Rows(self._path)}
-    self._labels = labels_lib.Labels(settings)
-    self.stages = self._labels.Resolve(stages_lib.Plan(settings, {*seeds, *known}))
-    self.stamps = stamps_lib.Stamps(settings, self.stages)
-    self.failed = {}  # Run that is trained, but whose results cannot be read -> why.
-
-  def Write(self) -> dict:
-    """Writes everything; returns the result."""
-    rows, left_out = [], []
-    for run, stage in self.stages.items():
-      state = stage_run.Read(stage_run.RunDir(self._settings, run))
-      if stage.measured and state and state['done'] and state['stamp'] == self.stamps.Stamp(run):
-        try:
-          rows.append(rows_lib.Row(self._settings, self.stages, self._labels, run))
-          self.failed.pop(run, None)
-        except errors.ConfigError as e:
-          if run not in self.failed:
-            print(f'recipe: {run}: {e}', file=sys.stderr)
-          self.failed[run] = e
-
-    def _Keep(row):
-      run = stages_lib.RunName(row['name'], row['seed'])
-      keep = run in self.stages and row.get('stamp') == self.stamps.Stamp(run)
-      if not keep:
-        left_out.append(f'{row["name"]} (seed {row["seed"]})')
-      return keep
-
-    def _Comparisons(rows):
-      pairs = [pair for claim in plan.CLAIMS for pair in claim.pairs] + [*plan.COMPARED]
-      made = comparisons.Compare(self._settings, self.stages, self._labels, rows, pairs)
-      earlier = []
-      if os.path.exists(self._path):
-        with open(self._path, encoding='utf-8') as f:
-          earlier = json.load(f).get('comparisons', [])
-      return {'comparisons': comparisons.WithKept(made, earlier, rows, pairs)}
-
-    result = results.Merge(self._path, 'recipe', rows, keep=_Keep, extra=_Comparisons)
-    if left_out:
-      print(
-        f'recipe: {self._path}: left out, for they were trained from other inputs: {", ".join(left_out)}',
-        file=sys.stderr,
-      )
-    if result['rows']:
-      image = os.path.join(self._settings.output, 'recipe.png')
-      plot.Plot(result['rows'], image)
-      if self._docs:
-        shutil.copy(image, _IMAGE)
-    report.Write(os.path.join(self._settings.output, 'report.md'), self._settings, self.stages, self._labels, result)
-    return result

@@ -10,7 +10,6 @@ from fm_lingvo.utils import suggest
 from ..prepare.import_helpers import tables
 
 EXTENSIONS = ('.csv', '.tsv')
-_TIMES = ('offset', 'duration')
 
 
 class _Refusing:
@@ -39,18 +38,8 @@ def Objects(path: str, texts: tuple[str, ...]) -> Iterator[tuple[int, dict[str, 
         f'{path}: expected a table whose first line names its columns, such as utt_id and text; found '
         f'{suggest.Some([name[:40] for name in row], 4)}; lines `ID TEXT` are --ref_format=text or --hyp_format=text'
       )
-    yield number, {name: _Value(name, value, texts) for name, value in row.items() if value or _IsText(name, texts)}
+    yield number, {name: value or '' for name, value in row.items() if value or _IsText(name, texts)}
 
 
 def _IsText(name: str, texts: tuple[str, ...]) -> bool:
   return name in texts or manifest_keys.KeyOf(name) == 'text'
-
-
-def _Value(name: str, value: str | None, texts: tuple[str, ...]) -> str | float:
-  """Returns a field, in a column of times as a number if it is one."""
-  if value and manifest_keys.KeyOf(name) in _TIMES:
-    try:
-      return float(value)
-    except ValueError:
-      return value
-  return value or ''

@@ -51,6 +51,7 @@ _TEXT = re.compile(r'[ \t]*([^ \t]+)(?:[ \t]+(.*))?')
 _LIKE_AN_ID = re.compile(r'[0-9_/]')  # What ids have and words rarely do.
 _ALTERNATIVES = re.compile(r'\{.*[ \t]/[ \t].*\}')
 _KEYS = {'reference': ('reference',), 'hypothesis': ('hypothesis', 'pred_text')}  # Before `text` and its other names.
+_USED = ('audio_filepath', 'duration', 'offset', 'end', 'channel', 'utt_id', 'speaker', 'lang')
 _WITH_KEYS: dict[str, Callable[[str], Iterator[tuple[int, dict]]]] = {
   'jsonl': manifest_objects.Objects,
   'table': functools.partial(table_rows.Objects, texts=sum(_KEYS.values(), ())),
@@ -277,13 +278,14 @@ def _ReadObjects(transcripts: Transcripts, role: str) -> None:
     if key is None or key not in row:
       wanted = key or ' or '.join((*_KEYS[role], 'text'))
       raise errors.DatasetError(f'{where}: no {wanted}; found {suggest.Some(row)}{suggest.Hint(wanted, row)}')
-    value = {name: row[name] for name in row if not manifest_keys.IsMissing(manifest_keys.KeyOf(name), row[name])}
-    known = {manifest_keys.KeyOf(name): value[name] for name in reversed(value) if manifest_keys.KeyOf(name)}
-    utt_id = known.get('utt_id')
-    if utt_id is None and isinstance(known.get('audio_filepath'), str):
-      offset, seconds = known.get('offset'), known.get('duration')
-      part = (offset, seconds) if _IsNumber(offset) and _IsNumber(seconds) else (0.0, None)
-      utt_id = ids.Make(known['audio_filepath'], *part)
+    try:
+      known, _ = manifest_keys.Known(row, _USED)
+      utt_id = known.get('utt_id')
+      if utt_id is None and isinstance(known.get('audio_filepath'), str):
+        offset, seconds, _ = manifest_keys.Part(known)
+        utt_id = ids.Make(known['audio_filepath'], offset, seconds, manifest_keys.Channel(known))
+    except manifest_keys.BadEntry as e:
+      raise errors.DatasetError(f'{where}: {e}') from e
     if utt_id is None:
       raise errors.DatasetError(f'{where}: no utt_id and no audio_filepath; found {suggest.Some(row)}')
     if not isinstance(row[key], str) and not _IsNumber(row[key]):

@@ -8,7 +8,7 @@ from starlette import responses
 
 from fm_lingvo.inference import transcript as transcript_lib
 
-from ..common import transcript_formats
+from ..transcription import transcript_formats
 from . import fields
 
 _UNKNOWN_LANGUAGE = 'und'  # ISO 639's code for undetermined.

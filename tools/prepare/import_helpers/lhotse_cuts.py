@@ -7,9 +7,8 @@ the start of its cut, those of a cut from the start of its recording.
 import contextlib
 import json
 
+from fm_lingvo.data import manifest_keys
 from fm_lingvo.utils import audio
-
-from . import rows
 
 _TOLERANCE = 0.01  # Seconds that a part may differ from the whole recording and still be taken for it.
 _CUTS = ('MonoCut', 'MultiCut')
@@ -18,11 +17,11 @@ _KNOWN = frozenset('id recording_id start duration channel text language speaker
 
 @contextlib.contextmanager
 def _RefusingOtherForms():
-  """Raises rows.BadEntry where an entry has another form, such as a number instead of a list."""
+  """Raises manifest_keys.BadEntry where an entry has another form, such as a number instead of a list."""
   try:
     yield
   except (AttributeError, OverflowError, TypeError) as e:
-    raise rows.BadEntry(f"not in Lhotse's form ({type(e).__name__}: {e})") from e
+    raise manifest_keys.BadEntry(f"not in Lhotse's form ({type(e).__name__}: {e})") from e
 
 
 @_RefusingOtherForms()
@@ -35,18 +34,18 @@ def FromCut(listing, cut, *, inside):
     inside: Whether the recording is only what the cut has (Shar), so that supervisions must not reach beyond.
 
   Returns:
-    List of (id, dict with rows.KEYS or rows.BadEntry).
+    List of (id, dict with keys of manifest_keys.ALIASES, or manifest_keys.BadEntry).
 
   Raises:
-    rows.BadEntry: The cut cannot be used.
+    manifest_keys.BadEntry: The cut cannot be used.
   """
   kind = cut.get('type', _CUTS[0])
   if kind not in _CUTS:
-    raise rows.BadEntry(f'{kind}: mixtures and padding are not read; save its audio first, with Lhotse')
+    raise manifest_keys.BadEntry(f'{kind}: mixtures and padding are not read; save its audio first, with Lhotse')
   _Count(listing, cut)
   recording = cut.get('recording')
   if not isinstance(recording, dict):
-    raise rows.BadEntry('a cut without a recording')
+    raise manifest_keys.BadEntry('a cut without a recording')
   supervisions = cut.get('supervisions') or []
   if not supervisions:
     return [(str(cut.get('id', '')), _Row(cut, cut, recording, 0.0))]
@@ -58,14 +57,14 @@ def FromCut(listing, cut, *, inside):
       _CheckInside(cut, supervision, inside)
       supervision = supervision if kind == 'MultiCut' else {**supervision, 'channel': cut.get('channel')}
       result.append((utt_id, _Row(supervision, cut, recording, _Seconds(cut, 'start'))))
-    except rows.BadEntry as e:
+    except manifest_keys.BadEntry as e:
       result.append((utt_id, e))
   return result
 
 
 @_RefusingOtherForms()
 def FromSupervision(listing, supervision, recording):
-  """Returns the entry of a supervision of a recording, or of a recording itself; raises rows.BadEntry."""
+  """Returns the entry of a supervision of a recording, or of a recording itself; raises manifest_keys.BadEntry."""
   if supervision is recording:
     return _Row({'id': recording.get('id'), 'start': 0, 'duration': recording.get('duration')}, {}, recording, 0.0)
   _Count(listing, supervision)
@@ -83,14 +82,14 @@ def _Count(listing, entry):
 def _Seconds(entry, key):
   value = entry.get(key)
   if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < audio.MOST_SECONDS:
-    raise rows.BadEntry(f'{key} = {json.dumps(value)[:40]}: expected seconds')
+    raise manifest_keys.BadEntry(f'{key} = {json.dumps(value)[:40]}: expected seconds')
   return float(value)
 
 
 def _CheckInside(cut, supervision, inside):
   start, duration = _Seconds(supervision, 'start'), _Seconds(supervision, 'duration')
   if inside and (start < -_TOLERANCE or start + duration > _Seconds(cut, 'duration') + _TOLERANCE):
-    raise rows.BadEntry('the supervision reaches beyond the cut, which is all that the tar has')
+    raise manifest_keys.BadEntry('the supervision reaches beyond the cut, which is all that the tar has')
 
 
 @_RefusingOtherForms()
@@ -99,7 +98,7 @@ def _Row(entry, cut, recording, shift):
   transforms = [t.get('name', str(t)) if isinstance(t, dict) else str(t) for t in recording.get('transforms') or ()]
   changes = sorted(set(transforms) - {'Resample'})
   if changes:
-    raise rows.BadEntry(f'transforms of the recording are not applied: {", ".join(changes)}')
+    raise manifest_keys.BadEntry(f'transforms of the recording are not applied: {", ".join(changes)}')
   source, channel = _Source(recording, entry.get('channel', cut.get('channel')))
   start, seconds = round(_Seconds(entry, 'start') + shift, 6), _Seconds(entry, 'duration')
   row = {'audio_filepath': source, 'duration': seconds, 'channel': channel, 'utt_id': entry.get('id') or cut.get('id')}
@@ -114,18 +113,18 @@ def _Source(recording, channel):
   """Returns (path, channel in the file or None for all) of the file with a channel, or list of channels."""
   sources = recording.get('sources')
   if not isinstance(sources, list) or not all(isinstance(s, dict) for s in sources) or not sources:
-    raise rows.BadEntry('a recording without sources')
+    raise manifest_keys.BadEntry('a recording without sources')
   wanted = channel if isinstance(channel, list) else [] if channel is None else [channel]
   holding = [s for s in sources if set(wanted) <= set(s.get('channels') or [0])]
   if not holding or (not wanted and len(sources) > 1):
-    raise rows.BadEntry(f'channel = {json.dumps(channel)}: expected those of one file, of {len(sources)}')
+    raise manifest_keys.BadEntry(f'channel = {json.dumps(channel)}: expected those of one file, of {len(sources)}')
   source = holding[0]
   channels = source.get('channels') or [0]
   if source.get('type') not in ('file', 'shar'):
     hint = '; commands are never run' if source.get('type') == 'command' else ''
-    raise rows.BadEntry(f'a source of the type {source.get("type")}: expected file{hint}')
+    raise manifest_keys.BadEntry(f'a source of the type {source.get("type")}: expected file{hint}')
   if not wanted or set(wanted) == set(channels):
     return source.get('source'), None
   if len(wanted) > 1:
-    raise rows.BadEntry(f'channel = {json.dumps(channel)}: expected one or all of {json.dumps(channels)}')
+    raise manifest_keys.BadEntry(f'channel = {json.dumps(channel)}: expected one or all of {json.dumps(channels)}')
   return source.get('source'), channels.index(wanted[0])

@@ -3,11 +3,12 @@
 import os
 import re
 
+from fm_lingvo.data import manifest_keys
+
 from ...common import exit_codes
 from . import json_lines
 from . import lhotse_cuts
 from . import patterns
-from . import rows
 from . import tars
 
 _CUTS = re.compile(r'cuts(\.\d+)?\.jsonl(\.gz)?')
@@ -50,11 +51,11 @@ def _ImportShard(importer, path, tar, split):
       continue
     try:
       utterances = lhotse_cuts.FromCut(listing, cut, inside=True)
-    except rows.BadEntry as e:
+    except manifest_keys.BadEntry as e:
       utterances = [(cut_id, e)]
     member = members[cut_id]
     for utt_id, row in utterances:
-      if isinstance(row, rows.BadEntry):
+      if isinstance(row, manifest_keys.BadEntry):
         listing.Reject(utt_id, where, 'bad_entry', str(row))
       else:
         importer.Add(row, where, split=split, container=member.container, member=member.span, name=cut_id)

@@ -1,19 +1,16 @@
 """Entries of manifests and tables: the keys that they have, under the names that people use, as an Utterance."""
 
 import json
-import math
 import os
 
 from fm_lingvo.data import dataset
 from fm_lingvo.data import manifest_keys
-from fm_lingvo.utils import audio
 from fm_lingvo.utils import files as file_system
 from fm_lingvo.utils import suggest
 
 from .. import importers
 from . import audio_paths
 
-ALIASES, KEYS = manifest_keys.ALIASES, tuple(manifest_keys.ALIASES)
 _SPLITS = {
   **{split: split for split in dataset.SPLITS},
   **{name: 'train' for name in ('training', 'tr')},
@@ -28,11 +25,6 @@ _LANGUAGES = {
   **{name: 'it' for name in ('italian', 'ita')},
   **{name: 'ru' for name in ('russian', 'rus')},
 }
-_PART_TOLERANCE = 0.05  # Seconds that `duration` and `end` - `offset` may differ.
-
-
-class BadEntry(ValueError):
-  """An entry that cannot be used; the message is one line without the place of the entry."""
 
 
 def SplitName(name):
@@ -61,109 +53,35 @@ def Whole(row):
   return result
 
 
-def Canonical(listing, row):
-  """Renames the keys of an entry; of several names of one key, the key's own goes before the others.
-
-  Args:
-    listing: importers.Listing; keys that are not used, but have a value, are counted in `ignored`.
-    row: dict of an entry; manifest_keys.IsMissing says which values count as missing.
-
-  Returns:
-    dict with some of KEYS.
-
-  Raises:
-    BadEntry: Two other names of one key have different values.
-  """
-  result, names = {}, {}
-  listing.known = KEYS
-  for name, value in row.items():
-    key = manifest_keys.KeyOf(name)
-    if manifest_keys.IsMissing(key, value):
-      continue
-    if key is None:
-      listing.ignored[str(name)] += 1
-    elif key not in result:
-      result[key], names[key] = value, name
-    elif result[key] != value and not manifest_keys.IsMissing(key, row.get(key)):
-      listing.ignored[str(name)] += 1
-      result[key] = row[key]
-    elif result[key] != value:
-      raise BadEntry(f'{names[key]} and {name} are both {key}, with different values')
-  return result
-
-
 def _Text(row, key, default=''):
   """Returns the value of a key as text; numbers are written as text, lists and booleans refused."""
   value = row.get(key, default)
   if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-    raise BadEntry(f'{key} = {json.dumps(value)[:80]}: expected a string')
+    raise manifest_keys.BadEntry(f'{key} = {json.dumps(value)[:80]}: expected a string')
   text = value if isinstance(value, str) else f'{value}'
   if text.isascii():  # Most are, and this is fast.
     return text
   try:
     text.encode('utf-8')
   except UnicodeEncodeError as e:
-    raise BadEntry(f'{key} has a lone surrogate, which is not Unicode text') from e
+    raise manifest_keys.BadEntry(f'{key} has a lone surrogate, which is not Unicode text') from e
   return text
 
 
 def _Path(row):
   path = row.get('audio_filepath', '')
   if not isinstance(path, str):
-    raise BadEntry(f'audio_filepath = {json.dumps(path)[:80]}: expected a string')
+    raise manifest_keys.BadEntry(f'audio_filepath = {json.dumps(path)[:80]}: expected a string')
   if not path:
-    raise BadEntry(f'no audio_filepath (or {", ".join(ALIASES["audio_filepath"][:3])}, ...)')
+    names = ', '.join(manifest_keys.ALIASES['audio_filepath'][:3])
+    raise manifest_keys.BadEntry(f'no audio_filepath (or {names}, ...)')
   if file_system.IsRemote(path):
     return _Text(row, 'audio_filepath')
   try:
     path.encode('utf-8', 'surrogateescape')  # Bytes of a name that are not UTF-8 are surrogates, in JSON escaped.
   except UnicodeEncodeError as e:
-    raise BadEntry('audio_filepath has a lone surrogate, which is not Unicode text') from e
+    raise manifest_keys.BadEntry('audio_filepath has a lone surrogate, which is not Unicode text') from e
   return path
-
-
-def _Seconds(row, key, lowest, including):
-  """Returns the value of a key as float, None if it is missing or an empty string."""
-  value = row.get(key)
-  if value is None or value == '':
-    return None
-  try:
-    seconds = math.nan if isinstance(value, bool) else float(value)
-  except (TypeError, ValueError, OverflowError):
-    seconds = math.nan
-  if not ((seconds > lowest or (including and seconds == lowest)) and seconds < audio.MOST_SECONDS):
-    limits = f'{">=" if including else ">"} {lowest:g} and < {audio.MOST_SECONDS:g}'
-    raise BadEntry(f'{key} = {str(value)[:80]}: expected seconds {limits}')
-  return seconds
-
-
-def _Channel(row):
-  value = row.get('channel')
-  if value is None or value == '':
-    return None
-  try:
-    channel = int(float(value))  # Tables have 1.0 where other rows have no channel.
-    if isinstance(value, bool) or channel != float(value) or channel < 0:
-      raise ValueError
-  except (TypeError, ValueError, OverflowError) as e:
-    raise BadEntry(f'channel = {str(value)[:80]}: expected a channel from 0') from e
-  return channel
-
-
-def _Part(row):
-  """Returns (offset, seconds or None, declared duration or None) of an entry."""
-  offset, end = _Seconds(row, 'offset', 0.0, True), _Seconds(row, 'end', 0.0, False)
-  duration = _Seconds(row, 'duration', 0.0, False)
-  if end is not None:
-    seconds = end - (0.0 if offset is None else offset)
-    if seconds <= 0:
-      raise BadEntry(f'end = {end:g}: expected more than offset = {offset:g}')
-    if duration is not None and abs(duration - seconds) > _PART_TOLERANCE:
-      raise BadEntry(f'duration = {duration:g}, but end - offset = {seconds:g}')
-    return offset or 0.0, seconds, None
-  if offset is None:
-    return 0.0, None, duration
-  return offset, duration, None
 
 
 def _Split(row, default):
@@ -172,7 +90,8 @@ def _Split(row, default):
     return default
   split = SplitName(name)
   if split is None:
-    raise BadEntry(f'split = {name[:80]!r}: expected one of {", ".join(dataset.SPLITS)}{suggest.Hint(name, _SPLITS)}')
+    expected = f'expected one of {", ".join(dataset.SPLITS)}{suggest.Hint(name, _SPLITS)}'
+    raise manifest_keys.BadEntry(f'split = {name[:80]!r}: {expected}')
   return split
 
 
@@ -196,7 +115,7 @@ class Importer:
       domain: Default of `domain`.
       language: Default of `lang`, or None.
     """
-    self.listing = importers.Listing()
+    self.listing = importers.Listing(known=tuple(manifest_keys.ALIASES))
     self._options, self._domain, self._language = options, domain, language
     self._ids = audio_paths.UtteranceIds()
 
@@ -204,7 +123,7 @@ class Importer:
     """Adds an entry as an utterance, or rejects it.
 
     Args:
-      row: dict with some of KEYS or their other names (ALIASES).
+      row: dict with some of manifest_keys.ALIASES, or with their other names.
       where: `FILE:LINE`, for rejects and relative paths.
       split: Split of entries without `split`, or None.
       container: fm_lingvo.data.importers.Container with the recording; None: a file.
@@ -213,11 +132,12 @@ class Importer:
     """
     utt_id = ''
     try:
-      row = Canonical(self.listing, row)
+      row, unused = manifest_keys.Known(row)
+      self.listing.ignored.update(unused)
       utt_id = _Text(row, 'utt_id')
       path = _Path(row) if container is None else str(member) if name is None else name
-      offset, seconds, declared = _Part(row)
-      channel = _Channel(row)
+      offset, seconds, declared = manifest_keys.Part(row)
+      channel = manifest_keys.Channel(row)
       utt_id = utt_id or self._ids.Make(path, offset, seconds, channel, os.path.dirname(where))
       utterance = dict(
         text=_Text(row, 'text'),
@@ -226,7 +146,7 @@ class Importer:
         split=_Split(row, split),
         language=_Language(row, self._language),
       )
-    except BadEntry as e:
+    except manifest_keys.BadEntry as e:
       self.listing.Reject(utt_id, where, 'bad_entry', str(e))
       return
     source = where if container is not None else audio_paths.Resolve(self.listing, utt_id, where, path, self._options)

@@ -4,11 +4,11 @@ import csv
 import os
 
 from fm_lingvo.data import dataset
+from fm_lingvo.data import manifest_keys
 from fm_lingvo.utils import suggest
 from fm_lingvo.utils import text_lines
 
 from ...common import exit_codes
-from . import rows
 
 _DELIMITERS = {'.tsv': '\t', '.tab': '\t', '.psv': '|'}  # By extension; otherwise the header decides.
 
@@ -71,7 +71,7 @@ def Keys(path, columns, named):
   Args:
     path: The table, for errors.
     columns: List of the names of its columns.
-    named: {name of an option: (column, key of rows.KEYS)} for columns that the user names.
+    named: {name of an option: (column, key of manifest_keys.ALIASES)} for columns that the user names.
 
   Raises:
     exit_codes.UsageError: There is no such column, or none or several have the audio.
@@ -86,7 +86,7 @@ def Keys(path, columns, named):
       raise exit_codes.UsageError(f'--{option}={column}: the column is {keys[column]} already')
     keys[column] = key
   if 'audio_filepath' not in keys.values():
-    names = ('audio_filepath', *rows.ALIASES['audio_filepath'])
+    names = ('audio_filepath', *manifest_keys.ALIASES['audio_filepath'])
     found = [column for column in columns if column.lower() in names and column not in keys]
     if len(found) != 1:
       problem = f'columns {" and ".join(found)} may both have it' if found else f'expected {", ".join(names[:3])}, ...'

@@ -2,6 +2,7 @@
 
 import os
 
+from fm_lingvo.data import manifest_keys
 from fm_lingvo.utils import files as file_system
 
 from ...common import exit_codes
@@ -48,11 +49,11 @@ def Import(options):
 def _AddCut(importer, cut, where, split):
   try:
     for utt_id, row in lhotse_cuts.FromCut(importer.listing, cut, inside=False):
-      if isinstance(row, rows.BadEntry):
+      if isinstance(row, manifest_keys.BadEntry):
         importer.listing.Reject(utt_id, where, 'bad_entry', str(row))
       else:
         importer.Add(row, where, split=split)
-  except rows.BadEntry as e:
+  except manifest_keys.BadEntry as e:
     importer.listing.Reject(str(cut.get('id', '')), where, 'bad_entry', str(e))
 
 
@@ -66,9 +67,9 @@ def _AddSupervisions(importer, recordings, supervisions):
     recording, place, _ = recordings.get(recording_id, (None, where, None))
     try:
       if recording is None:
-        raise rows.BadEntry(f'recording_id = {recording_id}: no such recording in --input')
+        raise manifest_keys.BadEntry(f'recording_id = {recording_id}: no such recording in --input')
       importer.Add(lhotse_cuts.FromSupervision(importer.listing, entry, recording), place, split=split)
-    except rows.BadEntry as e:
+    except manifest_keys.BadEntry as e:
       importer.listing.Reject(str(entry.get('id', '')), where, 'bad_entry', str(e))
   for recording_id in sorted(unused):
     importer.listing.Reject(recording_id, recordings[recording_id][1], 'no_text', 'without a supervision')

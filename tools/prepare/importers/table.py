@@ -2,6 +2,7 @@
 
 import os
 
+from fm_lingvo.data import manifest_keys
 from fm_lingvo.utils import files as file_system
 
 from ...common import exit_codes
@@ -23,7 +24,9 @@ OPTIONS = (
   'audio_roots',
   'languages',
   *(
-    importers.Option(name, None, f'Column for {key}; by default {key}, {", ".join(rows.ALIASES[key][:4])}, ...')
+    importers.Option(
+      name, None, f'Column for {key}; by default {key}, {", ".join(manifest_keys.ALIASES[key][:4])}, ...'
+    )
     for name, key in _COLUMNS.items()
   ),
   importers.Option('delimiter', 'auto', 'tab, comma, semicolon or bar; auto: by extension, or as the header shows.'),

@@ -17,9 +17,9 @@ from fm_lingvo.inference import stream_events
 from fm_lingvo.inference import streaming
 from fm_lingvo.utils import audio as audio_format
 
-from . import interrupts
+from ..common import interrupts
+from ..common import recordings as recordings_lib
 from . import live_input
-from . import recordings as recordings_lib
 
 FORMATS = ('text', 'json')
 _CLEAR = '\r\x1b[K'  # Back to the start of the line, which is emptied.

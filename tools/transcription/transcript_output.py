@@ -8,7 +8,7 @@ from typing import IO
 from fm_lingvo import errors
 from fm_lingvo.inference import transcript as transcript_lib
 
-from . import files
+from ..common import files
 from . import transcript_formats
 
 
