@@ -23,8 +23,8 @@ def Find(folder: str) -> tuple[dict[str, str], dict[str, str]]:
       transcript is skipped, which is printed.
 
   Raises:
-    exit_codes.UsageError: There is no such folder, one of its folders has recordings but is no corpus or cannot be read,
-      or a manifest is none.
+    exit_codes.UsageError: There is no such folder, one of its folders has recordings but is no corpus or cannot be
+      read, or a manifest is none.
   """
   if not os.path.isdir(folder):
     raise exit_codes.UsageError(f'--corpora={folder}: no such directory')
