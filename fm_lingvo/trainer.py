@@ -127,7 +127,10 @@ def _Run(argv):
     if not FLAGS.model:
       FLAGS.model = run_experiment.NameIn(FLAGS.gin_file, FLAGS.gin_bindings, FLAGS.gin_search_paths)
     if not FLAGS.model:
-      raise errors.ConfigError('--model is required; --list_models lists the experiments')
+      config = os.path.join(FLAGS.logdir or '', 'config.gin')
+      begun = FLAGS.logdir and os.path.isfile(config)
+      hint = f'--gin_file={config} resumes this run' if begun else '--list_models lists the experiments'
+      raise errors.ConfigError(f'--model is required; {hint}')
     for name in ('model_params_override', 'model_params_file_override'):
       if FLAGS[name].value:
         raise errors.ConfigError(

@@ -10,6 +10,7 @@ from absl.testing import absltest
 
 from tests import container_case
 from tools.common import exit_codes
+from tools.prepare.import_helpers import inputs
 from tools.prepare.import_helpers import patterns
 from tools.prepare.import_helpers import tars
 
@@ -43,8 +44,19 @@ class PatternsTest(container_case.ContainerCase):
         patterns.Files('webdataset', value, 'shards')
 
   def test_split_is_a_word_of_the_name_unless_there_are_two(self):
-    names = ('cuts_train.jsonl.gz', 'cuts_dev-clean', 'cuts_contest', 'train_dev_cuts', 'cv_validated')
-    self.assertEqual([patterns.SplitOfName(name) for name in names], ['train', 'dev', None, None, None])
+    names = ('cuts_train.jsonl.gz', 'cuts_dev-clean', 'val/cuts', 'cuts_contest', 'train_dev_cuts', 'cv_validated')
+    self.assertEqual([inputs.SplitOfName(name) for name in names], ['train', 'dev', None, None, None, None])
+
+  def test_files_named_for_a_split_are_in_it_whatever_their_format(self):
+    audio = self.Write('a.wav', Sound(0.2))
+    listings = [
+      self.List('manifest', self.JsonLines('nemo_val.json', {'wav': audio}), audio_roots=(self.dir,)),
+      self.List('table', self.Text('val.csv', f'wav,wrd\n{audio},HO\n')),
+      self.List('webdataset', self.Tar('val-000.tar', ('a.wav', Sound(0.2)))),
+    ]
+    self.assertEqual([u.split for listing in listings for u in listing.utterances], ['dev'] * 3)
+    listing = self.List('table', 'train=' + self.Text('test.csv', f'wav,wrd\n{audio},HO\n'))
+    self.assertEqual([(u.split, u.text) for u in listing.utterances], [('train', 'HO')])
 
 
 class TarsTest(container_case.ContainerCase):

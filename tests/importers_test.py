@@ -404,7 +404,8 @@ class ManifestTest(ImporterCase):
     for indent in (None, 2):
       path = self.Text('train.json', json.dumps(entries, indent=indent))
       listing = self.List('manifest', input=path)
-      self.assertEqual(self.Found(listing), {'u1': ('one', 'ann', None, None), 'u2': ('two', 'unknown', None, None)})
+      expected = {'u1': ('one', 'ann', 'train', None), 'u2': ('two', 'unknown', 'train', None)}
+      self.assertEqual(self.Found(listing), expected)
       self.assertEqual([u.declared_duration for u in listing.utterances], [0.5, 0.5])
       self.assertEqual((listing.rejects, dict(listing.ignored)), ([], {'wrd': 1}))
       self.assertEqual([(e.utt_id, e.text) for e in manifest_lib.Read(path)], [('u1', 'one'), ('u2', 'two')])

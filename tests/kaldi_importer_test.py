@@ -119,10 +119,12 @@ class KaldiTest(importer_case.ImporterCase):
 
   def test_usage(self):
     self.Path('empty/x')
+    self.Write('s5/data/train', scp=['u a.wav'])
     for kwargs, message in (
       (dict(input=None, folder='none'), 'no such directory'),
       (dict(input=''), 'kaldi needs --input=DIRECTORY'),
-      (dict(folder='empty'), 'no wav.scp in it; expected a Kaldi data directory'),
+      (dict(folder='empty'), 'no wav.scp in it; expected a Kaldi data directory$'),
+      (dict(folder='s5/data'), 'no wav.scp in it; expected a Kaldi data directory, such as its train$'),
       (dict(input=f'trial={self.dir}'), "expected train, dev or test before =, got 'trial'"),
       (dict(folder='empty', kaldi_root='/no/such'), 'no such directory'),
     ):

@@ -81,6 +81,16 @@ class WindowTest(absltest.TestCase):
     self.assertEqual(values['loss'], 2.0)
     self.assertGreater(values['throughput/audio_seconds_per_second'], 0)
 
+  def test_dropped_examples_are_named_with_their_reason_on_the_terminal(self):
+    window = metrics_log.Window()
+    window.Add({'loss': (1.0, 1.0)}, _Counts([16000], [0]))
+    self.assertNotIn('s/dropped', window.Brief())
+    window.Add({'loss': (1.0, 1.0)}, _Counts([16000], [0], dropped=12345))
+    brief = window.Brief()
+    self.assertEqual((brief.get('s/dropped'), brief['s/dropped_too_long']), (None, 12345))
+    self.assertEqual(metrics_log.Dropped({'text/dropped': 2.0, 'loss': 1.0}), {'text/dropped': 2})
+    self.assertIn('s/dropped_too_long 12345', progress.Format(brief))
+
   def test_text_is_counted_in_labels(self):
     window = metrics_log.Window()
     for lengths in ([4, 2, 0], [3, 0, 0]):

@@ -226,11 +226,6 @@ class RecordingsTest(OddDataTest):
     soundfile.write(path, np.zeros(8000), 16000, format='WAV')
     self.assertLen(audio.Decode(path), 8000)
 
-  def test_two_speakers_of_an_utterance(self):
-    path = self.Text('utt2spk', 'u1 ann\nu1 ann\nu1 bob\n')
-    with self.assertRaisesRegex(errors.DatasetError, 'utt2spk:3: u1 appears twice, with different speakers'):
-      transcript_files.ReadSpeakers(path)
-
   def test_hypotheses_of_any_name_may_have_their_references(self):
     path = self._Lines('hyp.txt', [{'utt_id': 'a', 'text': 'a', 'pred_text': 'b'}])
     self.assertTrue(transcript_files.HasBoth(path, 'jsonl'))

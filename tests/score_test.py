@@ -11,6 +11,7 @@ from fm_lingvo import errors
 from tests import score_case
 from tools import score
 from tools.scoring import matching
+from tools.scoring import speakers
 from tools.scoring import transcript_files
 
 
@@ -222,6 +223,20 @@ class CommandTest(score_case.FilesCase):
     self.assertEqual(code, 0)
     self.assertRegex(out, r'(?m)^bob +1 +1 +100\.00% +1 +1 +0 +0 +33\.33%$')
     self.assertEqual(self._Run(ref, hyp, '--by=speaker')[0], 2)
+    manifest = self.Write(
+      'manifest.jsonl', *(f'{{"utt_id": "{u}", "speaker": "{s}"}}' for u, s in (('u1', 'ann'), ('u2', 'bob')))
+    )
+    self.assertEqual(self._Run(ref, hyp, '--by=speaker', f'--speakers={manifest}')[1], out)
+
+  def test_speakers_of_another_form(self):
+    for name, lines, message in (
+      ('utt2spk', ['u1 ann b'], 'utt2spk:1: 3 fields, expected ID SPEAKER'),
+      ('utt2spk', ['u1 ann', 'u1 bob'], 'utt2spk:2: u1 appears twice, with different speakers'),
+      ('a.jsonl', ['{"id": "u1", "spkr": "ann"}'], 'a.jsonl:1: expected utt_id and speaker, found id, spkr'),
+    ):
+      with self.subTest(message), self.assertRaisesRegex(errors.DatasetError, message):
+        speakers.Read(self.Write(name, *lines))
+    self.assertEqual(speakers.Read(self.Write('b.jsonl', '{"id": "u1", "speaker": "unknown"}')), {})
 
   def test_errors_are_one_line(self):
     path = self._Hypotheses('a.jsonl', 'one')

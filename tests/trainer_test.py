@@ -308,6 +308,12 @@ class TrainerTest(process_case.ProcessCase):
     self.assertIn('did you mean asr.BestRqPretrain?', error)
     self.assertLen(error.strip().splitlines(), 1)
 
+  def test_a_run_without_its_model_is_told_how_to_resume(self):
+    folder = self.create_tempdir().full_path
+    with open(os.path.join(folder, 'config.gin'), 'w'):
+      error = self._RunCommand(f'--logdir={folder}', code=2).err
+    self.assertIn(f'--gin_file={folder}/config.gin resumes this run', error)
+
   def test_usage_errors_are_one_line_with_exit_code_2(self):
     for args, expected in (
       ([], '--model is required'),

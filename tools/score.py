@@ -33,6 +33,7 @@ from .common import command_line
 from .common import exit_codes
 from .scoring import matching
 from .scoring import report
+from .scoring import speakers as speakers_lib
 from .scoring import transcript_files
 
 
@@ -81,10 +82,12 @@ def _Run(args):
   options = matching.Options(
     args.ignore_missing, args.by_recording, args.basename, args.normalizer, args.language or None
   )
-  speakers = transcript_files.ReadSpeakers(args.speakers) if args.speakers else None
+  speakers = speakers_lib.Read(args.speakers) if args.speakers else None
   matched = matching.Match(reference, systems, options, speakers)
   if args.by == 'speaker' and not any(matched.speakers.get(i) for i in matched.references):
-    raise errors.ConfigError('--by=speaker: no speakers are known; --speakers=FILE names them, in lines ID SPEAKER')
+    raise errors.ConfigError(
+      '--by=speaker: no speakers are known; --speakers=FILE names them, such as DATA_SET/manifest.jsonl'
+    )
   results = [
     scoring.Score(matched.references, texts, matched.speakers, args.costs, args.resample)
     for texts in matched.hypotheses
@@ -152,7 +155,7 @@ def Main(argv: list[str] | None = None) -> int:
     '--speakers',
     type=file_system.ExpandUser,
     metavar='FILE',
-    help="lines ID SPEAKER, instead of the files' own speakers",
+    help="lines ID SPEAKER, or a data set's manifest.jsonl, instead of the files' own speakers",
   )
   parser.add_argument('--by', choices=('speaker',), help='add a table with a line for each speaker')
   parser.add_argument(

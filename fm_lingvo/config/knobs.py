@@ -114,7 +114,7 @@ class Knobs:
     if stems:
       message += f' (available: {suggest.Some(stems)})'
     near = suggest.Nearest(stem, stems)
-    message += DidYouMean(repr(near) if near else '')
+    message += DidYouMean(repr(near)) if near else '; values of your own go into a --gin_file'
     for setting in self.settings.values():
       if setting.value == stem:  # The knob that names the file.
         if setting.binding:

@@ -29,9 +29,9 @@ def Differences(before, now):
     before, now: Texts as Params.ToText() returns them.
   """
   before, now = Params(before), Params(now)
-  names = [
-    name for name in sorted({*before, *now}) if before.get(name) != now.get(name) and not name.startswith(_IGNORED)
-  ]
+  changed = {name: (before.get(name), now.get(name)) for name in sorted({*before, *now})}
+  changed = {n: c for n, c in changed.items() if c[0] != c[1] and not n.startswith(_IGNORED)}
+  names = [n for n, c in changed.items() if changed.get(f'task.{n}') != c]  # The model repeats what its task has.
   lines = [f'{name}: {before.get(name, "(not there)")} -> {now.get(name, "(not there)")}' for name in names[:_SHOWN]]
   if len(names) > _SHOWN:
     lines.append(f'and {len(names) - _SHOWN} more')

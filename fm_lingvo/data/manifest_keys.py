@@ -11,7 +11,7 @@ ALIASES: dict[str, list[str]] = {
   'audio_filepath': (
     'audio_path audio_file audio_filename audio wav_path wav wav_filename path file file_name filename'
   ).split(),
-  'text': 'transcript transcription sentence'.split(),
+  'text': 'transcript transcription sentence wrd'.split(),
   'duration': 'dur length_seconds'.split(),
   'offset': 'start start_time begin begin_time'.split(),
   'end': 'end_time stop'.split(),

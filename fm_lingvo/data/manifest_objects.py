@@ -9,8 +9,8 @@ from fm_lingvo.data import manifest_keys
 from fm_lingvo.utils import suggest
 from fm_lingvo.utils import text_lines
 
-# SpeechBrain's own names -> keys of manifest_keys.ALIASES.
-_KEYS = {'words': 'text', 'wrd': 'text', 'length': 'duration'}
+# SpeechBrain's names that mean something else in other manifests -> keys of manifest_keys.ALIASES.
+_KEYS = {'words': 'text', 'length': 'duration'}
 
 
 def Objects(path: str) -> Iterator[tuple[int, dict[str, Any]]]:

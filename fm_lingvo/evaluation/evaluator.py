@@ -33,7 +33,7 @@ def CountTensors(task):
 def Brief(values):
   """Returns the few metrics to show in a terminal line.
 
-  The counts of dropped examples are among them if they are not 0, the shares of unknown labels if IsManyUnknown.
+  The counts of dropped examples are among them (metrics_log.Dropped), the shares of unknown labels if IsManyUnknown.
   """
   names = (
     'loss',
@@ -49,7 +49,7 @@ def Brief(values):
   brief = {
     k: v for name in names for k, v in sorted(values.items()) if k == name or k.endswith('/' + name) and name != 'loss'
   }
-  brief.update({k: v for k, v in sorted(values.items()) if k.endswith('/dropped') and v})
+  brief.update(metrics_log.Dropped(values))
   brief.update({k: v for k, v in sorted(values.items()) if IsManyUnknown(k, v)})
   return brief
 

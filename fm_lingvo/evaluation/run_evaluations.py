@@ -9,6 +9,7 @@ from fm_lingvo import errors
 from fm_lingvo.evaluation import evaluator
 from fm_lingvo.evaluation import hypotheses
 from fm_lingvo.run_files import metrics_log
+from fm_lingvo.run_files import progress
 from fm_lingvo.run_files import tensorboard
 
 
@@ -71,5 +72,5 @@ class Evaluations:
         writer.add_summary(hypotheses.Summary(rows), step)
       writer.flush()
     self._rows.Write(name, step, values)
-    brief = ', '.join(f'{k} {v:.4g}' for k, v in evaluator.Brief(values).items())
+    brief = progress.Format(evaluator.Brief(values))
     return values, f'step {step}: {name}: {brief} ({time.monotonic() - started:.1f} s)'

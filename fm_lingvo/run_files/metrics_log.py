@@ -80,6 +80,12 @@ def Aggregate(metrics_list: Sequence[Metrics], counts_list: Sequence[Counts]) ->
   return values
 
 
+def Dropped(values: Mapping[str, float]) -> dict[str, int]:
+  """Returns the counts of dropped examples that are not 0, by reason where a stream has reasons, for a terminal."""
+  found = {k: int(v) for k, v in sorted(values.items()) if k.rpartition('/')[2].startswith('dropped') and v}
+  return {k: v for k, v in found.items() if not any(other.startswith(f'{k}_') for other in found)}
+
+
 def _PublicName(name: str) -> str | None:
   """Returns the public name of a metric; None if it is not reported."""
   if name == 'num_samples_in_batch' or name.partition('/')[0] in ('lr_schedule', 'skipped', 'has_nan_or_inf'):
@@ -128,7 +134,7 @@ class Window:
       amounts = [float(np.sum(v)) for counts in self._counts for k, v in counts.items() if k.endswith(f'/{name}')]
       if amounts:
         brief[unit] = sum(amounts) / size / self._Elapsed()
-    return brief
+    return {**brief, **Dropped(values)}
 
   def _Elapsed(self) -> float:
     return max(1e-6, time.monotonic() - self._start)

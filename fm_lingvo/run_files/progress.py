@@ -50,7 +50,7 @@ class Progress:
 
   def Step(self, step: int, values: Mapping[str, Any]) -> None:
     """Reports step number `step` with values, a dict name -> number or text."""
-    text = ', '.join(f'{k} {v:.4g}' if isinstance(v, float) else f'{k} {v}' for k, v in values.items())
+    text = Format(values)
     if self._bar is not None:
       self._bar.set_postfix_str(text, refresh=False)
       self._bar.update(step - self._bar.n)
@@ -70,6 +70,11 @@ class Progress:
     """Closes the progress bar."""
     if self._bar is not None:
       self._bar.close()
+
+
+def Format(values: Mapping[str, Any]) -> str:
+  """Formats a dict name -> number or text as `NAME VALUE, ...`."""
+  return ', '.join(f'{k} {v}' if isinstance(v, int | str) else f'{k} {v:.4g}' for k, v in values.items())
 
 
 def _Duration(seconds: float) -> str:

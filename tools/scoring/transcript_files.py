@@ -151,19 +151,6 @@ def CheckExists(path: str) -> None:
     raise errors.ConfigError(f'{path}: expected a file, found a folder')
 
 
-def ReadSpeakers(path: str) -> dict[str, str]:
-  """Reads lines `ID SPEAKER`, as Kaldi's utt2spk, -> id -> speaker."""
-  CheckExists(path)
-  speakers: dict[str, str] = {}
-  for number, line in text_lines.Lines(path):
-    fields = line.split()
-    if fields and len(fields) != 2:
-      raise errors.DatasetError(f'{path}:{number}: {len(fields)} fields, expected ID SPEAKER')
-    if fields and speakers.setdefault(fields[0], fields[1]) != fields[1]:
-      raise errors.DatasetError(f'{path}:{number}: {fields[0]} appears twice, with different speakers')
-  return speakers
-
-
 def _KindOf(path: str) -> str | None:
   """Returns the format that a file's extension says, or None; ConfigError: one that nothing here reads."""
   extension = os.path.splitext(path.removesuffix('.gz'))[1].lower()

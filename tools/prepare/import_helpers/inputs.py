@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 
 from fm_lingvo.data import normalizers
 from fm_lingvo.utils import files as file_system
@@ -9,6 +10,8 @@ from fm_lingvo.utils import files as file_system
 from ...common import exit_codes
 from ...common import files
 from . import rows
+
+_SPLIT_WORDS = re.compile(r'train(ing)?|dev|val(id(ation)?)?|test|eval(uation)?', re.IGNORECASE)
 
 
 def SplitOf(part):
@@ -20,6 +23,13 @@ def SplitOf(part):
   if split is None:
     raise exit_codes.UsageError(f'--input={part}: expected train, dev or test before =, got {name!r}')
   return split, path
+
+
+def SplitOfName(path):
+  """Returns the split that a file or folder's name has as a word, such as cuts_train-clean.jsonl; None: none or two."""
+  words = re.split(r'[^a-zA-Z]+', Name(path))
+  splits = {rows.SplitName(word) for word in words if _SPLIT_WORDS.fullmatch(word)}
+  return splits.pop() if len(splits) == 1 else None
 
 
 def Language(options):

@@ -6,9 +6,9 @@ import re
 from fm_lingvo.data import manifest_keys
 
 from ...common import exit_codes
+from . import inputs
 from . import json_lines
 from . import lhotse_cuts
-from . import patterns
 from . import tars
 
 _CUTS = re.compile(r'cuts(\.\d+)?\.jsonl(\.gz)?')
@@ -25,7 +25,7 @@ def ImportFolder(importer, folder, split):
     tar = os.path.join(folder, f'recording{match[1] or ""}.tar')
     if not os.path.exists(tar):
       raise exit_codes.UsageError(f'--input={folder}: {name} without {os.path.basename(tar)}, its audio')
-    _ImportShard(importer, os.path.join(folder, name), tar, split or patterns.SplitOfName(os.path.basename(folder)))
+    _ImportShard(importer, os.path.join(folder, name), tar, split or inputs.SplitOfName(folder))
 
 
 def _ImportShard(importer, path, tar, split):

@@ -9,13 +9,11 @@ from fm_lingvo.utils import files as file_system
 
 from ...common import exit_codes
 from . import inputs
-from . import rows
 
 _NEMO_BRACES = re.compile(r'_OP_(.*?)_CL_')  # Shells leave them alone.
 _BRACES = re.compile(r'\{([^{}]*)\}')
 _RANGE = re.compile(r'(\d+)\.\.(\d+)')
 _MAX_RANGE = 1_000_000
-_SPLIT_WORDS = re.compile(r'train(ing)?|dev|valid(ation)?|test|eval(uation)?', re.IGNORECASE)
 
 
 def Parts(value: str) -> list[str]:
@@ -51,7 +49,7 @@ def Expand(pattern: str) -> Iterator[str]:
 
 
 def Files(importer: str, value: str | None, expected: str) -> list[tuple[str | None, str]]:
-  """Returns (split or None, path) of each file or folder that --input names, in its order, globs sorted.
+  """Returns (split that --input gives, or None, path) of each file or folder that it names, in its order, globs sorted.
 
   Args:
     importer: Its name, for messages.
@@ -88,13 +86,6 @@ def Paths(pattern: str, expected: str, flag: str = 'input') -> list[str]:
 def Glob(pattern: str) -> list[str]:
   """Returns the sorted local or remote paths that match a glob."""
   return file_system.Glob(file_system.LiteralFolder(pattern))
-
-
-def SplitOfName(name: str) -> str | None:
-  """Returns the split that a file or folder's name has as a word, such as cuts_train-clean.jsonl; None: none or two."""
-  words = re.split(r'[^a-zA-Z]+', name)
-  splits = {rows.SplitName(word) for word in words if _SPLIT_WORDS.fullmatch(word)}
-  return splits.pop() if len(splits) == 1 else None
 
 
 def Prefixes(paths: list[str]) -> dict[str, str]:

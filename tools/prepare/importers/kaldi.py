@@ -3,6 +3,7 @@
 import os
 
 from fm_lingvo.utils import files as file_system
+from fm_lingvo.utils import suggest
 
 from ...common import exit_codes
 from ...common import files
@@ -39,7 +40,9 @@ def Import(options):
     split, folder = inputs.SplitOf(part)
     files.RequireDirectory('kaldi', folder)
     if not file_system.Exists(os.path.join(folder, 'wav.scp')):
-      raise exit_codes.UsageError(f'--input={part}: no wav.scp in it; expected a Kaldi data directory')
+      inside = [inputs.Name(f) for f in inputs.Subfolders(folder) if file_system.Exists(os.path.join(f, 'wav.scp'))]
+      hint = f', such as its {suggest.Some(inside, 3)}' if inside else ''
+      raise exit_codes.UsageError(f'--input={part}: no wav.scp in it; expected a Kaldi data directory{hint}')
     _ImportFolder(importer, folder, root, split or rows.SplitName(inputs.Name(folder).rstrip('0123456789')))
   return importer.listing
 

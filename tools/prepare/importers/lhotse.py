@@ -30,7 +30,7 @@ def Import(options):
   importer = rows.Importer(options, 'lhotse', inputs.Language(options))
   recordings, supervisions = {}, []
   for split, path in patterns.Files('lhotse', options.input, 'cuts.jsonl.gz or a folder of Shar'):
-    split = split or patterns.SplitOfName(os.path.basename(path.rstrip('/')))
+    split = split or inputs.SplitOfName(path)
     if not file_system.IsRemote(path) and os.path.isdir(path):
       lhotse_shar.ImportFolder(importer, path, split)
       continue

@@ -15,7 +15,8 @@ def Import(options):
   Keys and their other names are those of import_helpers/rows.py. audio_filepath is relative to the manifest, absolute
   or remote. `text` may be missing (unlabeled speech). With `offset` or `end`, the utterance is a part of the file, of
   `duration` seconds or up to `end`; without, it is the whole file, and its duration must match `duration`. `split`
-  goes before that of --input. A manifest may also be one object of such entries by id, as SpeechBrain's.
+  goes before SPLIT=, and that before a word of the file's name, such as train of nemo_train.json. A manifest may also
+  be one object of such entries by id, as SpeechBrain's.
   options.languages is the language of texts without `lang`.
 
   Raises:
@@ -29,7 +30,7 @@ def Import(options):
   for part in options.input.split(','):
     split, path = SplitAndPath(part)
     for where, row in json_lines.Entries(importer.listing, path):
-      importer.Add(row, where, split=split)
+      importer.Add(row, where, split=split or inputs.SplitOfName(path))
   return importer.listing
 
 

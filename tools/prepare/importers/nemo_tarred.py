@@ -31,6 +31,7 @@ def Import(options):
   paths = {path: nemo_tars.PathsOf(path, options.own.get('tars')) for _, path in manifests}
   tars = nemo_tars.Tars(importer.listing, sorted({tar for found in paths.values() for tar in found}))
   for split, path in manifests:
+    split = split or inputs.SplitOfName(path)
     for where, row in json_lines.Objects(importer.listing, path):
       try:
         member, name = tars.Find(row, paths[path])

@@ -38,7 +38,8 @@ OPTIONS = (
 def Import(options):
   """Lists the utterances of the tables --input=FILE,... or --input=SPLIT=FILE,...
 
-  The columns are the keys of import_helpers/rows.py. A row with another number of fields than the header is rejected.
+  The columns are the keys of import_helpers/rows.py. Without SPLIT= and a column, the split is the one that the table's
+  name has as a word, such as train.csv. A row with another number of fields than the header is rejected.
 
   Raises:
     exit_codes.UsageError: A table or one of its columns is missing, or an option has an unknown value.
@@ -55,6 +56,7 @@ def Import(options):
   )
   for part in options.input.split(','):
     split, path = inputs.SplitOf(part)
+    split = split or inputs.SplitOfName(path)
     files.RequireFile(path, 'a table')
     separator = _DELIMITERS.get(delimiter) or tables.Delimiter(path)
     quoted = tables.IsQuoted(path, separator) if quotes == 'auto' else quotes == 'yes'

@@ -32,6 +32,7 @@ def Import(options):
   listed = [(split, path, _Samples(importer.listing, path)) for split, path in paths]
   labeled = any(sample.keys() & {*_TEXTS, '.json'} for _, _, (samples, _) in listed for sample in samples.values())
   for split, path, (samples, damage) in listed:
+    split = split or inputs.SplitOfName(path)
     for key, sample in samples.items():
       _AddSample(importer, sample, f'{path}:{key}', f'{prefixes[path]}/{key}', split, damage if labeled else '')
   return importer.listing
