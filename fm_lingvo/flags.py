@@ -44,3 +44,10 @@ flags.DEFINE_string(
   'Experiment trackers that a local run also sends its metrics to, comma-separated: mlflow, wandb. Each is a package '
   'of its own to install.',
 )
+flags.DEFINE_integer(
+  'trace_step',
+  0,
+  'A step of a local run to trace: RUN/trace/step-N.txt has the time of each kind of operation, step-N.json a timeline '
+  'for Perfetto or chrome://tracing; 0: none. Steps before 10 include what TensorFlow does once.',
+  lower_bound=0,
+)

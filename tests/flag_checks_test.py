@@ -23,6 +23,7 @@ def _Flags(**values):
       'tpu': '',
       'infer_tpu_cluster': False,
       'use_eager': False,
+      'trace_step': 0,
       **values,
     }
   )
@@ -51,6 +52,19 @@ class FlagChecksTest(absltest.TestCase):
           flag_checks.CheckDatasets(_Flags(job=job))
     gin_config.Configure('asr.BestRqPretrain')
     flag_checks.CheckDatasets(_Flags(job='evaler_DevHuman'))
+
+  def test_a_step_that_no_local_run_comes_to_is_not_traced(self):
+    self.addCleanup(gin_config.Reset)
+    gin_config.Configure('asr.BestRqPretrain', (), ['BestRqPretrain.max_steps = 20'])
+    flag_checks.CheckTrace(_Flags(trace_step=20), False)
+    flag_checks.CheckTrace(_Flags(), True)
+    for values, is_cluster, expected in (
+      ({'trace_step': 21}, False, '^--trace_step=21: expected at most task.train.max_steps = 20$'),
+      ({'trace_step': 3}, True, '^--trace_step=3: expected 0; only steps of local runs are traced$'),
+      ({'trace_step': 3, 'mode': 'xla_check'}, False, '^--trace_step=3: expected 0; '),
+    ):
+      with self.subTest(expected), self.assertRaisesRegex(errors.ConfigError, expected):
+        flag_checks.CheckTrace(_Flags(**values), is_cluster)
 
   def test_a_cluster_has_a_place_for_the_job(self):
     spec = 'worker=a:1,b:2@controller=a:3'

@@ -71,7 +71,7 @@ class TrainerTest(process_case.ProcessCase):
     if model not in self._whole:
       logdir = os.path.join(self.folder, f'whole_{model.__name__}')
       if model is asr.BestRqPretrain:
-        done = self._RunCommand(*self._Args(logdir, _KEEP_ALL, max_steps=20))
+        done = self._RunCommand(*self._Args(logdir, _KEEP_ALL, max_steps=20), '--trace_step=12')
       else:
         done = self._Run(*self._Args(logdir, _NO_EVALUATION, max_steps=20, model=model))
       self._whole[model] = logdir, done.out
@@ -115,6 +115,7 @@ class TrainerTest(process_case.ProcessCase):
       self.assertRegex(out, r'first training step \d+\.\d s after the start')
       self.assertRegex(out, r'step 20/20: loss \d')
       self.assertRegex(out, r'step 4: DevHuman: loss \d')
+      self.assertIn(f'step 12 traced: {logdir}/trace/step-12.txt', out)
       self.assertLess(len(out.splitlines()), 60)
     with self.subTest('checkpoints at the steps asked for, the last included'):
       self.assertEqual(self._Checkpoints(logdir), list(range(2, 21, 2)))

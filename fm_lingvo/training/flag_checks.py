@@ -71,6 +71,17 @@ def CheckPartsOfTask(flags, task):
     raise errors.ConfigError(f'--batch_parts={flags.batch_parts}: expected 1 or less with --model={flags.model}')
 
 
+def CheckTrace(flags, is_cluster):
+  """Raises ConfigError if --trace_step is set for a job that is not local, or beyond the last step."""
+  if flags.trace_step and (is_cluster or flags.mode == 'xla_check'):
+    raise errors.ConfigError(f'--trace_step={flags.trace_step}: expected 0; only steps of local runs are traced')
+  train = model_registry.GetParams(flags.model, 'Train').task.train
+  if flags.trace_step > train.max_steps:
+    raise errors.ConfigError(
+      f'--trace_step={flags.trace_step}: expected at most task.train.max_steps = {train.max_steps}'
+    )
+
+
 def CheckService(flags, wait_seconds=0.0):
   """Raises ConfigError if a job that reads training data cannot reach --tf_data_service_address within some seconds."""
   if flags.tf_data_service_address and Jobs(flags) & _READING_JOBS:

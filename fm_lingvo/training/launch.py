@@ -75,6 +75,7 @@ def Launch(flags):
   gin_config.CheckIdle()
   with _Building(flags):
     flag_checks.CheckDatasets(flags)
+    flag_checks.CheckTrace(flags, is_cluster)
   if flags.dry_run:
     flag_checks.CheckLogdir(flags.logdir)
     with _Building(flags):
@@ -259,7 +260,7 @@ def _Train(flags, train, eval_params, logdir, loggers):
   known = []  # Damaged shards that have been printed.
   while True:
     with _Building(flags):
-      runner = train_loop.LocalRunner(train, eval_params, logdir, config_text, settings, loggers)
+      runner = train_loop.LocalRunner(train, eval_params, logdir, config_text, settings, loggers, flags.trace_step)
     known = _PrintNewDamage(known)
     try:
       runner.Start()

@@ -24,6 +24,7 @@ from fm_lingvo.run_files import dashboard
 from fm_lingvo.run_files import metrics_log
 from fm_lingvo.run_files import progress
 from fm_lingvo.run_files import run_dir
+from fm_lingvo.run_files import step_trace
 from fm_lingvo.run_files import tensorboard
 from fm_lingvo.training import best_checkpoints
 from fm_lingvo.training import followed
@@ -41,7 +42,7 @@ class DamagedRecord(Exception):
 class LocalRunner(base_runner.BaseRunner):
   """Runs an experiment on this machine's CPU or GPUs."""
 
-  def __init__(self, params, eval_params, logdir, config_text, settings=None, loggers=()):
+  def __init__(self, params, eval_params, logdir, config_text, settings=None, loggers=(), trace_step=0):
     """Builds the training graph.
 
     Args:
@@ -52,6 +53,7 @@ class LocalRunner(base_runner.BaseRunner):
       config_text: Text of config.gin, written to the run's folder and to TensorBoard.
       settings: What the run is compared by in TensorBoard and trackers, see dashboard.Compared; None: nothing.
       loggers: Names of trackers, see trackers.Names.
+      trace_step: Step to trace, see step_trace; 0: none.
 
     Raises:
       errors.ConfigError: task.train.save_interval_steps is None, Lingvo's early stopping is set, or the data set of
@@ -80,6 +82,7 @@ class LocalRunner(base_runner.BaseRunner):
     self._config_text = config_text
     self._settings = settings or {}
     self._loggers = loggers
+    self._trace = step_trace.StepTrace(logdir, trace_step)
 
   def _WriteConfiguration(self):
     """Writes the configuration and the parameter counts; call it once the run's checkpoint is known to fit."""
@@ -107,7 +110,7 @@ class LocalRunner(base_runner.BaseRunner):
       stop_signals.Interrupted: SIGTERM or SIGINT arrived, and a checkpoint is saved.
       DamagedRecord: A record could not be read; the run can continue without it.
       errors.RunError: A file cannot be written, or too many steps were skipped.
-      errors.ConfigError: A stream has no usable example, or the run's checkpoints or a warm start do not fit.
+      errors.ConfigError: A stream has no usable example, checkpoints do not fit, or the step to trace is over.
     """
     with example_filter.NamingEmptyStreams(), self._cluster, self._graph.as_default(), self._GetSession() as sess:
       sess.run(self._local_init)
@@ -130,6 +133,7 @@ class LocalRunner(base_runner.BaseRunner):
     """Resumes the run, or initialises it with warm start and fitting; returns the step to continue from."""
     path = self._checkpointer.Restore(sess, force_reinitialize=True)
     step = reader.Checkpoint(path).step if path else 0
+    self._trace.CheckStart(step)
     self._saved_step = step if path else None
     self._WriteConfiguration()
     self._rows.DropAfter(step)
@@ -146,18 +150,13 @@ class LocalRunner(base_runner.BaseRunner):
 
   def _Loop(self, sess, step):
     """Trains from `step`; see Start."""
-    tp = self._task_params
+    task, tp = self._task, self._task_params
     first = step
     seconds = 60 * tp.max_minutes if tp.max_minutes else None
     bar = progress.Progress(tp.max_steps, step, tp.log_interval_steps, seconds)
     window = metrics_log.Window()
     latest = {}
-    fetches = [
-      self._task.train_op,
-      self._task.eval_metrics,
-      evaluator.CountTensors(self._task),
-      nonfinite_steps.RowTensors(self._task),
-    ]
+    fetches = [task.train_op, task.eval_metrics, evaluator.CountTensors(task), nonfinite_steps.RowTensors(task)]
     last = step >= tp.max_steps
     try:
       if last:
@@ -170,7 +169,7 @@ class LocalRunner(base_runner.BaseRunner):
       while not last:
         step += 1
         measured = self._shares if self._shares and step % tp.gradient_share_interval_steps == 0 else {}
-        (_, metrics, counts, rows), shares = sess.run([fetches, measured])
+        (_, metrics, counts, rows), shares = self._trace.Run(sess, step, [fetches, measured], bar.Line)
         metrics = {**metrics, **shares}
         if own_names.IsSkipped(metrics):
           bar.Line(self._skipped.Add(step, metrics, rows))
