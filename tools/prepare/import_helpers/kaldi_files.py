@@ -1,14 +1,30 @@
 """Files of a Kaldi data directory: lines of a key and a value."""
 
 import collections
+import os
 import re
 
+from fm_lingvo.utils import files as file_system
+from fm_lingvo.utils import suggest
 from fm_lingvo.utils import text_lines
+
+from ...common import exit_codes
+from ...common import files
+from . import inputs
 
 _LINE = re.compile(r'[ \t]*([^ \t]+)[ \t]*(.*?)[ \t]*')
 _SPACE = re.compile(r'[ \t]+')
 _ARCHIVE = re.compile(r'.*:[0-9]+(\[[0-9:,]*\])?')  # PATH:OFFSET, with a range of rows.
 _CHANNELS = {'A': 0, 'a': 0, '1': 0, 'B': 1, 'b': 1, '2': 1}  # Of reco2file_and_channel, which counts from 1.
+
+
+def RequireData(part, folder):
+  """Raises UsageError if the folder of a part of --input is missing or has no wav.scp; names subfolders with one."""
+  files.RequireDirectory('kaldi', folder)
+  if not file_system.Exists(os.path.join(folder, 'wav.scp')):
+    inside = [inputs.Name(f) for f in inputs.Subfolders(folder) if file_system.Exists(os.path.join(f, 'wav.scp'))]
+    hint = f', such as its {suggest.Some(inside, 3)}' if inside else ''
+    raise exit_codes.UsageError(f'--input={part}: no wav.scp in it; expected a Kaldi data directory{hint}')
 
 
 def Table(listing, path):

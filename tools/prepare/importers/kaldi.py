@@ -3,9 +3,7 @@
 import os
 
 from fm_lingvo.utils import files as file_system
-from fm_lingvo.utils import suggest
 
-from ...common import exit_codes
 from ...common import files
 from .. import importers
 from ..import_helpers import inputs
@@ -38,11 +36,7 @@ def Import(options):
   importer = rows.Importer(inputs.Trusting(options, [root] if root else []), 'kaldi', inputs.Language(options))
   for part in (options.input or '').split(','):
     split, folder = inputs.SplitOf(part)
-    files.RequireDirectory('kaldi', folder)
-    if not file_system.Exists(os.path.join(folder, 'wav.scp')):
-      inside = [inputs.Name(f) for f in inputs.Subfolders(folder) if file_system.Exists(os.path.join(f, 'wav.scp'))]
-      hint = f', such as its {suggest.Some(inside, 3)}' if inside else ''
-      raise exit_codes.UsageError(f'--input={part}: no wav.scp in it; expected a Kaldi data directory{hint}')
+    kaldi_files.RequireData(part, folder)
     _ImportFolder(importer, folder, root, split or rows.SplitName(inputs.Name(folder).rstrip('0123456789')))
   return importer.listing
 

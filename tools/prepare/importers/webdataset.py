@@ -70,10 +70,8 @@ def _AddSample(importer, sample, where, name, split, damage):
     if not isinstance(row, dict):
       raise ValueError(f'expected a JSON object, got {str(row)[:40]}')
     if text:
-      row = {
-        **{k: v for k, v in row.items() if manifest_keys.KeyOf(k) != 'text'},
-        'text': text.text.decode('utf-8-sig').strip(),
-      }
+      row = {k: v for k, v in row.items() if manifest_keys.KeyOf(k) != 'text'}
+      row['text'] = text.text.decode('utf-8-sig').strip()
   except (RecursionError, ValueError) as e:
     importer.listing.Reject(name, where, 'bad_entry', f'{e}')
     return
