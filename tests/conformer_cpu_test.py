@@ -10,6 +10,7 @@ from lingvo.core import layers
 from lingvo.core import py_utils
 
 from fm_lingvo.layers import conformer_cpu
+from fm_lingvo.layers import layer_norm
 from tests import graph_case
 
 
@@ -77,6 +78,50 @@ class CpuLayersTest(graph_case.GraphCase, parameterized.TestCase):
         tf.cast(found, tf.float32), tf.cast(tf.cast(tf.nn.silu(tf.cast(product, tf.float32)), tf.bfloat16), tf.float32)
       )
     )
+
+  def test_swish_is_tensorflows(self):
+    x = tf.constant(4 * self._Random([2, 5, 3]))
+    direction = self._Random([5, 3])
+    results = [self.Eval(y, *tf.gradients(y, x, direction * x)) for y in (tf.nn.silu(x), conformer_cpu.Swish(x))]
+    for expected, found in zip(*results):
+      np.testing.assert_allclose(found, expected, atol=1e-6)
+
+  @parameterized.parameters(tf.float32, tf.bfloat16)
+  def test_layer_norm_is_lingvos(self, dtype):
+    x, direction, results = 3 + self._Random([2, 5, 4]), self._Random([2, 5, 4]), []
+    for cls in (layers.LayerNorm, layer_norm.LayerNorm):
+      with self.NewGraph():
+        layer = self.Layer(cls.Params().Set(input_dim=4, use_defun=False, fprop_dtype=tf.float32))
+        inputs = tf.cast(x, dtype)
+        y = layer.FProp(layer.theta, inputs)
+        if cls is layer_norm.LayerNorm:
+          self.assertEqual(y.dtype, dtype)
+        y = tf.cast(y, tf.float32)
+        gradients = tf.gradients(y, [inputs, *layer.vars.Flatten()], direction)
+        results.append(self.Eval(y, *(tf.cast(g, tf.float32) for g in gradients)))
+    for expected, found in zip(*results):
+      np.testing.assert_allclose(found, expected, atol=1e-5 if dtype == tf.float32 else 0.1)
+
+  def test_a_block_is_lingvos_where_frames_are_not_padded(self):
+    # Graphs, since the gradients are those of the whole block.
+    paddings = np.array([[0, 0, 0, 0, 0], [0, 0, 0, 1, 1]], np.float32)
+    direction, results = self._Random([2, 5, 8]) * (1 - paddings[:, :, None]), []
+    for use in (False, True):
+      p = conformer_layer.ConformerLayer.CommonParams(
+        input_dim=8, atten_num_heads=2, kernel_size=3, fflayer_hidden_dim=16, is_causal=False, use_relative_atten=True
+      )
+      p.lconv_tpl.conv_norm_layer_tpl = layers.LayerNorm.Params()
+      if use:
+        conformer_cpu.Use(p)
+      with self.NewGraph():
+        layer = self.Layer(p.Set(name='block', random_seed=1))
+        inputs = self._Inputs()
+        inputs.paddings = tf.constant(paddings)
+        y = layer.FProp(layer.theta, inputs).features
+        gradients = tf.gradients(y, [inputs.features, *layer.vars.Flatten()], direction)
+        results.append(self.Eval(y * (1 - paddings[:, :, None]), *gradients))
+    for expected, found in zip(*results):
+      np.testing.assert_allclose(found, expected, atol=1e-5)
 
   def test_a_block_has_them_everywhere(self):
     p = conformer_layer.ConformerLayer.CommonParams(

@@ -12,8 +12,8 @@ from lingvo.core import layers
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
+from fm_lingvo.layers import layer_norm
 from fm_lingvo.layers import lora
-from fm_lingvo.layers import mixed_precision
 from fm_lingvo.utils import ranges
 from fm_lingvo.utils import suggest
 
@@ -62,7 +62,7 @@ class ResidualAdapter(base_layer.BaseLayer):
     ranges.AtLeast(p, bottleneck_dim=1)
     suggest.CheckChoice(f'{p.name}.activation', p.activation, _ACTIVATIONS)
     # Not as a function of its own: converters of exported graphs refuse calls of TensorFlow 2.21's.
-    self.CreateChild('ln', mixed_precision.LayerNorm.Params().Set(input_dim=p.input_dim, use_defun=False))
+    self.CreateChild('ln', layer_norm.LayerNorm.Params().Set(input_dim=p.input_dim, fprop_dtype=tf.float32))
     self.CreateChild(
       'down',
       layers.FCLayer.Params().Set(

@@ -8,19 +8,55 @@ L: relative distances = 2T - 1.
 
 from lingvo import compat as tf
 from lingvo.core import attention_util
+from lingvo.core import conformer_layer
 from lingvo.core import layers
 from lingvo.core import py_utils
 
+from fm_lingvo.layers import layer_norm
 from fm_lingvo.layers import subparams
 
 
+@tf.custom_gradient
+def Swish(x):
+  """Returns x * sigmoid(x) of any shape; stores x alone for the gradient, as TensorFlow does.
+
+  TensorFlow's function has a factor in the sigmoid, and a gradient of eight operations on the largest activations of a
+  block; this one has five.
+  """
+
+  def _Gradient(dy):
+    with tf.control_dependencies([dy]):  # Or it would be merged with the sigmoid below, and stored.
+      sigmoid = tf.sigmoid(x)
+    # d(x s)/dx = s + x s (1 - s), of which SigmoidGrad computes s (1 - s) times its second argument.
+    return dy * sigmoid + tf.raw_ops.SigmoidGrad(y=sigmoid, dy=dy * x)
+
+  return x * tf.sigmoid(x), _Gradient
+
+
+class _LConvLayer(conformer_layer.LConvLayer):
+  """Lingvo's layer with Swish, and with our LayerNorm, which its constructor would not know as one."""
+
+  def CreateChild(self, name, params):
+    if name == 'norm' and params.cls is layers.LayerNorm:
+      params = params.Copy().Set(cls=layer_norm.LayerNorm)
+    super().CreateChild(name, params)
+
+  def _ApplyActivation(self, inputs, act_name):
+    return Swish(inputs) if act_name == 'SWISH' else super()._ApplyActivation(inputs, act_name)
+
+
 class _BatchedProjection:
-  """Mixin for Lingvo's projections: one matrix product per batch, activations in float32.
+  """Mixin for Lingvo's projections: one matrix product per batch, activations in float32, padded frames as others.
 
   Lingvo multiplies each utterance separately, and sums a gradient of the weights for
   each. On a CPU a sigmoid in bfloat16 takes several times as long as in float32. On a
-  TPU Lingvo's form is faster and is kept.
+  TPU Lingvo's form is faster and is kept. Lingvo sets the padded frames to 0 after each
+  projection; attention and convolution, the only layers that see other frames, do so anyway.
   """
+
+  def FProp(self, theta, inputs, paddings=None):
+    """Args: inputs [..., D]; paddings [..., 1]. Returns: [..., D']."""
+    return super().FProp(theta, inputs, paddings if self.params.batch_norm else None)
 
   def _ApplyProjectionKernel(self, w, b, inputs, **kwargs):
     project = super()._ApplyProjectionKernel
@@ -33,7 +69,7 @@ class _BatchedProjection:
     return tf.reshape(flat, [batch, time, py_utils.GetShape(flat)[1]])
 
   def _ApplyActivationFunction(self, out):
-    activate = super()._ApplyActivationFunction
+    activate = Swish if self.params.activation == 'SWISH' else super()._ApplyActivationFunction
     if py_utils.use_tpu() or out.dtype != tf.bfloat16:
       return activate(out)
     return tf.cast(activate(tf.cast(out, tf.float32)), tf.bfloat16)
@@ -72,7 +108,11 @@ class PositionalAttenLogits(attention_util.PositionalAttenLogits):
     return tf.reshape(x, [batch, heads, time, time])
 
 
-_REPLACEMENTS = {attention_util.PositionalAttenLogits: PositionalAttenLogits}
+_REPLACEMENTS = {
+  attention_util.PositionalAttenLogits: PositionalAttenLogits,
+  conformer_layer.LConvLayer: _LConvLayer,
+  layers.LayerNorm: layer_norm.LayerNorm,
+}
 _REPLACEMENTS.update(
   {cls: type(cls.__name__, (_BatchedProjection, cls), {}) for cls in (layers.ProjectionLayer, layers.FCLayer)}
 )
@@ -80,9 +120,7 @@ _REPLACEMENTS.update(
 
 def Use(p):
   """Replaces layers in the Params `p` of a Conformer block by those of this module."""
-  for _, _, layer in subparams.All(p):
+  for _, name, layer in subparams.All(p):
     cls = subparams.Class(layer)
-    if cls in _REPLACEMENTS:
+    if cls in _REPLACEMENTS and name != 'conv_norm_layer_tpl':
       layer.cls = _REPLACEMENTS[cls]
-    if issubclass(cls, layers.LayerNorm):
-      layer.use_defun = False  # The same operations, without tracing a function and its gradient for each norm.

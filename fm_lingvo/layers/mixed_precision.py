@@ -39,20 +39,6 @@ def Product(x, w):
   return tf.cast(tf.matmul(x, w) if x.shape.rank == 2 else tf.tensordot(x, w, 1), tf.float32)
 
 
-class LayerNorm(layers.LayerNorm):
-  """Lingvo's LayerNorm computed in float32; the output has the dtype of the input."""
-
-  @classmethod
-  def Params(cls):
-    p = super().Params()
-    p.fprop_dtype = tf.float32
-    return p
-
-  def FProp(self, theta, inputs):
-    """Args: inputs [..., D] of any float dtype. Returns: the same shape and dtype."""
-    return tf.cast(super().FProp(theta, inputs), inputs.dtype)
-
-
 class _AttentionInFloat32:
   """Mixin for Lingvo's attentions: float32 where the 8-bit mantissa of bfloat16 is too short.
 
@@ -76,7 +62,7 @@ def KeepFloat32(p):
     cls = subparams.Class(layer)
     if name == 'conv_norm_layer_tpl':  # The convolution casts its output itself.
       layer.fprop_dtype = tf.float32
-    elif cls is layers.LayerNorm:
-      layer.Set(cls=LayerNorm, fprop_dtype=tf.float32)
+    elif issubclass(cls, layers.LayerNorm):
+      layer.fprop_dtype = tf.float32
     elif issubclass(cls, batch_major_attention.MultiHeadedAttention) and not issubclass(cls, _AttentionInFloat32):
       layer.cls = type(cls.__name__, (_AttentionInFloat32, cls), {})
