@@ -113,6 +113,8 @@ _ELSEWHERE.update(
       'tests/evaluate_test.py',
       r"'--confidence', '--datasets=DevTarget'",
     ),
+    'python -m tools.pseudo_label runs/adapted data/recipe/target --beam_size=8 --min_confidence=0.8 '
+    '--output=data/recipe/pseudo': ('tests/pseudo_label_test.py', r"pseudo_label\.Main\(\['pseudo_label', "),
     'python -m tools.word_times runs/adapted': ('tests/word_times_test.py', r"word_times\.Main\(\['word_times', "),
   }
 )
@@ -199,7 +201,7 @@ class CommandsTest(absltest.TestCase):
   def _WriteSound(cls):
     """What the commands read: the demo's data set, recordings and sentences."""
     tiny_data.WriteAll(cls._Path('data/demo'))
-    for name in ('source', 'target', 'unlabeled'):
+    for name in ('source', 'target', 'unlabeled', 'pseudo'):
       for split in ('train', 'dev', 'test'):
         tiny_data.Write(cls._Path(f'data/recipe/{name}/{split}-0.tfrecord'), 12)
     wanted = {'train': 16, 'dev': 3, 'test': 1}  # Names that fall into each split, with and without the folder.

@@ -193,6 +193,33 @@ def EncodeExample(record: dict[str, Any]) -> bytes:
   return example.SerializeToString(deterministic=True)
 
 
+def ReadShard(path: str) -> Iterator[dict[str, Any]]:
+  """Yields the records of a shard, dicts with the keys of FEATURES: texts as str, audio as bytes.
+
+  Raises:
+    DatasetError: The shard is damaged.
+  """
+  import tensorflow as tf
+  from google.protobuf import message
+
+  try:
+    for number, record in enumerate(tf.compat.v1.io.tf_record_iterator(path)):
+      features = tf.train.Example.FromString(record).features.feature
+      values = {
+        name: features[name].float_list.value if kind == 'float' else features[name].bytes_list.value
+        for name, kind in FEATURES.items()
+      }
+      for name, found in values.items():
+        if len(found) != 1:
+          raise DatasetError(f'{path}: record {number}: {len(found)} values of {name}, expected 1')
+      yield {
+        name: found[0].decode('utf-8') if name != 'audio' and FEATURES[name] == 'bytes' else found[0]
+        for name, found in values.items()
+      }
+  except (message.DecodeError, tf.errors.DataLossError, UnicodeDecodeError) as e:
+    raise DatasetError(f'{path}: damaged ({errors.Reason(e)})') from e
+
+
 def FeatureSpec() -> dict[str, Any]:
   """Returns the spec of FEATURES for tf.io.parse_single_example."""
   import tensorflow as tf

@@ -83,7 +83,7 @@ def PrepareData(
     dataset.SplitOf('', dev_percent, test_percent)
   except ValueError as e:
     raise exit_codes.UsageError(str(e)) from e
-  output = _CheckedOutput(output.rstrip('/'), options, overwrite)
+  output = CheckedOutput(output.rstrip('/'), options, overwrite)
   listing = chosen.function(options)
   utterances = _WithUniqueIds(listing)
   normalizer = normalizer or chosen.normalizer or _DefaultNormalizer(utterances)
@@ -112,7 +112,7 @@ def PrepareData(
   return dataset.ReadDataset(output), report
 
 
-def _CheckedOutput(output, options, overwrite):
+def CheckedOutput(output, options, overwrite):
   """Returns the folder to write, that of a link; raises UsageError if it must not be replaced."""
   if not file_system.IsRemote(output) and os.path.islink(output):
     output = os.path.realpath(output)  # A link stays, and its folder is replaced.
