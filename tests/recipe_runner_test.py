@@ -5,6 +5,7 @@ import io
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from unittest import mock
@@ -92,6 +93,36 @@ class RunnerTest(_Case):
     self.assertIn('hydra: failed, exit code 2: trainer: task.nothing = 1: no such param', self.said.getvalue())
     os.remove(self.Path('fail_hydra'))
     self.assertEqual(self.Run(['adapted']), {'pretrain': 'reused', 'hydra': 'done', 'adapted': 'done'})
+
+  def test_what_a_stage_needs_is_made_before_its_trainer_starts(self):
+    script = (
+      'import os, sys; sys.exit("no words") if os.path.exists(sys.argv[2]) else open(sys.argv[1], "a").write("x")'
+    )
+
+    def _Label(settings, stage):
+      run_dir = stage_run.RunDir(settings, stage.run)
+      if stage.teacher and not os.path.exists(run_dir + '/second'):
+        fail = self.Path('fail_labels')
+        yield from ([sys.executable, '-c', script, f'{run_dir}/{name}', fail] for name in ('first', 'second'))
+
+    self.enter_context(mock.patch.object(stage_run, 'LabelCommands', _Label))
+    self.Touch('fail_labels')
+    self.assertEqual(
+      self.Run(['self_trained_2']),
+      {'adapted_shipped': 'done', 'self_trained': 'failed', 'self_trained_2': 'not run'},
+    )
+    self.assertIn('self_trained: failed, exit code 1: no words', self.said.getvalue())
+    self.assertIn('self_trained_2: not run, for self_trained is not there', self.said.getvalue())
+    os.remove(self.Path('fail_labels'))
+    self.assertEqual(set(self.Run(['self_trained']).values()), {'reused', 'done'})
+    self.assertLen(self.Calls('self_trained'), 1)
+    state = stage_run.Read(self.Path('self_trained'))
+    stage_run.Write(self.Path('self_trained'), {**state, 'done': False})
+    self.assertEqual(self.Run(['self_trained'])['self_trained'], 'done')
+    self.assertLen(self.Calls('self_trained'), 2)
+    for name in ('first', 'second'):
+      with open(self.Path('self_trained', name), encoding='utf-8') as f:
+        self.assertEqual(f.read(), 'x')  # Once: what is there is not made again.
 
   def test_hours_of_resumed_runs_add_up(self):
     self.Run(['scratch_target'])

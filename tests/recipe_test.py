@@ -60,16 +60,38 @@ class PlanTest(absltest.TestCase):
       self.assertEqual(words, ['trainer', *stage_run.Command(self.settings, stage)])
 
   def test_what_a_stage_starts_from_comes_first(self):
-    seen = {''}
+    seen = set()
     for run, stage in self.stages.items():
-      self.assertIn(stage.start, seen, run)
+      self.assertContainsSubset(stage.needs, seen, run)
       seen.add(run)
 
   def test_the_run_that_a_stage_starts_from_is_what_the_trainer_is_told(self):
     for stage in self.stages.values():
-      shipped = 'params/models/english' if stage.run in ('hydra_shipped', 'longer_shipped') else None
+      from_shipped = stage.run in ('hydra_shipped', 'longer_shipped') or stage.group == 'self_training'
+      shipped = 'params/models/english' if from_shipped else None
       expected = f'runs/recipe/{stage.start}' if stage.start else shipped
       self.assertEqual(stage.bindings.get('init_from'), expected, stage.run)
+
+  def test_a_teacher_labels_the_targets_speech_before_its_stage(self):
+    stage = self.stages['self_trained_an4_2']
+    self.assertEqual(stage.needs, ('self_trained_an4',))
+    self.assertContainsSubset(
+      {'pseudo': '../../runs/recipe/self_trained_an4_2/pseudo', 'pseudo_weight': 1.0, 'target': 'target_an4'},
+      stage.bindings,
+    )
+    self.assertEqual(
+      [' '.join(command[1:]) for command in stage_run.LabelCommands(self.settings, stage)],
+      [
+        '-m tools.evaluate runs/recipe/self_trained_an4 --datasets=DevTarget --beam_size=8 --calibrate',
+        '-m tools.pseudo_label runs/recipe/self_trained_an4 data/recipe/target_an4 --beam_size=8 --min_confidence=0.8 '
+        '--output=runs/recipe/self_trained_an4_2/pseudo',
+      ],
+    )
+    for run in ('adapted_shipped_an4', 'adapted'):
+      self.assertEmpty([*stage_run.LabelCommands(self.settings, self.stages[run])])
+    self.assertEqual(
+      list(stages_lib.Select(self.stages, ['self_trained_2'])), ['adapted_shipped', 'self_trained', 'self_trained_2']
+    )
 
   def test_the_smoke_run_does_not_start_from_the_shipped_model(self):
     quick = stages_lib.Plan(stages_lib.Settings(quick=True))
@@ -118,7 +140,7 @@ class PlanTest(absltest.TestCase):
       {
         run
         for run, stage in self.stages.items()
-        if stage.share and (stage.start or stage.name == 'scratch_source_target') and stage.experiment != 'CtcProbe'
+        if stage.share and stage.experiment not in ('CtcProbe', 'FromScratch') or stage.name == 'scratch_source_target'
       },
     )
 
@@ -310,6 +332,12 @@ class StampsTest(recipe_case.RecipeTest):
   def test_the_shipped_model_is_an_input(self):
     inputs = self.Stamps(self.Stages()).Inputs('longer_shipped')
     self.assertIn('file params/models/english/model.safetensors', inputs)
+
+  def test_a_teacher_is_an_input_and_the_place_of_its_transcripts_is_none(self):
+    inputs = self.Stamps(self.Stages(['self_trained'])).Inputs('self_trained')
+    self.assertIn('stage adapted_shipped', inputs)
+    self.assertNotIn('self_trained', ' '.join(inputs.values()))
+    self.assertNotIn('data pseudo', inputs)
 
   def test_missing_data_is_named(self):
     stamps = self.Stamps(self.Stages(['adapted']))

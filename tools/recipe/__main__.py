@@ -108,7 +108,8 @@ def _List(planned):
     print(f'{group}: {text}')
     for run, stage in planned.items():
       if stage.group == group:
-        print(f'  {run:<28} {stage.model:<20} {stage.title}' + (f' (from {stage.start})' if stage.start else ''))
+        needs = f' (from {", ".join(stage.needs)})' if stage.needs else ''
+        print(f'  {run:<28} {stage.model:<20} {stage.title}{needs}')
 
 
 def _Run(args):

@@ -19,6 +19,7 @@ GROUPS = {
     'curve': 'adapted on 3 % to 100 % of the target\'s labels',
     'an4': 'the second target, AN4, with the settings of the first; needs --corpora with a folder an4',
     'shipped': 'stages 2 and 3 on both targets from the model that the project ships: hours less to train',
+    'self_training': 'the shipped model adapted to each target, then, twice, on its own transcripts of it, too',
     'streaming': 'foundation made causal: a model that recognises speech while it is heard',
     'ablations_adapter': 'width and place of adapters, full finetuning on all labels',
     'probe': 'a CTC projection on the frozen encoder: pretrained, after hydra, random',
@@ -35,6 +36,7 @@ TABLES = (
     ('The adapted model on more and fewer labels', ('curve',)),
     ('A second target, AN4', ('an4',)),
     ('From the shipped model', ('shipped',)),
+    ('Self-training from the shipped model', ('self_training',)),
     ('A streaming model', ('streaming',)),
     ('Ablations of the adaptation', ('ablations_adapter',)),
     ('CTC probe on the frozen encoder, trained on all target labels', ('probe',)),
@@ -95,10 +97,24 @@ def _SourceStage(name, group, title, start='', hydra=False, seeds=(1,), **bindin
                seeds=seeds, bindings={**(_HYDRA if hydra else _SOURCE), **rate, **bindings})
 
 
-def _Adapted(name, group, title, start, seeds=(1,), share=SMALL_SHARE, steps=_ADAPT_STEPS, **bindings):
+def _Adapted(name, group, title, start, seeds=(1,), share=SMALL_SHARE, steps=_ADAPT_STEPS, teacher='', **bindings):
   """Stage 3."""
-  return Stage(name, group, 'AdapterFinetune', steps, title, start, share, seeds, {**_ADAPT, **bindings})
+  bindings = {**_ADAPT, **bindings}
+  return Stage(name, group, 'AdapterFinetune', steps, title, start, share, seeds, bindings, teacher=teacher)
 
+
+
+def _SelfTrained(suffix, target):
+  """The shipped model adapted to a target, and twice on transcripts of the model before, too."""
+  teacher, title = '', 'shipped model: adapters and decoder on {share}'
+  for name in (f'adapted_shipped{suffix}', f'self_trained{suffix}', f'self_trained{suffix}_2'):
+    yield _Adapted(name, 'self_training', target + title, '', teacher=teacher, target=f'target{suffix}',
+                   init_from='params/models/english')
+    teacher, title = name, f'the same and transcripts of {name}'
+
+
+# Transcripts of a teacher are labels from this confidence on.
+MIN_CONFIDENCE = 0.8
 
 # In the order in which they are trained: the model of source labels alone is the one that is shipped.
 _SEEDS = (1, 2, 3)
@@ -161,6 +177,8 @@ STAGES = (
       for suffix in ('_an4', '')
       for start, title in (('hydra_shipped', 'shipped model, Hydra'), ('longer_shipped', 'shipped model, source'))),
 
+    *_SelfTrained('_an4', 'AN4: '), *_SelfTrained('', ''),
+
     # Chunks of 320 ms: an answer within half a second.
     Stage('streaming', 'streaming', 'StreamingSupervised', _STREAMING_STEPS, 'foundation, then causal, zero-shot',
           'foundation', bindings={**_FOUNDATION, 'streaming_chunk_ms': 320, 'init_full_context': True,
@@ -206,6 +224,10 @@ CLAIMS = (
     claims.Better('stage 2 from the shipped model', 'adapted_hydra_shipped', 'adapted_longer_shipped'),
     claims.Better('AN4: stage 2 from the shipped model', 'adapted_hydra_shipped_an4', 'adapted_longer_shipped_an4'),
     claims.NoWorse('AN4: shipped model, Hydra, then adapters and decoder', 'adapted_hydra_shipped_an4', 'scratch_an4',
+                   'from scratch on all of AN4\'s labels', labels=SMALL_SHARE, params=0.179),
+    claims.Better('transcripts of its own', 'self_trained', 'adapted_shipped'),
+    claims.Better('AN4: transcripts of its own', 'self_trained_an4', 'adapted_shipped_an4'),
+    claims.NoWorse('AN4: shipped model, self-training', 'self_trained_an4_2', 'scratch_an4',
                    'from scratch on all of AN4\'s labels', labels=SMALL_SHARE, params=0.179),
     claims.Meets('the adapted model', CURVE, 'scratch_target', 'from scratch on all target labels', SMALL_SHARE),
     claims.Meets('the adapted model', CURVE, 'scratch_source_target', 'from scratch on source and all target labels',

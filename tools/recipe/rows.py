@@ -59,7 +59,7 @@ def HoursWithStarts(settings: Settings, stages: dict[str, Stage], run: str) -> f
   hours = 0.0
   while run:
     hours += (stage_run.Read(stage_run.RunDir(settings, run)) or {'seconds': 0.0})['seconds'] / 3600
-    run = stages[run].start
+    run = stages[run].teacher or stages[run].start
   return hours
 
 

@@ -102,12 +102,13 @@ class Runner:
   def _StartReady(self):
     """Starts, or finds done, the stages whose starts are done."""
     for run, stage in self._stages.items():
-      start = self.outcomes.get(stage.start, '' if stage.start else 'done')
+      before = {name: self.outcomes.get(name) for name in stage.needs}
       if self._signum is not None or run in self.outcomes or run in self._trainings:
         continue
-      if start in ('failed', 'not run'):
-        self._Finish(run, 'not run', f'not run, for {stage.start} is not there')
-      elif start:
+      missing = [name for name, outcome in before.items() if outcome in ('failed', 'not run')]
+      if missing:
+        self._Finish(run, 'not run', f'not run, for {missing[0]} is not there')
+      elif all(before.values()):
         self._StartOrReuse(run, stage)
 
   def _StartOrReuse(self, run, stage):
@@ -139,8 +140,9 @@ class Runner:
     self._Say(
       f'{run}: {"resumed" if seconds else "started"}, {stage.steps} steps, {cores} core(s), log {run_dir}/train.log'
     )
-    command = [*self._trainer, *stage_run.Command(self._settings, stage)]
-    self._trainings[run] = _Training(run_dir, command, state, lock)
+    commands = [*stage_run.LabelCommands(self._settings, stage)]
+    commands.append([*self._trainer, *stage_run.Command(self._settings, stage)])
+    self._trainings[run] = _Training(run_dir, commands, state, lock)
     if self._signum is not None:  # It came before the handler could know of the process.
       self._trainings[run].End(self._killed)
 
@@ -178,29 +180,37 @@ class Runner:
 
 
 class _Training:
-  """A trainer's process."""
+  """The processes of a stage, one after the other; the last one is the trainer's."""
 
-  def __init__(self, run_dir, command, state, lock):
+  def __init__(self, run_dir, commands, state, lock):
     self.run_dir, self.state = run_dir, state
     self._lock, self._ended = lock, False
     self._before, self._started, self._noted, self._said = state['seconds'], time.time(), time.time(), ''
     self._log_path = os.path.join(run_dir, 'train.log')
+    self._commands = list(commands)
+    self._StartNext()
+
+  def _StartNext(self):
     with open(self._log_path, 'ab') as log:
       # In a session of its own: Ctrl-C reaches the recipe alone, which passes it on once. The process holds the lock
       # while it lives, also where the recipe is killed.
       self._process = subprocess.Popen(
-        command,
+        self._commands.pop(0),
         stdout=log,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
-        pass_fds=(lock.fileno(),),
-        env=training_env.Float32(**dict.fromkeys(_THREADS, str(state['cores']))),
+        pass_fds=(self._lock.fileno(),),
+        env=training_env.Float32(**dict.fromkeys(_THREADS, str(self.state['cores']))),
       )
 
   def Poll(self):
-    """The exit code, None while it runs."""
-    return self._process.poll()
+    """The exit code of the process that was the last, None while one runs."""
+    code = self._process.poll()
+    if code == 0 and self._commands and not self._ended:
+      self._StartNext()
+      return None
+    return code
 
   def Progress(self):
     """Now and then the trainer's last line about a step, if it is a new one; notes the time."""

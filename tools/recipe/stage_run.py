@@ -12,6 +12,8 @@ import json
 import os
 import re
 import shlex
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 from fm_lingvo import errors
@@ -19,6 +21,8 @@ from fm_lingvo.run_files import metrics_log
 from fm_lingvo.utils import files as file_system
 
 from ..figures import results
+from . import plan
+from .stage_spec import PSEUDO
 from .stage_spec import Settings
 from .stage_spec import Stage
 
@@ -38,6 +42,19 @@ def Command(settings: Settings, stage: Stage) -> list[str]:
     f'--logdir={RunDir(settings, stage.run)}',
     *(f'--gin.{name}={_Literal(value)}' for name, value in stage.GinBindings().items()),
   ]
+
+
+def LabelCommands(settings: Settings, stage: Stage) -> Iterator[list[str]]:
+  """Commands, from Python on, by which the teacher of a stage labels the target's training speech; none without one."""
+  labels = os.path.join(RunDir(settings, stage.run), PSEUDO)
+  if not stage.teacher or os.path.exists(os.path.join(labels, 'dataset.json')):
+    return
+  teacher = RunDir(settings, stage.teacher)
+  search = ['--beam_size=8']
+  yield [sys.executable, '-m', 'tools.evaluate', teacher, '--datasets=DevTarget', *search, '--calibrate']
+  speech = os.path.join(settings.data_dir, stage.target)
+  confident = f'--min_confidence={plan.MIN_CONFIDENCE}'
+  yield [sys.executable, '-m', 'tools.pseudo_label', teacher, speech, *search, confident, f'--output={labels}']
 
 
 def _Literal(value):

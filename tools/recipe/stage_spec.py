@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+PSEUDO = 'pseudo'  # Folder in a run, with the data set that the stage's teacher has transcribed.
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -28,12 +30,19 @@ class Stage:
   seeds: tuple[int, ...] = (1,)  # That are planned.
   bindings: dict[str, Any] = dataclasses.field(default_factory=dict)  # Of Gin; without a dot: the experiment's knobs.
   measured: bool = True  # Whether it is evaluated on the test sets and has a row in the results.
+  # Stage whose model transcribes the target's training speech; what it is sure of is a branch of this training.
+  teacher: str = ''
   seed: int = 1  # Of a completed stage.
 
   @property
   def run(self) -> str:
     """Name of the run's folder."""
     return RunName(self.name, self.seed)
+
+  @property
+  def needs(self) -> tuple[str, ...]:
+    """Stages, or the runs of a completed stage, that must be trained before."""
+    return tuple(filter(None, (self.start, self.teacher)))
 
   @property
   def target(self) -> str:

@@ -1,12 +1,14 @@
 """Stages: what plan.py says of each training, completed with seeds, folders and the smoke run's settings."""
 
 import dataclasses
+import os
 from collections.abc import Iterable
 
 from fm_lingvo import errors
 from fm_lingvo.utils import suggest
 
 from . import plan
+from .stage_spec import PSEUDO
 from .stage_spec import RunName
 from .stage_spec import Settings
 from .stage_spec import Stage
@@ -21,13 +23,14 @@ def Plan(settings: Settings, seeds: Iterable[int] = ()) -> dict[str, Stage]:
   stages = {}
   for planned in plan.STAGES:
     for seed in sorted({*planned.seeds, *(seeds if planned.share else ())}):
-      start = RunName(planned.start, seed)
-      stage = _Complete(settings, planned, seed, start if start in stages else planned.start)
+      before = {name: RunName(name, seed) for name in planned.needs}
+      before = {name: run if run in stages else name for name, run in before.items()}
+      stage = _Complete(settings, planned, seed, before.get(planned.start, ''), before.get(planned.teacher, ''))
       stages[stage.run] = stage
   return stages
 
 
-def _Complete(settings, planned, seed, start):
+def _Complete(settings, planned, seed, start, teacher):
   share = max(planned.share, plan.QUICK_SHARE) if settings.quick and planned.share else planned.share
   bindings = {'data_dir': settings.data_dir, 'max_steps': planned.steps, 'seed': seed, **plan.COMMON}
   if share:
@@ -37,6 +40,9 @@ def _Complete(settings, planned, seed, start):
   bindings.update(planned.bindings)
   if start:
     bindings['init_from'] = f'{settings.output}/{start}'
+  if teacher:
+    folder = os.path.join(settings.output, RunName(planned.name, seed), PSEUDO)
+    bindings.update(pseudo=os.path.relpath(folder, settings.data_dir), pseudo_weight=1.0)
   if settings.quick:
     bindings.update(plan.QUICK)
     if not start:  # The shipped model has another size.
@@ -49,6 +55,7 @@ def _Complete(settings, planned, seed, start):
     steps=bindings['max_steps'],
     title=planned.title.format(share=f'{100 * share:g} %'),
     start=start,
+    teacher=teacher,
     share=share,
     bindings=bindings,
     seed=seed,
@@ -87,6 +94,6 @@ def Select(stages: dict[str, Stage], names: Iterable[str], seeds: Iterable[int] 
   chosen_names = {stages[run].name for run in chosen}
   chosen.update(run for run, stage in stages.items() if stage.name in chosen_names and stage.seed in seeds)
   for run in reversed(stages):  # Starts come before what starts from them.
-    if run in chosen and stages[run].start:
-      chosen.add(stages[run].start)
+    if run in chosen:
+      chosen.update(stages[run].needs)
   return {run: stage for run, stage in stages.items() if run in chosen}

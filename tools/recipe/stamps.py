@@ -19,6 +19,7 @@ from fm_lingvo.config import registry
 from fm_lingvo.data import dataset
 
 from ..common import this_machine
+from .stage_spec import PSEUDO
 from .stage_spec import Settings
 from .stage_spec import Stage
 
@@ -66,18 +67,21 @@ class Stamps:
     """
     if run not in self._inputs:
       stage = self._stages[run]
-      bindings = stage.GinBindings(data_dir=_DATA, **({'init_from': _START} if stage.start else {}))
+      folders = {'init_from': _START} if stage.start else {}
+      if stage.teacher:  # Its transcripts follow from the stage and the data set.
+        folders['pseudo'] = PSEUDO
+      bindings = stage.GinBindings(data_dir=_DATA, **folders)
       inputs = dict(Resolved(stage.model, tuple(f'{name} = {value!r}' for name, value in bindings.items())))
       values = ' '.join(inputs.values())
-      for name in sorted({*re.findall(rf'\b{_DATA}/([^/\']+)/', values)}):
+      for name in sorted({*re.findall(rf'\b{_DATA}/([^/\']+)/', values)} - ({PSEUDO} if stage.teacher else set())):
         for folder in sorted(glob.glob(os.path.join(self._data_dir, name))) or [os.path.join(self._data_dir, name)]:
           inputs[f'data {os.path.basename(folder)}'] = self._DataDigest(folder)
       for path in sorted({path for value in inputs.values() for path in re.findall(r"'([^']*)'", value)}):
         for found in (path, os.path.join(path, 'model.safetensors')):  # A file, or the folder of an exported model.
           if os.path.isfile(os.path.join(this_machine.ROOT, found)):
             inputs[f'file {found}'] = _FileDigest(os.path.join(this_machine.ROOT, found))
-      if stage.start:
-        inputs[f'stage {stage.start}'] = self.Stamp(stage.start)
+      for before in stage.needs:
+        inputs[f'stage {before}'] = self.Stamp(before)
       self._inputs[run] = inputs
     return self._inputs[run]
 
