@@ -182,6 +182,25 @@ class TranscribeTest(absltest.TestCase):
     found = sorted(os.path.relpath(os.path.join(d, n), folder) for d, _, names in os.walk(folder) for n in names)
     self.assertEqual(found, ['0.srt', 'a/0.srt', 'a/2.srt', 'b/1.srt'])
 
+  def test_an_interrupted_call_goes_on_with_what_has_no_transcript(self):
+    folder = self.create_tempdir().full_path + '/new/'
+    twice = (_folder + '/audio', f'{_folder}/audio/a', f'--output={folder}', '--format=json')
+    self._Run(*twice)
+    self.assertCountEqual(os.listdir(folder), ['a', 'b', '0.json', '2.json'])
+    for name in ('a/2.json', '0.json'):
+      os.remove(folder + name)
+    with open(folder + 'b/1.json', 'w', encoding='utf-8') as f:
+      f.write('kept')
+    err = self._Run(*twice, '--resume')[1]
+    self.assertRegex(err, '(?m)^transcribe: 3 of 5 recordings have a transcript$')
+    self.assertRegex(err, '(?m)^transcribe: 2 of 2 recordings transcribed, ')
+    with open(folder + 'a/2.json', encoding='utf-8') as f:
+      self.assertEqual(json.load(f)['file'], f'{_folder}/audio/a/2.wav')
+    with open(folder + 'b/1.json', encoding='utf-8') as f:
+      self.assertEqual(f.read(), 'kept')
+    self.assertRegex(self._Run(*twice, '--resume')[1], '(?m)^transcribe: 5 of 5 recordings have a transcript$')
+    self.assertCountEqual(os.listdir(folder + 'a'), ['0.json', '2.json'])
+
   def test_a_text_beside_its_recording_is_not_replaced(self):
     folder = self.create_tempdir().full_path
     shutil.copytree(_folder + '/audio/a', folder + '/a')
@@ -350,6 +369,7 @@ class TranscribeTest(absltest.TestCase):
       ),
       ((_folder + '/run', '-', '-'), '-: given twice'),
       ((_folder + '/run', audio, '--format=srt'), r'expected --output=FOLDER/'),
+      ((_folder + '/run', audio, '--resume'), r'--resume: expected with it --output=FOLDER/'),
       (
         (_folder + '/run', audio, f'--output={_folder}/no/such/file'),
         '--output=.*/no/such/file: no folder .*/no/such; expected one that exists',

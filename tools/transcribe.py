@@ -14,6 +14,7 @@ standard input. Recordings longer than the run's max_seconds are recognised in w
 and overlap by 2 s (by a quarter of a window, if that is less). The channels of a recording are mixed. Where a recording
 is damaged, silence stands in place of what cannot be decoded, so that times stay right; standard error says how much.
 --output is a file for all transcripts or, if it is a folder or ends with /, a folder with a file for each recording.
+With --resume, recordings whose file is in that folder are left out.
 --format=manifest writes what `tools.prepare_data --importer=manifest` reads, with `confidence`, the share of the words
 that is expected to be right (`tools.evaluate --calibrate`); recordings below --min_confidence, without text, or longer
 than a window are left out and counted. JSON and CTM have the probability of each word. --hotwords=FILE names phrases to
@@ -53,7 +54,13 @@ from .transcription import live_transcripts
 from .transcription import transcript_formats
 from .transcription import transcript_output
 
-_NOT_STREAMED = {'n_best': 1, 'min_confidence': 0.0, 'output': None, 'window_seconds': None}  # Flags, their defaults.
+_NOT_STREAMED = {
+  'n_best': 1,
+  'min_confidence': 0.0,
+  'output': None,
+  'resume': False,
+  'window_seconds': None,
+}  # Flags, their defaults.
 _STATUS_SECONDS = 1.0  # Between two lines on the progress.
 
 
@@ -87,8 +94,13 @@ def _Run(args):
   for name, why in missing:
     _PrintStatus(f'{name}: {why}')
   # Report a wrong output or run before minutes of decoding.
-  output = transcript_output.Output(args.output, args.format, recordings)
-  if not recordings:
+  output = transcript_output.Output(args.output, args.format, recordings, args.resume)
+  wanted = output.Left()
+  if len(wanted) < len(recordings):
+    notes.append(f'{len(recordings) - len(wanted)} of {len(recordings)} recordings have a transcript')
+  if not wanted:
+    for line in notes:
+      _PrintStatus(line)
     return _Close(len(missing), len(missing))
   options = dict(n_best=args.n_best, max_window=args.window_seconds, language=args.language)
   with run_model.Load(args, args.run, **options) as model:
@@ -97,9 +109,9 @@ def _Run(args):
     if args.stream:
       return live_transcripts.Run(model, args, _PrintStatus)
     started = time.time()
-    failed, seconds = _Transcribe(model, args, recordings, output)
+    failed, seconds = _Transcribe(model, args, {n: recordings[n][0] for n in wanted}, output)
   effort = f', {seconds:.1f} s of audio in {time.time() - started:.1f} s'
-  return _Close(len(missing) + failed, len(missing) + len(recordings), effort)
+  return _Close(len(missing) + failed, len(missing) + len(wanted), effort)
 
 
 def _Transcribe(model, args, recordings, output):
@@ -108,15 +120,15 @@ def _Transcribe(model, args, recordings, output):
   Args:
     model: A Model.
     args: The flags.
-    recordings: List of (path, path below the folder that the user named).
+    recordings: dict: index of a recording among those of `output` -> its path.
     output: transcript_output.Output.
   """
   failed, seconds, started = 0, 0.0, time.time()
   told = started
   left_out: collections.Counter[str] = collections.Counter()  # Of a manifest, by why.
-  sounds = (sys.stdin.buffer if path == recordings_lib.STDIN else path for path, _ in recordings)
+  sounds = (sys.stdin.buffer if path == recordings_lib.STDIN else path for path in recordings.values())
   results = model.transcribe(sounds, max_hours=args.max_hours, on_error='return')
-  for number, ((path, relative_path), result) in enumerate(zip(recordings, results, strict=True), 1):
+  for done, ((number, path), result) in enumerate(zip(recordings.items(), results, strict=True), 1):
     if isinstance(result, errors.AudioError):
       failed += 1
       _PrintStatus(f'{path}: {result.reason}: {result.detail}')
@@ -129,10 +141,10 @@ def _Transcribe(model, args, recordings, output):
       if why:
         left_out[why] += 1
       else:
-        output.Write(dataclasses.replace(result, name=path), relative_path)
-    if number < len(recordings) and seconds and time.time() > told + _STATUS_SECONDS:
+        output.Write(dataclasses.replace(result, name=path), number)
+    if done < len(recordings) and seconds and time.time() > told + _STATUS_SECONDS:
       told = time.time()
-      _PrintStatus(f'{number} of {len(recordings)} recordings, {seconds:.1f} s of audio in {told - started:.1f} s')
+      _PrintStatus(f'{done} of {len(recordings)} recordings, {seconds:.1f} s of audio in {told - started:.1f} s')
   output.Close()
   if left_out:
     _PrintStatus('left out: ' + ', '.join(f'{count} {why}' for why, count in sorted(left_out.items())))
@@ -185,6 +197,11 @@ def Main(argv: list[str] | None = None) -> int:
     '--output',
     type=flag_types.LocalPath,
     help='file, or folder if it ends with / (default: standard output)',
+  )
+  parser.add_argument(
+    '--resume',
+    action='store_true',
+    help='leave out recordings whose transcript is in the folder --output, as after an interrupted call',
   )
   parser.add_argument('--window_seconds', type=float, help="longest window (default: the run's max_seconds)")
   parser.add_argument(

@@ -7,6 +7,7 @@ from typing import IO
 
 from fm_lingvo import errors
 from fm_lingvo.inference import transcript as transcript_lib
+from fm_lingvo.utils import files as file_system
 
 from ..common import files
 from . import transcript_formats
@@ -15,53 +16,64 @@ from . import transcript_formats
 class Output:
   """Where transcripts go."""
 
-  def __init__(self, path: str | None, kind: str, recordings: list[tuple[str, str]]) -> None:
+  def __init__(self, path: str | None, kind: str, recordings: list[tuple[str, str]], resume: bool = False) -> None:
     """Checks where to write; existing files stay as they are until Open.
 
     Args:
       path: File, folder if it is one or ends with /, or None for standard output.
       kind: One of transcript_formats.FORMATS.
       recordings: List of (path, relative path) of the recordings.
+      resume: Whether files that are there stay as they are.
 
     Raises:
-      errors.ConfigError: The path cannot be written, or cannot hold all recordings.
+      errors.ConfigError: The path cannot be written, cannot hold all recordings, or is no folder although `resume`.
     """
     self._path = path
     self._kind = kind
     self._with_name = len(recordings) > 1
-    self._recordings = {os.path.realpath(recording) for recording, _ in recordings}
-    self._folder: str | None = None
+    self._number = len(recordings)
+    self._resume = resume
+    self._paths: list[str] = []  # Of a folder: the file of each recording.
     self._file: IO[str] | None = None
-    self._taken: set[str] = set()
     above = os.path.dirname(path or '') or '.'
     if path and (path.endswith('/') or os.path.isdir(path)):
-      self._folder = path
+      self._paths = _Paths(
+        path, [relative_path for _, relative_path in recordings], transcript_formats.EXTENSIONS[kind]
+      )
       files.MakeFolder(path, f'--output={path}')
-      if kind == 'text':
+      if kind == 'text' and not resume:
         _CheckKeepsTranscripts(path, recordings)
+    elif resume:
+      raise errors.ConfigError('--resume: expected with it --output=FOLDER/, where the files say what is done')
     elif kind in transcript_formats.OF_ONE and len(recordings) > 1:
       raise errors.ConfigError(
         f'--format={kind}: {len(recordings)} recordings, but a subtitle file is for one; expected --output=FOLDER/'
       )
     elif not os.path.isdir(above):
       raise errors.ConfigError(f'--output={path}: no folder {above}; expected one that exists')
-    elif path and os.path.realpath(path) in self._recordings:
+    elif path and os.path.realpath(path) in {os.path.realpath(recording) for recording, _ in recordings}:
       raise errors.ConfigError(f'--output={path}: is one of the recordings; expected another file')
-    if kind == 'ctm' and self._folder is None:
+    if kind == 'ctm' and not self._paths:
       _CheckNames([recording for recording, _ in recordings])
+
+  def Left(self) -> list[int]:
+    """Returns the indices of the recordings to transcribe: all, or with `resume` those without a file."""
+    return [n for n in range(self._number) if not (self._resume and os.path.exists(self._paths[n]))]
 
   def Open(self) -> None:
     """Opens the single output file on the first call, which empties it."""
-    if self._folder is None and self._file is None:
+    if not self._paths and self._file is None:
       with self._Writing():
         self._file = open(self._path, 'w', encoding='utf-8') if self._path else sys.stdout
 
-  def Write(self, transcript: transcript_lib.Transcript, relative_path: str) -> None:
-    """Writes a transcript; `relative_path` is that of its recording below the folder that the user named."""
+  def Write(self, transcript: transcript_lib.Transcript, number: int) -> None:
+    """Writes the transcript of a recording; `number` is its index among them."""
     self.Open()
     with self._Writing():
-      if self._folder is not None:
-        self._WriteFile(self._folder, transcript, relative_path)
+      if self._paths:
+        os.makedirs(os.path.dirname(self._paths[number]), exist_ok=True)
+        with file_system.Replacing(self._paths[number]) as f:
+          f.write(transcript_formats.Format(transcript, self._kind))
       elif self._file is not None:
         self._file.write(transcript_formats.Format(transcript, self._kind, self._with_name))
         self._file.flush()
@@ -69,20 +81,22 @@ class Output:
   def _Writing(self) -> contextlib.AbstractContextManager[None]:
     return errors.Writing(f'--output={self._path}' if self._path else 'standard output')
 
-  def _WriteFile(self, folder: str, transcript: transcript_lib.Transcript, relative_path: str) -> None:
-    base, number = os.path.join(folder, os.path.splitext(relative_path)[0]), 1
-    path = base
-    while path in self._taken:
-      number += 1
-      path = f'{base}-{number}'
-    self._taken.add(path)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path + transcript_formats.EXTENSIONS[self._kind], 'w', encoding='utf-8') as f:
-      f.write(transcript_formats.Format(transcript, self._kind))
-
   def Close(self) -> None:
     if self._file is not None and self._file is not sys.stdout:
       self._file.close()
+
+
+def _Paths(folder: str, relative_paths: list[str], extension: str) -> list[str]:
+  """Returns the path of the file of each recording; those of one name are numbered from the second on."""
+  paths: dict[str, None] = {}
+  for relative_path in relative_paths:
+    base, number = os.path.join(folder, os.path.splitext(relative_path)[0]), 1
+    path = base
+    while path in paths:
+      number += 1
+      path = f'{base}-{number}'
+    paths[path] = None
+  return [path + extension for path in paths]
 
 
 def _CheckKeepsTranscripts(folder: str, recordings: list[tuple[str, str]]) -> None:
