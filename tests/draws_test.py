@@ -43,6 +43,27 @@ class DrawsTest(graph_case.GraphCase):
     self.assertAlmostEqual(plain.mean(), 0.0, delta=0.05)
     self.assertAlmostEqual(plain.std(), 1.0, delta=0.05)
 
+  def test_dropout_keeps_its_share_scaled_the_same_under_xla(self):
+    py_utils.GetOrCreateGlobalStepVar()
+    inputs = tf.constant(np.random.default_rng(0).standard_normal([20, 50, 30]), tf.float32)
+    for keep_prob in (0.9, 0.5, 0.05):
+      layer = draws.Dropout.Params().Set(name='dropout', keep_prob=keep_prob, random_seed=5).Instantiate()
+
+      def Dropped(layer=layer):
+        py_utils.ResetStepSeed()
+        return layer.FProp(layer.theta, inputs)
+
+      compiled = tf.function(Dropped, jit_compile=True, autograph=False)()
+      plain = Dropped()
+      gradient = tf.gradients(plain, inputs)[0]
+      self.Eval(tf.compat.v1.global_variables_initializer())
+      x, plain, compiled, gradient = self.Eval(inputs, plain, compiled, gradient)
+      kept = plain != 0
+      np.testing.assert_array_equal(plain, compiled)
+      np.testing.assert_allclose(plain, x * kept / keep_prob, rtol=1e-6)
+      np.testing.assert_allclose(gradient, kept / np.float32(keep_prob), rtol=1e-6)
+      self.assertAlmostEqual(kept.mean(), keep_prob, delta=0.01)
+
   def test_masks_are_the_same_to_the_bit(self):
     py_utils.GetOrCreateGlobalStepVar()
     p = span_masking.SpanMasker.Params().Set(name='m', mask_start_prob=0.1, random_seed=5)

@@ -8,10 +8,10 @@ from typing import Any
 
 from lingvo import compat as tf
 from lingvo.core import base_layer
-from lingvo.core import layers
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
+from fm_lingvo.layers import conformer_cpu
 from fm_lingvo.layers import layer_norm
 from fm_lingvo.layers import lora
 from fm_lingvo.utils import ranges
@@ -65,13 +65,13 @@ class ResidualAdapter(base_layer.BaseLayer):
     self.CreateChild('ln', layer_norm.LayerNorm.Params().Set(input_dim=p.input_dim, fprop_dtype=tf.float32))
     self.CreateChild(
       'down',
-      layers.FCLayer.Params().Set(
+      conformer_cpu.FCLayer.Params().Set(
         input_dim=p.input_dim, output_dim=p.bottleneck_dim, activation=p.activation, has_bias=True
       ),
     )
     self.CreateChild(
       'up',
-      layers.FCLayer.Params().Set(
+      conformer_cpu.FCLayer.Params().Set(
         input_dim=p.bottleneck_dim,
         output_dim=p.input_dim,
         activation='NONE',

@@ -75,6 +75,14 @@ class _BatchedProjection:
     return tf.cast(activate(tf.cast(out, tf.float32)), tf.bfloat16)
 
 
+class ProjectionLayer(_BatchedProjection, layers.ProjectionLayer):
+  """Lingvo's layer."""
+
+
+class FCLayer(_BatchedProjection, layers.FCLayer):
+  """Lingvo's layer."""
+
+
 class PositionalAttenLogits(attention_util.PositionalAttenLogits):
   """Lingvo's layer, with the relative shift computed by copying whole rows.
 
@@ -111,11 +119,10 @@ class PositionalAttenLogits(attention_util.PositionalAttenLogits):
 _REPLACEMENTS = {
   attention_util.PositionalAttenLogits: PositionalAttenLogits,
   conformer_layer.LConvLayer: _LConvLayer,
+  layers.FCLayer: FCLayer,
   layers.LayerNorm: layer_norm.LayerNorm,
+  layers.ProjectionLayer: ProjectionLayer,
 }
-_REPLACEMENTS.update(
-  {cls: type(cls.__name__, (_BatchedProjection, cls), {}) for cls in (layers.ProjectionLayer, layers.FCLayer)}
-)
 
 
 def Use(p):
