@@ -8,12 +8,12 @@ import math
 
 from lingvo import compat as tf
 from lingvo.core import base_layer
-from lingvo.core import conv_layers_with_time_padding as conv_layers
 from lingvo.core import layers
 from lingvo.core import py_utils
 
 from fm_lingvo import errors
 from fm_lingvo.layers import quantizer
+from fm_lingvo.layers import strided_conv
 from fm_lingvo.utils import ranges
 from fm_lingvo.utils import suggest
 
@@ -21,7 +21,7 @@ FACTORS = (4, 8)
 KINDS = ('conv', 'stack')
 
 
-class CausalConv(conv_layers.Conv2DLayerWithPadding):
+class CausalConv(strided_conv.Conv2D):
   """A convolution that is causal in time, with a stride.
 
   With stride s, output n depends on frames up to s * n + s - 1 only. Lingvo's
@@ -118,7 +118,7 @@ class Subsampling(base_layer.BaseLayer):
     width = p.factor * p.num_bins
     if p.kind == 'conv':
       for i, name in enumerate(self._convs):
-        conv = conv_layers.Conv2DLayerWithPadding.Params()
+        conv = strided_conv.Conv2D.Params()
         if p.causal:
           conv = CausalConv.Params().Set(num_bins=-(-p.num_bins // 2**i))
         shape = (3, 3, p.channels if i else 1, p.channels)
