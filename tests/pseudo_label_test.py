@@ -62,11 +62,11 @@ class _Case(importer_case.ImporterCase):
         for split, i, text in (('train', 0, 'said'), *(('train', i, '') for i in (1, 2, 3)), ('dev', 9, 'held out'))
       ),
     )
-    self._Prepare('manifest', importers.Options(input=manifest), self.data)
+    self._Prepare('manifest', importers.Options(input=manifest), self.data, normalizer='english')
 
-  def _Prepare(self, importer, options, output):
+  def _Prepare(self, importer, options, output, **more):
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-      return pipeline.PrepareData(importer, output, options=options)[0]
+      return pipeline.PrepareData(importer, output, options=options, **more)[0]
 
   def _Records(self, folder):
     found = dataset.ReadDataset(folder)
@@ -83,6 +83,8 @@ class ImporterTest(_Case):
     self._Prepare('dataset', importers.Options(input=self.data), self.dir + '/copy')
     self.assertEqual(self._Records(self.dir + '/copy'), self._Records(self.data))
     self.assertLen(self._Records(self.data), 5)
+    for folder in (self.data, self.dir + '/copy'):
+      self.assertEqual(dataset.ReadDataset(folder).settings['normalizer'], 'english')
 
   def test_a_list_of_transcripts_gives_utterances_and_texts(self):
     path = self.Text(
@@ -133,6 +135,7 @@ class PseudoLabelTest(_Case):
     output = self.dir + '/pseudo'
     printed = self._Run(self.data, f'--output={output}')
     self.assertIn('2 of 4 utterances kept, 0.00 h; left out: 1 of confidence < 0.8, 1 without text', printed)
+    self.assertEqual(dataset.ReadDataset(output).settings['normalizer'], 'english')
     before, found = self._Records(self.data), self._Records(output)
     self.assertEqual(
       {i: (split, r['text']) for i, (split, r) in found.items()}, {'0': ('train', 'one word'), '3': ('train', 'edge')}

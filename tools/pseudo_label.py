@@ -66,20 +66,23 @@ def _Transcripts(args: argparse.Namespace, found: dataset.Dataset) -> Iterator[t
         print(f'{number:,} of {total:,} utterances', flush=True)
 
 
-def _Keep(args: argparse.Namespace, found: dataset.Dataset, path: str) -> None:
+def _Keep(args: argparse.Namespace, found: dataset.Dataset, path: str) -> str | None:
   """Writes the transcripts that are kept, and prints how many are, and why the others are not.
+
+  Returns:
+    The language of the transcripts, such as en, None if it is not known.
 
   Raises:
     errors.RunError: None is kept.
   """
   left_out: collections.Counter[str] = collections.Counter()
-  kept, seconds = 0, 0.0
+  kept, seconds, language = 0, 0.0, None
   with errors.Writing(path), file_system.Replacing(path) as f:
     for utt_id, result in _Transcripts(args, found):
       if why := transcript_formats.WhyNoLabel(result, args.min_confidence):
         left_out[why] += 1
         continue
-      kept, seconds = kept + 1, seconds + result.duration
+      kept, seconds, language = kept + 1, seconds + result.duration, result.language
       f.write(
         text_lines.Json({'utt_id': utt_id, 'text': result.text, 'confidence': round(result.probability or 0.0, 4)})
         + '\n'
@@ -91,6 +94,7 @@ def _Keep(args: argparse.Namespace, found: dataset.Dataset, path: str) -> None:
   if not kept:
     raise errors.RunError(f'{found.path}: {line}')
   print(line, flush=True)
+  return language
 
 
 def _Run(args: argparse.Namespace) -> None:
@@ -105,8 +109,10 @@ def _Run(args: argparse.Namespace) -> None:
   path = f'{args.output.rstrip("/")}.jsonl'
   options = importers.Options(input=args.dataset, own={'transcripts': path})
   pipeline.CheckedOutput(args.output.rstrip('/'), options, args.overwrite)
-  _Keep(args, found, path)
-  pipeline.PrepareData('dataset', args.output, options=options, overwrite=args.overwrite)
+  language = _Keep(args, found, path)
+  # Those of a model are normalised as its training transcripts were, as those of the data set are, if it has any.
+  normalizer = found.settings.get('normalizer') or ('english' if language == 'en' else None)
+  pipeline.PrepareData('dataset', args.output, options=options, overwrite=args.overwrite, normalizer=normalizer)
 
 
 def Main(argv: list[str] | None = None) -> int:

@@ -122,6 +122,7 @@ class Listing:
   notes: dict = dataclasses.field(default_factory=dict)  # Facts for the report, e.g. the synthesisers used.
   ignored: collections.Counter = dataclasses.field(default_factory=collections.Counter)  # Unknown key -> entries.
   known: tuple = ()  # Names of the keys that are known, to suggest the nearest one.
+  normalizer: str | None = None  # By which the source's texts are normalised already; the default of --normalizer.
 
   def Reject(self, utt_id: str, source: str, reason: str, detail: str) -> None:
     """Rejects an utterance with a reason."""

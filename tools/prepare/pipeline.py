@@ -57,8 +57,8 @@ def PrepareData(
     test_percent: Percentage of the utterances in the test set; None: the importer's default.
     num_shards: Number of shards of the train set.
     require_text: Whether to reject utterances without a transcript; None: the importer's default.
-    normalizer: One of normalizers.NAMES; None: the importer's default, or else english if all transcripts are declared
-      as English, otherwise basic.
+    normalizer: One of normalizers.NAMES; None: that of the source, or the importer's default, or else english if all
+      transcripts are declared as English, otherwise basic.
     official_splits: Whether to use the splits that the source has; None: the importer's default. Utterances without
       one, or all, are split by a hash, see splits.Of.
     split_by: One of splits.BY: what the hash is of, and so what is never on two sides.
@@ -86,7 +86,7 @@ def PrepareData(
   output = CheckedOutput(output.rstrip('/'), options, overwrite)
   listing = chosen.function(options)
   utterances = _WithUniqueIds(listing)
-  normalizer = normalizer or chosen.normalizer or _DefaultNormalizer(utterances)
+  normalizer = normalizer or listing.normalizer or chosen.normalizer or _DefaultNormalizer(utterances)
   normalizers.Get(normalizer)  # Raises for an unknown name.
   limits = shards_lib.Limits(**dict(limits or {}, require_text=require_text, normalizer=normalizer))
   keep_splits = chosen.official_splits if official_splits is None else official_splits

@@ -32,8 +32,10 @@ def Import(options):
   path = options.own.get('transcripts')
   texts = _Texts(path) if path else None
   unused, left_out, listing = set(texts or ()), 0, importers.Listing()
+  normalizers = set()
   for folder in (options.input or '').split(','):
     info = dataset.ReadDataset(files.RequireDirectory('dataset', folder))
+    normalizers.add(info.settings.get('normalizer'))
     for row in dataset.ReadManifest(folder):
       utt_id, shard = row['utt_id'], os.path.join(folder, row['shard'])
       text = row['text'] if texts is None else texts.get(utt_id)
@@ -56,6 +58,7 @@ def Import(options):
       )
   for utt_id in sorted(unused):
     listing.Reject(utt_id, path, 'no_audio', 'no such utterance in the data set')
+  listing.normalizer = normalizers.pop() if len(normalizers) == 1 else None
   if texts is not None:
     listing.notes['not_in_transcripts'] = left_out
   return listing
