@@ -7,6 +7,7 @@ from lingvo import compat as tf
 from lingvo import model_registry
 
 from fm_lingvo.config import gin_config
+from fm_lingvo.data import dataset
 from fm_lingvo.run_files import run_dir
 from tests import shared_graphs  # Recognizers of runs share graphs, too.
 from tests import tiny_data
@@ -83,8 +84,4 @@ def WriteData(data_dir, num_utterances=5):
 def Audio(data_dir, name='target', split='test'):
   """dict: utt_id -> int16 [S] of a data set that WriteData wrote."""
   path = os.path.join(data_dir, name, f'{split}-00000-of-00001.tfrecord')
-  found = {}
-  for record in tf.tf1.io.tf_record_iterator(path):
-    feature = tf.train.Example.FromString(record).features.feature
-    found[feature['utt_id'].bytes_list.value[0].decode()] = np.frombuffer(feature['audio'].bytes_list.value[0], '<i2')
-  return found
+  return {record['utt_id']: np.frombuffer(record['audio'], '<i2') for record in dataset.ReadShard(path)}

@@ -54,13 +54,8 @@ from .transcription import live_transcripts
 from .transcription import transcript_formats
 from .transcription import transcript_output
 
-_NOT_STREAMED = {
-  'n_best': 1,
-  'min_confidence': 0.0,
-  'output': None,
-  'resume': False,
-  'window_seconds': None,
-}  # Flags, their defaults.
+# Flags without a meaning for --stream, and their defaults.
+_NOT_STREAMED = {'n_best': 1, 'min_confidence': 0.0, 'output': None, 'resume': False, 'window_seconds': None}
 _STATUS_SECONDS = 1.0  # Between two lines on the progress.
 
 

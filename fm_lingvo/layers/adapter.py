@@ -61,7 +61,6 @@ class ResidualAdapter(base_layer.BaseLayer):
     p = self.params
     ranges.AtLeast(p, bottleneck_dim=1)
     suggest.CheckChoice(f'{p.name}.activation', p.activation, _ACTIVATIONS)
-    # Not as a function of its own: converters of exported graphs refuse calls of TensorFlow 2.21's.
     self.CreateChild('ln', layer_norm.LayerNorm.Params().Set(input_dim=p.input_dim, fprop_dtype=tf.float32))
     self.CreateChild(
       'down',

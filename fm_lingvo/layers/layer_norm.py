@@ -7,7 +7,8 @@ from lingvo.core import layers
 class LayerNorm(layers.LayerNorm):
   """Lingvo's layer, with means as sums times 1 / D: the gradient of a mean divides a tensor of the input's size.
 
-  It computes in its fprop_dtype; the output has the dtype of the input.
+  It computes in its fprop_dtype; the output has the dtype of the input. Never as a function of its own, whose calls
+  converters of exported graphs refuse: of Lingvo's params for the form of the computation none has an effect.
   """
 
   def FProp(self, theta, inputs):

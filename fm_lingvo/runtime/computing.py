@@ -10,7 +10,7 @@ class Settings:
   parts: int = 1  # Parts of a batch that are computed in parallel.
   operation_threads: int = 0  # Intra-op threads; 0: TensorFlow's default.
   deterministic: bool = False  # Whether results are bit-identical on the CPU.
-  on_cpu: bool = False  # Whether passes of the graph optimiser that gain nothing on a CPU are off.
+  on_cpu: bool = False  # Whether graphs, and the passes of the graph optimiser, are those that suit a CPU.
 
 
 SETTINGS = Settings()
