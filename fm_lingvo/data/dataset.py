@@ -201,9 +201,12 @@ def ReadShard(path: str) -> Iterator[dict[str, Any]]:
   """
   import tensorflow as tf
   from google.protobuf import message
+  from tensorflow.python.util import deprecation
 
   try:
-    for number, record in enumerate(tf.compat.v1.io.tf_record_iterator(path)):
+    with deprecation.silence():  # The alternative that the warning names needs eager execution.
+      records = tf.compat.v1.io.tf_record_iterator(path)
+    for number, record in enumerate(records):
       features = tf.train.Example.FromString(record).features.feature
       values = {
         name: features[name].float_list.value if kind == 'float' else features[name].bytes_list.value
